@@ -1,0 +1,87 @@
+"""The tree of errors.
+
+OsteonError                 a message, and a hint that says the way out
+├── UsageError              the command or the arguments do not make sense            exit 2
+│   └── PlanError           a key of plan.yaml is missing, unknown or nonsense        exit 2
+└── CaseError               something is wrong with data, named by file or case       exit 1
+    ├── FileError           a file is missing, truncated, unreadable or unwritable
+    ├── GeometryError       two grids that must be the same are not
+    ├── LabelError          a segmentation holds what its structures do not name
+    ├── ImageError          an image holds what no scanner measures (NaN, Inf, nothing)
+    ├── DatasetError        the dataset as a whole cannot serve (one case, too few for the folds)
+    └── ModelError          a model folder lacks a file or holds a wrong one
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class OsteonError(Exception):
+    """What went wrong, where, and what to do about it.
+
+    Args:
+        message: One sentence that names the file, case or key and says what is wrong with it.
+        hint: The way out, as an instruction. Shown on a line of its own.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  → {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process borders (parallel cases); the default would lose the keyword `hint`.
+        return _rebuild, (type(self), self.message, self.hint)
+
+
+def _rebuild(kind: type[OsteonError], message: str, hint: str) -> OsteonError:
+    return kind(message, hint=hint)
+
+
+class UsageError(OsteonError):
+    """The command or its arguments do not make sense."""
+
+    exit_code = 2
+
+
+class PlanError(UsageError):
+    """A key of plan.yaml is missing, unknown or nonsense."""
+
+
+class CaseError(OsteonError):
+    """Something is wrong with the data of one case."""
+
+
+class FileError(CaseError):
+    """A file is missing, truncated, unreadable or cannot be written."""
+
+
+class GeometryError(CaseError):
+    """Two grids that must be the same are not."""
+
+
+class LabelError(CaseError):
+    """A segmentation holds values that its structures do not name, or none at all."""
+
+
+class ImageError(CaseError):
+    """An image holds values that no scanner measures."""
+
+
+class DatasetError(CaseError):
+    """The dataset as a whole cannot serve the purpose."""
+
+
+class ModelError(CaseError):
+    """A model folder lacks a file or holds a wrong one."""
+
+
+def missing_file(path: Path, what: str) -> FileError:
+    """The error for a file that is named somewhere but is not there."""
+    return FileError(f"{path}: {what} does not exist", hint="check the path, or restore the file")

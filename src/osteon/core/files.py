@@ -1,0 +1,96 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from osteon.core.errors import FileError, missing_file
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without an error.
+
+    The temporary keeps `path`'s suffixes, since many writers choose the format by them. On an error the
+    temporary is removed and `path` is left as it was.
+
+    Raises:
+        FileError: The disk is full, or the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_error(path: Path, error: OSError) -> FileError:
+    """The error for a file that could not be written, with the way out."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return FileError(
+            f"{path}: the disk is full", hint="free some space and run the same command again; what is done is kept"
+        )
+    return FileError(f"{path}: cannot be written ({error.strerror or error})", hint="check the folder's permissions")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_yaml(path: Path, data: Any, *, head: str = "") -> None:
+    """Write YAML in the order given, after comment lines `head`."""
+    comment = "".join(f"# {line}\n" for line in head.splitlines())
+    write_text(path, comment + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write indented JSON; NaN is refused, since readers outside Python choke on it."""
+    write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_text(path: Path, what: str) -> str:
+    """Read UTF-8 text (a byte order mark is passed over).
+
+    Raises:
+        FileError: `path` is missing or not text; `what` says what it should have been.
+    """
+    if not Path(path).is_file():
+        raise missing_file(Path(path), what)
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"{path}: {what} cannot be read ({error})", hint="save it as UTF-8 text") from error
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """Read YAML without ever running code. Raises FileError as `read_text`, or where it is not YAML."""
+    try:
+        return yaml.safe_load(read_text(path, what))
+    except yaml.YAMLError as error:
+        raise FileError(f"{path}: {what} is not valid YAML ({error})", hint="correct the line named above") from error
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read JSON. Raises FileError as `read_text`, or where it is not JSON."""
+    try:
+        return json.loads(read_text(path, what))
+    except json.JSONDecodeError as error:
+        raise FileError(f"{path}: {what} is not valid JSON ({error})", hint="correct the place named above") from error

@@ -1,0 +1,185 @@
+"""Grids in the world: shape, affine, and whether two of them are the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Unit = Literal["mm", "px"]
+Affine = npt.NDArray[np.float64]
+
+POSITION_TOLERANCE = 0.1
+"""Two grids are the same when no corner voxel's centre lies further from its counterpart than this part of the
+smallest voxel edge. Headers round to about 1e-4 mm; a tenth of a voxel is far above that and far below what one sees."""
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """A grid of voxels in the world.
+
+    Attributes:
+        shape: Number of voxels along the index axes `(i, j, k)`.
+        affine_ras: `[4, 4]` float64, index → world, RAS+, in `unit`. Columns need not be orthogonal.
+        unit: `mm`, or `px` for a picture whose file gives no pixel spacing.
+    """
+
+    shape: tuple[int, int, int]
+    affine_ras: Affine
+    unit: Unit = "mm"
+
+    def __post_init__(self) -> None:
+        affine = np.asarray(self.affine_ras, dtype=np.float64)
+        if affine.shape != (4, 4) or len(self.shape) != 3:
+            raise ValueError(f"a geometry needs 3 axes and a 4×4 affine, not {self.shape} and {affine.shape}")
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+            raise ValueError(f"the affine is singular or not finite:\n{affine}")
+        object.__setattr__(self, "affine_ras", affine)
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Length of a voxel's edge along i, j, k in `unit`."""
+        i, j, k = np.linalg.norm(self.affine_ras[:3, :3], axis=0)
+        return float(i), float(j), float(k)
+
+    @property
+    def voxel_volume_mm3(self) -> float:
+        """Volume of one voxel in `unit`³; also right for sheared axes."""
+        return float(abs(np.linalg.det(self.affine_ras[:3, :3])))
+
+    @property
+    def corners_world(self) -> npt.NDArray[np.float64]:
+        """`[8, 3]` world positions of the corner voxels' centres."""
+        last = np.array(self.shape) - 1
+        index = np.array(np.meshgrid(*[(0, n) for n in last], indexing="ij")).reshape(3, -1).T
+        return self.to_world(index)
+
+    def to_world(self, index: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """World positions `[n, 3]` of (fractional) voxel indices `[n, 3]`."""
+        return np.asarray(index, dtype=np.float64) @ self.affine_ras[:3, :3].T + self.affine_ras[:3, 3]
+
+    def to_index(self, world: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Fractional voxel indices `[n, 3]` of world positions `[n, 3]`."""
+        inverse = np.linalg.inv(self.affine_ras)
+        return np.asarray(world, dtype=np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
+
+    def same_as(self, other: Geometry, *, tolerance: float = POSITION_TOLERANCE) -> bool:
+        """Whether every voxel of both grids lies at the same place, within `tolerance` voxel edges."""
+        return not self.differences(other, tolerance=tolerance)
+
+    def differences(self, other: Geometry, *, tolerance: float = POSITION_TOLERANCE) -> list[str]:
+        """What differs, in words: `shape`, `unit`, `spacing`, `orientation`, `position`. Empty when the same."""
+        found = []
+        if self.unit != other.unit:
+            found.append(f"unit {self.unit} against {other.unit}")
+        if self.shape != other.shape:
+            found.append(f"shape {_times(self.shape)} against {_times(other.shape)}")
+            reach = max(*self.shape, *other.shape)
+        else:
+            gap = np.linalg.norm(self.corners_world - other.corners_world, axis=1).max()
+            if gap <= tolerance * min(self.spacing_mm):
+                return found
+            reach = max(self.shape)
+        slack = tolerance * min(self.spacing_mm)
+        mine, theirs = np.array(self.spacing_mm), np.array(other.spacing_mm)
+        if (abs(mine - theirs) * reach > slack).any():
+            found.append(f"spacing {_times(mine)} against {_times(theirs)} {self.unit}")
+        if (abs(self.directions - other.directions) * reach * mine > slack).any():
+            found.append(f"orientation {self.axis_codes} against {other.axis_codes}")
+        offset = np.linalg.norm(self.affine_ras[:3, 3] - other.affine_ras[:3, 3])
+        if offset > slack:
+            found.append(f"position of the first voxel {offset:.2f} {self.unit} apart")
+        return found
+
+    @property
+    def directions(self) -> npt.NDArray[np.float64]:
+        """`[3, 3]` unit vectors of the index axes in the world, one in each column."""
+        return self.affine_ras[:3, :3] / np.array(self.spacing_mm)
+
+    @property
+    def axis_codes(self) -> str:
+        """The nearest world direction of each index axis, such as `LPS`; with `~` where the axes are oblique."""
+        axes, signs = closest_axes(self.affine_ras)
+        codes = "".join(("RAS" if sign > 0 else "LPI")[axis] for axis, sign in zip(axes, signs, strict=True))
+        straight = np.abs(np.abs(self.directions).max(axis=0) - 1).max() < 1e-3
+        return codes if straight else f"~{codes}"
+
+    def describe(self) -> str:
+        """One line for messages: shape, spacing, orientation, first voxel."""
+        first = ", ".join(f"{x:.1f}" for x in self.affine_ras[:3, 3])
+        return f"{_times(self.shape)} voxels of {_times(self.spacing_mm)} {self.unit}, {self.axis_codes}, at ({first})"
+
+
+def closest_axes(affine_ras: Affine) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The world axis (0 R, 1 A, 2 S) that each index axis runs along most, and its sign.
+
+    Every world axis is given away once, to the strongest claim first, so oblique grids too get a permutation.
+    """
+    strength = affine_ras[:3, :3] / np.linalg.norm(affine_ras[:3, :3], axis=0)
+    claims = np.abs(strength).copy()
+    axes, signs = [0, 0, 0], [1, 1, 1]
+    for _ in range(3):
+        world, index = np.unravel_index(int(np.argmax(claims)), claims.shape)
+        axes[index] = int(world)
+        signs[index] = 1 if strength[world, index] >= 0 else -1
+        claims[world, :] = -1
+        claims[:, index] = -1
+    return tuple(axes), tuple(signs)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A permutation and mirroring of index axes that loses nothing: flip `flipped` axes, then transpose by `order`."""
+
+    order: tuple[int, ...]
+    flipped: tuple[bool, ...]
+
+    def apply(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """Turn an array's last three axes; a view, no copy."""
+        lead = array.ndim - 3
+        where = (slice(None),) * lead + tuple(slice(None, None, -1 if f else 1) for f in self.flipped)
+        return array[where].transpose(*range(lead), *(lead + axis for axis in self.order))
+
+    def undo(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """The inverse of `apply`; a view, no copy."""
+        lead = array.ndim - 3
+        back = array.transpose(*range(lead), *(lead + int(axis) for axis in np.argsort(self.order)))
+        where = (slice(None),) * lead + tuple(slice(None, None, -1 if f else 1) for f in self.flipped)
+        return back[where]
+
+    def geometry(self, geometry: Geometry) -> Geometry:
+        """The geometry of an array that `apply` has turned; every voxel keeps its place in the world."""
+        affine = geometry.affine_ras.copy()
+        for axis, flip in enumerate(self.flipped):
+            if flip:
+                affine[:3, 3] += affine[:3, axis] * (geometry.shape[axis] - 1)
+                affine[:3, axis] *= -1
+        turned = affine.copy()
+        for new, old in enumerate(self.order):
+            turned[:3, new] = affine[:3, old]
+        i, j, k = (geometry.shape[old] for old in self.order)
+        return Geometry((i, j, k), turned, geometry.unit)
+
+
+def turn_to_ras(geometry: Geometry) -> Turn:
+    """The turn after which index axes run along R, A, S as closely as whole axes can."""
+    axes, signs = closest_axes(geometry.affine_ras)
+    return Turn(tuple(int(a) for a in np.argsort(axes)), tuple(sign < 0 for sign in signs))
+
+
+def turn_onto(source: Geometry, target: Geometry) -> Turn:
+    """The turn after which `source`'s axes run as `target`'s do, as closely as whole axes can."""
+    axes, signs = closest_axes(target.affine_ras)
+    own_axes, own_signs = closest_axes(source.affine_ras)
+    order = tuple(own_axes.index(axis) for axis in axes)
+    flipped = [False, False, False]
+    for new, old in enumerate(order):
+        flipped[old] = own_signs[old] != signs[new]
+    return Turn(order, tuple(flipped))
+
+
+def _times(values: npt.ArrayLike) -> str:
+    return "×".join(f"{v:g}" if float(v).is_integer() else f"{v:.4g}" for v in np.asarray(values, dtype=float))

@@ -1,0 +1,119 @@
+"""Named structures and segmentations of them."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from osteon.core.geometry import Geometry
+
+BACKGROUND = 0
+
+
+class Structure(BaseModel):
+    """One thing to be found: a bone, a fragment, a tumour.
+
+    Attributes:
+        name: Unique in a dataset.
+        value: The integer that marks it in an index map; unique, at least 1.
+        colour: `#rrggbb`.
+        side: `left` or `right` where that is part of what it is.
+        counterpart: Name of the same structure on the other side; the two swap when an image is mirrored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    value: int = Field(ge=1)
+    colour: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
+    side: Literal["left", "right"] | None = None
+    counterpart: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Which voxels belong to which structure.
+
+    Attributes:
+        array: An index map `[i, j, k]` of structure values (0 background), or multi-hot `[structure, i, j, k]` of
+            0/1 in the order of `structures` where they may overlap.
+        geometry: Where the voxels lie, RAS+ millimetres.
+        structures: The structures that the array may hold.
+    """
+
+    array: npt.NDArray[np.integer]
+    geometry: Geometry
+    structures: tuple[Structure, ...]
+
+    def __post_init__(self) -> None:
+        expected = self.geometry.shape if self.array.ndim == 3 else (len(self.structures), *self.geometry.shape)
+        if self.array.shape != expected:
+            raise ValueError(f"array {self.array.shape} does not fit the grid {expected}")
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether structures may share voxels (the array is multi-hot)."""
+        return self.array.ndim == 4
+
+    def mask(self, structure: Structure) -> npt.NDArray[np.bool_]:
+        """`[i, j, k]` bool: the voxels of one structure."""
+        if self.overlapping:
+            position = [s.name for s in self.structures].index(structure.name)
+            return self.array[position] > 0
+        return self.array == structure.value
+
+
+def palette(count: int) -> list[str]:
+    """`count` well-separated colours as `#rrggbb`: hues by the golden angle, three brightness levels."""
+    colours = []
+    for n in range(count):
+        rgb = colorsys.hsv_to_rgb((0.02 + n * 0.381966) % 1.0, 0.72, (0.95, 0.8, 0.65)[n % 3])
+        colours.append("#" + "".join(f"{round(255 * c):02x}" for c in rgb))
+    return colours
+
+
+def make_structures(names: Sequence[str], values: Sequence[int] | None = None) -> tuple[Structure, ...]:
+    """Structures with the palette's colours and with sides and counterparts read from the names.
+
+    Args:
+        names: Unique names.
+        values: Their integers; 1, 2, 3 … when not given.
+    """
+    numbers = list(values) if values is not None else list(range(1, len(names) + 1))
+    made = []
+    for name, value, colour in zip(names, numbers, palette(len(names)), strict=True):
+        side, other = side_of(name)
+        twin = next((n for n in names if other and n.lower() == other.lower()), None)
+        made.append(Structure(name=name, value=value, colour=colour, side=side, counterpart=twin))
+    return tuple(made)
+
+
+def side_of(name: str) -> tuple[Literal["left", "right"] | None, str | None]:
+    """The side that a name tells (`femur_left`, `Left Femur`, `tibia-R`), and the name of its counterpart."""
+    words = _words(name)
+    for position, word in enumerate(words):
+        lowered = word.lower()
+        if lowered in _OTHER_SIDE and (len(lowered) > 1 or len(words) > 1):
+            twin = [*words[:position], _OTHER_SIDE[lowered], *words[position + 1 :]]
+            side: Literal["left", "right"] = "left" if lowered.startswith("l") else "right"
+            return side, "".join(twin)
+    return None, None
+
+
+_OTHER_SIDE = {"left": "right", "right": "left", "l": "r", "r": "l"}
+
+
+def _words(name: str) -> list[str]:
+    """Letters and the separators between them, alternating; joined they give the name again."""
+    words: list[str] = [""]
+    for character in name:
+        if words[-1] and (character in "_- .") != (words[-1][-1] in "_- ."):
+            words.append("")
+        words[-1] += character
+    return words

@@ -1,0 +1,132 @@
+"""dataset.yaml: what a dataset holds and where its files lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from osteon.core.errors import DatasetError
+from osteon.core.files import read_yaml, write_yaml
+from osteon.core.labels import Structure
+
+FILE_NAME = "dataset.yaml"
+Modality = Literal["ct", "mr", "xray", "other"]
+
+
+class Channel(BaseModel):
+    """One image channel: a name, and the modality that decides how intensities are normalised."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    modality: Modality
+
+
+def _plain_name(name: str) -> str:
+    if "/" in name or "\\" in name or name.startswith("."):
+        raise ValueError("an id names files: no slash, no leading dot")
+    return name
+
+
+class Case(BaseModel):
+    """One scan.
+
+    Attributes:
+        id: Unique in the dataset; outputs are named after it.
+        images: One file for each channel, relative to the dataset's folder or absolute.
+        segmentation: The reference, likewise; None where nobody has labelled the case.
+        subject: Cases of one subject never stand on both sides of a split.
+        site: Scanner or hospital, where known.
+        annotated: Names of the structures that somebody looked for; None means all of them.
+        content: SHA-256 of the image's voxels, so the same scan is recognised under two names.
+        provenance: What was converted or repaired, from what and how.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Annotated[str, Field(min_length=1), AfterValidator(_plain_name)]
+    images: list[str] = Field(min_length=1)
+    segmentation: str | None = None
+    subject: str | None = None
+    site: str | None = None
+    annotated: list[str] | None = None
+    content: str | None = None
+    provenance: list[str] = []
+
+
+class Manifest(BaseModel):
+    """A dataset: structures, channels and cases. `overlapping` says that segmentations are multi-hot (.seg.nrrd)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    osteon: Literal[1] = 1
+    name: str
+    channels: list[Channel] = Field(min_length=1)
+    structures: list[Structure] = Field(min_length=1)
+    overlapping: bool = False
+    source: str = ""
+    cases: list[Case]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Manifest:
+        names = [s.name for s in self.structures]
+        _unique("structure name", names)
+        _unique("structure value", [s.value for s in self.structures])
+        _unique("case id", [c.id for c in self.cases])
+        for structure in self.structures:
+            if structure.counterpart is not None and structure.counterpart not in names:
+                raise ValueError(f"structure {structure.name}: its counterpart {structure.counterpart} is not listed")
+        for case in self.cases:
+            if len(case.images) != len(self.channels):
+                raise ValueError(f"case {case.id}: {len(case.images)} images for {len(self.channels)} channels")
+            for name in case.annotated or []:
+                if name not in names:
+                    raise ValueError(f"case {case.id}: annotated structure {name} is not listed")
+        return self
+
+    @property
+    def labelled(self) -> list[Case]:
+        """The cases that have a segmentation."""
+        return [case for case in self.cases if case.segmentation is not None]
+
+
+def _unique(what: str, values: list[Any]) -> None:
+    twice = sorted({str(v) for v in values if values.count(v) > 1})
+    if twice:
+        raise ValueError(f"{what} given twice: {', '.join(twice)}")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `folder`/dataset.yaml.
+
+    Raises:
+        FileError: It is missing or not YAML.
+        DatasetError: It does not say what a manifest must; the message names each field.
+    """
+    path = Path(folder) / FILE_NAME
+    data = read_yaml(path, "the dataset's manifest")
+    try:
+        return Manifest.model_validate(data)
+    except ValidationError as error:
+        raise DatasetError(f"{path}: {explain(error)}", hint="correct these fields, or import the data again") from None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Path:
+    """Write dataset.yaml, leaving out what is not known."""
+    path = Path(folder) / FILE_NAME
+    data = manifest.model_dump(exclude_none=True)
+    data["cases"] = [{k: v for k, v in case.items() if v != []} for case in data["cases"]]
+    write_yaml(path, data, head="An osteon dataset. Made by `osteon import`; meant to be read and edited.")
+    return path
+
+
+def explain(error: ValidationError) -> str:
+    """Pydantic's findings as one line: `key.of.field: what is wrong; …`."""
+    lines = []
+    for finding in error.errors():
+        key = ".".join(str(part) for part in finding["loc"])
+        message = finding["msg"].removeprefix("Value error, ")
+        lines.append(f"{key}: {message}" if key else message)
+    return "; ".join(lines)
