@@ -25,9 +25,9 @@ def summary_table(
         structures: Where given, each name is led by a dot in its colour.
         title: Stands above the table.
     """
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("structure")
-    for head in ("Dice", "median", "volume\nerror cm³", "volume\nerror %", "n", "absent", "missed", "invented"):
+    for head in ("Dice", "median", "volume\nerror cm³", "volume\nerror %", "n", "absent/\nmissed/\ninvented"):
         table.add_column(head, justify="right", no_wrap=True)
     colours = {structure.name: structure.colour for structure in structures}
     for summary in summaries:
@@ -51,7 +51,7 @@ def _cells(summary: Summary) -> list[str]:
         _mean_sd(summary.volume_error_cm3, "+.2f"),
         _mean_sd(summary.volume_error_percent, "+.1f"),
         str(summary.dice.n),
-        *(str(count) if count else DASH for count in (summary.absent, summary.missed, summary.invented)),
+        "/".join(str(count) if count else DASH for count in (summary.absent, summary.missed, summary.invented)),
     ]
 
 
