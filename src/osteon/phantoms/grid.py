@@ -1,0 +1,79 @@
+"""The scanner's grid: where a made-up arm lies in the world, and in which order its file holds the axes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.geometry import Geometry, Turn, turn_to_ras
+from osteon.phantoms.shapes import Points
+
+AXES = ("LPS", "RAS", "LAS", "RPI", "PSL", "SAR")
+"""What scanners, converters and viewers write: DICOM's order, NIfTI's, mirrored and permuted ones."""
+
+
+def draw_grid(
+    rng: np.random.Generator,
+    lateral: float,
+    shape: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float] | None,
+    axes: str | None,
+) -> tuple[Geometry, str]:
+    """Draw a grid whose axes run along R, A, S, and the axes that its file shall have.
+
+    Args:
+        rng: Where all randomness comes from.
+        lateral: +1 for a right arm, which lies on the patient's right, −1 for a left one.
+        shape: Voxels along R, A, S.
+        spacing_mm: Edges along R, A, S; drawn when None.
+        axes: Drawn from `AXES` when None.
+    """
+    plane = rng.uniform(1.6, 2.2)
+    edges = np.array([plane, plane, rng.uniform(2.0, 3.0)] if spacing_mm is None else spacing_mm)
+    affine = np.diag([*edges, 1.0])
+    affine[:3, 3] = np.array([lateral * 170, 10, -250]) + rng.uniform(-20, 20, 3) - edges * np.array(shape) / 2
+    drawn = AXES[int(rng.integers(len(AXES)))]
+    return Geometry(shape, affine), drawn if axes is None else axes
+
+
+def lay_out(ras: Geometry, axes: str) -> tuple[Turn, Geometry]:
+    """The file's geometry with `axes`, and the turn that leads from its arrays back to R, A, S.
+
+    Raises:
+        ValueError: `axes` does not name each of R/L, A/P, S/I once.
+    """
+    world = ["RAS".find(code) if code in "RAS" else "LPI".find(code) for code in axes]
+    if sorted(world) != [0, 1, 2]:
+        raise ValueError(f"axes name each of R/L, A/P and S/I once, as in LPS, not {axes}")
+    affine = np.zeros((4, 4))
+    affine[3] = ras.affine_ras[3]
+    affine[:3, 3] = ras.affine_ras[:3, 3]
+    for index, (axis, code) in enumerate(zip(world, axes, strict=True)):
+        sign = 1 if code in "RAS" else -1
+        affine[:3, index] = sign * ras.affine_ras[:3, axis]
+        if sign < 0:
+            affine[:3, 3] += ras.affine_ras[:3, axis] * (ras.shape[axis] - 1)
+    i, j, k = (ras.shape[axis] for axis in world)
+    geometry = Geometry((i, j, k), affine)
+    return turn_to_ras(geometry), geometry
+
+
+def world_points(grid: Geometry, pose: npt.NDArray[np.float64], lateral: float, *, top_mm: float) -> Points:
+    """Positions of all voxels in the bone's frame, `[3, n]` in C order.
+
+    Args:
+        grid: Axes along R, A, S.
+        pose: `[3, 3]` rotation, bone → world.
+        lateral: +1 where the bone's x runs to the patient's right, −1 where it is mirrored.
+        top_mm: How far the head's centre lies below the grid's upper face.
+    """
+    size = np.array(grid.shape) * grid.spacing_mm
+    along = [
+        (np.arange(n) + 0.5) * edge - middle
+        for n, edge, middle in zip(
+            grid.shape, grid.spacing_mm, (size[0] / 2, size[1] / 2, size[2] - top_mm), strict=True
+        )
+    ]
+    mesh = np.stack(np.meshgrid(*along, indexing="ij")).reshape(3, -1).astype(np.float32)
+    mirror = np.diag([lateral, 1.0, 1.0])
+    return np.asarray((mirror @ pose.T).astype(np.float32) @ mesh, dtype=np.float32)
