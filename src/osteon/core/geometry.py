@@ -72,14 +72,15 @@ class Geometry:
 
     def differences(self, other: Geometry, *, tolerance: float = POSITION_TOLERANCE) -> list[str]:
         """What differs, in words: `shape`, `unit`, `spacing`, `orientation`, `position`. Empty when the same."""
-        found = []
+        found: list[str] = []
+        gap = 0.0
         if self.unit != other.unit:
             found.append(f"unit {self.unit} against {other.unit}")
         if self.shape != other.shape:
             found.append(f"shape {_times(self.shape)} against {_times(other.shape)}")
             reach = max(*self.shape, *other.shape)
         else:
-            gap = np.linalg.norm(self.corners_world - other.corners_world, axis=1).max()
+            gap = float(np.linalg.norm(self.corners_world - other.corners_world, axis=1).max())
             if gap <= tolerance * min(self.spacing_mm):
                 return found
             reach = max(self.shape)
@@ -92,6 +93,8 @@ class Geometry:
         offset = np.linalg.norm(self.affine_ras[:3, 3] - other.affine_ras[:3, 3])
         if offset > slack:
             found.append(f"position of the first voxel {offset:.2f} {self.unit} apart")
+        if not found:  # each part is within tolerance, together they are not
+            found.append(f"position of the corner voxels {gap:.2f} {self.unit} apart")
         return found
 
     @property
@@ -171,14 +174,12 @@ def turn_to_ras(geometry: Geometry) -> Turn:
 
 
 def turn_onto(source: Geometry, target: Geometry) -> Turn:
-    """The turn after which `source`'s axes run as `target`'s do, as closely as whole axes can."""
-    axes, signs = closest_axes(target.affine_ras)
-    own_axes, own_signs = closest_axes(source.affine_ras)
-    order = tuple(own_axes.index(axis) for axis in axes)
-    flipped = [False, False, False]
-    for new, old in enumerate(order):
-        flipped[old] = own_signs[old] != signs[new]
-    return Turn(order, tuple(flipped))
+    """The turn after which `source`'s axes run as `target`'s do, as closely as whole axes can.
+
+    The axes are compared with each other, not each with the world's: two grids at 45° to the world still match.
+    """
+    axes, signs = closest_axes(np.linalg.solve(target.directions, source.directions))
+    return Turn(tuple(axes.index(new) for new in range(3)), tuple(sign < 0 for sign in signs))
 
 
 def _times(values: npt.ArrayLike) -> str:

@@ -35,7 +35,8 @@ class Case(BaseModel):
 
     Attributes:
         id: Unique in the dataset; outputs are named after it.
-        images: One file for each channel, relative to the dataset's folder or absolute.
+        images: One file for each channel, or one file that holds all channels; relative to the dataset's folder or
+            absolute.
         segmentation: The reference, likewise; None where nobody has labelled the case.
         subject: Cases of one subject never stand on both sides of a split.
         site: Scanner or hospital, where known.
@@ -79,7 +80,7 @@ class Manifest(BaseModel):
             if structure.counterpart is not None and structure.counterpart not in names:
                 raise ValueError(f"structure {structure.name}: its counterpart {structure.counterpart} is not listed")
         for case in self.cases:
-            if len(case.images) != len(self.channels):
+            if len(case.images) not in (1, len(self.channels)):
                 raise ValueError(f"case {case.id}: {len(case.images)} images for {len(self.channels)} channels")
             for name in case.annotated or []:
                 if name not in names:
@@ -117,7 +118,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
     """Write dataset.yaml, leaving out what is not known."""
     path = Path(folder) / FILE_NAME
     data = manifest.model_dump(exclude_none=True)
-    data["cases"] = [{k: v for k, v in case.items() if v != []} for case in data["cases"]]
+    data["cases"] = [{k: v for k, v in case.items() if k != "provenance" or v} for case in data["cases"]]
     write_yaml(path, data, head="An osteon dataset. Made by `osteon import`; meant to be read and edited.")
     return path
 
