@@ -13,7 +13,7 @@ Affine = npt.NDArray[np.float64]
 
 POSITION_TOLERANCE = 0.1
 """Two grids are the same when no corner voxel's centre lies further from its counterpart than this part of the
-smallest voxel edge. Headers round to about 1e-4 mm; a tenth of a voxel is far above that and far below what one sees."""
+smallest voxel edge. Headers round to about 1e-4 mm; a tenth of a voxel is far above that and below what one sees."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,10 @@ class Geometry:
 
     def to_world(self, index: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """World positions `[n, 3]` of (fractional) voxel indices `[n, 3]`."""
-        return np.asarray(index, dtype=np.float64) @ self.affine_ras[:3, :3].T + self.affine_ras[:3, 3]
+        world: npt.NDArray[np.float64] = (
+            np.asarray(index, dtype=np.float64) @ self.affine_ras[:3, :3].T + self.affine_ras[:3, 3]
+        )
+        return world
 
     def to_index(self, world: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Fractional voxel indices `[n, 3]` of world positions `[n, 3]`."""
@@ -100,7 +103,8 @@ class Geometry:
     @property
     def directions(self) -> npt.NDArray[np.float64]:
         """`[3, 3]` unit vectors of the index axes in the world, one in each column."""
-        return self.affine_ras[:3, :3] / np.array(self.spacing_mm)
+        vectors: npt.NDArray[np.float64] = self.affine_ras[:3, :3] / np.array(self.spacing_mm)
+        return vectors
 
     @property
     def axis_codes(self) -> str:
@@ -178,7 +182,8 @@ def turn_onto(source: Geometry, target: Geometry) -> Turn:
 
     The axes are compared with each other, not each with the world's: two grids at 45° to the world still match.
     """
-    axes, signs = closest_axes(np.linalg.solve(target.directions, source.directions))
+    relative = np.linalg.solve(target.directions, source.directions).astype(np.float64)
+    axes, signs = closest_axes(relative)
     return Turn(tuple(axes.index(new) for new in range(3)), tuple(sign < 0 for sign in signs))
 
 

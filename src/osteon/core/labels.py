@@ -65,8 +65,8 @@ class Segmentation:
         """`[i, j, k]` bool: the voxels of one structure."""
         if self.overlapping:
             position = [s.name for s in self.structures].index(structure.name)
-            return self.array[position] > 0
-        return self.array == structure.value
+            return np.asarray(self.array[position] > 0)
+        return np.asarray(self.array == structure.value)
 
 
 def palette(count: int) -> list[str]:

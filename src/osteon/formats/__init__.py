@@ -1,0 +1,11 @@
+"""Files of images and labels, each format in one file; `registry` is the table of them."""
+
+from osteon.formats.registry import (
+    read_geometry,
+    read_segmentation,
+    read_volume,
+    write_segmentation,
+    write_volume,
+)
+
+__all__ = ["read_geometry", "read_segmentation", "read_volume", "write_segmentation", "write_volume"]

@@ -1,0 +1,186 @@
+"""From the numbers in a label file to a segmentation of known structures, and between its two layouts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.errors import LabelError
+from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
+
+_GENERIC = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
+"""Names that programs make up (`label_3`, `Segment_1`) say no more than the value beside them."""
+
+
+def smallest_uint(highest: int) -> npt.DTypeLike:
+    """The smallest unsigned type that holds 0 … `highest`."""
+    return next(kind for kind in (np.uint8, np.uint16, np.uint32, np.uint64) if highest <= np.iinfo(kind).max)
+
+
+def storable(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """The array in a native type that image files hold: bool as uint8, float16 as float32, long double as float64."""
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8)
+    if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
+        return array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def whole_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.NDArray[np.integer]:
+    """Labels as integers, in the smallest unsigned type that holds them where none is negative.
+
+    Args:
+        array: Any shape. Floats must be whole numbers, as some programs store labels.
+        name: The file, for messages.
+
+    Raises:
+        LabelError: Some value is not a whole number; the message says the worst and how many voxels there are.
+    """
+    if array.dtype.kind == "f":
+        whole = np.rint(array)
+        with np.errstate(invalid="ignore"):
+            away = np.abs(np.asarray(array - whole, dtype=np.float64))
+        broken = ~(away == 0)  # NaN and Inf too
+        if broken.any():
+            worst = array[np.unravel_index(int(np.argmax(np.where(np.isnan(away), 1.0, away))), array.shape)]
+            raise LabelError(
+                f"{name}: {int(broken.sum())} voxels hold values that are not whole numbers, such as {worst:g}",
+                hint="give the label map, not a probability map or an image; resample labels by nearest neighbour",
+            )
+        array = whole.astype(np.int64)
+    elif array.dtype.kind == "b":
+        array = array.astype(np.uint8)
+    elif array.dtype.kind not in "iu":
+        raise LabelError(f"{name}: voxels of type {array.dtype} are no labels", hint="give an integer label map")
+    labels: npt.NDArray[np.integer] = array  # type: ignore[assignment]
+    if labels.size and int(labels.min()) >= 0:
+        return labels.astype(smallest_uint(int(labels.max())), copy=False)
+    return labels
+
+
+def value_counts(labels: npt.NDArray[np.integer]) -> dict[int, int]:
+    """How many voxels hold each value, background left out, in ascending order."""
+    if labels.size and labels.min() >= 0 and labels.max() <= np.iinfo(np.uint16).max:
+        counts = np.zeros(int(labels.max()) + 1, dtype=np.int64)
+        for part in labels:  # bincount makes int64 of what it counts: a slab at a time
+            counts += np.bincount(part.ravel(), minlength=len(counts))
+        found = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    else:
+        values, numbers = np.unique(labels, return_counts=True)
+        found = {int(value): int(number) for value, number in zip(values, numbers, strict=True)}
+    found.pop(BACKGROUND, None)
+    return found
+
+
+def match(
+    own: Sequence[Structure], known: Sequence[Structure], *, by_value: bool
+) -> tuple[dict[int, int], list[Structure]]:
+    """Which known value each of a file's own structures stands for.
+
+    A name that is known decides. Otherwise the value does where the file's name says nothing (`label_3`), or where
+    `by_value` says that the format's values are its meaning.
+
+    Returns:
+        Own value → known value, and the own structures that are not known.
+    """
+    values = {structure.name: structure.value for structure in known}
+    mapping = {s.value: values[s.name] for s in own if s.name in values}
+    unknown = []
+    for structure in own:
+        if structure.name in values:
+            continue
+        free = structure.value in values.values() and structure.value not in mapping.values()
+        if free and (by_value or _GENERIC.fullmatch(structure.name)):
+            mapping[structure.value] = structure.value
+        else:
+            unknown.append(structure)
+    return mapping, unknown
+
+
+def index_map(
+    labels: npt.NDArray[np.integer],
+    own: Sequence[Structure],
+    known: Sequence[Structure] | None,
+    name: str | Path,
+    *,
+    by_value: bool,
+) -> tuple[npt.NDArray[np.integer], tuple[Structure, ...]]:
+    """An index map in the values of `known`, or in the file's own where `known` is None.
+
+    Args:
+        labels: `[i, j, k]` whole numbers as the file holds them.
+        own: The structures that the file itself names; may be empty.
+        known: The structures to be used; None takes the file's own and names the other values `label_<value>`.
+        name: The file, for messages.
+        by_value: See `match`.
+
+    Raises:
+        LabelError: A value stands for no structure; the message lists values and voxel counts.
+    """
+    counts = value_counts(labels)
+    if any(value < 0 for value in counts):
+        raise _unnamed({v: n for v, n in counts.items() if v < 0}, own, known or own, name)
+    if known is None:
+        named = {structure.value: structure for structure in own}
+        extra = [value for value in counts if value not in named]
+        made = make_structures([f"label_{value}" for value in extra], extra)
+        return labels, tuple(sorted((*own, *made), key=lambda s: s.value))
+    mapping, unknown = match(own, known, by_value=by_value)
+    spoken_for = {s.value for s in own}
+    values = {s.value for s in known}
+    mapping |= {value: value for value in counts if value not in spoken_for and value in values}
+    strange = {value: number for value, number in counts.items() if value not in mapping}
+    if strange:
+        raise _unnamed(strange, unknown, known, name)
+    highest = max(mapping.values(), default=0)
+    if all(mapping[value] == value for value in counts):
+        return labels, tuple(known)
+    table = np.zeros(int(labels.max()) + 1, dtype=smallest_uint(highest))
+    for value in counts:
+        table[value] = mapping[value]
+    return table[labels], tuple(known)
+
+
+def _unnamed(
+    counts: Mapping[int, int], own: Sequence[Structure], known: Sequence[Structure], name: str | Path
+) -> LabelError:
+    names = {s.value: f" ({s.name})" for s in own}
+    listed = ", ".join(f"{value}{names.get(value, '')} in {number} voxels" for value, number in counts.items())
+    have = ", ".join(f"{s.name}={s.value}" for s in known) or "none"
+    return LabelError(
+        f"{name}: holds labels that no structure has: {listed} (structures: {have})",
+        hint="add the missing structures (--labels NAME=VALUE,…), or correct the label file",
+    )
+
+
+def as_multi_hot(segmentation: Segmentation) -> Segmentation:
+    """The same structures as multi-hot uint8 `[structure, i, j, k]`."""
+    if segmentation.overlapping:
+        return segmentation
+    layers = np.stack([segmentation.mask(s) for s in segmentation.structures]).astype(np.uint8)
+    return Segmentation(layers, segmentation.geometry, segmentation.structures)
+
+
+def as_index_map(segmentation: Segmentation, name: str | Path) -> Segmentation:
+    """The same structures as an index map `[i, j, k]`.
+
+    Raises:
+        LabelError: Structures share voxels; the message says how many.
+    """
+    if not segmentation.overlapping:
+        return segmentation
+    shared = int(((segmentation.array > 0).sum(axis=0) > 1).sum())
+    if shared:
+        raise LabelError(
+            f"{name}: structures overlap in {shared} voxels, but the dataset says that they exclude one another",
+            hint="set `overlapping: true` in dataset.yaml, or import the data again",
+        )
+    highest = max((s.value for s in segmentation.structures), default=0)
+    labels = np.zeros(segmentation.geometry.shape, dtype=smallest_uint(highest))
+    for layer, structure in zip(segmentation.array, segmentation.structures, strict=True):
+        labels[layer > 0] = structure.value
+    return Segmentation(labels, segmentation.geometry, segmentation.structures)

@@ -1,0 +1,125 @@
+"""NRRD images and label maps in one file (.nrrd): raw, gzip and text voxels."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.errors import FileError, LabelError, missing_file
+from osteon.core.files import whole_file
+from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation, Structure
+from osteon.core.volume import Volume
+from osteon.formats.labelmap import index_map, storable, whole_labels
+from osteon.formats.nrrd_header import Header, header_text, read_header
+
+
+def read_nrrd(path: Path) -> Volume:
+    """Read an image as `[channel, i, j, k]`, RAS+ millimetres. A picture gets a singleton k.
+
+    Raises:
+        FileError: The file is missing, truncated, damaged, or of a kind that osteon cannot place in the world.
+    """
+    header, array = load_nrrd(path)
+    return Volume(array, header.geometry)
+
+
+def read_nrrd_geometry(path: Path) -> Geometry:
+    """The grid alone; reads no voxels. Raises FileError as `read_nrrd` does for the header."""
+    path = Path(path)
+    if not path.is_file():
+        raise missing_file(path, "the NRRD file")
+    with path.open("rb") as stream:
+        return read_header(stream, path).geometry
+
+
+def read_nrrd_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:
+    """Read an index map without names of its own; values become `label_<value>` where `structures` is None.
+
+    Raises:
+        FileError: As `read_nrrd`.
+        LabelError: The values are not whole numbers, or no structure has them, or the file has several channels.
+    """
+    header, array = load_nrrd(path)
+    if len(array) != 1:
+        raise LabelError(
+            f"{path}: {len(array)} channels where an index map has one",
+            hint="store overlapping structures as 3D Slicer's .seg.nrrd",
+        )
+    labels, named = index_map(whole_labels(array[0], path), (), structures, path, by_value=True)
+    return Segmentation(labels, header.geometry, named)
+
+
+def write_nrrd(path: Path, volume: Volume) -> None:
+    """Write an image. Array, type (bool becomes uint8) and affine read back identical.
+
+    Raises:
+        FileError: The file cannot be written.
+    """
+    data = storable(volume.array)
+    store_nrrd(path, data[0] if len(data) == 1 else data, volume.geometry, {}, channel_kind="vector")
+
+
+def load_nrrd(path: Path) -> tuple[Header, npt.NDArray[np.generic]]:
+    """Read header and voxels `[channel, i, j, k]`, contiguous and native. Raises FileError as `read_nrrd`."""
+    path = Path(path)
+    if not path.is_file():
+        raise missing_file(path, "the NRRD file")
+    try:
+        with path.open("rb") as stream:
+            header = read_header(stream, path)
+            packed = stream.read()
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
+    flat = _voxels(packed, header, path)
+    axis = header.channel_axis
+    stored = flat.reshape(header.sizes, order="F")
+    stored = stored[None] if axis is None else np.moveaxis(stored, axis, 0)
+    stored = stored.reshape((len(stored), *header.geometry.shape))
+    return header, np.array(storable(stored), order="C")
+
+
+def store_nrrd(
+    path: Path,
+    array: npt.NDArray[np.generic],
+    geometry: Geometry,
+    keys: Mapping[str, str],
+    *,
+    channel_kind: str = "list",
+) -> None:
+    """Write an array `[i, j, k]` or `[channel, i, j, k]` with key/value pairs, gzip. Raises FileError."""
+    path = Path(path)
+    head = header_text(array, geometry, keys, channel_kind=channel_kind)
+    data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(order="F")
+    with whole_file(path) as temporary, temporary.open("wb") as stream:
+        stream.write(head.encode("utf-8"))
+        stream.write(gzip.compress(data, compresslevel=1, mtime=0))
+
+
+def _voxels(packed: bytes, header: Header, path: Path) -> npt.NDArray[np.generic]:
+    """The flat voxels, still in the file's byte order."""
+    encoding, count = header.fields["encoding"].lower(), math.prod(header.sizes)
+    if any(header.fields.get(name, "0") != "0" for name in ("byte skip", "byteskip", "line skip", "lineskip")):
+        raise FileError(f"{path}: skips bytes before its voxels", hint="save it again as a plain .nrrd file")
+    hint = "copy the file again from its source; it was probably cut short"
+    try:
+        if encoding in ("ascii", "txt", "text"):
+            flat: npt.NDArray[np.generic] = np.array(packed.split(), dtype=header.dtype)
+        elif encoding in ("raw", "gzip", "gz"):
+            raw = packed if encoding == "raw" else gzip.decompress(packed)
+            flat = np.frombuffer(raw, dtype=header.dtype, count=min(count, len(raw) // header.dtype.itemsize))
+        else:
+            raise FileError(
+                f"{path}: voxels are packed as {encoding}", hint="save it again with encoding raw, gzip or ascii"
+            )
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        raise FileError(f"{path}: the voxels are truncated or damaged ({error})", hint=hint) from error
+    if len(flat) < count:
+        raise FileError(f"{path}: truncated, {len(flat)} of {count} voxels", hint=hint)
+    return flat[:count]

@@ -1,0 +1,147 @@
+"""Which file is read by what: a table. A new format is one file and one row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from osteon.core.errors import FileError, missing_file
+from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation, Structure
+from osteon.core.volume import Volume
+from osteon.formats.nifti import read_nifti, read_nifti_geometry, read_nifti_segmentation, write_nifti
+from osteon.formats.nrrd import read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_nrrd
+from osteon.formats.seg_nrrd import read_seg_nrrd, write_seg_nrrd
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format.
+
+    Attributes:
+        name: As people call it.
+        suffixes: Lower case, with the dot; the first is the one that osteon writes.
+        read_volume: Reads an image.
+        read_geometry: Reads the grid alone, without the voxels.
+        read_segmentation: Reads labels in the given structures, or in the file's own where they are None.
+        write_volume: Writes an image; None where the format holds none.
+        write_segmentation: Writes labels; None where the format loses their names.
+        holds_overlaps: Whether structures that share voxels can be written.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    read_volume: Callable[[Path], Volume]
+    read_geometry: Callable[[Path], Geometry]
+    read_segmentation: Callable[[Path, Sequence[Structure] | None], Segmentation]
+    write_volume: Callable[[Path, Volume], None] | None = None
+    write_segmentation: Callable[[Path, Segmentation], None] | None = None
+    holds_overlaps: bool = False
+
+
+FORMATS = (
+    Format(
+        "NIfTI",
+        (".nii.gz", ".nii"),
+        read_nifti,
+        read_nifti_geometry,
+        read_nifti_segmentation,
+        write_volume=write_nifti,
+        write_segmentation=write_nifti,
+    ),
+    Format(
+        "3D Slicer segmentation",
+        (".seg.nrrd",),
+        read_nrrd,
+        read_nrrd_geometry,
+        read_seg_nrrd,
+        write_segmentation=write_seg_nrrd,
+        holds_overlaps=True,
+    ),
+    Format("NRRD", (".nrrd",), read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_volume=write_nrrd),
+)
+
+
+def known_suffixes() -> tuple[str, ...]:
+    """All suffixes, the longest first, so that `.seg.nrrd` is found before `.nrrd`."""
+    return tuple(sorted((s for row in FORMATS for s in row.suffixes), key=lambda s: (-len(s), s)))
+
+
+def suffix_of(path: Path) -> str | None:
+    """The known suffix that the name ends in, lower case; None where it has none."""
+    name = Path(path).name.lower()
+    return next((suffix for suffix in known_suffixes() if name.endswith(suffix)), None)
+
+
+def stem_of(path: Path) -> str:
+    """The file's name without its known suffix."""
+    return Path(path).name[: len(Path(path).name) - len(suffix_of(path) or "")]
+
+
+def format_of(path: Path) -> Format:
+    """The row for a file, by its suffix. Raises FileError that lists the known ones."""
+    suffix = suffix_of(path)
+    for row in FORMATS:
+        if suffix in row.suffixes:
+            return row
+    raise FileError(
+        f"{path}: no known image format", hint=f"give a file that ends in {', '.join(sorted(known_suffixes()))}"
+    )
+
+
+def _to_read(path: Path) -> Format:
+    row = format_of(path)
+    if not Path(path).is_file():
+        raise missing_file(Path(path), f"the {row.name} file")
+    return row
+
+
+def read_volume(path: Path) -> Volume:
+    """Read an image as `[channel, i, j, k]`, RAS+ millimetres.
+
+    Raises:
+        FileError: The file is missing, of an unknown kind, truncated or damaged.
+    """
+    return _to_read(path).read_volume(Path(path))
+
+
+def read_geometry(path: Path) -> Geometry:
+    """Read the grid alone, which takes milliseconds. Raises FileError as `read_volume` does for the header."""
+    return _to_read(path).read_geometry(Path(path))
+
+
+def read_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:
+    """Read labels: an index map, or multi-hot where the file's structures overlap.
+
+    Args:
+        path: The file. Floats are taken where all of them are whole numbers.
+        structures: What the labels mean. None takes the file's own names, `label_<value>` where it has none.
+
+    Raises:
+        FileError: As `read_volume`.
+        LabelError: Values are not whole numbers, or are not among `structures`; the message lists values and voxels.
+    """
+    return _to_read(path).read_segmentation(Path(path), structures)
+
+
+def write_volume(path: Path, volume: Volume) -> None:
+    """Write an image in the format that the suffix names. Raises FileError."""
+    row = format_of(path)
+    if row.write_volume is None:
+        raise FileError(f"{path}: {row.name} holds no images", hint="write a .nii.gz or .nrrd file")
+    row.write_volume(Path(path), volume)
+
+
+def write_segmentation(path: Path, segmentation: Segmentation) -> None:
+    """Write labels with their structures: index maps as .nii.gz (or .seg.nrrd), overlapping ones as .seg.nrrd.
+
+    Raises:
+        FileError: The format cannot hold them, or the file cannot be written.
+    """
+    row = format_of(path)
+    if row.write_segmentation is None:
+        raise FileError(f"{path}: {row.name} does not keep structures' names", hint="write .nii.gz or .seg.nrrd")
+    if segmentation.overlapping and not row.holds_overlaps:
+        raise FileError(f"{path}: {row.name} holds no overlapping structures", hint="write a .seg.nrrd file")
+    row.write_segmentation(Path(path), segmentation)
