@@ -1,0 +1,113 @@
+"""A made-up cohort of fractured humeri, written as one would receive it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from osteon.core.errors import UsageError
+from osteon.core.files import write_json
+from osteon.core.labels import Segmentation
+from osteon.core.progress import track
+from osteon.core.volume import Volume
+from osteon.formats.nifti import write_nifti
+from osteon.phantoms.humerus import STRUCTURES, make_humerus
+
+NAME = "humerus"
+FRAGMENTS = (4, 3, 2, 4, 3, 4)
+"""Fragments of one case after the other, so that every part of a cohort holds all kinds, the difficult ones often."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One made-up patient: an id, whether the case is for training, the scan and its fragments."""
+
+    id: str
+    training: bool
+    volume: Volume
+    segmentation: Segmentation
+
+
+def make_cohort(*, cases: int = 24, unseen: int = 6, seed: int = 0) -> Iterator[Member]:
+    """Make `cases` humeri for training and `unseen` others, one at a time.
+
+    Every case follows from the seed and its own number alone: a larger cohort begins with the smaller one.
+
+    Raises:
+        UsageError: A number is negative, or there is no case at all.
+    """
+    if min(cases, unseen, seed) < 0 or cases + unseen == 0:
+        raise UsageError(
+            f"a cohort of {cases} and {unseen} unseen cases with seed {seed} cannot be made",
+            hint="give at least one case, and no negative number",
+        )
+    for number in range(cases + unseen):
+        rng = np.random.default_rng([seed, number])
+        volume, segmentation = make_humerus(rng, fragments=FRAGMENTS[number % len(FRAGMENTS)])
+        yield Member(f"{NAME}_{number + 1:03d}", number < cases, volume, segmentation)
+
+
+def write_humerus_cohort(
+    folder: Path, *, cases: int = 24, unseen: int = 6, seed: int = 0, form: str = "decathlon"
+) -> Path:
+    """Write a made-up cohort.
+
+    Args:
+        folder: Where it goes; made if it does not exist.
+        cases: Cases to train with.
+        unseen: Further cases to test with; their references lie apart.
+        seed: The same seed gives the same voxels.
+        form: A key of `FORMS`.
+
+    Returns:
+        What `osteon import` is to be given.
+
+    Raises:
+        UsageError: The form is unknown, or a number is negative.
+        FileError: A file cannot be written.
+    """
+    if form not in FORMS:
+        raise UsageError(f"there is no form {form} of a cohort", hint=f"choose one of: {', '.join(FORMS)}")
+    members = make_cohort(cases=cases, unseen=unseen, seed=seed)
+    return FORMS[form](Path(folder), track(members, "making humeri", total=cases + unseen))
+
+
+def _write_decathlon(folder: Path, members: Iterator[Member]) -> Path:
+    """The Medical Segmentation Decathlon's layout (Antonelli et al., Nat Commun 13, 2022), and labelsTs for the test."""
+    training, test = [], []
+    for member in members:
+        kind = "Tr" if member.training else "Ts"
+        image, label = f"images{kind}/{member.id}.nii.gz", f"labels{kind}/{member.id}.nii.gz"
+        write_nifti(folder / image, member.volume)
+        write_nifti(folder / label, member.segmentation)
+        if member.training:
+            training.append({"image": f"./{image}", "label": f"./{label}"})
+        else:
+            test.append(f"./{image}")
+    write_json(folder / "dataset.json", _decathlon_json(training, test))
+    return folder
+
+
+def _decathlon_json(training: Sequence[dict[str, str]], test: Sequence[str]) -> dict[str, Any]:
+    return {
+        "name": NAME,
+        "description": "Fractured humeri, made up by osteon: fragments named by colour",
+        "reference": "osteon.phantoms",
+        "licence": "CC0-1.0",
+        "release": "1.0",
+        "tensorImageSize": "3D",
+        "modality": {"0": "CT"},
+        "labels": {"0": "background", **{str(s.value): s.name for s in STRUCTURES}},
+        "numTraining": len(training),
+        "numTest": len(test),
+        "training": list(training),
+        "test": list(test),
+    }
+
+
+FORMS: dict[str, Callable[[Path, Iterator[Member]], Path]] = {"decathlon": _write_decathlon}
+"""The forms in which a cohort can be written; a new one is one function and one row."""
