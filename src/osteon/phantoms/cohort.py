@@ -77,7 +77,7 @@ def write_humerus_cohort(
 
 
 def _write_decathlon(folder: Path, members: Iterator[Member]) -> Path:
-    """The Medical Segmentation Decathlon's layout (Antonelli et al., Nat Commun 13, 2022), and labelsTs for the test."""
+    """The Medical Segmentation Decathlon's layout (Antonelli et al., Nat Commun 13, 2022), and labelsTs beside."""
     training, test = [], []
     for member in members:
         kind = "Tr" if member.training else "Ts"
