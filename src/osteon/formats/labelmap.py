@@ -14,6 +14,10 @@ from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structu
 
 _GENERIC = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
 """Names that programs make up (`label_3`, `Segment_1`) say no more than the value beside them."""
+_LISTED = 10
+"""How many strange values a message lists."""
+_MOST_UNNAMED = 500
+"""More values than this without names are an image, not labels; the largest label sets in use have about 200."""
 
 
 def smallest_uint(highest: int) -> npt.DTypeLike:
@@ -127,6 +131,11 @@ def index_map(
     if known is None:
         named = {structure.value: structure for structure in own}
         extra = [value for value in counts if value not in named]
+        if len(extra) > _MOST_UNNAMED:
+            raise LabelError(
+                f"{name}: holds {len(extra)} different values without names; it looks like an image, not labels",
+                hint="check that image and label are not swapped, or name the structures (--labels NAME=VALUE,…)",
+            )
         made = make_structures([f"label_{value}" for value in extra], extra)
         return labels, tuple(sorted((*own, *made), key=lambda s: s.value))
     mapping, unknown = match(own, known, by_value=by_value)
@@ -149,7 +158,10 @@ def _unnamed(
     counts: Mapping[int, int], own: Sequence[Structure], known: Sequence[Structure], name: str | Path
 ) -> LabelError:
     names = {s.value: f" ({s.name})" for s in own}
-    listed = ", ".join(f"{value}{names.get(value, '')} in {number} voxels" for value, number in counts.items())
+    first = dict(list(counts.items())[:_LISTED])
+    listed = ", ".join(f"{value}{names.get(value, '')} in {number} voxels" for value, number in first.items())
+    if len(counts) > len(first):
+        listed += f", and {len(counts) - len(first)} more values"
     have = ", ".join(f"{s.name}={s.value}" for s in known) or "none"
     return LabelError(
         f"{name}: holds labels that no structure has: {listed} (structures: {have})",

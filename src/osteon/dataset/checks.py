@@ -1,0 +1,144 @@
+"""What an image and its labels must satisfy before anything is learned from them."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.errors import GeometryError, ImageError, LabelError
+from osteon.core.geometry import Geometry, turn_onto, turn_to_ras
+from osteon.core.labels import Segmentation
+from osteon.core.volume import Volume
+
+_TIE = 1e-6
+"""Voxel edges. A point midway between two voxels goes to the upper one, also where rounding moved it by 1e-9."""
+
+
+def check_image(volume: Volume, name: str) -> None:
+    """Raise ImageError, naming the image by `name`, where a channel holds NaN or Inf, or one value everywhere."""
+    for number, channel in enumerate(volume.array):
+        where = f"{name}, channel {number}" if len(volume.array) > 1 else name
+        if channel.dtype.kind == "f":
+            broken = ~np.isfinite(channel)
+            if broken.any():
+                first = tuple(int(n) for n in np.unravel_index(int(np.argmax(broken)), channel.shape))
+                nan = int(np.isnan(channel).sum())
+                raise ImageError(
+                    f"{where}: {nan} voxels are NaN and {int(broken.sum()) - nan} are infinite, the first at {first}",
+                    hint="export the image again, or replace these voxels by the value of air or background",
+                )
+        if channel.min() == channel.max():
+            raise ImageError(
+                f"{where}: every voxel is {channel.flat[0]:g}; the image shows nothing",
+                hint="check that the file is the scan, and export it again",
+            )
+
+
+def present_structures(segmentation: Segmentation) -> tuple[str, ...]:
+    """Names of the structures that have a voxel, in the segmentation's order."""
+    if segmentation.overlapping:
+        layers = zip(segmentation.structures, segmentation.array, strict=True)
+        return tuple(structure.name for structure, layer in layers if layer.any())
+    return tuple(s.name for s in segmentation.structures if (segmentation.array == s.value).any())
+
+
+def check_labels(segmentation: Segmentation, name: str) -> tuple[str, ...]:
+    """Names of the structures that have a voxel.
+
+    Raises:
+        LabelError: None has.
+    """
+    present = present_structures(segmentation)
+    if not present:
+        raise LabelError(
+            f"{name}: the label is empty, no voxel belongs to any structure",
+            hint="remove the label from the list, or pass --allow-empty where there is truly nothing to see",
+        )
+    return present
+
+
+def turn_array(array: npt.NDArray[np.generic], source: Geometry, target: Geometry) -> npt.NDArray[np.generic] | None:
+    """The array `[..., i, j, k]` with its axes as `target` has them; None where the grids are not the same.
+
+    Axes are permuted and mirrored, no voxel changes its value or its place in the world.
+    """
+    if target.same_as(source):
+        return array
+    turn = turn_onto(source, target)
+    if not target.same_as(turn.geometry(source)):
+        return None
+    return np.ascontiguousarray(turn.apply(array))
+
+
+def align_segmentation(segmentation: Segmentation, geometry: Geometry, *, name: str, image_name: str) -> Segmentation:
+    """The segmentation on the image's axes; nothing is resampled.
+
+    Args:
+        segmentation: Labels on the image's voxels, the axes in any order and direction.
+        geometry: The image's grid.
+        name: The label file, for messages.
+        image_name: The image file, for messages.
+
+    Raises:
+        GeometryError: The grids differ by more than a turn of the axes; the message shows both.
+    """
+    turned = turn_array(segmentation.array, segmentation.geometry, geometry)
+    if turned is None:
+        raise grid_error(geometry, segmentation.geometry, name=name, image_name=image_name)
+    labels: npt.NDArray[np.integer] = turned  # type: ignore[assignment]
+    return Segmentation(labels, geometry, segmentation.structures)
+
+
+def grid_error(geometry: Geometry, other: Geometry, *, name: str, image_name: str) -> GeometryError:
+    """The error for a file `name` on the grid `other` that should be on that of `image_name`."""
+    turned = turn_onto(other, geometry).geometry(other)
+    what = "; ".join(geometry.differences(turned)) or "position"
+    return GeometryError(
+        f"{name} does not lie on the grid of {image_name}: {what}\n"
+        f"  {image_name}: {geometry.describe()}\n  {name}: {other.describe()}",
+        hint="correct the header that is wrong; where both are right, --repair-geometry resamples the label",
+    )
+
+
+def resample_labels(segmentation: Segmentation, geometry: Geometry) -> Segmentation:
+    """The labels on another grid: each voxel takes the nearest one in index space, 0 outside.
+
+    Exact for any affine, sheared ones too; where the grids' voxels coincide, nothing is lost.
+
+    Args:
+        segmentation: Index map or multi-hot.
+        geometry: The grid wanted, in the same world.
+    """
+    source = segmentation.geometry
+    to_source = np.linalg.inv(source.affine_ras) @ geometry.affine_ras
+    labels = segmentation.array if segmentation.overlapping else segmentation.array[None]
+    result = np.zeros((len(labels), *geometry.shape), dtype=labels.dtype)
+    j, k = np.arange(geometry.shape[1])[:, None], np.arange(geometry.shape[2])[None]
+    for i in range(geometry.shape[0]):  # slab by slab: the coordinates of a whole CT would take gigabytes
+        index, inside = [], np.ones((geometry.shape[1], geometry.shape[2]), dtype=bool)
+        for row, size in zip(to_source[:3], source.shape, strict=True):
+            nearest = np.floor(row[0] * i + row[1] * j + row[2] * k + row[3] + 0.5 + _TIE).astype(np.int64)
+            inside &= (nearest >= 0) & (nearest < size)
+            index.append(nearest)
+        a, b, c = (axis[inside] for axis in index)
+        result[:, i, inside] = labels[:, a, b, c]
+    array = result if segmentation.overlapping else result[0]
+    return Segmentation(array, geometry, segmentation.structures)
+
+
+def content_hash(volume: Volume) -> str:
+    """SHA-256 of an image's shape and voxels, as 64 hexadecimal digits.
+
+    The axes are turned to RAS and the values taken as float32 first, so that a scan that was saved again mirrored or
+    as another type is still the same scan.
+    """
+    turn = turn_to_ras(volume.geometry)
+    digest = hashlib.sha256()
+    turned = turn.apply(volume.array)
+    digest.update(repr(tuple(turned.shape)).encode())
+    for channel in turned:
+        for slab in channel:
+            digest.update((slab.astype("<f4") + np.float32(0)).tobytes())  # adding 0 turns -0 into 0
+    return digest.hexdigest()

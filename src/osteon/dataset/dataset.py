@@ -1,0 +1,117 @@
+"""A dataset on disk: its manifest, and its images and labels loaded as what they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from osteon.core.errors import DatasetError, UsageError
+from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation, Structure
+from osteon.core.volume import Volume
+from osteon.dataset.checks import align_segmentation, check_image, grid_error, turn_array
+from osteon.dataset.manifest import Case, Manifest, read_manifest
+from osteon.formats.labelmap import as_index_map, as_multi_hot
+from osteon.formats.registry import read_geometry, read_segmentation, read_volume
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder with dataset.yaml.
+
+    Attributes:
+        folder: Where paths in the manifest start.
+        manifest: What dataset.yaml says.
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> Dataset:
+        """Read `folder`/dataset.yaml. Raises FileError and DatasetError as `read_manifest`."""
+        return cls(Path(folder), read_manifest(Path(folder)))
+
+    @property
+    def structures(self) -> tuple[Structure, ...]:
+        """The structures, in the manifest's order."""
+        return tuple(self.manifest.structures)
+
+    def case(self, case_id: str) -> Case:
+        """The case of that id. Raises UsageError where there is none."""
+        for case in self.manifest.cases:
+            if case.id == case_id:
+                return case
+        raise UsageError(
+            f"{self.folder}: no case is called {case_id}", hint="dataset.yaml lists the ids; check the spelling"
+        )
+
+    def resolve(self, path: str) -> Path:
+        """A path of the manifest as one that can be opened: relative ones start at the dataset's folder."""
+        return self.folder / path
+
+    def geometry(self, case: Case) -> Geometry:
+        """The grid of the case's first image; reads no voxels."""
+        return read_geometry(self.resolve(case.images[0]))
+
+    def load_image(self, case: Case) -> Volume:
+        """The image with all its channels, `[channel, i, j, k]`, on the first file's grid.
+
+        Raises:
+            FileError: A file is missing or damaged.
+            GeometryError: Two channels do not lie on one grid.
+            ImageError: A channel holds NaN or Inf, or shows nothing.
+            DatasetError: The number of channels is not the manifest's.
+        """
+        volume = self.read_image(case)
+        for number, channel in enumerate(self.manifest.channels):
+            part = Volume(volume.array[number : number + 1], volume.geometry)
+            file = case.images[number if len(case.images) > 1 else 0]
+            check_image(part, f"case {case.id}: {file} ({channel.name})")
+        return volume
+
+    def read_image(self, case: Case) -> Volume:
+        """As `load_image`, without looking at the voxels."""
+        paths = [self.resolve(image) for image in case.images]
+        volumes = [read_volume(path) for path in paths]
+        first = volumes[0]
+        arrays = []
+        for path, volume in zip(paths, volumes, strict=True):
+            turned = turn_array(volume.array, volume.geometry, first.geometry)
+            if turned is None:
+                name, image_name = f"case {case.id}: {path}", str(paths[0])
+                raise grid_error(first.geometry, volume.geometry, name=name, image_name=image_name)
+            arrays.append(turned)
+            if len(paths) > 1 and len(volume.array) != 1:
+                raise DatasetError(
+                    f"case {case.id}: {path} holds {len(volume.array)} channels, but is listed for one",
+                    hint="list one file for each channel, or one file that holds them all",
+                )
+        array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        wanted = self.manifest.channels
+        if len(array) != len(wanted):
+            raise DatasetError(
+                f"case {case.id}: {paths[0]} holds {len(array)} channels, the dataset has {len(wanted)} "
+                f"({', '.join(channel.name for channel in wanted)})",
+                hint="correct `channels` in dataset.yaml, or leave the case out",
+            )
+        return Volume(array, first.geometry)
+
+    def load_segmentation(self, case: Case) -> Segmentation:
+        """The reference on the image's grid: multi-hot where the manifest says `overlapping`, an index map else.
+
+        Raises:
+            FileError: A file is missing or damaged.
+            LabelError: It holds what no structure has.
+            GeometryError: It does not lie on the image's grid.
+            DatasetError: The case has no segmentation.
+        """
+        if case.segmentation is None:
+            raise DatasetError(f"case {case.id}: has no segmentation", hint="use the cases of `manifest.labelled`")
+        path = self.resolve(case.segmentation)
+        name, image_name = f"case {case.id}: {path}", str(self.resolve(case.images[0]))
+        segmentation = read_segmentation(path, self.structures)
+        aligned = align_segmentation(segmentation, self.geometry(case), name=name, image_name=image_name)
+        return as_multi_hot(aligned) if self.manifest.overlapping else as_index_map(aligned, name)
