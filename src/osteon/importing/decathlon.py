@@ -1,0 +1,125 @@
+"""The layout of the Medical Segmentation Decathlon: a folder with dataset.json, imagesTr, labelsTr, imagesTs.
+
+Files in the world differ from its description: labels the other way round ({"background": 0}, as nnU-Net writes),
+`training` entries that are plain strings, numTraining that lies, `._` files of macOS, paths with and without `./`. An
+image with several modalities is one 4-D file, which serves all channels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from osteon.core.errors import DatasetError
+from osteon.core.files import read_json
+from osteon.core.labels import BACKGROUND, Structure, make_structures
+from osteon.dataset.manifest import Channel
+from osteon.formats.registry import stem_of
+from osteon.importing.forms import Form, Found, FoundCase, Options, modality_of, unique_ids
+
+_FILE = "dataset.json"
+
+
+def _json_path(source: Path) -> Path:
+    return source / _FILE if source.is_dir() else source
+
+
+def misses(source: Path) -> str | None:
+    """What `source` lacks to be a Decathlon folder (or its dataset.json)."""
+    path = _json_path(source)
+    if path.name != _FILE or not path.is_file():
+        return f"no {_FILE}"
+    data = read_json(path, "the Decathlon description")
+    if not isinstance(data, dict) or not isinstance(data.get("training"), list):
+        return f"{_FILE} has no list `training`"
+    return None
+
+
+def read(source: Path, options: Options) -> Found:
+    """List the cases of a Decathlon folder.
+
+    Raises:
+        DatasetError: dataset.json names no labels, or labels or entries of a kind that osteon does not know.
+    """
+    path = _json_path(source)
+    data = read_json(path, "the Decathlon description")
+    found = Found(
+        name=str(data.get("name") or path.parent.name),
+        channels=_channels(data, options),
+        cases=[],
+        structures=options.named_structures() or _structures(data, path),
+    )
+    entries = [(entry, True) for entry in data["training"]] + [(entry, False) for entry in data.get("test") or []]
+    pairs: list[tuple[Path, Path | None]] = []
+    for entry, trained in entries:
+        image, label = _entry(entry, trained, path)
+        if PurePosixPath(image).name.startswith("._"):
+            found.warnings.append(f"{path}: {image} is a leftover of macOS, not an image; passed over")
+            continue
+        pair = (path.parent / image, path.parent / label if label else None)
+        if pair in pairs:
+            found.warnings.append(f"{path}: {image} is listed twice; taken once")
+        else:
+            pairs.append(pair)
+    for key, count in (("numTraining", len(data["training"])), ("numTest", len(data.get("test") or []))):
+        if key in data and data[key] != count:
+            found.warnings.append(f"{path}: {key} says {data[key]}, but {count} cases are listed; the list is taken")
+    images = [image for image, _ in pairs]
+    ids = unique_ids([[stem_of(i) for i in images], [f"{i.parent.name}_{stem_of(i)}" for i in images]])
+    if ids is None:
+        raise DatasetError(f"{path}: two entries have one image", hint="list every image once")
+    found.cases = [FoundCase(n, (image,), label) for n, (image, label) in zip(ids, pairs, strict=True)]
+    return found
+
+
+def _channels(data: dict[str, Any], options: Options) -> list[Channel]:
+    table = data.get("channel_names") or data.get("modality") or {"0": options.modality or "image"}
+    if isinstance(table, dict):
+        names = [str(table[key]) for key in sorted(table, key=int)]
+    else:
+        names = [str(name) for name in (table if isinstance(table, list) else [table])]
+    return [Channel(name=name, modality=options.modality or modality_of(name)) for name in names]
+
+
+def _structures(data: dict[str, Any], path: Path) -> tuple[Structure, ...]:
+    """Structures from {"1": "femur"} (Decathlon) or {"femur": 1} (nnU-Net)."""
+    table = data.get("labels")
+    if not isinstance(table, dict) or not table:
+        raise DatasetError(f"{path}: names no labels", hint='add "labels": {"0": "background", "1": "femur"}')
+    try:
+        if all(str(key).lstrip("-").isdigit() for key in table):
+            named = {str(name): int(value) for value, name in table.items()}
+        else:
+            named = {str(name): int(value) for name, value in table.items()}
+    except (TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{path}: labels {table} are not one name for one number (regions are not known here)",
+            hint="give one whole number for each structure",
+        ) from error
+    named = {name: value for name, value in named.items() if value != BACKGROUND}
+    named.pop("ignore", None)
+    if not named or len(set(named.values())) < len(named) or min(named.values()) < 0 or "" in named:
+        raise DatasetError(f"{path}: labels {table} give two names to a value, or none", hint="correct `labels`")
+    return make_structures(list(named), list(named.values()))
+
+
+def _entry(entry: object, trained: bool, path: Path) -> tuple[str, str | None]:
+    """Image and label of one list entry, relative to dataset.json."""
+    if isinstance(entry, dict) and isinstance(entry.get("image"), str):
+        image, label = _plain(entry["image"]), entry.get("label")
+        return image, _plain(label) if trained and isinstance(label, str) and label else None
+    if isinstance(entry, str):
+        image = _plain(entry)
+        parts = PurePosixPath(image).parts
+        label = str(PurePosixPath(*("labelsTr" if part == "imagesTr" else part for part in parts)))
+        return image, label if trained and label != image else None
+    raise DatasetError(
+        f"{path}: the entry {entry} names no image", hint='write {"image": "./imagesTr/a.nii.gz", "label": "…"}'
+    )
+
+
+def _plain(text: str) -> str:
+    return str(PurePosixPath(text.strip().replace("\\", "/")))
+
+
+FORM = Form("decathlon", "a folder with dataset.json, imagesTr and labelsTr (MSD)", misses, read)

@@ -1,0 +1,62 @@
+"""Which form the user's data has, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+from osteon.core.errors import UsageError, missing_file
+from osteon.formats.registry import suffix_of
+from osteon.importing import decathlon, pairs
+from osteon.importing.forms import Form
+
+FORMS: tuple[Form, ...] = (decathlon.FORM, pairs.FORM)
+"""Every form that osteon reads. A new one is one file and one row here."""
+
+_LOOKED_AT = 10_000
+
+
+def form_named(name: str) -> Form:
+    """The form of that name. Raises UsageError that lists the names."""
+    for form in FORMS:
+        if form.name == name:
+            return form
+    known = "; ".join(f"{form.name}: {form.what}" for form in FORMS)
+    raise UsageError(f"--form {name}: no such form", hint=f"known forms: {known}")
+
+
+def recognise(source: Path) -> Form:
+    """The one form that `source` has.
+
+    Raises:
+        FileError: `source` does not exist.
+        UsageError: It has none of the forms, or several; the message says what was found and what each form misses.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise missing_file(source, "the data to import")
+    missing = {form.name: form.misses(source) for form in FORMS}
+    fitting = [form for form in FORMS if missing[form.name] is None]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = [form.name for form in fitting]
+        raise UsageError(
+            f"{source}: can be read as {' and as '.join(names)}", hint=f"say which: --form {' or --form '.join(names)}"
+        )
+    reasons = "\n".join(f"  {name}: {reason}" for name, reason in missing.items())
+    raise UsageError(
+        f"{source}: holds no form of data that osteon knows. Found: {_inventory(source)}. What each form misses:\n"
+        + reasons,
+        hint="write a text file with a line `image,label` for each case and give that as SOURCE",
+    )
+
+
+def _inventory(source: Path) -> str:
+    """What lies there, in words: `24 .nii.gz, 2 .txt`."""
+    if source.is_file():
+        return f"one file, {source.name}"
+    files = list(islice((path for path in sorted(source.rglob("*")) if path.is_file()), _LOOKED_AT))
+    kinds = Counter(suffix_of(path) or path.suffix.lower() or "files without suffix" for path in files)
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6)) or "an empty folder"
