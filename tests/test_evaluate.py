@@ -1,0 +1,210 @@
+"""Evaluating files: pairing by name, geometry in the world, what fails and what is missing."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from osteon.core.errors import DatasetError, FileError, LabelError, OsteonError, UsageError
+from osteon.core.geometry import Geometry, turn_to_ras
+from osteon.core.labels import Segmentation, Structure
+from osteon.core.volume import Volume
+from osteon.dataset.manifest import Case, Channel, Manifest, write_manifest
+from osteon.evaluating.evaluate import evaluate
+from osteon.formats import write_segmentation, write_volume
+
+RED = Structure(name="red", value=1, colour="#ff0000")
+GREEN = Structure(name="green", value=2, colour="#00ff00")
+BOTH = (RED, GREEN)
+GRID = Geometry((8, 6, 4), np.array([[-2.0, 0, 0, 30], [0, -2, 0, 20], [0, 0, 5, -7], [0, 0, 0, 1]]))  # LPS, 20 mm³
+
+
+def labels(red: int, green: int = 0, geometry: Geometry = GRID) -> Segmentation:
+    """`red` and `green` planes of 24 voxels (0.48 cm³) from either end."""
+    array = np.zeros(GRID.shape, dtype=np.uint8)
+    array[:red] = 1
+    if green:
+        array[-green:] = 2
+    return Segmentation(array, geometry, BOTH)
+
+
+def in_ras(segmentation: Segmentation) -> Segmentation:
+    turn = turn_to_ras(segmentation.geometry)
+    array = np.ascontiguousarray(turn.apply(segmentation.array))
+    return Segmentation(array, turn.geometry(segmentation.geometry), segmentation.structures)
+
+
+def overlapping(segmentation: Segmentation) -> Segmentation:
+    """Multi-hot with one voxel in both structures, so that it cannot be stored as an index map."""
+    array = np.stack([segmentation.mask(s) for s in BOTH]).astype(np.uint8)
+    array[:, 0, 0, 0] = 1
+    return Segmentation(array, segmentation.geometry, BOTH)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    folder = tmp_path / "dataset"
+    cases = []
+    plan = {"a": (4, 2, None), "b": (4, 0, None), "c": (4, 2, ["red"]), "d": (4, 2, None), "e": None}
+    for case, made in plan.items():
+        write_volume(folder / f"{case}.nii.gz", Volume(np.ones((1, *GRID.shape), dtype=np.int16), GRID))
+        if made is not None:
+            write_segmentation(folder / f"{case}-label.nii.gz", labels(*made[:2]))
+        cases.append(
+            Case(
+                id=case,
+                images=[f"{case}.nii.gz"],
+                segmentation=f"{case}-label.nii.gz" if made else None,
+                annotated=made[2] if made else None,
+            )
+        )
+    channels = [Channel(name="ct", modality="ct")]
+    write_manifest(folder, Manifest(name="test", channels=channels, structures=list(BOTH), cases=cases))
+    return folder
+
+
+def states(result) -> dict[tuple[str, str], tuple[str, float | None]]:
+    return {(s.case, s.structure): (s.state, s.dice) for s in result.scores}
+
+
+def test_against_a_dataset(dataset: Path, tmp_path: Path) -> None:
+    predictions = tmp_path / "predictions"
+    write_segmentation(predictions / "a.nii.gz", in_ras(labels(5, 2)))
+    write_segmentation(predictions / "b.nii.gz", labels(4, 1))
+    write_segmentation(predictions / "c.seg.nrrd", labels(4, 1))
+    write_segmentation(predictions / "e.nii.gz", labels(1))
+    result = evaluate(predictions, dataset, tmp_path / "out")
+    assert states(result) == {
+        ("a", "red"): ("both", pytest.approx(8 / 9)),
+        ("a", "green"): ("both", 1.0),
+        ("b", "red"): ("both", 1.0),
+        ("b", "green"): ("invented", 0.0),
+        ("c", "red"): ("both", 1.0),
+        ("c", "green"): ("not annotated", None),
+    }
+    assert (result.missing, result.unmatched, result.failures) == (("d",), ("e",), ())
+    red = next(s for s in result.scores if s.case == "a" and s.structure == "red")
+    assert (red.reference_cm3, red.predicted_cm3) == (pytest.approx(4 * 0.48), pytest.approx(5 * 0.48))
+    assert red.volume_error_percent == pytest.approx(25.0)
+    assert result.overall.dice.mean == pytest.approx((26 / 27 + 0.5) / 2)
+
+    with (tmp_path / "out" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    assert rows[0]["case"] == "a"
+    assert float(rows[0]["dice"]) == pytest.approx(8 / 9, abs=1e-6)
+    assert rows[5]["dice"] == ""
+    said = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert said["missing"] == ["d"]
+    assert said["unmatched"] == ["e"]
+    assert said["overall"]["dice"]["mean"] == pytest.approx(result.overall.dice.mean, abs=1e-6)
+    assert said["structures"]["green"]["invented"] == 1
+    assert said["cases"]["c"]["green"]["dice"] is None
+
+
+def test_a_case_that_fails_does_not_stop_the_others(dataset: Path, tmp_path: Path) -> None:
+    predictions = tmp_path / "predictions"
+    moved = GRID.affine_ras.copy()
+    moved[0, 3] += 1.0  # half a voxel
+    write_segmentation(predictions / "a.nii.gz", labels(4, 2, Geometry(GRID.shape, moved)))
+    write_segmentation(predictions / "b.nii.gz", labels(4))
+    strange = Segmentation(np.full(GRID.shape, 9, dtype=np.uint8), GRID, ())
+    write_segmentation(predictions / "c.nii.gz", strange)
+    whole = (predictions / "b.nii.gz").read_bytes()
+    (predictions / "d.nii.gz").write_bytes(whole[: len(whole) // 2])
+    result = evaluate(predictions, dataset, tmp_path / "out")
+    assert [f.case for f in result.failures] == ["a", "c", "d"]
+    geometry = result.failures[0]
+    assert "1.00 mm apart" in geometry.message
+    assert geometry.message.count("8×6×4") == 2  # both grids are described
+    assert all(f.hint for f in result.failures)
+    assert states(result) == {("b", "red"): ("both", 1.0), ("b", "green"): ("absent", None)}
+    said = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [f["case"] for f in said["failures"]] == ["a", "c", "d"]
+
+
+def test_a_resampled_prediction_is_refused_though_its_shape_fits(dataset: Path, tmp_path: Path) -> None:
+    wider = Geometry(GRID.shape, GRID.affine_ras @ np.diag([1.1, 1, 1, 1]))
+    write_segmentation(tmp_path / "a.nii.gz", labels(4, 2, wider))
+    result = evaluate(tmp_path / "a.nii.gz", dataset)
+    assert "spacing" in result.failures[0].message
+    assert result.scores == ()
+    assert result.overall.dice.mean is None
+
+
+def test_folders_of_files_and_names_from_their_headers(tmp_path: Path) -> None:
+    for name, red in (("a", 4), ("b", 2)):
+        write_segmentation(tmp_path / "reference" / f"{name}.nii.gz", labels(red, 1))
+        write_segmentation(tmp_path / "prediction" / f"{name}.nii.gz", labels(4, 1))
+    write_segmentation(tmp_path / "prediction" / "x.nii.gz", labels(4))
+    (tmp_path / "prediction" / "readme.txt").write_text("not a label file")
+    result = evaluate(tmp_path / "prediction", tmp_path / "reference")
+    assert states(result)["b", "red"] == ("both", pytest.approx(4 / 6))
+    assert result.structures == BOTH
+    assert (result.missing, result.unmatched) == ((), ("x",))
+
+
+def test_two_files_without_names(tmp_path: Path) -> None:
+    write_volume(tmp_path / "one.nrrd", Volume(labels(3, 0).array[None], GRID))
+    write_volume(tmp_path / "two.nrrd", Volume(labels(4, 2).array[None], GRID))
+    result = evaluate(tmp_path / "one.nrrd", tmp_path / "two.nrrd")
+    assert states(result) == {
+        ("one", "label_1"): ("both", pytest.approx(6 / 7)),
+        ("one", "label_2"): ("missed", 0.0),
+    }
+    assert len({s.colour for s in result.structures}) == 2
+    named = evaluate(tmp_path / "one.nrrd", tmp_path / "two.nrrd", structures=BOTH)
+    assert [s.structure for s in named.scores] == ["red", "green"]
+
+
+@pytest.mark.parametrize(
+    ("form", "reference_form", "green"),
+    [
+        (overlapping, overlapping, 1.0),
+        (labels, overlapping, 96 / 97),  # the shared voxel is green in the reference alone
+        (overlapping, labels, 96 / 97),
+    ],
+)
+def test_overlapping_structures(tmp_path: Path, form, reference_form, green: float) -> None:
+    for name, make, made in (("p", form, labels(2, 2)), ("r", reference_form, labels(4, 2))):
+        write_segmentation(tmp_path / f"{name}.seg.nrrd", make(made) if make is overlapping else made)
+    result = evaluate(tmp_path / "p.seg.nrrd", tmp_path / "r.seg.nrrd")
+    assert states(result) == {
+        ("p", "red"): ("both", pytest.approx(4 / 6)),
+        ("p", "green"): ("both", pytest.approx(green)),
+    }
+
+
+def test_only_some_structures(dataset: Path, tmp_path: Path) -> None:
+    write_segmentation(tmp_path / "a.nii.gz", labels(4, 1))
+    result = evaluate(tmp_path / "a.nii.gz", dataset, structures=[GREEN])
+    assert states(result) == {("a", "green"): ("both", pytest.approx(2 / 3))}
+    assert [s.structure for s in result.summaries] == ["green"]
+    assert result.missing == ()  # one file was asked about, not the dataset
+
+
+def test_errors_name_the_way_out(dataset: Path, tmp_path: Path) -> None:
+    write_segmentation(tmp_path / "one" / "stranger.nii.gz", labels(4))
+    write_segmentation(tmp_path / "twice" / "a.nii.gz", labels(4))
+    write_segmentation(tmp_path / "twice" / "a.seg.nrrd", labels(4))
+    (tmp_path / "empty").mkdir()
+    expected: list[tuple[str, type[OsteonError], str]] = [
+        ("one", DatasetError, r"predictions: stranger; references: a, b, c and 1 more"),
+        ("twice", UsageError, r"a\.nii\.gz and a\.seg\.nrrd"),
+        ("empty", UsageError, "no label files"),
+        ("nowhere", FileError, "does not exist"),
+    ]
+    for folder, kind, message in expected:
+        with pytest.raises(kind, match=message) as caught:
+            evaluate(tmp_path / folder, dataset)
+        assert caught.value.hint
+
+
+def test_one_value_under_two_names_is_refused(tmp_path: Path) -> None:
+    write_segmentation(tmp_path / "p.nii.gz", labels(4))
+    other = Segmentation(labels(4).array, GRID, (Structure(name="tibia", value=1, colour="#ffffff"),))
+    write_segmentation(tmp_path / "r.nii.gz", other)
+    with pytest.raises(LabelError, match=r"label 1 is tibia in .* and red in"):
+        evaluate(tmp_path / "p.nii.gz", tmp_path / "r.nii.gz")
