@@ -15,7 +15,7 @@ By = Literal["subject", "site"]
 
 
 def make_folds(manifest: Manifest, count: int = 5, seed: int = 0, *, by: By = "subject") -> list[list[str]]:
-    """Divide the labelled cases into `count` folds of about equal size.
+    """Divide the labelled cases that are not held out into `count` folds of about equal size.
 
     Cases of one subject, cases whose images are the same voxels (`content`), and with `by="site"` cases of one site
     stay together, also over several steps (A like B, B like C). The same manifest and seed give the same folds,
@@ -30,9 +30,9 @@ def make_folds(manifest: Manifest, count: int = 5, seed: int = 0, *, by: By = "s
     """
     if count < 2:
         raise UsageError(f"{count} folds divide nothing", hint="--folds 2 or more, or --fold none to hold nothing out")
-    groups = group_cases(manifest.labelled, by=by)
+    groups = group_cases(manifest.trainable, by=by)
     if len(groups) < count:
-        cases = len(manifest.labelled)
+        cases = len(manifest.trainable)
         why = f"{cases} labelled case{'s' * (cases != 1)} in {len(groups)} group{'s' * (len(groups) != 1)} that stay"
         way = f"--folds {len(groups)}, or " if len(groups) > 1 else ""
         raise DatasetError(

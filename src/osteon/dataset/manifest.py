@@ -43,6 +43,7 @@ class Case(BaseModel):
         annotated: Names of the structures that somebody looked for; None means all of them.
         content: SHA-256 of the image's voxels, so the same scan is recognised under two names.
         provenance: What was converted or repaired, from what and how.
+        held_out: Kept for the final test: neither the plan nor any fold of a training ever sees it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,6 +56,7 @@ class Case(BaseModel):
     annotated: list[str] | None = None
     content: str | None = None
     provenance: list[str] = []
+    held_out: bool = False
 
 
 class Manifest(BaseModel):
@@ -86,6 +88,11 @@ class Manifest(BaseModel):
                 if name not in names:
                     raise ValueError(f"case {case.id}: annotated structure {name} is not listed")
         return self
+
+    @property
+    def trainable(self) -> list[Case]:
+        """The labelled cases that are not held out for the final test."""
+        return [case for case in self.labelled if not case.held_out]
 
     @property
     def labelled(self) -> list[Case]:
