@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.checks import align_segmentation, check_image, grid_error, turn_array
-from osteon.dataset.manifest import Case, Manifest, read_manifest
+from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest
 from osteon.formats.labelmap import as_index_map, as_multi_hot
 from osteon.formats.registry import read_geometry, read_segmentation, read_volume
 
@@ -65,39 +66,7 @@ class Dataset:
             ImageError: A channel holds NaN or Inf, or shows nothing.
             DatasetError: The number of channels is not the manifest's.
         """
-        volume = self.read_image(case)
-        for number, channel in enumerate(self.manifest.channels):
-            part = Volume(volume.array[number : number + 1], volume.geometry)
-            file = case.images[number if len(case.images) > 1 else 0]
-            check_image(part, f"case {case.id}: {file} ({channel.name})")
-        return volume
-
-    def read_image(self, case: Case) -> Volume:
-        """As `load_image`, without looking at the voxels."""
-        paths = [self.resolve(image) for image in case.images]
-        volumes = [read_volume(path) for path in paths]
-        first = volumes[0]
-        arrays = []
-        for path, volume in zip(paths, volumes, strict=True):
-            turned = turn_array(volume.array, volume.geometry, first.geometry)
-            if turned is None:
-                name, image_name = f"case {case.id}: {path}", str(paths[0])
-                raise grid_error(first.geometry, volume.geometry, name=name, image_name=image_name)
-            arrays.append(turned)
-            if len(paths) > 1 and len(volume.array) != 1:
-                raise DatasetError(
-                    f"case {case.id}: {path} holds {len(volume.array)} channels, but is listed for one",
-                    hint="list one file for each channel, or one file that holds them all",
-                )
-        array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-        wanted = self.manifest.channels
-        if len(array) != len(wanted):
-            raise DatasetError(
-                f"case {case.id}: {paths[0]} holds {len(array)} channels, the dataset has {len(wanted)} "
-                f"({', '.join(channel.name for channel in wanted)})",
-                hint="correct `channels` in dataset.yaml, or leave the case out",
-            )
-        return Volume(array, first.geometry)
+        return read_channels([self.resolve(image) for image in case.images], self.manifest.channels, f"case {case.id}")
 
     def load_segmentation(self, case: Case) -> Segmentation:
         """The reference on the image's grid: multi-hot where the manifest says `overlapping`, an index map else.
@@ -115,3 +84,38 @@ class Dataset:
         segmentation = read_segmentation(path, self.structures)
         aligned = align_segmentation(segmentation, self.geometry(case), name=name, image_name=image_name)
         return as_multi_hot(aligned) if self.manifest.overlapping else as_index_map(aligned, name)
+
+
+def read_channels(paths: Sequence[Path], channels: Sequence[Channel], name: str) -> Volume:
+    """Read and check one image from one file for each channel, or from one file that holds them all.
+
+    Args:
+        paths: The files, in the channels' order; the first one's axes are taken for all.
+        channels: What the channels must be.
+        name: The case, for messages.
+
+    Raises:
+        FileError, GeometryError, ImageError, DatasetError: As `Dataset.load_image`.
+    """
+    volumes = [read_volume(path) for path in paths]
+    grid = volumes[0].geometry
+    arrays = []
+    for path, volume in zip(paths, volumes, strict=True):
+        turned = turn_array(volume.array, volume.geometry, grid)
+        if turned is None:
+            raise grid_error(grid, volume.geometry, name=f"{name}: {path}", image_name=str(paths[0]))
+        arrays.append(turned)
+        check_image(volume, f"{name}: {path}")
+        if len(paths) > 1 and len(turned) != 1:
+            raise DatasetError(
+                f"{name}: {path} holds {len(turned)} channels, but is listed for one",
+                hint="list one file for each channel, or one file that holds them all",
+            )
+    array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    if len(array) != len(channels):
+        raise DatasetError(
+            f"{name}: {paths[0]} holds {len(array)} channels, the dataset has {len(channels)} "
+            f"({', '.join(channel.name for channel in channels)})",
+            hint="correct the dataset's list of channels, or leave the case out",
+        )
+    return Volume(array, grid)

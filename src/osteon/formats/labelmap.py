@@ -20,6 +20,11 @@ _MOST_UNNAMED = 500
 """More values than this without names are an image, not labels; the largest label sets in use have about 200."""
 
 
+def is_generic(name: str) -> bool:
+    """Whether a structure's name is one that programs make up, such as `label_3`."""
+    return _GENERIC.fullmatch(name) is not None
+
+
 def smallest_uint(highest: int) -> npt.DTypeLike:
     """The smallest unsigned type that holds 0 … `highest`."""
     return next(kind for kind in (np.uint8, np.uint16, np.uint32, np.uint64) if highest <= np.iinfo(kind).max)
@@ -98,7 +103,7 @@ def match(
         if structure.name in values:
             continue
         free = structure.value in values.values() and structure.value not in mapping.values()
-        if free and (by_value or _GENERIC.fullmatch(structure.name)):
+        if free and (by_value or is_generic(structure.name)):
             mapping[structure.value] = structure.value
         else:
             unknown.append(structure)

@@ -52,7 +52,7 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
         FileError: The file is missing or not text.
         DatasetError: A line has more than two fields.
     """
-    rows = []
+    rows: list[tuple[int, list[str]]] = []
     for number, line in enumerate(read_text(path, "the list of pairs").splitlines(), start=1):
         text = line.strip()
         if not text or text.startswith("#"):

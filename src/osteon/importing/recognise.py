@@ -57,6 +57,6 @@ def _inventory(source: Path) -> str:
     """What lies there, in words: `24 .nii.gz, 2 .txt`."""
     if source.is_file():
         return f"one file, {source.name}"
-    files = list(islice((path for path in sorted(source.rglob("*")) if path.is_file()), _LOOKED_AT))
+    files = list(islice((path for path in source.rglob("*") if path.is_file()), _LOOKED_AT))
     kinds = Counter(suffix_of(path) or path.suffix.lower() or "files without suffix" for path in files)
     return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6)) or "an empty folder"

@@ -1,0 +1,292 @@
+"""`osteon import`: from the user's files to dataset.yaml, with every case read and checked once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from osteon.core.errors import DatasetError, GeometryError, OsteonError, UsageError
+from osteon.core.labels import Segmentation, Structure
+from osteon.core.progress import track
+from osteon.core.volume import Volume
+from osteon.dataset.checks import (
+    align_segmentation,
+    check_image,
+    check_labels,
+    content_hash,
+    present_structures,
+    resample_labels,
+)
+from osteon.dataset.dataset import read_channels
+from osteon.dataset.folds import structures_without_cases
+from osteon.dataset.manifest import FILE_NAME, Case, Manifest, write_manifest
+from osteon.formats.registry import read_segmentation, write_segmentation, write_volume
+from osteon.importing.forms import Form, Found, FoundCase, Options, parse_modality
+from osteon.importing.naming import unite
+from osteon.importing.recognise import form_named, recognise
+
+_LOSS = 0.05
+"""A repair that loses more of the labelled volume than this is reported."""
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What came of an import.
+
+    Attributes:
+        folder: Where dataset.yaml was written.
+        form: The form that the source had.
+        manifest: What was written.
+        failed: Case id → why it was left out.
+        warnings: What people should look at.
+        present: Case id → names of the structures that have a voxel there, for labelled cases.
+        duplicates: Ids of cases whose images are the same voxels, one tuple for each image.
+    """
+
+    folder: Path
+    form: str
+    manifest: Manifest
+    failed: dict[str, OsteonError] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    present: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    duplicates: list[tuple[str, ...]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A case that passed: its entry, and what was seen while its voxels were in memory."""
+
+    entry: Case
+    structures: tuple[Structure, ...] = ()
+    present: tuple[str, ...] = ()
+    overlaps: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def import_dataset(
+    source: Path,
+    folder: Path,
+    *,
+    form: str | None = None,
+    repair_geometry: bool = False,
+    structures: Mapping[str, int] | None = None,
+    subject_pattern: str | None = None,
+    site_pattern: str | None = None,
+    modality: str | None = None,
+    only: Sequence[str] | None = None,
+    allow_empty: bool = False,
+    overwrite: bool = False,
+) -> ImportReport:
+    """Read and check every case of `source` and write `folder`/dataset.yaml. The user's files stay as they are.
+
+    Args:
+        source: The data, in a form of `recognise.FORMS`.
+        folder: The dataset to be made.
+        form: The form's name; recognised when None.
+        repair_geometry: Resample labels that do not lie on the image's grid, instead of leaving the case out.
+        structures: Name → value, over what the source says.
+        subject_pattern: A regular expression whose first group, in a case's id or else in its image's path, is the
+            subject. The case id without one.
+        site_pattern: The same for the site.
+        modality: `ct`, `mr`, `xray` or `other` for all channels, over what the source says.
+        only: Import these case ids alone.
+        allow_empty: Take cases whose label is empty.
+        overwrite: Replace a dataset.yaml that is there.
+
+    Returns:
+        What was taken, what was left out and why, and what is odd.
+
+    Raises:
+        UsageError: An argument makes no sense, or `source` has no known form.
+        FileError: `source` is missing or its list cannot be read.
+        DatasetError: No case could be taken.
+    """
+    source, folder = Path(source), Path(folder)
+    if (folder / FILE_NAME).exists() and not overwrite:
+        raise UsageError(f"{folder / FILE_NAME}: is there already", hint="choose another folder, or pass --overwrite")
+    options = Options(structures, parse_modality(modality))
+    subject_of, site_of = _finder(subject_pattern, "--subject-pattern"), _finder(site_pattern, "--site-pattern")
+    row = _form(source, form)
+    found = row.read(source, options)
+    report_failed, warnings = dict(found.failed), list(found.warnings)
+    taken: list[_Taken] = []
+    for case in track(_selected(found, only, source), "Reading cases"):
+        case = replace(case, subject=case.subject or subject_of(case), site=case.site or site_of(case))
+        try:
+            taken.append(_take(case, found, folder, repair_geometry=repair_geometry, allow_empty=allow_empty))
+        except OsteonError as error:
+            report_failed[case.id] = error
+    if not taken:
+        raise _nothing_taken(source, report_failed)
+    present = {case.entry.id: case.present for case in taken if case.entry.segmentation is not None}
+    known = found.structures or unite(case.structures for case in taken)
+    if not known:
+        raise DatasetError(f"{source}: no label file names a structure", hint="name them: --labels NAME=VALUE,…")
+    manifest = Manifest(
+        name=found.name,
+        channels=found.channels,
+        structures=list(known),
+        overlapping=any(case.overlaps for case in taken),
+        source=f"{row.name}: {source.absolute()}",
+        cases=[case.entry for case in taken],
+    )
+    duplicates = _duplicates(manifest)
+    warnings += [line for case in taken for line in case.warnings]
+    warnings += [f"{', '.join(ids)}: the images are the same voxels; they stay in one fold" for ids in duplicates]
+    if present:
+        warnings += [f"structure {name} occurs in no case" for name in structures_without_cases(known, present)]
+    for what, pattern, missed in (
+        ("--subject-pattern", subject_pattern, [c.id for c in manifest.cases if c.subject is None]),
+        ("--site-pattern", site_pattern, [c.id for c in manifest.cases if c.site is None]),
+    ):
+        if pattern and missed:
+            warnings.append(f"{what} {pattern} finds nothing in {len(missed)} cases, such as {missed[0]}")
+    write_manifest(folder, manifest)
+    return ImportReport(folder, row.name, manifest, report_failed, warnings, present, duplicates)
+
+
+def _form(source: Path, name: str | None) -> Form:
+    if name is None:
+        return recognise(source)
+    row = form_named(name)
+    reason = row.misses(source)
+    if reason is not None:
+        raise UsageError(f"{source}: is not of the form {name}: {reason}", hint="check SOURCE, or leave --form out")
+    return row
+
+
+def _selected(found: Found, only: Sequence[str] | None, source: Path) -> list[FoundCase]:
+    if only is None:
+        return found.cases
+    strange = sorted(set(only) - {case.id for case in found.cases})
+    if strange:
+        some = ", ".join(case.id for case in found.cases[:_SHOWN])
+        raise UsageError(
+            f"{source}: holds no case {', '.join(strange)}", hint=f"ids are {some}{' …' * (len(found.cases) > _SHOWN)}"
+        )
+    return [case for case in found.cases if case.id in only]
+
+
+def _finder(pattern: str | None, option: str) -> Callable[[FoundCase], str | None]:
+    if pattern is None:
+        return lambda _: None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"{option} {pattern}: not a regular expression ({error})", hint="such as `^(\\d+)_`") from None
+    if compiled.groups < 1:
+        raise UsageError(f"{option} {pattern}: has no group", hint="put brackets around the part wanted: `^(\\d+)_`")
+
+    def find(case: FoundCase) -> str | None:
+        texts = [case.id, *(image.as_posix() for image in case.images[:1])]
+        return next((m[1] for text in texts if (m := compiled.search(text)) and m[1]), None)
+
+    return find
+
+
+def _take(case: FoundCase, found: Found, folder: Path, *, repair_geometry: bool, allow_empty: bool) -> _Taken:
+    """Read image and label of one case, check them, and write what had to be converted."""
+    name = f"case {case.id}"
+    if case.make_image is None:
+        volume = read_channels(case.images, found.channels, name)
+        images = [_refer(path, folder) for path in case.images]
+    else:
+        volume = case.make_image()
+        check_image(volume, name)
+        images = [f"images/{case.id}.nii.gz"]
+        write_volume(folder / images[0], volume)
+    entry = Case(
+        id=case.id,
+        images=images,
+        subject=case.subject,
+        site=case.site,
+        content=content_hash(volume),
+        provenance=list(case.provenance),
+    )
+    if not case.labelled:
+        return _Taken(entry)
+    image_name = str(case.images[0]) if case.images else name
+    segmentation, written, lines = _label(case, found, volume, image_name, repair_geometry=repair_geometry)
+    warnings = [line for line in lines if line.startswith("warning: ")]
+    label_name = f"{name}: {case.label or 'its label'}"
+    present = present_structures(segmentation) if allow_empty else check_labels(segmentation, label_name)
+    if not present:
+        warnings.append(f"warning: {label_name}: the label is empty")
+    if written:
+        path = f"labels/{case.id}{'.seg.nrrd' if segmentation.overlapping else '.nii.gz'}"
+        write_segmentation(folder / path, segmentation)
+    else:
+        path = _refer(case.label or Path(), folder)
+    provenance = [*entry.provenance, *(line for line in lines if line not in warnings)]
+    return _Taken(
+        entry.model_copy(update={"segmentation": path, "provenance": provenance}),
+        segmentation.structures,
+        present,
+        segmentation.overlapping and bool((np.count_nonzero(segmentation.array, axis=0) > 1).any()),
+        tuple(line.removeprefix("warning: ") for line in warnings),
+    )
+
+
+def _label(
+    case: FoundCase, found: Found, volume: Volume, image_name: str, *, repair_geometry: bool
+) -> tuple[Segmentation, bool, list[str]]:
+    """The labels on the image's grid, whether they must be written anew, and what was done to them."""
+    if case.make_label is not None:
+        return case.make_label(volume.geometry), True, []
+    if case.label is None:
+        raise DatasetError(f"case {case.id}: has no label", hint="give its label file")
+    segmentation = read_segmentation(case.label, found.structures)
+    try:
+        name = f"case {case.id}: {case.label}"
+        return align_segmentation(segmentation, volume.geometry, name=name, image_name=image_name), False, []
+    except GeometryError:
+        if not repair_geometry:
+            raise
+    repaired = resample_labels(segmentation, volume.geometry)
+    kept = _labelled_mm3(repaired) / (_labelled_mm3(segmentation) or 1.0)
+    lines = [
+        f"segmentation resampled (nearest neighbour, in the world) from {case.label.absolute()}, "
+        f"{segmentation.geometry.describe()}, to the image's grid, {volume.geometry.describe()}; "
+        f"{kept:.1%} of the labelled volume is kept"
+    ]
+    if abs(kept - 1) > _LOSS:
+        lines.append(f"warning: case {case.id}: the repair of its geometry keeps {kept:.1%} of the labelled volume")
+    return repaired, True, lines
+
+
+def _labelled_mm3(segmentation: Segmentation) -> float:
+    return int(np.count_nonzero(segmentation.array)) * segmentation.geometry.voxel_volume_mm3
+
+
+def _refer(path: Path, folder: Path) -> str:
+    """A file as the manifest names it: relative where it lies below or beside the dataset's folder, absolute else."""
+    file, home = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100 (links stay as they are)
+    beside = home.parent
+    if beside != beside.parent and file.is_relative_to(beside):
+        return Path(os.path.relpath(file, home)).as_posix()
+    return file.as_posix()
+
+
+def _duplicates(manifest: Manifest) -> list[tuple[str, ...]]:
+    same: dict[str, list[str]] = defaultdict(list)
+    for case in manifest.cases:
+        if case.content is not None:
+            same[case.content].append(case.id)
+    return [tuple(ids) for ids in same.values() if len(ids) > 1]
+
+
+def _nothing_taken(source: Path, failed: Mapping[str, OsteonError]) -> DatasetError:
+    if not failed:
+        return DatasetError(f"{source}: lists no cases", hint="check the list")
+    reasons = "\n".join(f"  {case_id}: {error}" for case_id, error in list(failed.items())[:_SHOWN])
+    more = f"\n  … and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
+    return DatasetError(
+        f"{source}: none of its {len(failed)} cases can be used:\n{reasons}{more}", hint="correct what is named above"
+    )
