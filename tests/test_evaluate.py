@@ -154,7 +154,6 @@ def test_two_files_without_names(tmp_path: Path) -> None:
         ("one", "label_1"): ("both", pytest.approx(6 / 7)),
         ("one", "label_2"): ("missed", 0.0),
     }
-    assert len({s.colour for s in result.structures}) == 2
     named = evaluate(tmp_path / "one.nrrd", tmp_path / "two.nrrd", structures=BOTH)
     assert [s.structure for s in named.scores] == ["red", "green"]
 
@@ -174,6 +173,14 @@ def test_overlapping_structures(tmp_path: Path, shares: bool, reference_shares: 
     red, other = evaluate(tmp_path / "p.seg.nrrd", tmp_path / "r.seg.nrrd").scores
     assert red.dice == pytest.approx(4 / 6)
     assert other.dice == pytest.approx(green)
+
+
+def test_unnamed_labels_of_different_files_get_different_colours(tmp_path: Path) -> None:
+    write_volume(tmp_path / "one.nrrd", Volume(labels(3, 0).array[None], GRID))
+    write_volume(tmp_path / "two.nrrd", Volume(labels(0, 2).array[None], GRID))
+    result = evaluate(tmp_path / "one.nrrd", tmp_path / "two.nrrd")
+    assert [s.name for s in result.structures] == ["label_1", "label_2"]
+    assert len({s.colour for s in result.structures}) == 2
 
 
 def test_only_some_structures(dataset: Path, tmp_path: Path) -> None:
