@@ -34,7 +34,14 @@ _MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 """Millimetres in one unit of the header's xyzt_units: unknown, metre, millimetre, micrometre."""
 _HINT = "copy the file again from its source; it was probably cut short"
 _STRUCTURES = TypeAdapter(tuple[Structure, ...])
-_READ_ERRORS = (EOFError, OSError, ValueError, zlib.error, nib.spatialimages.HeaderDataError)
+_READ_ERRORS = (
+    EOFError,
+    OSError,
+    ValueError,
+    zlib.error,
+    nib.spatialimages.HeaderDataError,
+    nib.wrapstruct.WrapStructError,
+)
 
 
 def read_nifti(path: Path) -> Volume:

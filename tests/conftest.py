@@ -1,0 +1,18 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data (`OSTEON_SHARED_DATA`, or `../shared/data`); the test is skipped where it is not."""
+    named = os.environ.get("OSTEON_SHARED_DATA")
+    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"real data are not here ({folder}); set OSTEON_SHARED_DATA")
+    return folder
