@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from osteon.core.errors import DatasetError
+from osteon.core.errors import DatasetError, FileError
 from osteon.core.files import read_json
 from osteon.core.labels import BACKGROUND, Structure, make_structures
 from osteon.dataset.manifest import Channel
@@ -29,7 +29,10 @@ def misses(source: Path) -> str | None:
     path = _json_path(source)
     if path.name != _FILE or not path.is_file():
         return f"no {_FILE}"
-    data = read_json(path, "the Decathlon description")
+    try:
+        data = read_json(path, "the Decathlon description")
+    except FileError as error:
+        return error.message
     if not isinstance(data, dict) or not isinstance(data.get("training"), list):
         return f"{_FILE} has no list `training`"
     return None

@@ -10,9 +10,10 @@ from __future__ import annotations
 import csv
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from osteon.core.errors import DatasetError
+from osteon.core.errors import DatasetError, FileError
 from osteon.core.files import read_text
 from osteon.dataset.manifest import Channel
 from osteon.formats.registry import stem_of, suffix_of
@@ -36,37 +37,29 @@ def misses(source: Path) -> str | None:
     path = _text_path(source)
     if path is None:
         return f"no text file of pairs ({' or '.join(_NAMES)}; other names when given as SOURCE)"
-    rows = read_rows(path)
-    if not rows:
+    try:
+        first = next(_rows(path), None)
+    except FileError as error:
+        return error.message
+    if first is None:
         return f"{path.name} lists nothing"
-    number, fields = rows[0]
+    number, fields = first
     if suffix_of(Path(fields[0])) is None:
         return f"line {number} of {path.name} begins with `{fields[0]}`, which is no image file"
     return None
 
 
-def read_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Line number and fields of every line that says something.
-
-    Raises:
-        FileError: The file is missing or not text.
-        DatasetError: A line has more than two fields.
-    """
-    rows: list[tuple[int, list[str]]] = []
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number and fields of every line that says something, after a heading. Raises FileError."""
+    first = True
     for number, line in enumerate(read_text(path, "the list of pairs").splitlines(), start=1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
         fields = _fields(text, path.parent)
-        if not rows and _HEADING.fullmatch(fields[0]):
-            continue
-        if len(fields) > 2 or not fields[0]:
-            raise DatasetError(
-                f"{path}: line {number} is not `image,label`: {text}",
-                hint="give two paths; quote a path that holds a comma or a space",
-            )
-        rows.append((number, fields))
-    return rows
+        if not (first and _HEADING.fullmatch(fields[0])):
+            yield number, fields
+        first = False
 
 
 def _fields(text: str, folder: Path) -> list[str]:
@@ -112,7 +105,12 @@ def read(source: Path, options: Options) -> Found:
     if options.modality is None:
         found.warnings.append(f"{path}: does not say what the images are; pass --modality ct, mr or xray")
     pairs: dict[Path, Path | None] = {}
-    for number, fields in read_rows(path):
+    for number, fields in _rows(path):
+        if len(fields) > 2 or not fields[0]:
+            raise DatasetError(
+                f"{path}: line {number} is not `image,label`: {', '.join(fields)}",
+                hint="give two paths; quote a path that holds a comma or a space",
+            )
         image = _place(path.parent, fields[0])
         label = _place(path.parent, fields[1]) if len(fields) > 1 else None
         if image not in pairs:
@@ -134,7 +132,7 @@ def _ids(images: list[Path], folder: Path) -> list[str]:
     short = [_ENDING.sub("", stem) for stem in stems]
     parents = [image.parent.name for image in images]
     places = [image.relative_to(folder) if image.is_relative_to(folder) else image for image in images]
-    full = ["_".join((*PurePosixPath(place.as_posix()).parts[:-1], place.name)).strip("/._") for place in places]
+    full = ["_".join((*PurePosixPath(place.as_posix()).parts[:-1], stem_of(place))).strip("/._") for place in places]
     candidates = (
         short,
         stems,
