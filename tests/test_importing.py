@@ -466,7 +466,7 @@ def test_what_is_not_recognised_is_described(tmp_path: Path) -> None:
     for part in ("1 .nii.gz", "1 .txt", "decathlon: no dataset.json", "pairs: line 1 of pairs.txt begins with `id`"):
         assert part in caught.value.message
     (tmp_path / "heap" / "dataset.json").write_text("{")
-    with pytest.raises(UsageError, match="decathlon: .*not valid JSON"):
+    with pytest.raises(UsageError, match=r"decathlon: .*not valid JSON"):
         recognise(tmp_path / "heap")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="an empty folder"):
