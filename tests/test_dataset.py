@@ -78,9 +78,7 @@ def test_nan_and_inf_are_counted_and_placed() -> None:
     check_image(Volume(array, Geometry((3, 4, 5), np.eye(4))), "a")
     array[1, 0, 1, 2] = np.nan
     array[1, 2, 2, 2] = -np.inf
-    with pytest.raises(
-        ImageError, match=r"a, channel 1: 1 voxels are NaN and 1 .*, the first at \(0, 1, 2\)"
-    ):
+    with pytest.raises(ImageError, match=r"a, channel 1: 1 voxels are NaN and 1 .*, the first at \(0, 1, 2\)"):
         check_image(Volume(array, Geometry((3, 4, 5), np.eye(4))), "a")
 
 
@@ -268,6 +266,12 @@ def test_folds_hold_every_labelled_case_once_and_are_of_equal_size() -> None:
     assert sorted(map(len, folds)) == [2, 2, 3, 3, 3]
     assert make_folds(manifest_of(*reversed(cases)), 5, seed=3) == folds
     assert make_folds(manifest_of(*cases), 5, seed=4) != folds
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_large_group_is_balanced_by_small_ones(seed: int) -> None:
+    cases = [case_of(f"c{n}", subject="s" if n < 4 else None) for n in range(8)]
+    assert [len(fold) for fold in make_folds(manifest_of(*cases), 2, seed)] == [4, 4]
 
 
 def test_held_out_cases_are_in_no_fold() -> None:

@@ -193,6 +193,16 @@ def test_the_sform_wins_over_the_qform(tmp_path: Path) -> None:
     assert read_geometry(tmp_path / "a.nii").spacing_mm == (2, 2, 2)
 
 
+def test_a_qform_is_written_only_where_it_says_the_same(tmp_path: Path) -> None:
+    sheared = np.eye(4)
+    sheared[0, 2] = 0.4
+    for affine, code in ((np.diag([-2.0, 2, 3, 1]), 1), (sheared, 0)):
+        write_volume(tmp_path / "a.nii", Volume(np.zeros((1, 2, 2, 2), np.uint8), Geometry((2, 2, 2), affine)))
+        header = nib.load(tmp_path / "a.nii").header
+        assert (int(header["sform_code"]), int(header["qform_code"])) == (1, code)
+        assert header.get_zooms() == pytest.approx(np.linalg.norm(affine[:3, :3], axis=0))
+
+
 def test_scaled_integers_become_their_values_and_nan_slopes_mean_none(tmp_path: Path) -> None:
     stored = np.arange(8, dtype=np.int16).reshape(2, 2, 2)
     for slope, intercept, expected, dtype in (
@@ -357,6 +367,14 @@ def test_what_cannot_be_placed_is_refused(tmp_path: Path, header: str, message: 
         read_volume(nrrd(tmp_path / "a.nrrd", header, bytes(6)))
     assert "a.nrrd" in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data"), [("raw", bytes(5)), ("ascii", b"1 2 3 4 5"), ("gzip", gzip.compress(bytes(5)))]
+)
+def test_too_few_voxels_are_counted(tmp_path: Path, encoding: str, data: bytes) -> None:
+    with pytest.raises(FileError, match=r"a\.nrrd: truncated, 5 of 6 voxels"):
+        read_volume(nrrd(tmp_path / "a.nrrd", BASE.replace("raw", encoding), data))
 
 
 def test_slicers_old_files_have_a_layer_for_each_segment(tmp_path: Path) -> None:
