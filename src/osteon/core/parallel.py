@@ -1,0 +1,87 @@
+"""One function over many cases, on as many processes as memory allows; a failed case never stops the others."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import psutil
+
+from osteon.core.errors import CaseError, OsteonError
+from osteon.core.progress import console, track
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+START_UP_BYTES = 400 << 20
+"""What a fresh worker process holds before it has read anything (interpreter and libraries)."""
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Item, Result]):
+    """What became of one item: a result, or the error that it ended with."""
+
+    item: Item
+    result: Result | None
+    error: OsteonError | None
+
+
+def worker_count(items: int, bytes_each: int, *, limit: int | None = None) -> int:
+    """How many processes fit: no more than items, cores, and the workers for which three quarters of memory suffice.
+
+    Args:
+        items: Number of items to be worked on.
+        bytes_each: Peak memory of one item in work.
+        limit: An upper bound from the user.
+    """
+    room = int(psutil.virtual_memory().available * 0.75 / (bytes_each + START_UP_BYTES))
+    return max(1, min(items, limit or cores(), cores(), room))
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def for_each(
+    function: Callable[[Item], Result], items: Sequence[Item], what: str, *, workers: int = 1
+) -> Iterator[Outcome[Item, Result]]:
+    """Apply `function` to each item and yield outcomes as they come, showing progress.
+
+    With more than one worker, `function` and items must be picklable. When a worker dies (out of memory, a signal),
+    the items it leaves undone are worked on again in this process, one at a time.
+    """
+    if workers <= 1:
+        for item in track(items, what):
+            yield _attempt(function, item)
+        return
+    left = dict(enumerate(items))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        futures: dict[Future[Outcome[Item, Result]], int] = {
+            pool.submit(_attempt, function, item): number for number, item in left.items()
+        }
+        try:
+            for future in track(as_completed(futures), what, total=len(items)):
+                outcome = future.result()
+                del left[futures[future]]
+                yield outcome
+        except BrokenProcessPool as error:
+            console.print(f"[yellow]a worker process died ({error}); going on in one process[/]")
+    for item in track(list(left.values()), f"{what}, one at a time"):
+        yield _attempt(function, item)
+
+
+def _attempt(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
+    try:
+        return Outcome(item, function(item), None)
+    except OsteonError as error:
+        return Outcome(item, None, error)
+    except MemoryError:
+        hint = "close other programs, or use fewer workers (--workers 1)"
+        return Outcome(item, None, CaseError(f"{item}: not enough memory", hint=hint))

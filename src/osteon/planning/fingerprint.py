@@ -1,0 +1,195 @@
+"""The fingerprint: what is measured on the cases before anything is decided."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from osteon.core.errors import DatasetError, OsteonError
+from osteon.core.files import read_json, write_json
+from osteon.core.geometry import turn_to_ras
+from osteon.core.labels import Segmentation
+from osteon.core.parallel import for_each, worker_count
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Case
+
+FILE_NAME = "fingerprint.json"
+SAMPLES = 2000
+"""Foreground voxels whose intensities are kept from each case, spread evenly, so that every case weighs the same."""
+BYTES_PER_VOXEL = 32
+"""Peak memory of measuring or preparing a case (file, float copies, masks) for each voxel and channel."""
+
+
+class StructureFacts(BaseModel):
+    """One structure in one case. `centre_mm`: its centroid along R, A, S from the grid's first voxel."""
+
+    model_config = ConfigDict(frozen=True)
+
+    voxels: int
+    centre_mm: tuple[float, float, float]
+
+
+class CaseFacts(BaseModel):
+    """One case, its axes turned to R, A, S. `key` changes when the case's files in the manifest do."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    key: str
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    unit: str
+    structures: dict[str, StructureFacts]
+    intensities: list[list[float]]
+
+
+class Fingerprint(BaseModel):
+    """The measured facts of all cases that can be trained on, and the cases that failed with the reason."""
+
+    cases: list[CaseFacts]
+    failed: dict[str, str] = {}
+
+    @property
+    def median_shape(self) -> npt.NDArray[np.float64]:
+        """`[3]` median number of voxels along R, A, S."""
+        return np.median([case.shape for case in self.cases], axis=0).astype(np.float64)
+
+    @property
+    def median_spacing_mm(self) -> npt.NDArray[np.float64]:
+        """`[3]` median voxel edge along R, A, S."""
+        return np.median([case.spacing_mm for case in self.cases], axis=0).astype(np.float64)
+
+
+def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
+    """Measure every case that can be trained on; facts of unchanged cases are taken from fingerprint.json.
+
+    Raises:
+        DatasetError: No labelled case is left.
+    """
+    path = dataset.folder / FILE_NAME
+    known = _known(path)
+    cases = dataset.manifest.trainable
+    found = {case.id: known[case.id] for case in cases if case.id in known and known[case.id].key == case_key(case)}
+    left = [case for case in cases if case.id not in found]
+    failed: dict[str, OsteonError] = {}
+    if left:
+        voxels = [int(np.prod(dataset.geometry(case).shape)) for case in left if _readable(dataset, case)]
+        largest = max(voxels, default=0) * len(dataset.manifest.channels) * BYTES_PER_VOXEL
+        count = workers or (worker_count(len(left), largest) if sum(voxels) > 100e6 else 1)
+        work = [(dataset, case) for case in left]
+        for outcome in for_each(_measure_case, work, "measuring", workers=count):
+            case = outcome.item[1]
+            if outcome.result is not None:
+                found[case.id] = outcome.result
+            elif outcome.error is not None:
+                failed[case.id] = outcome.error
+            if len(found) % 50 == 0:
+                _write(path, found)
+    if not found:
+        reason = next(iter(failed.values()), None)
+        raise DatasetError(
+            f"{dataset.folder}: no labelled case can be used"
+            + (f"; the first failed with: {reason}" if reason else ""),
+            hint="import cases that have a label and are not held out",
+        )
+    _write(path, found)
+    return Fingerprint(
+        cases=[found[case.id] for case in cases if case.id in found],
+        failed={case: str(error) for case, error in failed.items()},
+    )
+
+
+def case_key(case: Case) -> str:
+    """What tells whether a case's files are still those that were measured."""
+    return "|".join([*case.images, case.segmentation or "", case.content or ""])
+
+
+def _readable(dataset: Dataset, case: Case) -> bool:
+    try:
+        dataset.geometry(case)
+    except OsteonError:
+        return False  # measuring it will say why
+    return True
+
+
+def _known(path: Path) -> dict[str, CaseFacts]:
+    if not path.is_file():
+        return {}
+    try:
+        return {entry["id"]: CaseFacts.model_validate(entry) for entry in read_json(path, "the fingerprint")["cases"]}
+    except (OsteonError, ValidationError, KeyError, TypeError):
+        return {}  # only measurements: they are made again
+
+
+def _write(path: Path, found: dict[str, CaseFacts]) -> None:
+    write_json(path, {"cases": [facts.model_dump() for facts in found.values()]})
+
+
+def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
+    dataset, case = work
+    image = dataset.load_image(case)
+    segmentation = dataset.load_segmentation(case)
+    turn = turn_to_ras(image.geometry)
+    geometry = turn.geometry(image.geometry)
+    turned = Segmentation(turn.apply(segmentation.array), geometry, segmentation.structures)  # type: ignore[arg-type]
+    array = turn.apply(image.array)
+    foreground = turned.array.any(axis=0) if turned.overlapping else turned.array > 0
+    where = np.flatnonzero(foreground)
+    where = where[np.linspace(0, len(where) - 1, min(SAMPLES, len(where))).astype(np.int64)] if len(where) else where
+    intensities = [[round(float(v), 4) for v in channel.ravel()[where]] for channel in array]
+    return CaseFacts(
+        id=case.id,
+        key=case_key(case),
+        shape=geometry.shape,
+        spacing_mm=geometry.spacing_mm,
+        unit=geometry.unit,
+        structures=_structure_facts(turned),
+        intensities=intensities,
+    )
+
+
+def _structure_facts(segmentation: Segmentation) -> dict[str, StructureFacts]:
+    facts = {}
+    for structure in segmentation.structures:
+        mask = segmentation.mask(structure)
+        voxels = int(np.count_nonzero(mask))
+        if voxels:
+            centre = [
+                float(mask.sum(axis=others, dtype=np.int64) @ np.arange(mask.shape[axis])) / voxels * spacing
+                for axis, others, spacing in zip(
+                    range(3), ((1, 2), (0, 2), (0, 1)), segmentation.geometry.spacing_mm, strict=True
+                )
+            ]
+            facts[structure.name] = StructureFacts(voxels=voxels, centre_mm=(centre[0], centre[1], centre[2]))
+    return facts
+
+
+def fixed_order(fingerprint: Fingerprint, axis: int, exempt: set[frozenset[str]]) -> tuple[str, str, int] | None:
+    """Two structures that keep their order along a world axis, in all of at least three cases.
+
+    Mirroring along such an axis would take from the network what tells the two apart.
+
+    Args:
+        fingerprint: The measured cases.
+        axis: 0 R, 1 A, 2 S.
+        exempt: Pairs that swap on a mirror, so that their order does not matter.
+
+    Returns:
+        The names and the number of cases, or None. Centroids must lie at least two voxels apart to count.
+    """
+    names = sorted({name for case in fingerprint.cases for name in case.structures})
+    for first, second in itertools.combinations(names, 2):
+        if frozenset((first, second)) in exempt:
+            continue
+        gaps = [
+            (case.structures[second].centre_mm[axis] - case.structures[first].centre_mm[axis]) / case.spacing_mm[axis]
+            for case in fingerprint.cases
+            if first in case.structures and second in case.structures
+        ]
+        if len(gaps) >= 3 and (min(gaps) >= 2 or max(gaps) <= -2):
+            return first, second, len(gaps)
+    return None

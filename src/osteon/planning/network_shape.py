@@ -1,0 +1,70 @@
+"""Patch, batch and the U-Net's stages, from the median scan and what the device can carry."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from osteon.planning.plan import Grid, Network
+from osteon.planning.recipes import Recipe, Size
+
+SMALLEST = 5
+"""An axis is halved as long as at least this many voxels are left."""
+MOST_STAGES = 7
+
+
+def fit_patch(shape: tuple[int, int, int], grid: Grid, size: Size) -> tuple[tuple[int, int, int], int, list[str]]:
+    """The largest patch up to the median scan's shape that the device can carry, of even physical extent.
+
+    Returns:
+        Patch size along the grid's axes, batch, and the reasons.
+    """
+    patch = np.array(shape, dtype=float)
+    spacing = np.array(grid.spacing_mm)
+    while math.prod(math.ceil(n) for n in patch) > size.voxels:
+        patch[np.argmax(patch * spacing)] *= 0.97
+    i, j, k = (max(1, math.ceil(n)) for n in patch)
+    voxels = i * j * k
+    whole = (i, j, k) == shape
+    batch = min(32, max(2, size.voxels // voxels)) if grid.dimensions == 2 else 2 if voxels * 2 <= size.voxels else 1
+    median = "×".join(map(str, shape))
+    part = "the median scan as a whole" if whole else f"what {size.voxels} voxels allow of it"
+    unit = "slice" if grid.dimensions == 2 else "scan"
+    return (i, j, k), batch, [f"the median {unit} has {median} voxels on this grid; the patch is {part}"]
+
+
+def shape_network(patch: tuple[int, int, int], grid: Grid, size: Size, recipe: Recipe) -> Network:
+    """The stages of the U-Net: an axis is halved while it is long enough and not much coarser than the finest."""
+    length = np.array(patch, dtype=float)
+    spacing = np.array(grid.spacing_mm)
+    active = np.array([True, True, grid.dimensions == 3])
+    strides, kernels = [(1, 1, 1)], [_kernel(spacing, active)]
+    while len(strides) < MOST_STAGES:
+        halve = active & (length / 2 >= SMALLEST) & (spacing < 2 * spacing[active].min() + 1e-6)
+        if not halve.any():
+            break
+        i, j, k = (2 if h else 1 for h in halve)
+        strides.append((i, j, k))
+        length = np.ceil(length / (i, j, k))
+        spacing = spacing * (i, j, k)
+        kernels.append(_kernel(spacing, active))
+    if len(strides) == 1:  # too small to be halved by the rule: one step is still better than none
+        i, j, k = (2 if a and n > 1 else 1 for a, n in zip(active, patch, strict=True))
+        strides.append((i, j, k))
+        kernels.append(kernels[0])
+    features = [min(size.features * 2**stage, size.most_features) for stage in range(len(strides))]
+    return Network(
+        features=features,
+        strides=strides,
+        kernels=kernels,
+        deep_supervision=min(recipe.deep_supervision, len(strides) - 1),
+        why=[f"an axis is halved while at least {SMALLEST} voxels are left and it is not twice as coarse as another"],
+    )
+
+
+def _kernel(spacing: np.ndarray[tuple[int, ...], np.dtype[np.float64]], active: np.ndarray) -> tuple[int, int, int]:  # type: ignore[type-arg]
+    """3 along an axis, 1 while its voxels are more than twice as long as the shortest (or it is not convolved)."""
+    shortest = spacing[active].min()
+    i, j, k = (3 if a and s <= 2 * shortest + 1e-6 else 1 for a, s in zip(active, spacing, strict=True))
+    return i, j, k

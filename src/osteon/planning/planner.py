@@ -1,0 +1,168 @@
+"""From the fingerprint to the plan: every decision, and the measurement that led to it."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from osteon.core.errors import DatasetError, UsageError
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.folds import structures_without_cases
+from osteon.dataset.manifest import Channel
+from osteon.planning.fingerprint import Fingerprint, fixed_order
+from osteon.planning.network_shape import fit_patch, shape_network
+from osteon.planning.plan import Augmentation, Grid, Intensity, Patch, Plan, Training
+from osteon.planning.recipes import RECIPES, Device, Recipe, Size
+from osteon.planning.spacing import coarser_spacing, target_spacing
+
+WORLD_AXES: tuple[Literal["R"], Literal["A"], Literal["S"]] = ("R", "A", "S")
+
+
+def make_plan(
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    *,
+    dimensions: Literal[2, 3] | None = None,
+    recipe: str = "osteon",
+    device: Device = "cpu",
+) -> Plan:
+    """Decide everything that training needs.
+
+    Args:
+        dataset: The dataset; its files are read only where the labels' loss on a coarser grid has to be measured.
+        fingerprint: What was measured on its cases.
+        dimensions: 2 or 3; None: 3, or 2 where the cases are single slices.
+        recipe: A row of RECIPES.
+        device: What the sizes of patch and network are chosen for.
+
+    Raises:
+        UsageError: There is no such recipe.
+        DatasetError: A structure occurs in no case that can be trained on.
+    """
+    if recipe not in RECIPES:
+        raise UsageError(f"there is no recipe {recipe}", hint=f"choose one of {', '.join(RECIPES)}")
+    _check_structures(dataset, fingerprint)
+    row = RECIPES[recipe]
+    flat = bool((fingerprint.median_shape.min() <= 1) if fingerprint.cases else False)
+    wanted = dimensions or (2 if flat else 3)
+    size = row.sizes[device, wanted]
+    grid = _grid(dataset, fingerprint, wanted, row, size)
+    shape = _median_shape(fingerprint, grid)
+    patch, batch, patch_why = fit_patch(shape, grid, size)
+    network = shape_network(patch, grid, size, row)
+    multiples = np.prod(network.strides, axis=0)
+    i, j, k = (int(math.ceil(n / m) * m) for n, m in zip(patch, multiples, strict=True))
+    return Plan(
+        dataset=dataset.manifest.name,
+        unit="px" if fingerprint.cases[0].unit == "px" else "mm",
+        channels=dataset.manifest.channels,
+        structures=dataset.manifest.structures,
+        overlapping=dataset.manifest.overlapping,
+        grid=grid,
+        intensities=[_intensity(n, channel, fingerprint) for n, channel in enumerate(dataset.manifest.channels)],
+        patch=Patch(size=(i, j, k), batch=batch, why=patch_why),
+        network=network,
+        training=Training(recipe=recipe, why=[f"recipe {recipe}: {row.source}"], **row.training),
+        augmentation=_augmentation(dataset, fingerprint, grid, row),
+    )
+
+
+def _check_structures(dataset: Dataset, fingerprint: Fingerprint) -> None:
+    missing = structures_without_cases(dataset.structures, {c.id: c.structures for c in fingerprint.cases})
+    if missing:
+        raise DatasetError(
+            f"{dataset.folder}: structures that occur in no case that can be trained on: {', '.join(missing)}",
+            hint="remove it from `structures` in dataset.yaml, or add a case in which it is labelled",
+        )
+
+
+def _grid(dataset: Dataset, fingerprint: Fingerprint, dimensions: Literal[2, 3], row: Recipe, size: Size) -> Grid:
+    spacing, why = target_spacing(fingerprint)
+    extent = fingerprint.median_shape * fingerprint.median_spacing_mm
+    if dimensions == 3:
+        if row.covers:
+            spacing, reasons = coarser_spacing(dataset, fingerprint, spacing, row.covers, size.voxels)
+            why += reasons
+        return Grid(dimensions=3, axes=WORLD_AXES, spacing_mm=_triple(spacing), why=why)
+    median = fingerprint.median_spacing_mm
+    if fingerprint.median_shape.min() <= 1:
+        through = int(np.argmin(fingerprint.median_shape))
+        why.append("the images are flat")
+    elif median.max() > 1.5 * median.min():
+        through = int(np.argmax(median))
+        why.append(f"slices across {WORLD_AXES[through]}, the axis with the thickest slices ({median.max():.3g} mm)")
+    else:
+        through = int(np.argmin(extent))
+        why.append(f"slices across {WORLD_AXES[through]}, the shortest extent ({extent.min():.4g} mm): largest slices")
+    order = [axis for axis in range(3) if axis != through] + [through]
+    return Grid(
+        dimensions=2,
+        axes=(WORLD_AXES[order[0]], WORLD_AXES[order[1]], WORLD_AXES[order[2]]),
+        spacing_mm=_triple(spacing[order]),
+        resample_last=False,
+        why=why,
+    )
+
+
+def _median_shape(fingerprint: Fingerprint, grid: Grid) -> tuple[int, int, int]:
+    """The median scan's shape on the plan's grid, along the grid's axes."""
+    order = [WORLD_AXES.index(axis) for axis in grid.axes]
+    shapes = [
+        np.array(case.shape)[order] * np.array(case.spacing_mm)[order] / np.array(grid.spacing_mm)
+        for case in fingerprint.cases
+    ]
+    i, j, k = (max(1, round(float(n))) for n in np.median(shapes, axis=0))
+    return i, j, (1 if grid.dimensions == 2 else k)
+
+
+def _intensity(number: int, channel: Channel, fingerprint: Fingerprint) -> Intensity:
+    if channel.modality != "ct":
+        return Intensity(
+            channel=channel.name, why=[f"modality {channel.modality}: intensities have no unit, each image by its own"]
+        )
+    sample = np.concatenate([case.intensities[number] for case in fingerprint.cases])
+    low, high = np.percentile(sample, [0.5, 99.5])
+    if low >= high:
+        raise DatasetError(
+            f"channel {channel.name}: all sampled voxels inside structures have the value {low:g}",
+            hint="check that image and label belong together, or set the channel's modality to other",
+        )
+    inside = sample.clip(low, high)
+    return Intensity(
+        channel=channel.name,
+        clip=(round(float(low), 2), round(float(high), 2)),
+        mean=round(float(inside.mean()), 2),
+        std=round(float(inside.std()), 2),
+        why=[f"CT: percentiles 0.5 and 99.5, mean and SD of {len(sample)} voxels inside structures"],
+    )
+
+
+def _augmentation(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, row: Recipe) -> Augmentation:
+    pairs = {frozenset((s.name, s.counterpart)) for s in dataset.structures if s.counterpart}
+    exempt = {frozenset(name for name in pair if name) for pair in pairs}
+    mirror: list[Literal[0, 1, 2]] = []
+    why = []
+    for position in (0, 1, 2) if grid.dimensions == 3 else (0, 1):
+        axis = grid.axes[position]
+        order = fixed_order(fingerprint, WORLD_AXES.index(axis), exempt)
+        if row.mirror_all:
+            mirror.append(position)  # type: ignore[arg-type]
+        elif axis != "R":
+            why.append(f"not mirrored along {axis}: bodies have a front and a head")
+        elif order is not None:
+            why.append(f"not mirrored along R: {order[0]} and {order[1]} keep their order in all {order[2]} cases")
+        else:
+            mirror.append(position)  # type: ignore[arg-type]
+            why.append("mirrored along R: no two structures keep an order from left to right, or they swap names")
+    if row.mirror_all:
+        why.append("mirrored along every axis, as the recipe has it")
+    angle = row.rotate if grid.dimensions == 3 else row.rotate_2d
+    rotate = (angle, angle, angle) if grid.dimensions == 3 else (0.0, 0.0, angle)
+    return Augmentation(mirror_axes=mirror, rotate_degrees=rotate, why=why, **row.augmentation)
+
+
+def _triple(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float, float]:
+    i, j, k = (float(f"{v:.6g}") for v in values)
+    return i, j, k

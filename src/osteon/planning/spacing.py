@@ -1,0 +1,111 @@
+"""The grid's spacing: the median of the cases, coarser where a patch would otherwise see too little."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.geometry import turn_to_ras
+from osteon.core.overlap import count_overlap, dice
+from osteon.dataset.dataset import Dataset
+from osteon.planning.fingerprint import Fingerprint
+from osteon.preparing.resample import resample_index_map, resample_multi_hot, resampled_shape
+
+Vector = npt.NDArray[np.float64]
+
+FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
+LEAST_FIDELITY = 0.93
+"""A grid is too coarse when the labels themselves, resampled to it and back, keep less Dice than this."""
+FIDELITY_CASES = 3
+
+
+def target_spacing(fingerprint: Fingerprint) -> tuple[Vector, list[str]]:
+    """The median spacing along R, A, S; a much thicker axis takes its 10th percentile (nnU-Net's rule).
+
+    Returns:
+        `[3]` mm, and the reasons.
+    """
+    spacings = np.array([case.spacing_mm for case in fingerprint.cases])
+    median = fingerprint.median_spacing_mm
+    shape = fingerprint.median_shape
+    why = [f"median of {len(spacings)} cases, which range from {_range(spacings)}"]
+    worst = int(np.argmax(median))
+    others = [axis for axis in range(3) if axis != worst]
+    if median[worst] > 3 * median[others].max() and shape[worst] * 3 < shape[others].min():
+        finer = max(float(np.percentile(spacings[:, worst], 10)), float(median[others].max()))
+        why.append(f"axis {'RAS'[worst]} is more than 3 times as thick: its 10th percentile, {finer:.3g}")
+        median = median.copy()
+        median[worst] = finer
+    return median, why
+
+
+def coarser_spacing(
+    dataset: Dataset, fingerprint: Fingerprint, spacing: Vector, covers: float, patch_voxels: int
+) -> tuple[Vector, list[str]]:
+    """Make the grid coarser until a patch covers `covers` of the median scan, as far as the labels allow.
+
+    A structure that is recognised by its place among others (a vertebra, a side) needs a patch that sees the others.
+    Only axes finer than the coarsened ones grow: thick slices stay as they are.
+
+    Args:
+        dataset: Its labels are read where the loss has to be measured.
+        fingerprint: The measured cases.
+        spacing: `[3]` mm along R, A, S.
+        covers: The part of the median scan that a patch should cover along each axis.
+        patch_voxels: Voxels that a patch may have.
+
+    Returns:
+        `[3]` mm, and the reasons.
+    """
+    extent = fingerprint.median_shape * fingerprint.median_spacing_mm
+    needed = extent * covers
+
+    def coarsened(factor: float) -> Vector:
+        return np.maximum(spacing, spacing.min() * factor)
+
+    def fits(factor: float) -> bool:
+        return bool(np.prod(needed / coarsened(factor)) <= patch_voxels)
+
+    if fits(1.0):
+        return spacing, []
+    chosen, kept = 1.0, 1.0
+    for factor in FACTORS[1:]:
+        fidelity = label_fidelity(dataset, fingerprint, coarsened(factor))
+        if fidelity < LEAST_FIDELITY:
+            break
+        chosen, kept = factor, fidelity
+        if fits(factor):
+            break
+    if chosen == 1.0:
+        return spacing, [f"not coarser: the labels would lose more than {1 - LEAST_FIDELITY:.0%} of their Dice"]
+    share = min(1.0, (patch_voxels / np.prod(extent / coarsened(chosen))) ** (1 / 3))
+    return coarsened(chosen), [
+        f"made {chosen:g} times coarser, so that a patch covers {share:.0%} of the median scan along each axis; "
+        f"the labels themselves keep a Dice of {kept:.3f} on that grid (measured, at least {LEAST_FIDELITY} asked)"
+    ]
+
+
+def label_fidelity(dataset: Dataset, fingerprint: Fingerprint, spacing: Vector) -> float:
+    """Mean Dice of the labels after resampling to `spacing` (R, A, S, mm) and back: the best a model could reach.
+
+    Measured on a few cases spread over the dataset.
+    """
+    picks = np.unique(np.linspace(0, len(fingerprint.cases) - 1, FIDELITY_CASES).astype(int))
+    scores = []
+    for pick in picks:
+        case = dataset.case(fingerprint.cases[pick].id)
+        segmentation = dataset.load_segmentation(case)
+        turn = turn_to_ras(segmentation.geometry)
+        geometry = turn.geometry(segmentation.geometry)
+        labels = turn.apply(segmentation.array)
+        shape = resampled_shape(geometry.shape, geometry.spacing_mm, spacing)
+        there_and_back = resample_multi_hot if segmentation.overlapping else resample_index_map
+        back = there_and_back(there_and_back(labels, shape), geometry.shape)  # type: ignore[arg-type]
+        counts = count_overlap(back, labels, segmentation.structures)  # type: ignore[arg-type]
+        scores += [score for score in map(dice, counts.values()) if score is not None]
+    return float(np.mean(scores)) if scores else 1.0
+
+
+def _range(spacings: Vector) -> str:
+    low, high = spacings.min(axis=0), spacings.max(axis=0)
+    return " × ".join(f"{a:.3g}" if np.isclose(a, b) else f"{a:.3g}–{b:.3g}" for a, b in zip(low, high, strict=True))

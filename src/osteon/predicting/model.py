@@ -1,0 +1,118 @@
+"""A trained model: a folder of plain files, and what it says of a scan."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from osteon.core.errors import DatasetError, ModelError
+from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.labels import Segmentation
+from osteon.core.volume import Volume
+from osteon.dataset.checks import check_image
+from osteon.formats.registry import read_volume
+from osteon.networks.registry import build_network
+from osteon.planning.plan import FILE_NAME as PLAN
+from osteon.planning.plan import Plan, read_plan, write_plan
+from osteon.predicting.restore import restore
+from osteon.predicting.tiles import probabilities
+from osteon.preparing.case import prepare_image
+
+WEIGHTS = "weights.safetensors"
+VALIDATION = "validation.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that can predict.
+
+    Attributes:
+        network: The weights, in eval mode.
+        plan: How scans are prepared and what the outputs mean.
+        validation: What validation said of it.
+        sha256: Of the weights' file; names the model in records of predictions.
+    """
+
+    network: torch.nn.Module
+    plan: Plan
+    validation: dict[str, Any]
+    sha256: str
+
+    def predict(self, scan: Path | str | Volume, *, mirror: bool = False) -> Segmentation:
+        """Segment one scan, on its own grid and orientation.
+
+        Args:
+            scan: A file, or a Volume with the channels of the plan.
+            mirror: Average over mirror images (slower; the plan says which are allowed).
+
+        Raises:
+            FileError: The file cannot be read.
+            ImageError: The image holds NaN or Inf, or nothing.
+            DatasetError: The number of channels is not the plan's.
+        """
+        name = "the volume" if isinstance(scan, Volume) else str(scan)
+        volume = scan if isinstance(scan, Volume) else read_volume(Path(scan))
+        if len(volume.array) != len(self.plan.channels):
+            names = ", ".join(channel.name for channel in self.plan.channels)
+            raise DatasetError(
+                f"{name}: has {len(volume.array)} channels; the model needs {len(self.plan.channels)} ({names})",
+                hint="give one file that holds all channels, or a dataset whose dataset.yaml lists them",
+            )
+        check_image(volume, name)
+        return self.segment(volume, mirror=mirror)
+
+    def segment(self, volume: Volume, *, mirror: bool = False) -> Segmentation:
+        """As `predict`, for a volume that has been checked."""
+        image = torch.from_numpy(prepare_image(volume, self.plan))
+        shares = probabilities(self.network, image, self.plan, mirror=mirror)
+        return restore(shares, volume.geometry, self.plan)
+
+
+def save_model(folder: Path, network: torch.nn.Module, plan: Plan, validation: dict[str, Any], card: str) -> None:
+    """Write a model folder; the weights last, so that a folder with weights is complete."""
+    write_plan(folder / PLAN, plan)
+    write_json(folder / VALIDATION, validation)
+    with whole_file(folder / "card.md") as temporary:
+        temporary.write_text(card, encoding="utf-8")
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with whole_file(folder / WEIGHTS) as temporary:
+        save_file(weights, temporary)
+
+
+def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
+    """Load a model folder. No file in it can run code.
+
+    Raises:
+        ModelError: The folder lacks a file, or the weights are damaged or not those of the plan.
+        PlanError: Its plan makes no sense.
+    """
+    folder = Path(folder)
+    inner = folder / "model"
+    if not (folder / WEIGHTS).is_file() and (inner / WEIGHTS).is_file():
+        folder = inner
+    missing = [name for name in (WEIGHTS, PLAN, VALIDATION) if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(
+            f"{folder}: not a whole model folder: {', '.join(missing)} missing",
+            hint="give the folder `model` of a finished run; copy it whole",
+        )
+    plan = read_plan(folder / PLAN)
+    network = build_network(plan)
+    path = folder / WEIGHTS
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"{path}: the weights are damaged, or not those of the plan beside them ({reason})",
+            hint="copy the model folder again, whole",
+        ) from error
+    network.to(device).eval()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Model(network, plan, read_json(folder / VALIDATION, "the model's validation"), digest)

@@ -1,0 +1,45 @@
+"""From probabilities on the plan's grid to a segmentation on the scan's own grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation
+from osteon.planning.plan import Plan
+from osteon.preparing.case import passage
+from osteon.preparing.resample import resample
+
+
+def restore(shares: torch.Tensor, geometry: Geometry, plan: Plan) -> Segmentation:
+    """Interpolate each output linearly onto the scan's grid and decide there, one output at a time.
+
+    Only two arrays of the scan's size are held (best share, its label), never one for each structure.
+
+    Args:
+        shares: `[output, i, j, k]` probabilities on the plan's grid.
+        geometry: The scan's own grid.
+        plan: Structures and grid.
+
+    Returns:
+        An index map, or multi-hot where structures overlap (share above a half), in the scan's orientation.
+    """
+    way = passage(geometry, plan.grid)
+    shape = way.turned.shape
+    structures = tuple(plan.structures)
+    if plan.overlapping:
+        masks = np.zeros((len(structures), *shape), dtype=np.uint8)
+        for number, share in enumerate(shares):
+            masks[number] = (resample(share, shape) > 0.5).numpy()
+        return Segmentation(np.ascontiguousarray(way.turn.undo(masks)), geometry, structures)  # type: ignore[arg-type]
+    best = resample(shares[0], shape)
+    kind = np.uint8 if max(s.value for s in structures) < 256 else np.uint16
+    labels: npt.NDArray[np.integer] = np.zeros(shape, dtype=kind)
+    for structure, share in zip(structures, shares[1:], strict=True):
+        restored = resample(share, shape)
+        better = restored > best
+        labels[better.numpy()] = structure.value
+        best = torch.maximum(best, restored)
+    return Segmentation(np.ascontiguousarray(way.turn.undo(labels)), geometry, structures)  # type: ignore[arg-type]

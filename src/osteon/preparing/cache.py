@@ -1,0 +1,130 @@
+"""The cache: prepared cases as memory-mapped arrays, so that a patch is read without its scan.
+
+cache/<key>/<case id>.image.npy        [channel, i, j, k] float16
+cache/<key>/<case id>.labels.npy       [i, j, k] or [structure, i, j, k]
+cache/<key>/<case id>.foreground.npy   [n, 4] int32: structure number (from 0), i, j, k
+cache/<key>/<case id>.json             written last: the case is complete, and from which files it was made
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.errors import OsteonError
+from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.parallel import for_each, worker_count
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Case
+from osteon.planning.fingerprint import BYTES_PER_VOXEL, case_key
+from osteon.planning.plan import Plan
+from osteon.preparing.case import prepare_image, prepare_labels
+
+FOREGROUND_SAMPLES = 10_000
+"""Voxels of each structure that the foreground index keeps, drawn without replacement."""
+
+
+@dataclass(frozen=True)
+class CachedCase:
+    """One prepared case. Arrays are memory-mapped and opened anew at each access: cheap, and safe across threads."""
+
+    id: str
+    folder: Path
+    annotated: tuple[bool, ...]
+    present: tuple[int, ...]
+
+    @property
+    def image(self) -> npt.NDArray[np.float16]:
+        """`[channel, i, j, k]`."""
+        return _open(self.folder / f"{self.id}.image.npy")
+
+    @property
+    def labels(self) -> npt.NDArray[np.integer]:
+        """Index `[i, j, k]` or multi-hot `[structure, i, j, k]`."""
+        return _open(self.folder / f"{self.id}.labels.npy")
+
+    @property
+    def foreground(self) -> npt.NDArray[np.int32]:
+        """`[n, 4]`: structure number from 0, i, j, k; sorted by structure."""
+        return _open(self.folder / f"{self.id}.foreground.npy")
+
+
+def _open(path: Path) -> Any:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def prepare(
+    dataset: Dataset, plan: Plan, cases: list[Case], *, workers: int | None = None
+) -> tuple[dict[str, CachedCase], dict[str, OsteonError]]:
+    """Prepare cases into the dataset's cache; complete ones are taken as they are.
+
+    Returns:
+        The cached cases by id, and the errors of those that failed.
+    """
+    folder = dataset.folder / "cache" / plan.cache_key
+    ready = {case.id: entry for case in cases if (entry := _complete(folder, case, plan)) is not None}
+    left = [case for case in cases if case.id not in ready]
+    failed: dict[str, OsteonError] = {}
+    if left:
+        voxels = [_voxels(dataset, case) for case in left]
+        each = max(voxels) * len(plan.channels) * BYTES_PER_VOXEL
+        count = workers or (worker_count(len(left), each) if sum(voxels) > 100e6 else 1)
+        for outcome in for_each(_prepare_case, [(dataset, plan, case) for case in left], "preparing", workers=count):
+            case = outcome.item[2]
+            if outcome.error is not None:
+                failed[case.id] = outcome.error
+                continue
+            entry = _complete(folder, case, plan)
+            if entry is not None:
+                ready[case.id] = entry
+    return {case.id: ready[case.id] for case in cases if case.id in ready}, failed
+
+
+def _voxels(dataset: Dataset, case: Case) -> int:
+    try:
+        return int(np.prod(dataset.geometry(case).shape))
+    except OsteonError:
+        return 0  # preparing it will say why
+
+
+def _complete(folder: Path, case: Case, plan: Plan) -> CachedCase | None:
+    marker = folder / f"{case.id}.json"
+    if not marker.is_file():
+        return None
+    facts = read_json(marker, "the cache's record")
+    if facts.get("key") != case_key(case):
+        return None
+    known = case.annotated
+    annotated = tuple(known is None or structure.name in known for structure in plan.structures)
+    return CachedCase(case.id, folder, annotated, tuple(facts["present"]))
+
+
+def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
+    dataset, plan, case = work
+    folder = dataset.folder / "cache" / plan.cache_key
+    image = prepare_image(dataset.load_image(case), plan)
+    labels = prepare_labels(dataset.load_segmentation(case), plan)
+    foreground = foreground_index(labels, len(plan.structures))
+    arrays = {"image": image.astype(np.float16), "labels": labels, "foreground": foreground}
+    for name, array in arrays.items():
+        with whole_file(folder / f"{case.id}.{name}.npy") as temporary:
+            np.save(temporary, array, allow_pickle=False)
+    present = sorted({int(number) for number in foreground[:, 0]})
+    write_json(folder / f"{case.id}.json", {"key": case_key(case), "shape": image.shape[1:], "present": present})
+
+
+def foreground_index(labels: npt.NDArray[np.integer], structures: int) -> npt.NDArray[np.int32]:
+    """Where each structure lies: `[n, 4]` structure number from 0, i, j, k; at most FOREGROUND_SAMPLES of each."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for number in range(structures):
+        mask = labels[number] > 0 if labels.ndim == 4 else labels == number + 1
+        where = np.argwhere(mask).astype(np.int32)
+        if len(where) > FOREGROUND_SAMPLES:
+            where = where[np.sort(rng.choice(len(where), FOREGROUND_SAMPLES, replace=False))]
+        parts.append(np.column_stack((np.full(len(where), number, dtype=np.int32), where)))
+    return np.concatenate(parts)

@@ -1,0 +1,72 @@
+"""One case onto the plan's grid: turned, resampled, normalised; and the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.geometry import Geometry, Turn, closest_axes
+from osteon.core.labels import Segmentation
+from osteon.core.volume import Volume
+from osteon.planning.plan import Grid, Intensity, Plan
+from osteon.preparing.resample import resample_image, resample_index_map, resample_multi_hot, resampled_shape
+
+
+@dataclass(frozen=True)
+class Passage:
+    """The way of a case from its own grid to the plan's and back.
+
+    Attributes:
+        turn: From the file's axes to the plan's.
+        turned: The file's grid after the turn.
+        shape: Voxels on the plan's grid.
+    """
+
+    turn: Turn
+    turned: Geometry
+    shape: tuple[int, int, int]
+
+
+def passage(geometry: Geometry, grid: Grid) -> Passage:
+    """How a scan of this geometry comes onto the plan's grid."""
+    axes, signs = closest_axes(geometry.affine_ras)
+    order = tuple(axes.index("RAS".index(axis)) for axis in grid.axes)
+    turn = Turn(order, tuple(sign < 0 for sign in signs))
+    turned = turn.geometry(geometry)
+    i, j, k = resampled_shape(turned.shape, turned.spacing_mm, grid.spacing_mm)
+    return Passage(turn, turned, (i, j, k if grid.resample_last else turned.shape[2]))
+
+
+def prepare_image(volume: Volume, plan: Plan) -> npt.NDArray[np.float32]:
+    """`[channel, i, j, k]` float32 on the plan's grid, normalised as the plan says."""
+    way = passage(volume.geometry, plan.grid)
+    image = resample_image(way.turn.apply(volume.array), way.shape)  # type: ignore[arg-type]
+    return np.stack([normalise(c, how) for c, how in zip(image, plan.intensities, strict=True)])
+
+
+def prepare_labels(segmentation: Segmentation, plan: Plan) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    """Labels on the plan's grid.
+
+    Returns:
+        Index `[i, j, k]`: 0 background, n the n-th structure of the plan; or multi-hot `[structure, i, j, k]`.
+    """
+    way = passage(segmentation.geometry, plan.grid)
+    turned = way.turn.apply(segmentation.array)
+    if plan.overlapping:
+        return resample_multi_hot(turned, way.shape)  # type: ignore[arg-type]
+    values = [structure.value for structure in plan.structures]
+    kind = np.uint8 if len(values) < 256 else np.uint16
+    table = np.zeros(max(values) + 1, dtype=kind)
+    table[values] = np.arange(1, len(values) + 1)
+    return resample_index_map(table[turned], way.shape)  # type: ignore[index, return-value]
+
+
+def normalise(channel: npt.NDArray[np.float32], how: Intensity) -> npt.NDArray[np.float32]:
+    """Clip and scale one channel `[i, j, k]` as the plan's section `intensities` says."""
+    if how.clip is not None:
+        channel = channel.clip(*how.clip)
+    mean = float(channel.mean(dtype=np.float64)) if how.mean is None else how.mean
+    std = float(channel.std(dtype=np.float64)) if how.std is None else how.std
+    return ((channel - mean) / max(std, 1e-8)).astype(np.float32)

@@ -1,0 +1,116 @@
+"""Which patches a network sees: drawn from (seed, iteration) alone, so that a resumed run sees the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from osteon.planning.plan import Plan
+from osteon.preparing.cache import CachedCase
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One patch, drawn: the case's number and the patch's first voxel (negative where it reaches beyond the scan)."""
+
+    case: int
+    origin: Triple
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the network sees in one iteration.
+
+    Attributes:
+        iteration: Number of the iteration, from 0.
+        image: `[batch, channel, i, j, k]` float32.
+        labels: Index `[batch, i, j, k]` int64 or multi-hot `[batch, structure, i, j, k]` float32.
+        annotated: `[batch, structure]` bool: whether anybody looked for the structure in that case.
+    """
+
+    iteration: int
+    image: torch.Tensor
+    labels: torch.Tensor
+    annotated: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        moved = (part.to(device, non_blocking=True) for part in (self.image, self.labels, self.annotated))
+        return Batch(self.iteration, *moved)
+
+
+class PatchSampler:
+    """Draws patches from cached cases.
+
+    Args:
+        cases: The cases to draw from; each is seen equally often.
+        plan: Patch, batch and the share of patches around a structure.
+        seed: With the iteration's number it decides all that is drawn.
+    """
+
+    def __init__(self, cases: Sequence[CachedCase], plan: Plan, seed: int) -> None:
+        self.cases = list(cases)
+        self.plan = plan
+        self.seed = seed
+
+    def draw(self, iteration: int) -> list[Draw]:
+        """Draw the patches of one iteration: every case once before any case twice, in a new order each time."""
+        rng = np.random.default_rng((self.seed, 1, iteration))
+        count = self.plan.patch.batch
+        numbers = range(iteration * count, (iteration + 1) * count)
+        return [self._draw_patch(self._case_at(number), rng) for number in numbers]
+
+    def _case_at(self, number: int) -> int:
+        round_, place = divmod(number, len(self.cases))
+        order = np.random.default_rng((self.seed, 2, round_)).permutation(len(self.cases))
+        return int(order[place])
+
+    def _draw_patch(self, number: int, rng: np.random.Generator) -> Draw:
+        case = self.cases[number]
+        shape = case.image.shape[1:]
+        size = self.plan.patch.size
+        around = rng.random() < self.plan.training.foreground_share
+        anywhere = rng.random(3)
+        pick = rng.random(2)
+        if around and case.present:
+            structure = case.present[int(pick[0] * len(case.present))]
+            index = case.foreground
+            first, last = np.searchsorted(index[:, 0], [structure, structure + 1])
+            centre = index[first + int(pick[1] * (last - first)), 1:]
+            place = [int(c) - s // 2 for c, s in zip(centre, size, strict=True)]
+        else:
+            place = [round(float(u) * (n - s)) for u, n, s in zip(anywhere, shape, size, strict=True)]
+        i, j, k = (
+            min(max(p, 0), n - s) if n > s else -((s - n) // 2) for p, n, s in zip(place, shape, size, strict=True)
+        )
+        return Draw(number, (i, j, k))
+
+    def read(self, iteration: int) -> Batch:
+        """Draw and read one batch. Beyond a scan's edge the image is 0 (its mean) and the label background."""
+        plan = self.plan
+        draws = self.draw(iteration)
+        cases = [self.cases[draw.case] for draw in draws]
+        image = np.zeros((len(draws), len(plan.channels), *plan.patch.size), dtype=np.float32)
+        lead = (len(plan.structures),) if plan.overlapping else ()
+        labels = np.zeros((len(draws), *lead, *plan.patch.size), dtype=np.float32 if plan.overlapping else np.int64)
+        for number, (draw, case) in enumerate(zip(draws, cases, strict=True)):
+            copy_patch(case.image, draw.origin, image[number])
+            copy_patch(case.labels, draw.origin, labels[number])
+        annotated = torch.tensor([case.annotated for case in cases], dtype=torch.bool)
+        return Batch(iteration, torch.from_numpy(image), torch.from_numpy(labels), annotated)
+
+
+def copy_patch(source: npt.NDArray[np.generic], origin: Triple, target: npt.NDArray[np.generic]) -> None:
+    """Copy the patch of `source` `[…, i, j, k]` that starts at `origin` into `target`; outside stays as it was."""
+    here, there = [], []
+    for first, count, size in zip(origin, source.shape[-3:], target.shape[-3:], strict=True):
+        start, stop = max(first, 0), min(first + size, count)
+        there.append(slice(start, stop))
+        here.append(slice(start - first, stop - first))
+    target[(..., *here)] = source[(..., *there)]
