@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,7 +28,10 @@ from osteon.dataset.manifest import FILE_NAME, Case, Manifest, write_manifest
 from osteon.formats.registry import read_segmentation, write_segmentation, write_volume
 from osteon.importing.forms import Form, Found, FoundCase, Options, parse_modality
 from osteon.importing.naming import unite
+from osteon.importing.patterns import finder
 from osteon.importing.recognise import form_named, recognise
+from osteon.importing.selecting import hold_out as hold_cases_out
+from osteon.importing.selecting import nothing_left, select
 
 _LOSS = 0.05
 """A repair that loses more of the labelled volume than this is reported."""
@@ -80,7 +82,8 @@ def import_dataset(
     subject_pattern: str | None = None,
     site_pattern: str | None = None,
     modality: str | None = None,
-    only: Sequence[str] | None = None,
+    only: str | Sequence[str] | None = None,
+    hold_out: str | None = None,
     allow_empty: bool = False,
     overwrite: bool = False,
 ) -> ImportReport:
@@ -96,7 +99,9 @@ def import_dataset(
             subject. The case id without one.
         site_pattern: The same for the site.
         modality: `ct`, `mr`, `xray` or `other` for all channels, over what the source says.
-        only: Import these case ids alone.
+        only: Import these cases alone, in a form of `selecting`, such as `first:40` or `c1,c7`.
+        hold_out: Keep these cases for the final test (`Case.held_out`), in a form of `selecting`: `6` (the last six),
+            `0.2` (a fifth, drawn by whole groups), `c1,c7`. Cases of one subject or image go with each other.
         allow_empty: Take cases whose label is empty.
         overwrite: Replace a dataset.yaml that is there.
 
@@ -106,18 +111,19 @@ def import_dataset(
     Raises:
         UsageError: An argument makes no sense, or `source` has no known form.
         FileError: `source` is missing or its list cannot be read.
-        DatasetError: No case could be taken.
+        DatasetError: No case could be taken, or none is left to train on.
     """
     source, folder = Path(source), Path(folder)
     if (folder / FILE_NAME).exists() and not overwrite:
         raise UsageError(f"{folder / FILE_NAME}: is there already", hint="choose another folder, or pass --overwrite")
     options = Options(structures, parse_modality(modality))
-    subject_of, site_of = _finder(subject_pattern, "--subject-pattern"), _finder(site_pattern, "--site-pattern")
+    subject_of, site_of = finder(subject_pattern, "--subject-pattern"), finder(site_pattern, "--site-pattern")
     row = _form(source, form)
     found = row.read(source, options)
     report_failed, warnings = dict(found.failed), list(found.warnings)
     taken: list[_Taken] = []
-    for case in track(_selected(found, only, source), "Reading cases"):
+    selected = _selected(found, only, hold_out)
+    for case in track(selected, "Reading cases"):
         case = replace(case, subject=case.subject or subject_of(case), site=case.site or site_of(case))
         try:
             taken.append(_take(case, found, folder, repair_geometry=repair_geometry, allow_empty=allow_empty))
@@ -137,6 +143,9 @@ def import_dataset(
         source=f"{row.name}: {source.absolute()}",
         cases=[case.entry for case in taken],
     )
+    if hold_out is not None:
+        manifest, lines = hold_cases_out(manifest, hold_out, dropped=[c.id for c in selected if c.id in report_failed])
+        warnings += lines
     duplicates = _duplicates(manifest)
     warnings += [line for case in taken for line in case.warnings]
     warnings += [f"{', '.join(ids)}: the images are the same voxels; they stay in one fold" for ids in duplicates]
@@ -162,33 +171,17 @@ def _form(source: Path, name: str | None) -> Form:
     return row
 
 
-def _selected(found: Found, only: Sequence[str] | None, source: Path) -> list[FoundCase]:
-    if only is None:
-        return found.cases
-    strange = sorted(set(only) - {case.id for case in found.cases})
-    if strange:
-        some = ", ".join(case.id for case in found.cases[:_SHOWN])
-        raise UsageError(
-            f"{source}: holds no case {', '.join(strange)}", hint=f"ids are {some}{' …' * (len(found.cases) > _SHOWN)}"
-        )
-    return [case for case in found.cases if case.id in only]
-
-
-def _finder(pattern: str | None, option: str) -> Callable[[FoundCase], str | None]:
-    if pattern is None:
-        return lambda _: None
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"{option} {pattern}: not a regular expression ({error})", hint="such as `^(\\d+)_`") from None
-    if compiled.groups < 1:
-        raise UsageError(f"{option} {pattern}: has no group", hint="put brackets around the part wanted: `^(\\d+)_`")
-
-    def find(case: FoundCase) -> str | None:
-        texts = [case.id, *(image.as_posix() for image in case.images[:1])]
-        return next((m[1] for text in texts if (m := compiled.search(text)) and m[1]), None)
-
-    return find
+def _selected(found: Found, only: str | Sequence[str] | None, hold_out: str | None) -> list[FoundCase]:
+    """The cases to be read, in the source's order. What `hold_out` asks for is looked at before anything is read."""
+    cases = found.cases
+    if only is not None:
+        chosen = set(select(only, [case.id for case in cases], "--only"))
+        cases = [case for case in cases if case.id in chosen]
+    if hold_out is not None and cases:
+        labelled = [case.id for case in cases if case.labelled]
+        if set(select(hold_out, [case.id for case in cases], "--hold-out", counted=labelled)) >= set(labelled):
+            raise nothing_left(len(labelled))
+    return cases
 
 
 def _take(case: FoundCase, found: Found, folder: Path, *, repair_geometry: bool, allow_empty: bool) -> _Taken:

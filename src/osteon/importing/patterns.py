@@ -1,0 +1,31 @@
+"""Subject and site, found in a case's id or path by a pattern that the user gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from osteon.core.errors import UsageError
+from osteon.importing.forms import FoundCase
+
+
+def finder(pattern: str | None, option: str) -> Callable[[FoundCase], str | None]:
+    """What finds the first group of `pattern` in a case's id, or else in its image's path; None where it is in neither.
+
+    Raises:
+        UsageError: `pattern` is no regular expression, or has no group.
+    """
+    if pattern is None:
+        return lambda _: None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"{option} {pattern}: not a regular expression ({error})", hint="such as `^(\\d+)_`") from None
+    if compiled.groups < 1:
+        raise UsageError(f"{option} {pattern}: has no group", hint="put brackets around the part wanted: `^(\\d+)_`")
+
+    def find(case: FoundCase) -> str | None:
+        texts = [case.id, *(image.as_posix() for image in case.images[:1])]
+        return next((m[1] for text in texts if (m := compiled.search(text)) and m[1]), None)
+
+    return find
