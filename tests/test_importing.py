@@ -11,7 +11,7 @@ import pytest
 
 from osteon.core.errors import DatasetError, FileError, GeometryError, ImageError, LabelError, UsageError
 from osteon.core.geometry import Geometry, Turn
-from osteon.core.labels import Segmentation, make_structures
+from osteon.core.labels import Segmentation, Structure, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.checks import align_segmentation, resample_labels
 from osteon.dataset.dataset import Dataset
@@ -20,9 +20,11 @@ from osteon.dataset.manifest import read_manifest
 from osteon.formats import read_geometry, read_segmentation, read_volume, write_segmentation, write_volume
 from osteon.importing import decathlon, pairs
 from osteon.importing.forms import Options, modality_of
-from osteon.importing.naming import unite
+from osteon.importing.naming import adopt, unite
 from osteon.importing.recognise import FORMS, recognise
 from osteon.importing.run import import_dataset
+from osteon.phantoms.cohort import write_humerus_cohort
+from osteon.phantoms.humerus import STRUCTURES
 
 GRID = Geometry((6, 5, 4), np.diag([1.0, 1.5, 2, 1]))
 BONES = make_structures(["femur", "tibia"])
@@ -242,6 +244,58 @@ def test_names_of_several_files_are_united() -> None:
     assert unite([alone])[0].counterpart is None
     with pytest.raises(DatasetError, match="call 1 femur, others use 1 without a name"):
         unite([(femur,), make_structures(["label_1"])])
+
+
+def coloured(names: list[str], colours: list[str], values: list[int] | None = None) -> tuple[Structure, ...]:
+    made = make_structures(names, values)
+    return tuple(s.model_copy(update={"colour": colour}) for s, colour in zip(made, colours, strict=True))
+
+
+def test_colours_come_from_the_label_files_own_header(tmp_path: Path) -> None:
+    source = write_humerus_cohort(tmp_path / "raw", cases=2, unseen=0)
+    report = import_dataset(source, tmp_path / "d")
+    assert tuple(report.manifest.structures) == STRUCTURES  # red looks red
+    pairs_file(tmp_path, "raw/imagesTr/humerus_001.nii.gz,raw/labelsTr/humerus_001.nii.gz")
+    names = {s.name: s.value for s in STRUCTURES}
+    report = import_dataset(tmp_path / "pairs.txt", tmp_path / "e", modality="ct", structures=names)
+    assert tuple(report.manifest.structures) == STRUCTURES
+
+
+def test_made_up_names_are_replaced_by_the_files(tmp_path: Path) -> None:
+    labels = {"0": "background", "1": "label_1", "2": "tibia"}
+    source = decathlon_folder(tmp_path / "raw", labels=labels)
+    array = np.zeros(GRID.shape, np.uint8)
+    array[0], array[1] = 1, 2
+    own = coloured(["femur", "Segment_2"], ["#112233", "#445566"])
+    write_segmentation(source / "labelsTr/c1.seg.nrrd", Segmentation(array, GRID, own))
+    entries = [
+        {"image": f"imagesTr/c{n}.nii.gz", "label": f"labelsTr/c{n}.{k}"} for n, k in ((0, "nii.gz"), (1, "seg.nrrd"))
+    ]
+    decathlon_folder(tmp_path / "raw", labels=labels, training=entries)
+    report = import_dataset(source, tmp_path / "d")
+    assert not report.failed
+    assert [(s.name, s.value, s.colour) for s in report.manifest.structures] == [
+        ("femur", 1, "#112233"),
+        ("tibia", 2, "#445566"),
+    ]
+    assert report.present == {"c0": ("femur", "tibia"), "c1": ("femur", "tibia")}
+    dataset = Dataset.open(tmp_path / "d")
+    assert dataset.load_segmentation(dataset.case("c1")).array[:2, 0, 0].tolist() == [1, 2]
+
+
+def test_names_are_adopted_only_where_files_agree() -> None:
+    known = make_structures(["label_1", "label_2", "tibia"])
+    one, two = coloured(["femur"], ["#111111"]), coloured(["hip"], ["#222222"])
+    assert [s.name for s in adopt(known, [one])] == ["femur", "label_2", "tibia"]
+    assert adopt(known, [one, two]) == known  # 1 is femur here and hip there
+    assert adopt(known, [one], rename=False) == known
+    assert adopt(known, [coloured(["tibia"], ["#333333"])])[0].name == "label_1"  # tibia is 3 already
+    assert adopt(known, [coloured(["tibia"], ["#333333"])])[2].colour == "#333333"
+    both = [one, coloured(["femur"], ["#444444"], [2])]
+    assert [s.name for s in adopt(known, both)] == ["femur", "label_2", "tibia"]
+    assert adopt(known, [(), ()]) == known
+    sides = (Structure(name="tibia", value=9, colour="#555555", side="left", counterpart="label_2"),)
+    assert (adopt(known, [sides])[2].side, adopt(known, [sides])[2].counterpart) == ("left", "label_2")
 
 
 def test_overlapping_labels_make_an_overlapping_dataset(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from osteon.formats.registry import (
     read_geometry,
     read_segmentation,
+    read_structures,
     read_volume,
     write_segmentation,
     write_volume,
 )
 
-__all__ = ["read_geometry", "read_segmentation", "read_volume", "write_segmentation", "write_volume"]
+__all__ = ["read_geometry", "read_segmentation", "read_structures", "read_volume", "write_segmentation", "write_volume"]

@@ -91,6 +91,13 @@ def read_nifti_segmentation(path: Path, structures: Sequence[Structure] | None =
     return Segmentation(labels, _geometry(header, path), named)
 
 
+def read_nifti_structures(path: Path) -> tuple[Structure, ...]:
+    """The structures that osteon wrote into the header; reads no voxels. Raises FileError as `read_nifti`."""
+    path = Path(path)
+    with _open(path) as stream:
+        return _own_structures(_header(stream, path), path)
+
+
 def write_nifti(path: Path, content: Volume | Segmentation) -> None:
     """Write an image, or an index map with its structures in a header extension.
 

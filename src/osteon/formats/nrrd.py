@@ -32,11 +32,19 @@ def read_nrrd(path: Path) -> Volume:
 
 def read_nrrd_geometry(path: Path) -> Geometry:
     """The grid alone; reads no voxels. Raises FileError as `read_nrrd` does for the header."""
+    return read_nrrd_header(path).geometry
+
+
+def read_nrrd_header(path: Path) -> Header:
+    """Everything before the voxels. Raises FileError as `read_nrrd`."""
     path = Path(path)
     if not path.is_file():
         raise missing_file(path, "the NRRD file")
-    with path.open("rb") as stream:
-        return read_header(stream, path).geometry
+    try:
+        with path.open("rb") as stream:
+            return read_header(stream, path)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
 
 
 def read_nrrd_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, LabelError
 from osteon.core.labels import Segmentation, Structure, make_structures, palette
 from osteon.formats.labelmap import index_map, match, smallest_uint, whole_labels
-from osteon.formats.nrrd import load_nrrd, store_nrrd
+from osteon.formats.nrrd import load_nrrd, read_nrrd_header, store_nrrd
 
 _SIDES: dict[str, Literal["left", "right"]] = {"left": "left", "right": "right"}
 
@@ -64,6 +64,19 @@ def read_seg_nrrd(path: Path, structures: Sequence[Structure] | None = None) -> 
     if structures is None:
         return Segmentation(np.stack(masks).astype(np.uint8), header.geometry, tuple(own))
     return Segmentation(_by_name(masks, own, structures, path), header.geometry, tuple(structures))
+
+
+def read_seg_nrrd_structures(path: Path) -> tuple[Structure, ...]:
+    """The segments that the header names; reads no voxels.
+
+    Raises:
+        FileError: As `read_seg_nrrd`.
+        LabelError: Two segments share a name or a value.
+    """
+    path = Path(path)
+    header = read_nrrd_header(path)
+    layers = 1 if header.channel_axis is None else header.sizes[header.channel_axis]
+    return tuple(segment.structure for segment in _segments(header.keys, layers=layers, path=path))
 
 
 def write_seg_nrrd(path: Path, segmentation: Segmentation) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,9 +26,9 @@ from osteon.dataset.checks import (
 from osteon.dataset.dataset import read_channels
 from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import FILE_NAME, Case, Manifest, write_manifest
-from osteon.formats.registry import read_segmentation, write_segmentation, write_volume
+from osteon.formats.registry import read_segmentation, read_structures, write_segmentation, write_volume
 from osteon.importing.forms import Form, Found, FoundCase, Options, parse_modality
-from osteon.importing.naming import unite
+from osteon.importing.naming import adopt, unite
 from osteon.importing.patterns import finder
 from osteon.importing.recognise import form_named, recognise
 from osteon.importing.selecting import hold_out as hold_cases_out
@@ -123,6 +124,8 @@ def import_dataset(
     report_failed, warnings = dict(found.failed), list(found.warnings)
     taken: list[_Taken] = []
     selected = _selected(found, only, hold_out)
+    if found.structures is not None:
+        found.structures = adopt(found.structures, _named_in_headers(selected), rename=structures is None)
     for case in track(selected, "Reading cases"):
         case = replace(case, subject=case.subject or subject_of(case), site=case.site or site_of(case))
         try:
@@ -182,6 +185,13 @@ def _selected(found: Found, only: str | Sequence[str] | None, hold_out: str | No
         if set(select(hold_out, [case.id for case in cases], "--hold-out", counted=labelled)) >= set(labelled):
             raise nothing_left(len(labelled))
     return cases
+
+
+def _named_in_headers(cases: Sequence[FoundCase]) -> Iterator[tuple[Structure, ...]]:
+    """What each label file's own header names. A file that cannot be read says so when its case is taken."""
+    for path in (case.label for case in cases if case.label is not None):
+        with suppress(OsteonError):
+            yield read_structures(path)
 
 
 def _take(case: FoundCase, found: Found, folder: Path, *, repair_geometry: bool, allow_empty: bool) -> _Taken:
