@@ -58,7 +58,25 @@ def write_text(path: Path, text: str) -> None:
 def write_yaml(path: Path, data: Any, *, head: str = "") -> None:
     """Write YAML in the order given, after comment lines `head`."""
     comment = "".join(f"# {line}\n" for line in head.splitlines())
-    write_text(path, comment + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110))
+    write_text(path, comment + yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes lists of numbers on one line, so that `spacing_mm: [1.0, 1.0, 1.0]` reads as people write it."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        """A list, on one line where it holds numbers or lists of numbers alone."""
+        return super().represent_sequence(tag, sequence, flow_style=_is_numbers(sequence) or flow_style)
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (the name is the library's)
+        """Never write `&id001`: equal lists are written out."""
+        return True
+
+
+def _is_numbers(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_numbers(part) for part in value)
+    return isinstance(value, int | float)
 
 
 def write_json(path: Path, data: Any) -> None:

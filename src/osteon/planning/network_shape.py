@@ -9,7 +9,7 @@ import numpy as np
 from osteon.planning.plan import Grid, Network
 from osteon.planning.recipes import Recipe, Size
 
-SMALLEST = 5
+SMALLEST = 4
 """An axis is halved as long as at least this many voxels are left."""
 MOST_STAGES = 7
 
@@ -27,7 +27,7 @@ def fit_patch(shape: tuple[int, int, int], grid: Grid, size: Size) -> tuple[tupl
     i, j, k = (max(1, math.ceil(n)) for n in patch)
     voxels = i * j * k
     whole = (i, j, k) == shape
-    batch = min(32, max(2, size.voxels // voxels)) if grid.dimensions == 2 else 2 if voxels * 2 <= size.voxels else 1
+    batch = min(32, max(2, size.voxels // voxels)) if grid.dimensions == 2 else 2
     median = "×".join(map(str, shape))
     part = "the median scan as a whole" if whole else f"what {size.voxels} voxels allow of it"
     unit = "slice" if grid.dimensions == 2 else "scan"

@@ -166,3 +166,16 @@ def _augmentation(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, row: R
 def _triple(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float, float]:
     i, j, k = (float(f"{v:.6g}") for v in values)
     return i, j, k
+
+
+def cache_bytes(plan: Plan, fingerprint: Fingerprint) -> int:
+    """What the prepared cases will take on disk: float16 images and one byte for each voxel's label."""
+    order = [WORLD_AXES.index(axis) for axis in plan.grid.axes]
+    total = 0.0
+    for case in fingerprint.cases:
+        shape = np.array(case.shape)[order] * np.array(case.spacing_mm)[order] / np.array(plan.grid.spacing_mm)
+        if not plan.grid.resample_last:
+            shape[2] = case.shape[order[2]]
+        labels = len(plan.structures) if plan.overlapping else 1
+        total += float(np.prod(shape)) * (2 * len(plan.channels) + labels)
+    return round(total)

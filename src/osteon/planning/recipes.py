@@ -53,7 +53,7 @@ RECIPES: dict[str, Recipe] = {
     "osteon": Recipe(
         source="chosen by Dice after 2, 5 and 15 minutes on a 2-core CPU: benchmarks/RESULTS.md",
         sizes={
-            ("cpu", 3): Size(1 << 19, 16, 128),
+            ("cpu", 3): Size(1 << 18, 16, 128),
             ("cpu", 2): Size(1 << 18, 24, 192),
             ("cuda", 3): Size(1 << 21, 32, 320),
             ("cuda", 2): Size(1 << 21, 32, 512),

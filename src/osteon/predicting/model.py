@@ -44,11 +44,12 @@ class Model:
     validation: dict[str, Any]
     sha256: str
 
-    def predict(self, scan: Path | str | Volume, *, mirror: bool = False) -> Segmentation:
+    def predict(self, scan: Path | str | Volume, *, name: str = "", mirror: bool = False) -> Segmentation:
         """Segment one scan, on its own grid and orientation.
 
         Args:
             scan: A file, or a Volume with the channels of the plan.
+            name: What messages call it; the path of a file.
             mirror: Average over mirror images (slower; the plan says which are allowed).
 
         Raises:
@@ -56,7 +57,7 @@ class Model:
             ImageError: The image holds NaN or Inf, or nothing.
             DatasetError: The number of channels is not the plan's.
         """
-        name = "the volume" if isinstance(scan, Volume) else str(scan)
+        name = name or ("the volume" if isinstance(scan, Volume) else str(scan))
         volume = scan if isinstance(scan, Volume) else read_volume(Path(scan))
         if len(volume.array) != len(self.plan.channels):
             names = ", ".join(channel.name for channel in self.plan.channels)

@@ -1,0 +1,124 @@
+"""The verbs of the command line, for Python. Each imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from osteon.evaluating.evaluate import Evaluation
+    from osteon.importing.run import ImportReport
+    from osteon.planning.plan import Plan
+    from osteon.predicting.model import Model
+    from osteon.predicting.predictor import PredictReport
+    from osteon.training.fit import TrainReport
+
+PathLike = str | os.PathLike[str]
+
+
+def import_dataset(source: PathLike, dataset: PathLike, **options: Any) -> ImportReport:
+    """Make a dataset of labelled scans; see `osteon.importing.run.import_dataset` for the options."""
+    from osteon.importing.run import import_dataset
+
+    return import_dataset(Path(source), Path(dataset), **options)
+
+
+def make_plan(
+    dataset: PathLike,
+    *,
+    dimensions: Literal[2, 3] | None = None,
+    recipe: str = "osteon",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    measure_cost: bool = True,
+    workers: int | None = None,
+) -> Plan:
+    """Measure a dataset, decide, and write its plan.yaml.
+
+    Args:
+        dataset: A folder with dataset.yaml.
+        dimensions: 2 or 3; None decides by the data.
+        recipe: `osteon` or `nnunet`.
+        device: What sizes are chosen for.
+        measure_cost: Measure the forecast and the faster precision with a few steps (some 20 s).
+        workers: Processes for reading the cases; None: as memory allows.
+    """
+    import numpy as np
+
+    from osteon.core.errors import CaseError
+    from osteon.core.progress import console
+    from osteon.dataset.dataset import Dataset
+    from osteon.planning.fingerprint import measure
+    from osteon.planning.plan import FILE_NAME, write_plan
+    from osteon.planning.planner import cache_bytes, make_plan
+    from osteon.training.fit import resolve_device
+    from osteon.training.probe import forecast
+
+    opened = Dataset.open(Path(dataset))
+    fingerprint = measure(opened, workers=workers)
+    for case_id, reason in fingerprint.failed.items():
+        console.print(f"[yellow]not measured: {case_id}: {reason}[/]")
+    plan = make_plan(opened, fingerprint, dimensions=dimensions, recipe=recipe, device=resolve_device(device))
+    if measure_cost:
+        largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
+        plan = forecast(plan, largest.shape, largest.spacing_mm, cache_bytes(plan, fingerprint))
+    write_plan(Path(dataset) / FILE_NAME, plan)
+    if fingerprint.failed and len(fingerprint.failed) == len(opened.manifest.trainable):
+        raise CaseError(f"{dataset}: no case could be measured")
+    return plan
+
+
+def train(
+    dataset: PathLike,
+    run: PathLike,
+    *,
+    plan: Plan | PathLike | None = None,
+    restart: bool = False,
+    **options: Any,
+) -> TrainReport:
+    """Train a model, or go on with an interrupted training.
+
+    Args:
+        dataset: A folder with dataset.yaml.
+        run: The run's folder; `run/model` is made in it.
+        plan: A plan or its file; the dataset's plan.yaml when None, which is made where it is missing.
+        restart: Throw away what the run has done.
+        **options: Fields of `osteon.training.fit.TrainOptions`: budget_s, epochs, fold, seed, device, …
+    """
+    from osteon.dataset.dataset import Dataset
+    from osteon.planning.plan import FILE_NAME, Plan, read_plan
+    from osteon.training.fit import TrainOptions, train
+
+    if plan is None:
+        path = Path(dataset) / FILE_NAME
+        chosen = read_plan(path) if path.is_file() else make_plan(dataset, device=options.get("device", "auto"))
+    else:
+        chosen = plan if isinstance(plan, Plan) else read_plan(Path(plan))
+    return train(Dataset.open(Path(dataset)), chosen, Path(run), TrainOptions(**options), restart=restart)
+
+
+def load_model(folder: PathLike, *, device: str = "cpu") -> Model:
+    """Load a trained model (a run, or its folder `model`); `.predict(scan)` segments a file or a Volume."""
+    from osteon.predicting.model import load_model
+
+    return load_model(Path(folder), device=device)
+
+
+def predict(
+    model: PathLike | Model, scans: PathLike | Sequence[PathLike], out: PathLike, *, mirror: bool = False
+) -> PredictReport:
+    """Segment files, folders of files, or a dataset's held-out and unlabelled cases into a folder."""
+    from osteon.predicting.model import Model
+    from osteon.predicting.predictor import find_scans, predict
+
+    sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
+    loaded = model if isinstance(model, Model) else load_model(model)
+    return predict(loaded, find_scans([Path(s) for s in sources]), Path(out), mirror=mirror)
+
+
+def evaluate(prediction: PathLike, reference: PathLike, out: PathLike | None = None) -> Evaluation:
+    """Score predictions against a dataset, a folder or a file; writes metrics.csv and metrics.json into `out`."""
+    from osteon.evaluating.evaluate import evaluate
+
+    return evaluate(Path(prediction), Path(reference), None if out is None else Path(out))

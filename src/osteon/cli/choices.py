@@ -1,0 +1,27 @@
+"""Values that options take. They stand here, since the rooms that know them are slow to import; a test compares."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Device(StrEnum):
+    """What to compute on."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Precisions(StrEnum):
+    """Numbers in which the network computes."""
+
+    bf16 = "bf16"
+    fp32 = "fp32"
+
+
+class Recipes(StrEnum):
+    """The rows of osteon.planning.recipes."""
+
+    osteon = "osteon"
+    nnunet = "nnunet"

@@ -1,0 +1,121 @@
+"""`osteon import` and `osteon plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from osteon.cli.choices import Device, Recipes
+from osteon.cli.report import memory, out, report_failures
+from osteon.core.errors import UsageError
+from osteon.core.progress import console
+
+if TYPE_CHECKING:
+    from osteon.planning.plan import Plan
+
+
+def import_(
+    source: Annotated[Path, typer.Argument(help="The data: a folder with dataset.json, or a text file of pairs.")],
+    dataset: Annotated[Path, typer.Argument(help="The folder that becomes the dataset.")],
+    form: Annotated[str | None, typer.Option(help="decathlon or pairs; recognised when left out.")] = None,
+    hold_out: Annotated[
+        str | None, typer.Option(help="Keep cases for the final test: last:6, first:6, 0.2, or ids by comma.")
+    ] = None,
+    only: Annotated[str | None, typer.Option(help="Import these cases alone; the same selectors.")] = None,
+    labels: Annotated[str | None, typer.Option(help="NAME=VALUE,… over what the source says.")] = None,
+    modality: Annotated[str | None, typer.Option(help="ct, mr, xray or other, over what the source says.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Regular expression; its first group is the subject.")] = None,
+    site: Annotated[str | None, typer.Option(help="The same for the site.")] = None,
+    repair_geometry: Annotated[
+        bool, typer.Option("--repair-geometry", help="Resample labels that do not lie on their image's grid.")
+    ] = False,
+    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Take cases whose label is empty.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset.yaml that is there.")] = False,
+) -> None:
+    """Check every case of a source and write dataset.yaml. Your files stay where and as they are."""
+    import osteon
+
+    report = osteon.import_dataset(
+        source,
+        dataset,
+        form=form,
+        hold_out=hold_out,
+        only=only,
+        structures=_labels(labels),
+        modality=modality,
+        subject_pattern=subject,
+        site_pattern=site,
+        repair_geometry=repair_geometry,
+        allow_empty=allow_empty,
+        overwrite=overwrite,
+    )
+    for warning in report.warnings:
+        console.print(f"[yellow]note:[/] {escape(warning)}", soft_wrap=True)
+    manifest = report.manifest
+    held = sum(case.held_out for case in manifest.cases)
+    unlabelled = sum(case.segmentation is None for case in manifest.cases)
+    parts = [f"{len(manifest.trainable)} to train on", f"{held} held out", f"{unlabelled} without a label"]
+    out.print(
+        f"{escape(str(dataset))}: {len(manifest.cases)} cases ({', '.join(p for p in parts if p[0] != '0')}), "
+        f"structures {', '.join(escape(s.name) for s in manifest.structures)}",
+        soft_wrap=True,
+    )
+    report_failures(report.failed, "left out")
+
+
+def _labels(text: str | None) -> dict[str, int] | None:
+    if text is None:
+        return None
+    found = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if not equals or not value.strip().isdigit() or not name.strip():
+            raise UsageError(f"--labels: {part!r} is not NAME=VALUE", hint="--labels L1=1,L2=2, for example")
+        found[name.strip()] = int(value)
+    return found
+
+
+def plan(
+    dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
+    dimensions: Annotated[int | None, typer.Option(min=2, max=3, help="2 or 3; by the data when left out.")] = None,
+    recipe: Annotated[Recipes, typer.Option(help="How to train.")] = Recipes.osteon,
+    device: Annotated[Device, typer.Option(help="What sizes are chosen for.")] = Device.auto,
+    force: Annotated[bool, typer.Option("--force", help="Replace a plan.yaml that is there.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
+) -> None:
+    """Measure the cases and write plan.yaml: every decision with its reason, and what training will cost."""
+    import osteon
+    from osteon.planning.plan import FILE_NAME
+
+    path = dataset / FILE_NAME
+    if path.is_file() and not force:
+        raise UsageError(f"{path} is there already", hint="edit it, or --force to make it anew")
+    made = osteon.make_plan(
+        dataset,
+        dimensions=2 if dimensions == 2 else 3 if dimensions == 3 else None,
+        recipe=recipe.value,
+        device=device.value,
+        workers=workers,
+    )
+    show_plan(made)
+    out.print(f"written: {escape(str(path))}", soft_wrap=True)
+
+
+def show_plan(plan: Plan) -> None:
+    """The plan's main decisions, and its forecast, in a few lines."""
+    grid, cost = plan.grid, plan.forecast
+    size = "×".join(map(str, plan.patch.size))
+    spacing = "×".join(f"{s:.3g}" for s in grid.spacing_mm)
+    out.print(f"grid      {grid.dimensions}D, {spacing} {plan.unit} along {'-'.join(grid.axes)}")
+    out.print(f"patch     {size}, batch {plan.patch.batch}")
+    out.print(f"network   {plan.network.name}, features {', '.join(map(str, plan.network.features))}")
+    training = plan.training
+    out.print(f"training  recipe {training.recipe}, {training.optimiser}, {training.precision}")
+    out.print(
+        f"forecast  cache {memory(cost.cache_bytes)}, training {memory(cost.training_bytes)}, "
+        f"predicting {memory(cost.predicting_bytes)} of memory"
+        + (f", {cost.seconds_per_iteration:.2g} s an iteration" if cost.seconds_per_iteration else "")
+    )

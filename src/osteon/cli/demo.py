@@ -1,0 +1,77 @@
+"""`osteon demo`: the main job from beginning to end, on fractures it makes up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from osteon.cli.report import out, seconds_of
+from osteon.core.progress import console
+
+PICTURED = 4
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where everything is written.")] = Path("demo"),
+    cases: Annotated[int, typer.Option(min=6, help="Humeri to train with.")] = 24,
+    unseen: Annotated[int, typer.Option(min=1, help="Humeri to test with.")] = 6,
+    budget: Annotated[str, typer.Option(help="Time to train.")] = "2.5min",
+    seed: Annotated[int, typer.Option(help="Of the cohort and the training.")] = 0,
+) -> None:
+    """Make up fractured humeri, import, plan, train, predict unseen cases, evaluate. On a CPU, in minutes."""
+    import osteon
+    from osteon.evaluating.table import summary_table
+    from osteon.phantoms.cohort import write_humerus_cohort
+    from osteon.planning.plan import FILE_NAME
+
+    source, dataset, run, predictions = (folder / name for name in ("scans", "dataset", "run", "predictions"))
+    seconds = seconds_of(budget)
+    _step("1", f"{cases + unseen} CT scans of fractured humeri, written as a hospital might hand them over", source)
+    write_humerus_cohort(source, cases=cases, unseen=unseen, seed=seed)
+    _step("2", "imported: checked, and referred to where they lie", dataset)
+    osteon.import_dataset(source, dataset, overwrite=True)
+    _step("3", "measured and planned: every decision with its reason", dataset / FILE_NAME)
+    if not (dataset / FILE_NAME).is_file():
+        osteon.make_plan(dataset)
+    _step("4", f"trained for {budget}", run)
+    osteon.train(dataset, run, budget_s=seconds, seed=seed)
+    _step("5", f"predicted: {unseen} scans that the training has not seen", predictions)
+    osteon.predict(run, source / "imagesTs", predictions)
+    _step("6", "evaluated", predictions / "metrics.csv")
+    result = osteon.evaluate(predictions, source / "labelsTs", predictions)
+    picture = folder / "overview.png"
+    _draw(picture, source, predictions, result.scores)
+    out.print()
+    out.print(summary_table(result.summaries, result.overall, result.structures, title="Fragments in unseen scans"))
+    out.print(f"picture  {escape(str(picture))}", soft_wrap=True)
+    out.print(f"model    {escape(str(run / 'model'))}", soft_wrap=True)
+    out.print(f"scores   {escape(str(predictions / 'metrics.csv'))}", soft_wrap=True)
+
+
+def _step(number: str, text: str, place: Path) -> None:
+    console.print(f"[bold]{number}[/] {text}  [dim]{escape(str(place))}[/]", soft_wrap=True)
+
+
+def _draw(picture: Path, source: Path, predictions: Path, scores: object) -> None:
+    """The first cases with reference and prediction."""
+    from osteon.evaluating.picture import PictureRow, overview_picture
+    from osteon.formats import read_segmentation, read_volume
+
+    rows = []
+    for path in sorted(predictions.glob("*.nii.gz"))[:PICTURED]:
+        case = path.name.removesuffix(".nii.gz")
+        dice = {s.structure: s.dice for s in scores if s.case == case}  # type: ignore[attr-defined]
+        rows.append(
+            PictureRow(
+                case,
+                read_volume(source / "imagesTs" / path.name),
+                read_segmentation(path),
+                read_segmentation(source / "labelsTs" / path.name),
+                "ct",
+                dice,
+            )
+        )
+    overview_picture(picture, rows)

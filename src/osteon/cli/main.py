@@ -1,0 +1,65 @@
+"""`osteon`: the commands, their exit codes, and how errors look."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from osteon.cli import data, demo, models
+from osteon.core.errors import OsteonError
+from osteon.core.progress import console
+from osteon.core.version import __version__
+
+app = typer.Typer(
+    help="From labelled bone scans to a segmentation model one can trust, on the machine one owns.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for command, name in (
+    (demo.demo, "demo"),
+    (data.import_, "import"),
+    (data.plan, "plan"),
+    (models.train, "train"),
+    (models.predict, "predict"),
+    (models.evaluate, "evaluate"),
+):
+    app.command(name)(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"osteon {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and stop.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def main() -> None:
+    """Entry of the `osteon` command. Exit codes: 0 all done, 1 some cases failed, 2 wrong use, 130 interrupted."""
+    try:
+        app()
+    except OsteonError as error:
+        console.print(f"[bold red]error:[/] {_plain(error.message)}", soft_wrap=True)
+        if error.hint:
+            console.print(f"  → {_plain(error.hint)}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on from here")
+        sys.exit(130)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

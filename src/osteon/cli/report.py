@@ -1,0 +1,53 @@
+"""How commands say what they did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from osteon.core.errors import OsteonError
+from osteon.core.progress import console
+
+out = Console(highlight=False)
+"""The result of a command goes to standard output."""
+
+
+def report_failures(failed: Mapping[str, OsteonError], what: str) -> None:
+    """Name every case that failed and end with exit code 1; nothing where none did."""
+    if not failed:
+        return
+    cases = f"{len(failed)} case{'s' * (len(failed) != 1)}"
+    console.print(f"[bold red]{cases} {what}:[/]", soft_wrap=True)
+    for case, error in failed.items():
+        console.print(f"  {escape(case)}: {escape(error.message)}", soft_wrap=True)
+        if error.hint:
+            console.print(f"    → {escape(error.hint)}", soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of `90`, `90s`, `20min`, `1.5h`. Raises typer.BadParameter where it is none of these."""
+    units = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
+    number = text.strip().lower()
+    factor = 1
+    for unit in sorted(units, key=len, reverse=True):
+        if number.endswith(unit):
+            number, factor = number[: -len(unit)], units[unit]
+            break
+    try:
+        value = float(number) * factor
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no length of time; write 90s, 20min or 1.5h") from None
+    if not 0 < value < float("inf"):
+        raise typer.BadParameter(f"{text!r}: a budget must be longer than nothing and end some day")
+    return value
+
+
+def memory(count: int | None) -> str:
+    """`1.2 GB`, or `unknown`."""
+    if count is None:
+        return "unknown"
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,0 +1,164 @@
+"""Many scans in, one file for each out; what is done stays done, and a failed scan never stops the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from osteon.core.errors import CaseError, OsteonError, UsageError, missing_file
+from osteon.core.files import read_json, write_json
+from osteon.core.progress import track
+from osteon.core.version import __version__
+from osteon.core.volume import Volume
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import FILE_NAME as MANIFEST
+from osteon.dataset.manifest import Case
+from osteon.formats.registry import known_suffixes, read_volume, stem_of, suffix_of, write_segmentation
+from osteon.planning.plan import Plan
+from osteon.predicting.model import Model
+
+RECORD = "predictions.json"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan to be segmented: its id, its file or files, and the dataset that lists them where there is one."""
+
+    id: str
+    files: tuple[Path, ...]
+    dataset: Dataset | None = None
+    case: Case | None = None
+
+    def load(self) -> Volume:
+        """The image with all channels. Raises as the readers do."""
+        if self.dataset is not None and self.case is not None:
+            return self.dataset.read_image(self.case)
+        return read_volume(self.files[0])
+
+    def fingerprint(self) -> list[list[Any]]:
+        """What tells whether the files are still the same: path, size, time of change."""
+        found = []
+        for file in self.files:
+            if not file.is_file():
+                raise missing_file(file, "the scan")
+            facts = file.stat()
+            found.append([str(file.resolve()), facts.st_size, facts.st_mtime_ns])
+        return found
+
+
+@dataclass(frozen=True)
+class PredictReport:
+    """What came of it: ids by what happened to them; the files lie in `out`."""
+
+    out: Path
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, OsteonError] = field(default_factory=dict)
+
+
+def output_path(out: Path, case_id: str, plan: Plan) -> Path:
+    """Where a case's segmentation is written: .nii.gz, or .seg.nrrd where structures overlap."""
+    return out / f"{case_id}{'.seg.nrrd' if plan.overlapping else '.nii.gz'}"
+
+
+def find_scans(sources: Sequence[Path]) -> list[Scan]:
+    """The scans that paths stand for.
+
+    A file is a scan. A folder with dataset.yaml stands for its held-out and unlabelled cases (for all of them where
+    there are none of these), any other folder for the images that lie in it.
+
+    Raises:
+        FileError: A path does not exist.
+        UsageError: A folder holds no image, or two scans have the same name.
+    """
+    scans: list[Scan] = []
+    for source in map(Path, sources):
+        if source.is_file():
+            scans.append(Scan(stem_of(source), (source,)))
+        elif (source / MANIFEST).is_file():
+            dataset = Dataset.open(source)
+            cases = [c for c in dataset.manifest.cases if c.held_out or c.segmentation is None]
+            for case in cases or dataset.manifest.cases:
+                scans.append(Scan(case.id, tuple(dataset.resolve(image) for image in case.images), dataset, case))
+        elif source.is_dir():
+            images = [p for p in sorted(source.iterdir()) if p.is_file() and _is_image(p)]
+            if not images:
+                raise UsageError(
+                    f"{source}: no image lies in this folder",
+                    hint=f"give a folder with files that end in {', '.join(known_suffixes())}",
+                )
+            scans += [Scan(stem_of(image), (image,)) for image in images]
+        else:
+            raise missing_file(source, "the scan")
+    _refuse_twins(scans)
+    return scans
+
+
+def _is_image(path: Path) -> bool:
+    return suffix_of(path) not in (None, ".seg.nrrd") and not path.name.startswith(".")
+
+
+def _refuse_twins(scans: list[Scan]) -> None:
+    seen: dict[str, Scan] = {}
+    for scan in scans:
+        if scan.id in seen:
+            raise UsageError(
+                f"two scans are called {scan.id}: {seen[scan.id].files[0]} and {scan.files[0]}",
+                hint="predict them into different folders, or rename one",
+            )
+        seen[scan.id] = scan
+
+
+def predict(
+    model: Model, scans: Sequence[Scan], out: Path, *, mirror: bool = False, overwrite: bool = False
+) -> PredictReport:
+    """Segment scans into `out`, and keep a record of each in predictions.json.
+
+    A scan whose output was made from the same file by the same model is skipped.
+
+    Args:
+        model: A loaded model.
+        scans: From `find_scans`.
+        out: The folder; made if it does not exist.
+        mirror: Average over mirror images.
+        overwrite: Do everything again.
+
+    Raises:
+        FileError: `out` cannot be written (a full disk stops the batch; what is done is kept).
+    """
+    report = PredictReport(out)
+    path = out / RECORD
+    records: dict[str, Any] = {} if not path.is_file() else read_json(path, "the record of predictions")
+    for scan in track(scans, "predicting"):
+        target = output_path(out, scan.id, model.plan)
+        try:
+            made_from = {"input": scan.fingerprint(), "model": model.sha256, "mirror": mirror}
+            before = records.get(scan.id, {})
+            if not overwrite and target.is_file() and {k: before.get(k) for k in made_from} == made_from:
+                report.skipped.append(scan.id)
+                continue
+            began = time.monotonic()
+            volume = scan.load()
+            segmentation = model.predict(volume, name=scan.id, mirror=mirror)
+        except CaseError as error:
+            report.failed[scan.id] = error
+            continue
+        except MemoryError:
+            hint = "close other programs, or use a machine with more memory"
+            report.failed[scan.id] = CaseError(f"{scan.id}: not enough memory", hint=hint)
+            continue
+        write_segmentation(target, segmentation)
+        records[scan.id] = {
+            **made_from,
+            "output": target.name,
+            "shape": list(volume.geometry.shape),
+            "spacing_mm": [round(s, 6) for s in volume.geometry.spacing_mm],
+            "seconds": round(time.monotonic() - began, 3),
+            "osteon": __version__,
+        }
+        write_json(path, records)
+        report.done.append(scan.id)
+    return report

@@ -1,0 +1,226 @@
+"""What happens around the iterations: time, validation, checkpoints, the record of epochs, stopping."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from osteon.core.errors import OsteonError
+from osteon.core.files import write_text
+from osteon.planning.plan import Plan
+from osteon.preparing.cache import CachedCase
+from osteon.training.checkpoint import (
+    BEST,
+    LAST,
+    State,
+    load_checkpoint,
+    pack_optimiser,
+    save_checkpoint,
+    unpack_optimiser,
+)
+from osteon.training.display import Display
+from osteon.training.module import TrainingModule, rate_factor
+from osteon.training.sampling import Batch
+from osteon.training.validating import overall, validate
+
+CHECKPOINT_EVERY_S = 60.0
+"""At most this much work is lost when a run is killed."""
+VALIDATION_SHARE = 0.05
+"""Validation during a training with a time budget takes at most about this part of it."""
+VALIDATIONS = 20
+"""Validations during a training with a number of epochs."""
+
+
+class DivergedError(OsteonError):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a training ends: after so many iterations, or so many seconds. One of the two is given."""
+
+    iterations: int | None
+    budget_s: float | None
+
+    def done(self, state: State, elapsed_s: float) -> float:
+        """The part that is done, 0 … 1."""
+        if self.budget_s is not None:
+            return min(1.0, elapsed_s / self.budget_s)
+        return min(1.0, state.iteration / max(1, self.iterations or 1))
+
+
+class Conductor(lightning.Callback):
+    """Accompanies Lightning's loop.
+
+    Args:
+        plan: Epoch length, patience, learning rate.
+        limits: When to stop.
+        validation: Cached cases that are not trained on; may be empty.
+        run: The run's folder: metrics.csv and checkpoints/ are written there.
+        display: Shows the progress.
+        state: Where the training stands.
+        clock: Seconds; replaced in tests.
+        checkpoint_every_s: How often to write a checkpoint.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        limits: Limits,
+        validation: Sequence[CachedCase],
+        run: Path,
+        display: Display,
+        state: State,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+    ) -> None:
+        self.plan, self.limits, self.validation, self.run = plan, limits, validation, run
+        self.display, self.state, self.clock = display, state, clock
+        self.checkpoint_every_s = checkpoint_every_s
+        self.folder = run / "checkpoints"
+        self.started = self.saved_at = self.epoch_at = clock()
+        self.before_s = state.elapsed_s
+        self.validated_at = 0.0
+        self.validation_cost_s = 0.0
+        self.losses: list[torch.Tensor] = []
+
+    def elapsed_s(self) -> float:
+        """Seconds of training, over all starts."""
+        return self.before_s + self.clock() - self.started
+
+    def progress(self) -> float:
+        """The part of the training that is done."""
+        return self.limits.done(self.state, self.elapsed_s())
+
+    def restore(self, module: TrainingModule, optimiser: torch.optim.Optimizer) -> None:
+        """Put the newest checkpoint's tensors into module and optimiser, where there is one."""
+        path = self.folder / LAST
+        if path.is_file() and self.state.iteration:
+            tensors, _ = load_checkpoint(path)
+            for name, network in (("network", module.network), ("average", module.average)):
+                prefix = f"{name}."
+                network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+            unpack_optimiser(optimiser, tensors)
+            module.iteration = self.state.iteration
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start the clock: what came before (preparing, loading) is not training."""
+        self.restore(_ours(pl_module), trainer.optimizers[0])
+        self.started = self.saved_at = self.epoch_at = self.clock()
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Count the iteration; at an epoch's end validate and record; write a checkpoint when it is time."""
+        module = _ours(pl_module)
+        module.follow(batch)
+        self.state.iteration = module.iteration
+        self.losses.append(outputs["loss"].detach())
+        done = self.progress()
+        if self.state.iteration % self.plan.training.epoch_iterations == 0 or done >= 1:
+            self._end_epoch(trainer, module, done)
+        if done >= 1 and not self.state.finished:
+            self.state.finished = "budget spent" if self.limits.budget_s is not None else "all epochs done"
+        if self.state.finished or self.clock() - self.saved_at >= self.checkpoint_every_s:
+            self.save(module, trainer.optimizers[0])
+        if self.state.finished:
+            trainer.should_stop = True
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """An interrupted training (Ctrl-C) loses nothing."""
+        if isinstance(exception, KeyboardInterrupt) and self.state.iteration:
+            self.save(_ours(pl_module), trainer.optimizers[0])
+
+    def _end_epoch(self, trainer: lightning.Trainer, module: TrainingModule, done: float) -> None:
+        epoch = math.ceil(self.state.iteration / self.plan.training.epoch_iterations)
+        loss = float(torch.stack(self.losses).mean())
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"{self.run}: the loss is {loss} in epoch {epoch}",
+                hint="lower training.learning_rate in plan.yaml or set training.precision to fp32, then --restart",
+            )
+        rate = self.plan.training.learning_rate * rate_factor(self.plan.training, done)
+        row: dict[str, float | int | None] = {
+            "epoch": epoch,
+            "iteration": self.state.iteration,
+            "elapsed_s": round(self.elapsed_s(), 2),
+            "learning_rate": float(f"{rate:.6g}"),
+            "loss": round(loss, 6),
+            "s_per_iteration": round((self.clock() - self.epoch_at) / len(self.losses), 4),
+        }
+        self.losses = []
+        if self._validation_is_due(epoch, done):
+            row |= self._validate(module, done)
+        if trainer.logger is not None:
+            numbers = {k: float(v) for k, v in row.items() if v is not None}
+            trainer.logger.log_metrics(numbers, step=self.state.iteration)
+        self.state.history.append(row)
+        write_metrics(self.run / "metrics.csv", self.state.history)
+        left = self.elapsed_s() / done - self.elapsed_s() if done else math.inf
+        self.display.show(done=done, left_s=left, row=row)
+        patience = self.plan.training.patience_epochs
+        best_epoch = self.state.best_iteration / self.plan.training.epoch_iterations
+        if patience and self.state.best_dice is not None and epoch - best_epoch >= patience:
+            self.state.finished = f"no better validation Dice for {patience} epochs"
+        self.epoch_at = self.clock()
+
+    def _validation_is_due(self, epoch: int, done: float) -> bool:
+        if not self.validation:
+            return False
+        if done >= 1:
+            return True
+        if self.limits.budget_s is None:
+            epochs = math.ceil((self.limits.iterations or 1) / self.plan.training.epoch_iterations)
+            return epoch % max(1, epochs // VALIDATIONS) == 0
+        since = self.elapsed_s() - self.validated_at
+        return done >= 0.1 and since * VALIDATION_SHARE >= self.validation_cost_s
+
+    def _validate(self, module: TrainingModule, done: float) -> dict[str, float | int | None]:
+        begin = self.clock()
+        scores = validate(module.validation_network(), self.validation, self.plan)
+        self.validation_cost_s = self.clock() - begin
+        self.validated_at = self.elapsed_s()
+        self.display.validated(done, self.state.iteration, scores)
+        mean = overall(scores)
+        if mean is not None and (self.state.best_dice is None or mean > self.state.best_dice):
+            self.state.best_dice, self.state.best_iteration = mean, self.state.iteration
+            save_checkpoint(self.folder / BEST, module.validation_network().state_dict(), self.state)
+        rounded = {f"dice_{name}": None if v is None else round(v, 5) for name, v in scores.items()}
+        return {"dice": None if mean is None else round(mean, 5), **rounded}
+
+    def save(self, module: TrainingModule, optimiser: torch.optim.Optimizer) -> None:
+        """Write a checkpoint that a resumed run starts from."""
+        self.state.elapsed_s = self.elapsed_s()
+        tensors = {f"network.{k}": v for k, v in module.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in module.average.state_dict().items()}
+        save_checkpoint(self.folder / LAST, tensors | pack_optimiser(optimiser), self.state)
+        self.saved_at = self.clock()
+
+
+def _ours(module: lightning.LightningModule) -> TrainingModule:
+    if not isinstance(module, TrainingModule):
+        raise TypeError(f"{type(module).__name__} is not a TrainingModule")
+    return module
+
+
+def write_metrics(path: Path, rows: list[dict[str, float | int | None]]) -> None:
+    """metrics.csv: one row for each epoch; the Dice columns are empty where there was no validation."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [",".join(columns)]
+    lines += [",".join("" if (v := row.get(c)) is None else str(v) for c in columns) for row in rows]
+    write_text(path, "\n".join(lines) + "\n")

@@ -1,0 +1,291 @@
+"""A run: from a dataset and its plan to a model folder."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader, IterableDataset
+
+from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.core.files import read_yaml, write_yaml
+from osteon.core.progress import console
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.folds import make_folds, structures_without_cases
+from osteon.planning.plan import FILE_NAME as PLAN
+from osteon.planning.plan import Plan, Precision, write_plan
+from osteon.preparing.cache import CachedCase, prepare
+from osteon.training.checkpoint import BEST, LAST, State, load_checkpoint
+from osteon.training.conductor import CHECKPOINT_EVERY_S, Conductor, Limits
+from osteon.training.display import Display, clock
+from osteon.training.finishing import finish
+from osteon.training.module import TrainingModule
+from osteon.training.sampling import Batch, PatchSampler
+
+FOLDS = 5
+RUN = "run.yaml"
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a user decides when training; everything else stands in the plan.
+
+    Attributes:
+        budget_s: Seconds of training; the learning rate ends with them.
+        epochs: Or a number of epochs; neither: the plan's.
+        fold: Which fold to validate on; None holds nothing out.
+        folds: How many folds the cases are divided into.
+        seed: Of weights, patches and augmentation.
+        device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
+        precision: None: the plan's on a CPU, bf16 on a GPU.
+        deterministic: Only operations that give the same result each time (needs `epochs`).
+        workers: Processes for preparing; None: as memory allows.
+    """
+
+    budget_s: float | None = None
+    epochs: int | None = None
+    fold: int | None = 0
+    folds: int = FOLDS
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision | None = None
+    deterministic: bool = False
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a run came to.
+
+    Attributes:
+        run: Its folder; the model is in `run/model`.
+        validation: validation.json's content.
+        failed: Cases that could not be prepared, with the reason; they were left out.
+        iterations: Iterations done.
+        resumed: Whether the run went on from a checkpoint.
+    """
+
+    run: Path
+    validation: dict[str, Any]
+    failed: dict[str, OsteonError]
+    iterations: int
+    resumed: bool
+
+
+class _Batches(IterableDataset[Batch]):
+    """An endless stream of batches from a given iteration on."""
+
+    def __init__(self, sampler: PatchSampler, start: int) -> None:
+        self.sampler, self.start = sampler, start
+
+    def __iter__(self) -> Iterator[Batch]:
+        number = self.start
+        while True:
+            yield self.sampler.read(number)
+            number += 1
+
+
+def train(
+    dataset: Dataset,
+    plan: Plan,
+    run: Path,
+    options: TrainOptions = TrainOptions(),
+    *,
+    restart: bool = False,
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+) -> TrainReport:
+    """Train, or go on with a training that was interrupted, and write `run/model`.
+
+    Args:
+        dataset: Its trainable cases are used; those held out are never read.
+        plan: All decisions; copied into the run.
+        run: The run's folder. A finished run is left as it is; an unfinished one goes on.
+        options: What the plan does not decide.
+        restart: Throw away what the run has done.
+        checkpoint_every_s: How much work may be lost at most when the process is killed.
+
+    Raises:
+        UsageError: The options contradict each other or those the run was begun with.
+        DatasetError: Too few cases for the folds; a structure occurs in no training case; no case could be prepared.
+        FileError: The disk is full.
+    """
+    _check_options(options)
+    if restart and run.exists():
+        for part in ("checkpoints", "model", "predictions", "tensorboard"):
+            shutil.rmtree(run / part, ignore_errors=True)
+        for part in (RUN, PLAN, "splits.yaml", "metrics.csv"):
+            (run / part).unlink(missing_ok=True)
+    _record(run, plan, options)
+    state = load_checkpoint(run / "checkpoints" / LAST)[1] if (run / "checkpoints" / LAST).is_file() else State()
+    resumed = state.iteration > 0
+    training_ids, validation_ids = split(dataset, options)
+    write_yaml(run / "splits.yaml", {"training": training_ids, "validation": validation_ids})
+    wanted = [case for case in dataset.manifest.trainable if case.id in {*training_ids, *validation_ids}]
+    cached, failed = prepare(dataset, plan, wanted, workers=options.workers)
+    for case_id, error in failed.items():
+        console.print(f"[yellow]left out: {case_id}: {error}[/]")
+    training = [cached[i] for i in training_ids if i in cached]
+    validation = [cached[i] for i in validation_ids if i in cached]
+    _check_cases(dataset, plan, training)
+    device = resolve_device(options.device)
+    module = _fit(plan, run, options, state, training, validation, device, checkpoint_every_s)
+    network = _chosen_weights(run, module, state)
+    report = finish(
+        dataset, plan, run, network, device, [case.id for case in validation], len(training), state, options
+    )
+    return TrainReport(run, report, failed, state.iteration, resumed)
+
+
+def split(dataset: Dataset, options: TrainOptions) -> tuple[list[str], list[str]]:
+    """Ids of the cases to train on and to validate on."""
+    ids = [case.id for case in dataset.manifest.trainable]
+    if options.fold is None:
+        if not ids:
+            raise DatasetError(f"{dataset.folder}: no labelled case to train on", hint="import cases that have a label")
+        return ids, []
+    folds = make_folds(dataset.manifest, options.folds, seed=0)
+    held = set(folds[options.fold])
+    return [i for i in ids if i not in held], [i for i in ids if i in held]
+
+
+def resolve_device(wanted: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
+    """The device to work on. Raises UsageError where cuda is asked for and not there."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device that torch can use", hint="leave out --device, or use --device cpu")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _check_options(options: TrainOptions) -> None:
+    if options.budget_s is not None and options.epochs is not None:
+        raise UsageError("a budget and a number of epochs contradict each other", hint="give --budget or --epochs")
+    if options.budget_s is not None and options.budget_s <= 0:
+        raise UsageError(f"a budget of {options.budget_s:g} s trains nothing", hint="--budget 20min, for example")
+    if options.epochs is not None and options.epochs < 1:
+        raise UsageError(f"{options.epochs} epochs train nothing", hint="--epochs 1 or more")
+    if options.deterministic and options.budget_s is not None:
+        raise UsageError(
+            "a time budget cannot be deterministic: it ends where the machine's speed lets it",
+            hint="use --epochs with --deterministic",
+        )
+    if options.fold is not None and not 0 <= options.fold < options.folds:
+        raise UsageError(
+            f"there is no fold {options.fold} of {options.folds}",
+            hint=f"--fold 0 … {options.folds - 1}, or --fold none to hold nothing out",
+        )
+
+
+def _record(run: Path, plan: Plan, options: TrainOptions) -> None:
+    """Write the plan and the options into the run, or check that they are those it was begun with."""
+    recorded = {key: value for key, value in asdict(options).items() if key != "workers"}
+    path = run / RUN
+    if path.is_file():
+        before = read_yaml(path, "the run's record")
+        changed = [key for key in recorded if before.get(key) != recorded[key]]
+        if before.get("plan") != plan_hash(plan):
+            changed.append("plan")
+        if changed:
+            raise UsageError(
+                f"{run}: was begun with other choices: {', '.join(changed)}",
+                hint="give the same options to go on, another folder, or --restart to throw this run away",
+            )
+        return
+    write_plan(run / PLAN, plan)
+    write_yaml(path, {**recorded, "plan": plan_hash(plan), "torch": str(torch.__version__)})
+
+
+def plan_hash(plan: Plan) -> str:
+    """Of what decides a training; not of reasons and forecasts."""
+    import hashlib
+
+    parts = plan.model_dump_json(exclude={"forecast"})
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def _check_cases(dataset: Dataset, plan: Plan, training: list[CachedCase]) -> None:
+    if not training:
+        raise DatasetError(f"{dataset.folder}: no case is left to train on", hint="see the reasons above")
+    present = {case.id: {plan.structures[n].name for n in case.present} for case in training}
+    missing = structures_without_cases(plan.structures, present)
+    if missing:
+        raise DatasetError(
+            f"{dataset.folder}: structures that occur in no training case: {', '.join(missing)}",
+            hint="choose another --fold, use --fold none, or remove them from dataset.yaml and plan.yaml",
+        )
+
+
+def _fit(
+    plan: Plan,
+    run: Path,
+    options: TrainOptions,
+    state: State,
+    training: list[CachedCase],
+    validation: list[CachedCase],
+    device: Literal["cpu", "cuda"],
+    checkpoint_every_s: float,
+) -> TrainingModule:
+    epochs = options.epochs or plan.training.epochs
+    iterations = None if options.budget_s is not None else epochs * plan.training.epoch_iterations
+    with Display(plan) as display:
+        conductor = Conductor(
+            plan,
+            Limits(iterations, options.budget_s),
+            validation,
+            run,
+            display,
+            state,
+            checkpoint_every_s=checkpoint_every_s,
+        )
+        module = TrainingModule(plan, options.seed, conductor.progress)
+        if state.finished:
+            conductor.restore(module, module.configure_optimizers())
+            return module
+        if state.iteration:
+            console.print(f"going on from iteration {state.iteration}, {clock(state.elapsed_s)} into the training")
+        sampler = PatchSampler(training, plan, options.seed)
+        batches = DataLoader(_Batches(sampler, state.iteration), batch_size=None, num_workers=0)
+        with warnings.catch_warnings():
+            # The reading of a patch takes a fraction of a millisecond: worker processes would only cost memory.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            for name in ("lightning.pytorch", "lightning.fabric"):
+                logging.getLogger(name).setLevel(logging.WARNING)
+            trainer = lightning.Trainer(
+                accelerator="gpu" if device == "cuda" else "cpu",
+                devices=1,
+                precision=_lightning_precision(options.precision, plan, device),
+                max_epochs=-1,
+                max_steps=-1,
+                logger=TensorBoardLogger(run, name="tensorboard", version=""),
+                callbacks=[conductor],
+                deterministic=options.deterministic,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                use_distributed_sampler=False,
+            )
+            trainer.fit(module, batches)
+    return module
+
+
+def _lightning_precision(
+    wanted: Precision | None, plan: Plan, device: Literal["cpu", "cuda"]
+) -> Literal["bf16-mixed", "32-true"]:
+    chosen = wanted or ("bf16" if device == "cuda" else plan.training.precision)
+    return "bf16-mixed" if chosen == "bf16" else "32-true"
+
+
+def _chosen_weights(run: Path, module: TrainingModule, state: State) -> torch.nn.Module:
+    """The last weights; the best validated ones where the last validation fell behind them."""
+    network = module.validation_network()
+    last = next((row["dice"] for row in reversed(state.history) if row.get("dice") is not None), None)
+    best = run / "checkpoints" / BEST
+    if last is not None and state.best_dice is not None and last < state.best_dice - 5e-6 and best.is_file():
+        network.load_state_dict(load_checkpoint(best)[0])
+    return network.eval()
