@@ -81,6 +81,11 @@ class Manifest(BaseModel):
         for structure in self.structures:
             if structure.counterpart is not None and structure.counterpart not in names:
                 raise ValueError(f"structure {structure.name}: its counterpart {structure.counterpart} is not listed")
+            twin = next((s for s in self.structures if s.name == structure.counterpart), None)
+            if twin is not None and twin.counterpart != structure.name:
+                raise ValueError(
+                    f"structure {twin.name}: its counterpart is not {structure.name}, but the other way round"
+                )
         for case in self.cases:
             if len(case.images) not in (1, len(self.channels)):
                 raise ValueError(f"case {case.id}: {len(case.images)} images for {len(self.channels)} channels")

@@ -34,7 +34,7 @@ class StructureFacts(BaseModel):
 
 
 class CaseFacts(BaseModel):
-    """One case, its axes turned to R, A, S. `key` changes when the case's files in the manifest do."""
+    """One case, its axes turned to R, A, S. `key` changes when the case's files do."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -73,7 +73,9 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
     path = dataset.folder / FILE_NAME
     known = _known(path)
     cases = dataset.manifest.trainable
-    found = {case.id: known[case.id] for case in cases if case.id in known and known[case.id].key == case_key(case)}
+    found = {
+        case.id: known[case.id] for case in cases if case.id in known and known[case.id].key == case_key(dataset, case)
+    }
     left = [case for case in cases if case.id not in found]
     failed: dict[str, OsteonError] = {}
     if left:
@@ -103,9 +105,14 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
     )
 
 
-def case_key(case: Case) -> str:
-    """What tells whether a case's files are still those that were measured."""
-    return "|".join([*case.images, case.segmentation or "", case.content or ""])
+def case_key(dataset: Dataset, case: Case) -> str:
+    """What tells whether a case's files are still those that were measured: names, sizes, times of change."""
+    parts = [case.content or ""]
+    for name in (*case.images, case.segmentation or ""):
+        path = dataset.resolve(name)
+        facts = path.stat() if path.is_file() else None
+        parts.append(f"{name} {facts.st_size} {facts.st_mtime_ns}" if facts else name)
+    return "|".join(parts)
 
 
 def _readable(dataset: Dataset, case: Case) -> bool:
@@ -131,6 +138,7 @@ def _write(path: Path, found: dict[str, CaseFacts]) -> None:
 
 def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
     dataset, case = work
+    key = case_key(dataset, case)
     image = dataset.load_image(case)
     segmentation = dataset.load_segmentation(case)
     turn = turn_to_ras(image.geometry)
@@ -140,10 +148,10 @@ def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
     foreground = turned.array.any(axis=0) if turned.overlapping else turned.array > 0
     where = np.flatnonzero(foreground)
     where = where[np.linspace(0, len(where) - 1, min(SAMPLES, len(where))).astype(np.int64)] if len(where) else where
-    intensities = [[round(float(v), 4) for v in channel.ravel()[where]] for channel in array]
+    intensities = [[float(f"{v:.6g}") for v in channel.ravel()[where]] for channel in array]
     return CaseFacts(
         id=case.id,
-        key=case_key(case),
+        key=key,
         shape=geometry.shape,
         spacing_mm=geometry.spacing_mm,
         unit=geometry.unit,
@@ -168,28 +176,37 @@ def _structure_facts(segmentation: Segmentation) -> dict[str, StructureFacts]:
     return facts
 
 
-def fixed_order(fingerprint: Fingerprint, axis: int, exempt: set[frozenset[str]]) -> tuple[str, str, int] | None:
-    """Two structures that keep their order along a world axis, in all of at least three cases.
+def fixed_order(fingerprint: Fingerprint, axis: int, partners: dict[str, str]) -> tuple[str, str, int] | None:
+    """Two structures whose order along a world axis a mirror image would turn round.
 
-    Mirroring along such an axis would take from the network what tells the two apart.
+    They keep their order in all of at least three cases, and so do, the same way round, the structures that they
+    become on a mirror: mirroring would take from the network what tells the two apart. (A left femur beside the
+    pelvis is no such pair where the right femur lies on the pelvis's other side.)
 
     Args:
         fingerprint: The measured cases.
         axis: 0 R, 1 A, 2 S.
-        exempt: Pairs that swap on a mirror, so that their order does not matter.
+        partners: What a structure becomes on a mirror; those not listed stay what they are.
 
     Returns:
         The names and the number of cases, or None. Centroids must lie at least two voxels apart to count.
     """
     names = sorted({name for case in fingerprint.cases for name in case.structures})
     for first, second in itertools.combinations(names, 2):
-        if frozenset((first, second)) in exempt:
-            continue
-        gaps = [
-            (case.structures[second].centre_mm[axis] - case.structures[first].centre_mm[axis]) / case.spacing_mm[axis]
-            for case in fingerprint.cases
-            if first in case.structures and second in case.structures
-        ]
-        if len(gaps) >= 3 and (min(gaps) >= 2 or max(gaps) <= -2):
-            return first, second, len(gaps)
+        way, count = _order(fingerprint, axis, first, second)
+        twins = _order(fingerprint, axis, partners.get(first, first), partners.get(second, second))
+        if way and way == twins[0]:
+            return first, second, count
     return None
+
+
+def _order(fingerprint: Fingerprint, axis: int, first: str, second: str) -> tuple[int, int]:
+    """1 where `second` lies beyond `first` in all of at least three cases, −1 where before, else 0; and the cases."""
+    gaps = [
+        (case.structures[second].centre_mm[axis] - case.structures[first].centre_mm[axis]) / case.spacing_mm[axis]
+        for case in fingerprint.cases
+        if first in case.structures and second in case.structures
+    ]
+    if len(gaps) < 3 or (min(gaps) < 2 and max(gaps) > -2):
+        return 0, len(gaps)
+    return (1 if gaps[0] > 0 else -1), len(gaps)

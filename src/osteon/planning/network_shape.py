@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from osteon.planning.plan import Grid, Network
 from osteon.planning.recipes import Recipe, Size
@@ -41,7 +42,7 @@ def shape_network(patch: tuple[int, int, int], grid: Grid, size: Size, recipe: R
     active = np.array([True, True, grid.dimensions == 3])
     strides, kernels = [(1, 1, 1)], [_kernel(spacing, active)]
     while len(strides) < MOST_STAGES:
-        halve = active & (length / 2 >= SMALLEST) & (spacing < 2 * spacing[active].min() + 1e-6)
+        halve = active & (length / 2 >= SMALLEST) & (spacing < 2 * spacing[active].min() - 1e-6)
         if not halve.any():
             break
         i, j, k = (2 if h else 1 for h in halve)
@@ -63,7 +64,20 @@ def shape_network(patch: tuple[int, int, int], grid: Grid, size: Size, recipe: R
     )
 
 
-def _kernel(spacing: np.ndarray[tuple[int, ...], np.dtype[np.float64]], active: np.ndarray) -> tuple[int, int, int]:  # type: ignore[type-arg]
+def to_multiples(patch: tuple[int, int, int], network: Network, grid: Grid, size: Size) -> tuple[int, int, int]:
+    """The patch in multiples of the strides' product: rounded up, longest extents down where the device needs it."""
+    multiples = np.prod(network.strides, axis=0)
+    whole = np.ceil(np.array(patch) / multiples).astype(int)
+    if whole.prod() == 1:  # one voxel at the coarsest stage has no variance to be normalised by
+        whole[: grid.dimensions] *= 2
+    while (whole * multiples).prod() > size.voxels and (whole > 1).any():
+        extent = np.where(whole > 1, whole * multiples * grid.spacing_mm, 0)
+        whole[np.argmax(extent)] -= 1
+    i, j, k = (int(n) for n in whole * multiples)
+    return i, j, k
+
+
+def _kernel(spacing: npt.NDArray[np.float64], active: npt.NDArray[np.bool_]) -> tuple[int, int, int]:
     """3 along an axis, 1 while its voxels are more than twice as long as the shortest (or it is not convolved)."""
     shortest = spacing[active].min()
     i, j, k = (3 if a and s <= 2 * shortest + 1e-6 else 1 for a, s in zip(active, spacing, strict=True))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from osteon.core.errors import PlanError
 from osteon.core.files import read_yaml, write_yaml
@@ -19,8 +20,21 @@ FILE_NAME = "plan.yaml"
 Size = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Triple = tuple[Size, Size, Size]
 Precision = Literal["bf16", "fp32"]
+
+
+def _rises(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError(f"a range goes from low to high, not from {limits[0]:g} to {limits[1]:g}")
+    return limits
+
+
+Factors = Annotated[tuple[Length, Length], AfterValidator(_rises)]
+Range = Annotated[tuple[Number, Number], AfterValidator(_rises)]
+Shares = Annotated[tuple[Annotated[Length, Field(le=1)], Annotated[Length, Field(le=1)]], AfterValidator(_rises)]
 
 
 class _Section(BaseModel):
@@ -58,8 +72,8 @@ class Intensity(_Section):
     """
 
     channel: str
-    clip: tuple[float, float] | None = None
-    mean: float | None = None
+    clip: tuple[Number, Number] | None = None
+    mean: Number | None = None
     std: Length | None = None
 
     @model_validator(mode="after")
@@ -116,7 +130,7 @@ class Training(_Section):
     recipe: str
     optimiser: Literal["adamw", "sgd"]
     learning_rate: Length
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Amount
     momentum: Share = 0.99
     schedule: Literal["cosine", "polynomial"]
     warm_up: Share = 0.0
@@ -146,24 +160,30 @@ class Augmentation(_Section):
 
     mirror_axes: list[Literal[0, 1, 2]] = []
     affine_p: Share
-    rotate_degrees: tuple[float, float, float]
-    scale: tuple[Length, Length]
+    rotate_degrees: tuple[Amount, Amount, Amount]
+    scale: Factors
     shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     noise_p: Share = 0.0
-    noise_std: Annotated[float, Field(ge=0)] = 0.0
+    noise_std: Amount = 0.0
     blur_p: Share = 0.0
-    blur_sigma: tuple[Length, Length] = (0.5, 1.0)
+    blur_sigma: Factors = (0.5, 1.0)
     brightness_p: Share = 0.0
-    brightness: tuple[Length, Length] = (1.0, 1.0)
+    brightness: Factors = (1.0, 1.0)
     offset_p: Share = 0.0
-    offset: tuple[float, float] = (0.0, 0.0)
+    offset: Range = (0.0, 0.0)
     contrast_p: Share = 0.0
-    contrast: tuple[Length, Length] = (1.0, 1.0)
+    contrast: Factors = (1.0, 1.0)
     low_resolution_p: Share = 0.0
-    low_resolution: tuple[Length, Length] = (0.5, 1.0)
+    low_resolution: Shares = (0.5, 1.0)
     gamma_p: Share = 0.0
     gamma_inverted_p: Share = 0.0
-    gamma: tuple[Length, Length] = (1.0, 1.0)
+    gamma: Factors = (1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _axes_differ(self) -> Augmentation:
+        if len(set(self.mirror_axes)) != len(self.mirror_axes):
+            raise ValueError(f"mirror_axes names an axis twice: {self.mirror_axes}")
+        return self
 
 
 class Forecast(_Section):
@@ -200,16 +220,43 @@ class Plan(BaseModel):
     def _sections_agree(self) -> Plan:
         if len(self.intensities) != len(self.channels):
             raise ValueError(f"intensities lists {len(self.intensities)} channels, channels lists {len(self.channels)}")
+        for number, (how, channel) in enumerate(zip(self.intensities, self.channels, strict=True)):
+            if how.channel != channel.name:
+                raise ValueError(f"intensities.{number}.channel: {how.channel}, where channels has {channel.name}")
+        self._check_structures()
         multiples = self.downsampling
         for axis, (size, multiple) in enumerate(zip(self.patch.size, multiples, strict=True)):
             if size % multiple:
                 raise ValueError(
                     f"patch.size: axis {axis} has {size} voxels, the strides need a multiple of {multiple}"
                 )
-        flat = (self.patch.size[2], multiples[2]) == (1, 1)
-        if self.grid.dimensions == 2 and not flat:
-            raise ValueError("patch.size: a 2D plan has one voxel along the last axis, and strides of 1 there")
+        if math.prod(self.patch.size) == math.prod(multiples):
+            raise ValueError("patch.size: one voxel is left at the coarsest stage; take a larger patch or fewer stages")
+        if self.grid.dimensions == 2:
+            self._check_flat()
         return self
+
+    def _check_flat(self) -> None:
+        if (self.patch.size[2], self.downsampling[2]) != (1, 1):
+            raise ValueError("patch.size: a 2D plan has one voxel along the last axis, and strides of 1 there")
+        if 2 in self.augmentation.mirror_axes:
+            raise ValueError("augmentation.mirror_axes: a 2D plan's slices cannot be mirrored along axis 2")
+        if any(self.augmentation.rotate_degrees[:2]):
+            raise ValueError("augmentation.rotate_degrees: a 2D plan's slices turn about the last axis alone")
+
+    def _check_structures(self) -> None:
+        by_name = {structure.name: structure for structure in self.structures}
+        for key, values in (("name", [s.name for s in self.structures]), ("value", [s.value for s in self.structures])):
+            if len(set(values)) != len(values):
+                raise ValueError(f"structures: a {key} is given twice")
+        for structure in self.structures:
+            twin = by_name.get(structure.counterpart) if structure.counterpart else structure
+            if twin is None:
+                raise ValueError(f"structures: {structure.name}'s counterpart {structure.counterpart} is not listed")
+            if structure.counterpart and twin.counterpart != structure.name:
+                raise ValueError(
+                    f"structures: {twin.name}'s counterpart is not {structure.name}, but the other way round"
+                )
 
     @property
     def downsampling(self) -> tuple[int, int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import Channel
 from osteon.planning.fingerprint import Fingerprint, fixed_order
-from osteon.planning.network_shape import fit_patch, shape_network
+from osteon.planning.network_shape import fit_patch, shape_network, to_multiples
 from osteon.planning.plan import Augmentation, Grid, Intensity, Patch, Plan, Training
 from osteon.planning.recipes import RECIPES, Device, Recipe, Size
 from osteon.planning.spacing import coarser_spacing, target_spacing
@@ -39,11 +38,12 @@ def make_plan(
 
     Raises:
         UsageError: There is no such recipe.
-        DatasetError: A structure occurs in no case that can be trained on.
+        DatasetError: A structure occurs in no case that can be trained on; some cases are in mm and some in pixels.
     """
     if recipe not in RECIPES:
         raise UsageError(f"there is no recipe {recipe}", hint=f"choose one of {', '.join(RECIPES)}")
     _check_structures(dataset, fingerprint)
+    _check_units(dataset, fingerprint)
     row = RECIPES[recipe]
     flat = bool((fingerprint.median_shape.min() <= 1) if fingerprint.cases else False)
     wanted = dimensions or (2 if flat else 3)
@@ -52,8 +52,7 @@ def make_plan(
     shape = _median_shape(fingerprint, grid)
     patch, batch, patch_why = fit_patch(shape, grid, size)
     network = shape_network(patch, grid, size, row)
-    multiples = np.prod(network.strides, axis=0)
-    i, j, k = (int(math.ceil(n / m) * m) for n, m in zip(patch, multiples, strict=True))
+    patch = to_multiples(patch, network, grid, size)
     return Plan(
         dataset=dataset.manifest.name,
         unit="px" if fingerprint.cases[0].unit == "px" else "mm",
@@ -62,7 +61,7 @@ def make_plan(
         overlapping=dataset.manifest.overlapping,
         grid=grid,
         intensities=[_intensity(n, channel, fingerprint) for n, channel in enumerate(dataset.manifest.channels)],
-        patch=Patch(size=(i, j, k), batch=batch, why=patch_why),
+        patch=Patch(size=patch, batch=batch, why=patch_why),
         network=network,
         training=Training(recipe=recipe, why=[f"recipe {recipe}: {row.source}"], **row.training),
         augmentation=_augmentation(dataset, fingerprint, grid, row),
@@ -75,6 +74,15 @@ def _check_structures(dataset: Dataset, fingerprint: Fingerprint) -> None:
         raise DatasetError(
             f"{dataset.folder}: structures that occur in no case that can be trained on: {', '.join(missing)}",
             hint="remove it from `structures` in dataset.yaml, or add a case in which it is labelled",
+        )
+
+
+def _check_units(dataset: Dataset, fingerprint: Fingerprint) -> None:
+    pixels = [case.id for case in fingerprint.cases if case.unit == "px"]
+    if pixels and len(pixels) < len(fingerprint.cases):
+        raise DatasetError(
+            f"{dataset.folder}: {len(pixels)} of {len(fingerprint.cases)} cases have no pixel spacing, such as {pixels[0]}",
+            hint="give their files the spacing in mm, or leave them out: sizes could not be compared",
         )
 
 
@@ -132,29 +140,31 @@ def _intensity(number: int, channel: Channel, fingerprint: Fingerprint) -> Inten
     inside = sample.clip(low, high)
     return Intensity(
         channel=channel.name,
-        clip=(round(float(low), 2), round(float(high), 2)),
-        mean=round(float(inside.mean()), 2),
-        std=round(float(inside.std()), 2),
+        clip=(_digits(low), _digits(high)),
+        mean=_digits(inside.mean()),
+        std=_digits(inside.std()),
         why=[f"CT: percentiles 0.5 and 99.5, mean and SD of {len(sample)} voxels inside structures"],
     )
 
 
 def _augmentation(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, row: Recipe) -> Augmentation:
-    pairs = {frozenset((s.name, s.counterpart)) for s in dataset.structures if s.counterpart}
-    exempt = {frozenset(name for name in pair if name) for pair in pairs}
+    partners = {s.name: s.counterpart for s in dataset.structures if s.counterpart}
+    alone = next((s for s in dataset.structures if s.side and not s.counterpart), None)
     mirror: list[Literal[0, 1, 2]] = []
     why = []
     for position in (0, 1, 2) if grid.dimensions == 3 else (0, 1):
         axis = grid.axes[position]
-        order = fixed_order(fingerprint, WORLD_AXES.index(axis), exempt)
+        order = fixed_order(fingerprint, WORLD_AXES.index(axis), partners)
         if row.mirror_all:
-            mirror.append(position)  # type: ignore[arg-type]
+            mirror.append(position)
         elif axis != "R":
             why.append(f"not mirrored along {axis}: bodies have a front and a head")
+        elif alone is not None:
+            why.append(f"not mirrored along R: {alone.name} has a side, and no counterpart to become")
         elif order is not None:
             why.append(f"not mirrored along R: {order[0]} and {order[1]} keep their order in all {order[2]} cases")
         else:
-            mirror.append(position)  # type: ignore[arg-type]
+            mirror.append(position)
             why.append("mirrored along R: no two structures keep an order from left to right, or they swap names")
     if row.mirror_all:
         why.append("mirrored along every axis, as the recipe has it")
@@ -164,8 +174,13 @@ def _augmentation(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, row: R
 
 
 def _triple(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float, float]:
-    i, j, k = (float(f"{v:.6g}") for v in values)
+    i, j, k = (_digits(v) for v in values)
     return i, j, k
+
+
+def _digits(value: float) -> float:
+    """Six digits that count, wherever the point is: not every CT file is in Hounsfield units."""
+    return float(f"{value:.6g}")
 
 
 def cache_bytes(plan: Plan, fingerprint: Fingerprint) -> int:

@@ -61,7 +61,7 @@ def coarser_spacing(
     needed = extent * covers
 
     def coarsened(factor: float) -> Vector:
-        return np.maximum(spacing, spacing.min() * factor)
+        return np.asarray(np.maximum(spacing, spacing.min() * factor), dtype=np.float64)
 
     def fits(factor: float) -> bool:
         return bool(np.prod(needed / coarsened(factor)) <= patch_voxels)
@@ -98,7 +98,7 @@ def label_fidelity(dataset: Dataset, fingerprint: Fingerprint, spacing: Vector) 
         turn = turn_to_ras(segmentation.geometry)
         geometry = turn.geometry(segmentation.geometry)
         labels = turn.apply(segmentation.array)
-        shape = resampled_shape(geometry.shape, geometry.spacing_mm, spacing)
+        shape = resampled_shape(geometry.shape, geometry.spacing_mm, spacing.tolist())
         there_and_back = resample_multi_hot if segmentation.overlapping else resample_index_map
         back = there_and_back(there_and_back(labels, shape), geometry.shape)  # type: ignore[arg-type]
         counts = count_overlap(back, labels, segmentation.structures)  # type: ignore[arg-type]

@@ -9,15 +9,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from osteon.core.errors import DatasetError, ModelError
-from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.errors import DatasetError, GeometryError, ModelError
+from osteon.core.files import read_json, write_json, write_text
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.dataset.checks import check_image
 from osteon.formats.registry import read_volume
 from osteon.networks.registry import build_network
+from osteon.networks.weights import save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan, write_plan
 from osteon.predicting.restore import restore
@@ -56,6 +57,7 @@ class Model:
             FileError: The file cannot be read.
             ImageError: The image holds NaN or Inf, or nothing.
             DatasetError: The number of channels is not the plan's.
+            GeometryError: The scan is in pixels and the plan in millimetres, or the other way round.
         """
         name = name or ("the volume" if isinstance(scan, Volume) else str(scan))
         volume = scan if isinstance(scan, Volume) else read_volume(Path(scan))
@@ -64,6 +66,11 @@ class Model:
             raise DatasetError(
                 f"{name}: has {len(volume.array)} channels; the model needs {len(self.plan.channels)} ({names})",
                 hint="give one file that holds all channels, or a dataset whose dataset.yaml lists them",
+            )
+        if volume.geometry.unit != self.plan.unit:
+            raise GeometryError(
+                f"{name}: its voxels are measured in {volume.geometry.unit}, the model's in {self.plan.unit}",
+                hint="give a file whose header has the pixel spacing, or one without, as the training's had",
             )
         check_image(volume, name)
         return self.segment(volume, mirror=mirror)
@@ -79,11 +86,8 @@ def save_model(folder: Path, network: torch.nn.Module, plan: Plan, validation: d
     """Write a model folder; the weights last, so that a folder with weights is complete."""
     write_plan(folder / PLAN, plan)
     write_json(folder / VALIDATION, validation)
-    with whole_file(folder / "card.md") as temporary:
-        temporary.write_text(card, encoding="utf-8")
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with whole_file(folder / WEIGHTS) as temporary:
-        save_file(weights, temporary)
+    write_text(folder / "card.md", card)
+    save_tensors(folder / WEIGHTS, network.state_dict())
 
 
 def load_model(folder: Path | str, *, device: str = "cpu") -> Model:

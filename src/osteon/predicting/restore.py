@@ -33,7 +33,7 @@ def restore(shares: torch.Tensor, geometry: Geometry, plan: Plan) -> Segmentatio
         masks = np.zeros((len(structures), *shape), dtype=np.uint8)
         for number, share in enumerate(shares):
             masks[number] = (resample(share, shape) > 0.5).numpy()
-        return Segmentation(np.ascontiguousarray(way.turn.undo(masks)), geometry, structures)  # type: ignore[arg-type]
+        return Segmentation(np.ascontiguousarray(way.turn.undo(masks)), geometry, structures)
     best = resample(shares[0], shape)
     kind = np.uint8 if max(s.value for s in structures) < 256 else np.uint16
     labels: npt.NDArray[np.integer] = np.zeros(shape, dtype=kind)
@@ -42,4 +42,4 @@ def restore(shares: torch.Tensor, geometry: Geometry, plan: Plan) -> Segmentatio
         better = restored > best
         labels[better.numpy()] = structure.value
         best = torch.maximum(best, restored)
-    return Segmentation(np.ascontiguousarray(way.turn.undo(labels)), geometry, structures)  # type: ignore[arg-type]
+    return Segmentation(np.ascontiguousarray(way.turn.undo(labels)), geometry, structures)

@@ -42,11 +42,10 @@ def probabilities(network: nn.Module, image: torch.Tensor, plan: Plan, *, mirror
 def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool) -> torch.Tensor:
     """`[batch, output, i, j, k]` of `[batch, channel, i, j, k]`."""
     shape = batch.shape[2:]
-    room = [math.ceil(n / m) * m for n, m in zip(shape, plan.downsampling, strict=True)]
-    if math.prod(room) <= WHOLE * math.prod(plan.patch.size):
-        size = room
-    else:
-        size = [min(s, r) for s, r in zip(plan.patch.size, room, strict=True)]
+    patch = plan.patch.size
+    # As in training, what is smaller than a patch is filled up to one: the network's norms depend on it.
+    room = [max(s, math.ceil(n / m) * m) for n, m, s in zip(shape, plan.downsampling, patch, strict=True)]
+    size = room if math.prod(room) <= WHOLE * math.prod(patch) else list(patch)
     before = [max(0, s - n) // 2 for s, n in zip(size, shape, strict=True)]
     after = [max(0, s - n) - b for s, n, b in zip(size, shape, before, strict=True)]
     padded = nn.functional.pad(batch, [p for b, a in zip(before[::-1], after[::-1], strict=True) for p in (b, a)])
@@ -55,8 +54,8 @@ def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool
         total = _mirrored(network, padded, plan, mirror=mirror)
     else:
         total = _tiled(network, padded, size, starts, plan, mirror=mirror)
-    inner = tuple(slice(b, b + n) for b, n in zip(before, shape, strict=True))
-    return total[(..., *inner)]
+    inner = (slice(None), slice(None), *(slice(b, b + n) for b, n in zip(before, shape, strict=True)))
+    return total[inner]
 
 
 def _tiled(
@@ -66,12 +65,12 @@ def _tiled(
     total: torch.Tensor | None = None
     seen = torch.zeros(batch.shape[2:])
     for corner in itertools.product(*starts):
-        where = tuple(slice(c, c + s) for c, s in zip(corner, size, strict=True))
-        logits = _mirrored(network, batch[(..., *where)], plan, mirror=mirror)
+        where = (slice(None), slice(None), *(slice(c, c + s) for c, s in zip(corner, size, strict=True)))
+        logits = _mirrored(network, batch[where], plan, mirror=mirror)
         if total is None:
             total = torch.zeros((len(batch), logits.shape[1], *batch.shape[2:]))
-        total[(..., *where)] += logits * weights
-        seen[where] += weights
+        total[where] += logits * weights
+        seen[where[2:]] += weights
     if total is None:
         raise ValueError("an image without a voxel")
     return total.div_(seen)
@@ -83,15 +82,13 @@ def _mirrored(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bo
     axes = plan.augmentation.mirror_axes if mirror else []
     sideways = plan.grid.axes.index("R")
     partners = plan.mirror_partners if plan.overlapping else [0, *(p + 1 for p in plan.mirror_partners)]
-    total: torch.Tensor | None = None
     subsets = [subset for count in range(len(axes) + 1) for subset in itertools.combinations(axes, count)]
+    total = torch.zeros(())
     for subset in subsets:
         dims = [axis - 3 for axis in subset]
         logits = network(batch.flip(dims).to(device))[0].float().cpu().flip(dims)
-        if sideways in subset:
-            logits = logits[:, partners]
-        total = logits if total is None else total + logits
-    return total / len(subsets)  # type: ignore[operator]
+        total = total + (logits[:, partners] if sideways in subset else logits)
+    return total / len(subsets)
 
 
 def tile_starts(length: int, size: int) -> list[int]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import OsteonError
+from osteon.core.errors import FileError, OsteonError
 from osteon.core.files import read_json, whole_file, write_json
 from osteon.core.parallel import for_each, worker_count
 from osteon.dataset.dataset import Dataset
@@ -66,7 +66,7 @@ def prepare(
         The cached cases by id, and the errors of those that failed.
     """
     folder = dataset.folder / "cache" / plan.cache_key
-    ready = {case.id: entry for case in cases if (entry := _complete(folder, case, plan)) is not None}
+    ready = {case.id: entry for case in cases if (entry := _complete(dataset, folder, case, plan)) is not None}
     left = [case for case in cases if case.id not in ready]
     failed: dict[str, OsteonError] = {}
     if left:
@@ -78,7 +78,7 @@ def prepare(
             if outcome.error is not None:
                 failed[case.id] = outcome.error
                 continue
-            entry = _complete(folder, case, plan)
+            entry = _complete(dataset, folder, case, plan)
             if entry is not None:
                 ready[case.id] = entry
     return {case.id: ready[case.id] for case in cases if case.id in ready}, failed
@@ -91,12 +91,16 @@ def _voxels(dataset: Dataset, case: Case) -> int:
         return 0  # preparing it will say why
 
 
-def _complete(folder: Path, case: Case, plan: Plan) -> CachedCase | None:
+def _complete(dataset: Dataset, folder: Path, case: Case, plan: Plan) -> CachedCase | None:
     marker = folder / f"{case.id}.json"
-    if not marker.is_file():
+    arrays = [folder / f"{case.id}.{name}.npy" for name in ("image", "labels", "foreground")]
+    if not all(path.is_file() for path in (marker, *arrays)):
         return None
-    facts = read_json(marker, "the cache's record")
-    if facts.get("key") != case_key(case):
+    try:
+        facts = read_json(marker, "the cache's record")
+    except FileError:
+        return None  # damaged: the case is prepared again
+    if facts.get("key") != case_key(dataset, case):
         return None
     known = case.annotated
     annotated = tuple(known is None or structure.name in known for structure in plan.structures)
@@ -106,15 +110,17 @@ def _complete(folder: Path, case: Case, plan: Plan) -> CachedCase | None:
 def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
     dataset, plan, case = work
     folder = dataset.folder / "cache" / plan.cache_key
+    key = case_key(dataset, case)
     image = prepare_image(dataset.load_image(case), plan)
     labels = prepare_labels(dataset.load_segmentation(case), plan)
     foreground = foreground_index(labels, len(plan.structures))
+    (folder / f"{case.id}.json").unlink(missing_ok=True)  # while arrays change, the case is not complete
     arrays = {"image": image.astype(np.float16), "labels": labels, "foreground": foreground}
     for name, array in arrays.items():
         with whole_file(folder / f"{case.id}.{name}.npy") as temporary:
             np.save(temporary, array, allow_pickle=False)
     present = sorted({int(number) for number in foreground[:, 0]})
-    write_json(folder / f"{case.id}.json", {"key": case_key(case), "shape": image.shape[1:], "present": present})
+    write_json(folder / f"{case.id}.json", {"key": key, "shape": image.shape[1:], "present": present})
 
 
 def foreground_index(labels: npt.NDArray[np.integer], structures: int) -> npt.NDArray[np.int32]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.errors import PlanError
 from osteon.core.geometry import Geometry, Turn, closest_axes
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
@@ -47,20 +48,33 @@ def prepare_image(volume: Volume, plan: Plan) -> npt.NDArray[np.float32]:
 
 
 def prepare_labels(segmentation: Segmentation, plan: Plan) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-    """Labels on the plan's grid.
+    """Labels on the plan's grid; structures are told by their names, what the plan does not name is background.
 
     Returns:
         Index `[i, j, k]`: 0 background, n the n-th structure of the plan; or multi-hot `[structure, i, j, k]`.
+
+    Raises:
+        PlanError: The plan names a structure that the segmentation does not.
     """
+    numbers = {structure.name: n for n, structure in enumerate(segmentation.structures)}
+    unknown = [structure.name for structure in plan.structures if structure.name not in numbers]
+    if unknown or plan.overlapping != segmentation.overlapping:
+        raise PlanError(
+            f"structures: the dataset has no {', '.join(unknown)}"
+            if unknown
+            else f"overlapping: {plan.overlapping} in the plan, {segmentation.overlapping} in the dataset",
+            hint="make the plan anew with `osteon plan DATASET --force`, or correct the key in plan.yaml",
+        )
+    positions = [numbers[structure.name] for structure in plan.structures]
     way = passage(segmentation.geometry, plan.grid)
     turned = way.turn.apply(segmentation.array)
     if plan.overlapping:
-        return resample_multi_hot(turned, way.shape)  # type: ignore[arg-type]
-    values = [structure.value for structure in plan.structures]
-    kind = np.uint8 if len(values) < 256 else np.uint16
+        return resample_multi_hot(turned[positions], way.shape)  # type: ignore[arg-type]
+    values = [structure.value for structure in segmentation.structures]
+    kind = np.uint8 if len(positions) < 256 else np.uint16
     table = np.zeros(max(values) + 1, dtype=kind)
-    table[values] = np.arange(1, len(values) + 1)
-    return resample_index_map(table[turned], way.shape)  # type: ignore[index, return-value]
+    table[[values[position] for position in positions]] = np.arange(1, len(positions) + 1)
+    return resample_index_map(table[turned], way.shape)  # type: ignore[return-value]
 
 
 def normalise(channel: npt.NDArray[np.float32], how: Intensity) -> npt.NDArray[np.float32]:

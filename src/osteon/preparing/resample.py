@@ -35,8 +35,8 @@ def resampled_geometry(geometry: Geometry, shape: tuple[int, int, int]) -> Geome
 def axis_weights(count: int, wanted: int) -> torch.Tensor:
     """`[wanted, count]` weights of linear interpolation between voxel centres.
 
-    Where `wanted` is smaller the triangle is widened by the ratio, so that nothing aliases. Rows sum to 1; beyond the
-    outermost centres the outermost voxel is repeated.
+    Where `wanted` is smaller the triangle is widened by the ratio, so that nothing aliases. Rows sum to 1: beyond the
+    outermost centres the outermost voxel is repeated, and a widened triangle that reaches over the edge is cut there.
     """
     ratio = count / wanted
     width = max(1.0, ratio)

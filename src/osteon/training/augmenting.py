@@ -154,7 +154,7 @@ def _grid_sample(x: torch.Tensor, grid: torch.Tensor, mode: str) -> torch.Tensor
     """`grid_sample`, cut along i on a CPU, where torch works on different batch entries in parallel only."""
     batch, length = grid.shape[:2]
     pieces = torch.get_num_threads() if x.device.type == "cpu" else 1
-    while length % pieces or batch * pieces > 64:
+    while pieces > 1 and (length % pieces or batch * pieces > 64):
         pieces -= 1
     cut = grid.reshape(batch * pieces, length // pieces, *grid.shape[2:])
     source = x[:, None].expand(batch, pieces, *x.shape[1:]).flatten(0, 1) if pieces > 1 else x

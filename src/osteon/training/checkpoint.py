@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from osteon.core.errors import FileError
-from osteon.core.files import whole_file
+from osteon.networks.weights import save_tensors
 
 LAST = "last.safetensors"
 BEST = "best.safetensors"
@@ -40,17 +39,7 @@ class State:
 
 def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: State) -> None:
     """Write tensors and state to one safetensors file. Raises FileError where the disk is full."""
-    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with whole_file(path) as temporary:
-        try:
-            save_file(flat, temporary, metadata={"osteon": json.dumps(vars(state))})
-        except SafetensorError as error:  # its writer hides the operating system's error in the text
-            raise OSError(_errno(str(error)), str(error)) from error
-
-
-def _errno(text: str) -> int:
-    digits = text.partition("code: ")[2].partition(",")[0]
-    return int(digits) if digits.isdigit() else 0
+    save_tensors(path, tensors, metadata={"osteon": json.dumps(vars(state))})
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], State]:
@@ -76,6 +65,8 @@ def pack_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     packed = {}
     for number, state in optimiser.state_dict()["state"].items():
         for key, value in state.items():
+            if value is None:  # SGD without momentum
+                continue
             packed[f"optimiser.{number}.{key}"] = torch.as_tensor(value)
     return packed
 

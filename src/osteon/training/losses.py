@@ -47,8 +47,10 @@ def dice_and_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, annotated
         labels: `[batch, i, j, k]` int64: 0 background, n the n-th structure.
         annotated: `[batch, structure]` bool.
     """
-    unknown = torch.cat((torch.zeros_like(annotated[:, :1]), ~annotated), dim=1)[:, :, None, None, None]
     if not bool(annotated.all()):
+        known = torch.cat((torch.ones_like(annotated[:, :1]), annotated), dim=1)
+        labels = labels * known.gather(1, labels.flatten(1)).view_as(labels)  # what is drawn of it is unknown too
+        unknown = ~known[:, :, None, None, None]
         merged = logits.masked_fill(~unknown, EXCLUDED)
         background = torch.logsumexp(torch.cat((logits[:, :1], merged), dim=1), dim=1, keepdim=True)
         logits = torch.cat((background, logits[:, 1:].masked_fill(unknown[:, 1:], EXCLUDED)), dim=1)

@@ -59,7 +59,11 @@ class TrainingModule(lightning.LightningModule):
         if how.optimiser == "adamw":
             return torch.optim.AdamW(weights, how.learning_rate, weight_decay=how.weight_decay)
         return torch.optim.SGD(
-            weights, how.learning_rate, momentum=how.momentum, nesterov=True, weight_decay=how.weight_decay
+            weights,
+            how.learning_rate,
+            momentum=how.momentum,
+            nesterov=how.momentum > 0,
+            weight_decay=how.weight_decay,
         )
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -74,7 +78,7 @@ class TrainingModule(lightning.LightningModule):
         self.iteration = batch.iteration + 1
         decay = min(self.plan.training.ema, (1 + self.iteration) / (10 + self.iteration))
         with torch.no_grad():
-            old, new = list(self.average.parameters()), [p.detach() for p in self.network.parameters()]
+            old, new = ([p.detach() for p in net.parameters()] for net in (self.average, self.network))
             torch._foreach_lerp_(old, new, 1 - decay)
 
     def validation_network(self) -> torch.nn.Module:

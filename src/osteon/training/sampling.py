@@ -108,9 +108,10 @@ class PatchSampler:
 
 def copy_patch(source: npt.NDArray[np.generic], origin: Triple, target: npt.NDArray[np.generic]) -> None:
     """Copy the patch of `source` `[…, i, j, k]` that starts at `origin` into `target`; outside stays as it was."""
-    here, there = [], []
+    here: tuple[slice, ...] = (slice(None),) * (source.ndim - 3)
+    there = here
     for first, count, size in zip(origin, source.shape[-3:], target.shape[-3:], strict=True):
         start, stop = max(first, 0), min(first + size, count)
-        there.append(slice(start, stop))
-        here.append(slice(start - first, stop - first))
-    target[(..., *here)] = source[(..., *there)]
+        there = (*there, slice(start, stop))
+        here = (*here, slice(start - first, stop - first))
+    target[here] = source[there]
