@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import random
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -14,11 +16,18 @@ import SimpleITK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from osteon.core.errors import FileError, LabelError
+from osteon.core.errors import FileError, LabelError, OsteonError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
 from osteon.core.volume import Volume
-from osteon.formats import read_geometry, read_segmentation, read_volume, write_segmentation, write_volume
+from osteon.formats import (
+    read_geometry,
+    read_segmentation,
+    read_structures,
+    read_volume,
+    write_segmentation,
+    write_volume,
+)
 from osteon.formats.labelmap import as_index_map, as_multi_hot, value_counts, whole_labels
 from osteon.formats.nifti import read_nifti, read_nifti_segmentation, write_nifti
 from osteon.formats.registry import FORMATS, stem_of, suffix_of
@@ -265,6 +274,114 @@ def test_a_damaged_checksum_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(raw)
     with pytest.raises(FileError, match=r"a\.nii\.gz: truncated or damaged"):
         read_nifti(path)
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.seg.nrrd"])
+def test_structures_are_read_without_the_voxels(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    for array in (np.zeros(grid().shape, np.uint8), np.ones((2, *grid().shape), np.uint8)):
+        if array.ndim == 3 or name.endswith("nrrd"):
+            write_segmentation(path, Segmentation(array, grid(), FEMUR_TIBIA))
+            assert read_structures(path) == FEMUR_TIBIA
+            path.write_bytes(path.read_bytes()[: -1 if name.endswith(".gz") else -20])
+            assert read_structures(path) == FEMUR_TIBIA
+    write_volume(tmp_path / "b.nrrd", Volume(np.zeros((1, *grid().shape)), grid()))
+    assert read_structures(tmp_path / "b.nrrd") == ()
+    with pytest.raises(FileError, match="does not exist"):
+        read_structures(tmp_path / "c.nrrd")
+
+
+READERS = (
+    read_volume,
+    read_geometry,
+    read_segmentation,
+    read_structures,
+    lambda path: read_segmentation(path, FEMUR_TIBIA),
+)
+
+
+def error_of(reader: Callable[[Path], object], path: Path) -> OsteonError | None:
+    try:
+        reader(path)
+    except OsteonError as error:
+        return error
+    return None
+
+
+def spoiled(data: bytes, seed: int) -> bytes:
+    """The file cut at a random length (every third), or with 1 to 8 bytes changed, most of them in its header."""
+    draw = random.Random(seed)
+    if seed % 3 == 0:
+        return data[: draw.randrange(len(data))]
+    damaged = bytearray(data)
+    for _ in range(draw.choice([1, 1, 2, 8])):
+        damaged[draw.randrange(min(len(data), draw.choice([700, len(data)])))] = draw.choice(
+            [0, 255, draw.randrange(256)]
+        )
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize(
+    ("name", "packed"),
+    [
+        *(
+            (name, False)
+            for name in ("a.nii", "a.nii.gz", "a.nrrd", "label.nii", "label.nii.gz", "a.seg.nrrd", "b.seg.nrrd")
+        ),
+        *((name, True) for name in ("a.nii.gz", "label.nii.gz")),
+    ],
+)
+def test_damaged_files_end_in_an_osteon_error_or_are_read(tmp_path: Path, name: str, packed: bool) -> None:
+    """`packed`: the damage lies within the gzip stream, whose checksum is right."""
+    path, rng = tmp_path / name, np.random.default_rng(0)
+    if name == "b.seg.nrrd":
+        write_segmentation(path, Segmentation(rng.integers(0, 2, (2, 4, 5, 6)), grid(), FEMUR_TIBIA))
+    elif "label" in name or "seg" in name:
+        write_segmentation(path, Segmentation(rng.choice([0, 2, 7], (4, 5, 6)), grid(), FEMUR_TIBIA))
+    else:
+        write_volume(path, Volume(rng.normal(size=(1, 4, 5, 6)).astype(np.float32), grid()))
+    data = path.read_bytes()
+    data = gzip.decompress(data) if packed else data
+    for seed in range(90):
+        damaged = spoiled(data, seed)
+        path.write_bytes(gzip.compress(damaged, mtime=0) if packed else damaged)
+        for reader in READERS:
+            error = error_of(reader, path)
+            assert error is None or (path.name in error.message and error.hint), seed
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 100, 347, 348, 351])
+@pytest.mark.parametrize("kind", ["zeros", "noise", "header", "gzip"])
+def test_a_nifti_shorter_than_its_header_is_refused(tmp_path: Path, length: int, kind: str) -> None:
+    whole = save(tmp_path / "whole.nii", np.zeros((2, 2, 2), np.uint8)).read_bytes()
+    content = {"zeros": bytes(length), "noise": random.Random(length).randbytes(length)}.get(kind, whole[:length])
+    path = tmp_path / "a.nii"
+    path.write_bytes(gzip.compress(content) if kind == "gzip" else content)
+    for reader in (read_volume, read_segmentation):
+        with pytest.raises(FileError, match=r"a\.nii") as caught:
+            reader(path)
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("dim", [3, -6, -5, 4, 1, 1, 1, 1]), ("dim", [0] * 8), ("dim", [3, 6, 0, 4, 1, 1, 1, 1]), ("vox_offset", np.inf)],
+)
+def test_a_nifti_with_a_nonsense_header_is_refused(tmp_path: Path, field: str, value: object) -> None:
+    path = save(tmp_path / "a.nii", np.zeros((6, 5, 4), np.uint8))
+    raw = bytearray(path.read_bytes())
+    header = np.frombuffer(raw, dtype=nib.Nifti1Header.template_dtype, count=1)  # a view: changes the bytes
+    header[field][0] = value
+    path.write_bytes(raw)
+    with pytest.raises(FileError, match=r"a\.nii"):
+        read_geometry(path)
+    with pytest.raises(FileError, match=r"a\.nii"):
+        read_volume(path)
+
+
+def test_labels_beyond_what_a_float_counts_are_refused() -> None:
+    with pytest.raises(LabelError, match=r"2 voxels .* such as 1e\+20"):
+        whole_labels(np.array([[[1.0, 1e20, 1e19]]]), "a")
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".seg.nrrd"])

@@ -14,6 +14,8 @@ from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structu
 
 _GENERIC = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
 """Names that programs make up (`label_3`, `Segment_1`) say no more than the value beside them."""
+_HIGHEST = 2.0**53
+"""Above this, float64 no longer tells one whole number from the next."""
 _LISTED = 10
 """How many strange values a message lists."""
 _MOST_UNNAMED = 500
@@ -50,12 +52,13 @@ def whole_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.NDArra
         LabelError: Some value is not a whole number; the message says the worst and how many voxels there are.
     """
     if array.dtype.kind == "f":
-        whole = np.rint(array)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            whole = np.rint(array)
             away = np.abs(np.asarray(array - whole, dtype=np.float64))
-        broken = ~(away == 0)  # NaN and Inf too
+            broken = ~(away == 0) | (np.abs(whole) > _HIGHEST)  # NaN and Inf too
         if broken.any():
-            worst = array[np.unravel_index(int(np.argmax(np.where(np.isnan(away), 1.0, away))), array.shape)]
+            badness = np.where(broken, np.nan_to_num(away, nan=1.0), -1.0)
+            worst = array[np.unravel_index(int(np.argmax(badness)), array.shape)]
             raise LabelError(
                 f"{name}: {int(broken.sum())} voxels hold values that are not whole numbers, such as {worst:g}",
                 hint="give the label map, not a probability map or an image; resample labels by nearest neighbour",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ _STRUCTURES = TypeAdapter(tuple[Structure, ...])
 _READ_ERRORS = (
     EOFError,
     OSError,
+    OverflowError,
     ValueError,
     zlib.error,
     nib.spatialimages.HeaderDataError,
@@ -165,21 +167,30 @@ def _header(stream: BinaryIO, path: Path) -> Any:
     try:
         size = stream.read(4)
         stream.seek(0)
-        if size in ((540).to_bytes(4, "little"), (540).to_bytes(4, "big")):
-            header: Any = nib.Nifti2Header.from_fileobj(stream)  # type: ignore[no-untyped-call]
-        else:
-            header = nib.Nifti1Header.from_fileobj(stream)  # type: ignore[no-untyped-call]
-        magic = header["magic"].item()
+        with np.errstate(invalid="ignore"), warnings.catch_warnings():
+            # Extensions of odd lengths are common, and read as they are.
+            warnings.filterwarnings("ignore", message="Extension size is not a multiple of 16", category=UserWarning)
+            if size in ((540).to_bytes(4, "little"), (540).to_bytes(4, "big")):
+                header: Any = nib.Nifti2Header.from_fileobj(stream)  # type: ignore[no-untyped-call]
+            else:
+                header = nib.Nifti1Header.from_fileobj(stream)  # type: ignore[no-untyped-call]
+        magic, shape, start = header["magic"].item(), header.get_data_shape(), int(header["vox_offset"])
     except _READ_ERRORS as error:
         raise FileError(f"{path}: truncated, or not a NIfTI file ({error})", hint=_HINT) from error
     if not magic.startswith(b"n+"):
         raise FileError(f"{path}: not a single-file NIfTI", hint="convert .hdr/.img pairs to .nii.gz first")
+    if start < 0 or min(shape, default=0) < 1:
+        raise FileError(f"{path}: the header is damaged: shape {shape}, voxels from byte {start}", hint=_HINT)
     return header
 
 
 def _geometry(header: Any, path: Path) -> Geometry:
     i, j, k, *_ = (*(int(n) for n in header.get_data_shape()), 1, 1, 1)
-    affine = np.array(header.get_best_affine(), dtype=np.float64)
+    try:
+        with np.errstate(invalid="ignore"):  # NaN is refused below
+            affine = np.array(header.get_best_affine(), dtype=np.float64)
+    except _READ_ERRORS as error:
+        raise FileError(f"{path}: its place in the world is damaged ({error})", hint=_HINT) from error
     if k == 1 and not affine[:3, 2].any():
         affine[:3, 2] = np.cross(affine[:3, 0], affine[:3, 1])
         affine[:3, 2] /= np.linalg.norm(affine[:3, 2]) or 1.0
@@ -213,7 +224,8 @@ def _voxels(header: Any, raw: bytes, path: Path) -> npt.NDArray[np.generic]:
     if slope is None or (slope, intercept) == (1, 0):
         return np.array(storable(stored), order="C")
     exact = np.float32 if dtype.kind != "f" and dtype.itemsize <= 2 else np.float64
-    return np.ascontiguousarray(stored * np.float64(slope) + np.float64(intercept or 0), dtype=exact)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite then, and found where images are checked
+        return np.ascontiguousarray(stored * np.float64(slope) + np.float64(intercept or 0), dtype=exact)
 
 
 def _note(header: Any) -> dict[str, Any]:

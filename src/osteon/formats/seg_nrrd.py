@@ -133,7 +133,7 @@ def _segments(keys: Mapping[str, str], *, layers: int, path: Path) -> list[_Segm
         colours = [_colour(keys.get(f"Segment{n}_Color"), palette(n + 1)[n]) for n in numbers]
         numbered = list(values) if len(set(values)) == len(values) else list(range(1, len(values) + 1))
         made = make_structures(names, numbered)
-    except ValueError as error:
+    except (OverflowError, ValueError) as error:
         raise FileError(f"{path}: its segments are damaged: {error}", hint="save it again with 3D Slicer") from error
     if len(set(names)) < len(names) or (layers == 1 and len(set(values)) < len(values)):
         raise LabelError(f"{path}: two segments share a name or a value", hint="rename one of them in 3D Slicer")
