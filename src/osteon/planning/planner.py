@@ -81,7 +81,7 @@ def _check_units(dataset: Dataset, fingerprint: Fingerprint) -> None:
     pixels = [case.id for case in fingerprint.cases if case.unit == "px"]
     if pixels and len(pixels) < len(fingerprint.cases):
         raise DatasetError(
-            f"{dataset.folder}: {len(pixels)} of {len(fingerprint.cases)} cases have no pixel spacing, such as {pixels[0]}",
+            f"{dataset.folder}: {len(pixels)} of {len(fingerprint.cases)} cases lack a pixel spacing, as {pixels[0]}",
             hint="give their files the spacing in mm, or leave them out: sizes could not be compared",
         )
 

@@ -1,0 +1,165 @@
+"""What is measured on the cases."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import box, spaced, two_boxes, write_dataset
+
+from osteon.core.errors import DatasetError
+from osteon.core.labels import make_structures
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import write_manifest
+from osteon.planning import fingerprint as module
+from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, fixed_order, measure
+
+
+def test_one_case_is_measured_exactly(tmp_path: Path) -> None:
+    labels = box((6, 5, 4), (3, (slice(1, 3), slice(1, 4), slice(0, 2))), (5, (slice(4, 6), slice(2, 3), slice(3, 4))))
+    image = np.arange(120, dtype=np.int16).reshape(6, 5, 4)
+    facts = measure(write_dataset(tmp_path, {"a": (image, labels, spaced(0.5, 2, 3))})).cases[0]
+    assert (facts.id, facts.shape, facts.unit) == ("a", (6, 5, 4), "mm")
+    assert facts.spacing_mm == pytest.approx((0.5, 2, 3))
+    assert {name: part.voxels for name, part in facts.structures.items()} == {"femur": 12, "tibia": 2}
+    assert facts.structures["femur"].centre_mm == pytest.approx((1.5 * 0.5, 2 * 2, 0.5 * 3))
+    assert facts.structures["tibia"].centre_mm == pytest.approx((4.5 * 0.5, 2 * 2, 3 * 3))
+    assert facts.intensities == [sorted(image[labels > 0].tolist())]
+
+
+def test_axes_are_turned_to_ras_first(tmp_path: Path) -> None:
+    image, labels, affine = two_boxes((12, 10, 8), (1, 2, 3))
+    turned = np.zeros((4, 4))  # the array's axes run S, L, A
+    turned[2, 0], turned[0, 1], turned[1, 2], turned[3, 3] = affine[2, 2], -affine[0, 0], affine[1, 1], 1
+    turned[:3, 3] = affine[:3, 3] + [affine[0, 0] * 11, 0, 0]
+    other = (image[::-1].transpose(2, 0, 1).copy(), labels[::-1].transpose(2, 0, 1).copy(), turned)
+    first, second = measure(write_dataset(tmp_path, {"a": (image, labels, affine), "b": other})).cases
+    assert second.shape == first.shape
+    assert second.spacing_mm == pytest.approx(first.spacing_mm)
+    assert second.intensities == first.intensities
+    for name in ("femur", "tibia"):
+        assert second.structures[name].centre_mm == pytest.approx(first.structures[name].centre_mm)
+
+
+def test_overlapping_structures_are_counted_apart(tmp_path: Path) -> None:
+    image, labels, affine = two_boxes()
+    both = np.stack([labels > 0, labels == 5]).astype(np.uint8)
+    facts = measure(write_dataset(tmp_path, {"a": (image, both, affine)}, overlapping=True)).cases[0]
+    assert facts.structures["femur"].voxels == np.count_nonzero(labels)
+    assert facts.structures["tibia"].voxels == np.count_nonzero(labels == 5)
+    assert len(facts.intensities[0]) == np.count_nonzero(labels)
+
+
+def test_every_case_gives_equally_many_intensities_spread_evenly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SAMPLES", 10)
+    labels = np.full((4, 5, 5), 3, dtype=np.uint8)
+    labels[0, 0, 0] = 5
+    image = np.arange(100, dtype=np.int16).reshape(4, 5, 5)
+    facts = measure(write_dataset(tmp_path, {"a": (image, labels, np.eye(4))})).cases[0]
+    assert facts.intensities == [[0, 11, 22, 33, 44, 55, 66, 77, 88, 99]]
+
+
+def test_small_numbers_keep_their_digits(tmp_path: Path) -> None:
+    image, labels, affine = two_boxes()
+    facts = measure(write_dataset(tmp_path, {"a": ((image * 1e-7).astype(np.float32), labels, affine)})).cases[0]
+    found = (image * 1e-7).astype(np.float32)[labels > 0]
+    np.testing.assert_allclose(facts.intensities[0], found, rtol=1e-5)
+
+
+def test_unchanged_cases_are_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = write_dataset(tmp_path, {"a": two_boxes(), "b": two_boxes(seed=1)})
+    before = measure(dataset)
+    measured = []
+    plain = module._measure_case
+    monkeypatch.setattr(module, "_measure_case", lambda work: measured.append(work[1].id) or plain(work))
+    assert measure(dataset) == before
+    assert measured == []
+    # Somebody corrects a label: same name, same size perhaps, another time.
+    path = tmp_path / "labels/b.nii.gz"
+    write_dataset(tmp_path / "new", {"b": two_boxes((12, 10, 6))})
+    os.replace(tmp_path / "new/labels/b.nii.gz", path)
+    os.replace(tmp_path / "new/images/b.nii.gz", tmp_path / "images/b.nii.gz")
+    assert measure(dataset).cases[1].shape == (12, 10, 6)
+    assert measured == ["b"]
+    (tmp_path / "fingerprint.json").write_text("{ half", encoding="utf-8")
+    assert len(measure(dataset).cases) == 2
+    assert measured == ["b", "a", "b"]
+
+
+def test_a_failing_case_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path, {"a": two_boxes(), "b": two_boxes(), "c": two_boxes()})
+    (tmp_path / "images/b.nii.gz").write_bytes(b"nothing")
+    found = measure(dataset)
+    assert [case.id for case in found.cases] == ["a", "c"]
+    assert list(found.failed) == ["b"]
+    assert "b.nii.gz" in found.failed["b"]
+
+
+def test_no_usable_case_is_an_error_that_gives_the_reason(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path, {"a": two_boxes()})
+    (tmp_path / "labels/a.nii.gz").unlink()
+    with pytest.raises(DatasetError, match=r"(?s)no labelled case can be used.*a\.nii\.gz"):
+        measure(dataset)
+
+
+def test_cases_held_out_are_never_read(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path, {"a": two_boxes(), "b": two_boxes()})
+    held = dataset.manifest.cases[1].model_copy(update={"held_out": True})
+    write_manifest(tmp_path, dataset.manifest.model_copy(update={"cases": [dataset.manifest.cases[0], held]}))
+    (tmp_path / "images/b.nii.gz").unlink()
+    found = measure(Dataset.open(tmp_path))
+    assert ([case.id for case in found.cases], found.failed) == (["a"], {})
+
+
+def test_several_processes_find_the_same(tmp_path: Path) -> None:
+    cases = {"a": two_boxes(), "b": two_boxes(seed=1)}
+    one = measure(write_dataset(tmp_path / "one", cases))
+    two = measure(write_dataset(tmp_path / "two", cases), workers=2)
+    parts = {"shape", "spacing_mm", "structures", "intensities", "id"}
+    assert [c.model_dump(include=parts) for c in one.cases] == [c.model_dump(include=parts) for c in two.cases]
+
+
+# -- the order of structures -----------------------------------------------------------------------------------------
+
+
+def facts(places: dict[str, float], name: str = "a") -> CaseFacts:
+    return CaseFacts(
+        id=name,
+        key="",
+        shape=(50, 50, 50),
+        spacing_mm=(2, 2, 2),
+        unit="mm",
+        structures={s: StructureFacts(voxels=5, centre_mm=(mm, 0, 0)) for s, mm in places.items()},
+        intensities=[[1, 2]],
+    )
+
+
+def order(*cases: dict[str, float], partners: dict[str, str] | None = None) -> tuple[str, str, int] | None:
+    return fixed_order(Fingerprint(cases=[facts(c) for c in cases]), 0, partners or {})
+
+
+def test_an_order_that_is_always_kept_is_found() -> None:
+    assert order(*[{"a": 10.0, "b": 20.0 + n} for n in range(3)]) == ("a", "b", 3)
+    assert order(*[{"a": 30.0, "b": 20.0 - n} for n in range(4)]) == ("a", "b", 4)
+
+
+def test_an_order_needs_three_cases_all_alike_and_two_voxels() -> None:
+    assert order({"a": 10, "b": 20}, {"a": 10, "b": 20}) is None
+    assert order({"a": 10, "b": 20}, {"a": 10, "b": 20}, {"a": 30, "b": 20}) is None
+    assert order({"a": 10, "b": 20}, {"a": 10, "b": 20}, {"a": 10, "b": 13.9}) is None
+    assert order({"a": 10, "b": 20}, {"a": 10, "b": 20}, {"a": 10, "b": 14}) is not None
+    assert order({"a": 10, "b": 20}, {"a": 10, "b": 20}, {"a": 10}) is None
+
+
+def test_sides_that_swap_keep_their_order_on_a_mirror() -> None:
+    knees = {"femur_l": 10.0, "tibia_l": 14.0, "spine": 50.0, "tibia_r": 86.0, "femur_r": 90.0}
+    partners = {"femur_l": "femur_r", "femur_r": "femur_l", "tibia_l": "tibia_r", "tibia_r": "tibia_l"}
+    assert order(knees, knees, knees, partners=partners) is None
+    assert order(knees, knees, knees) is not None
+    heart = {**knees, "heart": 40.0}
+    assert order(heart, heart, heart, partners=partners) == ("heart", "spine", 3)
+    assert make_structures(["femur_l", "femur_r"])[0].counterpart == "femur_r"
