@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import box, spaced, two_boxes, write_dataset
 
+from helpers import box, spaced, two_boxes, write_dataset
 from osteon.core.errors import DatasetError
 from osteon.core.labels import make_structures
 from osteon.dataset.dataset import Dataset
@@ -79,10 +78,9 @@ def test_unchanged_cases_are_not_measured_again(tmp_path: Path, monkeypatch: pyt
     assert measure(dataset) == before
     assert measured == []
     # Somebody corrects a label: same name, same size perhaps, another time.
-    path = tmp_path / "labels/b.nii.gz"
     write_dataset(tmp_path / "new", {"b": two_boxes((12, 10, 6))})
-    os.replace(tmp_path / "new/labels/b.nii.gz", path)
-    os.replace(tmp_path / "new/images/b.nii.gz", tmp_path / "images/b.nii.gz")
+    for name in ("labels/b.nii.gz", "images/b.nii.gz"):
+        (tmp_path / "new" / name).replace(tmp_path / name)
     assert measure(dataset).cases[1].shape == (12, 10, 6)
     assert measured == ["b"]
     (tmp_path / "fingerprint.json").write_text("{ half", encoding="utf-8")

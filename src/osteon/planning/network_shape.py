@@ -42,14 +42,16 @@ def shape_network(patch: tuple[int, int, int], grid: Grid, size: Size, recipe: R
     active = np.array([True, True, grid.dimensions == 3])
     strides, kernels = [(1, 1, 1)], [_kernel(spacing, active)]
     while len(strides) < MOST_STAGES:
-        halve = active & (length / 2 >= SMALLEST) & (spacing < 2 * spacing[active].min() - 1e-6)
-        if not halve.any():
+        enough = active & (length / 2 >= SMALLEST)
+        if not enough.any():
             break
+        halve = enough & (spacing < 2 * spacing[enough].min() - 1e-6)
         i, j, k = (2 if h else 1 for h in halve)
         strides.append((i, j, k))
         length = np.ceil(length / (i, j, k))
         spacing = spacing * (i, j, k)
-        kernels.append(_kernel(spacing, active))
+        i, j, k = np.maximum(kernels[-1], _kernel(spacing, active)).tolist()  # once 3, an axis stays convolved
+        kernels.append((i, j, k))
     if len(strides) == 1:  # too small to be halved by the rule: one step is still better than none
         i, j, k = (2 if a and n > 1 else 1 for a, n in zip(active, patch, strict=True))
         strides.append((i, j, k))
@@ -60,7 +62,7 @@ def shape_network(patch: tuple[int, int, int], grid: Grid, size: Size, recipe: R
         strides=strides,
         kernels=kernels,
         deep_supervision=min(recipe.deep_supervision, len(strides) - 1),
-        why=[f"an axis is halved while at least {SMALLEST} voxels are left and it is not twice as coarse as another"],
+        why=[f"an axis is halved while at least {SMALLEST} voxels are left and it is not twice as coarse as another that is"],
     )
 
 
