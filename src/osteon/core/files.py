@@ -46,6 +46,16 @@ def write_error(path: Path, error: OSError) -> FileError:
         return FileError(
             f"{path}: the disk is full", hint="free some space and run the same command again; what is done is kept"
         )
+    if error.errno == errno.EFBIG:
+        return FileError(
+            f"{path}: is larger than this disk or the limit on file sizes (`ulimit -f`) allows",
+            hint="write to another disk, or raise the limit, and run the same command again; what is done is kept",
+        )
+    if error.errno is None and "requested and" in str(error):  # NumPy does not hand the number on
+        return FileError(
+            f"{path}: could be written only in part ({error}); the disk is full, or a limit on file sizes is reached",
+            hint="free some space and run the same command again; what is done is kept",
+        )
     return FileError(f"{path}: cannot be written ({error.strerror or error})", hint="check the folder's permissions")
 
 

@@ -81,6 +81,9 @@ def palette(count: int) -> list[str]:
 def make_structures(names: Sequence[str], values: Sequence[int] | None = None) -> tuple[Structure, ...]:
     """Structures with the palette's colours and with sides and counterparts read from the names.
 
+    The words `left` and `right` always tell a side; the letters `L` and `R` only where the counterpart is among the
+    names too.
+
     Args:
         names: Unique names.
         values: Their integers; 1, 2, 3 … when not given.
@@ -90,23 +93,31 @@ def make_structures(names: Sequence[str], values: Sequence[int] | None = None) -
     for name, value, colour in zip(names, numbers, palette(len(names)), strict=True):
         side, other = side_of(name)
         twin = next((n for n in names if other and n.lower() == other.lower()), None)
+        if twin is None and not _FULL_WORDS.intersection(word.lower() for word in _words(name)):
+            side = None  # a single letter may be a level or a lobe
         made.append(Structure(name=name, value=value, colour=colour, side=side, counterpart=twin))
     return tuple(made)
 
 
 def side_of(name: str) -> tuple[Literal["left", "right"] | None, str | None]:
-    """The side that a name tells (`femur_left`, `Left Femur`, `tibia-R`), and the name of its counterpart."""
+    """The side that a name tells (`femur_left`, `Left Femur`, `tibia-R`), and the name of its counterpart.
+
+    A full word goes before a single letter; `L1` is a vertebra, and a letter alone is no side.
+    """
     words = _words(name)
-    for position, word in enumerate(words):
-        lowered = word.lower()
-        if lowered in _OTHER_SIDE and (len(lowered) > 1 or len(words) > 1):
-            twin = [*words[:position], _OTHER_SIDE[lowered], *words[position + 1 :]]
-            side: Literal["left", "right"] = "left" if lowered.startswith("l") else "right"
-            return side, "".join(twin)
-    return None, None
+    lowered = [word.lower() for word in words]
+    told = [word for word in lowered if word in _FULL_WORDS] or [
+        word for word in lowered if word in _OTHER_SIDE and len(words) > 1
+    ]
+    if not told:
+        return None, None
+    position = lowered.index(told[0])
+    twin = [*words[:position], _OTHER_SIDE[told[0]], *words[position + 1 :]]
+    return "left" if told[0].startswith("l") else "right", "".join(twin)
 
 
 _OTHER_SIDE = {"left": "right", "right": "left", "l": "r", "r": "l"}
+_FULL_WORDS = {"left", "right"}
 
 
 def _words(name: str) -> list[str]:

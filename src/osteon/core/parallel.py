@@ -63,16 +63,18 @@ def for_each(
     left = dict(enumerate(items))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures: dict[Future[Outcome[Item, Result]], int] = {
-            pool.submit(_attempt, function, item): number for number, item in left.items()
-        }
         try:
+            futures: dict[Future[Outcome[Item, Result]], int] = {
+                pool.submit(_attempt, function, item): number for number, item in left.items()
+            }
             for future in track(as_completed(futures), what, total=len(items)):
                 outcome = future.result()
                 del left[futures[future]]
                 yield outcome
         except BrokenProcessPool as error:
             console.print(f"[yellow]a worker process died ({error}); going on in one process[/]")
+        finally:  # whoever stops listening does not wait for what has not begun
+            pool.shutdown(wait=False, cancel_futures=True)
     for item in track(list(left.values()), f"{what}, one at a time"):
         yield _attempt(function, item)
 

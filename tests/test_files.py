@@ -1,0 +1,173 @@
+"""Files are written whole or not at all, and read with errors that name them."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from osteon.core.errors import FileError
+from osteon.core.files import (
+    read_json,
+    read_text,
+    read_yaml,
+    whole_file,
+    write_error,
+    write_json,
+    write_text,
+    write_yaml,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fail_half_way(path: Path, failure: BaseException) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text("half of the n")
+        raise failure
+
+
+def test_a_file_appears_whole_and_keeps_its_suffixes(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.nii.gz"
+    with whole_file(path) as temporary:
+        assert temporary.parent == path.parent  # a rename across disks would be a copy
+        assert temporary.name.endswith("a.nii.gz")
+        temporary.write_bytes(b"12")
+        assert not path.exists()
+    assert path.read_bytes() == b"12"
+    assert names(path.parent) == ["a.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "seen", "message", "way"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), FileError, "the disk is full", "free some space"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), FileError, "the disk is full", "free some space"),
+        (OSError(errno.EFBIG, "File too large"), FileError, "limit on file sizes", "another disk"),
+        (OSError("80 requested and 16 written"), FileError, "only in part", "free some space"),
+        (PermissionError(errno.EACCES, "Permission denied"), FileError, "Permission denied", "permissions"),
+        (KeyboardInterrupt(), KeyboardInterrupt, "", ""),
+        (ValueError("a bug"), ValueError, "a bug", ""),
+    ],
+)
+def test_a_failure_leaves_the_old_file_and_no_temporary(
+    tmp_path: Path, failure: BaseException, seen: type[BaseException], message: str, way: str
+) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(seen) as caught:
+        fail_half_way(path, failure)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+    if isinstance(caught.value, FileError):
+        assert caught.value.message.startswith(f"{path}: ")
+        assert message in caught.value.message
+        assert way in caught.value.hint
+        assert caught.value.__cause__ is failure
+
+
+WRITERS = {
+    "a.json": "write_json(path, list(range(9999)))",
+    "a.npy": "\nwith whole_file(path) as temporary: np.save(temporary, noise)",
+    "a.nii": "write_volume(path, Volume(noise, grid))",
+    "a.nii.gz": "write_volume(path, Volume(noise, grid))",
+    "a.nrrd": "write_volume(path, Volume(noise, grid))",
+    "a.seg.nrrd": "write_segmentation(path, Segmentation((noise[0] * 99).astype(int), grid, ()))",
+}
+SCRIPT = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from osteon.core.errors import FileError
+from osteon.core.files import whole_file, write_json
+from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation
+from osteon.core.volume import Volume
+from osteon.formats import write_segmentation, write_volume
+noise, grid = np.random.default_rng(0).random((1, 32, 32, 32)), Geometry((32, 32, 32), np.eye(4))
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))  # Python ignores SIGXFSZ: writing fails with EFBIG
+for name, write in {writers!r}.items():
+    path = Path(sys.argv[1]) / name
+    try:
+        exec(write)
+    except FileError as error:
+        sys.stdout.write(f"{{error.message}}\\t{{error.hint}}\\n")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no limits on file sizes")
+def test_every_writer_leaves_the_old_file_where_the_disk_ends(tmp_path: Path) -> None:
+    for name in WRITERS:
+        (tmp_path / name).write_text("old")
+    script = SCRIPT.format(writers=WRITERS)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [message.split(": ")[0] for message, _ in lines] == [str(tmp_path / name) for name in WRITERS]
+    for message, hint in lines:
+        assert "limit on file sizes" in message
+        assert "run the same command again" in hint
+    assert names(tmp_path) == sorted(WRITERS)
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"old"}
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match=r"file/a\.txt: cannot be written"):
+        write_text(tmp_path / "file" / "a.txt", "")
+    with pytest.raises(FileError, match=r"cannot be written \(Is a directory\)"):
+        write_text(tmp_path, "")
+    assert "(odd)" in write_error(tmp_path, OSError("odd")).message
+
+
+def test_text_yaml_and_json_read_back(tmp_path: Path) -> None:
+    data = {"name": "Knöchel µ", "b": [1, 2.5, None], "a": {"x": True}}
+    write_yaml(tmp_path / "a.yaml", data, head="one\ntwo")
+    assert (tmp_path / "a.yaml").read_text(encoding="utf-8").startswith("# one\n# two\nname: Knöchel µ\nb:")
+    assert read_yaml(tmp_path / "a.yaml", "x") == data
+    write_json(tmp_path / "a.json", data)
+    assert read_json(tmp_path / "a.json", "x") == data
+    (tmp_path / "bom.txt").write_bytes(b"\xef\xbb\xbfa")
+    assert read_text(tmp_path / "bom.txt", "x") == "a"
+
+
+def test_nan_is_no_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", float("nan"))
+    assert names(tmp_path) == []
+
+
+def test_what_cannot_be_read_is_named_with_what_it_should_be(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"\xff\xfe{: [")
+    (tmp_path / "b").write_text("{: [")
+    for reader in (read_text, read_yaml, read_json):
+        with pytest.raises(FileError, match="c: the plan does not exist") as missing:
+            reader(tmp_path / "c", "the plan")
+        with pytest.raises(FileError, match="a: the plan cannot be read") as binary:
+            reader(tmp_path / "a", "the plan")
+        assert missing.value.hint
+        assert binary.value.hint
+    with pytest.raises(FileError, match="b: the plan is not valid YAML"):
+        read_yaml(tmp_path / "b", "the plan")
+    with pytest.raises(FileError, match="b: the plan is not valid JSON"):
+        read_json(tmp_path / "b", "the plan")
+
+
+def test_yaml_runs_no_code(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("!!python/object/apply:os.mkdir ['made']")
+    with pytest.raises(FileError, match="not valid YAML"):
+        read_yaml(tmp_path / "a.yaml", "the plan")
+    assert not (tmp_path / "made").exists()
+
+
+def test_numpy_says_what_write_error_looks_for(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with pytest.raises(OSError, match="requested and") as caught, Path("/dev/full").open("wb", buffering=0) as full:
+        np.zeros(1 << 20).tofile(full)
+    assert "the disk is full" in write_error(tmp_path, caught.value).message

@@ -1,0 +1,101 @@
+"""One function over many cases: results, errors and deaths of workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from osteon.core import parallel
+from osteon.core.errors import CaseError, GeometryError
+from osteon.core.parallel import START_UP_BYTES, for_each, worker_count
+
+GIB = 1 << 30
+
+
+def square(number: int) -> int:
+    if number == 3:
+        raise GeometryError("case 3: does not fit", hint="--repair-geometry")
+    if number == 4:
+        raise MemoryError
+    return number * number
+
+
+def slow_first(number: int) -> int:
+    time.sleep(0.5 if number == 0 else 0)
+    return number
+
+
+def die_elsewhere(item: tuple[int, int]) -> tuple[int, int]:
+    number, home = item
+    if number == 1 and os.getpid() != home:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number, os.getpid()
+
+
+def break_down(number: int) -> int:
+    raise ZeroDivisionError(f"a bug at {number}")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_item_has_its_outcome_and_errors_keep_their_hints(workers: int) -> None:
+    outcomes = {o.item: o for o in for_each(square, range(6), "squares", workers=workers)}
+    assert {n: o.result for n, o in outcomes.items() if o.error is None} == {0: 0, 1: 1, 2: 4, 5: 25}
+    wrong = outcomes[3].error
+    assert type(wrong) is GeometryError
+    assert (wrong.message, wrong.hint) == ("case 3: does not fit", "--repair-geometry")
+    full = outcomes[4].error
+    assert type(full) is CaseError
+    assert "not enough memory" in full.message
+    assert "--workers" in full.hint
+
+
+def test_outcomes_come_as_they_are_ready_and_carry_their_item() -> None:
+    outcomes = list(for_each(slow_first, [0, 1, 2, 3], "sleeping", workers=2))
+    assert all(o.item == o.result for o in outcomes)
+    assert sorted(o.item for o in outcomes) == [0, 1, 2, 3]
+    assert outcomes[-1].item == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_when_a_worker_is_killed_the_work_goes_on_here() -> None:
+    home = os.getpid()
+    outcomes = list(for_each(die_elsewhere, [(n, home) for n in range(5)], "dying", workers=2))
+    results = [o.result for o in outcomes if o.result is not None]
+    assert sorted(number for number, _ in results) == list(range(5))  # each once
+    assert dict(results)[1] == home
+    assert all(o.error is None for o in outcomes)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_bug_is_not_taken_for_a_bad_case(workers: int) -> None:
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        list(for_each(break_down, [1, 2], "breaking", workers=workers))
+
+
+def test_nothing_to_do_is_no_error() -> None:
+    assert list(for_each(square, [], "nothing", workers=2)) == []
+
+
+@pytest.mark.parametrize(
+    ("items", "each", "limit", "cores", "free", "count"),
+    [
+        (100, GIB, None, 8, 1000 * GIB, 8),  # cores
+        (3, GIB, None, 8, 1000 * GIB, 3),  # items
+        (100, GIB, 2, 8, 1000 * GIB, 2),  # the user
+        (100, GIB, 50, 8, 1000 * GIB, 8),  # the user cannot have more than the machine has
+        (100, GIB, None, 8, 4 * (GIB + START_UP_BYTES), 3),  # three quarters of memory
+        (100, 100 * GIB, None, 8, GIB, 1),  # never none
+        (0, 0, None, 8, GIB, 1),
+    ],
+)
+def test_workers_fit_into_items_cores_and_memory(
+    monkeypatch: pytest.MonkeyPatch, items: int, each: int, limit: int | None, cores: int, free: int, count: int
+) -> None:
+    monkeypatch.setattr(parallel, "cores", lambda: cores)
+    monkeypatch.setattr(parallel.psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
+    assert worker_count(items, each, limit=limit) == count
