@@ -477,7 +477,7 @@ def test_subjects_and_sites_come_from_patterns(tmp_path: Path) -> None:
         ("p1_right", "p1", "A"),
         ("p2", None, "B"),
     ]
-    assert any("--subject-pattern" in line and "p2" in line for line in report.warnings)
+    assert any("--subject ^(p" in line and "p2" in line for line in report.warnings)
     for pattern, message in (("(", "not a regular"), ("p", "no group")):
         with pytest.raises(UsageError, match=message):
             import_dataset(source, tmp_path / "e", subject_pattern=pattern)

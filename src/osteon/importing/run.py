@@ -118,7 +118,7 @@ def import_dataset(
     if (folder / FILE_NAME).exists() and not overwrite:
         raise UsageError(f"{folder / FILE_NAME}: is there already", hint="choose another folder, or pass --overwrite")
     options = Options(structures, parse_modality(modality))
-    subject_of, site_of = finder(subject_pattern, "--subject-pattern"), finder(site_pattern, "--site-pattern")
+    subject_of, site_of = finder(subject_pattern, "--subject"), finder(site_pattern, "--site")
     row = _form(source, form)
     found = row.read(source, options)
     report_failed, warnings = dict(found.failed), list(found.warnings)
@@ -155,8 +155,8 @@ def import_dataset(
     if present:
         warnings += [f"structure {name} occurs in no case" for name in structures_without_cases(known, present)]
     for what, pattern, missed in (
-        ("--subject-pattern", subject_pattern, [c.id for c in manifest.cases if c.subject is None]),
-        ("--site-pattern", site_pattern, [c.id for c in manifest.cases if c.site is None]),
+        ("--subject", subject_pattern, [c.id for c in manifest.cases if c.subject is None]),
+        ("--site", site_pattern, [c.id for c in manifest.cases if c.site is None]),
     ):
         if pattern and missed:
             warnings.append(f"{what} {pattern} finds nothing in {len(missed)} cases, such as {missed[0]}")
