@@ -62,7 +62,7 @@ def shape_network(patch: tuple[int, int, int], grid: Grid, size: Size, recipe: R
         strides=strides,
         kernels=kernels,
         deep_supervision=min(recipe.deep_supervision, len(strides) - 1),
-        why=[f"an axis is halved while at least {SMALLEST} voxels are left and it is not twice as coarse as another that is"],
+        why=[f"an axis is halved while at least {SMALLEST} voxels are left and not twice as coarse as the others"],
     )
 
 

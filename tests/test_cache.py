@@ -1,0 +1,269 @@
+"""Preparing: what lies in the cache, and what happens when it is interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers import FLAT, SIDES, box, plan_data, tiny_plan, two_boxes, write_dataset
+from osteon.core.errors import PlanError
+from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation, make_structures
+from osteon.core.volume import Volume
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import write_manifest
+from osteon.planning.plan import Plan, parse_plan, write_plan
+from osteon.preparing import cache as module
+from osteon.preparing.cache import foreground_index, prepare
+from osteon.preparing.case import normalise, passage, prepare_image, prepare_labels
+from osteon.preparing.resample import resample_image
+
+NAMES = ("a", "b", "c")
+
+
+def three(folder: Path) -> Dataset:
+    return write_dataset(folder, {name: two_boxes(seed=n) for n, name in enumerate(NAMES)})
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if p.suffix == ".npy"}
+
+
+def test_the_arrays_are_the_scan_on_the_plans_grid(tmp_path: Path) -> None:
+    image, labels, affine = two_boxes()
+    dataset = write_dataset(tmp_path, {"a": (image, labels, affine)}, annotated={"a": ["tibia"]})
+    plan = tiny_plan()
+    ready, failed = prepare(dataset, plan, dataset.manifest.trainable)
+    assert failed == {}
+    case = ready["a"]
+    expected = (image.clip(-100, 300) - 100) / 50
+    assert case.image.dtype == np.float16
+    np.testing.assert_allclose(case.image[0], expected, atol=2e-3)
+    assert np.array_equal(case.labels, np.select([labels == 3, labels == 5], [1, 2]))
+    assert case.annotated == (False, True)
+    assert case.present == (0, 1)
+    for number, value in enumerate((3, 5)):
+        rows = case.foreground[case.foreground[:, 0] == number][:, 1:]
+        assert np.array_equal(rows, np.argwhere(labels == value))
+
+
+def test_a_permuted_grid_holds_the_same_voxels(tmp_path: Path) -> None:
+    image, labels, affine = two_boxes()
+    plan = tiny_plan({**FLAT, "grid.axes": ["A", "S", "R"], "grid.spacing_mm": [1, 1, 9]})
+    dataset = write_dataset(tmp_path, {"a": (image[::-1], labels[::-1], affine @ np.diag([-1, 1, 1, 1]))})
+    case = prepare(dataset, plan, dataset.manifest.trainable)[0]["a"]
+    assert case.image.shape == (1, 10, 8, 12)  # slices across R are never mixed, whatever their thickness
+    np.testing.assert_allclose(case.image[0], (image.transpose(1, 2, 0).clip(-100, 300) - 100) / 50, atol=2e-3)
+    assert np.array_equal(case.labels > 0, labels.transpose(1, 2, 0) > 0)
+
+
+def test_image_and_labels_are_resampled_to_the_same_grid(tmp_path: Path) -> None:
+    plan = tiny_plan({"grid.spacing_mm": [2, 1, 0.5]})
+    dataset = write_dataset(tmp_path, {"a": two_boxes((12, 10, 8))})
+    case = prepare(dataset, plan, dataset.manifest.trainable)[0]["a"]
+    assert case.image.shape == (1, 6, 10, 16)
+    assert case.labels.shape == (6, 10, 16)
+    image = np.asarray(case.image[0], dtype=float)
+    assert image[case.labels == 2].mean() > 1  # 2 in the box, −2 outside, the border blurred
+    assert image[case.labels == 0].mean() < -1
+
+
+def test_overlapping_structures_stay_apart(tmp_path: Path) -> None:
+    image, labels, affine = two_boxes()
+    both = np.stack([labels > 0, labels == 5]).astype(np.uint8)
+    dataset = write_dataset(tmp_path, {"a": (image, both, affine)}, overlapping=True)
+    plan = tiny_plan({"overlapping": True})
+    case = prepare(dataset, plan, dataset.manifest.trainable)[0]["a"]
+    assert np.array_equal(case.labels, both)
+    assert np.count_nonzero(case.foreground[:, 0] == 0) == both[0].sum()
+    # A plan that lists them the other way round gets them the other way round.
+    swapped = tiny_plan({"overlapping": True, "structures": plan_data()["structures"][::-1]})
+    assert np.array_equal(prepare_labels(dataset.load_segmentation(dataset.case("a")), swapped), both[::-1])
+
+
+def test_structures_are_told_by_name_and_those_left_out_are_background() -> None:
+    structures = make_structures(["femur", "skin", "tibia"], [3, 9, 5])
+    labels = np.array([3, 9, 5, 0], dtype=np.uint8).reshape(4, 1, 1)
+    segmentation = Segmentation(labels, Geometry((4, 1, 1), np.eye(4)), structures)
+    plan = tiny_plan({"structures.0.value": 77})
+    assert prepare_labels(segmentation, plan).ravel().tolist() == [1, 0, 2, 0]
+    both = Segmentation(
+        (np.array([3, 9, 5])[:, None, None, None] == labels).astype(np.uint8), segmentation.geometry, structures
+    )
+    multi = prepare_labels(both, tiny_plan({"overlapping": True}))
+    assert multi[:, :, 0, 0].tolist() == [[1, 0, 0, 0], [0, 0, 1, 0]]
+    with pytest.raises(PlanError, match="structures: the dataset has no femur_left"):
+        prepare_labels(segmentation, tiny_plan({"structures": SIDES}))
+    with pytest.raises(PlanError, match="overlapping"):
+        prepare_labels(both, tiny_plan())
+
+
+def test_mr_is_normalised_by_its_own_mean_and_sd() -> None:
+    plan = tiny_plan({"intensities.0": {"channel": "ct"}})
+    image = np.random.default_rng(0).normal(900, 40, (1, 6, 6, 6))
+    made = prepare_image(Volume(image, Geometry((6, 6, 6), np.eye(4))), plan)
+    assert made.mean() == pytest.approx(0, abs=1e-5)
+    assert made.std() == pytest.approx(1, abs=1e-5)
+    flat = normalise(np.full((3, 3, 3), 5, dtype=np.float32), plan.intensities[0])
+    assert np.array_equal(flat, np.zeros((3, 3, 3)))
+
+
+def test_oblique_scans_keep_their_extent() -> None:
+    c, s = np.cos(0.4), np.sin(0.4)
+    affine = np.array([[0, -2 * c, s, 5], [0, 2 * s, c, 6], [-1.5, 0, 0, 7], [0, 0, 0, 1.0]])
+    geometry = Geometry((10, 12, 14), affine)
+    way = passage(geometry, tiny_plan().grid)
+    assert way.turned.shape == (12, 14, 10)
+    assert way.shape == (24, 14, 15)
+    image = np.random.default_rng(0).normal(size=(1, 10, 12, 14))
+    expected = resample_image(image[:, ::-1, ::-1].transpose(0, 2, 3, 1), way.shape)
+    np.testing.assert_allclose(
+        prepare_image(Volume(image, geometry), tiny_plan())[0], (expected[0].clip(-100) - 100) / 50
+    )
+
+
+def test_the_foreground_keeps_some_voxels_of_each_structure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FOREGROUND_SAMPLES", 20)
+    labels = box((8, 8, 8), (1, (slice(0, 4),)), (3, (slice(7, 8), slice(0, 1), slice(0, 3))))
+    index = foreground_index(labels, 3)
+    assert np.bincount(index[:, 0], minlength=3).tolist() == [20, 0, 3]
+    assert len(np.unique(index, axis=0)) == 23
+    assert (labels[tuple(index[:, 1:].T)] == index[:, 0] + 1).all()
+    assert np.array_equal(index, foreground_index(labels, 3))
+
+
+def test_a_second_run_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, plan = three(tmp_path), tiny_plan()
+    before = prepare(dataset, plan, dataset.manifest.trainable)[0]
+
+    def never(work: object) -> None:
+        raise AssertionError(work)
+
+    monkeypatch.setattr(module, "_prepare_case", never)
+    assert prepare(dataset, plan, dataset.manifest.trainable)[0] == before
+
+
+@pytest.mark.parametrize("harm", ["marker gone", "marker damaged", "array gone", "label corrected"])
+def test_an_incomplete_or_outdated_case_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    dataset, plan = three(tmp_path), tiny_plan()
+    folder = tmp_path / "cache" / plan.cache_key
+    prepare(dataset, plan, dataset.manifest.trainable)
+    before = contents(folder)
+    if harm == "marker gone":
+        (folder / "b.json").unlink()
+    elif harm == "marker damaged":
+        (folder / "b.json").write_text('{"key"')
+    elif harm == "array gone":
+        (folder / "b.labels.npy").unlink()
+    else:
+        image, labels, affine = two_boxes(seed=1)
+        write_dataset(tmp_path / "new", {"b": (image, np.where(labels == 5, 3, labels).astype(np.uint8), affine)})
+        (tmp_path / "new/labels/b.nii.gz").replace(tmp_path / "labels/b.nii.gz")
+    done = []
+    plain = module._prepare_case
+    monkeypatch.setattr(module, "_prepare_case", lambda work: done.append(work[2].id) or plain(work))
+    ready, failed = prepare(dataset, plan, dataset.manifest.trainable)
+    assert (list(ready), failed, done) == (list(NAMES), {}, ["b"])
+    if harm == "label corrected":
+        assert ready["b"].present == (0,)
+        assert not (ready["b"].labels == 2).any()
+    else:
+        assert contents(folder) == before
+
+
+def test_while_arrays_change_a_case_is_not_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, plan = three(tmp_path), tiny_plan()
+    prepare(dataset, plan, dataset.manifest.trainable)
+    marker = tmp_path / "cache" / plan.cache_key / "a.json"
+    old = marker.read_text()
+    marker.write_text(json.dumps({**json.loads(old), "key": "outdated"}))
+    seen = []
+    plain = module.whole_file
+    monkeypatch.setattr(module, "whole_file", lambda path: seen.append(marker.exists()) or plain(path))
+    prepare(dataset, plan, dataset.manifest.trainable)
+    assert seen == [False, False, False]
+    assert marker.read_text() == old
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failing_case_is_named_and_the_others_go_on(tmp_path: Path, workers: int) -> None:
+    dataset = three(tmp_path)
+    (tmp_path / "images/b.nii.gz").write_bytes(b"\x1f\x8b nothing")
+    ready, failed = prepare(dataset, tiny_plan(), dataset.manifest.trainable, workers=workers)
+    assert list(ready) == ["a", "c"]
+    assert list(failed) == ["b"]
+    assert "b.nii.gz" in str(failed["b"])
+
+
+def test_workers_make_the_same_bytes(tmp_path: Path) -> None:
+    plan = tiny_plan({"grid.spacing_mm": [1.5, 0.8, 1]})
+    one, two = three(tmp_path / "one"), three(tmp_path / "two")
+    prepare(one, plan, one.manifest.trainable)
+    prepare(two, plan, two.manifest.trainable, workers=2)
+    place = Path("cache") / plan.cache_key
+    assert contents(one.folder / place) == contents(two.folder / place)
+
+
+def test_what_is_annotated_is_read_from_the_manifest_each_time(tmp_path: Path) -> None:
+    dataset, plan = three(tmp_path), tiny_plan()
+    prepare(dataset, plan, dataset.manifest.trainable)
+    changed = [case.model_copy(update={"annotated": ["femur"]}) for case in dataset.manifest.cases]
+    write_manifest(tmp_path, dataset.manifest.model_copy(update={"cases": changed}))
+    dataset = Dataset.open(tmp_path)
+    assert prepare(dataset, plan, dataset.manifest.trainable)[0]["a"].annotated == (True, False)
+
+
+PREPARE = """
+import sys, time
+from pathlib import Path
+from osteon.dataset.dataset import Dataset
+from osteon.planning.plan import read_plan
+from osteon.preparing import cache
+plain = cache.np.save
+def slowly(path, array, **more):
+    plain(path, array, **more)
+    time.sleep(0.3)  # so that the signal finds a case half written
+cache.np.save = slowly
+dataset = Dataset.open(Path(sys.argv[1]))
+cache.prepare(dataset, read_plan(Path(sys.argv[1]) / "plan.yaml"), dataset.manifest.trainable, workers=1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+def test_killed_in_the_middle_it_goes_on_and_ends_the_same(tmp_path: Path) -> None:
+    plan: Plan = parse_plan(plan_data({"grid.spacing_mm": [1.5, 0.8, 1]}), Path("plan.yaml"))
+    place = Path("cache") / plan.cache_key
+    for name in ("whole", "killed"):
+        three(tmp_path / name)
+        write_plan(tmp_path / name / "plan.yaml", plan)
+    whole = Dataset.open(tmp_path / "whole")
+    prepare(whole, plan, whole.manifest.trainable)
+
+    process = subprocess.Popen([sys.executable, "-c", PREPARE, str(tmp_path / "killed")], cwd=tmp_path)
+    folder = tmp_path / "killed" / place
+    deadline = time.monotonic() + 60
+    while not (folder / "a.json").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(0.4)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    markers = {p.name for p in folder.glob("*.json")}
+    assert "a.json" in markers
+    assert "c.json" not in markers
+
+    killed = Dataset.open(tmp_path / "killed")
+    ready, failed = prepare(killed, plan, killed.manifest.trainable)
+    assert (list(ready), failed) == (list(NAMES), {})
+    finished = {name: digest for name, digest in contents(folder).items() if not name.startswith(".part-")}
+    assert finished == contents(whole.folder / place)

@@ -1,0 +1,137 @@
+"""Patches: which are drawn, and that they hold what the scan holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import FLAT, box, tiny_plan, two_boxes, write_dataset
+from osteon.preparing.cache import CachedCase, prepare
+from osteon.training.sampling import PatchSampler, copy_patch
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> list[CachedCase]:
+    shapes = {"a": (20, 18, 16), "b": (14, 6, 9), "c": (30, 10, 8)}
+    dataset = write_dataset(
+        tmp_path_factory.mktemp("cohort"),
+        {name: two_boxes(shape, seed=n) for n, (name, shape) in enumerate(shapes.items())},
+        annotated={"b": ["femur"]},
+    )
+    return list(prepare(dataset, tiny_plan(), dataset.manifest.trainable)[0].values())
+
+
+def test_the_same_seed_and_iteration_give_the_same_patches(cases: list[CachedCase]) -> None:
+    one, two = (PatchSampler(cases, tiny_plan(), 7) for _ in range(2))
+    for iteration in (0, 5, 3):
+        first, second = one.read(iteration), two.read(iteration)
+        assert torch.equal(first.image, second.image)
+        assert torch.equal(first.labels, second.labels)
+        assert one.draw(iteration) == two.draw(iteration)
+    assert [one.draw(n) for n in range(8)] != [PatchSampler(cases, tiny_plan(), 8).draw(n) for n in range(8)]
+    assert one.draw(0) != one.draw(3)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_every_case_is_seen_equally_often(cases: list[CachedCase], batch: int) -> None:
+    sampler = PatchSampler(cases, tiny_plan({"patch.batch": batch}), 0)
+    seen = [draw.case for n in range(30 // batch) for draw in sampler.draw(n)]
+    assert set(Counter(seen).values()) == {10}
+    rounds = [tuple(seen[n : n + 3]) for n in range(0, 30, 3)]
+    assert all(sorted(round_) == [0, 1, 2] for round_ in rounds)
+    assert len(set(rounds)) > 2
+
+
+def origins(cases: list[CachedCase], share: float, count: int = 300, batch: int = 2) -> list[tuple[int, np.ndarray]]:
+    sampler = PatchSampler(cases, tiny_plan({"training.foreground_share": share, "patch.batch": batch}), 1)
+    return [(draw.case, np.array(draw.origin)) for n in range(count) for draw in sampler.draw(n)]
+
+
+def centred(case: CachedCase, origin: np.ndarray, structure: int) -> bool:
+    """Whether the patch's centre, moved back into the scan where it was pushed in, may lie in the structure."""
+    rows = case.foreground[case.foreground[:, 0] == structure][:, 1:]
+    ends = np.array(case.image.shape[1:]) - 8
+    wanted = np.where(ends > 0, (rows - 4).clip(0, ends.clip(0)), -((-ends) // 2))
+    return bool((wanted == origin).all(1).any())
+
+
+def test_the_foreground_share_is_kept_and_structures_take_turns(cases: list[CachedCase]) -> None:
+    small = [cases[2]]  # 30 voxels along i: a patch shows one structure or the other
+    assert all(centred(small[0], o, 0) or centred(small[0], o, 1) for _, o in origins(small, 1.0))
+    ways = Counter(bool(o[0] < 10) for _, o in origins(small, 1.0))
+    assert 0.4 < ways[True] / 600 < 0.6
+    spread = Counter(int(o[0]) for _, o in origins(small, 0.0))
+    assert set(spread) == set(range(23))  # every place along i that a patch of 8 fits at
+    assert max(spread.values()) < 3 * 600 / 23
+
+
+@pytest.mark.parametrize("share", [0.0, 1 / 3, 1.0])
+def test_so_many_patches_lie_around_a_structure(tmp_path: Path, share: float) -> None:
+    labels = box((24, 24, 24), (3, [slice(12, 13)] * 3), (5, [slice(20, 21)] * 3))
+    image = np.random.default_rng(0).normal(0, 50, labels.shape).astype(np.int16)
+    dataset = write_dataset(tmp_path, {"a": (image, labels, np.eye(4))})
+    ready = list(prepare(dataset, tiny_plan(), dataset.manifest.trainable)[0].values())
+    places = Counter(tuple(origin.tolist()) for _, origin in origins(ready, share))
+    femur, tibia = places[8, 8, 8] / 600, places[16, 16, 16] / 600
+    assert femur + tibia == pytest.approx(share, abs=0.06)
+    assert femur == pytest.approx(tibia, abs=0.08)
+
+
+def test_a_patch_holds_what_the_scan_holds(cases: list[CachedCase]) -> None:
+    sampler = PatchSampler(cases, tiny_plan(), 2)
+    for iteration in range(20):
+        batch = sampler.read(iteration)
+        assert batch.iteration == iteration
+        assert (batch.image.dtype, batch.labels.dtype) == (torch.float32, torch.int64)
+        for number, draw in enumerate(sampler.draw(iteration)):
+            case = cases[draw.case]
+            wide_image = np.pad(np.asarray(case.image, dtype=np.float32), [(0, 0), *[(9, 9)] * 3])
+            wide_labels = np.pad(np.asarray(case.labels), 9)
+            at = tuple(slice(9 + o, 17 + o) for o in draw.origin)
+            assert np.array_equal(batch.image[number], wide_image[(slice(None), *at)])
+            assert np.array_equal(batch.labels[number], wide_labels[at])
+            assert batch.annotated[number].tolist() == [True, draw.case != 1]
+            inside = [min(o + 8, n) - max(o, 0) for o, n in zip(draw.origin, case.labels.shape, strict=True)]
+            assert inside == [min(8, n) for n in case.labels.shape]  # never further out than needed
+
+
+def test_a_scan_smaller_than_the_patch_lies_in_its_middle(cases: list[CachedCase]) -> None:
+    sampler = PatchSampler([cases[1]], tiny_plan({"patch.size": [16, 16, 16]}), 0)
+    assert {draw.origin for n in range(9) for draw in sampler.draw(n)} == {(-1, -5, -3)}
+    image = sampler.read(0).image[0, 0]
+    assert not image[:1].any()
+    assert not image[:, :5].any()
+    assert not image[..., :3].any()
+    assert not image[..., 12:].any()
+
+
+def test_slices_are_drawn_from_all_of_a_volume(cases: list[CachedCase]) -> None:
+    sampler = PatchSampler([cases[0]], tiny_plan({**FLAT, "training.foreground_share": 0.0}), 0)
+    assert {draw.origin[2] for n in range(100) for draw in sampler.draw(n)} == set(range(16))
+    assert sampler.read(0).image.shape == (2, 1, 8, 8, 1)
+
+
+def test_multi_hot_labels_are_floats(tmp_path: Path) -> None:
+    image, labels, affine = two_boxes()
+    both = np.stack([labels > 0, labels == 5]).astype(np.uint8)
+    dataset = write_dataset(tmp_path, {"a": (image, both, affine)}, overlapping=True)
+    plan = tiny_plan({"overlapping": True})
+    ready = prepare(dataset, plan, dataset.manifest.trainable)[0]
+    sampler = PatchSampler(list(ready.values()), plan, 0)
+    batch, draw = sampler.read(0), sampler.draw(0)[0]
+    assert (batch.labels.dtype, tuple(batch.labels.shape)) == (torch.float32, (2, 2, 8, 8, 8))
+    at = tuple(slice(o, o + 8) for o in draw.origin)
+    assert np.array_equal(batch.labels[0], both[(slice(None), *at)])
+
+
+def test_copying_leaves_what_lies_outside() -> None:
+    source = np.arange(27).reshape(3, 3, 3)
+    target = np.full((2, 2, 5), -1)
+    copy_patch(source, (2, -1, -1), target)
+    assert (target[1] == -1).all()
+    assert (target[0, 0] == -1).all()
+    assert target[0, 1].tolist() == [-1, 18, 19, 20, -1]
