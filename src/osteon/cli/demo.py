@@ -16,9 +16,9 @@ PICTURED = 4
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where everything is written.")] = Path("demo"),
-    cases: Annotated[int, typer.Option(min=6, help="Humeri to train with.")] = 24,
+    cases: Annotated[int, typer.Option(min=6, help="Humeri to train with.")] = 30,
     unseen: Annotated[int, typer.Option(min=1, help="Humeri to test with.")] = 6,
-    budget: Annotated[str, typer.Option(help="Time to train.")] = "2.5min",
+    budget: Annotated[str, typer.Option(help="Time to train.")] = "3min",
     seed: Annotated[int, typer.Option(help="Of the cohort and the training.")] = 0,
 ) -> None:
     """Make up fractured humeri, import, plan, train, predict unseen cases, evaluate. On a CPU, in minutes."""

@@ -64,7 +64,7 @@ def draw_fracture(rng: np.random.Generator, count: int) -> Fracture:
     neck_z = rng.uniform(-37, -31)
     neck = _surface(rng, (0, 0, neck_z), (rng.normal(0, 0.18), rng.normal(0, 0.18), 1))
     greater = _surface(rng, (rng.uniform(5, 7.5), 0, -8), (1, rng.uniform(0.0, 0.3), rng.uniform(0.05, 0.3)))
-    wedge = _surface(rng, (rng.uniform(0, 2), 0, neck_z), (-1, rng.uniform(-0.2, 0.2), rng.uniform(0.32, 0.42)))
+    wedge = _surface(rng, (rng.uniform(1.5, 3.5), 0, neck_z), (-1, rng.uniform(-0.2, 0.2), rng.uniform(0.24, 0.32)))
 
     # The head tilts into varus and is pulled off the shaft; the cuff draws the tuberosity up, out and back; the
     # wedge drops medially. Each moves away from its neighbours.

@@ -254,6 +254,10 @@ def _fit(
         with warnings.catch_warnings():
             # The reading of a patch takes a fraction of a millisecond: worker processes would only cost memory.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            # The average of the weights is never trained.
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+            # Lightning's own call of torch.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
             for name in ("lightning.pytorch", "lightning.fabric"):
                 logging.getLogger(name).setLevel(logging.WARNING)
             trainer = lightning.Trainer(

@@ -1,0 +1,5 @@
+"""`python -m osteon.cli`, where the `osteon` command is not on the path."""
+
+from osteon.cli.main import main
+
+main()
