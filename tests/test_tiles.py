@@ -1,0 +1,153 @@
+"""Tiles: what a network says does not depend on how the image was cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from helpers import FLAT, SIDES, Pointwise, tiny_plan
+from osteon.networks.registry import build_network
+from osteon.predicting.tiles import gaussian_weights, probabilities, tile_starts
+
+
+def image(*shape: int, channels: int = 1) -> torch.Tensor:
+    return torch.randn(channels, *shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("length", range(1, 70))
+@pytest.mark.parametrize("size", [1, 2, 7, 16])
+def test_tiles_cover_everything_evenly(length: int, size: int) -> None:
+    starts = tile_starts(length, size)
+    if length <= size:
+        assert starts == [0]
+        return
+    assert starts[0] == 0
+    assert starts[-1] == length - size
+    steps = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+    assert max(steps) <= max(1, size / 2 + 0.5)
+    assert min(steps) >= 0
+    assert max(steps) - min(steps) <= 1
+
+
+def test_weights_are_highest_in_the_middle_and_never_nothing() -> None:
+    weights = gaussian_weights([9, 8, 1])
+    assert weights.shape == (9, 8, 1)
+    assert weights[4, 3:5].flatten().tolist() == [weights.max()] * 2
+    assert torch.equal(weights, weights.flip(0, 1, 2))
+    assert weights.min() == pytest.approx(1e-3)
+    assert gaussian_weights([17, 1, 1])[8 + 2, 0, 0] == pytest.approx(torch.exp(torch.tensor(-0.5 * (16 / 17) ** 2)))
+
+
+SHAPES = [(8, 8, 8), (8, 9, 8), (30, 21, 17), (3, 5, 7), (1, 1, 1), (40, 3, 8)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("overlapping", [False, True])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_pointwise_network_says_the_same_of_every_tiling(
+    shape: tuple[int, int, int], flat: bool, overlapping: bool, mirror: bool
+) -> None:
+    section: dict[str, Any] = {"overlapping": overlapping, "augmentation.mirror_axes": [0, 1]} | (FLAT if flat else {})
+    section["channels"] = [{"name": name, "modality": "mr"} for name in "ab"]
+    section["intensities"] = [{"channel": name} for name in "ab"]
+    plan = tiny_plan(section)
+    network = Pointwise(2, 2 if overlapping else 3).eval()
+    x = image(*shape, channels=2)
+    whole = torch.einsum("oc,cijk->oijk", network.weight, x)
+    expected = whole.sigmoid() if overlapping else whole.softmax(0)
+    made = probabilities(network, x, plan, mirror=mirror)
+    torch.testing.assert_close(made, expected.detach())
+    assert all(s % m == 0 for got in network.shapes for s, m in zip(got[2:], plan.downsampling, strict=True))
+    # As in training: never less than a patch; and never much more.
+    assert all(s >= p for got in network.shapes for s, p in zip(got[2:], plan.patch.size, strict=True))
+    assert all(torch.tensor(got[2:]).prod() <= 1.5 * torch.tensor(plan.patch.size).prod() for got in network.shapes)
+
+
+def test_tiles_are_joined_by_their_weights() -> None:
+    """A network that answers by the place in the tile: what comes out is the mean by weight, done by hand."""
+
+    class Place(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.nothing = nn.Parameter(torch.zeros(1))
+
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            along = torch.arange(x.shape[2], dtype=x.dtype)[None, None, :, None, None]
+            return [torch.cat([along.expand(x.shape), torch.zeros_like(x), torch.zeros_like(x)], 1)]
+
+    made = probabilities(Place().eval(), image(12, 8, 8), tiny_plan({"patch.size": [8, 8, 8]}))
+    logits = (made[0] / made[1]).log()[:, 0, 0]  # 12 · 8 · 8 is just what still goes through at once
+    torch.testing.assert_close(logits, torch.arange(12.0), atol=1e-4, rtol=0)
+    made = probabilities(Place().eval(), image(14, 8, 8), tiny_plan({"patch.size": [8, 8, 8]}))
+    logits = (made[0] / made[1]).log()[:, 0, 0]
+    weights = gaussian_weights([8, 1, 1]).flatten()
+    total, seen = torch.zeros(14), torch.zeros(14)
+    for start in (0, 3, 6):
+        total[start : start + 8] += weights * torch.arange(8)
+        seen[start : start + 8] += weights
+    # gaussian_weights clamps the product of the axes, so the tile's edges differ a little from one axis alone
+    torch.testing.assert_close(logits[2:-2], (total / seen)[2:-2], atol=0.2, rtol=0)
+
+
+def test_a_volume_in_2d_is_its_slices() -> None:
+    plan = tiny_plan({**FLAT, "patch.batch": 3})
+    network = build_network(plan).eval()
+    x = image(10, 8, 7)
+    made = probabilities(network, x, plan)
+    assert made.shape == (3, 10, 8, 7)
+    for k in range(7):
+        torch.testing.assert_close(made[..., k : k + 1], probabilities(network, x[..., k : k + 1], plan))
+
+
+def test_an_image_smaller_than_a_patch_is_filled_as_in_training() -> None:
+    plan = tiny_plan()
+    network = build_network(plan).eval()
+    x = image(3, 8, 5)
+    filled = torch.zeros(1, 8, 8, 8)
+    filled[:, 2:5, :, 1:6] = x
+    expected = network(filled[None])[0].softmax(1)[0, :, 2:5, :, 1:6]
+    torch.testing.assert_close(probabilities(network, x, plan), expected.detach())
+    assert probabilities(network, image(1, 1, 1), plan).shape == (3, 1, 1, 1)
+
+
+class Sides(nn.Module):
+    """Tells left from right by the place alone: the left half (small i) is the first structure, the right the last."""
+
+    def __init__(self, axis: int, *, background: bool) -> None:
+        super().__init__()
+        self.axis, self.background = axis, background
+        self.scale = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        place = torch.linspace(-1, 1, x.shape[2 + self.axis]).reshape([-1 if a == self.axis else 1 for a in range(3)])
+        along = self.scale * place.expand(x.shape)
+        nothing = torch.zeros_like(along)
+        return [torch.cat([nothing] * self.background + [-along, nothing + 0.1, along], 1)]
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+@pytest.mark.parametrize(("axes", "axis"), [(["R", "A", "S"], 0), (["A", "R", "S"], 1)])
+def test_mirrored_answers_swap_their_sides_back(overlapping: bool, axes: list[str], axis: int) -> None:
+    section = {"structures": SIDES, "grid.axes": axes, "overlapping": overlapping}
+    plan = tiny_plan({**section, "augmentation.mirror_axes": [0, 1]})
+    network = Sides(axis, background=not overlapping).eval()
+    plain = probabilities(network, image(8, 8, 8), plan)
+    torch.testing.assert_close(probabilities(network, image(8, 8, 8), plan, mirror=True), plain)
+    # Without the swap the two sides would cancel each other.
+    unpaired = [{k: v for k, v in s.items() if k != "counterpart"} for s in SIDES]
+    wrong = tiny_plan({**section, "structures": unpaired, "augmentation.mirror_axes": [axis]})
+    assert (probabilities(network, image(8, 8, 8), wrong, mirror=True) - plain).abs().max() > 0.3
+
+
+def test_mirror_images_are_averaged_along_the_plans_axes() -> None:
+    plan = tiny_plan({"augmentation.mirror_axes": [0, 2]})
+    network = build_network(plan).eval()
+    x = image(8, 8, 8)
+    logits = [network(x[None].flip(dims))[0].flip(dims) for dims in ([], [2], [4], [2, 4])]
+    expected = torch.stack(logits).mean(0).softmax(1)[0]
+    torch.testing.assert_close(probabilities(network, x, plan, mirror=True), expected.detach())
+    assert not torch.allclose(probabilities(network, x, plan), expected, atol=1e-4)
