@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,17 @@ def test_unchanged_cases_are_not_measured_again(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "fingerprint.json").write_text("{ half", encoding="utf-8")
     assert len(measure(dataset).cases) == 2
     assert measured == ["b", "a", "b"]
+
+
+def test_a_file_that_was_written_again_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = write_dataset(tmp_path, {"a": two_boxes(), "b": two_boxes(seed=1)})
+    measure(dataset)
+    measured = []
+    plain = module._measure_case
+    monkeypatch.setattr(module, "_measure_case", lambda work: measured.append(work[1].id) or plain(work))
+    os.utime(tmp_path / "labels/a.nii.gz", ns=(1, 1))  # the same name and size, another time
+    measure(dataset)
+    assert measured == ["a"]
 
 
 def test_a_failing_case_is_named_and_the_others_go_on(tmp_path: Path) -> None:

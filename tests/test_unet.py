@@ -98,5 +98,6 @@ def test_several_channels_and_the_same_seed() -> None:
 
 def test_unsupervised_stages_have_no_head() -> None:
     section = Network.model_validate({**tiny_plan(STAGES["deep"]).network.model_dump(), "deep_supervision": 1})
-    heads = UNet(section, 3, 1, 2).heads
-    assert [len(list(head.parameters())) for head in heads] == [0, 2]
+    network = UNet(section, 3, 1, 2)
+    assert [len(list(head.parameters())) for head in network.heads] == [0, 2]
+    assert len(network.train()(torch.randn(1, 1, 8, 8, 8))) == 1
