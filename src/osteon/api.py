@@ -45,6 +45,7 @@ def make_plan(
         workers: Processes for reading the cases; None: as memory allows.
     """
     import numpy as np
+    from rich.markup import escape
 
     from osteon.core.errors import CaseError
     from osteon.core.progress import console
@@ -58,7 +59,7 @@ def make_plan(
     opened = Dataset.open(Path(dataset))
     fingerprint = measure(opened, workers=workers)
     for case_id, reason in fingerprint.failed.items():
-        console.print(f"[yellow]not measured: {case_id}: {reason}[/]")
+        console.print(f"[yellow]not measured: {escape(f'{case_id}: {reason}')}[/]", soft_wrap=True)
     plan = make_plan(opened, fingerprint, dimensions=dimensions, recipe=recipe, device=resolve_device(device))
     if measure_cost:
         largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))

@@ -12,6 +12,8 @@ from osteon.core.errors import OsteonError
 from osteon.core.progress import console
 from osteon.core.version import __version__
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     help="From labelled bone scans to a segmentation model one can trust, on the machine one owns.",
     no_args_is_help=True,
@@ -54,9 +56,10 @@ def main() -> None:
         if error.hint:
             console.print(f"  → {_plain(error.hint)}", soft_wrap=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from here")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer makes this of a KeyboardInterrupt
+            console.print("interrupted; the same command goes on from here")
+        raise
 
 
 def _plain(text: str) -> str:

@@ -82,6 +82,15 @@ class ModelError(CaseError):
     """A model folder lacks a file or holds a wrong one."""
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory was what was lacking: torch says so with errors of its own, NumPy with MemoryError."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's, which core does not import
+        or "can't allocate memory" in str(error)
+    )
+
+
 def missing_file(path: Path, what: str) -> FileError:
     """The error for a file that is named somewhere but is not there."""
     return FileError(f"{path}: {what} does not exist", hint="check the path, or restore the file")

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import psutil
 
-from osteon.core.errors import CaseError, OsteonError
+from osteon.core.errors import CaseError, OsteonError, out_of_memory
 from osteon.core.progress import console, track
 
 Item = TypeVar("Item")
@@ -84,6 +84,8 @@ def _attempt(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Re
         return Outcome(item, function(item), None)
     except OsteonError as error:
         return Outcome(item, None, error)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
         hint = "close other programs, or use fewer workers (--workers 1)"
         return Outcome(item, None, CaseError(f"{item}: not enough memory", hint=hint))

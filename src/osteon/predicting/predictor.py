@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import CaseError, OsteonError, UsageError, missing_file
-from osteon.core.files import read_json, write_json
+from osteon.core.errors import CaseError, OsteonError, UsageError, missing_file, out_of_memory
+from osteon.core.files import read_json, write_error, write_json
 from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.core.volume import Volume
@@ -35,7 +35,7 @@ class Scan:
     def load(self) -> Volume:
         """The image with all channels. Raises as the readers do."""
         if self.dataset is not None and self.case is not None:
-            return self.dataset.read_image(self.case)
+            return self.dataset.load_image(self.case)
         return read_volume(self.files[0])
 
     def fingerprint(self) -> list[list[Any]]:
@@ -128,12 +128,15 @@ def predict(
 
     Raises:
         FileError: `out` cannot be written (a full disk stops the batch; what is done is kept).
+        UsageError: A file in `out` that `predict` did not write would be replaced.
     """
     report = PredictReport(out)
     path = out / RECORD
     records: dict[str, Any] = {} if not path.is_file() else read_json(path, "the record of predictions")
+    targets = {scan.id: output_path(out, scan.id, model.plan) for scan in scans}
+    _refuse_to_replace(scans, targets, records, overwrite=overwrite)
     for scan in track(scans, "predicting"):
-        target = output_path(out, scan.id, model.plan)
+        target = targets[scan.id]
         try:
             made_from = {"input": scan.fingerprint(), "model": model.sha256, "mirror": mirror}
             before = records.get(scan.id, {})
@@ -146,11 +149,12 @@ def predict(
         except CaseError as error:
             report.failed[scan.id] = error
             continue
-        except MemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
             hint = "close other programs, or use a machine with more memory"
             report.failed[scan.id] = CaseError(f"{scan.id}: not enough memory", hint=hint)
             continue
-        write_segmentation(target, segmentation)
         records[scan.id] = {
             **made_from,
             "output": target.name,
@@ -159,6 +163,30 @@ def predict(
             "seconds": round(time.monotonic() - began, 3),
             "osteon": __version__,
         }
+        _remove(target)  # the record is written first, and must not pass an older result off as this one
         write_json(path, records)
+        write_segmentation(target, segmentation)
         report.done.append(scan.id)
     return report
+
+
+def _refuse_to_replace(
+    scans: Sequence[Scan], targets: Mapping[str, Path], records: Mapping[str, Any], *, overwrite: bool
+) -> None:
+    """Raise UsageError where a result would take the place of a scan, or of a file that is no earlier result."""
+    inputs = {file.resolve() for scan in scans for file in scan.files}
+    for case_id, target in targets.items():
+        if target.resolve() in inputs:
+            raise UsageError(f"{target}: is a scan itself", hint="choose another output folder")
+        if target.exists() and case_id not in records and not overwrite:
+            raise UsageError(
+                f"{target}: is there already, and {RECORD} beside it does not say that it was predicted",
+                hint="choose another output folder, or --overwrite to replace the file",
+            )
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error

@@ -26,6 +26,7 @@ class State:
         elapsed_s: Seconds spent, over all starts.
         best_dice: Best mean validation Dice so far, and the iteration it was reached at.
         history: One row for each epoch, as in metrics.csv.
+        losses: Of the iterations since the last epoch's end.
         finished: Why the training ended; empty while it goes on.
     """
 
@@ -34,6 +35,7 @@ class State:
     best_dice: float | None = None
     best_iteration: int = 0
     history: list[dict[str, float | int | None]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
     finished: str = ""
 
 
@@ -65,8 +67,6 @@ def pack_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     packed = {}
     for number, state in optimiser.state_dict()["state"].items():
         for key, value in state.items():
-            if value is None:  # SGD without momentum
-                continue
             packed[f"optimiser.{number}.{key}"] = torch.as_tensor(value)
     return packed
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import torch
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_text
+from osteon.core.progress import console
 from osteon.planning.plan import Plan
 from osteon.preparing.cache import CachedCase
 from osteon.training.checkpoint import (
@@ -91,6 +94,8 @@ class Conductor(lightning.Callback):
         self.validated_at = 0.0
         self.validation_cost_s = 0.0
         self.losses: list[torch.Tensor] = []
+        self.epoch_from = state.iteration
+        self.interrupted = False
 
     def elapsed_s(self) -> float:
         """Seconds of training, over all starts."""
@@ -114,6 +119,7 @@ class Conductor(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start the clock: what came before (preparing, loading) is not training."""
         self.restore(_ours(pl_module), trainer.optimizers[0])
+        self.losses = [torch.tensor(loss, device=pl_module.device) for loss in self.state.losses]
         self.started = self.saved_at = self.epoch_at = self.clock()
 
     def on_train_batch_end(
@@ -134,17 +140,44 @@ class Conductor(lightning.Callback):
             self._end_epoch(trainer, module, done)
         if done >= 1 and not self.state.finished:
             self.state.finished = "budget spent" if self.limits.budget_s is not None else "all epochs done"
-        if self.state.finished or self.clock() - self.saved_at >= self.checkpoint_every_s:
+        stop = bool(self.state.finished) or self.interrupted
+        if stop or self.clock() - self.saved_at >= self.checkpoint_every_s:
             self.save(module, trainer.optimizers[0])
-        if self.state.finished:
+        if stop:
             trainer.should_stop = True
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
-        """An interrupted training (Ctrl-C) loses nothing."""
-        if isinstance(exception, KeyboardInterrupt) and self.state.iteration:
-            self.save(_ours(pl_module), trainer.optimizers[0])
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C end the training between two iterations, saved; a second one ends it at once, unsaved.
+
+        Lightning would stop in the middle of an iteration, exit with 1 and leave Ctrl-C without effect.
+
+        Raises:
+            KeyboardInterrupt: At the block's end, where Ctrl-C was pressed in it.
+        """
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, or another program's to handle
+            yield
+            return
+
+        def note(*_: object) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+            console.print("stopping after this iteration; Ctrl-C again stops at once, with the last checkpoint")
+
+        with suppress(ValueError):  # not the main thread: Ctrl-C does not arrive here
+            signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        except SystemExit as end:
+            if not self.interrupted:
+                raise
+            raise KeyboardInterrupt from end
+        finally:
+            with suppress(ValueError):
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def _end_epoch(self, trainer: lightning.Trainer, module: TrainingModule, done: float) -> None:
         epoch = math.ceil(self.state.iteration / self.plan.training.epoch_iterations)
@@ -161,7 +194,7 @@ class Conductor(lightning.Callback):
             "elapsed_s": round(self.elapsed_s(), 2),
             "learning_rate": float(f"{rate:.6g}"),
             "loss": round(loss, 6),
-            "s_per_iteration": round((self.clock() - self.epoch_at) / len(self.losses), 4),
+            "s_per_iteration": round((self.clock() - self.epoch_at) / (self.state.iteration - self.epoch_from), 4),
         }
         self.losses = []
         if self._validation_is_due(epoch, done):
@@ -175,9 +208,10 @@ class Conductor(lightning.Callback):
         self.display.show(done=done, left_s=left, row=row)
         patience = self.plan.training.patience_epochs
         best_epoch = self.state.best_iteration / self.plan.training.epoch_iterations
-        if patience and self.state.best_dice is not None and epoch - best_epoch >= patience:
+        judged = row.get("dice") is not None and self.state.best_dice is not None
+        if patience and judged and epoch - best_epoch >= patience:
             self.state.finished = f"no better validation Dice for {patience} epochs"
-        self.epoch_at = self.clock()
+        self.epoch_at, self.epoch_from = self.clock(), self.state.iteration
 
     def _validation_is_due(self, epoch: int, done: float) -> bool:
         if not self.validation:
@@ -206,6 +240,7 @@ class Conductor(lightning.Callback):
     def save(self, module: TrainingModule, optimiser: torch.optim.Optimizer) -> None:
         """Write a checkpoint that a resumed run starts from."""
         self.state.elapsed_s = self.elapsed_s()
+        self.state.losses = torch.stack(self.losses).tolist() if self.losses else []
         tensors = {f"network.{k}": v for k, v in module.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in module.average.state_dict().items()}
         save_checkpoint(self.folder / LAST, tensors | pack_optimiser(optimiser), self.state)

@@ -6,6 +6,7 @@ import contextlib
 from types import TracebackType
 
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from osteon.core.progress import console
@@ -50,14 +51,14 @@ class Display:
         grid = Table.grid()
         grid.add_row(table)
         if self.scores:
-            grid.add_row("validation Dice  " + score_line(self.scores))
+            grid.add_row("validation Dice  " + escape(score_line(self.scores)))
         self.live.update(grid)
 
     def validated(self, done: float, iteration: int, scores: dict[str, float | None]) -> None:
         """Show the scores of a validation."""
         self.scores = scores
         if not console.is_terminal:
-            console.print(f"{done:4.0%}  iteration {iteration}  validation Dice  {score_line(scores)}")
+            console.print(f"{done:4.0%}  iteration {iteration}  validation Dice  {escape(score_line(scores))}")
 
 
 def score_line(scores: dict[str, float | None]) -> str:

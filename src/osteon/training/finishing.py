@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from rich.markup import escape
 
 from osteon.core.errors import OsteonError
+from osteon.core.labels import Segmentation, Structure
 from osteon.core.progress import console, track
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
@@ -49,7 +54,7 @@ def finish(
         try:
             cases[case_id] = _validate_case(dataset, model, case_id, run)
         except OsteonError as error:
-            console.print(f"[yellow]not validated: {case_id}: {error}[/]")
+            console.print(f"[yellow]not validated: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
     means = mean_scores(list(cases.values()), plan.structures)
     result: dict[str, Any] = {
         "dice": _rounded(overall(means)),
@@ -75,7 +80,18 @@ def _validate_case(dataset: Dataset, model: Model, case_id: str, run: Path) -> S
     write_segmentation(output_path(run / "predictions", case_id, model.plan), segmentation)
     known = case.annotated
     annotated = [known is None or s.name in known for s in model.plan.structures]
-    return case_dice(segmentation.array, reference.array, model.plan.structures, annotated)
+    return case_dice(segmentation.array, as_planned(reference, model.plan.structures), model.plan.structures, annotated)
+
+
+def as_planned(reference: Segmentation, structures: Sequence[Structure]) -> npt.NDArray[np.integer]:
+    """The reference's array with the plan's structures alone and their values: a plan may leave some out."""
+    numbers = {structure.name: n for n, structure in enumerate(reference.structures)}
+    if reference.overlapping:
+        return reference.array[[numbers[s.name] for s in structures]]
+    table = np.zeros(max(s.value for s in reference.structures) + 1, dtype=np.int64)
+    for structure in structures:
+        table[reference.structures[numbers[structure.name]].value] = structure.value
+    return table[reference.array]
 
 
 def _rounded(value: float | None) -> float | None:
@@ -95,7 +111,7 @@ def _card(dataset: Dataset, plan: Plan, result: dict[str, Any]) -> str:
         f"- Structures: {', '.join(s.name for s in plan.structures)}",
         f"- Trained on {training['cases']} cases, {training['iterations']} iterations, {training['seconds']:.0f} s, "
         f"seed {training['seed']}",
-        f"- Source of the data: {dataset.manifest.source or 'not recorded'}",
+        f"- Source of the data: {Path(dataset.manifest.source).name or 'not recorded'}",
         "",
         "## Validation",
         "",

@@ -13,15 +13,17 @@ from typing import Any, Literal
 import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from rich.markup import escape
 from torch.utils.data import DataLoader, IterableDataset
 
-from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.core.errors import DatasetError, OsteonError, UsageError, out_of_memory
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds, structures_without_cases
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, Precision, write_plan
+from osteon.predicting.model import WEIGHTS, load_model
 from osteon.preparing.cache import CachedCase, prepare
 from osteon.training.checkpoint import BEST, LAST, State, load_checkpoint
 from osteon.training.conductor import CHECKPOINT_EVERY_S, Conductor, Limits
@@ -123,15 +125,19 @@ def train(
             shutil.rmtree(run / part, ignore_errors=True)
         for part in (RUN, PLAN, "splits.yaml", "metrics.csv"):
             (run / part).unlink(missing_ok=True)
-    _record(run, plan, options)
+    done = (run / "model" / WEIGHTS).is_file()
+    _record(run, plan, options, begun=done or (run / "checkpoints" / LAST).is_file())
+    if done:
+        before = load_model(run / "model").validation
+        return TrainReport(run, before, {}, before["training"]["iterations"], resumed=False)
     state = load_checkpoint(run / "checkpoints" / LAST)[1] if (run / "checkpoints" / LAST).is_file() else State()
     resumed = state.iteration > 0
     training_ids, validation_ids = split(dataset, options)
-    write_yaml(run / "splits.yaml", {"training": training_ids, "validation": validation_ids})
+    _record_splits(run, {"training": training_ids, "validation": validation_ids}, begun=resumed)
     wanted = [case for case in dataset.manifest.trainable if case.id in {*training_ids, *validation_ids}]
     cached, failed = prepare(dataset, plan, wanted, workers=options.workers)
     for case_id, error in failed.items():
-        console.print(f"[yellow]left out: {case_id}: {error}[/]")
+        console.print(f"[yellow]left out: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
     training = [cached[i] for i in training_ids if i in cached]
     validation = [cached[i] for i in validation_ids if i in cached]
     _check_cases(dataset, plan, training)
@@ -175,6 +181,8 @@ def _check_options(options: TrainOptions) -> None:
             "a time budget cannot be deterministic: it ends where the machine's speed lets it",
             hint="use --epochs with --deterministic",
         )
+    if options.seed < 0:
+        raise UsageError(f"--seed {options.seed}: is negative", hint="--seed 0 or more")
     if options.fold is not None and not 0 <= options.fold < options.folds:
         raise UsageError(
             f"there is no fold {options.fold} of {options.folds}",
@@ -182,11 +190,14 @@ def _check_options(options: TrainOptions) -> None:
         )
 
 
-def _record(run: Path, plan: Plan, options: TrainOptions) -> None:
-    """Write the plan and the options into the run, or check that they are those it was begun with."""
+def _record(run: Path, plan: Plan, options: TrainOptions, *, begun: bool) -> None:
+    """Write the plan and the options into the run, or check that they are those it was begun with.
+
+    Nothing is begun before there is a checkpoint: whoever is told to choose other options can do so.
+    """
     recorded = {key: value for key, value in asdict(options).items() if key != "workers"}
     path = run / RUN
-    if path.is_file():
+    if begun:
         before = read_yaml(path, "the run's record")
         changed = [key for key in recorded if before.get(key) != recorded[key]]
         if before.get("plan") != plan_hash(plan):
@@ -199,6 +210,19 @@ def _record(run: Path, plan: Plan, options: TrainOptions) -> None:
         return
     write_plan(run / PLAN, plan)
     write_yaml(path, {**recorded, "plan": plan_hash(plan), "torch": str(torch.__version__)})
+
+
+def _record_splits(run: Path, splits: dict[str, list[str]], *, begun: bool) -> None:
+    """Write splits.yaml, or check it: what was validated on so far must never be trained on."""
+    path = run / "splits.yaml"
+    if begun and path.is_file():
+        if read_yaml(path, "the run's splits") != splits:
+            raise UsageError(
+                f"{run}: was begun with other cases, or other groups of them, than the dataset has now",
+                hint="restore dataset.yaml to go on, or give another folder, or --restart to throw this run away",
+            )
+        return
+    write_yaml(path, splits)
 
 
 def plan_hash(plan: Plan) -> str:
@@ -274,7 +298,16 @@ def _fit(
                 enable_model_summary=False,
                 use_distributed_sampler=False,
             )
-            trainer.fit(module, batches)
+            try:
+                with conductor.interruptible():
+                    trainer.fit(module, batches)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                raise UsageError(
+                    f"{run}: there is not enough memory to train this plan",
+                    hint="make patch.size or patch.batch smaller in plan.yaml, then --restart",
+                ) from error
     return module
 
 

@@ -52,7 +52,9 @@ def forecast(plan: Plan, shape: tuple[int, int, int], spacing_mm: tuple[float, f
     if any("error" in r for r in (*results.values(), predicting)):
         failed = next(r["error"] for r in (*results.values(), predicting) if "error" in r)
         why = [f"could not be measured: {failed}"]
-        return plan.model_copy(update={"forecast": plan.forecast.model_copy(update={"why": why})})
+        return plan.model_copy(
+            update={"forecast": plan.forecast.model_copy(update={"cache_bytes": cache_bytes, "why": why})}
+        )
     times = {name: result["seconds"] for name, result in results.items()}
     faster = "bf16" in times and ("fp32" not in times or times["bf16"] < WORTH_IT * times["fp32"])
     precision = "bf16" if faster else "fp32"
