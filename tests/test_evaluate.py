@@ -11,7 +11,7 @@ from osteon.core.errors import DatasetError, FileError, LabelError, OsteonError,
 from osteon.core.geometry import Geometry, turn_to_ras
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.dataset.manifest import Case, Channel, Manifest, write_manifest
+from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest, write_manifest
 from osteon.evaluating.evaluate import evaluate
 from osteon.formats import write_segmentation, write_volume
 
@@ -214,3 +214,11 @@ def test_one_value_under_two_names_is_refused(tmp_path: Path) -> None:
     write_segmentation(tmp_path / "r.nii.gz", other)
     with pytest.raises(LabelError, match=r"label 1 is tibia in .* and red in"):
         evaluate(tmp_path / "p.nii.gz", tmp_path / "r.nii.gz")
+
+
+def test_only_held_out_cases_are_missed_where_a_dataset_has_some(dataset: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(dataset)
+    held = [c.model_copy(update={"held_out": c.id in ("c", "d")}) for c in manifest.cases]
+    write_manifest(dataset, manifest.model_copy(update={"cases": held}))
+    write_segmentation(tmp_path / "predictions" / "c.nii.gz", labels(4, 2))
+    assert evaluate(tmp_path / "predictions", dataset).missing == ("d",)

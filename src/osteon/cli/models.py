@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.choices import Device, Precisions
-from osteon.cli.report import memory, out, report_failures, seconds_of
+from osteon.cli.report import memory, out, report_failures, seconds_of, some
 from osteon.core.errors import CaseError, UsageError
 from osteon.core.progress import console
 
@@ -124,6 +124,8 @@ def predict(
     if len(scans) < 2:
         raise UsageError("scans and an output folder are needed", hint="osteon predict MODEL SCAN… OUT")
     *sources, folder = scans
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: the last argument is the output's folder, and this is a file", hint="add OUT")
     found = find_scans(sources)
     loaded = osteon.load_model(model, device=resolve_device(device.value))
     need = loaded.plan.forecast.predicting_bytes
@@ -150,9 +152,9 @@ def evaluate(
     result = osteon.evaluate(prediction, reference, folder)
     out.print(summary_table(result.summaries, result.overall, result.structures))
     if result.missing:
-        console.print(f"[yellow]without a prediction: {escape(', '.join(result.missing))}[/]", soft_wrap=True)
+        console.print(f"[yellow]without a prediction: {some(result.missing)}[/]", soft_wrap=True)
     if result.unmatched:
-        console.print(f"[yellow]without a reference: {escape(', '.join(result.unmatched))}[/]", soft_wrap=True)
+        console.print(f"[yellow]without a reference: {some(result.unmatched)}[/]", soft_wrap=True)
     if folder:
         out.print(f"each case: {escape(str(folder / 'metrics.csv'))}", soft_wrap=True)
     report_failures({f.case: CaseError(f.message, hint=f.hint) for f in result.failures}, "could not be scored")

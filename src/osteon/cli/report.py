@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import typer
 from rich.console import Console
@@ -26,6 +26,12 @@ def report_failures(failed: Mapping[str, OsteonError], what: str) -> None:
         if error.hint:
             console.print(f"    → {escape(error.hint)}", soft_wrap=True)
     raise typer.Exit(1)
+
+
+def some(names: Sequence[str], most: int = 8) -> str:
+    """The first names, and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return escape(", ".join(names[:most]) + rest)
 
 
 def seconds_of(text: str) -> float:

@@ -42,7 +42,7 @@ class Pairing:
     Attributes:
         pairs: In the order of the references.
         structures: What the labels of both sides mean.
-        missing: Cases that have a reference and no prediction.
+        missing: Cases that have a reference and no prediction; where a dataset holds cases out, of those alone.
         unmatched: Predictions without a reference, by the file's stem.
     """
 
@@ -71,6 +71,8 @@ def pair_up(prediction: Path, reference: Path, structures: Sequence[Structure] |
     if reference.is_dir() and (reference / FILE_NAME).is_file():
         dataset = Dataset.open(reference)
         known: tuple[Structure, ...] = tuple(dataset.structures)
+        held_out = {case.id for case in dataset.manifest.labelled if case.held_out}
+        expected = held_out or {case.id for case in dataset.manifest.labelled}
         make: dict[str, Callable[[Path], Pair]] = {
             c.id: partial(_dataset_pair, dataset, c) for c in dataset.manifest.labelled
         }
@@ -80,6 +82,7 @@ def pair_up(prediction: Path, reference: Path, structures: Sequence[Structure] |
             references = {stem_of(prediction): reference}
         known = tuple(structures) if structures else ask_files([*references.values(), *predictions.values()])
         make = {case: partial(_file_pair, case, path, known) for case, path in references.items()}
+        expected = set(make)
     pairs = tuple(build(predictions[case]) for case, build in make.items() if case in predictions)
     if not pairs:
         raise DatasetError(
@@ -87,7 +90,7 @@ def pair_up(prediction: Path, reference: Path, structures: Sequence[Structure] |
             f"(predictions: {_some(predictions)}; references: {_some(make)})",
             hint="name each prediction after its case, as <case id>.nii.gz",
         )
-    missing = tuple(case for case in make if case not in predictions) if prediction.is_dir() else ()
+    missing = tuple(case for case in make if case in expected - set(predictions)) if prediction.is_dir() else ()
     unmatched = tuple(case for case in predictions if case not in make) if not reference.is_file() else ()
     return Pairing(pairs, known, missing, unmatched)
 

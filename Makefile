@@ -1,0 +1,34 @@
+# Everything runs in an environment of its own; `make` sets it up on the first call.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo check setup lint types imports test clean
+
+demo: setup  ## the main job from beginning to end, on made-up fractures, on a CPU in minutes
+	$(BIN)/osteon demo demo
+
+check: lint types imports test  ## all that CI checks
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports --no-cache
+
+test: setup
+	$(BIN)/pytest
+
+clean:  ## remove the environment and what the demo made
+	rm -rf $(VENV) demo
