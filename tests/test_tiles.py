@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -107,8 +108,7 @@ def test_an_image_smaller_than_a_patch_is_filled_as_in_training() -> None:
     plan = tiny_plan()
     network = build_network(plan).eval()
     x = image(3, 8, 5)
-    filled = torch.zeros(1, 8, 8, 8)
-    filled[:, 2:5, :, 1:6] = x
+    filled = torch.from_numpy(np.pad(x.numpy(), [(0, 0), (2, 3), (0, 0), (1, 2)], mode="edge"))
     expected = network(filled[None])[0].softmax(1)[0, :, 2:5, :, 1:6]
     torch.testing.assert_close(probabilities(network, x, plan), expected.detach())
     assert probabilities(network, image(1, 1, 1), plan).shape == (3, 1, 1, 1)

@@ -48,7 +48,8 @@ def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool
     size = room if math.prod(room) <= WHOLE * math.prod(patch) else list(patch)
     before = [max(0, s - n) // 2 for s, n in zip(size, shape, strict=True)]
     after = [max(0, s - n) - b for s, n, b in zip(size, shape, before, strict=True)]
-    padded = nn.functional.pad(batch, [p for b, a in zip(before[::-1], after[::-1], strict=True) for p in (b, a)])
+    margins = [p for b, a in zip(before[::-1], after[::-1], strict=True) for p in (b, a)]
+    padded = nn.functional.pad(batch, margins, mode="replicate")  # as in training
     starts = [tile_starts(n, s) for n, s in zip(padded.shape[2:], size, strict=True)]
     if all(len(s) == 1 for s in starts):
         total = _mirrored(network, padded, plan, mirror=mirror)

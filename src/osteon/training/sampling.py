@@ -92,7 +92,7 @@ class PatchSampler:
         return Draw(number, (i, j, k))
 
     def read(self, iteration: int) -> Batch:
-        """Draw and read one batch. Beyond a scan's edge the image is 0 (its mean) and the label background."""
+        """Draw and read one batch. Beyond a scan's edge its outermost voxels repeat, in image and labels."""
         plan = self.plan
         draws = self.draw(iteration)
         cases = [self.cases[draw.case] for draw in draws]
@@ -107,7 +107,7 @@ class PatchSampler:
 
 
 def copy_patch(source: npt.NDArray[np.generic], origin: Triple, target: npt.NDArray[np.generic]) -> None:
-    """Copy the patch of `source` `[…, i, j, k]` that starts at `origin` into `target`; outside stays as it was."""
+    """Copy the patch of `source` `[…, i, j, k]` that starts at `origin` into `target`; beyond its edge the outermost repeat."""
     here: tuple[slice, ...] = (slice(None),) * (source.ndim - 3)
     there = here
     for first, count, size in zip(origin, source.shape[-3:], target.shape[-3:], strict=True):
@@ -115,3 +115,8 @@ def copy_patch(source: npt.NDArray[np.generic], origin: Triple, target: npt.NDAr
         there = (*there, slice(start, stop))
         here = (*here, slice(start - first, stop - first))
     target[here] = source[there]
+    for axis in range(-3, 0):
+        inside = here[axis]
+        along = target.swapaxes(axis, 0)  # a view
+        along[: inside.start] = along[inside.start]
+        along[inside.stop :] = along[inside.stop - 1]
