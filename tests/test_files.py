@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,17 @@ def test_every_writer_leaves_the_old_file_where_the_disk_ends(tmp_path: Path) ->
         assert "run the same command again" in hint
     assert names(tmp_path) == sorted(WRITERS)
     assert {path.read_text() for path in tmp_path.iterdir()} == {"old"}
+
+
+def test_what_a_killed_process_left_is_swept_away_but_not_what_another_is_writing(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left, busy = tmp_path / f".part-{gone.pid}-a[1].txt", tmp_path / f".part-{os.getppid()}-a[1].txt"
+    other = tmp_path / f".part-{gone.pid}-b.txt"
+    for file in (left, busy, other):
+        file.touch()
+    write_text(tmp_path / "a[1].txt", "whole")
+    assert sorted(tmp_path.iterdir()) == sorted([busy, other, tmp_path / "a[1].txt"])
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
