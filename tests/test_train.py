@@ -1,29 +1,767 @@
-"""Training: from a dataset and a plan to a model folder, undisturbed, interrupted and refused."""
+"""Training: from a dataset and a plan to a model folder; undisturbed, interrupted, killed and refused."""
 
 from __future__ import annotations
 
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from helpers import tiny_plan, two_boxes, write_dataset
+import torch
+import yaml
+from safetensors.torch import load_file
 
+import osteon
+from helpers import FLAT, SIDES, box, plan_data, spaced, tiny_plan, two_boxes, write_dataset
+from osteon.core.errors import DatasetError, FileError, UsageError
+from osteon.core.labels import Structure, make_structures
 from osteon.dataset.dataset import Dataset
-from osteon.training.fit import TrainOptions, train
+from osteon.dataset.manifest import write_manifest
+from osteon.formats import read_segmentation, read_volume
+from osteon.planning.plan import Plan, parse_plan, read_plan, write_plan
+from osteon.training import conductor, fit
+from osteon.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
+from osteon.training.conductor import CHECKPOINT_EVERY_S, VALIDATION_SHARE, Conductor, DivergedError, write_metrics
+from osteon.training.finishing import as_planned
+from osteon.training.fit import TrainOptions, TrainReport, split, train
+from osteon.training.module import LEAST_RATE, TrainingModule, rate_factor
+from osteon.training.sampling import Batch
+
+CPU = TrainOptions(device="cpu", workers=1)
+TIMES = ("elapsed_s", "s_per_iteration")
+
 
 def cohort(folder: Path, cases: int = 6) -> Dataset:
     return write_dataset(folder, {f"c{n}": two_boxes(seed=n) for n in range(cases)})
 
 
-def test_x(tmp_path):
-    import time
-    d = cohort(tmp_path / "d")
-    for n in range(3):
-        t = time.time()
-        r = train(d, tiny_plan(), tmp_path / f"run{n}", TrainOptions(device="cpu"))
-        print(time.time() - t)
-    print(r)
-    import subprocess
-    print(subprocess.run(["find", tmp_path], capture_output=True, text=True).stdout)
-    print((tmp_path / "run0/metrics.csv").read_text())
-    assert 0
+def learning_plan(changes: dict[str, Any] | None = None, base: dict[str, Any] | None = None) -> Plan:
+    """A plan with which the tiny network finds the boxes in a second."""
+    data = plan_data({"training.epoch_iterations": 40, "training.learning_rate": 0.02, "patch.size": [12, 8, 8]})
+    data["network"]["features"] = [8, 12]
+    return parse_plan(plan_data(changes, base or data), Path("plan.yaml"))
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model/weights.safetensors")
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_times(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return cohort(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def finished(tiny: Dataset) -> Path:
+    """A run of two epochs, undisturbed. Tests only read it."""
+    run = tiny.folder / "run"
+    train(tiny, tiny_plan(), run, CPU)
+    return run
+
+
+@pytest.fixture(autouse=True)
+def python_handles_ctrl_c() -> Iterator[None]:
+    """Also where the tests are started in the background, with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def at_iteration(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], object]) -> None:
+    """Do something in the middle of an iteration."""
+    step = TrainingModule.training_step
+
+    def acting(module: TrainingModule, batch: Batch, batch_idx: int) -> torch.Tensor:
+        if batch.iteration == number:
+            act()
+        return step(module, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", acting)
+
+
+def interrupt(dataset: Dataset, plan: Plan, run: Path, number: int, options: TrainOptions = CPU) -> None:
+    """Train, with Ctrl-C in the middle of iteration `number`."""
+    with pytest.MonkeyPatch.context() as patch:
+        at_iteration(patch, number, lambda: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(dataset, plan, run, options)
+
+
+class Clock:
+    """Seconds that pass only when told."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def tick(self, seconds: float = 1.0) -> None:
+        self.now += seconds
+
+
+def use_clock(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """Let an iteration take one second."""
+    step = TrainingModule.training_step
+
+    def ticking(module: TrainingModule, batch: Batch, batch_idx: int) -> torch.Tensor:
+        clock.tick()
+        return step(module, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", ticking)
+    monkeypatch.setattr(fit, "Conductor", partial(Conductor, clock=clock))
+
+
+def script_scores(
+    monkeypatch: pytest.MonkeyPatch, dice: Callable[[int], float], clock: Clock | None = None
+) -> list[int]:
+    """Replace validation: the n-th gives `dice(n)`, and takes a second of `clock`. Returns a list that counts them."""
+    done: list[int] = []
+
+    def scripted(*_: object) -> dict[str, float | None]:
+        if clock is not None:
+            clock.tick()
+        done.append(len(done))
+        return {"femur": dice(done[-1]), "tibia": None}
+
+    monkeypatch.setattr(conductor, "validate", scripted)
+    return done
+
+
+# A run
+
+
+def test_a_run_leaves_what_the_design_says(finished: Path, tiny: Dataset) -> None:
+    found = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
+    validated = {f"predictions/{case}.nii.gz" for case in split(tiny, CPU)[1]}
+    assert {name for name in found if not name.startswith("tensorboard/")} == {
+        "run.yaml",
+        "plan.yaml",
+        "splits.yaml",
+        "metrics.csv",
+        "checkpoints/last.safetensors",
+        "checkpoints/best.safetensors",
+        "model/weights.safetensors",
+        "model/plan.yaml",
+        "model/validation.json",
+        "model/card.md",
+        *validated,
+    }
+    assert read_plan(finished / "model/plan.yaml") == tiny_plan() == read_plan(finished / "plan.yaml")
+    assert load_checkpoint(finished / "checkpoints" / LAST)[1].finished == "all epochs done"
+    assert not (Path.cwd() / "lightning_logs").exists()
+
+
+def test_metrics_have_a_row_for_each_epoch(finished: Path) -> None:
+    rows = metrics(finished)
+    assert [(row["epoch"], row["iteration"]) for row in rows] == [("1", "2"), ("2", "4")]
+    assert [float(row["learning_rate"]) for row in rows] == pytest.approx([0.0015, 0.003 * LEAST_RATE])
+    for row in rows:
+        assert float(row["loss"]) > 0
+        dice = [float(row["dice_femur"]), float(row["dice_tibia"])]
+        assert float(row["dice"]) == pytest.approx(np.mean(dice), abs=1e-5)
+
+
+def test_a_metric_that_came_late_leaves_earlier_rows_empty(tmp_path: Path) -> None:
+    write_metrics(tmp_path / "metrics.csv", [{"epoch": 1}, {"epoch": 2, "dice": None}, {"epoch": 3, "dice": 0.5}])
+    assert (tmp_path / "metrics.csv").read_text() == "epoch,dice\n1,\n2,\n3,0.5\n"
+
+
+def test_validation_is_the_dice_of_the_predicted_whole_scans(finished: Path, tiny: Dataset) -> None:
+    result = json.loads((finished / "model/validation.json").read_text())
+    validated = split(tiny, CPU)[1]
+    assert list(result["cases"]) == validated
+    for case in validated:
+        reference = tiny.load_segmentation(tiny.case(case))
+        predicted = read_segmentation(finished / f"predictions/{case}.nii.gz")
+        assert predicted.geometry.same_as(reference.geometry)
+        for name, value in (("femur", 3), ("tibia", 5)):
+            p, r = predicted.array == value, reference.array == value
+            assert result["cases"][case][name] == pytest.approx(2 * (p & r).sum() / (p.sum() + r.sum()), abs=1e-5)
+    means = {name: np.mean([result["cases"][case][name] for case in validated]) for name in ("femur", "tibia")}
+    assert result["structures"] == pytest.approx(means, abs=1e-5)
+    assert result["dice"] == pytest.approx(np.mean(list(means.values())), abs=1e-5)
+    assert result["training"]["cases"] == 4
+    assert result["training"]["iterations"] == 4
+    assert "Dice on 2 whole scans" in (finished / "model/card.md").read_text()
+
+
+def test_splits_are_disjoint_and_keep_subjects_together(tmp_path: Path) -> None:
+    dataset = cohort(tmp_path / "data")
+    cases = [c.model_copy(update={"subject": f"s{n // 2}"}) for n, c in enumerate(dataset.manifest.cases)]
+    cases[5] = cases[5].model_copy(update={"held_out": True})
+    write_manifest(dataset.folder, dataset.manifest.model_copy(update={"cases": cases}))
+    dataset = Dataset.open(dataset.folder)
+    seen = []
+    for fold in range(3):
+        run = tmp_path / f"run{fold}"
+        train(dataset, tiny_plan(), run, TrainOptions(device="cpu", epochs=1, fold=fold, folds=3))
+        splits = yaml.safe_load((run / "splits.yaml").read_text())
+        assert sorted(splits["training"] + splits["validation"]) == ["c0", "c1", "c2", "c3", "c4"]
+        subjects = [{dataset.case(case).subject for case in splits[part]} for part in ("training", "validation")]
+        assert not subjects[0] & subjects[1]
+        seen += splits["validation"]
+    assert sorted(seen) == ["c0", "c1", "c2", "c3", "c4"]
+
+
+def test_a_tiny_network_learns_two_boxes(tmp_path: Path) -> None:
+    report = train(cohort(tmp_path / "data"), learning_plan(), tmp_path / "run", CPU)
+    assert report.validation["dice"] > 0.8
+
+
+def test_the_seed_decides_the_weights(tiny: Dataset, finished: Path, tmp_path: Path) -> None:
+    train(tiny, tiny_plan(), tmp_path / "again", CPU)
+    assert same(weights(tmp_path / "again"), weights(finished))
+    assert without_times(metrics(tmp_path / "again")) == without_times(metrics(finished))
+    train(tiny, tiny_plan(), tmp_path / "other", TrainOptions(device="cpu", seed=1))
+    assert not same(weights(tmp_path / "other"), weights(finished))
+
+
+def test_deterministic_trains_on(tiny: Dataset, tmp_path: Path) -> None:
+    try:
+        train(tiny, tiny_plan(), tmp_path / "run", TrainOptions(device="cpu", deterministic=True))
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("changes", [{}, {"training.ema": 0.5}])
+def test_the_model_is_the_average_where_there_is_one(tiny: Dataset, tmp_path: Path, changes: dict[str, float]) -> None:
+    train(tiny, tiny_plan(changes), tmp_path / "run", TrainOptions(device="cpu", epochs=1))
+    tensors, _ = load_checkpoint(tmp_path / "run/checkpoints" / LAST)
+    trained, average = (
+        {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
+        for part in ("network.", "average.")
+    )
+    assert same(weights(tmp_path / "run"), average if changes else trained)
+    assert not (changes and same(average, trained))
+
+
+# Time
+
+
+def test_the_rate_and_the_training_end_with_the_budget(
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tiny_plan({"training.warm_up": 0.2})
+    use_clock(monkeypatch, Clock(500))
+    rates = []
+    before = TrainingModule.on_before_optimizer_step
+
+    def noting(module: TrainingModule, optimizer: torch.optim.Optimizer) -> None:
+        before(module, optimizer)
+        rates.append(optimizer.param_groups[0]["lr"])
+
+    monkeypatch.setattr(TrainingModule, "on_before_optimizer_step", noting)
+    report = train(tiny, plan, tmp_path / "run", TrainOptions(device="cpu", budget_s=9))
+    assert report.iterations == 9
+    assert rates == pytest.approx([0.003 * rate_factor(plan.training, n / 9) for n in range(1, 10)])
+    assert rates[-1] == pytest.approx(0.003 * LEAST_RATE)
+    assert [row["iteration"] for row in metrics(tmp_path / "run")] == ["2", "4", "6", "8", "9"]
+    assert report.validation["training"]["seconds"] == 9
+    assert report.validation["training"]["ended"] == "budget spent"
+
+
+def test_a_budget_counts_the_time_of_earlier_starts(
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = TrainOptions(device="cpu", budget_s=10)
+    use_clock(monkeypatch, Clock(100))
+    interrupt(tiny, tiny_plan(), tmp_path / "run", 6, options)
+    monkeypatch.undo()
+    use_clock(monkeypatch, Clock(7000))
+    report = train(tiny, tiny_plan(), tmp_path / "run", options)
+    assert (report.resumed, report.iterations) == (True, 10)
+    assert float(metrics(tmp_path / "run")[-1]["elapsed_s"]) == 10
+
+
+def test_validation_takes_a_small_part_of_a_budget(
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    use_clock(monkeypatch, clock)
+    done = script_scores(monkeypatch, lambda n: 0.01 * n, clock)
+    train(tiny, tiny_plan(), tmp_path / "run", TrainOptions(device="cpu", budget_s=100))
+    assert 3 <= len(done) <= 100 * VALIDATION_SHARE + 2  # the first, and the one at the end
+    assert metrics(tmp_path / "run")[-1]["dice"]
+
+
+def test_checkpoints_come_when_their_time_has(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert CHECKPOINT_EVERY_S <= 120
+    use_clock(monkeypatch, Clock())
+    saved = []
+    save = Conductor.save
+
+    def noting(self: Conductor, *arguments: Any) -> None:
+        save(self, *arguments)
+        saved.append(self.state.iteration)
+
+    monkeypatch.setattr(Conductor, "save", noting)
+    train(tiny, tiny_plan(), tmp_path / "run", TrainOptions(device="cpu", epochs=5), checkpoint_every_s=4)
+    assert saved == [4, 8, 10]
+
+
+def test_patience_stops_and_keeps_the_best_weights(
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script_scores(monkeypatch, [0.1, 0.5, 0.4, 0.3, 0.9].__getitem__)
+    plan = tiny_plan({"training.patience_epochs": 2, "training.epochs": 20})
+    report = train(tiny, plan, tmp_path / "run", CPU)
+    assert report.iterations == 8
+    assert report.validation["training"]["ended"] == "no better validation Dice for 2 epochs"
+    best, state = load_checkpoint(tmp_path / "run/checkpoints" / BEST)
+    assert state.iteration == 4
+    assert same(weights(tmp_path / "run"), best)
+
+
+def test_patience_is_judged_only_where_there_was_a_validation(
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = script_scores(monkeypatch, lambda n: 0.01 * n)
+    plan = tiny_plan({"training.patience_epochs": 1, "training.epochs": 40, "training.epoch_iterations": 1})
+    assert train(tiny, plan, tmp_path / "run", CPU).iterations == 40
+    assert len(done) == 20
+
+
+def test_the_last_weights_are_kept_where_they_are_as_good(
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script_scores(monkeypatch, lambda _: 0.5)
+    train(tiny, tiny_plan(), tmp_path / "run", CPU)
+    last, _ = load_checkpoint(tmp_path / "run/checkpoints" / LAST)
+    assert all(torch.equal(tensor, last[f"network.{name}"]) for name, tensor in weights(tmp_path / "run").items())
+
+
+# Interruptions
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from osteon.dataset.dataset import Dataset
+from osteon.planning.plan import read_plan
+from osteon.training import finishing, fit, module
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+where, dataset, plan, run = sys.argv[1], *map(Path, sys.argv[2:])
+if where.startswith("iteration "):
+    step = module.TrainingModule.training_step
+    def acting(self, batch, batch_idx):
+        if batch.iteration == int(where.split()[1]):
+            die()
+        return step(self, batch, batch_idx)
+    module.TrainingModule.training_step = acting
+elif where.startswith("checkpoint "):
+    replace = Path.replace
+    def acting(self, target):
+        if target.name == "last.safetensors":
+            acting.count += 1
+            if acting.count == int(where.split()[1]):
+                die()
+        return replace(self, target)
+    acting.count = 0
+    Path.replace = acting
+elif where == "finish":
+    finishing._card = die
+fit.train(Dataset.open(dataset), read_plan(plan), run, fit.TrainOptions(device="cpu", workers=1), checkpoint_every_s=0)
+"""
+
+
+def kill(where: str, dataset: Path, plan: Path, run: Path) -> None:
+    """Train in a process of its own that is killed at `where`."""
+    command = [sys.executable, "-c", KILLED, where, dataset, plan, run]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_killed_again_and_again_it_ends_the_same(tiny: Dataset, tmp_path: Path) -> None:
+    run, path = tmp_path / "run", tmp_path / "plan.yaml"
+    plan = tiny_plan({"training.epoch_iterations": 4, "training.epochs": 3, "training.ema": 0.5})
+    write_plan(path, plan)
+    undisturbed = train(tiny, plan, tmp_path / "undisturbed", CPU)
+    kill("iteration 6", tiny.folder, path, run)
+    assert load_checkpoint(run / "checkpoints" / LAST)[1].iteration == 6
+    kill("checkpoint 3", tiny.folder, path, run)
+    assert load_checkpoint(run / "checkpoints" / LAST)[1].iteration == 8
+    kill("finish", tiny.folder, path, run)
+    assert load_checkpoint(run / "checkpoints" / LAST)[1].finished
+    assert not (run / "model/weights.safetensors").exists()
+    report = train(tiny, plan, run, CPU)
+    assert same(weights(run), weights(tmp_path / "undisturbed"))
+    assert without_times(metrics(run)) == without_times(metrics(tmp_path / "undisturbed"))
+    for key in ("dice", "structures", "cases"):
+        assert report.validation[key] == undisturbed.validation[key]
+
+
+@pytest.mark.parametrize("iteration", [4, 5])
+def test_ctrl_c_saves_between_two_iterations(
+    tiny: Dataset, tmp_path: Path, iteration: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tiny_plan({"training.epochs": 4})
+    interrupt(tiny, plan, tmp_path / "run", iteration)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert "stopping after this iteration" in capsys.readouterr().err
+    assert load_checkpoint(tmp_path / "run/checkpoints" / LAST)[1].iteration == iteration + 1
+    assert not (tmp_path / "run/model").exists()
+    report = train(tiny, plan, tmp_path / "run", CPU)
+    assert (report.resumed, report.iterations) == (True, 8)
+    train(tiny, plan, tmp_path / "undisturbed", CPU)
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "undisturbed"))
+    assert without_times(metrics(tmp_path / "run")) == without_times(metrics(tmp_path / "undisturbed"))
+
+
+def test_ctrl_c_twice_stops_at_once(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    at_iteration(monkeypatch, 2, twice)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, tiny_plan(), tmp_path / "run", CPU, checkpoint_every_s=0)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert load_checkpoint(tmp_path / "run/checkpoints" / LAST)[1].iteration == 2
+
+
+def test_a_handler_that_is_not_pythons_own_is_left_alone(
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+    signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+    at_iteration(monkeypatch, 1, lambda: signal.raise_signal(signal.SIGINT))
+    assert train(tiny, tiny_plan(), tmp_path / "run", CPU).iterations == 4
+    assert heard == [1]
+
+
+def test_ctrl_c_on_the_command_line_saves_and_exits_with_130(tiny: Dataset, tmp_path: Path) -> None:
+    run, path = tmp_path / "run", tmp_path / "plan.yaml"
+    write_plan(path, tiny_plan({"training.epochs": 1_000_000}))
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from osteon.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", code, "train", tiny.folder, run, "--plan", path, "--device", "cpu"]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        until = time.monotonic() + 120
+        while not (run / "metrics.csv").is_file() and child.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode == 130, err
+    assert "the same command goes on from here" in err
+    assert "Traceback" not in err
+    assert load_checkpoint(run / "checkpoints" / LAST)[1].iteration >= 2
+
+
+def test_a_finished_run_does_nothing(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = train(tiny, tiny_plan(), tmp_path / "run", CPU)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    monkeypatch.setattr(fit, "prepare", None)
+    monkeypatch.setattr(fit, "finish", None)
+    second = train(tiny, tiny_plan(), tmp_path / "run", CPU)
+    assert second == TrainReport(tmp_path / "run", first.validation, {}, 4, resumed=False)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+    (tmp_path / "run/checkpoints" / LAST).unlink()  # large, and of no more use
+    assert train(tiny, tiny_plan(), tmp_path / "run", CPU) == second
+
+
+def test_other_choices_are_refused_and_named(tiny: Dataset, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    interrupt(tiny, tiny_plan(), run, 1)
+    with pytest.raises(UsageError, match=r"run: was begun with other choices: epochs, seed\n") as refused:
+        train(tiny, tiny_plan(), run, TrainOptions(device="cpu", epochs=7, seed=1))
+    assert "--restart" in refused.value.hint
+    with pytest.raises(UsageError, match="other choices: plan"):
+        train(tiny, tiny_plan({"training.weight_decay": 0.5}), run, CPU)
+    assert load_checkpoint(run / "checkpoints" / LAST)[1].iteration == 2
+    train(tiny, tiny_plan(), run, TrainOptions(device="cpu", workers=2))  # does not change the result
+    with pytest.raises(UsageError, match="other choices: fold"):
+        train(tiny, tiny_plan(), run, TrainOptions(device="cpu", fold=1))
+
+
+def test_other_cases_are_refused(tmp_path: Path) -> None:
+    dataset = cohort(tmp_path / "data")
+    interrupt(dataset, tiny_plan(), tmp_path / "run", 1)
+    held = [case.model_copy(update={"held_out": case.id == "c5"}) for case in dataset.manifest.cases]
+    write_manifest(dataset.folder, dataset.manifest.model_copy(update={"cases": held}))
+    splits = (tmp_path / "run/splits.yaml").read_text()
+    with pytest.raises(UsageError, match="begun with other cases"):
+        train(Dataset.open(dataset.folder), tiny_plan(), tmp_path / "run", CPU)
+    assert (tmp_path / "run/splits.yaml").read_text() == splits
+    write_manifest(dataset.folder, dataset.manifest)
+    assert train(Dataset.open(dataset.folder), tiny_plan(), tmp_path / "run", CPU).resumed
+
+
+def test_restart_begins_anew(tiny: Dataset, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    interrupt(tiny, tiny_plan({"training.weight_decay": 0.5}), run, 2, TrainOptions(device="cpu", seed=1))
+    save_checkpoint(run / "checkpoints" / BEST, {}, load_checkpoint(run / "checkpoints" / LAST)[1])
+    report = train(tiny, tiny_plan(), run, CPU, restart=True)
+    assert not report.resumed
+    assert same(weights(run), weights(finished))
+    assert without_times(metrics(run)) == without_times(metrics(finished))
+    assert not train(tiny, tiny_plan(), run, CPU, restart=True).resumed  # a finished one too
+
+
+def test_a_damaged_checkpoint_is_named(tiny: Dataset, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    interrupt(tiny, tiny_plan(), run, 2)
+    path = run / "checkpoints" / LAST
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(FileError, match=r"last\.safetensors: not a checkpoint") as damaged:
+        train(tiny, tiny_plan(), run, CPU)
+    assert "remove it" in damaged.value.hint
+    path.unlink()  # as the hint says
+    train(tiny, tiny_plan(), run, CPU)
+    assert same(weights(run), weights(finished))
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on_afterwards(
+    tiny: Dataset, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    replace, left = Path.replace, [2]
+
+    def full(self: Path, target: Path) -> Path:
+        left[0] -= target.name == LAST
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(FileError, match=r"last\.safetensors: the disk is full") as stopped:
+        train(tiny, tiny_plan(), run, CPU, checkpoint_every_s=0)
+    assert "same command again" in stopped.value.hint
+    assert load_checkpoint(run / "checkpoints" / LAST)[1].iteration == 2
+    assert not list(run.rglob(".part-*"))
+    monkeypatch.undo()
+    assert train(tiny, tiny_plan(), run, CPU).resumed
+    assert same(weights(run), weights(finished))
+
+
+# What cannot be trained
+
+
+def test_a_loss_that_is_no_number_is_said(tiny: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match=r"the loss is nan in epoch \d") as diverged:
+        train(tiny, tiny_plan({"training.learning_rate": 1e30}), tmp_path / "run", TrainOptions(device="cpu", epochs=4))
+    assert "learning_rate" in diverged.value.hint
+    assert not (tmp_path / "run/model").exists()
+
+
+def test_too_little_memory_is_said(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy() -> None:
+        torch.zeros(1 << 60)
+
+    at_iteration(monkeypatch, 0, greedy)
+    with pytest.raises(UsageError, match="not enough memory") as refused:
+        train(tiny, tiny_plan(), tmp_path / "run", CPU)
+    assert "patch.size" in refused.value.hint
+
+
+def test_a_structure_that_no_training_case_has_is_named(tiny: Dataset, tmp_path: Path) -> None:
+    held = split(tiny, CPU)[1]
+    cases = {f"c{n}": two_boxes(seed=n) for n in range(6)}
+    for name, (_, labels, _) in cases.items():
+        labels[(labels == 5) & (name not in held)] = 0
+    dataset = write_dataset(tmp_path / "data", cases)
+    with pytest.raises(DatasetError, match="occur in no training case: tibia") as refused:
+        train(dataset, tiny_plan(), tmp_path / "run", CPU)
+    assert "--fold none" in refused.value.hint
+    report = train(dataset, tiny_plan(), tmp_path / "run", TrainOptions(device="cpu", fold=None))
+    assert report.validation["cases"] == {}
+    assert report.validation["dice"] is None
+    assert "None: all cases were trained on" in (tmp_path / "run/model/card.md").read_text()
+
+
+def test_one_case_is_trained_on_only_without_folds(tmp_path: Path) -> None:
+    dataset = cohort(tmp_path / "data", 1)
+    with pytest.raises(DatasetError, match="1 labelled case") as refused:
+        train(dataset, tiny_plan(), tmp_path / "run", CPU)
+    assert "--fold none" in refused.value.hint
+    report = train(dataset, tiny_plan(), tmp_path / "run", TrainOptions(device="cpu", fold=None))
+    assert report.validation["training"]["cases"] == 1
+    assert yaml.safe_load((tmp_path / "run/splits.yaml").read_text()) == {"training": ["c0"], "validation": []}
+
+
+def test_fewer_cases_than_folds(tmp_path: Path) -> None:
+    dataset = cohort(tmp_path / "data", 3)
+    with pytest.raises(DatasetError, match="5 folds need 5 groups") as refused:
+        train(dataset, tiny_plan(), tmp_path / "run", CPU)
+    assert "--folds 3" in refused.value.hint
+    report = train(dataset, tiny_plan(), tmp_path / "run", TrainOptions(device="cpu", folds=3))  # as the hint says
+    assert len(report.validation["cases"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (TrainOptions(budget_s=5, epochs=1), "contradict"),
+        (TrainOptions(budget_s=0), "trains nothing"),
+        (TrainOptions(epochs=0), "train nothing"),
+        (TrainOptions(budget_s=5, deterministic=True), "cannot be deterministic"),
+        (TrainOptions(fold=5), "no fold 5 of 5"),
+        (TrainOptions(fold=-1), "no fold -1 of 5"),
+        (TrainOptions(seed=-1), "--seed -1"),
+    ],
+)
+def test_options_that_make_no_sense(tiny: Dataset, tmp_path: Path, options: TrainOptions, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        train(tiny, tiny_plan(), tmp_path / "run", options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(tiny: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no CUDA device"):
+        train(tiny, tiny_plan(), tmp_path / "run", TrainOptions(device="cuda"))
+
+
+def test_a_case_that_cannot_be_prepared_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = cohort(tmp_path / "[/data]")  # what rich takes for markup
+    broken = split(dataset, CPU)[0][0]
+    (dataset.folder / f"images/{broken}.nii.gz").write_bytes(b"nothing")
+    report = train(dataset, tiny_plan(), tmp_path / "run", CPU)
+    assert list(report.failed) == [broken]
+    assert report.validation["training"]["cases"] == 3
+    assert f"left out: {broken}: {dataset.folder}" in capsys.readouterr().err
+
+
+# All kinds of data
+
+
+def test_unannotated_structures_are_neither_trained_against_nor_scored(tmp_path: Path) -> None:
+    cases = {f"c{n}": two_boxes(seed=n) for n in range(6)}
+    annotated = {}
+    for number, (name, (_, labels, _)) in enumerate(cases.items()):
+        if number % 2:
+            annotated[name] = ["femur"]
+            labels[labels == 5] = 0
+    dataset = write_dataset(tmp_path / "data", cases, annotated=annotated)
+    report = train(dataset, learning_plan(), tmp_path / "run", CPU)
+    for name, scores in report.validation["cases"].items():
+        assert list(scores) == annotated.get(name, ["femur", "tibia"])
+    predicted = osteon.load_model(tmp_path / "run").predict(dataset.folder / "images/c1.nii.gz")
+    truth = two_boxes(seed=1)[1] == 5  # nobody annotated it there, and it is found all the same
+    assert (predicted.array == 5)[truth].mean() > 0.7
+
+
+def test_overlapping_structures_from_training_to_scores(tmp_path: Path) -> None:
+    cases = {}
+    for number in range(6):
+        image, labels, affine = two_boxes(seed=number)
+        cases[f"c{number}"] = image, np.stack([labels > 0, labels == 5]).astype(np.uint8), affine
+    structures = make_structures(["leg", "tibia"])
+    dataset = write_dataset(tmp_path / "data", cases, structures, overlapping=True)
+    plan = learning_plan({"structures": [s.model_dump(exclude_none=True) for s in structures], "overlapping": True})
+    report = train(dataset, plan, tmp_path / "run", CPU)
+    assert min(report.validation["structures"].values()) > 0.8
+    out = tmp_path / "out"
+    assert osteon.predict(tmp_path / "run", dataset.folder, out).done == list(cases)
+    found = read_segmentation(out / "c0.seg.nrrd")
+    assert [s.name for s in found.structures] == ["leg", "tibia"]
+    both = found.mask(found.structures[0]) & found.mask(found.structures[1])
+    assert both.sum() > 0.7 * cases["c0"][1][1].sum()
+    result = osteon.evaluate(out, dataset.folder)
+    validated = {s.case: s.dice for s in result.scores if s.structure == "leg"}
+    for case, scores in report.validation["cases"].items():
+        assert validated[case] == pytest.approx(scores["leg"], abs=1e-5)
+
+
+def test_a_2d_plan_from_training_to_prediction(tmp_path: Path) -> None:
+    cases = {f"c{n}": two_boxes(seed=n, spacing_mm=(1, 1, 3)) for n in range(6)}
+    dataset = write_dataset(tmp_path / "data", cases)
+    base = plan_data({**FLAT, "patch.batch": 8, "patch.size": [12, 8, 1]})
+    base["training"] |= {"epoch_iterations": 40, "learning_rate": 0.02}
+    base["network"]["features"] = [8, 12]
+    report = train(dataset, parse_plan(base, Path("plan.yaml")), tmp_path / "run", CPU)
+    assert report.validation["dice"] > 0.7
+    predicted = osteon.load_model(tmp_path / "run").predict(dataset.folder / "images/c0.nii.gz")
+    assert predicted.geometry.same_as(read_volume(dataset.folder / "images/c0.nii.gz").geometry)
+
+
+def facing_femora(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A left and a right femur whose heads face the middle: each is the other's mirror image, and only so told."""
+    shape = (16, 8, 8)
+    inner = slice(1, 7)
+    labels = box(shape, (1, (slice(1, 6), inner, inner)), (2, (slice(7, 9), inner, inner)))
+    labels[10:15, inner, inner] = 4
+    image = np.random.default_rng(seed).normal(0, 5, shape) + 150 * (labels > 0)
+    image[4:6, inner, inner] += 150
+    image[10:12, inner, inner] += 150
+    if seed % 2:  # one of the two alone, on either half: its place does not tell the side
+        gone = slice(0, 9) if seed % 4 == 1 else slice(7, 16)
+        image[gone], labels[gone] = image[0, 0, 0], 0
+        image, labels = np.roll(image, 4, axis=0), np.roll(labels, 4, axis=0)
+    return image.astype(np.float32), labels, spaced(1, 1, 1)
+
+
+def test_left_and_right_stay_apart_when_patches_are_mirrored(tmp_path: Path) -> None:
+    sides = [Structure(**entry) for entry in SIDES]
+    dataset = write_dataset(tmp_path / "data", {f"c{n}": facing_femora(n) for n in range(8)}, sides)
+    plan = learning_plan(
+        {
+            "structures": SIDES,
+            "patch.size": [16, 8, 8],
+            "augmentation.mirror_axes": [0],
+            "training.epoch_iterations": 80,
+        }
+    )
+    report = train(dataset, plan, tmp_path / "run", TrainOptions(device="cpu", folds=4))
+    assert report.validation["structures"]["femur_left"] > 0.7
+    assert report.validation["structures"]["femur_right"] > 0.7
+    model = osteon.load_model(tmp_path / "run")
+    labels = facing_femora(0)[1]
+    for mirror in (False, True):
+        found = model.predict(dataset.folder / "images/c0.nii.gz", mirror=mirror).array
+        for value in (1, 4):
+            assert (found == value)[labels == value].mean() > 0.7
+
+
+def test_a_plan_may_leave_structures_out(tmp_path: Path) -> None:
+    dataset = cohort(tmp_path / "data")
+    tibia = plan_data()["structures"][1]
+    report = train(dataset, tiny_plan({"structures": [{**tibia, "value": 1}]}), tmp_path / "run", CPU)
+    assert list(report.validation["structures"]) == ["tibia"]
+    case = next(iter(report.validation["cases"]))
+    predicted = read_segmentation(tmp_path / f"run/predictions/{case}.nii.gz").array == 1
+    truth = dataset.load_segmentation(dataset.case(case)).array == 5
+    dice = 2 * (predicted & truth).sum() / (predicted.sum() + truth.sum())
+    assert report.validation["cases"][case]["tibia"] == pytest.approx(dice, abs=1e-5)
+
+
+def test_a_reference_is_brought_to_the_plans_structures() -> None:
+    from osteon.core.geometry import Geometry
+    from osteon.core.labels import Segmentation
+
+    first, second, third = make_structures(["a", "b", "c"], [2, 4, 7])
+    grid = Geometry((1, 1, 4), np.eye(4))
+    index = Segmentation(np.array([[[0, 2, 4, 7]]], np.uint8), grid, (first, second, third))
+    wanted = [third.model_copy(update={"value": 1}), first]
+    assert as_planned(index, wanted).tolist() == [[[0, 2, 0, 1]]]
+    layers = Segmentation(np.eye(4, dtype=np.uint8)[:3, None, None], grid, (first, second, third))
+    assert as_planned(layers, wanted)[:, 0, 0].tolist() == [[0, 0, 1, 0], [1, 0, 0, 0]]

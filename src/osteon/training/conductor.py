@@ -163,7 +163,7 @@ class Conductor(lightning.Callback):
             if self.interrupted:
                 raise KeyboardInterrupt
             self.interrupted = True
-            console.print("stopping after this iteration; Ctrl-C again stops at once, with the last checkpoint")
+            console.print("stopping after this iteration; Ctrl-C again stops now", soft_wrap=True)
 
         with suppress(ValueError):  # not the main thread: Ctrl-C does not arrive here
             signal.signal(signal.SIGINT, note)
