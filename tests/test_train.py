@@ -34,20 +34,9 @@ from osteon.training.finishing import as_planned
 from osteon.training.fit import TrainOptions, TrainReport, split, train
 from osteon.training.module import LEAST_RATE, TrainingModule, rate_factor
 from osteon.training.sampling import Batch
+from runs import CPU, cohort, learning_plan
 
-CPU = TrainOptions(device="cpu", workers=1)
 TIMES = ("elapsed_s", "s_per_iteration")
-
-
-def cohort(folder: Path, cases: int = 6) -> Dataset:
-    return write_dataset(folder, {f"c{n}": two_boxes(seed=n) for n in range(cases)})
-
-
-def learning_plan(changes: dict[str, Any] | None = None, base: dict[str, Any] | None = None) -> Plan:
-    """A plan with which the tiny network finds the boxes in a second."""
-    data = plan_data({"training.epoch_iterations": 40, "training.learning_rate": 0.02, "patch.size": [12, 8, 8]})
-    data["network"]["features"] = [8, 12]
-    return parse_plan(plan_data(changes, base or data), Path("plan.yaml"))
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

@@ -61,7 +61,7 @@ def _draw(picture: Path, source: Path, predictions: Path, scores: object) -> Non
     from osteon.formats import read_segmentation, read_volume
 
     rows = []
-    for path in sorted(predictions.glob("*.nii.gz"))[:PICTURED]:
+    for path in sorted(predictions.glob("[!.]*.nii.gz"))[:PICTURED]:
         case = path.name.removesuffix(".nii.gz")
         dice = {s.structure: s.dice for s in scores if s.case == case}  # type: ignore[attr-defined]
         rows.append(

@@ -1,0 +1,344 @@
+"""Predicting many scans: what is done stays done, and what fails never stops the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import osteon
+from helpers import spaced, two_boxes
+from osteon.core.errors import CaseError, FileError, UsageError
+from osteon.core.geometry import Geometry
+from osteon.core.volume import Volume
+from osteon.dataset.manifest import Channel, write_manifest
+from osteon.formats import read_segmentation, write_volume
+from osteon.predicting.model import Model, load_model
+from osteon.predicting.predictor import RECORD, find_scans, predict
+from osteon.training.fit import train
+from runs import CPU, cohort, command, learning_plan
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has learned the two boxes."""
+    folder = tmp_path_factory.mktemp("trained")
+    assert train(cohort(folder / "data"), learning_plan(), folder / "run", CPU).validation["dice"] > 0.8
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def model(trained: Path) -> Model:
+    return load_model(trained)
+
+
+def scan(path: Path, seed: int = 0, *, channels: int = 1) -> Path:
+    image, _, affine = two_boxes(seed=seed)
+    write_volume(path, Volume(np.stack([image.astype(np.float32)] * channels), Geometry(image.shape, affine)))
+    return path
+
+
+def scans(folder: Path, count: int = 4) -> Path:
+    for number in range(count):
+        scan(folder / f"s{number}.nii.gz", number)
+    return folder
+
+
+def results(out: Path) -> dict[str, tuple[bytes, bytes]]:
+    found = {path.name: read_segmentation(path) for path in sorted(out.glob("[!.]*.nii.gz"))}
+    return {name: (s.array.tobytes(), s.geometry.affine_ras.tobytes()) for name, s in found.items()}
+
+
+# Sources
+
+
+def test_a_file_a_folder_and_a_dataset_are_sources(tmp_path: Path) -> None:
+    folder = scans(tmp_path / "scans", 2)
+    scan(folder / ".part-1-s9.nii.gz")
+    (folder / "notes.txt").write_text("not a scan")
+    (folder / "old.seg.nrrd").write_text("not a scan either")
+    single = scan(tmp_path / "single.nrrd")
+    dataset = cohort(tmp_path / "data", 3)
+    found = find_scans([single, folder, dataset.folder])
+    assert [s.id for s in found] == ["single", "s0", "s1", "c0", "c1", "c2"]
+    assert found[0].files == (single,)
+    held = [c.model_copy(update={"held_out": c.id == "c1"}) for c in dataset.manifest.cases]
+    held[2] = held[2].model_copy(update={"segmentation": None})
+    write_manifest(dataset.folder, dataset.manifest.model_copy(update={"cases": held}))
+    assert [s.id for s in find_scans([dataset.folder])] == ["c1", "c2"]
+
+
+def test_a_case_of_a_dataset_has_all_its_channels(tmp_path: Path) -> None:
+    dataset = cohort(tmp_path / "data", 1)
+    scan(dataset.folder / "images/second.nii.gz", 5)
+    case = dataset.manifest.cases[0]
+    case = case.model_copy(update={"images": [*case.images, "images/second.nii.gz"]})
+    channels = [Channel(name="t1", modality="mr"), Channel(name="t2", modality="mr")]
+    changes = {"channels": channels, "cases": [case]}
+    write_manifest(dataset.folder, dataset.manifest.model_copy(update=changes))
+    (found,) = find_scans([dataset.folder])
+    array = found.load().array
+    assert array.shape == (2, 12, 10, 8)
+    assert not np.array_equal(array[0], array[1])
+    before = found.fingerprint()
+    scan(dataset.folder / "images/second.nii.gz", 6)
+    assert found.fingerprint() != before
+
+
+def test_sources_that_hold_nothing_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="nowhere: the scan does not exist"):
+        find_scans([tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="empty: no image lies in this folder"):
+        find_scans([tmp_path / "empty"])
+
+
+def test_two_scans_of_one_name_are_refused(tmp_path: Path) -> None:
+    first, second = scan(tmp_path / "a/knee.nii.gz"), scan(tmp_path / "b/knee.nrrd")
+    with pytest.raises(UsageError, match="two scans are called knee: ") as refused:
+        find_scans([first, second])
+    assert str(first) in refused.value.message
+    assert str(second) in refused.value.message
+
+
+# Done and not done
+
+
+def test_what_is_done_is_skipped(model: Model, tmp_path: Path) -> None:
+    found = find_scans([scans(tmp_path / "scans", 2)])
+    out = tmp_path / "out"
+    assert predict(model, found, out).done == ["s0", "s1"]
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    second = predict(model, found, out)
+    assert (second.done, second.skipped) == ([], ["s0", "s1"])
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    record = json.loads((out / RECORD).read_text())["s1"]
+    assert record["model"] == model.sha256
+    assert record["input"][0][0] == str(tmp_path / "scans/s1.nii.gz")
+    assert (record["output"], record["shape"], record["spacing_mm"]) == ("s1.nii.gz", [12, 10, 8], [1, 1, 1])
+
+
+def test_what_has_changed_is_done_again(model: Model, tmp_path: Path) -> None:
+    found = find_scans([scans(tmp_path / "scans", 2)])
+    out = tmp_path / "out"
+    predict(model, found, out)
+    image, _, _ = two_boxes(seed=1)
+    moved = Geometry(image.shape, spaced(1, 1, 1, origin=(0, 0, 99)))
+    write_volume(tmp_path / "scans/s1.nii.gz", Volume(image[None], moved))
+    third = predict(model, found, out)
+    assert (third.done, third.skipped) == (["s1"], ["s0"])
+    assert read_segmentation(out / "s1.nii.gz").geometry.same_as(moved)
+    (out / "s0.nii.gz").unlink()
+    assert predict(model, found, out).done == ["s0"]
+    assert predict(model, found, out, mirror=True).done == ["s0", "s1"]
+    other = Model(model.network, model.plan, {}, "another")
+    assert predict(other, found, out, mirror=True).done == ["s0", "s1"]
+    assert predict(other, found, out, mirror=True, overwrite=True).done == ["s0", "s1"]
+
+
+def test_broken_scans_are_named_and_the_others_go_on(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scans(tmp_path / "scans", 2)
+    whole = (folder / "s0.nii.gz").read_bytes()
+    (folder / "a_cut.nii.gz").write_bytes(whole[: len(whole) // 2])
+    image, _, affine = two_boxes()
+    holes = image[None].astype(np.float32)
+    holes[0, 1, 2, 3] = np.nan
+    write_volume(folder / "b_nan.nii.gz", Volume(holes, Geometry(image.shape, affine)))
+    scan(folder / "c_two.nii.gz", channels=2)
+    (folder / "d_text.nii.gz").write_text("this is no image")
+    assert command("predict", trained, folder, tmp_path / "out", "--device", "cpu") == 1
+    said = capsys.readouterr()
+    assert "2 scans segmented" in said.out
+    assert "4 cases failed" in said.err
+    for line in (
+        f"a_cut: {folder}/a_cut.nii.gz: truncated or damaged",
+        "b_nan: b_nan: 1 voxels are NaN and 0 are infinite, the first at (1, 2, 3)",
+        "c_two: c_two: has 2 channels; the model needs 1 (ct)",
+        f"d_text: {folder}/d_text.nii.gz: truncated, or not a NIfTI file",
+        "→ copy the file again from its source",
+    ):
+        assert line in said.err
+    assert "Traceback" not in said.err
+    assert sorted(results(tmp_path / "out")) == ["s0.nii.gz", "s1.nii.gz"]
+    assert sorted(json.loads((tmp_path / "out" / RECORD).read_text())) == ["s0", "s1"]
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_a_scan_that_is_too_large_does_not_stop_the_rest(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    segment = Model.predict
+
+    def greedy(self: Model, volume: Volume, *, name: str, mirror: bool) -> object:
+        if name == "s1":
+            raise error
+        return segment(self, volume, name=name, mirror=mirror)
+
+    monkeypatch.setattr(Model, "predict", greedy)
+    report = predict(model, find_scans([scans(tmp_path / "scans", 3)]), tmp_path / "out")
+    assert report.done == ["s0", "s2"]
+    assert isinstance(report.failed["s1"], CaseError)
+    assert "not enough memory" in report.failed["s1"].message
+
+
+def test_a_fault_of_our_own_is_not_taken_for_a_bad_scan(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(Model, "predict", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        predict(model, find_scans([scan(tmp_path / "s.nii.gz")]), tmp_path / "out")
+
+
+# Interruptions
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from osteon.predicting.model import load_model
+from osteon.predicting.predictor import find_scans, predict
+
+replace = Path.replace
+def acting(self, target):
+    if target.name == "s2.nii.gz":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(self, target)
+Path.replace = acting
+predict(load_model(Path(sys.argv[1])), find_scans([Path(sys.argv[2])]), Path(sys.argv[3]))
+"""
+
+
+def test_killed_in_the_middle_it_goes_on_and_ends_the_same(trained: Path, model: Model, tmp_path: Path) -> None:
+    folder, out = scans(tmp_path / "scans"), tmp_path / "out"
+    predict(model, find_scans([folder]), tmp_path / "undisturbed")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, trained, folder, out], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert sorted(results(out)) == ["s0.nii.gz", "s1.nii.gz"]
+    assert list(out.glob(".part-*"))  # the file that was being written, and which nothing takes for a result
+    assert [s.id for s in find_scans([out])] == ["s0", "s1"]
+    report = predict(model, find_scans([folder]), out)
+    assert (report.done, report.skipped) == (["s2", "s3"], ["s0", "s1"])
+    assert results(out) == results(tmp_path / "undisturbed")
+    labels = cohort(tmp_path / "data", 4)
+    for number in range(4):
+        (labels.folder / f"labels/c{number}.nii.gz").rename(labels.folder / f"labels/s{number}.nii.gz")
+    assert len(osteon.evaluate(out, labels.folder / "labels").scores) == 8
+
+
+def test_killed_while_redoing_a_scan_the_old_result_does_not_stand_in(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = scan(tmp_path / "s.nii.gz", 0), tmp_path / "out"
+    predict(model, find_scans([path]), out)
+    scan(path, 1)
+    replace = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if target.name == "s.nii.gz":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        predict(model, find_scans([path]), out)
+    monkeypatch.undo()
+    assert predict(model, find_scans([path]), out).done == ["s"]
+    predict(model, find_scans([path]), tmp_path / "undisturbed")
+    assert results(out) == results(tmp_path / "undisturbed")
+
+
+def test_a_full_disk_stops_and_keeps_what_is_done(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = scans(tmp_path / "scans"), tmp_path / "out"
+    fsync = os.fsync
+
+    def full(number: int) -> None:
+        if (out / "s1.nii.gz").exists():
+            raise OSError(28, "No space left on device")
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert command("predict", trained, folder, out, "--device", "cpu") == 1
+    said = capsys.readouterr().err
+    assert "the disk is full" in said
+    assert "→ free some space and run the same command again; what is done is kept" in said
+    assert sorted(path.name for path in out.iterdir()) == [RECORD, "s0.nii.gz", "s1.nii.gz"]
+    monkeypatch.undo()
+    assert command("predict", trained, folder, out, "--device", "cpu") == 0
+    assert "2 scans segmented, 2 were done already" in capsys.readouterr().out
+
+
+# Other people's files
+
+
+def test_a_scan_is_never_replaced_by_its_result(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scans(tmp_path / "scans", 2)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for overwrite in ([], ["--overwrite"]):
+        assert command("predict", trained, folder, folder, "--device", "cpu", *overwrite) == 2
+        assert "s0.nii.gz: is a scan itself" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_files_that_are_no_results_are_replaced_only_on_request(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, labels = scans(tmp_path / "images", 2), tmp_path / "labels"
+    drawn = scan(labels / "s1.nii.gz").read_bytes()
+    assert command("predict", trained, folder, labels, "--device", "cpu") == 2
+    said = capsys.readouterr().err
+    assert f"{labels}/s1.nii.gz: is there already" in said
+    assert "--overwrite" in said
+    assert [(path.name, path.read_bytes()) for path in labels.iterdir()] == [("s1.nii.gz", drawn)]
+    assert command("predict", trained, folder, labels, "--device", "cpu", "--overwrite") == 0
+    assert (labels / "s1.nii.gz").read_bytes() != drawn
+
+
+def test_a_forgotten_output_is_not_written_into_a_scan(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scans(tmp_path / "scans", 2)
+    assert command("predict", trained, folder / "s0.nii.gz", folder / "s1.nii.gz") == 2
+    assert "the last argument is the output's folder, and this is a file" in capsys.readouterr().err
+    assert command("predict", trained, folder) == 2
+    assert "osteon predict MODEL SCAN… OUT" in capsys.readouterr().err
+
+
+# Orientation
+
+
+@pytest.mark.parametrize("turn", ["RAS", "LPS", "SAR", "PIR"])
+def test_a_result_lies_on_its_scan_whatever_its_axes(trained: Path, tmp_path: Path, turn: str) -> None:
+    image, labels, affine = two_boxes(seed=50)
+    order = [next(n for n, axis in enumerate(("RL", "AP", "SI")) if letter in axis) for letter in turn]
+    flips = [axis for axis, letter in enumerate(turn) if letter in "LPI"]
+    turned = np.flip(image.transpose(order), flips)
+    turned_affine = affine[:, [*order, 3]].copy()
+    for axis in flips:
+        turned_affine[:3, 3] += turned_affine[:3, axis] * (turned.shape[axis] - 1)
+        turned_affine[:3, axis] *= -1
+    geometry = Geometry(turned.shape, turned_affine)
+    write_volume(tmp_path / "scan.nii.gz", Volume(np.ascontiguousarray(turned)[None], geometry))
+    assert command("predict", trained, tmp_path / "scan.nii.gz", tmp_path / "out", "--device", "cpu") == 0
+    found = read_segmentation(tmp_path / "out/scan.nii.gz")
+    assert found.geometry.same_as(geometry)
+    assert (found.array == np.flip(labels.transpose(order), flips)).mean() > 0.9
+    straight = load_model(trained).predict(Volume(image[None].astype(np.float32), Geometry(image.shape, affine)))
+    assert np.array_equal(found.array, np.flip(straight.array.transpose(order), flips))
