@@ -1,0 +1,399 @@
+"""The command line: help, exit codes, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+import osteon
+from helpers import plan_data, spaced, tiny_plan, two_boxes
+from osteon.cli.choices import Device, Precisions, Recipes
+from osteon.cli.main import app
+from osteon.cli.report import memory, seconds_of
+from osteon.core.geometry import Geometry
+from osteon.core.volume import Volume
+from osteon.formats import read_segmentation, write_volume
+from osteon.planning.plan import Precision, write_plan
+from osteon.planning.recipes import RECIPES
+from osteon.training.fit import train
+from runs import CPU, cohort, command
+
+COMMANDS = [row.name for row in app.registered_commands]
+Captured = pytest.CaptureFixture[str]
+SHAPE = (12, 10, 8)
+
+
+def decathlon(folder: Path, cases: int = 6, **changes: Any) -> Path:
+    """A Medical Segmentation Decathlon folder of two boxes, as others would have written it."""
+    for number in range(cases):
+        image, labels, affine = two_boxes(seed=number)
+        put(folder / f"imagesTr/c{number}.nii.gz", image, affine)
+        put(folder / f"labelsTr/c{number}.nii.gz", labels, affine)
+    entries = [{"image": f"./imagesTr/c{n}.nii.gz", "label": f"./labelsTr/c{n}.nii.gz"} for n in range(cases)]
+    data = {
+        "name": "boxes",
+        "modality": {"0": "CT"},
+        "labels": {"0": "background", "3": "femur", "5": "tibia"},
+        "training": entries,
+        "test": [],
+        **changes,
+    }
+    (folder / "dataset.json").write_text(json.dumps(data))
+    return folder
+
+
+def put(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> Path:
+    """Write a plain file, without structures' names."""
+    affine = two_boxes()[2] if affine is None else affine
+    write_volume(path, Volume(array[None], Geometry(array.shape, affine)))
+    return path
+
+
+def import_error(source: Path, tmp_path: Path, capsys: Captured, *options: str) -> str:
+    """Import a source of which one case is bad: the others are taken. What is said about it."""
+    assert command("import", source, tmp_path / "dataset", *options) == 1
+    said = capsys.readouterr()
+    assert "5 cases (5 to train on)" in said.out
+    assert "1 case left out" in said.err
+    assert "Traceback" not in said.err
+    return said.err
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train(cohort(folder / "data"), tiny_plan(), folder / "run", CPU)
+    return folder / "run"
+
+
+# Help
+
+
+@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)])
+def test_every_command_has_help(arguments: list[str]) -> None:
+    shown = CliRunner().invoke(app, [*arguments, "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    assert "Usage" in shown.output
+    for row in app.registered_commands:
+        doc = (row.callback.__doc__ or "").splitlines()[0] if row.callback else ""
+        if not arguments:
+            assert row.name is not None
+            assert row.name in shown.output
+        elif arguments == [row.name]:
+            assert doc
+            assert doc[:60] in shown.output
+
+
+def test_every_option_says_what_it_does() -> None:
+    group = typer.main.get_command(app)
+    for name, row in group.commands.items():  # type: ignore[attr-defined]
+        for parameter in row.params:
+            assert getattr(parameter, "help", None), f"{name} {parameter.name}"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ("torch", "lightning", "numpy", "scipy", "nibabel", "pydantic", "matplotlib", "pandas")
+    code = (
+        "import sys\nfrom osteon.cli.main import main\nsys.argv = ['osteon', '--help']\n"
+        f"try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"sys.exit(','.join(name for name in {heavy} if name in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert "Usage" in done.stdout
+
+
+def test_the_version(capsys: Captured) -> None:
+    assert command("--version") == 0
+    assert capsys.readouterr().out == f"osteon {osteon.__version__}\n"
+
+
+def test_choices_are_the_registries() -> None:
+    assert [choice.value for choice in Recipes] == list(RECIPES)
+    assert {choice.value for choice in Precisions} == set(get_args(Precision))
+    assert {choice.value for choice in Device} == {"auto", "cpu", "cuda"}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("20min", 1200), ("2m", 120), ("1.5h", 5400), (" 3 sec ", 3)]
+)
+def test_times_as_people_write_them(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "5 days", "-3s", "0", "nan", "inf"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        seconds_of(text)
+
+
+def test_memory_as_people_read_it() -> None:
+    assert [memory(None), memory(12_300_000), memory(4_200_000_000)] == ["unknown", "12 MB", "4.2 GB"]
+
+
+# Use and misuse
+
+
+def test_from_the_users_files_to_scores(tmp_path: Path, capsys: Captured) -> None:
+    source, dataset, run = decathlon(tmp_path / "source"), tmp_path / "dataset", tmp_path / "run"
+    assert command("import", source, dataset, "--hold-out", "last:1", "--subject", r"c(\d)") == 0
+    assert "6 cases (5 to train on, 1 held out), structures femur, tibia" in capsys.readouterr().out
+    write_plan(dataset / "plan.yaml", tiny_plan({"channels.0.name": "CT", "intensities.0.channel": "CT"}))
+    assert command("train", dataset, run, "--device", "cpu", "--fold", "1", "--epochs", "1") == 0
+    said = capsys.readouterr()
+    assert "validation Dice  mean" in said.out
+    assert f"2 iterations; the model: {run}/model" in said.out
+    assert command("train", dataset, run, "--device", "cpu", "--fold", "1", "--epochs", "1", "--resume") == 0
+    assert command("predict", run, dataset, tmp_path / "out", "--device", "cpu") == 0
+    assert "1 scans segmented" in capsys.readouterr().out
+    assert command("evaluate", tmp_path / "out", dataset) == 0
+    said = capsys.readouterr()
+    assert "femur" in said.out
+    assert (tmp_path / "out/metrics.csv").is_file()
+
+
+def test_plan_writes_a_plan_and_keeps_an_edited_one(tmp_path: Path, capsys: Captured) -> None:
+    dataset = cohort(tmp_path / "data").folder
+    osteon.make_plan(dataset, measure_cost=False)
+    assert command("plan", dataset) == 2
+    said = capsys.readouterr().err
+    assert "plan.yaml is there already" in said
+    assert "--force" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "{data}", "{run}", "--fold", "two"], "--fold two: neither a number nor none"),
+        (["train", "{data}", "{run}", "--fold", "7"], "there is no fold 7 of 5"),
+        (["train", "{data}", "{run}", "--budget", "1h", "--epochs", "3"], "contradict each other"),
+        (["train", "{data}", "{run}", "--budget", "soon"], "'soon' is no length of time"),
+        (["train", "{data}", "{run}", "--budget", "1h", "--deterministic"], "cannot be deterministic"),
+        (["train", "{data}", "{run}", "--resume"], "there is no run to go on with"),
+        (["train", "{data}", "{run}", "--resume", "--restart"], "--resume and --restart contradict"),
+        (["train", "{data}", "{run}", "--seed", "-1"], "--seed -1"),
+        (["train", "{data}"], "Missing argument"),
+        (["train", "{data}", "{run}", "--device", "abacus"], "abacus"),
+        (["import", "{data}", "{run}", "--labels", "femur"], "'femur' is not NAME=VALUE"),
+        (["nonsense"], "No such command"),
+    ],
+)
+def test_misuse_exits_with_2_and_says_why(tmp_path: Path, capsys: Captured, arguments: list[str], message: str) -> None:
+    dataset = cohort(tmp_path / "data").folder
+    write_plan(dataset / "plan.yaml", tiny_plan())
+    filled = [part.format(data=dataset, run=tmp_path / "run") for part in arguments]
+    assert command(*filled) == 2
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert message in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_paths_with_brackets_are_shown_as_they_are(tmp_path: Path, capsys: Captured) -> None:
+    assert command("evaluate", tmp_path / "[/red] [bold]x", tmp_path) == 1
+    assert "[/red] [bold]x" in capsys.readouterr().err
+
+
+# Bad input: images and labels
+
+
+def test_a_missing_file(tmp_path: Path, capsys: Captured) -> None:
+    source = decathlon(tmp_path / "source")
+    (source / "labelsTr/c2.nii.gz").unlink()
+    said = import_error(source, tmp_path, capsys)
+    assert f"c2: {source}/labelsTr/c2.nii.gz: the NIfTI file does not exist" in said
+    assert "→ check the path, or restore the file" in said
+
+
+def test_a_truncated_file(tmp_path: Path, capsys: Captured) -> None:
+    source = decathlon(tmp_path / "source")
+    path = source / "imagesTr/c2.nii.gz"
+    path.write_bytes(path.read_bytes()[:-200])
+    said = import_error(source, tmp_path, capsys)
+    assert f"c2: {path}: truncated or damaged" in said
+    assert "→ copy the file again" in said
+
+
+OTHER_GRIDS = {
+    "shape": ((12, 10, 7), spaced(1, 1, 1, origin=(-5, 7, 30)), "12×10×7"),
+    "spacing": (SHAPE, spaced(1, 1, 1.5, origin=(-5, 7, 30)), "1.5"),
+    "position": (SHAPE, spaced(1, 1, 1, origin=(-5, 7, 33)), "33"),
+    "orientation": (
+        SHAPE,
+        np.array([[0.8, -0.6, 0, -5], [0.6, 0.8, 0, 7], [0, 0, 1, 30], [0, 0, 0, 1.0]]),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OTHER_GRIDS)
+def test_a_label_on_another_grid_is_refused_and_repaired_on_request(
+    what: str, tmp_path: Path, capsys: Captured
+) -> None:
+    shape, affine, shown = OTHER_GRIDS[what]
+    source = decathlon(tmp_path / "source")
+    labels = two_boxes(seed=2)[1][: shape[0], : shape[1], : shape[2]]
+    path = put(source / "labelsTr/c2.nii.gz", labels, affine)
+    said = import_error(source, tmp_path, capsys)
+    assert f"c2: case c2: {path} does not lie on the grid of {source}/imagesTr/c2.nii.gz: {what}" in said.replace(
+        "direction", "orientation"
+    ).replace("origin", "position")
+    assert shown in said
+    assert "--repair-geometry resamples the label" in said
+    assert command("import", source, tmp_path / "repaired", "--repair-geometry") == 0
+    assert "6 cases" in capsys.readouterr().out
+    entry = yaml.safe_load((tmp_path / "repaired/dataset.yaml").read_text())["cases"][2]
+    assert entry["segmentation"] == "labels/c2.nii.gz"
+    assert "segmentation resampled" in entry["provenance"][0]
+    repaired = read_segmentation(tmp_path / "repaired/labels/c2.nii.gz")
+    assert repaired.geometry.same_as(Geometry(SHAPE, two_boxes()[2]))
+
+
+def test_label_values_that_have_no_name(tmp_path: Path, capsys: Captured) -> None:
+    source = decathlon(tmp_path / "source")
+    labels = two_boxes(seed=2)[1]
+    labels[0, 0, :3] = 9
+    path = put(source / "labelsTr/c2.nii.gz", labels)
+    said = import_error(source, tmp_path, capsys)
+    assert f"c2: {path}" in said
+    assert "holds labels that no structure has: 9 in 3 voxels (structures: femur=3, tibia=5)" in said
+
+
+def test_a_float_label_that_is_not_whole_numbers(tmp_path: Path, capsys: Captured) -> None:
+    source = decathlon(tmp_path / "source")
+    labels = two_boxes(seed=2)[1].astype(np.float32)
+    put(source / "labelsTr/c1.nii.gz", labels)  # whole numbers in floats are taken
+    labels[1, 2, 3] = 2.5
+    path = put(source / "labelsTr/c2.nii.gz", labels)
+    said = import_error(source, tmp_path, capsys)
+    assert f"c2: {path}" in said
+    assert "2.5" in said
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(np.nan, "1 voxels are NaN and 0 are"), (np.inf, "0 voxels are NaN and 1")]
+)
+def test_nan_and_inf_in_an_image(tmp_path: Path, capsys: Captured, value: float, words: str) -> None:
+    source = decathlon(tmp_path / "source")
+    image = two_boxes(seed=2)[0].astype(np.float32)
+    image[4, 5, 6] = value
+    path = put(source / "imagesTr/c2.nii.gz", image)
+    said = import_error(source, tmp_path, capsys)
+    assert f"{path}: {words}" in said
+    assert "the first at (4, 5, 6)" in said
+
+
+def test_an_empty_label(tmp_path: Path, capsys: Captured) -> None:
+    source = decathlon(tmp_path / "source")
+    path = put(source / "labelsTr/c2.nii.gz", np.zeros(SHAPE, np.uint8))
+    said = import_error(source, tmp_path, capsys)
+    assert f"{path}: the label is empty" in said
+    assert "--allow-empty" in said
+    assert command("import", source, tmp_path / "all", "--allow-empty") == 0
+    assert "6 cases" in capsys.readouterr().out
+
+
+# Bad input: datasets, plans, models
+
+
+def trainable(tmp_path: Path, cases: int) -> Path:
+    """A dataset imported from a Decathlon folder, and its plan."""
+    assert command("import", decathlon(tmp_path / "source", cases), tmp_path / "dataset") == 0
+    write_plan(tmp_path / "dataset/plan.yaml", tiny_plan({"channels.0.name": "CT", "intensities.0.channel": "CT"}))
+    return tmp_path / "dataset"
+
+
+@pytest.mark.parametrize(("cases", "hint"), [(1, "--fold none"), (3, "--folds 3")])
+def test_fewer_cases_than_folds(tmp_path: Path, capsys: Captured, cases: int, hint: str) -> None:
+    dataset = trainable(tmp_path, cases)
+    assert command("train", dataset, tmp_path / "run", "--device", "cpu") == 1
+    said = capsys.readouterr().err
+    assert "error: boxes: 5 folds need 5 groups of cases" in said
+    assert hint in said
+    assert "Traceback" not in said
+    assert command("train", dataset, tmp_path / "run", "--device", "cpu", "--epochs", "1", *hint.split()) == 0
+
+
+def test_a_structure_that_occurs_in_no_training_case(tmp_path: Path, capsys: Captured) -> None:
+    source = decathlon(tmp_path / "source", labels={"0": "background", "3": "femur", "5": "tibia", "6": "patella"})
+    assert command("import", source, tmp_path / "dataset") == 0
+    assert "structure patella occurs in no case" in capsys.readouterr().err
+    assert command("plan", tmp_path / "dataset") == 1
+    assert "structures that occur in no case that can be trained on: patella" in capsys.readouterr().err
+    patella = {"name": "patella", "value": 6, "colour": "#0000ff"}
+    changes = {"structures": [*plan_data()["structures"], patella], "channels.0.name": "CT"}
+    write_plan(tmp_path / "dataset/plan.yaml", tiny_plan({**changes, "intensities.0.channel": "CT"}))
+    assert command("train", tmp_path / "dataset", tmp_path / "run", "--device", "cpu") == 1
+    said = capsys.readouterr().err
+    assert "structures that occur in no training case: patella" in said
+    assert "remove them from dataset.yaml and plan.yaml" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"patch.size": [7, 8, 8]}, "patch.size"),
+        ({"training.learning_rate": "fast"}, "training.learning_rate"),
+        ({"network.layers": 9}, "network.layers"),
+        ({"grid.spacing_mm": [1.0, 0.0, 1.0]}, "grid.spacing_mm.1"),
+        ({"training.optimiser": "magic"}, "training.optimiser"),
+    ],
+)
+def test_a_plan_edited_into_nonsense_names_the_key(
+    tmp_path: Path, capsys: Captured, changes: dict[str, Any], key: str
+) -> None:
+    dataset = cohort(tmp_path / "data").folder
+    (dataset / "plan.yaml").write_text(yaml.safe_dump(plan_data(changes)))
+    assert command("train", dataset, tmp_path / "run") == 2
+    said = capsys.readouterr().err
+    assert f"{dataset}/plan.yaml: " in said
+    assert key in said
+    assert "→ correct the keys named here" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "plan.yaml", "validation.json"])
+def test_a_model_folder_that_lacks_a_file(run: Path, tmp_path: Path, capsys: Captured, name: str) -> None:
+    shutil.copytree(run / "model", tmp_path / "model")
+    (tmp_path / "model" / name).unlink()
+    image = put(tmp_path / "scan.nii.gz", two_boxes()[0])
+    assert command("predict", tmp_path / "model", image, tmp_path / "out", "--device", "cpu") == 1
+    said = capsys.readouterr().err
+    assert f"error: {tmp_path}/model: not a whole model folder: {name} missing" in said
+    assert "→ give the folder `model` of a finished run; copy it whole" in said
+
+
+@pytest.mark.parametrize("step", ["import", "train"])
+def test_a_disk_that_fills_up(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    source, dataset = decathlon(tmp_path / "source"), tmp_path / "dataset"
+    arguments: list[Any] = ["import", source, dataset]
+    if step == "train":
+        shutil.rmtree(source)
+        arguments = ["train", trainable(tmp_path, 6), tmp_path / "run", "--device", "cpu"]
+    fsync = os.fsync
+
+    def full(number: int) -> None:
+        if step == "import" or (tmp_path / "run/checkpoints").exists():
+            raise OSError(28, "No space left on device")
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert command(*arguments) == 1
+    said = capsys.readouterr().err
+    assert "the disk is full" in said
+    assert "free some space and run the same command again" in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.rglob(".part-*"))
+    monkeypatch.undo()
+    assert command(*arguments) == 0

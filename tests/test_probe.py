@@ -1,0 +1,112 @@
+"""The forecast: measured, chosen by, and no obstacle where it fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import FLAT, tiny_plan
+from osteon.core.errors import UsageError
+from osteon.networks.registry import build_network
+from osteon.planning.plan import read_plan, write_plan
+from osteon.training import probe
+
+SHAPE, SPACING = (24, 20, 16), (1.0, 1.0, 1.0)
+
+
+def script(monkeypatch: pytest.MonkeyPatch, answers: dict[str, dict[str, Any]]) -> list[str]:
+    """Replace the measuring processes by answers; returns what was asked."""
+    asked = []
+
+    def measured(plan: Path, what: str, detail: str) -> dict[str, Any]:
+        assert read_plan(plan) == tiny_plan()
+        asked.append(f"{what} {detail}")
+        return answers[detail if what == "train" else what]
+
+    monkeypatch.setattr(probe, "_measure", measured)
+    monkeypatch.setattr(probe.torch.cuda, "is_available", lambda: False)
+    return asked
+
+
+def measured(seconds: float, size: int = 1000) -> dict[str, float]:
+    return {"seconds": seconds, "bytes": size, "parameters": 77}
+
+
+def test_a_real_forecast_measures_and_chooses(tmp_path: Path) -> None:
+    costed = probe.forecast(tiny_plan(), SHAPE, SPACING, 12345)
+    cost = costed.forecast
+    assert cost.cache_bytes == 12345
+    assert cost.training_bytes is not None
+    assert cost.predicting_bytes is not None
+    assert 50e6 < cost.predicting_bytes <= cost.training_bytes < 4e9  # the libraries alone take more than 50 MB
+    assert cost.seconds_per_iteration is not None
+    assert 0 < cost.seconds_per_iteration < 5
+    network = build_network(tiny_plan())
+    assert cost.parameters == sum(p.numel() for p in network.parameters())
+    assert f"precision {costed.training.precision}: an iteration took " in costed.training.why[-1]
+    write_plan(tmp_path / "plan.yaml", costed)
+    assert read_plan(tmp_path / "plan.yaml") == costed
+
+
+@pytest.mark.parametrize(("bf16", "chosen"), [(0.8, "bf16"), (0.95, "fp32"), (1.5, "fp32")])
+def test_bf16_is_chosen_only_where_it_is_worth_it(monkeypatch: pytest.MonkeyPatch, bf16: float, chosen: str) -> None:
+    answers = {"fp32": measured(1.0, 5000), "bf16": measured(bf16, 3000), "predict": measured(2.0, 4000)}
+    asked = script(monkeypatch, answers)
+    plan = probe.forecast(tiny_plan(), SHAPE, SPACING, 0)
+    assert asked == ["train fp32", "train bf16", "predict [24, 20, 16, 1.0, 1.0, 1.0]"]
+    assert plan.training.precision == chosen
+    assert plan.forecast.seconds_per_iteration == (bf16 if chosen == "bf16" else 1.0)
+    assert plan.forecast.training_bytes == (4000 if chosen == "bf16" else 5000)
+    assert plan.forecast.predicting_bytes == 4000
+    assert plan.training.why[-1] == (
+        f"precision {chosen}: an iteration took fp32 1.000 s, bf16 {bf16:.3f} s on this machine"
+    )
+
+
+@pytest.mark.parametrize("failing", ["fp32", "bf16", "predict"])
+def test_a_probe_that_fails_is_said_and_nothing_else_changes(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    answers: dict[str, dict[str, Any]] = {name: measured(1.0) for name in ("fp32", "bf16", "predict")}
+    answers[failing] = {"error": "it fell over"}
+    script(monkeypatch, answers)
+    plan = probe.forecast(tiny_plan(), SHAPE, SPACING, 12345)
+    assert plan.forecast.why == ["could not be measured: it fell over"]
+    assert plan.forecast.cache_bytes == 12345
+    assert plan.forecast.seconds_per_iteration is None
+    assert plan.training == tiny_plan().training
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("echo one >&2; echo no kernel for this >&2; exit 3", "train (fp32): no kernel for this"),
+        ("exit 3", "train (fp32): ended with 3"),
+        ("kill -9 $$", "train (fp32): ended with -9, out of memory?"),
+    ],
+)
+def test_how_a_process_ended_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str, error: str) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{body}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(probe.sys, "executable", str(python))
+    assert probe._measure(tmp_path / "plan.yaml", "train", "fp32") == {"error": error}
+
+
+@pytest.mark.parametrize("changes", [{}, {"overlapping": True}, FLAT])
+@pytest.mark.parametrize("arguments", [["train", "fp32"], ["train", "bf16"], ["predict", "[9, 8, 7, 2.0, 1.0, 1.0]"]])
+def test_every_kind_of_plan_can_be_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], arguments: list[str]
+) -> None:
+    write_plan(tmp_path / "plan.yaml", tiny_plan(changes))
+    probe.main([str(tmp_path / "plan.yaml"), *arguments])
+    found = json.loads(capsys.readouterr().out)
+    assert found["seconds"] > 0
+    assert found["bytes"] > 50e6
+
+
+def test_nothing_else_is_measured(tmp_path: Path) -> None:
+    write_plan(tmp_path / "plan.yaml", tiny_plan())
+    with pytest.raises(UsageError, match="nothing to measure: train fp64"):
+        probe.main([str(tmp_path / "plan.yaml"), "train", "fp64"])
