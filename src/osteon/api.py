@@ -53,7 +53,7 @@ def make_plan(
     from osteon.planning.fingerprint import measure
     from osteon.planning.plan import FILE_NAME, write_plan
     from osteon.planning.planner import cache_bytes, make_plan
-    from osteon.training.fit import resolve_device
+    from osteon.training.options import resolve_device
     from osteon.training.probe import forecast
 
     opened = Dataset.open(Path(dataset))
@@ -85,11 +85,12 @@ def train(
         run: The run's folder; `run/model` is made in it.
         plan: A plan or its file; the dataset's plan.yaml when None, which is made where it is missing.
         restart: Throw away what the run has done.
-        **options: Fields of `osteon.training.fit.TrainOptions`: budget_s, epochs, fold, seed, device, …
+        **options: Fields of `osteon.training.options.TrainOptions`: budget_s, epochs, fold, seed, device, …
     """
     from osteon.dataset.dataset import Dataset
     from osteon.planning.plan import FILE_NAME, Plan, read_plan
-    from osteon.training.fit import TrainOptions, train
+    from osteon.training.fit import train
+    from osteon.training.options import TrainOptions
 
     if plan is None:
         path = Path(dataset) / FILE_NAME

@@ -13,6 +13,13 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class By(StrEnum):
+    """What a fold never parts (osteon.dataset.folds.By)."""
+
+    subject = "subject"
+    site = "site"
+
+
 class Precisions(StrEnum):
     """Numbers in which the network computes."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.choices import Device, Precisions
+from osteon.cli.choices import By, Device, Precisions
 from osteon.cli.report import memory, out, report_failures, seconds_of, some
 from osteon.core.errors import CaseError, UsageError
 from osteon.core.progress import console
@@ -24,6 +24,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Or a number of epochs.")] = None,
     fold: Annotated[str, typer.Option(help="The fold to validate on, or none to train on all cases.")] = "0",
     folds: Annotated[int, typer.Option(min=2, help="Folds the cases are divided into.")] = 5,
+    folds_by: Annotated[By, typer.Option(help="What no split parts.")] = By.subject,
     plan: Annotated[Path | None, typer.Option(help="A plan.yaml; the dataset's when left out.")] = None,
     seed: Annotated[int, typer.Option(help="Decides weights, patches and augmentation.")] = 0,
     device: Annotated[Device, typer.Option(help="What to train on.")] = Device.auto,
@@ -37,7 +38,7 @@ def train(
     """Train a model. Run the same command again after an interruption: it goes on."""
     import osteon
     from osteon.planning.plan import FILE_NAME, read_plan
-    from osteon.training.fit import RUN
+    from osteon.training.record import RUN
 
     if resume and restart:
         raise UsageError("--resume and --restart contradict each other", hint="give one of them")
@@ -62,6 +63,7 @@ def train(
         epochs=epochs,
         fold=_fold(fold),
         folds=folds,
+        folds_by=folds_by.value,
         seed=seed,
         device=device.value,
         precision=None if precision is None else precision.value,
@@ -119,7 +121,7 @@ def predict(
     import osteon
     from osteon.predicting.predictor import find_scans
     from osteon.predicting.predictor import predict as predict_scans
-    from osteon.training.fit import resolve_device
+    from osteon.training.options import resolve_device
 
     if len(scans) < 2:
         raise UsageError("scans and an output folder are needed", hint="osteon predict MODEL SCAN… OUT")

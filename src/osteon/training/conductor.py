@@ -140,6 +140,7 @@ class Conductor(lightning.Callback):
             self._end_epoch(trainer, module, done)
         if done >= 1 and not self.state.finished:
             self.state.finished = "budget spent" if self.limits.budget_s is not None else "all epochs done"
+        self.display.tick(done, self.elapsed_s(), self.state.iteration)
         stop = bool(self.state.finished) or self.interrupted
         if stop or self.clock() - self.saved_at >= self.checkpoint_every_s:
             self.save(module, trainer.optimizers[0])
@@ -204,8 +205,7 @@ class Conductor(lightning.Callback):
             trainer.logger.log_metrics(numbers, step=self.state.iteration)
         self.state.history.append(row)
         write_metrics(self.run / "metrics.csv", self.state.history)
-        left = self.elapsed_s() / done - self.elapsed_s() if done else math.inf
-        self.display.show(done=done, left_s=left, row=row)
+        self.display.row = row
         patience = self.plan.training.patience_epochs
         best_epoch = self.state.best_iteration / self.plan.training.epoch_iterations
         judged = row.get("dice") is not None and self.state.best_dice is not None

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from types import TracebackType
 
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from osteon.core.progress import console
-from osteon.planning.plan import Plan
+
+REFRESH_S = 0.5
 
 
 class Display:
-    """A live table on a terminal; one line for each validation elsewhere."""
+    """A live view on a terminal; one line for each validation elsewhere.
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.live = Live(console=console, refresh_per_second=2, transient=True)
+    Attributes:
+        row: The newest row of metrics.csv.
+        scores: The newest validation's Dice by structure.
+    """
+
+    def __init__(self) -> None:
+        self.live = Live(console=console, auto_refresh=False, transient=True)
+        self.row: dict[str, float | int | None] = {}
         self.scores: dict[str, float | None] = {}
+        self.shown_at = -math.inf
 
     def __enter__(self) -> Display:
         if console.is_terminal:
@@ -32,33 +43,32 @@ class Display:
         with contextlib.suppress(RuntimeError):
             self.live.stop()
 
-    def show(self, *, done: float, left_s: float, row: dict[str, float | int | None]) -> None:
-        """Update the table after an epoch."""
-        if not console.is_terminal:
+    def tick(self, done: float, elapsed_s: float, iteration: int) -> None:
+        """Show where the training stands; called after each iteration, and does nothing most of the time."""
+        if not console.is_terminal or time.monotonic() - self.shown_at < REFRESH_S:
             return
-        table = Table(box=None, pad_edge=False)
-        for head in ("done", "left", "epoch", "iteration", "loss", "s/iteration", "rate"):
-            table.add_column(head, justify="right")
-        table.add_row(
-            f"{done:.0%}",
-            clock(left_s),
-            f"{row['epoch']}",
-            f"{row['iteration']}",
-            f"{row['loss']:.3f}",
-            f"{row['s_per_iteration']:.3f}",
-            f"{row['learning_rate']:.1e}",
+        self.shown_at = time.monotonic()
+        left = clock(elapsed_s / done - elapsed_s) if done else "?"
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            "training", ProgressBar(1.0, done, width=30), f"{done:.0%}", f"{left} left", f"iteration {iteration}"
         )
-        grid = Table.grid()
-        grid.add_row(table)
+        lines: list[RenderableType] = [bar]
+        if self.row:
+            lines.append(
+                f"epoch {self.row['epoch']}: loss {self.row['loss']:.3f}, {self.row['s_per_iteration']:.3f} s an "
+                f"iteration, learning rate {self.row['learning_rate']:.1e}"
+            )
         if self.scores:
-            grid.add_row("validation Dice  " + escape(score_line(self.scores)))
-        self.live.update(grid)
+            lines.append("validation Dice: " + escape(score_line(self.scores)))
+        self.live.update(Group(*lines), refresh=True)
 
     def validated(self, done: float, iteration: int, scores: dict[str, float | None]) -> None:
         """Show the scores of a validation."""
         self.scores = scores
         if not console.is_terminal:
-            console.print(f"{done:4.0%}  iteration {iteration}  validation Dice  {escape(score_line(scores))}")
+            text = f"{done:4.0%}  iteration {iteration}  validation Dice  {escape(score_line(scores))}"
+            console.print(text, soft_wrap=True)
 
 
 def score_line(scores: dict[str, float | None]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,8 @@ from osteon.planning.plan import Plan
 from osteon.predicting.model import WEIGHTS, Model, load_model, save_model
 from osteon.predicting.predictor import output_path
 from osteon.training.checkpoint import State
+from osteon.training.options import TrainOptions
 from osteon.training.validating import Scores, case_dice, mean_scores, overall
-
-if TYPE_CHECKING:
-    from osteon.training.fit import TrainOptions
 
 
 def finish(

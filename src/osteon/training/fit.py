@@ -6,7 +6,7 @@ import logging
 import shutil
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +17,11 @@ from rich.markup import escape
 from torch.utils.data import DataLoader, IterableDataset
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError, out_of_memory
-from osteon.core.files import read_yaml, write_yaml
 from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds, structures_without_cases
 from osteon.planning.plan import FILE_NAME as PLAN
-from osteon.planning.plan import Plan, Precision, write_plan
+from osteon.planning.plan import Plan, Precision
 from osteon.predicting.model import WEIGHTS, load_model
 from osteon.preparing.cache import CachedCase, prepare
 from osteon.training.checkpoint import BEST, LAST, State, load_checkpoint
@@ -30,37 +29,9 @@ from osteon.training.conductor import CHECKPOINT_EVERY_S, Conductor, Limits
 from osteon.training.display import Display, clock
 from osteon.training.finishing import finish
 from osteon.training.module import TrainingModule
+from osteon.training.options import DEFAULTS, TrainOptions, check_options, resolve_device
+from osteon.training.record import RUN, SPLITS, check_plan_fits, record_choices, record_splits
 from osteon.training.sampling import Batch, PatchSampler
-
-FOLDS = 5
-RUN = "run.yaml"
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What a user decides when training; everything else stands in the plan.
-
-    Attributes:
-        budget_s: Seconds of training; the learning rate ends with them.
-        epochs: Or a number of epochs; neither: the plan's.
-        fold: Which fold to validate on; None holds nothing out.
-        folds: How many folds the cases are divided into.
-        seed: Of weights, patches and augmentation.
-        device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
-        precision: None: the plan's on a CPU, bf16 on a GPU.
-        deterministic: Only operations that give the same result each time (needs `epochs`).
-        workers: Processes for preparing; None: as memory allows.
-    """
-
-    budget_s: float | None = None
-    epochs: int | None = None
-    fold: int | None = 0
-    folds: int = FOLDS
-    seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Precision | None = None
-    deterministic: bool = False
-    workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +70,7 @@ def train(
     dataset: Dataset,
     plan: Plan,
     run: Path,
-    options: TrainOptions = TrainOptions(),
+    options: TrainOptions = DEFAULTS,
     *,
     restart: bool = False,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
@@ -116,24 +87,26 @@ def train(
 
     Raises:
         UsageError: The options contradict each other or those the run was begun with.
+        PlanError: The plan was made for other data.
         DatasetError: Too few cases for the folds; a structure occurs in no training case; no case could be prepared.
         FileError: The disk is full.
     """
-    _check_options(options)
+    check_options(options)
+    check_plan_fits(dataset, plan)
     if restart and run.exists():
         for part in ("checkpoints", "model", "predictions", "tensorboard"):
             shutil.rmtree(run / part, ignore_errors=True)
-        for part in (RUN, PLAN, "splits.yaml", "metrics.csv"):
+        for part in (RUN, PLAN, SPLITS, "metrics.csv"):
             (run / part).unlink(missing_ok=True)
     done = (run / "model" / WEIGHTS).is_file()
-    _record(run, plan, options, begun=done or (run / "checkpoints" / LAST).is_file())
+    record_choices(run, plan, options, begun=done or (run / "checkpoints" / LAST).is_file())
     if done:
         before = load_model(run / "model").validation
         return TrainReport(run, before, {}, before["training"]["iterations"], resumed=False)
     state = load_checkpoint(run / "checkpoints" / LAST)[1] if (run / "checkpoints" / LAST).is_file() else State()
     resumed = state.iteration > 0
     training_ids, validation_ids = split(dataset, options)
-    _record_splits(run, {"training": training_ids, "validation": validation_ids}, begun=resumed)
+    record_splits(run, {"training": training_ids, "validation": validation_ids}, begun=resumed)
     wanted = [case for case in dataset.manifest.trainable if case.id in {*training_ids, *validation_ids}]
     cached, failed = prepare(dataset, plan, wanted, workers=options.workers)
     for case_id, error in failed.items():
@@ -157,80 +130,9 @@ def split(dataset: Dataset, options: TrainOptions) -> tuple[list[str], list[str]
         if not ids:
             raise DatasetError(f"{dataset.folder}: no labelled case to train on", hint="import cases that have a label")
         return ids, []
-    folds = make_folds(dataset.manifest, options.folds, seed=0)
+    folds = make_folds(dataset.manifest, options.folds, seed=0, by=options.folds_by)
     held = set(folds[options.fold])
     return [i for i in ids if i not in held], [i for i in ids if i in held]
-
-
-def resolve_device(wanted: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
-    """The device to work on. Raises UsageError where cuda is asked for and not there."""
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device that torch can use", hint="leave out --device, or use --device cpu")
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def _check_options(options: TrainOptions) -> None:
-    if options.budget_s is not None and options.epochs is not None:
-        raise UsageError("a budget and a number of epochs contradict each other", hint="give --budget or --epochs")
-    if options.budget_s is not None and options.budget_s <= 0:
-        raise UsageError(f"a budget of {options.budget_s:g} s trains nothing", hint="--budget 20min, for example")
-    if options.epochs is not None and options.epochs < 1:
-        raise UsageError(f"{options.epochs} epochs train nothing", hint="--epochs 1 or more")
-    if options.deterministic and options.budget_s is not None:
-        raise UsageError(
-            "a time budget cannot be deterministic: it ends where the machine's speed lets it",
-            hint="use --epochs with --deterministic",
-        )
-    if options.seed < 0:
-        raise UsageError(f"--seed {options.seed}: is negative", hint="--seed 0 or more")
-    if options.fold is not None and not 0 <= options.fold < options.folds:
-        raise UsageError(
-            f"there is no fold {options.fold} of {options.folds}",
-            hint=f"--fold 0 … {options.folds - 1}, or --fold none to hold nothing out",
-        )
-
-
-def _record(run: Path, plan: Plan, options: TrainOptions, *, begun: bool) -> None:
-    """Write the plan and the options into the run, or check that they are those it was begun with.
-
-    Nothing is begun before there is a checkpoint: whoever is told to choose other options can do so.
-    """
-    recorded = {key: value for key, value in asdict(options).items() if key != "workers"}
-    path = run / RUN
-    if begun:
-        before = read_yaml(path, "the run's record")
-        changed = [key for key in recorded if before.get(key) != recorded[key]]
-        if before.get("plan") != plan_hash(plan):
-            changed.append("plan")
-        if changed:
-            raise UsageError(
-                f"{run}: was begun with other choices: {', '.join(changed)}",
-                hint="give the same options to go on, another folder, or --restart to throw this run away",
-            )
-        return
-    write_plan(run / PLAN, plan)
-    write_yaml(path, {**recorded, "plan": plan_hash(plan), "torch": str(torch.__version__)})
-
-
-def _record_splits(run: Path, splits: dict[str, list[str]], *, begun: bool) -> None:
-    """Write splits.yaml, or check it: what was validated on so far must never be trained on."""
-    path = run / "splits.yaml"
-    if begun and path.is_file():
-        if read_yaml(path, "the run's splits") != splits:
-            raise UsageError(
-                f"{run}: was begun with other cases, or other groups of them, than the dataset has now",
-                hint="restore dataset.yaml to go on, or give another folder, or --restart to throw this run away",
-            )
-        return
-    write_yaml(path, splits)
-
-
-def plan_hash(plan: Plan) -> str:
-    """Of what decides a training; not of reasons and forecasts."""
-    import hashlib
-
-    parts = plan.model_dump_json(exclude={"forecast"})
-    return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
 def _check_cases(dataset: Dataset, plan: Plan, training: list[CachedCase]) -> None:
@@ -257,7 +159,7 @@ def _fit(
 ) -> TrainingModule:
     epochs = options.epochs or plan.training.epochs
     iterations = None if options.budget_s is not None else epochs * plan.training.epoch_iterations
-    with Display(plan) as display:
+    with Display() as display:
         conductor = Conductor(
             plan,
             Limits(iterations, options.budget_s),

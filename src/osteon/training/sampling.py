@@ -107,7 +107,7 @@ class PatchSampler:
 
 
 def copy_patch(source: npt.NDArray[np.generic], origin: Triple, target: npt.NDArray[np.generic]) -> None:
-    """Copy the patch of `source` `[…, i, j, k]` that starts at `origin` into `target`; beyond its edge the outermost repeat."""
+    """Copy the patch of `source` `[…, i, j, k]` from `origin` on; beyond its edge the outermost voxels repeat."""
     here: tuple[slice, ...] = (slice(None),) * (source.ndim - 3)
     there = here
     for first, count, size in zip(origin, source.shape[-3:], target.shape[-3:], strict=True):

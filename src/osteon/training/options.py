@@ -1,0 +1,75 @@
+"""What a user decides when training, and whether it makes sense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from osteon.core.errors import UsageError
+from osteon.dataset.folds import By
+from osteon.planning.plan import Precision
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a user decides when training; everything else stands in the plan.
+
+    Attributes:
+        budget_s: Seconds of training; the learning rate ends with them.
+        epochs: Or a number of epochs; neither: the plan's.
+        fold: Which fold to validate on; None holds nothing out.
+        folds: How many folds the cases are divided into.
+        folds_by: What is never parted: the cases of a subject, or of a site.
+        seed: Of weights, patches and augmentation.
+        device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
+        precision: None: the plan's on a CPU, bf16 on a GPU.
+        deterministic: Only operations that give the same result each time (needs `epochs`).
+        workers: Processes for preparing; None: as memory allows.
+    """
+
+    budget_s: float | None = None
+    epochs: int | None = None
+    fold: int | None = 0
+    folds: int = FOLDS
+    folds_by: By = "subject"
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision | None = None
+    deterministic: bool = False
+    workers: int | None = None
+
+
+DEFAULTS = TrainOptions()
+
+
+def check_options(options: TrainOptions) -> None:
+    """Raises UsageError where options contradict each other or mean nothing."""
+    if options.budget_s is not None and options.epochs is not None:
+        raise UsageError("a budget and a number of epochs contradict each other", hint="give --budget or --epochs")
+    if options.budget_s is not None and options.budget_s <= 0:
+        raise UsageError(f"a budget of {options.budget_s:g} s trains nothing", hint="--budget 20min, for example")
+    if options.epochs is not None and options.epochs < 1:
+        raise UsageError(f"{options.epochs} epochs train nothing", hint="--epochs 1 or more")
+    if options.deterministic and options.budget_s is not None:
+        raise UsageError(
+            "a time budget cannot be deterministic: it ends where the machine's speed lets it",
+            hint="use --epochs with --deterministic",
+        )
+    if options.seed < 0:
+        raise UsageError(f"--seed {options.seed}: is negative", hint="--seed 0 or more")
+    if options.fold is not None and not 0 <= options.fold < options.folds:
+        raise UsageError(
+            f"there is no fold {options.fold} of {options.folds}",
+            hint=f"--fold 0 … {options.folds - 1}, or --fold none to hold nothing out",
+        )
+
+
+def resolve_device(wanted: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
+    """The device to work on. Raises UsageError where cuda is asked for and not there."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device that torch can use", hint="leave out --device, or use --device cpu")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"

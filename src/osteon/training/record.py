@@ -1,0 +1,77 @@
+"""What a run was begun with: run.yaml, plan.yaml and splits.yaml, written once and compared ever after."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from osteon.core.errors import PlanError, UsageError
+from osteon.core.files import read_yaml, write_yaml
+from osteon.dataset.dataset import Dataset
+from osteon.planning.plan import FILE_NAME as PLAN
+from osteon.planning.plan import Plan, write_plan
+from osteon.training.options import TrainOptions
+
+RUN = "run.yaml"
+SPLITS = "splits.yaml"
+
+
+def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool) -> None:
+    """Write the plan and the options into the run, or check that they are those it was begun with.
+
+    Nothing is begun before there is a checkpoint: whoever is told to choose other options can do so.
+    """
+    recorded = {key: value for key, value in asdict(options).items() if key != "workers"}
+    path = run / RUN
+    if begun:
+        before = read_yaml(path, "the run's record")
+        changed = [key for key in recorded if before.get(key) != recorded[key]]
+        if before.get("plan") != plan_hash(plan):
+            changed.append("plan")
+        if changed:
+            raise UsageError(
+                f"{run}: was begun with other choices: {', '.join(changed)}",
+                hint="give the same options to go on, another folder, or --restart to throw this run away",
+            )
+        return
+    write_plan(run / PLAN, plan)
+    write_yaml(path, {**recorded, "plan": plan_hash(plan), "torch": str(torch.__version__)})
+
+
+def record_splits(run: Path, splits: dict[str, list[str]], *, begun: bool) -> None:
+    """Write splits.yaml, or check it: what was validated on so far must never be trained on."""
+    path = run / SPLITS
+    if begun and path.is_file():
+        if read_yaml(path, "the run's splits") != splits:
+            raise UsageError(
+                f"{run}: was begun with other cases, or other groups of them, than the dataset has now",
+                hint="restore dataset.yaml to go on, or give another folder, or --restart to throw this run away",
+            )
+        return
+    write_yaml(path, splits)
+
+
+def plan_hash(plan: Plan) -> str:
+    """Of what decides a training; not of reasons and forecasts."""
+    parts = plan.model_dump_json(exclude={"forecast"})
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def check_plan_fits(dataset: Dataset, plan: Plan) -> None:
+    """Whether a plan was made for this dataset. Raises PlanError, which names the keys that differ."""
+    manifest = dataset.manifest
+    differ = []
+    if {s.name for s in plan.structures} - {s.name for s in manifest.structures}:
+        differ.append("structures")
+    if [(c.name, c.modality) for c in plan.channels] != [(c.name, c.modality) for c in manifest.channels]:
+        differ.append("channels")
+    if plan.overlapping != manifest.overlapping:
+        differ.append("overlapping")
+    if differ:
+        raise PlanError(
+            f"{dataset.folder}: the plan was made for other data: {', '.join(differ)} are not those of dataset.yaml",
+            hint="make the plan anew with `osteon plan DATASET --force`, or give the plan that belongs to the dataset",
+        )
