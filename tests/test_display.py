@@ -1,0 +1,66 @@
+"""What a training shows while it runs."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from osteon.training import display as module
+from osteon.training.display import Display, clock, score_line
+
+ROW = {"epoch": 3, "iteration": 300, "loss": 0.25, "s_per_iteration": 0.125, "learning_rate": 1e-3}
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
+    text = io.StringIO()
+    monkeypatch.setattr(
+        module, "console", Console(file=text, force_terminal=terminal, width=100, no_color=True, highlight=False)
+    )
+    with Display() as display:
+        display.tick(0.1, 30.0, 100)
+        display.row = dict(ROW)
+        display.validated(0.5, 300, {"femur [left]": 0.875, "tibia": None})
+        display.shown_at = 0.0  # half a second later
+        display.tick(0.5, 60.0, 301)
+    return text.getvalue()
+
+
+def test_a_terminal_sees_how_far_it_is_and_the_dice_of_each_structure(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(monkeypatch, terminal=True)
+    for part in (
+        "10%",
+        "4:30 left",
+        "iteration 100",
+        "50%",
+        "1:00 left",
+        "loss 0.250",
+        "0.125 s",
+        "femur [left] 0.875",
+    ):
+        assert part in text
+
+
+def test_a_log_gets_one_line_for_each_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(monkeypatch, terminal=False)
+    assert text == " 50%  iteration 300  validation Dice  mean 0.875 · femur [left] 0.875 · tibia –\n"
+
+
+def test_a_tick_soon_after_another_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+    monkeypatch.setattr(module, "console", Console(file=text, force_terminal=True, width=100))
+    with Display() as display:
+        display.tick(0.1, 1.0, 1)
+        before = text.getvalue()
+        display.tick(0.2, 2.0, 2)
+        assert text.getvalue() == before
+
+
+def test_nothing_scored_is_no_mean() -> None:
+    assert score_line({"tibia": None}) == "tibia –"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03")])
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
