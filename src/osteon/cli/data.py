@@ -106,6 +106,8 @@ def plan(
 
 def show_plan(plan: Plan) -> None:
     """The plan's main decisions, and its forecast, in a few lines."""
+    from osteon.training.display import clock
+
     grid, cost = plan.grid, plan.forecast
     size = "×".join(map(str, plan.patch.size))
     spacing = "×".join(f"{s:.3g}" for s in grid.spacing_mm)
@@ -117,5 +119,10 @@ def show_plan(plan: Plan) -> None:
     out.print(
         f"forecast  cache {memory(cost.cache_bytes)}, training {memory(cost.training_bytes)}, "
         f"predicting {memory(cost.predicting_bytes)} of memory"
-        + (f", {cost.seconds_per_iteration:.2g} s an iteration" if cost.seconds_per_iteration else "")
     )
+    if cost.seconds_per_iteration:
+        total = training.epochs * training.epoch_iterations * cost.seconds_per_iteration
+        out.print(
+            f"time      {cost.seconds_per_iteration:.2g} s an iteration; {training.epochs} epochs take about "
+            f"{clock(total)}, or as long as --budget says"
+        )
