@@ -12,7 +12,7 @@ from helpers import plan_data, two_boxes, write_dataset
 from osteon.cli.main import main
 from osteon.dataset.dataset import Dataset
 from osteon.planning.plan import Plan, parse_plan
-from osteon.training.fit import TrainOptions
+from osteon.training.options import TrainOptions
 
 CPU = TrainOptions(device="cpu", workers=1)
 

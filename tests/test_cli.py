@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 
 import osteon
 from helpers import plan_data, spaced, tiny_plan, two_boxes
-from osteon.cli.choices import Device, Precisions, Recipes
+from osteon.cli.choices import By, Device, Precisions, Recipes
 from osteon.cli.main import app
 from osteon.cli.report import memory, seconds_of
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
+from osteon.dataset import folds
 from osteon.formats import read_segmentation, write_volume
 from osteon.planning.plan import Precision, write_plan
 from osteon.planning.recipes import RECIPES
@@ -122,6 +123,7 @@ def test_the_version(capsys: Captured) -> None:
 def test_choices_are_the_registries() -> None:
     assert [choice.value for choice in Recipes] == list(RECIPES)
     assert {choice.value for choice in Precisions} == set(get_args(Precision))
+    assert {choice.value for choice in By} == set(get_args(folds.By))
     assert {choice.value for choice in Device} == {"auto", "cpu", "cuda"}
 
 
@@ -225,15 +227,12 @@ def test_a_truncated_file(tmp_path: Path, capsys: Captured) -> None:
     assert "→ copy the file again" in said
 
 
+OBLIQUE = np.array([[0.8, -0.6, 0, -5], [0.6, 0.8, 0, 7], [0, 0, 1, 30], [0, 0, 0, 1.0]])
 OTHER_GRIDS = {
-    "shape": ((12, 10, 7), spaced(1, 1, 1, origin=(-5, 7, 30)), "12×10×7"),
-    "spacing": (SHAPE, spaced(1, 1, 1.5, origin=(-5, 7, 30)), "1.5"),
-    "position": (SHAPE, spaced(1, 1, 1, origin=(-5, 7, 33)), "33"),
-    "orientation": (
-        SHAPE,
-        np.array([[0.8, -0.6, 0, -5], [0.6, 0.8, 0, 7], [0, 0, 1, 30], [0, 0, 0, 1.0]]),
-        "",
-    ),
+    "shape 12×10×8 against 12×10×7": ((12, 10, 7), spaced(1, 1, 1, origin=(-5, 7, 30))),
+    "spacing 1×1×1 against 1×1×1.5 mm": (SHAPE, spaced(1, 1, 1.5, origin=(-5, 7, 30))),
+    "position of the first voxel 3.00 mm apart": (SHAPE, spaced(1, 1, 1, origin=(-5, 7, 33))),
+    "orientation RAS against ~RAS": (SHAPE, OBLIQUE),
 }
 
 
@@ -241,15 +240,14 @@ OTHER_GRIDS = {
 def test_a_label_on_another_grid_is_refused_and_repaired_on_request(
     what: str, tmp_path: Path, capsys: Captured
 ) -> None:
-    shape, affine, shown = OTHER_GRIDS[what]
+    shape, affine = OTHER_GRIDS[what]
     source = decathlon(tmp_path / "source")
     labels = two_boxes(seed=2)[1][: shape[0], : shape[1], : shape[2]]
     path = put(source / "labelsTr/c2.nii.gz", labels, affine)
     said = import_error(source, tmp_path, capsys)
-    assert f"c2: case c2: {path} does not lie on the grid of {source}/imagesTr/c2.nii.gz: {what}" in said.replace(
-        "direction", "orientation"
-    ).replace("origin", "position")
-    assert shown in said
+    assert f"c2: case c2: {path} does not lie on the grid of {source}/imagesTr/c2.nii.gz: {what}\n" in said
+    assert f"imagesTr/c2.nii.gz: {Geometry(SHAPE, two_boxes()[2]).describe()}\n" in said
+    assert f"{path}: {Geometry(shape, affine).describe()}\n" in said
     assert "--repair-geometry resamples the label" in said
     assert command("import", source, tmp_path / "repaired", "--repair-geometry") == 0
     assert "6 cases" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import signal
 import subprocess
@@ -17,22 +18,24 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from rich.console import Console
 from safetensors.torch import load_file
 
 import osteon
 from helpers import FLAT, SIDES, box, plan_data, spaced, tiny_plan, two_boxes, write_dataset
-from osteon.core.errors import DatasetError, FileError, UsageError
+from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
 from osteon.formats import read_segmentation, read_volume
 from osteon.planning.plan import Plan, parse_plan, read_plan, write_plan
-from osteon.training import conductor, fit
+from osteon.training import conductor, display, fit
 from osteon.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from osteon.training.conductor import CHECKPOINT_EVERY_S, VALIDATION_SHARE, Conductor, DivergedError, write_metrics
 from osteon.training.finishing import as_planned
-from osteon.training.fit import TrainOptions, TrainReport, split, train
+from osteon.training.fit import TrainReport, split, train
 from osteon.training.module import LEAST_RATE, TrainingModule, rate_factor
+from osteon.training.options import TrainOptions
 from osteon.training.sampling import Batch
 from runs import CPU, cohort, learning_plan
 
@@ -212,6 +215,35 @@ def test_splits_are_disjoint_and_keep_subjects_together(tmp_path: Path) -> None:
         assert not subjects[0] & subjects[1]
         seen += splits["validation"]
     assert sorted(seen) == ["c0", "c1", "c2", "c3", "c4"]
+
+
+def test_sites_are_kept_together_on_request(tmp_path: Path) -> None:
+    dataset = cohort(tmp_path / "data")
+    cases = [case.model_copy(update={"site": f"h{n % 3}"}) for n, case in enumerate(dataset.manifest.cases)]
+    dataset = Dataset(dataset.folder, dataset.manifest.model_copy(update={"cases": cases}))
+    for fold in range(3):
+        parts = split(dataset, TrainOptions(fold=fold, folds=3, folds_by="site"))
+        sites = [{dataset.case(case).site for case in part} for part in parts]
+        assert (len(sites[0]), len(sites[1]), sites[0] & sites[1]) == (2, 1, set())
+
+
+@pytest.mark.parametrize("on_a_terminal", [True, False])
+def test_progress_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_a_terminal: bool) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=on_a_terminal, width=200, color_system=None)
+    monkeypatch.setattr(display, "console", console)
+    monkeypatch.setattr(display, "REFRESH_S", 0)
+    dataset = cohort(tmp_path / "data")
+    named = list(make_structures(["femur [/x]", "tibia"], [3, 5]))  # rich takes the brackets for markup
+    dataset = Dataset(dataset.folder, dataset.manifest.model_copy(update={"structures": named}))
+    write_manifest(dataset.folder, dataset.manifest)
+    plan = tiny_plan({"structures": [s.model_dump(exclude_none=True) for s in named]})
+    train(dataset, plan, tmp_path / "run", CPU)
+    shown = screen.getvalue()
+    row = metrics(tmp_path / "run")[-1]
+    assert f"mean {float(row['dice']):.3f} · femur [/x] {float(row['dice_femur [/x]']):.3f}" in shown
+    assert ("iteration 3" in shown) == on_a_terminal
+    assert "\x1b" not in shown or on_a_terminal
 
 
 def test_a_tiny_network_learns_two_boxes(tmp_path: Path) -> None:
@@ -560,6 +592,13 @@ def test_a_loss_that_is_no_number_is_said(tiny: Dataset, tmp_path: Path) -> None
         train(tiny, tiny_plan({"training.learning_rate": 1e30}), tmp_path / "run", TrainOptions(device="cpu", epochs=4))
     assert "learning_rate" in diverged.value.hint
     assert not (tmp_path / "run/model").exists()
+
+
+def test_a_plan_for_other_data_is_refused(tiny: Dataset, tmp_path: Path) -> None:
+    hip = [{"name": "hip", "value": 1, "colour": "#00ff00"}]
+    changes = {"structures": hip, "channels.0.modality": "mr", "overlapping": True}
+    with pytest.raises(PlanError, match="structures, channels, overlapping are not those"):
+        train(tiny, tiny_plan(changes), tmp_path / "run", CPU)
 
 
 def test_too_little_memory_is_said(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
