@@ -21,6 +21,7 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
+from osteon.formats import write_volume
 from osteon.planning.plan import Plan, parse_plan, write_plan
 from osteon.preparing import cache as module
 from osteon.preparing.cache import foreground_index, prepare
@@ -180,6 +181,35 @@ def test_an_incomplete_or_outdated_case_is_done_again(
         assert not (ready["b"].labels == 2).any()
     else:
         assert contents(folder) == before
+
+
+def unnamed(folder: Path) -> Dataset:
+    """Three cases whose label files say no names, so that dataset.yaml alone says what 3 and 5 mean."""
+    dataset = three(folder)
+    for case in dataset.manifest.cases:
+        labels = dataset.load_segmentation(case)
+        write_volume(dataset.resolve(case.segmentation or ""), Volume(labels.array[None], labels.geometry))
+    return dataset
+
+
+def test_when_two_structures_swap_their_values_the_labels_are_prepared_anew(tmp_path: Path) -> None:
+    dataset, plan = unnamed(tmp_path), tiny_plan()
+    before = np.array(prepare(dataset, plan, dataset.manifest.trainable)[0]["a"].labels)
+    swapped = [s.model_copy(update={"value": 8 - s.value}) for s in dataset.structures]
+    write_manifest(tmp_path, dataset.manifest.model_copy(update={"structures": swapped}))
+    dataset = Dataset.open(tmp_path)
+    after = prepare(dataset, plan, dataset.manifest.trainable)[0]["a"].labels
+    assert np.array_equal(after, np.select([before == 1, before == 2], [2, 1]))
+
+
+def test_when_a_dataset_becomes_overlapping_its_cases_are_read_again(tmp_path: Path) -> None:
+    dataset, plan = unnamed(tmp_path), tiny_plan()
+    prepare(dataset, plan, dataset.manifest.trainable)
+    write_manifest(tmp_path, dataset.manifest.model_copy(update={"overlapping": True}))
+    dataset = Dataset.open(tmp_path)
+    ready, failed = prepare(dataset, plan, dataset.manifest.trainable)
+    assert ready == {}
+    assert all("overlapping: False in the plan, True in the dataset" in error.message for error in failed.values())
 
 
 def test_while_arrays_change_a_case_is_not_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

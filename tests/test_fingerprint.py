@@ -11,10 +11,13 @@ import pytest
 from helpers import box, spaced, two_boxes, write_dataset
 from osteon.core.errors import DatasetError
 from osteon.core.labels import make_structures
+from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
+from osteon.formats import write_volume
 from osteon.planning import fingerprint as module
 from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, fixed_order, measure
+from osteon.planning.planner import make_plan
 
 
 def test_one_case_is_measured_exactly(tmp_path: Path) -> None:
@@ -98,6 +101,19 @@ def test_a_file_that_was_written_again_is_measured_again(tmp_path: Path, monkeyp
     os.utime(tmp_path / "labels/a.nii.gz", ns=(1, 1))  # the same name and size, another time
     measure(dataset)
     assert measured == ["a"]
+
+
+def test_a_renamed_structure_is_found_under_its_new_name(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path, {name: two_boxes(seed=n) for n, name in enumerate("ab")})
+    for case in dataset.manifest.cases:  # label files without names: the manifest alone says what 3 and 5 are
+        labels = dataset.load_segmentation(case)
+        write_volume(dataset.resolve(case.segmentation or ""), Volume(labels.array[None], labels.geometry))
+    measure(dataset)
+    renamed = [dataset.structures[0].model_copy(update={"name": "hip"}), dataset.structures[1]]
+    write_manifest(tmp_path, dataset.manifest.model_copy(update={"structures": renamed}))
+    dataset = Dataset.open(tmp_path)
+    plan = make_plan(dataset, measure(dataset), device="cpu")
+    assert [structure.name for structure in plan.structures] == ["hip", "tibia"]
 
 
 def test_a_failing_case_is_named_and_the_others_go_on(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class StructureFacts(BaseModel):
 
 
 class CaseFacts(BaseModel):
-    """One case, its axes turned to R, A, S. `key` changes when the case's files do."""
+    """One case, its axes turned to R, A, S. `key`: see `case_key`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -106,8 +106,9 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
 
 
 def case_key(dataset: Dataset, case: Case) -> str:
-    """What tells whether a case's files are still those that were measured: names, sizes, times of change."""
-    parts = [case.content or ""]
+    """What tells whether a case still is what was measured: its files, and what the manifest says its labels mean."""
+    meanings = sorted(f"{structure.value}={structure.name}" for structure in dataset.structures)
+    parts = [case.content or "", f"overlapping {dataset.manifest.overlapping}", *meanings]
     for name in (*case.images, case.segmentation or ""):
         path = dataset.resolve(name)
         facts = path.stat() if path.is_file() else None
