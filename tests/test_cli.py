@@ -188,13 +188,18 @@ def test_plan_writes_a_plan_and_keeps_an_edited_one(tmp_path: Path, capsys: Capt
         (["train", "{data}"], "Missing argument"),
         (["train", "{data}", "{run}", "--device", "abacus"], "abacus"),
         (["import", "{data}", "{run}", "--labels", "femur"], "'femur' is not NAME=VALUE"),
+        (["import", "{data}", "{run}", "--labels", "femur=²"], "'femur=²' is not NAME=VALUE"),
+        (["import", "{data}", "{run}", "--labels", "a=1,a=2"], "a is given twice"),
+        (["import", "{source}", "{run}", "--labels", "a=1,b=1"], "a and b both have the value 1"),
+        (["import", "{source}", "{run}", "--labels", "a=0"], "a=0: a structure's value is at least 1"),
         (["nonsense"], "No such command"),
     ],
 )
 def test_misuse_exits_with_2_and_says_why(tmp_path: Path, capsys: Captured, arguments: list[str], message: str) -> None:
     dataset = cohort(tmp_path / "data").folder
     write_plan(dataset / "plan.yaml", tiny_plan())
-    filled = [part.format(data=dataset, run=tmp_path / "run") for part in arguments]
+    source = decathlon(tmp_path / "source", 1)
+    filled = [part.format(data=dataset, run=tmp_path / "run", source=source) for part in arguments]
     assert command(*filled) == 2
     said = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert message in said

@@ -501,6 +501,43 @@ def test_arguments_that_make_no_sense_are_refused(tmp_path: Path) -> None:
             import_dataset(source, tmp_path / "e", **arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"femur": 0}, "femur=0: a structure's value is at least 1"),
+        ({"femur": -2}, "femur=-2: a structure's value is at least 1"),
+        ({"background": 1, "femur": 1}, "background and femur both have the value 1"),
+        ({"background": 0}, "names no structure"),
+        ({"": 1}, "has no name"),
+    ],
+)
+def test_names_and_values_that_cannot_be_are_refused(tmp_path: Path, named: dict[str, int], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        import_dataset(decathlon_folder(tmp_path / "raw"), tmp_path / "d", structures=named)
+    assert "L1=1,L2=2" in caught.value.hint
+
+
+def test_the_background_needs_no_structure(tmp_path: Path) -> None:
+    named = {"Background": 0, "hip": 1, "rib": 2}
+    report = import_dataset(decathlon_folder(tmp_path / "raw"), tmp_path / "d", structures=named)
+    assert [(s.name, s.value) for s in report.manifest.structures] == [("hip", 1), ("rib", 2)]
+
+
+def test_what_the_manifest_refuses_is_an_error_that_says_why(tmp_path: Path) -> None:
+    source = decathlon_folder(tmp_path / "raw")
+    named = {"femur_left": 1, "femur_right": 2, "Femur_Left": 3}  # two structures claim one counterpart
+    with pytest.raises(DatasetError, match=r"raw: structure femur_right: its counterpart is not Femur_Left"):
+        import_dataset(source, tmp_path / "d", structures=named)
+    for folder in ("imagesTr", "labelsTr"):
+        (source / folder / "c1.nii.gz").rename(source / folder / ".c1.nii.gz")
+    entry = {"image": "imagesTr/.c1.nii.gz", "label": "labelsTr/.c1.nii.gz"}
+    decathlon_folder(source, cases=1, training=["imagesTr/c0.nii.gz", entry])
+    report = import_dataset(source, tmp_path / "d")
+    assert [case.id for case in report.manifest.cases] == ["c0"]
+    assert report.failed[".c1"].message == "case .c1: id: an id names files: no slash, no leading dot"
+    assert report.failed[".c1"].hint
+
+
 # -- recognition -----------------------------------------------------------------------------------------------------
 
 

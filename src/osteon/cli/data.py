@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,12 +70,15 @@ def import_(
 def _labels(text: str | None) -> dict[str, int] | None:
     if text is None:
         return None
-    found = {}
+    found: dict[str, int] = {}
+    hint = "--labels L1=1,L2=2, for example"
     for part in text.split(","):
-        name, equals, value = part.partition("=")
-        if not equals or not value.strip().isdigit() or not name.strip():
-            raise UsageError(f"--labels: {part!r} is not NAME=VALUE", hint="--labels L1=1,L2=2, for example")
-        found[name.strip()] = int(value)
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not name or re.fullmatch(r"-?[0-9]+", value) is None:
+            raise UsageError(f"--labels: {part!r} is not NAME=VALUE", hint=hint)
+        if name in found:
+            raise UsageError(f"--labels: {name} is given twice", hint=hint)
+        found[name] = int(value)
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.geometry import Geometry
-from osteon.core.labels import Segmentation, Structure, make_structures
+from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Channel, Modality
 
@@ -89,10 +89,25 @@ class Options:
     modality: Modality | None = None
 
     def named_structures(self) -> tuple[Structure, ...] | None:
-        """The structures of `structures`; None where the user named none."""
+        """The structures of `structures`, `background` = 0 left out; None where the user gave none.
+
+        Raises:
+            UsageError: A name is empty, a value below 1 or given twice, or only the background is named.
+        """
         if not self.structures:
             return None
-        return make_structures(list(self.structures), list(self.structures.values()))
+        named = {n: v for n, v in self.structures.items() if (n.lower(), v) != ("background", BACKGROUND)}
+        hint = "--labels L1=1,L2=2, for example; 0 is the background and needs no name"
+        if not named:
+            raise UsageError("--labels: names no structure", hint=hint)
+        for name, value in named.items():
+            if not name:
+                raise UsageError(f"--labels: the value {value} has no name", hint=hint)
+            if value <= BACKGROUND:
+                raise UsageError(f"--labels: {name}={value}: a structure's value is at least 1", hint=hint)
+            if others := [other for other in named if other != name and named[other] == value]:
+                raise UsageError(f"--labels: {name} and {others[0]} both have the value {value}", hint=hint)
+        return make_structures(list(named), list(named.values()))
 
 
 @dataclass(frozen=True)

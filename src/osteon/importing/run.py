@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from osteon.core.errors import DatasetError, GeometryError, OsteonError, UsageError
 from osteon.core.labels import Segmentation, Structure
@@ -25,7 +26,7 @@ from osteon.dataset.checks import (
 )
 from osteon.dataset.dataset import read_channels
 from osteon.dataset.folds import structures_without_cases
-from osteon.dataset.manifest import FILE_NAME, Case, Manifest, write_manifest
+from osteon.dataset.manifest import FILE_NAME, Case, Manifest, explain, write_manifest
 from osteon.formats.registry import read_segmentation, read_structures, write_segmentation, write_volume
 from osteon.importing.forms import Form, Found, FoundCase, Options, parse_modality
 from osteon.importing.naming import adopt, unite
@@ -138,14 +139,19 @@ def import_dataset(
     known = found.structures or unite(case.structures for case in taken)
     if not known:
         raise DatasetError(f"{source}: no label file names a structure", hint="name them: --labels NAME=VALUE,…")
-    manifest = Manifest(
-        name=found.name,
-        channels=found.channels,
-        structures=list(known),
-        overlapping=any(case.overlaps for case in taken),
-        source=f"{row.name}: {source.absolute()}",
-        cases=[case.entry for case in taken],
-    )
+    try:
+        manifest = Manifest(
+            name=found.name,
+            channels=found.channels,
+            structures=list(known),
+            overlapping=any(case.overlaps for case in taken),
+            source=f"{row.name}: {source.absolute()}",
+            cases=[case.entry for case in taken],
+        )
+    except ValidationError as error:
+        raise DatasetError(
+            f"{source}: {explain(error)}", hint="correct the source, or name the structures: --labels"
+        ) from None
     if hold_out is not None:
         manifest, lines = hold_cases_out(manifest, hold_out, dropped=[c.id for c in selected if c.id in report_failed])
         warnings += lines
@@ -205,14 +211,17 @@ def _take(case: FoundCase, found: Found, folder: Path, *, repair_geometry: bool,
         check_image(volume, name)
         images = [f"images/{case.id}.nii.gz"]
         write_volume(folder / images[0], volume)
-    entry = Case(
-        id=case.id,
-        images=images,
-        subject=case.subject,
-        site=case.site,
-        content=content_hash(volume),
-        provenance=list(case.provenance),
-    )
+    try:
+        entry = Case(
+            id=case.id,
+            images=images,
+            subject=case.subject,
+            site=case.site,
+            content=content_hash(volume),
+            provenance=list(case.provenance),
+        )
+    except ValidationError as error:
+        raise DatasetError(f"{name}: {explain(error)}", hint="rename the image's file") from None
     if not case.labelled:
         return _Taken(entry)
     image_name = str(case.images[0]) if case.images else name
