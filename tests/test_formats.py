@@ -228,6 +228,18 @@ def test_scaled_integers_become_their_values_and_nan_slopes_mean_none(tmp_path: 
         assert np.array_equal(again, expected)
 
 
+@pytest.mark.parametrize("intercept", [np.nan, np.inf])
+def test_a_slope_without_its_intercept_is_refused(tmp_path: Path, intercept: float) -> None:
+    path = save(tmp_path / "a.nii", np.zeros((2, 2, 2), np.int16))
+    raw = bytearray(path.read_bytes())
+    raw[112:120] = np.array([2, intercept], dtype="<f4").tobytes()
+    path.write_bytes(raw)
+    for reader in (read_volume, read_segmentation):
+        with pytest.raises(FileError, match=rf"a\.nii: scl_slope is 2, but scl_inter is {intercept:g}") as caught:
+            reader(path)
+        assert "scl_inter" in caught.value.hint
+
+
 def test_axes_beyond_the_third_are_channels_and_pictures_get_a_slice(tmp_path: Path) -> None:
     four = np.arange(48, dtype=np.int16).reshape(2, 3, 4, 2)
     assert np.array_equal(read_nifti(save(tmp_path / "a.nii", four)).array, np.moveaxis(four, -1, 0))

@@ -220,7 +220,14 @@ def _voxels(header: Any, raw: bytes, path: Path) -> npt.NDArray[np.generic]:
         )
     flat = np.frombuffer(raw, dtype=dtype, count=count, offset=start)
     stored = np.moveaxis(flat.reshape((*spatial, *(rest or [1])), order="F"), -1, 0)
-    slope, intercept = header.get_slope_inter()  # None where it is NaN or 0: no scaling
+    try:
+        slope, intercept = header.get_slope_inter()  # None where the slope is NaN or 0: no scaling
+    except _READ_ERRORS as error:
+        raise FileError(
+            f"{path}: scl_slope is {header['scl_slope']:g}, but scl_inter is {header['scl_inter']:g}: the voxels' "
+            "values cannot be told",
+            hint="correct scl_inter in the header (0 where nothing is added), or export the image again",
+        ) from error
     if slope is None or (slope, intercept) == (1, 0):
         return np.array(storable(stored), order="C")
     exact = np.float32 if dtype.kind != "f" and dtype.itemsize <= 2 else np.float64
