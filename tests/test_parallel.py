@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from osteon.core import parallel
@@ -35,6 +39,12 @@ def die_elsewhere(item: tuple[int, int]) -> tuple[int, int]:
     if number == 1 and os.getpid() != home:
         os.kill(os.getpid(), signal.SIGKILL)
     return number, os.getpid()
+
+
+def torch_threads(_: int) -> int:
+    import torch
+
+    return torch.get_num_threads()
 
 
 def break_down(number: int) -> int:
@@ -69,6 +79,51 @@ def test_when_a_worker_is_killed_the_work_goes_on_here() -> None:
     assert sorted(number for number, _ in results) == list(range(5))  # each once
     assert dict(results)[1] == home
     assert all(o.error is None for o in outcomes)
+
+
+PARENT = """
+import os, sys, time
+from pathlib import Path
+from osteon.core.parallel import for_each
+
+def work(folder):
+    (folder / str(os.getpid())).touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    list(for_each(work, [Path(sys.argv[1])] * 2, "sleeping", workers=2))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_workers_of_a_killed_process_end_too(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    (tmp_path / "pids").mkdir()
+    parent = subprocess.Popen([sys.executable, tmp_path / "parent.py", tmp_path / "pids"])
+    workers: list[psutil.Process] = []
+    try:
+        deadline = time.monotonic() + 60
+        while len(workers) < 2 and time.monotonic() < deadline and parent.poll() is None:
+            time.sleep(0.05)
+            workers = [psutil.Process(int(path.name)) for path in (tmp_path / "pids").iterdir()]
+        assert len(workers) == 2
+        parent.kill()
+        parent.wait()
+        assert psutil.wait_procs(workers, timeout=30)[1] == []
+    finally:
+        for process in (parent, *workers):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert [o.result for o in for_each(torch_threads, [1, 2], "counting", workers=2)] == [1, 1]
+    assert "OMP_NUM_THREADS" not in os.environ
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # the user knows better
+    asked = ["OMP_NUM_THREADS", "MKL_NUM_THREADS"]
+    assert [o.result for o in for_each(os.getenv, asked, "counting", workers=2)] == ["2", "2"]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -54,7 +55,8 @@ def for_each(
     """Apply `function` to each item and yield outcomes as they come, showing progress.
 
     With more than one worker, `function` and items must be picklable. When a worker dies (out of memory, a signal),
-    the items it leaves undone are worked on again in this process, one at a time.
+    the items it leaves undone are worked on again in this process, one at a time. Workers end with this process,
+    however it ends, and compute with one thread each unless the environment says otherwise (OMP_NUM_THREADS).
     """
     if workers <= 1:
         for item in track(items, what):
@@ -62,7 +64,7 @@ def for_each(
         return
     left = dict(enumerate(items))
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
         try:
             futures: dict[Future[Outcome[Item, Result]], int] = {
                 pool.submit(_attempt, function, item): number for number, item in left.items()
@@ -77,6 +79,21 @@ def for_each(
             pool.shutdown(wait=False, cancel_futures=True)
     for item in track(list(left.values()), f"{what}, one at a time"):
         yield _attempt(function, item)
+
+
+def _begin_worker() -> None:
+    """What a fresh worker does first, before it imports what it works with."""
+    count = os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("MKL_NUM_THREADS", count)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's end. A worker of a killed parent would wait for work for ever: it holds the queue open."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _attempt(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
