@@ -440,13 +440,23 @@ def test_spaces_are_turned_into_ras(tmp_path: Path, space: str, codes: str, orig
     assert geometry.spacing_mm == (2, 3, 4)
 
 
-def test_without_a_space_the_grid_is_the_identity(tmp_path: Path) -> None:
-    volume = read_volume(nrrd(tmp_path / "a.nrrd", BASE, bytes(range(6))))
-    assert np.array_equal(volume.geometry.affine_ras, np.eye(4))
-    assert volume.array[0, 0, 1, 0] == 1  # the first axis runs fastest
-    assert volume.array[0, 0, 0, 1] == 2
-    spaced = read_geometry(nrrd(tmp_path / "b.nrrd", f"{BASE}\nspacings: 2 3 4"))
-    assert spaced.spacing_mm == (2, 3, 4)
+def test_without_a_space_the_numbers_are_lps_as_itk_takes_them(tmp_path: Path) -> None:
+    for n, more in enumerate((f"space dimension: 3\n{DIRECTIONS}", "spacings: 2 3 4")):
+        path = nrrd(tmp_path / f"{n}.nrrd", f"{BASE}\n{more}", bytes(range(6)))
+        volume = read_volume(path)
+        assert (volume.geometry.axis_codes, volume.geometry.unit) == ("LPS", "mm")
+        assert volume.geometry.spacing_mm == (2, 3, 4)
+        assert volume.array[0, 0, 1, 2] == 5  # the first axis runs fastest
+        image = SimpleITK.ReadImage(str(path))
+        assert image[0, 1, 2] == 5
+        lps = np.array(image.TransformIndexToPhysicalPoint((0, 1, 2)))
+        assert volume.geometry.to_world([[0, 1, 2]])[0].tolist() == (lps * (-1, -1, 1)).tolist()
+
+
+@pytest.mark.parametrize("more", ["", "\nspacings: nan nan nan", "\nspace: left-posterior-superior"])
+def test_without_any_spacing_no_millimetre_is_made_up(tmp_path: Path, more: str) -> None:
+    geometry = read_geometry(nrrd(tmp_path / "a.nrrd", BASE + more))
+    assert (geometry.unit, geometry.spacing_mm, geometry.axis_codes) == ("px", (1, 1, 1), "LPS")
 
 
 def test_text_and_big_endian_voxels_and_crlf_are_read(tmp_path: Path) -> None:

@@ -442,6 +442,14 @@ def test_repair_resamples_to_the_images_grid_and_says_so(tmp_path: Path) -> None
     assert any("keeps 50.0% of the labelled volume" in line for line in report.warnings)
 
 
+def test_what_has_no_spacing_is_not_resampled_onto_millimetres(tmp_path: Path) -> None:
+    source = decathlon_folder(tmp_path / "raw")
+    label(source / "labelsTr/c1.nii.gz", 1, grid=Geometry((9, 5, 4), np.eye(4), "px"))
+    report = import_dataset(source, tmp_path / "dataset", repair_geometry=True)
+    assert "unit mm against px" in report.failed["c1"].message
+    assert "size in millimetres" in report.failed["c1"].hint
+
+
 def test_a_mirrored_label_is_taken_as_it_lies_in_the_world(tmp_path: Path) -> None:
     source = decathlon_folder(tmp_path / "raw")
     turn = Turn((2, 0, 1), (True, False, True))

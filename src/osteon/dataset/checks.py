@@ -95,10 +95,13 @@ def grid_error(geometry: Geometry, other: Geometry, *, name: str, image_name: st
     """The error for a file `name` on the grid `other` that should be on that of `image_name`."""
     turned = turn_onto(other, geometry).geometry(other)
     what = "; ".join(geometry.differences(turned)) or "position"
+    hint = "correct the header that is wrong; where both are right, --repair-geometry resamples the label"
+    if geometry.unit != other.unit:
+        hint = "write the voxels' size in millimetres into the header that does not say it (px)"
     return GeometryError(
         f"{name} does not lie on the grid of {image_name}: {what}\n"
         f"  {image_name}: {geometry.describe()}\n  {name}: {other.describe()}",
-        hint="correct the header that is wrong; where both are right, --repair-geometry resamples the label",
+        hint=hint,
     )
 
 

@@ -2,6 +2,10 @@
 
 Written here rather than taken from SimpleITK, which refuses sheared axes, drops key/value pairs of 4-D files and
 rewrites directions. Reference: http://teem.sourceforge.net/nrrd/format.html.
+
+A file that does not say its space (plain pynrrd writes such) is taken as LPS, as ITK and 3D Slicer take the same
+numbers; the two of a pair then agree whoever wrote them. One that gives neither spacings nor directions is measured in
+pixels: a millimetre would be made up.
 """
 
 from __future__ import annotations
@@ -25,7 +29,9 @@ TO_RAS = {
     "left-posterior-superior": (-1.0, -1.0, 1.0),
     "lps": (-1.0, -1.0, 1.0),
 }
-"""The one place where a NRRD's world turns into RAS: the signs of its axes. A file without a space is taken as is."""
+"""The one place where a NRRD's world turns into RAS: the signs of its axes."""
+_UNSAID = "lps"
+"""The space of a file that says none."""
 
 _UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001, "µm": 0.001, "micron": 0.001}
 _SPATIAL = ("domain", "space")
@@ -173,11 +179,13 @@ def _geometry(
     path: Path,
 ) -> Geometry:
     affine = np.eye(4)
+    measured = directions is not None
     if directions is not None:
         columns = [vector for vector in directions if vector is not None]
     else:
         words = fields.get("spacings", "").split()
-        steps = [float(words[axis]) if words else 1.0 for axis in spatial]
+        steps = [float(words[axis]) if words else np.nan for axis in spatial]
+        measured = bool(np.isfinite(steps).any())
         steps = [step if np.isfinite(step) else 1.0 for step in steps]
         columns = [np.eye(3)[:, n] * step for n, step in enumerate(steps)]
     for n, column in enumerate(columns):
@@ -189,7 +197,7 @@ def _geometry(
         origin = _vector(fields["space origin"])
         affine[: len(origin), 3] = origin
     units = fields.get("space units", "").replace('"', " ").split()
-    unit: Unit = "px" if units and set(units) == {"px"} else "mm"
+    unit: Unit = "px" if not measured or (units and set(units) == {"px"}) else "mm"
     affine[:3] *= np.array([_UNITS.get(u, 1.0) for u in [*units, "mm", "mm", "mm"][:3]])[:, None]
     space = fields.get("space", "").lower().removesuffix("-time")
     if space and space not in TO_RAS:
@@ -197,7 +205,7 @@ def _geometry(
             f"{path}: its space `{fields['space']}` does not say where left and right are",
             hint="save the file with `space: left-posterior-superior`, as 3D Slicer and ITK do",
         )
-    affine[:3] *= np.array(TO_RAS.get(space, (1.0, 1.0, 1.0)))[:, None]
+    affine[:3] *= np.array(TO_RAS[space or _UNSAID])[:, None]
     i, j, k = (*(sizes[axis] for axis in spatial), 1)[:3]
     return Geometry((i, j, k), affine, unit)
 

@@ -259,7 +259,7 @@ def _label(
         name = f"case {case.id}: {case.label}"
         return align_segmentation(segmentation, volume.geometry, name=name, image_name=image_name), False, []
     except GeometryError:
-        if not repair_geometry:
+        if not repair_geometry or segmentation.geometry.unit != volume.geometry.unit:
             raise
     repaired = resample_labels(segmentation, volume.geometry)
     kept = _labelled_mm3(repaired) / (_labelled_mm3(segmentation) or 1.0)
