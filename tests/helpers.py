@@ -93,6 +93,21 @@ def spaced(*spacing_mm: float, origin: Sequence[float] = (0, 0, 0)) -> np.ndarra
     return affine
 
 
+def resampled_geometry(geometry: Geometry, shape: tuple[int, int, int]) -> Geometry:
+    """The grid of `shape` voxels over the same extent of the world, edge to edge."""
+    step = np.array(geometry.shape) / np.array(shape)
+    affine = geometry.affine_ras.copy()
+    affine[:3, :3] = geometry.affine_ras[:3, :3] * step
+    affine[:3, 3] = geometry.affine_ras[:3, 3] + geometry.affine_ras[:3, :3] @ ((step - 1) / 2)
+    return Geometry(shape, affine, geometry.unit)
+
+
+def to_index(geometry: Geometry, world: np.ndarray) -> np.ndarray:
+    """Fractional voxel indices `[n, 3]` of world positions `[n, 3]`."""
+    inverse = np.linalg.inv(geometry.affine_ras)
+    return world @ inverse[:3, :3].T + inverse[:3, 3]
+
+
 def write_dataset(
     folder: Path,
     cases: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]],

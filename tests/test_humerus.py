@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from helpers import to_index
 from osteon.core.errors import UsageError
 from osteon.core.geometry import turn_to_ras
 from osteon.core.labels import Segmentation
@@ -117,7 +118,7 @@ def test_axes_of_the_file_do_not_move_the_arm(axes: str) -> None:
     assert volume.geometry.axis_codes == axes
     rng = np.random.default_rng(0)
     index = np.stack([rng.integers(0, n, 500) for n in volume.geometry.shape], axis=1)
-    other = np.rint(plain.geometry.to_index(volume.geometry.to_world(index))).astype(int)
+    other = np.rint(to_index(plain.geometry, volume.geometry.to_world(index))).astype(int)
     assert (volume.array[0][tuple(index.T)] == plain.array[0][tuple(other.T)]).all()
     assert (segmentation.array[tuple(index.T)] == plain_labels.array[tuple(other.T)]).all()
     assert segmentation.geometry.same_as(volume.geometry)

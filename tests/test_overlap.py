@@ -85,7 +85,3 @@ def test_neither_kind_of_array_is_refused(shape: tuple[int, ...]) -> None:
 def test_unlike_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="differ in shape"):
         count_overlap(np.zeros((2, 2, 2), dtype=np.uint8), np.zeros((2, 2, 3), dtype=np.uint8), (RED,))
-
-
-def test_counts_add_up_over_cases() -> None:
-    assert Counts(1, 2, 3) + Counts(10, 20, 30) == Counts(11, 22, 33)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers import resampled_geometry
 from osteon.core.geometry import Geometry
 from osteon.preparing.resample import (
     axis_weights,
@@ -13,7 +14,6 @@ from osteon.preparing.resample import (
     resample_image,
     resample_index_map,
     resample_multi_hot,
-    resampled_geometry,
     resampled_shape,
 )
 

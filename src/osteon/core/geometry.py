@@ -64,12 +64,6 @@ class Geometry:
         )
         return world
 
-    def to_index(self, world: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Fractional voxel indices `[n, 3]` of world positions `[n, 3]`."""
-        inverse = np.linalg.inv(self.affine_ras)
-        index: npt.NDArray[np.float64] = np.asarray(world, dtype=np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
-        return index
-
     def same_as(self, other: Geometry, *, tolerance: float = POSITION_TOLERANCE) -> bool:
         """Whether every voxel of both grids lies at the same place, within `tolerance` voxel edges."""
         return not self.differences(other, tolerance=tolerance)

@@ -24,13 +24,6 @@ class Counts:
     reference: int
     intersection: int
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.prediction + other.prediction,
-            self.reference + other.reference,
-            self.intersection + other.intersection,
-        )
-
 
 def count_overlap(prediction: Labels, reference: Labels, structures: Sequence[Structure]) -> dict[str, Counts]:
     """Count each structure's voxels in one pass over both arrays.

@@ -71,16 +71,12 @@ def group_cases(cases: Sequence[Case], *, by: By = "subject") -> list[list[str]]
     return sorted(sorted(group) for group in groups.values())
 
 
-def structures_without_cases(
-    structures: Sequence[Structure], present: Mapping[str, Collection[str]], case_ids: Collection[str] | None = None
-) -> list[str]:
+def structures_without_cases(structures: Sequence[Structure], present: Mapping[str, Collection[str]]) -> list[str]:
     """Names of the structures that occur in no case.
 
     Args:
         structures: The structures that should occur.
         present: Case id → names of the structures that have a voxel there.
-        case_ids: Look at these cases alone, such as a fold's; all of `present` when None.
     """
-    looked_at = present if case_ids is None else {case_id: present.get(case_id, ()) for case_id in case_ids}
-    found = {name for names in looked_at.values() for name in names}
+    found = {name for names in present.values() for name in names}
     return [structure.name for structure in structures if structure.name not in found]

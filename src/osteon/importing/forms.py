@@ -10,10 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from osteon.core.errors import OsteonError, UsageError
-from osteon.core.geometry import Geometry
-from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
-from osteon.core.volume import Volume
+from osteon.core.errors import UsageError
+from osteon.core.labels import BACKGROUND, Structure, make_structures
 from osteon.dataset.manifest import Channel, Modality
 
 MODALITIES: tuple[Modality, ...] = ("ct", "mr", "xray", "other")
@@ -30,29 +28,17 @@ class FoundCase:
 
     Attributes:
         id: Unique in the source.
-        images: One file for each channel, or one for all. Empty where `make_image` makes the image.
-        label: The label file; None where there is none or `make_label` makes it.
-        make_image: Makes the image where no file can be referred to as it is (a DICOM series). It is written into the
-            dataset.
-        make_label: Makes the labels on the image's grid (from meshes, masks, polygons). They are written likewise.
+        images: One file for each channel, or one for all.
+        label: The label file; None where there is none.
         subject: Where the source says so.
         site: Likewise.
-        provenance: What was made from what, for cases with `make_image` or `make_label`.
     """
 
     id: str
-    images: tuple[Path, ...] = ()
+    images: tuple[Path, ...]
     label: Path | None = None
-    make_image: Callable[[], Volume] | None = None
-    make_label: Callable[[Geometry], Segmentation] | None = None
     subject: str | None = None
     site: str | None = None
-    provenance: tuple[str, ...] = ()
-
-    @property
-    def labelled(self) -> bool:
-        """Whether the case comes with a reference."""
-        return self.label is not None or self.make_label is not None
 
 
 @dataclass
@@ -64,7 +50,6 @@ class Found:
         channels: Image channels in order.
         cases: In the source's order.
         structures: None where only the label files say.
-        failed: Entries that cannot be cases, by id.
         warnings: What is odd but no obstacle, for people.
     """
 
@@ -72,7 +57,6 @@ class Found:
     channels: list[Channel]
     cases: list[FoundCase]
     structures: tuple[Structure, ...] | None = None
-    failed: dict[str, OsteonError] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
 

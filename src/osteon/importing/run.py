@@ -18,7 +18,6 @@ from osteon.core.progress import track
 from osteon.core.volume import Volume
 from osteon.dataset.checks import (
     align_segmentation,
-    check_image,
     check_labels,
     content_hash,
     present_structures,
@@ -27,7 +26,7 @@ from osteon.dataset.checks import (
 from osteon.dataset.dataset import read_channels
 from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import FILE_NAME, Case, Manifest, explain, write_manifest
-from osteon.formats.registry import read_segmentation, read_structures, write_segmentation, write_volume
+from osteon.formats.registry import read_segmentation, read_structures, write_segmentation
 from osteon.importing.forms import Form, Found, FoundCase, Options, parse_modality
 from osteon.importing.naming import adopt, unite
 from osteon.importing.patterns import finder
@@ -122,7 +121,8 @@ def import_dataset(
     subject_of, site_of = finder(subject_pattern, "--subject"), finder(site_pattern, "--site")
     row = _form(source, form)
     found = row.read(source, options)
-    report_failed, warnings = dict(found.failed), list(found.warnings)
+    failed: dict[str, OsteonError] = {}
+    warnings = list(found.warnings)
     taken: list[_Taken] = []
     selected = _selected(found, only, hold_out)
     if found.structures is not None:
@@ -132,9 +132,9 @@ def import_dataset(
         try:
             taken.append(_take(case, found, folder, repair_geometry=repair_geometry, allow_empty=allow_empty))
         except OsteonError as error:
-            report_failed[case.id] = error
+            failed[case.id] = error
     if not taken:
-        raise _nothing_taken(source, report_failed)
+        raise _nothing_taken(source, failed)
     present = {case.entry.id: case.present for case in taken if case.entry.segmentation is not None}
     known = found.structures or unite(case.structures for case in taken)
     if not known:
@@ -153,7 +153,7 @@ def import_dataset(
             f"{source}: {explain(error)}", hint="correct the source, or name the structures: --labels"
         ) from None
     if hold_out is not None:
-        manifest, lines = hold_cases_out(manifest, hold_out, dropped=[c.id for c in selected if c.id in report_failed])
+        manifest, lines = hold_cases_out(manifest, hold_out, dropped=[c.id for c in selected if c.id in failed])
         warnings += lines
     duplicates = _duplicates(manifest)
     warnings += [line for case in taken for line in case.warnings]
@@ -167,7 +167,7 @@ def import_dataset(
         if pattern and missed:
             warnings.append(f"{what} {pattern} finds nothing in {len(missed)} cases, such as {missed[0]}")
     write_manifest(folder, manifest)
-    return ImportReport(folder, row.name, manifest, report_failed, warnings, present, duplicates)
+    return ImportReport(folder, row.name, manifest, failed, warnings, present, duplicates)
 
 
 def _form(source: Path, name: str | None) -> Form:
@@ -187,7 +187,7 @@ def _selected(found: Found, only: str | Sequence[str] | None, hold_out: str | No
         chosen = set(select(only, [case.id for case in cases], "--only"))
         cases = [case for case in cases if case.id in chosen]
     if hold_out is not None and cases:
-        labelled = [case.id for case in cases if case.labelled]
+        labelled = [case.id for case in cases if case.label is not None]
         if set(select(hold_out, [case.id for case in cases], "--hold-out", counted=labelled)) >= set(labelled):
             raise nothing_left(len(labelled))
     return cases
@@ -203,31 +203,23 @@ def _named_in_headers(cases: Sequence[FoundCase]) -> Iterator[tuple[Structure, .
 def _take(case: FoundCase, found: Found, folder: Path, *, repair_geometry: bool, allow_empty: bool) -> _Taken:
     """Read image and label of one case, check them, and write what had to be converted."""
     name = f"case {case.id}"
-    if case.make_image is None:
-        volume = read_channels(case.images, found.channels, name)
-        images = [_refer(path, folder) for path in case.images]
-    else:
-        volume = case.make_image()
-        check_image(volume, name)
-        images = [f"images/{case.id}.nii.gz"]
-        write_volume(folder / images[0], volume)
+    volume = read_channels(case.images, found.channels, name)
     try:
         entry = Case(
             id=case.id,
-            images=images,
+            images=[_refer(path, folder) for path in case.images],
             subject=case.subject,
             site=case.site,
             content=content_hash(volume),
-            provenance=list(case.provenance),
         )
     except ValidationError as error:
         raise DatasetError(f"{name}: {explain(error)}", hint="rename the image's file") from None
-    if not case.labelled:
+    if case.label is None:
         return _Taken(entry)
-    image_name = str(case.images[0]) if case.images else name
-    segmentation, written, lines = _label(case, found, volume, image_name, repair_geometry=repair_geometry)
+    segmentation, written, lines = _label(case, case.label, found, volume, repair_geometry=repair_geometry)
     warnings = [line for line in lines if line.startswith("warning: ")]
-    label_name = f"{name}: {case.label or 'its label'}"
+    provenance = [line for line in lines if line not in warnings]
+    label_name = f"{name}: {case.label}"
     present = present_structures(segmentation) if allow_empty else check_labels(segmentation, label_name)
     if not present:
         warnings.append(f"warning: {label_name}: the label is empty")
@@ -235,8 +227,7 @@ def _take(case: FoundCase, found: Found, folder: Path, *, repair_geometry: bool,
         path = f"labels/{case.id}{'.seg.nrrd' if segmentation.overlapping else '.nii.gz'}"
         write_segmentation(folder / path, segmentation)
     else:
-        path = _refer(case.label or Path(), folder)
-    provenance = [*entry.provenance, *(line for line in lines if line not in warnings)]
+        path = _refer(case.label, folder)
     return _Taken(
         entry.model_copy(update={"segmentation": path, "provenance": provenance}),
         segmentation.structures,
@@ -247,16 +238,12 @@ def _take(case: FoundCase, found: Found, folder: Path, *, repair_geometry: bool,
 
 
 def _label(
-    case: FoundCase, found: Found, volume: Volume, image_name: str, *, repair_geometry: bool
+    case: FoundCase, label: Path, found: Found, volume: Volume, *, repair_geometry: bool
 ) -> tuple[Segmentation, bool, list[str]]:
     """The labels on the image's grid, whether they must be written anew, and what was done to them."""
-    if case.make_label is not None:
-        return case.make_label(volume.geometry), True, []
-    if case.label is None:
-        raise DatasetError(f"case {case.id}: has no label", hint="give its label file")
-    segmentation = read_segmentation(case.label, found.structures)
+    segmentation = read_segmentation(label, found.structures)
+    name, image_name = f"case {case.id}: {label}", str(case.images[0])
     try:
-        name = f"case {case.id}: {case.label}"
         return align_segmentation(segmentation, volume.geometry, name=name, image_name=image_name), False, []
     except GeometryError:
         if not repair_geometry or segmentation.geometry.unit != volume.geometry.unit:
@@ -264,7 +251,7 @@ def _label(
     repaired = resample_labels(segmentation, volume.geometry)
     kept = _labelled_mm3(repaired) / (_labelled_mm3(segmentation) or 1.0)
     lines = [
-        f"segmentation resampled (nearest neighbour, in the world) from {case.label.absolute()}, "
+        f"segmentation resampled (nearest neighbour, in the world) from {label.absolute()}, "
         f"{segmentation.geometry.describe()}, to the image's grid, {volume.geometry.describe()}; "
         f"{kept:.1%} of the labelled volume is kept"
     ]

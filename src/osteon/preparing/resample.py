@@ -12,8 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from osteon.core.geometry import Geometry
-
 
 def resampled_shape(
     shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Sequence[float]
@@ -21,15 +19,6 @@ def resampled_shape(
     """The number of voxels that covers the same extent at another spacing; at least one along each axis."""
     i, j, k = (max(1, round(n * s / t)) for n, s, t in zip(shape, spacing_mm, target_mm, strict=True))
     return i, j, k
-
-
-def resampled_geometry(geometry: Geometry, shape: tuple[int, int, int]) -> Geometry:
-    """The grid of `shape` voxels over the same extent of the world."""
-    step = np.array(geometry.shape) / np.array(shape)
-    affine = geometry.affine_ras.copy()
-    affine[:3, :3] = geometry.affine_ras[:3, :3] * step
-    affine[:3, 3] = geometry.affine_ras[:3, 3] + geometry.affine_ras[:3, :3] @ ((step - 1) / 2)
-    return Geometry(shape, affine, geometry.unit)
 
 
 def axis_weights(count: int, wanted: int) -> torch.Tensor:
