@@ -119,6 +119,7 @@ def test_a_case_that_fails_does_not_stop_the_others(dataset: Path, tmp_path: Pat
     geometry = result.failures[0]
     assert "1.00 mm apart" in geometry.message
     assert geometry.message.count("8×6×4") == 2  # both grids are described
+    assert "very scan" in geometry.hint  # not --repair-geometry, which importing alone has
     assert all(f.hint for f in result.failures)
     assert states(result) == {("b", "red"): ("both", 1.0), ("b", "green"): ("absent", None)}
     said = json.loads((tmp_path / "out" / "metrics.json").read_text())

@@ -72,7 +72,9 @@ def turn_array(array: npt.NDArray[np.generic], source: Geometry, target: Geometr
     return np.ascontiguousarray(turn.apply(array))
 
 
-def align_segmentation(segmentation: Segmentation, geometry: Geometry, *, name: str, image_name: str) -> Segmentation:
+def align_segmentation(
+    segmentation: Segmentation, geometry: Geometry, *, name: str, image_name: str, hint: str = ""
+) -> Segmentation:
     """The segmentation on the image's axes; nothing is resampled.
 
     Args:
@@ -80,28 +82,29 @@ def align_segmentation(segmentation: Segmentation, geometry: Geometry, *, name: 
         geometry: The image's grid.
         name: The label file, for messages.
         image_name: The image file, for messages.
+        hint: The way out; as `grid_error` says it where empty.
 
     Raises:
         GeometryError: The grids differ by more than a turn of the axes; the message shows both.
     """
     turned = turn_array(segmentation.array, segmentation.geometry, geometry)
     if turned is None:
-        raise grid_error(geometry, segmentation.geometry, name=name, image_name=image_name)
+        raise grid_error(geometry, segmentation.geometry, name=name, image_name=image_name, hint=hint)
     labels: npt.NDArray[np.integer] = turned  # type: ignore[assignment]
     return Segmentation(labels, geometry, segmentation.structures)
 
 
-def grid_error(geometry: Geometry, other: Geometry, *, name: str, image_name: str) -> GeometryError:
+def grid_error(geometry: Geometry, other: Geometry, *, name: str, image_name: str, hint: str = "") -> GeometryError:
     """The error for a file `name` on the grid `other` that should be on that of `image_name`."""
     turned = turn_onto(other, geometry).geometry(other)
     what = "; ".join(geometry.differences(turned)) or "position"
-    hint = "correct the header that is wrong; where both are right, --repair-geometry resamples the label"
+    way = "correct the header that is wrong; where both are right, --repair-geometry resamples the label"
     if geometry.unit != other.unit:
-        hint = "write the voxels' size in millimetres into the header that does not say it (px)"
+        way = "write the voxels' size in millimetres into the header that does not say it (px)"
     return GeometryError(
         f"{name} does not lie on the grid of {image_name}: {what}\n"
         f"  {image_name}: {geometry.describe()}\n  {name}: {other.describe()}",
-        hint=hint,
+        hint=hint or way,
     )
 
 

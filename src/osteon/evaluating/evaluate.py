@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from osteon.core.errors import CaseError, GeometryError
-from osteon.core.geometry import turn_onto
-from osteon.core.labels import Segmentation, Structure
+from osteon.core.errors import CaseError
+from osteon.core.labels import Structure
 from osteon.core.progress import track
+from osteon.dataset.checks import align_segmentation
 from osteon.evaluating.pairing import Pair, pair_up
 from osteon.evaluating.record import CSV_NAME, JSON_NAME, write_metrics_json, write_scores_csv
 from osteon.evaluating.scores import Score, score_case
@@ -97,32 +97,18 @@ def evaluate(
 def score_pair(pair: Pair, structures: Sequence[Structure]) -> list[Score]:
     """Read, align and score one case. Raises CaseError where a file or its geometry does not fit."""
     reference = pair.load_reference()
-    prediction = align(read_segmentation(pair.prediction, structures), reference, pair.case)
+    prediction = align_segmentation(
+        read_segmentation(pair.prediction, structures),
+        reference.geometry,
+        name=f"case {pair.case}: {pair.prediction}",
+        image_name="the reference",
+        hint="predict on the very scan that the reference was drawn on",
+    )
     if prediction.overlapping != reference.overlapping:
         prediction, reference = as_multi_hot(prediction), as_multi_hot(reference)
     return score_case(
         pair.case, prediction.array, reference.array, reference.geometry, structures, annotated=pair.annotated
     )
-
-
-def align(prediction: Segmentation, reference: Segmentation, case: str) -> Segmentation:
-    """The prediction with its axes in the reference's order; no voxel moves in the world and none is changed.
-
-    Raises:
-        GeometryError: The voxels of the two lie at different places, so comparing them would need resampling.
-    """
-    if prediction.geometry.same_as(reference.geometry):
-        return prediction
-    turn = turn_onto(prediction.geometry, reference.geometry)
-    turned = turn.geometry(prediction.geometry)
-    different = turned.differences(reference.geometry)
-    if different:
-        raise GeometryError(
-            f"case {case}: prediction and reference lie on different grids ({'; '.join(different)}): "
-            f"prediction {prediction.geometry.describe()}; reference {reference.geometry.describe()}",
-            hint="predict on the very scan that the reference was drawn on",
-        )
-    return Segmentation(turn.apply(prediction.array), reference.geometry, prediction.structures)  # type: ignore[arg-type]
 
 
 def write_evaluation(folder: Path, result: Evaluation, *, prediction: Path, reference: Path) -> None:
