@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,13 @@ def script(monkeypatch: pytest.MonkeyPatch, answers: dict[str, dict[str, Any]]) 
     """Replace the measuring processes by answers; returns what was asked."""
     asked = []
 
-    def measured(plan: Path, what: str, detail: str) -> dict[str, Any]:
+    def measured(plan: Path, what: str, device: str, detail: str) -> dict[str, Any]:
         assert read_plan(plan) == tiny_plan()
+        assert device == "cpu"
         asked.append(f"{what} {detail}")
         return answers[detail if what == "train" else what]
 
     monkeypatch.setattr(probe, "_measure", measured)
-    monkeypatch.setattr(probe.torch.cuda, "is_available", lambda: False)
     return asked
 
 
@@ -91,16 +93,18 @@ def test_how_a_process_ended_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     python.write_text(f"#!/bin/sh\n{body}\n")
     python.chmod(0o755)
     monkeypatch.setattr(probe.sys, "executable", str(python))
-    assert probe._measure(tmp_path / "plan.yaml", "train", "fp32") == {"error": error}
+    assert probe._measure(tmp_path / "plan.yaml", "train", "cpu", "fp32") == {"error": error}
 
 
 @pytest.mark.parametrize("changes", [{}, {"overlapping": True}, FLAT])
-@pytest.mark.parametrize("arguments", [["train", "fp32"], ["train", "bf16"], ["predict", "[9, 8, 7, 2.0, 1.0, 1.0]"]])
+@pytest.mark.parametrize(
+    "arguments", [["train", "cpu", "fp32"], ["train", "cpu", "bf16"], ["predict", "cpu", "[9, 8, 7, 2.0, 1.0, 1.0]"]]
+)
 def test_every_kind_of_plan_can_be_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], arguments: list[str]
 ) -> None:
     write_plan(tmp_path / "plan.yaml", tiny_plan(changes))
-    probe.main([str(tmp_path / "plan.yaml"), *arguments])
+    probe.main([str(tmp_path / "plan.yaml"), arguments[0], "cpu", arguments[1]])
     found = json.loads(capsys.readouterr().out)
     assert found["seconds"] > 0
     assert found["bytes"] > 50e6
@@ -109,4 +113,15 @@ def test_every_kind_of_plan_can_be_measured(
 def test_nothing_else_is_measured(tmp_path: Path) -> None:
     write_plan(tmp_path / "plan.yaml", tiny_plan())
     with pytest.raises(UsageError, match="nothing to measure: train fp64"):
-        probe.main([str(tmp_path / "plan.yaml"), "train", "fp64"])
+        probe.main([str(tmp_path / "plan.yaml"), "train", "cpu", "fp64"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux alone hands the parent's peak on")
+def test_the_peak_is_the_processes_own_not_its_parents() -> None:
+    code = "import sys; from osteon.training.probe import peak_bytes; sys.stdout.write(str(peak_bytes()))"
+    parent = (
+        "import subprocess, sys; held = bytearray(b'x') * 10**9; sys.stdout.write("
+        f"subprocess.run([sys.executable, '-c', {code!r}], capture_output=True, text=True, check=True).stdout)"
+    )
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    assert 5e7 < int(done.stdout) < 9e8

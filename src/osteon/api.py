@@ -44,30 +44,22 @@ def make_plan(
         measure_cost: Measure the forecast and the faster precision with a few steps (some 20 s).
         workers: Processes for reading the cases; None: as memory allows.
     """
-    import numpy as np
     from rich.markup import escape
 
-    from osteon.core.errors import CaseError
     from osteon.core.progress import console
-    from osteon.dataset.dataset import Dataset
-    from osteon.planning.fingerprint import measure
-    from osteon.planning.plan import FILE_NAME, write_plan
-    from osteon.planning.planner import cache_bytes, make_plan
-    from osteon.training.options import resolve_device
-    from osteon.training.probe import forecast
+    from osteon.training.planned import plan_dataset
 
-    opened = Dataset.open(Path(dataset))
-    fingerprint = measure(opened, workers=workers)
-    for case_id, reason in fingerprint.failed.items():
-        console.print(f"[yellow]not measured: {escape(f'{case_id}: {reason}')}[/]", soft_wrap=True)
-    plan = make_plan(opened, fingerprint, dimensions=dimensions, recipe=recipe, device=resolve_device(device))
-    if measure_cost:
-        largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
-        plan = forecast(plan, largest.shape, largest.spacing_mm, cache_bytes(plan, fingerprint))
-    write_plan(Path(dataset) / FILE_NAME, plan)
-    if fingerprint.failed and len(fingerprint.failed) == len(opened.manifest.trainable):
-        raise CaseError(f"{dataset}: no case could be measured")
-    return plan
+    planned = plan_dataset(
+        Path(dataset),
+        dimensions=dimensions,
+        recipe=recipe,
+        device=device,
+        measure_cost=measure_cost,
+        workers=workers,
+    )
+    for case_id, error in planned.failed.items():
+        console.print(f"[yellow]not measured: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
+    return planned.plan
 
 
 def train(
@@ -88,13 +80,13 @@ def train(
         **options: Fields of `osteon.training.options.TrainOptions`: budget_s, epochs, fold, seed, device, …
     """
     from osteon.dataset.dataset import Dataset
-    from osteon.planning.plan import FILE_NAME, Plan, read_plan
+    from osteon.planning.plan import Plan, read_plan
     from osteon.training.fit import train
     from osteon.training.options import TrainOptions
+    from osteon.training.planned import plan_of
 
     if plan is None:
-        path = Path(dataset) / FILE_NAME
-        chosen = read_plan(path) if path.is_file() else make_plan(dataset, device=options.get("device", "auto"))
+        chosen = plan_of(Path(dataset), device=options.get("device", "auto"), workers=options.get("workers"))
     else:
         chosen = plan if isinstance(plan, Plan) else read_plan(Path(plan))
     return train(Dataset.open(Path(dataset)), chosen, Path(run), TrainOptions(**options), restart=restart)
@@ -108,15 +100,31 @@ def load_model(folder: PathLike, *, device: str = "cpu") -> Model:
 
 
 def predict(
-    model: PathLike | Model, scans: PathLike | Sequence[PathLike], out: PathLike, *, mirror: bool = False
+    model: PathLike | Model,
+    scans: PathLike | Sequence[PathLike],
+    out: PathLike,
+    *,
+    mirror: bool = False,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    overwrite: bool = False,
 ) -> PredictReport:
-    """Segment files, folders of files, or a dataset's held-out and unlabelled cases into a folder."""
+    """Segment files, folders of files, or a dataset's held-out and unlabelled cases into a folder.
+
+    Args:
+        model: A loaded model, a model folder, or the run that made it.
+        scans: One or several files or folders.
+        out: Where the results go; what is done there is skipped.
+        mirror: Average over mirror images: slower.
+        device: What to load the model on, where `model` is a folder.
+        overwrite: Do again what is done.
+    """
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import find_scans, predict
+    from osteon.training.options import resolve_device
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
-    loaded = model if isinstance(model, Model) else load_model(model)
-    return predict(loaded, find_scans([Path(s) for s in sources]), Path(out), mirror=mirror)
+    loaded = model if isinstance(model, Model) else load_model(model, device=resolve_device(device))
+    return predict(loaded, find_scans([Path(s) for s in sources]), Path(out), mirror=mirror, overwrite=overwrite)
 
 
 def evaluate(prediction: PathLike, reference: PathLike, out: PathLike | None = None) -> Evaluation:

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.report import out, seconds_of
+from osteon.core.errors import UsageError
 from osteon.core.progress import console
 
 PICTURED = 4
@@ -23,16 +24,17 @@ def demo(
 ) -> None:
     """Make up fractured humeri, import, plan, train, predict unseen cases, evaluate. On a CPU, in minutes."""
     import osteon
+    from osteon.dataset.manifest import FILE_NAME as MANIFEST
     from osteon.evaluating.table import summary_table
-    from osteon.phantoms.cohort import write_humerus_cohort
     from osteon.planning.plan import FILE_NAME
 
     source, dataset, run, predictions = (folder / name for name in ("scans", "dataset", "run", "predictions"))
     seconds = seconds_of(budget)
     _step("1", f"{cases + unseen} CT scans of fractured humeri, written as a hospital might hand them over", source)
-    write_humerus_cohort(source, cases=cases, unseen=unseen, seed=seed)
+    _make_cohort(source, cases=cases, unseen=unseen, seed=seed)
     _step("2", "imported: checked, and referred to where they lie", dataset)
-    osteon.import_dataset(source, dataset, overwrite=True)
+    if not (dataset / MANIFEST).is_file():
+        osteon.import_dataset(source, dataset)
     _step("3", "measured and planned: every decision with its reason", dataset / FILE_NAME)
     if not (dataset / FILE_NAME).is_file():
         osteon.make_plan(dataset)
@@ -49,6 +51,22 @@ def demo(
     out.print(f"picture  {escape(str(picture))}", soft_wrap=True)
     out.print(f"model    {escape(str(run / 'model'))}", soft_wrap=True)
     out.print(f"scores   {escape(str(predictions / 'metrics.csv'))}", soft_wrap=True)
+
+
+def _make_cohort(source: Path, *, cases: int, unseen: int, seed: int) -> None:
+    """Write the scans, unless they are there; another cohort never mixes with one that a model was trained on."""
+    from osteon.core.files import read_json, write_json
+    from osteon.phantoms.cohort import write_humerus_cohort
+
+    record, wanted = source / "cohort.json", {"cases": cases, "unseen": unseen, "seed": seed}
+    if record.is_file():
+        if read_json(record, "the cohort's record") != wanted:
+            raise UsageError(
+                f"{source.parent}: holds a demo with other cases or another seed", hint="give another folder"
+            )
+        return
+    write_humerus_cohort(source, cases=cases, unseen=unseen, seed=seed)
+    write_json(record, wanted)
 
 
 def _step(number: str, text: str, place: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from osteon.cli import data, demo, models
 from osteon.core.errors import OsteonError
+from osteon.core.files import write_error
 from osteon.core.progress import console
 from osteon.core.version import __version__
 
@@ -52,17 +55,18 @@ def main() -> None:
     try:
         app()
     except OsteonError as error:
-        console.print(f"[bold red]error:[/] {_plain(error.message)}", soft_wrap=True)
-        if error.hint:
-            console.print(f"  → {_plain(error.hint)}", soft_wrap=True)
+        _say(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        _say(write_error(Path(error.filename or "."), error))
+        sys.exit(1)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer makes this of a KeyboardInterrupt
             console.print("interrupted; the same command goes on from here")
         raise
 
 
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+def _say(error: OsteonError) -> None:
+    console.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)
+    if error.hint:
+        console.print(f"  → {escape(error.hint)}", soft_wrap=True)

@@ -37,18 +37,15 @@ def train(
 ) -> None:
     """Train a model. Run the same command again after an interruption: it goes on."""
     import osteon
-    from osteon.planning.plan import FILE_NAME, read_plan
+    from osteon.planning.plan import read_plan
+    from osteon.training.planned import plan_of
     from osteon.training.record import RUN
 
     if resume and restart:
         raise UsageError("--resume and --restart contradict each other", hint="give one of them")
     if resume and not (run / RUN).is_file():
         raise UsageError(f"{run}: there is no run to go on with", hint="leave out --resume to begin one")
-    path = plan or dataset / FILE_NAME
-    if plan is None and not path.is_file():
-        console.print("no plan.yaml yet: measuring the cases and deciding")
-        osteon.make_plan(dataset, device=device.value, workers=workers)
-    chosen = read_plan(path)
+    chosen = read_plan(plan) if plan else plan_of(dataset, device=device.value, workers=workers)
     if patience is not None:
         training = chosen.training.model_copy(update={"patience_epochs": patience})
         chosen = chosen.model_copy(update={"training": training})

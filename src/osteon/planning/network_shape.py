@@ -61,7 +61,7 @@ def shape_network(patch: tuple[int, int, int], grid: Grid, size: Size, recipe: R
         features=features,
         strides=strides,
         kernels=kernels,
-        deep_supervision=min(recipe.deep_supervision, len(strides) - 1),
+        deep_supervision=max(1, min(recipe.deep_supervision, len(strides) - 1 - recipe.unsupervised)),
         why=[f"an axis is halved while at least {SMALLEST} voxels are left and not twice as coarse as the others"],
     )
 

@@ -34,6 +34,8 @@ class Recipe:
             scan along each axis; 0 keeps the median spacing.
         mirror_all: Mirror along every axis; otherwise only from left to right, and only where no structures keep
             an order along that axis.
+        deep_supervision: How many of the finest decoder stages have a loss of their own, at most.
+        unsupervised: How many of the coarsest decoder stages have none in any case.
         training: Values of the plan's section `training`.
         augmentation: Values of the plan's section `augmentation`; `rotate` is the greatest angle in 3D.
     """
@@ -43,6 +45,7 @@ class Recipe:
     covers: float
     mirror_all: bool
     deep_supervision: int
+    unsupervised: int
     training: dict[str, Any]
     augmentation: dict[str, Any]
     rotate: float
@@ -61,6 +64,7 @@ RECIPES: dict[str, Recipe] = {
         covers=0.9,
         mirror_all=False,
         deep_supervision=3,
+        unsupervised=0,
         training={
             "optimiser": "adamw",
             "learning_rate": 3e-3,
@@ -102,6 +106,7 @@ RECIPES: dict[str, Recipe] = {
         covers=0,
         mirror_all=True,
         deep_supervision=99,
+        unsupervised=1,
         training={
             "optimiser": "sgd",
             "learning_rate": 1e-2,
@@ -111,7 +116,7 @@ RECIPES: dict[str, Recipe] = {
             "warm_up": 0.0,
             "clip_gradient": 12.0,
             "ema": 0.0,
-            "foreground_share": 1 / 3,
+            "foreground_share": 0.5,
             "epoch_iterations": 250,
             "epochs": 1000,
         },

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from osteon.core.errors import CaseError, OsteonError, UsageError, missing_file, out_of_memory
 from osteon.core.files import read_json, write_error, write_json
-from osteon.core.progress import track
+from osteon.core.progress import console, track
 from osteon.core.version import __version__
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
@@ -81,6 +83,8 @@ def find_scans(sources: Sequence[Path]) -> list[Scan]:
         elif (source / MANIFEST).is_file():
             dataset = Dataset.open(source)
             cases = [c for c in dataset.manifest.cases if c.held_out or c.segmentation is None]
+            if not cases:
+                console.print(f"[yellow]{escape(str(source))}: holds no case out; a training may have seen these[/]")
             for case in cases or dataset.manifest.cases:
                 scans.append(Scan(case.id, tuple(dataset.resolve(image) for image in case.images), dataset, case))
         elif source.is_dir():

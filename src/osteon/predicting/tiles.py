@@ -35,8 +35,14 @@ def probabilities(network: nn.Module, image: torch.Tensor, plan: Plan, *, mirror
     batch = image.permute(3, 0, 1, 2)[..., None] if flat else image[None]
     parts = [_logits(network, part, plan, mirror=mirror) for part in batch.split(plan.patch.batch if flat else 1)]
     logits = torch.cat(parts)
-    logits = logits.sigmoid_() if plan.overlapping else logits.softmax(1)
+    logits = logits.sigmoid_() if plan.overlapping else _softmax_(logits)
     return logits[..., 0].permute(1, 2, 3, 0).contiguous() if flat else logits[0]
+
+
+def _softmax_(logits: torch.Tensor) -> torch.Tensor:
+    """Softmax over axis 1 in place: a second copy of all outputs would double the memory."""
+    logits.sub_(logits.amax(1, keepdim=True)).exp_()
+    return logits.div_(logits.sum(1, keepdim=True))
 
 
 def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool) -> torch.Tensor:

@@ -27,6 +27,7 @@ class State:
         best_dice: Best mean validation Dice so far, and the iteration it was reached at.
         history: One row for each epoch, as in metrics.csv.
         losses: Of the iterations since the last epoch's end.
+        epoch_open: The epoch's iterations are done, its validation is not.
         finished: Why the training ended; empty while it goes on.
     """
 
@@ -36,6 +37,7 @@ class State:
     best_iteration: int = 0
     history: list[dict[str, float | int | None]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    epoch_open: bool = False
     finished: str = ""
 
 

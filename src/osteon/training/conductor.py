@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import signal
 import time
@@ -13,6 +15,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.loggers import Logger
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_text
@@ -35,6 +38,8 @@ from osteon.training.validating import overall, validate
 
 CHECKPOINT_EVERY_S = 60.0
 """At most this much work is lost when a run is killed."""
+SAVE_BEFORE_VALIDATION_S = 10.0
+"""A validation may take long: what was done in more than this is saved first."""
 VALIDATION_SHARE = 0.05
 """Validation during a training with a time budget takes at most about this part of it."""
 VALIDATIONS = 20
@@ -68,6 +73,7 @@ class Conductor(lightning.Callback):
         validation: Cached cases that are not trained on; may be empty.
         run: The run's folder: metrics.csv and checkpoints/ are written there.
         display: Shows the progress.
+        logger: Gets the same rows as metrics.csv.
         state: Where the training stands.
         clock: Seconds; replaced in tests.
         checkpoint_every_s: How often to write a checkpoint.
@@ -80,13 +86,14 @@ class Conductor(lightning.Callback):
         validation: Sequence[CachedCase],
         run: Path,
         display: Display,
+        logger: Logger,
         state: State,
         *,
         clock: Callable[[], float] = time.monotonic,
         checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     ) -> None:
         self.plan, self.limits, self.validation, self.run = plan, limits, validation, run
-        self.display, self.state, self.clock = display, state, clock
+        self.display, self.logger, self.state, self.clock = display, logger, state, clock
         self.checkpoint_every_s = checkpoint_every_s
         self.folder = run / "checkpoints"
         self.started = self.saved_at = self.epoch_at = clock()
@@ -111,6 +118,8 @@ class Conductor(lightning.Callback):
         if path.is_file() and self.state.iteration:
             tensors, _ = load_checkpoint(path)
             for name, network in (("network", module.network), ("average", module.average)):
+                if network is None:
+                    continue
                 prefix = f"{name}."
                 network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
             unpack_optimiser(optimiser, tensors)
@@ -137,9 +146,8 @@ class Conductor(lightning.Callback):
         self.losses.append(outputs["loss"].detach())
         done = self.progress()
         if self.state.iteration % self.plan.training.epoch_iterations == 0 or done >= 1:
-            self._end_epoch(trainer, module, done)
-        if done >= 1 and not self.state.finished:
-            self.state.finished = "budget spent" if self.limits.budget_s is not None else "all epochs done"
+            self._end_epoch(module, trainer.optimizers[0], done)
+        self._finish_at(done)
         self.display.tick(done, self.elapsed_s(), self.state.iteration)
         stop = bool(self.state.finished) or self.interrupted
         if stop or self.clock() - self.saved_at >= self.checkpoint_every_s:
@@ -180,7 +188,20 @@ class Conductor(lightning.Callback):
         if self.interrupted:
             raise KeyboardInterrupt
 
-    def _end_epoch(self, trainer: lightning.Trainer, module: TrainingModule, done: float) -> None:
+    def close_epoch(self, module: TrainingModule) -> None:
+        """Do what an earlier start was killed in: the validation at an epoch's end."""
+        optimiser = module.configure_optimizers()
+        self.restore(module, optimiser)
+        self.losses = [torch.tensor(loss) for loss in self.state.losses]
+        self._end_epoch(module, optimiser, self.progress())
+        self._finish_at(self.progress())
+        self.save(module, optimiser)
+
+    def _finish_at(self, done: float) -> None:
+        if done >= 1 and not self.state.finished:
+            self.state.finished = "budget spent" if self.limits.budget_s is not None else "all epochs done"
+
+    def _end_epoch(self, module: TrainingModule, optimiser: torch.optim.Optimizer, done: float) -> None:
         epoch = math.ceil(self.state.iteration / self.plan.training.epoch_iterations)
         loss = float(torch.stack(self.losses).mean())
         if not math.isfinite(loss):
@@ -189,20 +210,23 @@ class Conductor(lightning.Callback):
                 hint="lower training.learning_rate in plan.yaml or set training.precision to fp32, then --restart",
             )
         rate = self.plan.training.learning_rate * rate_factor(self.plan.training, done)
+        count = max(1, self.state.iteration - self.epoch_from)
         row: dict[str, float | int | None] = {
             "epoch": epoch,
             "iteration": self.state.iteration,
             "elapsed_s": round(self.elapsed_s(), 2),
             "learning_rate": float(f"{rate:.6g}"),
             "loss": round(loss, 6),
-            "s_per_iteration": round((self.clock() - self.epoch_at) / (self.state.iteration - self.epoch_from), 4),
+            "s_per_iteration": round((self.clock() - self.epoch_at) / count, 4),
         }
-        self.losses = []
         if self._validation_is_due(epoch, done):
+            if self.clock() - self.saved_at > SAVE_BEFORE_VALIDATION_S:
+                self.state.epoch_open = True
+                self.save(module, optimiser)
             row |= self._validate(module, done)
-        if trainer.logger is not None:
-            numbers = {k: float(v) for k, v in row.items() if v is not None}
-            trainer.logger.log_metrics(numbers, step=self.state.iteration)
+        self.losses, self.state.epoch_open = [], False
+        numbers = {k: float(v) for k, v in row.items() if v is not None}
+        self.logger.log_metrics(numbers, step=self.state.iteration)
         self.state.history.append(row)
         write_metrics(self.run / "metrics.csv", self.state.history)
         self.display.row = row
@@ -242,7 +266,8 @@ class Conductor(lightning.Callback):
         self.state.elapsed_s = self.elapsed_s()
         self.state.losses = torch.stack(self.losses).tolist() if self.losses else []
         tensors = {f"network.{k}": v for k, v in module.network.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in module.average.state_dict().items()}
+        if module.average is not None:
+            tensors |= {f"average.{k}": v for k, v in module.average.state_dict().items()}
         save_checkpoint(self.folder / LAST, tensors | pack_optimiser(optimiser), self.state)
         self.saved_at = self.clock()
 
@@ -255,7 +280,8 @@ def _ours(module: lightning.LightningModule) -> TrainingModule:
 
 def write_metrics(path: Path, rows: list[dict[str, float | int | None]]) -> None:
     """metrics.csv: one row for each epoch; the Dice columns are empty where there was no validation."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = [",".join(columns)]
-    lines += [",".join("" if (v := row.get(c)) is None else str(v) for c in columns) for row in rows]
-    write_text(path, "\n".join(lines) + "\n")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

@@ -36,8 +36,11 @@ def finish(
     training_cases: int,
     state: State,
     options: TrainOptions,
+    failed: dict[str, OsteonError],
 ) -> dict[str, Any]:
     """Validate on the scans' own grids, write predictions/ and model/; nothing where that is done already.
+
+    A case that cannot be validated is added to `failed`, and the others go on.
 
     Returns:
         validation.json's content: Dice of each case and structure, the means, how the model was trained.
@@ -52,6 +55,7 @@ def finish(
         try:
             cases[case_id] = _validate_case(dataset, model, case_id, run)
         except OsteonError as error:
+            failed[case_id] = error
             console.print(f"[yellow]not validated: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
     means = mean_scores(list(cases.values()), plan.structures)
     result: dict[str, Any] = {

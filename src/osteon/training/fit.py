@@ -6,6 +6,7 @@ import logging
 import shutil
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from rich.markup import escape
 from torch.utils.data import DataLoader, IterableDataset
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError, out_of_memory
+from osteon.core.files import write_error
 from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds, structures_without_cases
@@ -41,7 +43,7 @@ class TrainReport:
     Attributes:
         run: Its folder; the model is in `run/model`.
         validation: validation.json's content.
-        failed: Cases that could not be prepared, with the reason; they were left out.
+        failed: Cases that could not be prepared or validated, with the reason; they were left out.
         iterations: Iterations done.
         resumed: Whether the run went on from a checkpoint.
     """
@@ -60,10 +62,14 @@ class _Batches(IterableDataset[Batch]):
         self.sampler, self.start = sampler, start
 
     def __iter__(self) -> Iterator[Batch]:
-        number = self.start
-        while True:
-            yield self.sampler.read(number)
-            number += 1
+        with ThreadPoolExecutor(1) as reader:  # the next batch is read while the network works on this one
+            number = self.start
+            coming = reader.submit(self.sampler.read, number)
+            while True:
+                batch = coming.result()
+                number += 1
+                coming = reader.submit(self.sampler.read, number)
+                yield batch
 
 
 def train(
@@ -93,20 +99,27 @@ def train(
     """
     check_options(options)
     check_plan_fits(dataset, plan)
+    if run.resolve() == dataset.folder.resolve():
+        raise UsageError(f"{run}: is the dataset's own folder", hint="give the run a folder of its own")
     if restart and run.exists():
+        if any(run.iterdir()) and not (run / RUN).is_file():
+            raise UsageError(
+                f"{run}: is no run ({RUN} is missing), so nothing in it is thrown away", hint="give the run's folder"
+            )
         for part in ("checkpoints", "model", "predictions", "tensorboard"):
             shutil.rmtree(run / part, ignore_errors=True)
         for part in (RUN, PLAN, SPLITS, "metrics.csv"):
             (run / part).unlink(missing_ok=True)
     done = (run / "model" / WEIGHTS).is_file()
     record_choices(run, plan, options, begun=done or (run / "checkpoints" / LAST).is_file())
-    if done:
-        before = load_model(run / "model").validation
-        return TrainReport(run, before, {}, before["training"]["iterations"], resumed=False)
     state = load_checkpoint(run / "checkpoints" / LAST)[1] if (run / "checkpoints" / LAST).is_file() else State()
     resumed = state.iteration > 0
     training_ids, validation_ids = split(dataset, options)
-    record_splits(run, {"training": training_ids, "validation": validation_ids}, begun=resumed)
+    record_splits(run, {"training": training_ids, "validation": validation_ids}, begun=done or resumed)
+    if done:
+        console.print(f"{escape(str(run))}: is trained already; --restart begins anew", soft_wrap=True)
+        before = load_model(run / "model").validation
+        return TrainReport(run, before, {}, before["training"]["iterations"], resumed=False)
     wanted = [case for case in dataset.manifest.trainable if case.id in {*training_ids, *validation_ids}]
     cached, failed = prepare(dataset, plan, wanted, workers=options.workers)
     for case_id, error in failed.items():
@@ -118,7 +131,7 @@ def train(
     module = _fit(plan, run, options, state, training, validation, device, checkpoint_every_s)
     network = _chosen_weights(run, module, state)
     report = finish(
-        dataset, plan, run, network, device, [case.id for case in validation], len(training), state, options
+        dataset, plan, run, network, device, [case.id for case in validation], len(training), state, options, failed
     )
     return TrainReport(run, report, failed, state.iteration, resumed)
 
@@ -159,6 +172,7 @@ def _fit(
 ) -> TrainingModule:
     epochs = options.epochs or plan.training.epochs
     iterations = None if options.budget_s is not None else epochs * plan.training.epoch_iterations
+    logger = TensorBoardLogger(run, name="tensorboard", version="")
     with Display() as display:
         conductor = Conductor(
             plan,
@@ -166,10 +180,13 @@ def _fit(
             validation,
             run,
             display,
+            logger,
             state,
             checkpoint_every_s=checkpoint_every_s,
         )
         module = TrainingModule(plan, options.seed, conductor.progress)
+        if state.epoch_open:
+            conductor.close_epoch(module.to(device))
         if state.finished:
             conductor.restore(module, module.configure_optimizers())
             return module
@@ -192,7 +209,7 @@ def _fit(
                 precision=_lightning_precision(options.precision, plan, device),
                 max_epochs=-1,
                 max_steps=-1,
-                logger=TensorBoardLogger(run, name="tensorboard", version=""),
+                logger=logger,
                 callbacks=[conductor],
                 deterministic=options.deterministic,
                 enable_checkpointing=False,
@@ -203,6 +220,8 @@ def _fit(
             try:
                 with conductor.interruptible():
                     trainer.fit(module, batches)
+            except OSError as error:  # the TensorBoard log's
+                raise write_error(run, error) from error
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
@@ -216,7 +235,8 @@ def _fit(
 def _lightning_precision(
     wanted: Precision | None, plan: Plan, device: Literal["cpu", "cuda"]
 ) -> Literal["bf16-mixed", "32-true"]:
-    chosen = wanted or ("bf16" if device == "cuda" else plan.training.precision)
+    measured_here = plan.forecast.device in ("", device)
+    chosen = wanted or (plan.training.precision if measured_here else "bf16" if device == "cuda" else "fp32")
     return "bf16-mixed" if chosen == "bf16" else "32-true"
 
 

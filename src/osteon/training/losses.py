@@ -55,7 +55,7 @@ def dice_and_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, annotated
         background = torch.logsumexp(torch.cat((logits[:, :1], merged), dim=1), dim=1, keepdim=True)
         logits = torch.cat((background, logits[:, 1:].masked_fill(unknown[:, 1:], EXCLUDED)), dim=1)
     target = torch.zeros_like(logits).scatter_(1, labels[:, None], 1.0)
-    cross_entropy = F.cross_entropy(logits, labels)
+    cross_entropy = F.cross_entropy(logits, labels, reduction="none").mean()  # torch's own mean varies on a GPU
     return cross_entropy + soft_dice_loss(logits.softmax(1)[:, 1:], target[:, 1:], annotated)
 
 

@@ -36,7 +36,7 @@ class TrainingModule(lightning.LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = build_network(plan)
-        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.average = copy.deepcopy(self.network).requires_grad_(False).eval() if plan.training.ema else None
         self.iteration = 0
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -76,6 +76,8 @@ class TrainingModule(lightning.LightningModule):
     def follow(self, batch: Batch) -> None:
         """After an iteration: count it, and let the average follow the weights."""
         self.iteration = batch.iteration + 1
+        if self.average is None:
+            return
         decay = min(self.plan.training.ema, (1 + self.iteration) / (10 + self.iteration))
         with torch.no_grad():
             old, new = ([p.detach() for p in net.parameters()] for net in (self.average, self.network))
@@ -83,7 +85,7 @@ class TrainingModule(lightning.LightningModule):
 
     def validation_network(self) -> torch.nn.Module:
         """The weights that are validated and kept: the average where there is one."""
-        return self.average if self.plan.training.ema else self.network
+        return self.network if self.average is None else self.average
 
 
 def rate_factor(how: Training, done: float) -> float:

@@ -31,7 +31,13 @@ WORTH_IT = 0.9
 """bf16 is chosen where an iteration takes less than this part of its time in fp32."""
 
 
-def forecast(plan: Plan, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], cache_bytes: int) -> Plan:
+def forecast(
+    plan: Plan,
+    shape: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float],
+    cache_bytes: int,
+    device: Literal["cpu", "cuda"] = "cpu",
+) -> Plan:
     """The plan with its forecast, and with the faster precision.
 
     Args:
@@ -39,16 +45,15 @@ def forecast(plan: Plan, shape: tuple[int, int, int], spacing_mm: tuple[float, f
         shape: Of the largest scan, along R, A, S.
         spacing_mm: Its spacing.
         cache_bytes: Size of the cache.
+        device: What to measure on. On cuda the memory of training is the GPU's, that of predicting the machine's.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plan.yaml"
         write_plan(path, plan)
-        for precision in ("fp32", "bf16") if device == "cpu" else ("bf16",):
-            results[precision] = _measure(path, "train", precision)
-        scan = json.dumps([*shape, *spacing_mm])
-        predicting = _measure(path, "predict", scan)
+        for precision in ("fp32", "bf16"):
+            results[precision] = _measure(path, "train", device, precision)
+        predicting = _measure(path, "predict", device, json.dumps([*shape, *spacing_mm]))
     if any("error" in r for r in (*results.values(), predicting)):
         failed = next(r["error"] for r in (*results.values(), predicting) if "error" in r)
         why = [f"could not be measured: {failed}"]
@@ -56,14 +61,13 @@ def forecast(plan: Plan, shape: tuple[int, int, int], spacing_mm: tuple[float, f
             update={"forecast": plan.forecast.model_copy(update={"cache_bytes": cache_bytes, "why": why})}
         )
     times = {name: result["seconds"] for name, result in results.items()}
-    faster = "bf16" in times and ("fp32" not in times or times["bf16"] < WORTH_IT * times["fp32"])
-    precision = "bf16" if faster else "fp32"
+    precision = "bf16" if times["bf16"] < WORTH_IT * times["fp32"] else "fp32"
     measured = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in times.items())
     reason = f"precision {precision}: an iteration took {measured} on this machine"
     training = plan.training.model_copy(update={"precision": precision, "why": [*plan.training.why, reason]})
     costs = {
         "cache_bytes": cache_bytes,
-        "training_bytes": max(results[precision]["bytes"], predicting["bytes"]),
+        "training_bytes": max(results[precision]["bytes"], predicting["bytes"] if device == "cpu" else 0),
         "predicting_bytes": predicting["bytes"],
         "seconds_per_iteration": round(times[precision], 4),
         "parameters": results[precision]["parameters"],
@@ -73,8 +77,8 @@ def forecast(plan: Plan, shape: tuple[int, int, int], spacing_mm: tuple[float, f
     return plan.model_copy(update={"training": training, "forecast": plan.forecast.model_copy(update=costs)})
 
 
-def _measure(plan: Path, what: Literal["train", "predict"], detail: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "osteon.training.probe", str(plan), what, detail]
+def _measure(plan: Path, what: Literal["train", "predict"], device: str, detail: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "osteon.training.probe", str(plan), what, device, detail]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
@@ -83,11 +87,11 @@ def _measure(plan: Path, what: Literal["train", "predict"], detail: str) -> dict
     return result
 
 
-def _train(plan: Plan, precision: Precision) -> dict[str, float]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _train(plan: Plan, device: torch.device, precision: Precision) -> dict[str, float]:
     module = TrainingModule(plan, 0, lambda: 0.0).to(device)
     module.train()
-    module.average.eval()
+    if module.average is not None:
+        module.average.eval()
     optimiser = module.configure_optimizers()
     times = []
     for step in range(WARM_UP + STEPS):
@@ -119,32 +123,41 @@ def _random_batch(plan: Plan, iteration: int) -> Batch:
     return Batch(iteration, image, labels, torch.ones(count, len(plan.structures), dtype=torch.bool))
 
 
-def _predict(plan: Plan, shape: tuple[int, int, int], spacing_mm: tuple[float, ...]) -> dict[str, float]:
+def _predict(
+    plan: Plan, device: torch.device, shape: tuple[int, int, int], spacing_mm: tuple[float, ...]
+) -> dict[str, float]:
     affine = torch.diag(torch.tensor([*spacing_mm, 1.0], dtype=torch.float64)).numpy()
     array = torch.randn((len(plan.channels), *shape), generator=torch.Generator().manual_seed(0)).numpy()
     volume = Volume(array, Geometry(shape, affine, plan.unit))
-    model = Model(build_network(plan).eval(), plan, {}, "")
+    model = Model(build_network(plan).to(device).eval(), plan, {}, "")
     began = time.perf_counter()
     model.segment(volume)
     return {"seconds": time.perf_counter() - began, "bytes": peak_bytes()}
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held so far (resident set)."""
+    """The most memory that this process has held so far (resident set).
+
+    Linux's `ru_maxrss` begins with the parent's peak; the kernel's own high-water mark of the process does not.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def main(arguments: list[str]) -> None:
-    """Entry of the measuring process: PLAN train PRECISION, or PLAN predict [i, j, k, mm, mm, mm]."""
-    path, what, detail = arguments
-    plan = read_plan(Path(path))
+    """Entry of the measuring process: PLAN train DEVICE PRECISION, or PLAN predict DEVICE [i, j, k, mm, mm, mm]."""
+    path, what, name, detail = arguments
+    plan, device = read_plan(Path(path)), torch.device(name)
     if what == "train" and detail in ("fp32", "bf16"):
-        result = _train(plan, "bf16" if detail == "bf16" else "fp32")
+        result = _train(plan, device, "bf16" if detail == "bf16" else "fp32")
     elif what == "predict":
         numbers = json.loads(detail)
         i, j, k = (int(n) for n in numbers[:3])
-        result = _predict(plan, (i, j, k), tuple(numbers[3:]))
+        result = _predict(plan, device, (i, j, k), tuple(numbers[3:]))
     else:
         raise UsageError(f"nothing to measure: {what} {detail}")
     sys.stdout.write(json.dumps(result) + "\n")

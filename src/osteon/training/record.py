@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -56,8 +57,11 @@ def record_splits(run: Path, splits: dict[str, list[str]], *, begun: bool) -> No
 
 def plan_hash(plan: Plan) -> str:
     """Of what decides a training; not of reasons and forecasts."""
-    parts = plan.model_dump_json(exclude={"forecast"})
-    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+    parts = plan.model_dump(mode="json", exclude={"forecast"})
+    for section in (*parts.values(), *parts["intensities"]):
+        if isinstance(section, dict):
+            section.pop("why", None)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def check_plan_fits(dataset: Dataset, plan: Plan) -> None:

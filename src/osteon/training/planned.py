@@ -1,0 +1,65 @@
+"""A dataset's plan: measured, decided, its cost tried out, and written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from osteon.core.errors import CaseError, OsteonError
+from osteon.dataset.dataset import Dataset
+from osteon.planning.fingerprint import measure
+from osteon.planning.plan import FILE_NAME, Plan, read_plan, write_plan
+from osteon.planning.planner import cache_bytes, make_plan
+from osteon.training.options import resolve_device
+from osteon.training.probe import forecast
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and the cases that could not be measured for it, with the reason."""
+
+    plan: Plan
+    failed: dict[str, OsteonError]
+
+
+def plan_dataset(
+    folder: Path,
+    *,
+    dimensions: Literal[2, 3] | None = None,
+    recipe: str = "osteon",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    measure_cost: bool = True,
+    workers: int | None = None,
+) -> Planned:
+    """Measure a dataset, decide, and write its plan.yaml.
+
+    Args:
+        folder: With dataset.yaml.
+        dimensions: 2 or 3; None decides by the data.
+        recipe: A row of `planning.recipes.RECIPES`.
+        device: What sizes are chosen for, and what the cost is measured on.
+        measure_cost: Measure the forecast and the faster precision with a few steps (some 20 s).
+        workers: Processes for reading the cases; None: as memory allows.
+
+    Raises:
+        DatasetError: No case can be used, or a structure occurs in none.
+        UsageError: There is no such recipe or device.
+    """
+    dataset = Dataset.open(folder)
+    chosen = resolve_device(device)
+    fingerprint = measure(dataset, workers=workers)
+    plan = make_plan(dataset, fingerprint, dimensions=dimensions, recipe=recipe, device=chosen)
+    if measure_cost:
+        largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
+        plan = forecast(plan, largest.shape, largest.spacing_mm, cache_bytes(plan, fingerprint), chosen)
+    write_plan(folder / FILE_NAME, plan)
+    return Planned(plan, {case: CaseError(reason) for case, reason in fingerprint.failed.items()})
+
+
+def plan_of(folder: Path, *, device: Literal["auto", "cpu", "cuda"] = "auto", workers: int | None = None) -> Plan:
+    """The plan that a dataset has; made where it is missing. Cases that fail then fail again when they are prepared."""
+    path = folder / FILE_NAME
+    return read_plan(path) if path.is_file() else plan_dataset(folder, device=device, workers=workers).plan
