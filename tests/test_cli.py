@@ -151,6 +151,12 @@ def test_from_the_users_files_to_scores(tmp_path: Path, capsys: Captured) -> Non
     source, dataset, run = decathlon(tmp_path / "source"), tmp_path / "dataset", tmp_path / "run"
     assert command("import", source, dataset, "--hold-out", "last:1", "--subject", r"c(\d)") == 0
     assert "6 cases (5 to train on, 1 held out), structures femur, tibia" in capsys.readouterr().out
+    assert command("import", source, dataset, "--hold-out", "last:1", "--subject", r"c(\d)") == 0
+    said = capsys.readouterr()
+    assert "was imported already" in said.err
+    assert "6 cases (5 to train on, 1 held out), structures femur, tibia" in said.out
+    assert command("import", source, dataset) == 2
+    assert "--overwrite" in capsys.readouterr().err
     write_plan(dataset / "plan.yaml", tiny_plan({"channels.0.name": "CT", "intensities.0.channel": "CT"}))
     assert command("train", dataset, run, "--device", "cpu", "--fold", "1", "--epochs", "1") == 0
     said = capsys.readouterr()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from osteon.core.volume import Volume
 from osteon.dataset.checks import align_segmentation, resample_labels
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds
-from osteon.dataset.manifest import read_manifest
+from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.formats import read_geometry, read_segmentation, read_volume, write_segmentation, write_volume
 from osteon.importing import decathlon, pairs
 from osteon.importing.forms import Options, modality_of
@@ -496,9 +498,6 @@ def test_arguments_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     report = import_dataset(source, tmp_path / "d", only=["c1"], modality="mr")
     assert [c.id for c in report.manifest.cases] == ["c1"]
     assert report.manifest.channels[0].modality == "mr"
-    with pytest.raises(UsageError, match="is there already") as caught:
-        import_dataset(source, tmp_path / "d")
-    assert "--overwrite" in caught.value.hint
     for arguments, message in (
         ({"only": ["c7"]}, "no case c7"),
         ({"form": "meshes"}, "no such form"),
@@ -544,6 +543,60 @@ def test_what_the_manifest_refuses_is_an_error_that_says_why(tmp_path: Path) -> 
     assert [case.id for case in report.manifest.cases] == ["c0"]
     assert report.failed[".c1"].message == "case .c1: id: an id names files: no slash, no leading dot"
     assert report.failed[".c1"].hint
+
+
+def test_the_same_import_does_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, folder = decathlon_folder(tmp_path / "raw"), tmp_path / "d"
+    told: dict[str, Any] = {"modality": "MR", "only": ("c0", "c1"), "hold_out": "1", "structures": {"hip": 1, "b": 2}}
+    first = import_dataset(source, folder, **told)
+    assert not first.repeated
+    edited = first.manifest.model_copy(update={"name": "edited by a person"})
+    write_manifest(folder, edited)
+    before = (folder / "dataset.yaml").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    again = import_dataset(Path("raw"), folder, **{**told, "form": "decathlon", "modality": "mr"})
+    assert again.repeated
+    assert again.manifest == edited
+    assert (folder / "dataset.yaml").read_bytes() == before
+    assert not import_dataset(source, folder, **told, overwrite=True).repeated
+
+
+@pytest.mark.parametrize(
+    "change", ["an option", "a label", "an image", "the list", "the names", "the repaired label", "the manifest"]
+)
+def test_another_import_replaces_a_dataset_only_when_asked(tmp_path: Path, change: str) -> None:
+    source, folder = decathlon_folder(tmp_path / "raw"), tmp_path / "d"
+    label(source / "labelsTr" / "c0.nii.gz", 1, 2, grid=Geometry((7, 5, 4), GRID.affine_ras))
+    told: dict[str, Any] = {"repair_geometry": True}
+    import_dataset(source, folder, **told)
+    assert import_dataset(source, folder, **told).repeated
+    description = json.loads((source / "dataset.json").read_text())
+    if change == "an option":
+        told["modality"] = "mr"
+    elif change in ("a label", "an image"):
+        os.utime(source / ("labelsTr" if change == "a label" else "imagesTr") / "c1.nii.gz", ns=(1, 1))
+    elif change == "the list":
+        (source / "dataset.json").write_text(json.dumps({**description, "training": description["training"][:1]}))
+    elif change == "the names":
+        (source / "dataset.json").write_text(json.dumps({**description, "labels": {"1": "tibia", "2": "femur"}}))
+    elif change == "the repaired label":
+        (folder / "labels" / "c0.nii.gz").unlink()
+    else:
+        (folder / "dataset.yaml").write_text("name: [")
+    before = (folder / "dataset.yaml").read_bytes()
+    with pytest.raises(UsageError, match="is there already") as caught:
+        import_dataset(source, folder, **told)
+    assert "--overwrite" in caught.value.hint
+    assert (folder / "dataset.yaml").read_bytes() == before
+    assert not import_dataset(source, folder, **told, overwrite=True).repeated
+
+
+def test_an_import_that_left_cases_out_is_not_taken_for_complete(tmp_path: Path) -> None:
+    source = decathlon_folder(tmp_path / "raw")
+    break_missing(source)
+    assert list(import_dataset(source, tmp_path / "d").failed) == ["c1"]
+    with pytest.raises(UsageError, match="is there already"):
+        import_dataset(source, tmp_path / "d")
 
 
 # -- recognition -----------------------------------------------------------------------------------------------------

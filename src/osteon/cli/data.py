@@ -53,6 +53,12 @@ def import_(
         allow_empty=allow_empty,
         overwrite=overwrite,
     )
+    if report.repeated:
+        console.print(
+            f"{escape(str(dataset))}: was imported already, from the same files with the same options; "
+            "--overwrite does it again",
+            soft_wrap=True,
+        )
     for warning in report.warnings:
         console.print(f"[yellow]note:[/] {escape(warning)}", soft_wrap=True)
     manifest = report.manifest

@@ -70,6 +70,14 @@ def write_error(path: Path, error: OSError) -> FileError:
     return FileError(f"{path}: cannot be written ({error.strerror or error})", hint="check the folder's permissions")
 
 
+def file_state(path: Path) -> str:
+    """Size and time of change: what tells, without reading it, whether a file is still the one that was read."""
+    if not path.is_file():
+        return "missing"
+    facts = path.stat()
+    return f"{facts.st_size} {facts.st_mtime_ns}"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text whole or not at all."""
     with whole_file(path) as temporary:

@@ -60,7 +60,11 @@ class Case(BaseModel):
 
 
 class Manifest(BaseModel):
-    """A dataset: structures, channels and cases. `overlapping` says that segmentations are multi-hot (.seg.nrrd)."""
+    """A dataset: structures, channels and cases. `overlapping` says that segmentations are multi-hot (.seg.nrrd).
+
+    `source`, `options` and `inputs` say what `osteon import` made it from: the form and place of the data, what it was
+    told beside them, and a digest of the files' states (None where cases were left out).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -70,6 +74,8 @@ class Manifest(BaseModel):
     structures: list[Structure] = Field(min_length=1)
     overlapping: bool = False
     source: str = ""
+    options: dict[str, Any] = {}
+    inputs: str | None = None
     cases: list[Case]
 
     @model_validator(mode="after")
@@ -130,6 +136,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
     """Write dataset.yaml, leaving out what is not known."""
     path = Path(folder) / FILE_NAME
     data = manifest.model_dump(exclude_none=True)
+    if not manifest.options:
+        del data["options"]
     data["cases"] = [{k: v for k, v in case.items() if k != "provenance" or v} for case in data["cases"]]
     write_yaml(path, data, head="An osteon dataset. Made by `osteon import`; meant to be read and edited.")
     return path

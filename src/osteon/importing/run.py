@@ -31,6 +31,7 @@ from osteon.importing.forms import Form, Found, FoundCase, Options, parse_modali
 from osteon.importing.naming import adopt, unite
 from osteon.importing.patterns import finder
 from osteon.importing.recognise import form_named, recognise
+from osteon.importing.repeat import as_told, inputs_digest, made_before
 from osteon.importing.selecting import hold_out as hold_cases_out
 from osteon.importing.selecting import nothing_left, select
 
@@ -51,6 +52,8 @@ class ImportReport:
         warnings: What people should look at.
         present: Case id → names of the structures that have a voxel there, for labelled cases.
         duplicates: Ids of cases whose images are the same voxels, one tuple for each image.
+        repeated: Nothing was done, since the dataset is there, from the same files with the same options. What only
+            reading tells (`warnings`, `present`) is empty then.
     """
 
     folder: Path
@@ -60,6 +63,7 @@ class ImportReport:
     warnings: list[str] = field(default_factory=list)
     present: dict[str, tuple[str, ...]] = field(default_factory=dict)
     duplicates: list[tuple[str, ...]] = field(default_factory=list)
+    repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ def import_dataset(
         hold_out: Keep these cases for the final test (`Case.held_out`), in a form of `selecting`: `6` (the last six),
             `0.2` (a fifth, drawn by whole groups), `c1,c7`. Cases of one subject or image go with each other.
         allow_empty: Take cases whose label is empty.
-        overwrite: Replace a dataset.yaml that is there.
+        overwrite: Replace a dataset.yaml that is there. Without it, one that was made from the same files with the
+            same options is left as it is, and any other is an error.
 
     Returns:
         What was taken, what was left out and why, and what is odd.
@@ -115,8 +120,6 @@ def import_dataset(
         DatasetError: No case could be taken, or none is left to train on.
     """
     source, folder = Path(source), Path(folder)
-    if (folder / FILE_NAME).exists() and not overwrite:
-        raise UsageError(f"{folder / FILE_NAME}: is there already", hint="choose another folder, or pass --overwrite")
     options = Options(structures, parse_modality(modality))
     subject_of, site_of = finder(subject_pattern, "--subject"), finder(site_pattern, "--site")
     row = _form(source, form)
@@ -125,6 +128,26 @@ def import_dataset(
     warnings = list(found.warnings)
     taken: list[_Taken] = []
     selected = _selected(found, only, hold_out)
+    place = f"{row.name}: {source.absolute()}"
+    told = as_told(
+        repair_geometry=repair_geometry,
+        structures=structures,
+        subject_pattern=subject_pattern,
+        site_pattern=site_pattern,
+        modality=options.modality,
+        only=only,
+        hold_out=hold_out,
+        allow_empty=allow_empty,
+    )
+    inputs = inputs_digest(found, selected)
+    if (folder / FILE_NAME).exists() and not overwrite:
+        before = made_before(folder, place, told, inputs)
+        if before is not None:
+            return ImportReport(folder, row.name, before, duplicates=_duplicates(before), repeated=True)
+        raise UsageError(
+            f"{folder / FILE_NAME}: is there already, and was not made from these files with these options",
+            hint="choose another folder, or pass --overwrite",
+        )
     if found.structures is not None:
         found.structures = adopt(found.structures, _named_in_headers(selected), rename=structures is None)
     for case in track(selected, "Reading cases"):
@@ -145,7 +168,9 @@ def import_dataset(
             channels=found.channels,
             structures=list(known),
             overlapping=any(case.overlaps for case in taken),
-            source=f"{row.name}: {source.absolute()}",
+            source=place,
+            options=told,
+            inputs=None if failed else inputs,
             cases=[case.entry for case in taken],
         )
     except ValidationError as error:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from osteon.core.errors import DatasetError, OsteonError
-from osteon.core.files import read_json, write_json
+from osteon.core.files import file_state, read_json, write_json
 from osteon.core.geometry import turn_to_ras
 from osteon.core.labels import Segmentation
 from osteon.core.parallel import for_each, worker_count
@@ -109,10 +109,8 @@ def case_key(dataset: Dataset, case: Case) -> str:
     """What tells whether a case still is what was measured: its files, and what the manifest says its labels mean."""
     meanings = sorted(f"{structure.value}={structure.name}" for structure in dataset.structures)
     parts = [case.content or "", f"overlapping {dataset.manifest.overlapping}", *meanings]
-    for name in (*case.images, case.segmentation or ""):
-        path = dataset.resolve(name)
-        facts = path.stat() if path.is_file() else None
-        parts.append(f"{name} {facts.st_size} {facts.st_mtime_ns}" if facts else name)
+    names = [name for name in (*case.images, case.segmentation) if name is not None]
+    parts += [f"{name} {file_state(dataset.resolve(name))}" for name in names]
     return "|".join(parts)
 
 
