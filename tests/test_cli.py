@@ -27,6 +27,7 @@ from osteon.dataset import folds
 from osteon.formats import read_segmentation, write_volume
 from osteon.planning.plan import Precision, write_plan
 from osteon.planning.recipes import RECIPES
+from osteon.training import planned
 from osteon.training.fit import train
 from runs import CPU, cohort, command
 
@@ -171,13 +172,40 @@ def test_from_the_users_files_to_scores(tmp_path: Path, capsys: Captured) -> Non
     assert (tmp_path / "out/metrics.csv").is_file()
 
 
-def test_plan_writes_a_plan_and_keeps_an_edited_one(tmp_path: Path, capsys: Captured) -> None:
+def test_plan_keeps_the_plan_that_is_there(tmp_path: Path, capsys: Captured) -> None:
     dataset = cohort(tmp_path / "data").folder
     osteon.make_plan(dataset, measure_cost=False)
+    before = (dataset / "plan.yaml").read_bytes()
+    assert command("plan", dataset) == 0
+    said = capsys.readouterr().out
+    assert "is there already" in said
+    assert "recipe osteon" in said
+    for option in (("--recipe", "osteon"), ("--dimensions", "3"), ("--device", "auto")):
+        assert command("plan", dataset, *option) == 2
+        said = capsys.readouterr().err
+        assert f"plan.yaml is there already; {option[0]} would change it" in said
+        assert "--force" in said
+    assert (dataset / "plan.yaml").read_bytes() == before
+    manifest = yaml.safe_load((dataset / "dataset.yaml").read_text())
+    manifest["structures"][0]["name"] = "hip"
+    (dataset / "dataset.yaml").write_text(yaml.safe_dump(manifest))
     assert command("plan", dataset) == 2
-    said = capsys.readouterr().err
-    assert "plan.yaml is there already" in said
-    assert "--force" in said
+    assert "the plan was made for other data: structures" in capsys.readouterr().err
+
+
+def test_plan_names_the_cases_that_it_could_not_measure(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planned, "forecast", lambda plan, *_: plan)
+    dataset = cohort(tmp_path / "data")
+    broken = dataset.manifest.trainable[0]
+    dataset.resolve(broken.images[0]).write_bytes(b"no scan")
+    assert command("plan", dataset.folder) == 1
+    said = capsys.readouterr()
+    assert "1 case not measured" in said.err
+    assert f"  {broken.id}: " in said.err
+    assert "written: " in said.out
+    assert (dataset.folder / "plan.yaml").is_file()
 
 
 @pytest.mark.parametrize(

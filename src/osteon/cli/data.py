@@ -89,6 +89,7 @@ def _labels(text: str | None) -> dict[str, int] | None:
 
 
 def plan(
+    context: typer.Context,
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
     dimensions: Annotated[int | None, typer.Option(min=2, max=3, help="2 or 3; by the data when left out.")] = None,
     recipe: Annotated[Recipes, typer.Option(help="How to train.")] = Recipes.osteon,
@@ -97,21 +98,39 @@ def plan(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
 ) -> None:
     """Measure the cases and write plan.yaml: every decision with its reason, and what training will cost."""
-    import osteon
-    from osteon.planning.plan import FILE_NAME
+    from osteon.dataset.dataset import Dataset
+    from osteon.planning.plan import FILE_NAME, read_plan
+    from osteon.training.planned import plan_dataset
+    from osteon.training.record import check_plan_fits
 
     path = dataset / FILE_NAME
     if path.is_file() and not force:
-        raise UsageError(f"{path} is there already", hint="edit it, or --force to make it anew")
-    made = osteon.make_plan(
+        asked = [name for name in ("dimensions", "recipe", "device") if _given(context, name)]
+        if asked:
+            raise UsageError(
+                f"{path} is there already; --{asked[0]} would change it", hint="edit it, or --force to make it anew"
+            )
+        before = read_plan(path)
+        check_plan_fits(Dataset.open(dataset), before)
+        show_plan(before)
+        out.print(f"is there already: {escape(str(path))}; --force makes it anew", soft_wrap=True)
+        return
+    planned = plan_dataset(
         dataset,
         dimensions=2 if dimensions == 2 else 3 if dimensions == 3 else None,
         recipe=recipe.value,
         device=device.value,
         workers=workers,
     )
-    show_plan(made)
+    show_plan(planned.plan)
     out.print(f"written: {escape(str(path))}", soft_wrap=True)
+    report_failures(planned.failed, "not measured")
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line, be it with the value that it has without."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def show_plan(plan: Plan) -> None:
