@@ -19,6 +19,10 @@ from osteon.planning.spacing import coarser_spacing, target_spacing
 WORLD_AXES: tuple[Literal["R"], Literal["A"], Literal["S"]] = ("R", "A", "S")
 
 
+SLICES = 16
+"""A 2D batch should hold at least so many whole slices: the sum of its Dice needs structures that are there."""
+
+
 def make_plan(
     dataset: Dataset,
     fingerprint: Fingerprint,
@@ -104,6 +108,10 @@ def _grid(dataset: Dataset, fingerprint: Fingerprint, dimensions: Literal[2, 3],
     else:
         through = int(np.argmin(extent))
         why.append(f"slices across {WORLD_AXES[through]}, the shortest extent ({extent.min():.4g} mm): largest slices")
+    if row.covers:
+        slice_voxels = size.voxels // SLICES
+        spacing, reasons = coarser_spacing(dataset, fingerprint, spacing, row.covers, slice_voxels, across=through)
+        why += reasons
     order = [axis for axis in range(3) if axis != through] + [through]
     return Grid(
         dimensions=2,

@@ -40,7 +40,13 @@ def target_spacing(fingerprint: Fingerprint) -> tuple[Vector, list[str]]:
 
 
 def coarser_spacing(
-    dataset: Dataset, fingerprint: Fingerprint, spacing: Vector, covers: float, patch_voxels: int
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    spacing: Vector,
+    covers: float,
+    patch_voxels: int,
+    *,
+    across: int | None = None,
 ) -> tuple[Vector, list[str]]:
     """Make the grid coarser until a patch covers `covers` of the median scan, as far as the labels allow.
 
@@ -53,18 +59,20 @@ def coarser_spacing(
         spacing: `[3]` mm along R, A, S.
         covers: The part of the median scan that a patch should cover along each axis.
         patch_voxels: Voxels that a patch may have.
+        across: The axis that slices are cut across; it stays as it is, and does not count. None in 3D.
 
     Returns:
         `[3]` mm, and the reasons.
     """
     extent = fingerprint.median_shape * fingerprint.median_spacing_mm
-    needed = extent * covers
+    inside = np.arange(3) != across
+    unit, power = ("scan", 3) if across is None else ("slice", 2)
 
     def coarsened(factor: float) -> Vector:
-        return np.asarray(np.maximum(spacing, spacing.min() * factor), dtype=np.float64)
+        return np.where(inside, np.maximum(spacing, spacing[inside].min() * factor), spacing)
 
     def fits(factor: float) -> bool:
-        return bool(np.prod(needed / coarsened(factor)) <= patch_voxels)
+        return bool(np.prod((extent * covers / coarsened(factor))[inside]) <= patch_voxels)
 
     if fits(1.0):
         return spacing, []
@@ -78,9 +86,9 @@ def coarser_spacing(
             break
     if chosen == 1.0:
         return spacing, [f"not coarser: the labels would lose more than {1 - LEAST_FIDELITY:.0%} of their Dice"]
-    share = min(1.0, (patch_voxels / np.prod(extent / coarsened(chosen))) ** (1 / 3))
+    share = min(1.0, (patch_voxels / np.prod((extent / coarsened(chosen))[inside])) ** (1 / power))
     return coarsened(chosen), [
-        f"made {chosen:g} times coarser, so that a patch covers {share:.0%} of the median scan along each axis; "
+        f"made {chosen:g} times coarser, so that a patch covers {share:.0%} of the median {unit} along each axis; "
         f"the labels themselves keep a Dice of {kept:.3f} on that grid (measured, at least {LEAST_FIDELITY} asked)"
     ]
 
