@@ -96,6 +96,18 @@ def test_the_grid_gets_coarser_until_a_patch_covers_the_scan(tmp_path: Path, mon
     assert "0.950" in grid.why[-1]
 
 
+def test_slices_get_coarser_in_their_plane_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osteon.planning.spacing.label_fidelity", lambda *_: 0.95)
+    row = RECIPES["osteon"]
+    # 48·40·.9² = 1555 pixels to be seen, 16 slices at once: at 1.25 mm 995, at 1.5 mm 691
+    sizes = {key: Size(16 * 700, 8, 32) for key in row.sizes}
+    monkeypatch.setitem(RECIPES, "osteon", row.__class__(**{**vars(row), "sizes": sizes}))
+    dataset = write_dataset(tmp_path, {"a": two_boxes((48, 40, 36))})
+    grid = make_plan(dataset, measure(dataset), dimensions=2).grid
+    assert (grid.axes, grid.spacing_mm) == (("R", "A", "S"), (1.5, 1.5, 1))
+    assert "of the median slice" in grid.why[-1]
+
+
 def test_the_labels_decide_how_coarse_it_may_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("osteon.planning.spacing.label_fidelity", lambda *_: 0.929)
     grid = coarse(tmp_path, (24, 20, 16), monkeypatch, 100)
