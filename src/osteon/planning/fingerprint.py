@@ -175,6 +175,33 @@ def _structure_facts(segmentation: Segmentation) -> dict[str, StructureFacts]:
     return facts
 
 
+def series(fingerprint: Fingerprint, axis: int) -> list[str]:
+    """Structures that look alike and keep their order along a world axis, as vertebrae do.
+
+    They are told apart by what lies beyond them, never by where in the scan they happen to be.
+
+    Args:
+        fingerprint: The measured cases.
+        axis: 0 R, 1 A, 2 S.
+
+    Returns:
+        At least three names in their order, whose median volumes differ by a factor of two at most; else none.
+    """
+    names = {name for case in fingerprint.cases for name in case.structures}
+    facts = {
+        name: [(c.structures[name], c.spacing_mm) for c in fingerprint.cases if name in c.structures] for name in names
+    }
+    volumes = {
+        name: float(np.median([found.voxels * np.prod(spacing) for found, spacing in each]))
+        for name, each in facts.items()
+    }
+    if len(names) < 3 or max(volumes.values()) > 2 * min(volumes.values()):
+        return []
+    if not all(_order(fingerprint, axis, *pair)[0] for pair in itertools.combinations(sorted(names), 2)):
+        return []
+    return sorted(names, key=lambda name: float(np.median([found.centre_mm[axis] for found, _ in facts[name]])))
+
+
 def fixed_order(fingerprint: Fingerprint, axis: int, partners: dict[str, str]) -> tuple[str, str, int] | None:
     """Two structures whose order along a world axis a mirror image would turn round.
 

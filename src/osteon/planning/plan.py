@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from osteon.core.errors import PlanError
 from osteon.core.files import read_yaml, write_yaml
@@ -20,6 +20,7 @@ FILE_NAME = "plan.yaml"
 Size = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Half = Annotated[float, Field(ge=0, le=0.5)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Triple = tuple[Size, Size, Size]
@@ -35,6 +36,10 @@ def _rises(limits: tuple[float, float]) -> tuple[float, float]:
 Factors = Annotated[tuple[Length, Length], AfterValidator(_rises)]
 Range = Annotated[tuple[Number, Number], AfterValidator(_rises)]
 Shares = Annotated[tuple[Annotated[Length, Field(le=1)], Annotated[Length, Field(le=1)]], AfterValidator(_rises)]
+
+
+def _for_each_axis(value: Any) -> Any:
+    return (value, value, value) if isinstance(value, int | float) else value
 
 
 class _Section(BaseModel):
@@ -150,7 +155,7 @@ class Augmentation(_Section):
         mirror_axes: Array axes along which a patch is mirrored, each with probability ½.
         rotate_degrees: Greatest angle about each array axis.
         scale: Range of the zoom, drawn for each axis.
-        shift: Greatest shift, as a part of the patch.
+        shift: Greatest shift along each array axis, as a part of the patch; one number stands for all axes.
         brightness: Range of the factor on all intensities (they are normalised, so about zero).
         offset: Range of what is added to them.
         contrast: Range of the factor about the patch's mean, its range kept.
@@ -162,7 +167,7 @@ class Augmentation(_Section):
     affine_p: Share
     rotate_degrees: tuple[Amount, Amount, Amount]
     scale: Factors
-    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    shift: Annotated[tuple[Half, Half, Half], BeforeValidator(_for_each_axis)] = (0.0, 0.0, 0.0)
     noise_p: Share = 0.0
     noise_std: Amount = 0.0
     blur_p: Share = 0.0

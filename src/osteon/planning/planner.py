@@ -10,7 +10,7 @@ from osteon.core.errors import DatasetError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import Channel
-from osteon.planning.fingerprint import Fingerprint, fixed_order
+from osteon.planning.fingerprint import Fingerprint, fixed_order, series
 from osteon.planning.network_shape import fit_patch, shape_network, to_multiples
 from osteon.planning.plan import Augmentation, Grid, Intensity, Patch, Plan, Training
 from osteon.planning.recipes import RECIPES, Device, Recipe, Size
@@ -19,6 +19,8 @@ from osteon.planning.spacing import coarser_spacing, target_spacing
 WORLD_AXES: tuple[Literal["R"], Literal["A"], Literal["S"]] = ("R", "A", "S")
 
 
+SERIES_SHIFT = 0.25
+"""Along the axis of a series (vertebrae): more than the way from one to the next."""
 SLICES = 16
 """A 2D batch should hold at least so many whole slices: the sum of its Dice needs structures that are there."""
 
@@ -176,9 +178,18 @@ def _augmentation(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, row: R
             why.append("mirrored along R: no two structures keep an order from left to right, or they swap names")
     if row.mirror_all:
         why.append("mirrored along every axis, as the recipe has it")
+    shift = [0.0 if grid.dimensions == 2 and position == 2 else row.shift for position in range(3)]
+    for position in range(3):
+        alike = series(fingerprint, WORLD_AXES.index(grid.axes[position])) if shift[position] else []
+        if alike:
+            shift[position] = max(row.shift, SERIES_SHIFT)
+            why.append(
+                f"shifted by up to {shift[position]:g} of a patch along {grid.axes[position]}: {', '.join(alike)} look "
+                "alike and keep their order, so where in a scan they lie must tell nothing"
+            )
     angle = row.rotate if grid.dimensions == 3 else row.rotate_2d
     rotate = (angle, angle, angle) if grid.dimensions == 3 else (0.0, 0.0, angle)
-    return Augmentation(mirror_axes=mirror, rotate_degrees=rotate, why=why, **row.augmentation)
+    return Augmentation(mirror_axes=mirror, rotate_degrees=rotate, shift=tuple(shift), why=why, **row.augmentation)
 
 
 def _triple(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float, float]:

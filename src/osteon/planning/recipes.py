@@ -37,7 +37,8 @@ class Recipe:
         deep_supervision: How many of the finest decoder stages have a loss of their own, at most.
         unsupervised: How many of the coarsest decoder stages have none in any case.
         training: Values of the plan's section `training`.
-        augmentation: Values of the plan's section `augmentation`; `rotate` is the greatest angle in 3D.
+        augmentation: Values of the plan's section `augmentation`; `shift` (a part of the patch) and `rotate`
+            (degrees, in 3D) are the greatest.
     """
 
     source: str
@@ -48,6 +49,7 @@ class Recipe:
     unsupervised: int
     training: dict[str, Any]
     augmentation: dict[str, Any]
+    shift: float
     rotate: float
     rotate_2d: float
 
@@ -80,7 +82,6 @@ RECIPES: dict[str, Recipe] = {
         augmentation={
             "affine_p": 1.0,
             "scale": (0.82, 1.22),
-            "shift": 0.08,
             "noise_p": 0.2,
             "noise_std": 0.3,
             "blur_p": 0.15,
@@ -92,6 +93,7 @@ RECIPES: dict[str, Recipe] = {
             "gamma_p": 0.3,
             "gamma": (0.67, 1.5),
         },
+        shift=0.08,
         rotate=20,
         rotate_2d=20,
     ),
@@ -137,6 +139,7 @@ RECIPES: dict[str, Recipe] = {
             "gamma_inverted_p": 0.1,
             "gamma": (0.7, 1.5),
         },
+        shift=0.0,
         rotate=30,
         rotate_2d=180,
     ),

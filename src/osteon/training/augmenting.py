@@ -76,7 +76,7 @@ def _draw_affine(plan: Plan, rng: np.random.Generator) -> Floats:
     for number in range(plan.patch.batch):
         angles = np.radians(rng.uniform(-1, 1, 3) * how.rotate_degrees)
         zoom = np.exp(rng.uniform(np.log(how.scale[0]), np.log(how.scale[1]), 3))
-        shift = rng.uniform(-2 * how.shift, 2 * how.shift, 3)
+        shift = rng.uniform(-2, 2, 3) * how.shift
         if rng.random() >= how.affine_p:
             angles, zoom, shift = np.zeros(3), np.ones(3), np.zeros(3)
         if flat:
