@@ -16,7 +16,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
 from osteon.formats import write_volume
 from osteon.planning import fingerprint as module
-from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, fixed_order, measure
+from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, fixed_order, measure, series
 from osteon.planning.planner import make_plan
 
 
@@ -189,3 +189,27 @@ def test_sides_that_swap_keep_their_order_on_a_mirror() -> None:
     heart = {**knees, "heart": 40.0}
     assert order(heart, heart, heart, partners=partners) == ("heart", "spine", 3)
     assert make_structures(["femur_l", "femur_r"])[0].counterpart == "femur_r"
+
+
+def spine(order: str, sizes: tuple[int, ...] = (40, 44, 50)) -> CaseFacts:
+    """Bodies named by the letters of `order`, 30 mm one above the other."""
+    bodies = {
+        name: StructureFacts(voxels=sizes["abc".index(name)], centre_mm=(5.0, 5.0, 30.0 * place))
+        for place, name in enumerate(order)
+    }
+    return CaseFacts(
+        id=order, key="", shape=(9, 9, 99), spacing_mm=(1, 1, 1), unit="mm", structures=bodies, intensities=[[]]
+    )
+
+
+def of(*cases: CaseFacts) -> Fingerprint:
+    return Fingerprint(cases=list(cases))
+
+
+def test_a_series_looks_alike_and_keeps_its_order() -> None:
+    assert series(of(spine("abc"), spine("abc"), spine("abc")), 2) == ["a", "b", "c"]
+    assert series(of(spine("cba"), spine("cba"), spine("cba")), 2) == ["c", "b", "a"]
+    assert series(of(spine("abc"), spine("abc"), spine("abc")), 0) == []  # side by side they are not
+    assert series(of(spine("abc"), spine("abc"), spine("acb")), 2) == []  # once they change places
+    assert series(of(*[spine("abc", (40, 44, 90))] * 3), 2) == []  # one is more than twice as large
+    assert series(of(*[spine("ab")] * 3), 2) == []  # two are no series

@@ -97,9 +97,7 @@ def test_how_a_process_ended_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 @pytest.mark.parametrize("changes", [{}, {"overlapping": True}, FLAT])
-@pytest.mark.parametrize(
-    "arguments", [["train", "cpu", "fp32"], ["train", "cpu", "bf16"], ["predict", "cpu", "[9, 8, 7, 2.0, 1.0, 1.0]"]]
-)
+@pytest.mark.parametrize("arguments", [["train", "fp32"], ["train", "bf16"], ["predict", "[9, 8, 7, 2.0, 1.0, 1.0]"]])
 def test_every_kind_of_plan_can_be_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], arguments: list[str]
 ) -> None:

@@ -9,7 +9,8 @@ OsteonError                 a message, and a hint that says the way out
     ├── LabelError          a segmentation holds what its structures do not name
     ├── ImageError          an image holds what no scanner measures (NaN, Inf, nothing)
     ├── DatasetError        the dataset as a whole cannot serve (one case, too few for the folds)
-    └── ModelError          a model folder lacks a file or holds a wrong one
+    ├── ModelError          a model folder lacks a file or holds a wrong one
+    └── DivergedError        the loss of a training is no longer a number
 """
 
 from __future__ import annotations
@@ -80,6 +81,10 @@ class DatasetError(CaseError):
 
 class ModelError(CaseError):
     """A model folder lacks a file or holds a wrong one."""
+
+
+class DivergedError(CaseError):
+    """The loss of a training is no longer a number."""
 
 
 def out_of_memory(error: Exception) -> bool:

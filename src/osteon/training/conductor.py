@@ -17,7 +17,7 @@ import lightning
 import torch
 from lightning.pytorch.loggers import Logger
 
-from osteon.core.errors import OsteonError
+from osteon.core.errors import DivergedError
 from osteon.core.files import write_text
 from osteon.core.progress import console
 from osteon.planning.plan import Plan
@@ -44,10 +44,6 @@ VALIDATION_SHARE = 0.05
 """Validation during a training with a time budget takes at most about this part of it."""
 VALIDATIONS = 20
 """Validations during a training with a number of epochs."""
-
-
-class DivergedError(OsteonError):
-    """The loss is no longer a number."""
 
 
 @dataclass(frozen=True)
