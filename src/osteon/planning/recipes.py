@@ -56,7 +56,7 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "osteon": Recipe(
-        source="chosen by Dice after 2, 5 and 15 minutes on a 2-core CPU: benchmarks/RESULTS.md",
+        source="first tried on hippocampi that are in no table; what it reaches on a CPU: benchmarks/RESULTS.md",
         sizes={
             ("cpu", 3): Size(1 << 18, 16, 128),
             ("cpu", 2): Size(1 << 18, 24, 192),
