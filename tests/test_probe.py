@@ -23,9 +23,12 @@ def script(monkeypatch: pytest.MonkeyPatch, answers: dict[str, dict[str, Any]]) 
     """Replace the measuring processes by answers; returns what was asked."""
     asked = []
 
-    def measured(plan: Path, what: str, device: str, detail: str) -> dict[str, Any]:
+    def measured(
+        plan: Path, what: str, device: str, detail: str, limit_s: float | None = None
+    ) -> dict[str, Any] | None:
         assert read_plan(plan) == tiny_plan()
         assert device == "cpu"
+        assert (limit_s is not None) == (detail == "bf16")
         asked.append(f"{what} {detail}")
         return answers[detail if what == "train" else what]
 
@@ -66,6 +69,24 @@ def test_bf16_is_chosen_only_where_it_is_worth_it(monkeypatch: pytest.MonkeyPatc
     assert plan.training.why[-1] == (
         f"precision {chosen}: an iteration took fp32 1.000 s, bf16 {bf16:.3f} s on this machine"
     )
+
+
+def test_bf16_that_is_only_emulated_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, {"fp32": measured(1.0, 5000), "bf16": {}, "predict": measured(2.0, 4000)})
+    plan = probe.forecast(tiny_plan(), SHAPE, SPACING, 0)
+    assert plan.training.precision == "fp32"
+    assert plan.forecast.seconds_per_iteration == 1.0
+    assert plan.training.why[-1] == (
+        "precision fp32: an iteration took fp32 1.000 s, bf16 too long to wait for on this machine"
+    )
+
+
+def test_a_process_is_given_up_at_its_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 60\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(probe.sys, "executable", str(python))
+    assert probe._measure(tmp_path / "plan.yaml", "train", "cpu", "bf16", 0.2) == {}
 
 
 @pytest.mark.parametrize("failing", ["fp32", "bf16", "predict"])

@@ -6,6 +6,7 @@ A process of its own gives the peak memory of that work alone, and frees it agai
 from __future__ import annotations
 
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -29,6 +30,8 @@ WARM_UP = 2
 STEPS = 3
 WORTH_IT = 0.9
 """bf16 is chosen where an iteration takes less than this part of its time in fp32."""
+PATIENCE = 2
+"""bf16 is given up after so many times what fp32 took: CPUs without it emulate it, a hundred times as slowly."""
 
 
 def forecast(
@@ -51,8 +54,10 @@ def forecast(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plan.yaml"
         write_plan(path, plan)
-        for precision in ("fp32", "bf16"):
-            results[precision] = _measure(path, "train", device, precision)
+        began = time.perf_counter()
+        results["fp32"] = _measure(path, "train", device, "fp32")
+        limit_s = PATIENCE * (time.perf_counter() - began)
+        results["bf16"] = _measure(path, "train", device, "bf16", limit_s) or results["fp32"] | {"seconds": math.inf}
         predicting = _measure(path, "predict", device, json.dumps([*shape, *spacing_mm]))
     if any("error" in r for r in (*results.values(), predicting)):
         failed = next(r["error"] for r in (*results.values(), predicting) if "error" in r)
@@ -62,7 +67,10 @@ def forecast(
         )
     times = {name: result["seconds"] for name, result in results.items()}
     precision = "bf16" if times["bf16"] < WORTH_IT * times["fp32"] else "fp32"
-    measured = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in times.items())
+    measured = ", ".join(
+        f"{name} {seconds:.3f} s" if seconds < math.inf else f"{name} too long to wait for"
+        for name, seconds in times.items()
+    )
     reason = f"precision {precision}: an iteration took {measured} on this machine"
     training = plan.training.model_copy(update={"precision": precision, "why": [*plan.training.why, reason]})
     costs = {
@@ -77,9 +85,15 @@ def forecast(
     return plan.model_copy(update={"training": training, "forecast": plan.forecast.model_copy(update=costs)})
 
 
-def _measure(plan: Path, what: Literal["train", "predict"], device: str, detail: str) -> dict[str, Any]:
+def _measure(
+    plan: Path, what: Literal["train", "predict"], device: str, detail: str, limit_s: float | None = None
+) -> dict[str, Any]:
+    """What a process of its own printed; its error; or nothing where it took longer than the limit."""
     command = [sys.executable, "-m", "osteon.training.probe", str(plan), what, device, detail]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        return {}
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
         return {"error": f"{what} ({detail}): {last}" + (", out of memory?" if done.returncode == -9 else "")}
