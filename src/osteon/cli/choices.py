@@ -32,3 +32,26 @@ class Recipes(StrEnum):
 
     osteon = "osteon"
     nnunet = "nnunet"
+
+
+class Groups(StrEnum):
+    """Which meshes become one structure (osteon.importing.forms.Group)."""
+
+    color = "color"
+    all = "all"
+    none = "none"
+
+
+class MeshUnits(StrEnum):
+    """Units of meshes' coordinates (osteon.importing.forms.MeshUnit)."""
+
+    mm = "mm"
+    cm = "cm"
+    m = "m"
+
+
+class MeshSpaces(StrEnum):
+    """Worlds of meshes' coordinates (osteon.importing.forms.MeshSpace)."""
+
+    LPS = "LPS"
+    RAS = "RAS"

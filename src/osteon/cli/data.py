@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.choices import Device, Recipes
+from osteon.cli.choices import Device, Groups, MeshSpaces, MeshUnits, Recipes
 from osteon.cli.report import memory, out, report_failures
 from osteon.core.errors import UsageError
 from osteon.core.progress import console
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(help="The data: a folder with dataset.json, or a text file of pairs.")],
+    source: Annotated[Path, typer.Argument(help="The data, as it is: a folder or a list; the form is recognised.")],
     dataset: Annotated[Path, typer.Argument(help="The folder that becomes the dataset.")],
-    form: Annotated[str | None, typer.Option(help="decathlon or pairs; recognised when left out.")] = None,
+    form: Annotated[
+        str | None, typer.Option(help="Its form, such as meshes or pairs; recognised when left out.")
+    ] = None,
     hold_out: Annotated[
         str | None, typer.Option(help="Keep cases for the final test: last:6, first:6, 0.2, or ids by comma.")
     ] = None,
@@ -30,6 +32,24 @@ def import_(
     modality: Annotated[str | None, typer.Option(help="ct, mr, xray or other, over what the source says.")] = None,
     subject: Annotated[str | None, typer.Option(help="Regular expression; its first group is the subject.")] = None,
     site: Annotated[str | None, typer.Option(help="The same for the site.")] = None,
+    case_pattern: Annotated[
+        str | None, typer.Option(help="Regular expression; its first group in a file's path is the case.")
+    ] = None,
+    group: Annotated[Groups, typer.Option(help="Meshes: which of them become one structure.")] = Groups.color,
+    mesh_unit: Annotated[MeshUnits | None, typer.Option(help="Meshes: found out when left out.")] = None,
+    mesh_space: Annotated[MeshSpaces | None, typer.Option(help="Meshes: found out when left out.")] = None,
+    priority: Annotated[
+        str | None, typer.Option(help="NAME,…: the first wins where structures overlap; overlaps stay when left out.")
+    ] = None,
+    accept_gaps: Annotated[
+        bool, typer.Option("--accept-gaps", help="DICOM: take series with missing or uneven slices, resampled.")
+    ] = False,
+    resample_tilt: Annotated[
+        bool, typer.Option("--resample-tilt", help="DICOM: take series with a tilted gantry, resampled.")
+    ] = False,
+    keep_identity: Annotated[
+        bool, typer.Option("--keep-identity", help="DICOM: let names, ids and dates into the dataset.")
+    ] = False,
     repair_geometry: Annotated[
         bool, typer.Option("--repair-geometry", help="Resample labels that do not lie on their image's grid.")
     ] = False,
@@ -49,9 +69,18 @@ def import_(
         modality=modality,
         subject_pattern=subject,
         site_pattern=site,
+        case_pattern=case_pattern,
+        group=group.value,
+        mesh_unit=mesh_unit and mesh_unit.value,
+        mesh_space=mesh_space and mesh_space.value,
+        priority=None if priority is None else [name.strip() for name in priority.split(",")],
+        accept_gaps=accept_gaps,
+        resample_tilt=resample_tilt,
+        keep_identity=keep_identity,
         repair_geometry=repair_geometry,
         allow_empty=allow_empty,
         overwrite=overwrite,
+        announce=lambda line: out.print(escape(line), soft_wrap=True),
     )
     if report.repeated:
         console.print(

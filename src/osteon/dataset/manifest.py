@@ -12,6 +12,8 @@ from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Structure
 
 FILE_NAME = "dataset.yaml"
+LONGEST_ID = 150
+"""Bytes of a case id: file systems take names of 255, and outputs add their endings."""
 Modality = Literal["ct", "mr", "xray", "other"]
 
 
@@ -27,6 +29,8 @@ class Channel(BaseModel):
 def _plain_name(name: str) -> str:
     if "/" in name or "\\" in name or name.startswith("."):
         raise ValueError("an id names files: no slash, no leading dot")
+    if not name.isprintable() or len(name.encode()) > LONGEST_ID:
+        raise ValueError(f"an id names files: no line breaks or control characters, {LONGEST_ID} bytes at most")
     return name
 
 

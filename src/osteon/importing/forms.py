@@ -5,15 +5,22 @@ A new form is one file with a `FORM`, and one row in `recognise.FORMS`.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from osteon.core.errors import UsageError
-from osteon.core.labels import BACKGROUND, Structure, make_structures
-from osteon.dataset.manifest import Channel, Modality
+from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
+from osteon.core.volume import Volume
+from osteon.dataset.manifest import LONGEST_ID, Channel, Modality
 
+Group = Literal["color", "all", "none"]
+MeshUnit = Literal["mm", "cm", "m"]
+MeshSpace = Literal["LPS", "RAS"]
 MODALITIES: tuple[Modality, ...] = ("ct", "mr", "xray", "other")
 _WORDS: dict[Modality, tuple[str, ...]] = {
     "ct": ("ct", "cbct", "hu", "computed tomography"),
@@ -23,15 +30,38 @@ _WORDS: dict[Modality, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
+class Converted:
+    """A case that had to be converted, read.
+
+    Attributes:
+        volume: The image, to be written into the dataset; None where `FoundCase.images` can be referred to.
+        segmentation: The labels on the image's grid, to be written; None where the case has none.
+        annotated: Names of the structures that somebody looked for; None means all of them.
+        provenance: From what it was made, and how.
+        warnings: What a person should look at.
+    """
+
+    volume: Volume | None = None
+    segmentation: Segmentation | None = None
+    annotated: tuple[str, ...] | None = None
+    provenance: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class FoundCase:
     """One case as its form names it, not yet read.
 
     Attributes:
-        id: Unique in the source.
-        images: One file for each channel, or one for all.
-        label: The label file; None where there is none.
+        id: Unique in the source, as `safe_id` makes it.
+        images: One file for each channel, or one for all; empty where `convert` makes the image.
+        label: The label file; None where there is none, or where `convert` makes the labels.
         subject: Where the source says so.
         site: Likewise.
+        convert: Reads a case whose image or labels the dataset cannot refer to as they are; its errors (OsteonError)
+            leave the case out.
+        parts: All files that `convert` reads beside `images` and `label`.
+        labels: Whether `convert` makes labels.
     """
 
     id: str
@@ -39,6 +69,14 @@ class FoundCase:
     label: Path | None = None
     subject: str | None = None
     site: str | None = None
+    convert: Callable[[], Converted] | None = None
+    parts: tuple[Path, ...] = ()
+    labels: bool = False
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the case comes with labels."""
+        return self.label is not None or self.labels
 
 
 @dataclass
@@ -51,6 +89,7 @@ class Found:
         cases: In the source's order.
         structures: None where only the label files say.
         warnings: What is odd but no obstacle, for people.
+        understood: How the source was understood, in sentences: said before anything is written.
     """
 
     name: str
@@ -58,6 +97,7 @@ class Found:
     cases: list[FoundCase]
     structures: tuple[Structure, ...] | None = None
     warnings: list[str] = field(default_factory=list)
+    understood: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -67,10 +107,26 @@ class Options:
     Attributes:
         structures: Name → value, over what the source says.
         modality: For all channels, over what the source says.
+        case_pattern: A regular expression whose first group, in a file's path, is the case that it belongs to.
+        group: Which meshes become one structure: those of one colour, all, or none (each its own).
+        mesh_unit: Of the meshes' coordinates; None finds it out.
+        mesh_space: World of the meshes' coordinates; None finds it out.
+        priority: Names of structures, the first wins where they overlap; None keeps overlaps.
+        accept_gaps: Take DICOM series with missing or unevenly spaced slices, resampled to even ones.
+        resample_tilt: Take DICOM series with a tilted gantry, resampled to a right-angled grid.
+        keep_identity: Let patients' names, ids and dates into the dataset.
     """
 
     structures: Mapping[str, int] | None = None
     modality: Modality | None = None
+    case_pattern: str | None = None
+    group: Group = "color"
+    mesh_unit: MeshUnit | None = None
+    mesh_space: MeshSpace | None = None
+    priority: tuple[str, ...] | None = None
+    accept_gaps: bool = False
+    resample_tilt: bool = False
+    keep_identity: bool = False
 
     def named_structures(self) -> tuple[Structure, ...] | None:
         """The structures of `structures`, `background` = 0 left out; None where the user gave none.
@@ -125,6 +181,19 @@ def modality_of(name: str) -> Modality:
     """The modality that a channel's name tells (`MRI`, `T2w`, `CT`); `other` where it tells none."""
     lowered = name.strip().lower()
     return next((modality for modality, words in _WORDS.items() if lowered in words), "other")
+
+
+def safe_id(text: str) -> str:
+    """A case id made of any text, such as a folder's name or a DICOM tag: names one file, and no other folder.
+
+    Letters of every script, digits, space and `_-.+` stay; runs of other characters become one `_`. A text longer than
+    `LONGEST_ID` is cut and ends in a digest of the whole, so that two long texts stay two.
+    """
+    plain = re.sub(r"[^\w \-.+]+", "_", text).strip("._ ") or "case"
+    if len(plain.encode()) <= LONGEST_ID:
+        return plain
+    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:12]
+    return plain.encode()[: LONGEST_ID - 13].decode(errors="ignore") + "-" + digest
 
 
 def unique_ids(candidates: Sequence[Sequence[str]]) -> list[str] | None:

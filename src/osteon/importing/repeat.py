@@ -28,9 +28,9 @@ def inputs_digest(found: Found, cases: Sequence[FoundCase]) -> str:
     """SHA-256 over what the source says, and over its files' paths, sizes and times of change; reads no voxels."""
     digest = hashlib.sha256(repr((found.name, found.channels, found.structures)).encode())
     for case in cases:
-        files = [*case.images, *([case.label] if case.label is not None else [])]
+        files = [*case.images, *([case.label] if case.label is not None else []), *case.parts]
         states = [f"{path.absolute()} {file_state(path)}" for path in files]
-        digest.update(repr((case.id, case.subject, case.site, case.label is None, states)).encode())
+        digest.update(repr((case.id, case.subject, case.site, case.labelled, states)).encode())
     return digest.hexdigest()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from osteon.core.progress import track
 from osteon.core.volume import Volume
 from osteon.dataset.checks import (
     align_segmentation,
+    check_image,
     check_labels,
     content_hash,
     present_structures,
@@ -26,8 +27,18 @@ from osteon.dataset.checks import (
 from osteon.dataset.dataset import read_channels
 from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import FILE_NAME, Case, Manifest, explain, write_manifest
-from osteon.formats.registry import read_segmentation, read_structures, write_segmentation
-from osteon.importing.forms import Form, Found, FoundCase, Options, parse_modality
+from osteon.formats.registry import read_segmentation, read_structures, write_segmentation, write_volume
+from osteon.importing.forms import (
+    Converted,
+    Form,
+    Found,
+    FoundCase,
+    Group,
+    MeshSpace,
+    MeshUnit,
+    Options,
+    parse_modality,
+)
 from osteon.importing.naming import adopt, unite
 from osteon.importing.patterns import finder
 from osteon.importing.recognise import form_named, recognise
@@ -87,10 +98,19 @@ def import_dataset(
     subject_pattern: str | None = None,
     site_pattern: str | None = None,
     modality: str | None = None,
+    case_pattern: str | None = None,
+    group: Group = "color",
+    mesh_unit: MeshUnit | None = None,
+    mesh_space: MeshSpace | None = None,
+    priority: Sequence[str] | None = None,
+    accept_gaps: bool = False,
+    resample_tilt: bool = False,
+    keep_identity: bool = False,
     only: str | Sequence[str] | None = None,
     hold_out: str | None = None,
     allow_empty: bool = False,
     overwrite: bool = False,
+    announce: Callable[[str], None] | None = None,
 ) -> ImportReport:
     """Read and check every case of `source` and write `folder`/dataset.yaml. The user's files stay as they are.
 
@@ -104,12 +124,15 @@ def import_dataset(
             subject. The case id without one.
         site_pattern: The same for the site.
         modality: `ct`, `mr`, `xray` or `other` for all channels, over what the source says.
+        case_pattern, group, mesh_unit, mesh_space, priority, accept_gaps, resample_tilt, keep_identity: For the forms
+            that convert; as `forms.Options` describes them.
         only: Import these cases alone, in a form of `selecting`, such as `first:40` or `c1,c7`.
         hold_out: Keep these cases for the final test (`Case.held_out`), in a form of `selecting`: `6` (the last six),
             `0.2` (a fifth, drawn by whole groups), `c1,c7`. Cases of one subject or image go with each other.
         allow_empty: Take cases whose label is empty.
         overwrite: Replace a dataset.yaml that is there. Without it, one that was made from the same files with the
             same options is left as it is, and any other is an error.
+        announce: Is told, line by line and before anything is written, how the source was understood.
 
     Returns:
         What was taken, what was left out and why, and what is odd.
@@ -120,7 +143,18 @@ def import_dataset(
         DatasetError: No case could be taken, or none is left to train on.
     """
     source, folder = Path(source), Path(folder)
-    options = Options(structures, parse_modality(modality))
+    options = Options(
+        structures,
+        parse_modality(modality),
+        case_pattern=case_pattern,
+        group=group,
+        mesh_unit=mesh_unit,
+        mesh_space=mesh_space,
+        priority=None if priority is None else tuple(priority),
+        accept_gaps=accept_gaps,
+        resample_tilt=resample_tilt,
+        keep_identity=keep_identity,
+    )
     subject_of, site_of = finder(subject_pattern, "--subject"), finder(site_pattern, "--site")
     row = _form(source, form)
     found = row.read(source, options)
@@ -135,6 +169,14 @@ def import_dataset(
         subject_pattern=subject_pattern,
         site_pattern=site_pattern,
         modality=options.modality,
+        case_pattern=case_pattern,
+        group=None if group == "color" else group,
+        mesh_unit=mesh_unit,
+        mesh_space=mesh_space,
+        priority=priority,
+        accept_gaps=accept_gaps,
+        resample_tilt=resample_tilt,
+        keep_identity=keep_identity,
         only=only,
         hold_out=hold_out,
         allow_empty=allow_empty,
@@ -148,6 +190,8 @@ def import_dataset(
             f"{folder / FILE_NAME}: is there already, and was not made from these files with these options",
             hint="choose another folder, or pass --overwrite",
         )
+    for line in (f"form {row.name}: {row.what}", *found.understood) if announce else ():
+        announce(line)
     if found.structures is not None:
         found.structures = adopt(found.structures, _named_in_headers(selected), rename=structures is None)
     for case in track(selected, "Reading cases"):
@@ -212,7 +256,7 @@ def _selected(found: Found, only: str | Sequence[str] | None, hold_out: str | No
         chosen = set(select(only, [case.id for case in cases], "--only"))
         cases = [case for case in cases if case.id in chosen]
     if hold_out is not None and cases:
-        labelled = [case.id for case in cases if case.label is not None]
+        labelled = [case.id for case in cases if case.labelled]
         if set(select(hold_out, [case.id for case in cases], "--hold-out", counted=labelled)) >= set(labelled):
             raise nothing_left(len(labelled))
     return cases
@@ -228,33 +272,53 @@ def _named_in_headers(cases: Sequence[FoundCase]) -> Iterator[tuple[Structure, .
 def _take(case: FoundCase, found: Found, folder: Path, *, repair_geometry: bool, allow_empty: bool) -> _Taken:
     """Read image and label of one case, check them, and write what had to be converted."""
     name = f"case {case.id}"
-    volume = read_channels(case.images, found.channels, name)
+    converted = case.convert() if case.convert is not None else Converted()
+    volume = converted.volume
+    if volume is None:
+        volume = read_channels(case.images, found.channels, name)
+    else:
+        check_image(volume, name)
     try:
         entry = Case(
             id=case.id,
-            images=[_refer(path, folder) for path in case.images],
+            images=[f"images/{case.id}.nii.gz"]
+            if converted.volume is not None
+            else [_refer(path, folder) for path in case.images],
             subject=case.subject,
             site=case.site,
+            annotated=None if converted.annotated is None else list(converted.annotated),
             content=content_hash(volume),
+            provenance=list(converted.provenance),
         )
     except ValidationError as error:
         raise DatasetError(f"{name}: {explain(error)}", hint="rename the image's file") from None
-    if case.label is None:
-        return _Taken(entry)
-    segmentation, written, lines = _label(case, case.label, found, volume, repair_geometry=repair_geometry)
-    warnings = [line for line in lines if line.startswith("warning: ")]
-    provenance = [line for line in lines if line not in warnings]
-    label_name = f"{name}: {case.label}"
+    warnings = [f"warning: {name}: {line}" for line in converted.warnings]
+    if converted.segmentation is not None:
+        segmentation, written = converted.segmentation, True
+        segmentation = align_segmentation(segmentation, volume.geometry, name=name, image_name="its image")
+        label_name = f"{name}: its label"
+    elif case.label is not None:
+        segmentation, written, lines = _label(case, case.label, found, volume, repair_geometry=repair_geometry)
+        warnings += [line for line in lines if line.startswith("warning: ")]
+        done = [line for line in lines if line not in warnings]
+        entry = entry.model_copy(update={"provenance": [*entry.provenance, *done]})
+        label_name = f"{name}: {case.label}"
+    else:
+        if converted.volume is not None:
+            write_volume(folder / entry.images[0], volume)
+        return _Taken(entry, warnings=tuple(line.removeprefix("warning: ") for line in warnings))
     present = present_structures(segmentation) if allow_empty else check_labels(segmentation, label_name)
     if not present:
         warnings.append(f"warning: {label_name}: the label is empty")
-    if written:
+    if converted.volume is not None:
+        write_volume(folder / entry.images[0], volume)
+    if written or case.label is None:
         path = f"labels/{case.id}{'.seg.nrrd' if segmentation.overlapping else '.nii.gz'}"
         write_segmentation(folder / path, segmentation)
     else:
         path = _refer(case.label, folder)
     return _Taken(
-        entry.model_copy(update={"segmentation": path, "provenance": provenance}),
+        entry.model_copy(update={"segmentation": path}),
         segmentation.structures,
         present,
         segmentation.overlapping and bool((np.count_nonzero(segmentation.array, axis=0) > 1).any()),
