@@ -124,8 +124,14 @@ def import_dataset(
             subject. The case id without one.
         site_pattern: The same for the site.
         modality: `ct`, `mr`, `xray` or `other` for all channels, over what the source says.
-        case_pattern, group, mesh_unit, mesh_space, priority, accept_gaps, resample_tilt, keep_identity: For the forms
-            that convert; as `forms.Options` describes them.
+        case_pattern: This and the next seven are for forms that convert; `forms.Options` says more.
+        group: `color`, `all` or `none`: which meshes become one structure.
+        mesh_unit: `mm`, `cm` or `m`; found out when None.
+        mesh_space: `LPS` or `RAS`; found out when None.
+        priority: The first name wins where structures overlap; None keeps overlaps.
+        accept_gaps: Take DICOM series with missing or uneven slices, resampled.
+        resample_tilt: Take DICOM series with a tilted gantry, resampled.
+        keep_identity: Let patients' names, ids and dates into the dataset.
         only: Import these cases alone, in a form of `selecting`, such as `first:40` or `c1,c7`.
         hold_out: Keep these cases for the final test (`Case.held_out`), in a form of `selecting`: `6` (the last six),
             `0.2` (a fifth, drawn by whole groups), `c1,c7`. Cases of one subject or image go with each other.
@@ -190,8 +196,9 @@ def import_dataset(
             f"{folder / FILE_NAME}: is there already, and was not made from these files with these options",
             hint="choose another folder, or pass --overwrite",
         )
-    for line in (f"form {row.name}: {row.what}", *found.understood) if announce else ():
-        announce(line)
+    if announce is not None:
+        for line in (f"form {row.name}: {row.what}", *found.understood):
+            announce(line)
     if found.structures is not None:
         found.structures = adopt(found.structures, _named_in_headers(selected), rename=structures is None)
     for case in track(selected, "Reading cases"):
