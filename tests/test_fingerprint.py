@@ -16,7 +16,15 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
 from osteon.formats import write_volume
 from osteon.planning import fingerprint as module
-from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, fixed_order, measure, series
+from osteon.planning.fingerprint import (
+    CaseFacts,
+    Fingerprint,
+    StructureFacts,
+    fixed_order,
+    measure,
+    series,
+    series_margin_mm,
+)
 from osteon.planning.planner import make_plan
 
 
@@ -213,3 +221,11 @@ def test_a_series_looks_alike_and_keeps_its_order() -> None:
     assert series(of(spine("abc"), spine("abc"), spine("acb")), 2) == []  # once they change places
     assert series(of(*[spine("abc", (40, 44, 90))] * 3), 2) == []  # one is more than twice as large
     assert series(of(*[spine("ab")] * 3), 2) == []  # two are no series
+
+
+def test_the_margin_is_what_a_scan_leaves_beyond_a_series() -> None:
+    long = spine("abc").model_copy(update={"shape": (9, 9, 130)})
+    assert series_margin_mm(of(spine("abc"), spine("ab"), long), 2, ["a", "b", "c"]) == 20  # (130 − 3 · 30) / 2
+    short = spine("abc").model_copy(update={"shape": (9, 9, 80)})
+    assert series_margin_mm(of(short), 2, ["a", "b", "c"]) == 0
+    assert series_margin_mm(of(spine("ab")), 2, ["a", "b", "c"]) == 0

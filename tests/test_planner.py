@@ -318,6 +318,22 @@ def test_without_an_order_left_and_right_are_mirrored(tiny: Dataset) -> None:
     assert sagittal.augmentation.mirror_axes == []
 
 
+def test_along_a_series_patches_are_shifted_as_far_as_scans_leave_room(tmp_path: Path) -> None:
+    spine = with_structures(tmp_path, list(make_structures(["L3", "L2", "L1"])))
+    low, high = ({n: (8.0, 8.0, z + 12.0 * p) for p, n in enumerate(("L3", "L2", "L1"))} for z in (8.0, 16.0))
+    scans = [facts((16, 16, 48), places=places) for places in (low, high, low)]  # 36 of 48 mm are vertebrae
+    plan = make_plan(spine, prints(*scans))
+    assert plan.patch.size == (16, 16, 48)
+    assert plan.augmentation.shift == (0.08, 0.08, 0.125)  # 6 mm of 48
+    assert any(
+        "L3, L2, L1 look alike" in reason and "6 mm on either side" in reason for reason in plan.augmentation.why
+    )
+    roomy = [facts((16, 16, 96), places=low) for _ in range(3)]
+    assert make_plan(spine, prints(*roomy)).augmentation.shift[2] == 0.25
+    tight = [facts((16, 16, 36), places=low) for _ in range(3)]
+    assert make_plan(spine, prints(*tight)).augmentation.shift[2] == 0.08
+
+
 def with_structures(folder: Path, structures: list[Structure]) -> Dataset:
     labels = box((12, 8, 8), *[(s.value, (slice(2 * n, 2 * n + 2),)) for n, s in enumerate(structures)])
     image = np.random.default_rng(0).normal(0, 50, labels.shape).astype(np.int16)

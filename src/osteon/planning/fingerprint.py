@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,26 @@ def series(fingerprint: Fingerprint, axis: int) -> list[str]:
     if not all(_order(fingerprint, axis, *pair)[0] for pair in itertools.combinations(sorted(names), 2)):
         return []
     return sorted(names, key=lambda name: float(np.median([found.centre_mm[axis] for found, _ in facts[name]])))
+
+
+def series_margin_mm(fingerprint: Fingerprint, axis: int, names: Sequence[str]) -> float:
+    """The most room that a scan leaves beyond either end of a series, were the series in its middle.
+
+    Args:
+        fingerprint: The measured cases.
+        axis: 0 R, 1 A, 2 S.
+        names: The series in its order along the axis, as `series` gives it.
+
+    Returns:
+        mm, at least 0; 0 where no case holds both ends. Beyond its centre an end reaches half the mean gap.
+    """
+    margins = [0.0]
+    for case in fingerprint.cases:
+        ends = [case.structures[name].centre_mm[axis] for name in (names[0], names[-1]) if name in case.structures]
+        if len(ends) == 2:
+            length = (ends[1] - ends[0]) * len(names) / (len(names) - 1)
+            margins.append((case.shape[axis] * case.spacing_mm[axis] - length) / 2)
+    return max(margins)
 
 
 def fixed_order(fingerprint: Fingerprint, axis: int, partners: dict[str, str]) -> tuple[str, str, int] | None:

@@ -10,7 +10,7 @@ from osteon.core.errors import DatasetError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import Channel
-from osteon.planning.fingerprint import Fingerprint, fixed_order, series
+from osteon.planning.fingerprint import Fingerprint, fixed_order, series, series_margin_mm
 from osteon.planning.network_shape import fit_patch, shape_network, to_multiples
 from osteon.planning.plan import Augmentation, Grid, Intensity, Patch, Plan, Training
 from osteon.planning.recipes import RECIPES, Device, Recipe, Size
@@ -19,8 +19,8 @@ from osteon.planning.spacing import coarser_spacing, target_spacing
 WORLD_AXES: tuple[Literal["R"], Literal["A"], Literal["S"]] = ("R", "A", "S")
 
 
-SERIES_SHIFT = 0.25
-"""Along the axis of a series (vertebrae): more than the way from one to the next."""
+MOST_SHIFT = 0.25
+"""Of a patch, along the axis of a series."""
 SLICES = 16
 """A 2D batch should hold at least so many whole slices: the sum of its Dice needs structures that are there."""
 
@@ -70,7 +70,7 @@ def make_plan(
         patch=Patch(size=patch, batch=batch, why=patch_why),
         network=network,
         training=Training(recipe=recipe, why=[f"recipe {recipe}: {row.source}"], **row.training),
-        augmentation=_augmentation(dataset, fingerprint, grid, row),
+        augmentation=_augmentation(dataset, fingerprint, grid, patch, row),
     )
 
 
@@ -157,7 +157,9 @@ def _intensity(number: int, channel: Channel, fingerprint: Fingerprint) -> Inten
     )
 
 
-def _augmentation(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, row: Recipe) -> Augmentation:
+def _augmentation(
+    dataset: Dataset, fingerprint: Fingerprint, grid: Grid, patch: tuple[int, int, int], row: Recipe
+) -> Augmentation:
     partners = {s.name: s.counterpart for s in dataset.structures if s.counterpart}
     alone = next((s for s in dataset.structures if s.side and not s.counterpart), None)
     mirror: list[Literal[0, 1, 2]] = []
@@ -180,12 +182,16 @@ def _augmentation(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, row: R
         why.append("mirrored along every axis, as the recipe has it")
     shift = [0.0 if grid.dimensions == 2 and position == 2 else row.shift for position in range(3)]
     for position in range(3):
-        alike = series(fingerprint, WORLD_AXES.index(grid.axes[position])) if shift[position] else []
+        world = WORLD_AXES.index(grid.axes[position])
+        alike = series(fingerprint, world) if shift[position] else []
         if alike:
-            shift[position] = max(row.shift, SERIES_SHIFT)
+            margin_mm = series_margin_mm(fingerprint, world, alike)
+            part = margin_mm / (patch[position] * grid.spacing_mm[position])
+            shift[position] = round(min(max(row.shift, part), MOST_SHIFT), 3)
             why.append(
                 f"shifted by up to {shift[position]:g} of a patch along {grid.axes[position]}: {', '.join(alike)} look "
-                "alike and keep their order, so where in a scan they lie must tell nothing"
+                "alike and keep their order, so where in a scan they lie must tell nothing; scans leave them "
+                f"{margin_mm:.3g} mm on either side, and further off the ends that tell them apart would be lost"
             )
     angle = row.rotate if grid.dimensions == 3 else row.rotate_2d
     rotate = (angle, angle, angle) if grid.dimensions == 3 else (0.0, 0.0, angle)
