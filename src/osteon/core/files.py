@@ -70,9 +70,17 @@ def write_error(path: Path, error: OSError) -> FileError:
     return FileError(f"{path}: cannot be written ({error.strerror or error})", hint="check the folder's permissions")
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there. A path that no system takes (too long, a NUL byte) is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def file_state(path: Path) -> str:
     """Size and time of change: what tells, without reading it, whether a file is still the one that was read."""
-    if not path.is_file():
+    if not is_file(path):
         return "missing"
     facts = path.stat()
     return f"{facts.st_size} {facts.st_mtime_ns}"
@@ -119,7 +127,7 @@ def read_text(path: Path, what: str) -> str:
     Raises:
         FileError: `path` is missing or not text; `what` says what it should have been.
     """
-    if not Path(path).is_file():
+    if not is_file(Path(path)):
         raise missing_file(Path(path), what)
     try:
         return Path(path).read_text(encoding="utf-8-sig")

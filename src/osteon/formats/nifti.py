@@ -8,6 +8,7 @@ written and read again agrees with the original to about 1e-7 of its largest ent
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import math
 import warnings
@@ -26,9 +27,12 @@ from osteon.core.files import whole_file
 from osteon.core.geometry import Geometry, Unit
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
+from osteon.formats.claims import LONGEST_HEADER, check_claim, read_claimed
 from osteon.formats.labelmap import index_map, smallest_uint, storable, whole_labels
 
 _GZIP = b"\x1f\x8b"
+_HEAD = 544
+"""Bytes of the longer of the two headers, and of the mark of extensions after it."""
 _COMMENT = 6
 """The code of a plain-text header extension (nifti1_io.h, NIFTI_ECODE_COMMENT)."""
 _MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
@@ -153,39 +157,49 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _load(path: Path) -> tuple[Any, bytes]:
-    """The header and the whole unpacked file. Reading to the end is what checks gzip's checksum."""
+    """The header and the unpacked file up to its last voxel."""
     with _open(path) as stream:
         header = _header(stream, path)
+        claimed = int(header["vox_offset"]) + math.prod(_shape(header)) * header.get_data_dtype().itemsize
+        check_claim(path, claimed, packed=isinstance(stream, gzip.GzipFile))
         try:
             stream.seek(0)
-            return header, stream.read()
+            return header, read_claimed(stream, claimed, path)
         except _READ_ERRORS as error:
             raise FileError(f"{path}: truncated or damaged ({error})", hint=_HINT) from error
 
 
 def _header(stream: BinaryIO, path: Path) -> Any:
     try:
-        size = stream.read(4)
-        stream.seek(0)
+        head = stream.read(_HEAD)
+        longer = head[:4] in ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
+        kind: Any = nib.Nifti2Header if longer else nib.Nifti1Header
+        size = kind.sizeof_hdr
         with np.errstate(invalid="ignore"), warnings.catch_warnings():
             # Extensions of odd lengths are common, and read as they are.
             warnings.filterwarnings("ignore", message="Extension size is not a multiple of 16", category=UserWarning)
-            if size in ((540).to_bytes(4, "little"), (540).to_bytes(4, "big")):
-                header: Any = nib.Nifti2Header.from_fileobj(stream)  # type: ignore[no-untyped-call]
-            else:
-                header = nib.Nifti1Header.from_fileobj(stream)  # type: ignore[no-untyped-call]
-        magic, shape, start = header["magic"].item(), header.get_data_shape(), int(header["vox_offset"])
+            header: Any = kind.from_fileobj(io.BytesIO(head[:size] + bytes(4)))
+            start = int(header["vox_offset"])
+            if head[size : size + 1] not in (b"", b"\0") and size < start <= LONGEST_HEADER:
+                stream.seek(0)  # extensions lie between header and voxels; nothing beyond is read for them
+                header = kind.from_fileobj(io.BytesIO(stream.read(start)))
+        magic, shape = header["magic"].item(), _shape(header)
     except _READ_ERRORS as error:
         raise FileError(f"{path}: truncated, or not a NIfTI file ({error})", hint=_HINT) from error
     if not magic.startswith(b"n+"):
         raise FileError(f"{path}: not a single-file NIfTI", hint="convert .hdr/.img pairs to .nii.gz first")
-    if start < 0 or min(shape, default=0) < 1:
+    if not 0 <= start <= LONGEST_HEADER or min(shape, default=0) < 1:
         raise FileError(f"{path}: the header is damaged: shape {shape}, voxels from byte {start}", hint=_HINT)
     return header
 
 
+def _shape(header: Any) -> tuple[int, ...]:
+    """Python's integers: products of what a header claims do not overflow."""
+    return tuple(int(n) for n in header.get_data_shape())
+
+
 def _geometry(header: Any, path: Path) -> Geometry:
-    i, j, k, *_ = (*(int(n) for n in header.get_data_shape()), 1, 1, 1)
+    i, j, k, *_ = (*_shape(header), 1, 1, 1)
     try:
         with np.errstate(invalid="ignore"):  # NaN is refused below
             affine = np.array(header.get_best_affine(), dtype=np.float64)
@@ -204,7 +218,7 @@ def _geometry(header: Any, path: Path) -> Geometry:
 
 def _voxels(header: Any, raw: bytes, path: Path) -> npt.NDArray[np.generic]:
     """`[channel, i, j, k]`, contiguous and native."""
-    dtype, shape = header.get_data_dtype(), tuple(int(n) for n in header.get_data_shape())
+    dtype, shape = header.get_data_dtype(), _shape(header)
     if dtype.kind not in "iuf":
         raise FileError(
             f"{path}: voxels of type {header.get_value_label('datatype')} are no intensities",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from osteon.core.files import whole_file
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
+from osteon.formats.claims import UNPACK_ERRORS, check_claim, read_claimed
 from osteon.formats.labelmap import index_map, storable, whole_labels
 from osteon.formats.nrrd_header import Header, header_text, read_header
 
@@ -118,15 +120,21 @@ def _voxels(packed: bytes, header: Header, path: Path) -> npt.NDArray[np.generic
     hint = "copy the file again from its source; it was probably cut short"
     try:
         if encoding in ("ascii", "txt", "text"):
-            flat: npt.NDArray[np.generic] = np.array(packed.split(), dtype=header.dtype)
+            check_claim(path, count, packed=False)  # a digit and a space each, at the least
+            flat: npt.NDArray[np.generic] = np.array(packed.split(maxsplit=count)[:count], dtype=header.dtype)
         elif encoding in ("raw", "gzip", "gz"):
-            raw = packed if encoding == "raw" else gzip.decompress(packed)
+            claimed = count * header.dtype.itemsize
+            check_claim(path, claimed, packed=encoding != "raw")
+            raw = packed
+            if encoding != "raw":
+                with gzip.open(io.BytesIO(packed)) as stream:
+                    raw = read_claimed(cast(BinaryIO, stream), claimed, path)
             flat = np.frombuffer(raw, dtype=header.dtype, count=min(count, len(raw) // header.dtype.itemsize))
         else:
             raise FileError(
                 f"{path}: voxels are packed as {encoding}", hint="save it again with encoding raw, gzip or ascii"
             )
-    except (EOFError, OSError, ValueError, zlib.error) as error:
+    except (*UNPACK_ERRORS, OverflowError) as error:
         raise FileError(f"{path}: the voxels are truncated or damaged ({error})", hint=hint) from error
     if len(flat) < count:
         raise FileError(f"{path}: truncated, {len(flat)} of {count} voxels", hint=hint)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import FileError
 from osteon.core.geometry import Geometry, Unit
+from osteon.formats.claims import LONGEST_HEADER
 
 TO_RAS = {
     "right-anterior-superior": (1.0, 1.0, 1.0),
@@ -97,7 +98,9 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
     fields: dict[str, str] = {}
     keys: dict[str, str] = {}
     while True:
-        line = stream.readline()
+        line = stream.readline(LONGEST_HEADER)
+        if stream.tell() > LONGEST_HEADER:
+            raise FileError(f"{path}: the header does not end", hint=_TRUNCATED)
         if not line.endswith(b"\n"):
             raise FileError(f"{path}: the header is truncated", hint=_TRUNCATED)
         text = _decode(line).rstrip("\r\n")
@@ -111,7 +114,7 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
         )
     try:
         return _understand(fields, keys, path)
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, IndexError, OverflowError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise FileError(f"{path}: the header is damaged: {what}", hint="save the file again from its source") from error
 

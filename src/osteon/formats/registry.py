@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osteon.core.errors import FileError, missing_file
+from osteon.core.files import is_file
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
@@ -102,7 +103,7 @@ def format_of(path: Path) -> Format:
 
 def _to_read(path: Path) -> Format:
     row = format_of(path)
-    if not Path(path).is_file():
+    if not is_file(Path(path)):
         raise missing_file(Path(path), f"the {row.name} file")
     return row
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import FileError, LabelError
 from osteon.core.labels import Segmentation, Structure, make_structures, palette
+from osteon.formats.claims import check_memory
 from osteon.formats.labelmap import index_map, match, smallest_uint, whole_labels
 from osteon.formats.nrrd import load_nrrd, read_nrrd_header, store_nrrd
 
@@ -59,6 +60,7 @@ def read_seg_nrrd(path: Path, structures: Sequence[Structure] | None = None) -> 
             f"{path}: {len(labels)} layers without the names of their segments",
             hint="save the segmentation again with 3D Slicer",
         )
+    check_memory(path, max(len(segments), len(structures or ())) * labels[0].size * 2)
     masks = [labels[segment.layer] == segment.value for segment in segments]
     own = [segment.structure for segment in segments]
     if structures is None:
@@ -130,7 +132,8 @@ def _segments(keys: Mapping[str, str], *, layers: int, path: Path) -> list[_Segm
         if any(not 0 <= plane < layers for plane in planes):
             raise ValueError(f"a segment lies in layer {max(planes)} of {layers}")
         names = [keys.get(f"Segment{n}_Name") or keys.get(f"Segment{n}_ID") or f"Segment_{n + 1}" for n in numbers]
-        colours = [_colour(keys.get(f"Segment{n}_Color"), palette(n + 1)[n]) for n in numbers]
+        usual = palette(len(numbers))
+        colours = [_colour(keys.get(f"Segment{n}_Color"), usual[place]) for place, n in enumerate(numbers)]
         numbered = list(values) if len(set(values)) == len(values) else list(range(1, len(values) + 1))
         made = make_structures(names, numbered)
     except (OverflowError, ValueError) as error:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, FileError
-from osteon.core.files import read_text
+from osteon.core.files import is_file, read_text
 from osteon.dataset.manifest import Channel
 from osteon.formats.registry import stem_of, suffix_of
 from osteon.importing.forms import Form, Found, FoundCase, Options, unique_ids
@@ -64,7 +64,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _fields(text: str, folder: Path) -> list[str]:
     whole = text.strip('"')
-    if text.count('"') in (0, 2) and '"' not in whole and _place(folder, whole).is_file():
+    if text.count('"') in (0, 2) and '"' not in whole and is_file(_place(folder, whole)):
         return [whole]  # one path, whatever commas and spaces it holds
     for separator in (",", ";", "\t"):
         fields = [part.strip() for part in next(csv.reader([text], delimiter=separator, skipinitialspace=True))]
@@ -82,7 +82,7 @@ def _fields(text: str, folder: Path) -> list[str]:
 
 def _place(folder: Path, text: str) -> Path:
     path = folder / text
-    if "\\" in text and not path.is_file():
+    if "\\" in text and not is_file(path):
         path = folder / text.replace("\\", "/")
     return path
 

@@ -1,0 +1,86 @@
+"""What a header claims against what its file can hold: asked before any memory is taken for voxels.
+
+A header of a few bytes can claim terabytes, and a small gzip stream can unpack to gigabytes that no header speaks of.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import psutil
+
+from osteon.core.errors import FileError
+
+DEFLATE_RATIO = 1032
+"""The most that DEFLATE packs: 258 bytes in 2 bits (zlib.net/zlib_tech.html)."""
+LONGEST_HEADER = 64 << 20
+"""Bytes. The longest headers in use (diffusion tables, hundreds of named segments) have a hundredth of it."""
+_SLACK = 16 << 20
+"""Bytes that may follow the voxels: other programs' padding and notes."""
+_COPIES = 2
+"""A file's bytes, and the array that is made of them."""
+_CHUNK = 1 << 20
+_CUT = "copy the file again from its source; it was probably cut short"
+UNPACK_ERRORS = (EOFError, OSError, ValueError, zlib.error)
+"""What unpacking a damaged gzip stream raises."""
+
+
+def check_claim(path: Path, claimed: int, *, packed: bool) -> None:
+    """Refuse a header that claims more bytes than the file can hold, or than fit into memory.
+
+    Args:
+        path: The file, for its size and for messages.
+        claimed: Bytes of everything up to the last voxel, unpacked.
+        packed: Whether the voxels are gzip.
+
+    Raises:
+        FileError: The message says what is claimed and what there is.
+    """
+    there = path.stat().st_size
+    if claimed > there * (DEFLATE_RATIO if packed else 1):
+        raise FileError(
+            f"{path}: truncated or damaged: its header claims {_size(claimed)} of voxels, which a file of "
+            f"{_size(there)} cannot hold",
+            hint=_CUT,
+        )
+    check_memory(path, claimed * _COPIES)
+
+
+def check_memory(path: Path, needed: int) -> None:
+    """Raise FileError where reading the file takes more bytes than are free."""
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise FileError(
+            f"{path}: takes {_size(needed)} of memory to read, {_size(free)} are free",
+            hint="close other programs, use a machine with more memory, or crop the file",
+        )
+
+
+def read_claimed(stream: BinaryIO, claimed: int, path: Path) -> bytes:
+    """Read `claimed` bytes, fewer where the stream ends, and go on to its end, where gzip has its checksum.
+
+    Raises:
+        FileError: Far more follows than the header speaks of.
+        EOFError: As all of `UNPACK_ERRORS`: the stream is damaged.
+    """
+    raw, beyond = stream.read(claimed), 0
+    while chunk := stream.read(_CHUNK):
+        beyond += len(chunk)
+        if beyond > _SLACK:
+            raise FileError(
+                f"{path}: holds far more than the {_size(claimed)} that its header speaks of",
+                hint="save the file again from its source",
+            )
+    return raw
+
+
+def _size(count: int) -> str:
+    """Bytes for people; of any magnitude, since headers claim anything."""
+    for power, unit in ((3, "GB"), (2, "MB"), (1, "kB")):
+        if count >= 1000**power:
+            number = count // 1000**power
+            return f"{number} {unit}" if number < 10**6 else f"10^{math.floor(math.log10(count))} bytes"
+    return f"{count} bytes"
