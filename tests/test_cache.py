@@ -297,3 +297,34 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(tmp_path: Path) -> No
     assert (list(ready), failed) == (list(NAMES), {})
     finished = {name: digest for name, digest in contents(folder).items() if not name.startswith(".part-")}
     assert finished == contents(whole.folder / place)
+
+
+def slices_plan(*drop: int | None) -> Plan:
+    return tiny_plan({**FLAT, **({"grid.drop_slices": list(drop)} if drop else {})})
+
+
+def test_a_slice_of_a_2d_plan_lies_in_one_piece(tmp_path: Path) -> None:
+    dataset = three(tmp_path)
+    plan = slices_plan()
+    case = prepare(dataset, plan, dataset.manifest.trainable)[0]["a"]
+    for array in (case.image, case.labels):
+        assert array[..., 3].flags.f_contiguous
+        assert not array[..., 3].flags.c_contiguous
+    whole = prepare_image(dataset.load_image(dataset.case("a")), plan)
+    np.testing.assert_array_equal(case.image, whole.astype(np.float16))
+
+
+def test_nothing_is_drawn_from_dropped_slices(tmp_path: Path) -> None:
+    dataset = three(tmp_path)
+    whole, cut = (prepare(dataset, p, dataset.manifest.trainable)[0]["a"] for p in (slices_plan(), slices_plan(0, 5)))
+    assert whole.folder != cut.folder
+    np.testing.assert_array_equal(cut.image, whole.image)  # validation sees all of it
+    np.testing.assert_array_equal(cut.foreground, whole.foreground[whole.foreground[:, 3] >= 5])
+    assert whole.foreground[:, 3].min() < 5
+
+
+def test_a_scan_without_a_slice_left_is_named(tmp_path: Path) -> None:
+    dataset = three(tmp_path)
+    ready, failed = prepare(dataset, slices_plan(None, None), dataset.manifest.trainable)
+    assert ready == {}
+    assert "case a: grid.drop_slices leaves none of its" in str(failed["a"])

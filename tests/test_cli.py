@@ -18,13 +18,14 @@ from typer.testing import CliRunner
 
 import osteon
 from helpers import plan_data, spaced, tiny_plan, two_boxes
-from osteon.cli.choices import By, Device, Precisions, Recipes
+from osteon.cli.choices import By, Device, Groups, MeshSpaces, MeshUnits, Precisions, Recipes
 from osteon.cli.main import app
 from osteon.cli.report import memory, seconds_of
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.dataset import folds
 from osteon.formats import read_segmentation, write_volume
+from osteon.importing import forms
 from osteon.planning.plan import Precision, write_plan
 from osteon.planning.recipes import RECIPES
 from osteon.training import planned
@@ -126,6 +127,9 @@ def test_choices_are_the_registries() -> None:
     assert {choice.value for choice in Precisions} == set(get_args(Precision))
     assert {choice.value for choice in By} == set(get_args(folds.By))
     assert {choice.value for choice in Device} == {"auto", "cpu", "cuda"}
+    assert {choice.value for choice in Groups} == set(get_args(forms.Group))
+    assert {choice.value for choice in MeshUnits} == set(get_args(forms.MeshUnit))
+    assert {choice.value for choice in MeshSpaces} == set(get_args(forms.MeshSpace))
 
 
 @pytest.mark.parametrize(
@@ -434,3 +438,17 @@ def test_a_disk_that_fills_up(tmp_path: Path, capsys: Captured, monkeypatch: pyt
     assert not list(tmp_path.rglob(".part-*"))
     monkeypatch.undo()
     assert command(*arguments) == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "message"),
+    [
+        ("--window", "400", "--window: '400' is not FIRST:LAST"),
+        ("--window", "400:-1000", "no range from low to high"),
+        ("--window", "ct=low:high", "is not FIRST:LAST"),
+        ("--drop-slices", "0-30", "--drop-slices: '0-30' is not FIRST:LAST"),
+    ],
+)
+def test_ranges_that_are_none(tmp_path: Path, capsys: Captured, option: str, text: str, message: str) -> None:
+    assert command("plan", tmp_path, option, text) == 2
+    assert message in capsys.readouterr().err

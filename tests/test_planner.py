@@ -242,6 +242,35 @@ def test_ct_of_one_value_is_refused(tiny: Dataset) -> None:
         make_plan(tiny, prints(facts(intensities=[7.0] * 50)))
 
 
+def test_a_fixed_range_replaces_what_was_measured(tiny: Dataset) -> None:
+    for window in ({"": (-1000.0, 400.0)}, {"ct": (-1000.0, 400.0)}):
+        [intensity] = make_plan(tiny, measure(tiny), window=window).intensities
+        assert (intensity.clip, intensity.mean, intensity.std) == ((-1000, 400), -300, 700)
+        assert intensity.why == ["a fixed range, as asked: -1000 becomes −1, 400 becomes 1"]
+    with pytest.raises(UsageError, match="--window: there is no channel pet"):
+        make_plan(tiny, measure(tiny), window={"pet": (0.0, 1.0)})
+
+
+def test_slices_are_dropped_from_2d_plans_alone(tiny: Dataset) -> None:
+    grid = make_plan(tiny, measure(tiny), dimensions=2, drop_slices=(None, 3)).grid
+    assert grid.drop_slices == (None, 3)
+    assert grid.kept_slices(6) == [3, 4, 5]
+    assert "not trained on, as asked: slices :3 along" in grid.why[-1]
+    with pytest.raises(UsageError, match="a 3D plan has no slices"):
+        make_plan(tiny, measure(tiny), dimensions=3, drop_slices=(0, 3))
+    with pytest.raises(UsageError, match="30:2 is no range"):
+        make_plan(tiny, measure(tiny), dimensions=2, drop_slices=(30, 2))
+
+
+@pytest.mark.parametrize(
+    ("slices", "kept"),
+    [((0, 4), [4, 5]), ((-2, None), [0, 1, 2, 3]), ((1, -1), [0, 5]), ((9, None), [0, 1, 2, 3, 4, 5])],
+)
+def test_slices_count_as_in_python(slices: tuple[int | None, int | None], kept: list[int]) -> None:
+    grid = Grid(dimensions=2, spacing_mm=(1, 1, 1), resample_last=False, drop_slices=slices)
+    assert grid.kept_slices(6) == kept
+
+
 def test_mr_is_normalised_by_each_image(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path, {"a": two_boxes()}, modality="mr")
     how = make_plan(dataset, measure(dataset)).intensities[0]
@@ -457,6 +486,7 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
     ({"augmentation.scale": [0, 1]}, r"augmentation\.scale"),
     ({"augmentation.scale": [1.2, 0.8]}, r"augmentation\.scale"),
     ({"augmentation.shift": 0.6}, r"augmentation\.shift"),
+    ({"grid.drop_slices": [0, 3]}, r"grid: drop_slices: only a 2D plan"),
     ({"augmentation.noise_std": INF}, r"augmentation\.noise_std"),
     ({"augmentation.blur_sigma": [0, 1]}, r"augmentation\.blur_sigma"),
     ({"augmentation.brightness": [1.3, 0.7]}, r"augmentation\.brightness"),

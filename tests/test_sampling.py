@@ -132,3 +132,14 @@ def test_beyond_the_edge_the_outermost_voxels_repeat() -> None:
     target = np.full((2, 2, 5), -1)
     copy_patch(source, (2, -1, -1), target)
     assert (target == [18, 18, 19, 20, 20]).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_dropped_slices_are_never_drawn(tmp_path: Path, share: float) -> None:
+    dataset = write_dataset(tmp_path, {"a": two_boxes((12, 10, 14))})
+    plan = tiny_plan({**FLAT, "grid.drop_slices": [None, 3], "training.foreground_share": share})
+    sampler = PatchSampler(list(prepare(dataset, plan, dataset.manifest.trainable)[0].values()), plan, 0)
+    drawn = Counter(draw.origin[2] for n in range(200) for draw in sampler.draw(n))
+    assert min(drawn) >= 3
+    if share == 0:
+        assert set(drawn) == set(range(3, 14))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.markup import escape
@@ -16,6 +17,8 @@ from osteon.core.progress import console
 
 if TYPE_CHECKING:
     from osteon.planning.plan import Plan
+
+T = TypeVar("T")
 
 
 def import_(
@@ -123,6 +126,13 @@ def plan(
     dimensions: Annotated[int | None, typer.Option(min=2, max=3, help="2 or 3; by the data when left out.")] = None,
     recipe: Annotated[Recipes, typer.Option(help="How to train.")] = Recipes.osteon,
     device: Annotated[Device, typer.Option(help="What sizes are chosen for.")] = Device.auto,
+    window: Annotated[
+        str | None,
+        typer.Option(help="LOW:HIGH, a fixed range of intensities; CHANNEL=LOW:HIGH,… for single channels."),
+    ] = None,
+    drop_slices: Annotated[
+        str | None, typer.Option(help="FIRST:LAST, 2D: slices not trained on; 0:30 are the first thirty, -9: the last.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a plan.yaml that is there.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
 ) -> None:
@@ -134,10 +144,11 @@ def plan(
 
     path = dataset / FILE_NAME
     if path.is_file() and not force:
-        asked = [name for name in ("dimensions", "recipe", "device") if _given(context, name)]
+        asked = [name for name in ("dimensions", "recipe", "device", "window", "drop_slices") if _given(context, name)]
         if asked:
             raise UsageError(
-                f"{path} is there already; --{asked[0]} would change it", hint="edit it, or --force to make it anew"
+                f"{path} is there already; --{asked[0].replace('_', '-')} would change it",
+                hint="edit it, or --force to make it anew",
             )
         before = read_plan(path)
         check_plan_fits(Dataset.open(dataset), before)
@@ -149,11 +160,41 @@ def plan(
         dimensions=2 if dimensions == 2 else 3 if dimensions == 3 else None,
         recipe=recipe.value,
         device=device.value,
+        window=_windows(window),
+        drop_slices=_slices(drop_slices),
         workers=workers,
     )
     show_plan(planned.plan)
     out.print(f"written: {escape(str(path))}", soft_wrap=True)
     report_failures(planned.failed, "not measured")
+
+
+def _windows(text: str | None) -> dict[str, tuple[float, float]] | None:
+    if text is None:
+        return None
+    found = {}
+    for part in text.split(","):
+        name, _, limits = part.rpartition("=")
+        low, high = _ends(limits, "--window", "-1000:400, or ct=-1000:400", float)
+        if low is None or high is None or not low < high:
+            raise UsageError(f"--window: {part!r} is no range from low to high", hint="--window -1000:400, for example")
+        found[name.strip()] = (low, high)
+    return found
+
+
+def _slices(text: str | None) -> tuple[int | None, int | None] | None:
+    return None if text is None else _ends(text, "--drop-slices", "0:30", int)
+
+
+def _ends(text: str, option: str, example: str, number: Callable[[str], T]) -> tuple[T | None, T | None]:
+    """`low:high` as two numbers; None where one is left out."""
+    first, colon, last = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return (number(first) if first.strip() else None), (number(last) if last.strip() else None)
+    except ValueError:
+        raise UsageError(f"{option}: {text!r} is not FIRST:LAST", hint=f"{option} {example}, for example") from None
 
 
 def _given(context: typer.Context, name: str) -> bool:

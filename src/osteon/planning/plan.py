@@ -56,18 +56,31 @@ class Grid(_Section):
         axes: Which world axis (R, A, S) each array axis runs along, after the lossless turn.
         spacing_mm: Voxel edges along these axes (`px` for radiographs without spacing).
         resample_last: False keeps the last axis as it is (2D: slices are not mixed).
+        drop_slices: 2D: slices of each scan that are never trained on: the first of them (None: from the beginning)
+            and the one after the last (None: to the end). They count along the last axis, from the left (R), the
+            back (A) or the feet (S); negative numbers count from the other end, as in Python.
     """
 
     dimensions: Literal[2, 3]
     axes: tuple[Literal["R", "A", "S"], Literal["R", "A", "S"], Literal["R", "A", "S"]] = ("R", "A", "S")
     spacing_mm: tuple[Length, Length, Length]
     resample_last: bool = True
+    drop_slices: tuple[int | None, int | None] | None = None
 
     @model_validator(mode="after")
     def _axes_differ(self) -> Grid:
         if len(set(self.axes)) != 3:
             raise ValueError(f"axes must name R, A and S once each, not {', '.join(self.axes)}")
+        if self.drop_slices is not None and (self.dimensions == 3 or self.resample_last):
+            raise ValueError("drop_slices: only a 2D plan that keeps the last axis (resample_last: false) has slices")
         return self
+
+    def kept_slices(self, count: int) -> list[int]:
+        """Which of a scan's `count` slices are trained on."""
+        if self.drop_slices is None:
+            return list(range(count))
+        dropped = range(count)[slice(*self.drop_slices)]
+        return [number for number in range(count) if number not in dropped]
 
 
 class Intensity(_Section):
@@ -283,6 +296,8 @@ class Plan(BaseModel):
         parts = self.model_dump(mode="json", include={"structures", "overlapping", "grid", "intensities", "channels"})
         for section in (parts["grid"], *parts["intensities"]):
             del section["why"]
+        if parts["grid"]["drop_slices"] is None:
+            del parts["grid"]["drop_slices"]
         for structure in parts["structures"]:
             del structure["colour"]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,8 @@ def make_plan(
     dimensions: Literal[2, 3] | None = None,
     recipe: str = "osteon",
     device: Device = "cpu",
+    window: Mapping[str, tuple[float, float]] | None = None,
+    drop_slices: tuple[int | None, int | None] | None = None,
 ) -> Plan:
     """Decide everything that training needs.
 
@@ -41,9 +44,11 @@ def make_plan(
         dimensions: 2 or 3; None: 3, or 2 where the cases are single slices.
         recipe: A row of RECIPES.
         device: What the sizes of patch and network are chosen for.
+        window: Channel → a fixed range of intensities, clipped to and scaled to −1 … 1; the key "" is every channel.
+        drop_slices: 2D: as `plan.Grid.drop_slices`.
 
     Raises:
-        UsageError: There is no such recipe.
+        UsageError: There is no such recipe, or no channel of that name; slices are dropped from a 3D plan.
         DatasetError: A structure occurs in no case that can be trained on; some cases are in mm and some in pixels.
     """
     if recipe not in RECIPES:
@@ -55,6 +60,8 @@ def make_plan(
     wanted = dimensions or (2 if flat else 3)
     size = row.sizes[device, wanted]
     grid = _grid(dataset, fingerprint, wanted, row, size)
+    if drop_slices is not None:
+        grid = _dropping(grid, drop_slices)
     shape = _median_shape(fingerprint, grid)
     patch, batch, patch_why = fit_patch(shape, grid, size)
     network = shape_network(patch, grid, size, row)
@@ -66,7 +73,7 @@ def make_plan(
         structures=dataset.manifest.structures,
         overlapping=dataset.manifest.overlapping,
         grid=grid,
-        intensities=[_intensity(n, channel, fingerprint) for n, channel in enumerate(dataset.manifest.channels)],
+        intensities=_intensities(dataset.manifest.channels, fingerprint, window or {}),
         patch=Patch(size=patch, batch=batch, why=patch_why),
         network=network,
         training=Training(recipe=recipe, why=[f"recipe {recipe}: {row.source}"], **row.training),
@@ -133,6 +140,35 @@ def _median_shape(fingerprint: Fingerprint, grid: Grid) -> tuple[int, int, int]:
     ]
     i, j, k = (max(1, round(float(n))) for n in np.median(shapes, axis=0))
     return i, j, (1 if grid.dimensions == 2 else k)
+
+
+def _dropping(grid: Grid, slices: tuple[int | None, int | None]) -> Grid:
+    if grid.dimensions == 3:
+        raise UsageError("--drop-slices: a 3D plan has no slices", hint="plan with --dimensions 2")
+    first, last = slices
+    if slices == (None, None) or (None not in slices and not range(10**6)[first:last]):
+        raise UsageError(f"--drop-slices: {first}:{last} is no range of slices", hint="0:30 drops the first thirty")
+    told = f"slices {'' if first is None else first}:{'' if last is None else last} along {grid.axes[2]}"
+    return grid.model_copy(update={"drop_slices": slices, "why": [*grid.why, f"not trained on, as asked: {told}"]})
+
+
+def _intensities(
+    channels: Sequence[Channel], fingerprint: Fingerprint, window: Mapping[str, tuple[float, float]]
+) -> list[Intensity]:
+    names = [channel.name for channel in channels]
+    unknown = [name for name in window if name and name not in names]
+    if unknown:
+        raise UsageError(f"--window: there is no channel {unknown[0]}", hint=f"the channels are {', '.join(names)}")
+    made = []
+    for number, channel in enumerate(channels):
+        fixed = window.get(channel.name, window.get(""))
+        if fixed is None:
+            made.append(_intensity(number, channel, fingerprint))
+            continue
+        low, high = fixed
+        why = [f"a fixed range, as asked: {low:g} becomes −1, {high:g} becomes 1"]
+        made.append(Intensity(channel=channel.name, clip=fixed, mean=(low + high) / 2, std=(high - low) / 2, why=why))
+    return made
 
 
 def _intensity(number: int, channel: Channel, fingerprint: Fingerprint) -> Intensity:

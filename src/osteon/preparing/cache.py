@@ -4,6 +4,8 @@ cache/<key>/<case id>.image.npy        [channel, i, j, k] float16
 cache/<key>/<case id>.labels.npy       [i, j, k] or [structure, i, j, k]
 cache/<key>/<case id>.foreground.npy   [n, 4] int32: structure number (from 0), i, j, k
 cache/<key>/<case id>.json             written last: the case is complete, and from which files it was made
+
+For a 2D plan image and labels lie in the file slice by slice (Fortran order), so that reading one reads no other.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, OsteonError
+from osteon.core.errors import FileError, OsteonError, PlanError
 from osteon.core.files import read_json, whole_file, write_json
 from osteon.core.parallel import for_each, worker_count
 from osteon.dataset.dataset import Dataset
@@ -113,9 +115,17 @@ def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
     key = case_key(dataset, case)
     image = prepare_image(dataset.load_image(case), plan)
     labels = prepare_labels(dataset.load_segmentation(case), plan)
+    kept = plan.grid.kept_slices(image.shape[3])
+    if not kept:
+        raise PlanError(
+            f"case {case.id}: grid.drop_slices leaves none of its {image.shape[3]} slices",
+            hint="drop fewer slices in plan.yaml, or leave the case out",
+        )
     foreground = foreground_index(labels, len(plan.structures))
+    foreground = foreground[np.isin(foreground[:, 3], kept)]
     (folder / f"{case.id}.json").unlink(missing_ok=True)  # while arrays change, the case is not complete
-    arrays = {"image": image.astype(np.float16), "labels": labels, "foreground": foreground}
+    in_slices = np.asfortranarray if plan.grid.dimensions == 2 else np.asarray  # one slice then lies in one piece
+    arrays = {"image": in_slices(image.astype(np.float16)), "labels": in_slices(labels), "foreground": foreground}
     for name, array in arrays.items():
         with whole_file(folder / f"{case.id}.{name}.npy") as temporary:
             np.save(temporary, array, allow_pickle=False)

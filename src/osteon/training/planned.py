@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,8 @@ def plan_dataset(
     dimensions: Literal[2, 3] | None = None,
     recipe: str = "osteon",
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    window: Mapping[str, tuple[float, float]] | None = None,
+    drop_slices: tuple[int | None, int | None] | None = None,
     measure_cost: bool = True,
     workers: int | None = None,
 ) -> Planned:
@@ -41,6 +44,8 @@ def plan_dataset(
         dimensions: 2 or 3; None decides by the data.
         recipe: A row of `planning.recipes.RECIPES`.
         device: What sizes are chosen for, and what the cost is measured on.
+        window: As `planning.planner.make_plan` takes it.
+        drop_slices: Likewise.
         measure_cost: Measure the forecast and the faster precision with a few steps (some 20 s).
         workers: Processes for reading the cases; None: as memory allows.
 
@@ -51,7 +56,15 @@ def plan_dataset(
     dataset = Dataset.open(folder)
     chosen = resolve_device(device)
     fingerprint = measure(dataset, workers=workers)
-    plan = make_plan(dataset, fingerprint, dimensions=dimensions, recipe=recipe, device=chosen)
+    plan = make_plan(
+        dataset,
+        fingerprint,
+        dimensions=dimensions,
+        recipe=recipe,
+        device=chosen,
+        window=window,
+        drop_slices=drop_slices,
+    )
     if measure_cost:
         largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
         plan = forecast(plan, largest.shape, largest.spacing_mm, cache_bytes(plan, fingerprint), chosen)

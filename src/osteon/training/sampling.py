@@ -86,6 +86,9 @@ class PatchSampler:
             place = [int(c) - s // 2 for c, s in zip(centre, size, strict=True)]
         else:
             place = [round(float(u) * (n - s)) for u, n, s in zip(anywhere, shape, size, strict=True)]
+            if self.plan.grid.dimensions == 2:
+                kept = self.plan.grid.kept_slices(shape[2])
+                place[2] = kept[round(float(anywhere[2]) * (len(kept) - 1))]
         i, j, k = (
             min(max(p, 0), n - s) if n > s else -((s - n) // 2) for p, n, s in zip(place, shape, size, strict=True)
         )
