@@ -19,6 +19,8 @@ from osteon.formats.nifti import (
     write_nifti,
 )
 from osteon.formats.nrrd import read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_nrrd
+from osteon.formats.raster import SUFFIXES as PICTURE_SUFFIXES
+from osteon.formats.raster import read_raster, read_raster_geometry, read_raster_segmentation
 from osteon.formats.seg_nrrd import read_seg_nrrd, read_seg_nrrd_structures, write_seg_nrrd
 
 
@@ -71,6 +73,7 @@ FORMATS = (
         holds_overlaps=True,
     ),
     Format("NRRD", (".nrrd",), read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_volume=write_nrrd),
+    Format("picture", PICTURE_SUFFIXES, read_raster, read_raster_geometry, read_raster_segmentation),
 )
 
 
