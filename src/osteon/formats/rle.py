@@ -1,0 +1,228 @@
+"""Masks as runs in text, and tables of them: `image_name,class,rle`, one row for each structure of each picture.
+
+A run is its first pixel, counted from 1 along the rows of the picture (left to right, then down), and its length. A
+mask of nothing is an empty text. The table says no picture's size; whoever decodes must know it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.errors import FileError, LabelError, missing_file
+from osteon.core.files import whole_file
+
+COLUMNS = ("image_name", "class", "rle")
+_OTHER_NAMES = {
+    "image_name": ("image_name", "image", "imagename", "image_id", "filename", "file_name"),
+    "class": ("class", "class_name", "label", "structure"),
+    "rle": ("rle", "encodedpixels", "encoded_pixels", "rle_mask"),
+}
+_LONGEST_ROW = 1 << 26
+"""Bytes. A mask of 2048² in which every second pixel is set takes 32 million; a longer row is a stray quote."""
+_NUMBERS = re.compile(r"[0-9\s]*", re.ASCII)
+_TOO_LONG = re.compile(r"[0-9]{19}", re.ASCII)
+_HINT = "pairs of first pixel (from 1, along the rows) and length are needed, such as `1 3 10 2`"
+
+
+def decode(text: str, shape: tuple[int, int], *, name: str = "the RLE") -> npt.NDArray[np.bool_]:
+    """The mask `[rows, columns]` of a text of runs.
+
+    Args:
+        text: First pixel and length in turns, separated by spaces; the runs in any order.
+        shape: Rows and columns of the picture.
+        name: Where the text stands, for messages.
+
+    Raises:
+        LabelError: The text holds something else than whole numbers, or an odd count of them; a run begins before 1, is
+            empty, ends behind the picture, or overlaps another.
+    """
+    return runs_to_mask(parse(text, name=name), shape, name=name)
+
+
+def parse(text: str, *, name: str = "the RLE") -> npt.NDArray[np.int64]:
+    """The runs `[n, 2]` of first pixel (from 1) and length that a text says. Raises LabelError as `decode`."""
+    if not _NUMBERS.fullmatch(text) or _TOO_LONG.search(text):
+        word = next((w for w in text.split() if not re.fullmatch(r"[0-9]{1,18}", w, re.ASCII)), "")
+        raise LabelError(f"{name}: `{word[:40]}` is no pixel and no length", hint=_HINT)
+    numbers = np.fromstring(text, dtype=np.int64, sep=" ") if text.strip() else np.zeros(0, np.int64)
+    if len(numbers) % 2:
+        raise LabelError(f"{name}: {len(numbers)} numbers; the last run has no length", hint=_HINT)
+    return numbers.reshape(-1, 2)
+
+
+def runs_to_mask(
+    runs: npt.NDArray[np.int64], shape: tuple[int, int], *, name: str = "the RLE"
+) -> npt.NDArray[np.bool_]:
+    """The mask `[rows, columns]` of runs `[n, 2]` as `parse` gives them. Raises LabelError as `decode`."""
+    pixels = shape[0] * shape[1]
+    starts, lengths = runs[:, 0], runs[:, 1]
+    if (starts < 1).any():
+        raise LabelError(f"{name}: a run begins at pixel 0; the first pixel is 1", hint=_HINT)
+    if (lengths < 1).any():
+        raise LabelError(f"{name}: the run at pixel {starts[lengths < 1][0]} has the length 0", hint=_HINT)
+    beyond = (starts > pixels) | (lengths > pixels - starts + 1)
+    if beyond.any():
+        start, length = runs[beyond][0]
+        raise LabelError(
+            f"{name}: the run {start} {length} ends behind the picture, which has {shape[0]} rows of {shape[1]} "
+            f"pixels ({pixels})",
+            hint="give the picture's true size",
+        )
+    if (starts[1:] < starts[:-1]).any():
+        order = np.argsort(starts, kind="stable")
+        starts, lengths = starts[order], lengths[order]
+    ends = starts + lengths  # the first pixel behind each run, from 1
+    overlapping = starts[1:] < ends[:-1]
+    if overlapping.any():
+        at = int(np.argmax(overlapping))
+        raise LabelError(f"{name}: the runs at pixel {starts[at]} and {starts[at + 1]} overlap", hint=_HINT)
+    stretches = np.empty(2 * len(starts) + 1, dtype=np.int64)  # background and run in turns
+    stretches[0:-1:2] = starts - np.concatenate(([1], ends[:-1]))
+    stretches[1::2] = lengths
+    stretches[-1] = pixels - (ends[-1] - 1 if len(ends) else 0)
+    inside = np.arange(len(stretches)) % 2 == 1
+    return np.repeat(inside, stretches).reshape(shape)
+
+
+def encode(mask: npt.NDArray[np.generic]) -> str:
+    """The text of a mask `[rows, columns]`: the fewest runs, in ascending order. `decode` is its exact inverse."""
+    flat = np.zeros(mask.size + 2, dtype=bool)
+    flat[1:-1] = np.asarray(mask).reshape(-1) != 0
+    edges = np.flatnonzero(flat[1:] != flat[:-1])  # in turns: where a run begins, and where it has ended
+    runs = edges.reshape(-1, 2).copy()
+    runs[:, 1] -= runs[:, 0]
+    runs[:, 0] += 1
+    return " ".join(map(str, runs.ravel().tolist()))
+
+
+@dataclass(frozen=True)
+class RleRow:
+    """One row of a table.
+
+    Attributes:
+        line: Its line in the file, from 1.
+        image: The picture's name, as the table writes it.
+        structure: The structure's name.
+        rle: The runs, not yet looked at.
+        offset: Where the row begins in the file, in bytes; see `read_rle_rows`.
+    """
+
+    line: int
+    image: str
+    structure: str
+    rle: str
+    offset: int
+
+
+def read_rle_csv(path: Path) -> Iterator[RleRow]:
+    """The rows of a table one after the other, in little memory; other columns and empty lines are passed over.
+
+    Raises:
+        FileError: The file is missing or not text, its heading lacks a column, or a row is too short; the message
+            names the line.
+    """
+    path = Path(path)
+    with _opened(path) as stream:
+        columns, separator = _heading(stream, path)
+        for line, offset, record in _records(stream, path):
+            yield _row(record, line, offset, columns, separator, path)
+
+
+def read_rle_rows(path: Path, rows: Sequence[tuple[int, int]]) -> Iterator[RleRow]:
+    """Some rows of a table again, given by `line` and `offset`, without reading the others. Raises FileError."""
+    path = Path(path)
+    with _opened(path) as stream:
+        columns, separator = _heading(stream, path)
+        for line, offset in rows:
+            stream.seek(offset)
+            record = next(_records(stream, path, first_line=line), None)
+            if record is None:
+                raise FileError(f"{path}: has changed while it was read", hint="run the command again")
+            yield _row(record[2], line, offset, columns, separator, path)
+
+
+def write_rle_csv(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
+    """Write a table row by row: picture, structure, runs (as `encode` gives them). Raises FileError."""
+    with whole_file(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+
+
+def is_rle_csv(path: Path) -> bool:
+    """Whether a file's heading is that of such a table."""
+    try:
+        with _opened(Path(path)) as stream:
+            _heading(stream, Path(path))
+    except FileError:
+        return False
+    return True
+
+
+def _opened(path: Path) -> BinaryIO:
+    if not path.is_file():
+        raise missing_file(path, "the table of RLE")
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
+
+
+def _heading(stream: BinaryIO, path: Path) -> tuple[tuple[int, int, int], str]:
+    """Where the three columns stand, and what separates them; the stream is then at the first row."""
+    raw = stream.readline(_LONGEST_ROW).decode("utf-8-sig", errors="replace").strip()
+    for separator in (",", ";", "\t"):
+        names = [name.strip().lower() for name in _fields(raw, separator)]
+        places = [next((names.index(n) for n in _OTHER_NAMES[c] if n in names), -1) for c in COLUMNS]
+        if min(places) >= 0:
+            return (places[0], places[1], places[2]), separator
+    raise FileError(
+        f"{path}: its first line names no columns {', '.join(COLUMNS)}", hint=f"begin the file with {','.join(COLUMNS)}"
+    )
+
+
+def _records(stream: BinaryIO, path: Path, *, first_line: int = 2) -> Iterator[tuple[int, int, str]]:
+    """Line, offset and text of each record; a quoted field may go over several lines."""
+    line, offset = first_line, stream.tell()
+    while raw := stream.readline(_LONGEST_ROW):
+        lines = 1
+        while raw.count(b'"') % 2 and (more := stream.readline(_LONGEST_ROW)):
+            raw, lines = raw + more, lines + 1
+            if len(raw) >= _LONGEST_ROW:
+                break
+        if len(raw) >= _LONGEST_ROW:
+            raise FileError(f"{path}: line {line} does not end; a quote is missing", hint="save the table again as CSV")
+        try:
+            text = raw.decode("utf-8").strip("\r\n")
+        except UnicodeDecodeError as error:
+            raise FileError(f"{path}: line {line} is not UTF-8 ({error})", hint="save it as UTF-8 text") from error
+        if text.strip():
+            yield line, offset, text
+        line, offset = line + lines, offset + len(raw)
+
+
+def _row(record: str, line: int, offset: int, columns: tuple[int, int, int], separator: str, path: Path) -> RleRow:
+    fields = _fields(record, separator)
+    image, structure, runs = columns
+    if max(image, structure) >= len(fields) or not fields[image].strip() or not fields[structure].strip():
+        raise FileError(
+            f"{path}: line {line} names no picture and structure: {record[:60]}", hint=f"write {','.join(COLUMNS)}"
+        )
+    text = fields[runs].strip() if runs < len(fields) else ""
+    return RleRow(line, fields[image].strip(), fields[structure].strip(), text, offset)
+
+
+def _fields(record: str, separator: str) -> list[str]:
+    if '"' not in record:  # the csv module has a limit of its own on long fields
+        return record.split(separator)
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_ROW))
+    return next(csv.reader(io.StringIO(record, newline=""), delimiter=separator), [])
