@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli import data, demo, models
+from osteon.cli import data, demo, models, phantom
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_error
 from osteon.core.progress import console
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 for command, name in (
     (demo.demo, "demo"),
+    (phantom.phantom, "phantom"),
     (data.import_, "import"),
     (data.plan, "plan"),
     (models.train, "train"),

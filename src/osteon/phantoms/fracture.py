@@ -89,6 +89,21 @@ def draw_fracture(rng: np.random.Generator, count: int) -> Fracture:
     return Fracture(pieces, loss_mm=rng.uniform(0.3, 0.7))
 
 
+def comminute(rng: np.random.Generator, fracture: Fracture, value: int) -> Fracture:
+    """Break a fracture's head (`HEAD`) or shaft (`SHAFT`) once more: two pieces of one value, a few mm apart."""
+    x, z, normal = {HEAD: (-8, 3, (1, 0.3, 0.2)), SHAFT: (0, -68, (0.35, 0.2, 1))}[value]
+    crack = _surface(rng, (x, 0, rng.normal(z, 3)), np.asarray(normal) + rng.normal(0, 0.15, 3))
+    pieces = []
+    for piece in fracture.fragments:
+        for side in (1, -1) if piece.value == value else ():
+            apart = side * rng.uniform(1.2, 2.2) * crack.normal / np.linalg.norm(crack.normal)
+            move = Rigid(piece.movement.matrix, piece.movement.pivot_mm, piece.movement.shift_mm + apart)
+            pieces.append(Fragment(value, (*piece.bounds, (crack, side)), move))
+        if piece.value != value:
+            pieces.append(piece)
+    return Fracture(tuple(pieces), fracture.loss_mm)
+
+
 def _surface(rng: np.random.Generator, through_mm: npt.ArrayLike, normal: npt.ArrayLike) -> Surface:
     """Curved by long waves, jagged by short ones."""
     waves = Ripple.draw(rng, wavelengths_mm=[45, 30, 16, 11, 8, 6], sd=1.3)

@@ -7,6 +7,7 @@ Kalender, "Computed Tomography" (3rd ed., 2011), figure 1.8, for air, fat, muscl
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +30,9 @@ STRUCTURES = (
 """Red is the head, green the shaft, blue the greater tuberosity, yellow the wedge of the medial neck (calcar)."""
 
 Side = Literal["left", "right"]
+
+NEAR_MM = 52.0
+"""No piece of bone lies further than this from the shaft's axis."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,66 @@ def make_humerus(
     Raises:
         ValueError: `fragments`, `side` or `axes` is none of those named above.
     """
+    return draw_humerus(rng, fragments=fragments, side=side, shape=shape, spacing_mm=spacing_mm, axes=axes).scan(rng)
+
+
+@dataclass(frozen=True, eq=False)
+class Humerus:
+    """One broken humerus, drawn but not scanned: what it is, and the grid on which it will be seen.
+
+    Attributes:
+        bone: Sizes of the bone.
+        fracture: Its pieces.
+        arm: What lies about it.
+        ras: The scan's grid, its axes along R, A, S.
+        axes: The axes that the scan's file shall have.
+        points: `[3, n]` the grid's voxels in the bone's frame, C order.
+    """
+
+    bone: Bone
+    fracture: Fracture
+    arm: Arm
+    ras: Geometry
+    axes: str
+    points: Points
+
+    def scan(self, rng: np.random.Generator) -> tuple[Volume, Segmentation]:
+        """The scan and its fragments, as `make_humerus` returns them."""
+        noise = [rng.standard_normal(self.ras.shape, dtype=np.float32) for _ in range(2)]
+        hu, labels = _scan(self.points, self.ras, self.bone, self.fracture, self.arm, noise)
+        turn, geometry = lay_out(self.ras, self.axes)
+        return (
+            Volume(np.ascontiguousarray(turn.undo(hu))[None], geometry),
+            Segmentation(np.ascontiguousarray(turn.undo(labels)).astype(np.uint8), geometry, STRUCTURES),
+        )
+
+    def depths(self) -> Iterator[tuple[int, Field]]:
+        """Value and depth in mm `[r, a, s]` of each piece: positive in its voxels, zero on its surface."""
+        near = np.flatnonzero(np.hypot(self.points[0], self.points[1]) < NEAR_MM)
+        place = self.points[:, near]
+        pieces = self.fracture.fragments
+        found = np.empty((len(pieces), len(near)), dtype=np.float32)
+        for row, piece in zip(found, pieces, strict=True):
+            at = piece.movement.undo(place)
+            row[:] = np.minimum(-self.bone.distance(at), self.fracture.depth(piece, at))
+        for number, piece in enumerate(pieces):
+            # Where two pieces overlap the deeper one has the voxel, so the surface runs between them.
+            others = np.delete(found, number, axis=0).max(axis=0, initial=0)
+            field = np.full(self.points.shape[1], -NEAR_MM, dtype=np.float32)
+            field[near] = found[number] - others
+            yield piece.value, field.reshape(self.ras.shape)
+
+
+def draw_humerus(
+    rng: np.random.Generator,
+    *,
+    fragments: int | None = None,
+    side: Side | None = None,
+    shape: tuple[int, int, int] = (64, 64, 80),
+    spacing_mm: tuple[float, float, float] | None = None,
+    axes: str | None = None,
+) -> Humerus:
+    """Draw what `make_humerus` scans. Arguments and errors are those of `make_humerus`."""
     count = int(rng.integers(2, 5)) if fragments is None else fragments
     chosen = ("left", "right")[int(rng.integers(2))] if side is None else side
     if chosen not in ("left", "right"):
@@ -118,13 +182,7 @@ def make_humerus(
     pose = rotation(rng.uniform((-8, -8, -25), (8, 8, 25)))
 
     points = world_points(ras, pose, lateral, top_mm=rng.uniform(44, 56))
-    noise = [rng.standard_normal(ras.shape, dtype=np.float32) for _ in range(2)]
-    hu, labels = _scan(points, ras, bone, fracture, arm, noise)
-    turn, geometry = lay_out(ras, axes)
-    return (
-        Volume(np.ascontiguousarray(turn.undo(hu))[None], geometry),
-        Segmentation(np.ascontiguousarray(turn.undo(labels)).astype(np.uint8), geometry, STRUCTURES),
-    )
+    return Humerus(bone, fracture, arm, ras, axes, points)
 
 
 def _scan(
@@ -135,7 +193,7 @@ def _scan(
     texture = arm.texture(noise[0]).ravel()
     hu = arm.soft_tissue(points, texture, voxel_mm)
     labels = np.zeros(points.shape[1], dtype=np.uint8)
-    near = np.flatnonzero(np.hypot(points[0], points[1]) < 52)
+    near = np.flatnonzero(np.hypot(points[0], points[1]) < NEAR_MM)
     place = points[:, near]
     best = np.zeros(len(near), dtype=np.float32)
     covered, mixed = np.zeros_like(best), np.zeros_like(best)

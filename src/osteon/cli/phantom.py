@@ -1,0 +1,53 @@
+"""`osteon phantom`: made-up cohorts in the forms in which hospitals hand data over."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from osteon.cli.report import out
+
+
+class Kinds(StrEnum):
+    """The rows of osteon.phantoms.kinds, which is slow to import; a test compares."""
+
+    humerus = "humerus"
+
+
+class Layouts(StrEnum):
+    """How the humerus' files lie (osteon.phantoms.fragments.KIND)."""
+
+    mixed = "mixed"
+    folders = "folders"
+    heap = "heap"
+
+
+def phantom(
+    kind: Annotated[Kinds, typer.Argument(help="What to make up.")],
+    folder: Annotated[Path, typer.Argument(help="Where it is written: a new or an empty folder.")],
+    cases: Annotated[int, typer.Option(min=1, help="How many.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="A case follows from seed and number alone.")] = 0,
+    size: Annotated[
+        int | None, typer.Option(help="Voxels or pixels along the longest axis, in the same field of view.")
+    ] = None,
+    layout: Annotated[
+        Layouts | None, typer.Option(help="Humerus: a folder for each case, all in one heap, or mixed (usual).")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other phantoms that are there.")] = False,
+) -> None:
+    """Make up a cohort in one job's own form, with the truth beside it, to try osteon on."""
+    from osteon.phantoms.kinds import KINDS, SIDECAR, ask, write_phantoms
+    from osteon.phantoms.record import TRUTH
+
+    request = ask(kind.value, cases=cases, seed=seed, size=size, layout=layout and layout.value)
+    made = write_phantoms(folder, request, overwrite=overwrite)
+    row = KINDS[request.kind]
+    state = "written" if made else "is there already"
+    out.print(f"{state}: {escape(row.what)}", soft_wrap=True)
+    out.print(f"truth   {escape(str(folder / TRUTH))}, sizes in {escape(str(folder / SIDECAR))}", soft_wrap=True)
+    command = f"osteon import {folder / row.source} DATASET {row.options}".rstrip()
+    out.print(f"import  {escape(command)}", soft_wrap=True)

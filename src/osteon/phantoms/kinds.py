@@ -1,0 +1,104 @@
+"""All kinds of made-up cohorts, and how one is written.
+
+DIR/source/     what is handed over, in the job's own form
+DIR/truth/      the true label map of each case
+DIR/truth.json  what was asked for; the true size of every structure in every case
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from osteon.core.errors import UsageError
+from osteon.core.files import read_json, write_json
+from osteon.core.progress import track
+from osteon.phantoms import fragments
+from osteon.phantoms.record import SOURCE, TRUTH, Kind, Request, TrueCase
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (fragments.KIND,)}
+"""The kinds by name; a new one is one module and one row."""
+
+SIDECAR = "truth.json"
+SMALLEST = 24
+
+
+def ask(kind: str, *, cases: int = 6, seed: int = 0, size: int | None = None, layout: str | None = None) -> Request:
+    """A request that can be fulfilled.
+
+    Raises:
+        UsageError: There is no such kind or layout, or a number makes no sense.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"there is no phantom {kind}", hint=f"choose one of: {', '.join(KINDS)}")
+    row = KINDS[kind]
+    if cases < 1 or seed < 0:
+        raise UsageError(
+            f"a cohort of {cases} cases with seed {seed} cannot be made",
+            hint="give at least one case, and no negative seed",
+        )
+    if size is not None and not SMALLEST <= size <= 4 * row.size:
+        raise UsageError(
+            f"--size {size}: {kind} is made with {SMALLEST} to {4 * row.size} along its longest axis",
+            hint=f"{row.size} is usual",
+        )
+    if layout is not None and layout not in row.layouts:
+        known = f"one of: {', '.join(row.layouts)}" if row.layouts else "none: its files lie in one way"
+        raise UsageError(f"--layout {layout} is not known for {kind}", hint=f"give {known}")
+    return Request(kind, cases, seed, size or row.size, layout or next(iter(row.layouts), ""))
+
+
+def write_phantoms(folder: Path, request: Request, *, overwrite: bool = False) -> bool:
+    """Write a cohort.
+
+    Args:
+        folder: Where it goes; made if it does not exist.
+        request: What `ask` gave.
+        overwrite: Replace another cohort of phantoms that is there. Nothing else is ever replaced.
+
+    Returns:
+        Whether it was made now; False where the same cohort was there already, whole.
+
+    Raises:
+        UsageError: The folder holds other things, or another cohort.
+        FileError: A file cannot be written.
+    """
+    folder, kind = Path(folder), KINDS[request.kind]
+    if _is_there(folder, request, overwrite):
+        return False
+    for part in (SOURCE, TRUTH):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    _write_sidecar(folder, request, [])  # says whose folder it is, should the writing be interrupted
+    numbers = track(range(request.cases), f"making phantoms: {kind.name}")
+    cases = [kind.make(folder, number, request) for number in numbers]
+    kind.finish(folder, cases)
+    _write_sidecar(folder, request, cases)
+    return True
+
+
+def _is_there(folder: Path, request: Request, overwrite: bool) -> bool:
+    """Whether the whole cohort is in the folder. Raises UsageError where something else is."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    said = read_json(folder / SIDECAR, "the phantoms' record") if (folder / SIDECAR).is_file() else None
+    if not isinstance(said, dict) or "phantoms" not in said:
+        raise UsageError(f"{folder}: holds other things than phantoms", hint="give a new or an empty folder")
+    if said["phantoms"] == asdict(request):
+        return len(said.get("cases", {})) == request.cases and not overwrite
+    if not overwrite:
+        raise UsageError(
+            f"{folder}: holds other phantoms ({_short(said['phantoms'])})",
+            hint="give another folder, or --overwrite to replace them",
+        )
+    return False
+
+
+def _write_sidecar(folder: Path, request: Request, cases: list[TrueCase]) -> None:
+    write_json(folder / SIDECAR, {"phantoms": asdict(request), "cases": {case.id: case.as_json() for case in cases}})
+
+
+def _short(asked: object) -> str:
+    if not isinstance(asked, dict):
+        return "of an unknown kind"
+    return ", ".join(f"{key} {value}" for key, value in asked.items() if value != "")
