@@ -63,7 +63,7 @@ RECIPES: dict[str, Recipe] = {
             ("cuda", 3): Size(1 << 21, 32, 320),
             ("cuda", 2): Size(1 << 21, 32, 512),
         },
-        covers=0.9,
+        covers=1.0,
         mirror_all=False,
         deep_supervision=3,
         unsupervised=0,

@@ -13,8 +13,8 @@ from osteon.preparing.resample import resample_index_map, resample_multi_hot, re
 
 Vector = npt.NDArray[np.float64]
 
-FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
-LEAST_FIDELITY = 0.93
+FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0)
+LEAST_FIDELITY = 0.92
 """A grid is too coarse when the labels themselves, resampled to it and back, keep less Dice than this."""
 FIDELITY_CASES = 3
 
