@@ -360,6 +360,11 @@ def test_patience_stops_and_keeps_the_best_weights(
     assert same(weights(tmp_path / "run"), best)
 
 
+def test_patience_without_a_validation_is_refused(tiny: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--fold none validates nothing"):
+        train(tiny, tiny_plan({"training.patience_epochs": 2}), tmp_path / "run", TrainOptions(device="cpu", fold=None))
+
+
 def test_patience_is_judged_only_where_there_was_a_validation(
     tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

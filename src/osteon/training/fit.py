@@ -97,7 +97,7 @@ def train(
         DatasetError: Too few cases for the folds; a structure occurs in no training case; no case could be prepared.
         FileError: The disk is full.
     """
-    check_options(options)
+    check_options(options, plan)
     check_plan_fits(dataset, plan)
     if run.resolve() == dataset.folder.resolve():
         raise UsageError(f"{run}: is the dataset's own folder", hint="give the run a folder of its own")

@@ -9,7 +9,7 @@ import torch
 
 from osteon.core.errors import UsageError
 from osteon.dataset.folds import By
-from osteon.planning.plan import Precision
+from osteon.planning.plan import Plan, Precision
 
 FOLDS = 5
 
@@ -46,8 +46,13 @@ class TrainOptions:
 DEFAULTS = TrainOptions()
 
 
-def check_options(options: TrainOptions) -> None:
-    """Raises UsageError where options contradict each other or mean nothing."""
+def check_options(options: TrainOptions, plan: Plan) -> None:
+    """Raises UsageError where options contradict each other or the plan, or mean nothing."""
+    if plan.training.patience_epochs is not None and options.fold is None:
+        raise UsageError(
+            "patience waits for a better validation Dice, and --fold none validates nothing",
+            hint="leave --patience (patience_epochs in plan.yaml) out, or give a fold",
+        )
     if options.budget_s is not None and options.epochs is not None:
         raise UsageError("a budget and a number of epochs contradict each other", hint="give --budget or --epochs")
     if options.budget_s is not None and options.budget_s <= 0:
