@@ -147,5 +147,5 @@ def read_json(path: Path, what: str) -> Any:
     """Read JSON. Raises FileError as `read_text`, or where it is not JSON."""
     try:
         return json.loads(read_text(path, what))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of 10,000 digits and lists in lists in lists, too
         raise FileError(f"{path}: {what} is not valid JSON ({error})", hint="correct the place named above") from error

@@ -1,0 +1,160 @@
+"""COCO's JSON: `images`, `categories` and `annotations` of a whole dataset in one file.
+
+References: https://cocodataset.org/#format-data, and for the run-length codes `common/maskApi.c` of
+https://github.com/cocodataset/cocoapi. COCO's runs are not those of `rle`: they go down the columns, begin with the
+background, and are lengths only; packed into text, each number is the difference from the one before last, in groups of
+5 bits. LVIS' `neg_category_ids` and `not_exhaustive_category_ids` say what somebody looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.errors import FileError, LabelError
+from osteon.core.files import read_json
+from osteon.formats.polygons import Points, checked_label, checked_points
+
+Shape = Points | Mapping[str, Any]
+"""A polygon, or a run-length code as the file holds it."""
+_HINT = "write it again with pycocotools, or as polygons"
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """What the file says of one picture.
+
+    Attributes:
+        name: `file_name`.
+        size: Width and height; None where the file does not say it.
+        shapes: Structure → what marks it; not yet looked at.
+        annotated: Structures that somebody looked for; None where the file does not tell.
+    """
+
+    name: str
+    size: tuple[int, int] | None
+    shapes: Mapping[str, Sequence[Any]]
+    annotated: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Coco:
+    """A whole file: the categories' names in the file's order, and its pictures."""
+
+    names: tuple[str, ...]
+    images: tuple[CocoImage, ...]
+
+
+def is_coco(data: Any) -> bool:
+    """Whether parsed JSON is COCO's, with annotations of pictures."""
+    return isinstance(data, dict) and all(
+        isinstance(data.get(k), list) for k in ("images", "annotations", "categories")
+    )
+
+
+def read_coco(path: Path) -> Coco:
+    """Read a file; its shapes are looked at when they are asked for, by `polygons_of` and `mask_of`.
+
+    Raises:
+        FileError: The file is missing or no COCO file.
+        LabelError: Two categories share a name or number, or something refers to one that is not there.
+    """
+    path = Path(path)
+    data = read_json(path, "the COCO file")
+    if not is_coco(data):
+        raise FileError(f"{path}: no COCO file", hint="it holds `images`, `annotations` and `categories`")
+    try:
+        return _coco(data, path)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FileError(f"{path}: an entry lacks a field ({error})", hint="write the file again") from error
+
+
+def _coco(data: Mapping[str, Any], path: Path) -> Coco:
+    names: dict[Any, str] = {}
+    for category in data["categories"]:
+        names[category["id"]] = checked_label(category["name"], f"{path}: category {str(category['id'])[:40]}")
+    if len(names) < len(data["categories"]) or len(set(names.values())) < len(names):
+        raise LabelError(f"{path}: two categories share a name or an id", hint="correct `categories`")
+    shapes: dict[Any, dict[str, list[Any]]] = {image["id"]: {} for image in data["images"]}
+    for number, entry in enumerate(data["annotations"], start=1):
+        if entry["image_id"] not in shapes or entry["category_id"] not in names:
+            raise LabelError(
+                f"{path}: annotation {number} refers to image {str(entry['image_id'])[:40]} and category "
+                f"{str(entry['category_id'])[:40]}, one of which is not there",
+                hint="correct the file",
+            )
+        held = shapes[entry["image_id"]].setdefault(names[entry["category_id"]], [])
+        segmentation = entry.get("segmentation")
+        held.extend(segmentation if isinstance(segmentation, list) else [segmentation])
+    images = []
+    for image in data["images"]:
+        marked = shapes[image["id"]]
+        width, height = image.get("width"), image.get("height")
+        sized = isinstance(width, int) and isinstance(height, int)
+        annotated: tuple[str, ...] | None = None
+        if "neg_category_ids" in image:
+            unfinished = {names[c] for c in image.get("not_exhaustive_category_ids") or []}
+            sought = {*marked, *(names[c] for c in image["neg_category_ids"])} - unfinished
+            annotated = tuple(name for name in names.values() if name in sought)
+        images.append(CocoImage(str(image["file_name"]), (width, height) if sized else None, marked, annotated))
+    return Coco(tuple(names.values()), tuple(images))
+
+
+def polygons_of(shapes: Sequence[Any], name: str) -> list[Points]:
+    """The polygons among a structure's shapes, as corners. Raises LabelError, with `name` for the place."""
+    flat = [shape for shape in shapes if not isinstance(shape, dict)]
+    if any(not isinstance(shape, list) or len(shape) % 2 for shape in flat):
+        raise LabelError(f"{name}: a polygon is not a list x1, y1, x2, y2 …", hint=_HINT)
+    return [checked_points([shape[n : n + 2] for n in range(0, len(shape), 2)], name) for shape in flat]
+
+
+def masks_of(shapes: Sequence[Any], shape: tuple[int, int], name: str) -> list[npt.NDArray[np.bool_]]:
+    """The run-length codes among a structure's shapes, as masks `[rows, columns]`. Raises LabelError."""
+    return [_decoded(code, shape, name) for code in shapes if isinstance(code, dict)]
+
+
+def _decoded(code: Mapping[str, Any], shape: tuple[int, int], name: str) -> npt.NDArray[np.bool_]:
+    counts, size = code.get("counts"), code.get("size")
+    if size is not None and list(size if isinstance(size, list) else []) != list(shape):
+        raise LabelError(f"{name}: is coded for {str(size)[:40]} rows and columns, not {list(shape)}", hint=_HINT)
+    if isinstance(counts, str):
+        lengths = unpack(counts, name)
+    elif isinstance(counts, list) and all(isinstance(n, int) and 0 <= n < 2**40 for n in counts):
+        lengths = np.array(counts, dtype=np.int64)
+    else:
+        raise LabelError(f"{name}: its run-length code has no `counts`", hint=_HINT)
+    if (lengths < 0).any() or (lengths > shape[0] * shape[1]).any() or int(lengths.sum()) != shape[0] * shape[1]:
+        raise LabelError(
+            f"{name}: its runs cover {int(lengths.sum())} pixels, the picture has {shape[0] * shape[1]}", hint=_HINT
+        )
+    inside = np.arange(len(lengths)) % 2 == 1
+    return np.repeat(inside, lengths).reshape(shape[::-1]).T
+
+
+def unpack(text: str, name: str = "the code") -> npt.NDArray[np.int64]:
+    """The run lengths of a packed code. Raises LabelError."""
+    broken = LabelError(f"{name}: its run-length code is damaged", hint=_HINT)
+    if not text:
+        return np.zeros(0, np.int64)
+    if not text.isascii():
+        raise broken
+    codes = np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
+    last = (codes & 0x20) == 0
+    if codes.min() < 0 or codes.max() > 63 or not last[-1]:
+        raise broken
+    firsts = np.concatenate(([0], np.flatnonzero(last)[:-1] + 1))
+    place = np.arange(len(codes)) - np.repeat(firsts, np.diff(np.append(firsts, len(codes))))
+    if place.max() > 10:
+        raise broken
+    numbers = np.add.reduceat((codes & 0x1F) << (5 * place), firsts)
+    ends = np.flatnonzero(last)
+    negative = (codes[ends] & 0x10) != 0
+    numbers[negative] -= np.int64(1) << (5 * (place[ends][negative] + 1))
+    numbers[1::2] = np.cumsum(numbers[1::2])  # each is the difference from the one before last,
+    numbers[2::2] = np.cumsum(numbers[2::2])  # from the fourth on
+    return np.asarray(numbers, dtype=np.int64)

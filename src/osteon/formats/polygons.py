@@ -1,0 +1,189 @@
+"""Outlines drawn on one picture: a JSON file for each picture, and the filling of polygons.
+
+The JSON is `{"annotations": [{"label": "Ulna", "points": [[x, y], …]}, …]}`, or LabelMe's (see `labelme`). It may name
+its picture (`filename`) and the size that it was drawn on (`metadata`: `width`, `height`). x runs along a row, y down a
+column, both from 0 at the first pixel. The annotations of one label are united; a polygon has no holes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.errors import FileError, LabelError
+from osteon.core.files import read_json
+
+Points = npt.NDArray[np.float64]
+"""Corners `[n, 2]` of a polygon: x and y in pixels."""
+
+LONGEST_NAME = 150
+"""Characters of a structure's name; a longer one is no name but a damaged field."""
+_FAR = 0.05
+"""A corner further outside than this part of the picture's longer side was not drawn on this picture."""
+_FARTHEST = 1e6
+"""Pixels. Beyond this a coordinate is damaged."""
+_MARGIN = 512
+"""Pixels around the picture in which polygons keep their true corners; further outside they are cut."""
+_HINT = "correct the file, or draw the outline again"
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """What one file says of one picture.
+
+    Attributes:
+        picture: The picture's name as the file gives it; None where it gives none.
+        size: Width and height of the picture that was drawn on, where the file says it.
+        polygons: Label → its polygons, in the file's order.
+    """
+
+    picture: str | None
+    size: tuple[int, int] | None
+    polygons: Mapping[str, Sequence[Points]]
+
+
+def read_outlines(path: Path) -> Outlines:
+    """Read the JSON of one picture.
+
+    Raises:
+        FileError: The file is missing, is no JSON, or holds no annotations.
+        LabelError: An annotation has no usable label, fewer than 3 points, or points that are no numbers; the message
+            names file and label.
+    """
+    from osteon.formats.labelme import is_labelme, labelme_shapes
+
+    path = Path(path)
+    data = read_json(path, "the outlines")
+    if is_labelme(data):
+        pairs, name_of = labelme_shapes(data, path), "imagePath"
+    elif is_outlines(data):
+        pairs, name_of = _annotations(data["annotations"], path), "filename"
+    else:
+        raise FileError(
+            f"{path}: holds no outlines", hint='write {"annotations": [{"label": "…", "points": [[x, y], …]}]}'
+        )
+    polygons: dict[str, list[Points]] = {}
+    for label, points in pairs:
+        polygons.setdefault(label, []).append(points)
+    picture = data.get(name_of)
+    return Outlines(
+        picture if isinstance(picture, str) and picture else None, _size([data.get("metadata"), data]), polygons
+    )
+
+
+def is_outlines(data: Any) -> bool:
+    """Whether parsed JSON is a list of labelled points, as the module describes it."""
+    entries = data.get("annotations") if isinstance(data, dict) else None
+    return isinstance(entries, list) and all(isinstance(e, dict) and "points" in e and "label" in e for e in entries)
+
+
+def _annotations(entries: Sequence[Mapping[str, Any]], path: Path) -> Iterator[tuple[str, Points]]:
+    for number, entry in enumerate(entries, start=1):
+        label = checked_label(entry["label"], f"{path}: annotation {number}")
+        yield label, checked_points(entry["points"], f"{path}: {label} (annotation {number})")
+
+
+def checked_label(label: object, name: str) -> str:
+    """A label that can name a structure. Raises LabelError, with `name` for the place."""
+    text = label.strip() if isinstance(label, str) else ""
+    if not text or not text.isprintable() or len(text) > LONGEST_NAME:
+        shown = repr(label if len(str(label)) < 50 else f"{str(label)[:50]}…")
+        raise LabelError(
+            f"{name}: {shown} is no label",
+            hint=f"give the structure's name: printable, {LONGEST_NAME} characters at most",
+        )
+    return text
+
+
+def checked_points(points: object, name: str) -> Points:
+    """Corners `[n, 2]` of a polygon. Raises LabelError, with `name` for the place."""
+    try:
+        array = np.array(points, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        array = np.zeros(0)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise LabelError(f"{name}: its points are not pairs of x and y", hint=_HINT)
+    if len(array) < 3:
+        raise LabelError(f"{name}: {len(array)} points make no polygon", hint=_HINT)
+    if not np.isfinite(array).all():
+        raise LabelError(f"{name}: a point is not a number", hint=_HINT)
+    if np.abs(array).max() > _FARTHEST:
+        raise LabelError(f"{name}: a point lies at {np.abs(array).max():g} pixels", hint=_HINT)
+    return array
+
+
+def fill(polygons: Sequence[Points], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """The union of polygons as a mask `[rows, columns]`; what lies outside the picture is cut off.
+
+    Corners are rounded to whole pixels, and the pixels on an edge belong to the polygon: truncated corners move every
+    outline by half a pixel. Where a polygon crosses itself, the even-odd rule tells inside from outside.
+
+    Args:
+        polygons: Corners as `checked_points` gives them.
+        shape: Rows and columns of the picture.
+    """
+    import cv2
+
+    mask = np.zeros(shape, dtype=np.uint8)
+    last = np.array(shape[::-1]) - 1
+    for points in polygons:  # one by one: cv2 would take the overlap of two for a hole
+        corners = np.floor(points + 0.5)
+        if (corners >= 0).all() and (corners <= last).all():
+            cv2.fillPoly(mask, [corners.astype(np.int32)], 1)
+            continue
+        # cv2 paints what lies outside onto the picture's edge. A margin keeps that away from the picture.
+        corners = np.floor(_cut(corners, -_MARGIN, last + _MARGIN) + 0.5)
+        if len(corners) == 0:
+            continue
+        first, end = corners.min(axis=0), corners.max(axis=0)
+        canvas = np.zeros((end - first).astype(int)[::-1] + 1, dtype=np.uint8)
+        cv2.fillPoly(canvas, [(corners - first).astype(np.int32)], 1)
+        column, row = np.maximum(-first, 0).astype(int)  # the picture's first pixel that the canvas holds, there
+        at = np.maximum(first, 0).astype(int)  # and in the picture
+        part = mask[at[1] :, at[0] :]
+        seen = canvas[row:, column:][: part.shape[0], : part.shape[1]]
+        part[: seen.shape[0], : seen.shape[1]] |= seen
+    return mask.view(np.bool_)
+
+
+def _cut(corners: Points, lowest: int, highest: npt.NDArray[np.signedinteger]) -> Points:
+    """The part of a polygon inside a rectangle (Sutherland and Hodgman, CACM 17, 1974)."""
+    for axis, limit, sign in ((0, lowest, 1), (0, highest[0], -1), (1, lowest, 1), (1, highest[1], -1)):
+        depth = sign * (corners[:, axis] - limit)
+        if not (depth < 0).any():
+            continue
+        kept = []
+        for here, there, inner, outer in zip(
+            corners, np.roll(corners, -1, axis=0), depth, np.roll(depth, -1), strict=True
+        ):
+            if inner >= 0:
+                kept.append(here)
+            if (inner >= 0) != (outer >= 0):
+                kept.append(here + (there - here) * (inner / (inner - outer)))
+        corners = np.array(kept).reshape(-1, 2)
+    return corners
+
+
+def outside(polygons: Sequence[Points], shape: tuple[int, int]) -> float:
+    """How far the furthest corner lies outside the picture, in pixels; 0 where that is within what a hand misses."""
+    rows, columns = shape
+    last = np.array([columns - 1, rows - 1])
+    furthest = max((float(np.maximum(-points, points - last).max()) for points in polygons), default=0.0)
+    return furthest if furthest > max(1.0, _FAR * max(rows, columns)) else 0.0
+
+
+def _size(places: Sequence[object]) -> tuple[int, int] | None:
+    """Width and height, from the first place that tells them."""
+    for place in places:
+        if not isinstance(place, dict):
+            continue
+        for names in (("width", "height"), ("imageWidth", "imageHeight")):
+            width, height = (place.get(name) for name in names)
+            if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
+                return width, height
+    return None
