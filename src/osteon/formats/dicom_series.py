@@ -6,61 +6,21 @@ spacing, matrix, echo and time. Where a scanner heaps several of these under one
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
+import numpy as np
+
+from osteon.core.errors import FileError, missing_file
+from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
+from osteon.formats.dicom_files import files_below
+from osteon.formats.dicom_found import Series, SeriesFound, sort_files
+from osteon.formats.dicom_pixels import Pixels, join, read_pixels
+from osteon.formats.dicom_resample import straightened
+from osteon.formats.dicom_slices import Slice
+from osteon.formats.dicom_stack import UNKNOWN_STEP, check_stack, make_stack, picture_geometry
 
-SeriesKind = Literal["volume", "image"]
-
-
-@dataclass(frozen=True)
-class Series:
-    """Images that make one volume or one picture.
-
-    Attributes:
-        files: In the order of their paths; `read_series` sorts by position.
-        uid: SeriesInstanceUID.
-        modality: `CT`, `MR`, `CR`, `DX` …, as DICOM has it.
-        description: SeriesDescription, and what tells the series from others of its UID (echo, time, orientation).
-        number: SeriesNumber; None where there is none.
-        frame_of_reference: FrameOfReferenceUID; empty where there is none.
-        patient_key: `p001`, `p002` … in the order in which patients are found: stable in a run, says nothing.
-        patient_id: The plain PatientID. Not to be written anywhere unless the user asks for it.
-        folder: The common parent of the files.
-        kind: `volume`, or `image` for a picture (radiograph, single slice).
-        part: What tells it from the other parts of the same UID; empty where it is the only one.
-    """
-
-    files: tuple[Path, ...]
-    uid: str
-    modality: str
-    description: str
-    number: int | None
-    frame_of_reference: str
-    patient_key: str
-    patient_id: str = field(repr=False)
-    folder: Path
-    kind: SeriesKind
-    part: str = ""
-
-
-@dataclass(frozen=True)
-class SeriesFound:
-    """What lies below a folder.
-
-    Attributes:
-        series: Images, in the order of their folders and numbers.
-        segmentations: DICOM SEG files.
-        structure_sets: RTSTRUCT files.
-        skipped: Files that are neither, and why: (path, reason).
-    """
-
-    series: list[Series]
-    segmentations: list[Path]
-    structure_sets: list[Path]
-    skipped: list[tuple[Path, str]]
+__all__ = ["Series", "SeriesFound", "find_series", "read_series", "series_geometry"]
 
 
 def find_series(folder: Path) -> SeriesFound:
@@ -69,7 +29,9 @@ def find_series(folder: Path) -> SeriesFound:
     Raises:
         FileError: `folder` is missing.
     """
-    raise NotImplementedError
+    if not Path(folder).is_dir():
+        raise missing_file(Path(folder), "the folder")
+    return sort_files(files_below(Path(folder)))
 
 
 def read_series(series: Series, *, accept_gaps: bool = False, resample_tilt: bool = False) -> tuple[Volume, list[str]]:
@@ -87,4 +49,92 @@ def read_series(series: Series, *, accept_gaps: bool = False, resample_tilt: boo
         FileError: A file is missing, truncated, damaged, or holds what is no grey image.
         GeometryError: The slices make no even, right-angled grid and the option that repairs it was not given.
     """
-    raise NotImplementedError
+    name = _name(series)
+    if series.picture:
+        slice_ = series.slices[0]
+        planes, notes = read_pixels(slice_.path, [slice_])
+        return Volume(join(planes)[None], picture_geometry(slice_)), [*notes, *_picture_notes(series)]
+    slices, pixels, notes = _without_copies(series)
+    stack = make_stack(slices, name)
+    check_stack(stack, name, accept_gaps=accept_gaps, resample_tilt=resample_tilt)
+    unpacked, more = _unpack(slices, pixels)
+    volume = join([unpacked[slice_.path, slice_.frame] for slice_ in stack.slices])
+    notes += more
+    if len(slices) == 1:
+        notes.append(f"one slice: its thickness is not known from positions, {UNKNOWN_STEP:g} mm stands for it")
+    if stack.even and not stack.tilted:
+        return Volume(volume[None], stack.geometry()), notes
+    resampled, geometry, done = straightened(stack, volume, name)
+    return Volume(resampled[None], geometry), [*notes, *done]
+
+
+def series_geometry(series: Series) -> Geometry:
+    """The grid alone, without pixels.
+
+    Raises:
+        GeometryError: As `read_series` without its options.
+    """
+    if series.picture:
+        return picture_geometry(series.slices[0])
+    slices = list({(s.instance, s.frame, s.position): s for s in series.slices}.values())
+    stack = make_stack(slices, _name(series))
+    check_stack(stack, _name(series), accept_gaps=False, resample_tilt=False)
+    return stack.geometry()
+
+
+def _picture_notes(series: Series) -> list[str]:
+    slice_ = series.slices[0]
+    if slice_.spacing is None and slice_.detector_spacing:
+        size = "×".join(f"{mm:g}" for mm in slice_.detector_spacing)
+        return [
+            f"measured in pixels: the file gives ImagerPixelSpacing ({size} mm) alone, which is the detector's and "
+            "larger than the body's"
+        ]
+    if slice_.spacing is None:
+        return ["measured in pixels: the file gives no PixelSpacing"]
+    if slice_.spacing == slice_.detector_spacing:
+        return ["PixelSpacing is the detector's: lengths are those of the shadow, larger than the body's"]
+    return []
+
+
+def _without_copies(series: Series) -> tuple[list[Slice], dict[tuple[Path, int], Pixels], list[str]]:
+    """The slices without those that are another's copy, and the pixels that had to be read to tell.
+
+    The same file often lies in two folders. Equal UIDs alone do not prove it, since some programs give one to all.
+    """
+    same: dict[tuple[str, int, tuple[float, ...] | None], list[Slice]] = {}
+    for slice_ in series.slices:
+        same.setdefault((slice_.instance, slice_.frame, slice_.position), []).append(slice_)
+    copies = [group for group in same.values() if len(group) > 1]
+    pixels, _ = _unpack([slice_ for group in copies for slice_ in group], {})
+    kept = list(series.slices)
+    for first, *others in copies:
+        for other in others:
+            if np.array_equal(pixels[first.path, first.frame], pixels[other.path, other.frame]):
+                kept.remove(other)
+    left = len(series.slices) - len(kept)
+    return kept, pixels, [f"{left} files that are copies of others were left out"] if left else []
+
+
+def _unpack(
+    slices: list[Slice], known: dict[tuple[Path, int], Pixels]
+) -> tuple[dict[tuple[Path, int], Pixels], list[str]]:
+    pixels, notes = dict(known), list[str]()
+    wanted: dict[Path, list[Slice]] = {}
+    for slice_ in slices:
+        if (slice_.path, slice_.frame) not in pixels:
+            wanted.setdefault(slice_.path, []).append(slice_)
+    for path, group in wanted.items():
+        planes, done = read_pixels(path, group)
+        for slice_, plane in zip(group, planes, strict=True):
+            if plane.shape != (slice_.rows, slice_.columns):
+                raise FileError(f"{path}: has changed while it was read", hint="run the command again")
+            pixels[slice_.path, slice_.frame] = plane
+        notes += [note for note in done if note not in notes]
+    return pixels, notes
+
+
+def _name(series: Series) -> str:
+    """For messages: the file where it is one, the folder else."""
+    where = series.files[0] if len(series.files) == 1 else series.folder
+    return f"{where} ({series.part})" if series.part else str(where)

@@ -1,0 +1,197 @@
+"""What lies in a heap of DICOM files: series, segmentations, contours, and what is none of these."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from osteon.core.errors import FileError
+from osteon.formats.dicom_files import DIRECTORY, looks_like_dicom, number, read_dataset, reading, text
+from osteon.formats.dicom_slices import PLANAR, Slice, slices_of
+from osteon.formats.dicom_sorting import parts
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+SeriesKind = Literal["volume", "image"]
+
+_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_LOCALIZER = re.compile(r"\b(locali[sz]ers?|scout|topogram|surview|scanogram)\b", re.IGNORECASE)
+_LONGEST = 120
+"""Characters of a description; the standard allows 64."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Images that make one volume or one picture.
+
+    Attributes:
+        files: In the order of their paths; `read_series` sorts by position.
+        uid: SeriesInstanceUID. Many scanners write the date into it.
+        modality: `CT`, `MR`, `CR`, `DX` …, as DICOM has it.
+        description: SeriesDescription, and what tells the series from others of its UID (echo, time, orientation).
+        number: SeriesNumber; None where there is none.
+        frame_of_reference: FrameOfReferenceUID; empty where there is none.
+        patient_key: `p001`, `p002` … in the order in which patients are found: stable in a run, says nothing.
+        patient_id: The plain PatientID. Not to be written anywhere unless the user asks for it.
+        folder: The common parent of the files.
+        kind: `volume`, or `image` for a picture (radiograph, single slice).
+        part: What tells it from the other parts of the same UID; empty where it is the only one.
+        slices: What the headers say, so that they are read once.
+        picture: Whether it is a picture that lies nowhere in the patient.
+    """
+
+    files: tuple[Path, ...]
+    uid: str
+    modality: str
+    description: str
+    number: int | None
+    frame_of_reference: str
+    patient_key: str
+    patient_id: str = field(repr=False)
+    folder: Path
+    kind: SeriesKind
+    part: str = ""
+    slices: tuple[Slice, ...] = field(default=(), repr=False)
+    picture: bool = False
+
+
+@dataclass(frozen=True)
+class SeriesFound:
+    """What lies below a folder.
+
+    Attributes:
+        series: Images, in the order of their folders and files.
+        segmentations: DICOM SEG files.
+        structure_sets: RTSTRUCT files.
+        skipped: Files that are neither, and why: (path, reason).
+    """
+
+    series: list[Series]
+    segmentations: list[Path]
+    structure_sets: list[Path]
+    skipped: list[tuple[Path, str]]
+
+
+def sort_files(files: Iterable[Path]) -> SeriesFound:
+    """Sort files by what they hold; reads no pixels. Files that cannot be read are named among `skipped`."""
+    found = SeriesFound([], [], [], [])
+    heaps: dict[str, _Heap] = {}
+    patients: dict[str, str] = {}
+    for path in files:
+        try:
+            if path.name.upper() == "DICOMDIR":
+                found.skipped.append((path, "a list of files (DICOMDIR)"))
+            elif not looks_like_dicom(path):
+                found.skipped.append((path, "not DICOM"))
+            else:
+                _sort_file(path, found, heaps, patients)
+        except FileError as error:
+            found.skipped.append((path, error.message.removeprefix(f"{path}: ")))
+    for heap in heaps.values():
+        found.series.extend(heap.series())
+    return found
+
+
+@dataclass
+class _Heap:
+    """All images of one SeriesInstanceUID."""
+
+    uid: str
+    modality: str
+    description: str
+    number: int | None
+    frame_of_reference: str
+    patient_key: str
+    patient_id: str
+    planar: bool
+    slices: list[Slice] = field(default_factory=list)
+
+    def series(self) -> list[Series]:
+        """One series for each volume, and one for each picture."""
+        loose = [s for s in self.slices if not s.placed]
+        placed = parts([s for s in self.slices if s.placed]) if len(loose) < len(self.slices) else []
+        flat = [s for s in loose if self.planar]
+        rest = [s for s in loose if s not in flat]
+        # Slices that say nothing about their place stay together, so that reading them says so.
+        pictures = [([s], f"image {n}" if len(flat) > 1 else "") for n, s in enumerate(flat, start=1)]
+        heaps = [*placed, *pictures, *([(rest, "without positions" if placed else "")] if rest else [])]
+        return [self._one(slices, part) for slices, part in heaps]
+
+    def _one(self, slices: list[Slice], part: str) -> Series:
+        files = tuple(dict.fromkeys(slice_.path for slice_ in slices))
+        common = Path(os.path.commonpath([path.parent for path in files]))
+        return Series(
+            files=files,
+            uid=self.uid,
+            modality=self.modality,
+            description=", ".join(filter(None, [self.description, part])),
+            number=self.number,
+            frame_of_reference=self.frame_of_reference,
+            patient_key=self.patient_key,
+            patient_id=self.patient_id,
+            folder=common,
+            kind="image" if len(slices) == 1 else "volume",
+            part=part,
+            slices=tuple(slices),
+            picture=self.planar and len(slices) == 1 and not slices[0].placed,
+        )
+
+
+def _sort_file(path: Path, found: SeriesFound, heaps: dict[str, _Heap], patients: dict[str, str]) -> None:
+    dataset = read_dataset(path, pixels=False)
+    with reading(path, "its header is damaged"):
+        kind, modality = str(dataset.SOPClassUID), text(dataset, "Modality")
+        person = text(dataset, "PatientID") or text(dataset, "PatientName") or text(dataset, "StudyInstanceUID")
+        if kind in _SEGMENTATIONS:
+            found.segmentations.append(path)
+        elif kind == _STRUCTURE_SET:
+            found.structure_sets.append(path)
+        elif reason := _no_image(dataset, kind):
+            found.skipped.append((path, reason))
+        else:
+            slices = slices_of(dataset, path)
+            frame = text(dataset, "FrameOfReferenceUID")
+            uid = text(dataset, "SeriesInstanceUID")
+            # One UID for the images of several patients is what careless anonymisers leave behind.
+            key = "\n".join([uid or str(path.parent), modality, frame, text(dataset, "PatientID")])
+            if key not in heaps:
+                counted = number(dataset, "SeriesNumber")
+                patient = patients.setdefault(person, f"p{len(patients) + 1:03d}")
+                description = text(dataset, "SeriesDescription")[:_LONGEST]
+                heaps[key] = _Heap(
+                    uid,
+                    modality,
+                    description,
+                    None if counted is None else int(counted),
+                    frame,
+                    patient,
+                    text(dataset, "PatientID"),
+                    planar=modality in PLANAR or kind.startswith(_SECONDARY_CAPTURE),
+                )
+            heaps[key].slices.extend(slices)
+
+
+def _no_image(dataset: Dataset, kind: str) -> str:
+    """Why a file is no image of the body; empty where it is one."""
+    from pydicom.uid import UID
+
+    types = text(dataset, "ImageType").upper().split("\\")
+    if kind == DIRECTORY:
+        return "a list of files (DICOMDIR)"
+    if kind == _DOSE:
+        return "a dose, no image"
+    if "Rows" not in dataset or "Columns" not in dataset:
+        return f"no image ({UID(kind).name if UID(kind).is_valid else 'of unknown kind'})"
+    if "LOCALIZER" in types or "SCOUT" in types or _LOCALIZER.search(text(dataset, "SeriesDescription")):
+        return "a localizer"
+    if kind.startswith(_SECONDARY_CAPTURE) and int(dataset.get("SamplesPerPixel") or 1) > 1:
+        return "a screen capture in colour"
+    return ""
