@@ -16,6 +16,7 @@ class Kinds(StrEnum):
     """The rows of osteon.phantoms.kinds, which is slow to import; a test compares."""
 
     humerus = "humerus"
+    limb = "limb"
 
 
 class Layouts(StrEnum):

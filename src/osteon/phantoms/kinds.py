@@ -14,10 +14,10 @@ from pathlib import Path
 from osteon.core.errors import UsageError
 from osteon.core.files import read_json, write_json
 from osteon.core.progress import track
-from osteon.phantoms import fragments
+from osteon.phantoms import fragments, limb
 from osteon.phantoms.record import SOURCE, TRUTH, Kind, Request, TrueCase
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (fragments.KIND,)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (fragments.KIND, limb.KIND)}
 """The kinds by name; a new one is one module and one row."""
 
 SIDECAR = "truth.json"
@@ -72,7 +72,8 @@ def write_phantoms(folder: Path, request: Request, *, overwrite: bool = False) -
     _write_sidecar(folder, request, [])  # says whose folder it is, should the writing be interrupted
     numbers = track(range(request.cases), f"making phantoms: {kind.name}")
     cases = [kind.make(folder, number, request) for number in numbers]
-    kind.finish(folder, cases)
+    if kind.finish is not None:
+        kind.finish(folder, cases)
     _write_sidecar(folder, request, cases)
     return True
 

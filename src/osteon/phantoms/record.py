@@ -64,7 +64,7 @@ class Kind:
         what: One line for people.
         size: Voxels or pixels along the longest axis where nothing is asked for.
         make: Writes case `number` below a folder, and says what is true of it.
-        finish: Writes what belongs to all cases together.
+        finish: Writes what belongs to all cases together, if anything does.
         options: What `osteon import` is to be told beside the source.
         source: What `osteon import` is to be given, below the cohort's folder.
         layouts: The ways in which the files may lie, the usual one first; none where there is one way.
@@ -74,7 +74,7 @@ class Kind:
     what: str
     size: int
     make: Callable[[Path, int, Request], TrueCase]
-    finish: Callable[[Path, Sequence[TrueCase]], None] = lambda folder, cases: None
+    finish: Callable[[Path, Sequence[TrueCase]], None] | None = None
     options: str = ""
     source: str = SOURCE
     layouts: tuple[str, ...] = ()
