@@ -1,0 +1,178 @@
+"""Contours on grids: known answers by calculation, and real contours against the masks that came with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+
+from dicom_writing import image, save
+from osteon.core.errors import FileError, GeometryError, LabelError
+from osteon.core.geometry import Geometry, turn_onto
+from osteon.formats.dicom_series import find_series, read_series
+from osteon.formats.dicom_structures import references
+from osteon.formats.nifti import read_nifti_segmentation
+from osteon.formats.rtstruct import fill, read_rtstruct
+
+GRID = Geometry((20, 10, 4), np.array([[-0.5, 0, 0, -100], [0, -2, 0, 50], [0, 0, 3, 7], [0, 0, 0, 1]]))
+Region = tuple[str, list[list[tuple[float, float, float]]]]
+
+
+def write(path: Path, *regions: Region, kind: str = "CLOSED_PLANAR", frame: str = "1.2.3") -> Path:
+    """Regions whose contours are given in indices of `GRID`."""
+    dataset = Dataset()
+    dataset.file_meta = image(np.zeros((1, 1), np.int16)).file_meta
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.481.3", "1.2.3.4"
+    dataset.Modality, dataset.SeriesInstanceUID = "RTSTRUCT", "1.2.3.5"
+    rois, drawn = [], []
+    for n, (name, contours) in enumerate(regions, start=1):
+        roi, item = Dataset(), Dataset()
+        roi.ROINumber, roi.ROIName = n, name
+        item.ReferencedROINumber, item.ROIDisplayColor = n, [255, 16 * n, 0]
+        item.ContourSequence = []
+        for index in contours:
+            contour = Dataset()
+            contour.ContourGeometricType = kind
+            world = GRID.to_world(np.array(index)) * [-1, -1, 1]
+            contour.ContourData = [f"{value:.6f}" for value in world.ravel()]
+            item.ContourSequence.append(contour)
+        rois.append(roi)
+        drawn.append(item)
+    of, study, one = Dataset(), Dataset(), Dataset()
+    one.SeriesInstanceUID = "1.2.3.9"
+    study.RTReferencedSeriesSequence = [one]
+    of.FrameOfReferenceUID, of.RTReferencedStudySequence = frame, [study]
+    dataset.ReferencedFrameOfReferenceSequence = [of]
+    dataset.StructureSetROISequence, dataset.ROIContourSequence = rois, drawn
+    return save(dataset, path)
+
+
+def box(i0: float, i1: float, j0: float, j1: float, k: float) -> list[tuple[float, float, float]]:
+    return [(i0, j0, k), (i1, j0, k), (i1, j1, k), (i0, j1, k)]
+
+
+def test_a_box_with_a_hole(tmp_path: Path) -> None:
+    path = write(tmp_path / "rt", ("Left femur", [box(1.5, 12.5, 0.5, 8.5, 2), box(3.5, 5.5, 2.5, 4.5, 2)]))
+    found = read_rtstruct(path, GRID)
+    expected = np.zeros(GRID.shape, bool)
+    expected[2:13, 1:9, 2] = True
+    expected[4:6, 3:5, 2] = False
+    assert np.array_equal(found.array > 0, expected)
+    structure = found.structures[0]
+    assert (structure.name, structure.side, structure.colour, structure.value) == ("Left femur", "left", "#ff1000", 1)
+    assert references(path).series == {"1.2.3.9"}
+
+
+def test_regions_that_overlap_become_multi_hot(tmp_path: Path) -> None:
+    path = write(tmp_path / "rt", ("a", [box(0.5, 5.5, 0.5, 5.5, 1)]), ("b", [box(4.5, 8.5, 0.5, 5.5, 1)]))
+    found = read_rtstruct(path, GRID)
+    assert found.overlapping
+    assert [int(layer.sum()) for layer in found.array] == [25, 20]
+    assert int((found.array.sum(axis=0) == 2).sum()) == 5
+
+
+def test_regions_that_touch_share_nothing_and_leave_nothing_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "rt", ("a", [box(1, 5, 1, 5, 1)]), ("b", [box(5, 8, 1, 5, 1)]))
+    found = read_rtstruct(path, GRID)
+    assert not found.overlapping
+    assert (found.array[1:8, 1:5, 1] > 0).all()
+    assert int((found.array > 0).sum()) == 28
+
+
+def test_a_contour_written_twice_counts_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "rt", ("a", [box(0.5, 5.5, 0.5, 5.5, 1)] * 2))
+    assert int(read_rtstruct(path, GRID).array.sum()) == 25
+
+
+def test_the_grid_may_be_turned(tmp_path: Path) -> None:
+    """The slices of the contours need not be the grid's last axis."""
+    path = write(tmp_path / "rt", ("a", [box(1.5, 12.5, 0.5, 8.5, k) for k in range(3)]))
+    affine = GRID.affine_ras[:, [2, 0, 1, 3]]
+    turned = Geometry((4, 20, 10), affine)
+    found = read_rtstruct(path, turned)
+    assert np.array_equal(found.array.transpose(1, 2, 0), read_rtstruct(path, GRID).array)
+
+
+@pytest.mark.parametrize(
+    ("contour", "message"),
+    [
+        (box(1, 5, 1, 5, 1.4), r"a contour lies up to 1\.2 mm from the nearest slice, 3 mm lie between slices"),
+        ([(1, 1, 0), (5, 1, 0), (5, 5, 2)], "from the nearest slice"),
+        (box(1, 5, 1, 5, 4), "outside the image, in slice 5 of 4"),
+        (box(30, 35, 1, 5, 1), "beside it"),
+    ],
+)
+def test_contours_that_do_not_lie_in_the_slices_are_refused(
+    tmp_path: Path, contour: list[tuple[float, float, float]], message: str
+) -> None:
+    path = write(tmp_path / "rt", ("tibia", [contour]))
+    with pytest.raises(GeometryError, match=message) as refused:
+        read_rtstruct(path, GRID)
+    assert str(path) in refused.value.message
+    assert "tibia" in refused.value.message
+
+
+def test_another_frame_of_reference_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "rt", ("a", [box(1, 5, 1, 5, 1)]), frame="1.2.3")
+    read_rtstruct(path, GRID, frame_of_reference="1.2.3")
+    with pytest.raises(GeometryError, match="another frame of reference"):
+        read_rtstruct(path, GRID, frame_of_reference="1.2.4")
+    with pytest.raises(GeometryError, match="in px"):
+        read_rtstruct(path, Geometry(GRID.shape, GRID.affine_ras, "px"))
+
+
+def test_points_are_no_structures(tmp_path: Path) -> None:
+    path = write(tmp_path / "rt", ("isocentre", [[(1, 1, 1)]]), kind="POINT")
+    with pytest.raises(LabelError, match="holds no structure"):
+        read_rtstruct(path, GRID)
+
+
+def test_an_image_is_no_rtstruct(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="no RTSTRUCT"):
+        read_rtstruct(save(image(np.zeros((2, 2), np.int16)), tmp_path / "ct"), GRID)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(-3, 14), st.floats(-3, 11)), min_size=3, max_size=9))
+def test_filling_agrees_with_counting_crossings(points: list[tuple[float, float]]) -> None:
+    """Each pixel by itself: how often the way to its right, just above its centre, meets an edge."""
+    contour = np.array(points)
+    inside = fill([contour], (12, 9))
+    for i in range(12):
+        for j in range(9):
+            odd = False
+            for (x0, y0), (x1, y1) in zip(contour, np.roll(contour, -1, axis=0), strict=True):
+                if (y0 <= j) != (y1 <= j):
+                    (a, b), (c, d) = sorted([(x0, y0), (x1, y1)], key=lambda p: p[1])
+                    odd ^= a + (j - b) * ((c - a) / (d - b)) > i
+            assert inside[i, j] == odd
+
+
+CASES = [
+    "sts-limb-mr-dicom/STS_002/MR_T1",
+    "sts-limb-mr-dicom/STS_008/CT",
+    "sts-limb-mr-dicom/STS_008/MR_T1",
+    "sts-limb-mr-dicom/STS_015/MR_T1",
+    "sts-limb-mr-dicom/STS_024/MR_T1",
+    "sts-limb-mr-dicom/STS_025/MR_T1",
+    "sts-limb-mr-dicom/STS_042/MR_T1",
+    "ibsi-lung-tumour-ct",
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_real_contours_give_the_masks_that_came_with_them(shared_data: Path, case: str) -> None:
+    found = find_series(shared_data / case)
+    volume, _ = read_series(found.series[0])
+    frame = found.series[0].frame_of_reference
+    drawn = read_rtstruct(found.structure_sets[0], volume.geometry, frame_of_reference=frame)
+    reference = read_nifti_segmentation(next((shared_data / case).rglob("*mask.nii.gz")))
+    turn = turn_onto(reference.geometry, volume.geometry)
+    assert turn.geometry(reference.geometry).same_as(volume.geometry)
+    assert np.array_equal(drawn.array > 0, turn.apply(reference.array) > 0)  # Dice 1
+    with pytest.raises(GeometryError):
+        read_rtstruct(found.structure_sets[0], GRID)
