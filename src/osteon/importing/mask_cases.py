@@ -1,0 +1,237 @@
+"""One case of scans and masks: what its files are to be read as, and reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.errors import DatasetError, LabelError, OsteonError
+from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation, Structure
+from osteon.core.overlap import count_overlap, dice
+from osteon.core.volume import Volume
+from osteon.dataset.checks import align_segmentation, grid_error, turn_array
+from osteon.formats.dicom_series import read_series
+from osteon.formats.registry import read_geometry, read_segmentation, read_structures
+from osteon.importing.forms import Converted, Options
+from osteon.importing.mask_dicom import names_in, read_labels
+from osteon.importing.mask_files import Mask, is_binary
+from osteon.importing.mask_merging import merge, read_mask
+from osteon.importing.mask_names import case_of, in_mask_folder, same_name, structure_of
+from osteon.importing.mask_pairing import Group
+
+_AGREE = 0.9
+"""A Dice below this, between two files that should show the same, is worth a look."""
+
+
+@dataclass
+class MaskCase:
+    """What the label files of one case are.
+
+    Attributes:
+        group: Its scans and masks.
+        id: In the dataset.
+        named: Structure → its mask.
+        maps: Label files of several structures, or of one that no name tells.
+        dicom: DICOM SEG and RTSTRUCT.
+        passed: Left out beside a folder of masks.
+        problem: Why the case cannot be read; None where it can.
+    """
+
+    group: Group
+    id: str = ""
+    named: dict[str, Mask] = field(default_factory=dict)
+    maps: list[Mask] = field(default_factory=list)
+    dicom: list[Mask] = field(default_factory=list)
+    passed: list[Mask] = field(default_factory=list)
+    problem: DatasetError | None = None
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The structures that its files name, in order."""
+        if self.named:
+            return tuple(self.named)
+        if self.maps:
+            return tuple(structure.name for mask in self.maps for structure in read_structures(mask.path))
+        return tuple(dict.fromkeys(name for mask in self.dicom for name in names_in(mask)))
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether its label file says a value only."""
+        return bool(self.maps) and not self.names
+
+
+def sort_masks(
+    group: Group, spelling: dict[str, str], known: Sequence[str] | None, *, single: bool = False
+) -> MaskCase:
+    """What each label file of a group is.
+
+    Args:
+        group: From `mask_pairing.pair`.
+        spelling: Key of a name → the name as first seen; new ones are added.
+        known: Names of structures that the user or a table gives; None where nobody does.
+        single: Whether each case's one label file is a label map of several structures.
+    """
+    case = MaskCase(group, dicom=[mask for mask in group.masks if mask.kind != "file"])
+    files = [mask for mask in group.masks if mask.kind == "file"]
+    inside = [mask for mask in files if in_mask_folder(mask.place.relative_to(group.home))]
+    if inside and len(inside) < len(files):
+        case.passed = [mask for mask in files if mask not in inside]
+        files = inside
+    scans = [scan.name for scan in group.scans]
+    prefixes = [*scans, *(case_of(name) for name in scans), group.name.rpartition("/")[2]]
+    prefixes += group.home.parts
+    for mask in files:
+        name = structure_of(mask.place.relative_to(group.home), prefixes)
+        if name is not None:
+            name = spelling.setdefault(same_name(name), name)
+        alone = len(files) == 1 and (single or (known is not None and name not in known))
+        if name is None or alone or _names_itself(mask):
+            case.maps.append(mask)
+        elif name in case.named:
+            case.problem = DatasetError(
+                f"{case.named[name].path} and {mask.path} are both masks of {name}",
+                hint="leave one in the case's folder",
+            )
+        else:
+            case.named[name] = mask
+    if group.several:
+        listed = ", ".join(str(scan.path) for scan in group.scans)
+        case.problem = DatasetError(
+            f"several scans, and nothing says to which its masks belong: {listed}",
+            hint="leave one scan in the case's folder, or name them by their channel (T1, T2)",
+        )
+    elif len(case.maps) > 1 or (case.maps and case.named):
+        listed = ", ".join(str(mask.path) for mask in (*case.maps, *case.named.values()))
+        case.problem = DatasetError(
+            f"several files that may all be its labels: {listed}",
+            hint="leave one label map in the case's folder, or binary masks alone",
+        )
+    return case
+
+
+def _names_itself(mask: Mask) -> bool:
+    try:
+        return bool(read_structures(mask.path))
+    except OsteonError:
+        return False  # said when its case is read
+
+
+def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: Options) -> Converted:
+    """Read the scan where it is DICOM, and the masks as one segmentation on the scan's grid.
+
+    Args:
+        case: What its files are.
+        structures: The dataset's; None where only the label files say.
+        options: Of the import.
+
+    Raises:
+        CaseError: A file cannot be read, a mask does not fit, or nobody knows which structure it shows.
+    """
+    if case.problem is not None:
+        raise case.problem
+    for scan in case.group.scans if len(case.group.scans) > 1 else ():
+        if scan.series is None and is_binary(scan.path):
+            raise DatasetError(
+                f"{scan.path}: is named like a channel, but holds one value like a mask",
+                hint="put masks into a folder `masks`, or name them so (T1_mask.nii.gz)",
+            )
+    volume, done = _scan(case, options)
+    scan = case.group.scans[0]
+    geometry = volume.geometry if volume is not None else read_geometry(scan.path)
+    segmentation: Segmentation | None = None
+    warnings: list[str] = []
+    annotated: tuple[str, ...] | None = None
+    if case.named and structures is not None:
+        masks = []
+        for name, mask in case.named.items():
+            array, said = read_mask(mask.path, geometry, name=str(mask.path), image_name=str(scan.path))
+            done.append(f"{name} from {mask.place}" + (f": {said}" if said else ""))
+            masks.append((name, array))
+        segmentation, overlaps = merge(masks, structures, geometry, options.priority)
+        warnings += overlaps
+    elif case.maps:
+        [mask] = case.maps
+        own = read_segmentation(mask.path, structures)
+        segmentation = align_segmentation(own, geometry, name=str(mask.path), image_name=str(scan.path))
+        done.append(f"labels from {mask.place}")
+    elif case.dicom and structures is not None:
+        found = [
+            (s.name, own.mask(s))
+            for mask in case.dicom
+            for own in [read_labels(mask, geometry)]
+            for s in own.structures
+        ]
+        if len({name for name, _ in found}) < len(found):
+            listed = ", ".join(str(mask.path) for mask in case.dicom)
+            raise LabelError(f"{listed}: name a structure twice", hint="leave one of these files in the case's folder")
+        segmentation, overlaps = merge(found, structures, geometry, options.priority)
+        warnings += overlaps
+        done += [f"labels from {mask.place}" for mask in case.dicom]
+    if segmentation is not None and structures is not None and case.names:
+        annotated = tuple(s.name for s in structures if s.name in case.names)
+        annotated = None if len(annotated) == len(structures) else annotated
+    if segmentation is not None and (case.named or case.maps):
+        for mask in case.dicom:
+            line, low = _compared(mask, segmentation)
+            done.append(line)
+            warnings += [line] if low else []
+    return Converted(volume, segmentation, annotated, tuple(done), tuple(warnings))
+
+
+def _scan(case: MaskCase, options: Options) -> tuple[Volume | None, list[str]]:
+    """The image of a DICOM case, its channels stacked, and what was done; None where the scans are files."""
+    arrays: list[npt.NDArray[np.generic]] = []
+    done: list[str] = []
+    geometry: Geometry | None = None
+    for scan in case.group.scans if any(scan.series for scan in case.group.scans) else ():
+        if scan.series is None:
+            raise DatasetError(
+                f"{scan.path} is a file, and {case.group.scans[0].path} a DICOM series",
+                hint="give all channels of a case as files, or all as series",
+            )
+        volume, said = read_series(scan.series, accept_gaps=options.accept_gaps, resample_tilt=options.resample_tilt)
+        geometry = geometry or volume.geometry
+        turned = turn_array(volume.array, volume.geometry, geometry)
+        if turned is None:
+            raise grid_error(
+                geometry,
+                volume.geometry,
+                name=str(scan.path),
+                image_name=str(case.group.scans[0].path),
+                hint="channels of one case must lie on one grid",
+            )
+        arrays.append(turned)
+        what = f"DICOM series of {len(scan.series.files)} files in {scan.place}"
+        done += [what, *said]
+    if geometry is None:
+        return None, []
+    return Volume(np.concatenate(arrays) if len(arrays) > 1 else arrays[0], geometry), done
+
+
+def _compared(mask: Mask, segmentation: Segmentation) -> tuple[str, bool]:
+    """How well DICOM labels agree with the masks that were taken, and whether that is worth a look."""
+    try:
+        other = read_labels(mask, segmentation.geometry)
+    except OsteonError as error:
+        return f"{mask.place} was not compared: {error.message}", True
+    pairs = [
+        (s, t) for s in segmentation.structures for t in other.structures if same_name(s.name) == same_name(t.name)
+    ]
+    if not pairs and len(segmentation.structures) == len(other.structures) == 1:
+        pairs = [(segmentation.structures[0], other.structures[0])]
+    if not pairs:
+        names = ", ".join(s.name for s in other.structures)
+        return f"{mask.place} names other structures ({names}); passed over", True
+    scores = []
+    for own, theirs in pairs:
+        counted = Structure(name="x", value=1, colour=own.colour)
+        both = count_overlap(segmentation.mask(own).view(np.uint8), other.mask(theirs).view(np.uint8), [counted])
+        scores.append((own.name, theirs.name, dice(both["x"])))
+    said = ", ".join(f"{own} against {theirs} Dice {'none' if d is None else f'{d:.3f}'}" for own, theirs, d in scores)
+    low = any(d is not None and d < _AGREE for *_, d in scores)
+    return f"{mask.place} shows the same: {said}; the masks are taken", low

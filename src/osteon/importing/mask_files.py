@@ -1,0 +1,172 @@
+"""The scans and masks below a folder: told from each other by name, by their neighbours, and last by their values."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+
+from osteon.core.errors import OsteonError
+from osteon.core.geometry import Geometry
+from osteon.formats.dicom_series import Series, find_series, read_series
+from osteon.formats.registry import read_geometry, read_volume, stem_of
+from osteon.importing.mask_names import Kind, is_volume, kind_of, words
+
+_IMAGES = ("images", "image", "imgs", "img", "scans", "imagesTr", "Images")
+_PREAMBLE = 128
+"""Bytes before the letters DICM that mark a DICOM file (PS3.10, 7.1)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A scan: a file, or a DICOM series.
+
+    Attributes:
+        path: The file, or the series' folder.
+        place: The same relative to the source.
+        series: None for a file.
+    """
+
+    path: Path
+    place: PurePosixPath
+    series: Series | None = None
+
+    @property
+    def folder(self) -> PurePosixPath:
+        """Where it lies, relative to the source."""
+        return self.place if self.series else self.place.parent
+
+    @property
+    def name(self) -> str:
+        """The file's name without its suffix, or the name of the series' folder."""
+        return self.place.name if self.series else stem_of(Path(self.place))
+
+    @cached_property
+    def geometry(self) -> Geometry | None:
+        """Its grid; None where it cannot be read."""
+        try:
+            return read_series(self.series)[0].geometry if self.series else read_geometry(self.path)
+        except OsteonError:
+            return None
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """A file of labels: one structure's mask, a label map, a DICOM SEG or an RTSTRUCT."""
+
+    path: Path
+    place: PurePosixPath
+    kind: Literal["file", "seg", "rtstruct"] = "file"
+
+    @property
+    def folder(self) -> PurePosixPath:
+        """Where it lies, relative to the source."""
+        return self.place.parent
+
+
+@dataclass
+class Heap:
+    """All that was found below a source."""
+
+    scans: list[Scan] = field(default_factory=list)
+    masks: list[Mask] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def volume_files(source: Path) -> Iterator[Path]:
+    """The files below `source` in which a scan or a mask may lie, in order, hidden ones passed over."""
+    for path in sorted(source.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
+        if is_volume(path) and path.is_file() and not hidden:
+            yield path
+
+
+def holds_dicom(source: Path) -> bool:
+    """Whether a DICOM file lies below `source`; looks at one file of each folder and kind of suffix."""
+    seen = set()
+    for path in source.rglob("*"):
+        kind = (path.parent, path.suffix.lower() if len(path.suffix) < 5 else "")  # a UID's last number is no suffix
+        if kind in seen or is_volume(path) or not path.is_file():
+            continue
+        seen.add(kind)
+        try:
+            with path.open("rb") as stream:
+                if stream.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM":
+                    return True
+        except OSError:
+            continue
+    return False
+
+
+def gather(source: Path, *, binary: Callable[[Path], bool] | None = None) -> Heap:
+    """Find scans and masks below `source`. Reads headers, and voxels only where no name tells the two apart.
+
+    Args:
+        source: A folder.
+        binary: What tells a mask from a scan by its voxels; `is_binary` when None.
+    """
+    heap = Heap()
+    if holds_dicom(source):
+        _gather_dicom(source, heap)
+    files = list(volume_files(source))
+    told = {path: kind_of(_place(path, source)) for path in files}
+    images = {scan.path for scan in heap.scans} | {path.parent for path in files if told[path] == "scan"}
+    near = {folder for image in images for folder in (image, *image.parents)}
+    beginnings: dict[Path, set[tuple[str, ...]]] = defaultdict(set)
+    for path in files:
+        own = words(stem_of(path))
+        beginnings[path.parent] |= {own[:length] for length in range(1, len(own))}
+    for path in files:
+        kind = told[path]
+        if kind == "unclear":
+            kind = _by_neighbours(path, source, near, beginnings[path.parent])
+        if kind == "unclear":
+            kind = "mask" if (binary or is_binary)(path) else "scan"
+        if kind == "scan":
+            heap.scans.append(Scan(path, _place(path, source)))
+        else:
+            heap.masks.append(Mask(path, _place(path, source)))
+    return heap
+
+
+def is_binary(path: Path) -> bool:
+    """Whether the file holds one value beside 0, or cannot be read as an image."""
+    try:
+        array = read_volume(path).array
+    except OsteonError:
+        return True
+    return bool(np.isin(array, (0, array.max())).all())
+
+
+def _gather_dicom(source: Path, heap: Heap) -> None:
+    found = find_series(source)
+    for series in found.series:
+        if series.kind == "volume":
+            heap.scans.append(Scan(series.folder, _place(series.folder, source), series))
+        else:
+            heap.warnings.append(
+                f"{series.folder}: {series.description or 'a series'} is a single picture; passed over"
+            )
+    heap.masks += [Mask(path, _place(path, source), "seg") for path in found.segmentations]
+    heap.masks += [Mask(path, _place(path, source), "rtstruct") for path in found.structure_sets]
+
+
+def _place(path: Path, source: Path) -> PurePosixPath:
+    return PurePosixPath(path.relative_to(source).as_posix())
+
+
+def _by_neighbours(path: Path, source: Path, near: set[Path], beginnings: set[tuple[str, ...]]) -> Kind:
+    """What a file is whose name does not say it: a mask where a scan is near, a scan where others begin as it does."""
+    for folder in (path.parent, *path.parent.parents):
+        if folder == source.parent or (folder == source and path.parent != source):
+            break
+        if folder in near:
+            return "mask"
+    if any(source / name in near for name in _IMAGES):
+        return "mask"  # `images/p1.nii.gz` beside `femur/p1.nii.gz`
+    return "scan" if words(stem_of(path)) in beginnings else "unclear"

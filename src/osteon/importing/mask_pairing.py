@@ -1,0 +1,210 @@
+"""Which masks belong to which scan: by folder, by name and by grid, and nothing where these do not agree."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from osteon.core.errors import OsteonError, UsageError
+from osteon.core.geometry import turn_onto
+from osteon.formats.registry import read_geometry, stem_of
+from osteon.importing.mask_files import Heap, Mask, Scan
+from osteon.importing.mask_names import (
+    MASK_WORDS,
+    SCAN_WORDS,
+    case_of,
+    channel_of,
+    in_mask_folder,
+    same_name,
+    without_mask_words,
+    words,
+)
+
+
+@dataclass
+class Group:
+    """The scans of one case and the masks that belong to it.
+
+    Attributes:
+        home: The folder of the case, relative to the source; that of many cases where names tell them apart.
+        name: What tells the case from others in `home`; empty where it is alone there.
+        scans: One for each channel.
+        masks: May be none.
+        several: The scans of the case, where nobody can tell which of them the masks belong to.
+    """
+
+    home: PurePosixPath
+    name: str
+    scans: list[Scan]
+    masks: list[Mask] = field(default_factory=list)
+    several: bool = False
+
+
+def pair(heap: Heap, pattern: str | None) -> list[Group]:
+    """Sort scans and masks into cases. What belongs nowhere is told in `heap.warnings`.
+
+    Args:
+        heap: What was found.
+        pattern: A regular expression whose first group, in a path, is the case.
+
+    Raises:
+        UsageError: The pattern is none, or has no group.
+    """
+    if pattern is not None:
+        return _by_pattern(heap, pattern)
+    homes: dict[PurePosixPath, list[Scan]] = defaultdict(list)
+    masked = {folder for mask in heap.masks for folder in (mask.folder, *mask.folder.parents)}
+    for scan in heap.scans:
+        near = [folder for folder in (scan.folder, *scan.folder.parents) if folder in masked]
+        homes[near[0] if near else PurePosixPath()].append(scan)
+    masks: dict[PurePosixPath, list[Mask]] = defaultdict(list)
+    for mask in heap.masks:
+        near = [folder for folder in (mask.folder, *mask.folder.parents) if folder in homes]
+        if near:
+            masks[near[0]].append(mask)
+        else:
+            heap.warnings.append(f"{mask.path}: lies with no scan; passed over")
+    groups = [group for home, scans in homes.items() for group in _of_home(home, scans, masks[home], heap)]
+    return sorted(groups, key=lambda group: (group.home.parts, group.name))
+
+
+def _of_home(home: PurePosixPath, scans: list[Scan], masks: list[Mask], heap: Heap) -> list[Group]:
+    groups = _grouped(home, scans)
+    alone = len(groups) == 1 and not _stranger(groups[0], masks)
+    if alone:
+        groups[0].masks = masks
+        return groups
+    left, named = [], False
+    called: dict[tuple[str, ...], list[Group]] = defaultdict(list)
+    for group in groups:
+        called[_called(group)].append(group)
+    for mask in masks:
+        owner = _by_name(mask, called)
+        if owner is not None:
+            owner.masks.append(mask)
+            named = True
+        else:
+            left.append(mask)
+    for mask in left:
+        fitting = [group for group in groups if _fits(mask, group)]
+        if len(fitting) == 1 and (home != PurePosixPath() or _akin(mask, fitting[0], groups)):
+            fitting[0].masks.append(mask)
+        elif named or len(fitting) < 2 or home == PurePosixPath():
+            which = "fits " + " and ".join(str(g.scans[0].path) for g in fitting) if fitting else "fits no scan"
+            heap.warnings.append(f"{mask.path}: is named after no scan, and its grid {which}; passed over")
+        else:
+            return [Group(home, "", scans, masks, several=True)]
+    taken = [group for group in groups if group.masks]
+    if named or not taken or home == PurePosixPath():
+        return groups
+    for group in groups:
+        if not group.masks:
+            heap.warnings.append(f"{group.scans[0].path}: no mask of its folder fits this scan; passed over")
+    return [Group(home, "" if len(taken) == 1 else group.name, group.scans, group.masks) for group in taken]
+
+
+def _grouped(home: PurePosixPath, scans: Sequence[Scan]) -> list[Group]:
+    """The scans of one folder; those that differ in the channel alone (`p1_T1`, `p1_T2`) go together."""
+    named: dict[str, list[Scan]] = defaultdict(list)
+    for scan in scans:
+        below = scan.folder.relative_to(home).parts[: -1 if scan.series else None]
+        parts = [part for part in below if part.lower() not in SCAN_WORDS]
+        named["/".join([*parts, case_of(scan.name)])].append(scan)
+    groups = []
+    for name, group in named.items():
+        channels = [channel_of(scan.name) for scan in group]
+        apart = len(group) > 1 and (len(set(channels)) < len(group) or "" in channels)
+        if apart:
+            names = [f"{name}/{scan.name}#{n}" if scan.series else scan.name for n, scan in enumerate(group, 1)]
+            groups += [Group(home, text.lstrip("/"), [scan]) for text, scan in zip(names, group, strict=True)]
+        else:
+            groups.append(Group(home, name, sorted(group, key=lambda scan: channel_of(scan.name))))
+    return groups
+
+
+def _called(group: Group) -> tuple[str, ...]:
+    return words(group.name.rpartition("/")[2])
+
+
+def _by_name(mask: Mask, called: Mapping[tuple[str, ...], list[Group]]) -> Group | None:
+    """The group whose name the mask's name begins with, or that one of its folders has; the longest name wins."""
+    below = [*mask.folder.parts, without_mask_words(stem_of(mask.path))]
+    told = [words(part) for part in below]
+    for length in range(max(map(len, told)), 0, -1):
+        owners = [group for part in told if len(part) >= length for group in called.get(part[:length], [])]
+        if owners:
+            return owners[0] if len(owners) == 1 else None  # of two scans of one name, the grids must tell
+    return None
+
+
+def _akin(mask: Mask, group: Group, groups: Sequence[Group]) -> bool:
+    """Whether mask and scan share a word that other scans do not have: a grid alone is no proof in a heap of many."""
+    own = _all_words(group.scans[0].place) & _all_words(mask.place)
+    for other in groups:
+        if other is not group:
+            own -= _all_words(other.scans[0].place)
+    return bool(own)
+
+
+def _all_words(place: PurePosixPath) -> set[str]:
+    parts = (*place.parent.parts, stem_of(Path(place)))
+    return {word for part in parts for word in words(part)} - SCAN_WORDS - MASK_WORDS
+
+
+def _stranger(group: Group, masks: Iterable[Mask]) -> bool:
+    """Whether scan and mask lie in two folders of the source that look like two patients: `p2/ct` and `p3/femur`."""
+    if group.home != PurePosixPath():
+        return False
+    top = group.scans[0].folder.parts[:1]
+    for mask in masks:
+        other = mask.folder.parts[:1]
+        if not top or not other or top == other or in_mask_folder(mask.place):
+            continue
+        if top[0].lower() not in SCAN_WORDS and same_name(top[0]) not in same_name(mask.place.as_posix()):
+            return True
+    return False
+
+
+def _fits(mask: Mask, group: Group) -> bool:
+    """Whether the mask lies on the scan's grid, its axes in any order and direction."""
+    scan = group.scans[0].geometry
+    if scan is None or mask.kind != "file":
+        return False
+    try:
+        own = read_geometry(mask.path)
+    except OsteonError:
+        return False
+    return scan.same_as(own) or scan.same_as(turn_onto(own, scan).geometry(own))
+
+
+def _by_pattern(heap: Heap, pattern: str) -> list[Group]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(
+            f"--case-pattern {pattern}: not a regular expression ({error})", hint="such as `^(\\d+)_`"
+        ) from None
+    if compiled.groups < 1:
+        raise UsageError(f"--case-pattern {pattern}: has no group", hint="put brackets around the case: `^(\\d+)_`")
+    groups: dict[str, Group] = {}
+    items: list[Scan | Mask] = [*heap.scans, *heap.masks]
+    for item in items:
+        match = compiled.search(item.place.as_posix())
+        if match is None or not match[1]:
+            heap.warnings.append(f"{item.path}: --case-pattern finds no case in it; passed over")
+            continue
+        group = groups.setdefault(match[1], Group(PurePosixPath(), match[1], []))
+        if isinstance(item, Scan):
+            group.scans.append(item)
+        else:
+            group.masks.append(item)
+    for name, group in list(groups.items()):
+        if not group.scans:
+            heap.warnings.append(f"--case-pattern: {name} has masks, but no scan; passed over")
+            del groups[name]
+        channels = [channel_of(scan.name) for scan in group.scans]
+        group.several = len(group.scans) > 1 and (len(set(channels)) < len(channels) or "" in channels)
+    return list(groups.values())

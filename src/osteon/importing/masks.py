@@ -1,0 +1,131 @@
+"""Scans with one mask file for each structure; or with one label map, a DICOM SEG or an RTSTRUCT.
+
+Scans are DICOM series anywhere below the case's folder, or NIfTI or NRRD files. A folder for each case, `images/` and
+`masks/` with names `case_structure`, or a folder for each structure: `mask_pairing` tells which belongs to which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from osteon.core.errors import DatasetError
+from osteon.importing.forms import Converted, Form, Found, FoundCase, Options
+from osteon.importing.mask_cases import MaskCase, read_case, sort_masks
+from osteon.importing.mask_dataset import case_ids, channels_of, check_names, structures_of, understood
+from osteon.importing.mask_dicom import patient_of
+from osteon.importing.mask_files import gather, holds_dicom, is_binary, volume_files
+from osteon.importing.mask_names import kind_of, same_name
+from osteon.importing.mask_pairing import Group, pair
+from osteon.importing.mask_tables import find_table, read_table
+from osteon.importing.pseudonyms import Patient, Pseudonyms
+
+_LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
+_LOOKED_AT = 20
+"""Files without a telling name whose voxels are looked at to recognise the form."""
+
+
+def misses(source: Path) -> str | None:
+    """What `source` lacks to be scans with masks."""
+    if not source.is_dir():
+        return "is one file, not a folder of scans and masks"
+    if listed := [name for name in _LISTS if (source / name).is_file()]:
+        return f"{listed[0]} lists the cases already"
+    files = list(volume_files(source))
+    told = [kind_of(PurePosixPath(path.relative_to(source).as_posix())) for path in files]
+    dicom = holds_dicom(source)
+    if not files and not dicom:
+        return "no scan (a DICOM series, .nii.gz or .nrrd)"
+    if not files:
+        heap = gather(source)
+        if not heap.masks:
+            return "no mask beside the DICOM files (.nii.gz, .nrrd, DICOM SEG or RTSTRUCT)"
+        return None if heap.scans else "no scan to the DICOM SEG or RTSTRUCT"
+    unclear = [path for path, kind in zip(files, told, strict=True) if kind == "unclear"]
+    scans, masks = dicom or "scan" in told, "mask" in told
+    if (scans and masks) or (scans and unclear) or (masks and unclear):
+        return None
+    if masks and not scans:
+        return "masks, but no scan that they belong to"
+    looked = [is_binary(path) for path in islice(unclear, _LOOKED_AT)]
+    if any(looked) and not all(looked):
+        return None
+    return "no mask file (one for each structure, such as femur.nii.gz or p1_femur.nii.gz)"
+
+
+def read(source: Path, options: Options) -> Found:
+    """List the cases of scans with masks.
+
+    Raises:
+        FileError: The source or its table of labels cannot be read.
+        DatasetError: No mask belongs to a scan.
+        UsageError: `--case-pattern`, `--labels` or `--priority` does not fit what was found.
+    """
+    heap = gather(source)
+    groups = pair(heap, options.case_pattern)
+    if not any(group.masks for group in groups):
+        raise DatasetError(
+            f"{source}: no mask belongs to a scan ({len(heap.scans)} scans, {len(heap.masks)} masks)",
+            hint="name masks after their scan (p1.nii.gz, p1_femur.nii.gz), or give --case-pattern",
+        )
+    table = None if options.structures else find_table(source)
+    told = options.named_structures() or (read_table(table) if table else None)
+    known = None if told is None else [structure.name for structure in told]
+    spelling = {same_name(name): name for name in known or ()}
+    single = _one_map_each(groups)
+    cases = [sort_masks(group, spelling, known, single=single) for group in groups]
+    structures = told or structures_of(cases)
+    check_names(cases, structures, told=told is not None, priority=options.priority)
+    patients = [patient_of(s) if (s := group.scans[0].series) else Patient() for group in groups]
+    pseudonyms = Pseudonyms(source, [] if options.keep_identity else patients)
+    for case, name in zip(cases, case_ids(groups, source, patients, pseudonyms), strict=True):
+        case.id = name
+    found = Found(source.absolute().name, channels_of(cases, options), [], structures, warnings=heap.warnings)
+    found.understood = understood(cases, structures, table)
+    if pseudonyms.keys and not options.keep_identity:
+        found.understood.append(
+            f"patients are called {', '.join(sorted(set(pseudonyms.keys.values()))[:3])} …; "
+            "who is behind a key is written beside the source, never into the dataset"
+        )
+    for case, patient in zip(cases, patients, strict=True):
+        subject = (patient.id or patient.name or None) if options.keep_identity else pseudonyms.key(patient)
+        found.cases.append(_found_case(case, subject, partial(_convert, case, patient, found, pseudonyms, options)))
+        found.warnings += [f"{mask.path}: passed over beside the folder of masks" for mask in case.passed]
+    return found
+
+
+def _one_map_each(groups: list[Group]) -> bool:
+    """Whether every case has one label file, and the first of them holds several structures."""
+    files = [[mask.path for mask in group.masks if mask.kind == "file"] for group in groups]
+    labelled = [paths for paths in files if paths]
+    return bool(labelled) and all(len(paths) == 1 for paths in labelled) and not is_binary(labelled[0][0])
+
+
+def _found_case(case: MaskCase, subject: str | None, convert: partial[Converted]) -> FoundCase:
+    scans, masks = case.group.scans, case.group.masks
+    files = () if any(scan.series for scan in scans) else tuple(scan.path for scan in scans)
+    plain = len(files) == 1 and case.problem is None and not case.named and not case.dicom
+    if plain and len(case.maps) <= 1:
+        return FoundCase(case.id, files, case.maps[0].path if case.maps else None, subject)
+    series = [path for scan in scans if scan.series for path in scan.series.files]
+    parts = (*series, *(mask.path for mask in masks))
+    return FoundCase(case.id, files, None, subject, convert=convert, parts=parts, labels=bool(masks))
+
+
+def _convert(case: MaskCase, patient: Patient, found: Found, pseudonyms: Pseudonyms, options: Options) -> Converted:
+    """The case as the import takes it: nothing in it says who the patient is."""
+    made = read_case(case, found.structures, options)
+    if options.keep_identity or not patient:
+        return made
+    said = pseudonyms.write()
+    warnings = (*made.warnings, *([said.removeprefix("warning: ")] if said.startswith("warning: ") else []))
+    return replace(
+        made, provenance=tuple(pseudonyms.hide(line, patient) for line in made.provenance), warnings=warnings
+    )
+
+
+FORM = Form(
+    "masks", "scans (DICOM, NIfTI, NRRD) with one mask file for each structure, or one label file", misses, read
+)

@@ -1,0 +1,95 @@
+"""Opaque keys in place of patients: `p001`, `p002` …, and the table that leads back, beside the source.
+
+The table is the user's own: it lies with the source, never in the dataset. Keys in it are kept, so that a patient who
+comes later changes nobody's key.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from osteon.core.errors import FileError
+from osteon.core.files import read_text, write_text
+
+TABLE = "osteon-pseudonyms.csv"
+_HEAD = ("key", "patient_id", "patient_name")
+_SHORT = 4
+"""A name or id of fewer letters replaces a folder's name only where it is the whole of it."""
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Who a scan shows, as DICOM has it. Not to be written into a dataset."""
+
+    id: str = field(default="", repr=False)
+    name: str = field(default="", repr=False)
+
+    def __bool__(self) -> bool:
+        return bool(self.id or self.name)
+
+
+class Pseudonyms:
+    """The keys of all patients of a source.
+
+    Args:
+        source: The folder that is imported; the table of an earlier import is read from it or from its parent.
+        patients: In the order in which keys are given.
+    """
+
+    def __init__(self, source: Path, patients: Iterable[Patient]) -> None:
+        self.places = (source / TABLE, source.absolute().parent / TABLE)
+        self.keys = _known(self.places)
+        for patient in patients:
+            if patient and patient not in self.keys:
+                taken = {int(key[1:]) for key in self.keys.values() if re.fullmatch(r"p\d+", key)}
+                self.keys[patient] = f"p{max(taken, default=0) + 1:03d}"
+
+    def key(self, patient: Patient) -> str | None:
+        """The patient's key; None where the scan does not say who it shows."""
+        return self.keys.get(patient)
+
+    def hide(self, text: str, patient: Patient) -> str:
+        """The text with every folder or word that is the patient's name or id replaced by the key."""
+        key = self.key(patient)
+        if key is None:
+            return text
+        for told in sorted((patient.id, patient.name), key=len, reverse=True):
+            letters = re.findall(r"[^\W_]+", told)
+            if not letters:
+                continue
+            pattern = r"[\W_]*".join(re.escape(part) for part in letters)
+            if len("".join(letters)) < _SHORT:
+                pattern = rf"(?<![^\W_]){pattern}(?![^\W_])"
+            text = re.sub(pattern, key, text, flags=re.IGNORECASE)
+        return text
+
+    def write(self) -> str:
+        """Write the table beside the source; what was done, or a warning that it was not possible."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(_HEAD)
+        writer.writerows((key, patient.id, patient.name) for patient, key in self.keys.items())
+        text = stream.getvalue()
+        for place in self.places:
+            try:
+                if not place.is_file() or place.read_text(encoding="utf-8") != text:
+                    write_text(place, text)
+            except (FileError, OSError, UnicodeError):
+                continue
+            return f"who is behind the keys stands in {place}"
+        return "warning: the table of pseudonyms could not be written beside the source; note the order of patients"
+
+
+def _known(places: Iterable[Path]) -> dict[Patient, str]:
+    for place in places:
+        if place.is_file():
+            rows = csv.DictReader(io.StringIO(read_text(place, "the table of pseudonyms")))
+            if rows.fieldnames is None or not set(_HEAD) <= set(rows.fieldnames):
+                raise FileError(f"{place}: is no table of pseudonyms", hint=f"its columns are {', '.join(_HEAD)}")
+            return {Patient(row["patient_id"] or "", row["patient_name"] or ""): row["key"] or "" for row in rows}
+    return {}

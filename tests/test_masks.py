@@ -1,0 +1,361 @@
+"""Scans with one mask for each structure: which belongs to which, where it lies, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from osteon.core.errors import OsteonError, UsageError
+from osteon.core.geometry import Geometry, Turn
+from osteon.core.labels import Segmentation, make_structures
+from osteon.core.volume import Volume
+from osteon.dataset.dataset import Dataset
+from osteon.formats import write_segmentation, write_volume
+from osteon.importing import masks
+from osteon.importing.forms import Options
+from osteon.importing.mask_names import case_of, kind_of, structure_of
+from osteon.importing.mask_tables import read_table
+from osteon.importing.pseudonyms import TABLE, Patient, Pseudonyms
+from osteon.importing.recognise import recognise
+from osteon.importing.run import ImportReport, import_dataset
+
+GRID = Geometry((6, 5, 4), np.array([[-2.0, 0, 0, 10], [0, -2, 0, 20], [0, 0, 3, 30], [0, 0, 0, 1]]))
+OTHER = Geometry((6, 5, 5), GRID.affine_ras)
+
+
+def scan(path: Path, seed: int = 0, grid: Geometry = GRID) -> np.ndarray:
+    array = np.random.default_rng(seed).normal(size=(1, *grid.shape)).astype(np.float32)
+    write_volume(path, Volume(array, grid))
+    return array[0]
+
+
+def box(*where: slice, value: float = 1, dtype: type = np.uint8, grid: Geometry = GRID) -> np.ndarray:
+    array = np.zeros(grid.shape, dtype)
+    array[where] = value
+    return array
+
+
+FEMUR = box(slice(0, 2), slice(1, 3))
+TIBIA = box(slice(4, 6), slice(1, 3))
+
+
+def mask(path: Path, array: np.ndarray, grid: Geometry = GRID, turn: Turn | None = None) -> None:
+    if turn is not None:
+        array, grid = turn.apply(array), turn.geometry(grid)
+    write_volume(path, Volume(np.ascontiguousarray(array)[None], grid))
+
+
+def taken(source: Path, **options: object) -> tuple[ImportReport, Dataset]:
+    report = import_dataset(source, source.parent / "set", form="masks", overwrite=True, **options)  # type: ignore[arg-type]
+    return report, Dataset.open(source.parent / "set")
+
+
+def voxels(report: ImportReport, dataset: Dataset, case_id: str, structure: str) -> np.ndarray:
+    [entry] = [case for case in report.manifest.cases if case.id == case_id]
+    segmentation = dataset.load_segmentation(entry)
+    [named] = [s for s in segmentation.structures if s.name == structure]
+    return segmentation.mask(named)
+
+
+LAYOUTS = {
+    "a folder for each case": ("{c}/ct.nii.gz", "{c}/{s}.nii.gz"),
+    "masks in a folder": ("{c}/{c}.nii.gz", "{c}/masks/{s}.nrrd"),
+    "the scan named as its case": ("{c}/{c}.nii.gz", "{c}/{c}_{s}_mask.nii.gz"),
+    "images and masks": ("images/{c}.nii.gz", "masks/{c}_{s}.nii.gz"),
+    "images and masks with endings": ("images/{c}_ct.nii.gz", "masks/{c}-{s}-seg.nii.gz"),
+    "a folder for each structure": ("images/{c}.nii.gz", "{s}/{c}.nii.gz"),
+    "a folder of masks for each structure": ("images/{c}.nii.gz", "masks/{s}/{c}.nii.gz"),
+    "one heap": ("{c}.nii.gz", "{c}_{s}.nii.gz"),
+    "one heap, scans named": ("image_{c}.nii.gz", "label_{c}_{s}.nii.gz"),
+    "names that say nothing": ("{c}/a.nii.gz", "{c}/{s}.nii.gz"),
+    "a folder for each structure of each case": ("{c}/scan.nrrd", "{c}/{s}/mask.nrrd"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(tmp_path: Path, layout: str) -> None:
+    image, label = LAYOUTS[layout]
+    source = tmp_path / "legs"
+    for n, case in enumerate(("c1", "c10", "c2")):
+        scan(source / image.format(c=case), n)
+        mask(source / label.format(c=case, s="femur_left"), np.roll(FEMUR, n, axis=1))
+        mask(source / label.format(c=case, s="tibia_left"), np.roll(TIBIA, n, axis=2))
+    assert recognise(source).name == "masks"
+    report, dataset = taken(source)
+    assert not report.failed
+    assert [s.name for s in report.manifest.structures] == ["femur_left", "tibia_left"]
+    assert [s.side for s in report.manifest.structures] == ["left", "left"]
+    assert {case.id for case in report.manifest.cases} == {"c1", "c10", "c2"}
+    for n, case in enumerate(("c1", "c10", "c2")):
+        np.testing.assert_array_equal(voxels(report, dataset, case, "femur_left"), np.roll(FEMUR, n, axis=1) == 1)
+        np.testing.assert_array_equal(voxels(report, dataset, case, "tibia_left"), np.roll(TIBIA, n, axis=2) == 1)
+    assert all(case.annotated is None for case in report.manifest.cases)
+
+
+def test_a_case_pattern_sorts_any_heap(tmp_path: Path) -> None:
+    source = tmp_path / "legs"
+    for number in "12":
+        scan(source / f"scan-of-{number}-done.nii.gz", int(number))
+        mask(source / "bones" / f"femur ({number}).nii.gz", FEMUR)
+    report, _ = taken(source, case_pattern=r"(?:of-|\()(\d+)")
+    assert [case.id for case in report.manifest.cases] == ["1", "2"]
+    for pattern in ("(", "x"):
+        with pytest.raises(UsageError, match="--case-pattern"):
+            taken(source, case_pattern=pattern)
+
+
+@pytest.mark.parametrize("flipped", [(True, True, False), (False, True, True), (False, False, False)])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_a_mask_saved_mirrored_or_turned_lies_right_in_the_world(
+    tmp_path: Path, flipped: tuple[bool, bool, bool], order: tuple[int, int, int]
+) -> None:
+    source = tmp_path / "legs"
+    scan(source / "ct.nii.gz")
+    mask(source / "femur.nii.gz", FEMUR, turn=Turn(order, flipped))
+    report, dataset = taken(source)
+    np.testing.assert_array_equal(voxels(report, dataset, "legs", "femur"), FEMUR == 1)
+
+
+def test_a_mask_on_another_grid_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "legs"
+    for case in ("a", "b"):
+        scan(source / case / "ct.nii.gz", ord(case))
+        mask(source / case / "femur.nii.gz", FEMUR)
+    moved = GRID.affine_ras.copy()
+    moved[0, 3] += 5
+    mask(source / "b" / "femur.nii.gz", FEMUR, Geometry(GRID.shape, moved))
+    report, _ = taken(source)
+    assert "does not lie on the grid" in str(report.failed["b"])
+    assert "--repair" not in str(report.failed["b"])
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(1, np.uint8), (255, np.uint8), (1.0, np.float32), (255.0, np.float64)])
+def test_values_that_mean_the_structure(tmp_path: Path, value: float, dtype: type) -> None:
+    source = tmp_path / "legs"
+    scan(source / "ct.nii.gz")
+    mask(source / "femur.nii.gz", box(slice(0, 2), value=value, dtype=dtype))
+    report, dataset = taken(source)
+    assert voxels(report, dataset, "legs", "femur").sum() == 40
+    assert ("255" in " ".join(report.manifest.cases[0].provenance)) == (value == 255)
+
+
+@pytest.mark.parametrize("value", [0.5, 128.0, -1.0, np.nan])
+def test_other_values_are_refused_by_name(tmp_path: Path, value: float) -> None:
+    source = tmp_path / "legs"
+    scan(source / "ct.nii.gz")
+    array = box(slice(0, 2), dtype=np.float32)
+    array[3, 3, 3] = value
+    mask(source / "femur.nii.gz", array)
+    mask(source / "tibia.nii.gz", TIBIA)
+    with pytest.raises(OsteonError, match=rf"femur.nii.gz: .*{value:g} in 1"):
+        taken(source)
+
+
+def test_a_missing_mask_is_not_an_empty_one(tmp_path: Path) -> None:
+    source = tmp_path / "legs"
+    for case in ("a", "b", "c"):
+        scan(source / case / "ct.nii.gz", ord(case))
+        mask(source / case / "femur.nii.gz", FEMUR)
+    mask(source / "a" / "tibia.nii.gz", TIBIA)
+    mask(source / "b" / "tibia.nii.gz", np.zeros_like(TIBIA))
+    said: list[str] = []
+    report, _ = taken(source, announce=said.append)
+    annotated = {case.id: case.annotated for case in report.manifest.cases}
+    assert annotated == {"a": None, "b": None, "c": ["femur"]}
+    assert any("no mask of tibia in 1 cases (c)" in line for line in said)
+
+
+def test_overlaps_are_counted_and_kept_or_resolved(tmp_path: Path) -> None:
+    source = tmp_path / "legs"
+    scan(source / "ct.nii.gz")
+    mask(source / "femur.nii.gz", box(slice(0, 3)))
+    mask(source / "tumour.nii.gz", box(slice(2, 5)))
+    report, dataset = taken(source)
+    assert report.manifest.overlapping
+    assert "case legs: femur and tumour share 20 voxels; kept as overlap" in report.warnings
+    assert [voxels(report, dataset, "legs", name).sum() for name in ("femur", "tumour")] == [60, 60]
+    for first, counts in (("tumour", [40, 60]), ("femur", [60, 40])):
+        report, dataset = taken(source, priority=[first])
+        assert not report.manifest.overlapping
+        assert [voxels(report, dataset, "legs", name).sum() for name in ("femur", "tumour")] == counts
+    with pytest.raises(UsageError, match="no structure skull"):
+        taken(source, priority=["skull"])
+
+
+def test_the_names_of_a_mask_are_one_however_they_are_written(tmp_path: Path) -> None:
+    source = tmp_path / "legs"
+    for case, name in (("a", "Femur_left"), ("b", "femur left"), ("c", "FEMUR-LEFT")):
+        scan(source / case / "ct.nii.gz", ord(case))
+        mask(source / case / f"{name}.nii.gz", FEMUR)
+    report, _ = taken(source)
+    assert [s.name for s in report.manifest.structures] == ["Femur_left"]
+
+
+def test_scans_of_several_channels(tmp_path: Path) -> None:
+    source = tmp_path / "legs"
+    for case in ("a", "b"):
+        images = [scan(source / case / f"{case}_{name}.nii.gz", ord(case) + n) for n, name in enumerate(("T2", "T1"))]
+        mask(source / case / "femur.nii.gz", FEMUR)
+    report, dataset = taken(source)
+    assert [channel.name for channel in report.manifest.channels] == ["t1", "t2"]
+    assert [channel.modality for channel in report.manifest.channels] == ["mr", "mr"]
+    np.testing.assert_array_equal(dataset.load_image(report.manifest.cases[1]).array, np.stack(images[::-1]))
+
+
+def test_a_vertebra_is_no_channel(tmp_path: Path) -> None:
+    source = tmp_path / "spines"
+    scan(source / "a" / "ct.nii.gz")
+    mask(source / "a" / "T1.nii.gz", FEMUR)
+    mask(source / "a" / "L1.nii.gz", TIBIA)
+    with pytest.raises(OsteonError, match="named like a channel"):
+        taken(source)
+
+
+def test_several_scans_are_refused_with_their_names(tmp_path: Path) -> None:
+    source = tmp_path / "legs"
+    for name in ("first_scan", "second_scan"):
+        scan(source / "a" / f"{name}.nii.gz")
+    mask(source / "a" / "femur.nii.gz", FEMUR)
+    scan(source / "b" / "scan.nii.gz", 1)
+    mask(source / "b" / "femur.nii.gz", FEMUR)
+    report, _ = taken(source)
+    [error] = report.failed.values()
+    assert "first_scan" in str(error)
+    assert "second_scan" in str(error)
+
+
+def test_of_several_scans_the_one_that_fits_is_taken(tmp_path: Path) -> None:
+    source = tmp_path / "legs"
+    for case in ("a", "b"):
+        scan(source / case / "first_scan.nii.gz", ord(case))
+        scan(source / case / "second_scan.nii.gz", grid=OTHER)
+        mask(source / case / "femur.nii.gz", FEMUR)
+    report, _ = taken(source)
+    assert [Path(case.images[0]).name for case in report.manifest.cases] == ["first_scan.nii.gz"] * 2
+    assert sum("no mask of its folder fits" in line for line in report.warnings) == 2
+
+
+def test_masks_without_their_scan_go_to_no_other(tmp_path: Path) -> None:
+    """A heap in which the scan of c lies nowhere, and one without masks fits its grid."""
+    source = tmp_path / "legs"
+    for case in ("a", "b"):
+        scan(source / case / "ct.nii.gz", ord(case))
+    mask(source / "a" / "femur.nii.gz", FEMUR)
+    mask(source / "c" / "femur.nii.gz", TIBIA)
+    report, _ = taken(source)
+    assert {case.id: case.segmentation is not None for case in report.manifest.cases} == {"a": True, "b": False}
+    assert any("c/femur.nii.gz" in line and "passed over" in line for line in report.warnings)
+
+
+def test_label_maps_with_a_table(tmp_path: Path) -> None:
+    source = tmp_path / "legs"
+    for n in range(2):
+        scan(source / "images" / f"p{n}.nii.gz", n)
+        mask(source / "labels" / f"p{n}.nii.gz", FEMUR * 3 + TIBIA * 7)
+    report, _ = taken(source)
+    assert [s.name for s in report.manifest.structures] == ["label_3", "label_7"]
+    (source / "labels.json").write_text(json.dumps({"3": "femur", "7": "tibia"}))
+    report, dataset = taken(source)
+    assert {s.name: s.value for s in report.manifest.structures} == {"femur": 3, "tibia": 7}
+    assert report.manifest.cases[0].segmentation == "../legs/labels/p0.nii.gz"
+    np.testing.assert_array_equal(voxels(report, dataset, "p1", "tibia"), TIBIA == 1)
+
+
+def test_a_mask_without_a_name_beside_named_ones_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "legs"
+    for case, name in (("a", "femur"), ("a", "tibia"), ("b", "mask")):
+        scan(source / case / "ct.nii.gz", ord(case))
+        mask(source / case / f"{name}.nii.gz", FEMUR)
+    report, _ = taken(source, priority=["femur"])
+    assert "nothing says which of femur, tibia" in str(report.failed["b"])
+
+
+def test_names_of_the_user_must_be_those_of_the_masks(tmp_path: Path) -> None:
+    source = tmp_path / "legs"
+    scan(source / "ct.nii.gz")
+    for name in ("femur", "tibia"):
+        mask(source / f"{name}.nii.gz", FEMUR)
+    with pytest.raises(UsageError, match="masks of tibia"):
+        taken(source, structures={"femur": 1})
+
+
+def test_slicer_files_name_their_structures(tmp_path: Path) -> None:
+    source = tmp_path / "legs"
+    for case in ("a", "b"):
+        scan(source / f"{case}.nrrd", ord(case))
+        made = Segmentation(FEMUR + 2 * TIBIA, GRID, make_structures(["Femur", "Tibia"]))
+        write_segmentation(source / f"{case}.seg.nrrd", made)
+    report, _ = taken(source)
+    assert [s.name for s in report.manifest.structures] == ["Femur", "Tibia"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.json", '{"1": "femur", "4": "tibia"}'),
+        ("labels.json", '{"labels": {"background": 0, "femur": 1, "tibia": 4}}'),
+        ("labels.csv", "value,name\n0,background\n1,femur\n4,tibia\n"),
+        ("labels.txt", '# ITK-SNAP\n 0 0 0 0 0 0 0 "Clear Label"\n 1 255 0 0 1 1 1 "femur"\n 4 0 1 0 1 1 1 "tibia"\n'),
+        ("label.ctbl", "# Color table\n1 femur 255 0 0 255\n4 tibia 0 255 0 255\n"),
+    ],
+)
+def test_tables_of_labels(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    assert {s.name: s.value for s in read_table(path)} == {"femur": 1, "tibia": 4}
+
+
+def test_what_names_say() -> None:
+    from pathlib import PurePosixPath as P
+
+    kinds = {
+        "p1/ct.nii.gz": "scan",
+        "p1_ct_seg.nii.gz": "mask",
+        "masks/vertebrae_T1.nii.gz": "mask",
+        "images/p1.nii.gz": "scan",
+        "p1/femur.nii.gz": "unclear",
+        "labels_of_july/p1/ct.nii.gz": "scan",
+        "p1.seg.nrrd": "mask",
+        "image_01.nrrd": "scan",
+    }
+    assert {place: kind_of(P(place)) for place in kinds} == kinds
+    assert (case_of("t2_07_image"), case_of("image_001"), case_of("ct")) == ("t2_07", "001", "")
+    assert structure_of(P("p1_mask_femur_left.nii.gz"), ["p1"]) == "femur_left"
+    assert structure_of(P("p10_femur.nii.gz"), ["p1"]) == "p10_femur"
+    assert structure_of(P("MR_T1_mask.nii.gz"), ["MR_T1"]) is None
+
+
+def test_pseudonyms_stay_and_hide_names(tmp_path: Path) -> None:
+    doe, roe = Patient("4711", "DOE^JANE"), Patient("12", "Roe")
+    first = Pseudonyms(tmp_path, [roe, doe])
+    assert [first.key(roe), first.key(doe), first.key(Patient())] == ["p001", "p002", None]
+    assert str(tmp_path / TABLE) in first.write()
+    later = Pseudonyms(tmp_path, [Patient("9", "Aaron"), doe, roe])
+    assert [later.key(roe), later.key(doe), later.key(Patient("9", "Aaron"))] == ["p001", "p002", "p003"]
+    assert first.hide("scans/Doe_Jane/4711 knee", doe) == "scans/p002/p002 knee"
+    assert first.hide("knee120/12/x", roe) == "knee120/p001/x"
+
+
+def test_what_is_no_such_heap_says_why(tmp_path: Path) -> None:
+    assert masks.misses(tmp_path) == "no scan (a DICOM series, .nii.gz or .nrrd)"
+    scan(tmp_path / "a.nii.gz")
+    assert "no mask file" in str(masks.misses(tmp_path))
+    mask(tmp_path / "a_femur.nii.gz", FEMUR)
+    assert masks.misses(tmp_path) is None
+    (tmp_path / "pairs.txt").write_text("a.nii.gz,a_femur.nii.gz\n")
+    assert "lists the cases" in str(masks.misses(tmp_path))
+
+
+def test_the_bones_of_a_real_ct(tmp_path: Path, shared_data: Path) -> None:
+    source = tmp_path / "ct_sm"
+    source.symlink_to(shared_data / "totalsegmentator-example" / "ct_sm", target_is_directory=True)
+    found = masks.read(source, Options())
+    assert [case.id for case in found.cases] == ["example_ct_sm"]
+    assert found.structures is not None
+    assert len(found.structures) == 54
+    report, _ = taken(source)
+    assert len(report.present["example_ct_sm"]) == 16
+    assert report.manifest.cases[0].annotated is None
