@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from osteon.auditing.run import Audit
     from osteon.evaluating.evaluate import Evaluation
     from osteon.importing.run import ImportReport
     from osteon.planning.plan import Plan
@@ -23,6 +24,19 @@ def import_dataset(source: PathLike, dataset: PathLike, **options: Any) -> Impor
     from osteon.importing.run import import_dataset
 
     return import_dataset(Path(source), Path(dataset), **options)
+
+
+def audit(dataset: PathLike, *, workers: int | None = None) -> Audit:
+    """Look for what is wrong with a dataset; writes `dataset`/audit/report.html and audit.json.
+
+    Args:
+        dataset: A folder with dataset.yaml.
+        workers: Processes for reading the cases; None: as memory allows.
+    """
+    from osteon.auditing.run import audit
+    from osteon.dataset.dataset import Dataset
+
+    return audit(Dataset.open(Path(dataset)), workers=workers)
 
 
 def make_plan(

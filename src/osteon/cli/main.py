@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli import data, demo, models, phantom
+from osteon.cli import audit, data, demo, models, phantom
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_error
 from osteon.core.progress import console
@@ -28,6 +28,7 @@ for command, name in (
     (demo.demo, "demo"),
     (phantom.phantom, "phantom"),
     (data.import_, "import"),
+    (audit.audit, "audit"),
     (data.plan, "plan"),
     (models.train, "train"),
     (models.predict, "predict"),

@@ -1,0 +1,69 @@
+"""The cases together, and how far one stands out among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.auditing.facts import CaseFacts, StructureFacts
+from osteon.dataset.manifest import Manifest
+
+FEWEST = 5
+"""Cases that a comparison needs: a median of fewer follows the case that is wrong."""
+MAD_TO_SD = 1.4826
+"""Median absolute deviation → standard deviation, for a normal distribution."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """All measured cases.
+
+    Attributes:
+        manifest: What the dataset says of them.
+        cases: Their facts, in the manifest's order.
+        profiles: Border profiles by case, see `osteon.auditing.border`; only labelled cases.
+        step: By what borders were compared, in the unit; see `osteon.auditing.coarse`.
+    """
+
+    manifest: Manifest
+    cases: list[CaseFacts]
+    profiles: dict[str, npt.NDArray[np.float16]]
+    step: float = 1.0
+
+    @property
+    def labelled(self) -> list[CaseFacts]:
+        """Cases whose label holds a voxel."""
+        return [case for case in self.cases if case.structures]
+
+    def annotated(self, case: CaseFacts) -> list[str]:
+        """Names of the structures that somebody looked for in a case."""
+        listed = next(c for c in self.manifest.cases if c.id == case.id).annotated
+        return [s.name for s in self.manifest.structures if listed is None or s.name in listed]
+
+    def having(self, name: str) -> list[tuple[CaseFacts, StructureFacts]]:
+        """The cases in which a structure has a voxel."""
+        return [(case, case.structures[name]) for case in self.cases if name in case.structures]
+
+
+def robust_z(values: Sequence[float], *, floor: float) -> tuple[npt.NDArray[np.float64], float, float]:
+    """How many robust standard deviations each value lies from the median.
+
+    Args:
+        values: At least one.
+        floor: The least standard deviation that is believed: in a small cohort the values may agree by chance.
+
+    Returns:
+        The deviations, the median, and the standard deviation (1.4826 × median absolute deviation, or `floor`).
+    """
+    array = np.asarray(values, dtype=np.float64)
+    middle = float(np.median(array))
+    spread = max(MAD_TO_SD * float(np.median(np.abs(array - middle))), floor)
+    return (array - middle) / spread, middle, spread
+
+
+def strength_of(z: float, threshold: float) -> float:
+    """0.2 at the threshold, towards 1 far beyond it."""
+    return float(1 - 0.8 * min(1.0, threshold / max(abs(z), 1e-9)))

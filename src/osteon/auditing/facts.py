@@ -1,0 +1,97 @@
+"""What is measured in each case, as it is kept in audit.json and between two runs."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+Triple = tuple[float, float, float]
+
+
+class StructureFacts(BaseModel):
+    """One structure in one case.
+
+    Attributes:
+        voxels: How many it has.
+        volume_mm3: Their volume; square pixels where the unit is px.
+        centre_ras: World position of its centroid.
+        extent: Length of its box along R, A, S in the unit.
+        thinnest_voxels: Voxels of its box along the shortest axis that the grid has.
+        pieces: Voxels of its connected pieces (26 neighbours; 8 in a picture), largest first, shreds left out.
+        shreds: Pieces too small to count.
+        holes: Voxels of each enclosed hole that no structure fills, largest first.
+        cut: The sides of the field of view that it touches, such as `S`.
+        mean, sd, p5, median, p95: Intensities inside, in the first channel.
+        shell: Mean intensity just outside, where no structure is; None where there is none.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    voxels: int
+    volume_mm3: float
+    centre_ras: Triple
+    extent: Triple
+    thinnest_voxels: int
+    pieces: list[int]
+    shreds: int
+    holes: list[int]
+    cut: list[str]
+    mean: float
+    sd: float
+    p5: float
+    median: float
+    p95: float
+    shell: float | None = None
+
+
+class ChannelFacts(BaseModel):
+    """Intensities of a whole channel: extremes and percentiles."""
+
+    model_config = ConfigDict(frozen=True)
+
+    lowest: float
+    p1: float
+    median: float
+    p99: float
+    highest: float
+
+
+class CaseFacts(BaseModel):
+    """One case. Shape, spacing and field of view run along R, A, S.
+
+    Attributes:
+        id: The case.
+        key: What it was measured from; see `osteon.auditing.run`.
+        shape: Voxels.
+        spacing: Edges of a voxel in `unit`.
+        unit: `mm` or `px`.
+        orientation: The file's axes, such as `LPS`.
+        channels: Intensities of each channel.
+        content: SHA-256 of the image.
+        label_content: SHA-256 of the label map; None without one, or where it is empty.
+        thumbnail: A coarse image of the case, for likenesses.
+        labelled: Whether there is a segmentation.
+        structures: Those that have a voxel.
+        overlaps: Pairs of structures that share voxels: first, second, voxels.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    key: str
+    shape: tuple[int, int, int]
+    spacing: Triple
+    unit: str
+    orientation: str
+    channels: list[ChannelFacts]
+    content: str
+    label_content: str | None
+    thumbnail: list[float]
+    labelled: bool
+    structures: dict[str, StructureFacts]
+    overlaps: list[tuple[str, str, int]]
+
+    @property
+    def field_of_view(self) -> Triple:
+        """Length of the image along R, A, S in the unit."""
+        r, a, s = (n * edge for n, edge in zip(self.shape, self.spacing, strict=True))
+        return r, a, s

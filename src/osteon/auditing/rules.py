@@ -1,0 +1,57 @@
+"""The table of rules. A new one is a function in a `rules_` module, and a row here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from osteon.auditing import rules_border, rules_duplicates, rules_geometry, rules_intensity, rules_labels, rules_places
+from osteon.auditing.cohort import Cohort
+from osteon.auditing.finding import Finding, ranked
+
+RULES: tuple[Callable[[Cohort], Iterator[Finding]], ...] = (
+    rules_labels.empty,
+    rules_labels.missing,
+    rules_labels.pieces,
+    rules_labels.holes,
+    rules_labels.tiny,
+    rules_labels.cut,
+    rules_labels.unlabelled,
+    rules_places.sides,
+    rules_places.order,
+    rules_places.positions,
+    rules_places.volumes,
+    rules_border.moved,
+    rules_geometry.spacings,
+    rules_geometry.scale,
+    rules_geometry.groups,
+    rules_intensity.modality,
+    rules_intensity.inside,
+    rules_intensity.contrast,
+    rules_intensity.flat,
+    rules_duplicates.duplicates,
+)
+SINGLY = 3
+"""Notes of one kind about one structure that are listed singly; more become one."""
+
+
+def find(cohort: Cohort) -> list[Finding]:
+    """All findings, ranked; many notes of one kind about one structure become one."""
+    return ranked(_gathered([finding for rule in RULES for finding in rule(cohort)]))
+
+
+def _gathered(findings: list[Finding]) -> list[Finding]:
+    alike: dict[tuple[str, tuple[str, ...]], list[Finding]] = {}
+    kept = []
+    for finding in findings:
+        if finding.severity == "note" and len(finding.cases) == 1:
+            alike.setdefault((finding.kind, tuple(finding.structures)), []).append(finding)
+        else:
+            kept.append(finding)
+    for group in alike.values():
+        if len(group) <= SINGLY:
+            kept += group
+            continue
+        first = max(group, key=lambda finding: finding.strength)
+        rest = f"{first.what} in {first.cases[0]}, and likewise in {len(group) - 1} more cases"
+        kept.append(first.model_copy(update={"cases": [f.cases[0] for f in group], "what": rest}))
+    return kept

@@ -1,0 +1,139 @@
+"""Labels that lie elsewhere than what they outline: shifted, or mirrored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.auditing.border import MOVES, Move
+from osteon.auditing.cohort import FEWEST, MAD_TO_SD, Cohort, robust_z, strength_of
+from osteon.auditing.finding import Finding
+
+Floats = npt.NDArray[np.float64]
+
+LEAST_SPREAD = 0.02
+"""Spread of the intensities at one place of the border that is believed, as a part of the image's range."""
+LEAST_SHIFT = 2
+"""Steps. Labels are often off by one."""
+BETTER = 0.8
+"""Another place must fit so much better: its distance from the other cases' borders over the label's own."""
+BETTER_MIRRORED = 0.9
+"""The same for the mirror image, of which there is only one to choose."""
+STANDS_OUT = 4.0
+"""Robust standard deviations by which that ratio must differ from the other cases'."""
+SHARE = 0.6
+"""Part of the label's own border that must lie in the image after the move."""
+AXES = (("left", "right"), ("back", "front"), ("down", "up"))
+MIRRORS = ("left and right", "front and back", "top and bottom")
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """How well each move of a case's label fits: distance over that of the label as it is."""
+
+    case: str
+    own: float
+    ratio: dict[Move, float]
+
+
+def moved(cohort: Cohort) -> Iterator[Finding]:
+    """Labels whose image fits the other cases' borders better after a shift or in the mirror."""
+    fits = _fits(cohort)
+    if len(fits) < FEWEST:
+        return
+    shifts = [min((fit.ratio[move], move.axis, move.steps) for move in fit.ratio if not move.mirrored) for fit in fits]
+    shift_z = robust_z([np.log(ratio) for ratio, _, _ in shifts], floor=0.04)[0]
+    mirror_z = {
+        axis: robust_z([np.log(fit.ratio.get(Move(axis, mirrored=True), 1.0)) for fit in fits], floor=0.04)[0]
+        for axis in range(3)
+    }
+    step = {case.id: case for case in cohort.cases}
+    for number, (fit, (ratio, axis, steps)) in enumerate(zip(fits, shifts, strict=True)):
+        mirrored = [
+            (fit.ratio[move], move.axis)
+            for move in fit.ratio
+            if move.mirrored and fit.ratio[move] < BETTER_MIRRORED and mirror_z[move.axis][number] < -2
+        ]
+        if mirrored and min(mirrored)[0] <= ratio * 1.02:
+            best, axis = min(mirrored)
+            yield _mirrored(fit, best, axis, len(fits))
+        elif ratio < BETTER and abs(steps) >= LEAST_SHIFT and shift_z[number] < -STANDS_OUT:
+            unit = step[fit.case].unit
+            distance = abs(steps) * cohort.step
+            yield Finding(
+                severity="error",
+                kind="shifted",
+                cases=[fit.case],
+                what=f"the label seems to lie {distance:g} {unit} too far {AXES[axis][steps < 0]}: moved "
+                f"{distance:g} {unit} {AXES[axis][steps > 0]}, the image along its borders comes "
+                f"{1 / max(ratio, 0.01):.1f} times closer to the other cases'",
+                against=f"the borders of {len(fits)} labels; moves up to {6 * cohort.step:g} {unit} along each axis",
+                action="look at its picture; correct the origin in the header of label or image, or label it anew",
+                strength=0.5 + 0.5 * strength_of(float(np.log(ratio)), -float(np.log(BETTER))),
+            )
+
+
+def _mirrored(fit: _Fit, ratio: float, axis: int, count: int) -> Finding:
+    return Finding(
+        severity="error",
+        kind="mirrored",
+        cases=[fit.case],
+        what=f"the label seems to be mirrored, {MIRRORS[axis]} exchanged: in the mirror, the image along its borders "
+        f"comes {1 / max(ratio, 0.01):.1f} times closer to the other cases'",
+        against=f"the borders of {count} labels",
+        action="look at its picture; correct the direction in the header of label or image, or label it anew",
+        strength=0.5 + 0.5 * strength_of(float(np.log(ratio)), -float(np.log(BETTER_MIRRORED))),
+    )
+
+
+def _fits(cohort: Cohort) -> list[_Fit]:
+    """The fit of each case whose border can be compared."""
+    if len(cohort.profiles) < FEWEST:
+        return []
+    rows = {move: number for number, move in enumerate(MOVES)}
+    own = {case: _own(profiles) for case, profiles in cohort.profiles.items()}
+    stack = np.stack(list(own.values()))
+    known = np.isfinite(stack).sum(axis=0) >= FEWEST
+    usual = np.full(stack.shape[1:], np.nan)
+    usual[known] = np.nanmedian(stack[:, known], axis=0)
+    spread = np.full(stack.shape[1:], np.nan)
+    spread[known] = MAD_TO_SD * np.nanmedian(np.abs(stack[:, known] - usual[known]), axis=0) + LEAST_SPREAD
+    fits = []
+    for case, profiles in cohort.profiles.items():
+        here = np.isfinite(own[case]) & known
+        first = _distance(own[case], usual, spread, here)
+        if first is None:
+            continue
+        ratio = {}
+        for move, row in rows.items():
+            there = profiles[row].astype(np.float64)
+            both = np.isfinite(there) & known
+            distance = _distance(there, usual, spread, both) if both.sum() >= SHARE * here.sum() else None
+            if distance is not None:
+                ratio[move] = distance / first
+        fits.append(_Fit(case, first, ratio))
+    return fits
+
+
+def _own(profiles: npt.NDArray[np.float16]) -> Floats:
+    """The label where it is: any of the moves by nothing, whose axis the grid has."""
+    still = [row for row, move in enumerate(MOVES) if not move.mirrored and move.steps == 0]
+    counts = [np.isfinite(profiles[row]).sum() for row in still]
+    return profiles[still[int(np.argmax(counts))]].astype(np.float64)
+
+
+def _distance(profile: Floats, usual: Floats, spread: Floats, where: npt.NDArray[np.bool_]) -> float | None:
+    """Root mean square distance from the usual profile, after the brightness and contrast that fit best.
+
+    Contrast is taken as at least a fifth of the usual: any shape fits a flat line.
+    """
+    if where.sum() < 12:
+        return None
+    weight = 1 / spread[where]
+    design = np.stack([usual[where], np.ones(int(where.sum()))], axis=1)
+    (contrast, brightness), *_ = np.linalg.lstsq(design * weight[:, None], profile[where] * weight, rcond=None)
+    rest = (profile[where] - contrast * usual[where] - brightness) * weight
+    return max(float(np.sqrt((rest**2).mean())) / max(abs(float(contrast)), 0.2), 1e-3)

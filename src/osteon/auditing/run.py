@@ -1,0 +1,189 @@
+"""The audit of a dataset: every case measured once, findings ranked, a page written.
+
+DATASET/audit/report.html            for people
+DATASET/audit/audit.json             findings and measurements
+DATASET/audit/cases/<case id>.json   what was measured of a case; written last, so that the others are there
+DATASET/audit/cases/<case id>.npy    its borders
+DATASET/audit/cases/<case id>.jpg    its picture
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from osteon.auditing.coarse import step_of
+from osteon.auditing.cohort import Cohort
+from osteon.auditing.facts import CaseFacts
+from osteon.auditing.finding import SEVERITIES, Finding, ranked
+from osteon.auditing.measure import measure_case
+from osteon.auditing.page import write_page
+from osteon.auditing.picture import case_picture
+from osteon.auditing.rules import find
+from osteon.core.errors import FileError, OsteonError
+from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.geometry import Geometry
+from osteon.core.parallel import for_each, worker_count
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Case
+from osteon.planning.fingerprint import BYTES_PER_VOXEL, case_key
+
+FOLDER = "audit"
+MEASURES = "2"
+"""Raised whenever measuring changes: what was measured before is then measured again."""
+MANY_VOXELS = 100e6
+"""Below this, starting processes takes longer than they save."""
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What was found.
+
+    Attributes:
+        findings: Ranked, the worst first.
+        cohort: The measurements.
+        failed: Cases that could not be measured, with the reason; each is among the findings too.
+        page: The HTML page.
+    """
+
+    findings: list[Finding]
+    cohort: Cohort
+    failed: dict[str, OsteonError]
+    page: Path
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many findings there are of each severity."""
+        return {severity: sum(f.severity == severity for f in self.findings) for severity in SEVERITIES}
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is nothing but notes."""
+        return not self.counts["error"] and not self.counts["warning"]
+
+    def summary(self) -> str:
+        """One sentence."""
+        cases = f"{len(self.cohort.cases)} case{'s' * (len(self.cohort.cases) != 1)}"
+        counted = ", ".join(f"{n} {severity}{'s' * (n != 1)}" for severity, n in self.counts.items() if n)
+        if self.clean:
+            notes = f"; {counted} to know" if counted else ""
+            return f"{cases}: nothing found that should keep you from training{notes}"
+        return f"{cases}: {counted}"
+
+
+def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
+    """Measure every case, compare them, write DATASET/audit; unchanged cases are not read again.
+
+    Args:
+        dataset: The dataset.
+        workers: Processes; None: as memory and cores allow.
+
+    Raises:
+        FileError: The folder cannot be written.
+    """
+    folder = dataset.folder / FOLDER
+    cases = dataset.manifest.cases
+    grids = {case.id: grid for case in cases if (grid := _grid(dataset, case)) is not None}
+    step = step_of(list(grids.values())) if grids else 1.0
+    keys = {case.id: _key(dataset, case, step) for case in cases}
+    found = {case.id: facts for case in cases if (facts := _known(folder, case.id, keys[case.id])) is not None}
+    left = [case for case in cases if case.id not in found]
+    failed: dict[str, OsteonError] = {}
+    if left:
+        voxels = [int(np.prod(grids[case.id].shape)) for case in left if case.id in grids]
+        channels = len(dataset.manifest.channels)
+        count = worker_count(len(left), max(voxels, default=0) * channels * BYTES_PER_VOXEL)
+        work = [(dataset, case, keys[case.id], step) for case in left]
+        chosen = workers or (count if sum(voxels) > MANY_VOXELS else 1)
+        for outcome in for_each(_work, work, "auditing", workers=chosen):
+            case = outcome.item[1]
+            if outcome.result is not None:
+                found[case.id] = outcome.result
+            elif outcome.error is not None:
+                failed[case.id] = outcome.error
+    measured = [found[case.id] for case in cases if case.id in found]
+    profiles = {facts.id: _profiles(folder, facts.id) for facts in measured if facts.structures}
+    cohort = Cohort(dataset.manifest, measured, profiles, step)
+    findings = ranked([*find(cohort), *(_unreadable(case, error) for case, error in failed.items())])
+    result = Audit(findings, cohort, failed, folder / "report.html")
+    write_json(folder / "audit.json", _as_json(result))
+    write_page(result.page, result.summary(), cohort, findings, folder / "cases")
+    return result
+
+
+def _grid(dataset: Dataset, case: Case) -> Geometry | None:
+    try:
+        return dataset.geometry(case)
+    except OsteonError:
+        return None  # measuring it will say why
+
+
+def _key(dataset: Dataset, case: Case, step: float) -> str:
+    """What a case was measured from: its files, what its labels mean and look like, and how it was measured."""
+    looks = "|".join(f"{structure.name} {structure.colour}" for structure in dataset.structures)
+    channels = "|".join(channel.modality for channel in dataset.manifest.channels)
+    return f"{case_key(dataset, case)}|{looks}|{channels}|step {step:g}|measures {MEASURES}"
+
+
+def _known(folder: Path, case_id: str, key: str) -> CaseFacts | None:
+    """What was measured before, where it still holds."""
+    path = folder / "cases" / f"{case_id}.json"
+    if not path.is_file() or not path.with_name(f"{case_id}.jpg").is_file():
+        return None
+    try:
+        facts = CaseFacts.model_validate(read_json(path, "the measurements"))
+    except (OsteonError, ValidationError):
+        return None  # only measurements: they are made again
+    here = not facts.structures or path.with_name(f"{case_id}.npy").is_file()
+    return facts if facts.key == key and here else None
+
+
+def _work(work: tuple[Dataset, Case, str, float]) -> CaseFacts:
+    dataset, case, key, step = work
+    image = dataset.load_image(case)
+    labels = dataset.load_segmentation(case) if case.segmentation is not None else None
+    measured = measure_case(case.id, key, image, labels, step=step)
+    cases = dataset.folder / FOLDER / "cases"
+    with whole_file(cases / f"{case.id}.jpg") as temporary:
+        temporary.write_bytes(case_picture(measured, dataset.manifest.channels[0].modality))
+    if measured.profiles is not None:
+        with whole_file(cases / f"{case.id}.npy") as temporary:
+            np.save(temporary, measured.profiles, allow_pickle=False)
+    write_json(cases / f"{case.id}.json", measured.facts.model_dump())
+    return measured.facts
+
+
+def _profiles(folder: Path, case_id: str) -> npt.NDArray[np.float16]:
+    path = folder / "cases" / f"{case_id}.npy"
+    try:
+        profiles: npt.NDArray[np.float16] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path}: is damaged ({error})", hint=f"remove {folder}; it is made again") from error
+    return profiles
+
+
+def _unreadable(case: str, error: OsteonError) -> Finding:
+    return Finding(
+        severity="error",
+        kind="unreadable",
+        cases=[case],
+        what=error.message,
+        action=error.hint or "restore the file, or leave the case out",
+        strength=1.0,
+    )
+
+
+def _as_json(result: Audit) -> dict[str, object]:
+    return {
+        "osteon": 1,
+        "dataset": result.cohort.manifest.name,
+        "summary": result.summary(),
+        "counts": result.counts,
+        "findings": [finding.model_dump() for finding in result.findings],
+        "cases": [json.loads(facts.model_dump_json(exclude={"key", "thumbnail"})) for facts in result.cohort.cases],
+    }
