@@ -1,0 +1,206 @@
+"""A scan and its meshes, read: decides how the coordinates are meant, and fills the meshes onto the scan's grid."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.errors import DatasetError, GeometryError, OsteonError, UsageError
+from osteon.core.geometry import Geometry
+from osteon.core.labels import Structure
+from osteon.core.volume import Volume
+from osteon.formats.registry import read_volume
+from osteon.formats.stl import read_stl
+from osteon.importing.forms import Converted, Options
+from osteon.importing.mask_files import Scan
+from osteon.importing.mask_merging import merge
+from osteon.importing.mesh_fill import Filled, fill
+from osteon.importing.mesh_space import CLEAR_HU, FITS, Evidence, Points, Reading, look, readings
+
+_ASKED = 8
+"""Cases that are asked, at most, how the coordinates are meant."""
+_ENOUGH = 3
+"""As many that agree settle it."""
+_WAYS_OUT = "say how the coordinates are meant: --mesh-unit mm, cm or m; --mesh-space LPS or RAS"
+
+
+@dataclass(frozen=True)
+class MeshJob:
+    """One case with all that its conversion needs.
+
+    Attributes:
+        id: The case's.
+        scan: The CT.
+        source: What the meshes' places are relative to.
+        parts: Structure name → its meshes.
+        structures: All of the dataset.
+        options: What the user says.
+    """
+
+    id: str
+    scan: Scan
+    source: Path
+    parts: Mapping[str, Sequence[PurePosixPath]]
+    structures: tuple[Structure, ...]
+    options: Options
+
+    def image(self) -> tuple[Volume, list[str]]:
+        """The scan, and what was done to it. Raises FileError or GeometryError."""
+        if self.scan.series is None:
+            return read_volume(self.scan.path), []
+        from osteon.formats.dicom_series import read_series
+
+        return read_series(
+            self.scan.series, accept_gaps=self.options.accept_gaps, resample_tilt=self.options.resample_tilt
+        )
+
+    def triangles(self) -> dict[PurePosixPath, Points]:
+        """The surfaces as the files have them. Raises FileError."""
+        return {place: read_stl(self.source / place).triangles for part in self.parts.values() for place in part}
+
+
+def decide(jobs: Sequence[MeshJob], options: Options) -> tuple[Reading, str]:
+    """How the coordinates of all meshes are meant, and why; asks some cases, spread over the dataset.
+
+    Raises:
+        UsageError: It is not clear.
+        DatasetError: Cases contradict each other.
+        FileError: None of the cases asked can be read.
+    """
+    allowed = readings(options.mesh_unit, options.mesh_space)
+    if len(allowed) == 1:
+        return allowed[0], f"coordinates of the meshes: {allowed[0]}, as told"
+    votes: dict[Reading, list[str]] = defaultdict(list)
+    unclear: list[str] = []
+    failed: list[OsteonError] = []
+    for number in np.unique(np.linspace(0, len(jobs) - 1, min(_ASKED, len(jobs))).astype(int)):
+        job = jobs[number]
+        try:
+            evidence = _evidence(job, allowed)
+        except OsteonError as error:
+            failed.append(error)
+            continue
+        line = f"case {job.id}: {evidence.describe()}"
+        if evidence.winner is None:
+            unclear.append(line)
+        else:
+            votes[evidence.winner].append(line)
+            if len(votes) == 1 and len(votes[evidence.winner]) == _ENOUGH:
+                break
+    if len(votes) > 1:
+        lines = "".join(f"\n  {reading}: {'; '.join(found[:3])}" for reading, found in votes.items())
+        raise DatasetError(f"cases contradict each other in how their meshes are meant:{lines}", hint=_WAYS_OUT)
+    for reading, lines_of in votes.items():
+        return reading, f"coordinates of the meshes: {reading}, found in {len(lines_of)} cases ({lines_of[0]})"
+    if unclear:
+        raise UsageError(f"how the coordinates of the meshes are meant is unclear: {unclear[0]}", hint=_WAYS_OUT)
+    raise failed[0]
+
+
+def _evidence(job: MeshJob, allowed: Sequence[Reading]) -> Evidence:
+    """By the field of view, and where that leaves it open by the image."""
+    meshes = list(job.triangles().values())
+    if job.scan.series is None and job.scan.geometry is not None:
+        evidence = look(meshes, job.scan.geometry, allowed)
+        if evidence.winner is not None or not evidence.fitting or not _is_ct(job):
+            return evidence
+    image, _ = job.image()
+    return look(meshes, image.geometry, allowed, image if _is_ct(job) else None)
+
+
+def _is_ct(job: MeshJob) -> bool:
+    return job.options.modality in (None, "ct")
+
+
+def convert(job: MeshJob, reading: Reading) -> Converted:
+    """The labels of a case on its scan's grid; the scan too where it has to be written anew.
+
+    Raises:
+        FileError: A file is missing or damaged.
+        GeometryError: The scan has no millimetres, or its slices make no even grid.
+        DatasetError: The meshes lie outside the scan, or contradict `reading`.
+    """
+    image, done = job.image()
+    if image.geometry.unit != "mm":
+        raise GeometryError(
+            f"case {job.id}: {job.scan.path}: does not say how large its voxels are, so no mesh can be placed in it",
+            hint="export the CT with its spacing",
+        )
+    surfaces = job.triangles()
+    evidence = look(list(surfaces.values()), image.geometry, readings(None, None), image if _is_ct(job) else None)
+    warnings = _checked(job, reading, evidence)
+    world = {place: reading.ras_mm(triangles) for place, triangles in surfaces.items()}
+    masks = _masks(job, world, image.geometry, warnings)
+    segmentation, overlaps = merge(masks, job.structures, image.geometry, job.options.priority)
+    if segmentation.overlapping:
+        overlaps = [f"{line} (--priority NAME,… resolves it)" for line in overlaps]
+    made = [f"{name}: filled from {', '.join(map(str, places))}" for name, places in job.parts.items()]
+    if (fall := evidence.falls.get(reading)) is not None:
+        made.append(f"the CT falls by {fall:.0f} HU across the surfaces")
+    return Converted(
+        volume=None if job.scan.series is None else image,
+        segmentation=segmentation,
+        annotated=tuple(name for name in job.parts) if job.options.group == "none" else None,
+        provenance=(*done, f"meshes read as {reading}", *made),
+        warnings=(*warnings, *overlaps),
+    )
+
+
+def _checked(job: MeshJob, reading: Reading, evidence: Evidence) -> list[str]:
+    """What is odd about the place of the meshes. Raises DatasetError where they contradict the reading."""
+    allowed = readings(job.options.mesh_unit, job.options.mesh_space)
+    share = evidence.inside[reading]
+    within = Evidence({r: evidence.inside[r] for r in allowed}, evidence.falls)
+    if within.winner not in (None, reading):
+        raise DatasetError(
+            f"case {job.id}: its meshes are meant as {within.winner}, those of the dataset as {reading}: "
+            f"{within.describe()}",
+            hint="write its meshes like the others', or import it on its own",
+        )
+    if share == 0:
+        raise DatasetError(
+            f"case {job.id}: its meshes, read as {reading}, lie outside its CT or are too small to see; "
+            f"{evidence.describe()}",
+            hint=f"check that they belong to this CT; {_WAYS_OUT}",
+        )
+    found = []
+    if evidence.winner not in (None, reading):
+        found.append(f"its meshes, read as {reading} as told, fit better as {evidence.winner}: {evidence.describe()}")
+    if share < FITS:
+        found.append(f"{1 - share:.0%} of the meshes' corners lie outside the CT")
+    fall = evidence.falls.get(reading)
+    if fall is not None and fall < CLEAR_HU:
+        found.append(
+            f"the CT falls by only {fall:.0f} HU across the surfaces of the meshes; check that they belong to this CT"
+        )
+    return found
+
+
+def _masks(
+    job: MeshJob, world: Mapping[PurePosixPath, Points], geometry: Geometry, warnings: list[str]
+) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    """Name and mask of each structure: its meshes filled one by one, then united."""
+    for name, places in job.parts.items():
+        mask = np.zeros(geometry.shape, np.bool_)
+        for place in places:
+            filled = fill(world[place], geometry)
+            mask[filled.box] |= filled.mask
+            warnings += _leaks(place, filled)
+        yield name, mask
+
+
+def _leaks(place: PurePosixPath, filled: Filled) -> list[str]:
+    if not filled.mask.any():
+        return [f"{place}: encloses no voxel"]
+    if filled.closed or not (any(filled.leaks) or filled.undecided):
+        return []
+    columns = ", ".join(f"{leaks} of {crossed}" for leaks, crossed in zip(filled.leaks, filled.crossed, strict=True))
+    return [
+        f"{place}: the surface is open; {columns} columns leak along the three axes; filled by their vote, "
+        f"{filled.undecided} voxels undecided"
+    ]

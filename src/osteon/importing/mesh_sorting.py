@@ -1,0 +1,269 @@
+"""Which meshes belong to which scan: by folder, else by what their names share, or by the user's pattern.
+
+By folder: a scan's home is its own folder; or the nearest folder above it that holds meshes, where no other scan lies
+below that, or where meshes lie directly in it. A mesh belongs to the nearest folder above it that is a home. Where that
+holds several scans (a heap), or where there is none, names decide: the longest run of words that a mesh's name shares
+with one scan's, which must hold what tells this scan from the others; among equally long ones the first in the name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.importing.forms import safe_id, unique_ids
+from osteon.importing.mask_files import Scan, holds_dicom, volume_files
+from osteon.importing.mask_names import kind_of, without_words
+from osteon.importing.mesh_names import PASSED_OVER, Names, compiled, split_words
+
+ROOT = PurePosixPath()
+_PROPOSALS = (
+    r"^([^/]+)/",
+    r"(?:^|/)([A-Za-z]*[-_ ]?\d+)[^/]*$",
+    r"(?:^|/)([^/_]+)_[^/]*$",
+    r"(?:^|/)([^/_\-. ]+)[^/]*$",
+    r"(\d+)",
+)
+"""Patterns that people can read, the first of which is proposed where it sorts as the names do."""
+
+Places = Sequence[PurePosixPath]
+
+
+@dataclass
+class MeshCase:
+    """A scan and its meshes.
+
+    Attributes:
+        name: As people call it; becomes the id.
+        scan: None where there is none, or none that can be told.
+        meshes: Relative to the source, in order.
+        home: The folder that holds it all, relative to the source.
+        problem: Why the case cannot be used.
+        note: What a person should look at.
+    """
+
+    name: str
+    scan: Scan | None
+    meshes: list[PurePosixPath] = field(default_factory=list)
+    home: PurePosixPath = ROOT
+    problem: OsteonError | None = None
+    note: str = ""
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The words of the scan's own name and folder, which say nothing about a mesh."""
+        return frozenset(split_words(self.home.name) + (split_words(self.scan.name) if self.scan else []))
+
+
+@dataclass
+class Sorted:
+    """A heap, sorted.
+
+    Attributes:
+        cases: In order of their files.
+        ids: One for each case.
+        understood: How it was sorted, in sentences.
+        warnings: What fits no case.
+    """
+
+    cases: list[MeshCase]
+    ids: list[str]
+    understood: list[str]
+    warnings: list[str]
+
+
+def mesh_files(source: Path) -> Iterator[Path]:
+    """The STL files below `source`, hidden ones passed over; in no order."""
+    for path in source.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
+        if path.suffix.lower() == ".stl" and not hidden and path.is_file():
+            yield path
+
+
+def sort_heap(source: Path, pattern: str | None) -> Sorted:
+    """Sort scans and meshes below `source` into cases; reads headers of DICOM files alone.
+
+    Raises:
+        UsageError: `pattern` is no regular expression with a group, or finds no case.
+        DatasetError: There is no scan.
+    """
+    meshes = sorted(PurePosixPath(path.relative_to(source).as_posix()) for path in mesh_files(source))
+    scans, warnings = _scans(source)
+    if not scans:
+        raise DatasetError(f"{source}: no CT beside the meshes", hint="put the CT (NIfTI, NRRD, DICOM) beside them")
+    if pattern is not None:
+        cases, stray = _by_pattern(scans, meshes, compiled(pattern))
+        understood = [f"cases by the pattern {pattern}"]
+        if not any(case.scan and case.meshes for case in cases):
+            raise UsageError(
+                f"--case-pattern {pattern}: brings no CT and mesh together",
+                hint=f"its first group must be the same in the paths of both, such as {scans[0].place} and {meshes[0]}",
+            )
+    else:
+        cases, stray, named = _by_place(scans, meshes)
+        understood = _explained(cases, named)
+    warnings += [f"{mesh}: fits no case, and is left out" for mesh in stray[:10]]
+    if len(stray) > 10:
+        warnings.append(f"{len(stray) - 10} more meshes fit no case")
+    without = [case.name for case in cases if not case.meshes and case.scan]
+    if without:
+        warnings.append(f"no meshes, so taken without labels: {', '.join(without)}")
+    return Sorted(cases, _ids(cases), understood, warnings)
+
+
+def _scans(source: Path) -> tuple[list[Scan], list[str]]:
+    """Image files and DICOM series. Files that are called masks are passed over."""
+    scans, masks = [], []
+    for path in volume_files(source):
+        place = PurePosixPath(path.relative_to(source).as_posix())
+        if kind_of(place) == "mask":
+            masks.append(place)
+        else:
+            scans.append(Scan(path, place))
+    warnings = []
+    if masks:
+        warnings.append(f"{len(masks)} label files, such as {masks[0]}, are passed over: the meshes are the labels")
+    if holds_dicom(source):
+        from osteon.formats.dicom_series import find_series
+
+        for series in find_series(source).series:
+            place = PurePosixPath(series.folder.relative_to(source).as_posix())
+            if series.kind == "volume":
+                scans.append(Scan(series.folder, place, series))
+            else:
+                warnings.append(f"{place}: {series.description or 'a series'} is a single picture; passed over")
+    return scans, warnings
+
+
+def _by_pattern(
+    scans: Sequence[Scan], meshes: Places, pattern: re.Pattern[str]
+) -> tuple[list[MeshCase], list[PurePosixPath]]:
+    """Cases by the pattern's first group, capitals or not; and the meshes in which it finds nothing."""
+    spelt: dict[str, str] = {}
+    own: dict[str, list[Scan]] = defaultdict(list)
+    theirs: dict[str, list[PurePosixPath]] = defaultdict(list)
+    stray = []
+    for scan in scans:
+        if key := _key(scan.place, pattern):
+            own[spelt.setdefault(key.casefold(), key)].append(scan)
+    for mesh in meshes:
+        if key := _key(mesh, pattern):
+            theirs[spelt.setdefault(key.casefold(), key)].append(mesh)
+        else:
+            stray.append(mesh)
+    return [_case(name, own[name], theirs[name]) for name in spelt.values()], stray
+
+
+def _key(place: PurePosixPath, pattern: re.Pattern[str]) -> str | None:
+    match = pattern.search(str(place))
+    return match[1] if match else None
+
+
+def _case(name: str, scans: Sequence[Scan], meshes: list[PurePosixPath], home: PurePosixPath = ROOT) -> MeshCase:
+    """A case of one scan, or one that says why it has none."""
+    if len(scans) == 1:
+        return MeshCase(name, scans[0], meshes, home)
+    if len(scans) > 1:
+        by_word = [scan for scan in scans if {"ct", "cbct"}.intersection(split_words(scan.name))]
+        if len(by_word) == 1:
+            others = ", ".join(str(scan.place) for scan in scans if scan is not by_word[0])
+            return MeshCase(name, by_word[0], meshes, home, note=f"{by_word[0].place} is the CT; passed over: {others}")
+        listed = ", ".join(str(scan.place) for scan in scans[:4])
+        problem = DatasetError(
+            f"case {name}: {len(scans)} scans, and no telling which the meshes belong to: {listed}",
+            hint="leave one, put `ct` into its name, or pass --case-pattern",
+        )
+    else:
+        problem = DatasetError(
+            f"case {name}: meshes without a CT: {', '.join(map(str, meshes[:4]))}", hint="put the CT beside them"
+        )
+    return MeshCase(name, None, meshes, home, problem)
+
+
+def _by_place(scans: Sequence[Scan], meshes: Places) -> tuple[list[MeshCase], list[PurePosixPath], list[MeshCase]]:
+    """Cases by folder and names, the meshes that fit none, and those of the cases that names made."""
+    homes: dict[PurePosixPath, list[Scan]] = defaultdict(list)
+    for scan, home in zip(scans, _homes(scans, meshes), strict=True):
+        homes[home].append(scan)
+    names = {home: Names(own, home) for home, own in homes.items() if len(own) > 1}
+    everywhere = Names(scans, ROOT)
+    owned: dict[Scan, list[PurePosixPath]] = defaultdict(list)
+    lost: dict[PurePosixPath | None, list[PurePosixPath]] = defaultdict(list)
+    by_name: set[Scan] = set()
+    for mesh in meshes:
+        nearest = next((folder for folder in mesh.parents if folder in homes), None)
+        if nearest is not None and nearest not in names:
+            owned[homes[nearest][0]].append(mesh)
+            continue
+        owner = (everywhere if nearest is None else names[nearest]).owner(mesh)
+        if owner is None:
+            lost[nearest].append(mesh)
+        else:
+            owned[owner].append(mesh)
+            by_name.add(owner)
+    cases, stray = [], []
+    for home, own in homes.items():
+        if len(own) > 1 and lost[home] and not any(scan in owned for scan in own):
+            cases.append(_case(home.name or own[0].path.parent.name, own, lost.pop(home), home))
+            continue
+        stray += lost.pop(home, [])
+        cases += [MeshCase(_name(scan, home, len(own)), scan, owned[scan], home) for scan in own]
+    folders: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
+    for mesh in lost[None]:
+        folders[mesh.parent].append(mesh)
+    stray += folders.pop(ROOT, [])
+    cases += [_case(folder.name, (), theirs, folder) for folder, theirs in folders.items()]
+    cases.sort(key=lambda case: (str(case.home), case.name))
+    return cases, stray, [case for case in cases if case.scan in by_name]
+
+
+def _homes(scans: Sequence[Scan], meshes: Places) -> Iterator[PurePosixPath]:
+    """The folder in and below which each scan's meshes are looked for."""
+    direct = {mesh.parent for mesh in meshes}
+    holding = {folder for mesh in meshes for folder in mesh.parents}
+    below = Counter(folder for scan in scans for folder in (scan.folder, *scan.folder.parents))
+    for scan in scans:
+        above = (folder for folder in (scan.folder, *scan.folder.parents) if folder in holding)
+        nearest = next(above, scan.folder)
+        yield nearest if nearest in direct or below[nearest] == 1 else scan.folder
+
+
+def _name(scan: Scan, home: PurePosixPath, scans: int) -> str:
+    """The folder's name where it holds this scan alone, else the scan's."""
+    return (home.name if scans == 1 else "") or without_words(scan.name, PASSED_OVER) or scan.name
+
+
+def _explained(cases: Sequence[MeshCase], named: Sequence[MeshCase]) -> list[str]:
+    """How the cases came about."""
+    whole = [case for case in cases if case.scan and case.meshes]
+    lines = [f"{len(whole) - len(named)} cases by folder: a CT with the meshes beside or below it"]
+    if not named:
+        return lines
+    shown = named[0]
+    meshes = ", ".join(str(mesh) for mesh in shown.meshes[:3]) + (", …" if len(shown.meshes) > 3 else "")
+    scan = shown.scan.place if shown.scan else ""
+    lines.append(f"{len(named)} cases by what names share: {shown.name} is {scan} with {meshes}")
+    proposal = next((pattern for pattern in _PROPOSALS if _sorts_alike(re.compile(pattern), whole)), None)
+    if proposal is not None:
+        lines.append(f"the same as --case-pattern '{proposal}'")
+    return lines if len(whole) > len(named) else lines[1:]
+
+
+def _sorts_alike(pattern: re.Pattern[str], cases: Sequence[MeshCase]) -> bool:
+    """Whether the pattern gives all files of a case one key, and every case its own."""
+    places = [[*([case.scan.place] if case.scan else []), *case.meshes] for case in cases]
+    keys = [{(_key(place, pattern) or "").casefold() for place in own} for own in places]
+    flat = [key for found in keys for key in found]
+    return "" not in flat and len(flat) == len(cases) == len(set(flat))
+
+
+def _ids(cases: Sequence[MeshCase]) -> list[str]:
+    short = [safe_id(case.name) for case in cases]
+    names = [(case.scan.name if case.scan else "") for case in cases]
+    long = [safe_id("_".join((*case.home.parts, name))) for case, name in zip(cases, names, strict=True)]
+    whole = [safe_id("_".join(case.scan.place.parts if case.scan else case.home.parts)) for case in cases]
+    return unique_ids([short, long, whole]) or [f"{number:04d}_{name}" for number, name in enumerate(short, start=1)]

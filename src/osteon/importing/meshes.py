@@ -1,0 +1,99 @@
+"""A CT and STL surfaces, one for each fragment or bone: sorted into cases, coloured, and filled onto the CT's grid."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from osteon.core.errors import OsteonError, UsageError
+from osteon.dataset.manifest import Channel
+from osteon.importing.forms import Converted, Form, Found, FoundCase, Options
+from osteon.importing.mask_files import holds_dicom, volume_files
+from osteon.importing.mesh_convert import MeshJob, convert, decide
+from osteon.importing.mesh_sorting import MeshCase, mesh_files, sort_heap
+from osteon.importing.mesh_structures import group_meshes
+
+
+def misses(source: Path) -> str | None:
+    """What `source` lacks to be a folder of CTs and meshes."""
+    if not source.is_dir():
+        return "not a folder"
+    if next(mesh_files(source), None) is None:
+        return "no .stl file"
+    if next(volume_files(source), None) is None and not holds_dicom(source):
+        return "no CT (NIfTI, NRRD or DICOM) beside the .stl files"
+    return None
+
+
+def read(source: Path, options: Options) -> Found:
+    """Sort the heap into cases, and find out how the meshes are meant; reads the voxels of a few cases at most.
+
+    Raises:
+        UsageError: An option makes no sense, or one is needed to tell unit and world of the coordinates.
+        DatasetError: There is no scan, or cases contradict each other in how their meshes are meant.
+        FileError: None of the cases can be read.
+    """
+    heap = sort_heap(source, options.case_pattern)
+    grouped = group_meshes(heap.cases, source, options)
+    modality = options.modality or "ct"
+    found = Found(
+        name=source.absolute().name,
+        channels=[Channel(name="image" if modality == "other" else modality, modality=modality)],
+        cases=[],
+        structures=grouped.structures,
+        warnings=[*heap.warnings, *grouped.warnings],
+        understood=[*heap.understood, *grouped.understood],
+    )
+    known = {structure.name for structure in grouped.structures}
+    if unknown := [name for name in options.priority or () if name not in known]:
+        raise UsageError(f"--priority: no structure is called {', '.join(unknown)}", hint=f"use {', '.join(known)}")
+    jobs = {
+        case_id: MeshJob(case_id, case.scan, source, parts, grouped.structures, options)
+        for case_id, case, parts in zip(heap.ids, heap.cases, grouped.parts, strict=True)
+        if case.scan is not None
+    }
+    usable = [
+        jobs[case_id]
+        for case_id, case in zip(heap.ids, heap.cases, strict=True)
+        if case_id in jobs and case.problem is None and case.meshes
+    ]
+    reading = None
+    if usable:
+        reading, line = decide(usable, options)
+        found.understood.append(line)
+    for case_id, case in zip(heap.ids, heap.cases, strict=True):
+        if case.note:
+            found.warnings.append(f"case {case_id}: {case.note}")
+        job = jobs.get(case_id)
+        if case.problem is not None or job is None:
+            found.cases.append(_failing(case_id, case, source))
+            continue
+        series = job.scan.series
+        meshes = tuple(source / mesh for mesh in case.meshes)
+        how = partial(convert, job, reading) if meshes and reading else partial(_image_alone, job) if series else None
+        found.cases.append(
+            FoundCase(
+                case_id,
+                () if series else (job.scan.path,),
+                subject=series.patient_key if series else None,
+                convert=how,
+                parts=(*(series.files if series else ()), *meshes),
+                labels=bool(meshes),
+            )
+        )
+    return found
+
+
+def _image_alone(job: MeshJob) -> Converted:
+    volume, done = job.image()
+    return Converted(volume, provenance=tuple(done))
+
+
+def _failing(case_id: str, case: MeshCase, source: Path) -> FoundCase:
+    def fail() -> Converted:
+        raise case.problem or OsteonError(f"case {case_id}: cannot be used")
+
+    return FoundCase(case_id, (), convert=fail, parts=tuple(source / mesh for mesh in case.meshes), labels=True)
+
+
+FORM = Form("meshes", "a folder of CTs with STL meshes, one for each fragment or bone", misses, read)

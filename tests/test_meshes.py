@@ -1,0 +1,442 @@
+"""CT and meshes: heaps sorted into cases, colours, units and worlds found out, labels as they should be."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from osteon.core.errors import DatasetError, UsageError
+from osteon.core.geometry import Geometry
+from osteon.core.volume import Volume
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Case
+from osteon.formats import read_segmentation, read_volume, write_volume
+from osteon.formats.stl import Mesh, write_stl
+from osteon.importing import meshes
+from osteon.importing.forms import Found, Options
+from osteon.importing.mesh_colours import nearest_colour
+from osteon.importing.mesh_names import split_words
+from osteon.importing.mesh_sorting import sort_heap
+from osteon.importing.recognise import recognise
+from osteon.importing.run import ImportReport, import_dataset
+from test_mesh_fill import box, ellipsoid
+
+GRID = Geometry((48, 40, 32), np.array([[-1.0, 0, 0, 24], [0, -1, 0, 20], [0, 0, 1.5, -24], [0, 0, 0, 1]]))
+"""LPS, the middle of the world in its midst, so that either world lies inside."""
+CENTRE, RADII = np.array([8.0, -6.0, 3.0]), np.array([7.0, 9.0, 12.0])
+BONE, FLESH = 600, 40
+
+
+def inside(centre: npt.NDArray[np.float64] = CENTRE, grid: Geometry = GRID) -> npt.NDArray[np.bool_]:
+    points = grid.to_world(np.indices(grid.shape).reshape(3, -1).T).reshape(*grid.shape, 3)
+    return np.asarray((((points - centre) / RADII) ** 2).sum(axis=-1) <= 1)
+
+
+def ct(path: Path, centre: npt.NDArray[np.float64] = CENTRE, seed: int = 0, grid: Geometry = GRID) -> Path:
+    noise = np.random.default_rng(seed).normal(0, 15, grid.shape)
+    array = np.where(inside(centre, grid), BONE, FLESH) + noise
+    write_volume(path, Volume(array[None].astype(np.int16), grid))
+    return path
+
+
+def stl(
+    path: Path, triangles: npt.NDArray[np.float64], colour: str | None = None, space: str = "LPS", mm: float = 1.0
+) -> Path:
+    """A surface given in RAS millimetres, written in another world and unit."""
+    corners = triangles.reshape(-1, 3) / mm * ([-1, -1, 1] if space == "LPS" else [1, 1, 1])
+    write_stl(path, Mesh(corners, np.arange(len(corners), dtype=np.int32).reshape(-1, 3), colour))
+    return path
+
+
+def bone(path: Path, centre: npt.NDArray[np.float64] = CENTRE, **how: object) -> Path:
+    return stl(path, ellipsoid(centre, RADII), **how)  # type: ignore[arg-type]
+
+
+def halves(folder: Path, names: tuple[str, str], shared: float = 0.0, **how: object) -> None:
+    """The bone's box in two blocks that meet at the height of 3 mm, or overlap there by `shared` mm."""
+    low, high = CENTRE - RADII / 2, CENTRE + RADII / 2
+    stl(folder / names[0], box(low, [high[0], high[1], 3 + shared]), **how)  # type: ignore[arg-type]
+    stl(folder / names[1], box([low[0], low[1], 3], high), **how)  # type: ignore[arg-type]
+
+
+def labels(report: ImportReport, number: int = 0) -> tuple[Case, dict[str, npt.NDArray[np.bool_]]]:
+    case = report.manifest.cases[number]
+    segmentation = Dataset.open(report.folder).load_segmentation(case)
+    return case, {structure.name: segmentation.mask(structure) for structure in segmentation.structures}
+
+
+def dice(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
+    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+def found(source: Path, **options: object) -> Found:
+    return meshes.read(source, Options(**options))  # type: ignore[arg-type]
+
+
+# -- from a heap to a dataset ----------------------------------------------------------------------------------------
+
+
+def test_a_folder_for_each_case(tmp_path: Path) -> None:
+    for n in range(2):
+        folder = tmp_path / "raw" / f"p{n}"
+        ct(folder / "scan.nii.gz", seed=n)
+        bone(folder / "fragments" / "Blue 1.STL")
+    said: list[str] = []
+    report = import_dataset(tmp_path / "raw", tmp_path / "set", announce=said.append)
+    assert report.form == "meshes"
+    assert said[1:] == [
+        "2 cases by folder: a CT with the meshes beside or below it",
+        "structures by colour, from the names of 2: blue (2 meshes in 2 cases)",
+        "a colour without a mesh in a case is taken as not there",
+        said[-1],
+    ]
+    assert said[-1].startswith(
+        "coordinates of the meshes: mm, LPS, found in 2 cases (case p0: inside the CT as mm, LPS"
+    )
+    assert [case.id for case in report.manifest.cases] == ["p0", "p1"]
+    assert report.manifest.channels[0].modality == "ct"
+    [structure] = report.manifest.structures
+    assert (structure.name, structure.colour) == ("blue", "#3e7bfa")
+    case, masks = labels(report)
+    assert case.images == ["../raw/p0/scan.nii.gz"]
+    assert case.segmentation == "labels/p0.nii.gz"
+    assert case.provenance[:2] == ["meshes read as mm, LPS", "blue: filled from p0/fragments/Blue 1.STL"]
+    assert dice(masks["blue"], inside()) > 0.995
+    assert report.warnings == []
+    assert import_dataset(tmp_path / "raw", tmp_path / "set").repeated
+    bone(tmp_path / "raw" / "p1" / "red.stl")
+    assert not import_dataset(tmp_path / "raw", tmp_path / "set", overwrite=True).repeated
+
+
+def test_all_cases_heaped_in_one_folder(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for n in (7, 8, 17):
+        ct(raw / f"p{n:02d}_ct.nii.gz", seed=n)
+    ct(raw / "p99_ct.nii.gz", seed=99)
+    halves(raw, ("p07_red_1.stl", "P07-Blue.stl"))
+    halves(raw, ("p08_red.stl", "p08_red_17.stl"))
+    halves(raw, ("p17YellowFrag.stl", "p17 green.stl"))
+    bone(raw / "lonely_red.stl")
+    report = import_dataset(raw, tmp_path / "set", mesh_space="LPS")
+    assert {c.id: {line.partition(":")[0] for line in c.provenance[1:-1]} for c in report.manifest.cases} == {
+        "p07": {"red", "blue"},
+        "p08": {"red"},
+        "p17": {"green", "yellow"},
+        "p99": set(),
+    }
+    assert [(s.name, s.value) for s in report.manifest.structures] == [
+        ("red", 1),
+        ("green", 2),
+        ("blue", 3),
+        ("yellow", 4),
+    ]
+    assert "lonely_red.stl: fits no case, and is left out" in report.warnings
+    assert "no meshes, so taken without labels: p99" in report.warnings
+    assert report.manifest.cases[3].segmentation is None
+    _, masks = labels(report)
+    assert masks["red"].sum() == masks["blue"].sum() == 7 * 9 * 4
+    assert not (masks["red"] & masks["blue"]).any()
+    assert labels(report, 1)[1]["red"].sum() == 7 * 9 * 8  # two meshes of one colour are one structure
+    lines = found(raw, mesh_space="LPS").understood
+    assert lines[0] == "3 cases by what names share: p07 is p07_ct.nii.gz with P07-Blue.stl, p07_red_1.stl"
+    assert lines[1].startswith("the same as --case-pattern '")
+    proposed = lines[1].split("'")[1]
+    assert [c.id for c in found(raw, mesh_space="LPS", case_pattern=proposed).cases if c.labels] == [
+        "p07",
+        "p08",
+        "p17",
+    ]
+
+
+def test_files_of_the_user_stay_as_they_are(tmp_path: Path) -> None:
+    ct(tmp_path / "raw" / "ct.nii.gz")
+    bone(tmp_path / "raw" / "red.stl")
+    before = {path: path.read_bytes() for path in (tmp_path / "raw").iterdir()}
+    import_dataset(tmp_path / "raw", tmp_path / "set")
+    assert {path: path.read_bytes() for path in (tmp_path / "raw").iterdir()} == before
+
+
+def test_the_form_is_recognised_and_says_what_it_misses(tmp_path: Path) -> None:
+    assert meshes.misses(tmp_path) == "no .stl file"
+    bone(tmp_path / "red.stl")
+    assert meshes.misses(tmp_path / "red.stl") == "not a folder"
+    assert meshes.misses(tmp_path) == "no CT (NIfTI, NRRD or DICOM) beside the .stl files"
+    ct(tmp_path / "ct.nii.gz")
+    assert recognise(tmp_path).name == "meshes"
+
+
+# -- sorting ---------------------------------------------------------------------------------------------------------
+
+
+def sorted_(folder: Path, *names: str, pattern: str | None = None) -> dict[str, list[str] | str]:
+    """What becomes of empty files of these names: case → meshes, or its problem."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    heap = sort_heap(folder, pattern)
+    return {
+        case_id: case.problem.message if case.problem else [str(mesh) for mesh in case.meshes]
+        for case_id, case in zip(heap.ids, heap.cases, strict=True)
+    } | ({"stray": heap.warnings} if heap.warnings else {})
+
+
+def test_meshes_beside_and_below_the_ct(tmp_path: Path) -> None:
+    names = ["a/ct/x.nii", "a/stl/red.stl", "b/x.nrrd", "b/red.stl", "b/deep/er/blue.stl", "b/._red.stl"]
+    assert sorted_(tmp_path, *names) == {"a": ["a/stl/red.stl"], "b": ["b/deep/er/blue.stl", "b/red.stl"]}
+
+
+def test_scans_and_meshes_in_folders_of_their_own(tmp_path: Path) -> None:
+    names = ["scans/p1.nii.gz", "scans/p10.nii.gz", "stl/p10_red.stl", "stl/p1_red.stl", "stl/p2_red.stl"]
+    told = sorted_(tmp_path / "1", *names)
+    assert told["p1"] == ["stl/p1_red.stl"]
+    assert told["p10"] == ["stl/p10_red.stl"]
+    assert told["stl"] == "case stl: meshes without a CT: stl/p2_red.stl"
+    told = sorted_(tmp_path / "2", "cts/p1/scan.nii", "cts/p2/scan.nii", "stl/p1/red.stl", "stl/p2/red.stl")
+    assert told == {"p1": ["stl/p1/red.stl"], "p2": ["stl/p2/red.stl"]}
+
+
+def test_meshes_whose_ct_is_missing_go_to_no_other(tmp_path: Path) -> None:
+    told = sorted_(tmp_path, "p1/ct.nii", "p1/red.stl", "p2/red.stl", "p3/ct.nii")
+    assert told == {
+        "p1": ["p1/red.stl"],
+        "p2": "case p2: meshes without a CT: p2/red.stl",
+        "p3": [],
+        "stray": ["no meshes, so taken without labels: p3"],
+    }
+
+
+def test_numbers_that_mean_other_things(tmp_path: Path) -> None:
+    """The longest run of shared words decides; then the first."""
+    scans = [f"humerus_{n}_ct.nii.gz" for n in (1, 2, 12)]
+    told = sorted_(tmp_path / "1", *scans, "humerus_1_red_2.stl", "humerus_12_red.stl", "humerus_2_red_1.stl")
+    assert told == {
+        "humerus_1": ["humerus_1_red_2.stl"],
+        "humerus_12": ["humerus_12_red.stl"],
+        "humerus_2": ["humerus_2_red_1.stl"],
+    }
+    told = sorted_(tmp_path / "2", "0001.nii", "0002.nii", "0001_red_0002.stl", "0002red.stl")
+    assert told == {"0001": ["0001_red_0002.stl"], "0002": ["0002red.stl"]}
+
+
+def test_two_scans_in_one_case(tmp_path: Path) -> None:
+    told = sorted_(tmp_path / "1", "p1/a.nii", "p1/b.nii", "p1/red.stl")
+    assert "2 scans, and no telling which the meshes belong to" in told["p1"]
+    told = sorted_(tmp_path / "2", "p1/a.nii", "p1/a_ct.nii", "p1/red.stl", "p1/mask.nii")
+    assert told["p1"] == ["p1/red.stl"]
+
+
+def test_the_users_pattern(tmp_path: Path) -> None:
+    names = ["K1/scan.nii", "x/k1a.stl", "x/k1b.stl", "k2.nii", "K2.stl", "other.stl"]
+    told = sorted_(tmp_path, *names, pattern=r"(?i)(k\d)")
+    assert told["K1"] == ["x/k1a.stl", "x/k1b.stl"]
+    assert told["k2"] == ["K2.stl"]
+    assert told["stray"] == ["other.stl: fits no case, and is left out"]
+    for pattern, says in (("(", "not a regular"), ("k", "has no group"), ("(nothing)", "brings no CT and mesh")):
+        with pytest.raises(UsageError, match=says):
+            sort_heap(tmp_path, pattern)
+
+
+def test_words_of_a_name() -> None:
+    assert split_words("P07-BlueFragment_2b") == ["p", "07", "blue", "fragment", "2", "b"]
+    assert split_words("CTscan Höhe.x") == ["ctscan", "höhe", "x"]
+
+
+# -- structures ------------------------------------------------------------------------------------------------------
+
+
+def test_colours_from_the_header_and_from_facets(tmp_path: Path) -> None:
+    ct(tmp_path / "ct.nii.gz")
+    halves(tmp_path, ("a.stl", "b.stl"), colour="#d01010")
+    raw = bytearray((tmp_path / "b.stl").read_bytes())
+    raw[:80] = b" " * 80
+    for start in range(84, len(raw), 50):
+        raw[start + 48 : start + 50] = struct.pack("<H", 0x8000 | 3 << 10 | 5 << 5 | 29)  # blue, as VisCAM has it
+    (tmp_path / "b.stl").write_bytes(raw)
+    read = found(tmp_path, mesh_unit="mm", mesh_space="LPS")
+    assert [s.name for s in read.structures or ()] == ["red", "blue"]
+    assert "structures by colour, from the files of 2: red (1 meshes in 1 cases), blue (1 meshes in 1 cases)" in (
+        read.understood
+    )
+
+
+@pytest.mark.parametrize(
+    ("shade", "name"),
+    [("#fe0102", "red"), ("#f5c542", "yellow"), ("#202080", "blue"), ("#00aa33", "green"), ("#777777", "grey")],
+)
+def test_shades_have_names(shade: str, name: str) -> None:
+    assert nearest_colour(shade).name == name
+
+
+def test_a_mesh_without_colour_needs_another_grouping(tmp_path: Path) -> None:
+    ct(tmp_path / "raw" / "p1_ct.nii.gz")
+    halves(tmp_path / "raw", ("p1_shaft.stl", "p1_head left.stl"))
+    with pytest.raises(UsageError, match="no mesh has a colour") as caught:
+        found(tmp_path / "raw")
+    assert "--group all" in caught.value.hint
+    report = import_dataset(tmp_path / "raw", tmp_path / "all", group="all", mesh_space="LPS")
+    assert [s.name for s in report.manifest.structures] == ["bone"]
+    assert labels(report)[1]["bone"].sum() == 7 * 9 * 8
+    report = import_dataset(tmp_path / "raw", tmp_path / "none", group="none", mesh_space="LPS")
+    assert [(s.name, s.side) for s in report.manifest.structures] == [("head left", "left"), ("shaft", None)]
+    assert report.manifest.cases[0].annotated == ["head left", "shaft"]
+    report = import_dataset(
+        tmp_path / "raw", tmp_path / "named", group="none", mesh_space="LPS", structures={"shaft": 7, "head left": 3}
+    )
+    assert {s.name: s.value for s in report.manifest.structures} == {"shaft": 7, "head left": 3}
+    with pytest.raises(UsageError, match="--labels: does not name shaft"):
+        found(tmp_path / "raw", group="none", structures={"head left": 3})
+
+
+def test_one_mesh_without_colour_fails_its_case_alone(tmp_path: Path) -> None:
+    for n in (1, 2):
+        ct(tmp_path / "raw" / f"p{n}" / "ct.nii.gz", seed=n)
+        bone(tmp_path / "raw" / f"p{n}" / "red.stl")
+    bone(tmp_path / "raw" / "p2" / "other.stl")
+    bone(tmp_path / "raw" / "p1" / "red or blue.stl")
+    with pytest.raises(DatasetError, match=r"p1: red or blue: the name says red and blue(.|\n)*has no colour"):
+        import_dataset(tmp_path / "raw", tmp_path / "set")
+
+
+def test_overlaps_are_kept_or_resolved(tmp_path: Path) -> None:
+    ct(tmp_path / "raw" / "ct.nii.gz")
+    halves(tmp_path / "raw", ("red.stl", "blue.stl"), shared=3.0)
+    report = import_dataset(tmp_path / "raw", tmp_path / "kept", mesh_space="LPS")
+    assert report.manifest.overlapping
+    _, masks = labels(report)
+    shared = int((masks["red"] & masks["blue"]).sum())
+    assert shared == 7 * 9 * 2
+    assert any(f"red and blue share {shared} voxels; kept as overlap (--priority" in line for line in report.warnings)
+    report = import_dataset(tmp_path / "raw", tmp_path / "first", mesh_space="LPS", priority=["blue"])
+    assert not report.manifest.overlapping
+    _, first = labels(report)
+    np.testing.assert_array_equal(first["blue"], masks["blue"])
+    np.testing.assert_array_equal(first["red"], masks["red"] & ~masks["blue"])
+    with pytest.raises(UsageError, match="no structure is called teal"):
+        found(tmp_path / "raw", priority=("teal",))
+
+
+def test_an_open_mesh_is_filled_and_reported(tmp_path: Path) -> None:
+    ct(tmp_path / "raw" / "ct.nii.gz")
+    surface = ellipsoid(CENTRE, RADII)
+    stl(tmp_path / "raw" / "red.stl", surface[surface[:, :, 2].max(axis=1) < CENTRE[2] + 11])  # the top is missing
+    report = import_dataset(tmp_path / "raw", tmp_path / "set")
+    [line] = report.warnings
+    assert "red.stl: the surface is open;" in line
+    assert dice(labels(report)[1]["red"], inside()) > 0.98
+
+
+# -- unit and world --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("space", ["LPS", "RAS"])
+@pytest.mark.parametrize(("unit", "mm"), [("mm", 1.0), ("cm", 10.0), ("m", 1000.0)])
+def test_unit_and_world_are_found(tmp_path: Path, space: str, unit: str, mm: float) -> None:
+    ct(tmp_path / "raw" / "ct.nii.gz")
+    bone(tmp_path / "raw" / "red.stl", space=space, mm=mm)
+    report = import_dataset(tmp_path / "raw", tmp_path / "set")
+    case, masks = labels(report)
+    assert case.provenance[0] == f"meshes read as {unit}, {space}"
+    assert dice(masks["red"], inside()) > 0.995
+    assert not report.warnings
+
+
+def test_the_field_of_view_alone_can_tell(tmp_path: Path) -> None:
+    """No modality but CT has a known edge of bone."""
+    affine = GRID.affine_ras.copy()
+    affine[:3, 3] += [100, 50, 300]
+    grid = Geometry(GRID.shape, affine)
+    centre = CENTRE + np.array([100, 50, 300])
+    ct(tmp_path / "raw" / "ct.nii.gz", centre, grid=grid)
+    bone(tmp_path / "raw" / "red.stl", centre, mm=10)
+    case, masks = labels(import_dataset(tmp_path / "raw", tmp_path / "set", modality="mr"))
+    assert case.provenance[0] == "meshes read as cm, LPS"
+    assert dice(masks["red"], inside(centre, grid)) > 0.995
+
+
+def test_what_is_unclear_is_asked_for(tmp_path: Path) -> None:
+    ct(tmp_path / "ct.nii.gz")
+    bone(tmp_path / "red.stl")
+    with pytest.raises(UsageError, match=r"is unclear: case .*: inside the CT as mm, LPS and as mm, RAS") as caught:
+        found(tmp_path, modality="mr")
+    assert "--mesh-space LPS or RAS" in caught.value.hint
+    assert "as told" in found(tmp_path, modality="mr", mesh_unit="mm", mesh_space="LPS").understood[-1]
+    bone(tmp_path / "red.stl", np.array([4000.0, 0, 0]))
+    with pytest.raises(UsageError, match="no unit puts the meshes into the CT"):
+        found(tmp_path)
+
+
+def test_what_the_user_says_goes_before_what_is_found(tmp_path: Path) -> None:
+    ct(tmp_path / "raw" / "ct.nii.gz")
+    bone(tmp_path / "raw" / "red.stl")
+    report = import_dataset(tmp_path / "raw", tmp_path / "set", mesh_unit="mm", mesh_space="RAS")
+    assert dice(labels(report)[1]["red"], inside(CENTRE * [-1, -1, 1])) > 0.995
+    assert any("read as mm, RAS as told, fit better as mm, LPS" in line for line in report.warnings)
+    assert any("falls by only" in line for line in report.warnings)
+    with pytest.raises(DatasetError, match="outside its CT or are too small to see"):
+        import_dataset(tmp_path / "raw", tmp_path / "other", mesh_unit="m", mesh_space="RAS")
+
+
+def test_cases_that_contradict_each_other_are_never_mixed(tmp_path: Path) -> None:
+    for n in range(12):
+        ct(tmp_path / "raw" / f"p{n:02d}" / "ct.nii.gz", seed=n)
+        bone(tmp_path / "raw" / f"p{n:02d}" / "red.stl", space="RAS" if n == 11 else "LPS")
+    report = import_dataset(
+        tmp_path / "raw", tmp_path / "set"
+    )  # three that agree settle it; the last is looked at later
+    assert len(report.manifest.cases) == 11
+    assert "its meshes are meant as mm, RAS, those of the dataset as mm, LPS" in report.failed["p11"].message
+    for n in range(6):
+        bone(tmp_path / "raw" / f"p{n:02d}" / "red.stl", space="RAS" if n % 2 else "LPS")
+    with pytest.raises(DatasetError, match="cases contradict each other"):
+        found(tmp_path / "raw")
+
+
+def test_a_ct_without_millimetres_holds_no_mesh(tmp_path: Path) -> None:
+    ct(tmp_path / "raw" / "ct.nii.gz", grid=Geometry(GRID.shape, GRID.affine_ras, "px"))
+    bone(tmp_path / "raw" / "red.stl")
+    with pytest.raises(DatasetError, match="does not say how large its voxels are"):
+        import_dataset(tmp_path / "raw", tmp_path / "set", mesh_space="LPS")
+
+
+# -- the world's -----------------------------------------------------------------------------------------------------
+
+
+def bones_as_stl(shared_data: Path, folder: Path, *, space: str, mm: float, least_ml: float = 5.0) -> Geometry:
+    """The bones of the TotalSegmentator CT as marching cubes finds them, one STL each, beside the CT."""
+    from skimage.measure import marching_cubes
+
+    real = shared_data / "totalsegmentator-example"
+    segmentation = read_segmentation(real / "ct" / "example_ct_seg.nii.gz")
+    geometry = segmentation.geometry
+    tables = json.loads((real / "labels.json").read_text())
+    for value, name in tables["ct_bone_classes"].items():
+        mask = segmentation.array == int(value)
+        if mask.sum() * geometry.voxel_volume_mm3 < least_ml * 1000:
+            continue
+        low = np.argwhere(mask).min(axis=0)
+        crop = np.pad(mask[tuple(slice(a, b + 1) for a, b in zip(low, np.argwhere(mask).max(axis=0), strict=True))], 1)
+        corners, faces, _, _ = marching_cubes(crop.astype(np.float32), 0.5)
+        stl(folder / f"pelvis_{name}.stl", geometry.to_world(corners + low - 1)[faces], space=space, mm=mm)
+    write_volume(folder / "pelvis_ct.nii.gz", read_volume(real / "ct" / "example_ct.nii.gz"))
+    return geometry
+
+
+@pytest.mark.parametrize(("space", "unit", "mm"), [("LPS", "mm", 1.0), ("RAS", "cm", 10.0)])
+def test_real_bones_come_back(shared_data: Path, tmp_path: Path, space: str, unit: str, mm: float) -> None:
+    bones_as_stl(shared_data, tmp_path / "raw", space=space, mm=mm)
+    said: list[str] = []
+    report = import_dataset(tmp_path / "raw", tmp_path / "set", group="none", announce=said.append)
+    assert f"coordinates of the meshes: {unit}, {space}, found in 1 cases" in said[-1]
+    truth = read_segmentation(shared_data / "totalsegmentator-example" / "ct" / "example_ct_seg.nii.gz").array
+    tables = json.loads((shared_data / "totalsegmentator-example" / "labels.json").read_text())
+    value = {name: int(number) for number, name in tables["ct_bone_classes"].items()}
+    _, masks = labels(report)
+    scores = {name: dice(mask, truth == value[name]) for name, mask in masks.items()}
+    assert len(scores) >= 15
+    assert min(scores.values()) >= 0.97
+    assert import_dataset(tmp_path / "raw", tmp_path / "set", group="none").repeated
