@@ -55,10 +55,13 @@ def read_outlines(path: Path) -> Outlines:
         LabelError: An annotation has no usable label, fewer than 3 points, or points that are no numbers; the message
             names file and label.
     """
+    return parse_outlines(read_json(path, "the outlines"), Path(path))
+
+
+def parse_outlines(data: Any, path: Path) -> Outlines:
+    """What the JSON of one picture says, parsed already. Raises as `read_outlines`."""
     from osteon.formats.labelme import is_labelme, labelme_shapes
 
-    path = Path(path)
-    data = read_json(path, "the outlines")
     if is_labelme(data):
         pairs, name_of = labelme_shapes(data, path), "imagePath"
     elif is_outlines(data):

@@ -46,6 +46,8 @@ def misses(source: Path) -> str | None:
     number, fields = first
     if suffix_of(Path(fields[0])) is None:
         return f"line {number} of {path.name} begins with `{fields[0]}`, which is no image file"
+    if len(fields) > 2 and path.name not in _NAMES:  # a table of something else; in pairs.csv it is a mistake
+        return f"line {number} of {path.name} has {len(fields)} fields, not `image,label`"
     return None
 
 

@@ -29,3 +29,11 @@ def finder(pattern: str | None, option: str) -> Callable[[FoundCase], str | None
         return next((m[1] for text in texts if (m := compiled.search(text)) and m[1]), None)
 
     return find
+
+
+def path_finder(pattern: str | None, option: str) -> Callable[[str], str | None] | None:
+    """What finds the first group of `pattern` in a path; None where there is no pattern. Raises as `finder`."""
+    if pattern is None:
+        return None
+    find = finder(pattern, option)
+    return lambda path: find(FoundCase(path, ()))

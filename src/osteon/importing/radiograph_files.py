@@ -1,0 +1,139 @@
+"""The files of a heap of radiographs, and the pictures found again by the names that annotations give them.
+
+Names out of annotation files are looked up among the files that were found below the source, and never opened as
+paths: what a name says about other folders cannot lead anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from osteon.core.errors import DatasetError
+from osteon.formats.raster import SUFFIXES
+from osteon.importing.selecting import natural_key
+
+_SHOWN = 80
+
+
+@dataclass(frozen=True)
+class File:
+    """A file below the source.
+
+    Attributes:
+        path: Where it is.
+        place: The same, relative to the source.
+    """
+
+    path: Path
+    place: PurePosixPath
+
+    @property
+    def stem(self) -> str:
+        """The name without the suffix of a picture or an annotation: `hand1` for `hand1.png` and `hand1.png.json`."""
+        return plain_stem(self.place.name)
+
+
+@dataclass
+class Heap:
+    """What lies below a source, each kind in natural order."""
+
+    pictures: list[File] = field(default_factory=list)
+    json: list[File] = field(default_factory=list)
+    csv: list[File] = field(default_factory=list)
+
+
+def plain_stem(name: str) -> str:
+    """A file's name without the suffixes that say its kind."""
+    while (suffix := os.path.splitext(name)[1].lower()) in (*SUFFIXES, ".json", ".dcm"):  # noqa: PTH122 (no path)
+        name = name[: -len(suffix)]
+    return name
+
+
+def survey(source: Path) -> Heap:
+    """All pictures, JSON and CSV files below a folder. Hidden files, and what macOS leaves in archives, are none."""
+    heap = Heap()
+    kinds = {**dict.fromkeys(SUFFIXES, heap.pictures), ".json": heap.json, ".csv": heap.csv}
+    for folder, folders, names in os.walk(source):
+        folders[:] = sorted((n for n in folders if not n.startswith(".") and n != "__MACOSX"), key=natural_key)
+        for name in sorted(names, key=natural_key):
+            kind = kinds.get(Path(name).suffix.lower())
+            if kind is not None and not name.startswith("."):
+                path = Path(folder) / name
+                kind.append(File(path, PurePosixPath(path.relative_to(source).as_posix())))
+    return heap
+
+
+class Shelf:
+    """Files, found by name.
+
+    Args:
+        files: What stands on it.
+        case_of: The case that a path belongs to, where the user gave a pattern; None where a path says nothing.
+    """
+
+    def __init__(self, files: Iterable[File], case_of: Callable[[str], str | None] | None = None) -> None:
+        self.files = list(files)
+        self._case_of = case_of
+        self._by_stem: dict[str, list[File]] = defaultdict(list)
+        self._by_case: dict[str, list[File]] = defaultdict(list)
+        for file in self.files:
+            self._by_stem[file.stem.lower()].append(file)
+            if case_of is not None and (case := case_of(file.place.as_posix())) is not None:
+                self._by_case[case].append(file)
+        self._folders = {part.lower() for file in self.files for part in file.place.parts[:-1]}
+
+    def of_case(self, file: File) -> File | None:
+        """The one file of the same case, by the user's pattern; None without a pattern, or where that finds none."""
+        case = self._case_of(file.place.as_posix()) if self._case_of is not None else None
+        fitting = self._by_case.get(case, []) if case is not None else []
+        return fitting[0] if len(fitting) == 1 else None
+
+    def __contains__(self, stem: str) -> bool:
+        return stem.lower() in self._by_stem
+
+    def find(self, name: str, told_by: Path) -> File | None:
+        """The file that a name means, by its stem, its suffix and the folders that it shares; None where none is.
+
+        Args:
+            name: A name or path as an annotation gives it, or the place of an annotation itself.
+            told_by: The annotation's file, for the message.
+
+        Raises:
+            DatasetError: Several files are meant.
+        """
+        parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+        if not parts:
+            return None
+        if self._case_of is not None and (case := self._case_of("/".join(parts))) is not None:
+            fitting = self._by_case.get(case, [])
+        else:
+            fitting = self._by_stem.get(plain_stem(parts[-1]).lower(), [])
+            # A folder that holds pictures tells whose file it is: ID2/left.json is not about ID1/left.png.
+            named = self._folders.intersection(part.lower() for part in parts[:-1])
+            fitting = [f for f in fitting if named <= {part.lower() for part in f.place.parts[:-1]}]
+        if len(fitting) > 1:
+            fitting = [f for f in fitting if f.place.name.lower() == parts[-1].lower()] or fitting
+        if len(fitting) > 1:
+            near = [shared(parts[:-1], file.place.parts[:-1]) for file in fitting]
+            fitting = [file for file, n in zip(fitting, near, strict=True) if n == max(near)]
+        if len(fitting) > 1:
+            raise DatasetError(
+                f"{told_by}: {short(name)} may be {fitting[0].place} or {fitting[1].place}",
+                hint="write the folder in front, or say which part of a path is the case: --case-pattern",
+            )
+        return fitting[0] if fitting else None
+
+
+def shared(one: Iterable[str], other: Iterable[str]) -> int:
+    """How many folders two paths have in common."""
+    return len({part.lower() for part in one} & {part.lower() for part in other})
+
+
+def short(text: str) -> str:
+    """A name out of a file, for messages: on one line, and not too long."""
+    plain = "".join(c if c.isprintable() else "?" for c in text[:_SHOWN])
+    return plain if len(text) <= _SHOWN else f"{plain}…"

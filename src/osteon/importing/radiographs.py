@@ -1,0 +1,252 @@
+"""Radiographs and other pictures, with outlines, run-length codes or masks of structures that may overlap.
+
+The pictures stay where they are. What marks them is drawn onto their pixels and written as labels: an index map where
+no two structures share a pixel, one layer for each structure else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from osteon.core.errors import DatasetError, FileError, UsageError
+from osteon.core.files import read_json
+from osteon.core.labels import Structure, make_structures
+from osteon.dataset.manifest import Channel
+from osteon.formats.coco import is_coco
+from osteon.formats.labelme import is_labelme
+from osteon.formats.polygons import is_outlines
+from osteon.formats.rle import is_rle_csv
+from osteon.importing.forms import Form, Found, FoundCase, Options, safe_id, unique_ids
+from osteon.importing.patterns import path_finder
+from osteon.importing.radiograph_drawing import convert
+from osteon.importing.radiograph_files import File, Heap, Shelf, survey
+from osteon.importing.radiograph_marks import Marks, Told, of_json, of_rle
+from osteon.importing.radiograph_masks import is_mask_table, of_table, read_mask_table, sort_out
+from osteon.importing.selecting import natural_key
+
+_LOOKED_AT = 20
+_LISTED = 6
+_MOST_OF_A_SUBJECT = 10
+"""Pictures in a folder; with more, folders are more likely groups than subjects."""
+_NO_SUBJECTS = {"images", "image", "img", "imgs", "pictures", "train", "training", "val", "valid", "validation", "test"}
+
+
+def misses(source: Path) -> str | None:
+    """What `source` lacks to be pictures with annotations, or the one annotation file of many pictures."""
+    if source.is_file():
+        wanted = _is_table(source) or (source.suffix.lower() == ".json" and _is_annotation(source, alone=True))
+        return None if wanted else "neither a folder, nor a COCO file, nor a table with image_name, class and rle"
+    if _of_another(source):
+        return "its dataset.json says that it is a folder of the Decathlon or of nnU-Net"
+    heap = survey(source)
+    if not heap.pictures:
+        return "no picture (.png, .jpg, .tif, .bmp)"
+    if any(_is_annotation(file.path) for file in islice(heap.json, _LOOKED_AT)):
+        return None
+    if any(_is_table(file.path) for file in heap.csv) or sort_out(heap.pictures)[1]:
+        return None
+    return (
+        f"{len(heap.pictures)} pictures without annotation: no JSON of outlines (per picture, LabelMe, COCO), no table "
+        "with image_name, class and rle, no masks (`masks/<structure>/<picture>`, `masks/<picture>`). Pictures that "
+        "are only to be segmented need no import: `osteon predict MODEL FOLDER OUT`"
+    )
+
+
+def _of_another(source: Path) -> bool:
+    path = source / "dataset.json"
+    try:
+        data = read_json(path, "dataset.json") if path.is_file() else None
+    except FileError:
+        return False
+    return isinstance(data, dict) and bool(data.keys() & {"training", "channel_names", "file_ending"})
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() == ".csv" and (is_rle_csv(path) or is_mask_table(path))
+
+
+def _is_annotation(path: Path, *, alone: bool = False) -> bool:
+    try:
+        data = read_json(path, "the annotation")
+    except FileError:
+        return False
+    return is_coco(data) or (not alone and (is_labelme(data) or is_outlines(data)))
+
+
+def read(source: Path, options: Options) -> Found:
+    """List the pictures and what marks them.
+
+    Raises:
+        FileError, LabelError: A file that speaks of many pictures is broken.
+        DatasetError: A name in it may mean several pictures, or a name pattern makes one case of several.
+        UsageError: `--labels` or `--priority` does not fit what was found.
+    """
+    folder = source if source.is_dir() else source.parent
+    heap = survey(folder)
+    if source.is_file():  # this file alone counts
+        alone = [File(source, PurePosixPath(source.name))]
+        heap = Heap(heap.pictures, *((alone, []) if source.suffix.lower() == ".json" else ([], alone)))
+    modality = options.modality or "xray"
+    found = Found(
+        name=folder.absolute().name,
+        channels=[Channel(name=modality if modality != "other" else "image", modality=modality)],
+        cases=[],
+    )
+    told, pictures, order = _told(heap, options, found.warnings)
+    marks: dict[File, Marks] = {}
+    kinds: dict[File, list[str]] = defaultdict(list)
+    for picture, said in told:
+        marks.setdefault(picture, said)
+        kinds[picture].append(said.kind)
+    found.structures = _structures(list(marks.values()), order, options, folder)
+    _check_priority(options.priority, found.structures)
+    ids = _ids(pictures, options)
+    subjects = _subjects(pictures)
+    for name, picture in zip(ids, pictures, strict=True):
+        found.cases.append(_case(name, picture, marks.get(picture), subjects.get(picture), found.structures, options))
+    found.understood = _understood(pictures, marks, kinds, subjects, found.structures, options)
+    return found
+
+
+def _told(heap: Heap, options: Options, warnings: list[str]) -> tuple[Told, list[File], tuple[str, ...]]:
+    """All that is said of pictures, the surest first; the pictures; and names in the order that a source gives."""
+    case_of = path_finder(options.case_pattern, "--case-pattern")
+    tables = [(file, *read_mask_table(file, heap.pictures)) for file in heap.csv if is_mask_table(file.path)]
+    listed = {mask for _, _, masks in tables for mask in masks}
+    rest = [file for file in heap.pictures if file not in listed]
+    masks, by_name, lost = sort_out(rest, case_of)
+    pictures = [file for file in rest if file not in masks]
+    if case_of is not None:
+        unknown = [file for file in pictures if case_of(file.place.as_posix()) is None]
+        pictures = [file for file in pictures if file not in set(unknown)]
+        if unknown:
+            warnings.append(f"--case-pattern finds no case in {len(unknown)} pictures, such as {unknown[0].place}")
+    if lost:
+        warnings.append(f"{len(lost)} mask files belong to no picture, such as {lost[0]}; passed over")
+    shelf = Shelf(pictures, case_of)
+    told, order = of_json(heap.json, shelf, warnings)
+    rle = [file for file in heap.csv if is_rle_csv(file.path)]
+    if len(rle) > 1:
+        raise DatasetError(
+            f"{rle[0].path} and {rle[1].path} are both tables of RLE", hint="give the one that is meant as SOURCE"
+        )
+    for file in rle:
+        told += of_rle(file, shelf, warnings)
+    for file, rows, _ in tables:
+        told += of_table(file, rows, shelf, warnings)
+    return told + by_name, pictures, order
+
+
+def _structures(
+    marks: Sequence[Marks], order: Sequence[str], options: Options, folder: Path
+) -> tuple[Structure, ...] | None:
+    """By `--labels`; else in the order of COCO's categories, the others in natural order. None for label maps alone."""
+    if (named := options.named_structures()) is not None:
+        return named
+    names = {name for said in marks for name in said.names}
+    if not names and not order:
+        return None
+    if any(said.label is not None for said in marks):
+        raise DatasetError(
+            f"{folder}: some pictures have label maps, whose values have no names, others structures with names",
+            hint="name the values: --labels NAME=VALUE,…",
+        )
+    ordered = [*order, *sorted(names - set(order), key=natural_key)]
+    return make_structures(ordered)
+
+
+def _check_priority(priority: Sequence[str] | None, structures: Sequence[Structure] | None) -> None:
+    names = {structure.name for structure in structures or ()}
+    if priority and structures and (unknown := [name for name in priority if name not in names]):
+        raise UsageError(
+            f"--priority {','.join(priority)}: no structure is called {unknown[0]}",
+            hint=f"the structures are {', '.join(s.name for s in structures)}",
+        )
+
+
+def _ids(pictures: Sequence[File], options: Options) -> list[str]:
+    """The case that `--case-pattern` finds; else stems as long as they differ, else with folders in front."""
+    case_of = path_finder(options.case_pattern, "--case-pattern")
+    if case_of is not None:
+        ids = [safe_id(case_of(file.place.as_posix()) or "") for file in pictures]
+        twice = [name for name, times in Counter(ids).items() if times > 1]
+        if twice:
+            same = [str(file.place) for file, name in zip(pictures, ids, strict=True) if name == twice[0]]
+            raise DatasetError(
+                f"--case-pattern {options.case_pattern} makes one case, {twice[0]}, of {', '.join(same[:_LISTED])}",
+                hint="take a longer part of the path: a radiograph is a case of its own",
+            )
+        return ids
+    stems = [safe_id(file.stem) for file in pictures]
+    parents = [safe_id("_".join([*file.place.parts[-2:-1], file.stem])) for file in pictures]
+    places = [safe_id("_".join([*file.place.parts[:-1], file.stem])) for file in pictures]
+    named = unique_ids([stems, parents, places])
+    return named or [f"{number:05d}_{stem}"[:150] for number, stem in enumerate(stems, start=1)]
+
+
+def _subjects(pictures: Sequence[File]) -> dict[File, str]:
+    """The folder of each picture, where every subject seems to have one."""
+    folders = Counter(file.place.parent for file in pictures)
+    names = {folder.name.lower() for folder in folders}
+    if len(folders) < 2 or max(folders.values()) > _MOST_OF_A_SUBJECT or names & {"", *_NO_SUBJECTS}:
+        return {}
+    return {file: safe_id(file.place.parent.name) for file in pictures}
+
+
+def _case(
+    name: str,
+    picture: File,
+    marks: Marks | None,
+    subject: str | None,
+    structures: tuple[Structure, ...] | None,
+    options: Options,
+) -> FoundCase:
+    if marks is None:
+        return FoundCase(name, (picture.path,), subject=subject)
+    if marks.label is not None:
+        return FoundCase(name, (picture.path,), marks.label, subject=subject)
+    converted = partial(convert, picture, marks, structures or (), options.priority)
+    return FoundCase(name, (picture.path,), subject=subject, convert=converted, parts=marks.parts, labels=True)
+
+
+def _understood(
+    pictures: Sequence[File],
+    marks: dict[File, Marks],
+    kinds: dict[File, list[str]],
+    subjects: dict[File, str],
+    structures: Sequence[Structure] | None,
+    options: Options,
+) -> list[str]:
+    """How the heap was understood, in sentences."""
+    taken = Counter(said.kind for said in marks.values())
+    lines = [f"{len(pictures)} pictures; marked by {kind}: {count}" for kind, count in taken.items()]
+    if unmarked := sum(picture not in marks for picture in pictures):
+        lines.append(f"{unmarked} pictures without annotation, taken without labels")
+    if twice := [picture for picture, said in kinds.items() if len(set(said)) > 1]:
+        first, second = dict.fromkeys(kinds[twice[0]])
+        lines.append(
+            f"{len(twice)} pictures are marked by {first} and by {second}: the first is taken "
+            "(give the other's file as SOURCE to take that)"
+        )
+    if structures is not None:
+        listed = ", ".join(s.name for s in structures[:_LISTED])
+        more = f" and {len(structures) - _LISTED} more" if len(structures) > _LISTED else ""
+        lines.append(f"{len(structures)} structures: {listed}{more}")
+        lines.append("a structure that is not marked in a picture is taken as not being there")
+    if any(said.label is not None for said in marks.values()):
+        lines.append("label maps: grey levels are the values of structures; --labels gives them names")
+    if subjects:
+        lines.append(
+            f"the folder of a picture is its subject: {', '.join(islice(dict.fromkeys(subjects.values()), 3))} …"
+        )
+    lines.append("to the right of a picture is taken as the patient's left, one pixel as one unit (px)")
+    if options.modality is None:
+        lines.append("taken as X-rays; --modality says otherwise")
+    return lines
+
+
+FORM = Form("radiographs", "pictures with outlines (JSON), RLE (CSV) or mask files", misses, read)

@@ -1,0 +1,413 @@
+"""Pictures with outlines, tables of RLE and masks, as people keep them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from osteon.core.errors import DatasetError, FileError, UsageError
+from osteon.dataset.dataset import Dataset
+from osteon.formats.rle import encode, write_rle_csv
+from osteon.importing.recognise import recognise
+from osteon.importing.run import ImportReport, import_dataset
+
+SHAPE = (30, 40)
+BOXES = {"Ulna": (5, 6, 14, 19), "Radius": (10, 10, 22, 28), "finger-10": (24, 2, 29, 9), "finger-2": (1, 30, 8, 38)}
+"""Name → first row, first column, end row, end column. Ulna and Radius overlap."""
+SHARED = 4 * 9
+
+
+def mask_of(name: str, shape: tuple[int, int] = SHAPE) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(shape, bool)
+    top, left, bottom, right = BOXES[name]
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def corners(name: str) -> list[list[float]]:
+    top, left, bottom, right = BOXES[name]
+    return [[left + 0.3, top - 0.4], [right - 1.2, top + 0.1], [right - 0.9, bottom - 1.3], [left, bottom - 1]]
+
+
+def picture(path: Path, seed: int = 0, shape: tuple[int, int] = SHAPE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 200, shape, dtype=np.uint8)).save(path)
+    return path
+
+
+def mask_file(path: Path, mask: npt.NDArray[np.generic]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask.astype(np.uint8) * (255 if mask.dtype == np.bool_ else 1)).save(path)
+    return path
+
+
+def outlines(path: Path, *names: str, **more: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = {"annotations": [{"label": name, "points": corners(name)} for name in names], **more}
+    path.write_text(json.dumps(data))
+    return path
+
+
+def take(
+    source: Path, target: Path, **options: Any
+) -> tuple[ImportReport, dict[str, dict[str, npt.NDArray[np.bool_]]]]:
+    """Import, and read back what was written: case → structure → `[rows, columns]`, empty ones left out."""
+    report = import_dataset(source, target, **options)
+    dataset = Dataset.open(target)
+    masks = {}
+    for case in dataset.manifest.cases:
+        segmentation = dataset.load_segmentation(case) if case.segmentation is not None else None
+        found = {s.name: segmentation.mask(s)[:, :, 0].T for s in segmentation.structures} if segmentation else {}
+        masks[case.id] = {name: mask for name, mask in found.items() if mask.any()}
+    return report, masks
+
+
+def check(masks: dict[str, npt.NDArray[np.bool_]], *names: str) -> None:
+    assert sorted(masks) == sorted(names)
+    for name, mask in masks.items():
+        np.testing.assert_array_equal(mask, mask_of(name), err_msg=name)
+
+
+def test_outlines_beside_the_pictures(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    picture(heap / "a.png", 1)
+    picture(heap / "b.png", 2)
+    picture(heap / "c.png", 3)
+    outlines(heap / "a.json", *BOXES)
+    outlines(heap / "b.json", "finger-2", "Ulna", filename="b.png", metadata={"width": 40, "height": 30})
+    said: list[str] = []
+    report, masks = take(heap, tmp_path / "set", announce=said.append)
+    assert report.form == "radiographs"
+    assert [s.name for s in report.manifest.structures] == ["Radius", "Ulna", "finger-2", "finger-10"]
+    assert [c.modality for c in report.manifest.channels] == ["xray"]
+    check(masks["a"], *BOXES)
+    check(masks["b"], "finger-2", "Ulna")
+    assert masks["c"] == {}
+    a, b, c = report.manifest.cases
+    assert a.images == ["../hands/a.png"]  # referred to, not copied
+    assert (a.segmentation, b.segmentation, c.segmentation) == ("labels/a.seg.nrrd", "labels/b.nii.gz", None)
+    assert not (tmp_path / "set" / "images").exists()
+    assert report.manifest.overlapping
+    assert (masks["a"]["Ulna"] & masks["a"]["Radius"]).sum() == SHARED
+    assert f"{SHARED} pixels" in a.provenance[0]
+    assert "3 pictures; marked by outlines in a JSON file of its own: 2" in said
+    assert "1 pictures without annotation, taken without labels" in said
+    assert import_dataset(heap, tmp_path / "set").repeated
+
+
+def test_priority_decides_overlaps(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    picture(heap / "a.png")
+    outlines(heap / "a.json", *BOXES)
+    report, masks = take(heap, tmp_path / "set", priority=["Radius"])
+    assert not report.manifest.overlapping
+    np.testing.assert_array_equal(masks["a"]["Radius"], mask_of("Radius"))
+    np.testing.assert_array_equal(masks["a"]["Ulna"], mask_of("Ulna") & ~mask_of("Radius"))
+    with pytest.raises(UsageError, match="no structure is called Femur"):
+        import_dataset(heap, tmp_path / "other", priority=["Femur"])
+
+
+def test_parallel_folders_with_one_folder_for_each_subject(tmp_path: Path) -> None:
+    heap = tmp_path / "train"
+    for n, subject in enumerate(("ID001", "ID002", "ID003")):
+        for side in "LR":
+            picture(heap / "DCM" / subject / f"hand_{side}.png", 2 * n + (side == "L"))
+            outlines(heap / "outputs_json" / subject / f"hand_{side}.json", "Ulna" if side == "L" else "Radius")
+    report, masks = take(heap, tmp_path / "set")
+    assert [c.id for c in report.manifest.cases] == [f"ID00{n}_hand_{side}" for n in (1, 2, 3) for side in "LR"]
+    assert [c.subject for c in report.manifest.cases] == ["ID001", "ID001", "ID002", "ID002", "ID003", "ID003"]
+    for name, found in masks.items():
+        check(found, "Ulna" if name.endswith("L") else "Radius")
+
+
+def test_an_annotation_never_goes_to_another_subject(tmp_path: Path) -> None:
+    heap = tmp_path / "train"
+    picture(heap / "DCM" / "ID001" / "hand.png", 1)
+    picture(heap / "DCM" / "ID002" / "other.png", 2)
+    outlines(heap / "json" / "ID002" / "hand.json", "Ulna")
+    outlines(heap / "json" / "ID002" / "other.json", "Radius")
+    report, masks = take(heap, tmp_path / "set")
+    assert masks["hand"] == {}
+    check(masks["other"], "Radius")
+    assert any("there is no picture hand" in line for line in report.warnings)
+
+
+def test_two_annotations_of_one_picture_are_not_guessed_between(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    picture(heap / "img" / "a.png", 1)
+    picture(heap / "img" / "b.png", 2)
+    outlines(heap / "first" / "a.json", "Ulna")
+    outlines(heap / "second" / "a.json", "Radius")
+    outlines(heap / "first" / "b.json", "Radius")
+    report, _ = take(heap, tmp_path / "set")
+    assert "is annotated twice" in report.failed["a"].message
+    assert [c.id for c in report.manifest.cases] == ["b"]
+
+
+def test_a_case_pattern_brings_files_together(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    for n in (1, 2):
+        picture(heap / f"scan-{n}-final.png", n)
+        outlines(heap / f"drawn of {n} by hand.json", "Ulna" if n == 1 else "Radius")
+    _, masks = take(heap, tmp_path / "other", case_pattern=r"(\d+)")
+    check(masks["1"], "Ulna")
+    check(masks["2"], "Radius")
+    with pytest.raises(DatasetError, match="makes one case"):
+        import_dataset(heap, tmp_path / "third", case_pattern=r"(scan|drawn)")
+
+
+@pytest.mark.parametrize("suffix", ["", ".png", ".jpg"])
+def test_a_table_of_rle(tmp_path: Path, suffix: str) -> None:
+    heap = tmp_path / "hands"
+    picture(heap / "pictures" / "a.png", 1)
+    picture(heap / "pictures" / "b.png", 2)
+    rows = [(f"a{suffix}", name, encode(mask_of(name))) for name in BOXES]
+    rows += [(f"b{suffix}", "Ulna", encode(mask_of("Ulna"))), (f"b{suffix}", "Radius", ""), ("gone", "Ulna", "1 1")]
+    write_rle_csv(heap / "hands.csv", rows)
+    for source, target in ((heap, "one"), (heap / "hands.csv", "two")):
+        (heap / "pictures" / "hands.csv").unlink(missing_ok=True)
+        if source.is_file():
+            source = source.rename(heap / "pictures" / "hands.csv")
+        report, masks = take(source, tmp_path / target)
+        assert report.form == "radiographs"
+        check(masks["a"], *BOXES)
+        check(masks["b"], "Ulna")
+        assert any("there is no picture gone" in line for line in report.warnings)
+
+
+def test_a_broken_row_of_rle_leaves_out_its_picture_alone(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    for n, name in enumerate("abc"):
+        picture(heap / f"{name}.png", n)
+    good = encode(mask_of("Ulna"))
+    write_rle_csv(
+        heap / "hands.csv",
+        [("a", "Ulna", good), ("b", "Ulna", "1 3 2 5"), ("c", "Ulna", good), ("c", "Ulna", encode(mask_of("Radius")))],
+    )
+    report, masks = take(heap, tmp_path / "set")
+    assert "hands.csv: line 3 (Ulna): the runs at pixel 1 and 2 overlap" in report.failed["b"].message
+    assert any("line 5 marks Ulna a second time; united" in line for line in report.warnings)
+    assert masks["c"]["Ulna"].sum() == (mask_of("Ulna") | mask_of("Radius")).sum()
+
+
+def test_outlines_go_before_rle_of_the_same_pictures(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    picture(heap / "a.png", 1)
+    picture(heap / "b.png", 2)
+    outlines(heap / "a.json", "Ulna")
+    write_rle_csv(heap / "x.csv", [(n, "Radius", encode(mask_of("Radius"))) for n in "ab"])
+    said: list[str] = []
+    _, masks = take(heap, tmp_path / "set", announce=said.append)
+    check(masks["a"], "Ulna")
+    check(masks["b"], "Radius")
+    assert any("1 pictures are marked by outlines" in line for line in said)
+    write_rle_csv(heap / "y.csv", [("a", "Radius", "1 1")])
+    with pytest.raises(DatasetError, match=r"x\.csv and .*y\.csv are both"):
+        import_dataset(heap, tmp_path / "other")
+
+
+def coco(*, negative: bool = False) -> dict[str, Any]:
+    more = {"neg_category_ids": [2]} if negative else {}
+    return {
+        "images": [
+            {"id": 1, "file_name": "a.png", "width": 40, "height": 30, **more},
+            {"id": 2, "file_name": "b.png", "width": 40, "height": 30},
+        ],
+        "categories": [{"id": 7, "name": "Ulna"}, {"id": 2, "name": "Radius"}, {"id": 3, "name": "Talus"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 7, "segmentation": [[v for point in corners("Ulna") for v in point]]},
+            {"image_id": 2, "category_id": 2, "segmentation": [[v for point in corners("Radius") for v in point]]},
+        ],
+    }
+
+
+def test_coco(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    for n, name in enumerate("ab"):
+        picture(heap / "images" / f"{name}.png", n)
+    (heap / "instances.json").write_text(json.dumps(coco(negative=True)))
+    report, masks = take(heap, tmp_path / "set")
+    assert [s.name for s in report.manifest.structures] == ["Ulna", "Radius", "Talus"]  # the file's order
+    check(masks["a"], "Ulna")
+    check(masks["b"], "Radius")
+    a, b = report.manifest.cases
+    assert a.annotated == ["Ulna", "Radius"]
+    assert b.annotated is None
+    assert recognise(heap / "instances.json").name == "radiographs"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda n: f"masks/{n}/a.png",
+        lambda n: f"masks/a/{n}.png",
+        lambda n: f"masks/a_{n}.png",
+        lambda n: f"a_mask_{n}.png",
+        lambda n: f"{n}/a.png",
+        lambda n: f"{n}_mask/a.png",
+        lambda n: f"labels/{n}/a_mask.png",
+    ],
+)
+def test_one_mask_file_for_each_structure(tmp_path: Path, place: Callable[[str], str]) -> None:
+    heap = tmp_path / "hands"
+    beside = place("x").startswith("a_")
+    picture(heap / ("a.png" if beside else "images/a.png"), 1)
+    picture(heap / ("b.png" if beside else "images/b.png"), 2)
+    for name in BOXES:
+        mask_file(heap / place(name), mask_of(name))
+    report, masks = take(heap, tmp_path / "set")
+    assert [c.id for c in report.manifest.cases] == ["a", "b"]
+    check(masks["a"], *BOXES)
+    assert masks["b"] == {}
+
+
+def test_label_maps_are_referred_to(tmp_path: Path) -> None:
+    heap = tmp_path / "slices"
+    for n in range(3):
+        picture(heap / "images" / f"{n}.png", n)
+        mask_file(heap / "masks" / f"{n}.png", mask_of("Ulna").astype(np.uint8) + 2 * mask_of("finger-2"))
+    report, masks = take(heap, tmp_path / "set", structures={"Ulna": 1, "finger-2": 2}, modality="mr")
+    assert report.manifest.cases[0].segmentation == "../slices/masks/0.png"
+    assert [c.modality for c in report.manifest.channels] == ["mr"]
+    for found in masks.values():
+        check(found, "Ulna", "finger-2")
+
+
+def test_masks_cut_out_of_the_picture(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    picture(heap / "a.png", 1)
+    rows = ["image,class,mask,top,left"]
+    for n, (name, (top, left, bottom, right)) in enumerate(BOXES.items()):
+        soft = np.zeros((bottom - top, right - left, 4), np.uint8)
+        soft[..., 3] = 255
+        soft[..., n % 3] = 90  # the class' colour
+        Image.fromarray(soft).save(heap / f"m{n}.png")
+        rows.append(f"a.png,{name},m{n}.png,{top},{left}")
+    (heap / "table.csv").write_text("\n".join(rows))
+    _, masks = take(heap, tmp_path / "set")
+    check(masks["a"], *BOXES)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("a.png,Ulna,m0.png,25,0", r"table\.csv: line 2 \(Ulna\): 13×9 pixels at column 0, row 25 reach out"),
+        ("a.png,Ulna,m0.png,-1,0", "reach out"),
+        ("a.png,Ulna,m9.png,0,0", "its mask file is not there"),
+        ("a.png,Ulna,m0.png,,", "line 2: top and left are not whole numbers"),
+        ("a.png,Ulna", "line 2 has 2 fields"),
+    ],
+)
+def test_broken_lines_of_a_table_of_masks(tmp_path: Path, line: str, says: str) -> None:
+    picture(tmp_path / "hands" / "a.png", 1)
+    mask_file(tmp_path / "hands" / "m0.png", np.ones((9, 13), bool))
+    (tmp_path / "hands" / "table.csv").write_text(f"image,class,mask,top,left\n{line}\n")
+    with pytest.raises((DatasetError, FileError), match=says):
+        import_dataset(tmp_path / "hands", tmp_path / "set")
+
+
+def test_sizes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    picture(heap / "a.png", 1)
+    outlines(heap / "a.json", "Ulna", metadata={"width": 80, "height": 60})
+    with pytest.raises(DatasetError, match="was drawn on a picture of 80×60 pixels, this one has 40×30"):
+        import_dataset(heap, tmp_path / "set")
+    (heap / "a.json").unlink()
+    mask_file(heap / "masks" / "Ulna" / "a.png", mask_of("Ulna", (30, 41)))
+    with pytest.raises(DatasetError, match="has 41×30 pixels, its picture 40×30"):
+        import_dataset(heap, tmp_path / "set")
+
+
+def test_points_far_outside_are_cut_off_with_a_warning(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    picture(heap / "a.png", 1)
+    (heap / "a.json").write_text(
+        json.dumps({"annotations": [{"label": "Ulna", "points": [[30, 10], [90, 10], [90, 20], [30, 20]]}]})
+    )
+    report, masks = take(heap, tmp_path / "set")
+    assert masks["a"]["Ulna"].sum() == 10 * 11
+    assert any("Ulna reaches 51 pixels out of the picture" in line for line in report.warnings)
+
+
+def test_pictures_without_annotation_are_no_dataset(tmp_path: Path) -> None:
+    for n in range(3):
+        picture(tmp_path / "hands" / f"{n}.png", n)
+    with pytest.raises(UsageError, match=r"3 pictures without annotation.*osteon predict"):
+        import_dataset(tmp_path / "hands", tmp_path / "set")
+
+
+EVIL = ["../../evil", "/tmp/osteon-evil", "a\nb", "x" * 10_000, "..\\..\\evil", "C:\\evil", "\x00"]
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_names_in_files_write_nothing_outside_the_dataset(tmp_path: Path, text: str) -> None:
+    heap = tmp_path / "in" / "deep" / "hands"
+    picture(heap / "a.png", 1)
+    outlines(heap / "a.json", "Ulna", filename=text)
+    picture(heap / "b.png", 2)
+    (heap / "b.json").write_text(json.dumps({"annotations": [{"label": text, "points": corners("Ulna")}]}))
+    data = coco()
+    data["images"].append({"id": 9, "file_name": text})
+    data["annotations"].append({"image_id": 9, "category_id": 7, "segmentation": []})
+    (heap / "c.json").write_text(json.dumps(data))
+    with (heap / "t.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("image", "class", "mask"), (text, "Ulna", text)])
+    (heap / "r.csv").write_text("image_name,class,rle\n" + f'"{text}",Ulna,1 1\n')
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    report, masks = take(heap, tmp_path / "in" / "deep" / "set")
+    check(masks["a"], "Ulna")
+    after = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    assert all(path.is_relative_to(tmp_path / "in" / "deep" / "set") for path in after)
+    assert not Path("/tmp/osteon-evil").exists()
+    assert all(len(line) < 600 and "\n" not in line for line in report.warnings)
+
+
+# -- real data -------------------------------------------------------------------------------------------------------
+
+
+def test_chest_radiographs_keep_all_their_masks(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "chest-xray-multilabel"
+    report, masks = take(source, tmp_path / "set")
+    assert (report.form, len(report.manifest.cases), report.failed) == ("radiographs", 6, {})
+    assert report.manifest.overlapping
+    with (source / "annotations.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 45
+    expected: dict[tuple[str, str], npt.NDArray[np.bool_]] = {}
+    for row in rows:  # the README: any colour channel above 0, pasted at (left, top)
+        colours = np.asarray(Image.open(source / row["mask"]))[..., :3]
+        whole = np.asarray(Image.open(source / "images" / row["image"]).convert("L")) * False
+        top, left = int(row["top"]), int(row["left"])
+        whole[top : top + colours.shape[0], left : left + colours.shape[1]] = (colours > 0).any(axis=2)
+        key = (Path(row["image"]).stem, row["class"])
+        expected[key] = expected.get(key, False) | (whole > 0)
+    found = {(case, name): mask for case, structures in masks.items() for name, mask in structures.items()}
+    assert found.keys() == expected.keys()
+    for key, mask in found.items():
+        np.testing.assert_array_equal(mask, expected[key], err_msg=str(key))
+
+
+def test_spine_slices_come_with_their_label_maps(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "spine-mr-slices"
+    named = {"disc": 1, "vertebra": 2}
+    report, masks = take(source, tmp_path / "set", structures=named, modality="mr", allow_empty=True)
+    assert len(report.manifest.cases) == 10
+    for n in range(10):
+        labels = np.asarray(Image.open(source / "masks" / f"{n}.png"))
+        for name, value in named.items():
+            np.testing.assert_array_equal(masks[str(n)].get(name, np.zeros((256, 256), bool)), labels == value)
+    with_empty = import_dataset(source, tmp_path / "other", structures=named, modality="mr")
+    assert sorted(with_empty.failed) == ["0", "5"]  # the README: entirely empty
+
+
+def test_hands_without_masks_are_for_predicting(shared_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="4 pictures without annotation"):
+        import_dataset(shared_data / "hand-radiographs", tmp_path / "set")
