@@ -53,7 +53,7 @@ def test_the_series_lies_where_the_truth_does(limbs: Path, case: str) -> None:
     series, _ = slices(limbs, case)
     truth = read_segmentation(limbs / f"truth/{case}.nii.gz")
     assert grid_of(series).same_as(truth.geometry, tolerance=0.01)
-    assert "~" in truth.geometry.axis_codes
+    assert np.abs(np.abs(truth.geometry.directions).max(axis=0) - 1).max() > 1e-5  # oblique
     assert {str(one.file_meta.TransferSyntaxUID) for one in series} == {"1.2.840.10008.1.2.1"}
     numbers = [int(one.InstanceNumber) for one in series]
     assert numbers == sorted(numbers)

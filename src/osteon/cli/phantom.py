@@ -17,6 +17,7 @@ class Kinds(StrEnum):
 
     humerus = "humerus"
     limb = "limb"
+    spine = "spine"
 
 
 class Layouts(StrEnum):

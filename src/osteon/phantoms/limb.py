@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from osteon.core.geometry import Geometry, Turn
 from osteon.core.labels import Segmentation, make_structures
@@ -14,8 +13,9 @@ from osteon.core.volume import Volume
 from osteon.formats.nifti import write_nifti
 from osteon.phantoms.legs import Leg, draw_leg, pelvis
 from osteon.phantoms.limb_dicom import write_series
+from osteon.phantoms.mr import grain, oblique_grid, receive, voxel_centres
 from osteon.phantoms.record import SOURCE, Kind, Request, TrueCase, keep_truth
-from osteon.phantoms.shapes import Field, Points, Ripple, ellipsoid, filled, rotation, smooth_step, smooth_union
+from osteon.phantoms.shapes import Field, Points, Ripple, ellipsoid, filled, smooth_step, smooth_union
 
 STRUCTURES = make_structures(
     ["pelvis", "femur_left", "femur_right", "tibia_left", "tibia_right", "fibula_left", "fibula_right"]
@@ -37,7 +37,7 @@ def make_limb(folder: Path, number: int, request: Request) -> TrueCase:
     geometry = _draw_grid(rng, request.size, growth)
     legs = [draw_leg(rng, lateral, growth) for lateral in (-1, 1)]
     signal, labels = _tissues(rng, geometry, legs, growth)
-    image = _receive(rng, signal)
+    image = receive(signal, _bias(rng, signal.shape), rng.uniform(12, 20), rng)
     segmentation = Segmentation(labels, geometry, STRUCTURES)
     case = f"L{number + 1:03d}"
     place = folder / SOURCE / case
@@ -56,34 +56,27 @@ def make_limb(folder: Path, number: int, request: Request) -> TrueCase:
 
 def _draw_grid(rng: np.random.Generator, size: int, growth: float) -> Geometry:
     """Columns to the patient's left, rows to the feet, slices to the back, all a little oblique."""
-    rows = FIELD_MM[1] / size
-    spacing = np.array([rows, rows, 5.0 * max(rows / 3.2, 0.5)])
-    shape = np.maximum(np.rint(np.array(FIELD_MM) / spacing), 8).astype(int)
-    axes = rotation(rng.uniform(-4, 4, 3)) @ np.array([[-1.0, 0, 0], [0, 0, -1], [0, -1, 0]])
-    affine = np.eye(4)
-    affine[:3, :3] = axes * spacing
+    row = FIELD_MM[1] / size
     top = 150 * growth + rng.uniform(-8, 12)
-    centre = np.array([rng.uniform(-8, 8), rng.uniform(-14, -4), top - FIELD_MM[1] / 2])
-    affine[:3, 3] = centre - affine[:3, :3] @ ((shape - 1) / 2)
-    i, j, k = (int(n) for n in shape)
-    return Geometry((i, j, k), affine)
+    centre = (rng.uniform(-8, 8), rng.uniform(-14, -4), top - FIELD_MM[1] / 2)
+    axes = np.array([[-1.0, 0, 0], [0, 0, -1], [0, -1, 0]])
+    return oblique_grid(rng, axes, FIELD_MM, (row, row, 5.0 * max(row / 3.2, 0.5)), centre, degrees=4)
 
 
 def _tissues(
     rng: np.random.Generator, geometry: Geometry, legs: list[Leg], growth: float
 ) -> tuple[Field, npt.NDArray[np.uint8]]:
     """What each voxel would send, and what it belongs to, both `[i, j, k]`."""
-    points = geometry.to_world(np.indices(geometry.shape).reshape(3, -1).T).T.astype(np.float32)
+    points = voxel_centres(geometry)
     voxel = float(np.cbrt(geometry.voxel_volume_mm3))
     signal, septa = _soft(rng, points, legs, growth, voxel)
-    grain = ndimage.gaussian_filter(rng.standard_normal(geometry.shape, dtype=np.float32), 0.8).ravel()
-    grain /= grain.std()
+    uneven = grain(rng, geometry.shape)
     labels = np.zeros(points.shape[1], dtype=np.uint8)
     best = np.zeros(points.shape[1], dtype=np.float32)
     values = {s.name: s.value for s in STRUCTURES}
 
     def put(name: str, where: npt.NDArray[np.intp], depth: Field, plate: Field, shaft: Field) -> None:
-        signal[where] = _bone(signal[where], depth, plate, shaft, grain[where], septa[where], voxel)
+        signal[where] = _bone(signal[where], depth, plate, shaft, uneven[where], septa[where], voxel)
         wins = depth > best[where]
         labels[where[wins]] = values.get(name, 0)
         best[where[wins]] = depth[wins]
@@ -104,11 +97,11 @@ def _tissues(
     return signal.reshape(geometry.shape), labels.reshape(geometry.shape)
 
 
-def _bone(under: Field, depth: Field, plate: Field, shaft: Field, grain: Field, patches: Field, voxel: float) -> Field:
+def _bone(under: Field, depth: Field, plate: Field, shaft: Field, uneven: Field, patches: Field, voxel: float) -> Field:
     """Signal of bone at `depth` mm: cortex (thick where `shaft` is 1), marrow, growth plates; cartilage about ends."""
     thickness = np.float32(0.9) + np.float32(2.0) * shaft
     red = smooth_step(18 - plate, 0, 14) * (plate < 40) + 0.4 * smooth_step(patches, 0.2, 1.5)
-    marrow = MARROW - (MARROW - RED_MARROW) * np.clip(red, 0, 1) + 28 * grain
+    marrow = MARROW - (MARROW - RED_MARROW) * np.clip(red, 0, 1) + 28 * uneven
     sheet = np.clip((plate - 1.2) / np.float32(voxel / 2) + 0.5, 0, 1)
     marrow = PHYSIS * (1 - sheet) + marrow * sheet
     deep, inside = filled(depth - thickness, voxel), filled(depth, voxel)
@@ -145,16 +138,11 @@ def _soft(
     return np.asarray(AIR * (1 - inside) + body * inside, dtype=np.float32), septa
 
 
-def _receive(rng: np.random.Generator, signal: Field) -> npt.NDArray[np.uint16]:
-    """What coils and receiver make of it: uneven sensitivity, blur, noise with Rice's distribution."""
-    along = [np.linspace(-1, 1, n, dtype=np.float32) for n in signal.shape]
-    x, z, y = np.meshgrid(*along, indexing="ij", sparse=True)
-    a, b, c, d = rng.normal(0, (0.12, 0.1, 0.1, 0.16))
-    bias = np.exp(a * x + b * y + c * z + d * z * z - 0.22 * z**4)
-    sharp = ndimage.gaussian_filter(signal * bias, 0.4, mode="nearest", truncate=3)
-    sd = rng.uniform(12, 20)
-    real, imaginary = (rng.standard_normal(signal.shape, dtype=np.float32) * np.float32(sd) for _ in range(2))
-    return np.rint(np.clip(np.hypot(sharp + real, imaginary), 0, 4095)).astype(np.uint16)
+def _bias(rng: np.random.Generator, shape: tuple[int, ...]) -> Field:
+    """Logarithm of the coils' sensitivity: uneven, and less towards head and feet."""
+    x, z, y = np.meshgrid(*[np.linspace(-1, 1, n, dtype=np.float32) for n in shape], indexing="ij", sparse=True)
+    a, b, c, d = (np.float32(v) for v in rng.normal(0, (0.12, 0.1, 0.1, 0.16)))
+    return np.asarray(a * x + b * y + c * z + d * z * z - np.float32(0.22) * z**4, dtype=np.float32)
 
 
 KIND = Kind(
