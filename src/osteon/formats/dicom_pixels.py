@@ -52,14 +52,10 @@ def read_pixels(path: Path, wanted: Sequence[Slice]) -> tuple[list[Pixels], list
         FileError: The file is truncated or damaged, or its pixels are no grey values.
     """
     dataset = read_dataset(path, pixels=True)
+    frames = stored_frames(dataset, path)
+    notes: list[str] = []
     with reading(path, "truncated or damaged pixels"):
-        if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-            raise FileError(f"{path}: holds no pixels", hint="give the images of the study, not its other objects")
-        _check_size(dataset, path)
-        notes: list[str] = []
-        stored = _stored(dataset)
-        samples = int(dataset.get("SamplesPerPixel") or 1)
-        frames = stored.reshape(-1, int(dataset.Rows), int(dataset.Columns), samples)
+        samples = frames.shape[-1]
         _refuse_palettes(dataset, frames, path)
         turned = dataset.get("PhotometricInterpretation") == "MONOCHROME1"
         if turned and dataset.get("Modality") in _QUANTITIES:
@@ -70,6 +66,20 @@ def read_pixels(path: Path, wanted: Sequence[Slice]) -> tuple[list[Pixels], list
         if samples > 1:
             notes.append("colours were turned to grey (0.299 red + 0.587 green + 0.114 blue)")
         return [_slice(dataset, frames[slice_.frame], slice_, turned, path) for slice_ in wanted], notes
+
+
+def stored_frames(dataset: Dataset, path: Path) -> Pixels:
+    """All frames as they are stored, `[frame, row, column, sample]`.
+
+    Raises:
+        FileError: There are no pixels, fewer than the header says, or damaged ones.
+    """
+    with reading(path, "truncated or damaged pixels"):
+        if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+            raise FileError(f"{path}: holds no pixels", hint="give the images of the study, not its other objects")
+        _check_size(dataset, path)
+        shape = [int(dataset.get(name) or 1) for name in ("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel")]
+        return _unpacked(dataset).reshape(shape)
 
 
 def join(slices: Sequence[Pixels]) -> Pixels:
@@ -117,8 +127,7 @@ def _fits(ends: tuple[int, int], kind: type[np.signedinteger[Any]]) -> bool:
     return bool(np.iinfo(kind).min <= ends[0] and ends[1] <= np.iinfo(kind).max)
 
 
-def _stored(dataset: Dataset) -> Pixels:
-    """All frames as stored, `[(frame,) row, column(, sample)]`."""
+def _unpacked(dataset: Dataset) -> Pixels:
     import gdcm
     from pydicom.pixels import pixel_array
 

@@ -11,6 +11,14 @@ from osteon.core.files import is_file
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
+from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
+from osteon.formats.dicom import (
+    read_dicom,
+    read_dicom_geometry,
+    read_dicom_segmentation,
+    read_dicom_structures,
+)
+from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.nifti import (
     read_nifti,
     read_nifti_geometry,
@@ -74,6 +82,14 @@ FORMATS = (
     ),
     Format("NRRD", (".nrrd",), read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_volume=write_nrrd),
     Format("picture", PICTURE_SUFFIXES, read_raster, read_raster_geometry, read_raster_segmentation),
+    Format(
+        "DICOM",
+        DICOM_SUFFIXES,
+        read_dicom,
+        read_dicom_geometry,
+        read_dicom_segmentation,
+        read_structures=read_dicom_structures,
+    ),
 )
 
 
@@ -105,10 +121,22 @@ def format_of(path: Path) -> Format:
 
 
 def _to_read(path: Path) -> Format:
+    path = Path(path)
+    # A DICOM series is a folder, and its files often have no suffix.
+    there = is_file(path)
+    if _is_folder(path) or (there and suffix_of(path) is None and looks_like_dicom(path)):
+        return format_of(Path(f"any{DICOM_SUFFIXES[0]}"))
     row = format_of(path)
-    if not is_file(Path(path)):
-        raise missing_file(Path(path), f"the {row.name} file")
+    if not there:
+        raise missing_file(path, f"the {row.name} file")
     return row
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that no system takes
+        return False
 
 
 def read_volume(path: Path) -> Volume:

@@ -1,0 +1,145 @@
+"""DICOM for the table of formats: one file, or a folder that holds one series.
+
+A series that has to be repaired (gaps, tilt) is refused here; `osteon import` has the options that repair it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from osteon.core.errors import FileError, LabelError, OsteonError, missing_file
+from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation, Structure
+from osteon.core.volume import Volume
+from osteon.formats.dicom_files import files_below
+from osteon.formats.dicom_found import Series, SeriesFound, sort_files
+from osteon.formats.dicom_seg import (
+    is_dicom_seg,
+    read_dicom_seg,
+    read_dicom_seg_geometry,
+    read_dicom_seg_structures,
+)
+from osteon.formats.dicom_series import read_series, series_geometry
+from osteon.formats.labelmap import index_map, match
+
+SUFFIXES = (".dcm", ".dicom")
+_LISTED = 8
+
+
+def read_dicom(path: Path) -> Volume:
+    """Read the one image series in a file or folder as `[1, i, j, k]`, RAS+ millimetres.
+
+    Raises:
+        FileError: There is none, or there are several; or as `read_series`.
+        GeometryError: As `read_series`.
+    """
+    return read_series(_only_series(Path(path)))[0]
+
+
+def read_dicom_files(files: Iterable[Path]) -> Volume:
+    """Read the one image series that these files make. Raises as `read_dicom`."""
+    files = list(files)
+    return read_series(_only(sort_files(files), files[0].parent if len(files) > 1 else files[0]))[0]
+
+
+def read_dicom_geometry(path: Path) -> Geometry:
+    """The grid of the one image series, or of the one segmentation; reads no pixels. Raises as `read_dicom`."""
+    path = Path(path)
+    if path.is_file() and is_dicom_seg(path):
+        return read_dicom_seg_geometry(path)
+    return series_geometry(_only_series(path))
+
+
+def read_dicom_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:
+    """Read a DICOM SEG, or the one that lies in a folder, on its own grid.
+
+    Args:
+        path: The file or folder.
+        structures: The structures to be read, found by name; None takes the file's own.
+
+    Raises:
+        FileError: There is none, or it is damaged.
+        LabelError: A segment is not among `structures`.
+    """
+    path = _only_segmentation(Path(path))
+    found = read_dicom_seg(path)
+    if structures is None:
+        return found
+    if not found.overlapping:
+        labels, named = index_map(found.array, found.structures, structures, path, by_value=False)
+        return Segmentation(labels, found.geometry, named)
+    mapping, unknown = match(found.structures, structures, by_value=False)
+    if strange := [s.name for s in unknown if found.mask(s).any()]:
+        raise LabelError(
+            f"{path}: holds segments that no structure is named after: {', '.join(strange)} "
+            f"(structures: {', '.join(s.name for s in structures)})",
+            hint="name the structures as the file does (--labels NAME=VALUE,…)",
+        )
+    layers = np.zeros((len(structures), *found.geometry.shape), np.uint8)
+    for n, structure in enumerate(structures):
+        for own in found.structures:
+            if mapping.get(own.value) == structure.value:
+                layers[n] |= found.mask(own)
+    return Segmentation(layers, found.geometry, tuple(structures))
+
+
+def read_dicom_structures(path: Path) -> tuple[Structure, ...]:
+    """The segments that a DICOM SEG names; none for an image. Raises FileError."""
+    path = Path(path)
+    return read_dicom_seg_structures(path) if path.is_file() and is_dicom_seg(path) else ()
+
+
+def _only_segmentation(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise missing_file(path, "the DICOM file or folder")
+    found = sort_files(files_below(path))
+    if len(found.segmentations) != 1:
+        raise FileError(
+            f"{path}: holds {len(found.segmentations)} DICOM segmentations where one is wanted",
+            hint="give the file of the segmentation",
+        )
+    return found.segmentations[0]
+
+
+def _only_series(path: Path) -> Series:
+    if not path.exists():
+        raise missing_file(path, "the DICOM file or folder")
+    return _only(sort_files([path] if path.is_file() else files_below(path)), path)
+
+
+def _only(found: SeriesFound, path: Path) -> Series:
+    if len(found.series) == 1:
+        return found.series[0]
+    if found.series:
+        some = [describe(series) for series in found.series[:_LISTED]]
+        more = f", and {len(found.series) - _LISTED} more" if len(found.series) > _LISTED else ""
+        raise FileError(
+            f"{path}: holds {len(found.series)} image series where one is wanted: {'; '.join(some)}{more}",
+            hint="give the folder of one series alone, or import them all with `osteon import`",
+        )
+    raise _nothing(found, path)
+
+
+def _nothing(found: SeriesFound, path: Path) -> OsteonError:
+    if found.segmentations or found.structure_sets:
+        kind = "a segmentation" if found.segmentations else "contours (RTSTRUCT)"
+        return FileError(f"{path}: holds {kind} and no image", hint="give the series on which it was drawn")
+    if path.is_file() and found.skipped:
+        return FileError(f"{path}: {found.skipped[0][1]}", hint="check that it is the image, and whole")
+    reasons = sorted({reason for _, reason in found.skipped})
+    listed = f" ({len(found.skipped)} files: {'; '.join(reasons[:3])})" if reasons else ""
+    return FileError(f"{path}: holds no DICOM image{listed}", hint="give a folder with a DICOM series")
+
+
+def describe(series: Series) -> str:
+    """A series in words, without anything about the patient."""
+    parts = [f"{len(series.slices)} {series.modality or 'unknown'} images"]
+    if series.number is not None:
+        parts.append(f"series {series.number}")
+    parts += [series.part] if series.part else []
+    return f"{', '.join(parts)} in {series.folder.name}"
