@@ -500,7 +500,7 @@ def test_arguments_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     assert report.manifest.channels[0].modality == "mr"
     for arguments, message in (
         ({"only": ["c7"]}, "no case c7"),
-        ({"form": "meshes"}, "no such form"),
+        ({"form": "heaps"}, "no such form"),
         ({"form": "pairs"}, "not of the form pairs"),
         ({"modality": "pet"}, "not a modality"),
     ):

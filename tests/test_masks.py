@@ -13,7 +13,7 @@ from osteon.core.geometry import Geometry, Turn
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.formats import write_segmentation, write_volume
+from osteon.formats import read_volume, write_segmentation, write_volume
 from osteon.importing import masks
 from osteon.importing.forms import Options
 from osteon.importing.mask_names import case_of, kind_of, structure_of
@@ -359,3 +359,60 @@ def test_the_bones_of_a_real_ct(tmp_path: Path, shared_data: Path) -> None:
     report, _ = taken(source)
     assert len(report.present["example_ct_sm"]) == 16
     assert report.manifest.cases[0].annotated is None
+
+
+def linked(folder: Path, target: Path) -> None:
+    """The files of `target` as links below `folder`: what an import writes beside its source stays here."""
+    for path in target.rglob("*"):
+        if path.is_file():
+            place = folder / path.relative_to(target)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(path)
+
+
+def test_humeri_of_a_real_dicom_series_are_bone(tmp_path: Path, shared_data: Path) -> None:
+    """The masks are stored mirrored: by index they lie in the air (mean −1000 HU)."""
+    real = shared_data / "totalsegmentator-example"
+    source = tmp_path / "arms"
+    linked(source / "p" / "dicom", real / "ct_dicom")
+    labels = read_volume(real / "ct_dicom_seg" / "example_ct_dicom_seg.nii.gz")
+    for name, value in (("humerus_left", 69), ("humerus_right", 70)):
+        mask(source / "p" / f"{name}.nii.gz", (labels.array[0] == value).astype(np.uint8), labels.geometry)
+    report, dataset = taken(source)
+    scan_read = dataset.load_image(report.manifest.cases[0]).array[0]
+    for name in ("humerus_left", "humerus_right"):
+        assert 500 < scan_read[voxels(report, dataset, "p", name)].mean() < 750
+    assert report.manifest.channels[0].modality == "ct"
+
+
+def test_contours_and_masks_of_a_tumour_agree_and_nobody_is_named(tmp_path: Path, shared_data: Path) -> None:
+    source = tmp_path / "limbs"
+    for number in ("025", "008"):
+        linked(source / f"STS_{number}", shared_data / "sts-limb-mr-dicom" / f"STS_{number}")
+    report, _ = taken(source, structures={"tumour": 1})
+    assert [(case.id, case.subject) for case in report.manifest.cases] == [
+        ("p001_MR_T1", "p001"),
+        ("p002_MR_T1", "p002"),
+    ]
+    assert "is ct, while most scans here are mr" in str(report.failed["p001_CT"])
+    for case in report.manifest.cases:
+        [line] = [line for line in case.provenance if "Dice" in line]
+        assert float(line.partition("Dice ")[2].partition(";")[0]) > 0.95
+    written = (source.parent / "set" / "dataset.yaml").read_text()
+    assert "STS_0" not in written
+    assert (source / TABLE).read_text().splitlines()[1:] == ["p001,STS_008,STS_008", "p002,STS_025,STS_025"]
+    report, _ = taken(source, structures={"tumour": 1}, keep_identity=True)
+    assert report.manifest.cases[0].subject == "STS_008"
+
+
+def test_contours_alone_are_labels(tmp_path: Path, shared_data: Path) -> None:
+    source = tmp_path / "lung"
+    linked(source, shared_data / "sts-limb-mr-dicom" / "STS_025")
+    next(source.rglob("*.nii.gz")).unlink()
+    report, dataset = taken(source)
+    [structure] = report.manifest.structures
+    assert structure.name == "GTV_Mass_MR_T1"
+    reference = read_volume(next((shared_data / "sts-limb-mr-dicom" / "STS_025").rglob("*.nii.gz"))).array.sum()
+    assert voxels(report, dataset, report.manifest.cases[0].id, structure.name).sum() == pytest.approx(
+        reference, rel=0.05
+    )

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from osteon.core.errors import DatasetError, FileError
-from osteon.core.files import read_json
+from osteon.core.files import is_file, read_json
 from osteon.core.labels import BACKGROUND, Structure, make_structures
 from osteon.dataset.manifest import Channel
 from osteon.formats.registry import stem_of
@@ -35,7 +35,19 @@ def misses(source: Path) -> str | None:
         return error.message
     if not isinstance(data, dict) or not isinstance(data.get("training"), list):
         return f"{_FILE} has no list `training`"
+    if (path.parent / "imagesTr").is_dir() and _is_numbered(data["training"], path.parent):
+        return f"{_FILE} lists images without the _0000 that their files have (nnU-Net's way)"
     return None
+
+
+def _is_numbered(training: list[Any], folder: Path) -> bool:
+    """Whether the first image is not there, but is with nnU-Net's number of the channel."""
+    entry = training[0] if training else None
+    image = entry.get("image") if isinstance(entry, dict) else entry
+    if not isinstance(image, str) or is_file(folder / _plain(image)):
+        return False
+    file = folder / _plain(image)
+    return is_file(file.with_name(f"{stem_of(file)}_0000{file.name[len(stem_of(file)) :]}")) if file.name else False
 
 
 def read(source: Path, options: Options) -> Found:
@@ -48,9 +60,9 @@ def read(source: Path, options: Options) -> Found:
     data = read_json(path, "the Decathlon description")
     found = Found(
         name=str(data.get("name") or path.parent.name),
-        channels=_channels(data, options),
+        channels=channels_of(data, options),
         cases=[],
-        structures=options.named_structures() or _structures(data, path),
+        structures=options.named_structures() or structures_of(data, path),
     )
     entries = [(entry, True) for entry in data["training"]] + [(entry, False) for entry in data.get("test") or []]
     pairs: list[tuple[Path, Path | None]] = []
@@ -75,16 +87,19 @@ def read(source: Path, options: Options) -> Found:
     return found
 
 
-def _channels(data: dict[str, Any], options: Options) -> list[Channel]:
+def channels_of(data: dict[str, Any], options: Options) -> list[Channel]:
+    """Channels from `channel_names` or `modality`. Raises DatasetError where they are not numbered."""
     table = data.get("channel_names") or data.get("modality") or {"0": options.modality or "image"}
     if isinstance(table, dict):
+        if not all(str(key).isdecimal() for key in table):
+            raise DatasetError(f"channels {table} are not numbered", hint='write {"0": "CT"} into dataset.json')
         names = [str(table[key]) for key in sorted(table, key=int)]
     else:
         names = [str(name) for name in (table if isinstance(table, list) else [table])]
     return [Channel(name=name, modality=options.modality or modality_of(name)) for name in names]
 
 
-def _structures(data: dict[str, Any], path: Path) -> tuple[Structure, ...]:
+def structures_of(data: dict[str, Any], path: Path) -> tuple[Structure, ...]:
     """Structures from {"1": "femur"} (Decathlon) or {"femur": 1} (nnU-Net)."""
     table = data.get("labels")
     if not isinstance(table, dict) or not table:

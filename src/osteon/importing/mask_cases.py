@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +38,7 @@ class MaskCase:
         maps: Label files of several structures, or of one that no name tells.
         dicom: DICOM SEG and RTSTRUCT.
         passed: Left out beside a folder of masks.
+        names: The structures that its files name, in order.
         problem: Why the case cannot be read; None where it can.
     """
 
@@ -48,16 +48,8 @@ class MaskCase:
     maps: list[Mask] = field(default_factory=list)
     dicom: list[Mask] = field(default_factory=list)
     passed: list[Mask] = field(default_factory=list)
-    problem: DatasetError | None = None
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """The structures that its files name, in order."""
-        if self.named:
-            return tuple(self.named)
-        if self.maps:
-            return tuple(structure.name for mask in self.maps for structure in read_structures(mask.path))
-        return tuple(dict.fromkeys(name for mask in self.dicom for name in names_in(mask)))
+    names: tuple[str, ...] = ()
+    problem: OsteonError | None = None
 
     @property
     def unnamed(self) -> bool:
@@ -111,7 +103,19 @@ def sort_masks(
             f"several files that may all be its labels: {listed}",
             hint="leave one label map in the case's folder, or binary masks alone",
         )
+    try:
+        case.names = _names(case)
+    except OsteonError as error:
+        case.problem = case.problem or error
     return case
+
+
+def _names(case: MaskCase) -> tuple[str, ...]:
+    if case.named:
+        return tuple(case.named)
+    if case.maps:
+        return tuple(structure.name for mask in case.maps for structure in read_structures(mask.path))
+    return tuple(dict.fromkeys(name for mask in case.dicom for name in names_in(mask)))
 
 
 def _names_itself(mask: Mask) -> bool:

@@ -47,6 +47,6 @@ def _header(path: Path, tags: list[str]) -> Any:
     import pydicom
 
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
     except Exception as error:
         raise FileError(f"{path}: its DICOM header cannot be read ({error})", hint="copy the file again") from error

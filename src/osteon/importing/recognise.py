@@ -8,10 +8,10 @@ from pathlib import Path
 
 from osteon.core.errors import UsageError, missing_file
 from osteon.formats.registry import suffix_of
-from osteon.importing import decathlon, masks, meshes, pairs, radiographs
+from osteon.importing import decathlon, masks, meshes, nnunet, pairs, radiographs
 from osteon.importing.forms import Form
 
-FORMS: tuple[Form, ...] = (decathlon.FORM, pairs.FORM, masks.FORM, meshes.FORM, radiographs.FORM)
+FORMS: tuple[Form, ...] = (decathlon.FORM, nnunet.FORM, pairs.FORM, masks.FORM, meshes.FORM, radiographs.FORM)
 """Every form that osteon reads. A new one is one file and one row here."""
 
 _LOOKED_AT = 10_000
