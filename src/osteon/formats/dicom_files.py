@@ -81,6 +81,9 @@ def read_dataset(path: Path, *, pixels: bool) -> Dataset:
             dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
         if "SOPClassUID" not in dataset:
             raise ValueError("it does not say what kind of object it is")
+        kind = str(dataset.SOPClassUID)  # values are decoded, and found to be damaged, when they are first used
+        if not kind:
+            raise ValueError("it does not say what kind of object it is")
     return dataset
 
 

@@ -99,7 +99,9 @@ def _open(path: Path, *, pixels: bool) -> Dataset:
     dataset = read_dataset(path, pixels=pixels)
     if str(dataset.SOPClassUID) not in STORAGES:
         raise FileError(f"{path}: no DICOM SEG", hint="give the file with the segmentation")
-    if text(dataset, "DimensionOrganizationType").startswith("TILED") or "TotalPixelMatrixColumns" in dataset:
+    with reading(path, "its header is damaged"):
+        tiled = text(dataset, "DimensionOrganizationType").startswith("TILED") or "TotalPixelMatrixColumns" in dataset
+    if tiled:
         raise FileError(f"{path}: a segmentation of a tiled slide", hint="osteon reads scans and radiographs")
     return dataset
 

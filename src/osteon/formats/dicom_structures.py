@@ -54,8 +54,8 @@ class References:
 def references(path: Path) -> References:
     """Which images a SEG or RTSTRUCT belongs to. Raises FileError where the file cannot be read."""
     dataset = read_dataset(Path(path), pixels=False)
-    series, frames = set[str](), {text(dataset, "FrameOfReferenceUID")}
     with reading(Path(path), "its references are damaged"):
+        series, frames = set[str](), {text(dataset, "FrameOfReferenceUID")}
         for item in dataset.get("ReferencedSeriesSequence") or []:
             series.add(text(item, "SeriesInstanceUID"))
         for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
