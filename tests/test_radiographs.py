@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pydicom
 import pytest
 from PIL import Image
 
 from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.dataset.dataset import Dataset
+from osteon.formats import read_volume
 from osteon.formats.rle import encode, write_rle_csv
 from osteon.importing.recognise import recognise
 from osteon.importing.run import ImportReport, import_dataset
@@ -406,6 +409,29 @@ def test_spine_slices_come_with_their_label_maps(shared_data: Path, tmp_path: Pa
             np.testing.assert_array_equal(masks[str(n)].get(name, np.zeros((256, 256), bool)), labels == value)
     with_empty = import_dataset(source, tmp_path / "other", structures=named, modality="mr")
     assert sorted(with_empty.failed) == ["0", "5"]  # the README: entirely empty
+
+
+def test_dicom_radiographs_are_written_anew_under_their_outlines(shared_data: Path, tmp_path: Path) -> None:
+    heap = tmp_path / "legs"
+    heap.mkdir()
+    for n, source in enumerate(sorted((shared_data / "awkward-dicom" / "xray-monochrome1").rglob("*.dcm"))[:2]):
+        shutil.copy(source, heap / f"{n}.dcm")
+    picture(heap / "1.png")  # a preview
+    rows, columns = pydicom.dcmread(heap / "0.dcm").pixel_array.shape
+    points = [[2, 1], [columns - 3, 1], [columns - 3, 8], [2, 8]]
+    (heap / "0.json").write_text(json.dumps({"annotations": [{"label": "Tibia", "points": points}]}))
+    report, masks = take(heap, tmp_path / "set")
+    assert (report.form, report.failed) == ("radiographs", {})
+    expected = np.zeros((rows, columns), bool)
+    expected[1:9, 2 : columns - 2] = True
+    np.testing.assert_array_equal(masks["0"]["Tibia"], expected)
+    assert masks["1"] == {}
+    dataset = Dataset.open(tmp_path / "set")
+    for n, case in enumerate(dataset.manifest.cases):
+        assert case.images == [f"images/{n}.nii.gz"]
+        volume = dataset.load_image(case)
+        np.testing.assert_array_equal(volume.array, read_volume(heap / f"{n}.dcm").array)
+    assert any("stand beside DICOM files" in line for line in report.warnings)
 
 
 def test_hands_without_masks_are_for_predicting(shared_data: Path, tmp_path: Path) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import LabelError
+from osteon.core.errors import FileError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.volume import Volume
+from osteon.formats.dicom_found import sort_files
+from osteon.formats.dicom_series import read_series
 from osteon.formats.labelmap import smallest_uint
 from osteon.formats.registry import read_geometry
 from osteon.importing.forms import Converted
@@ -20,18 +24,34 @@ _LISTED = 6
 
 
 def convert(
-    picture: File, marks: Marks, structures: tuple[Structure, ...], priority: Sequence[str] | None
+    picture: File, marks: Marks | None, structures: tuple[Structure, ...], priority: Sequence[str] | None
 ) -> Converted:
-    """Draw what marks a picture onto its grid. Raises OsteonError."""
-    geometry = read_geometry(picture.path)
-    warnings: list[str] = []
-    drawn = marks.draw((geometry.shape[1], geometry.shape[0]), warnings.append) if marks.draw is not None else iter(())
-    layers = _layers(drawn, structures, geometry, picture)
-    segmentation, overlap = _united(layers, structures, geometry, priority)
+    """Read a picture where it is DICOM, and draw what marks it onto its grid. Raises OsteonError."""
+    volume, done, warnings = _dicom(picture.path) if picture.dicom else (None, [], [])
+    geometry = volume.geometry if volume is not None else read_geometry(picture.path)
+    if marks is None or marks.draw is None:
+        return Converted(volume, provenance=tuple(done), warnings=tuple(warnings))
+    drawn = marks.draw((geometry.shape[1], geometry.shape[0]), warnings.append)
+    segmentation, overlap = _united(_layers(drawn, structures, geometry, picture), structures, geometry, priority)
     sources = ", ".join(str(path.absolute()) for path in marks.parts[:_LISTED])
     more = f" and {len(marks.parts) - _LISTED} more" if len(marks.parts) > _LISTED else ""
-    done = f"segmentation drawn from {marks.kind}: {sources}{more}{overlap}"
-    return Converted(None, segmentation, marks.annotated, (done,), tuple(warnings))
+    done.append(f"segmentation drawn from {marks.kind}: {sources}{more}{overlap}")
+    return Converted(volume, segmentation, marks.annotated, tuple(done), tuple(warnings))
+
+
+def _dicom(path: Path) -> tuple[Volume, list[str], list[str]]:
+    """A radiograph in DICOM, from what it was made, and what a person should look at. Raises FileError."""
+    found = sort_files([path])
+    if len(found.series) != 1:
+        reason = found.skipped[0][1] if found.skipped else f"{len(found.series)} series"
+        raise FileError(f"{path}: no single DICOM image ({reason})", hint="give the radiograph itself")
+    volume, notes = read_series(found.series[0])
+    if volume.geometry.shape[2] != 1:
+        raise FileError(
+            f"{path}: holds {volume.geometry.shape[2]} slices where a radiograph has one",
+            hint="give volumes with one mask file for each structure (--form masks)",
+        )
+    return volume, [f"image from {path.absolute()}", *notes], []
 
 
 def _layers(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError
+from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.raster import SUFFIXES
 from osteon.importing.selecting import natural_key
 
@@ -32,6 +33,11 @@ class File:
     place: PurePosixPath
 
     @property
+    def dicom(self) -> bool:
+        """Whether it is a DICOM file."""
+        return self.path.suffix.lower() in DICOM_SUFFIXES
+
+    @property
     def stem(self) -> str:
         """The name without the suffix of a picture or an annotation: `hand1` for `hand1.png` and `hand1.png.json`."""
         return plain_stem(self.place.name)
@@ -42,13 +48,14 @@ class Heap:
     """What lies below a source, each kind in natural order."""
 
     pictures: list[File] = field(default_factory=list)
+    dicom: list[File] = field(default_factory=list)
     json: list[File] = field(default_factory=list)
     csv: list[File] = field(default_factory=list)
 
 
 def plain_stem(name: str) -> str:
     """A file's name without the suffixes that say its kind."""
-    while (suffix := os.path.splitext(name)[1].lower()) in (*SUFFIXES, ".json", ".dcm"):  # noqa: PTH122 (no path)
+    while (suffix := os.path.splitext(name)[1].lower()) in (*SUFFIXES, *DICOM_SUFFIXES, ".json"):  # noqa: PTH122 (no path)
         name = name[: -len(suffix)]
     return name
 
@@ -56,7 +63,8 @@ def plain_stem(name: str) -> str:
 def survey(source: Path) -> Heap:
     """All pictures, JSON and CSV files below a folder. Hidden files, and what macOS leaves in archives, are none."""
     heap = Heap()
-    kinds = {**dict.fromkeys(SUFFIXES, heap.pictures), ".json": heap.json, ".csv": heap.csv}
+    kinds = {**dict.fromkeys(SUFFIXES, heap.pictures), **dict.fromkeys(DICOM_SUFFIXES, heap.dicom)}
+    kinds |= {".json": heap.json, ".csv": heap.csv}
     for folder, folders, names in os.walk(source):
         folders[:] = sorted((n for n in folders if not n.startswith(".") and n != "__MACOSX"), key=natural_key)
         for name in sorted(names, key=natural_key):

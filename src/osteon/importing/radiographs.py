@@ -43,16 +43,17 @@ def misses(source: Path) -> str | None:
     if _of_another(source):
         return "its dataset.json says that it is a folder of the Decathlon or of nnU-Net"
     heap = survey(source)
-    if not heap.pictures:
-        return "no picture (.png, .jpg, .tif, .bmp)"
+    if not heap.pictures and not (heap.dicom and (heap.json or heap.csv)):
+        return "no picture (.png, .jpg, .tif, .bmp; DICOM beside outlines or a table)"
     if any(_is_annotation(file.path) for file in islice(heap.json, _LOOKED_AT)):
         return None
     if any(_is_table(file.path) for file in heap.csv) or sort_out(heap.pictures)[1]:
         return None
+    count = f"{len(heap.pictures)} pictures" if heap.pictures else f"{len(heap.dicom)} DICOM files"
     return (
-        f"{len(heap.pictures)} pictures without annotation: no JSON of outlines (per picture, LabelMe, COCO), no table "
-        "with image_name, class and rle, no masks (`masks/<structure>/<picture>`, `masks/<picture>`). Pictures that "
-        "are only to be segmented need no import: `osteon predict MODEL FOLDER OUT`"
+        f"{count} without annotation: no JSON of outlines (per picture, LabelMe, COCO), no table with image_name, "
+        "class and rle, no masks (`masks/<structure>/<picture>`, `masks/<picture>`). Pictures that are only to be "
+        "segmented need no import: `osteon predict MODEL FOLDER OUT`"
     )
 
 
@@ -89,7 +90,7 @@ def read(source: Path, options: Options) -> Found:
     heap = survey(folder)
     if source.is_file():  # this file alone counts
         alone = [File(source, PurePosixPath(source.name))]
-        heap = Heap(heap.pictures, *((alone, []) if source.suffix.lower() == ".json" else ([], alone)))
+        heap = Heap(heap.pictures, heap.dicom, *((alone, []) if source.suffix.lower() == ".json" else ([], alone)))
     modality = options.modality or "xray"
     found = Found(
         name=folder.absolute().name,
@@ -120,6 +121,8 @@ def _told(heap: Heap, options: Options, warnings: list[str]) -> tuple[Told, list
     rest = [file for file in heap.pictures if file not in listed]
     masks, by_name, lost = sort_out(rest, case_of)
     pictures = [file for file in rest if file not in masks]
+    if heap.dicom and (heap.json or heap.csv):
+        pictures = _with_dicom(pictures, heap.dicom, warnings)
     if case_of is not None:
         unknown = [file for file in pictures if case_of(file.place.as_posix()) is None]
         pictures = [file for file in pictures if file not in set(unknown)]
@@ -139,6 +142,15 @@ def _told(heap: Heap, options: Options, warnings: list[str]) -> tuple[Told, list
     for file, rows, _ in tables:
         told += of_table(file, rows, shelf, warnings)
     return told + by_name, pictures, order
+
+
+def _with_dicom(pictures: list[File], dicom: list[File], warnings: list[str]) -> list[File]:
+    """Pictures and DICOM files; a picture beside a DICOM file of the same name is its preview, and left out."""
+    whole = {file.place.with_suffix("") for file in dicom}
+    previews = [file for file in pictures if file.place.with_suffix("") in whole]
+    if previews:
+        warnings.append(f"{len(previews)} pictures, such as {previews[0].place}, stand beside DICOM files; left out")
+    return sorted([*(f for f in pictures if f not in set(previews)), *dicom], key=lambda f: natural_key(str(f.place)))
 
 
 def _structures(
@@ -205,12 +217,15 @@ def _case(
     structures: tuple[Structure, ...] | None,
     options: Options,
 ) -> FoundCase:
-    if marks is None:
-        return FoundCase(name, (picture.path,), subject=subject)
-    if marks.label is not None:
-        return FoundCase(name, (picture.path,), marks.label, subject=subject)
+    label = marks.label if marks is not None else None
+    drawn = marks is not None and label is None
+    if not drawn and not picture.dicom:
+        return FoundCase(name, (picture.path,), label, subject=subject)
     converted = partial(convert, picture, marks, structures or (), options.priority)
-    return FoundCase(name, (picture.path,), subject=subject, convert=converted, parts=marks.parts, labels=True)
+    parts = marks.parts if marks is not None else ()
+    if picture.dicom:  # written anew: not every reader of datasets knows DICOM, nor should a patient's name go along
+        return FoundCase(name, (), label, subject, None, converted, (picture.path, *parts), drawn)
+    return FoundCase(name, (picture.path,), label, subject, None, converted, parts, drawn)
 
 
 def _understood(
