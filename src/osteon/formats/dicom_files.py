@@ -77,13 +77,11 @@ def read_dataset(path: Path, *, pixels: bool) -> Dataset:
 
     with reading(path):
         dataset = dcmread(path, stop_before_pixels=not pixels, force=True)
-        if "SOPClassUID" not in dataset and "MediaStorageSOPClassUID" in getattr(dataset, "file_meta", ()):
-            dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
-        if "SOPClassUID" not in dataset:
+        # Decoded here, since values are found to be damaged when they are first used. Some programs empty it.
+        kind = text(dataset, "SOPClassUID") or text(getattr(dataset, "file_meta", None), "MediaStorageSOPClassUID")
+        if not kind and "Modality" not in dataset:
             raise ValueError("it does not say what kind of object it is")
-        kind = str(dataset.SOPClassUID)  # values are decoded, and found to be damaged, when they are first used
-        if not kind:
-            raise ValueError("it does not say what kind of object it is")
+        dataset.SOPClassUID = kind
     return dataset
 
 

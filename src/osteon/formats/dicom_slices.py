@@ -59,7 +59,7 @@ class Slice:
     Attributes:
         path: The file.
         frame: Its number in the file, from 0.
-        instance: SOPInstanceUID.
+        instance: SOPInstanceUID; the path where the file has none.
         rows: Pixels in a column.
         columns: Pixels in a row.
         position: World position of the first pixel's centre; None where the file does not say.
@@ -142,7 +142,9 @@ def _slice(dataset: Dataset, groups: list[Any], frame: int, path: Path) -> Slice
     return Slice(
         path=path,
         frame=frame,
-        instance=text(dataset, "SOPInstanceUID"),
+        instance=text(dataset, "SOPInstanceUID")
+        or text(getattr(dataset, "file_meta", None), "MediaStorageSOPInstanceUID")
+        or str(path),
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
         position=position,
