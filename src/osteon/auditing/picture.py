@@ -12,7 +12,7 @@ from osteon.auditing.measure import Measured
 from osteon.dataset.manifest import Modality
 from osteon.evaluating.panels import grey_range
 
-HEIGHT = 230
+HEIGHT = 300
 """Pixels of a panel's longer side; of a picture's, `FLAT_HEIGHT`."""
 FLAT_HEIGHT = 420
 GAP = 6

@@ -18,10 +18,12 @@ LEAST_SPREAD = 0.02
 """Spread of the intensities at one place of the border that is believed, as a part of the image's range."""
 LEAST_SHIFT = 2
 """Steps. Labels are often off by one."""
-BETTER = 0.8
+BETTER = 0.85
 """Another place must fit so much better: its distance from the other cases' borders over the label's own."""
-BETTER_MIRRORED = 0.9
-"""The same for the mirror image, of which there is only one to choose."""
+BETTER_MIRRORED = 0.85
+"""The same for the mirror image, of which there is only one to choose, on the borders that face the mirror."""
+TELLING = 1.1
+"""In the mirror, the other cases' borders must be so much further away, or the image is as symmetric as its label."""
 STANDS_OUT = 4.0
 """Robust standard deviations by which that ratio must differ from the other cases'."""
 SHARE = 0.6
@@ -32,11 +34,14 @@ MIRRORS = ("left and right", "front and back", "top and bottom")
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """How well each move of a case's label fits: distance over that of the label as it is."""
+    """How well each move of a case's label fits: distance over that of the label as it is.
+
+    `facing` is taken over the borders that face the mirror alone, which tell most of it.
+    """
 
     case: str
-    own: float
     ratio: dict[Move, float]
+    facing: dict[int, float]
 
 
 def moved(cohort: Cohort) -> Iterator[Finding]:
@@ -46,22 +51,18 @@ def moved(cohort: Cohort) -> Iterator[Finding]:
         return
     shifts = [min((fit.ratio[move], move.axis, move.steps) for move in fit.ratio if not move.mirrored) for fit in fits]
     shift_z = robust_z([np.log(ratio) for ratio, _, _ in shifts], floor=0.04)[0]
-    mirror_z = {
-        axis: robust_z([np.log(fit.ratio.get(Move(axis, mirrored=True), 1.0)) for fit in fits], floor=0.04)[0]
-        for axis in range(3)
-    }
-    step = {case.id: case for case in cohort.cases}
+    telling = {axis for axis in range(3) if np.median([fit.facing.get(axis, 1.0) for fit in fits]) >= TELLING}
+    units = {case.id: case.unit for case in cohort.cases}
     for number, (fit, (ratio, axis, steps)) in enumerate(zip(fits, shifts, strict=True)):
         mirrored = [
-            (fit.ratio[move], move.axis)
-            for move in fit.ratio
-            if move.mirrored and fit.ratio[move] < BETTER_MIRRORED and mirror_z[move.axis][number] < -2
+            (near, mirror)
+            for mirror, near in fit.facing.items()
+            if mirror in telling and near < BETTER_MIRRORED and fit.ratio[Move(mirror, mirrored=True)] < ratio * 1.05
         ]
-        if mirrored and min(mirrored)[0] <= ratio * 1.02:
-            best, axis = min(mirrored)
-            yield _mirrored(fit, best, axis, len(fits))
+        if mirrored:
+            yield _mirrored(fit, *min(mirrored), len(fits))
         elif ratio < BETTER and abs(steps) >= LEAST_SHIFT and shift_z[number] < -STANDS_OUT:
-            unit = step[fit.case].unit
+            unit = units[fit.case]
             distance = abs(steps) * cohort.step
             yield Finding(
                 severity="error",
@@ -107,14 +108,21 @@ def _fits(cohort: Cohort) -> list[_Fit]:
         first = _distance(own[case], usual, spread, here)
         if first is None:
             continue
-        ratio = {}
+        ratio, facing = {}, {}
         for move, row in rows.items():
             there = profiles[row].astype(np.float64)
             both = np.isfinite(there) & known
             distance = _distance(there, usual, spread, both) if both.sum() >= SHARE * here.sum() else None
-            if distance is not None:
-                ratio[move] = distance / first
-        fits.append(_Fit(case, first, ratio))
+            if distance is None:
+                continue
+            ratio[move] = distance / first
+            if move.mirrored:
+                side = np.isin(np.arange(len(usual)) % 6, (2 * move.axis, 2 * move.axis + 1))[:, None]
+                ours = _distance(own[case], usual, spread, here & side)
+                theirs = _distance(there, usual, spread, both & side)
+                if ours is not None and theirs is not None:
+                    facing[move.axis] = theirs / ours
+        fits.append(_Fit(case, ratio, facing))
     return fits
 
 

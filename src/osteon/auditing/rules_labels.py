@@ -10,7 +10,7 @@ from osteon.auditing.cohort import FEWEST, Cohort
 from osteon.auditing.finding import Finding
 
 USUAL_SHARE = 0.9
-"""A structure that this part of the cases has is expected in all."""
+"""A structure that this part of the cases has, or all but one, is expected in all."""
 LARGE_PIECE = 0.05
 """A second piece of at least this part of the structure is a warning, a smaller one a note."""
 LARGE_HOLE = 0.01
@@ -51,7 +51,7 @@ def missing(cohort: Cohort) -> Iterator[Finding]:
                 action="take the structure out of dataset.yaml, or check names and values of the labels",
                 strength=0.8,
             )
-        if len(asked) >= FEWEST and len(have) / len(asked) >= USUAL_SHARE:
+        if len(asked) >= FEWEST and len(have) >= min(USUAL_SHARE * len(asked), len(asked) - 1):
             for case in asked:
                 if structure.name not in case.structures:
                     yield Finding(
@@ -138,7 +138,7 @@ def tiny(cohort: Cohort) -> Iterator[Finding]:
                     kind="shreds",
                     cases=[case.id],
                     structures=[structure.name],
-                    what=f"{structure.name} has {facts.shreds} shreds beside its "
+                    what=f"{structure.name} has {facts.shreds} shred{'s' * (facts.shreds != 1)} beside its "
                     f"{'piece' if len(facts.pieces) == 1 else 'pieces'}",
                     against="a shred is below 0.1 % of the structure, or below 5 voxels",
                     action="remove them where they are stray clicks",

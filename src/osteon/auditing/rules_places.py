@@ -65,12 +65,15 @@ def sides(cohort: Cohort) -> Iterator[Finding]:
 def order(cohort: Cohort) -> Iterator[Finding]:
     """Structures that lie the other way round than in nearly all cases, as where two vertebrae are exchanged."""
     usual = _usual_ways(cohort)
+    sided = {s.name: s.counterpart for s in cohort.manifest.structures if s.side is not None}
     for case in cohort.labelled:
         centres = {name: np.array(facts.centre_ras) for name, facts in case.structures.items()}
         wrong = _wrong_pairs(centres, usual)
         if not wrong:
             continue
-        swap = next((pair for pair in wrong if len(_wrong_pairs(_swapped(centres, pair), usual)) == 0), None)
+        swap = next((pair for pair in wrong if not _wrong_pairs(_swapped(centres, pair), usual)), None)
+        if swap is not None and sided.get(swap[0]) == swap[1]:
+            continue  # `sides` says so already
         first, second = swap or wrong[0]
         way, count = usual[first, second]
         axis = int(np.abs(way).argmax())

@@ -1,0 +1,363 @@
+"""The audit finds what was planted in tiny phantoms, and is silent where nothing was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from typer.testing import CliRunner
+
+import osteon
+from helpers import spaced, write_dataset
+from osteon.auditing.finding import Finding
+from osteon.auditing.run import Audit
+from osteon.cli.main import app
+from osteon.core.labels import Structure, make_structures
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Manifest, write_manifest
+
+CaseArrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+SPINE = make_structures(["upper", "middle", "lower"])
+LEGS = make_structures(["femur_left", "femur_right", "pelvis"])
+SHAPE = (30, 28, 44)
+
+
+def spine(seed: int) -> CaseArrays:
+    """Three bright boxes above one another, left of the middle, of slightly other sizes and places in each case."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(SHAPE, np.uint8)
+    at = rng.integers(-1, 2, 3)
+    for value, low in ((3, 6), (2, 18), (1, 30)):
+        grown = rng.integers(0, 2, 3)
+        labels[
+            6 + at[0] : 15 + at[0] + grown[0],
+            9 + at[1] : 20 + at[1] + grown[1],
+            low + at[2] : low + 8 + at[2] + grown[2],
+        ] = value
+    grey = ndimage.gaussian_filter(100.0 + 500 * (labels > 0), 0.7) + rng.normal(0, 15, SHAPE)
+    return grey.astype(np.int16), labels, spaced(1, 1, 1)
+
+
+def cases(count: int = 7) -> dict[str, CaseArrays]:
+    return {f"c{number}": spine(number) for number in range(count)}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The seven spines, audited once."""
+    folder = tmp_path_factory.mktemp("spines")
+    audited(folder, cases())
+    return folder
+
+
+Plant = Callable[..., Audit]
+
+
+@pytest.fixture
+def plant(tmp_path: Path, measured: Path) -> Plant:
+    """Audit the spines with `c3` (or another case) made anew; the others are not measured again."""
+
+    def audit(image: np.ndarray, labels: np.ndarray, affine: np.ndarray, name: str = "c3") -> Audit:
+        folder = tmp_path / "planted"
+        shutil.copytree(measured, folder)
+        write_dataset(tmp_path / "alone", {name: (image, labels, affine)}, SPINE, modality="mr")
+        for kind in ("images", "labels"):
+            (tmp_path / f"alone/{kind}/{name}.nii.gz").replace(folder / f"{kind}/{name}.nii.gz")
+        manifest = Dataset.open(folder).manifest
+        if name not in [case.id for case in manifest.cases]:
+            case = Dataset.open(tmp_path / "alone").manifest.cases[0]
+            write_manifest(folder, manifest.model_copy(update={"cases": [*manifest.cases, case]}))
+        return osteon.audit(folder, workers=1)
+
+    return audit
+
+
+def audited(
+    folder: Path,
+    arrays: dict[str, CaseArrays],
+    structures: tuple[Structure, ...] = SPINE,
+    modality: str = "mr",
+    **options: object,
+) -> Audit:
+    write_dataset(folder, arrays, structures, modality=modality, **options)  # type: ignore[arg-type]
+    return osteon.audit(folder, workers=1)
+
+
+def changed(arrays: dict[str, CaseArrays], change: Callable[[np.ndarray], np.ndarray]) -> dict[str, CaseArrays]:
+    image, labels, affine = arrays["c3"]
+    return {**arrays, "c3": (image, change(labels), affine)}
+
+
+def relabelled(first: int, second: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda labels: np.where(labels == first, second, np.where(labels == second, first, labels)).astype(np.uint8)
+
+
+def without(value: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda labels: np.where(labels == value, 0, labels).astype(np.uint8)
+
+
+def cleft(labels: np.ndarray) -> np.ndarray:
+    labels = labels.copy()
+    labels[10][labels[10] == 2] = 0
+    return labels
+
+
+def pierced(labels: np.ndarray) -> np.ndarray:
+    labels = labels.copy()
+    labels[10, 14, 22] = 0
+    return labels
+
+
+def first(result: Audit) -> Finding:
+    return result.findings[0]
+
+
+def test_a_clean_dataset_says_so(measured: Path) -> None:
+    result = osteon.audit(measured)
+    assert result.findings == []
+    assert result.summary() == "7 cases: nothing found that should keep you from training"
+    assert "nothing found that should keep you from training" in result.page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "severity", "structures"),
+    [
+        (lambda labels: np.roll(labels, 5, axis=0), "shifted", "error", []),
+        (lambda labels: np.roll(labels, -4, axis=2), "shifted", "error", []),
+        (lambda labels: labels[::-1].copy(), "mirrored", "error", []),
+        (relabelled(1, 2), "swapped", "error", ["upper", "middle"]),
+        (relabelled(1, 3), "swapped", "error", ["upper", "lower"]),
+        (np.zeros_like, "empty", "error", []),
+        (without(2), "missing", "warning", ["middle"]),
+        (cleft, "pieces", "warning", ["middle"]),
+        (pierced, "holes", "note", ["middle"]),
+    ],
+    ids=["right", "down", "mirrored", "neighbours", "ends", "empty", "missing", "pieces", "hole"],
+)
+def test_a_fault_in_one_label_comes_first(
+    plant: Plant, change: Callable[[np.ndarray], np.ndarray], kind: str, severity: str, structures: list[str]
+) -> None:
+    image, labels, affine = spine(3)
+    found = first(plant(image, change(labels), affine))
+    assert (found.kind, found.severity, found.cases, found.structures) == (kind, severity, ["c3"], structures)
+
+
+def test_a_shift_is_measured(plant: Plant) -> None:
+    image, labels, affine = spine(3)
+    found = first(plant(image, np.roll(labels, 5, axis=0), affine))
+    assert "5 mm too far right: moved 5 mm left" in found.what
+
+
+def test_a_wrong_spacing_comes_first(plant: Plant) -> None:
+    image, labels, _ = spine(3)
+    found = first(plant(image, labels, spaced(1.1, 1.1, 1.1)))
+    assert (found.kind, found.severity, found.cases) == ("spacing", "error", ["c3"])
+    assert "10% larger" in found.what
+
+
+def test_a_scan_under_two_names_comes_first(plant: Plant) -> None:
+    found = first(plant(*spine(3), "again"))
+    assert (found.kind, found.severity, found.cases) == ("duplicate", "error", ["c3", "again"])
+    assert "with the same label" in found.what
+
+
+def test_one_label_for_two_scans(plant: Plant) -> None:
+    image, _, affine = spine(30)
+    found = {f.kind: f for f in plant(image, spine(3)[1], affine, "other").findings}
+    assert found["same-label"].cases == ["c3", "other"]
+
+
+def test_a_scan_that_was_saved_with_other_numbers_is_nearly_the_same(plant: Plant) -> None:
+    image, labels, affine = spine(3)
+    noisy = (image + np.random.default_rng(0).integers(0, 2, SHAPE)).astype(np.int16)
+    found = {f.kind: f for f in plant(noisy, cleft(labels), affine, "saved").findings}
+    assert found["near-duplicate"].cases == ["c3", "saved"]
+
+
+def test_reversed_contrast(plant: Plant) -> None:
+    image, labels, affine = spine(3)
+    found = first(plant((800 - image).astype(np.int16), labels, affine))
+    assert (found.kind, found.severity, found.cases) == ("contrast", "error", ["c3"])
+
+
+def test_air_where_bones_should_be(tmp_path: Path) -> None:
+    arrays = {name: ((image - 1100).astype(np.int16), *rest) for name, (image, *rest) in cases(5).items()}
+    arrays = {
+        name: (np.where(labels > 0, image + 1000, image), labels, affine)
+        for name, (image, labels, affine) in arrays.items()
+    }
+    image, labels, affine = arrays["c3"]
+    wrong = {**arrays, "c3": (image - 1000, labels, affine)}
+    kinds = {f.kind: f for f in audited(tmp_path, wrong, modality="ct").findings}
+    assert kinds["air"].severity == "error"
+    assert kinds["air"].cases == ["c3"]
+
+
+def test_ct_without_air(tmp_path: Path) -> None:
+    kinds = {f.kind for f in audited(tmp_path, {"one": spine(0)}, modality="ct").findings}
+    assert "no-air" in kinds
+
+
+def legs(seed: int) -> CaseArrays:
+    """The left femur on the patient's left: at lower R."""
+    image, labels, affine = np.zeros(SHAPE), np.zeros(SHAPE, np.uint8), spaced(1, 1, 1)
+    shift = seed % 3
+    labels[3:10, 8:18, 4 + shift : 20 + shift] = 1
+    labels[20:27, 8:18, 4 + shift : 20 + shift] = 2
+    labels[8:22, 8:18, 26:36] = 3
+    image = ndimage.gaussian_filter(400.0 * (labels > 0), 0.7) + np.random.default_rng(seed).normal(0, 10, SHAPE)
+    return image.astype(np.int16), labels, affine
+
+
+def test_left_and_right_exchanged_in_one_case(tmp_path: Path) -> None:
+    arrays = {f"c{number}": legs(number) for number in range(5)}
+    found = first(audited(tmp_path, changed(arrays, relabelled(1, 2)), LEGS))
+    assert (found.kind, found.severity, found.cases) == ("sides", "error", ["c3"])
+
+
+def test_left_and_right_exchanged_need_no_cohort(tmp_path: Path) -> None:
+    image, labels, affine = legs(0)
+    result = audited(tmp_path, {"one": (image, relabelled(1, 2)(labels), affine)}, LEGS)
+    assert first(result).kind == "sides"
+    assert audited(tmp_path / "right", {"one": (image, labels, affine)}, LEGS).clean
+
+
+def test_left_and_right_exchanged_everywhere(tmp_path: Path) -> None:
+    arrays = {f"c{n}": (legs(n)[0], relabelled(1, 2)(legs(n)[1]), legs(n)[2]) for n in range(5)}
+    found = first(audited(tmp_path, arrays, LEGS))
+    assert (found.kind, found.cases) == ("sides", [])
+    assert "5 of 5 cases" in found.what
+
+
+def test_what_reaches_the_edge_is_a_note_that_names_the_side(tmp_path: Path) -> None:
+    image, labels, affine = spine(0)
+    result = audited(tmp_path, {"one": (image[:, :, 8:], labels[:, :, 8:], affine)})
+    assert [(f.kind, f.structures) for f in result.findings] == [("cut", ["lower"])]
+    assert result.findings[0].what.endswith("(I)")
+
+
+def test_structures_that_nobody_looked_for_are_not_missing(tmp_path: Path) -> None:
+    arrays = changed(cases(5), without(2))
+    result = audited(tmp_path, arrays, annotated={"c3": ["upper", "lower"]})
+    assert [f.kind for f in result.findings] == ["not-annotated"]
+
+
+def test_a_structure_of_one_voxel_is_tiny(plant: Plant) -> None:
+    def pruned(labels: np.ndarray) -> np.ndarray:
+        labels = np.where(labels == 2, 0, labels).astype(np.uint8)
+        labels[10, 14, 22] = 2
+        return labels
+
+    image, labels, affine = spine(3)
+    kinds = {f.kind: f for f in plant(image, pruned(labels), affine).findings}
+    assert kinds["tiny"].cases == ["c3"]
+    assert kinds["volume"].structures == ["middle"]
+
+
+def test_pictures_without_a_spacing_and_with_overlaps(tmp_path: Path) -> None:
+    arrays = {}
+    for number in range(5):
+        labels = np.zeros((2, 40, 30, 1), np.uint8)
+        labels[0, 5:20, 5:25] = 1
+        labels[1, 15:35, 8 : 22 - number] = 1
+        image = 100.0 * labels.sum(axis=0) + np.random.default_rng(number).normal(0, 5, (40, 30, 1))
+        arrays[f"hand{number}"] = (image.astype(np.float32), labels, spaced(1, 1, 1))
+    result = audited(tmp_path, arrays, make_structures(["radius", "ulna"]), "xray", overlapping=True, unit="px")
+    assert result.clean
+    facts = result.cohort.cases[0]
+    assert facts.overlaps == [("radius", "ulna", 5 * 14)]
+    assert facts.structures["radius"].volume_mm3 == 15 * 20
+    page = result.page.read_text(encoding="utf-8")
+    assert "Overlaps" in page
+    assert "300 px" in page
+
+
+def test_no_labels_at_all(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path, cases(2), SPINE, modality="mr")
+    bare = [case.model_copy(update={"segmentation": None}) for case in dataset.manifest.cases]
+    write_manifest(tmp_path, dataset.manifest.model_copy(update={"cases": bare}))
+    result = osteon.audit(tmp_path)
+    assert [f.kind for f in result.findings] == ["unlabelled"]
+
+
+def test_a_case_that_cannot_be_read_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    write_dataset(tmp_path, {**cases(2), "c3": spine(3)}, SPINE, modality="mr")
+    (tmp_path / "images/c3.nii.gz").write_bytes(b"not an image")
+    result = osteon.audit(tmp_path)
+    assert list(result.failed) == ["c3"]
+    assert (first(result).kind, first(result).cases) == ("unreadable", ["c3"])
+    assert len(result.cohort.cases) == 2
+
+
+def test_unchanged_cases_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = audited(tmp_path, {**cases(2), "c3": spine(3)})
+    read: list[str] = []
+    load = Dataset.load_image
+    monkeypatch.setattr(Dataset, "load_image", lambda self, case: (read.append(case.id), load(self, case))[1])
+    assert osteon.audit(tmp_path).cohort.cases == before.cohort.cases
+    assert read == []
+    image, labels, affine = spine(50)
+    write_dataset(tmp_path / "new", {"c3": (image, labels, affine)}, SPINE)
+    (tmp_path / "new/images/c3.nii.gz").replace(tmp_path / "images/c3.nii.gz")
+    osteon.audit(tmp_path)
+    assert read == ["c3"]
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    bad = "<script>alert(1)<&"
+    image, labels, affine = spine(0)
+    structures = make_structures([bad + "s", "b", "c"])
+    result = audited(tmp_path, {"ok": (image, cleft(labels), affine)}, structures)
+    manifest = Dataset.open(tmp_path).manifest
+    case = manifest.cases[0].model_copy(update={"id": bad.replace("/", "")})
+    renamed = Manifest.model_validate({**manifest.model_dump(), "name": bad, "cases": [case.model_dump()]})
+    write_manifest(tmp_path, renamed)
+    page = osteon.audit(tmp_path).page.read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;&amp;s" in page
+    assert result.page.parent == tmp_path / "audit"
+
+
+def test_the_page_asks_nothing_of_any_network(tmp_path: Path) -> None:
+    page = audited(tmp_path, cases(2)).page.read_text(encoding="utf-8")
+    assert "http://" not in page
+    assert "https://" not in page
+    assert page.count("data:image/jpeg;base64,") == 2
+
+
+def test_the_json_holds_findings_and_measurements(plant: Plant) -> None:
+    image, labels, affine = spine(3)
+    told = json.loads(plant(image, cleft(labels), affine).page.with_name("audit.json").read_text(encoding="utf-8"))
+    assert told["counts"] == {"error": 0, "warning": 1, "note": 0}
+    assert told["findings"][0]["cases"] == ["c3"]
+    assert told["cases"][0]["structures"]["upper"]["pieces"] == [int((spine(0)[1] == 1).sum())]
+
+
+def test_the_command_says_what_it_found(plant: Plant) -> None:
+    image, labels, affine = spine(3)
+    folder = plant(image, relabelled(1, 2)(labels), affine).page.parent.parent
+    done = CliRunner().invoke(app, ["audit", str(folder)])
+    assert done.exit_code == 0
+    assert "upper and middle seem to be exchanged" in done.stdout
+    assert done.stdout.index("error") < done.stdout.index("written: ")
+
+
+def test_the_command_ends_with_1_where_a_case_cannot_be_read(tmp_path: Path) -> None:
+    write_dataset(tmp_path, cases(2), SPINE, modality="mr")
+    (tmp_path / "labels/c1.nii.gz").unlink()
+    assert CliRunner().invoke(app, ["audit", str(tmp_path)]).exit_code == 1
+
+
+def test_real_spines(tmp_path: Path, shared_data: Path) -> None:
+    source = shared_data / "spine-mr-lumbar/pairs.txt"
+    only = [f"lumbar_{case}" for case in ("03", "31", "36")]
+    osteon.import_dataset(source, tmp_path / "spines", modality="mr", only=",".join(only))
+    result = osteon.audit(tmp_path / "spines", workers=1)
+    assert [(f.kind, f.cases) for f in result.findings] == [("pieces", ["lumbar_31"]), ("holes", ["lumbar_36"])]
+    assert "2 pieces: 22746 voxels (56%), 17578 voxels (44%)" in first(result).what
+    assert "a hole, 1 voxel" in result.findings[1].what
