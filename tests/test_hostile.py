@@ -17,6 +17,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.formats import read_geometry, read_segmentation, read_volume, write_segmentation, write_volume
+from osteon.importing.pseudonyms import TABLE, Patient, Pseudonyms
 from osteon.importing.run import import_dataset
 
 GRID = Geometry((6, 5, 4), np.diag([1.0, 1.5, 2, 1]))
@@ -126,7 +127,7 @@ def everything(folder: Path) -> set[Path]:
 
 def only_inside(home: Path, source: Path, dataset: Path) -> None:
     """An import of `source`, whatever comes of it, changes nothing below `home` but `dataset`."""
-    before = {path: path.read_bytes() for path in everything(home)}
+    before = {path: path.read_bytes() for path in everything(home) if not path.is_relative_to(dataset)}
     with suppress(OsteonError):
         import_dataset(source, dataset)
     outside = {path for path in everything(home) if not path.is_relative_to(dataset)}
@@ -160,3 +161,42 @@ def test_names_of_segments_write_nothing_outside(tmp_path: Path, name: str) -> N
     write_segmentation(source / "a.seg.nrrd", Segmentation(array, GRID, make_structures([name, "femur"])))
     (source / "pairs.txt").write_text("a.nii.gz,a.seg.nrrd\n")
     only_inside(tmp_path, source, dataset)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_nnunet_write_nothing_outside(tmp_path: Path, name: str) -> None:
+    source, dataset = tmp_path / "home" / "source", tmp_path / "home" / "data" / "set"
+    picture(source / "a.nii.gz")
+    array = np.zeros((1, *GRID.shape), np.uint8)
+    array[0, 0] = 1
+    write_volume(source / "l.nii.gz", Volume(array, GRID))
+    entries = {name: {"images": ["a.nii.gz"], "label": "l.nii.gz"}, "b": {"images": [name], "label": name}}
+    data = {"name": name, "channel_names": {"0": name}, "labels": {name: [1]}, "dataset": entries}
+    (source / "dataset.json").write_text(json.dumps(data))
+    only_inside(tmp_path, source, dataset)
+
+
+@pytest.mark.parametrize("name", ["..", "a\nb", "~", "x" * 200, "..\\out", "-rf", "$(touch out)"])
+def test_names_of_masks_write_nothing_outside(tmp_path: Path, name: str) -> None:
+    source, dataset = tmp_path / "home" / "source", tmp_path / "home" / "data" / "set"
+    picture(source / f"{name} x" / "ct.nii.gz")
+    array = np.zeros((1, *GRID.shape), np.uint8)
+    array[0, 0] = 1
+    write_volume(source / f"{name} x" / f"{name} femur.nii.gz", Volume(array, GRID))
+    (source / "labels.json").write_text(json.dumps({"1": name, "2": "../../tibia"}))
+    only_inside(tmp_path, source, dataset)
+    (source / "labels.json").unlink()
+    only_inside(tmp_path, source, dataset / "second")
+    assert (dataset / "second" / "dataset.yaml").is_file() == (
+        not name.startswith(".")
+    )  # hidden folders are passed over
+
+
+def test_a_table_of_pseudonyms_is_no_way_out(tmp_path: Path) -> None:
+    """A patient called `../../x` is a line in the table, and no path."""
+    patient = Patient("../../x", "a\nb,=cmd()")
+    made = Pseudonyms(tmp_path / "source", [patient])
+    (tmp_path / "source").mkdir()
+    made.write()
+    assert everything(tmp_path) == {tmp_path / "source" / TABLE}
+    assert Pseudonyms(tmp_path / "source", []).key(patient) == "p001"

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from osteon.core.errors import DatasetError, OsteonError
+from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.formats import write_volume
-from osteon.importing.recognise import recognise
+from osteon.importing.recognise import FORMS, recognise
 from osteon.importing.run import import_dataset
 
 GRID = Geometry((6, 5, 4), np.diag([1.0, 1.5, 2, 1]))
@@ -160,3 +160,19 @@ def test_one_dataset_json_is_of_one_form(tmp_path: Path) -> None:
 
 def test_the_decathlon_is_none(shared_data: Path) -> None:
     assert recognise(shared_data / "msd-hippocampus").name == "decathlon"
+
+
+def test_the_reason_for_a_form_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    import_dataset(raw(tmp_path / "raw"), tmp_path / "set", announce=said.append)
+    assert said[0].endswith("(recognised by dataset.json and files called CASE_0000)")
+    assert said[1] == "2 cases, 2 of them with labels, 2 channels"
+
+
+def test_an_unknown_heap_is_described(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    (tmp_path / "1.2.840.7").write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(UsageError, match=r"Found: 1 \S+ ?\S*, 1 ") as caught:
+        recognise(tmp_path)
+    assert "1 DICOM files" in str(caught.value)
+    assert all(f"\n  {form.name}: " in str(caught.value) for form in FORMS)

@@ -140,4 +140,6 @@ def _plain(text: str) -> str:
     return str(PurePosixPath(text.strip().replace("\\", "/")))
 
 
-FORM = Form("decathlon", "a folder with dataset.json, imagesTr and labelsTr (MSD)", misses, read)
+FORM = Form(
+    "decathlon", "a folder with dataset.json, imagesTr and labelsTr (MSD)", misses, read, "`training` in dataset.json"
+)

@@ -159,12 +159,14 @@ class Form:
         what: One line for help.
         misses: What `source` lacks to be of this form; None where it is.
         read: Lists the cases without reading their voxels.
+        fits: By what a source of this form is recognised, for people.
     """
 
     name: str
     what: str
     misses: Callable[[Path], str | None]
     read: Callable[[Path, Options], Found]
+    fits: str = ""
 
 
 def parse_modality(text: str | None) -> Modality | None:

@@ -127,5 +127,10 @@ def _convert(case: MaskCase, patient: Patient, found: Found, pseudonyms: Pseudon
 
 
 FORM = Form(
-    "masks", "scans (DICOM, NIfTI, NRRD) with one mask file for each structure, or one label file", misses, read
+    "masks",
+    "scans (DICOM, NIfTI, NRRD) with one mask file for each structure, or one label file",
+    misses,
+    read,
+    "scans and masks that no list names",
 )
+"""The form as the table of forms has it."""

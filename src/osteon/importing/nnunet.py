@@ -229,5 +229,11 @@ def _convert(
     return Converted(None, segmentation, None, (f"regions from {label.name}",))
 
 
-FORM = Form("nnunet", "a raw folder of nnU-Net: dataset.json, imagesTr with CASE_0000, labelsTr", misses, read)
+FORM = Form(
+    "nnunet",
+    "a raw folder of nnU-Net: dataset.json, imagesTr with CASE_0000, labelsTr",
+    misses,
+    read,
+    "dataset.json and files called CASE_0000",
+)
 """The form as the table of forms has it."""

@@ -145,4 +145,10 @@ def _ids(images: list[Path], folder: Path) -> list[str]:
     return unique_ids(candidates) or [f"{number:04d}_{stem}" for number, stem in enumerate(stems, start=1)]
 
 
-FORM = Form("pairs", "a text file with a line `image,label` for each case", misses, read)
+FORM = Form(
+    "pairs",
+    "a text file with a line `image,label` for each case",
+    misses,
+    read,
+    "a list whose lines begin with an image file",
+)

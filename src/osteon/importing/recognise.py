@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import islice
 from pathlib import Path
 
 from osteon.core.errors import UsageError, missing_file
+from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.registry import suffix_of
 from osteon.importing import decathlon, masks, meshes, nnunet, pairs, radiographs
 from osteon.importing.forms import Form
@@ -15,6 +17,7 @@ FORMS: tuple[Form, ...] = (decathlon.FORM, nnunet.FORM, pairs.FORM, masks.FORM, 
 """Every form that osteon reads. A new one is one file and one row here."""
 
 _LOOKED_AT = 10_000
+_SUFFIX = re.compile(r"(\.[a-z][a-z0-9]{0,7})+")
 
 
 def form_named(name: str) -> Form:
@@ -53,10 +56,17 @@ def recognise(source: Path) -> Form:
     )
 
 
+def _kind(path: Path) -> str:
+    suffix = suffix_of(path) or path.suffix.lower()
+    if suffix in ("", ".dcm") or not _SUFFIX.fullmatch(suffix):  # the end of a UID is no suffix
+        return "DICOM files" if looks_like_dicom(path) else suffix if _SUFFIX.fullmatch(suffix) else "other files"
+    return suffix
+
+
 def _inventory(source: Path) -> str:
     """What lies there, in words: `24 .nii.gz, 2 .txt`."""
     if source.is_file():
         return f"one file, {source.name}"
     files = list(islice((path for path in source.rglob("*") if path.is_file()), _LOOKED_AT))
-    kinds = Counter(suffix_of(path) or path.suffix.lower() or "files without suffix" for path in files)
+    kinds = Counter(_kind(path) for path in files)
     return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6)) or "an empty folder"

@@ -197,7 +197,8 @@ def import_dataset(
             hint="choose another folder, or pass --overwrite",
         )
     if announce is not None:
-        for line in (f"form {row.name}: {row.what}", *found.understood):
+        why = f" (recognised by {row.fits})" if row.fits and form is None else ""
+        for line in (f"form {row.name}: {row.what}{why}", *found.understood):
             announce(line)
     if found.structures is not None:
         found.structures = adopt(found.structures, _named_in_headers(selected), rename=structures is None)
