@@ -158,7 +158,7 @@ def check_stack(stack: Stack, name: str | Path, *, accept_gaps: bool, resample_t
     if wrong:
         raise GeometryError(
             f"{name}: {'; '.join(wrong)}",
-            hint=f"look for lost files, or take it on purpose: {', and '.join(options)}",
+            hint=f"look for lost files, or let `osteon import` take it on purpose: {', and '.join(options)}",
         )
 
 

@@ -18,6 +18,9 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case
+from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
+from osteon.formats.dicom import read_dicom_files
+from osteon.formats.dicom_series import find_series
 from osteon.formats.registry import known_suffixes, read_volume, stem_of, suffix_of, write_segmentation
 from osteon.planning.plan import Plan
 from osteon.predicting.model import Model
@@ -38,6 +41,8 @@ class Scan:
         """The image with all channels. Raises as the readers do."""
         if self.dataset is not None and self.case is not None:
             return self.dataset.load_image(self.case)
+        if len(self.files) > 1:
+            return read_dicom_files(self.files)
         return read_volume(self.files[0])
 
     def fingerprint(self) -> list[list[Any]]:
@@ -70,7 +75,7 @@ def find_scans(sources: Sequence[Path]) -> list[Scan]:
     """The scans that paths stand for.
 
     A file is a scan. A folder with dataset.yaml stands for its held-out and unlabelled cases (for all of them where
-    there are none of these), any other folder for the images that lie in it.
+    there are none of these), any other folder for the images that lie in it, or for the DICOM series below it.
 
     Raises:
         FileError: A path does not exist.
@@ -89,12 +94,13 @@ def find_scans(sources: Sequence[Path]) -> list[Scan]:
                 scans.append(Scan(case.id, tuple(dataset.resolve(image) for image in case.images), dataset, case))
         elif source.is_dir():
             images = [p for p in sorted(source.iterdir()) if p.is_file() and _is_image(p)]
-            if not images:
+            found = [Scan(stem_of(image), (image,)) for image in images] or _series(source)
+            if not found:
                 raise UsageError(
                     f"{source}: no image lies in this folder",
-                    hint=f"give a folder with files that end in {', '.join(known_suffixes())}",
+                    hint=f"give a folder with a DICOM series, or with files that end in {', '.join(known_suffixes())}",
                 )
-            scans += [Scan(stem_of(image), (image,)) for image in images]
+            scans += found
         else:
             raise missing_file(source, "the scan")
     _refuse_twins(scans)
@@ -102,7 +108,19 @@ def find_scans(sources: Sequence[Path]) -> list[Scan]:
 
 
 def _is_image(path: Path) -> bool:
-    return suffix_of(path) not in (None, ".seg.nrrd") and not path.name.startswith(".")
+    return suffix_of(path) not in (None, ".seg.nrrd", *DICOM_SUFFIXES) and not path.name.startswith(".")
+
+
+def _series(folder: Path) -> list[Scan]:
+    """The DICOM series below a folder: called by their folders, or by their files where they are pictures."""
+    scans: list[Scan] = []
+    for series in find_series(folder).series:
+        single = len(series.files) == 1
+        name = stem_of(series.files[0]) if single else series.folder.resolve().name
+        taken = [scan.id for scan in scans]
+        others = (f"{name}-{n}" for n in range(2, len(taken) + 3))
+        scans.append(Scan(name if name not in taken else next(o for o in others if o not in taken), series.files))
+    return scans
 
 
 def _refuse_twins(scans: list[Scan]) -> None:

@@ -1,0 +1,70 @@
+"""DICOM where other formats are expected: one file or folder as a volume, and folders of series as scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dicom_writing import image, save, series
+from osteon.core.errors import FileError
+from osteon.formats import read_geometry, read_segmentation, read_structures, read_volume
+from osteon.predicting.predictor import find_scans
+
+PLACES = [(0.0, 0.0, 2.0), (0.0, 0.0, 0.0), (0.0, 0.0, 1.0)]
+PICTURE = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "Modality": "DX"}
+
+
+def test_a_folder_with_one_series_is_a_volume(tmp_path: Path) -> None:
+    series(tmp_path, PLACES)
+    assert read_volume(tmp_path).array[0, 0, 0].tolist() == [100, 200, 0]
+    assert read_geometry(tmp_path).shape == (4, 3, 3)
+
+
+def test_files_need_no_suffix(tmp_path: Path) -> None:
+    path = save(image(np.array([[3, 4]], np.int16)), tmp_path / "IM0001")
+    assert read_volume(path).array.ravel().tolist() == [3, 4]
+    assert read_structures(path) == ()
+    (tmp_path / "IM0002").write_bytes(b"nothing of the kind" * 20)
+    with pytest.raises(FileError, match="no known image format"):
+        read_volume(tmp_path / "IM0002")
+
+
+def test_several_series_are_listed_without_the_patient(tmp_path: Path) -> None:
+    series(tmp_path / "t1", PLACES, SeriesNumber=4, SeriesDescription="Doe Jane")
+    series(tmp_path / "t2", PLACES, SeriesInstanceUID="1.2.7")
+    with pytest.raises(FileError, match=r"2 image series .*3 CT images, series 4 in t1; 3 CT images in t2") as refused:
+        read_volume(tmp_path)
+    assert not any(word in str(refused.value) for word in ("Doe", "secret"))
+
+
+@pytest.mark.parametrize("content", [[], ["notes.txt"]])
+def test_folders_without_images_say_so(tmp_path: Path, content: list[str]) -> None:
+    for name in content:
+        (tmp_path / name).write_text("hello")
+    with pytest.raises(FileError, match="holds no DICOM image"):
+        read_volume(tmp_path)
+    with pytest.raises(FileError, match="holds 0 DICOM segmentations"):
+        read_segmentation(tmp_path)
+
+
+def test_nothing_of_the_patient_is_in_what_is_read(tmp_path: Path) -> None:
+    from osteon.formats.dicom_series import find_series, read_series
+
+    series(tmp_path, [(0.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 0.0, 3.0)], StudyDate="20200102")
+    volume, notes = read_series(find_series(tmp_path).series[0], accept_gaps=True)
+    said = repr(volume) + repr(notes)
+    assert notes
+    assert not any(word in said for word in ("Doe", "Jane", "secret", "2020"))
+
+
+def test_folders_of_series_are_scans(tmp_path: Path) -> None:
+    series(tmp_path / "anna" / "ct", PLACES)
+    series(tmp_path / "bert" / "ct", PLACES, SeriesInstanceUID="1.2.7", PatientID="b")
+    save(image(np.zeros((2, 2), np.uint16), **PICTURE, SeriesInstanceUID="1.2.8"), tmp_path / "hand.dcm")
+    scans = find_scans([tmp_path])
+    assert [(scan.id, len(scan.files)) for scan in scans] == [("hand", 1), ("ct", 3), ("ct-2", 3)]
+    assert [scan.load().geometry.shape for scan in scans] == [(2, 2, 1), (4, 3, 3), (4, 3, 3)]
+    assert len(scans[1].fingerprint()) == 3
+    assert [scan.id for scan in find_scans([tmp_path / "anna" / "ct", tmp_path / "hand.dcm"])] == ["ct", "hand"]
