@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -361,3 +362,15 @@ def test_real_spines(tmp_path: Path, shared_data: Path) -> None:
     assert [(f.kind, f.cases) for f in result.findings] == [("pieces", ["lumbar_31"]), ("holes", ["lumbar_36"])]
     assert "2 pieces: 22746 voxels (56%), 17578 voxels (44%)" in first(result).what
     assert "a hole, 1 voxel" in result.findings[1].what
+
+
+def test_every_kind_of_finding_is_described() -> None:
+    root = Path(__file__).parents[1]
+    sources = [path.read_text(encoding="utf-8") for path in (root / "src/osteon/auditing").glob("*.py")]
+    kinds = {
+        kind for text in sources for line in re.findall(r"kind=(.*)", text) for kind in re.findall(r'"([\w-]+)"', line)
+    }
+    described = re.findall(
+        r"^\| `([\w-]+)` \| (?:error|warning|note)", (root / "docs/audit.md").read_text(), re.MULTILINE
+    )
+    assert sorted(described) == sorted(kinds)
