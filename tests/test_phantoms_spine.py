@@ -11,8 +11,8 @@ from scipy import ndimage
 from osteon.formats import read_segmentation, read_volume
 from osteon.importing.forms import Options
 from osteon.importing.pairs import read
+from osteon.phantoms.grid import voxel_centres
 from osteon.phantoms.kinds import ask, write_phantoms
-from osteon.phantoms.mr import voxel_centres
 from osteon.phantoms.spine import STRUCTURES
 from osteon.phantoms.vertebra import draw_column
 from phantom_checks import best_threshold_dice

@@ -18,6 +18,8 @@ class Kinds(StrEnum):
     humerus = "humerus"
     limb = "limb"
     spine = "spine"
+    hand = "hand"
+    lung = "lung"
 
 
 class Layouts(StrEnum):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from osteon.core.labels import Segmentation
 from osteon.core.progress import track
 from osteon.core.volume import Volume
 from osteon.formats.nifti import write_nifti
+from osteon.phantoms.decathlon import description_of
 from osteon.phantoms.humerus import STRUCTURES, make_humerus
 
 NAME = "humerus"
@@ -90,25 +90,9 @@ def _write_decathlon(folder: Path, members: Iterator[Member]) -> Path:
             training.append({"image": f"./{image}", "label": f"./{label}"})
         else:
             test.append(f"./{image}")
-    write_json(folder / "dataset.json", _decathlon_json(training, test))
+    description = "Fractured humeri, made up by osteon: fragments named by colour"
+    write_json(folder / "dataset.json", description_of(NAME, description, STRUCTURES, training, test))
     return folder
-
-
-def _decathlon_json(training: Sequence[dict[str, str]], test: Sequence[str]) -> dict[str, Any]:
-    return {
-        "name": NAME,
-        "description": "Fractured humeri, made up by osteon: fragments named by colour",
-        "reference": "osteon.phantoms",
-        "licence": "CC0-1.0",
-        "release": "1.0",
-        "tensorImageSize": "3D",
-        "modality": {"0": "CT"},
-        "labels": {"0": "background", **{str(s.value): s.name for s in STRUCTURES}},
-        "numTraining": len(training),
-        "numTest": len(test),
-        "training": list(training),
-        "test": list(test),
-    }
 
 
 FORMS: dict[str, Callable[[Path, Iterator[Member]], Path]] = {"decathlon": _write_decathlon}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from osteon.core.geometry import Geometry, Turn, turn_to_ras
-from osteon.phantoms.shapes import Points
+from osteon.phantoms.shapes import Field, Points
 
 AXES = ("LPS", "RAS", "LAS", "RPI", "PSL", "SAR")
 """What scanners, converters and viewers write: DICOM's order, NIfTI's, mirrored and permuted ones."""
@@ -77,3 +78,14 @@ def world_points(grid: Geometry, pose: npt.NDArray[np.float64], lateral: float, 
     mesh = np.stack(np.meshgrid(*along, indexing="ij")).reshape(3, -1).astype(np.float32)
     mirror = np.diag([lateral, 1.0, 1.0])
     return np.asarray((mirror @ pose.T).astype(np.float32) @ mesh, dtype=np.float32)
+
+
+def voxel_centres(geometry: Geometry) -> Points:
+    """`[3, n]` RAS mm of all voxels, C order."""
+    return np.ascontiguousarray(geometry.to_world(np.indices(geometry.shape).reshape(3, -1).T).T, dtype=np.float32)
+
+
+def grain(rng: np.random.Generator, shape: tuple[int, ...], sigma: float = 0.8) -> Field:
+    """Correlated noise of unit deviation, flat: the unevenness of marrow."""
+    values = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), sigma).ravel()
+    return np.asarray(values / values.std(), dtype=np.float32)

@@ -14,10 +14,10 @@ from pathlib import Path
 from osteon.core.errors import UsageError
 from osteon.core.files import read_json, write_json
 from osteon.core.progress import track
-from osteon.phantoms import fragments, limb, spine
+from osteon.phantoms import fragments, hand, limb, lung, spine
 from osteon.phantoms.record import SOURCE, TRUTH, Kind, Request, TrueCase
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (fragments.KIND, limb.KIND, spine.KIND)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (fragments.KIND, limb.KIND, spine.KIND, hand.KIND, lung.KIND)}
 """The kinds by name; a new one is one module and one row."""
 
 SIDECAR = "truth.json"

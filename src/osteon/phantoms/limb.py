@@ -11,9 +11,10 @@ from osteon.core.geometry import Geometry, Turn
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.formats.nifti import write_nifti
+from osteon.phantoms.grid import grain, voxel_centres
 from osteon.phantoms.legs import Leg, draw_leg, pelvis
 from osteon.phantoms.limb_dicom import write_series
-from osteon.phantoms.mr import grain, oblique_grid, receive, voxel_centres
+from osteon.phantoms.mr import oblique_grid, receive
 from osteon.phantoms.record import SOURCE, Kind, Request, TrueCase, keep_truth
 from osteon.phantoms.shapes import Field, Points, Ripple, ellipsoid, filled, smooth_step, smooth_union
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.core.geometry import Geometry
-from osteon.phantoms.shapes import Field, Points, rotation
+from osteon.phantoms.shapes import Field, rotation
 
 
 def oblique_grid(
@@ -35,17 +35,6 @@ def oblique_grid(
     affine[:3, :3] = rotation(rng.uniform(-degrees, degrees, 3)) @ np.asarray(axes, dtype=np.float64) * spacing
     affine[:3, 3] = np.asarray(centre_mm) - affine[:3, :3] @ ((np.array([i, j, k]) - 1) / 2)
     return Geometry((i, j, k), affine)
-
-
-def voxel_centres(geometry: Geometry) -> Points:
-    """`[3, n]` RAS mm of all voxels, C order."""
-    return np.ascontiguousarray(geometry.to_world(np.indices(geometry.shape).reshape(3, -1).T).T, dtype=np.float32)
-
-
-def grain(rng: np.random.Generator, shape: tuple[int, ...], sigma: float = 0.8) -> Field:
-    """Correlated noise of unit deviation, flat: the unevenness of marrow."""
-    values = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), sigma).ravel()
-    return np.asarray(values / values.std(), dtype=np.float32)
 
 
 def receive(signal: Field, bias: Field, noise_sd: float, rng: np.random.Generator) -> npt.NDArray[np.uint16]:

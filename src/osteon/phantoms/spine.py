@@ -17,7 +17,8 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.formats.nrrd import write_nrrd
-from osteon.phantoms.mr import grain, oblique_grid, receive, voxel_centres
+from osteon.phantoms.grid import grain, voxel_centres
+from osteon.phantoms.mr import oblique_grid, receive
 from osteon.phantoms.record import SOURCE, Kind, Request, TrueCase, keep_truth
 from osteon.phantoms.shapes import Field, Points, Ripple, chain, filled, smooth_step
 from osteon.phantoms.vertebra import Column, Vertebra, draw_column
