@@ -153,6 +153,14 @@ def test_all_cases_heaped_in_one_folder(tmp_path: Path) -> None:
     ]
 
 
+def test_a_dataset_made_among_the_files_is_not_read_again(tmp_path: Path) -> None:
+    ct(tmp_path / "p1" / "ct.nii.gz")
+    bone(tmp_path / "p1" / "red.stl")
+    import_dataset(tmp_path, tmp_path / "set")
+    assert import_dataset(tmp_path, tmp_path / "set").repeated
+    assert recognise(tmp_path).name == "meshes"
+
+
 def test_files_of_the_user_stay_as_they_are(tmp_path: Path) -> None:
     ct(tmp_path / "raw" / "ct.nii.gz")
     bone(tmp_path / "raw" / "red.stl")

@@ -13,6 +13,7 @@ import numpy as np
 
 from osteon.core.errors import OsteonError
 from osteon.core.geometry import Geometry
+from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom_series import Series, find_series, read_series
 from osteon.formats.registry import read_geometry, read_volume, stem_of
 from osteon.importing.mask_names import Kind, is_volume, kind_of, words
@@ -79,10 +80,14 @@ class Heap:
 
 
 def volume_files(source: Path) -> Iterator[Path]:
-    """The files below `source` in which a scan or a mask may lie, in order, hidden ones passed over."""
+    """The files below `source` in which a scan or a mask may lie, in order.
+
+    Hidden ones are passed over, and those of osteon's own datasets, which people like to make beside their files.
+    """
+    made = {path.parent for path in source.rglob(FILE_NAME)} - {source}
     for path in sorted(source.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-        if is_volume(path) and path.is_file() and not hidden:
+        if is_volume(path) and path.is_file() and not hidden and made.isdisjoint(path.parents):
             yield path
 
 

@@ -26,6 +26,7 @@ _PROPOSALS = (
     r"(?:^|/)([A-Za-z]*[-_ ]?\d+)[^/]*$",
     r"(?:^|/)([^/_]+)_[^/]*$",
     r"(?:^|/)([^/_\-. ]+)[^/]*$",
+    r"([A-Za-z]+[-_ ]?\d+)",
     r"(\d+)",
 )
 """Patterns that people can read, the first of which is proposed where it sorts as the names do."""
