@@ -182,8 +182,13 @@ def test_broken_pictures_are_named(tmp_path: Path) -> None:
         path = tmp_path / f"a{suffix}"
         for length in (0, 10, len(whole.getvalue()) // 2):
             path.write_bytes(whole.getvalue()[:length])
-            with pytest.raises(FileError, match=f"a{suffix}"):
+            with pytest.raises(FileError, match=f"a{suffix}: truncated"):
                 read_volume(path)
+    for suffix in (".png", ".tif"):  # 16-bit colours
+        whole_colours = cv2.imencode(suffix, np.dstack([noise, noise, noise // 2]).astype(np.uint16) * 200)[1].tobytes()
+        (tmp_path / f"a{suffix}").write_bytes(whole_colours[:-600])
+        with pytest.raises(FileError, match=f"a{suffix}: truncated"):
+            read_volume(tmp_path / f"a{suffix}")
     with pytest.raises(FileError, match="does not exist"):
         read_volume(tmp_path / "none.png")
     pages = [Image.fromarray(noise), Image.fromarray(noise)]

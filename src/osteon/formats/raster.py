@@ -32,7 +32,7 @@ MOST_PIXELS = 80_000_000
 """More than any detector has (about 30 million); a picture that claims more is refused before it is unpacked."""
 _LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601), for pictures in true colours."""
-_KINDS = ("PNG", "JPEG", "TIFF", "BMP", "MPO")
+_KINDS = ("PNG", "JPEG", "TIFF", "BMP")
 """What Pillow may take a file for; its other readers run other programs or are of no use here."""
 _ORIENTATION = 0x0112
 _PHOTOMETRIC = 262
@@ -137,6 +137,7 @@ def read_pixels(path: Path, *, labels: bool = False) -> npt.NDArray[np.generic]:
         layout = _layout(image)  # unpacking, as getexif may do, clears it
         orientation = int(image.getexif().get(_ORIENTATION, 1))
         if "16" in layout and image.mode in ("RGB", "RGBA", "LA"):
+            image.load()  # says where the file is cut short, which OpenCV may paint over
             pixels = _deep_colours(path)  # Pillow would drop the lower 8 bits
         elif image.mode == "P" and labels:
             pixels = np.asarray(image)
