@@ -121,6 +121,21 @@ def test_a_segment_of_an_absurd_number_takes_no_memory(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
+def test_an_absurd_label_value_takes_no_memory(tmp_path: Path) -> None:
+    """Its value stands for a structure of another value: no table up to the value is made."""
+    path = tmp_path / "a.seg.nrrd"
+    structures = make_structures(["femur", "tibia"], [7, 2**40])
+    array = np.zeros(GRID.shape, np.uint64)
+    array[0], array[1] = 7, 2**40
+    write_segmentation(path, Segmentation(array, GRID, structures))
+    tracemalloc.start()
+    read = read_segmentation(path, make_structures(["tibia", "femur"], [1, 2]))
+    assert tracemalloc.get_traced_memory()[1] < 40e6
+    tracemalloc.stop()
+    assert (read.array[0] == 2).all()
+    assert (read.array[1] == 1).all()
+
+
 def everything(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()}
 

@@ -156,9 +156,12 @@ def index_map(
     highest = max(mapping.values(), default=0)
     if all(mapping[value] == value for value in counts):
         return labels, tuple(known)
-    table = np.zeros(int(labels.max()) + 1, dtype=smallest_uint(highest))
-    for value in counts:
-        table[value] = mapping[value]
+    means = np.array([BACKGROUND, *(mapping[value] for value in counts)], dtype=smallest_uint(highest))
+    held = np.array([BACKGROUND, *counts], dtype=labels.dtype)
+    if int(held[-1]) > np.iinfo(np.uint16).max:  # a table up to a huge value would take all memory
+        return means[np.searchsorted(held, labels)], tuple(known)
+    table = np.zeros(int(held[-1]) + 1, dtype=means.dtype)
+    table[held] = means
     return table[labels], tuple(known)
 
 
