@@ -32,8 +32,8 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601)."""
 _WORST_BYTES = 9
 """Bytes in memory for one pixel while it is read: as stored, unpacked, and rescaled."""
-_MOST_PACKED = 20_000
-"""No compression packs a real image by more; a header that claims it is damaged or a trap."""
+_MOST_PACKED = 2_000
+"""Empty slices are packed by a few hundred; a header that claims more than this is damaged or a trap."""
 
 
 def read_pixels(path: Path, wanted: Sequence[Slice]) -> tuple[list[Pixels], list[str]]:
