@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from scipy import ndimage
 
 from helpers import to_index
+from osteon.cli.main import app
 from osteon.cli.phantom import Kinds, Layouts
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
@@ -210,3 +213,12 @@ def test_a_case_follows_from_seed_and_number(kind: str, tmp_path: Path) -> None:
     shared = [name for name in one if Path(name).suffix not in (".txt", ".csv") and Path(name).name != "dataset.json"]
     assert shared
     assert all(two[name] == one[name] for name in shared)
+
+
+def test_the_page_describes_kinds_sizes_and_options() -> None:
+    page = (Path(__file__).parents[1] / "docs/phantom.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(KINDS)
+    assert all(f"{kind.size} ({kind.name})" in page for kind in KINDS.values())
+    parameters = typer.main.get_command(app).commands["phantom"].params  # type: ignore[attr-defined]
+    options = {option for row in parameters for option in row.opts if option.startswith("--")}
+    assert set(re.findall(r"--[a-z][a-z-]+", page)) == options
