@@ -1,4 +1,4 @@
-"""What names of scans and meshes share: the words of which they are made, and the pattern that a user gives."""
+"""What the names of scans and meshes share: the words of which they are made."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from osteon.core.errors import UsageError
 from osteon.importing.mask_files import Scan
 from osteon.importing.mask_names import MASK_WORDS, SCAN_WORDS
 
@@ -33,18 +32,6 @@ _LONGEST = 20
 def split_words(text: str) -> list[str]:
     """`P07-BlueFragment` → `p`, `07`, `blue`, `fragment`: at marks, capitals, and between letters and digits."""
     return [word.lower() for word in re.findall(r"[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+|\d+", text)]
-
-
-def compiled(pattern: str) -> re.Pattern[str]:
-    """`--case-pattern`. Raises UsageError where it is no regular expression, or has no group."""
-    hint = r"put brackets around the part that names the case: '(p\d+)'"
-    try:
-        made = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"--case-pattern {pattern}: not a regular expression ({error})", hint=hint) from None
-    if made.groups < 1:
-        raise UsageError(f"--case-pattern {pattern}: has no group", hint=hint)
-    return made
 
 
 class Names:

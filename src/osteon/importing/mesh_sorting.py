@@ -8,9 +8,8 @@ with one scan's, which must hold what tells this scan from the others; among equ
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +17,8 @@ from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.importing.forms import safe_id, unique_ids
 from osteon.importing.mask_files import Scan, holds_dicom, volume_files
 from osteon.importing.mask_names import kind_of, without_words
-from osteon.importing.mesh_names import PASSED_OVER, Names, compiled, split_words
+from osteon.importing.mesh_names import PASSED_OVER, Names, split_words
+from osteon.importing.patterns import path_finder
 
 ROOT = PurePosixPath()
 _PROPOSALS = (
@@ -96,8 +96,9 @@ def sort_heap(source: Path, pattern: str | None) -> Sorted:
     scans, warnings = _scans(source)
     if not scans:
         raise DatasetError(f"{source}: no CT beside the meshes", hint="put the CT (NIfTI, NRRD, DICOM) beside them")
-    if pattern is not None:
-        cases, stray = _by_pattern(scans, meshes, compiled(pattern))
+    find = path_finder(pattern, "--case-pattern")
+    if find is not None:
+        cases, stray = _by_pattern(scans, meshes, find)
         understood = [f"cases by the pattern {pattern}"]
         if not any(case.scan and case.meshes for case in cases):
             raise UsageError(
@@ -141,7 +142,7 @@ def _scans(source: Path) -> tuple[list[Scan], list[str]]:
 
 
 def _by_pattern(
-    scans: Sequence[Scan], meshes: Places, pattern: re.Pattern[str]
+    scans: Sequence[Scan], meshes: Places, find: Callable[[str], str | None]
 ) -> tuple[list[MeshCase], list[PurePosixPath]]:
     """Cases by the pattern's first group, capitals or not; and the meshes in which it finds nothing."""
     spelt: dict[str, str] = {}
@@ -149,19 +150,14 @@ def _by_pattern(
     theirs: dict[str, list[PurePosixPath]] = defaultdict(list)
     stray = []
     for scan in scans:
-        if key := _key(scan.place, pattern):
+        if key := find(str(scan.place)):
             own[spelt.setdefault(key.casefold(), key)].append(scan)
     for mesh in meshes:
-        if key := _key(mesh, pattern):
+        if key := find(str(mesh)):
             theirs[spelt.setdefault(key.casefold(), key)].append(mesh)
         else:
             stray.append(mesh)
     return [_case(name, own[name], theirs[name]) for name in spelt.values()], stray
-
-
-def _key(place: PurePosixPath, pattern: re.Pattern[str]) -> str | None:
-    match = pattern.search(str(place))
-    return match[1] if match else None
 
 
 def _case(name: str, scans: Sequence[Scan], meshes: list[PurePosixPath], home: PurePosixPath = ROOT) -> MeshCase:
@@ -248,16 +244,17 @@ def _explained(cases: Sequence[MeshCase], named: Sequence[MeshCase]) -> list[str
     meshes = ", ".join(str(mesh) for mesh in shown.meshes[:3]) + (", …" if len(shown.meshes) > 3 else "")
     scan = shown.scan.place if shown.scan else ""
     lines.append(f"{len(named)} cases by what names share: {shown.name} is {scan} with {meshes}")
-    proposal = next((pattern for pattern in _PROPOSALS if _sorts_alike(re.compile(pattern), whole)), None)
+    proposal = next((pattern for pattern in _PROPOSALS if _sorts_alike(pattern, whole)), None)
     if proposal is not None:
         lines.append(f"the same as --case-pattern '{proposal}'")
     return lines if len(whole) > len(named) else lines[1:]
 
 
-def _sorts_alike(pattern: re.Pattern[str], cases: Sequence[MeshCase]) -> bool:
+def _sorts_alike(pattern: str, cases: Sequence[MeshCase]) -> bool:
     """Whether the pattern gives all files of a case one key, and every case its own."""
+    find = path_finder(pattern, "--case-pattern") or str
     places = [[*([case.scan.place] if case.scan else []), *case.meshes] for case in cases]
-    keys = [{(_key(place, pattern) or "").casefold() for place in own} for own in places]
+    keys = [{(find(str(place)) or "").casefold() for place in own} for own in places]
     flat = [key for found in keys for key in found]
     return "" not in flat and len(flat) == len(cases) == len(set(flat))
 
