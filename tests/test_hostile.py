@@ -17,6 +17,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.formats import read_geometry, read_segmentation, read_volume, write_segmentation, write_volume
+from osteon.formats.dicom_files import read_dataset
 from osteon.importing.pseudonyms import TABLE, Patient, Pseudonyms
 from osteon.importing.run import import_dataset
 
@@ -134,6 +135,19 @@ def test_an_absurd_label_value_takes_no_memory(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert (read.array[0] == 2).all()
     assert (read.array[1] == 1).all()
+
+
+def test_a_dicom_element_that_claims_all_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pydicom allocates what an element claims; where that is refused, the file is at fault."""
+
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    path = tmp_path / "a.dcm"
+    path.write_bytes(bytes(128) + b"DICM")
+    monkeypatch.setattr("pydicom.dcmread", full)
+    with pytest.raises(FileError, match="claims more bytes"):
+        read_dataset(path, pixels=False)
 
 
 def everything(folder: Path) -> set[Path]:

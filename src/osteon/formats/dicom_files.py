@@ -76,7 +76,10 @@ def read_dataset(path: Path, *, pixels: bool) -> Dataset:
     from pydicom import dcmread
 
     with reading(path):
-        dataset = dcmread(path, stop_before_pixels=not pixels, force=True)
+        try:
+            dataset = dcmread(path, stop_before_pixels=not pixels, force=True)
+        except MemoryError as error:  # pydicom asks for as many bytes as an element claims, up to 4 GB
+            raise FileError(f"{path}: an element claims more bytes than there is memory for", hint=_HINT) from error
         # Decoded here, since values are found to be damaged when they are first used. Some programs empty it.
         kind = text(dataset, "SOPClassUID") or text(getattr(dataset, "file_meta", None), "MediaStorageSOPClassUID")
         if not kind and "Modality" not in dataset:
