@@ -340,6 +340,14 @@ def test_points_far_outside_are_cut_off_with_a_warning(tmp_path: Path) -> None:
     assert any("Ulna reaches 51 pixels out of the picture" in line for line in report.warnings)
 
 
+def test_a_dataset_made_among_the_pictures_is_not_read_again(tmp_path: Path) -> None:
+    picture(tmp_path / "hands" / "a.png", 1)
+    outlines(tmp_path / "hands" / "a.json", "Ulna")
+    import_dataset(tmp_path / "hands", tmp_path / "hands" / "set")
+    picture(tmp_path / "hands" / "set" / "audit" / "b.png", 2)
+    assert import_dataset(tmp_path / "hands", tmp_path / "hands" / "set").repeated
+
+
 def test_pictures_without_annotation_are_no_dataset(tmp_path: Path) -> None:
     for n in range(3):
         picture(tmp_path / "hands" / f"{n}.png", n)

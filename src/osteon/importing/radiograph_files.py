@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError
+from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.raster import SUFFIXES
 from osteon.importing.selecting import natural_key
@@ -61,12 +62,19 @@ def plain_stem(name: str) -> str:
 
 
 def survey(source: Path) -> Heap:
-    """All pictures, JSON and CSV files below a folder. Hidden files, and what macOS leaves in archives, are none."""
+    """All pictures, JSON and CSV files below a folder.
+
+    Hidden files, what macOS leaves in archives, and osteon's own datasets, which people make beside their files, are
+    passed over.
+    """
     heap = Heap()
     kinds = {**dict.fromkeys(SUFFIXES, heap.pictures), **dict.fromkeys(DICOM_SUFFIXES, heap.dicom)}
     kinds |= {".json": heap.json, ".csv": heap.csv}
     for folder, folders, names in os.walk(source):
         folders[:] = sorted((n for n in folders if not n.startswith(".") and n != "__MACOSX"), key=natural_key)
+        if FILE_NAME in names and Path(folder) != source:
+            folders.clear()
+            continue
         for name in sorted(names, key=natural_key):
             kind = kinds.get(Path(name).suffix.lower())
             if kind is not None and not name.startswith("."):
