@@ -26,6 +26,8 @@ from osteon.auditing.finding import Finding
 from osteon.core.geometry import Geometry, turn_to_ras
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import write_manifest
 from osteon.formats import read_segmentation, read_volume, write_segmentation, write_volume
 
 HERE = Path(__file__).resolve().parent
@@ -95,24 +97,22 @@ def main() -> None:
     chosen = names if options.cases == ["all"] else options.cases
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        untouched = dataset(work / "untouched", names, {})
+        untouched = dataset(work / "untouched", names)
         result = osteon.audit(untouched, workers=1)
         print(f"untouched: {result.summary()}", flush=True)
         for rank, finding in enumerate(result.findings, start=1):
             print(f"  {rank}. {line(finding)}")
         for name, fault in FAULTS.items():
             if any(name.startswith(prefix) for prefix in options.faults):
-                ranks = [plant(work, untouched, names, name, fault, case) for case in chosen]
+                ranks = [plant(work, untouched, name, fault, case) for case in chosen]
                 print(f"{name}: first in {ranks.count(1)} of {len(ranks)}", flush=True)
 
 
-def plant(work: Path, untouched: Path, names: list[str], name: str, fault: Fault, case: str) -> int | None:
+def plant(work: Path, untouched: Path, name: str, fault: Fault, case: str) -> int | None:
     """Audit a copy with one fault; print and return the rank of the finding that names it."""
-    planted = work / "planted"
-    shutil.rmtree(planted, ignore_errors=True)
-    folder = dataset(planted, names, {case: fault})
-    shutil.copytree(untouched / "audit", folder / "audit")  # the other cases are what they were
-    findings = osteon.audit(folder, workers=1).findings
+    folder = work / "planted"
+    shutil.rmtree(folder, ignore_errors=True)
+    findings = osteon.audit(with_fault(folder, untouched, case, fault), workers=1).findings
     ranks = [
         rank
         for rank, finding in enumerate(findings, start=1)
@@ -123,23 +123,33 @@ def plant(work: Path, untouched: Path, names: list[str], name: str, fault: Fault
     return rank
 
 
-def dataset(folder: Path, names: list[str], faults: dict[str, Fault]) -> Path:
-    """Import a list of pairs of which some are planted. Untouched ones are the files themselves."""
+def dataset(folder: Path, names: list[str]) -> Path:
+    """Import the files as they are."""
     folder.mkdir()
-    lines = []
-    for name in names:
-        image, label = SOURCE / f"lumbar_{name}_image.nrrd", SOURCE / f"lumbar_{name}_label.nrrd"
-        fault = faults.get(name)
-        if fault is None:
-            lines.append(f"{image},{label}")
-        elif fault.again:
-            lines.append(f"{image},{label}")
-            lines.append(f"{write(folder / 'another_image.nrrd', read_volume(image))},{label}")
-        else:
-            lines.append(",".join(map(str, planted(folder, name, image, label, fault))))
+    lines = [f"{SOURCE}/lumbar_{name}_image.nrrd,{SOURCE}/lumbar_{name}_label.nrrd" for name in names]
+    return imported(folder, lines)
+
+
+def imported(folder: Path, lines: list[str]) -> Path:
     (folder / "pairs.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     made = folder / "dataset"
     osteon.import_dataset(folder / "pairs.txt", made, modality="mr", structures=LABELS, allow_empty=True)
+    return made
+
+
+def with_fault(folder: Path, untouched: Path, case: str, fault: Fault) -> Path:
+    """The untouched dataset with one case planted: it alone is imported, the others and what is known of them stay."""
+    folder.mkdir()
+    image, label = SOURCE / f"lumbar_{case}_image.nrrd", SOURCE / f"lumbar_{case}_label.nrrd"
+    if fault.again:
+        image, label = write(folder / "another_image.nrrd", read_volume(image)), label
+    else:
+        image, label = planted(folder, case, image, label, fault)
+    made = imported(folder, [f"{image},{label}"])
+    shutil.copytree(untouched / "audit", made / "audit")
+    before, alone = Dataset.open(untouched).manifest, Dataset.open(made).manifest.cases[0]
+    kept = [entry for entry in before.cases if entry.id != alone.id]
+    write_manifest(made, before.model_copy(update={"cases": [*kept, alone]}))
     return made
 
 

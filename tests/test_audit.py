@@ -242,6 +242,17 @@ def test_what_reaches_the_edge_is_a_note_that_names_the_side(tmp_path: Path) -> 
     assert result.findings[0].what.endswith("(I)")
 
 
+def test_many_notes_about_one_case_become_one(tmp_path: Path) -> None:
+    labels = np.zeros((30, 20, 10), np.uint8)
+    for number in range(5):
+        labels[6 * number : 6 * number + 4, 5:15] = number + 1
+    image = (100.0 * labels + np.random.default_rng(0).normal(0, 5, labels.shape)).astype(np.float32)
+    structures = make_structures([f"slab{number}" for number in range(5)])
+    result = audited(tmp_path, {"one": (image[1:], labels[1:], spaced(1, 1, 1))}, structures)
+    assert [(f.kind, f.cases, len(f.structures)) for f in result.findings] == [("cut", ["one"], 5)]
+    assert "likewise in 4 more structures" in result.findings[0].what
+
+
 def test_structures_that_nobody_looked_for_are_not_missing(tmp_path: Path) -> None:
     arrays = changed(cases(5), without(2))
     result = audited(tmp_path, arrays, annotated={"c3": ["upper", "lower"]})

@@ -31,20 +31,22 @@ RULES: tuple[Callable[[Cohort], Iterator[Finding]], ...] = (
     rules_duplicates.duplicates,
 )
 SINGLY = 3
-"""Notes of one kind about one structure that are listed singly; more become one."""
+"""Notes of one kind about one structure, or about one case, that are listed singly; more become one."""
 
 
 def find(cohort: Cohort) -> list[Finding]:
-    """All findings, ranked; many notes of one kind about one structure become one."""
-    return ranked(_gathered([finding for rule in RULES for finding in rule(cohort)]))
+    """All findings, ranked; many notes of one kind about one structure, or about one case, become one."""
+    findings = [finding for rule in RULES for finding in rule(cohort)]
+    findings = _gathered(findings, lambda note: tuple(note.structures))
+    return ranked(_gathered(findings, lambda note: tuple(note.cases)))
 
 
-def _gathered(findings: list[Finding]) -> list[Finding]:
-    alike: dict[tuple[str, tuple[str, ...]], list[Finding]] = {}
+def _gathered(findings: list[Finding], subject: Callable[[Finding], tuple[str, ...]]) -> list[Finding]:
+    alike: dict[tuple[str, ...], list[Finding]] = {}
     kept = []
     for finding in findings:
-        if finding.severity == "note" and len(finding.cases) == 1:
-            alike.setdefault((finding.kind, tuple(finding.structures)), []).append(finding)
+        if finding.severity == "note" and len(finding.cases) == len(finding.structures) == 1:
+            alike.setdefault((finding.kind, *subject(finding)), []).append(finding)
         else:
             kept.append(finding)
     for group in alike.values():
@@ -52,6 +54,9 @@ def _gathered(findings: list[Finding]) -> list[Finding]:
             kept += group
             continue
         first = max(group, key=lambda finding: finding.strength)
-        rest = f"{first.what} in {first.cases[0]}, and likewise in {len(group) - 1} more cases"
-        kept.append(first.model_copy(update={"cases": [f.cases[0] for f in group], "what": rest}))
+        cases = list(dict.fromkeys(case for finding in group for case in finding.cases))
+        structures = list(dict.fromkeys(name for finding in group for name in finding.structures))
+        more = f"{len(cases) - 1} more cases" if len(cases) > 1 else f"{len(structures) - 1} more structures"
+        what = f"{first.what}{f' in {first.cases[0]}' if len(cases) > 1 else ''}, and likewise in {more}"
+        kept.append(first.model_copy(update={"cases": cases, "structures": structures, "what": what}))
     return kept

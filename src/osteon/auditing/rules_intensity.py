@@ -17,6 +17,8 @@ SPREAD_HU = 60.0
 SPREAD_PART = 0.06
 """The same elsewhere, as a part of the image's range from the 1st to the 99th percentile."""
 AIR_HU = -500.0
+AIRY = ("lung", "trachea", "airway", "bronch", "colon", "sinus", "gas")
+"""Words in the names of structures that hold air."""
 LOWEST_CT_HU = -200.0
 """Every CT shows air, at about −1000."""
 LEAST_CONTRAST = 0.03
@@ -29,7 +31,7 @@ def modality(cohort: Cohort) -> Iterator[Finding]:
         return
     for case in cohort.cases:
         lowest = case.channels[0].lowest
-        airy = [name for name, facts in case.structures.items() if facts.median < AIR_HU]
+        airy = [name for name, facts in case.structures.items() if facts.median < AIR_HU and not _holds_air(name)]
         if lowest > LOWEST_CT_HU:
             yield Finding(
                 severity="warning",
@@ -54,6 +56,10 @@ def modality(cohort: Cohort) -> Iterator[Finding]:
                 "was not taken twice; lungs are right as they are",
                 strength=0.8,
             )
+
+
+def _holds_air(name: str) -> bool:
+    return any(word in name.lower() for word in AIRY)
 
 
 def inside(cohort: Cohort) -> Iterator[Finding]:
