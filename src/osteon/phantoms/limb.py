@@ -151,5 +151,5 @@ KIND = Kind(
     what="coronal MR series (DICOM) of children's legs, and one binary NIfTI mask for each bone",
     size=192,
     make=make_limb,
-    options="--form masks --modality mr",
+    options="--modality mr",
 )
