@@ -88,6 +88,7 @@ def test_a_binary_file_may_begin_with_solid(tmp_path: Path) -> None:
         (binary()[:80] + b"\xff\xff\xff\xff" + binary()[84:], "announces 4294967295 facets, the file holds 2"),
         (binary() + b"x", "announces 2 facets"),
         (binary(corners=CORNERS * [1, np.nan, 1]), "facet 1 has a corner that is not a finite number"),
+        (binary()[:96] + b"\x01\x00\xa0\x7f" + binary()[100:], "facet 1 has a corner"),  # a signalling NaN
         (binary(corners=np.where(CORNERS > 1000, np.inf, CORNERS)), "facet 2 has a corner that is not a finite"),
         (WHOLE.replace("1.500000e+00", "nan"), "facet 1 has a corner that is not a finite number"),
         (WHOLE.replace("1.500000e+00", "1e999"), "facet 1 has a corner that is not a finite number"),

@@ -138,7 +138,8 @@ def _binary(data: bytes, head: bytes, path: Path) -> Mesh:
     if len(data) < HEAD + _FACET.itemsize:
         raise FileError(f"{path}: the surface has no facet", hint="export it again")
     facets = np.frombuffer(data, _FACET, offset=HEAD)
-    vertices = facets["corners"].reshape(-1, 3).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN; `_finite` names it
+        vertices = facets["corners"].reshape(-1, 3).astype(np.float64)
     colour = _header_colour(head)
     return Mesh(_finite(vertices, path), _soup(len(vertices)), colour, _facet_colours(facets["spare"], colour))
 
