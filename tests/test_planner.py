@@ -332,6 +332,7 @@ def test_every_recipe_gives_a_plan_that_holds(
 def test_structures_in_a_fixed_order_forbid_a_mirror(tiny: Dataset) -> None:
     plan = make_plan(tiny, measure(tiny))
     assert plan.augmentation.mirror_axes == []
+    assert plan.series is None  # two are no series
     assert any("femur and tibia keep their order in all 3" in reason for reason in plan.augmentation.why)
     assert make_plan(tiny, measure(tiny), recipe="nnunet").augmentation.mirror_axes == [0, 1, 2]
 
@@ -357,6 +358,9 @@ def test_along_a_series_patches_are_shifted_as_far_as_scans_leave_room(tmp_path:
     assert any(
         "L3, L2, L1 look alike" in reason and "6 mm on either side" in reason for reason in plan.augmentation.why
     )
+    assert plan.series is not None
+    assert (plan.series.axis, plan.series.names) == (2, ["L3", "L2", "L1"])
+    assert (plan.series.distance_mm, plan.series.volume_mm3) == (12, 9)
     roomy = [facts((16, 16, 96), places=low) for _ in range(3)]
     assert make_plan(spine, prints(*roomy)).augmentation.shift[2] == 0.25
     tight = [facts((16, 16, 36), places=low) for _ in range(3)]
@@ -487,6 +491,10 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
     ({"augmentation.scale": [1.2, 0.8]}, r"augmentation\.scale"),
     ({"augmentation.shift": 0.6}, r"augmentation\.shift"),
     ({"grid.drop_slices": [0, 3]}, r"grid: drop_slices: only a 2D plan"),
+    (
+        {"series": {"axis": 2, "names": ["femur", "tibia", "ulna"], "distance_mm": 30, "volume_mm3": 9}},
+        r"series\.names: ulna is no structure",
+    ),
     ({"augmentation.noise_std": INF}, r"augmentation\.noise_std"),
     ({"augmentation.blur_sigma": [0, 1]}, r"augmentation\.blur_sigma"),
     ({"augmentation.brightness": [1.3, 0.7]}, r"augmentation\.brightness"),

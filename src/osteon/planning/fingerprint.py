@@ -223,6 +223,20 @@ def series_margin_mm(fingerprint: Fingerprint, axis: int, names: Sequence[str]) 
     return max(margins)
 
 
+def series_measures(fingerprint: Fingerprint, names: Sequence[str]) -> tuple[float, float]:
+    """Median distance in mm between the centres of neighbours in a series, and median volume in mm³ of its members."""
+    distances, volumes = [], []
+    for case in fingerprint.cases:
+        found = [case.structures.get(name) for name in names]
+        volumes += [facts.voxels * float(np.prod(case.spacing_mm)) for facts in found if facts is not None]
+        distances += [
+            float(np.linalg.norm(np.subtract(one.centre_mm, other.centre_mm)))
+            for one, other in itertools.pairwise(found)
+            if one is not None and other is not None
+        ]
+    return float(np.median(distances)), float(np.median(volumes))
+
+
 def fixed_order(fingerprint: Fingerprint, axis: int, partners: dict[str, str]) -> tuple[str, str, int] | None:
     """Two structures whose order along a world axis a mirror image would turn round.
 

@@ -142,6 +142,22 @@ class Network(_Section):
         return self
 
 
+class Series(_Section):
+    """Structures that look alike and follow one another, as vertebrae do: bodies are found first, then named in order.
+
+    Attributes:
+        axis: The array axis along which they follow.
+        names: In their order along it.
+        distance_mm: Usual distance from one centre to the next.
+        volume_mm3: Usual volume of one.
+    """
+
+    axis: Literal[0, 1, 2]
+    names: list[str] = Field(min_length=3)
+    distance_mm: Length
+    volume_mm3: Length
+
+
 class Training(_Section):
     """How the weights are found."""
 
@@ -232,6 +248,7 @@ class Plan(BaseModel):
     network: Network
     training: Training
     augmentation: Augmentation
+    series: Series | None = None
     forecast: Forecast = Forecast()
 
     @model_validator(mode="after")
@@ -275,6 +292,11 @@ class Plan(BaseModel):
                 raise ValueError(
                     f"structures: {twin.name}'s counterpart is not {structure.name}, but the other way round"
                 )
+
+        following = self.series.names if self.series is not None else []
+        for name in following:
+            if name not in by_name or following.count(name) > 1:
+                raise ValueError(f"series.names: {name} is no structure, or stands there twice")
 
     @property
     def downsampling(self) -> tuple[int, int, int]:

@@ -11,9 +11,9 @@ from osteon.core.errors import DatasetError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import Channel
-from osteon.planning.fingerprint import Fingerprint, fixed_order, series, series_margin_mm
+from osteon.planning.fingerprint import Fingerprint, fixed_order, series, series_margin_mm, series_measures
 from osteon.planning.network_shape import fit_patch, shape_network, to_multiples
-from osteon.planning.plan import Augmentation, Grid, Intensity, Patch, Plan, Training
+from osteon.planning.plan import Augmentation, Grid, Intensity, Patch, Plan, Series, Training
 from osteon.planning.recipes import RECIPES, Device, Recipe, Size
 from osteon.planning.spacing import coarser_spacing, target_spacing
 
@@ -78,6 +78,7 @@ def make_plan(
         network=network,
         training=Training(recipe=recipe, why=[f"recipe {recipe}: {row.source}"], **row.training),
         augmentation=_augmentation(dataset, fingerprint, grid, patch, row),
+        series=None if dataset.manifest.overlapping else _series(fingerprint, grid),
     )
 
 
@@ -232,6 +233,24 @@ def _augmentation(
     angle = row.rotate if grid.dimensions == 3 else row.rotate_2d
     rotate = (angle, angle, angle) if grid.dimensions == 3 else (0.0, 0.0, angle)
     return Augmentation(mirror_axes=mirror, rotate_degrees=rotate, shift=tuple(shift), why=why, **row.augmentation)
+
+
+def _series(fingerprint: Fingerprint, grid: Grid) -> Series | None:
+    for position in (0, 1, 2):
+        names = series(fingerprint, WORLD_AXES.index(grid.axes[position]))
+        if names:
+            distance_mm, volume_mm3 = series_measures(fingerprint, names)
+            return Series(
+                axis=position,
+                names=names,
+                distance_mm=_digits(distance_mm),
+                volume_mm3=_digits(volume_mm3),
+                why=[
+                    f"{', '.join(names)} look alike and keep their order along {grid.axes[position]} in all cases: "
+                    "each body found gets one name, and names follow in order; without this section they stay as found"
+                ],
+            )
+    return None
 
 
 def _triple(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float, float]:

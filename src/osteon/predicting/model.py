@@ -22,6 +22,7 @@ from osteon.networks.weights import save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan, write_plan
 from osteon.predicting.restore import restore
+from osteon.predicting.series import name_series
 from osteon.predicting.tiles import probabilities
 from osteon.preparing.case import prepare_image
 
@@ -78,7 +79,7 @@ class Model:
     def segment(self, volume: Volume, *, mirror: bool = False) -> Segmentation:
         """As `predict`, for a volume that has been checked."""
         image = torch.from_numpy(prepare_image(volume, self.plan))
-        shares = probabilities(self.network, image, self.plan, mirror=mirror)
+        shares = name_series(probabilities(self.network, image, self.plan, mirror=mirror), self.plan)
         return restore(shares, volume.geometry, self.plan)
 
 

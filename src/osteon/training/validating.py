@@ -12,6 +12,7 @@ from torch import nn
 from osteon.core.labels import Structure
 from osteon.core.overlap import count_overlap, dice
 from osteon.planning.plan import Plan
+from osteon.predicting.series import name_series
 from osteon.predicting.tiles import probabilities
 from osteon.preparing.cache import CachedCase
 
@@ -32,7 +33,7 @@ def validate(network: nn.Module, cases: Sequence[CachedCase], plan: Plan) -> Sco
     scores: list[Scores] = []
     for case in cases:
         image = torch.from_numpy(np.asarray(case.image, dtype=np.float32))
-        shares = probabilities(network, image, plan)
+        shares = name_series(probabilities(network, image, plan), plan)
         found = (shares > 0.5).numpy() if plan.overlapping else shares.argmax(0).numpy()
         scores.append(case_dice(found, np.asarray(case.labels), numbered, case.annotated))
     network.train(was_training)

@@ -1,0 +1,105 @@
+"""Names along a series of look-alike structures (vertebrae): each body gets one name, and the names follow in order.
+
+A network names voxels; where it is unsure of the level, one vertebra may come out half L2 and half L3, or two may
+share a name. Here the bodies are found first, whatever their names, and put in order along the series; then that run
+of names is chosen which the network's own probabilities support best, all bodies taken together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+
+from osteon.planning.plan import Plan, Series
+
+SMALLEST, LARGEST = 0.3, 1.8
+"""A piece of less than this part of the usual volume is no body of its own; one of more may be two grown together."""
+FLOOR = 1e-3
+"""No probability counts as less: one voxel must not outvote a body."""
+REACH = 2
+"""Voxels around a body that take its name with it: the border, where the background is still ahead."""
+
+Floats = npt.NDArray[np.float32]
+
+
+def name_series(shares: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """Give every body of the plan's series one name, in the series' order.
+
+    Args:
+        shares: `[output, i, j, k]` probabilities on the plan's grid, the background first; changed in place.
+        plan: With the series; without one nothing is changed.
+
+    Returns:
+        The same tensor. Within a body all of the series' probability lies on one name, or on the background where
+        the body lies beyond the series. Nothing is changed where a body cannot be told from its neighbour (pieces
+        much larger than usual), or where there are fewer than two.
+    """
+    series = plan.series
+    if series is None or plan.overlapping:
+        return shares
+    positions = [1 + [s.name for s in plan.structures].index(name) for name in series.names]
+    array = shares.numpy()
+    part = array[positions]
+    pieces, bodies = _bodies(array, positions, plan, series)
+    if len(bodies) < 2:
+        return shares
+    centres = np.array(ndimage.center_of_mass(pieces > 0, pieces, bodies)) * plan.grid.spacing_mm
+    order = np.argsort(centres[:, series.axis])
+    numbers = _places(centres[order], series)
+    evidence = np.stack([_evidence(array, part, pieces == bodies[n]) for n in order])
+    names = _best_run(evidence, numbers)
+    around = _nearest(pieces, bodies)
+    total = part.sum(0)
+    for body, name in zip(order, names, strict=True):
+        where = around == bodies[body]
+        for number, position in enumerate(positions):
+            array[position][where] = total[where] if number == name else 0
+        if name is None:
+            array[0][where] += total[where]
+    return shares
+
+
+def _bodies(array: Floats, positions: list[int], plan: Plan, series: Series) -> tuple[npt.NDArray[np.int32], list[int]]:
+    """Connected pieces of the series, whatever the name, and the numbers of those that are a body."""
+    pieces, count = ndimage.label(array[positions].sum(0) > np.delete(array, positions, axis=0).max(0))
+    volumes = np.bincount(pieces.ravel(), minlength=count + 1)[1:] * float(np.prod(plan.grid.spacing_mm))
+    if (volumes > LARGEST * series.volume_mm3).any():
+        return pieces, []
+    return pieces, [n + 1 for n, volume in enumerate(volumes) if volume >= SMALLEST * series.volume_mm3]
+
+
+def _places(centres: npt.NDArray[np.float64], series: Series) -> list[int]:
+    """The place of each body in the row, from 0: a gap of two usual distances leaves one place free."""
+    places = [0]
+    for distance in np.linalg.norm(np.diff(centres, axis=0), axis=1):
+        places.append(places[-1] + max(1, round(float(distance) / series.distance_mm)))
+    return places
+
+
+def _evidence(array: Floats, part: Floats, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Sum of logarithms of each name's probability over a body; the last is the background's."""
+    chances = np.concatenate([part[:, where], array[0][where][None]])
+    return np.log(np.maximum(chances, FLOOR)).sum(1, dtype=np.float64)
+
+
+def _best_run(evidence: npt.NDArray[np.float64], places: list[int]) -> list[int | None]:
+    """The name of each body, None beyond the series, for the offset with the most evidence."""
+    count = evidence.shape[1] - 1
+    best: tuple[float, list[int | None]] = (-np.inf, [])
+    for offset in range(-places[-1], count):
+        names = [place + offset if 0 <= place + offset < count else None for place in places]
+        told = sum(evidence[n, count if name is None else name] for n, name in enumerate(names))
+        best = max(best, (float(told), names), key=lambda run: run[0])
+    return best[1]
+
+
+def _nearest(pieces: npt.NDArray[np.int32], bodies: list[int]) -> npt.NDArray[np.int32]:
+    """For each voxel within REACH of a body the nearest body's number, 0 elsewhere."""
+    found = np.where(np.isin(pieces, bodies), pieces, 0)
+    first, last = np.array([(w.min(), w.max()) for w in np.nonzero(found)]).T
+    box = tuple(slice(max(0, a - REACH), b + REACH + 1) for a, b in zip(first, last, strict=True))
+    distance, nearest = ndimage.distance_transform_edt(found[box] == 0, return_indices=True)
+    found[box] = np.where(distance <= REACH, found[box][tuple(nearest)], 0)
+    return found
