@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 from pydantic import ValidationError
 
-from osteon.core.errors import DatasetError, GeometryError, OsteonError, UsageError
-from osteon.core.labels import Segmentation, Structure
+from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.core.labels import Structure
 from osteon.core.progress import track
-from osteon.core.volume import Volume
-from osteon.dataset.checks import (
-    align_segmentation,
-    check_image,
-    check_labels,
-    content_hash,
-    present_structures,
-    resample_labels,
-)
-from osteon.dataset.dataset import read_channels
 from osteon.dataset.folds import structures_without_cases
-from osteon.dataset.manifest import FILE_NAME, Case, Manifest, explain, write_manifest
-from osteon.formats.registry import read_segmentation, read_structures, write_segmentation, write_volume
+from osteon.dataset.manifest import FILE_NAME, Manifest, explain, write_manifest
+from osteon.formats.registry import read_structures
 from osteon.importing.forms import (
-    Converted,
     Form,
     Found,
     FoundCase,
@@ -45,9 +32,8 @@ from osteon.importing.recognise import form_named, recognise
 from osteon.importing.repeat import as_told, inputs_digest, made_before
 from osteon.importing.selecting import hold_out as hold_cases_out
 from osteon.importing.selecting import nothing_left, select
+from osteon.importing.taking import TakenCase, take_case
 
-_LOSS = 0.05
-"""A repair that loses more of the labelled volume than this is reported."""
 _SHOWN = 5
 
 
@@ -75,17 +61,6 @@ class ImportReport:
     present: dict[str, tuple[str, ...]] = field(default_factory=dict)
     duplicates: list[tuple[str, ...]] = field(default_factory=list)
     repeated: bool = False
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """A case that passed: its entry, and what was seen while its voxels were in memory."""
-
-    entry: Case
-    structures: tuple[Structure, ...] = ()
-    present: tuple[str, ...] = ()
-    overlaps: bool = False
-    warnings: tuple[str, ...] = ()
 
 
 def import_dataset(
@@ -166,7 +141,7 @@ def import_dataset(
     found = row.read(source, options)
     failed: dict[str, OsteonError] = {}
     warnings = list(found.warnings)
-    taken: list[_Taken] = []
+    taken: list[TakenCase] = []
     selected = _selected(found, only, hold_out)
     place = f"{row.name}: {source.absolute()}"
     told = as_told(
@@ -203,9 +178,9 @@ def import_dataset(
     if found.structures is not None:
         found.structures = adopt(found.structures, _named_in_headers(selected), rename=structures is None)
     for case in track(selected, "Reading cases"):
-        case = replace(case, subject=case.subject or subject_of(case), site=case.site or site_of(case))
+        case = replace(case, subject=subject_of(case) or case.subject, site=site_of(case) or case.site)
         try:
-            taken.append(_take(case, found, folder, repair_geometry=repair_geometry, allow_empty=allow_empty))
+            taken.append(take_case(case, found, folder, repair_geometry=repair_geometry, allow_empty=allow_empty))
         except OsteonError as error:
             failed[case.id] = error
     if not taken:
@@ -275,99 +250,6 @@ def _named_in_headers(cases: Sequence[FoundCase]) -> Iterator[tuple[Structure, .
     for path in (case.label for case in cases if case.label is not None):
         with suppress(OsteonError):
             yield read_structures(path)
-
-
-def _take(case: FoundCase, found: Found, folder: Path, *, repair_geometry: bool, allow_empty: bool) -> _Taken:
-    """Read image and label of one case, check them, and write what had to be converted."""
-    name = f"case {case.id}"
-    converted = case.convert() if case.convert is not None else Converted()
-    volume = converted.volume
-    if volume is None:
-        volume = read_channels(case.images, found.channels, name)
-    else:
-        check_image(volume, name)
-    try:
-        entry = Case(
-            id=case.id,
-            images=[f"images/{case.id}.nii.gz"]
-            if converted.volume is not None
-            else [_refer(path, folder) for path in case.images],
-            subject=case.subject,
-            site=case.site,
-            annotated=None if converted.annotated is None else list(converted.annotated),
-            content=content_hash(volume),
-            provenance=list(converted.provenance),
-        )
-    except ValidationError as error:
-        raise DatasetError(f"{name}: {explain(error)}", hint="rename the image's file") from None
-    warnings = [f"warning: {name}: {line}" for line in converted.warnings]
-    if converted.segmentation is not None:
-        segmentation, written = converted.segmentation, True
-        segmentation = align_segmentation(segmentation, volume.geometry, name=name, image_name="its image")
-        label_name = f"{name}: its label"
-    elif case.label is not None:
-        segmentation, written, lines = _label(case, case.label, found, volume, repair_geometry=repair_geometry)
-        warnings += [line for line in lines if line.startswith("warning: ")]
-        done = [line for line in lines if line not in warnings]
-        entry = entry.model_copy(update={"provenance": [*entry.provenance, *done]})
-        label_name = f"{name}: {case.label}"
-    else:
-        if converted.volume is not None:
-            write_volume(folder / entry.images[0], volume)
-        return _Taken(entry, warnings=tuple(line.removeprefix("warning: ") for line in warnings))
-    present = present_structures(segmentation) if allow_empty else check_labels(segmentation, label_name)
-    if not present:
-        warnings.append(f"warning: {label_name}: the label is empty")
-    if converted.volume is not None:
-        write_volume(folder / entry.images[0], volume)
-    if written or case.label is None:
-        path = f"labels/{case.id}{'.seg.nrrd' if segmentation.overlapping else '.nii.gz'}"
-        write_segmentation(folder / path, segmentation)
-    else:
-        path = _refer(case.label, folder)
-    return _Taken(
-        entry.model_copy(update={"segmentation": path}),
-        segmentation.structures,
-        present,
-        segmentation.overlapping and bool((np.count_nonzero(segmentation.array, axis=0) > 1).any()),
-        tuple(line.removeprefix("warning: ") for line in warnings),
-    )
-
-
-def _label(
-    case: FoundCase, label: Path, found: Found, volume: Volume, *, repair_geometry: bool
-) -> tuple[Segmentation, bool, list[str]]:
-    """The labels on the image's grid, whether they must be written anew, and what was done to them."""
-    segmentation = read_segmentation(label, found.structures)
-    name, image_name = f"case {case.id}: {label}", str(case.images[0])
-    try:
-        return align_segmentation(segmentation, volume.geometry, name=name, image_name=image_name), False, []
-    except GeometryError:
-        if not repair_geometry or segmentation.geometry.unit != volume.geometry.unit:
-            raise
-    repaired = resample_labels(segmentation, volume.geometry)
-    kept = _labelled_mm3(repaired) / (_labelled_mm3(segmentation) or 1.0)
-    lines = [
-        f"segmentation resampled (nearest neighbour, in the world) from {label.absolute()}, "
-        f"{segmentation.geometry.describe()}, to the image's grid, {volume.geometry.describe()}; "
-        f"{kept:.1%} of the labelled volume is kept"
-    ]
-    if abs(kept - 1) > _LOSS:
-        lines.append(f"warning: case {case.id}: the repair of its geometry keeps {kept:.1%} of the labelled volume")
-    return repaired, True, lines
-
-
-def _labelled_mm3(segmentation: Segmentation) -> float:
-    return int(np.count_nonzero(segmentation.array)) * segmentation.geometry.voxel_volume_mm3
-
-
-def _refer(path: Path, folder: Path) -> str:
-    """A file as the manifest names it: relative where it lies below or beside the dataset's folder, absolute else."""
-    file, home = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100 (links stay as they are)
-    beside = home.parent
-    if beside != beside.parent and file.is_relative_to(beside):
-        return Path(os.path.relpath(file, home)).as_posix()
-    return file.as_posix()
 
 
 def _duplicates(manifest: Manifest) -> list[tuple[str, ...]]:

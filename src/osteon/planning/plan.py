@@ -6,229 +6,43 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from osteon.core.errors import PlanError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Structure
 from osteon.dataset.manifest import Channel, explain
+from osteon.planning.sections import (
+    Augmentation as Augmentation,
+)
+from osteon.planning.sections import (
+    Forecast as Forecast,
+)
+from osteon.planning.sections import (
+    Grid as Grid,
+)
+from osteon.planning.sections import (
+    Intensity as Intensity,
+)
+from osteon.planning.sections import (
+    Network as Network,
+)
+from osteon.planning.sections import (
+    Patch as Patch,
+)
+from osteon.planning.sections import (
+    Precision as Precision,
+)
+from osteon.planning.sections import (
+    Series as Series,
+)
+from osteon.planning.sections import (
+    Training as Training,
+)
 
 FILE_NAME = "plan.yaml"
-
-Size = Annotated[int, Field(ge=1)]
-Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Half = Annotated[float, Field(ge=0, le=0.5)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Triple = tuple[Size, Size, Size]
-Precision = Literal["bf16", "fp32"]
-
-
-def _rises(limits: tuple[float, float]) -> tuple[float, float]:
-    if limits[0] > limits[1]:
-        raise ValueError(f"a range goes from low to high, not from {limits[0]:g} to {limits[1]:g}")
-    return limits
-
-
-Factors = Annotated[tuple[Length, Length], AfterValidator(_rises)]
-Range = Annotated[tuple[Number, Number], AfterValidator(_rises)]
-Shares = Annotated[tuple[Annotated[Length, Field(le=1)], Annotated[Length, Field(le=1)]], AfterValidator(_rises)]
-
-
-def _for_each_axis(value: Any) -> Any:
-    return (value, value, value) if isinstance(value, int | float) else value
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    why: list[str] = []
-
-
-class Grid(_Section):
-    """The grid that the network works on.
-
-    Attributes:
-        dimensions: 3 for volumes; 2 for slices across the last axis, or for radiographs.
-        axes: Which world axis (R, A, S) each array axis runs along, after the lossless turn.
-        spacing_mm: Voxel edges along these axes (`px` for radiographs without spacing).
-        resample_last: False keeps the last axis as it is (2D: slices are not mixed).
-        drop_slices: 2D: slices of each scan that are never trained on: the first of them (None: from the beginning)
-            and the one after the last (None: to the end). They count along the last axis, from the left (R), the
-            back (A) or the feet (S); negative numbers count from the other end, as in Python.
-    """
-
-    dimensions: Literal[2, 3]
-    axes: tuple[Literal["R", "A", "S"], Literal["R", "A", "S"], Literal["R", "A", "S"]] = ("R", "A", "S")
-    spacing_mm: tuple[Length, Length, Length]
-    resample_last: bool = True
-    drop_slices: tuple[int | None, int | None] | None = None
-
-    @model_validator(mode="after")
-    def _axes_differ(self) -> Grid:
-        if len(set(self.axes)) != 3:
-            raise ValueError(f"axes must name R, A and S once each, not {', '.join(self.axes)}")
-        if self.drop_slices is not None and (self.dimensions == 3 or self.resample_last):
-            raise ValueError("drop_slices: only a 2D plan that keeps the last axis (resample_last: false) has slices")
-        return self
-
-    def kept_slices(self, count: int) -> list[int]:
-        """Which of a scan's `count` slices are trained on."""
-        if self.drop_slices is None:
-            return list(range(count))
-        dropped = range(count)[slice(*self.drop_slices)]
-        return [number for number in range(count) if number not in dropped]
-
-
-class Intensity(_Section):
-    """How one channel is normalised: clipped to `clip` where given, then (x − mean) / std.
-
-    `mean` and `std` None: those of each image itself (MR); numbers: the same for all images (CT).
-    """
-
-    channel: str
-    clip: tuple[Number, Number] | None = None
-    mean: Number | None = None
-    std: Length | None = None
-
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Intensity:
-        if self.clip is not None and self.clip[0] >= self.clip[1]:
-            raise ValueError(f"clip: the lower bound {self.clip[0]} is not below the upper bound {self.clip[1]}")
-        if (self.mean is None) != (self.std is None):
-            raise ValueError("mean and std are given both or not at all")
-        return self
-
-
-class Patch(_Section):
-    """What the network sees at a time, in voxels of the grid, and how many at once."""
-
-    size: Triple
-    batch: Size
-
-
-class Network(_Section):
-    """A U-Net: features, kernel and stride of each stage, from the finest to the coarsest.
-
-    Attributes:
-        strides: The step into each stage; the first stage's is 1, 1, 1.
-        kernels: Convolution kernel of each stage.
-        convolutions: Convolutions in each stage, encoder and decoder.
-        residual: Residual blocks in the encoder.
-        deep_supervision: How many of the finest decoder stages have a loss of their own.
-    """
-
-    name: Literal["unet"] = "unet"
-    features: list[Size] = Field(min_length=2)
-    strides: list[Triple]
-    kernels: list[Triple]
-    convolutions: Size = 2
-    residual: bool = False
-    deep_supervision: Size = 3
-
-    @model_validator(mode="after")
-    def _stages_agree(self) -> Network:
-        stages = len(self.features)
-        for name, value in (("strides", self.strides), ("kernels", self.kernels)):
-            if len(value) != stages:
-                raise ValueError(f"{name} lists {len(value)} stages, features lists {stages}")
-        if self.strides[0] != (1, 1, 1):
-            raise ValueError(f"strides: the first stage keeps the full resolution (1, 1, 1), not {self.strides[0]}")
-        if any(k % 2 == 0 for kernel in self.kernels for k in kernel):
-            raise ValueError("kernels: sizes must be odd, so that a voxel has a centre")
-        return self
-
-
-class Series(_Section):
-    """Structures that look alike and follow one another, as vertebrae do: bodies are found first, then named in order.
-
-    Attributes:
-        axis: The array axis along which they follow.
-        names: In their order along it.
-        distance_mm: Usual distance from one centre to the next.
-        volume_mm3: Usual volume of one.
-    """
-
-    axis: Literal[0, 1, 2]
-    names: list[str] = Field(min_length=3)
-    distance_mm: Length
-    volume_mm3: Length
-
-
-class Training(_Section):
-    """How the weights are found."""
-
-    recipe: str
-    optimiser: Literal["adamw", "sgd"]
-    learning_rate: Length
-    weight_decay: Amount
-    momentum: Share = 0.99
-    schedule: Literal["cosine", "polynomial"]
-    warm_up: Share = 0.0
-    clip_gradient: Length
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    foreground_share: Share
-    epoch_iterations: Size
-    epochs: Size
-    patience_epochs: Size | None = None
-    precision: Precision = "fp32"
-
-
-class Augmentation(_Section):
-    """Probabilities (`p`) and ranges of random changes to a patch.
-
-    Attributes:
-        mirror_axes: Array axes along which a patch is mirrored, each with probability ½.
-        rotate_degrees: Greatest angle about each array axis.
-        scale: Range of the zoom, drawn for each axis.
-        shift: Greatest shift along each array axis, as a part of the patch; one number stands for all axes.
-        brightness: Range of the factor on all intensities (they are normalised, so about zero).
-        offset: Range of what is added to them.
-        contrast: Range of the factor about the patch's mean, its range kept.
-        low_resolution: Range of the part of the resolution that is kept.
-        gamma: Range of the exponent on the patch's intensities scaled to 0 … 1; inverted: on their negative.
-    """
-
-    mirror_axes: list[Literal[0, 1, 2]] = []
-    affine_p: Share
-    rotate_degrees: tuple[Amount, Amount, Amount]
-    scale: Factors
-    shift: Annotated[tuple[Half, Half, Half], BeforeValidator(_for_each_axis)] = (0.0, 0.0, 0.0)
-    noise_p: Share = 0.0
-    noise_std: Amount = 0.0
-    blur_p: Share = 0.0
-    blur_sigma: Factors = (0.5, 1.0)
-    brightness_p: Share = 0.0
-    brightness: Factors = (1.0, 1.0)
-    offset_p: Share = 0.0
-    offset: Range = (0.0, 0.0)
-    contrast_p: Share = 0.0
-    contrast: Factors = (1.0, 1.0)
-    low_resolution_p: Share = 0.0
-    low_resolution: Shares = (0.5, 1.0)
-    gamma_p: Share = 0.0
-    gamma_inverted_p: Share = 0.0
-    gamma: Factors = (1.0, 1.0)
-
-    @model_validator(mode="after")
-    def _axes_differ(self) -> Augmentation:
-        if len(set(self.mirror_axes)) != len(self.mirror_axes):
-            raise ValueError(f"mirror_axes names an axis twice: {self.mirror_axes}")
-        return self
-
-
-class Forecast(_Section):
-    """What the plan will cost on the machine it was made on."""
-
-    cache_bytes: int = 0
-    training_bytes: int | None = None
-    predicting_bytes: int | None = None
-    seconds_per_iteration: float | None = None
-    parameters: int | None = None
-    device: str = ""
 
 
 class Plan(BaseModel):
