@@ -693,3 +693,14 @@ def test_the_knees_oblique_grid_is_kept_exactly(shared_data: Path, tmp_path: Pat
     digest = [hashlib.sha256(np.ascontiguousarray(s.array)).hexdigest() for s in (segmentation, again)]
     assert digest[0] == digest[1]
     assert again.geometry.same_as(geometry, tolerance=1e-4)
+
+
+def test_the_users_files_are_not_written_over_where_the_dataset_is_made_among_them(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    image(folder / "images" / "p1.nii.gz")
+    label(folder / "labels" / "p1.nii.gz", 1, grid=Geometry((6, 5, 4), np.diag([1.0, 1, 4, 1])))
+    before = (folder / "labels" / "p1.nii.gz").read_bytes()
+    source = pairs_file(folder, "images/p1.nii.gz,labels/p1.nii.gz")
+    with pytest.raises(DatasetError, match="written over"):
+        import_dataset(source, folder, repair_geometry=True)
+    assert (folder / "labels" / "p1.nii.gz").read_bytes() == before

@@ -32,7 +32,7 @@ from osteon.importing.recognise import form_named, recognise
 from osteon.importing.repeat import as_told, inputs_digest, made_before
 from osteon.importing.selecting import hold_out as hold_cases_out
 from osteon.importing.selecting import nothing_left, select
-from osteon.importing.taking import TakenCase, take_case
+from osteon.importing.taking import TakenCase, files_of, take_case
 
 _SHOWN = 5
 
@@ -177,10 +177,13 @@ def import_dataset(
             announce(line)
     if found.structures is not None:
         found.structures = adopt(found.structures, _named_in_headers(selected), rename=structures is None)
+    theirs = files_of(found)
     for case in track(selected, "Reading cases"):
         case = replace(case, subject=subject_of(case) or case.subject, site=site_of(case) or case.site)
         try:
-            taken.append(take_case(case, found, folder, repair_geometry=repair_geometry, allow_empty=allow_empty))
+            taken.append(
+                take_case(case, found, folder, repair_geometry=repair_geometry, allow_empty=allow_empty, theirs=theirs)
+            )
         except OsteonError as error:
             failed[case.id] = error
     if not taken:

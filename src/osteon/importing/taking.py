@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +41,25 @@ class TakenCase:
     warnings: tuple[str, ...] = ()
 
 
-def take_case(case: FoundCase, found: Found, folder: Path, *, repair_geometry: bool, allow_empty: bool) -> TakenCase:
-    """Read image and label of one case, check them, and write what had to be converted."""
+def take_case(
+    case: FoundCase,
+    found: Found,
+    folder: Path,
+    *,
+    repair_geometry: bool,
+    allow_empty: bool,
+    theirs: Collection[Path] = (),
+) -> TakenCase:
+    """Read image and label of one case, check them, and write what had to be converted.
+
+    Args:
+        case: As its form names it.
+        found: What the source holds.
+        folder: The dataset.
+        repair_geometry: Resample a label that does not lie on its image's grid.
+        allow_empty: Take an empty label.
+        theirs: The user's files, from `files_of`; none of them is written over.
+    """
     name = f"case {case.id}"
     converted = case.convert() if case.convert is not None else Converted()
     volume = converted.volume
@@ -76,16 +94,16 @@ def take_case(case: FoundCase, found: Found, folder: Path, *, repair_geometry: b
         label_name = f"{name}: {case.label}"
     else:
         if converted.volume is not None:
-            write_volume(folder / entry.images[0], volume)
+            write_volume(_free(folder / entry.images[0], theirs), volume)
         return TakenCase(entry, warnings=tuple(line.removeprefix("warning: ") for line in warnings))
     present = present_structures(segmentation) if allow_empty else check_labels(segmentation, label_name)
     if not present:
         warnings.append(f"warning: {label_name}: the label is empty")
     if converted.volume is not None:
-        write_volume(folder / entry.images[0], volume)
+        write_volume(_free(folder / entry.images[0], theirs), volume)
     if written or case.label is None:
         path = f"labels/{case.id}{'.seg.nrrd' if segmentation.overlapping else '.nii.gz'}"
-        write_segmentation(folder / path, segmentation)
+        write_segmentation(_free(folder / path, theirs), segmentation)
     else:
         path = _refer(case.label, folder)
     return TakenCase(
@@ -95,6 +113,22 @@ def take_case(case: FoundCase, found: Found, folder: Path, *, repair_geometry: b
         segmentation.overlapping and bool((np.count_nonzero(segmentation.array, axis=0) > 1).any()),
         tuple(line.removeprefix("warning: ") for line in warnings),
     )
+
+
+def files_of(found: Found) -> frozenset[Path]:
+    """The user's files of all cases, links resolved."""
+    files = (path for c in found.cases for path in (*c.images, *((c.label,) if c.label else ()), *c.parts))
+    return frozenset(Path(os.path.realpath(path)) for path in files)
+
+
+def _free(path: Path, theirs: Collection[Path]) -> Path:
+    """A place to write to, which is none of the user's files: they stay as they are, also where DATASET is SOURCE."""
+    if Path(os.path.realpath(path)) in theirs:
+        raise DatasetError(
+            f"{path}: is one of the files to import, and would be written over",
+            hint="choose another folder for the dataset",
+        )
+    return path
 
 
 def _label(
