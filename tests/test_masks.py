@@ -250,6 +250,37 @@ def test_masks_without_their_scan_go_to_no_other(tmp_path: Path) -> None:
     assert any("c/femur.nii.gz" in line and "passed over" in line for line in report.warnings)
 
 
+@pytest.mark.parametrize(
+    ("image", "own", "other"),
+    [
+        ("images/p1.nii.gz", "masks/p1_femur.nii.gz", "masks/p2_tibia.nii.gz"),
+        ("images/p1.nii.gz", "masks/p1/femur.nii.gz", "masks/p2/tibia.nii.gz"),
+        ("images/p1.nii.gz", "femur/p1.nii.gz", "tibia/p2.nii.gz"),
+        ("p1_ct.nii.gz", "p1_femur.nii.gz", "p2_tibia.nii.gz"),
+    ],
+)
+def test_a_single_scan_gets_no_mask_of_another_case(tmp_path: Path, image: str, own: str, other: str) -> None:
+    source = tmp_path / "legs"
+    scan(source / image)
+    mask(source / own, FEMUR)
+    mask(source / other, TIBIA)
+    report, _ = taken(source)
+    assert [s.name for s in report.manifest.structures] == ["femur"]
+    assert any(other in line and "passed over" in line for line in report.warnings)
+
+
+def test_a_mask_of_another_case_goes_to_no_scan_for_its_grid_alone(tmp_path: Path) -> None:
+    heap = tmp_path / "legs" / "all"
+    scan(heap / "p1_ct.nii.gz")
+    scan(heap / "p2_ct.nii.gz", 1, OTHER)
+    for case, grid in (("p1", GRID), ("p2", OTHER)):
+        mask(heap / f"{case}_femur.nii.gz", box(slice(0, 2), grid=grid), grid)
+    mask(heap / "p9_tibia.nii.gz", TIBIA)
+    report, _ = taken(tmp_path / "legs")
+    assert [s.name for s in report.manifest.structures] == ["femur"]
+    assert any("p9_tibia" in line and "passed over" in line for line in report.warnings)
+
+
 def test_label_maps_with_a_table(tmp_path: Path) -> None:
     source = tmp_path / "legs"
     for n in range(2):

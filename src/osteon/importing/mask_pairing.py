@@ -75,7 +75,11 @@ def _of_home(home: PurePosixPath, scans: list[Scan], masks: list[Mask], heap: He
     groups = _grouped(home, scans)
     alone = len(groups) == 1 and not _stranger(groups[0], masks)
     if alone:
-        groups[0].masks = masks
+        for mask in masks:
+            if home == PurePosixPath() and _of_another(mask, groups):
+                heap.warnings.append(f"{mask.path}: is named like another case, which has no scan; passed over")
+            else:
+                groups[0].masks.append(mask)
         return groups
     left, named = [], False
     called: dict[tuple[str, ...], list[Group]] = defaultdict(list)
@@ -90,7 +94,9 @@ def _of_home(home: PurePosixPath, scans: list[Scan], masks: list[Mask], heap: He
             left.append(mask)
     for mask in left:
         fitting = [group for group in groups if _fits(mask, group)]
-        if len(fitting) == 1 and (home != PurePosixPath() or _akin(mask, fitting[0], groups)):
+        if fitting and _of_another(mask, groups):
+            heap.warnings.append(f"{mask.path}: is named like another case, which has no scan; passed over")
+        elif len(fitting) == 1 and (home != PurePosixPath() or _akin(mask, fitting[0], groups)):
             fitting[0].masks.append(mask)
         elif named or len(fitting) < 2 or home == PurePosixPath():
             which = "fits " + " and ".join(str(g.scans[0].path) for g in fitting) if fitting else "fits no scan"
@@ -147,6 +153,20 @@ def _akin(mask: Mask, group: Group, groups: Sequence[Group]) -> bool:
         if other is not group:
             own -= _all_words(other.scans[0].place)
     return bool(own)
+
+
+def _of_another(mask: Mask, groups: Sequence[Group]) -> bool:
+    """Whether a mask's name or folder is a case's up to the numbers in it: `p9_tibia` beside `p1` and `p2`."""
+    parts = [words(part) for part in (*mask.folder.parts, without_mask_words(stem_of(mask.path)))]
+    called = [name for group in groups if (name := _called(group))]
+    if any(part[: len(name)] == name for part in parts for name in called):
+        return False
+    shapes = {shape for name in called if (shape := _shape(name)) != name}
+    return any(_shape(part[: len(shape)]) == shape for part in parts for shape in shapes)
+
+
+def _shape(name: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(re.sub(r"\d+", "#", word) for word in name)
 
 
 def _all_words(place: PurePosixPath) -> set[str]:
