@@ -89,6 +89,11 @@ def test_a_process_is_given_up_at_its_limit(monkeypatch: pytest.MonkeyPatch, tmp
     assert probe._measure(tmp_path / "plan.yaml", "train", "cpu", "bf16", 0.2) == {}
 
 
+def test_predicting_is_measured_without_the_libraries_of_training() -> None:
+    code = "import sys, osteon.training.probe; sys.exit(any(n in sys.modules for n in ('lightning', 'tensorboard')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.parametrize("failing", ["fp32", "bf16", "predict"])
 def test_a_probe_that_fails_is_said_and_nothing_else_changes(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
     answers: dict[str, dict[str, Any]] = {name: measured(1.0) for name in ("fp32", "bf16", "predict")}

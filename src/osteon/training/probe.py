@@ -23,7 +23,6 @@ from osteon.core.volume import Volume
 from osteon.networks.registry import build_network
 from osteon.planning.plan import Plan, Precision, read_plan, write_plan
 from osteon.predicting.model import Model
-from osteon.training.module import TrainingModule
 from osteon.training.sampling import Batch
 
 WARM_UP = 2
@@ -102,6 +101,8 @@ def _measure(
 
 
 def _train(plan: Plan, device: torch.device, precision: Precision) -> dict[str, float]:
+    from osteon.training.module import TrainingModule  # Lightning's 160 MB are no part of predicting
+
     module = TrainingModule(plan, 0, lambda: 0.0).to(device)
     module.train()
     if module.average is not None:
