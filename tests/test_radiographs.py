@@ -445,3 +445,27 @@ def test_dicom_radiographs_are_written_anew_under_their_outlines(shared_data: Pa
 def test_hands_without_masks_are_for_predicting(shared_data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="4 pictures without annotation"):
         import_dataset(shared_data / "hand-radiographs", tmp_path / "set")
+
+
+def test_a_picture_that_is_marked_twice_in_one_way_is_left_out(tmp_path: Path) -> None:
+    """To take the first alone would make background of what the second marks."""
+    heap = tmp_path / "heap"
+    picture(heap / "a.png")
+    picture(heap / "b.png", 1)
+    rle = encode(mask_of("Ulna"))
+    (heap / "t.csv").write_text(f"image_name,class,rle\na,Ulna,{rle}\na.png,Radius,{rle}\nb,Ulna,{rle}\n")
+    report, masks = take(heap, tmp_path / "set")
+    assert list(masks) == ["b"]
+    assert "marked by RLE in a table twice" in str(report.failed["a"])
+
+
+def test_two_coco_files_of_one_picture_are_not_chosen_between(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    picture(heap / "a.png")
+    for name in ("Ulna", "Radius"):
+        entry = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [np.ravel(corners(name)).tolist()]}
+        images, categories = [{"id": 1, "file_name": "a.png"}], [{"id": 1, "name": name}]
+        data = {"images": images, "categories": categories, "annotations": [entry]}
+        (heap / f"{name}.json").write_text(json.dumps(data))
+    with pytest.raises(DatasetError, match=r"(?s)COCO twice.*Radius\.json.*Ulna\.json"):
+        take(heap, tmp_path / "set")

@@ -116,6 +116,20 @@ def _nearest(picture: File, said: list[tuple[File, Marks]], warnings: list[str])
     return Marks(marks.kind, (), tuple(file.path for file, _ in nearest), fail)
 
 
+def marked_twice(picture: File, first: Marks, second: Marks) -> Marks:
+    """Marks of one kind from two files, or under two names: the case fails, since to take one would lose the other."""
+    parts = tuple(dict.fromkeys((*first.parts, *second.parts)))
+    names = tuple(dict.fromkeys((*first.names, *second.names)))
+    return Marks(first.kind, names, parts, partial(_two_entries, picture.path, first.kind, parts))
+
+
+def _two_entries(picture: Path, kind: str, parts: tuple[Path, ...], _: Size, __: Warn) -> Iterator[tuple[str, Mask]]:
+    raise DatasetError(
+        f"{picture}: is marked by {kind} twice: {', '.join(map(str, parts[:2]))}",
+        hint="say all about a picture in one file and under one name, or give the file that is meant as SOURCE",
+    )
+
+
 def _two_files(picture: Path, one: Path, other: Path, _: Size, __: Warn) -> Iterator[tuple[str, Mask]]:
     raise DatasetError(
         f"{picture}: is annotated twice, in {one} and {other}",

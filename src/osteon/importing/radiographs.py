@@ -24,7 +24,7 @@ from osteon.importing.forms import Form, Found, FoundCase, Options, safe_id, uni
 from osteon.importing.patterns import path_finder
 from osteon.importing.radiograph_drawing import convert
 from osteon.importing.radiograph_files import File, Heap, Shelf, survey
-from osteon.importing.radiograph_marks import Marks, Told, of_json, of_rle
+from osteon.importing.radiograph_marks import Marks, Told, marked_twice, of_json, of_rle
 from osteon.importing.radiograph_masks import is_mask_table, of_table, read_mask_table, sort_out
 from osteon.importing.selecting import natural_key
 
@@ -101,7 +101,9 @@ def read(source: Path, options: Options) -> Found:
     marks: dict[File, Marks] = {}
     kinds: dict[File, list[str]] = defaultdict(list)
     for picture, said in told:
-        marks.setdefault(picture, said)
+        first = marks.setdefault(picture, said)
+        if first is not said and first.kind == said.kind:
+            marks[picture] = marked_twice(picture, first, said)
         kinds[picture].append(said.kind)
     found.structures = _structures(list(marks.values()), order, options, folder)
     _check_priority(options.priority, found.structures)
