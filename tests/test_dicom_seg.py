@@ -9,13 +9,15 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dicom_writing import AXIAL, image, save
-from osteon.core.errors import FileError, GeometryError, LabelError
+from osteon.core.errors import DatasetError, FileError, GeometryError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
+from osteon.dataset import dataset as dataset_module
 from osteon.formats import read_segmentation
 from osteon.formats.dicom import read_dicom_segmentation
 from osteon.formats.dicom_seg import read_dicom_seg, read_dicom_seg_geometry, read_dicom_seg_structures
 from osteon.formats.dicom_series import find_series, read_series
+from osteon.importing.run import import_dataset
 
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 GRID = Geometry((6, 5, 4), np.array([[-1.0, 0, 0, 30], [0, -1, 0, 20], [0, 0, 2, 10], [0, 0, 0, 1]]))
@@ -198,3 +200,35 @@ def test_real_fractional_sparse_and_single_objects(shared_data: Path) -> None:
     assert int(read_dicom_seg(folder / "dcmqi" / "24x38x3" / "seg" / "label.seg", image_.geometry).array.sum()) == 315
     radiograph = read_dicom_seg(folder / "highdicom" / "seg_image_cr_binary.dcm")
     assert (radiograph.geometry.unit, radiograph.geometry.shape) == ("px", (16, 16, 1))
+
+
+def sided(folder: Path) -> Path:
+    """A scan, and a SEG of a tumour and of two femora whose sides are codes."""
+    import pydicom
+
+    for k in range(4):
+        pixels = np.full((5, 6), k, np.int16)
+        place = [-30.0, -20.0, 10.0 + 2 * k]
+        save(image(pixels, ImagePositionPatient=place), folder / "p1" / "ct" / f"{k}.dcm")
+    frames = [(n, (-30.0, -20.0, 10.0), plane((n, n))) for n in (1, 2, 3)]
+    path = write(folder / "p1" / "labels.dcm", frames, names=("femur", "femur", "tumour"))
+    dataset = pydicom.dcmread(path)
+    for item, code in zip(dataset.SegmentSequence[:2], ("7771000", "24028007"), strict=True):
+        modifier = Dataset()
+        modifier.CodeValue, modifier.CodingSchemeDesignator = code, "SCT"
+        item.SegmentedPropertyTypeModifierCodeSequence = [modifier]
+    save(dataset, path)
+    return folder
+
+
+def test_an_import_keeps_segments_whose_side_is_a_code(tmp_path: Path) -> None:
+    report = import_dataset(sided(tmp_path / "heap"), tmp_path / "set")
+    assert report.present == {"p1": ("femur left", "femur right", "tumour")}
+    segmentation = dataset_module.Dataset.open(tmp_path / "set").load_segmentation(report.manifest.cases[0])
+    places = {s.name: [axis.tolist() for axis in np.nonzero(segmentation.mask(s))] for s in segmentation.structures}
+    assert places == {"femur left": [[1], [1], [0]], "femur right": [[2], [2], [0]], "tumour": [[3], [3], [0]]}
+
+
+def test_an_import_makes_no_background_of_segments_that_labels_do_not_name(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="marks femur left, femur right"):
+        import_dataset(sided(tmp_path / "heap"), tmp_path / "set", structures={"tumour": 1})

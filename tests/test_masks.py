@@ -370,6 +370,22 @@ def test_pseudonyms_stay_and_hide_names(tmp_path: Path) -> None:
     assert first.hide("knee120/12/x", roe) == "knee120/p001/x"
 
 
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("Doe^Jane/ct", "p001/ct"),
+        ("jane_doe", "p001"),
+        ("JaneDoe.nii", "p001.nii"),
+        ("scans of Doe/2019-03-12/ct", "scans of p001/date/ct"),
+        ("12.03.2019", "date"),
+        ("doeskin_120190312", "doeskin_120190312"),
+    ],
+)
+def test_names_and_dates_are_hidden_however_they_are_written(tmp_path: Path, text: str, hidden: str) -> None:
+    patient = Patient("secret", "Doe^Jane", ("20190312",))
+    assert Pseudonyms(tmp_path, [patient]).hide(text, patient) == hidden
+
+
 def test_what_is_no_such_heap_says_why(tmp_path: Path) -> None:
     assert masks.misses(tmp_path) == "no scan (a DICOM series, .nii.gz or .nrrd)"
     scan(tmp_path / "a.nii.gz")

@@ -23,6 +23,7 @@ from osteon.importing.mask_merging import merge, read_mask
 from osteon.importing.mask_names import case_of, in_mask_folder, same_name, structure_of
 from osteon.importing.mask_pairing import Group
 
+_LISTED = 8
 _AGREE = 0.9
 """A Dice below this, between two files that should show the same, is worth a look."""
 
@@ -170,8 +171,15 @@ def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: O
             for own in [read_labels(mask, geometry)]
             for s in own.structures
         ]
+        listed = ", ".join(str(mask.path) for mask in case.dicom)
+        known = {s.name for s in structures}
+        if strange := [name for name, array in found if name not in known and array.any()]:
+            raise LabelError(
+                f"{listed}: marks {', '.join(strange[:_LISTED])}, which the list of structures does not name",
+                hint="name them all: --labels femur=1,tibia=2; or leave --labels and the table of labels out",
+            )
+        found = [(name, array) for name, array in found if name in known]
         if len({name for name, _ in found}) < len(found):
-            listed = ", ".join(str(mask.path) for mask in case.dicom)
             raise LabelError(f"{listed}: name a structure twice", hint="leave one of these files in the case's folder")
         segmentation, overlaps = merge(found, structures, geometry, options.priority)
         warnings += overlaps

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import FileError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.formats.dicom_seg import read_dicom_seg
+from osteon.formats.dicom_files import text
+from osteon.formats.dicom_seg import read_dicom_seg, read_dicom_seg_structures
 from osteon.formats.dicom_series import Series
 from osteon.formats.rtstruct import read_rtstruct
 from osteon.importing.mask_files import Mask
 from osteon.importing.pseudonyms import Patient
 
+_DATES = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
+
 
 def patient_of(series: Series) -> Patient:
     """Whom the series shows. Raises FileError."""
-    header = _header(series.files[0], ["PatientID", "PatientName"])
-    return Patient(series.patient_id or str(header.get("PatientID", "")), str(header.get("PatientName", "") or ""))
+    return patient_in(series.files[0])
+
+
+def patient_in(path: Path) -> Patient:
+    """Whom a DICOM file shows. Raises FileError."""
+    header = _header(path, ["PatientID", "PatientName", *_DATES])
+    dates = {text(header, name)[:8] for name in _DATES}
+    whole = tuple(sorted(date for date in dates if re.fullmatch(r"\d{8}", date)))
+    return Patient(text(header, "PatientID"), text(header, "PatientName"), whole)
 
 
 def names_in(mask: Mask) -> tuple[str, ...]:
-    """The structures that a DICOM SEG or RTSTRUCT names. Raises FileError."""
-    if mask.kind == "rtstruct":
-        header = _header(mask.path, ["StructureSetROISequence"])
-        found = [item.get("ROIName", "") for item in header.get("StructureSetROISequence") or ()]
-    else:
-        header = _header(mask.path, ["SegmentSequence"])
-        found = [item.get("SegmentLabel", "") for item in header.get("SegmentSequence") or ()]
-    return tuple(str(name).strip() for name in found)
+    """The structures that a DICOM SEG or RTSTRUCT names, called as `read_labels` calls them. Raises FileError."""
+    if mask.kind == "seg":  # a side that is a code becomes part of the name
+        return tuple(structure.name for structure in read_dicom_seg_structures(mask.path))
+    header = _header(mask.path, ["StructureSetROISequence"])
+    return tuple(text(item, "ROIName") for item in header.get("StructureSetROISequence") or ())
 
 
 def read_labels(mask: Mask, geometry: Geometry) -> Segmentation:

@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 
 from osteon.core.errors import FileError
@@ -18,6 +19,9 @@ from osteon.core.files import read_text, write_text
 
 TABLE = "osteon-pseudonyms.csv"
 _HEAD = ("key", "patient_id", "patient_name")
+_MOST_PARTS = 4
+"""Parts of a name (family, given, middle …) that are looked for in any order."""
+_SHORTEST_PART = 3
 _SHORT = 4
 """A name or id of fewer letters replaces a folder's name only where it is the whole of it."""
 
@@ -28,6 +32,8 @@ class Patient:
 
     id: str = field(default="", repr=False)
     name: str = field(default="", repr=False)
+    dates: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """Of birth and of the scan, as `YYYYMMDD`."""
 
     def __bool__(self) -> bool:
         return bool(self.id or self.name)
@@ -54,18 +60,25 @@ class Pseudonyms:
         return self.keys.get(patient)
 
     def hide(self, text: str, patient: Patient) -> str:
-        """The text with every folder or word that is the patient's name or id replaced by the key."""
+        """The text with every folder or word that is the patient's name, id or date replaced by the key or `date`.
+
+        A name is found as a whole in any order (`Doe^Jane`, `jane_doe`), and each of its parts where it stands alone.
+        """
         key = self.key(patient)
         if key is None:
             return text
-        for told in sorted((patient.id, patient.name), key=len, reverse=True):
-            letters = re.findall(r"[^\W_]+", told)
-            if not letters:
-                continue
-            pattern = r"[\W_]*".join(re.escape(part) for part in letters)
-            if len("".join(letters)) < _SHORT:
-                pattern = rf"(?<![^\W_]){pattern}(?![^\W_])"
-            text = re.sub(pattern, key, text, flags=re.IGNORECASE)
+        told = [[patient.id], [patient.name]]
+        parts = re.findall(r"[^\W_]+", patient.name)[:_MOST_PARTS]
+        told += [list(order) for order in permutations(parts)]
+        for whole in sorted(told, key=lambda words: len("".join(words)), reverse=True):
+            text = _replaced(text, " ".join(whole), key)
+        for part in parts:
+            if len(part) >= _SHORTEST_PART and part.isalpha():
+                text = re.sub(rf"(?<![^\W_]){re.escape(part)}(?![^\W_])", key, text, flags=re.IGNORECASE)
+        for date in patient.dates:
+            year, month, day = date[:4], date[4:6], date[6:8]
+            for order in ((year, month, day), (day, month, year), (month, day, year)):
+                text = re.sub(r"(?<!\d)" + r"[\W_]?".join(order) + r"(?!\d)", "date", text)
         return text
 
     def write(self) -> str:
@@ -83,6 +96,16 @@ class Pseudonyms:
                 continue
             return f"who is behind the keys stands in {place}"
         return "warning: the table of pseudonyms could not be written beside the source; note the order of patients"
+
+
+def _replaced(text: str, told: str, key: str) -> str:
+    letters = re.findall(r"[^\W_]+", told)
+    if not letters:
+        return text
+    pattern = r"[\W_]*".join(re.escape(part) for part in letters)
+    if len("".join(letters)) < _SHORT:
+        pattern = rf"(?<![^\W_]){pattern}(?![^\W_])"
+    return re.sub(pattern, key, text, flags=re.IGNORECASE)
 
 
 def _known(places: Iterable[Path]) -> dict[Patient, str]:
