@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from dicom_writing import image, save
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
@@ -22,6 +23,7 @@ from osteon.importing.forms import Found, Options
 from osteon.importing.mesh_colours import nearest_colour
 from osteon.importing.mesh_names import split_words
 from osteon.importing.mesh_sorting import sort_heap
+from osteon.importing.pseudonyms import TABLE
 from osteon.importing.recognise import recognise
 from osteon.importing.run import ImportReport, import_dataset
 from test_mesh_fill import box, ellipsoid
@@ -448,3 +450,24 @@ def test_real_bones_come_back(shared_data: Path, tmp_path: Path, space: str, uni
     assert len(scores) >= 15
     assert min(scores.values()) >= 0.97
     assert import_dataset(tmp_path / "raw", tmp_path / "set", group="none").repeated
+
+
+def test_nobody_is_named_in_a_dataset_of_dicom_and_meshes(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    for n, name in enumerate(("Doe^Jane", "Roe^Richard")):
+        family, given = name.split("^")
+        folder = heap / f"{given} {family}"
+        tags = {"PatientName": name, "PatientID": f"id-{n}", "StudyDate": "20190312", "SeriesInstanceUID": f"1.2.{n}"}
+        for k in range(12):
+            pixels = np.random.default_rng(k).integers(0, 99, (20, 24), dtype=np.int16)
+            save(image(pixels, ImagePositionPatient=[0.0, 0.0, 2.0 * k], **tags), folder / "2019-03-12" / f"{k}")
+        stl(folder / f"{family}_red.stl", ellipsoid(np.array([-12.0, -10, 11]), np.array([6.0, 6, 8])))
+    how = {"mesh_unit": "mm", "mesh_space": "LPS"}
+    report = import_dataset(heap, tmp_path / "set", **how)  # type: ignore[arg-type]
+    assert [(case.id, case.subject) for case in report.manifest.cases] == [("p001", "p001"), ("p002", "p002")]
+    made = (tmp_path / "set" / "dataset.yaml").read_text() + str(list((tmp_path / "set").rglob("*")))
+    assert not [word for word in ("Jane", "Doe", "Roe", "Richard", "id-", "2019") if word in made]
+    assert len((heap / TABLE).read_text().splitlines()) == 3
+    report = import_dataset(heap, tmp_path / "named", keep_identity=True, **how)  # type: ignore[arg-type]
+    assert [case.id for case in report.manifest.cases] == ["Jane Doe", "Richard Roe"]
+    assert [case.subject for case in report.manifest.cases] == ["id-0", "id-1"]

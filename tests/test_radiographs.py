@@ -15,6 +15,7 @@ import pydicom
 import pytest
 from PIL import Image
 
+from dicom_writing import image, save
 from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_volume
@@ -469,3 +470,17 @@ def test_two_coco_files_of_one_picture_are_not_chosen_between(tmp_path: Path) ->
         (heap / f"{name}.json").write_text(json.dumps(data))
     with pytest.raises(DatasetError, match=r"(?s)COCO twice.*Radius\.json.*Ulna\.json"):
         take(heap, tmp_path / "set")
+
+
+def test_nobody_is_named_in_a_dataset_of_dicom_radiographs(tmp_path: Path) -> None:
+    folder = tmp_path / "heap" / "Jane Doe"
+    for n, side in enumerate(("left", "right")):
+        pixels = np.random.default_rng(n).integers(0, 99, SHAPE, dtype=np.uint16)
+        tags = {"Modality": "DX", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1", "SeriesInstanceUID": f"1.2.{n}"}
+        save(image(pixels, **tags), folder / f"doe {side}.dcm")
+        outlines(folder / f"doe {side}.json", "Ulna")
+    report, masks = take(tmp_path / "heap", tmp_path / "set")
+    assert {case.id: case.subject for case in report.manifest.cases} == {"p001 left": "p001", "p001 right": "p001"}
+    assert all(masks[name]["Ulna"].any() for name in masks)
+    made = (tmp_path / "set" / "dataset.yaml").read_text() + str(list((tmp_path / "set").rglob("*")))
+    assert not [word for word in ("jane", "doe", "secret") if word in made.lower()]

@@ -6,7 +6,6 @@ Scans are DICOM series anywhere below the case's folder, or NIfTI or NRRD files.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -90,7 +89,7 @@ def read(source: Path, options: Options) -> Found:
             "who is behind a key is written beside the source, never into the dataset"
         )
     for case, patient in zip(cases, patients, strict=True):
-        subject = (patient.id or patient.name or None) if options.keep_identity else pseudonyms.key(patient)
+        subject = pseudonyms.subject(patient, keep_identity=options.keep_identity)
         found.cases.append(_found_case(case, subject, partial(_convert, case, patient, found, pseudonyms, options)))
         found.warnings += [f"{mask.path}: passed over beside the folder of masks" for mask in case.passed]
     return found
@@ -116,14 +115,8 @@ def _found_case(case: MaskCase, subject: str | None, convert: partial[Converted]
 
 def _convert(case: MaskCase, patient: Patient, found: Found, pseudonyms: Pseudonyms, options: Options) -> Converted:
     """The case as the import takes it: nothing in it says who the patient is."""
-    made = read_case(case, found.structures, options)
-    if options.keep_identity or not patient:
-        return made
-    said = pseudonyms.write()
-    warnings = (*made.warnings, *([said.removeprefix("warning: ")] if said.startswith("warning: ") else []))
-    return replace(
-        made, provenance=tuple(pseudonyms.hide(line, patient) for line in made.provenance), warnings=warnings
-    )
+    read = partial(read_case, case, found.structures, options)
+    return read() if options.keep_identity else pseudonyms.without_names(read, patient)
 
 
 FORM = Form(

@@ -8,10 +8,12 @@ from pathlib import Path
 from osteon.core.errors import OsteonError, UsageError
 from osteon.dataset.manifest import Channel
 from osteon.importing.forms import Converted, Form, Found, FoundCase, Options
+from osteon.importing.mask_dicom import patient_of
 from osteon.importing.mask_files import holds_dicom, volume_files
 from osteon.importing.mesh_convert import MeshJob, convert, decide
 from osteon.importing.mesh_sorting import MeshCase, mesh_files, sort_heap
 from osteon.importing.mesh_structures import group_meshes
+from osteon.importing.pseudonyms import Patient, Pseudonyms
 
 
 def misses(source: Path) -> str | None:
@@ -34,6 +36,11 @@ def read(source: Path, options: Options) -> Found:
         FileError: None of the cases can be read.
     """
     heap = sort_heap(source, options.case_pattern)
+    series_of = [case.scan.series if case.scan else None for case in heap.cases]
+    patients = [Patient() if series is None else patient_of(series) for series in series_of]
+    pseudonyms = Pseudonyms(source, [] if options.keep_identity else patients)
+    if not options.keep_identity:
+        heap.ids = pseudonyms.hide_ids(heap.ids, patients)
     grouped = group_meshes(heap.cases, source, options)
     modality = options.modality or "ct"
     found = Found(
@@ -61,7 +68,7 @@ def read(source: Path, options: Options) -> Found:
     if usable:
         reading, line = decide(usable, options)
         found.understood.append(line)
-    for case_id, case in zip(heap.ids, heap.cases, strict=True):
+    for case_id, case, patient in zip(heap.ids, heap.cases, patients, strict=True):
         if case.note:
             found.warnings.append(f"case {case_id}: {case.note}")
         job = jobs.get(case_id)
@@ -71,11 +78,13 @@ def read(source: Path, options: Options) -> Found:
         series = job.scan.series
         meshes = tuple(source / mesh for mesh in case.meshes)
         how = partial(convert, job, reading) if meshes and reading else partial(_image_alone, job) if series else None
+        if how is not None and series and not options.keep_identity:
+            how = partial(pseudonyms.without_names, how, patient)
         found.cases.append(
             FoundCase(
                 case_id,
                 () if series else (job.scan.path,),
-                subject=series.patient_key if series else None,
+                subject=pseudonyms.subject(patient, keep_identity=options.keep_identity),
                 convert=how,
                 parts=(*(series.files if series else ()), *meshes),
                 labels=bool(meshes),

@@ -9,13 +9,14 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from pathlib import Path
 
 from osteon.core.errors import FileError
 from osteon.core.files import read_text, write_text
+from osteon.importing.forms import Converted, safe_id, unique_ids
 
 TABLE = "osteon-pseudonyms.csv"
 _HEAD = ("key", "patient_id", "patient_name")
@@ -58,6 +59,27 @@ class Pseudonyms:
     def key(self, patient: Patient) -> str | None:
         """The patient's key; None where the scan does not say who it shows."""
         return self.keys.get(patient)
+
+    def subject(self, patient: Patient, *, keep_identity: bool) -> str | None:
+        """What the dataset calls the patient; None where the scan does not say who it shows."""
+        return (patient.id or patient.name or None) if keep_identity else self.key(patient)
+
+    def hide_ids(self, ids: Sequence[str], patients: Sequence[Patient]) -> list[str]:
+        """Case ids without names and dates; those that come to the same are numbered."""
+        hidden = [self.hide(name, patient) for name, patient in zip(ids, patients, strict=True)]
+        hidden = [safe_id(new) if new != old else old for new, old in zip(hidden, ids, strict=True)]
+        numbered = [f"{name}_{n}" if hidden.count(name) > 1 else name for n, name in enumerate(hidden, start=1)]
+        return unique_ids([hidden, numbered]) or [f"{n:04d}_{name}" for n, name in enumerate(hidden, start=1)]
+
+    def without_names(self, convert: Callable[[], Converted], patient: Patient) -> Converted:
+        """A converted case in which nothing says who the patient is; the table that leads back is written."""
+        made = convert()
+        if self.key(patient) is None:
+            return made
+        said = self.write()
+        warnings = (*made.warnings, *([said.removeprefix("warning: ")] if said.startswith("warning: ") else []))
+        provenance = tuple(self.hide(line, patient) for line in made.provenance)
+        return replace(made, provenance=provenance, warnings=warnings)
 
     def hide(self, text: str, patient: Patient) -> str:
         """The text with every folder or word that is the patient's name, id or date replaced by the key or `date`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -21,7 +22,9 @@ from osteon.formats.labelme import is_labelme
 from osteon.formats.polygons import is_outlines
 from osteon.formats.rle import is_rle_csv
 from osteon.importing.forms import Form, Found, FoundCase, Options, safe_id, unique_ids
+from osteon.importing.mask_dicom import patient_in
 from osteon.importing.patterns import path_finder
+from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.importing.radiograph_drawing import convert
 from osteon.importing.radiograph_files import File, Heap, Shelf, survey
 from osteon.importing.radiograph_marks import Marks, Told, marked_twice, of_json, of_rle
@@ -107,10 +110,17 @@ def read(source: Path, options: Options) -> Found:
         kinds[picture].append(said.kind)
     found.structures = _structures(list(marks.values()), order, options, folder)
     _check_priority(options.priority, found.structures)
-    ids = _ids(pictures, options)
-    subjects = _subjects(pictures)
-    for name, picture in zip(ids, pictures, strict=True):
-        found.cases.append(_case(name, picture, marks.get(picture), subjects.get(picture), found.structures, options))
+    patients = [_patient(picture) for picture in pictures]
+    pseudonyms = Pseudonyms(folder, [] if options.keep_identity else patients)
+    ids, subjects = _ids(pictures, options), _subjects(pictures)
+    if not options.keep_identity:
+        ids = pseudonyms.hide_ids(ids, patients)
+    for name, picture, patient in zip(ids, pictures, patients, strict=True):
+        subject = pseudonyms.subject(patient, keep_identity=options.keep_identity) or subjects.get(picture)
+        case = _case(name, picture, marks.get(picture), subject, found.structures, options)
+        if case.convert is not None and patient and not options.keep_identity:
+            case = replace(case, convert=partial(pseudonyms.without_names, case.convert, patient))
+        found.cases.append(case)
     found.understood = _understood(pictures, marks, kinds, subjects, found.structures, options)
     return found
 
@@ -153,6 +163,14 @@ def _with_dicom(pictures: list[File], dicom: list[File], warnings: list[str]) ->
     if previews:
         warnings.append(f"{len(previews)} pictures, such as {previews[0].place}, stand beside DICOM files; left out")
     return sorted([*(f for f in pictures if f not in set(previews)), *dicom], key=lambda f: natural_key(str(f.place)))
+
+
+def _patient(picture: File) -> Patient:
+    """Whom a DICOM file shows; nobody where it is another picture, or cannot be read, which its case says later."""
+    try:
+        return patient_in(picture.path) if picture.dicom else Patient()
+    except FileError:
+        return Patient()
 
 
 def _structures(
