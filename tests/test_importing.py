@@ -704,3 +704,23 @@ def test_the_users_files_are_not_written_over_where_the_dataset_is_made_among_th
     with pytest.raises(DatasetError, match="written over"):
         import_dataset(source, folder, repair_geometry=True)
     assert (folder / "labels" / "p1.nii.gz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("case_pattern", "(.)"),
+        ("group", "all"),
+        ("mesh_unit", "cm"),
+        ("mesh_space", "RAS"),
+        ("priority", ["femur"]),
+        ("accept_gaps", True),
+        ("resample_tilt", True),
+        ("keep_identity", True),
+    ],
+)
+def test_options_that_a_form_does_not_know_are_refused(tmp_path: Path, option: str, value: object) -> None:
+    source = decathlon_folder(tmp_path / "source")
+    with pytest.raises(UsageError, match=f"--{option.replace('_', '-')}: means nothing for the form decathlon"):
+        import_dataset(source, tmp_path / "set", **{option: value})  # type: ignore[arg-type]
+    assert not (tmp_path / "set").exists()

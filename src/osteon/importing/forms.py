@@ -22,6 +22,17 @@ Group = Literal["color", "all", "none"]
 MeshUnit = Literal["mm", "cm", "m"]
 MeshSpace = Literal["LPS", "RAS"]
 MODALITIES: tuple[Modality, ...] = ("ct", "mr", "xray", "other")
+CONVERTING = (
+    "case_pattern",
+    "group",
+    "mesh_unit",
+    "mesh_space",
+    "priority",
+    "accept_gaps",
+    "resample_tilt",
+    "keep_identity",
+)
+"""The fields of `Options` that only some forms know."""
 _WORDS: dict[Modality, tuple[str, ...]] = {
     "ct": ("ct", "cbct", "hu", "computed tomography"),
     "mr": ("mr", "mri", "t1", "t1w", "t1gd", "t1ce", "t1c", "t2", "t2w", "flair", "adc", "dwi", "pd", "dess"),
@@ -160,6 +171,7 @@ class Form:
         misses: What `source` lacks to be of this form; None where it is.
         read: Lists the cases without reading their voxels.
         fits: By what a source of this form is recognised, for people.
+        heeds: Those of `CONVERTING` that change what `read` gives; any other is refused rather than passed over.
     """
 
     name: str
@@ -167,6 +179,21 @@ class Form:
     misses: Callable[[Path], str | None]
     read: Callable[[Path, Options], Found]
     fits: str = ""
+    heeds: frozenset[str] = frozenset()
+
+    def check(self, options: Options) -> None:
+        """Refuse options that mean nothing for this form: they would be passed over. Raises UsageError."""
+        for name in CONVERTING:
+            value = getattr(options, name)
+            if value not in (None, False) and value != getattr(Options(), name) and name not in self.heeds:
+                taking = f"it takes {', '.join(map(_flag, sorted(self.heeds)))}" if self.heeds else "it takes none such"
+                raise UsageError(
+                    f"{_flag(name)}: means nothing for the form {self.name}", hint=f"leave it out; of these, {taking}"
+                )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def parse_modality(text: str | None) -> Modality | None:

@@ -125,5 +125,6 @@ FORM = Form(
     misses,
     read,
     "scans and masks that no list names",
+    frozenset({"case_pattern", "priority", "accept_gaps", "resample_tilt", "keep_identity"}),
 )
 """The form as the table of forms has it."""

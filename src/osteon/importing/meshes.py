@@ -7,7 +7,7 @@ from pathlib import Path
 
 from osteon.core.errors import OsteonError, UsageError
 from osteon.dataset.manifest import Channel
-from osteon.importing.forms import Converted, Form, Found, FoundCase, Options
+from osteon.importing.forms import CONVERTING, Converted, Form, Found, FoundCase, Options
 from osteon.importing.mask_dicom import patient_of
 from osteon.importing.mask_files import holds_dicom, volume_files
 from osteon.importing.mesh_convert import MeshJob, convert, decide
@@ -105,4 +105,10 @@ def _failing(case_id: str, case: MeshCase, source: Path) -> FoundCase:
     return FoundCase(case_id, (), convert=fail, parts=tuple(source / mesh for mesh in case.meshes), labels=True)
 
 
-FORM = Form("meshes", "a folder of CTs with STL meshes, one for each fragment or bone", misses, read)
+FORM = Form(
+    "meshes",
+    "a folder of CTs with STL meshes, one for each fragment or bone",
+    misses,
+    read,
+    heeds=frozenset(CONVERTING),
+)

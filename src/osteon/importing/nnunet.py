@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from osteon.core.errors import DatasetError, FileError, LabelError
+from osteon.core.errors import DatasetError, FileError, LabelError, UsageError
 from osteon.core.files import is_file, read_json
 from osteon.core.labels import BACKGROUND, Structure, make_structures
 from osteon.dataset.checks import align_segmentation
@@ -60,6 +60,7 @@ def read(source: Path, options: Options) -> Found:
     Raises:
         FileError: dataset.json cannot be read, or its `file_ending` is no known format.
         DatasetError: dataset.json names no labels or channels, or of a kind that osteon does not know.
+        UsageError: `--labels` or `--priority` does not fit what was found.
     """
     path = source / _FILE if source.is_dir() else source
     data = read_json(path, _WHAT)
@@ -69,6 +70,10 @@ def read(source: Path, options: Options) -> Found:
     structures = options.named_structures()
     if structures is None:
         structures = make_structures(list(regions)) if regions else structures_of(_without_ignore(data), path)
+    if unknown := [name for name in options.priority or () if name not in {s.name for s in structures}]:
+        raise UsageError(f"--priority: no structure {unknown[0]}", hint=f"use {', '.join(s.name for s in structures)}")
+    if options.priority and not regions:
+        raise UsageError("--priority: label maps cannot overlap", hint="leave it out")
     found = Found(str(data.get("name") or path.parent.absolute().name), channels_of(data, options), [], structures)
     if not isinstance(data.get("channel_names") or data.get("modality"), dict):
         raise DatasetError(f"{path}: names no channels", hint='add "channel_names": {"0": "CT"}')
@@ -235,5 +240,6 @@ FORM = Form(
     misses,
     read,
     "dataset.json and files called CASE_0000",
+    frozenset({"priority"}),
 )
 """The form as the table of forms has it."""

@@ -193,6 +193,8 @@ def _structures(
 
 def _check_priority(priority: Sequence[str] | None, structures: Sequence[Structure] | None) -> None:
     names = {structure.name for structure in structures or ()}
+    if priority and structures is None:
+        raise UsageError("--priority: label maps cannot overlap", hint="leave it out")
     if priority and structures and (unknown := [name for name in priority if name not in names]):
         raise UsageError(
             f"--priority {','.join(priority)}: no structure is called {unknown[0]}",
@@ -284,4 +286,10 @@ def _understood(
     return lines
 
 
-FORM = Form("radiographs", "pictures with outlines (JSON), RLE (CSV) or mask files", misses, read)
+FORM = Form(
+    "radiographs",
+    "pictures with outlines (JSON), RLE (CSV) or mask files",
+    misses,
+    read,
+    heeds=frozenset({"case_pattern", "priority", "keep_identity"}),
+)

@@ -138,6 +138,7 @@ def import_dataset(
     )
     subject_of, site_of = finder(subject_pattern, "--subject"), finder(site_pattern, "--site")
     row = _form(source, form)
+    row.check(options)
     found = row.read(source, options)
     failed: dict[str, OsteonError] = {}
     warnings = list(found.warnings)
