@@ -7,6 +7,8 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from typer.testing import CliRunner
 import osteon
 from helpers import spaced, write_dataset
 from osteon.auditing.finding import Finding
+from osteon.auditing.rules_places import order
 from osteon.auditing.run import Audit
 from osteon.cli.main import app
 from osteon.core.labels import Structure, make_structures
@@ -385,3 +388,20 @@ def test_every_kind_of_finding_is_described() -> None:
         r"^\| `([\w-]+)` \| (?:error|warning|note)", (root / "docs/audit.md").read_text(), re.MULTILINE
     )
     assert sorted(described) == sorted(kinds)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "found"),
+    [
+        ([30, 31, 29, 30, 32, 28, 30, -30], ["swapped"]),  # vertebrae: the last two are exchanged
+        ([38, 19, 51, 13, 29, 42, 10, -18], []),  # two fingers: one bent further
+    ],
+)
+def test_an_order_that_varies_is_no_order(gaps: list[float], found: list[str]) -> None:
+    def case(number: int, gap: float) -> Any:
+        places = {"a": SimpleNamespace(centre_ras=(0, 0, 0)), "b": SimpleNamespace(centre_ras=(0, 0, gap))}
+        return SimpleNamespace(id=f"c{number}", unit="px", structures=places)
+
+    manifest = SimpleNamespace(structures=make_structures(["a", "b"]))
+    cohort: Any = SimpleNamespace(manifest=manifest, labelled=[case(*row) for row in enumerate(gaps)])
+    assert [finding.kind for finding in order(cohort)] == found

@@ -18,6 +18,8 @@ SURE = 0.9
 """Part of the cases in which two structures must keep their order."""
 BACK = 0.25
 """A pair is the wrong way round where it goes back by this part of its usual distance."""
+STEADY = 0.2
+"""Robust standard deviation of a pair's distance, as a part of it: where it varies more (fingers), order is chance."""
 STANDS_OUT = 6.0
 """Robust standard deviations for positions and volumes."""
 LEAST_LOG_VOLUME = 0.15
@@ -174,7 +176,11 @@ def _usual_ways(cohort: Cohort) -> dict[tuple[str, str], tuple[npt.NDArray[np.fl
             continue
         way = np.median(gaps, axis=0)
         length = float(np.linalg.norm(way))
-        if length > 0 and (gaps @ way > 0).sum() >= min(SURE * len(gaps), len(gaps) - 1):
+        if length == 0:
+            continue
+        along = gaps @ way / length**2
+        steady = 1.4826 * float(np.median(np.abs(along - 1))) <= STEADY
+        if steady and (along > 0).sum() >= min(SURE * len(gaps), len(gaps) - 1):
             ways[first, second] = (way, len(gaps))
     return ways
 
