@@ -110,5 +110,6 @@ FORM = Form(
     "a folder of CTs with STL meshes, one for each fragment or bone",
     misses,
     read,
+    "STL files and CTs below one folder",
     heeds=frozenset(CONVERTING),
 )

@@ -291,5 +291,6 @@ FORM = Form(
     "pictures with outlines (JSON), RLE (CSV) or mask files",
     misses,
     read,
+    "pictures with marks beside them",
     heeds=frozenset({"case_pattern", "priority", "keep_identity"}),
 )
