@@ -281,6 +281,19 @@ def test_a_mask_of_another_case_goes_to_no_scan_for_its_grid_alone(tmp_path: Pat
     assert any("p9_tibia" in line and "passed over" in line for line in report.warnings)
 
 
+def test_a_mask_that_folder_and_name_give_to_two_cases_goes_to_none(tmp_path: Path) -> None:
+    source = tmp_path / "legs"
+    for n, case in enumerate(("L001", "L002")):
+        scan(source / case / "ct.nii.gz", n)
+        mask(source / case / "femur.nii.gz", FEMUR)
+    mask(source / "L001" / "L001_tibia.nii.gz", TIBIA)
+    mask(source / "L002" / "L001_patella.nii.gz", TIBIA)
+    mask(source / "L002" / "L001.nii.gz", np.roll(TIBIA, 2, axis=1))  # may be a name, as C2 in the folder of case c1
+    report, _ = taken(source)
+    assert [s.name for s in report.manifest.structures] == ["L001", "femur", "tibia"]
+    assert any("L001_patella" in line and "another case" in line for line in report.warnings)
+
+
 def test_label_maps_with_a_table(tmp_path: Path) -> None:
     source = tmp_path / "legs"
     for n in range(2):

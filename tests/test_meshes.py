@@ -471,3 +471,18 @@ def test_nobody_is_named_in_a_dataset_of_dicom_and_meshes(tmp_path: Path) -> Non
     report = import_dataset(heap, tmp_path / "named", keep_identity=True, **how)  # type: ignore[arg-type]
     assert [case.id for case in report.manifest.cases] == ["Jane Doe", "Richard Roe"]
     assert [case.subject for case in report.manifest.cases] == ["id-0", "id-1"]
+
+
+def test_a_mesh_of_another_case_is_not_filled_into_this_one(tmp_path: Path) -> None:
+    for n in (1, 2):
+        ct(tmp_path / "heap" / f"p{n}" / "ct.nii.gz", seed=n)
+        bone(tmp_path / "heap" / f"p{n}" / f"p{n}_red.stl")
+    bone(tmp_path / "heap" / "p2" / "p1_blue.stl")
+    report = import_dataset(tmp_path / "heap", tmp_path / "set")
+    assert [case.id for case in report.manifest.cases] == ["p1"]
+    assert "p1_blue.stl lies with it, but is named after p1" in str(report.failed["p2"])
+
+
+def test_the_only_ct_gets_no_mesh_of_a_case_whose_ct_is_missing(tmp_path: Path) -> None:
+    told = sorted_(tmp_path, "scans/p1.nii.gz", "stl/p1_red.stl", "stl/p2_blue.stl")
+    assert told == {"p1": ["stl/p1_red.stl"], "stray": ["stl/p2_blue.stl: fits no case, and is left out"]}

@@ -68,6 +68,7 @@ def pair(heap: Heap, pattern: str | None) -> list[Group]:
         else:
             heap.warnings.append(f"{mask.path}: lies with no scan; passed over")
     groups = [group for home, scans in homes.items() for group in _of_home(home, scans, masks[home], heap)]
+    _drop_strangers(groups, heap)
     return sorted(groups, key=lambda group: (group.home.parts, group.name))
 
 
@@ -165,8 +166,26 @@ def _of_another(mask: Mask, groups: Sequence[Group]) -> bool:
     return any(_shape(part[: len(shape)]) == shape for part in parts for shape in shapes)
 
 
+def _drop_strangers(groups: Sequence[Group], heap: Heap) -> None:
+    """Pass over masks whose name begins with that of another case: folder and name contradict each other."""
+    names = {id(group): {words(group.home.name), _called(group)} - {()} for group in groups}
+    for group in groups:
+        own = names[id(group)]
+        others = set[tuple[str, ...]]().union(*(names[id(g)] for g in groups if g is not group)) - own
+        others = {name for name in others if _shape(name) != name and not "".join(name).isdigit()}
+        for mask in list(group.masks):
+            told = words(without_mask_words(stem_of(mask.path)))
+            heads = {told[:length] for length in range(1, len(told))}  # alone it may be a vertebra: C2 in case c1
+            if heads & others and not heads & own:
+                group.masks.remove(mask)
+                heap.warnings.append(
+                    f"{mask.path}: lies with {group.scans[0].path}, but is named after another case; passed over"
+                )
+
+
 def _shape(name: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(re.sub(r"\d+", "#", word) for word in name)
+    """A name without its numbers; a word of digits alone keeps their count, since `01_femur` may be the first bone."""
+    return tuple("#" * len(word) if word.isdigit() else re.sub(r"\d+", "#", word) for word in name)
 
 
 def _all_words(place: PurePosixPath) -> set[str]:

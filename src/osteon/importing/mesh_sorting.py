@@ -107,6 +107,7 @@ def sort_heap(source: Path, pattern: str | None) -> Sorted:
             )
     else:
         cases, stray, named = _by_place(scans, meshes)
+        stray += _contradicted(cases)
         understood = _explained(cases, named)
     warnings += [f"{mesh}: fits no case, and is left out" for mesh in stray[:10]]
     if len(stray) > 10:
@@ -216,6 +217,35 @@ def _by_place(scans: Sequence[Scan], meshes: Places) -> tuple[list[MeshCase], li
     cases += [_case(folder.name, (), theirs, folder) for folder, theirs in folders.items()]
     cases.sort(key=lambda case: (str(case.home), case.name))
     return cases, stray, [case for case in cases if case.scan in by_name]
+
+
+def _contradicted(cases: Sequence[MeshCase]) -> list[PurePosixPath]:
+    """Meshes beside the one scan that are named like another case, taken from it; a case in whose folder another's
+    mesh lies gets a `problem`.
+    """
+    names = {tuple(split_words(case.name)) for case in cases}
+    stray = []
+    for case in cases:
+        own = tuple(split_words(case.name))
+        for mesh in list(case.meshes):
+            told = split_words(without_words(mesh.stem, PASSED_OVER))
+            heads = {tuple(told[:length]) for length in range(1, len(told))}
+            like = tuple(told[: len(own)])
+            if own in heads or "".join(own).isdigit():  # `02_red` may be the second fragment
+                continue
+            if len(cases) == 1 and case.home == ROOT and _numbered(like) == _numbered(own) != own and like in heads:
+                case.meshes.remove(mesh)
+                stray.append(mesh)
+            elif other := {name for name in heads & names - {own} if _numbered(name) != name and len(name) > 1}:
+                case.problem = case.problem or DatasetError(
+                    f"case {case.name}: {mesh} lies with it, but is named after {''.join(min(other))}",
+                    hint="move or rename the mesh, or say which part of a path is the case: --case-pattern",
+                )
+    return stray
+
+
+def _numbered(name: Sequence[str]) -> tuple[str, ...]:
+    return tuple("#" if word.isdigit() else word for word in name)
 
 
 def _homes(scans: Sequence[Scan], meshes: Places) -> Iterator[PurePosixPath]:
