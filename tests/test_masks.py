@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -350,6 +351,28 @@ def test_tables_of_labels(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_text(text)
     assert {s.name: s.value for s in read_table(path)} == {"femur": 1, "tibia": 4}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"99999999999999999999": "femur"}', '{"1": "fe\\nmur"}', '{"1": "' + "x" * 999 + '"}']
+)
+def test_tables_of_what_is_no_label_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(text)
+    with pytest.raises(OsteonError, match=r"labels\.json"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("name", [b"fe\nmur", b"femur\xff"])
+def test_a_mask_whose_name_is_no_text_fails_its_case_alone(tmp_path: Path, name: bytes) -> None:
+    source = tmp_path / "legs"
+    for n, case in enumerate("ab"):
+        scan(source / case / "ct.nii.gz", n)
+        mask(source / case / "femur.nii.gz", FEMUR)
+    (source / "b" / "femur.nii.gz").rename(source / "b" / f"{os.fsdecode(name)}.nii.gz")
+    report, _ = taken(source)
+    assert "is no label" in str(report.failed["b"])
+    assert [s.name for s in report.manifest.structures] == ["femur"]
 
 
 def test_what_names_say() -> None:

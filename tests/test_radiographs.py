@@ -484,3 +484,12 @@ def test_nobody_is_named_in_a_dataset_of_dicom_radiographs(tmp_path: Path) -> No
     assert all(masks[name]["Ulna"].any() for name in masks)
     made = (tmp_path / "set" / "dataset.yaml").read_text() + str(list((tmp_path / "set").rglob("*")))
     assert not [word for word in ("jane", "doe", "secret") if word in made.lower()]
+
+
+def test_why_no_picture_could_be_taken_with_labels_is_said(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    picture(heap / "a.png")
+    picture(heap / "b.png", 1)
+    (heap / "a.json").write_text(json.dumps({"annotations": [{"label": "Ulna", "points": [[1, 2], [3, 4]]}]}))
+    with pytest.raises(DatasetError, match=r"a\.json"):
+        take(heap, tmp_path / "set")

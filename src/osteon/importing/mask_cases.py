@@ -15,6 +15,7 @@ from osteon.core.overlap import count_overlap, dice
 from osteon.core.volume import Volume
 from osteon.dataset.checks import align_segmentation, grid_error, turn_array
 from osteon.formats.dicom_series import read_series
+from osteon.formats.polygons import checked_label
 from osteon.formats.registry import read_geometry, read_segmentation, read_structures
 from osteon.importing.forms import Converted, Options
 from osteon.importing.mask_dicom import names_in, read_labels
@@ -81,6 +82,11 @@ def sort_masks(
     for mask in files:
         name = structure_of(mask.place.relative_to(group.home), prefixes)
         if name is not None:
+            try:
+                name = checked_label(name, repr(str(mask.path)))
+            except LabelError as error:
+                case.problem = case.problem or error
+                continue
             name = spelling.setdefault(same_name(name), name)
         alone = len(files) == 1 and (single or (known is not None and name not in known))
         if name is None or alone or _names_itself(mask):

@@ -11,11 +11,16 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from osteon.core.errors import DatasetError, FileError
 from osteon.core.files import read_json, read_text
 from osteon.core.labels import BACKGROUND, Structure, make_structures
+from osteon.formats.polygons import checked_label
 
 NAMES = tuple(f"label{plural}.{suffix}" for plural in ("s", "") for suffix in ("json", "txt", "csv", "tsv", "ctbl"))
+_HIGHEST = np.iinfo(np.int32).max
+"""More than any program numbers; NIfTI's usual types hold no more."""
 _BACKGROUND = {"background", "clear label", "unknown", "bg", "air"}
 
 
@@ -33,6 +38,7 @@ def read_table(path: Path) -> tuple[Structure, ...]:
     Raises:
         FileError: It cannot be read.
         DatasetError: It is no table of one name for one number.
+        LabelError: A name is none: too long, or of several lines.
     """
     named = _from_json(read_json(path, "the table of labels"), path) if path.suffix == ".json" else _from_text(path)
     named = {n: v for n, v in named.items() if v != BACKGROUND and n.lower() not in _BACKGROUND}
@@ -89,6 +95,10 @@ def _once(pairs: list[tuple[str, int]], path: Path) -> dict[str, int]:
     named = dict(pairs)
     if len(named) < len(pairs):
         raise FileError(f"{path}: gives a name twice", hint="give each value a name of its own")
+    for name, value in pairs:
+        checked_label(name, str(path))
+        if value > _HIGHEST:
+            raise DatasetError(f"{path}: {name} has the value {value}", hint=f"values go up to {_HIGHEST}")
     return named
 
 

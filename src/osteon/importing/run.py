@@ -191,6 +191,8 @@ def import_dataset(
         raise _nothing_taken(source, failed)
     present = {case.entry.id: case.present for case in taken if case.entry.segmentation is not None}
     known = found.structures or unite(case.structures for case in taken)
+    if not known and failed:
+        raise _nothing_taken(source, failed)
     if not known:
         raise DatasetError(f"{source}: no label file names a structure", hint="name them: --labels NAME=VALUE,…")
     try:
