@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from osteon.core.errors import DatasetError, GeometryError
+from osteon.core.files import is_file
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.checks import (
@@ -116,9 +117,9 @@ def take_case(
 
 
 def files_of(found: Found) -> frozenset[Path]:
-    """The user's files of all cases, links resolved."""
+    """The user's files of all cases that are there, links resolved."""
     files = (path for c in found.cases for path in (*c.images, *((c.label,) if c.label else ()), *c.parts))
-    return frozenset(Path(os.path.realpath(path)) for path in files)
+    return frozenset(Path(os.path.realpath(path)) for path in files if is_file(path))
 
 
 def _free(path: Path, theirs: Collection[Path]) -> Path:
