@@ -209,6 +209,15 @@ def test_a_patch_is_rounded_up_but_stays_within_what_the_device_carries() -> Non
 # -- the whole plan --------------------------------------------------------------------------------------------------
 
 
+def test_a_patch_that_holds_the_scan_is_not_cut_by_rounding() -> None:
+    grid = Grid(dimensions=3, spacing_mm=(1, 1, 1))
+    size = Size(voxels=12 * 12 * 12, features=8, most_features=32)
+    network = shape_network((12, 12, 12), grid, size, RECIPES["osteon"])
+    network = network.model_copy(update={"strides": [(1, 1, 1), (2, 2, 2), (7, 1, 1)]})
+    assert to_multiples((12, 12, 12), network, grid, size, whole=True) == (14, 12, 12)
+    assert to_multiples((12, 12, 12), network, grid, size) != (14, 12, 12)
+
+
 def test_the_plan_of_a_small_ct(tiny: Dataset) -> None:
     plan = make_plan(tiny, measure(tiny))
     assert plan.grid.dimensions == 3

@@ -43,7 +43,7 @@ def test_lumbar_spines_are_planned_as_they_are(shared_data: Path, tmp_path: Path
     plan = osteon.make_plan(tmp_path, measure_cost=False, device="cpu")
     assert plan.grid.dimensions == 3
     assert plan.grid.axes == ("R", "A", "S")
-    assert all(abs(spacing - 3.5) < 0.3 for spacing in plan.grid.spacing_mm), plan.grid.spacing_mm
+    assert all(abs(spacing - 4.0) < 0.3 for spacing in plan.grid.spacing_mm), plan.grid.spacing_mm
     assert all(
         size * spacing >= 0.95 * whole
         for size, spacing, whole in zip(plan.patch.size, plan.grid.spacing_mm, (77, 224, 224), strict=True)

@@ -14,6 +14,9 @@ SMALLEST = 4
 """An axis is halved as long as at least this many voxels are left."""
 MOST_STAGES = 7
 
+WHOLE_ROOM = 1.5
+"""What rounding up to whole strides may add to a patch that holds the whole scan."""
+
 
 def fit_patch(shape: tuple[int, int, int], grid: Grid, size: Size) -> tuple[tuple[int, int, int], int, list[str]]:
     """The largest patch up to the median scan's shape that the device can carry, of even physical extent.
@@ -66,16 +69,22 @@ def shape_network(patch: tuple[int, int, int], grid: Grid, size: Size, recipe: R
     )
 
 
-def to_multiples(patch: tuple[int, int, int], network: Network, grid: Grid, size: Size) -> tuple[int, int, int]:
-    """The patch in multiples of the strides' product: rounded up, longest extents down where the device needs it."""
+def to_multiples(
+    patch: tuple[int, int, int], network: Network, grid: Grid, size: Size, *, whole: bool = False
+) -> tuple[int, int, int]:
+    """The patch in multiples of the strides' product: rounded up, longest extents down where the device needs it.
+
+    A patch that holds the whole scan may take `WHOLE_ROOM` times the device's voxels: cut, it would no longer.
+    """
+    room = size.voxels * (WHOLE_ROOM if whole else 1)
     multiples = np.prod(network.strides, axis=0)
-    whole = np.ceil(np.array(patch) / multiples).astype(int)
-    if whole.prod() == 1:  # one voxel at the coarsest stage has no variance to be normalised by
-        whole[: grid.dimensions] *= 2
-    while (whole * multiples).prod() > size.voxels and (whole > 1).any():
-        extent = np.where(whole > 1, whole * multiples * grid.spacing_mm, 0)
-        whole[np.argmax(extent)] -= 1
-    i, j, k = (int(n) for n in whole * multiples)
+    counts = np.ceil(np.array(patch) / multiples).astype(int)
+    if counts.prod() == 1:  # one voxel at the coarsest stage has no variance to be normalised by
+        counts[: grid.dimensions] *= 2
+    while (counts * multiples).prod() > room and (counts > 1).any():
+        extent = np.where(counts > 1, counts * multiples * grid.spacing_mm, 0)
+        counts[np.argmax(extent)] -= 1
+    i, j, k = (int(n) for n in counts * multiples)
     return i, j, k
 
 

@@ -65,7 +65,7 @@ def make_plan(
     shape = _median_shape(fingerprint, grid)
     patch, batch, patch_why = fit_patch(shape, grid, size)
     network = shape_network(patch, grid, size, row)
-    patch = to_multiples(patch, network, grid, size)
+    patch = to_multiples(patch, network, grid, size, whole=patch == shape)
     return Plan(
         dataset=dataset.manifest.name,
         unit="px" if fingerprint.cases[0].unit == "px" else "mm",
