@@ -12,6 +12,7 @@ from helpers import FLAT, PLAN, SIDES, box, plan_data, spaced, tiny_plan, two_bo
 from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.dataset import Dataset
+from osteon.planning.choices import Choices
 from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, measure
 from osteon.planning.network_shape import fit_patch, shape_network, to_multiples
 from osteon.planning.plan import Grid, parse_plan, read_plan, write_plan
@@ -103,7 +104,7 @@ def test_slices_get_coarser_in_their_plane_alone(tmp_path: Path, monkeypatch: py
     sizes = {key: Size(16 * 900, 8, 32) for key in row.sizes}
     monkeypatch.setitem(RECIPES, "osteon", row.__class__(**{**vars(row), "sizes": sizes}))
     dataset = write_dataset(tmp_path, {"a": two_boxes((48, 40, 36))})
-    grid = make_plan(dataset, measure(dataset), dimensions=2).grid
+    grid = make_plan(dataset, measure(dataset), Choices(dimensions=2)).grid
     assert (grid.axes, grid.spacing_mm) == (("R", "A", "S"), (1.5, 1.5, 1))
     assert "of the median slice" in grid.why[-1]
 
@@ -253,22 +254,22 @@ def test_ct_of_one_value_is_refused(tiny: Dataset) -> None:
 
 def test_a_fixed_range_replaces_what_was_measured(tiny: Dataset) -> None:
     for window in ({"": (-1000.0, 400.0)}, {"ct": (-1000.0, 400.0)}):
-        [intensity] = make_plan(tiny, measure(tiny), window=window).intensities
+        [intensity] = make_plan(tiny, measure(tiny), Choices(window=window)).intensities
         assert (intensity.clip, intensity.mean, intensity.std) == ((-1000, 400), -300, 700)
         assert intensity.why == ["a fixed range, as asked: -1000 becomes −1, 400 becomes 1"]
     with pytest.raises(UsageError, match="--window: there is no channel pet"):
-        make_plan(tiny, measure(tiny), window={"pet": (0.0, 1.0)})
+        make_plan(tiny, measure(tiny), Choices(window={"pet": (0.0, 1.0)}))
 
 
 def test_slices_are_dropped_from_2d_plans_alone(tiny: Dataset) -> None:
-    grid = make_plan(tiny, measure(tiny), dimensions=2, drop_slices=(None, 3)).grid
+    grid = make_plan(tiny, measure(tiny), Choices(dimensions=2, drop_slices=(None, 3))).grid
     assert grid.drop_slices == (None, 3)
     assert grid.kept_slices(6) == [3, 4, 5]
     assert "not trained on, as asked: slices :3 along" in grid.why[-1]
     with pytest.raises(UsageError, match="a 3D plan has no slices"):
-        make_plan(tiny, measure(tiny), dimensions=3, drop_slices=(0, 3))
+        make_plan(tiny, measure(tiny), Choices(dimensions=3, drop_slices=(0, 3)))
     with pytest.raises(UsageError, match="30:2 is no range"):
-        make_plan(tiny, measure(tiny), dimensions=2, drop_slices=(30, 2))
+        make_plan(tiny, measure(tiny), Choices(dimensions=2, drop_slices=(30, 2)))
 
 
 @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ def test_mr_is_normalised_by_each_image(tmp_path: Path) -> None:
 
 
 def test_slices_are_cut_across_the_thickest_axis(tiny: Dataset) -> None:
-    plan = make_plan(tiny, prints(facts((20, 60, 60), (4, 1, 0.9))), dimensions=2)
+    plan = make_plan(tiny, prints(facts((20, 60, 60), (4, 1, 0.9))), Choices(dimensions=2))
     assert plan.grid.axes == ("A", "S", "R")
     assert plan.grid.spacing_mm == (1, 0.9, 4)
     assert not plan.grid.resample_last
@@ -297,7 +298,7 @@ def test_slices_are_cut_across_the_thickest_axis(tiny: Dataset) -> None:
 
 
 def test_slices_of_even_voxels_are_cut_across_the_shortest_extent(tiny: Dataset) -> None:
-    assert make_plan(tiny, prints(facts((60, 20, 60))), dimensions=2).grid.axes == ("R", "S", "A")
+    assert make_plan(tiny, prints(facts((60, 20, 60))), Choices(dimensions=2)).grid.axes == ("R", "S", "A")
 
 
 def test_flat_images_are_planned_in_2d(tiny: Dataset) -> None:
@@ -321,7 +322,7 @@ def test_a_structure_in_no_case_is_refused_by_name(tiny: Dataset) -> None:
 
 def test_an_unknown_recipe_is_refused_with_those_that_exist(tiny: Dataset) -> None:
     with pytest.raises(UsageError, match=r"(?s)no recipe soup.*nnunet"):
-        make_plan(tiny, prints(facts()), recipe="soup")
+        make_plan(tiny, prints(facts()), Choices(recipe="soup"))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -330,7 +331,7 @@ def test_an_unknown_recipe_is_refused_with_those_that_exist(tiny: Dataset) -> No
 def test_every_recipe_gives_a_plan_that_holds(
     tiny: Dataset, tmp_path: Path, recipe: str, dimensions: Any, device: Any
 ) -> None:
-    plan = make_plan(tiny, measure(tiny), recipe=recipe, dimensions=dimensions, device=device)
+    plan = make_plan(tiny, measure(tiny), Choices(recipe=recipe, dimensions=dimensions), device=device)
     write_plan(tmp_path / "plan.yaml", plan)
     assert read_plan(tmp_path / "plan.yaml") == plan
 
@@ -343,16 +344,20 @@ def test_structures_in_a_fixed_order_forbid_a_mirror(tiny: Dataset) -> None:
     assert plan.augmentation.mirror_axes == []
     assert plan.series is None  # two are no series
     assert any("femur and tibia keep their order in all 3" in reason for reason in plan.augmentation.why)
-    assert make_plan(tiny, measure(tiny), recipe="nnunet").augmentation.mirror_axes == [0, 1, 2]
+    assert make_plan(tiny, measure(tiny), Choices(recipe="nnunet")).augmentation.mirror_axes == [0, 1, 2]
 
 
 def test_without_an_order_left_and_right_are_mirrored(tiny: Dataset) -> None:
     ways = [facts(places={"femur": (x, 5, 5), "tibia": (20, 5, 5)}) for x in (5, 35, 5)]
     assert make_plan(tiny, prints(*ways)).augmentation.mirror_axes == [0]
-    across = make_plan(tiny, prints(*[w.model_copy(update={"spacing_mm": (1, 4, 1)}) for w in ways]), dimensions=2)
+    across = make_plan(
+        tiny, prints(*[w.model_copy(update={"spacing_mm": (1, 4, 1)}) for w in ways]), Choices(dimensions=2)
+    )
     assert across.grid.axes == ("R", "S", "A")
     assert across.augmentation.mirror_axes == [0]
-    sagittal = make_plan(tiny, prints(*[w.model_copy(update={"spacing_mm": (4, 1, 1)}) for w in ways]), dimensions=2)
+    sagittal = make_plan(
+        tiny, prints(*[w.model_copy(update={"spacing_mm": (4, 1, 1)}) for w in ways]), Choices(dimensions=2)
+    )
     assert sagittal.grid.axes == ("A", "S", "R")
     assert sagittal.augmentation.mirror_axes == []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,38 +42,30 @@ def audit(dataset: PathLike, *, workers: int | None = None) -> Audit:
 def make_plan(
     dataset: PathLike,
     *,
-    dimensions: Literal[2, 3] | None = None,
-    recipe: str = "osteon",
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    window: Mapping[str, tuple[float, float]] | None = None,
-    drop_slices: tuple[int | None, int | None] | None = None,
     measure_cost: bool = True,
     workers: int | None = None,
+    **choices: Any,
 ) -> Plan:
     """Measure a dataset, decide, and write its plan.yaml.
 
     Args:
         dataset: A folder with dataset.yaml.
-        dimensions: 2 or 3; None decides by the data.
-        recipe: `osteon` or `nnunet`.
         device: What sizes are chosen for.
-        window: Channel → a fixed range of intensities, scaled to −1 … 1; the key "" is every channel.
-        drop_slices: 2D: slices not trained on, from the first to the one after the last; (0, 30) are the first thirty.
         measure_cost: Measure the forecast and the faster precision with a few steps (some 20 s).
         workers: Processes for reading the cases; None: as memory allows.
+        **choices: Fields of `osteon.planning.choices.Choices`: recipe, dimensions, network, encoder, window, …
     """
     from rich.markup import escape
 
     from osteon.core.progress import console
+    from osteon.planning.choices import Choices
     from osteon.training.planned import plan_dataset
 
     planned = plan_dataset(
         Path(dataset),
-        dimensions=dimensions,
-        recipe=recipe,
+        Choices(**choices),
         device=device,
-        window=window,
-        drop_slices=drop_slices,
         measure_cost=measure_cost,
         workers=workers,
     )

@@ -138,6 +138,7 @@ def plan(
 ) -> None:
     """Measure the cases and write plan.yaml: every decision with its reason, and what training will cost."""
     from osteon.dataset.dataset import Dataset
+    from osteon.planning.choices import Choices
     from osteon.planning.plan import FILE_NAME, read_plan
     from osteon.training.planned import plan_dataset
     from osteon.training.record import check_plan_fits
@@ -157,11 +158,13 @@ def plan(
         return
     planned = plan_dataset(
         dataset,
-        dimensions=2 if dimensions == 2 else 3 if dimensions == 3 else None,
-        recipe=recipe.value,
+        Choices(
+            dimensions=2 if dimensions == 2 else 3 if dimensions == 3 else None,
+            recipe=recipe.value,
+            window=_windows(window),
+            drop_slices=_slices(drop_slices),
+        ),
         device=device.value,
-        window=_windows(window),
-        drop_slices=_slices(drop_slices),
         workers=workers,
     )
     show_plan(planned.plan)
@@ -212,7 +215,7 @@ def show_plan(plan: Plan) -> None:
     spacing = "×".join(f"{s:.3g}" for s in grid.spacing_mm)
     out.print(f"grid      {grid.dimensions}D, {spacing} {plan.unit} along {'-'.join(grid.axes)}")
     out.print(f"patch     {size}, batch {plan.patch.batch}")
-    out.print(f"network   {plan.network.name}, features {', '.join(map(str, plan.network.features))}")
+    out.print(f"network   {escape(plan.network.told)}")
     training = plan.training
     out.print(f"training  recipe {training.recipe}, {training.optimiser}, {training.precision}")
     out.print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -147,11 +148,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
     return path
 
 
-def explain(error: ValidationError) -> str:
-    """Pydantic's findings as one line: `key.of.field: what is wrong; …`."""
+def explain(error: ValidationError, tags: Sequence[str] = ()) -> str:
+    """Pydantic's findings as one line: `key.of.field: what is wrong; …`; `tags` of unions are no keys."""
     lines = []
     for finding in error.errors():
-        key = ".".join(str(part) for part in finding["loc"])
+        key = ".".join(str(part) for part in finding["loc"] if part not in tags)
         message = finding["msg"].removeprefix("Value error, ")
         lines.append(f"{key}: {message}" if key else message)
     return "; ".join(lines)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import nn
 
 from osteon.networks.unet import UNet
 from osteon.planning.plan import Network, Plan
 
-NETWORKS: dict[str, Callable[[Network, int, int, int], nn.Module]] = {"unet": UNet}
-"""Name → (section of the plan, dimensions, image channels, outputs) → network."""
 
+def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
+    """The network of a plan, with random weights from torch's global generator.
 
-def build_network(plan: Plan) -> nn.Module:
-    """The network of a plan, with fresh weights from torch's global generator."""
-    build = NETWORKS[plan.network.name]
-    return build(plan.network, plan.grid.dimensions, len(plan.channels), outputs(plan))
+    Args:
+        plan: Its sections network, grid, patch, channels and structures decide.
+        fresh: For a training that begins: a pre-trained encoder gets its weights. Otherwise they are about to be
+            loaded, and nothing is looked for.
+    """
+    if isinstance(plan.network, Network):
+        return UNet(plan.network, plan.grid.dimensions, len(plan.channels), outputs(plan))
+    raise NotImplementedError(plan.network.name, fresh)
 
 
 def outputs(plan: Plan) -> int:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from osteon.planning.plan import Grid, Network
+from osteon.planning.plan import Grid, Monai, Network, Pretrained
 from osteon.planning.recipes import Recipe, Size
 
 SMALLEST = 4
@@ -70,14 +70,14 @@ def shape_network(patch: tuple[int, int, int], grid: Grid, size: Size, recipe: R
 
 
 def to_multiples(
-    patch: tuple[int, int, int], network: Network, grid: Grid, size: Size, *, whole: bool = False
+    patch: tuple[int, int, int], network: Network | Pretrained | Monai, grid: Grid, size: Size, *, whole: bool = False
 ) -> tuple[int, int, int]:
     """The patch in multiples of the strides' product: rounded up, longest extents down where the device needs it.
 
     A patch that holds the whole scan may take `WHOLE_ROOM` times the device's voxels: cut, it would no longer.
     """
     room = size.voxels * (WHOLE_ROOM if whole else 1)
-    multiples = np.prod(network.strides, axis=0)
+    multiples = np.array(network.downsampling)
     counts = np.ceil(np.array(patch) / multiples).astype(int)
     if counts.prod() == 1:  # one voxel at the coarsest stage has no variance to be normalised by
         counts[: grid.dimensions] *= 2

@@ -14,6 +14,16 @@ from osteon.core.errors import PlanError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Structure
 from osteon.dataset.manifest import Channel, explain
+from osteon.planning.network_sections import TAGS, AnyNetwork
+from osteon.planning.network_sections import (
+    Monai as Monai,
+)
+from osteon.planning.network_sections import (
+    Network as Network,
+)
+from osteon.planning.network_sections import (
+    Pretrained as Pretrained,
+)
 from osteon.planning.sections import (
     Augmentation as Augmentation,
 )
@@ -27,19 +37,22 @@ from osteon.planning.sections import (
     Intensity as Intensity,
 )
 from osteon.planning.sections import (
-    Network as Network,
-)
-from osteon.planning.sections import (
     Patch as Patch,
 )
 from osteon.planning.sections import (
     Precision as Precision,
 )
 from osteon.planning.sections import (
+    Sampling as Sampling,
+)
+from osteon.planning.sections import (
     Series as Series,
 )
 from osteon.planning.sections import (
     Training as Training,
+)
+from osteon.planning.sections import (
+    Zoom as Zoom,
 )
 
 FILE_NAME = "plan.yaml"
@@ -59,8 +72,10 @@ class Plan(BaseModel):
     grid: Grid
     intensities: list[Intensity]
     patch: Patch
-    network: Network
+    network: AnyNetwork
     training: Training
+    sampling: Sampling = Sampling()
+    zoom: Zoom | None = None
     augmentation: Augmentation
     series: Series | None = None
     forecast: Forecast = Forecast()
@@ -107,6 +122,13 @@ class Plan(BaseModel):
                     f"structures: {twin.name}'s counterpart is not {structure.name}, but the other way round"
                 )
 
+        if isinstance(self.sampling.weights, dict):
+            unknown = [name for name in self.sampling.weights if name not in by_name]
+            if unknown:
+                raise ValueError(f"sampling.weights: {unknown[0]} is no structure")
+        for name in self.zoom.structures if self.zoom is not None else []:
+            if name not in by_name:
+                raise ValueError(f"zoom.structures: {name} is no structure; there are {', '.join(by_name)}")
         following = self.series.names if self.series is not None else []
         for name in following:
             if name not in by_name or following.count(name) > 1:
@@ -114,11 +136,8 @@ class Plan(BaseModel):
 
     @property
     def downsampling(self) -> tuple[int, int, int]:
-        """The product of the strides along each axis: patch sizes are multiples of it."""
-        i = j = k = 1
-        for stride in self.network.strides:
-            i, j, k = i * stride[0], j * stride[1], k * stride[2]
-        return i, j, k
+        """Patch sizes are multiples of it: what the network halves along each axis."""
+        return self.network.downsampling
 
     @property
     def mirror_partners(self) -> list[int]:
@@ -155,7 +174,7 @@ def parse_plan(data: Any, path: Path) -> Plan:
         return Plan.model_validate(data)
     except ValidationError as error:
         hint = "correct the keys named here, or make the plan anew with `osteon plan DATASET --force`"
-        raise PlanError(f"{path}: {explain(error)}", hint=hint) from None
+        raise PlanError(f"{path}: {explain(error, TAGS)}", hint=hint) from None
 
 
 def write_plan(path: Path, plan: Plan) -> None:

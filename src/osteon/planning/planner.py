@@ -11,10 +11,13 @@ from osteon.core.errors import DatasetError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import Channel
+from osteon.planning.choices import DEFAULTS, Choices
 from osteon.planning.fingerprint import Fingerprint, fixed_order, series, series_margin_mm, series_measures
-from osteon.planning.network_shape import fit_patch, shape_network, to_multiples
+from osteon.planning.network_choice import choose_network
+from osteon.planning.network_shape import fit_patch, to_multiples
 from osteon.planning.plan import Augmentation, Grid, Intensity, Patch, Plan, Series, Training
 from osteon.planning.recipes import RECIPES, Device, Recipe, Size
+from osteon.planning.small import plan_zoom
 from osteon.planning.spacing import coarser_spacing, target_spacing
 
 WORLD_AXES: tuple[Literal["R"], Literal["A"], Literal["S"]] = ("R", "A", "S")
@@ -29,42 +32,38 @@ SLICES = 16
 def make_plan(
     dataset: Dataset,
     fingerprint: Fingerprint,
+    choices: Choices = DEFAULTS,
     *,
-    dimensions: Literal[2, 3] | None = None,
-    recipe: str = "osteon",
     device: Device = "cpu",
-    window: Mapping[str, tuple[float, float]] | None = None,
-    drop_slices: tuple[int | None, int | None] | None = None,
 ) -> Plan:
     """Decide everything that training needs.
 
     Args:
         dataset: The dataset; its files are read only where the labels' loss on a coarser grid has to be measured.
         fingerprint: What was measured on its cases.
-        dimensions: 2 or 3; None: 3, or 2 where the cases are single slices.
-        recipe: A row of RECIPES.
+        choices: What the user decides.
         device: What the sizes of patch and network are chosen for.
-        window: Channel → a fixed range of intensities, clipped to and scaled to −1 … 1; the key "" is every channel.
-        drop_slices: 2D: as `plan.Grid.drop_slices`.
 
     Raises:
-        UsageError: There is no such recipe, or no channel of that name; slices are dropped from a 3D plan.
+        UsageError: There is no such recipe, network or encoder, or no channel or structure of that name; slices are
+            dropped from a 3D plan.
         DatasetError: A structure occurs in no case that can be trained on; some cases are in mm and some in pixels.
     """
+    recipe = choices.recipe
     if recipe not in RECIPES:
         raise UsageError(f"there is no recipe {recipe}", hint=f"choose one of {', '.join(RECIPES)}")
     _check_structures(dataset, fingerprint)
     _check_units(dataset, fingerprint)
     row = RECIPES[recipe]
     flat = bool((fingerprint.median_shape.min() <= 1) if fingerprint.cases else False)
-    wanted = dimensions or (2 if flat else 3)
+    wanted = choices.dimensions or (2 if flat else 3)
     size = row.sizes[device, wanted]
     grid = _grid(dataset, fingerprint, wanted, row, size)
-    if drop_slices is not None:
-        grid = _dropping(grid, drop_slices)
+    if choices.drop_slices is not None:
+        grid = _dropping(grid, choices.drop_slices)
     shape = _median_shape(fingerprint, grid)
     patch, batch, patch_why = fit_patch(shape, grid, size)
-    network = shape_network(patch, grid, size, row)
+    network = choose_network(patch, grid, size, row, choices)
     patch = to_multiples(patch, network, grid, size, whole=patch == shape)
     return Plan(
         dataset=dataset.manifest.name,
@@ -73,11 +72,12 @@ def make_plan(
         structures=dataset.manifest.structures,
         overlapping=dataset.manifest.overlapping,
         grid=grid,
-        intensities=_intensities(dataset.manifest.channels, fingerprint, window or {}),
+        intensities=_intensities(dataset.manifest.channels, fingerprint, choices.window or {}),
         patch=Patch(size=patch, batch=batch, why=patch_why),
         network=network,
         training=Training(recipe=recipe, why=[f"recipe {recipe}: {row.source}"], **row.training),
         augmentation=_augmentation(dataset, fingerprint, grid, patch, row),
+        zoom=plan_zoom(dataset, choices),
         series=None if dataset.manifest.overlapping else _series(fingerprint, grid),
     )
 

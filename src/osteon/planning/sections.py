@@ -31,13 +31,15 @@ def _for_each_axis(value: Any) -> Any:
     return (value, value, value) if isinstance(value, int | float) else value
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of a plan, with its reasons."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     why: list[str] = []
 
 
-class Grid(_Section):
+class Grid(Section):
     """The grid that the network works on.
 
     Attributes:
@@ -72,7 +74,7 @@ class Grid(_Section):
         return [number for number in range(count) if number not in dropped]
 
 
-class Intensity(_Section):
+class Intensity(Section):
     """How one channel is normalised: clipped to `clip` where given, then (x − mean) / std.
 
     `mean` and `std` None: those of each image itself (MR); numbers: the same for all images (CT).
@@ -92,46 +94,14 @@ class Intensity(_Section):
         return self
 
 
-class Patch(_Section):
+class Patch(Section):
     """What the network sees at a time, in voxels of the grid, and how many at once."""
 
     size: Triple
     batch: Size
 
 
-class Network(_Section):
-    """A U-Net: features, kernel and stride of each stage, from the finest to the coarsest.
-
-    Attributes:
-        strides: The step into each stage; the first stage's is 1, 1, 1.
-        kernels: Convolution kernel of each stage.
-        convolutions: Convolutions in each stage, encoder and decoder.
-        residual: Residual blocks in the encoder.
-        deep_supervision: How many of the finest decoder stages have a loss of their own.
-    """
-
-    name: Literal["unet"] = "unet"
-    features: list[Size] = Field(min_length=2)
-    strides: list[Triple]
-    kernels: list[Triple]
-    convolutions: Size = 2
-    residual: bool = False
-    deep_supervision: Size = 3
-
-    @model_validator(mode="after")
-    def _stages_agree(self) -> Network:
-        stages = len(self.features)
-        for name, value in (("strides", self.strides), ("kernels", self.kernels)):
-            if len(value) != stages:
-                raise ValueError(f"{name} lists {len(value)} stages, features lists {stages}")
-        if self.strides[0] != (1, 1, 1):
-            raise ValueError(f"strides: the first stage keeps the full resolution (1, 1, 1), not {self.strides[0]}")
-        if any(k % 2 == 0 for kernel in self.kernels for k in kernel):
-            raise ValueError("kernels: sizes must be odd, so that a voxel has a centre")
-        return self
-
-
-class Series(_Section):
+class Series(Section):
     """Structures that look alike and follow one another, as vertebrae do: bodies are found first, then named in order.
 
     Attributes:
@@ -147,17 +117,39 @@ class Series(_Section):
     volume_mm3: Length
 
 
-class Training(_Section):
-    """How the weights are found."""
+Loss = Literal["dice_ce", "dice_bce", "dice_focal", "dice", "ce", "bce", "focal", "tversky"]
+
+
+class Training(Section):
+    """How the weights are found.
+
+    Attributes:
+        loss: A row of `training.losses.LOSSES`. Where structures overlap, cross-entropy is the binary one.
+        focal_gamma: Focal losses: how much less a voxel counts that is right already.
+        tversky_beta: Tversky loss: the weight of missed voxels; that of invented ones is 1 − beta.
+        schedule: `exponential` multiplies the rate by `decay` after each epoch.
+        warm_up: The part of the training in which the rate rises (not for `onecycle`, which rises by itself).
+        encoder_rate: The pre-trained encoder's learning rate, as a part of the others'.
+        frozen_epochs: Epochs at the beginning in which the pre-trained encoder is left as it is.
+        ema: Share of the old average kept at each step; 0: no average of the weights.
+        foreground_share: Part of the patches that lie around a structure.
+        patience_epochs: Stop after so many epochs without a better validation Dice.
+    """
 
     recipe: str
-    optimiser: Literal["adamw", "sgd"]
+    optimiser: Literal["adam", "adamw", "sgd"]
     learning_rate: Length
     weight_decay: Amount
     momentum: Share = 0.99
-    schedule: Literal["cosine", "polynomial"]
+    schedule: Literal["cosine", "polynomial", "onecycle", "exponential", "constant"]
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.99
     warm_up: Share = 0.0
+    loss: Loss = "dice_ce"
+    focal_gamma: Amount = 2.0
+    tversky_beta: Share = 0.7
     clip_gradient: Length
+    encoder_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    frozen_epochs: Annotated[int, Field(ge=0)] = 0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     foreground_share: Share
     epoch_iterations: Size
@@ -166,7 +158,43 @@ class Training(_Section):
     precision: Precision = "fp32"
 
 
-class Augmentation(_Section):
+class Sampling(Section):
+    """Around which structure a patch lies, among those that lie around one (`training.foreground_share`).
+
+    Attributes:
+        weights: `case`: the next case, then one of its structures, each alike. `rare`: a structure first, the more
+            often the fewer cases (2D: slices) show it, then a case that shows it. Or a number for each structure:
+            a structure first, as often as these say; 0 never.
+    """
+
+    weights: Literal["case", "rare"] | dict[str, Amount] = "case"
+
+    @model_validator(mode="after")
+    def _some(self) -> Sampling:
+        if isinstance(self.weights, dict) and not any(self.weights.values()):
+            raise ValueError("weights: every structure has 0, so no patch could be drawn")
+        return self
+
+
+class Zoom(Section):
+    """Enlarged crops around small structures: seen in training among the others, and looked at again in predicting.
+
+    Attributes:
+        structures: Around which.
+        factor: How much finer than the plan's grid.
+        share: Part of the patches that are such crops.
+        margin_mm: Room around them in the crop that is kept finely.
+        predict: Whether predicting places the structures on the plan's grid first, then looks at a fine crop.
+    """
+
+    structures: list[str] = Field(min_length=1)
+    factor: Annotated[float, Field(gt=1, le=8)] = 2.0
+    share: Annotated[float, Field(gt=0, le=1)] = 0.25
+    margin_mm: Amount = 10.0
+    predict: bool = True
+
+
+class Augmentation(Section):
     """Probabilities (`p`) and ranges of random changes to a patch.
 
     Attributes:
@@ -179,6 +207,9 @@ class Augmentation(_Section):
         contrast: Range of the factor about the patch's mean, its range kept.
         low_resolution: Range of the part of the resolution that is kept.
         gamma: Range of the exponent on the patch's intensities scaled to 0 … 1; inverted: on their negative.
+        elastic_mm: Range of the greatest displacement of a smooth random deformation (`px` for radiographs).
+        elastic_grain_mm: Distance of that deformation's independent points.
+        bias: MR: range of the greatest factor of a smooth random field on the intensities, as a natural logarithm.
     """
 
     mirror_axes: list[Literal[0, 1, 2]] = []
@@ -201,6 +232,11 @@ class Augmentation(_Section):
     gamma_p: Share = 0.0
     gamma_inverted_p: Share = 0.0
     gamma: Factors = (1.0, 1.0)
+    elastic_p: Share = 0.0
+    elastic_mm: Range = (0.0, 0.0)
+    elastic_grain_mm: Length = 32.0
+    bias_p: Share = 0.0
+    bias: Range = (0.0, 0.0)
 
     @model_validator(mode="after")
     def _axes_differ(self) -> Augmentation:
@@ -209,7 +245,7 @@ class Augmentation(_Section):
         return self
 
 
-class Forecast(_Section):
+class Forecast(Section):
     """What the plan will cost on the machine it was made on."""
 
     cache_bytes: int = 0

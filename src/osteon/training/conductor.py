@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
-from lightning.pytorch.loggers import Logger
 
 from osteon.core.errors import DivergedError
 from osteon.core.files import write_text
@@ -32,6 +30,7 @@ from osteon.training.checkpoint import (
     unpack_optimiser,
 )
 from osteon.training.display import Display
+from osteon.training.engine import Logger, lightning
 from osteon.training.module import TrainingModule, rate_factor
 from osteon.training.sampling import Batch
 from osteon.training.validating import overall, validate

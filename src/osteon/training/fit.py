@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from rich.markup import escape
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -29,6 +27,7 @@ from osteon.preparing.cache import CachedCase, prepare
 from osteon.training.checkpoint import BEST, LAST, State, load_checkpoint
 from osteon.training.conductor import CHECKPOINT_EVERY_S, Conductor, Limits
 from osteon.training.display import Display, clock
+from osteon.training.engine import TensorBoardLogger, lightning
 from osteon.training.finishing import finish
 from osteon.training.module import TrainingModule
 from osteon.training.options import DEFAULTS, TrainOptions, check_options, resolve_device

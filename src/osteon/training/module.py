@@ -6,12 +6,12 @@ import copy
 import math
 from collections.abc import Callable
 
-import lightning
 import torch
 
 from osteon.networks.registry import build_network
 from osteon.planning.plan import Plan, Training
 from osteon.training.augmenting import apply_changes, draw_changes
+from osteon.training.engine import lightning
 from osteon.training.losses import deep_supervision_loss
 from osteon.training.sampling import Batch
 

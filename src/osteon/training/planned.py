@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +10,7 @@ import numpy as np
 
 from osteon.core.errors import CaseError, OsteonError
 from osteon.dataset.dataset import Dataset
+from osteon.planning.choices import DEFAULTS, Choices
 from osteon.planning.fingerprint import measure
 from osteon.planning.plan import FILE_NAME, Plan, read_plan, write_plan
 from osteon.planning.planner import cache_bytes, make_plan
@@ -28,24 +28,20 @@ class Planned:
 
 def plan_dataset(
     folder: Path,
+    choices: Choices = DEFAULTS,
     *,
-    dimensions: Literal[2, 3] | None = None,
-    recipe: str = "osteon",
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    window: Mapping[str, tuple[float, float]] | None = None,
-    drop_slices: tuple[int | None, int | None] | None = None,
+    target: Path | None = None,
     measure_cost: bool = True,
     workers: int | None = None,
 ) -> Planned:
-    """Measure a dataset, decide, and write its plan.yaml.
+    """Measure a dataset, decide, and write its plan.
 
     Args:
         folder: With dataset.yaml.
-        dimensions: 2 or 3; None decides by the data.
-        recipe: A row of `planning.recipes.RECIPES`.
+        choices: What the user decides.
         device: What sizes are chosen for, and what the cost is measured on.
-        window: As `planning.planner.make_plan` takes it.
-        drop_slices: Likewise.
+        target: The plan's file; the dataset's plan.yaml when None.
         measure_cost: Measure the forecast and the faster precision with a few steps (some 20 s).
         workers: Processes for reading the cases; None: as memory allows.
 
@@ -56,19 +52,11 @@ def plan_dataset(
     dataset = Dataset.open(folder)
     chosen = resolve_device(device)
     fingerprint = measure(dataset, workers=workers)
-    plan = make_plan(
-        dataset,
-        fingerprint,
-        dimensions=dimensions,
-        recipe=recipe,
-        device=chosen,
-        window=window,
-        drop_slices=drop_slices,
-    )
+    plan = make_plan(dataset, fingerprint, choices, device=chosen)
     if measure_cost:
         largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
         plan = forecast(plan, largest.shape, largest.spacing_mm, cache_bytes(plan, fingerprint), chosen)
-    write_plan(folder / FILE_NAME, plan)
+    write_plan(target or folder / FILE_NAME, plan)
     return Planned(plan, {case: CaseError(reason) for case, reason in fingerprint.failed.items()})
 
 

@@ -1,0 +1,137 @@
+"""The plan's section `network`: one class for each family, told apart by what it names."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from osteon.planning.sections import Section, Size, Triple
+
+
+class Network(Section):
+    """A U-Net: features, kernel and stride of each stage, from the finest to the coarsest.
+
+    Attributes:
+        strides: The step into each stage; the first stage's is 1, 1, 1.
+        kernels: Convolution kernel of each stage.
+        convolutions: Convolutions in each stage, encoder and decoder.
+        residual: Residual blocks in the encoder.
+        deep_supervision: How many of the finest decoder stages have a loss of their own.
+    """
+
+    name: Literal["unet"] = "unet"
+    features: list[Size] = Field(min_length=2)
+    strides: list[Triple]
+    kernels: list[Triple]
+    convolutions: Size = 2
+    residual: bool = False
+    deep_supervision: Size = 3
+
+    @property
+    def told(self) -> str:
+        """The network in a line."""
+        residual = ", residual encoder" if self.residual else ""
+        return f"{self.name}{residual}, features {', '.join(map(str, self.features))}"
+
+    @property
+    def downsampling(self) -> Triple:
+        """The product of the strides along each axis: patch sizes are multiples of it."""
+        i = j = k = 1
+        for stride in self.strides:
+            i, j, k = i * stride[0], j * stride[1], k * stride[2]
+        return i, j, k
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> Network:
+        stages = len(self.features)
+        for name, value in (("strides", self.strides), ("kernels", self.kernels)):
+            if len(value) != stages:
+                raise ValueError(f"{name} lists {len(value)} stages, features lists {stages}")
+        if self.strides[0] != (1, 1, 1):
+            raise ValueError(f"strides: the first stage keeps the full resolution (1, 1, 1), not {self.strides[0]}")
+        if any(k % 2 == 0 for kernel in self.kernels for k in kernel):
+            raise ValueError("kernels: sizes must be odd, so that a voxel has a centre")
+        return self
+
+
+class Pretrained(Section):
+    """A decoder on an encoder from segmentation-models-pytorch or timm; in 3D the encoder is inflated from 2D.
+
+    Attributes:
+        name: The decoder's architecture: a row of `networks.registry.NETWORKS`.
+        encoder: As smp names it (resnet34, efficientnet-b5, mit_b0, timm-gernet_l), timm's with `tu-` before it.
+        weights: `imagenet`, `none` (a random start), or the path of a file that holds the encoder's weights.
+        decoder_features: Features of the decoder's stages, from the coarsest to the finest; the library's own if left
+            out.
+        through_axis: 3D: the array axis that the 2D encoder did not have.
+        thick_stages: 3D: so many of the encoder's finest halvings leave that axis as it is, for thick slices.
+        downsampling: Patch sizes are multiples of it; predictions of any size are padded.
+        fixed_size: The encoder takes images of the patch's size alone.
+    """
+
+    name: Literal["unet", "unetplusplus", "manet", "upernet", "segformer", "deeplabv3", "deeplabv3plus"]
+    encoder: str = Field(min_length=1)
+    weights: str = "imagenet"
+    decoder_features: list[Size] | None = None
+    through_axis: Literal[0, 1, 2] = 2
+    thick_stages: Annotated[int, Field(ge=0, le=5)] = 0
+    downsampling: Triple = (32, 32, 1)
+    fixed_size: bool = False
+
+    @property
+    def told(self) -> str:
+        """The network in a line."""
+        return f"{self.name}, encoder {self.encoder}, weights {self.weights}"
+
+
+class Monai(Section):
+    """A network of MONAI.
+
+    Attributes:
+        name: A row of `networks.registry.NETWORKS`.
+        features: Of the finest stage.
+        downsampling: Patch sizes are multiples of it.
+    """
+
+    name: Literal["segresnet", "swinunetr"]
+    features: Size = 16
+    downsampling: Triple
+
+    @property
+    def told(self) -> str:
+        """The network in a line."""
+        return f"{self.name} of MONAI, {self.features} features at the finest stage"
+
+
+SCRATCH = ("unet",)
+PRETRAINED = ("unet", "unetplusplus", "manet", "upernet", "segformer", "deeplabv3", "deeplabv3plus")
+MONAI = ("segresnet", "swinunetr")
+NAMES = tuple(dict.fromkeys((*SCRATCH, *PRETRAINED, *MONAI)))
+TAGS = ("scratch", "pretrained", "monai")
+
+
+def _known(data: Any) -> Any:
+    name = data.get("name", "unet") if isinstance(data, dict) else data.name
+    if name not in NAMES:
+        near = get_close_matches(str(name), NAMES, 3, 0.5) or NAMES
+        raise ValueError(f"name: there is no network {name}; near it: {', '.join(near)}")
+    return data
+
+
+def _family(data: Any) -> str:
+    def given(key: str) -> Any:
+        return data.get(key) if isinstance(data, dict) else getattr(data, key, None)
+
+    if given("name") in MONAI:
+        return "monai"
+    scratch = given("name") in (None, *SCRATCH) and given("encoder") is None
+    return "scratch" if scratch else "pretrained"
+
+
+AnyNetwork = Annotated[
+    Annotated[Network, Tag("scratch")] | Annotated[Pretrained, Tag("pretrained")] | Annotated[Monai, Tag("monai")],
+    Discriminator(_family),
+    BeforeValidator(_known),
+]
