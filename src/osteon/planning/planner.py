@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -13,20 +15,35 @@ from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import Channel
 from osteon.planning.choices import DEFAULTS, Choices
 from osteon.planning.fingerprint import Fingerprint, fixed_order, series, series_margin_mm, series_measures
+from osteon.planning.grid_choice import WORLD_AXES, choose_grid, digits, drop_slices, median_shape, whole_slice
 from osteon.planning.network_choice import choose_network
 from osteon.planning.network_shape import fit_patch, to_multiples
-from osteon.planning.plan import Augmentation, Grid, Intensity, Patch, Plan, Series, Training
-from osteon.planning.recipes import RECIPES, Device, Recipe, Size
+from osteon.planning.overlay import nearest, overlay
+from osteon.planning.plan import (
+    Augmentation,
+    Grid,
+    Intensity,
+    Monai,
+    Network,
+    Patch,
+    Plan,
+    Pretrained,
+    Series,
+    Training,
+)
+from osteon.planning.recipe_files import Resolved, resolve
+from osteon.planning.recipes import Device, Recipe, Size
+from osteon.planning.sections import Loss
 from osteon.planning.small import plan_zoom
-from osteon.planning.spacing import coarser_spacing, target_spacing
-
-WORLD_AXES: tuple[Literal["R"], Literal["A"], Literal["S"]] = ("R", "A", "S")
-
+from osteon.planning.smallest import named_structures
 
 MOST_SHIFT = 0.25
 """Of a patch, along the axis of a series."""
-SLICES = 16
-"""A 2D batch should hold at least so many whole slices: the sum of its Dice needs structures that are there."""
+MOST_SLICES = 32
+"""In a 2D batch, where the choice is the planner's."""
+ANY_SIZE = 1 << 62
+"""Voxels: a size of images that was asked for is not made smaller."""
+LOSSES: tuple[str, ...] = get_args(Loss)
 
 
 def make_plan(
@@ -45,27 +62,23 @@ def make_plan(
         device: What the sizes of patch and network are chosen for.
 
     Raises:
-        UsageError: There is no such recipe, network or encoder, or no channel or structure of that name; slices are
-            dropped from a 3D plan.
+        UsageError: There is no such recipe, network, encoder or loss, or no channel or structure of that name; slices
+            are dropped from a 3D plan, or it has an image size.
+        PlanError: The recipe's file or the settings name a key that is none, or a value that makes no sense.
         DatasetError: A structure occurs in no case that can be trained on; some cases are in mm and some in pixels.
     """
-    recipe = choices.recipe
-    if recipe not in RECIPES:
-        raise UsageError(f"there is no recipe {recipe}", hint=f"choose one of {', '.join(RECIPES)}")
+    recipe = resolve(choices)
+    row, choices = recipe.row, recipe.choices
     _check_structures(dataset, fingerprint)
     _check_units(dataset, fingerprint)
-    row = RECIPES[recipe]
     flat = bool((fingerprint.median_shape.min() <= 1) if fingerprint.cases else False)
     wanted = choices.dimensions or (2 if flat else 3)
     size = row.sizes[device, wanted]
-    grid = _grid(dataset, fingerprint, wanted, row, size)
+    grid = choose_grid(dataset, fingerprint, wanted, row, size, choices.image_size)
     if choices.drop_slices is not None:
-        grid = _dropping(grid, choices.drop_slices)
-    shape = _median_shape(fingerprint, grid)
-    patch, batch, patch_why = fit_patch(shape, grid, size)
-    network = choose_network(patch, grid, size, row, choices)
-    patch = to_multiples(patch, network, grid, size, whole=patch == shape)
-    return Plan(
+        grid = drop_slices(grid, choices.drop_slices)
+    patch, network = _patch_and_network(fingerprint, grid, size, row, choices)
+    plan = Plan(
         dataset=dataset.manifest.name,
         unit="px" if fingerprint.cases[0].unit == "px" else "mm",
         channels=dataset.manifest.channels,
@@ -73,13 +86,49 @@ def make_plan(
         overlapping=dataset.manifest.overlapping,
         grid=grid,
         intensities=_intensities(dataset.manifest.channels, fingerprint, choices.window or {}),
-        patch=Patch(size=patch, batch=batch, why=patch_why),
+        patch=patch,
         network=network,
-        training=Training(recipe=recipe, why=[f"recipe {recipe}: {row.source}"], **row.training),
-        augmentation=_augmentation(dataset, fingerprint, grid, patch, row),
-        zoom=plan_zoom(dataset, choices),
+        training=_training(dataset, recipe),
+        augmentation=_augmentation(dataset, fingerprint, grid, patch.size, row),
+        zoom=plan_zoom(dataset, replace(choices, zoom=named_structures(fingerprint, choices.zoom or ()))),
         series=None if dataset.manifest.overlapping else _series(fingerprint, grid),
     )
+    plan = overlay(plan, recipe.settings, f"recipe {recipe.name}")
+    return overlay(plan, choices.settings or {})
+
+
+def _patch_and_network(
+    fingerprint: Fingerprint, grid: Grid, size: Size, row: Recipe, choices: Choices
+) -> tuple[Patch, Network | Pretrained | Monai]:
+    shape = median_shape(fingerprint, grid)
+    if choices.image_size is None:
+        patch, batch, why = fit_patch(shape, grid, size)
+        whole = patch == shape
+    else:
+        patch, why = whole_slice(fingerprint, grid, choices.image_size)
+        whole, batch = True, min(MOST_SLICES, max(2, size.voxels // math.prod(patch)))
+        size = replace(size, voxels=ANY_SIZE)
+    network = choose_network(patch, grid, size, row, choices)
+    patch = to_multiples(patch, network, grid, size, whole=whole)
+    if choices.batch is not None:
+        if choices.batch < 1:
+            raise UsageError(f"--batch {choices.batch}: is no number of patches", hint="--batch 1 or more")
+        batch, why = choices.batch, [*why, f"a batch of {choices.batch}, as asked"]
+    return Patch(size=patch, batch=batch, why=why), network
+
+
+def _training(dataset: Dataset, recipe: Resolved) -> Training:
+    why = [f"recipe {recipe.name}: {recipe.source}"]
+    values = dict(recipe.row.training)
+    loss = recipe.choices.loss
+    if loss is not None:
+        if loss not in LOSSES:
+            raise UsageError(f"there is no loss {loss}", hint=f"near it: {nearest(loss, LOSSES)}")
+        values["loss"] = loss
+        why.append(f"loss {loss}, as asked")
+    if dataset.manifest.overlapping:
+        why.append("structures overlap: each has a sigmoid of its own, and cross-entropy is the binary one")
+    return Training(recipe=recipe.name, why=why, **values)
 
 
 def _check_structures(dataset: Dataset, fingerprint: Fingerprint) -> None:
@@ -98,59 +147,6 @@ def _check_units(dataset: Dataset, fingerprint: Fingerprint) -> None:
             f"{dataset.folder}: {len(pixels)} of {len(fingerprint.cases)} cases lack a pixel spacing, as {pixels[0]}",
             hint="give their files the spacing in mm, or leave them out: sizes could not be compared",
         )
-
-
-def _grid(dataset: Dataset, fingerprint: Fingerprint, dimensions: Literal[2, 3], row: Recipe, size: Size) -> Grid:
-    spacing, why = target_spacing(fingerprint)
-    extent = fingerprint.median_shape * fingerprint.median_spacing_mm
-    if dimensions == 3:
-        if row.covers:
-            spacing, reasons = coarser_spacing(dataset, fingerprint, spacing, row.covers, size.voxels)
-            why += reasons
-        return Grid(dimensions=3, axes=WORLD_AXES, spacing_mm=_triple(spacing), why=why)
-    median = fingerprint.median_spacing_mm
-    if fingerprint.median_shape.min() <= 1:
-        through = int(np.argmin(fingerprint.median_shape))
-        why.append("the images are flat")
-    elif median.max() > 1.5 * median.min():
-        through = int(np.argmax(median))
-        why.append(f"slices across {WORLD_AXES[through]}, the axis with the thickest slices ({median.max():.3g} mm)")
-    else:
-        through = int(np.argmin(extent))
-        why.append(f"slices across {WORLD_AXES[through]}, the shortest extent ({extent.min():.4g} mm): largest slices")
-    if row.covers:
-        slice_voxels = size.voxels // SLICES
-        spacing, reasons = coarser_spacing(dataset, fingerprint, spacing, row.covers, slice_voxels, across=through)
-        why += reasons
-    order = [axis for axis in range(3) if axis != through] + [through]
-    return Grid(
-        dimensions=2,
-        axes=(WORLD_AXES[order[0]], WORLD_AXES[order[1]], WORLD_AXES[order[2]]),
-        spacing_mm=_triple(spacing[order]),
-        resample_last=False,
-        why=why,
-    )
-
-
-def _median_shape(fingerprint: Fingerprint, grid: Grid) -> tuple[int, int, int]:
-    """The median scan's shape on the plan's grid, along the grid's axes."""
-    order = [WORLD_AXES.index(axis) for axis in grid.axes]
-    shapes = [
-        np.array(case.shape)[order] * np.array(case.spacing_mm)[order] / np.array(grid.spacing_mm)
-        for case in fingerprint.cases
-    ]
-    i, j, k = (max(1, round(float(n))) for n in np.median(shapes, axis=0))
-    return i, j, (1 if grid.dimensions == 2 else k)
-
-
-def _dropping(grid: Grid, slices: tuple[int | None, int | None]) -> Grid:
-    if grid.dimensions == 3:
-        raise UsageError("--drop-slices: a 3D plan has no slices", hint="plan with --dimensions 2")
-    first, last = slices
-    if slices == (None, None) or (None not in slices and not range(10**6)[first:last]):
-        raise UsageError(f"--drop-slices: {first}:{last} is no range of slices", hint="0:30 drops the first thirty")
-    told = f"slices {'' if first is None else first}:{'' if last is None else last} along {grid.axes[2]}"
-    return grid.model_copy(update={"drop_slices": slices, "why": [*grid.why, f"not trained on, as asked: {told}"]})
 
 
 def _intensities(
@@ -187,9 +183,9 @@ def _intensity(number: int, channel: Channel, fingerprint: Fingerprint) -> Inten
     inside = sample.clip(low, high)
     return Intensity(
         channel=channel.name,
-        clip=(_digits(low), _digits(high)),
-        mean=_digits(inside.mean()),
-        std=_digits(inside.std()),
+        clip=(digits(low), digits(high)),
+        mean=digits(inside.mean()),
+        std=digits(inside.std()),
         why=[f"CT: percentiles 0.5 and 99.5, mean and SD of {len(sample)} voxels inside structures"],
     )
 
@@ -243,24 +239,14 @@ def _series(fingerprint: Fingerprint, grid: Grid) -> Series | None:
             return Series(
                 axis=position,
                 names=names,
-                distance_mm=_digits(distance_mm),
-                volume_mm3=_digits(volume_mm3),
+                distance_mm=digits(distance_mm),
+                volume_mm3=digits(volume_mm3),
                 why=[
                     f"{', '.join(names)} look alike and keep their order along {grid.axes[position]} in all cases: "
                     "each body found gets one name, and names follow in order; without this section they stay as found"
                 ],
             )
     return None
-
-
-def _triple(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float, float]:
-    i, j, k = (_digits(v) for v in values)
-    return i, j, k
-
-
-def _digits(value: float) -> float:
-    """Six digits that count, wherever the point is: not every CT file is in Hounsfield units."""
-    return float(f"{value:.6g}")
 
 
 def cache_bytes(plan: Plan, fingerprint: Fingerprint) -> int:
