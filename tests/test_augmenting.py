@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,23 +12,28 @@ import torch
 import torch.nn.functional as F
 
 from helpers import FLAT, SIDES, tiny_plan
+from osteon.core.errors import PlanError
+from osteon.planning.plan import Plan
 from osteon.planning.recipes import RECIPES
-from osteon.training.augmenting import (
-    Changes,
-    _grid_sample,
-    apply_changes,
-    draw_changes,
-    rotation,
-)
+from osteon.planning.sections import FOLDING
+from osteon.training.augmenting import Changes, apply_changes, draw_changes
+from osteon.training.augmenting.drawing import rotation
+from osteon.training.augmenting.moving import sample
+from osteon.training.augmenting.smooth import expand, points_along, spline_basis
 
 NOTHING = np.full(2, np.nan)
 STILL = np.tile(np.eye(3, 4), (2, 1, 1))
 
 
 def changes(**some: Any) -> Changes:
-    names = ("noise", "blur", "brightness", "offset", "contrast", "low_resolution", "gamma", "gamma_inverted")
-    still = Changes(mirror=np.zeros((2, 3), dtype=bool), affine=STILL, seed=5, **dict.fromkeys(names, NOTHING))
-    return replace(still, **some)
+    arrays = {
+        "mirror": np.zeros((2, 3), dtype=bool),
+        "affine": STILL,
+        "elastic": np.zeros((2, 3, 1, 1, 1)),
+        "bias_terms": np.zeros((2, 4, 4, 4)),
+    }
+    names = {field.name for field in fields(Changes)} - {*arrays, "seed"}
+    return replace(Changes(seed=5, **arrays, **dict.fromkeys(names, NOTHING)), **some)
 
 
 def only(first: float) -> np.ndarray:
@@ -51,6 +57,7 @@ def everything() -> dict[str, Any]:
     section: dict[str, Any] = {f"augmentation.{k}": v for k, v in RECIPES["nnunet"].augmentation.items()}
     section |= {"augmentation.rotate_degrees": [30.0] * 3, "augmentation.mirror_axes": [0, 1, 2], "patch.batch": 16}
     section |= {"augmentation.shift": 0.1, "augmentation.offset_p": 0.5, "augmentation.offset": [-1, 1]}
+    section |= {"augmentation.elastic_p": 0.4, "augmentation.bias_p": 0.4, "channels.0.modality": "mr"}
     return section
 
 
@@ -81,6 +88,8 @@ def test_drawn_changes_keep_to_their_ranges_and_chances() -> None:
         ("low_resolution", how.low_resolution_p, how.low_resolution),
         ("gamma", how.gamma_p, how.gamma),
         ("gamma_inverted", how.gamma_inverted_p, how.gamma),
+        ("elastic_mm", how.elastic_p, how.elastic_mm),
+        ("bias", how.bias_p, how.bias),
     ]:
         values = np.concatenate([getattr(d, name) for d in drawn])
         happened = values[~np.isnan(values)]
@@ -261,7 +270,204 @@ def test_cut_sampling_equals_plain(
     theta = torch.randn(count, 3, 4) * 0.2 + torch.eye(3, 4)
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     plain = F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    torch.testing.assert_close(_grid_sample(x, grid, "bilinear"), plain)
+    torch.testing.assert_close(sample(x, grid, "bilinear"), plain)
+
+
+def test_slices_are_moved_as_volumes_of_one_slice_are() -> None:
+    extra = {"augmentation.affine_p": 1.0, "augmentation.elastic_p": 1.0, "augmentation.scale": [0.8, 1.2]}
+    extra |= {"augmentation.rotate_degrees": [0, 0, 90], "augmentation.shift": 0.2}
+    flat = tiny_plan(FLAT | extra)
+    drawn = draw_changes(flat, 0, 0)
+    what = changes(affine=drawn.affine, elastic=drawn.elastic, elastic_mm=drawn.elastic_mm)
+    solid = flat.model_copy(update={"grid": flat.grid.model_copy(update={"dimensions": 3})})
+    parts = batch((8, 8, 1))
+    for one, other in zip(apply(what, flat, parts), apply(what, solid, parts), strict=True):
+        torch.testing.assert_close(one, other)
+    hot = torch.stack([parts[1] == 1, parts[1] == 2], 1).float()
+    assert apply(what, flat, (parts[0], hot, parts[2]))[1].shape == (2, 2, 8, 8, 1)
+    one = changes(affine=np.stack([STILL[0], drawn.affine[1]]))
+    moved, followed, _ = apply(one, flat, parts)
+    assert torch.equal(moved[0], parts[0][0])
+    assert torch.equal(followed[0], parts[1][0])
+    assert not torch.equal(moved[1], parts[0][1])
+
+
+# -- deforming -------------------------------------------------------------------------------------------------------
+
+UNEVEN: dict[str, Any] = {
+    "patch.size": [16, 8, 4],
+    "grid.spacing_mm": [1, 2, 4.0],
+    "augmentation.elastic_grain_mm": 8,
+    "augmentation.elastic_mm": [0, 3],
+    "augmentation.elastic_p": 1.0,
+}
+
+
+def everywhere(plan: Plan, direction: Sequence[float]) -> np.ndarray:
+    """Points that displace the whole first patch alike."""
+    points = np.zeros((2, 3, *points_along(plan.patch.size, plan.grid.spacing_mm, plan.augmentation.elastic_grain_mm)))
+    points[0] = np.array(direction)[:, None, None, None]
+    return points
+
+
+@pytest.mark.parametrize(("axis", "shift_mm", "voxels"), [(0, 3.0, 3), (1, 2.0, 1), (2, 4.0, 1), (0, -2.0, -2)])
+def test_a_displacement_is_in_millimetres(axis: int, shift_mm: float, voxels: int) -> None:
+    plan = tiny_plan(UNEVEN)
+    points = everywhere(plan, np.sign(shift_mm) * np.eye(3)[axis])
+    image, labels, annotated = batch((16, 8, 4))
+    what = changes(elastic=points, elastic_mm=only(abs(shift_mm)))
+    moved, followed, _ = apply(what, plan, (image, labels, annotated))
+    there = np.clip(np.arange(image.shape[axis + 2]) + voxels, 0, image.shape[axis + 2] - 1)  # x comes from x + d
+    torch.testing.assert_close(moved[0], image[0].index_select(axis + 1, torch.from_numpy(there)), atol=1e-4, rtol=0)
+    assert torch.equal(followed[0], labels[0].index_select(axis, torch.from_numpy(there)))
+    assert torch.equal(moved[1], image[1])
+    assert torch.equal(followed[1], labels[1])
+
+
+def test_a_deformation_comes_before_the_rotation_in_one_resampling() -> None:
+    plan = tiny_plan()
+    affine = STILL.copy()
+    affine[0, :, :3] = rotation(np.array([0, 0, np.pi / 2]))
+    image, labels, annotated = batch()
+    what = changes(affine=affine, elastic=everywhere(plan, [1, 0, 0]), elastic_mm=only(2.0))
+    moved, followed, _ = apply(what, plan, (image, labels, annotated))
+    centre = np.stack(np.meshgrid(*[np.arange(8) - 3.5] * 3, indexing="ij"), -1)
+    source = (centre + np.array([2, 0, 0])) @ affine[0, :, :3].T + 3.5
+    i, j, k = np.moveaxis(source.round().astype(int).clip(0, 7), -1, 0)
+    torch.testing.assert_close(moved[0, 0], image[0, 0][i, j, k], atol=1e-4, rtol=0)
+    assert torch.equal(followed[0], labels[0][i, j, k])
+
+
+def test_a_spline_weighs_its_points_by_distance() -> None:
+    basis = spline_basis(5, 4.0, 8.0)  # voxels 4 mm apart, the middle one on a point; a point every 8 mm
+    assert basis.shape == (5, 5 + 1)
+    np.testing.assert_allclose(basis[2], [0, 1 / 6, 4 / 6, 1 / 6, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(basis[3], [0, 1 / 48, 23 / 48, 23 / 48, 1 / 48, 0], atol=1e-12)
+    np.testing.assert_allclose(spline_basis(61, 0.7, 9.1).sum(1), 1)
+    assert spline_basis(1, 3.0, 9.0).tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize(("strength", "folds"), [(FOLDING, False), (2 * FOLDING, True)])
+def test_space_never_folds(strength: float, folds: bool) -> None:
+    """The deformation's Jacobian stays positive at the limit that a plan keeps to, whatever is drawn."""
+    bases = [spline_basis(25, 1.0, 8.0)] * 3
+    rng = np.random.default_rng(0)
+    points = rng.choice([-1.0, 1.0], (24, 3, *(basis.shape[1] for basis in bases))) * strength * 8
+    field = expand(torch.from_numpy(points), bases).numpy()
+    gradient = np.stack(np.gradient(field, axis=(2, 3, 4)), -1)  # [draw, component, i, j, k, along]
+    determinant = np.linalg.det(gradient.transpose(0, 2, 3, 4, 1, 5) + np.eye(3))
+    assert (determinant.min() < 0) == folds
+
+
+def test_a_plan_that_folds_space_is_refused() -> None:
+    with pytest.raises(PlanError, match=r"elastic_mm: 8 is more than 0\.4 of elastic_grain_mm"):
+        tiny_plan({"augmentation.elastic_grain_mm": 16})
+    with pytest.raises(PlanError, match="elastic_mm"):
+        tiny_plan({"augmentation.elastic_mm": [-1, 2]})
+
+
+def test_no_point_is_moved_further_than_drawn_and_slices_stay_in_their_plane() -> None:
+    plan = tiny_plan(UNEVEN)
+    drawn = draw_changes(plan, 0, 0)
+    assert drawn.elastic.shape == (2, 3, *points_along((16, 8, 4), (1, 2, 4), 8))
+    assert 0.9 < abs(drawn.elastic).max() <= 1
+    flat = tiny_plan(FLAT | {"augmentation.elastic_p": 1.0})
+    drawn = draw_changes(flat, 0, 0)
+    assert drawn.elastic.shape[-1] == 1
+    assert not drawn.elastic[:, 2].any()
+    assert drawn.elastic[:, :2].all()
+    parts = batch((8, 8, 1))
+    assert apply(changes(elastic=drawn.elastic, elastic_mm=np.array([8.0, 2.0])), flat, parts)[0].shape == (
+        2,
+        1,
+        8,
+        8,
+        1,
+    )
+
+
+@pytest.mark.parametrize("affine_p", [0.0, 1.0])
+def test_labels_follow_a_deformed_image(affine_p: float) -> None:
+    plan = tiny_plan(
+        everything()
+        | {"patch.batch": 2, "patch.size": [24, 24, 24], "augmentation.affine_p": affine_p}
+        | {"augmentation.elastic_p": 1.0, "augmentation.elastic_grain_mm": 10, "augmentation.elastic_mm": [4, 4]}
+    )
+    smooth = F.interpolate(torch.rand(2, 1, 4, 4, 4, generator=torch.Generator().manual_seed(1)), 24, mode="trilinear")
+    labels = (smooth[:, 0] > 0.5).long()
+    annotated = torch.ones(2, 2, dtype=torch.bool)
+    drawn = draw_changes(plan, 0, 1)
+    what = changes(affine=drawn.affine, elastic=drawn.elastic, elastic_mm=drawn.elastic_mm)
+    image, moved, _ = apply(what, plan, (smooth, labels, annotated))
+    assert (labels == moved).float().mean() < 0.92
+    assert ((image[:, 0] > 0.5).long() == moved).float().mean() > 0.95
+    hot = torch.stack([labels == 1, labels == 0], 1).float()
+    both = apply(what, plan.model_copy(update={"overlapping": True}), (smooth, hot, annotated))[1]
+    assert torch.equal(both[:, 0], (moved == 1).float())
+
+
+# -- bias ------------------------------------------------------------------------------------------------------------
+
+
+def bright(shape: tuple[int, int, int]) -> tuple[torch.Tensor, ...]:
+    """Signal 1 everywhere but in one voxel without any; the normalised image lies two below it."""
+    image = torch.full((2, 1, *shape), -1.0)
+    image[:, :, 0, 0, 0] = -2.0
+    return image, torch.zeros(2, *shape, dtype=torch.long), torch.ones(2, 2, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_bias_field_is_smooth_and_keeps_to_its_range(flat: bool) -> None:
+    mr: dict[str, Any] = {"channels.0.modality": "mr", "augmentation.bias_p": 1.0, "augmentation.bias": [0.3, 0.3]}
+    plan = tiny_plan(mr | ({**FLAT, "patch.size": [16, 16, 1]} if flat else {"patch.size": [16, 16, 16]}))
+    parts = bright(plan.patch.size)
+    for iteration in range(5):
+        drawn = draw_changes(plan, 0, iteration)
+        made = apply(changes(bias=drawn.bias, bias_terms=drawn.bias_terms), plan, parts)[0]
+        assert made[:, :, 0, 0, 0].tolist() == [[-2.0], [-2.0]]
+        field = (made[:, :, 1:] + 2).log().double()
+        for one in field:
+            assert 0.2 < one.abs().max() <= 0.3 + 1e-5
+            assert one.std() > 0.01
+        for dim in (2, 3):  # polynomials of the third degree have no fourth difference
+            torch.testing.assert_close(field.diff(4, dim), torch.zeros_like(field.diff(4, dim)), atol=1e-5, rtol=0)
+
+
+def test_the_terms_of_a_bias_field_are_legendre_polynomials() -> None:
+    plan = tiny_plan({"channels.0.modality": "mr", "patch.size": [8, 4, 4], "grid.spacing_mm": [1, 2, 1.0]})
+    terms = np.zeros((2, 4, 4, 4))
+    terms[0, 1, 0, 0] = -7.0  # −7 x, whatever its size: the greatest value is what was drawn
+    made = apply(changes(bias=only(0.5), bias_terms=terms), plan, bright((8, 4, 4)))[0]
+    np.testing.assert_allclose((made[0, 0, :, 2, 2] + 2).log(), -0.5 * np.linspace(-1, 1, 8), atol=1e-5)
+    terms[0, 1, 0, 0], terms[0, 0, 2, 0] = 0, 1.0  # (3 y² − 1) / 2, y = ±6/7 and ±2/7: the longest axis has 7 mm
+    made = apply(changes(bias=only(0.5), bias_terms=terms), plan, bright((8, 4, 4)))[0]
+    value = (3 * (np.array([-6, -2, 2, 6]) / 7) ** 2 - 1) / 2
+    np.testing.assert_allclose((made[0, 0, 4, :, 2] + 2).log(), 0.5 * value / abs(value).max(), atol=1e-5)
+
+
+def test_a_bias_field_is_for_mr_channels_alone() -> None:
+    two = tiny_plan(
+        {
+            "channels": [{"name": "ct", "modality": "ct"}, {"name": "t1", "modality": "mr"}],
+            "intensities": [{"channel": "ct"}, {"channel": "t1"}],
+        }
+    )
+    image, labels, annotated = batch()
+    image = torch.cat([image, image], 1)
+    terms = np.random.default_rng(0).normal(size=(2, 4, 4, 4))
+    made = apply(changes(bias=only(0.3), bias_terms=terms), two, (image, labels, annotated))[0]
+    assert torch.equal(made[:, 0], image[:, 0])
+    assert not torch.allclose(made[0, 1], image[0, 1])
+    assert torch.equal(made[1], image[1])
+    assert torch.equal(apply(changes(bias=only(0.3), bias_terms=terms))[0], batch()[0])
+
+
+def test_constant_and_thin_terms_are_never_drawn() -> None:
+    flat = draw_changes(tiny_plan(FLAT), 0, 0).bias_terms
+    assert not flat[..., 1:].any()
+    assert not flat[:, 0, 0, 0].any()
+    assert np.count_nonzero(flat[0]) == 9
+    assert np.count_nonzero(draw_changes(tiny_plan(), 0, 0).bias_terms[0]) == 19
 
 
 # -- intensities -----------------------------------------------------------------------------------------------------
@@ -289,6 +495,9 @@ def test_blur_is_a_gaussian_that_keeps_the_mean() -> None:
         kernel /= kernel.sum()
         np.testing.assert_allclose(patch[0, 4:11, 7, 7], kernel * kernel[3] ** 2, atol=1e-6)
         np.testing.assert_allclose(patch[0, 7, 4:11, 6], kernel * kernel[3] * kernel[2], atol=1e-6)
+    wide = apply(changes(blur=only(2.5)), None, (F.pad(image, [8] * 6), labels, annotated))[0][0, 0]
+    where = torch.arange(31.0) - 15
+    assert (wide.sum((1, 2)) * where**2).sum() == pytest.approx(2.5**2, rel=0.03)
     flat = (torch.full((2, 1, 8, 8, 1), 3.0), torch.zeros(2, 8, 8, 1, dtype=torch.long), annotated)
     torch.testing.assert_close(apply(changes(blur=only(1.0)), tiny_plan(FLAT), flat)[0], flat[0])
 
@@ -316,6 +525,14 @@ def test_low_resolution_loses_detail_and_keeps_shape() -> None:
     torch.testing.assert_close(made[1], image[1])
     flat = batch((8, 8, 1))
     assert apply(changes(low_resolution=only(0.5)), tiny_plan(FLAT), flat)[0].shape == (2, 1, 8, 8, 1)
+
+
+def test_low_resolution_leaves_the_image_on_its_labels() -> None:
+    image = torch.arange(64.0)[:, None, None].expand(64, 8, 8).repeat(2, 1, 1, 1, 1)
+    for kept in (0.55, 0.65, 0.9):
+        made = apply(changes(low_resolution=only(kept)), None, (image, *batch()[1:]))[0]
+        shift = (made - image)[0, 0, 8:-8].mean()
+        assert abs(shift) < 0.1, kept  # voxels
 
 
 @pytest.mark.parametrize("which", ["gamma", "gamma_inverted"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -15,6 +16,10 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Triple = tuple[Size, Size, Size]
 Precision = Literal["bf16", "fp32"]
 
+FOLDING = 0.4
+"""Of a cubic B-spline's grain: below 0.403 a deformation cannot fold in 3D, below 0.488 in 2D (Choi and Lee, Graphical
+Models 62, 2000)."""
+
 
 def _rises(limits: tuple[float, float]) -> tuple[float, float]:
     if limits[0] > limits[1]:
@@ -24,6 +29,7 @@ def _rises(limits: tuple[float, float]) -> tuple[float, float]:
 
 Factors = Annotated[tuple[Length, Length], AfterValidator(_rises)]
 Range = Annotated[tuple[Number, Number], AfterValidator(_rises)]
+Amounts = Annotated[tuple[Amount, Amount], AfterValidator(_rises)]
 Shares = Annotated[tuple[Annotated[Length, Field(le=1)], Annotated[Length, Field(le=1)]], AfterValidator(_rises)]
 
 
@@ -118,6 +124,20 @@ class Series(Section):
 
 
 Loss = Literal["dice_ce", "dice_bce", "dice_focal", "dice", "ce", "bce", "focal", "tversky"]
+Optimiser = Literal["adam", "adamw", "sgd"]
+Schedule = Literal["cosine", "polynomial", "onecycle", "exponential", "constant"]
+
+
+def _one_of(names: Any, what: str) -> BeforeValidator:
+    """Refuses other names, and offers the nearest."""
+
+    def known(name: Any) -> Any:
+        if name not in get_args(names):
+            near = get_close_matches(str(name), get_args(names), 3, 0.4) or get_args(names)
+            raise ValueError(f"there is no {what} {name}; near it: {', '.join(near)}")
+        return name
+
+    return BeforeValidator(known)
 
 
 class Training(Section):
@@ -137,14 +157,14 @@ class Training(Section):
     """
 
     recipe: str
-    optimiser: Literal["adam", "adamw", "sgd"]
+    optimiser: Annotated[Optimiser, _one_of(Optimiser, "optimiser")]
     learning_rate: Length
     weight_decay: Amount
     momentum: Share = 0.99
-    schedule: Literal["cosine", "polynomial", "onecycle", "exponential", "constant"]
+    schedule: Annotated[Schedule, _one_of(Schedule, "schedule")]
     decay: Annotated[float, Field(gt=0, le=1)] = 0.99
     warm_up: Share = 0.0
-    loss: Loss = "dice_ce"
+    loss: Annotated[Loss, _one_of(Loss, "loss")] = "dice_ce"
     focal_gamma: Amount = 2.0
     tversky_beta: Share = 0.7
     clip_gradient: Length
@@ -163,17 +183,12 @@ class Sampling(Section):
 
     Attributes:
         weights: `case`: the next case, then one of its structures, each alike. `rare`: a structure first, the more
-            often the fewer cases (2D: slices) show it, then a case that shows it. Or a number for each structure:
-            a structure first, as often as these say; 0 never.
+            often the fewer cases (2D: slices) show it, then a case (2D: slice) that shows it, each alike. Or numbers
+            for structures: a structure first, as often as its number says (1 where none is given, 0 never), then as
+            with `rare`.
     """
 
     weights: Literal["case", "rare"] | dict[str, Amount] = "case"
-
-    @model_validator(mode="after")
-    def _some(self) -> Sampling:
-        if isinstance(self.weights, dict) and not any(self.weights.values()):
-            raise ValueError("weights: every structure has 0, so no patch could be drawn")
-        return self
 
 
 class Zoom(Section):
@@ -181,9 +196,9 @@ class Zoom(Section):
 
     Attributes:
         structures: Around which.
-        factor: How much finer than the plan's grid.
-        share: Part of the patches that are such crops.
-        margin_mm: Room around them in the crop that is kept finely.
+        factor: How much finer than the plan's grid (2D: along the first two axes).
+        share: Part of the patches that are such crops; `training.foreground_share` holds among the others.
+        margin_mm: Room around them that is kept finely; at least a patch is.
         predict: Whether predicting places the structures on the plan's grid first, then looks at a fine crop.
     """
 
@@ -207,9 +222,11 @@ class Augmentation(Section):
         contrast: Range of the factor about the patch's mean, its range kept.
         low_resolution: Range of the part of the resolution that is kept.
         gamma: Range of the exponent on the patch's intensities scaled to 0 … 1; inverted: on their negative.
-        elastic_mm: Range of the greatest displacement of a smooth random deformation (`px` for radiographs).
-        elastic_grain_mm: Distance of that deformation's independent points.
-        bias: MR: range of the greatest factor of a smooth random field on the intensities, as a natural logarithm.
+        elastic_mm: Range of the greatest displacement of a smooth random deformation's independent points along each
+            axis (`px` for radiographs); at most `FOLDING` of their distance.
+        elastic_grain_mm: Distance of these points.
+        bias: MR channels: range of the greatest factor of a smooth random field on the intensities, as a natural
+            logarithm: 0.4 is between × 0.67 and × 1.49.
     """
 
     mirror_axes: list[Literal[0, 1, 2]] = []
@@ -233,15 +250,24 @@ class Augmentation(Section):
     gamma_inverted_p: Share = 0.0
     gamma: Factors = (1.0, 1.0)
     elastic_p: Share = 0.0
-    elastic_mm: Range = (0.0, 0.0)
+    elastic_mm: Amounts = (2.0, 8.0)
     elastic_grain_mm: Length = 32.0
     bias_p: Share = 0.0
-    bias: Range = (0.0, 0.0)
+    bias: Amounts = (0.1, 0.4)
 
     @model_validator(mode="after")
     def _axes_differ(self) -> Augmentation:
         if len(set(self.mirror_axes)) != len(self.mirror_axes):
             raise ValueError(f"mirror_axes names an axis twice: {self.mirror_axes}")
+        return self
+
+    @model_validator(mode="after")
+    def _never_folds(self) -> Augmentation:
+        if self.elastic_mm[1] > FOLDING * self.elastic_grain_mm:
+            raise ValueError(
+                f"elastic_mm: {self.elastic_mm[1]:g} is more than {FOLDING} of elastic_grain_mm "
+                f"({self.elastic_grain_mm:g}): space would fold, and a bone lie upon itself"
+            )
         return self
 
 

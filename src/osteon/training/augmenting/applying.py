@@ -1,0 +1,30 @@
+"""All changes to a batch, in the order in which they happen."""
+
+from __future__ import annotations
+
+import torch
+
+from osteon.planning.plan import Plan
+from osteon.training.augmenting.drawing import Changes
+from osteon.training.augmenting.intensity import change_intensities
+from osteon.training.augmenting.moving import mirror, move
+
+
+def apply_changes(
+    image: torch.Tensor, labels: torch.Tensor, annotated: torch.Tensor, changes: Changes, plan: Plan
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Apply drawn changes.
+
+    Args:
+        image: `[batch, channel, i, j, k]` float; may be changed in place.
+        labels: Index `[batch, i, j, k]` int64 or multi-hot `[batch, structure, i, j, k]` float; likewise.
+        annotated: `[batch, structure]` bool; sides swap with their structures; likewise.
+        changes: From `draw_changes`.
+        plan: Says which structures swap when left and right do, how large voxels are, and which channels are MR.
+
+    Returns:
+        Image, labels and annotated, changed, on the same device.
+    """
+    image, labels, annotated = mirror(image, labels, annotated, changes.mirror, plan)
+    image, labels = move(image, labels, changes, plan)
+    return change_intensities(image, changes, plan), labels, annotated

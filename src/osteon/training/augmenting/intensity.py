@@ -1,0 +1,101 @@
+"""Changes of intensities: each on the patches that it was drawn for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from osteon.planning.plan import Plan
+from osteon.training.augmenting.drawing import Changes, Floats
+from osteon.training.augmenting.smooth import expand, legendre_bases
+
+
+def change_intensities(image: torch.Tensor, changes: Changes, plan: Plan) -> torch.Tensor:
+    """Change the intensities of `image` `[batch, channel, i, j, k]`, in place."""
+    generator = torch.Generator(device=image.device).manual_seed(changes.seed)
+
+    def noise(x: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+        return x + std * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+
+    _bias(image, changes, plan)
+    steps: list[tuple[Floats, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = [
+        (changes.noise, noise),
+        (changes.blur, _blur),
+        (changes.brightness, lambda x, factor: x * factor),
+        (changes.offset, lambda x, amount: x + amount),
+        (changes.contrast, _contrast),
+        (changes.low_resolution, _coarsen),
+        (changes.gamma_inverted, lambda x, power: -_gamma(-x, power)),
+        (changes.gamma, _gamma),
+    ]
+    for values, change in steps:
+        chosen = np.flatnonzero(~np.isnan(values))
+        if len(chosen):
+            amount = torch.from_numpy(values[chosen]).to(image).reshape(-1, 1, 1, 1, 1)
+            image[chosen] = change(image[chosen], amount)
+    return image
+
+
+def _bias(image: torch.Tensor, changes: Changes, plan: Plan) -> None:
+    """Brighten MR channels here and darken them there by exp(f), whose greatest |f| was drawn.
+
+    Normalised intensities have no zero of their own: the patch's darkest voxel stands for no signal.
+    """
+    chosen = np.flatnonzero(~np.isnan(changes.bias))
+    channels = [number for number, channel in enumerate(plan.channels) if channel.modality == "mr"]
+    if not len(chosen) or not channels:
+        return
+    weights = torch.from_numpy(changes.bias_terms[chosen]).to(image)[:, None]
+    field = expand(weights, legendre_bases(plan.patch.size, plan.grid.spacing_mm))
+    greatest = torch.from_numpy(changes.bias[chosen]).to(image).reshape(-1, 1, 1, 1, 1)
+    factor = (field * (greatest / field.abs().amax((2, 3, 4), True).clamp_min(1e-6))).exp()
+    rows = torch.from_numpy(chosen).to(image.device)[:, None]
+    columns = torch.tensor(channels, device=image.device)
+    there = image[rows, columns]
+    low = there.amin((2, 3, 4), True)
+    image[rows, columns] = (there - low) * factor + low
+
+
+def _blur(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """Gaussian blur by `sigma` voxels along every axis of more than one voxel, out to 3 sigma."""
+    most = math.ceil(3 * float(sigma.max()))
+    reach = torch.arange(-most, most + 1, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-0.5 * (reach / sigma.reshape(-1, 1)) ** 2)
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    for axis in (2, 3, 4):
+        if x.shape[axis] == 1:
+            continue
+        padding = [0] * 6
+        padding[2 * (4 - axis)] = padding[2 * (4 - axis) + 1] = most
+        wide = F.pad(x, padding, mode="replicate")
+        weights = kernel.T[:, :, None, None, None, None]
+        x = sum(
+            (wide.narrow(axis, step, x.shape[axis]) * weights[step] for step in range(len(reach))),
+            start=torch.zeros_like(x),
+        )
+    return x
+
+
+def _contrast(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    low, high, mean = x.amin((2, 3, 4), True), x.amax((2, 3, 4), True), x.mean((2, 3, 4), True)
+    return ((x - mean) * factor + mean).clamp(low, high)
+
+
+def _coarsen(x: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Fewer voxels and back. `nearest` would take each coarse voxel's first, and move the image off its labels."""
+    parts = []
+    for patch, part in zip(x.split(1), kept.flatten().tolist(), strict=True):
+        small = [max(1, round(n * part)) for n in patch.shape[2:]]
+        coarse = F.interpolate(patch, small, mode="nearest-exact")
+        parts.append(F.interpolate(coarse, patch.shape[2:], mode="trilinear"))
+    return torch.cat(parts)
+
+
+def _gamma(x: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
+    low, high = x.amin((2, 3, 4), True), x.amax((2, 3, 4), True)
+    span = (high - low).clamp_min(1e-6)
+    return ((x - low) / span).pow(power) * span + low
