@@ -135,11 +135,11 @@ def test_oblique_scans_keep_their_extent() -> None:
 def test_the_foreground_keeps_some_voxels_of_each_structure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FOREGROUND_SAMPLES", 20)
     labels = box((8, 8, 8), (1, (slice(0, 4),)), (3, (slice(7, 8), slice(0, 1), slice(0, 3))))
-    index = foreground_index(labels, 3)
+    index = foreground_index(labels, range(3))
     assert np.bincount(index[:, 0], minlength=3).tolist() == [20, 0, 3]
     assert len(np.unique(index, axis=0)) == 23
     assert (labels[tuple(index[:, 1:].T)] == index[:, 0] + 1).all()
-    assert np.array_equal(index, foreground_index(labels, 3))
+    assert np.array_equal(index, foreground_index(labels, range(3)))
 
 
 def test_a_second_run_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ def facts(places: dict[str, float], name: str = "a") -> CaseFacts:
         shape=(50, 50, 50),
         spacing_mm=(2, 2, 2),
         unit="mm",
-        structures={s: StructureFacts(voxels=5, centre_mm=(mm, 0, 0)) for s, mm in places.items()},
+        structures={s: StructureFacts(voxels=5, centre_mm=(mm, 0, 0), extent_mm=(1, 1, 1)) for s, mm in places.items()},
         intensities=[[1, 2]],
     )
 
@@ -202,7 +202,7 @@ def test_sides_that_swap_keep_their_order_on_a_mirror() -> None:
 def spine(order: str, sizes: tuple[int, ...] = (40, 44, 50)) -> CaseFacts:
     """Bodies named by the letters of `order`, 30 mm one above the other."""
     bodies = {
-        name: StructureFacts(voxels=sizes["abc".index(name)], centre_mm=(5.0, 5.0, 30.0 * place))
+        name: StructureFacts(voxels=sizes["abc".index(name)], centre_mm=(5.0, 5.0, 30.0 * place), extent_mm=(1, 1, 1))
         for place, name in enumerate(order)
     }
     return CaseFacts(

@@ -39,7 +39,7 @@ def facts(
         shape=shape,
         spacing_mm=spacing_mm,
         unit=unit,
-        structures={s: StructureFacts(voxels=9, centre_mm=centre) for s, centre in places.items()},
+        structures={s: StructureFacts(voxels=9, centre_mm=centre, extent_mm=(3, 3, 3)) for s, centre in places.items()},
         intensities=[intensities or [0.0, 50.0, 100.0]],
     )
 

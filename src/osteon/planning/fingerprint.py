@@ -26,12 +26,19 @@ BYTES_PER_VOXEL = 32
 
 
 class StructureFacts(BaseModel):
-    """One structure in one case. `centre_mm`: its centroid along R, A, S from the grid's first voxel."""
+    """One structure in one case.
+
+    Attributes:
+        voxels: How many it has.
+        centre_mm: Its centroid along R, A, S from the grid's first voxel.
+        extent_mm: The edges of the box around it along R, A, S.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     voxels: int
     centre_mm: tuple[float, float, float]
+    extent_mm: tuple[float, float, float]
 
 
 class CaseFacts(BaseModel):
@@ -166,13 +173,18 @@ def _structure_facts(segmentation: Segmentation) -> dict[str, StructureFacts]:
         mask = segmentation.mask(structure)
         voxels = int(np.count_nonzero(mask))
         if voxels:
-            centre = [
-                float(mask.sum(axis=others, dtype=np.int64) @ np.arange(mask.shape[axis])) / voxels * spacing
-                for axis, others, spacing in zip(
-                    range(3), ((1, 2), (0, 2), (0, 1)), segmentation.geometry.spacing_mm, strict=True
-                )
-            ]
-            facts[structure.name] = StructureFacts(voxels=voxels, centre_mm=(centre[0], centre[1], centre[2]))
+            centre, extent = [], []
+            for axis, spacing in enumerate(segmentation.geometry.spacing_mm):
+                others = tuple(other for other in range(3) if other != axis)
+                along = mask.sum(axis=others, dtype=np.int64)
+                where = np.flatnonzero(along)
+                centre.append(float(along @ np.arange(len(along))) / voxels * spacing)
+                extent.append(float(where[-1] - where[0] + 1) * spacing)
+            facts[structure.name] = StructureFacts(
+                voxels=voxels,
+                centre_mm=(centre[0], centre[1], centre[2]),
+                extent_mm=(extent[0], extent[1], extent[2]),
+            )
     return facts
 
 

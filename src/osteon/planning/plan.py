@@ -126,10 +126,17 @@ class Plan(BaseModel):
             unknown = [name for name in self.sampling.weights if name not in by_name]
             if unknown:
                 raise ValueError(f"sampling.weights: {unknown[0]} is no structure")
+            if not any(self.sampling.weights.get(name, 1.0) for name in by_name):
+                raise ValueError("sampling.weights: every structure has 0, so no patch could be drawn")
         for name in self.zoom.structures if self.zoom is not None else []:
             if name not in by_name:
                 raise ValueError(f"zoom.structures: {name} is no structure; there are {', '.join(by_name)}")
         following = self.series.names if self.series is not None else []
+        if self.zoom is not None and self.zoom.predict and set(self.zoom.structures) & set(following):
+            raise ValueError(
+                "zoom.predict: structures of a series get their names from the whole row of them, which a crop does "
+                "not show; set it to false"
+            )
         for name in following:
             if name not in by_name or following.count(name) > 1:
                 raise ValueError(f"series.names: {name} is no structure, or stands there twice")
@@ -155,6 +162,9 @@ class Plan(BaseModel):
             del parts["grid"]["drop_slices"]
         for structure in parts["structures"]:
             del structure["colour"]
+        if self.zoom is not None:
+            parts["zoom"] = self.zoom.model_dump(mode="json", include={"structures", "factor", "margin_mm"})
+            parts["zoom"]["patch"] = self.patch.size  # a crop is no smaller
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -34,7 +34,7 @@ from osteon.planning.plan import (
 from osteon.planning.recipe_files import Resolved, resolve
 from osteon.planning.recipes import Device, Recipe, Size
 from osteon.planning.sections import Loss
-from osteon.planning.small import plan_zoom
+from osteon.planning.small import plan_zoom, zoom_voxels
 from osteon.planning.smallest import named_structures
 
 MOST_SHIFT = 0.25
@@ -90,7 +90,9 @@ def make_plan(
         network=network,
         training=_training(dataset, recipe),
         augmentation=_augmentation(dataset, fingerprint, grid, patch.size, row),
-        zoom=plan_zoom(dataset, replace(choices, zoom=named_structures(fingerprint, choices.zoom or ()))),
+        zoom=plan_zoom(
+            dataset, fingerprint, grid, replace(choices, zoom=named_structures(fingerprint, choices.zoom or ()))
+        ),
         series=None if dataset.manifest.overlapping else _series(fingerprint, grid),
     )
     plan = overlay(plan, recipe.settings, f"recipe {recipe.name}")
@@ -258,5 +260,6 @@ def cache_bytes(plan: Plan, fingerprint: Fingerprint) -> int:
         if not plan.grid.resample_last:
             shape[2] = case.shape[order[2]]
         labels = len(plan.structures) if plan.overlapping else 1
-        total += float(np.prod(shape)) * (2 * len(plan.channels) + labels)
+        voxels = float(np.prod(shape)) + (0 if plan.zoom is None else zoom_voxels(plan, plan.zoom, case))
+        total += voxels * (2 * len(plan.channels) + labels)
     return round(total)

@@ -24,7 +24,8 @@ from osteon.planning.plan import Plan, read_plan, write_plan
 from osteon.predicting.restore import restore
 from osteon.predicting.series import name_series
 from osteon.predicting.tiles import probabilities
-from osteon.preparing.case import prepare_image
+from osteon.predicting.zoom import closer_looks
+from osteon.preparing.case import prepare_with_intensities
 
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.json"
@@ -77,10 +78,14 @@ class Model:
         return self.segment(volume, mirror=mirror)
 
     def segment(self, volume: Volume, *, mirror: bool = False) -> Segmentation:
-        """As `predict`, for a volume that has been checked."""
-        image = torch.from_numpy(prepare_image(volume, self.plan))
-        shares = name_series(probabilities(self.network, image, self.plan, mirror=mirror), self.plan)
-        return restore(shares, volume.geometry, self.plan)
+        """As `predict`, for a volume that has been checked: on the plan's grid, then more closely where it asks so."""
+        plan, zoom = self.plan, self.plan.zoom
+        image, intensities = prepare_with_intensities(volume, plan)
+        shares = name_series(probabilities(self.network, torch.from_numpy(image), plan, mirror=mirror), plan)
+        details = []
+        if zoom is not None and zoom.predict:
+            details = closer_looks(self.network, volume, shares, plan, zoom, intensities, mirror=mirror)
+        return restore(shares, volume.geometry, plan, details)
 
 
 def save_model(folder: Path, network: torch.nn.Module, plan: Plan, validation: dict[str, Any], card: str) -> None:

@@ -3,6 +3,7 @@
 cache/<key>/<case id>.image.npy        [channel, i, j, k] float16
 cache/<key>/<case id>.labels.npy       [i, j, k] or [structure, i, j, k]
 cache/<key>/<case id>.foreground.npy   [n, 4] int32: structure number (from 0), i, j, k
+cache/<key>/fine/<case id>.<n>.*.npy   the same of the n-th crop around the plan's zoom structures, at the finer spacing
 cache/<key>/<case id>.json             written last: the case is complete, and from which files it was made
 
 For a 2D plan image and labels lie in the file slice by slice (Fortran order), so that reading one reads no other.
@@ -10,6 +11,7 @@ For a 2D plan image and labels lie in the file slice by slice (Fortran order), s
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,20 +26,32 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.planning.fingerprint import BYTES_PER_VOXEL, case_key
 from osteon.planning.plan import Plan
-from osteon.preparing.case import prepare_image, prepare_labels
+from osteon.preparing.case import prepare_labels, prepare_with_intensities
+from osteon.preparing.fine import fine_crops, zoom_numbers
 
 FOREGROUND_SAMPLES = 10_000
 """Voxels of each structure that the foreground index keeps, drawn without replacement."""
+FINE = "fine"
+"""The folder of the crops around the zoom structures, in the cache's own."""
 
 
 @dataclass(frozen=True)
 class CachedCase:
-    """One prepared case. Arrays are memory-mapped and opened anew at each access: cheap, and safe across threads."""
+    """One prepared case. Arrays are memory-mapped and opened anew at each access: cheap, and safe across threads.
+
+    Attributes:
+        id: The case's, and the beginning of its files' names.
+        folder: Where they lie.
+        annotated: For each structure of the plan whether anybody looked for it.
+        present: Numbers, from 0, of the structures that the foreground index lists.
+        fine: The crops around the zoom structures, each like a case; their foreground lists these structures alone.
+    """
 
     id: str
     folder: Path
     annotated: tuple[bool, ...]
     present: tuple[int, ...]
+    fine: tuple[CachedCase, ...] = ()
 
     @property
     def image(self) -> npt.NDArray[np.float16]:
@@ -95,8 +109,7 @@ def _voxels(dataset: Dataset, case: Case) -> int:
 
 def _complete(dataset: Dataset, folder: Path, case: Case, plan: Plan) -> CachedCase | None:
     marker = folder / f"{case.id}.json"
-    arrays = [folder / f"{case.id}.{name}.npy" for name in ("image", "labels", "foreground")]
-    if not all(path.is_file() for path in (marker, *arrays)):
+    if not (marker.is_file() and _has_arrays(folder, case.id)):
         return None
     try:
         facts = read_json(marker, "the cache's record")
@@ -106,38 +119,68 @@ def _complete(dataset: Dataset, folder: Path, case: Case, plan: Plan) -> CachedC
         return None
     known = case.annotated
     annotated = tuple(known is None or structure.name in known for structure in plan.structures)
-    return CachedCase(case.id, folder, annotated, tuple(facts["present"]))
+    crops = facts.get("fine", [])
+    if not all(_has_arrays(folder / FINE, f"{case.id}.{number}") for number in range(len(crops))):
+        return None
+    fine = [CachedCase(f"{case.id}.{n}", folder / FINE, annotated, tuple(present)) for n, present in enumerate(crops)]
+    return CachedCase(case.id, folder, annotated, tuple(facts["present"]), tuple(fine))
+
+
+def _has_arrays(folder: Path, name: str) -> bool:
+    return all((folder / f"{name}.{array}.npy").is_file() for array in ("image", "labels", "foreground"))
 
 
 def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
     dataset, plan, case = work
     folder = dataset.folder / "cache" / plan.cache_key
     key = case_key(dataset, case)
-    image = prepare_image(dataset.load_image(case), plan)
-    labels = prepare_labels(dataset.load_segmentation(case), plan)
+    volume, segmentation = dataset.load_image(case), dataset.load_segmentation(case)
+    image, intensities = prepare_with_intensities(volume, plan)
+    labels = prepare_labels(segmentation, plan)
     kept = plan.grid.kept_slices(image.shape[3])
     if not kept:
         raise PlanError(
             f"case {case.id}: grid.drop_slices leaves none of its {image.shape[3]} slices",
             hint="drop fewer slices in plan.yaml, or leave the case out",
         )
-    foreground = foreground_index(labels, len(plan.structures))
-    foreground = foreground[np.isin(foreground[:, 3], kept)]
     (folder / f"{case.id}.json").unlink(missing_ok=True)  # while arrays change, the case is not complete
+    present = _write_arrays(folder, case.id, plan, image, labels, kept, range(len(plan.structures)))
+    facts: dict[str, Any] = {"key": key, "shape": image.shape[1:], "present": present}
+    if plan.zoom is not None:
+        closely = zoom_numbers(plan, plan.zoom)
+        facts["fine"] = []
+        for number, crop in enumerate(fine_crops(volume, segmentation, plan, plan.zoom, intensities)):
+            shown = [k - crop.first_slice for k in kept] if plan.grid.dimensions == 2 else range(crop.image.shape[3])
+            name = f"{case.id}.{number}"
+            facts["fine"].append(_write_arrays(folder / FINE, name, plan, crop.image, crop.labels, shown, closely))
+    write_json(folder / f"{case.id}.json", facts)
+
+
+def _write_arrays(
+    folder: Path,
+    name: str,
+    plan: Plan,
+    image: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.integer],
+    kept: Sequence[int],
+    structures: Iterable[int],
+) -> list[int]:
+    """Write one case or crop; the numbers of the `structures` that `kept` slices show."""
+    foreground = foreground_index(labels, structures)
+    foreground = foreground[np.isin(foreground[:, 3], kept)]
     in_slices = np.asfortranarray if plan.grid.dimensions == 2 else np.asarray  # one slice then lies in one piece
     arrays = {"image": in_slices(image.astype(np.float16)), "labels": in_slices(labels), "foreground": foreground}
-    for name, array in arrays.items():
-        with whole_file(folder / f"{case.id}.{name}.npy") as temporary:
+    for kind, array in arrays.items():
+        with whole_file(folder / f"{name}.{kind}.npy") as temporary:
             np.save(temporary, array, allow_pickle=False)
-    present = sorted({int(number) for number in foreground[:, 0]})
-    write_json(folder / f"{case.id}.json", {"key": key, "shape": image.shape[1:], "present": present})
+    return sorted({int(number) for number in foreground[:, 0]})
 
 
-def foreground_index(labels: npt.NDArray[np.integer], structures: int) -> npt.NDArray[np.int32]:
-    """Where each structure lies: `[n, 4]` structure number from 0, i, j, k; at most FOREGROUND_SAMPLES of each."""
+def foreground_index(labels: npt.NDArray[np.integer], structures: Iterable[int]) -> npt.NDArray[np.int32]:
+    """Where these structures lie: `[n, 4]` number from 0, i, j, k, sorted by number; FOREGROUND_SAMPLES of each."""
     rng = np.random.default_rng(0)
     parts = []
-    for number in range(structures):
+    for number in sorted(structures):
         mask = labels[number] > 0 if labels.ndim == 4 else labels == number + 1
         where = np.argwhere(mask).astype(np.int32)
         if len(where) > FOREGROUND_SAMPLES:

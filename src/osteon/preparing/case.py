@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.planning.plan import Grid, Intensity, Plan
 from osteon.preparing.resample import resample_image, resample_index_map, resample_multi_hot, resampled_shape
+
+Labels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -42,16 +45,34 @@ def passage(geometry: Geometry, grid: Grid) -> Passage:
 
 def prepare_image(volume: Volume, plan: Plan) -> npt.NDArray[np.float32]:
     """`[channel, i, j, k]` float32 on the plan's grid, normalised as the plan says."""
+    return prepare_with_intensities(volume, plan)[0]
+
+
+def prepare_with_intensities(volume: Volume, plan: Plan) -> tuple[npt.NDArray[np.float32], list[Intensity]]:
+    """As `prepare_image`, and the plan's section `intensities` with numbers everywhere.
+
+    The mean and std are this image's where the plan has none, so that a crop of it can be normalised as the whole.
+    """
     way = passage(volume.geometry, plan.grid)
     image = resample_image(way.turn.apply(volume.array), way.shape)  # type: ignore[arg-type]
-    return np.stack([normalise(c, how) for c, how in zip(image, plan.intensities, strict=True)])
+    settled = []
+    for channel, how in zip(image, plan.intensities, strict=True):
+        _, mean, std = _clipped(channel, how)
+        settled.append(how.model_copy(update={"mean": mean, "std": std}))
+    return normalise_all(image, settled), settled
 
 
-def prepare_labels(segmentation: Segmentation, plan: Plan) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-    """Labels on the plan's grid; structures are told by their names, what the plan does not name is background.
+def prepare_labels(segmentation: Segmentation, plan: Plan) -> Labels:
+    """As `planned_labels`, on the plan's grid."""
+    return resample_labels(planned_labels(segmentation, plan), passage(segmentation.geometry, plan.grid).shape)
+
+
+def planned_labels(segmentation: Segmentation, plan: Plan) -> Labels:
+    """Labels on the scan's own grid, turned as the plan has it; what the plan does not name is background.
 
     Returns:
         Index `[i, j, k]`: 0 background, n the n-th structure of the plan; or multi-hot `[structure, i, j, k]`.
+        Structures are told by their names.
 
     Raises:
         PlanError: The plan names a structure that the segmentation does not.
@@ -66,21 +87,37 @@ def prepare_labels(segmentation: Segmentation, plan: Plan) -> npt.NDArray[np.uin
             hint="make the plan anew with `osteon plan DATASET --force`, or correct the key in plan.yaml",
         )
     positions = [numbers[structure.name] for structure in plan.structures]
-    way = passage(segmentation.geometry, plan.grid)
-    turned = way.turn.apply(segmentation.array)
+    turned = passage(segmentation.geometry, plan.grid).turn.apply(segmentation.array)
     if plan.overlapping:
-        return resample_multi_hot(turned[positions], way.shape)  # type: ignore[arg-type]
+        return turned[positions]  # type: ignore[return-value]
     values = [structure.value for structure in segmentation.structures]
     kind = np.uint8 if len(positions) < 256 else np.uint16
     table = np.zeros(max(values) + 1, dtype=kind)
     table[[values[position] for position in positions]] = np.arange(1, len(positions) + 1)
-    return resample_index_map(table[turned], way.shape)  # type: ignore[return-value]
+    return table[turned]
+
+
+def resample_labels(labels: Labels, shape: tuple[int, int, int]) -> Labels:
+    """An index map `[i, j, k]` or multi-hot `[structure, i, j, k]` on a grid of this shape over the same extent."""
+    resampled = resample_multi_hot(labels, shape) if labels.ndim == 4 else resample_index_map(labels, shape)
+    return resampled  # type: ignore[return-value]
+
+
+def normalise_all(image: npt.NDArray[np.float32], intensities: Sequence[Intensity]) -> npt.NDArray[np.float32]:
+    """Each channel of `[channel, i, j, k]` as its section says."""
+    return np.stack([normalise(channel, how) for channel, how in zip(image, intensities, strict=True)])
 
 
 def normalise(channel: npt.NDArray[np.float32], how: Intensity) -> npt.NDArray[np.float32]:
     """Clip and scale one channel `[i, j, k]` as the plan's section `intensities` says."""
+    channel, mean, std = _clipped(channel, how)
+    return ((channel - mean) / max(std, 1e-8)).astype(np.float32)
+
+
+def _clipped(channel: npt.NDArray[np.float32], how: Intensity) -> tuple[npt.NDArray[np.float32], float, float]:
+    """The channel, clipped, and its mean and std: the section's, or else its own."""
     if how.clip is not None:
         channel = channel.clip(*how.clip)
     mean = float(channel.mean(dtype=np.float64)) if how.mean is None else how.mean
     std = float(channel.std(dtype=np.float64)) if how.std is None else how.std
-    return ((channel - mean) / max(std, 1e-8)).astype(np.float32)
+    return channel, mean, std

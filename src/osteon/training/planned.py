@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from rich.markup import escape
 
 from osteon.core.errors import CaseError, OsteonError
+from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.planning.choices import DEFAULTS, Choices
 from osteon.planning.fingerprint import measure
 from osteon.planning.plan import FILE_NAME, Plan, read_plan, write_plan
 from osteon.planning.planner import cache_bytes, make_plan
+from osteon.planning.recipe_files import resolve
+from osteon.planning.small import coverage_warnings
 from osteon.training.options import resolve_device
 from osteon.training.probe import forecast
 
@@ -47,17 +51,42 @@ def plan_dataset(
 
     Raises:
         DatasetError: No case can be used, or a structure occurs in none.
-        UsageError: There is no such recipe or device.
+        UsageError: There is no such recipe or device, or a choice makes no sense.
     """
+    planned = decide(folder, choices, device=device, measure_cost=measure_cost, workers=workers)
+    write_plan(target or folder / FILE_NAME, planned.plan)
+    return planned
+
+
+def decide(
+    folder: Path,
+    choices: Choices = DEFAULTS,
+    *,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    measure_cost: bool = True,
+    workers: int | None = None,
+) -> Planned:
+    """As `plan_dataset`, without writing the plan."""
     dataset = Dataset.open(folder)
     chosen = resolve_device(device)
     fingerprint = measure(dataset, workers=workers)
     plan = make_plan(dataset, fingerprint, choices, device=chosen)
+    notes = coverage_warnings(plan, fingerprint)
+    for note in notes:
+        console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
+    if notes:
+        plan = plan.model_copy(update={"patch": plan.patch.model_copy(update={"why": [*plan.patch.why, *notes]})})
     if measure_cost:
         largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
-        plan = forecast(plan, largest.shape, largest.spacing_mm, cache_bytes(plan, fingerprint), chosen)
-    write_plan(target or folder / FILE_NAME, plan)
+        measured = forecast(plan, largest.shape, largest.spacing_mm, cache_bytes(plan, fingerprint), chosen)
+        training = plan.training if precision_is_chosen(choices) else measured.training
+        plan = measured.model_copy(update={"training": training})
     return Planned(plan, {case: CaseError(reason) for case, reason in fingerprint.failed.items()})
+
+
+def precision_is_chosen(choices: Choices) -> bool:
+    """Whether the precision is the user's or the recipe's, and not to be measured."""
+    return "training.precision" in {**resolve(choices).settings, **(choices.settings or {})}
 
 
 def plan_of(folder: Path, *, device: Literal["auto", "cpu", "cuda"] = "auto", workers: int | None = None) -> Plan:

@@ -11,16 +11,24 @@ import torch
 
 from osteon.planning.plan import Plan
 from osteon.preparing.cache import CachedCase
+from osteon.training.targets import Targets
 
 Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One patch, drawn: the case's number and the patch's first voxel (negative where it reaches beyond the scan)."""
+    """One patch, drawn.
+
+    Attributes:
+        case: The case's number.
+        origin: The patch's first voxel (negative where it reaches beyond the scan).
+        fine: Which of the case's enlarged crops it lies in; None: in the case itself.
+    """
 
     case: int
     origin: Triple
+    fine: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,8 @@ class PatchSampler:
     """Draws patches from cached cases.
 
     Args:
-        cases: The cases to draw from; each is seen equally often.
-        plan: Patch, batch and the share of patches around a structure.
+        cases: The cases to draw from.
+        plan: Patch, batch, the shares of patches around a structure and of enlarged ones, and the sampling's weights.
         seed: With the iteration's number it decides all that is drawn.
     """
 
@@ -58,13 +66,18 @@ class PatchSampler:
         self.cases = list(cases)
         self.plan = plan
         self.seed = seed
+        self.targets = Targets(self.cases, plan)
 
     def draw(self, iteration: int) -> list[Draw]:
-        """Draw the patches of one iteration: every case once before any case twice, in a new order each time."""
+        """Draw the patches of one iteration.
+
+        Cases take turns: each once before any twice, in a new order each time. Where the one whose turn it is cannot
+        show what the shares ask for, or structures have weights of their own, another stands in for it.
+        """
         rng = np.random.default_rng((self.seed, 1, iteration))
         count = self.plan.patch.batch
         numbers = range(iteration * count, (iteration + 1) * count)
-        return [self._draw_patch(self._case_at(number), rng) for number in numbers]
+        return [self._draw_patch(number, rng) for number in numbers]
 
     def _case_at(self, number: int) -> int:
         round_, place = divmod(number, len(self.cases))
@@ -72,33 +85,45 @@ class PatchSampler:
         return int(order[place])
 
     def _draw_patch(self, number: int, rng: np.random.Generator) -> Draw:
-        case = self.cases[number]
-        shape = case.image.shape[1:]
-        size = self.plan.patch.size
+        case = self._case_at(number)
         around = rng.random() < self.plan.training.foreground_share
         anywhere = rng.random(3)
         pick = rng.random(2)
-        if around and case.present:
-            structure = case.present[int(pick[0] * len(case.present))]
-            index = case.foreground
-            first, last = np.searchsorted(index[:, 0], [structure, structure + 1])
-            centre = index[first + int(pick[1] * (last - first)), 1:]
-            place = [int(c) - s // 2 for c, s in zip(centre, size, strict=True)]
+        more = np.random.default_rng((self.seed, 3, number))  # only some plans need it, and others draw as before
+        if self.plan.zoom is not None and more.random() < self.plan.zoom.share:
+            target = self.targets.enlarged(case, more)
         else:
-            place = [round(float(u) * (n - s)) for u, n, s in zip(anywhere, shape, size, strict=True)]
-            if self.plan.grid.dimensions == 2:
-                kept = self.plan.grid.kept_slices(shape[2])
-                place[2] = kept[round(float(anywhere[2]) * (len(kept) - 1))]
+            target = self.targets.around(case, pick, more) if around else None
+        if target is None:
+            shape = self.cases[case].image.shape[1:]
+            return Draw(case, self._fitted(self._anywhere(anywhere, shape), shape))
+        shape = self.cases[target.case].image.shape[1:]
+        if target.fine is not None:
+            shape = self.cases[target.case].fine[target.fine].image.shape[1:]
+        place = [int(c) - s // 2 for c, s in zip(target.centre, self.plan.patch.size, strict=True)]
+        return Draw(target.case, self._fitted(place, shape), target.fine)
+
+    def _anywhere(self, where: npt.NDArray[np.float64], shape: Sequence[int]) -> list[int]:
+        size = self.plan.patch.size
+        place = [round(float(u) * (n - s)) for u, n, s in zip(where, shape, size, strict=True)]
+        if self.plan.grid.dimensions == 2:
+            kept = self.plan.grid.kept_slices(shape[2])
+            place[2] = kept[round(float(where[2]) * (len(kept) - 1))]
+        return place
+
+    def _fitted(self, place: Sequence[int], shape: Sequence[int]) -> Triple:
+        """Moved into the scan, or to its middle along axes on which it is smaller than the patch."""
         i, j, k = (
-            min(max(p, 0), n - s) if n > s else -((s - n) // 2) for p, n, s in zip(place, shape, size, strict=True)
+            min(max(p, 0), n - s) if n > s else -((s - n) // 2)
+            for p, n, s in zip(place, shape, self.plan.patch.size, strict=True)
         )
-        return Draw(number, (i, j, k))
+        return i, j, k
 
     def read(self, iteration: int) -> Batch:
         """Draw and read one batch. Beyond a scan's edge its outermost voxels repeat, in image and labels."""
         plan = self.plan
         draws = self.draw(iteration)
-        cases = [self.cases[draw.case] for draw in draws]
+        cases = [self.cases[d.case] if d.fine is None else self.cases[d.case].fine[d.fine] for d in draws]
         image = np.zeros((len(draws), len(plan.channels), *plan.patch.size), dtype=np.float32)
         lead = (len(plan.structures),) if plan.overlapping else ()
         labels = np.zeros((len(draws), *lead, *plan.patch.size), dtype=np.float32 if plan.overlapping else np.int64)

@@ -23,6 +23,7 @@ def validate(network: nn.Module, cases: Sequence[CachedCase], plan: Plan) -> Sco
     """Mean Dice of each structure over whole cached scans, on the plan's grid.
 
     A structure counts in the cases in which it was annotated and either reference or prediction has a voxel of it.
+    A plan's zoom plays no part: the closer look belongs to the scan's own grid, at the end of a run and in predicting.
 
     Returns:
         By structure name; None where it counted in no case.
