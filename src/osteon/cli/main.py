@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli import audit, data, demo, models, phantom
+from osteon.cli import audit, data, demo, models, phantom, weights
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_error
 from osteon.core.progress import console
@@ -35,6 +35,7 @@ for command, name in (
     (models.evaluate, "evaluate"),
 ):
     app.command(name)(command)
+app.add_typer(weights.app, name="weights")
 
 
 def _version(wanted: bool) -> None:

@@ -1,16 +1,24 @@
-"""Tensors in files that cannot run code, written whole or not at all."""
+"""Tensors in files that cannot run code, written whole or not at all, and read from others' files as safely."""
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from osteon.core.files import whole_file
+from osteon.core.errors import FileError, UsageError, missing_file
+from osteon.core.files import is_file, whole_file
+
+TORCH = (".pth", ".pt", ".bin")
+SUFFIXES = (".safetensors", *TORCH)
+WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
+"""Keys under which training scripts keep the weights in a checkpoint."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: dict[str, str] | None = None) -> None:
@@ -25,6 +33,44 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: d
             save_file(flat, temporary, metadata=metadata)
         except SafetensorError as error:  # its writer hides the operating system's error in the text
             raise OSError(_errno(str(error)), str(error)) from error
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Named tensors of a safetensors file, or of one that `torch.save` wrote; nothing in it is run.
+
+    Raises:
+        FileError: It is missing, damaged, or holds more than tensors.
+        UsageError: Its name says neither safetensors nor torch.
+    """
+    if not is_file(path):
+        raise missing_file(path, "the file of weights")
+    if path.suffix not in SUFFIXES:
+        raise UsageError(f"{path}: not a file of weights by its name", hint=f"give one of {', '.join(SUFFIXES)}")
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True) if path.suffix in TORCH else load_file(path)
+    except pickle.UnpicklingError as error:
+        raise FileError(
+            f"{path}: is damaged, or holds more than tensors, so that loading it could run code",
+            hint="copy it again; or, where it comes from, save the network's state_dict() alone, best as safetensors",
+        ) from error
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise FileError(
+            f"{path}: cannot be read as weights; it is damaged or cut off ({reason})", hint="fetch or copy it again"
+        ) from error
+    tensors = _unwrapped(data)
+    if not tensors:
+        raise FileError(f"{path}: holds no named tensors", hint="save the network's state_dict()")
+    return tensors
+
+
+def _unwrapped(data: Any) -> dict[str, torch.Tensor]:
+    for key in WRAPPERS:
+        if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
+            data = data[key]
+    if not isinstance(data, Mapping):
+        return {}
+    return {str(name): value for name, value in data.items() if isinstance(value, torch.Tensor)}
 
 
 def _errno(text: str) -> int:

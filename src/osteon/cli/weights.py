@@ -1,0 +1,96 @@
+"""`osteon weights`: what pre-trained encoders start from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from osteon.cli.report import memory, out
+from osteon.core.errors import OsteonError
+from osteon.core.progress import console
+
+app = typer.Typer(
+    help="Weights of pre-trained encoders: list them, fetch them, check them.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@app.command("list")
+def list_(
+    part: Annotated[str, typer.Argument(help="Only encoders whose name holds this.")] = "",
+    here: Annotated[bool, typer.Option("--here", help="Only those that are on this machine.")] = False,
+) -> None:
+    """Encoders, where their weights lie, under which licence, and whether they are here."""
+    from rich.table import Table
+
+    from osteon.networks.encoder_sources import UNKNOWN, published
+    from osteon.networks.weight_cache import cache_folder, cached_path, locked
+
+    lock = locked()
+    table = Table(box=None, pad_edge=False)
+    for column in ("encoder", "weights", "source", "commit", "licence", "size", "here"):
+        table.add_column(column, no_wrap=column in ("encoder", "source"))
+    limited = False
+    for source in published():
+        path = cached_path(source)
+        there = path.is_file()
+        if part not in source.encoder or (here and not there):
+            continue
+        limited |= not source.commercial
+        revision = source.revision or lock.get(source.name, {}).get("revision")
+        table.add_row(
+            source.encoder,
+            source.weights,
+            source.repository,
+            revision[:8] if revision else "at first fetch",
+            escape(source.licence) if source.commercial else f"[yellow]{escape(source.licence)}[/]",
+            memory(path.stat().st_size) if there else "",
+            "yes" if there else "",
+        )
+    out.print(table if table.row_count else "none")
+    console.print(f"kept in {escape(str(cache_folder()))}", soft_wrap=True)
+    console.print(f"{UNKNOWN}: the source names no licence; any other encoder of timm is tu-NAME", soft_wrap=True)
+    if limited:
+        console.print("[yellow]non-commercial: not for a product, nor for a model that goes into one[/]")
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="Encoders: resnet34, tu-resnest50d_4s2x40d …")],
+    weights: Annotated[str, typer.Option(help="Which of their weights.")] = "imagenet",
+    again: Annotated[bool, typer.Option("--again", help="Fetch what is here, too.")] = False,
+) -> None:
+    """Fetch encoders' weights, so that training needs no network."""
+    from osteon.networks.encoder_sources import source_of
+    from osteon.networks.weight_cache import cached_path, check, fetch
+
+    for source in [source_of(name, weights) for name in names]:
+        if not source.commercial:
+            console.print(f"[yellow]{source.encoder}: {escape(source.licence)}[/]", soft_wrap=True)
+        if cached_path(source).is_file() and not again:
+            check(source)
+            out.print(f"{source.encoder}: is here already")
+            continue
+        path = fetch(source)
+        out.print(f"{source.encoder}: {memory(path.stat().st_size)}, {escape(str(path))}", soft_wrap=True)
+
+
+@app.command()
+def verify() -> None:
+    """Compare the weights that are here with the hashes they were fetched with; exit code 1 where one differs."""
+    from osteon.networks.weight_cache import verify
+
+    results = verify()
+    for name, error in results.items():
+        if error is None:
+            out.print(f"{escape(name)}: as fetched")
+            continue
+        console.print(f"[red]{escape(name)}: {escape(error.message)}[/]", soft_wrap=True)
+        console.print(f"  → {escape(error.hint)}", soft_wrap=True)
+    if not results:
+        out.print("no weights are here")
+    if any(isinstance(error, OsteonError) for error in results.values()):
+        raise typer.Exit(1)
