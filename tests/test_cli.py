@@ -18,15 +18,20 @@ from typer.testing import CliRunner
 
 import osteon
 from helpers import plan_data, spaced, tiny_plan, two_boxes
-from osteon.cli.choices import By, Device, Groups, MeshSpaces, MeshUnits, Precisions, Recipes
+from osteon.cli import choices
+from osteon.cli.choices import By, Device, Groups, MeshSpaces, MeshUnits, Precisions
 from osteon.cli.main import app
 from osteon.cli.report import memory, seconds_of
+from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.dataset import folds
 from osteon.formats import read_segmentation, write_volume
 from osteon.importing import forms
-from osteon.planning.plan import Precision, write_plan
+from osteon.planning.choices import Choices
+from osteon.planning.overlay import overlay
+from osteon.planning.plan import Precision, read_plan, write_plan
+from osteon.planning.recipe_files import published
 from osteon.planning.recipes import RECIPES
 from osteon.training import planned
 from osteon.training.fit import train
@@ -123,7 +128,7 @@ def test_the_version(capsys: Captured) -> None:
 
 
 def test_choices_are_the_registries() -> None:
-    assert [choice.value for choice in Recipes] == list(RECIPES)
+    assert (*RECIPES, *published()) == choices.RECIPES
     assert {choice.value for choice in Precisions} == set(get_args(Precision))
     assert {choice.value for choice in By} == set(get_args(folds.By))
     assert {choice.value for choice in Device} == {"auto", "cpu", "cuda"}
@@ -184,7 +189,7 @@ def test_plan_keeps_the_plan_that_is_there(tmp_path: Path, capsys: Captured) -> 
     said = capsys.readouterr().out
     assert "is there already" in said
     assert "recipe osteon" in said
-    for option in (("--recipe", "osteon"), ("--dimensions", "3"), ("--device", "auto")):
+    for option in (("--recipe", "osteon"), ("--dimensions", "3"), ("--device", "auto"), ("--set", "patch.batch=1")):
         assert command("plan", dataset, *option) == 2
         said = capsys.readouterr().err
         assert f"plan.yaml is there already; {option[0]} would change it" in said
@@ -195,6 +200,76 @@ def test_plan_keeps_the_plan_that_is_there(tmp_path: Path, capsys: Captured) -> 
     (dataset / "dataset.yaml").write_text(yaml.safe_dump(manifest))
     assert command("plan", dataset) == 2
     assert "the plan was made for other data: structures" in capsys.readouterr().err
+
+
+SMALL = ("--device", "cpu", "--epochs", "1", "--set", "training.epoch_iterations=1", "--set", "patch.size=[8, 8, 8]")
+TINY = "network.features=[4, 6]", "network.strides=[[1,1,1],[2,2,2]]", "network.kernels=[[3,3,3],[3,3,3]]"
+
+
+def test_a_run_has_a_plan_of_its_own(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+
+    def forecast(plan: Any, *_: Any) -> Any:
+        measured.append(plan)
+        return overlay(plan, {"training.precision": "bf16"})
+
+    monkeypatch.setattr(planned, "forecast", forecast)
+    dataset, run = cohort(tmp_path / "data").folder, tmp_path / "run"
+    write_plan(dataset / "plan.yaml", tiny_plan())
+    before = (dataset / "plan.yaml").read_bytes()
+    options = [*SMALL, "--loss", "ce", "--batch", "1", *(part for key in TINY for part in ("--set", key))]
+    assert command("train", dataset, run, *options) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "left as it is and not used; a plan is made for this run" in said
+    assert (dataset / "plan.yaml").read_bytes() == before
+    plan = read_plan(run / "plan.yaml")
+    assert (plan.training.loss, plan.patch.batch, plan.training.epoch_iterations) == ("ce", 1, 1)
+    assert plan.training.precision == "bf16"
+    assert command("train", dataset, run, *options) == 0  # goes on, and nothing is measured again
+    said = capsys.readouterr().err
+    assert "is trained already" in said
+    assert "not used" not in said
+    assert len(measured) == 1
+    assert command("train", dataset, run, *options, "--set", "training.learning_rate=0.5") == 2
+    assert "was begun with other choices: training.learning_rate" in capsys.readouterr().err
+    assert command("train", dataset, run, "--device", "cpu", "--epochs", "1") == 2
+    assert "was begun with other choices: plan" in capsys.readouterr().err
+    assert command("train", dataset, run, *options, "--set", "training.learning_rate=0.5", "--restart") == 0
+    assert read_plan(run / "plan.yaml").training.learning_rate == 0.5
+    assert len(measured) == 2
+
+
+def test_a_plan_that_is_given_takes_single_keys(tmp_path: Path) -> None:
+    dataset, run = cohort(tmp_path / "data").folder, tmp_path / "run"
+    write_plan(tmp_path / "own.yaml", tiny_plan())
+    options = ["--plan", tmp_path / "own.yaml", "--device", "cpu", "--epochs", "1", "--set", "training.loss=ce"]
+    assert command("train", dataset, run, *options) == 0
+    assert read_plan(run / "plan.yaml").training.loss == "ce"
+    assert not (dataset / "plan.yaml").exists()
+
+
+def test_training_in_python_takes_choices(tmp_path: Path) -> None:
+    dataset, run = cohort(tmp_path / "data").folder, tmp_path / "run"
+    own = {"patch.size": [8, 8, 8], "training.epoch_iterations": 1, "training.precision": "fp32"}
+    small = {"network.features": [4, 6], "network.strides": [[1] * 3, [2] * 3], "network.kernels": [[3] * 3] * 2}
+    common: dict[str, Any] = {"epochs": 1, "device": "cpu", "workers": 1, "measure_cost": False}
+    osteon.train(dataset, run, loss="dice", settings={**own, **small}, **common)
+    assert read_plan(run / "plan.yaml").training.loss == "dice"
+    again = osteon.train(dataset, run, choices=Choices(loss="dice", settings={**own, **small}), **common)
+    assert again.iterations == 1
+    with pytest.raises(UsageError, match="a plan and choices contradict"):
+        osteon.train(dataset, run, plan=tiny_plan(), loss="dice", **common)
+
+
+def test_plan_without_a_forecast_tries_nothing(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(planned, "forecast")
+    dataset = cohort(tmp_path / "data").folder
+    assert command("plan", dataset, "--no-cost", "--loss", "dice", "--zoom", "smallest:1") == 0
+    said = capsys.readouterr().out
+    assert "loss dice" in said
+    assert "zoom      on " in said
 
 
 def test_plan_names_the_cases_that_it_could_not_measure(
@@ -223,6 +298,14 @@ def test_plan_names_the_cases_that_it_could_not_measure(
         (["train", "{data}", "{run}", "--resume"], "there is no run to go on with"),
         (["train", "{data}", "{run}", "--resume", "--restart"], "--resume and --restart contradict"),
         (["train", "{data}", "{run}", "--seed", "-1"], "--seed -1"),
+        (["train", "{data}", "{run}", "--recipe", "soup"], "there is no recipe soup"),
+        (["train", "{data}", "{run}", "--loss", "dise"], "there is no loss dise"),
+        (["train", "{data}", "{run}", "--set", "training.los=dice"], "training.los: the plan has no such key"),
+        (["train", "{data}", "{run}", "--set", "dice"], "'dice' is not KEY=VALUE"),
+        (["train", "{data}", "{run}", "--image-size", "64"], "--image-size 64: a 3D plan has no slices"),
+        (["train", "{data}", "{run}", "--plan", "{data}/plan.yaml", "--loss", "ce"], "--plan and --loss contradict"),
+        (["plan", "{data}", "--force", "--window", "3"], "'3' is not FIRST:LAST"),
+        (["plan", "{data}", "--force", "--recipe", "missing.yaml"], "there is no recipe missing.yaml"),
         (["train", "{data}"], "Missing argument"),
         (["train", "{data}", "{run}", "--device", "abacus"], "abacus"),
         (["import", "{data}", "{run}", "--labels", "femur"], "'femur' is not NAME=VALUE"),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from osteon.auditing.run import Audit
     from osteon.evaluating.evaluate import Evaluation
     from osteon.importing.run import ImportReport
+    from osteon.planning.choices import Choices
     from osteon.planning.plan import Plan
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import PredictReport
@@ -79,7 +80,9 @@ def train(
     run: PathLike,
     *,
     plan: Plan | PathLike | None = None,
+    choices: Choices | None = None,
     restart: bool = False,
+    measure_cost: bool = True,
     **options: Any,
 ) -> TrainReport:
     """Train a model, or go on with an interrupted training.
@@ -88,19 +91,41 @@ def train(
         dataset: A folder with dataset.yaml.
         run: The run's folder; `run/model` is made in it.
         plan: A plan or its file; the dataset's plan.yaml when None, which is made where it is missing.
+        choices: A plan is made by these for this run alone, and the dataset's plan is not used. Of a plan that is
+            given only single keys can be changed (`settings`).
         restart: Throw away what the run has done.
-        **options: Fields of `osteon.training.options.TrainOptions`: budget_s, epochs, fold, seed, device, …
+        measure_cost: Measure the forecast and the faster precision of a plan that `choices` make (some 20 s).
+        **options: Fields of `osteon.training.options.TrainOptions` (budget_s, epochs, fold, seed, device, …), or of
+            `osteon.planning.choices.Choices` in place of `choices` (recipe, network, encoder, loss, settings, …).
+
+    Raises:
+        UsageError: A plan is given and choices that contradict it; and as `osteon.training.fit.train`.
     """
+    from dataclasses import fields, replace
+
+    from osteon.core.errors import UsageError
     from osteon.dataset.dataset import Dataset
+    from osteon.planning.choices import DEFAULTS, Choices
+    from osteon.planning.overlay import overlay
     from osteon.planning.plan import Plan, read_plan
     from osteon.training.fit import train
     from osteon.training.options import TrainOptions
+    from osteon.training.own_plan import plan_for_run
     from osteon.training.planned import plan_of
 
-    if plan is None:
-        chosen = plan_of(Path(dataset), device=options.get("device", "auto"), workers=options.get("workers"))
-    else:
+    by_name = {field.name: options.pop(field.name) for field in fields(Choices) if field.name in options}
+    wanted = replace(choices or DEFAULTS, **by_name) if choices or by_name else None
+    where: dict[str, Any] = {"device": options.get("device", "auto"), "workers": options.get("workers")}
+    if plan is not None:
         chosen = plan if isinstance(plan, Plan) else read_plan(Path(plan))
+        settings = (wanted.settings if wanted else None) or {}
+        if wanted is not None and wanted != replace(DEFAULTS, settings=wanted.settings):
+            raise UsageError("a plan and choices contradict each other", hint="give one of them, or `settings` alone")
+        chosen = overlay(chosen, settings)
+    elif wanted is not None:
+        chosen = plan_for_run(Path(dataset), Path(run), wanted, restart=restart, measure_cost=measure_cost, **where)
+    else:
+        chosen = plan_of(Path(dataset), **where)
     return train(Dataset.open(Path(dataset)), chosen, Path(run), TrainOptions(**options), restart=restart)
 
 

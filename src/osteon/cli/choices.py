@@ -27,13 +27,6 @@ class Precisions(StrEnum):
     fp32 = "fp32"
 
 
-class Recipes(StrEnum):
-    """The rows of osteon.planning.recipes."""
-
-    osteon = "osteon"
-    nnunet = "nnunet"
-
-
 class Groups(StrEnum):
     """Which meshes become one structure (osteon.importing.forms.Group)."""
 
@@ -55,3 +48,7 @@ class MeshSpaces(StrEnum):
 
     LPS = "LPS"
     RAS = "RAS"
+
+
+RECIPES = ("osteon", "nnunet", "hand", "humerus", "humerus-pretrained", "limb", "lung", "spine")
+"""The rows of osteon.planning.recipes, then the files of osteon.planning.published."""

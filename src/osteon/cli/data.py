@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from osteon.cli.choices import Device, Groups, MeshSpaces, MeshUnits, Recipes
+from osteon.cli.choices import Device, Groups, MeshSpaces, MeshUnits
+from osteon.cli.plan_options import asked, is_given, takes_choices
 from osteon.cli.report import memory, out, report_failures
 from osteon.core.errors import UsageError
 from osteon.core.progress import console
+from osteon.planning.choices import Choices
 
 if TYPE_CHECKING:
     from osteon.planning.plan import Plan
-
-T = TypeVar("T")
 
 
 def import_(
@@ -120,35 +119,28 @@ def _labels(text: str | None) -> dict[str, int] | None:
     return found
 
 
+@takes_choices
 def plan(
     context: typer.Context,
+    choices: Choices,
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
-    dimensions: Annotated[int | None, typer.Option(min=2, max=3, help="2 or 3; by the data when left out.")] = None,
-    recipe: Annotated[Recipes, typer.Option(help="How to train.")] = Recipes.osteon,
     device: Annotated[Device, typer.Option(help="What sizes are chosen for.")] = Device.auto,
-    window: Annotated[
-        str | None,
-        typer.Option(help="LOW:HIGH, a fixed range of intensities; CHANNEL=LOW:HIGH,… for single channels."),
-    ] = None,
-    drop_slices: Annotated[
-        str | None, typer.Option(help="FIRST:LAST, 2D: slices not trained on; 0:30 are the first thirty, -9: the last.")
-    ] = None,
+    no_cost: Annotated[bool, typer.Option("--no-cost", help="Leave the forecast out: nothing is tried.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a plan.yaml that is there.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
 ) -> None:
     """Measure the cases and write plan.yaml: every decision with its reason, and what training will cost."""
     from osteon.dataset.dataset import Dataset
-    from osteon.planning.choices import Choices
     from osteon.planning.plan import FILE_NAME, read_plan
     from osteon.training.planned import plan_dataset
     from osteon.training.record import check_plan_fits
 
     path = dataset / FILE_NAME
     if path.is_file() and not force:
-        asked = [name for name in ("dimensions", "recipe", "device", "window", "drop_slices") if _given(context, name)]
-        if asked:
+        given = [*asked(context), *(["--device"] if is_given(context, "device") else [])]
+        if given:
             raise UsageError(
-                f"{path} is there already; --{asked[0].replace('_', '-')} would change it",
+                f"{path} is there already; {given[0]} would change it",
                 hint="edit it, or --force to make it anew",
             )
         before = read_plan(path)
@@ -156,54 +148,10 @@ def plan(
         show_plan(before)
         out.print(f"is there already: {escape(str(path))}; --force makes it anew", soft_wrap=True)
         return
-    planned = plan_dataset(
-        dataset,
-        Choices(
-            dimensions=2 if dimensions == 2 else 3 if dimensions == 3 else None,
-            recipe=recipe.value,
-            window=_windows(window),
-            drop_slices=_slices(drop_slices),
-        ),
-        device=device.value,
-        workers=workers,
-    )
+    planned = plan_dataset(dataset, choices, device=device.value, measure_cost=not no_cost, workers=workers)
     show_plan(planned.plan)
     out.print(f"written: {escape(str(path))}", soft_wrap=True)
     report_failures(planned.failed, "not measured")
-
-
-def _windows(text: str | None) -> dict[str, tuple[float, float]] | None:
-    if text is None:
-        return None
-    found = {}
-    for part in text.split(","):
-        name, _, limits = part.rpartition("=")
-        low, high = _ends(limits, "--window", "-1000:400, or ct=-1000:400", float)
-        if low is None or high is None or not low < high:
-            raise UsageError(f"--window: {part!r} is no range from low to high", hint="--window -1000:400, for example")
-        found[name.strip()] = (low, high)
-    return found
-
-
-def _slices(text: str | None) -> tuple[int | None, int | None] | None:
-    return None if text is None else _ends(text, "--drop-slices", "0:30", int)
-
-
-def _ends(text: str, option: str, example: str, number: Callable[[str], T]) -> tuple[T | None, T | None]:
-    """`low:high` as two numbers; None where one is left out."""
-    first, colon, last = text.partition(":")
-    try:
-        if not colon:
-            raise ValueError
-        return (number(first) if first.strip() else None), (number(last) if last.strip() else None)
-    except ValueError:
-        raise UsageError(f"{option}: {text!r} is not FIRST:LAST", hint=f"{option} {example}, for example") from None
-
-
-def _given(context: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line, be it with the value that it has without."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def show_plan(plan: Plan) -> None:
@@ -217,7 +165,9 @@ def show_plan(plan: Plan) -> None:
     out.print(f"patch     {size}, batch {plan.patch.batch}")
     out.print(f"network   {escape(plan.network.told)}")
     training = plan.training
-    out.print(f"training  recipe {training.recipe}, {training.optimiser}, {training.precision}")
+    out.print(f"training  recipe {training.recipe}, {training.optimiser}, loss {training.loss}, {training.precision}")
+    if plan.zoom is not None:
+        out.print(f"zoom      on {escape(', '.join(plan.zoom.structures))}", soft_wrap=True)
     out.print(
         f"forecast  cache {memory(cost.cache_bytes)}, training {memory(cost.training_bytes)}, "
         f"predicting {memory(cost.predicting_bytes)} of memory"

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
 
 from osteon.cli.choices import By, Device, Precisions
+from osteon.cli.plan_options import asked, takes_choices
 from osteon.cli.report import memory, out, report_failures, seconds_of, some
 from osteon.core.errors import CaseError, UsageError
 from osteon.core.progress import console
+from osteon.planning.choices import Choices
 
 if TYPE_CHECKING:
     from osteon.planning.plan import Plan
 
 
+@takes_choices
 def train(
+    context: typer.Context,
+    choices: Choices,
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
     run: Annotated[Path, typer.Argument(help="The run's folder; the model is made in RUN/model.")],
     budget: Annotated[str | None, typer.Option(help="Time to train: 90s, 20min, 1.5h.")] = None,
@@ -37,15 +42,13 @@ def train(
 ) -> None:
     """Train a model. Run the same command again after an interruption: it goes on."""
     import osteon
-    from osteon.planning.plan import read_plan
-    from osteon.training.planned import plan_of
     from osteon.training.record import RUN
 
     if resume and restart:
         raise UsageError("--resume and --restart contradict each other", hint="give one of them")
     if resume and not (run / RUN).is_file():
         raise UsageError(f"{run}: there is no run to go on with", hint="leave out --resume to begin one")
-    chosen = read_plan(plan) if plan else plan_of(dataset, device=device.value, workers=workers)
+    chosen = _plan_for(dataset, run, plan, choices, asked(context), device.value, restart, workers)
     if patience is not None:
         training = chosen.training.model_copy(update={"patience_epochs": patience})
         chosen = chosen.model_copy(update={"training": training})
@@ -75,6 +78,35 @@ def train(
         out.print(f"validation Dice  mean  {validation['dice']:.3f}  ({len(validation['cases'])} whole scans)")
     out.print(f"{report.iterations} iterations; the model: {escape(str(run / 'model'))}", soft_wrap=True)
     report_failures(report.failed, "left out")
+
+
+def _plan_for(
+    dataset: Path,
+    run: Path,
+    file: Path | None,
+    choices: Choices,
+    given: list[str],
+    device: Literal["auto", "cpu", "cuda"],
+    restart: bool,
+    workers: int | None,
+) -> Plan:
+    """The dataset's plan, or a file's, or one that the options make for this run alone."""
+    from osteon.planning.overlay import overlay
+    from osteon.planning.plan import read_plan
+    from osteon.training.own_plan import plan_for_run
+    from osteon.training.planned import plan_of
+
+    if file is not None:
+        others = [option for option in given if option != "--set"]
+        if others:
+            raise UsageError(
+                f"--plan and {others[0]} contradict each other: the plan has decided that",
+                hint="leave one of them out, or change single keys of the plan with --set",
+            )
+        return overlay(read_plan(file), choices.settings or {})
+    if given:
+        return plan_for_run(dataset, run, choices, device=device, restart=restart, workers=workers)
+    return plan_of(dataset, device=device, workers=workers)
 
 
 def _fold(text: str) -> int | None:
