@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -31,6 +31,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
 from osteon.formats import read_segmentation, read_volume
 from osteon.planning.plan import Plan, parse_plan, read_plan, write_plan
+from osteon.planning.sections import Schedule
 from osteon.predicting.tiles import probabilities
 from osteon.preparing.case import prepare_image
 from osteon.training import conductor, display, fit
@@ -38,9 +39,10 @@ from osteon.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpo
 from osteon.training.conductor import CHECKPOINT_EVERY_S, VALIDATION_SHARE, Conductor, DivergedError, write_metrics
 from osteon.training.finishing import as_planned
 from osteon.training.fit import TrainReport, split, train
-from osteon.training.module import LEAST_RATE, TrainingModule, rate_factor
+from osteon.training.module import TrainingModule
 from osteon.training.options import TrainOptions
 from osteon.training.sampling import Batch
+from osteon.training.schedule import LEAST_RATE, rate_factor
 from runs import CPU, cohort, learning_plan
 
 TIMES = ("elapsed_s", "s_per_iteration")
@@ -301,7 +303,7 @@ def test_the_rate_and_the_training_end_with_the_budget(
     monkeypatch.setattr(TrainingModule, "on_before_optimizer_step", noting)
     report = train(tiny, plan, tmp_path / "run", TrainOptions(device="cpu", budget_s=9))
     assert report.iterations == 9
-    assert rates == pytest.approx([0.003 * rate_factor(plan.training, n / 9) for n in range(1, 10)])
+    assert rates == pytest.approx([0.003 * rate_factor(plan.training, n / 9, 0) for n in range(1, 10)])
     assert rates[-1] == pytest.approx(0.003 * LEAST_RATE)
     assert [row["iteration"] for row in metrics(tmp_path / "run")] == ["2", "4", "6", "8", "9"]
     assert report.validation["training"]["seconds"] == 9
@@ -347,11 +349,12 @@ def test_checkpoints_come_when_their_time_has(tiny: Dataset, tmp_path: Path, mon
     assert saved == [4, 8, 10]
 
 
+@pytest.mark.parametrize("schedule", get_args(Schedule))
 def test_patience_stops_and_keeps_the_best_weights(
-    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: str
 ) -> None:
     script_scores(monkeypatch, [0.1, 0.5, 0.4, 0.3, 0.9].__getitem__)
-    plan = tiny_plan({"training.patience_epochs": 2, "training.epochs": 20})
+    plan = tiny_plan({"training.patience_epochs": 2, "training.epochs": 20, "training.schedule": schedule})
     report = train(tiny, plan, tmp_path / "run", CPU)
     assert report.iterations == 8
     assert report.validation["training"]["ended"] == "no better validation Dice for 2 epochs"
@@ -617,7 +620,60 @@ def test_too_little_memory_is_said(tiny: Dataset, tmp_path: Path, monkeypatch: p
     at_iteration(monkeypatch, 0, greedy)
     with pytest.raises(UsageError, match="not enough memory") as refused:
         train(tiny, tiny_plan(), tmp_path / "run", CPU)
-    assert "patch.size" in refused.value.hint
+    for setting in ("patch.size (8×8×8)", "patch.batch (2)", "training.precision (bf16", "(network.features)"):
+        assert setting in refused.value.hint
+
+
+def test_after_too_little_memory_a_run_goes_on_with_what_costs_less(
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, plan = tmp_path / "run", tiny_plan({"training.epochs": 3})
+    less = {"training.epochs": 3, "patch.size": [6, 8, 8], "patch.batch": 1, "training.precision": "bf16"}
+
+    def greedy() -> None:
+        torch.zeros(1 << 60)
+
+    with monkeypatch.context() as patch:
+        at_iteration(patch, 3, greedy)
+        with pytest.raises(UsageError, match="not enough memory"):
+            train(tiny, plan, run, CPU, checkpoint_every_s=0)
+    with pytest.raises(UsageError, match="begun with other choices: plan"):
+        train(tiny, tiny_plan(less | {"network.features": [4, 5]}), run, CPU)
+    assert read_plan(run / "plan.yaml") == plan
+    report = train(tiny, tiny_plan(less), run, CPU)
+    told = capsys.readouterr().err
+    assert "going on with patch.size 6×8×8 (was 8×8×8), patch.batch 1 (was 2), training.precision bf16 (was" in told
+    assert "going on from iteration 3" in told
+    assert (report.resumed, report.iterations) == (True, 6)
+    assert read_plan(run / "plan.yaml") == read_plan(run / "model/plan.yaml") == tiny_plan(less)
+    changes = yaml.safe_load((run / "run.yaml").read_text())["changes"]
+    precision = {"training.precision": ["fp32", "bf16"]}
+    assert changes == [{"patch.size": [[8, 8, 8], [6, 8, 8]], "patch.batch": [2, 1]} | precision]
+    assert not train(tiny, tiny_plan(less), run, CPU).resumed  # it is finished
+    with pytest.raises(UsageError, match="begun with other choices: plan"):
+        train(tiny, plan, run, CPU)
+
+
+def test_arrays_that_memory_has_no_room_for_are_the_same(
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_iteration(monkeypatch, 0, lambda: np.zeros(1 << 56, np.uint8))
+    with pytest.raises(UsageError, match="not enough memory"):
+        train(tiny, tiny_plan(), tmp_path / "run", CPU)
+
+
+def test_overlapping_structures_change_the_loss_and_it_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = {}
+    for name, (image, labels, affine) in {f"c{n}": two_boxes(seed=n) for n in range(2)}.items():
+        cases[name] = (image, np.stack([labels == 3, labels > 0]), affine)
+    dataset = write_dataset(tmp_path / "data", cases, overlapping=True)
+    plan, options = tiny_plan({"overlapping": True}), TrainOptions(device="cpu", workers=1, fold=None)
+    interrupt(dataset, plan, tmp_path / "run", 1, options)
+    assert "binary cross-entropy is taken" in capsys.readouterr().err
+    train(dataset, plan, tmp_path / "run", options)
+    assert "binary cross-entropy" not in capsys.readouterr().err
 
 
 def test_a_structure_that_no_training_case_has_is_named(tiny: Dataset, tmp_path: Path) -> None:

@@ -31,8 +31,9 @@ from osteon.training.checkpoint import (
 )
 from osteon.training.display import Display
 from osteon.training.engine import Logger, lightning
-from osteon.training.module import TrainingModule, rate_factor
+from osteon.training.module import TrainingModule
 from osteon.training.sampling import Batch
+from osteon.training.schedule import rate_factor
 from osteon.training.validating import overall, validate
 
 CHECKPOINT_EVERY_S = 60.0
@@ -204,7 +205,8 @@ class Conductor(lightning.Callback):
                 f"{self.run}: the loss is {loss} in epoch {epoch}",
                 hint="lower training.learning_rate in plan.yaml or set training.precision to fp32, then --restart",
             )
-        rate = self.plan.training.learning_rate * rate_factor(self.plan.training, done)
+        how = self.plan.training
+        rate = how.learning_rate * rate_factor(how, done, self.state.iteration // how.epoch_iterations)
         count = max(1, self.state.iteration - self.epoch_from)
         row: dict[str, float | int | None] = {
             "epoch": epoch,

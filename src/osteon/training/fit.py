@@ -29,9 +29,11 @@ from osteon.training.conductor import CHECKPOINT_EVERY_S, Conductor, Limits
 from osteon.training.display import Display, clock
 from osteon.training.engine import TensorBoardLogger, lightning
 from osteon.training.finishing import finish
+from osteon.training.losses import told_loss
 from osteon.training.module import TrainingModule
 from osteon.training.options import DEFAULTS, TrainOptions, check_options, resolve_device
 from osteon.training.record import RUN, SPLITS, check_plan_fits, record_choices, record_splits
+from osteon.training.resuming import too_little_memory
 from osteon.training.sampling import Batch, PatchSampler
 
 
@@ -126,6 +128,8 @@ def train(
     training = [cached[i] for i in training_ids if i in cached]
     validation = [cached[i] for i in validation_ids if i in cached]
     _check_cases(dataset, plan, training)
+    if not resumed and (told := told_loss(plan)):
+        console.print(told, soft_wrap=True)
     device = resolve_device(options.device)
     module = _fit(plan, run, options, state, training, validation, device, checkpoint_every_s)
     network = _chosen_weights(run, module, state)
@@ -221,13 +225,10 @@ def _fit(
                     trainer.fit(module, batches)
             except OSError as error:  # the TensorBoard log's
                 raise write_error(run, error) from error
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
-                raise UsageError(
-                    f"{run}: there is not enough memory to train this plan",
-                    hint="make patch.size or patch.batch smaller in plan.yaml, then --restart",
-                ) from error
+                raise too_little_memory(run, plan) from error
     return module
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 
 import torch
 
 from osteon.networks.registry import build_network
-from osteon.planning.plan import Plan, Training
+from osteon.planning.plan import Plan
 from osteon.training.augmenting import apply_changes, draw_changes
 from osteon.training.engine import lightning
 from osteon.training.losses import deep_supervision_loss
+from osteon.training.optimisers import make_optimiser, set_rate, trained_encoder
 from osteon.training.sampling import Batch
+from osteon.training.schedule import rate_factor
 
-LEAST_RATE = 1e-4
-"""The learning rate never falls below this part of its peak, so that the last steps are not idle."""
+STATISTICS = ("running_mean", "running_var")
+"""What batch norms measure; their average is followed as that of the weights is."""
 
 
 class TrainingModule(lightning.LightningModule):
@@ -26,17 +27,22 @@ class TrainingModule(lightning.LightningModule):
         plan: All decisions.
         seed: Of the weights and of all augmentation.
         progress: The part of the training that is done, 0 … 1; the learning rate follows it.
+        fresh: The training begins: a pre-trained encoder gets its weights. Otherwise weights are about to be loaded.
+        transferred: The training begins, or began, with another model's weights: its encoder is a pre-trained one.
     """
 
-    def __init__(self, plan: Plan, seed: int, progress: Callable[[], float]) -> None:
+    def __init__(
+        self, plan: Plan, seed: int, progress: Callable[[], float], *, fresh: bool = True, transferred: bool = False
+    ) -> None:
         super().__init__()
         self.plan = plan
         self.seed = seed
         self.progress = progress
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = build_network(plan)
+            self.network = build_network(plan, fresh=fresh)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval() if plan.training.ema else None
+        self.transferred = transferred
         self.iteration = 0
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -48,29 +54,32 @@ class TrainingModule(lightning.LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             changes = draw_changes(self.plan, self.seed, batch.iteration)
             image, labels, annotated = apply_changes(batch.image, batch.labels, batch.annotated, changes, self.plan)
+        self._freeze(batch.iteration)
         logits = self.network(image)
         with torch.autocast(self.device.type, enabled=False):
-            return deep_supervision_loss(logits, labels, annotated, overlapping=self.plan.overlapping)
+            how = self.plan.training
+            return deep_supervision_loss(logits, labels, annotated, how, overlapping=self.plan.overlapping)
+
+    def _freeze(self, iteration: int) -> None:
+        """In the first epochs the pre-trained encoder learns nothing, and its batch norms measure nothing."""
+        how = self.plan.training
+        if how.frozen_epochs and (encoder := self.encoder()) is not None:
+            learns = iteration >= how.frozen_epochs * how.epoch_iterations
+            encoder.requires_grad_(learns).train(learns)
+
+    def encoder(self) -> torch.nn.Module | None:
+        """The part of the network that was trained before, where there is one."""
+        return trained_encoder(self.network, self.plan, transferred=self.transferred)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimiser that the plan names."""
-        how = self.plan.training
-        weights = self.network.parameters()
-        if how.optimiser == "adamw":
-            return torch.optim.AdamW(weights, how.learning_rate, weight_decay=how.weight_decay)
-        return torch.optim.SGD(
-            weights,
-            how.learning_rate,
-            momentum=how.momentum,
-            nesterov=how.momentum > 0,
-            weight_decay=how.weight_decay,
-        )
+        """The optimiser that the plan names; a pre-trained encoder has a rate of its own."""
+        return make_optimiser(self.network, self.encoder(), self.plan.training)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Set the learning rate for where the training stands, and clip the gradient."""
-        rate = self.plan.training.learning_rate * rate_factor(self.plan.training, self.progress())
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        how = self.plan.training
+        epochs = self.iteration // how.epoch_iterations
+        set_rate(optimizer, how.learning_rate * rate_factor(how, self.progress(), epochs))
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.training.clip_gradient)
 
     def follow(self, batch: Batch) -> None:
@@ -82,16 +91,13 @@ class TrainingModule(lightning.LightningModule):
         with torch.no_grad():
             old, new = ([p.detach() for p in net.parameters()] for net in (self.average, self.network))
             torch._foreach_lerp_(old, new, 1 - decay)
+            measured = dict(self.network.named_buffers())
+            for name, buffer in self.average.named_buffers():
+                if name.endswith(STATISTICS):
+                    buffer.lerp_(measured[name], 1 - decay)
+                else:
+                    buffer.copy_(measured[name])
 
     def validation_network(self) -> torch.nn.Module:
         """The weights that are validated and kept: the average where there is one."""
         return self.network if self.average is None else self.average
-
-
-def rate_factor(how: Training, done: float) -> float:
-    """The learning rate's part of its peak when `done` (0 … 1) of the training is done: warm-up, then decay."""
-    if done < how.warm_up:
-        return max(LEAST_RATE, done / how.warm_up)
-    left = min(1.0, (done - how.warm_up) / (1 - how.warm_up)) if how.warm_up < 1 else 1.0
-    decay = 0.5 + 0.5 * math.cos(math.pi * left) if how.schedule == "cosine" else (1 - left) ** 0.9
-    return max(LEAST_RATE, decay)

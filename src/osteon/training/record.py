@@ -11,10 +11,13 @@ import torch
 
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml, write_yaml
+from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.planning.plan import FILE_NAME as PLAN
-from osteon.planning.plan import Plan, write_plan
+from osteon.planning.plan import Plan, read_plan, write_plan
+from osteon.predicting.model import WEIGHTS
 from osteon.training.options import TrainOptions
+from osteon.training.resuming import as_begun, resumable_differences, told_differences
 
 RUN = "run.yaml"
 SPLITS = "splits.yaml"
@@ -23,20 +26,30 @@ SPLITS = "splits.yaml"
 def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool) -> None:
     """Write the plan and the options into the run, or check that they are those it was begun with.
 
-    Nothing is begun before there is a checkpoint: whoever is told to choose other options can do so.
+    Nothing is begun before there is a checkpoint: whoever is told to choose other options can do so. Later too a plan
+    may change in what costs memory and leaves the weights' shapes (`resuming`); run.yaml lists such changes.
     """
     recorded = {key: value for key, value in asdict(options).items() if key != "workers"}
     path = run / RUN
     if begun:
         before = read_yaml(path, "the run's record")
         changed = [key for key in recorded if before.get(key) != recorded[key]]
+        differences = {}
         if before.get("plan") != plan_hash(plan):
-            changed.append("plan")
+            old = read_plan(run / PLAN)
+            differences = resumable_differences(old, plan)
+            if plan_hash(as_begun(plan, old)) != before.get("plan") or (run / "model" / WEIGHTS).is_file():
+                changed.append("plan")
         if changed:
             raise UsageError(
                 f"{run}: was begun with other choices: {', '.join(changed)}",
                 hint="give the same options to go on, another folder, or --restart to throw this run away",
             )
+        if differences:
+            console.print(told_differences(differences), soft_wrap=True)
+            write_plan(run / PLAN, plan)
+            changes = [*before.get("changes", []), {key: list(pair) for key, pair in differences.items()}]
+            write_yaml(path, before | {"plan": plan_hash(plan), "changes": changes})
         return
     write_plan(run / PLAN, plan)
     write_yaml(path, {**recorded, "plan": plan_hash(plan), "torch": str(torch.__version__)})

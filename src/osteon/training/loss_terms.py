@@ -1,0 +1,109 @@
+"""The parts that losses are made of, for index and multi-hot targets; what nobody annotated counts nowhere."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+SMOOTH = 1e-5
+EXCLUDED = -1e30
+"""A logit that no class wins with, finite so that gradients stay so."""
+LEAST_MISSING = 1e-7
+"""Focal losses: a smaller part that is missing has no slope, so that a power below 1 has no infinite one."""
+
+
+def merge_unknown(
+    logits: torch.Tensor, labels: torch.Tensor, annotated: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Let a class that was not annotated in a case and the background there be one answer.
+
+    Either is right then (marginal loss: Fang and Yan, IEEE TMI 39, 2020; Shi et al., Med. Image Anal. 70, 2021).
+
+    Args:
+        logits: `[batch, 1 + structure, i, j, k]`, the background first.
+        labels: `[batch, i, j, k]` int64: 0 background, n the n-th structure.
+        annotated: `[batch, structure]` bool.
+
+    Returns:
+        Logits and labels of the same shapes: the background's logit is that of the sum, no unknown class ever wins.
+    """
+    if bool(annotated.all()):
+        return logits, labels
+    known = torch.cat((torch.ones_like(annotated[:, :1]), annotated), dim=1)
+    labels = labels * known.gather(1, labels.flatten(1)).view_as(labels)  # what is drawn of it is unknown too
+    unknown = ~known[:, :, None, None, None]
+    merged = logits.masked_fill(~unknown, EXCLUDED)
+    background = torch.logsumexp(torch.cat((logits[:, :1], merged), dim=1), dim=1, keepdim=True)
+    return torch.cat((background, logits[:, 1:].masked_fill(unknown[:, 1:], EXCLUDED)), dim=1), labels
+
+
+def log_odds(logits: torch.Tensor) -> torch.Tensor:
+    """Each class's log-odds against all others together, `ln(p / (1 − p))` of its softmax p, exact at any logit.
+
+    A sigmoid of these is the softmax of the logits.
+
+    Args:
+        logits: `[batch, class, …]`, at least two classes.
+    """
+    largest, number = logits.max(1, keepdim=True)
+    top = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, number, True)
+    parts = (logits - largest).exp()
+    without = (parts.sum(1, keepdim=True) - parts).masked_fill(top, 1.0)  # ≥ 1: the largest is among the others
+    rest = torch.logsumexp(logits.masked_fill(top, EXCLUDED), dim=1, keepdim=True)
+    return logits - torch.where(top, rest, largest + without.log())
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, gamma: float = 0.0) -> torch.Tensor:
+    """Mean of −(1 − p)^γ · ln p over all voxels, p the softmax of the right class; γ = 0: cross-entropy.
+
+    Args:
+        logits: `[batch, class, i, j, k]`.
+        labels: `[batch, i, j, k]` int64.
+        gamma: Lin et al., ICCV 2017.
+    """
+    return _focused(F.cross_entropy(logits, labels, reduction="none"), gamma).mean()  # torch's mean varies on a GPU
+
+
+def binary_cross_entropy(
+    logits: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor, gamma: float = 0.0
+) -> torch.Tensor:
+    """Mean of −(1 − p)^γ · ln p over voxels and annotated structures, p the sigmoid's share of what is right.
+
+    Args:
+        logits: `[batch, structure, i, j, k]`.
+        target: The same shape, float 0/1.
+        annotated: `[batch, structure]` bool.
+        gamma: As in `cross_entropy`.
+    """
+    cost = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    each = _focused(cost, gamma).mean((2, 3, 4))
+    return (each * annotated).sum() / annotated.sum().clamp_min(1)
+
+
+def overlap_loss(
+    shares: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor, missed: float = 0.5
+) -> torch.Tensor:
+    """1 − soft Tversky index, its sums taken over the batch, its mean over the structures that the batch shows.
+
+    The index is TP / (TP + β · missed + (1 − β) · invented) (Salehi et al., MLMI 2017); β = ½: Dice.
+    A structure without a voxel in the batch has no index to rise; cross-entropy teaches its absence.
+
+    Args:
+        shares: `[batch, structure, i, j, k]` probabilities.
+        target: The same shape, 0/1.
+        annotated: `[batch, structure]` bool.
+        missed: β, the weight of missed voxels.
+    """
+    known = annotated[:, :, None, None, None].to(shares)
+    shares, target = shares * known, target * known
+    found = (shares * target).sum((0, 2, 3, 4))
+    there = target.sum((0, 2, 3, 4))
+    wrong = missed * (there - found) + (1 - missed) * (shares.sum((0, 2, 3, 4)) - found)
+    each = 1 - (found + SMOOTH / 2) / (found + wrong + SMOOTH / 2)
+    shown = there > 0
+    return (each * shown).sum() / shown.sum().clamp_min(1)
+
+
+def _focused(cost: torch.Tensor, gamma: float) -> torch.Tensor:
+    """(1 − p)^γ · cost, where the cost is −ln p."""
+    return cost if gamma == 0 else (-torch.expm1(-cost)).clamp_min(LEAST_MISSING) ** gamma * cost

@@ -1,0 +1,67 @@
+"""The optimisers that a plan may name, and groups of weights with rates of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from osteon.planning.plan import Plan, Pretrained, Training
+
+Groups = list[dict[str, Any]]
+SHARE = "share"
+"""A group's key: its learning rate, as a part of the plan's."""
+
+
+def _sgd(groups: Groups, how: Training) -> torch.optim.Optimizer:
+    """Nesterov's momentum, as torch has it: it needs one above 0."""
+    nesterov = how.momentum > 0
+    return torch.optim.SGD(
+        groups, how.learning_rate, momentum=how.momentum, nesterov=nesterov, weight_decay=how.weight_decay
+    )
+
+
+OPTIMISERS: dict[str, Callable[[Groups, Training], torch.optim.Optimizer]] = {
+    "adam": lambda groups, how: torch.optim.Adam(groups, how.learning_rate, weight_decay=how.weight_decay),
+    "adamw": lambda groups, how: torch.optim.AdamW(groups, how.learning_rate, weight_decay=how.weight_decay),
+    "sgd": _sgd,
+}
+
+
+def make_optimiser(network: nn.Module, encoder: nn.Module | None, how: Training) -> torch.optim.Optimizer:
+    """The optimiser of a network.
+
+    Args:
+        network: All of its weights are trained.
+        encoder: The part that has `encoder_rate`, in a group of its own after the others'.
+        how: Names the optimiser and its numbers.
+    """
+    groups: Groups = [{"params": list(network.parameters()), SHARE: 1.0}]
+    if encoder is not None:
+        known = {id(weight) for weight in encoder.parameters()}
+        inside, outside = ([w for w in network.parameters() if (id(w) in known) == there] for there in (True, False))
+        groups = [{"params": outside, SHARE: 1.0}, {"params": inside, SHARE: how.encoder_rate}]
+    optimiser = OPTIMISERS[how.optimiser](groups, how)
+    set_rate(optimiser, how.learning_rate)
+    return optimiser
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group its part of the learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group[SHARE]
+
+
+def trained_encoder(network: nn.Module, plan: Plan, *, transferred: bool) -> nn.Module | None:
+    """The network's encoder, where it begins with what another training has taught it; else nothing.
+
+    Args:
+        network: May have an `encoder`.
+        plan: Says whether that one is pre-trained.
+        transferred: The weights were taken from another model.
+    """
+    pretrained = isinstance(plan.network, Pretrained) and plan.network.weights != "none"
+    encoder = getattr(network, "encoder", None)
+    return encoder if isinstance(encoder, nn.Module) and (pretrained or transferred) else None

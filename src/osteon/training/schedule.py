@@ -1,0 +1,54 @@
+"""How the learning rate goes from the beginning of a training to its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from osteon.planning.plan import Training
+
+LEAST_RATE = 1e-4
+"""The rate never falls below this part of its peak, so that the last steps are not idle (not for `onecycle`)."""
+POLYNOMIAL_POWER = 0.9
+"""nnU-Net's (Isensee et al., Nat. Methods 18, 2021)."""
+RISE = 0.3
+"""The part of the training in which a cycle rises."""
+CYCLE_START = 1 / 25
+"""Where a cycle begins, as a part of the peak; it ends at CYCLE_END of that. torch's OneCycleLR has the same."""
+CYCLE_END = 1e-4
+
+DECAYS: dict[str, Callable[[float], float]] = {
+    "cosine": lambda left: 0.5 + 0.5 * math.cos(math.pi * left),
+    "polynomial": lambda left: (1 - left) ** POLYNOMIAL_POWER,
+    "constant": lambda _: 1.0,
+}
+
+
+def rate_factor(how: Training, done: float, epochs: int) -> float:
+    """The learning rate's part of its peak: warm-up, then decay.
+
+    Args:
+        how: Names the schedule.
+        done: The part of the training that is done, 0 … 1.
+        epochs: Whole epochs that are done; the exponential schedule follows them.
+    """
+    if how.schedule == "onecycle":
+        return _cycle(done)
+    rise = min(1.0, done / how.warm_up) if how.warm_up else 1.0
+    if how.schedule == "exponential":
+        return max(LEAST_RATE, rise * how.decay**epochs)
+    if rise < 1:
+        return max(LEAST_RATE, rise)
+    left = min(1.0, (done - how.warm_up) / (1 - how.warm_up)) if how.warm_up < 1 else 1.0
+    return max(LEAST_RATE, DECAYS[how.schedule](left))
+
+
+def _cycle(done: float) -> float:
+    """One cycle: up to the peak and down far below the start, along cosines (Smith and Topin, SPIE 11006, 2019)."""
+    if done < RISE:
+        return _between(CYCLE_START, 1.0, done / RISE)
+    return _between(1.0, CYCLE_START * CYCLE_END, min(1.0, (done - RISE) / (1 - RISE)))
+
+
+def _between(first: float, last: float, part: float) -> float:
+    return last + (first - last) * (0.5 + 0.5 * math.cos(math.pi * part))
