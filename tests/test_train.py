@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -620,7 +621,7 @@ def test_too_little_memory_is_said(tiny: Dataset, tmp_path: Path, monkeypatch: p
     at_iteration(monkeypatch, 0, greedy)
     with pytest.raises(UsageError, match="not enough memory") as refused:
         train(tiny, tiny_plan(), tmp_path / "run", CPU)
-    for setting in ("patch.size (8×8×8)", "patch.batch (2)", "training.precision (bf16", "(network.features)"):
+    for setting in ("patch.size (8×8×8)", "patch.batch (2)", "training.precision (to bf16)", "(network.features)"):
         assert setting in refused.value.hint
 
 
@@ -640,17 +641,21 @@ def test_after_too_little_memory_a_run_goes_on_with_what_costs_less(
     with pytest.raises(UsageError, match="begun with other choices: plan"):
         train(tiny, tiny_plan(less | {"network.features": [4, 5]}), run, CPU)
     assert read_plan(run / "plan.yaml") == plan
-    report = train(tiny, tiny_plan(less), run, CPU)
+    faster = replace(CPU, precision="bf16")
+    report = train(tiny, tiny_plan(less), run, faster)
     told = capsys.readouterr().err
-    assert "going on with patch.size 6×8×8 (was 8×8×8), patch.batch 1 (was 2), training.precision bf16 (was" in told
+    assert (
+        "going on with --precision bf16 (was as planned), patch.size 6×8×8 (was 8×8×8), patch.batch 1 (was 2)" in told
+    )
+    assert "training.precision bf16 (was fp32)\n" in told
     assert "going on from iteration 3" in told
     assert (report.resumed, report.iterations) == (True, 6)
     assert read_plan(run / "plan.yaml") == read_plan(run / "model/plan.yaml") == tiny_plan(less)
-    changes = yaml.safe_load((run / "run.yaml").read_text())["changes"]
-    precision = {"training.precision": ["fp32", "bf16"]}
-    assert changes == [{"patch.size": [[8, 8, 8], [6, 8, 8]], "patch.batch": [2, 1]} | precision]
-    assert not train(tiny, tiny_plan(less), run, CPU).resumed  # it is finished
-    with pytest.raises(UsageError, match="begun with other choices: plan"):
+    recorded = yaml.safe_load((run / "run.yaml").read_text())
+    precision = {"training.precision": ["fp32", "bf16"], "--precision": [None, "bf16"]}
+    assert recorded["changes"] == [{"patch.size": [[8, 8, 8], [6, 8, 8]], "patch.batch": [2, 1]} | precision]
+    assert not train(tiny, tiny_plan(less), run, faster).resumed  # it is finished, so nothing may change any more
+    with pytest.raises(UsageError, match="begun with other choices: precision, plan"):
         train(tiny, plan, run, CPU)
 
 

@@ -15,7 +15,7 @@ import torch
 from rich.markup import escape
 from torch.utils.data import DataLoader, IterableDataset
 
-from osteon.core.errors import DatasetError, OsteonError, UsageError, out_of_memory
+from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.files import write_error
 from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
@@ -29,11 +29,12 @@ from osteon.training.conductor import CHECKPOINT_EVERY_S, Conductor, Limits
 from osteon.training.display import Display, clock
 from osteon.training.engine import TensorBoardLogger, lightning
 from osteon.training.finishing import finish
+from osteon.training.initialising import TRANSFER, begin_with, initial_weights
 from osteon.training.losses import told_loss
 from osteon.training.module import TrainingModule
 from osteon.training.options import DEFAULTS, TrainOptions, check_options, resolve_device
 from osteon.training.record import RUN, SPLITS, check_plan_fits, record_choices, record_splits
-from osteon.training.resuming import too_little_memory
+from osteon.training.resuming import enough_memory
 from osteon.training.sampling import Batch, PatchSampler
 
 
@@ -93,7 +94,9 @@ def train(
         checkpoint_every_s: How much work may be lost at most when the process is killed.
 
     Raises:
-        UsageError: The options contradict each other or those the run was begun with.
+        UsageError: The options contradict each other or those the run was begun with; the model to begin with
+            is of another architecture.
+        ModelError: The model to begin with lacks a file or is damaged.
         PlanError: The plan was made for other data.
         DatasetError: Too few cases for the folds; a structure occurs in no training case; no case could be prepared.
         FileError: The disk is full.
@@ -102,6 +105,10 @@ def train(
     check_plan_fits(dataset, plan)
     if run.resolve() == dataset.folder.resolve():
         raise UsageError(f"{run}: is the dataset's own folder", hint="give the run a folder of its own")
+    if options.init is not None and run.resolve() in (Path(options.init).resolve(), Path(options.init).resolve().parent):
+        raise UsageError(
+            f"--init {options.init}: is this run itself", hint="give the new run a folder of its own, or leave --init out"
+        )
     if restart and run.exists():
         if any(run.iterdir()) and not (run / RUN).is_file():
             raise UsageError(
@@ -109,7 +116,7 @@ def train(
             )
         for part in ("checkpoints", "model", "predictions", "tensorboard"):
             shutil.rmtree(run / part, ignore_errors=True)
-        for part in (RUN, PLAN, SPLITS, "metrics.csv"):
+        for part in (RUN, PLAN, SPLITS, TRANSFER, "metrics.csv"):
             (run / part).unlink(missing_ok=True)
     done = (run / "model" / WEIGHTS).is_file()
     record_choices(run, plan, options, begun=done or (run / "checkpoints" / LAST).is_file())
@@ -121,6 +128,7 @@ def train(
         console.print(f"{escape(str(run))}: is trained already; --restart begins anew", soft_wrap=True)
         before = load_model(run / "model").validation
         return TrainReport(run, before, {}, before["training"]["iterations"], resumed=False)
+    begin = None if options.init is None or resumed else initial_weights(plan, options.init, options.seed, run)
     wanted = [case for case in dataset.manifest.trainable if case.id in {*training_ids, *validation_ids}]
     cached, failed = prepare(dataset, plan, wanted, workers=options.workers)
     for case_id, error in failed.items():
@@ -131,7 +139,7 @@ def train(
     if not resumed and (told := told_loss(plan)):
         console.print(told, soft_wrap=True)
     device = resolve_device(options.device)
-    module = _fit(plan, run, options, state, training, validation, device, checkpoint_every_s)
+    module = _fit(plan, run, options, state, training, validation, device, checkpoint_every_s, begin)
     network = _chosen_weights(run, module, state)
     report = finish(
         dataset, plan, run, network, device, [case.id for case in validation], len(training), state, options, failed
@@ -172,11 +180,12 @@ def _fit(
     validation: list[CachedCase],
     device: Literal["cpu", "cuda"],
     checkpoint_every_s: float,
+    begin: dict[str, torch.Tensor] | None,
 ) -> TrainingModule:
     epochs = options.epochs or plan.training.epochs
     iterations = None if options.budget_s is not None else epochs * plan.training.epoch_iterations
     logger = TensorBoardLogger(run, name="tensorboard", version="")
-    with Display() as display:
+    with enough_memory(run, plan), Display() as display:
         conductor = Conductor(
             plan,
             Limits(iterations, options.budget_s),
@@ -187,7 +196,11 @@ def _fit(
             state,
             checkpoint_every_s=checkpoint_every_s,
         )
-        module = TrainingModule(plan, options.seed, conductor.progress)
+        transferred = options.init is not None
+        fresh = not state.iteration and not transferred
+        module = TrainingModule(plan, options.seed, conductor.progress, fresh=fresh, transferred=transferred)
+        if begin is not None:
+            begin_with({"network": module.network, "average": module.average}, begin)
         if state.epoch_open:
             conductor.close_epoch(module.to(device))
         if state.finished:
@@ -225,10 +238,6 @@ def _fit(
                     trainer.fit(module, batches)
             except OSError as error:  # the TensorBoard log's
                 raise write_error(run, error) from error
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                raise too_little_memory(run, plan) from error
     return module
 
 

@@ -16,6 +16,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan, write_plan
 from osteon.predicting.model import WEIGHTS
+from osteon.training.initialising import init_sha256
 from osteon.training.options import TrainOptions
 from osteon.training.resuming import as_begun, resumable_differences, told_differences
 
@@ -30,15 +31,24 @@ def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool)
     may change in what costs memory and leaves the weights' shapes (`resuming`); run.yaml lists such changes.
     """
     recorded = {key: value for key, value in asdict(options).items() if key != "workers"}
+    digest = init_sha256(options.init, needed=not begun)
+    if digest is not None:
+        recorded["init_sha256"] = digest
     path = run / RUN
     if begun:
         before = read_yaml(path, "the run's record")
+        finished = (run / "model" / WEIGHTS).is_file()
         changed = [key for key in recorded if before.get(key) != recorded[key]]
+        if changed == ["init"] and digest is not None and digest == before.get("init_sha256"):
+            changed = []  # the model was moved
         differences = {}
+        if "precision" in changed and not finished:
+            changed.remove("precision")
+            differences["--precision"] = (before.get("precision"), options.precision)
         if before.get("plan") != plan_hash(plan):
             old = read_plan(run / PLAN)
-            differences = resumable_differences(old, plan)
-            if plan_hash(as_begun(plan, old)) != before.get("plan") or (run / "model" / WEIGHTS).is_file():
+            differences |= resumable_differences(old, plan)
+            if plan_hash(as_begun(plan, old)) != before.get("plan") or finished:
                 changed.append("plan")
         if changed:
             raise UsageError(
@@ -47,9 +57,9 @@ def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool)
             )
         if differences:
             console.print(told_differences(differences), soft_wrap=True)
-            write_plan(run / PLAN, plan)
             changes = [*before.get("changes", []), {key: list(pair) for key, pair in differences.items()}]
-            write_yaml(path, before | {"plan": plan_hash(plan), "changes": changes})
+            write_yaml(path, before | recorded | {"plan": plan_hash(plan), "changes": changes})
+            write_plan(run / PLAN, plan)
         return
     write_plan(run / PLAN, plan)
     write_yaml(path, {**recorded, "plan": plan_hash(plan), "torch": str(torch.__version__)})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import UsageError
+from osteon.core.errors import UsageError, out_of_memory
 from osteon.planning.plan import Plan, Pretrained
 
 
@@ -14,8 +16,7 @@ def as_begun(plan: Plan, before: Plan) -> Plan:
 
     Where the network takes patches of one size alone, the size may not change.
     """
-    fixed = isinstance(plan.network, Pretrained) and plan.network.fixed_size
-    patch = plan.patch.model_copy(update={"batch": before.patch.batch}) if fixed else before.patch
+    patch = plan.patch.model_copy(update={"batch": before.patch.batch}) if _one_size(plan) else before.patch
     training = plan.training.model_copy(update={"precision": before.training.precision})
     return plan.model_copy(update={"patch": patch, "training": training})
 
@@ -36,18 +37,44 @@ def told_differences(differences: dict[str, tuple[Any, Any]]) -> str:
     return f"going on with {', '.join(parts)}"
 
 
+@contextmanager
+def enough_memory(run: Path, plan: Plan) -> Iterator[None]:
+    """Name the settings that would help where memory does not suffice.
+
+    Raises:
+        UsageError: It does not.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise too_little_memory(run, plan) from error
+
+
 def too_little_memory(run: Path, plan: Plan) -> UsageError:
-    """The error for a training that memory does not suffice for, with the settings that would help."""
-    free = [f"patch.size ({_plain(list(plan.patch.size))})", f"patch.batch ({plan.patch.batch})"]
+    """The error for a training that memory does not suffice for."""
+    free = []
+    if not _one_size(plan):
+        free.append(f"patch.size ({_plain(list(plan.patch.size))})")
+    if plan.patch.batch > 1:
+        free.append(f"patch.batch ({plan.patch.batch})")
     if plan.training.precision == "fp32":
-        free.append("training.precision (bf16 in place of fp32)")
+        free.append("training.precision (to bf16)")
     smaller = "network.encoder" if isinstance(plan.network, Pretrained) else "network.features"
+    listed = " or ".join(part for part in (", ".join(free[:-1]), *free[-1:]) if part)
+    lower = (
+        f"lower {listed} in plan.yaml and run the same command: it goes on from the last checkpoint; " if free else ""
+    )
     return UsageError(
         f"{run}: there is not enough memory to train this plan",
-        hint=f"lower {', '.join(free[:-1])} or {free[-1]} in plan.yaml and run the same command: it goes on from the "
-        f"last checkpoint; a smaller network ({smaller}) needs --restart",
+        hint=f"{lower}a smaller network ({smaller}) needs --restart",
     )
 
 
+def _one_size(plan: Plan) -> bool:
+    return isinstance(plan.network, Pretrained) and plan.network.fixed_size
+
+
 def _plain(value: Any) -> str:
-    return "×".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "×".join(map(str, value)) if isinstance(value, list) else "as planned" if value is None else str(value)
