@@ -11,7 +11,7 @@ import torch
 
 from helpers import FLAT, box, tiny_plan, two_boxes, write_dataset
 from osteon.preparing.cache import CachedCase, prepare
-from osteon.training.sampling import PatchSampler, copy_patch
+from osteon.training.sampling import Draw, PatchSampler, copy_patch
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +143,83 @@ def test_dropped_slices_are_never_drawn(tmp_path: Path, share: float) -> None:
     assert min(drawn) >= 3
     if share == 0:
         assert set(drawn) == set(range(3, 14))
+
+
+def near(count: int, draws: int, share: float) -> bool:
+    """Within four standard deviations of what `share` of the draws gives."""
+    return abs(count - draws * share) <= 4 * (draws * share * (1 - share)) ** 0.5
+
+
+def dots(*where: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A scan of 10 × 10 × 10 voxels with single voxels: (value, slice)."""
+    labels = box((10, 10, 10), *((value, [slice(5, 6), slice(5, 6), slice(k, k + 1)]) for value, k in where))
+    return np.random.default_rng(0).normal(0, 50, labels.shape).astype(np.int16), labels, np.eye(4)
+
+
+def drawn(folder: Path, changes: dict, where: dict[str, list[tuple[int, int]]], draws: int = 2000) -> list[Draw]:
+    dataset = write_dataset(folder, {name: dots(*places) for name, places in where.items()})
+    plan = tiny_plan({**FLAT, "patch.batch": 20, "sampling": {}, **changes})
+    sampler = PatchSampler(list(prepare(dataset, plan, dataset.manifest.trainable)[0].values()), plan, 5)
+    return [draw for n in range(draws // 20) for draw in sampler.draw(n)]
+
+
+@pytest.mark.parametrize("weights", ["case", "rare"])
+def test_the_foreground_share_holds_over_cases_that_show_nothing(tmp_path: Path, weights: str) -> None:
+    where = {"a": [(3, 4)], "b": [], "c": [], "d": []}
+    found = drawn(tmp_path, {"training.foreground_share": 0.5, "sampling.weights": weights}, where)
+    shown = sum(draw.case == 0 and draw.origin[2] == 4 for draw in found)
+    assert near(shown, 2000, 0.5 + 0.5 / 4 / 10)  # and the share that plain drawing gives
+    plain = drawn(tmp_path, {"training.foreground_share": 0.0, "sampling.weights": weights}, where)
+    assert near(sum(draw.case == 0 and draw.origin[2] == 4 for draw in plain), 2000, 1 / 40)
+    assert all(near(count, 2000, 1 / 4) for count in Counter(draw.case for draw in plain).values())
+
+
+def test_rare_structures_are_drawn_more_often_and_slices_alike(tmp_path: Path) -> None:
+    # Three slices show the femur, two of them in case a; one shows the tibia: 1/3 against 1.
+    where = {"a": [(3, 1), (3, 7)], "b": [(3, 4)], "c": [(5, 6)]}
+    found = drawn(tmp_path, {"training.foreground_share": 1.0, "sampling.weights": "rare"}, where)
+    seen = Counter((draw.case, draw.origin[2]) for draw in found)
+    assert set(seen) == {(0, 1), (0, 7), (1, 4), (2, 6)}
+    assert near(seen[2, 6], 2000, 3 / 4)
+    assert all(near(seen[view], 2000, 1 / 12) for view in ((0, 1), (0, 7), (1, 4)))
+
+
+def test_in_3d_cases_are_counted_not_slices(tmp_path: Path) -> None:
+    flat = {key: tiny_plan().model_dump(mode="json")["network"][key.split(".")[1]] for key in FLAT if "network" in key}
+    volume = {"grid.dimensions": 3, "grid.resample_last": True, "patch.size": [8, 8, 2], **flat}
+    volume["network.strides"] = [[1, 1, 1], [2, 2, 2]]
+    where = {"a": [(3, 1), (3, 7)], "b": [(3, 4)], "c": [(5, 6)]}
+    changes = {**volume, "training.foreground_share": 1.0, "sampling.weights": "rare"}
+    seen = Counter(draw.case for draw in drawn(tmp_path, changes, where))
+    assert near(seen[2], 2000, 2 / 3)  # two cases show the femur, one the tibia
+    assert near(seen[0], 2000, 1 / 6)
+
+
+@pytest.mark.parametrize(
+    ("weights", "tibia"), [({"tibia": 3.0}, 3 / 4), ({"femur": 0.0}, 1.0), ({"femur": 3.0}, 1 / 4)]
+)
+def test_structures_are_drawn_by_their_own_weights(tmp_path: Path, weights: dict[str, float], tibia: float) -> None:
+    where = {"a": [(3, 1), (3, 7)], "b": [(3, 4)], "c": [(5, 6)]}
+    found = drawn(tmp_path, {"training.foreground_share": 1.0, "sampling.weights": weights}, where)
+    assert near(sum(draw.case == 2 for draw in found), 2000, tibia)
+
+
+def test_no_structure_at_all_gives_patches_anywhere(tmp_path: Path) -> None:
+    for weights in ("case", "rare"):
+        found = drawn(
+            tmp_path, {"training.foreground_share": 1.0, "sampling.weights": weights}, {"a": [], "b": []}, 200
+        )
+        assert {draw.origin[2] for draw in found} == set(range(10))
+
+
+def test_drawing_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    where = {"a": [(3, 1), (5, 7)], "b": [], "c": [(5, 6)]}
+    dataset = write_dataset(tmp_path, {name: dots(*places) for name, places in where.items()})
+    for weights in ("case", "rare", {"femur": 2.0}):
+        plan = tiny_plan({**FLAT, "sampling": {"weights": weights}, "zoom": {"structures": ["tibia"], "share": 0.5}})
+        ready = list(prepare(dataset, plan, dataset.manifest.trainable)[0].values())
+        whole = PatchSampler(ready, plan, 3)
+        before = [whole.draw(n) for n in range(30)]
+        again = PatchSampler(ready, plan, 3)
+        assert [again.draw(n) for n in range(20, 30)] == before[20:]
+        assert torch.equal(again.read(25).image, whole.read(25).image)

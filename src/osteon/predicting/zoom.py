@@ -14,14 +14,14 @@ from osteon.core.volume import Volume
 from osteon.planning.plan import Intensity, Plan, Zoom
 from osteon.predicting.tiles import probabilities
 from osteon.preparing.case import passage
-from osteon.preparing.fine import fine_image, scan_crops, zoom_numbers
+from osteon.preparing.fine import fine_image, fine_shape, scan_crops, zoom_numbers
 from osteon.preparing.resample import resample
 
 MOST = 16
 """Pieces of the zoom structures that are looked at, the largest first: a network that sees specks all over a scan must
 not take hours."""
 LONGEST = 3
-"""Patches along an axis: what needs a longer crop is no small structure and stays as it was found."""
+"""Patches along an axis: what is longer at the finer spacing is no small structure and stays as it was found."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ def closer_looks(
     boxes = [_on_scan(box, way.shape, shape) for box in pieces(_found(shares, plan, zoom))[:MOST]]
     details = []
     for crop in scan_crops(boxes, shape, spacing_mm, plan, zoom):
-        image = fine_image(array, crop.wide, spacing_mm, plan, zoom, intensities)
-        lengths = zip(image.shape[1:], plan.patch.size, (0, 1, 2), strict=True)
-        if any(n > LONGEST * size for n, size, axis in lengths if axis < plan.grid.dimensions):
+        lengths = fine_shape(crop.tight.shape, spacing_mm, plan, zoom)[: plan.grid.dimensions]
+        if any(length > LONGEST * size for length, size in zip(lengths, plan.patch.size, strict=False)):
             continue
+        image = fine_image(array, crop.wide, spacing_mm, plan, zoom, intensities)
         looked = probabilities(network, torch.from_numpy(image), plan, mirror=mirror)
         details.append(Detail(crop.wide, looked, rim_weights(crop.wide, shape, spacing_mm, zoom.margin_mm / 2)))
     return details
