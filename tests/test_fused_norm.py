@@ -1,0 +1,68 @@
+"""The fused norm and activation: torch's own values and gradients, in every layout it meets."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from helpers import tiny_plan
+from osteon.networks import unet
+from osteon.networks.fused_norm import NormAct
+from osteon.networks.unet import UNet
+
+SHAPES = {2: (2, 3, 5, 4), 3: (2, 3, 5, 4, 3)}
+LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+def reference(layer: NormAct, x: torch.Tensor) -> torch.Tensor:
+    return F.leaky_relu(F.instance_norm(x, weight=layer.weight, bias=layer.bias, eps=layer.eps), layer.slope)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("slope", [0.01, 1.0])
+def test_values_and_gradients_are_torchs(dimensions, slope):
+    torch.manual_seed(0)
+    layer = NormAct(3, slope)
+    with torch.no_grad():
+        layer.weight.uniform_(0.5, 2)
+        layer.bias.uniform_(-1, 1)
+    given = 5 + 3 * torch.randn(SHAPES[dimensions])
+    weights = torch.randn(SHAPES[dimensions])
+    gradients = []
+    for function, x in (
+        (layer, given.contiguous(memory_format=LAYOUTS[dimensions])),
+        (lambda x: reference(layer, x), given),
+    ):
+        x = x.clone().requires_grad_()
+        done = function(x)
+        layer.zero_grad()
+        (done * weights).sum().backward()
+        gradients.append((done, x.grad, layer.weight.grad, layer.bias.grad))
+    for mine, torchs in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, torchs, rtol=1e-4, atol=1e-5)
+    assert gradients[0][0].is_contiguous(memory_format=LAYOUTS[dimensions])
+
+
+def test_a_great_mean_does_not_drown_the_variance():
+    x = (1e4 + torch.randn(1, 2, 8, 8)).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        done = NormAct(2, 1.0)(x)
+    torch.testing.assert_close(done.var((0, 2, 3), correction=0), torch.ones(2), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_layout_changes_no_result(monkeypatch, residual):
+    plan = tiny_plan({"network.residual": residual})
+    x = torch.randn(2, 1, *plan.patch.size)
+    results = []
+    for innermost in (False, True):
+        monkeypatch.setattr(unet, "channels_innermost", lambda innermost=innermost: innermost)
+        torch.manual_seed(1)
+        network = UNet(plan.network, 3, 1, 3)
+        loss = sum(part.square().mean() for part in network(x))
+        loss.backward()
+        with torch.no_grad():
+            results.append([network.eval()(x)[0], *(p.grad for p in network.parameters())])
+    for mine, other in zip(*results, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-5)
