@@ -31,6 +31,9 @@ def train(
     folds: Annotated[int, typer.Option(min=2, help="Folds the cases are divided into.")] = 5,
     folds_by: Annotated[By, typer.Option(help="What no split parts.")] = By.subject,
     plan: Annotated[Path | None, typer.Option(help="A plan.yaml; the dataset's when left out.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="A run or model whose weights to begin with, of any labels.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides weights, patches and augmentation.")] = 0,
     device: Annotated[Device, typer.Option(help="What to train on.")] = Device.auto,
     precision: Annotated[Precisions | None, typer.Option(help="Over what the plan says.")] = None,
@@ -48,7 +51,7 @@ def train(
         raise UsageError("--resume and --restart contradict each other", hint="give one of them")
     if resume and not (run / RUN).is_file():
         raise UsageError(f"{run}: there is no run to go on with", hint="leave out --resume to begin one")
-    chosen = _plan_for(dataset, run, plan, choices, asked(context), device.value, restart, workers)
+    chosen = _plan_for(dataset, run, plan, choices, asked(context), device.value, restart, workers, init)
     if patience is not None:
         training = chosen.training.model_copy(update={"patience_epochs": patience})
         chosen = chosen.model_copy(update={"training": training})
@@ -64,6 +67,7 @@ def train(
         fold=_fold(fold),
         folds=folds,
         folds_by=folds_by.value,
+        init=None if init is None else str(init),
         seed=seed,
         device=device.value,
         precision=None if precision is None else precision.value,
@@ -89,10 +93,12 @@ def _plan_for(
     device: Literal["auto", "cpu", "cuda"],
     restart: bool,
     workers: int | None,
+    init: Path | None,
 ) -> Plan:
-    """The dataset's plan, or a file's, or one that the options make for this run alone."""
+    """The dataset's plan, or a file's, or one that the options or the model to begin with make for this run alone."""
     from osteon.planning.overlay import overlay
     from osteon.planning.plan import read_plan
+    from osteon.training.inherited import plan_from_model
     from osteon.training.own_plan import plan_for_run
     from osteon.training.planned import plan_of
 
@@ -104,6 +110,8 @@ def _plan_for(
                 hint="leave one of them out, or change single keys of the plan with --set",
             )
         return overlay(read_plan(file), choices.settings or {})
+    if init is not None:
+        return plan_from_model(dataset, run, str(init), choices, device=device, restart=restart, workers=workers)
     if given:
         return plan_for_run(dataset, run, choices, device=device, restart=restart, workers=workers)
     return plan_of(dataset, device=device, workers=workers)

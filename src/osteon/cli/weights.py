@@ -31,8 +31,8 @@ def list_(
 
     lock = locked()
     table = Table(box=None, pad_edge=False)
-    for column in ("encoder", "weights", "source", "commit", "licence", "size", "here"):
-        table.add_column(column, no_wrap=column in ("encoder", "source"))
+    for column in ("encoder", "source", "commit", "licence", "here"):
+        table.add_column(column, overflow="fold")
     limited = False
     for source in published():
         path = cached_path(source)
@@ -43,12 +43,10 @@ def list_(
         revision = source.revision or lock.get(source.name, {}).get("revision")
         table.add_row(
             source.encoder,
-            source.weights,
             source.repository,
-            revision[:8] if revision else "at first fetch",
+            revision[:8] if revision else "first fetch",
             escape(source.licence) if source.commercial else f"[yellow]{escape(source.licence)}[/]",
-            memory(path.stat().st_size) if there else "",
-            "yes" if there else "",
+            memory(path.stat().st_size) if there else "no",
         )
     out.print(table if table.row_count else "none")
     console.print(f"kept in {escape(str(cache_folder()))}", soft_wrap=True)

@@ -105,9 +105,10 @@ def train(
     check_plan_fits(dataset, plan)
     if run.resolve() == dataset.folder.resolve():
         raise UsageError(f"{run}: is the dataset's own folder", hint="give the run a folder of its own")
-    if options.init is not None and run.resolve() in (Path(options.init).resolve(), Path(options.init).resolve().parent):
+    if options.init is not None and Path(options.init).resolve() in (run.resolve(), (run / "model").resolve()):
         raise UsageError(
-            f"--init {options.init}: is this run itself", hint="give the new run a folder of its own, or leave --init out"
+            f"--init {options.init}: is this run itself",
+            hint="give the new run a folder of its own, or leave --init out",
         )
     if restart and run.exists():
         if any(run.iterdir()) and not (run / RUN).is_file():

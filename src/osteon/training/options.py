@@ -29,6 +29,7 @@ class TrainOptions:
         precision: None: the plan's on a CPU, bf16 on a GPU.
         deterministic: Only operations that give the same result each time (needs `epochs`).
         workers: Processes for preparing; None: as memory allows.
+        init: A run or a model folder whose weights the training begins with; the head is new where the structures are.
     """
 
     budget_s: float | None = None
@@ -41,6 +42,7 @@ class TrainOptions:
     precision: Precision | None = None
     deterministic: bool = False
     workers: int | None = None
+    init: str | None = None
 
 
 DEFAULTS = TrainOptions()

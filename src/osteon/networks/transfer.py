@@ -1,0 +1,228 @@
+"""Start a network from another's weights: encoder and decoder kept, the head new where the structures are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from osteon.core.errors import UsageError
+from osteon.core.labels import Structure
+from osteon.dataset.manifest import Channel
+from osteon.networks.registry import build_network
+from osteon.networks.reshape import fit_channels, fit_kernel
+from osteon.networks.unet import UNet
+from osteon.planning.plan import Plan, Pretrained
+
+LEAST_SHARE = 0.05
+"""Of a network's weights without the head: where less than this fits, the weights are another architecture's."""
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """What became of each tensor.
+
+    Attributes:
+        source: The model's folder and the SHA-256 of its weights.
+        taken: Tensors that were taken as they are.
+        resized: Tensors that were fitted: name → how.
+        head: Output layers: name → what was kept of them.
+        left: Tensors that keep their random start: name → why.
+        share: The part of the network's weights, head left out, that came from the model.
+        structures: Those whose rows of the output layers were kept.
+    """
+
+    source: dict[str, str] = field(default_factory=dict)
+    taken: list[str] = field(default_factory=list)
+    resized: dict[str, str] = field(default_factory=dict)
+    head: dict[str, str] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+    share: float = 0.0
+    structures: list[str] = field(default_factory=list)
+
+    @property
+    def told(self) -> str:
+        """The report in a line."""
+        kept = f"kept for {', '.join(self.structures)}" if self.structures else "new"
+        how = sorted(set(self.resized.values()))
+        resized = f", {len(self.resized)} resized ({'; '.join(how)})" if how else ""
+        left = f", {len(self.left)} left at their random start" if self.left else ""
+        return f"{len(self.taken)} tensors taken{resized}{left} ({self.share:.0%} of the weights); head {kept}"
+
+
+def transfer(
+    network: nn.Module,
+    plan: Plan,
+    source: nn.Module,
+    source_plan: Plan,
+    *,
+    named: Mapping[str, str] | None = None,
+) -> TransferReport:
+    """Copy into a network what fits of another.
+
+    Args:
+        network: Of `plan`, with random weights; changed in place.
+        plan: Its structures and channels decide what becomes of the last and of the first layers.
+        source: Of `source_plan`, trained.
+        source_plan: Of the other.
+        named: Where the source comes from, for the report.
+
+    Raises:
+        UsageError: The source is another architecture, or has another number of dimensions.
+    """
+    _check_dimensions(plan, source_plan)
+    if _other_encoder(
+        plan, source_plan
+    ):  # many tensors of a resnet18 would fit into a resnet50, and mean nothing there
+        raise _another_architecture(plan, source_plan, 0.0)
+    own, theirs = dict(network.state_dict()), _aligned(source, network)
+    heads, inputs = _heads(plan, own), _inputs(plan, own)
+    rows = _shared_rows(plan, source_plan)
+    report = TransferReport(dict(named or {}), structures=[name for name in rows if name])
+    result: Tensors = {}
+    for name, tensor in own.items():
+        there = theirs.get(name)
+        if name in heads:
+            result[name] = _head(tensor, there, rows)
+            report.head[name] = f"rows of {', '.join(report.structures)}" if rows and there is not None else "new"
+        elif there is None:
+            report.left[name] = "the model has none"
+        else:
+            fitted, how = _fitted(name, tensor, there, network, plan, source_plan, inputs=inputs)
+            if fitted is None:
+                report.left[name] = how
+                continue
+            result[name] = fitted.to(tensor.dtype)
+            if how:
+                report.resized[name] = how
+            else:
+                report.taken.append(name)
+    body = {name: tensor for name, tensor in own.items() if name not in heads and tensor.is_floating_point()}
+    share = sum(body[name].numel() for name in result if name in body) / sum(t.numel() for t in body.values())
+    if share < LEAST_SHARE:
+        raise _another_architecture(plan, source_plan, share)
+    network.load_state_dict(own | result)
+    return TransferReport(**{**vars(report), "share": share})
+
+
+def _check_dimensions(plan: Plan, source_plan: Plan) -> None:
+    ours, theirs = plan.grid.dimensions, source_plan.grid.dimensions
+    if ours != theirs:
+        raise UsageError(
+            f"the model is {theirs}D and the plan {ours}D: their filters have different axes, and what was learnt of "
+            "slices is not what volumes need, nor the other way round",
+            hint=f"plan with --dimensions {theirs}, or take a {ours}D model; in 3D an encoder trained on pictures is "
+            "given as network.encoder with its weights, and inflated",
+        )
+
+
+def _other_encoder(plan: Plan, source_plan: Plan) -> bool:
+    ours, theirs = plan.network, source_plan.network
+    return isinstance(ours, Pretrained) and isinstance(theirs, Pretrained) and ours.encoder != theirs.encoder
+
+
+def _another_architecture(plan: Plan, source_plan: Plan, share: float) -> UsageError:
+    return UsageError(
+        f"the model is another architecture: of the network's weights {share:.1%} could come from it. The plan has "
+        f"{plan.network.told}; the model has {source_plan.network.told}",
+        hint="leave --plan and --network out, so that the model's network is taken over; or choose another model",
+    )
+
+
+def _heads(plan: Plan, own: Mapping[str, torch.Tensor]) -> set[str]:
+    """The output layers' tensors: those that would be larger with one structure more."""
+    more = Structure(name="\0", value=max(s.value for s in plan.structures) + 1, colour="#000000")
+    return _other_shape(plan.model_copy(update={"structures": [*plan.structures, more]}), own)
+
+
+def _inputs(plan: Plan, own: Mapping[str, torch.Tensor]) -> set[str]:
+    """The tensors that meet the image: those that would be larger with one channel more."""
+    more = plan.channels[0].model_copy(update={"name": "\0"})
+    return _other_shape(plan.model_copy(update={"channels": [*plan.channels, more]}), own)
+
+
+def _other_shape(plan: Plan, own: Mapping[str, torch.Tensor]) -> set[str]:
+    with torch.random.fork_rng(devices=[]):
+        other = build_network(plan).state_dict()
+    return {name for name, tensor in own.items() if other[name].shape != tensor.shape}
+
+
+def _aligned(source: nn.Module, network: nn.Module) -> Tensors:
+    """The source's tensors; a U-Net's decoder stages, named from the coarsest, are counted from the finest."""
+    tensors = dict(source.state_dict())
+    if not (isinstance(source, UNet) and isinstance(network, UNet)):
+        return tensors
+    shift = len(network.decoder) - len(source.decoder)
+    renamed = {}
+    for name, tensor in tensors.items():
+        part, number, *rest = name.split(".")
+        if part in ("up", "decoder", "heads"):
+            number = str(int(number) + shift)
+        renamed[".".join((part, number, *rest))] = tensor
+    return renamed
+
+
+def _shared_rows(plan: Plan, source_plan: Plan) -> dict[str, tuple[int, int]]:
+    """Name of a structure that both have → its row in the output, here and there; "" is the background."""
+    if plan.overlapping != source_plan.overlapping:
+        return {}
+    first = 0 if plan.overlapping else 1
+    there = {structure.name: number for number, structure in enumerate(source_plan.structures, first)}
+    rows = {s.name: (n, there[s.name]) for n, s in enumerate(plan.structures, first) if s.name in there}
+    return {"": (0, 0), **rows} if rows and first else rows
+
+
+def _head(tensor: torch.Tensor, there: torch.Tensor | None, rows: Mapping[str, tuple[int, int]]) -> torch.Tensor:
+    """An output layer with the rows of what both networks find; the others keep their random start."""
+    new = tensor.clone()
+    if there is None or there.shape[1:] != tensor.shape[1:]:
+        return new
+    for here, from_ in rows.values():
+        new[here] = there[from_]
+    return new
+
+
+def _fitted(
+    name: str,
+    tensor: torch.Tensor,
+    there: torch.Tensor,
+    network: nn.Module,
+    plan: Plan,
+    source_plan: Plan,
+    *,
+    inputs: set[str],
+) -> tuple[torch.Tensor | None, str]:
+    """A tensor of the source in the network's shape, and how it was fitted; None and why not."""
+    changes = []
+    if name in inputs:
+        there, said = fit_channels(there, _names(source_plan.channels), _names(plan.channels))
+        changes += [said] if said else []
+    if there.shape != tensor.shape and _related(plan, source_plan):
+        parent = network.get_submodule(name.rpartition(".")[0])
+        transposed = isinstance(parent, nn.ConvTranspose2d | nn.ConvTranspose3d)
+        fitted = fit_kernel(there, tensor.shape, transposed=transposed)
+        if fitted is not None:
+            changes.append(f"kernel {_size(there.shape[2:])} to {_size(tensor.shape[2:])}")
+            there = fitted
+    if there.shape != tensor.shape:
+        return None, f"{_size(there.shape)} there, {_size(tensor.shape)} here"
+    return there, ", ".join(changes)
+
+
+def _related(plan: Plan, source_plan: Plan) -> bool:
+    """Whether a filter of one name has the same place in both, whatever its kernel."""
+    ours, theirs = plan.network, source_plan.network
+    return type(ours) is type(theirs) and ours.name == theirs.name
+
+
+def _names(channels: Sequence[Channel]) -> list[str]:
+    return [channel.name for channel in channels]
+
+
+def _size(shape: Any) -> str:
+    return "×".join(map(str, shape)) or "scalar"

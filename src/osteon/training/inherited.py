@@ -1,0 +1,67 @@
+"""The plan of a run that begins with another model's weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from rich.markup import escape
+
+from osteon.core.progress import console
+from osteon.planning.choices import DEFAULTS, Choices
+from osteon.planning.inherit import inherit_plan
+from osteon.planning.overlay import overlay
+from osteon.planning.plan import FILE_NAME as PLAN
+from osteon.planning.plan import Plan, read_plan
+from osteon.training.initialising import init_sha256, model_folder
+from osteon.training.own_plan import is_begun, plan_for_run
+from osteon.training.planned import decide
+
+
+def plan_from_model(
+    dataset: Path,
+    run: Path,
+    init: str,
+    choices: Choices = DEFAULTS,
+    *,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    restart: bool = False,
+    workers: int | None = None,
+) -> Plan:
+    """The plan of a run that begins with a model and was given none: the model's network and grid, the rest the data's.
+
+    Choices that name another network or grid are followed, and the model gives what fits. A run that goes on while
+    the model is gone keeps its plan.
+
+    Args:
+        dataset: A folder with dataset.yaml; its plan.yaml is read where it has one, and not changed.
+        run: The run's folder.
+        init: A run or a model folder.
+        choices: What the user decides.
+        device: What sizes are chosen for.
+        restart: The run begins anew.
+        workers: Processes for reading the cases; None: as memory allows.
+    """
+    if is_begun(run) and not restart and init_sha256(init, needed=False) is None:
+        return overlay(read_plan(run / PLAN), choices.settings or {})
+    if _decide_shape(choices):
+        return plan_for_run(dataset, run, choices, device=device, restart=restart, workers=workers)
+    source = read_plan(model_folder(init) / PLAN)
+    own = read_plan(dataset / PLAN) if choices == DEFAULTS and (dataset / PLAN).is_file() else None
+    if own is None or own.grid.dimensions != source.grid.dimensions:
+        wanted = replace(choices, dimensions=source.grid.dimensions)
+        own = decide(dataset, wanted, device=device, measure_cost=False, workers=workers).plan
+    plan = inherit_plan(own, source)
+    if choices.batch is not None:
+        plan = plan.model_copy(update={"patch": plan.patch.model_copy(update={"batch": choices.batch})})
+    if choices.window is not None:
+        plan = plan.model_copy(update={"intensities": own.intensities})
+    said = f"network, grid and patch are {init}'s; a plan of your own is given with --plan"
+    console.print(escape(said), soft_wrap=True)
+    return overlay(plan, choices.settings or {})
+
+
+def _decide_shape(choices: Choices) -> bool:
+    shaping = ("recipe", "dimensions", "network", "encoder", "weights", "image_size")
+    return any(getattr(choices, name) != getattr(DEFAULTS, name) for name in shaping)

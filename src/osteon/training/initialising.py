@@ -1,0 +1,85 @@
+"""`--init`: a training that begins with the weights of another model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from rich.markup import escape
+
+from osteon.core.errors import FileError, ModelError
+from osteon.core.files import write_json
+from osteon.core.progress import console
+from osteon.networks.registry import build_network
+from osteon.networks.transfer import transfer
+from osteon.networks.weight_cache import sha256_of
+from osteon.planning.plan import Plan
+from osteon.predicting.model import WEIGHTS, load_model
+
+TRANSFER = "transfer.json"
+
+
+def model_folder(init: Path | str) -> Path:
+    """A model's folder, given itself or the run that made it. Raises ModelError where there is none."""
+    folder = Path(init)
+    for place in (folder, folder / "model"):
+        if (place / WEIGHTS).is_file():
+            return place
+    raise ModelError(
+        f"{folder}: not a whole model folder: {WEIGHTS} missing",
+        hint="give --init a finished run, or its folder `model`; for an encoder's weights use --weights",
+    )
+
+
+def init_sha256(init: str | None, *, needed: bool) -> str | None:
+    """The SHA-256 of the weights a training begins with; None where there are none to look at.
+
+    Args:
+        init: As the user gave it.
+        needed: A training that goes on does not need them any more.
+
+    Raises:
+        ModelError: They are needed, and not there.
+    """
+    if init is None:
+        return None
+    try:
+        return sha256_of(model_folder(init) / WEIGHTS)
+    except (ModelError, FileError):
+        if needed:
+            raise
+        return None
+
+
+def initial_weights(plan: Plan, init: str, seed: int, run: Path) -> dict[str, torch.Tensor]:
+    """The state a network begins with; run/transfer.json says what became of each tensor, the console in a line.
+
+    Args:
+        plan: Of the new network.
+        init: A run or a model folder.
+        seed: Of what keeps its random start.
+        run: The run's folder.
+
+    Raises:
+        ModelError: The folder lacks a file, or its weights are damaged.
+        UsageError: The model is another architecture, or of another number of dimensions.
+    """
+    folder = model_folder(init)
+    model = load_model(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network(plan)
+    named = {"folder": str(init), "sha256": model.sha256, "dataset": model.plan.dataset}
+    report = transfer(network, plan, model.network, model.plan, named=named)
+    write_json(run / TRANSFER, asdict(report))
+    console.print(escape(f"from {init}: {report.told}; each tensor: {run / TRANSFER}"), soft_wrap=True)
+    return network.state_dict()
+
+
+def begin_with(networks: Mapping[str, torch.nn.Module | None], state: Mapping[str, torch.Tensor]) -> None:
+    """Put the same tensors into each network, the average among them."""
+    for network in networks.values():
+        if network is not None:
+            network.load_state_dict(state)
