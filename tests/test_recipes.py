@@ -149,7 +149,7 @@ def test_in_3d_a_recipe_has_no_size_of_images(boxes: Dataset) -> None:
 
 def test_no_weights_are_harmless_where_there_are_none(boxes: Dataset) -> None:
     assert isinstance(planned(boxes, recipe="humerus", weights="none").network, Network)
-    with pytest.raises(UsageError, match="no pre-trained encoder"):
+    with pytest.raises(UsageError, match="no encoder that they could be of"):
         planned(boxes, recipe="humerus", weights="imagenet")
 
 
@@ -255,7 +255,9 @@ def test_the_smallest_are_those_of_the_least_median_volume() -> None:
             shape=(9, 9, 9),
             spacing_mm=(1, 1, 1),
             unit="mm",
-            structures={name: StructureFacts(voxels=v, centre_mm=(0, 0, 0)) for name, v in each.items()},
+            structures={
+                name: StructureFacts(voxels=v, centre_mm=(0, 0, 0), extent_mm=(9, 9, 9)) for name, v in each.items()
+            },
             intensities=[[0.0]],
         )
         for n, each in enumerate(sizes)

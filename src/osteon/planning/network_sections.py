@@ -9,19 +9,23 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from osteon.planning.sections import Section, Size, Triple
 
+GROUPS = {"segresnet": 8, "swinunetr": 12}
+"""The features of MONAI's networks are multiples of it."""
+
 
 class Network(Section):
     """A U-Net: features, kernel and stride of each stage, from the finest to the coarsest.
 
     Attributes:
+        name: `resunet` has residual blocks in its encoder.
         strides: The step into each stage; the first stage's is 1, 1, 1.
         kernels: Convolution kernel of each stage.
         convolutions: Convolutions in each stage, encoder and decoder.
-        residual: Residual blocks in the encoder.
+        residual: Residual blocks in the encoder, also where the name is `unet`.
         deep_supervision: How many of the finest decoder stages have a loss of their own.
     """
 
-    name: Literal["unet"] = "unet"
+    name: Literal["unet", "resunet"] = "unet"
     features: list[Size] = Field(min_length=2)
     strides: list[Triple]
     kernels: list[Triple]
@@ -32,7 +36,7 @@ class Network(Section):
     @property
     def told(self) -> str:
         """The network in a line."""
-        residual = ", residual encoder" if self.residual else ""
+        residual = ", residual encoder" if self.residual and self.name == "unet" else ""
         return f"{self.name}{residual}, features {', '.join(map(str, self.features))}"
 
     @property
@@ -43,8 +47,16 @@ class Network(Section):
             i, j, k = i * stride[0], j * stride[1], k * stride[2]
         return i, j, k
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named_residual(cls, data: Any) -> Any:
+        named = isinstance(data, dict) and data.get("name") == "resunet"
+        return {"residual": True, **data} if named else data
+
     @model_validator(mode="after")
     def _stages_agree(self) -> Network:
+        if self.name == "resunet" and not self.residual:
+            raise ValueError("residual: a resunet has residual blocks; without them it is a unet")
         stages = len(self.features)
         for name, value in (("strides", self.strides), ("kernels", self.kernels)):
             if len(value) != stages:
@@ -63,8 +75,8 @@ class Pretrained(Section):
         name: The decoder's architecture: a row of `networks.registry.NETWORKS`.
         encoder: As smp names it (resnet34, efficientnet-b5, mit_b0, timm-gernet_l), timm's with `tu-` before it.
         weights: `imagenet`, `none` (a random start), or the path of a file that holds the encoder's weights.
-        decoder_features: Features of the decoder's stages, from the coarsest to the finest; the library's own if left
-            out.
+        decoder_features: Features of the decoder's five stages, from the coarsest to the finest; one number for
+            upernet, segformer and deeplabv3(plus). The library's own if left out.
         through_axis: 3D: the array axis that the 2D encoder did not have.
         thick_stages: 3D: so many of the encoder's finest halvings leave that axis as it is, for thick slices.
         downsampling: Patch sizes are multiples of it; predictions of any size are padded.
@@ -80,6 +92,13 @@ class Pretrained(Section):
     downsampling: Triple = (32, 32, 1)
     fixed_size: bool = False
 
+    @model_validator(mode="after")
+    def _stages_of_the_decoder(self) -> Pretrained:
+        count = 5 if self.name in ("unet", "unetplusplus", "manet") else 1
+        if self.decoder_features is not None and len(self.decoder_features) != count:
+            raise ValueError(f"decoder_features: {self.name} takes {count}, not {len(self.decoder_features)}")
+        return self
+
     @property
     def told(self) -> str:
         """The network in a line."""
@@ -91,13 +110,20 @@ class Monai(Section):
 
     Attributes:
         name: A row of `networks.registry.NETWORKS`.
-        features: Of the finest stage.
+        features: Of the finest stage: a multiple of 8 (segresnet: groups of its norm) or 12 (swinunetr: heads).
         downsampling: Patch sizes are multiples of it.
     """
 
     name: Literal["segresnet", "swinunetr"]
-    features: Size = 16
+    features: Size
     downsampling: Triple
+
+    @model_validator(mode="after")
+    def _whole_groups(self) -> Monai:
+        multiple = GROUPS[self.name]
+        if self.features % multiple:
+            raise ValueError(f"features: {self.name} needs a multiple of {multiple}, not {self.features}")
+        return self
 
     @property
     def told(self) -> str:
@@ -105,7 +131,7 @@ class Monai(Section):
         return f"{self.name} of MONAI, {self.features} features at the finest stage"
 
 
-SCRATCH = ("unet",)
+SCRATCH = ("unet", "resunet")
 PRETRAINED = ("unet", "unetplusplus", "manet", "upernet", "segformer", "deeplabv3", "deeplabv3plus")
 MONAI = ("segresnet", "swinunetr")
 NAMES = tuple(dict.fromkeys((*SCRATCH, *PRETRAINED, *MONAI)))

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import nn
 
-from osteon.planning.plan import Plan
+from osteon.planning.plan import Plan, Pretrained
 
 STEP = 0.5
 """Patches follow one another by this part of their size."""
@@ -51,7 +51,8 @@ def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool
     patch = plan.patch.size
     # As in training, what is smaller than a patch is filled up to one: the network's norms depend on it.
     room = [max(s, math.ceil(n / m) * m) for n, m, s in zip(shape, plan.downsampling, patch, strict=True)]
-    size = room if math.prod(room) <= WHOLE * math.prod(patch) else list(patch)
+    fixed = isinstance(plan.network, Pretrained) and plan.network.fixed_size
+    size = list(patch) if fixed or math.prod(room) > WHOLE * math.prod(patch) else room
     before = [max(0, s - n) // 2 for s, n in zip(size, shape, strict=True)]
     after = [max(0, s - n) - b for s, n, b in zip(size, shape, before, strict=True)]
     margins = [p for b, a in zip(before[::-1], after[::-1], strict=True) for p in (b, a)]

@@ -1,0 +1,198 @@
+"""A 2D encoder made 3D (Carreira and Zisserman, CVPR 2017): each filter repeated along the new axis, and divided.
+
+Layers are told apart by their types, never by their names; a type that is not known here is refused, since it might
+pool or reshape in 2D without a word. Along the new axis the outermost slices repeat where 2D pads with zeros: a volume
+that is constant along it gives the 2D encoder's features everywhere, its first and last slice included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from osteon.core.errors import PlanError
+from osteon.networks.inflated_layers import MBConv3d, RepeatedEdgeConv3d
+
+PROBE = 64
+"""Size of the image with which halvings are counted."""
+HINT = "in 3D choose resnet*, resnext*, se_resnet*, se_resnext*, efficientnet-b*, mobilenet_v2 or tu-resnet*"
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """The new axis of a layer: its place among the three, and whether the layer leaves it as it is."""
+
+    place: int
+    thick: bool
+
+    def among(self, pair: Any, through: int) -> tuple[int, int, int]:
+        """`pair`, or one number for both, of the 2D layer, with `through` put in."""
+        three = [pair, pair] if isinstance(pair, int) else list(pair)
+        three.insert(self.place, through)
+        i, j, k = three
+        return i, j, k
+
+
+def inflate(encoder: nn.Module, through: int, thick_stages: int = 0) -> nn.Module:
+    """The encoder with 3D layers that hold the 2D ones' weights.
+
+    Args:
+        encoder: Of smp; it is changed in place, but for layers that are exchanged.
+        through: The array axis (0, 1, 2) that the 2D encoder did not have.
+        thick_stages: Up to so many halvings in plane, layers have kernel and stride 1 along that axis.
+
+    Raises:
+        PlanError: The encoder has a layer whose 3D form is not known.
+    """
+    _check(encoder)
+    halvings = _halvings(encoder)
+
+    def convert(layer: nn.Module) -> nn.Module:
+        for name, child in layer.named_children():
+            setattr(layer, name, convert(child))
+        make = CONVERTERS.get(_kind(layer))
+        return make(layer, _Axis(through, thick=halvings.get(layer, math.inf) <= thick_stages)) if make else layer
+
+    return convert(encoder).train(encoder.training)
+
+
+def _halvings(encoder: nn.Module) -> dict[nn.Module, float]:
+    """How often each layer's output was halved, from one pass over an empty image. 0 counts as 1: a stage's own."""
+    found: dict[nn.Module, float] = {}
+
+    def note(layer: nn.Module, _: Any, output: torch.Tensor) -> None:
+        found[layer] = max(1.0, math.log2(PROBE / output.shape[-1]))
+
+    layers = [layer for layer in encoder.modules() if _kind(layer) in CONVERTERS and not list(layer.children())]
+    layers += [layer for layer in encoder.modules() if isinstance(layer, nn.Conv2d) and layer not in layers]
+    first = next(layer for layer in encoder.modules() if isinstance(layer, nn.Conv2d))
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    training = encoder.training
+    with torch.no_grad():
+        encoder.eval()(torch.zeros(1, first.in_channels, PROBE, PROBE, device=first.weight.device))
+    encoder.train(training)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def _convolution(layer: Any, axis: _Axis) -> nn.Module:
+    size = 1 if axis.thick else layer.kernel_size[0]
+    stride = 1 if axis.thick else layer.stride[0]
+    before, after, in_plane = _margins(layer)
+    if axis.thick or layer.kernel_size[0] == 1:
+        before = after = 0
+    made = RepeatedEdgeConv3d(
+        layer.in_channels,
+        layer.out_channels,
+        axis.among(layer.kernel_size, size),
+        axis.among(layer.stride, stride),
+        dilation=axis.among(layer.dilation, 1 if axis.thick else layer.dilation[0]),
+        groups=layer.groups,
+        bias=layer.bias is not None,
+        device=layer.weight.device,
+        place=axis.place,
+        through=(before, after),
+        in_plane=in_plane,
+    )
+    with torch.no_grad():
+        weight = layer.weight.unsqueeze(2 + axis.place)
+        made.weight.copy_(weight.expand(made.weight.shape) / size)
+        if layer.bias is not None:
+            made.bias.copy_(layer.bias)  # type: ignore[union-attr]
+    return made
+
+
+def _margins(layer: Any) -> tuple[int, int, tuple[int, int, int, int]]:
+    """Zeros before and after the first axis, and all four as `torch.nn.functional.pad` takes them: last axis first."""
+    fixed = getattr(layer, "static_padding", None)  # EfficientNet pads by a layer of its own
+    if isinstance(fixed, nn.ZeroPad2d):
+        left, right, top, bottom = fixed.padding
+    else:
+        top, left = layer.padding
+        bottom, right = top, left
+    return top, bottom, (left, right, top, bottom)
+
+
+def _norm(layer: Any, _: _Axis) -> nn.Module:
+    made = nn.BatchNorm3d(layer.num_features, layer.eps, layer.momentum, device=layer.weight.device)
+    made.load_state_dict(layer.state_dict())
+    return made
+
+
+def _max_pool(layer: Any, axis: _Axis) -> nn.Module:
+    def size(value: Any) -> tuple[int, int, int]:
+        return axis.among(value, 1 if axis.thick else (value if isinstance(value, int) else value[0]))
+
+    padding = axis.among(layer.padding, 0) if axis.thick else layer.padding
+    return nn.MaxPool3d(size(layer.kernel_size), size(layer.stride), padding, ceil_mode=layer.ceil_mode)
+
+
+def _average_pool(layer: Any, axis: _Axis) -> nn.Module:
+    def size(value: Any) -> tuple[int, int, int]:
+        return axis.among(value, 1 if axis.thick else (value if isinstance(value, int) else value[0]))
+
+    if layer.padding not in (0, (0, 0)):
+        raise PlanError("network.encoder: a padded mean has no 3D form", hint=HINT)
+    return nn.AvgPool3d(size(layer.kernel_size), size(layer.stride), 0, layer.ceil_mode, layer.count_include_pad)
+
+
+def _adaptive_pool(layer: Any, _: _Axis) -> nn.Module:
+    if layer.output_size not in (1, (1, 1)):
+        raise PlanError("network.encoder: it pools to a fixed size, which has no 3D form", hint=HINT)
+    return nn.AdaptiveAvgPool3d(1)
+
+
+def _block(layer: Any, _: _Axis) -> nn.Module:
+    return MBConv3d(layer)
+
+
+CONVERTERS: dict[str, Callable[[Any, _Axis], nn.Module]] = {
+    "torch.nn.modules.conv.Conv2d": _convolution,
+    "segmentation_models_pytorch.encoders._efficientnet.Conv2dStaticSamePadding": _convolution,
+    "segmentation_models_pytorch.encoders._efficientnet.MBConvBlock": _block,
+    "torch.nn.modules.batchnorm.BatchNorm2d": _norm,
+    "torch.nn.modules.pooling.MaxPool2d": _max_pool,
+    "torch.nn.modules.pooling.AvgPool2d": _average_pool,
+    "torch.nn.modules.pooling.AdaptiveAvgPool2d": _adaptive_pool,
+}
+"""The type of a 2D layer, and what makes the 3D one of it. By its full name: the libraries take seconds to import."""
+AS_THEY_ARE = (
+    "torch.nn.modules.container.",
+    "torch.nn.modules.activation.",
+    "torch.nn.modules.linear.Identity",
+    "torch.nn.modules.dropout.Dropout",
+    "torch.nn.modules.padding.ZeroPad2d",  # of EfficientNet's convolutions, which are exchanged as a whole
+    "torchvision.models.resnet.",
+    "torchvision.models.mobilenetv2.",
+    "torchvision.ops.misc.Conv2dNormActivation",
+    "segmentation_models_pytorch.encoders.resnet.",
+    "segmentation_models_pytorch.encoders.efficientnet.",
+    "segmentation_models_pytorch.encoders.mobilenet.",
+    "segmentation_models_pytorch.encoders.senet.",
+    "segmentation_models_pytorch.encoders._senet.",
+    "segmentation_models_pytorch.encoders.timm_universal.",
+    "timm.models._features.FeatureListNet",
+    "timm.models.resnet.",
+)
+"""Types whose own code works in 2D and 3D alike; all of a module's where a full stop ends the name."""
+
+
+def _kind(layer: nn.Module) -> str:
+    return f"{type(layer).__module__}.{type(layer).__qualname__}"
+
+
+def _check(encoder: nn.Module) -> None:
+    for layer in encoder.modules():
+        kind = _kind(layer)
+        alike = kind in AS_THEY_ARE or kind.startswith(tuple(name for name in AS_THEY_ARE if name.endswith(".")))
+        if kind not in CONVERTERS and not alike:
+            raise PlanError(
+                f"network.encoder: its layer {type(layer).__name__} has no 3D form",
+                hint=HINT,
+            )
