@@ -1,6 +1,17 @@
 """Osteon: from labelled bone scans to a segmentation model one can trust, on the machine one owns."""
 
-from osteon.api import audit, evaluate, import_dataset, load_model, make_plan, predict, train
+from osteon.api import audit, audit_augmented, evaluate, import_dataset, load_model, make_plan, predict, sweep, train
 from osteon.core.version import __version__
 
-__all__ = ["__version__", "audit", "evaluate", "import_dataset", "load_model", "make_plan", "predict", "train"]
+__all__ = [
+    "__version__",
+    "audit",
+    "audit_augmented",
+    "evaluate",
+    "import_dataset",
+    "load_model",
+    "make_plan",
+    "predict",
+    "sweep",
+    "train",
+]

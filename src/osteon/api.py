@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from osteon.auditing.augmented import Augmented
     from osteon.auditing.run import Audit
     from osteon.evaluating.evaluate import Evaluation
     from osteon.importing.run import ImportReport
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from osteon.planning.plan import Plan
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import PredictReport
+    from osteon.sweeping.run import SweepReport
     from osteon.training.fit import TrainReport
 
 PathLike = str | os.PathLike[str]
@@ -38,6 +40,21 @@ def audit(dataset: PathLike, *, workers: int | None = None) -> Audit:
     from osteon.dataset.dataset import Dataset
 
     return audit(Dataset.open(Path(dataset)), workers=workers)
+
+
+def audit_augmented(dataset: PathLike, *, samples: int = 24, seed: int = 0, workers: int | None = None) -> Augmented:
+    """Show patches as training sees them; writes `dataset`/audit/augmented.html.
+
+    Args:
+        dataset: A folder with dataset.yaml and plan.yaml.
+        samples: How many patches.
+        seed: Of all that is drawn.
+        workers: Processes for preparing the cases; None: as memory allows.
+    """
+    from osteon.auditing.augmented import audit_augmented
+    from osteon.dataset.dataset import Dataset
+
+    return audit_augmented(Dataset.open(Path(dataset)), samples=samples, seed=seed, workers=workers)
 
 
 def make_plan(
@@ -90,12 +107,13 @@ def train(
     Args:
         dataset: A folder with dataset.yaml.
         run: The run's folder; `run/model` is made in it.
-        plan: A plan or its file; the dataset's plan.yaml when None, which is made where it is missing.
+        plan: A plan or its file; the dataset's plan.yaml when None, which is made where it is missing. With `init`
+            and no plan: network, grid and patch of that model, the rest the dataset's.
         choices: A plan is made by these for this run alone, and the dataset's plan is not used. Of a plan that is
             given only single keys can be changed (`settings`).
         restart: Throw away what the run has done.
         measure_cost: Measure the forecast and the faster precision of a plan that `choices` make (some 20 s).
-        **options: Fields of `osteon.training.options.TrainOptions` (budget_s, epochs, fold, seed, device, …), or of
+        **options: Fields of `osteon.training.options.TrainOptions` (budget_s, epochs, fold, seed, init, …), or of
             `osteon.planning.choices.Choices` in place of `choices` (recipe, network, encoder, loss, settings, …).
 
     Raises:
@@ -109,6 +127,7 @@ def train(
     from osteon.planning.overlay import overlay
     from osteon.planning.plan import Plan, read_plan
     from osteon.training.fit import train
+    from osteon.training.inherited import plan_from_model
     from osteon.training.options import TrainOptions
     from osteon.training.own_plan import plan_for_run
     from osteon.training.planned import plan_of
@@ -122,11 +141,27 @@ def train(
         if wanted is not None and wanted != replace(DEFAULTS, settings=wanted.settings):
             raise UsageError("a plan and choices contradict each other", hint="give one of them, or `settings` alone")
         chosen = overlay(chosen, settings)
+    elif options.get("init") is not None:
+        options["init"] = os.fspath(options["init"])
+        begin = options["init"]
+        chosen = plan_from_model(Path(dataset), Path(run), begin, wanted or DEFAULTS, restart=restart, **where)
     elif wanted is not None:
         chosen = plan_for_run(Path(dataset), Path(run), wanted, restart=restart, measure_cost=measure_cost, **where)
     else:
         chosen = plan_of(Path(dataset), **where)
     return train(Dataset.open(Path(dataset)), chosen, Path(run), TrainOptions(**options), restart=restart)
+
+
+def sweep(file: PathLike, *, dry: bool = False) -> SweepReport:
+    """Try many plans with one budget, each a run of its own; see `osteon.sweeping.spec.Sweep` for the file.
+
+    Args:
+        file: SWEEP.yaml.
+        dry: Make every trial's plan, and run nothing.
+    """
+    from osteon.sweeping.run import run_sweep
+
+    return run_sweep(Path(file), dry=dry)
 
 
 def load_model(folder: PathLike, *, device: str = "cpu") -> Model:

@@ -52,7 +52,7 @@ def _panel(
     axis, right, up, left_letter, top_letter = plane
     index = measured.best[axis]
     spacing = measured.geometry.spacing_mm
-    grey = np.asarray(_upright(np.take(measured.image, index, axis=axis)), dtype=np.float32)
+    grey = np.asarray(upright(np.take(measured.image, index, axis=axis)), dtype=np.float32)
     across, upwards = grey.shape[1] * spacing[right], grey.shape[0] * spacing[up]
     scale = most / max(across, upwards)
     size = max(1, round(across * scale)), max(1, round(upwards * scale))
@@ -65,8 +65,8 @@ def _panel(
             continue
         mask = labels[number] > 0 if segmentation.overlapping else labels == structure.value
         if mask.any():
-            large = np.asarray(Image.fromarray(_upright(mask).astype(np.uint8)).resize(size, Image.Resampling.NEAREST))
-            canvas[_outline(large > 0)] = [int(structure.colour[n : n + 2], 16) for n in (1, 3, 5)]
+            large = np.asarray(Image.fromarray(upright(mask).astype(np.uint8)).resize(size, Image.Resampling.NEAREST))
+            canvas[outline(large > 0)] = [int(structure.colour[n : n + 2], 16) for n in (1, 3, 5)]
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
     draw.text((3, size[1] // 2 - 6), left_letter, fill=FAINT)
@@ -74,12 +74,12 @@ def _panel(
     return picture
 
 
-def _upright(flat: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def upright(flat: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """`[row, column]` with rows down and columns from the patient's right (front) of a slice `[across, up]`."""
     return flat.T[::-1, ::-1]
 
 
-def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """The inner rim, one pixel wide."""
     padded = np.pad(mask, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]

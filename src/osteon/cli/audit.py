@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.report import out, report_failures, some
+from osteon.core.errors import UsageError
 
 SHOWN = 12
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -17,10 +18,24 @@ COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 def audit(
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
+    augmented: Annotated[
+        bool, typer.Option("--augmented", help="Instead show patches as training sees them, changed as plan.yaml says.")
+    ] = False,
+    samples: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="With --augmented: how many; 24 when left out.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="With --augmented: of all that is drawn; usually 0.")] = None,
 ) -> None:
     """Show what is wrong with the data: a page with ranked findings and a picture of every case."""
     import osteon
 
+    if augmented:
+        drawn = osteon.audit_augmented(dataset, samples=samples or 24, seed=seed or 0, workers=workers)
+        out.print(f"written: {escape(str(drawn.page))}", soft_wrap=True)
+        report_failures(drawn.failed, "could not be prepared")
+        return
+    if samples is not None or seed is not None:
+        raise UsageError("--samples and --seed belong to --augmented", hint="add --augmented, or leave them out")
     result = osteon.audit(dataset, workers=workers)
     out.print(escape(f"{dataset}: {result.summary()}"), soft_wrap=True)
     for finding in result.findings[:SHOWN]:

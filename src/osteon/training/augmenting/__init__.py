@@ -3,3 +3,4 @@
 from osteon.training.augmenting.applying import apply_changes as apply_changes
 from osteon.training.augmenting.drawing import Changes as Changes
 from osteon.training.augmenting.drawing import draw_changes as draw_changes
+from osteon.training.augmenting.telling import told as told

@@ -1,0 +1,189 @@
+"""A sweep: every trial a run of its own, the same command goes on where it was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.live import Live
+from rich.markup import escape
+
+from osteon.core.errors import UsageError
+from osteon.core.files import read_yaml, write_yaml
+from osteon.core.progress import console
+from osteon.dataset.dataset import Dataset
+from osteon.planning.fingerprint import measure
+from osteon.sweeping.running import Outcome, check_trial, known_outcome, run_trial
+from osteon.sweeping.searching import check_optuna, extremes, propose
+from osteon.sweeping.spec import Sweep, read_sweep
+from osteon.sweeping.stopping import Point
+from osteon.sweeping.table import sweep_table, write_table
+from osteon.sweeping.trials import Trial, Workshop, grid_values, trial_name
+from osteon.training.fit import split
+from osteon.training.options import check_options, resolve_device
+
+RECORD = "sweep.yaml"
+TABLE = "sweep.csv"
+SHARED = ("dataset", "budget", "epochs", "fold", "folds", "folds_by")
+"""What a sweep cannot go on with when it is changed: its trials could not be compared."""
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """What a sweep came to.
+
+    Attributes:
+        folder: Of the runs and of sweep.csv.
+        keys: What the trials differ in.
+        rows: Each trial and what became of it.
+        refused: Trial → why no plan could be made of the values that a search had drawn.
+    """
+
+    folder: Path
+    keys: list[str]
+    rows: list[tuple[Trial, Outcome]]
+    refused: dict[str, str]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Trial → error."""
+        ended = {trial.name: outcome.why for trial, outcome in self.rows if outcome.state == "failed"}
+        return self.refused | ended
+
+
+def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
+    """Run every trial of a SWEEP.yaml that is not done; writes `folder`/sweep.csv after each.
+
+    Args:
+        file: The sweep; see `spec.Sweep`.
+        dry: Make the plans, and run nothing.
+
+    Raises:
+        PlanError: A key of the sweep or of a plan is unknown or nonsense; nothing was begun.
+        UsageError: The sweep was begun with another dataset or budget; Optuna is not installed.
+    """
+    sweep = read_sweep(file)
+    if sweep.search is not None:
+        check_optuna()
+    dataset = Dataset.open(Path(sweep.dataset))
+    workshop = Workshop(sweep, dataset, measure(dataset, workers=sweep.workers), resolve_device(sweep.device))
+    first = grid_values(sweep) if sweep.search is None else extremes(sweep.search)
+    planned = [trial for values in first for trial in workshop.trials(values)]
+    for trial in planned:
+        check_options(trial.options, trial.plan)
+        check_trial(trial)
+    split(dataset, sweep.options(sweep.seeds[0]))
+    folder = Path(sweep.folder or file.stem)
+    begun = _check_record(folder, sweep)
+    if dry:
+        return SweepReport(folder, sweep.keys, [(trial, known_outcome(trial)) for trial in planned], {})
+    write_yaml(folder / RECORD, _record(sweep) | {"tried": begun})
+    rows = _Rows(folder, sweep)
+    source = _grid(workshop, rows) if sweep.search is None else _search(workshop, rows, begun)
+    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
+        for trials in source:
+            for trial in trials:
+                rows.run(trial, live)
+    return SweepReport(folder, sweep.keys, rows.all, rows.refused)
+
+
+class _Rows:
+    """The trials so far, shown and written."""
+
+    def __init__(self, folder: Path, sweep: Sweep) -> None:
+        self.folder, self.sweep = folder, sweep
+        self.found: dict[str, tuple[Trial, Outcome]] = {}
+        self.refused: dict[str, str] = {}
+
+    @property
+    def all(self) -> list[tuple[Trial, Outcome]]:
+        return list(self.found.values())
+
+    def put(self, trial: Trial, outcome: Outcome) -> None:
+        self.found[trial.name] = (trial, outcome)
+
+    def run(self, trial: Trial, live: Live | None) -> None:
+        def show(outcome: Outcome) -> None:
+            self.put(trial, outcome)
+            if live is not None:
+                live.update(
+                    sweep_table(self.all, self.sweep.keys, several_seeds=len(self.sweep.seeds) > 1), refresh=True
+                )
+
+        outcome = run_trial(trial, Path(self.sweep.dataset), lambda: self._others(trial), self.sweep.stop, show)
+        show(outcome)
+        write_table(self.folder / TABLE, self.all, self.sweep.keys)
+        if live is None:
+            dice = "no Dice" if outcome.dice is None else f"Dice {outcome.dice:.3f}"
+            said = f"{trial.name}: {outcome.state}, {dice}{': ' * bool(outcome.why)}{outcome.why}"
+            console.print(escape(said), soft_wrap=True)
+
+    def dice(self, trials: list[Trial]) -> float | None:
+        """Mean over the seeds; None where all failed."""
+        scores = [self.found[trial.name][1] for trial in trials]
+        known = [outcome.dice for outcome in scores if outcome.state != "failed" and outcome.dice is not None]
+        return fmean(known) if known else None
+
+    def _others(self, trial: Trial) -> list[tuple[Point, ...]]:
+        return [
+            outcome.curve
+            for other, outcome in self.found.values()
+            if other.values != trial.values and outcome.state in ("done", "stopped")
+        ]
+
+
+def _grid(workshop: Workshop, rows: _Rows) -> Iterator[list[Trial]]:
+    every = [workshop.trials(values) for values in grid_values(workshop.sweep)]
+    for trials in every:
+        for trial in trials:
+            rows.put(trial, known_outcome(trial))
+    yield from every
+
+
+def _search(workshop: Workshop, rows: _Rows, tried: list[dict[str, Any]]) -> Iterator[list[Trial]]:
+    """Values that were asked for once stay what they were, however an interrupted search went on."""
+    search = workshop.sweep.search
+    history: list[tuple[dict[str, Any], float | None]] = []
+    while search is not None and len(history) < search.trials:
+        if len(history) == len(tried):
+            tried.append(propose(search, history))
+            write_yaml(rows.folder / RECORD, _record(workshop.sweep) | {"tried": tried})
+        values = tried[len(history)]
+        try:
+            trials = workshop.trials(values)
+            for trial in trials:
+                check_trial(trial)
+        except UsageError as error:
+            rows.refused[trial_name(values, None)] = error.message
+            history.append((values, None))
+            continue
+        yield trials
+        history.append((values, rows.dice(trials)))
+
+
+def _record(sweep: Sweep) -> dict[str, Any]:
+    over = {} if sweep.search is None else sweep.search.model_dump(mode="json", include={"over"})
+    return sweep.model_dump(mode="json", include=set(SHARED)) | over
+
+
+def _check_record(folder: Path, sweep: Sweep) -> list[dict[str, Any]]:
+    """What a search has tried already. Raises UsageError where the folder holds another sweep, or other things."""
+    path = folder / RECORD
+    if not path.is_file():
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder}: holds other things than a sweep", hint="give the sweep another folder")
+        return []
+    before = read_yaml(path, "the sweep's record")
+    now = _record(sweep)
+    changed = [key for key in (*SHARED, "over") if before.get(key) != now.get(key)]
+    if changed:
+        raise UsageError(
+            f"{folder}: the sweep was begun with other choices: {', '.join(changed)}",
+            hint="give the same to go on, or another folder",
+        )
+    tried: list[dict[str, Any]] = before.get("tried") or []
+    return tried

@@ -1,0 +1,51 @@
+"""A trial in a process of its own: its memory is freed and its crash is no one else's.
+
+    python -m osteon.sweeping.trial DATASET RUN OPTIONS    (RUN/plan.yaml; OPTIONS: fields of TrainOptions as JSON)
+
+It ends, saved, when its standard input is closed: the sweep wants it to, or is there no more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from osteon.core.errors import OsteonError
+
+INTERRUPTED = 130
+
+
+def main(arguments: list[str]) -> int:
+    """Entry of the process; its exit code: that of the error, 130 where it was ended."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background begins with it ignored
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    from osteon.dataset.dataset import Dataset
+    from osteon.planning.plan import FILE_NAME, read_plan
+    from osteon.training.fit import train
+    from osteon.training.options import TrainOptions
+
+    folder, run, options = arguments
+    try:
+        plan = read_plan(Path(run) / FILE_NAME)
+        train(Dataset.open(Path(folder)), plan, Path(run), TrainOptions(**json.loads(options)))
+    except OsteonError as error:
+        sys.stderr.write(f"error: {error.message}\n  → {error.hint}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _end_with_input() -> None:
+    # Not sys.stdin: a thread that holds its lock when the interpreter ends makes that end a crash.
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

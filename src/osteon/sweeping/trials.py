@@ -1,0 +1,141 @@
+"""Trials: the values of a sweep's keys, the plan that they make, and the run's name."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from osteon.core.errors import OsteonError, PlanError, UsageError
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import explain
+from osteon.planning.choices import Choices
+from osteon.planning.fingerprint import Fingerprint
+from osteon.planning.overlay import nearest, overlay
+from osteon.planning.plan import Plan
+from osteon.planning.planner import make_plan
+from osteon.planning.recipe_files import RecipeChoices
+from osteon.sweeping.spec import Sweep
+from osteon.training.options import TrainOptions
+from osteon.training.planned import precision_is_chosen
+
+LONGEST_NAME = 100
+FIELDS = tuple(field.name for field in fields(Choices) if field.name != "settings")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a sweep.
+
+    Attributes:
+        name: Of its folder.
+        values: Of the sweep's keys.
+        seed: Of weights, patches and augmentation.
+        plan: That the values make.
+        run: Its folder.
+        options: What it is trained with.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    seed: int
+    plan: Plan
+    run: Path
+    options: TrainOptions
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Makes a sweep's trials from one fingerprint."""
+
+    sweep: Sweep
+    dataset: Dataset
+    fingerprint: Fingerprint
+    device: Literal["cpu", "cuda"]
+
+    def trials(self, values: Mapping[str, Any]) -> list[Trial]:
+        """The trials of some values, one for each seed.
+
+        Raises:
+            UsageError: The values make no plan; the message names them.
+        """
+        plan = self.plan(values)
+        made = []
+        for seed in self.sweep.seeds:
+            name = trial_name(values, seed if len(self.sweep.seeds) > 1 else None)
+            run = Path(self.sweep.folder or ".") / name
+            made.append(Trial(name, values, seed, plan, run, self.sweep.options(seed)))
+        return made
+
+    def plan(self, values: Mapping[str, Any]) -> Plan:
+        """The plan that values make, over the sweep's base."""
+        told = trial_name(values, None)
+        try:
+            choices = choices_from({**self.sweep.base, **values})
+            plan = make_plan(self.dataset, self.fingerprint, choices, device=self.device)
+        except OsteonError as error:
+            if not isinstance(error, UsageError):
+                raise
+            raise type(error)(f"trial {told}: {error.message}", hint=error.hint) from error
+        if self.device == "cuda" and not precision_is_chosen(choices):
+            plan = overlay(plan, {"training.precision": "bf16"}, "on a GPU, where the trials choose none")
+        return plan
+
+
+def grid_values(sweep: Sweep) -> list[dict[str, Any]]:
+    """Every combination of the grids, each once."""
+    found: list[dict[str, Any]] = []
+    for grid in sweep.grid or []:
+        for combination in itertools.product(*grid.values()):
+            values = dict(zip(grid, combination, strict=True))
+            if values not in found:
+                found.append(values)
+    return found
+
+
+def choices_from(values: Mapping[str, Any]) -> Choices:
+    """Choices from a sweep's keys: fields of `Choices`, all others are keys of the plan.
+
+    Raises:
+        PlanError: A key that is neither (the nearest are named), or a value that is none for it.
+    """
+    own = {key: value for key, value in values.items() if key in FIELDS and key != "recipe"}
+    settings = {key: value for key, value in values.items() if key not in FIELDS}
+    for key in settings:
+        if "." not in key:
+            raise PlanError(f"{key}: neither a choice nor a key of the plan", hint=f"near it: {_near(key)}")
+    try:
+        chosen = dict(RecipeChoices.model_validate(own))
+    except ValidationError as error:
+        raise PlanError(explain(error), hint="correct the value") from None
+    return Choices(recipe=str(values.get("recipe", "osteon")), settings=settings or None, **chosen)
+
+
+def trial_name(values: Mapping[str, Any], seed: int | None) -> str:
+    """`network=unet,encoder=resnet18`; shortened, and told apart by a hash, where a file system would not take it."""
+    parts = [f"{key.rpartition('.')[2]}={_plain(value)}" for key, value in values.items()]
+    told = ",".join(parts) or "base"
+    name = re.sub(r"[^\w.+=,-]", "-", told, flags=re.ASCII)[:LONGEST_NAME]
+    tails = [key.rpartition(".")[2] for key in values]
+    if name != told or len(set(tails)) < len(tails):
+        name += "-" + hashlib.sha256(json.dumps(dict(values), sort_keys=True, default=str).encode()).hexdigest()[:6]
+    return name if seed is None else f"{name},seed={seed}"
+
+
+def _near(key: str) -> str:
+    return nearest(key, [*FIELDS, "training.learning_rate", "training.optimiser", "patch.size", "grid.spacing_mm"])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "x".join(map(_plain, value))
+    if value is None:
+        return "null"
+    return f"{value:g}" if isinstance(value, float) else str(value)
