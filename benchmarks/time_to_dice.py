@@ -67,9 +67,10 @@ def dataset(name: str, work: Path) -> Path:
 def measure(name: str, minutes: float, dimensions: int, seed: int, cores: int | None, work: Path) -> dict[str, Any]:
     """One row of osteon."""
     data = dataset(name, work)
-    plan = data / f"plan-{dimensions}d.yaml"
+    plan = data / f"plan-{dimensions}d-{minutes:g}min{f'-{cores}core' if cores else ''}.yaml"
     if not plan.is_file():
-        run([*OSTEON, "plan", str(data), "--dimensions", str(dimensions), "--force"], cores, work / "plan.log")
+        budget = ["--budget", f"{minutes}min", "--force"]
+        run([*OSTEON, "plan", str(data), "--dimensions", str(dimensions), *budget], cores, work / "plan.log")
         (data / "plan.yaml").rename(plan)
     folder = work / f"{name}-{dimensions}d-{minutes:g}min-seed{seed}" / (f"{cores}core" if cores else "all")
     train = [*OSTEON, "train", str(data), str(folder), "--plan", str(plan), "--budget", f"{minutes}min"]

@@ -62,6 +62,7 @@ def make_plan(
     *,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     measure_cost: bool = True,
+    budget_s: float | None = None,
     workers: int | None = None,
     **choices: Any,
 ) -> Plan:
@@ -71,6 +72,7 @@ def make_plan(
         dataset: A folder with dataset.yaml.
         device: What sizes are chosen for.
         measure_cost: Measure the forecast and the faster precision with a few steps (some 20 s).
+        budget_s: Seconds that a training will have; sizes are then chosen for this machine's measured speed.
         workers: Processes for reading the cases; None: as memory allows.
         **choices: Fields of `osteon.planning.choices.Choices`: recipe, dimensions, network, encoder, window, …
     """
@@ -85,6 +87,7 @@ def make_plan(
         Choices(**choices),
         device=device,
         measure_cost=measure_cost,
+        budget_s=budget_s,
         workers=workers,
     )
     for case_id, error in planned.failed.items():
@@ -134,7 +137,8 @@ def train(
 
     by_name = {field.name: options.pop(field.name) for field in fields(Choices) if field.name in options}
     wanted = replace(choices or DEFAULTS, **by_name) if choices or by_name else None
-    where: dict[str, Any] = {"device": options.get("device", "auto"), "workers": options.get("workers")}
+    where: dict[str, Any] = {name: options.get(name) for name in ("budget_s", "workers")}
+    where["device"] = options.get("device", "auto")
     if plan is not None:
         chosen = plan if isinstance(plan, Plan) else read_plan(Path(plan))
         settings = (wanted.settings if wanted else None) or {}

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from osteon.cli.choices import Device, Groups, MeshSpaces, MeshUnits
 from osteon.cli.plan_options import asked, is_given, takes_choices
-from osteon.cli.report import memory, out, report_failures
+from osteon.cli.report import memory, out, report_failures, seconds_of
 from osteon.core.errors import UsageError
 from osteon.core.progress import console
 from osteon.planning.choices import Choices
@@ -125,6 +125,9 @@ def plan(
     choices: Choices,
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
     device: Annotated[Device, typer.Option(help="What sizes are chosen for.")] = Device.auto,
+    budget: Annotated[
+        str | None, typer.Option(help="Time that a training will have (30min): sizes for what this machine does in it.")
+    ] = None,
     no_cost: Annotated[bool, typer.Option("--no-cost", help="Leave the forecast out: nothing is tried.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a plan.yaml that is there.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
@@ -135,9 +138,15 @@ def plan(
     from osteon.training.planned import plan_dataset
     from osteon.training.record import check_plan_fits
 
+    seconds = None if budget is None else seconds_of(budget)
+    if seconds is not None and no_cost:
+        raise UsageError(
+            "--budget and --no-cost contradict each other: sizes for a time need a measurement",
+            hint="leave one of them out",
+        )
     path = dataset / FILE_NAME
     if path.is_file() and not force:
-        given = [*asked(context), *(["--device"] if is_given(context, "device") else [])]
+        given = [*asked(context), *(f"--{name}" for name in ("device", "budget") if is_given(context, name))]
         if given:
             raise UsageError(
                 f"{path} is there already; {given[0]} would change it",
@@ -148,7 +157,9 @@ def plan(
         show_plan(before)
         out.print(f"is there already: {escape(str(path))}; --force makes it anew", soft_wrap=True)
         return
-    planned = plan_dataset(dataset, choices, device=device.value, measure_cost=not no_cost, workers=workers)
+    planned = plan_dataset(
+        dataset, choices, device=device.value, measure_cost=not no_cost, budget_s=seconds, workers=workers
+    )
     show_plan(planned.plan)
     out.print(f"written: {escape(str(path))}", soft_wrap=True)
     report_failures(planned.failed, "not measured")

@@ -37,7 +37,7 @@ def demo(
         osteon.import_dataset(source, dataset)
     _step("3", "measured and planned: every decision with its reason", dataset / FILE_NAME)
     if not (dataset / FILE_NAME).is_file():
-        osteon.make_plan(dataset)
+        osteon.make_plan(dataset, budget_s=seconds)
     _step("4", f"trained for {budget}", run)
     osteon.train(dataset, run, budget_s=seconds, seed=seed)
     _step("5", f"predicted: {unseen} scans that the training has not seen", predictions)

@@ -51,11 +51,11 @@ def train(
         raise UsageError("--resume and --restart contradict each other", hint="give one of them")
     if resume and not (run / RUN).is_file():
         raise UsageError(f"{run}: there is no run to go on with", hint="leave out --resume to begin one")
-    chosen = _plan_for(dataset, run, plan, choices, asked(context), device.value, restart, workers, init)
+    seconds = None if budget is None else seconds_of(budget)
+    chosen = _plan_for(dataset, run, plan, choices, asked(context), device.value, restart, seconds, workers, init)
     if patience is not None:
         training = chosen.training.model_copy(update={"patience_epochs": patience})
         chosen = chosen.model_copy(update={"training": training})
-    seconds = None if budget is None else seconds_of(budget)
     _say_cost(chosen, seconds, epochs)
     report = osteon.train(
         dataset,
@@ -92,6 +92,7 @@ def _plan_for(
     given: list[str],
     device: Literal["auto", "cpu", "cuda"],
     restart: bool,
+    budget_s: float | None,
     workers: int | None,
     init: Path | None,
 ) -> Plan:
@@ -111,10 +112,12 @@ def _plan_for(
             )
         return overlay(read_plan(file), choices.settings or {})
     if init is not None:
-        return plan_from_model(dataset, run, str(init), choices, device=device, restart=restart, workers=workers)
+        return plan_from_model(
+            dataset, run, str(init), choices, device=device, restart=restart, budget_s=budget_s, workers=workers
+        )
     if given:
-        return plan_for_run(dataset, run, choices, device=device, restart=restart, workers=workers)
-    return plan_of(dataset, device=device, workers=workers)
+        return plan_for_run(dataset, run, choices, device=device, restart=restart, budget_s=budget_s, workers=workers)
+    return plan_of(dataset, device=device, budget_s=budget_s, workers=workers)
 
 
 def _fold(text: str) -> int | None:

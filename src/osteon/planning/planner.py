@@ -52,6 +52,7 @@ def make_plan(
     choices: Choices = DEFAULTS,
     *,
     device: Device = "cpu",
+    room: float = 1.0,
 ) -> Plan:
     """Decide everything that training needs.
 
@@ -60,6 +61,7 @@ def make_plan(
         fingerprint: What was measured on its cases.
         choices: What the user decides.
         device: What the sizes of patch and network are chosen for.
+        room: So many times the recipe's voxels for a patch: a faster machine, or more time.
 
     Raises:
         UsageError: There is no such recipe, network, encoder or loss, or no channel or structure of that name; slices
@@ -74,6 +76,7 @@ def make_plan(
     flat = bool((fingerprint.median_shape.min() <= 1) if fingerprint.cases else False)
     wanted = choices.dimensions or (2 if flat else 3)
     size = row.sizes[device, wanted]
+    size = replace(size, voxels=round(room * size.voxels))
     grid = choose_grid(dataset, fingerprint, wanted, row, size, choices.image_size)
     if choices.drop_slices is not None:
         grid = drop_slices(grid, choices.drop_slices)
@@ -86,7 +89,7 @@ def make_plan(
         overlapping=dataset.manifest.overlapping,
         grid=grid,
         intensities=_intensities(dataset.manifest.channels, fingerprint, choices.window or {}),
-        patch=patch,
+        patch=patch.model_copy(update={"room": room}),
         network=network,
         training=_training(dataset, recipe),
         augmentation=_augmentation(dataset, fingerprint, grid, patch.size, row),

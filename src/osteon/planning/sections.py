@@ -101,10 +101,18 @@ class Intensity(Section):
 
 
 class Patch(Section):
-    """What the network sees at a time, in voxels of the grid, and how many at once."""
+    """What the network sees at a time, in voxels of the grid, and how many at once.
+
+    Attributes:
+        size: Along the grid's axes.
+        batch: How many.
+        room: How many times the recipe's voxels the planner gave to a patch, after it had measured this machine for a
+            budget of time. Later stages do not read it.
+    """
 
     size: Triple
     batch: Size
+    room: Length = 1.0
 
 
 class Series(Section):

@@ -20,6 +20,7 @@ from osteon.core.files import write_error
 from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds, structures_without_cases
+from osteon.networks.registry import starts_inflated
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, Precision
 from osteon.predicting.model import WEIGHTS, load_model
@@ -36,6 +37,9 @@ from osteon.training.options import DEFAULTS, TrainOptions, check_options, resol
 from osteon.training.record import RUN, SPLITS, check_plan_fits, record_choices, record_splits
 from osteon.training.resuming import enough_memory
 from osteon.training.sampling import Batch, PatchSampler
+
+RECALIBRATION_BATCHES = 8
+"""With which an inflated encoder's batch norms are set before the first iteration."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,9 @@ def _fit(
         transferred = options.init is not None
         fresh = not state.iteration and not transferred
         module = TrainingModule(plan, options.seed, conductor.progress, fresh=fresh, transferred=transferred)
+        sampler = PatchSampler(training, plan, options.seed)
+        if fresh and starts_inflated(plan):
+            begin = _recalibrated(module.network, sampler)
         if begin is not None:
             begin_with({"network": module.network, "average": module.average}, begin)
         if state.epoch_open:
@@ -209,7 +216,6 @@ def _fit(
             return module
         if state.iteration:
             console.print(f"going on from iteration {state.iteration}, {clock(state.elapsed_s)} into the training")
-        sampler = PatchSampler(training, plan, options.seed)
         batches = DataLoader(_Batches(sampler, state.iteration), batch_size=None, num_workers=0)
         with warnings.catch_warnings():
             # The reading of a patch takes a fraction of a millisecond: worker processes would only cost memory.
@@ -240,6 +246,14 @@ def _fit(
             except OSError as error:  # the TensorBoard log's
                 raise write_error(run, error) from error
     return module
+
+
+def _recalibrated(network: torch.nn.Module, sampler: PatchSampler) -> dict[str, torch.Tensor]:
+    """The network's state, its inflated encoder's batch norms set to what some patches of the training give."""
+    from osteon.networks.inflated import recalibrate
+
+    recalibrate(network, (sampler.read(number).image for number in range(RECALIBRATION_BATCHES)))
+    return network.state_dict()
 
 
 def _lightning_precision(

@@ -27,6 +27,7 @@ def plan_from_model(
     *,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     restart: bool = False,
+    budget_s: float | None = None,
     workers: int | None = None,
 ) -> Plan:
     """The plan of a run that begins with a model and was given none: the model's network and grid, the rest the data's.
@@ -41,12 +42,13 @@ def plan_from_model(
         choices: What the user decides.
         device: What sizes are chosen for.
         restart: The run begins anew.
+        budget_s: Seconds that the training will have.
         workers: Processes for reading the cases; None: as memory allows.
     """
     if is_begun(run) and not restart and init_sha256(init, needed=False) is None:
         return overlay(read_plan(run / PLAN), choices.settings or {})
     if _decide_shape(choices):
-        return plan_for_run(dataset, run, choices, device=device, restart=restart, workers=workers)
+        return plan_for_run(dataset, run, choices, device=device, restart=restart, budget_s=budget_s, workers=workers)
     source = read_plan(model_folder(init) / PLAN)
     own = read_plan(dataset / PLAN) if choices == DEFAULTS and (dataset / PLAN).is_file() else None
     if own is None or own.grid.dimensions != source.grid.dimensions:

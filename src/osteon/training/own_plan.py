@@ -30,6 +30,7 @@ def plan_for_run(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     restart: bool = False,
     measure_cost: bool = True,
+    budget_s: float | None = None,
     workers: int | None = None,
 ) -> Plan:
     """The plan that these choices make of a dataset; the dataset's own plan.yaml is neither read nor written.
@@ -43,6 +44,7 @@ def plan_for_run(
         device: What sizes are chosen for, and what the cost is measured on.
         restart: Make the plan anew.
         measure_cost: Measure the forecast and the faster precision.
+        budget_s: Seconds that the training will have; sizes are chosen for them.
         workers: Processes for reading the cases; None: as memory allows.
 
     Raises:
@@ -50,7 +52,8 @@ def plan_for_run(
     """
     if (run / PLAN).is_file() and (run / RUN).is_file() and not restart:
         before = read_plan(run / PLAN)
-        plan = decide(dataset, choices, device=device, measure_cost=False, workers=workers).plan
+        room = before.patch.room
+        plan = decide(dataset, choices, device=device, measure_cost=False, room=room, workers=workers).plan
         plan = _as_measured(plan, before, choices)
         if plan_hash(plan) == plan_hash(before):
             return before
@@ -60,7 +63,7 @@ def plan_for_run(
     if (dataset / PLAN).is_file():
         said = f"{dataset / PLAN}: left as it is and not used; a plan is made for this run by its own options"
         console.print(escape(said), soft_wrap=True)
-    return decide(dataset, choices, device=device, measure_cost=measure_cost, workers=workers).plan
+    return decide(dataset, choices, device=device, measure_cost=measure_cost, budget_s=budget_s, workers=workers).plan
 
 
 def is_begun(run: Path) -> bool:

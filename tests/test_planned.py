@@ -1,0 +1,84 @@
+"""Sizes for a budget: what this machine does in it decides how large patches are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers import spaced, two_boxes, write_dataset
+from osteon.planning.choices import DEFAULTS, Choices
+from osteon.planning.plan import Plan, write_plan
+from osteon.training import own_plan, planned
+from osteon.training.own_plan import plan_for_run
+from osteon.training.planned import decide, room_for
+from osteon.training.record import RUN
+from runs import command
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "seconds", "room"),
+    [
+        (1800, 0.6, 1.0),  # 3000 iterations
+        (1800, 0.15, 4.0),
+        (1800, 0.001, 8.0),
+        (600, 0.6, 1.0),  # 1000
+        (300, 0.6, 0.5),
+        (30, 0.6, 0.25),
+    ],
+)
+def test_room_follows_the_number_of_iterations(budget_s: float, seconds: float, room: float) -> None:
+    assert room_for(budget_s, seconds) == room
+
+
+@pytest.fixture
+def wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Scans larger than a CPU's patch, and a machine on which an iteration takes 0.1 s."""
+    cases = {f"c{n}": two_boxes((96, 80, 64), seed=n) for n in range(2)}
+    folder = tmp_path / "data"
+    write_dataset(folder, {name: (image, labels, spaced(1, 1, 1)) for name, (image, labels, _) in cases.items()})
+
+    def forecast(plan: Plan, *_: object) -> Plan:
+        return plan.model_copy(update={"forecast": plan.forecast.model_copy(update={"seconds_per_iteration": 0.1})})
+
+    monkeypatch.setattr(planned, "forecast", forecast)
+    return folder
+
+
+def test_a_fast_machine_gets_larger_patches_and_says_why(wide: Path) -> None:
+    usual = decide(wide, device="cpu").plan
+    more = decide(wide, device="cpu", budget_s=1200).plan
+    assert usual.patch.room == 1.0
+    assert more.patch.room == 4.0
+    assert more.grid.spacing_mm[0] < usual.grid.spacing_mm[0]
+    assert any("4 times the recipe's voxels: with these an iteration took 0.1 s" in why for why in more.patch.why)
+    assert decide(wide, device="cpu", budget_s=200).plan == usual
+    assert decide(wide, device="cpu", budget_s=1200, measure_cost=False).plan.patch.room == 1.0
+
+
+def test_room_that_changes_nothing_is_not_taken(wide: Path) -> None:
+    """All of a slice is seen anyway, and the batch was asked for."""
+    choices = Choices(dimensions=2, image_size=64, batch=2)
+    assert decide(wide, choices, device="cpu", budget_s=1200).plan.patch.room == 1.0
+
+
+def test_a_run_that_goes_on_keeps_its_sizes(wide: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    choices = Choices(loss="dice")
+    first = plan_for_run(wide, run, choices, device="cpu", budget_s=1200)
+    assert first.patch.room == 4.0
+    write_plan(run / own_plan.PLAN, first)
+    (run / RUN).write_text("{}")
+    assert plan_for_run(wide, run, choices, device="cpu", budget_s=1200) == first
+    assert plan_for_run(wide, run, DEFAULTS, device="cpu").patch.room == 1.0
+
+
+def test_the_command_takes_a_budget(wide: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("plan", wide, "--budget", "20min", "--device", "cpu") == 0
+    assert "room: 4.0" in (wide / "plan.yaml").read_text()
+    capsys.readouterr()
+    assert command("plan", wide, "--budget", "20min") == 2
+    assert "--budget would change it" in capsys.readouterr().err
+    assert command("plan", wide, "--budget", "20min", "--no-cost", "--force") == 2
+    assert "contradict" in capsys.readouterr().err
