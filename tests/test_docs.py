@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -14,6 +15,13 @@ from osteon.cli.main import app
 from osteon.core.labels import Structure
 from osteon.dataset.manifest import Case, Manifest
 from osteon.importing.recognise import FORMS
+from osteon.networks.registry import NETWORKS
+from osteon.planning.overlay import numbers
+from osteon.planning.recipe_files import RecipeFile, published
+from osteon.planning.sections import Schedule
+from osteon.sweeping.spec import Sweep
+from osteon.sweeping.trials import choices_from, grid_values
+from osteon.training.losses import LOSSES
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted([*ROOT.glob("docs/*.md"), ROOT / "CHANGELOG.md"])
@@ -31,6 +39,45 @@ def options(command: str) -> set[str]:
 def test_every_option_of_import_is_described_and_exists() -> None:
     described = set(re.findall(r"--[a-z][a-z-]+", text("docs/import.md")))
     assert described == options("import")
+
+
+@pytest.mark.parametrize(
+    ("page", "command"), [("plan", "plan"), ("train", "train"), ("sweep", "sweep"), ("audit", "audit")]
+)
+def test_every_option_of_a_command_is_described(page: str, command: str) -> None:
+    assert options(command) <= set(re.findall(r"--[a-z][a-z-]+", text(f"docs/{page}.md")))
+
+
+def test_every_network_is_described() -> None:
+    lines = [line.strip("| ").split(" | ") for line in text("docs/networks.md").splitlines() if line.startswith("| `")]
+    told = [(cells[0].split("`")[1], cells[2] != "no", *cells[4:]) for cells in lines]
+    assert told == [(row.name, 3 in row.dimensions, f"{row.library}, {row.code}", row.source) for row in NETWORKS]
+
+
+def test_every_loss_and_schedule_is_described() -> None:
+    described = set(re.findall(r"^\| `(\w+)` \|", text("docs/losses.md"), re.MULTILINE))
+    assert described == {"schedule", *LOSSES, *get_args(Schedule)}
+
+
+def test_every_recipe_is_described() -> None:
+    assert set(re.findall(r"^\| `([\w-]+)` \|", text("docs/recipes.md"), re.MULTILINE)) == set(published())
+
+
+@pytest.mark.parametrize("field", sorted(Sweep.model_fields))
+def test_every_key_of_a_sweep_is_described(field: str) -> None:
+    assert f"`{field}`" in text("docs/sweep.md")
+
+
+def test_the_sweep_and_the_recipe_in_the_documents_are_ones() -> None:
+    for page in ("docs/sweep.md", "docs/jobs/hand.md"):
+        sample = re.search(r"```yaml\n(.*?)```", text(page), re.DOTALL)
+        assert sample is not None
+        sweep = Sweep.model_validate(yaml.safe_load(sample[1]))
+        for values in grid_values(sweep):
+            choices_from({**sweep.base, **values})
+    sample = re.search(r"```yaml\n(.*?)```", text("docs/recipes.md"), re.DOTALL)
+    assert sample is not None
+    RecipeFile.model_validate(numbers(yaml.safe_load(sample[1])))
 
 
 def test_every_form_is_described() -> None:
