@@ -103,7 +103,7 @@ def _measure(
 def _train(plan: Plan, device: torch.device, precision: Precision) -> dict[str, float]:
     from osteon.training.module import TrainingModule  # Lightning's 160 MB are no part of predicting
 
-    module = TrainingModule(plan, 0, lambda: 0.0).to(device)
+    module = TrainingModule(plan, 0, lambda: 0.0, fresh=False).to(device)  # weights cost the same whatever they are
     module.train()
     if module.average is not None:
         module.average.eval()
