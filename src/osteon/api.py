@@ -129,6 +129,7 @@ def train(
     from osteon.planning.choices import DEFAULTS, Choices
     from osteon.planning.overlay import overlay
     from osteon.planning.plan import Plan, read_plan
+    from osteon.training.cross_validation import train_all_folds
     from osteon.training.fit import train
     from osteon.training.inherited import plan_from_model
     from osteon.training.options import TrainOptions
@@ -137,6 +138,8 @@ def train(
 
     by_name = {field.name: options.pop(field.name) for field in fields(Choices) if field.name in options}
     wanted = replace(choices or DEFAULTS, **by_name) if choices or by_name else None
+    if options.get("init") is not None:
+        options["init"] = os.fspath(options["init"])
     where: dict[str, Any] = {name: options.get(name) for name in ("budget_s", "workers")}
     where["device"] = options.get("device", "auto")
     if plan is not None:
@@ -146,14 +149,15 @@ def train(
             raise UsageError("a plan and choices contradict each other", hint="give one of them, or `settings` alone")
         chosen = overlay(chosen, settings)
     elif options.get("init") is not None:
-        options["init"] = os.fspath(options["init"])
         begin = options["init"]
         chosen = plan_from_model(Path(dataset), Path(run), begin, wanted or DEFAULTS, restart=restart, **where)
     elif wanted is not None:
         chosen = plan_for_run(Path(dataset), Path(run), wanted, restart=restart, measure_cost=measure_cost, **where)
     else:
         chosen = plan_of(Path(dataset), **where)
-    return train(Dataset.open(Path(dataset)), chosen, Path(run), TrainOptions(**options), restart=restart)
+    asked = TrainOptions(**options)
+    start = train_all_folds if asked.fold == "all" else train
+    return start(Dataset.open(Path(dataset)), chosen, Path(run), asked, restart=restart)
 
 
 def sweep(file: PathLike, *, dry: bool = False) -> SweepReport:
@@ -181,6 +185,7 @@ def predict(
     out: PathLike,
     *,
     mirror: bool = False,
+    postprocess: PathLike = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     overwrite: bool = False,
 ) -> PredictReport:
@@ -191,6 +196,7 @@ def predict(
         scans: One or several files or folders.
         out: Where the results go; what is done there is skipped.
         mirror: Average over mirror images: slower.
+        postprocess: What follows: `auto`, as the model has it; `none`; or a postprocessing.yaml.
         device: What to load the model on, where `model` is a folder.
         overwrite: Do again what is done.
     """
@@ -200,6 +206,7 @@ def predict(
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
     loaded = model if isinstance(model, Model) else load_model(model, device=resolve_device(device))
+    loaded = loaded.with_postprocessing(os.fspath(postprocess))
     return predict(loaded, find_scans([Path(s) for s in sources]), Path(out), mirror=mirror, overwrite=overwrite)
 
 

@@ -3,32 +3,60 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from osteon.core.errors import DatasetError, GeometryError, ModelError
 from osteon.core.files import read_json, write_json, write_text
+from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.dataset.checks import check_image
 from osteon.formats.registry import read_volume
+from osteon.networks.ensemble import Ensemble, members_in
 from osteon.networks.registry import build_network
 from osteon.networks.weights import save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan, write_plan
+from osteon.predicting.confidence import calibration_from, found_on_grid, raw_confidence
+from osteon.predicting.looks import FILE_NAME as REFERENCE
+from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
+from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
+from osteon.predicting.postprocess import NONE, Postprocessing, postprocess, read_postprocessing, write_postprocessing
 from osteon.predicting.restore import restore
+from osteon.predicting.review import Facts, reasons_to_review
 from osteon.predicting.series import name_series
 from osteon.predicting.tiles import probabilities
 from osteon.predicting.zoom import closer_looks
-from osteon.preparing.case import prepare_with_intensities
+from osteon.preparing.case import passage, prepare_with_intensities
 
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.json"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of a scan.
+
+    Attributes:
+        segmentation: On the scan's own grid and orientation.
+        raw: The soft Dice confidence of each structure; None for one that was not found.
+        confidence: The Dice to be expected of each, by the model's calibration.
+        reasons: Why a person should look at it; empty where nothing stands out.
+    """
+
+    segmentation: Segmentation
+    raw: dict[str, float | None]
+    confidence: dict[str, float | None]
+    reasons: list[str]
 
 
 @dataclass(frozen=True)
@@ -40,15 +68,23 @@ class Model:
         plan: How scans are prepared and what the outputs mean.
         validation: What validation said of it.
         sha256: Of the weights' file; names the model in records of predictions.
+        postprocessing: What follows a prediction.
+        reference: What the training scans look like.
     """
 
     network: torch.nn.Module
     plan: Plan
     validation: dict[str, Any]
     sha256: str
+    postprocessing: Postprocessing = NONE
+    reference: Sequence[Looks] = ()
 
     def predict(self, scan: Path | str | Volume, *, name: str = "", mirror: bool = False) -> Segmentation:
-        """Segment one scan, on its own grid and orientation.
+        """Segment one scan, on its own grid and orientation; arguments and errors are those of `examine`."""
+        return self.examine(scan, name=name, mirror=mirror).segmentation
+
+    def examine(self, scan: Path | str | Volume, *, name: str = "", mirror: bool = False) -> Prediction:
+        """Segment one scan, and say how sure that is.
 
         Args:
             scan: A file, or a Volume with the channels of the plan.
@@ -77,23 +113,58 @@ class Model:
         check_image(volume, name)
         return self.segment(volume, mirror=mirror)
 
-    def segment(self, volume: Volume, *, mirror: bool = False) -> Segmentation:
-        """As `predict`, for a volume that has been checked: on the plan's grid, then more closely where it asks so."""
+    def with_postprocessing(self, wanted: str | Path) -> Model:
+        """The model with other post-processing: `auto` its own, `none`, or a file's.
+
+        Raises:
+            FileError: The file is missing or damaged.
+            PlanError: It makes no sense.
+            UsageError: It names a structure that the model does not have.
+        """
+        if wanted == "auto":
+            return self
+        steps = NONE if wanted == "none" else read_postprocessing(Path(wanted), self.plan.structures)
+        return replace(self, postprocessing=steps)
+
+    def segment(self, volume: Volume, *, mirror: bool = False) -> Prediction:
+        """As `examine`, for a volume that has been checked: on the plan's grid, then more closely where it asks so."""
         plan, zoom = self.plan, self.plan.zoom
         image, intensities = prepare_with_intensities(volume, plan)
         shares = name_series(probabilities(self.network, torch.from_numpy(image), plan, mirror=mirror), plan)
+        raw, confidence, reasons = self._judged(image, shares, volume.geometry)
         details = []
         if zoom is not None and zoom.predict:
             details = closer_looks(self.network, volume, shares, plan, zoom, intensities, mirror=mirror)
-        return restore(shares, volume.geometry, plan, details)
+        segmentation = restore(shares, volume.geometry, plan, details)
+        return Prediction(postprocess(segmentation, self.postprocessing), raw, confidence, reasons)
+
+    def _judged(
+        self, image: npt.NDArray[np.float32], shares: torch.Tensor, geometry: Geometry
+    ) -> tuple[dict[str, float | None], dict[str, float | None], list[str]]:
+        """Raw confidences, expected Dice, and reasons to look at it, all on the plan's grid."""
+        found = found_on_grid(shares, self.plan)
+        raw = raw_confidence(shares, found, self.plan)
+        calibration = calibration_from(self.validation.get("confidence"))
+        expected = {name: None if r is None else round(calibration.expected(r), 4) for name, r in raw.items()}
+        turned = passage(geometry, self.plan.grid).turned
+        looks = looks_of(image, found, self.plan, turned.spacing_mm, extent_mm(turned))
+        facts = Facts(self.reference, self.validation.get("structures", {}))
+        return raw, expected, reasons_to_review(looks, expected, self.plan, facts)
 
 
-def save_model(folder: Path, network: torch.nn.Module, plan: Plan, validation: dict[str, Any], card: str) -> None:
+def extent_mm(geometry: Geometry) -> tuple[float, ...]:
+    """How far a grid reaches along its axes, in mm (px)."""
+    return tuple(n * s for n, s in zip(geometry.shape, geometry.spacing_mm, strict=True))
+
+
+def save_model(folder: Path, model: Model, card: str) -> None:
     """Write a model folder; the weights last, so that a folder with weights is complete."""
-    write_plan(folder / PLAN, plan)
-    write_json(folder / VALIDATION, validation)
+    write_plan(folder / PLAN, model.plan)
+    write_json(folder / VALIDATION, model.validation)
+    write_postprocessing(folder / POSTPROCESSING, model.postprocessing)
+    write_reference(folder / REFERENCE, list(model.reference))
     write_text(folder / "card.md", card)
-    save_tensors(folder / WEIGHTS, network.state_dict())
+    save_tensors(folder / WEIGHTS, model.network.state_dict())
 
 
 def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
@@ -114,10 +185,11 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
             hint="give the folder `model` of a finished run; copy it whole",
         )
     plan = read_plan(folder / PLAN)
-    network = build_network(plan)
     path = folder / WEIGHTS
     try:
-        network.load_state_dict(load_file(path))
+        state = load_file(path)
+        network = _network(plan, state)
+        network.load_state_dict(state)
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
@@ -126,4 +198,18 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         ) from error
     network.to(device).eval()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Model(network, plan, read_json(folder / VALIDATION, "the model's validation"), digest)
+    steps = folder / POSTPROCESSING
+    return Model(
+        network,
+        plan,
+        read_json(folder / VALIDATION, "the model's validation"),
+        digest,
+        read_postprocessing(steps, plan.structures) if steps.is_file() else NONE,
+        read_reference(folder / REFERENCE),
+    )
+
+
+def _network(plan: Plan, state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """The network that a state dict is of: one of the plan's, or several of them as one."""
+    count = members_in(state)
+    return Ensemble([build_network(plan) for _ in range(count)]) if count else build_network(plan)

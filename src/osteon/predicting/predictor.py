@@ -58,12 +58,21 @@ class Scan:
 
 @dataclass(frozen=True)
 class PredictReport:
-    """What came of it: ids by what happened to them; the files lie in `out`."""
+    """What came of it: ids by what happened to them; the files lie in `out`.
+
+    Attributes:
+        out: The folder.
+        done: Segmented now.
+        skipped: Segmented before.
+        failed: The error of each that could not be segmented.
+        review: Reasons why a person should look at a result, of all that are done.
+    """
 
     out: Path
     done: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, OsteonError] = field(default_factory=dict)
+    review: dict[str, list[str]] = field(default_factory=dict)
 
 
 def output_path(out: Path, case_id: str, plan: Plan) -> Path:
@@ -160,14 +169,20 @@ def predict(
     for scan in track(scans, "predicting"):
         target = targets[scan.id]
         try:
-            made_from = {"input": scan.fingerprint(), "model": model.sha256, "mirror": mirror}
+            made_from = {
+                "input": scan.fingerprint(),
+                "model": model.sha256,
+                "mirror": mirror,
+                "postprocessing": model.postprocessing.told(pixels=model.plan.unit == "px"),
+            }
             before = records.get(scan.id, {})
             if not overwrite and target.is_file() and {k: before.get(k) for k in made_from} == made_from:
                 report.skipped.append(scan.id)
+                _note_review(report, scan.id, before)
                 continue
             began = time.monotonic()
             volume = scan.load()
-            segmentation = model.predict(volume, name=scan.id, mirror=mirror)
+            prediction = model.examine(volume, name=scan.id, mirror=mirror)
         except CaseError as error:
             report.failed[scan.id] = error
             continue
@@ -182,14 +197,22 @@ def predict(
             "output": target.name,
             "shape": list(volume.geometry.shape),
             "spacing_mm": [round(s, 6) for s in volume.geometry.spacing_mm],
+            "confidence": prediction.confidence,
+            "review": prediction.reasons,
             "seconds": round(time.monotonic() - began, 3),
             "osteon": __version__,
         }
         _remove(target)  # the record is written first, and must not pass an older result off as this one
         write_json(path, records)
-        write_segmentation(target, segmentation)
+        write_segmentation(target, prediction.segmentation)
         report.done.append(scan.id)
+        _note_review(report, scan.id, records[scan.id])
     return report
+
+
+def _note_review(report: PredictReport, scan_id: str, record: Mapping[str, Any]) -> None:
+    if record.get("review"):
+        report.review[scan_id] = record["review"]
 
 
 def _refuse_to_replace(
