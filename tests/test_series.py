@@ -96,6 +96,7 @@ def test_a_small_piece_stays_as_it_was_found() -> None:
 @pytest.mark.parametrize(
     "shares",
     [
+        scan((2, {1: 1.0}), (14, {2: 0.4, 3: 0.6}), length=40),  # far too much for bodies that touch
         scan((2, {1: 0.4, 2: 0.6})),  # one alone has no neighbour
         scan(),
     ],

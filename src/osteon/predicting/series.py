@@ -20,6 +20,8 @@ SMALLEST = 0.3
 """A piece of less than this part of the usual volume is no body of its own."""
 GROWN_TOGETHER = 1.6
 """A piece of more than this many times the median piece of its scan is several bodies that touch."""
+MOST_TOGETHER = 4
+"""More bodies in one piece are not cut apart: such a piece is no row of bodies, and nothing is named."""
 ROUNDS = 20
 """Of moving a cut between bodies that touch to where it halves the way between their centres."""
 FLOOR = 1e-3
@@ -39,7 +41,8 @@ def name_series(shares: torch.Tensor, plan: Plan) -> torch.Tensor:
 
     Returns:
         The same tensor. Within a body all of the series' probability lies on one name, or on the background where
-        the body lies beyond the series. Nothing is changed where there are fewer than two bodies.
+        the body lies beyond the series. Nothing is changed where there are fewer than two bodies, or
+        more than `MOST_TOGETHER` in one piece.
     """
     series = plan.series
     if series is None or plan.overlapping:
@@ -84,6 +87,8 @@ def _bodies(array: Floats, positions: list[int], plan: Plan, series: Series) -> 
         parts = 1
         if volumes[number - 1] > GROWN_TOGETHER * usual:
             parts = max(2, round(volumes[number - 1] / usual))
+            if parts > MOST_TOGETHER:
+                return pieces, []
             _cut(pieces, number, parts, count, plan, series)
         bodies += [number, *range(count + 1, count + parts)]
         count += parts - 1
