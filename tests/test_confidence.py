@@ -21,11 +21,11 @@ from osteon.predicting.confidence import (
     UNCALIBRATED,
     calibrate,
     calibration_from,
-    found_on_grid,
     raw_confidence,
 )
 from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
 from osteon.predicting.review import Facts, reasons_to_review
+from osteon.predicting.shares import in_memory
 
 PLAN = tiny_plan()
 
@@ -38,7 +38,7 @@ def shares(femur: list[float], tibia: list[float]) -> torch.Tensor:
 
 def test_the_soft_dice_by_hand() -> None:
     given = shares([0.9, 0.8, 0.3, 0.0], [0.0, 0.1, 0.2, 0.1])
-    found = found_on_grid(given, PLAN)
+    found = in_memory(given, PLAN).found(PLAN)
     assert found.ravel().tolist() == [1, 1, 0, 0]
     raw = raw_confidence(given, found, PLAN)
     assert raw["femur"] == pytest.approx(2 * 1.7 / (2.0 + 2), abs=1e-5)
@@ -47,13 +47,13 @@ def test_the_soft_dice_by_hand() -> None:
 
 def test_a_sure_prediction_has_a_confidence_of_one() -> None:
     given = shares([1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0])
-    assert raw_confidence(given, found_on_grid(given, PLAN), PLAN) == {"femur": 1.0, "tibia": 1.0}
+    assert raw_confidence(given, in_memory(given, PLAN).found(PLAN), PLAN) == {"femur": 1.0, "tibia": 1.0}
 
 
 def test_structures_that_overlap_are_judged_apart() -> None:
     plan = tiny_plan({"overlapping": True})
     given = torch.tensor([[0.9, 0.6, 0.2], [0.8, 0.1, 0.4]])[..., None, None]
-    found = found_on_grid(given, plan)
+    found = in_memory(given, plan).found(plan)
     assert found[:, :, 0, 0].tolist() == [[1, 1, 0], [1, 0, 0]]
     raw = raw_confidence(given, found, plan)
     assert raw["femur"] == pytest.approx(2 * 1.5 / (1.7 + 2), abs=1e-5)

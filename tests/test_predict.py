@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +22,9 @@ from osteon.core.volume import Volume
 from osteon.dataset.manifest import Channel, write_manifest
 from osteon.formats import read_segmentation, write_volume
 from osteon.predicting.looks import write_reference
-from osteon.predicting.model import Model, load_model
-from osteon.predicting.predictor import RECORD, find_scans, predict
+from osteon.predicting.model import Model, Prepared, load_model
+from osteon.predicting.predictor import RECORD, How, predict
+from osteon.predicting.scans import find_scans
 from osteon.training.fit import train
 from runs import CPU, cohort, command, learning_plan
 
@@ -138,10 +140,10 @@ def test_what_has_changed_is_done_again(model: Model, tmp_path: Path) -> None:
     assert read_segmentation(out / "s1.nii.gz").geometry.same_as(moved)
     (out / "s0.nii.gz").unlink()
     assert predict(model, found, out).done == ["s0"]
-    assert predict(model, found, out, mirror=True).done == ["s0", "s1"]
+    assert predict(model, found, out, How(mirror=True)).done == ["s0", "s1"]
     other = Model(model.network, model.plan, {}, "another")
-    assert predict(other, found, out, mirror=True).done == ["s0", "s1"]
-    assert predict(other, found, out, mirror=True, overwrite=True).done == ["s0", "s1"]
+    assert predict(other, found, out, How(mirror=True)).done == ["s0", "s1"]
+    assert predict(other, found, out, How(mirror=True, overwrite=True)).done == ["s0", "s1"]
 
 
 def test_broken_scans_are_named_and_the_others_go_on(
@@ -179,14 +181,15 @@ def test_broken_scans_are_named_and_the_others_go_on(
 def test_a_scan_that_is_too_large_does_not_stop_the_rest(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    segment = Model.examine
+    infer, seen = Model.infer, []
 
-    def greedy(self: Model, volume: Volume, *, name: str, mirror: bool) -> object:
-        if name == "s1":
+    def greedy(self: Model, prepared: Prepared, **how: Any) -> object:
+        seen.append(prepared)
+        if len(seen) == 2:
             raise error
-        return segment(self, volume, name=name, mirror=mirror)
+        return infer(self, prepared, **how)
 
-    monkeypatch.setattr(Model, "examine", greedy)
+    monkeypatch.setattr(Model, "infer", greedy)
     report = predict(model, find_scans([scans(tmp_path / "scans", 3)]), tmp_path / "out")
     assert report.done == ["s0", "s2"]
     assert isinstance(report.failed["s1"], CaseError)
@@ -199,7 +202,7 @@ def test_a_fault_of_our_own_is_not_taken_for_a_bad_scan(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("shapes do not fit")
 
-    monkeypatch.setattr(Model, "examine", broken)
+    monkeypatch.setattr(Model, "infer", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         predict(model, find_scans([scan(tmp_path / "s.nii.gz")]), tmp_path / "out")
 
@@ -210,7 +213,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from osteon.predicting.model import load_model
-from osteon.predicting.predictor import find_scans, predict
+from osteon.predicting.predictor import predict
+from osteon.predicting.scans import find_scans
 
 replace = Path.replace
 def acting(self, target):

@@ -187,6 +187,7 @@ def predict(
     mirror: bool = False,
     postprocess: PathLike = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    memory: int | None = None,
     overwrite: bool = False,
 ) -> PredictReport:
     """Segment files, folders of files, or a dataset's held-out and unlabelled cases into a folder.
@@ -198,16 +199,18 @@ def predict(
         mirror: Average over mirror images: slower.
         postprocess: What follows: `auto`, as the model has it; `none`; or a postprocessing.yaml.
         device: What to load the model on, where `model` is a folder.
+        memory: Bytes that may be used; None: most of what is free.
         overwrite: Do again what is done.
     """
     from osteon.predicting.model import Model
-    from osteon.predicting.predictor import find_scans, predict
+    from osteon.predicting.predictor import How, predict
+    from osteon.predicting.scans import find_scans
     from osteon.training.options import resolve_device
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
     loaded = model if isinstance(model, Model) else load_model(model, device=resolve_device(device))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
-    return predict(loaded, find_scans([Path(s) for s in sources]), Path(out), mirror=mirror, overwrite=overwrite)
+    return predict(loaded, find_scans([Path(s) for s in sources]), Path(out), How(mirror, overwrite, memory))
 
 
 def evaluate(prediction: PathLike, reference: PathLike, out: PathLike | None = None) -> Evaluation:

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from osteon.cli.choices import By, Device, Precisions
 from osteon.cli.plan_options import asked, takes_choices
-from osteon.cli.report import memory, out, report_failures, seconds_of, some
+from osteon.cli.report import bytes_of, memory, out, report_failures, seconds_of, some
 from osteon.core.errors import CaseError, UsageError
 from osteon.core.progress import console
 from osteon.planning.choices import Choices
@@ -164,13 +164,18 @@ def predict(
     postprocess: Annotated[
         str, typer.Option(help="What follows: auto, as the model has it; none; or a postprocessing.yaml.")
     ] = "auto",
+    memory: Annotated[
+        str | None, typer.Option(help="Most that may be used, as 4GB; most of what is free when left out.")
+    ] = None,
     device: Annotated[Device, typer.Option(help="What to predict on.")] = Device.auto,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
-    from osteon.predicting.predictor import find_scans
+    from osteon.predicting.memory import told_needs
+    from osteon.predicting.predictor import How
     from osteon.predicting.predictor import predict as predict_scans
+    from osteon.predicting.scans import find_scans
     from osteon.training.options import resolve_device
 
     if len(scans) < 2:
@@ -178,13 +183,11 @@ def predict(
     *sources, folder = scans
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: the last argument is the output's folder, and this is a file", hint="add OUT")
+    limit = None if memory is None else bytes_of(memory)
     found = find_scans(sources)
-    loaded = osteon.load_model(model, device=resolve_device(device.value))
-    loaded = loaded.with_postprocessing(postprocess)
-    need = loaded.plan.forecast.predicting_bytes
-    if need:
-        console.print(f"{len(found)} scans; about {memory(need)} of memory for one like the largest of the training")
-    report = predict_scans(loaded, found, folder, mirror=mirror, overwrite=overwrite)
+    loaded = osteon.load_model(model, device=resolve_device(device.value)).with_postprocessing(postprocess)
+    console.print(told_needs(loaded.plan, found, limit), soft_wrap=True)
+    report = predict_scans(loaded, found, folder, How(mirror, overwrite, limit))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     out.print(f"{len(report.done)} scans segmented{skipped}: {escape(str(folder))}", soft_wrap=True)
     if report.review:

@@ -52,12 +52,6 @@ class Calibration:
 UNCALIBRATED = Calibration((), (), 0, None)
 
 
-def found_on_grid(shares: torch.Tensor, plan: Plan) -> np.ndarray[Any, np.dtype[np.integer]]:
-    """Index `[i, j, k]` (n for the n-th structure) or multi-hot `[structure, i, j, k]` of probabilities."""
-    kind = np.uint8 if len(plan.structures) < 256 else np.uint16
-    return (shares > 0.5).numpy().astype(np.uint8) if plan.overlapping else shares.argmax(0).numpy().astype(kind)
-
-
 def raw_confidence(
     shares: torch.Tensor, found: np.ndarray[Any, np.dtype[np.integer]], plan: Plan
 ) -> dict[str, float | None]:
@@ -65,7 +59,7 @@ def raw_confidence(
 
     Args:
         shares: `[output, i, j, k]` probabilities on the plan's grid.
-        found: What follows from them: `found_on_grid`.
+        found: What follows from them: `Shares.found`.
         plan: Structures.
     """
     result: dict[str, float | None] = {}

@@ -22,11 +22,11 @@ from osteon.core.volume import Volume
 from osteon.dataset.checks import check_image
 from osteon.formats.registry import read_volume
 from osteon.networks.ensemble import Ensemble, members_in
-from osteon.networks.registry import build_network
+from osteon.networks.registry import build_network, outputs
 from osteon.networks.weights import save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
-from osteon.planning.plan import Plan, read_plan, write_plan
-from osteon.predicting.confidence import calibration_from, found_on_grid, raw_confidence
+from osteon.planning.plan import Intensity, Plan, read_plan, write_plan
+from osteon.predicting.confidence import calibration_from, raw_confidence
 from osteon.predicting.looks import FILE_NAME as REFERENCE
 from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
 from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
@@ -34,7 +34,8 @@ from osteon.predicting.postprocess import NONE, Postprocessing, postprocess, rea
 from osteon.predicting.restore import restore
 from osteon.predicting.review import Facts, reasons_to_review
 from osteon.predicting.series import name_series
-from osteon.predicting.tiles import probabilities
+from osteon.predicting.shares import Shares, collect
+from osteon.predicting.tiles import stream
 from osteon.predicting.zoom import closer_looks
 from osteon.preparing.case import passage, prepare_with_intensities
 
@@ -57,6 +58,23 @@ class Prediction:
     raw: dict[str, float | None]
     confidence: dict[str, float | None]
     reasons: list[str]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scan that a network can look at.
+
+    Attributes:
+        image: `[channel, i, j, k]` float32 on the plan's grid, normalised.
+        intensities: How; see `preparing.case.prepare_with_intensities`.
+        geometry: The scan's own.
+        scan: The scan itself, where the plan asks for a closer look.
+    """
+
+    image: npt.NDArray[np.float32]
+    intensities: list[Intensity]
+    geometry: Geometry
+    scan: Volume | None
 
 
 @dataclass(frozen=True)
@@ -99,6 +117,11 @@ class Model:
         """
         name = name or ("the volume" if isinstance(scan, Volume) else str(scan))
         volume = scan if isinstance(scan, Volume) else read_volume(Path(scan))
+        self.check(volume, name)
+        return self.segment(volume, mirror=mirror)
+
+    def check(self, volume: Volume, name: str) -> None:
+        """Whether the model can look at a volume; raises as `examine`."""
         if len(volume.array) != len(self.plan.channels):
             names = ", ".join(channel.name for channel in self.plan.channels)
             raise DatasetError(
@@ -111,7 +134,6 @@ class Model:
                 hint="give a file whose header has the pixel spacing, or one without, as the training's had",
             )
         check_image(volume, name)
-        return self.segment(volume, mirror=mirror)
 
     def with_postprocessing(self, wanted: str | Path) -> Model:
         """The model with other post-processing: `auto` its own, `none`, or a file's.
@@ -127,27 +149,53 @@ class Model:
         return replace(self, postprocessing=steps)
 
     def segment(self, volume: Volume, *, mirror: bool = False) -> Prediction:
-        """As `examine`, for a volume that has been checked: on the plan's grid, then more closely where it asks so."""
+        """As `examine`, for a volume that has been checked."""
+        prepared = self.prepare(volume)
+        return self.conclude(prepared, self.infer(prepared, mirror=mirror), mirror=mirror)
+
+    def prepare(self, volume: Volume) -> Prepared:
+        """A scan on the plan's grid; of the scan itself only what a closer look needs is kept."""
+        image, intensities = prepare_with_intensities(volume, self.plan)
+        closely = self.plan.zoom is not None and self.plan.zoom.predict
+        return Prepared(image, intensities, volume.geometry, volume if closely else None)
+
+    def infer(self, prepared: Prepared, *, mirror: bool = False, folder: Path | None = None) -> Shares:
+        """What the network says of it, with names in order.
+
+        Args:
+            prepared: The scan.
+            mirror: Average over mirror images.
+            folder: Where probabilities go into a file; None keeps them in memory.
+        """
+        slabs = stream(self.network, torch.from_numpy(prepared.image), self.plan, mirror=mirror)
+        shares = collect(slabs, outputs(self.plan), prepared.image.shape[1:], self.plan, folder=folder)
+        if self.plan.series is None:
+            return shares
+        name_series(shares.values, self.plan)
+        return shares.decided()
+
+    def conclude(self, prepared: Prepared, shares: Shares, *, mirror: bool = False) -> Prediction:
+        """The segmentation on the scan's own grid, looked at closely where the plan asks so, and how sure it is."""
         plan, zoom = self.plan, self.plan.zoom
-        image, intensities = prepare_with_intensities(volume, plan)
-        shares = name_series(probabilities(self.network, torch.from_numpy(image), plan, mirror=mirror), plan)
-        raw, confidence, reasons = self._judged(image, shares, volume.geometry)
+        raw, confidence, reasons = self._judged(prepared, shares)
         details = []
-        if zoom is not None and zoom.predict:
-            details = closer_looks(self.network, volume, shares, plan, zoom, intensities, mirror=mirror)
-        segmentation = restore(shares, volume.geometry, plan, details)
+        if zoom is not None and prepared.scan is not None:
+            details = closer_looks(
+                self.network, prepared.scan, shares.values, plan, zoom, prepared.intensities, mirror=mirror
+            )
+        segmentation = restore(shares, prepared.geometry, plan, details)
         return Prediction(postprocess(segmentation, self.postprocessing), raw, confidence, reasons)
 
     def _judged(
-        self, image: npt.NDArray[np.float32], shares: torch.Tensor, geometry: Geometry
+        self, prepared: Prepared, shares: Shares
     ) -> tuple[dict[str, float | None], dict[str, float | None], list[str]]:
         """Raw confidences, expected Dice, and reasons to look at it, all on the plan's grid."""
-        found = found_on_grid(shares, self.plan)
-        raw = raw_confidence(shares, found, self.plan)
+        found = shares.found(self.plan)
+        raw = raw_confidence(shares.values, found, self.plan)
         calibration = calibration_from(self.validation.get("confidence"))
         expected = {name: None if r is None else round(calibration.expected(r), 4) for name, r in raw.items()}
-        turned = passage(geometry, self.plan.grid).turned
-        looks = looks_of(image, found, self.plan, turned.spacing_mm, extent_mm(turned))
+        turned = passage(prepared.geometry, self.plan.grid).turned
+        looks = looks_of(prepared.image, found, self.plan, turned.spacing_mm, extent_mm(turned))
         facts = Facts(self.reference, self.validation.get("structures", {}))
         return raw, expected, reasons_to_review(looks, expected, self.plan, facts)
 

@@ -12,18 +12,19 @@ from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.planning.plan import Plan
+from osteon.predicting.shares import Shares
 from osteon.predicting.sparse import above_half, best_classes, interpolate_box
 from osteon.predicting.zoom import Detail
 from osteon.preparing.case import passage
 
 
-def restore(shares: torch.Tensor, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()) -> Segmentation:
+def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()) -> Segmentation:
     """Interpolate linearly onto the scan's grid and decide there: as if all outputs were interpolated everywhere.
 
     Of the scan's size only the result is held.
 
     Args:
-        shares: `[output, i, j, k]` probabilities on the plan's grid.
+        shares: Probabilities on the plan's grid.
         geometry: The scan's own grid.
         plan: Structures and grid.
         details: Closer looks at parts of the scan, blended in one after the other.
@@ -34,21 +35,23 @@ def restore(shares: torch.Tensor, geometry: Geometry, plan: Plan, details: Seque
     way = passage(geometry, plan.grid)
     shape = way.turned.shape
     structures = tuple(plan.structures)
-    if plan.overlapping:
+    if shares.best is None:
         masks = np.zeros((len(structures), *shape), dtype=np.uint8)
-        for number, share in enumerate(shares):
+        for number, share in enumerate(shares.values):
             for start, part in above_half(share, shape):
                 masks[number, start : start + len(part)] = part.numpy()
+            shares.release()
         for box in _parts(details):
-            masks[(slice(None), *box.slices)] = (_blended(shares, box, shape, details) > 0.5).numpy()
+            masks[(slice(None), *box.slices)] = (_blended(shares.values, box, shape, details) > 0.5).numpy()
         return Segmentation(np.ascontiguousarray(way.turn.undo(masks)), geometry, structures)
     kind = np.uint8 if max(s.value for s in structures) < 256 else np.uint16
     values = np.array([0, *(s.value for s in structures)], dtype=kind)
     labels: npt.NDArray[np.integer] = np.zeros(shape, dtype=kind)
-    for start, part in best_classes(shares, shares.argmax(0).to(torch.int16), shape):
+    for start, part in best_classes(shares.values, shares.best, shape):
         labels[start : start + len(part)] = values[part.numpy()]
+        shares.release()
     for box in _parts(details):
-        labels[box.slices] = values[_blended(shares, box, shape, details).argmax(0).numpy()]
+        labels[box.slices] = values[_blended(shares.values, box, shape, details).argmax(0).numpy()]
     return Segmentation(np.ascontiguousarray(way.turn.undo(labels)), geometry, structures)
 
 

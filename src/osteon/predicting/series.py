@@ -8,6 +8,7 @@ of names is chosen which the network's own probabilities support best, all bodie
 from __future__ import annotations
 
 from statistics import median_low
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ FLOOR = 1e-3
 REACH = 2
 """Voxels around a body that take its name with it: the border, where the background is still ahead."""
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 
 
 def name_series(shares: torch.Tensor, plan: Plan) -> torch.Tensor:
@@ -49,17 +50,16 @@ def name_series(shares: torch.Tensor, plan: Plan) -> torch.Tensor:
         return shares
     positions = [1 + [s.name for s in plan.structures].index(name) for name in series.names]
     array = shares.numpy()
-    part = array[positions]
-    pieces, bodies = _bodies(array, positions, plan, series)
+    total = array[positions].sum(0, dtype=np.float32)
+    pieces, bodies = _bodies(array, total, positions, plan, series)
     if len(bodies) < 2:
         return shares
     centres = np.array(ndimage.center_of_mass(pieces > 0, pieces, bodies)) * plan.grid.spacing_mm
     order = np.argsort(centres[:, series.axis])
     numbers = _places(centres[order], series)
-    evidence = np.stack([_evidence(array, part, pieces == bodies[n]) for n in order])
+    evidence = np.stack([_evidence(array, positions, pieces == bodies[n]) for n in order])
     names = _best_run(evidence, numbers)
     around = _nearest(pieces, bodies)
-    total = part.sum(0)
     for body, name in zip(order, names, strict=True):
         where = around == bodies[body]
         for number, position in enumerate(positions):
@@ -69,13 +69,19 @@ def name_series(shares: torch.Tensor, plan: Plan) -> torch.Tensor:
     return shares
 
 
-def _bodies(array: Floats, positions: list[int], plan: Plan, series: Series) -> tuple[npt.NDArray[np.int32], list[int]]:
+def _bodies(
+    array: Floats, total: Floats, positions: list[int], plan: Plan, series: Series
+) -> tuple[npt.NDArray[np.int32], list[int]]:
     """Pieces of the series, whatever the name, and the numbers of those that are a body.
 
     Bodies that have grown together are cut apart. How large a body is tells the scan itself: people differ, and so do
     the parts of a body that a scan holds.
     """
-    pieces, count = ndimage.label(array[positions].sum(0) > np.delete(array, positions, axis=0).max(0))
+    others = np.zeros(total.shape, dtype=array.dtype)
+    for number, share in enumerate(array):
+        if number not in positions:
+            np.maximum(others, share, out=others)
+    pieces, count = ndimage.label(total > others)
     voxel = float(np.prod(plan.grid.spacing_mm))
     volumes = np.bincount(pieces.ravel(), minlength=count + 1)[1:] * voxel
     large = [n + 1 for n, volume in enumerate(volumes) if volume >= SMALLEST * series.volume_mm3]
@@ -125,9 +131,9 @@ def _places(centres: npt.NDArray[np.float64], series: Series) -> list[int]:
     return places
 
 
-def _evidence(array: Floats, part: Floats, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def _evidence(array: Floats, positions: list[int], where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """Sum of logarithms of each name's probability over a body; the last is the background's."""
-    chances = np.concatenate([part[:, where], array[0][where][None]])
+    chances = np.stack([array[n][where] for n in (*positions, 0)]).astype(np.float32)
     return np.log(np.maximum(chances, FLOOR)).sum(1, dtype=np.float64)
 
 

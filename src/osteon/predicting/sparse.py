@@ -119,16 +119,14 @@ def interpolate_at(shares: torch.Tensor, where: torch.Tensor, along: Sequence[Ta
         where: `[n, 3]` new voxels.
         along: Taps of the three axes.
     """
-    _, height, width = shares.shape[1:]
-    flat = shares.flatten(1)
     rows = [(one.places[where[:, axis]], one.weights[where[:, axis]]) for axis, one in enumerate(along)]
     total = torch.zeros((len(shares), len(where)))
     for i in range(along[0].count):
         for j in range(along[1].count):
             for k in range(along[2].count):
                 weight = rows[0][1][:, i] * rows[1][1][:, j] * rows[2][1][:, k]
-                place = (rows[0][0][:, i] * height + rows[1][0][:, j]) * width + rows[2][0][:, k]
-                total.addcmul_(flat[:, place].float(), weight)
+                there = shares[:, rows[0][0][:, i], rows[1][0][:, j], rows[2][0][:, k]]
+                total.addcmul_(there.float(), weight)
     return total
 
 
