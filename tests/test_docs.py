@@ -14,6 +14,8 @@ import yaml
 from osteon.cli.main import app
 from osteon.core.labels import Structure
 from osteon.dataset.manifest import Case, Manifest
+from osteon.exporting.registry import FORMS as EXPORTS
+from osteon.exporting.table import COLUMNS
 from osteon.importing.recognise import FORMS
 from osteon.networks.registry import NETWORKS
 from osteon.planning.overlay import numbers
@@ -78,6 +80,18 @@ def test_the_sweep_and_the_recipe_in_the_documents_are_ones() -> None:
     sample = re.search(r"```yaml\n(.*?)```", text("docs/recipes.md"), re.DOTALL)
     assert sample is not None
     RecipeFile.model_validate(numbers(yaml.safe_load(sample[1])))
+
+
+def test_every_option_and_form_of_export_is_described_and_exists() -> None:
+    page = text("docs/export.md")
+    described = set(re.findall(r"--[a-z][a-z0-9-]+", page)) - {"--form"}  # of import
+    assert described == options("export")
+    assert re.findall(r"^\| `([\w-]+)` \| (?:`|the same)", page, re.MULTILINE)[: len(EXPORTS)] == [
+        f.name for f in EXPORTS
+    ]
+    assert re.findall(
+        r"`(\w+)`", "".join(re.findall(r"^\|( `.*?) \|", page.split("## Volumes")[1], re.MULTILINE))
+    ) == list(COLUMNS)
 
 
 def test_every_form_is_described() -> None:

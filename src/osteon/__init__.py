@@ -1,6 +1,17 @@
 """Osteon: from labelled bone scans to a segmentation model one can trust, on the machine one owns."""
 
-from osteon.api import audit, audit_augmented, evaluate, import_dataset, load_model, make_plan, predict, sweep, train
+from osteon.api import (
+    audit,
+    audit_augmented,
+    evaluate,
+    export,
+    import_dataset,
+    load_model,
+    make_plan,
+    predict,
+    sweep,
+    train,
+)
 from osteon.core.version import __version__
 
 __all__ = [
@@ -8,6 +19,7 @@ __all__ = [
     "audit",
     "audit_augmented",
     "evaluate",
+    "export",
     "import_dataset",
     "load_model",
     "make_plan",

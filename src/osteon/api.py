@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from osteon.auditing.augmented import Augmented
     from osteon.auditing.run import Audit
     from osteon.evaluating.evaluate import Evaluation
+    from osteon.exporting.run import ExportReport
     from osteon.importing.run import ImportReport
     from osteon.planning.choices import Choices
     from osteon.planning.plan import Plan
@@ -218,3 +219,32 @@ def evaluate(prediction: PathLike, reference: PathLike, out: PathLike | None = N
     from osteon.evaluating.evaluate import evaluate
 
     return evaluate(Path(prediction), Path(reference), None if out is None else Path(out))
+
+
+def export(
+    form: str,
+    sources: PathLike | Sequence[PathLike],
+    out: PathLike,
+    *,
+    overwrite: bool = False,
+    source: PathLike | None = None,
+    **options: Any,
+) -> ExportReport:
+    """Write segmentations, or a dataset, in the form that other programs take.
+
+    Args:
+        form: `stl`, `ply`, `obj`, `dicom-seg`, `rtstruct`, `seg-nrrd`, `rle-csv`, `coco`, `table`, `nnunet` or
+            `decathlon`.
+        sources: Label files, folders of them, or datasets; one dataset for the last two forms.
+        out: Where the files go.
+        overwrite: Replace files in `out` that no export has written.
+        source: A folder below which the scans' DICOM series lie.
+        **options: Fields of `osteon.exporting.forms.Options` (space, fragments, smallest_mm3, encoding, shapes, link,
+            labels).
+    """
+    from osteon.exporting.forms import Options
+    from osteon.exporting.run import export
+
+    given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+    chosen = Options(source=None if source is None else Path(source), **options)
+    return export(form, [Path(s) for s in given], Path(out), chosen, overwrite=overwrite)

@@ -27,6 +27,8 @@ def surfaces(mask: Mask, geometry: Geometry, *, smallest_mm3: float = 0.0) -> li
         Each encloses its voxels' volume (within 0.01 %), and the centres of these voxels and of no other.
     """
     numbered, count = ndimage.label(mask, JOINED)
+    if not count:
+        return []
     sizes = np.bincount(numbered.ravel(), minlength=count + 1)[1:]
     found = ndimage.find_objects(numbered)
     kept = [n for n in np.argsort(-sizes, kind="stable") if sizes[n] * geometry.voxel_volume_mm3 >= smallest_mm3]
