@@ -325,6 +325,10 @@ def test_real_series_take_any_labels(shared_data: Path, tmp_path: Path, folder: 
     for encoding in ("binary", "labelmap"):
         (file,) = osteon.export("dicom-seg", path, tmp_path / encoding, source=source, encoding=encoding).files
         assert same(read_dicom_seg(file, geometry), segmentation)
+        told = pydicom.dcmread(file).ReferencedSeriesSequence[0].ReferencedInstanceSequence
+        images = {item.ReferencedSOPInstanceUID for item in told}
+        assert len(images) == len(series.files)
+        assert all(image.is_valid for image in images)
     (file,) = osteon.export("rtstruct", path, tmp_path / "rt", source=source).files
     assert same(read_rtstruct(file, geometry), segmentation)
 

@@ -60,6 +60,8 @@ def completed(headers: Mapping[str, Dataset], *, step_mm: float | None) -> tuple
     Returns:
         The copies, and a note where UIDs had to be made up (some anonymisers take them away).
     """
+    from pydicom.uid import UID
+
     found = {instance: copy.copy(header) for instance, header in headers.items()}
     lacking: dict[str, str] = {}
     for keyword in _NEEDED if step_mm is not None else _NEEDED[:2]:
@@ -67,7 +69,7 @@ def completed(headers: Mapping[str, Dataset], *, step_mm: float | None) -> tuple
             lacking[keyword] = derived_uid(keyword, sorted(found))
     with quietly():
         for instance, header in found.items():
-            header.SOPInstanceUID = instance
+            header.SOPInstanceUID = instance if UID(instance).is_valid else derived_uid(instance)
             for keyword in _MAY_BE_EMPTY:
                 if keyword not in header:
                     setattr(header, keyword, None)
@@ -91,8 +93,5 @@ def save(path: Path, dataset: Any) -> None:
         FileError: It cannot be written.
     """
     dataset.SpecificCharacterSet = "ISO_IR 192"
-    for element in dataset:
-        if element.VR == "PN" and element.value:
-            element.value = str(element.value)  # it keeps the source's bytes otherwise
     with whole_file(path) as temporary, quietly():
         dataset.save_as(temporary, enforce_file_format=True)

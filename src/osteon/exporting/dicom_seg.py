@@ -21,7 +21,6 @@ from osteon.exporting.dicom_common import derived_uid, quietly, save
 from osteon.exporting.dicom_source import DicomSources, Placed
 from osteon.exporting.forms import Encoding, ExportCase, Form, Made, Options, Output
 from osteon.formats.claims import check_memory
-from osteon.formats.dicom_files import number
 from osteon.formats.labelmap import smallest_uint
 
 if TYPE_CHECKING:
@@ -82,7 +81,6 @@ def make_seg(placed: Placed, structures: Sequence[Structure], encoding: Encoding
                 pixel_array=pixels,
                 segmentation_type=hd.seg.SegmentationTypeValues[encoding.upper()],
                 segment_descriptions=described,
-                pixel_measures=_measures(placed),
                 series_instance_uid=derived_uid(uid, "series"),
                 series_number=_series_number(placed),
                 sop_instance_uid=uid,
@@ -103,18 +101,6 @@ def make_seg(placed: Placed, structures: Sequence[Structure], encoding: Encoding
             f"{placed.series.folder}: a DICOM SEG cannot refer to this series ({error})",
             hint="export seg-nrrd, or give the series as the scanner made it",
         ) from error
-
-
-def _measures(placed: Placed) -> Any:
-    """The voxels' size. The distance between slices is that of their positions, whatever the series says of it."""
-    import highdicom as hd
-
-    first = placed.slices[0]
-    if placed.series.picture or first.spacing is None:
-        return None
-    step = placed.segmentation.geometry.spacing_mm[2]
-    thickness = number(next(iter(placed.headers.values())), "SliceThickness")
-    return hd.PixelMeasuresSequence(first.spacing, thickness or step, spacing_between_slices=step)
 
 
 def _pixels(

@@ -31,8 +31,6 @@ Mask = npt.NDArray[np.bool_]
 
 MARGIN = 0.05
 """Voxel edges that a corner keeps from the border of its cell: no rounding takes it beyond a voxel's centre."""
-_NUDGE = 0.1
-"""Voxel edges by which corners that begin at one place are moved apart."""
 _AROUND = ((0, 0), (1, 0), (1, 1), (0, 1))
 """The cells around an edge, counter-clockwise: how far each begins before the edge along the two other axes."""
 _BETWEEN = ((2, 1), (1, -1), (2, -1), (1, 1))
@@ -122,14 +120,11 @@ class _Cells:
         count = sheets().count[self.bits].astype(np.int64)
         self.owner = np.repeat(np.arange(len(self.places)), count)
         self.first = np.cumsum(count) - count
-        self.count = count
 
     def corners(self) -> tuple[Points, Points, Points]:
         """Corners of the net and their boxes."""
         begin = np.stack(np.unravel_index(self.places[self.owner], self.shape), axis=1).astype(np.float64)
-        sheet = np.arange(len(self.owner)) - self.first[self.owner]
-        lean = sheets().lean[self.bits[self.owner], sheet] * (self.count[self.owner] > 1)[:, None]
-        return begin + 0.5 + _NUDGE * lean, begin + MARGIN, begin + 1 - MARGIN
+        return begin + 0.5, begin + MARGIN, begin + 1 - MARGIN
 
     def numbers(self, edges: Ints, axes: tuple[int, int, int], b: int, c: int) -> Ints:
         """The corner on the sheet that crosses each edge, in the cell that begins b and c before it."""
@@ -184,8 +179,7 @@ class _FaceCorners:
             self.known[key] = self.first + len(self.rows)
             low, high = begin + MARGIN, begin + 1 - MARGIN
             low[normal], high[normal] = begin[normal] - 0.5 + MARGIN, begin[normal] + 0.5 - MARGIN
-            middle = (low + high) / 2
-            self.rows.append((middle + _NUDGE * (outside - middle) * np.sqrt(2), low, high))
+            self.rows.append(((low + high) / 2, low, high))
         return self.known[key]
 
     def corners(self) -> tuple[Points, Points, Points]:

@@ -24,13 +24,11 @@ class Sheets:
 
     Attributes:
         of_edge: `[256, 12]` the sheet that crosses each edge, from 0; -1 where none does.
-        count: `[256]` sheets of the cell, 4 at the most.
-        lean: `[256, 4, 3]` unit vectors from the cell's middle to each sheet; 0 for a sheet that leans nowhere.
+        count: `[256]` sheets of the cell.
     """
 
     of_edge: npt.NDArray[np.int8]
     count: npt.NDArray[np.int8]
-    lean: npt.NDArray[np.float64]
 
 
 @cache
@@ -38,9 +36,7 @@ def sheets() -> Sheets:
     """The table, made once."""
     of_edge = np.full((256, 12), -1, np.int8)
     count = np.zeros(256, np.int8)
-    lean = np.zeros((256, 4, 3))
     edges = {frozenset(ends): number for number, ends in enumerate(_edges())}
-    middles = np.array([(_place(p) + _place(q)) / 2 - 0.5 for p, q in _edges()])
     for bits in range(256):
         inside = [bool(bits >> corner & 1) for corner in range(8)]
         group = {n: {n} for ends, n in edges.items() if len({inside[corner] for corner in ends}) == 2}
@@ -50,11 +46,8 @@ def sheets() -> Sheets:
         found = sorted({min(linked) for linked in group.values()})
         count[bits] = len(found)
         for sheet, first in enumerate(found):
-            linked = sorted(group[first])
-            of_edge[bits, linked] = sheet
-            middle = middles[linked].mean(axis=0)
-            lean[bits, sheet] = middle / max(float(np.linalg.norm(middle)), 1e-9)
-    return Sheets(of_edge, count, lean)
+            of_edge[bits, sorted(group[first])] = sheet
+    return Sheets(of_edge, count)
 
 
 def _links(inside: list[bool], edges: dict[frozenset[int], int]) -> list[tuple[int, int]]:
@@ -84,7 +77,3 @@ def _faces() -> list[tuple[int, int, int, int]]:
         for axis, p, q in AXES
         for s in (0, 1)
     ]
-
-
-def _place(corner: int) -> npt.NDArray[np.float64]:
-    return np.array([corner & 1, corner >> 1 & 1, corner >> 2], dtype=np.float64)

@@ -90,9 +90,8 @@ def _normals(points: Points, faces: Ints) -> Points:
 
 def _towards_voxels(net: Net, points: Points, voxels: int) -> tuple[Points, Ints]:
     """As far back as the volume asks: with its corners in the middle of their cells the boundary's volume is exact."""
-    middle = (net.low + net.high) / 2
     for halving in range(_HALVINGS):
-        tried = middle + (points - middle) / 2**halving
+        tried = net.points + (points - net.points) / 2**halving
         faces = triangles(net, tried)
         if abs(volume(tried, faces) - voxels) <= VOLUME_TOLERANCE * voxels:
             break
