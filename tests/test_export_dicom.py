@@ -202,7 +202,7 @@ def test_geometry_that_does_not_fit_is_shown(tmp_path: Path) -> None:
 
 
 def test_of_two_series_with_one_grid_the_one_that_is_called_like_the_case(tmp_path: Path) -> None:
-    geometry = scan(tmp_path / "study/p1")
+    geometry = scan(tmp_path / "study/p1/mr")
     scan(tmp_path / "study/p2", uid=SERIES + ".9")
     paths = [written(tmp_path / "labels", noise(geometry, n), f"p{n}") for n in (1, 2, 3)]
     report = osteon.export("dicom-seg", tmp_path / "labels", tmp_path / "out", source=tmp_path / "study")

@@ -58,7 +58,7 @@ class DicomSources:
         """A case's segmentation on the grid of its series.
 
         The series is the one below the folder that has the segmentation's grid. Where several have it, it is the one
-        whose folder or file is called like the case. Without a folder it is the one that was predicted.
+        whose file, or a folder above it, is called like the case. Without a folder it is the one that was predicted.
 
         Raises:
             CaseError: It is not known which series the case belongs to.
@@ -89,7 +89,7 @@ class DicomSources:
         fitting = [series for series, grid in candidates if isinstance(grid, Geometry) and _fits(geometry, grid)]
         if not fitting:
             raise _misfit(case, geometry, candidates)
-        named = [s for s in fitting if case.id in (s.folder.name, stem_of(s.files[0]))]
+        named = [s for s in fitting if case.id in (*s.folder.parts, stem_of(s.files[0]))]
         if len(fitting) > 1 and len(named) != 1:
             listed = "; ".join(describe(series) for series in fitting[:_LISTED])
             raise CaseError(
