@@ -21,6 +21,7 @@ from osteon.networks.registry import NETWORKS
 from osteon.planning.overlay import numbers
 from osteon.planning.recipe_files import RecipeFile, published
 from osteon.planning.sections import Schedule
+from osteon.predicting.engines import NAMES
 from osteon.sweeping.spec import Sweep
 from osteon.sweeping.trials import choices_from, grid_values
 from osteon.training.losses import LOSSES
@@ -59,6 +60,10 @@ def test_every_network_is_described() -> None:
 def test_every_loss_and_schedule_is_described() -> None:
     described = set(re.findall(r"^\| `(\w+)` \|", text("docs/losses.md"), re.MULTILINE))
     assert described == {"schedule", *LOSSES, *get_args(Schedule)}
+
+
+def test_every_engine_is_described() -> None:
+    assert tuple(re.findall(r"^\| `([\w-]+)` \|", text("docs/doctor.md"), re.MULTILINE)) == NAMES
 
 
 def test_every_recipe_is_described() -> None:

@@ -3,6 +3,7 @@
 from osteon.api import (
     audit,
     audit_augmented,
+    doctor,
     evaluate,
     export,
     import_dataset,
@@ -18,6 +19,7 @@ __all__ = [
     "__version__",
     "audit",
     "audit_augmented",
+    "doctor",
     "evaluate",
     "export",
     "import_dataset",

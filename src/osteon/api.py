@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import PredictReport
     from osteon.sweeping.run import SweepReport
+    from osteon.training.doctor import Doctor
     from osteon.training.fit import TrainReport
 
 PathLike = str | os.PathLike[str]
@@ -180,6 +181,13 @@ def load_model(folder: PathLike, *, device: str = "cpu") -> Model:
     return load_model(Path(folder), device=device)
 
 
+def doctor(model: PathLike | None = None, dataset: PathLike | None = None) -> Doctor:
+    """Check the installation; with a model measure engines on this machine; with its dataset gate those that round."""
+    from osteon.training.doctor import examine_machine
+
+    return examine_machine(*(None if path is None else Path(path) for path in (model, dataset)))
+
+
 def predict(
     model: PathLike | Model,
     scans: PathLike | Sequence[PathLike],
@@ -187,6 +195,7 @@ def predict(
     *,
     mirror: bool = False,
     postprocess: PathLike = "auto",
+    engine: str = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     memory: int | None = None,
     overwrite: bool = False,
@@ -199,19 +208,26 @@ def predict(
         out: Where the results go; what is done there is skipped.
         mirror: Average over mirror images: slower.
         postprocess: What follows: `auto`, as the model has it; `none`; or a postprocessing.yaml.
+        engine: What runs the network, where `model` is a folder: `auto`, as `doctor` measured; or a name.
         device: What to load the model on, where `model` is a folder.
         memory: Bytes that may be used; None: most of what is free.
         overwrite: Do again what is done.
     """
-    from osteon.predicting.model import Model
+    from osteon.predicting.measuring import all_passes, choose_engine
+    from osteon.predicting.model import Model, model_folder
     from osteon.predicting.predictor import How, predict
     from osteon.predicting.scans import find_scans
     from osteon.training.options import resolve_device
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
-    loaded = model if isinstance(model, Model) else load_model(model, device=resolve_device(device))
+    found = find_scans([Path(s) for s in sources])
+    if isinstance(model, Model):
+        loaded = model
+    else:
+        loaded = load_model(model, device=resolve_device(device))
+        loaded = choose_engine(loaded, model_folder(Path(model)), engine, all_passes(loaded.plan, found))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
-    return predict(loaded, find_scans([Path(s) for s in sources]), Path(out), How(mirror, overwrite, memory))
+    return predict(loaded, found, Path(out), How(mirror, overwrite, memory))
 
 
 def evaluate(prediction: PathLike, reference: PathLike, out: PathLike | None = None) -> Evaluation:

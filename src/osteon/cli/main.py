@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli import audit, data, demo, export, models, phantom, sweep, weights
+from osteon.cli import audit, data, demo, doctor, export, models, phantom, sweep, weights
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_error
 from osteon.core.progress import console
@@ -35,6 +35,7 @@ for command, name in (
     (models.predict, "predict"),
     (models.evaluate, "evaluate"),
     (export.export, "export"),
+    (doctor.doctor, "doctor"),
 ):
     app.command(name)(command)
 app.add_typer(weights.app, name="weights")

@@ -164,6 +164,9 @@ def predict(
     postprocess: Annotated[
         str, typer.Option(help="What follows: auto, as the model has it; none; or a postprocessing.yaml.")
     ] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="What runs the network: auto, as `osteon doctor MODEL` measured, torch, openvino, …")
+    ] = "auto",
     memory: Annotated[
         str | None, typer.Option(help="Most that may be used, as 4GB; most of what is free when left out.")
     ] = None,
@@ -172,7 +175,9 @@ def predict(
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
+    from osteon.predicting.measuring import all_passes, choose_engine
     from osteon.predicting.memory import told_needs
+    from osteon.predicting.model import model_folder
     from osteon.predicting.predictor import How
     from osteon.predicting.predictor import predict as predict_scans
     from osteon.predicting.scans import find_scans
@@ -186,6 +191,7 @@ def predict(
     limit = None if memory is None else bytes_of(memory)
     found = find_scans(sources)
     loaded = osteon.load_model(model, device=resolve_device(device.value)).with_postprocessing(postprocess)
+    loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))
     console.print(told_needs(loaded.plan, found, limit), soft_wrap=True)
     report = predict_scans(loaded, found, folder, How(mirror, overwrite, limit))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""

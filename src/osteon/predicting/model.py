@@ -27,6 +27,7 @@ from osteon.networks.weights import save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Intensity, Plan, read_plan, write_plan
 from osteon.predicting.confidence import calibration_from, raw_confidence
+from osteon.predicting.engines import Engine
 from osteon.predicting.looks import FILE_NAME as REFERENCE
 from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
 from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
@@ -134,6 +135,11 @@ class Model:
                 hint="give a file whose header has the pixel spacing, or one without, as the training's had",
             )
         check_image(volume, name)
+
+    @property
+    def engine(self) -> str:
+        """What runs the network."""
+        return self.network.kind.name if isinstance(self.network, Engine) else "torch"
 
     def with_postprocessing(self, wanted: str | Path) -> Model:
         """The model with other post-processing: `auto` its own, `none`, or a file's.
@@ -261,3 +267,15 @@ def _network(plan: Plan, state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
     """The network that a state dict is of: one of the plan's, or several of them as one."""
     count = members_in(state)
     return Ensemble([build_network(plan) for _ in range(count)]) if count else build_network(plan)
+
+
+def model_folder(given: Path | str) -> Path:
+    """A model's folder, given itself or the run that made it. Raises ModelError where there is none."""
+    folder = Path(given)
+    for place in (folder, folder / "model"):
+        if (place / WEIGHTS).is_file():
+            return place
+    raise ModelError(
+        f"{folder}: not a whole model folder: {WEIGHTS} missing",
+        hint="give a finished run, or its folder `model`; an encoder's weights are given with --weights",
+    )

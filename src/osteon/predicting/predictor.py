@@ -147,6 +147,7 @@ class _Work:
             "shape": list(volume.geometry.shape),
             "spacing_mm": [round(s, 6) for s in volume.geometry.spacing_mm],
             "memory_bytes": room.bytes,
+            "engine": self.model.engine,
         }
         prepared = self.model.prepare(volume)
         return prepared, room, record | {"seconds": time.monotonic() - began}
