@@ -8,19 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from osteon.core.boxes import Box
+from osteon.core.boxes import Box, box_of
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
 from osteon.evaluating.extents import crop_mask, find_boxes
 from osteon.evaluating.levels import find_rows
 from osteon.evaluating.pieces import Pieces, compare_pieces
 from osteon.evaluating.scores import score_case
+from osteon.formats.order import in_c_order
 
 HUGE = 1 << 40
 
 
 @settings(deadline=None, max_examples=60)
-@given(arrays(np.uint8, (4, 3, 5), elements=st.integers(0, 4)), st.sampled_from([np.uint8, np.int64, np.float32]))
+@given(arrays(np.uint8, (4, 3, 5), elements=st.integers(0, 4)), st.sampled_from([np.uint8, np.int64, np.uint32]))
 def test_boxes_hold_all_and_no_more(labels: np.ndarray, kind: type) -> None:
     structures = make_structures(["a", "b", "c"], [1, 4, 2])
     expected = []
@@ -31,6 +32,28 @@ def test_boxes_hold_all_and_no_more(labels: np.ndarray, kind: type) -> None:
     layers = np.stack([labels == s.value for s in structures])
     assert find_boxes(layers, structures) == expected
     assert find_boxes(np.asfortranarray(labels.T).T, structures) == expected
+
+
+@given(arrays(np.int8, (3, 4, 5), elements=st.integers(-1, 1)), st.permutations([0, 1, 2]))
+def test_the_box_of_what_is_not_0(array: np.ndarray, order: list[int]) -> None:
+    turned = array.transpose(order)
+    where = np.argwhere(turned)
+    expected = Box(tuple(where.min(0)), tuple(where.max(0) + 1)) if len(where) else None
+    assert box_of(turned) == expected
+    assert box_of(np.ascontiguousarray(turned)) == expected
+
+
+@given(
+    arrays(np.int16, (2, 3, 4, 5), elements=st.integers(-1, 1)), st.booleans(), st.sampled_from([np.int16, np.float32])
+)
+def test_files_order_becomes_arrays_order(array: np.ndarray, in_files_order: bool, kind: type) -> None:
+    array = array.astype(kind)
+    array[array == -1] *= kind(0) if kind is np.float32 else kind(1)  # -0
+    stored = np.asfortranarray(array) if in_files_order else array
+    copy = in_c_order(stored)
+    assert copy.tobytes() == array.tobytes()
+    assert copy.flags.c_contiguous
+    assert not np.shares_memory(copy, stored)
 
 
 def test_boxes_of_huge_values() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from osteon.core.boxes import Box
+from osteon.core.boxes import Box, box_of
 from osteon.core.labels import Structure
 from osteon.core.overlap import Labels
 
@@ -25,8 +25,8 @@ def find_boxes(labels: Labels, structures: Sequence[Structure]) -> list[Box | No
         structures: What to look for. Other values of an index map count as background.
     """
     if labels.ndim == 4:
-        return [_foreground(layer) for layer in labels]
-    around = _foreground(labels)
+        return [box_of(layer) for layer in labels]
+    around = box_of(labels)
     if around is None or not structures:
         return [None] * len(structures)
     inside = labels[around.slices]
@@ -43,18 +43,6 @@ def crop_mask(labels: Labels, structures: Sequence[Structure], number: int, box:
     if labels.ndim == 4:
         return np.asarray(labels[number][box.slices] > 0)
     return np.asarray(labels[box.slices] == structures[number].value)
-
-
-def _foreground(labels: Labels) -> Box | None:
-    """The box of everything above 0; each axis is looked at inside what the ones before it have left."""
-    first, stop = [0, 0, 0], list(labels.shape)
-    for axis in range(3):
-        inside = labels[tuple(slice(a, b) for a, b in zip(first, stop, strict=True))]
-        where = np.flatnonzero(inside.any(axis=tuple(other for other in range(3) if other != axis)))
-        if not len(where):
-            return None
-        first[axis], stop[axis] = int(where[0]), int(where[-1]) + 1
-    return Box((first[0], first[1], first[2]), (stop[0], stop[1], stop[2]))
 
 
 def _numbered(labels: Labels, values: Sequence[int]) -> npt.NDArray[np.uint16]:

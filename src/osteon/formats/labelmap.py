@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.boxes import box_of
 from osteon.core.errors import LabelError
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
 
@@ -78,10 +79,10 @@ def value_counts(labels: npt.NDArray[np.integer]) -> dict[int, int]:
     """How many voxels hold each value, background left out, in ascending order."""
     if labels.size and labels.min() >= 0 and labels.max() <= np.iinfo(np.uint16).max:
         counts = np.zeros(int(labels.max()) + 1, dtype=np.int64)
-        for part in labels:  # bincount makes int64 of what it counts: a slab at a time, and background only if little
-            marked = part != BACKGROUND
-            few = 2 * np.count_nonzero(marked) < part.size
-            counts += np.bincount(part[marked] if few else part.ravel(), minlength=len(counts))
+        box = box_of(labels) if labels.ndim == 3 else None
+        for part in labels if box is None else labels[box.slices]:
+            marked = part[part != BACKGROUND]  # bincount makes int64 of what it counts: a slab at a time
+            counts += np.bincount(marked, minlength=len(counts))
         found = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     else:
         values, numbers = np.unique(labels, return_counts=True)
