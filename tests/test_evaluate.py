@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from osteon.core.volume import Volume
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest, write_manifest
 from osteon.evaluating.evaluate import evaluate
 from osteon.evaluating.pairing import pair_up
-from osteon.evaluating.scores import Measures
+from osteon.evaluating.scores import Measures, Score, score_case
 from osteon.formats import write_segmentation, write_volume
 
 RED = Structure(name="red", value=1, colour="#ff0000")
@@ -317,6 +318,21 @@ def test_a_pair_takes_only_its_own_case_along(dataset: Path, tmp_path: Path) -> 
 def _renamed(dataset: Path, manifest: Manifest, cases: list[Case]) -> Path:
     write_manifest(dataset, manifest.model_copy(update={"cases": cases}))
     return dataset
+
+
+def test_one_case_at_a_time_is_in_memory(monkeypatch: pytest.MonkeyPatch, dataset: Path, tmp_path: Path) -> None:
+    for case in "abcd":
+        write_segmentation(tmp_path / "p" / f"{case}.nii.gz", labels(4))
+    seen: list[weakref.ref[np.ndarray]] = []
+
+    def watched(case: str, *arrays: np.ndarray, **more: object) -> list[Score]:
+        assert not any(array() is not None for array in seen)
+        seen.extend(weakref.ref(array) for array in arrays[:2])
+        return score_case(case, *arrays, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("osteon.evaluating.evaluate.score_case", watched)
+    assert len(evaluate(tmp_path / "p", dataset, workers=1).scores) == 8
+    assert len(seen) == 8
 
 
 def test_processes_by_size_and_memory(monkeypatch: pytest.MonkeyPatch, dataset: Path, tmp_path: Path) -> None:
