@@ -152,6 +152,14 @@ def test_a_ranking_does_not_pretend() -> None:
     ]
 
 
+def test_a_ranking_pays_for_every_pair() -> None:
+    """Six cases, each better by a little: 2/64 for one pair is enough, for the best of three pairs it is not."""
+    runs = {name: run({"red": [0.5 + step + 0.01 * n for n in range(6)]}) for name, step in (("a", 0), ("b", 0.1))}
+    assert rank_runs(runs).verdict.startswith("1. b: better than a")
+    three = {**runs, "c": run({"red": [0.7 + 0.01 * n for n in range(6)]})}
+    assert rank_runs(three).verdict == "no difference shown between c, b and a (6 cases)"
+
+
 def test_a_ranking_rests_on_the_cases_that_all_have() -> None:
     ranking = rank_runs({"a": run({"red": LOW}), "b": run({"red": [*LOW[:3], None, *LOW[4:], 0.0]})})
     assert (ranking.cases, ranking.left_out) == (7, 2)

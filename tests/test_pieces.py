@@ -189,7 +189,10 @@ def test_a_rim_on_the_neighbour_is_no_wrong_level() -> None:
     thick[4:6] = 1  # 32 of 80, but one piece with L1's 64
     apart = reference.copy()
     apart[7:9] = 1  # 32 of 80, a piece of its own
-    assert [score_case("a", p, reference, GRID, SPINE)[0].wrong_level for p in (thin, thick, apart)] == [0, 0, 1]
+    speck = reference.copy()
+    speck[8] = 1  # likewise, 16 of 80
+    found = (thin, thick, apart, speck)
+    assert [score_case("a", p, reference, GRID, SPINE)[0].wrong_level for p in found] == [0, 0, 1, 0]
 
 
 def test_levels_that_nobody_looked_for_are_unknown() -> None:

@@ -154,15 +154,16 @@ def test_a_picture_is_measured_in_its_plane() -> None:
     assert nsd == pytest.approx(1 - far / contour)
 
 
-def test_sheared_axes_are_measured_in_the_world() -> None:
+def test_sheared_axes_are_measured_in_the_world(monkeypatch: pytest.MonkeyPatch) -> None:
     """Elements and distances by brute force, from positions that the affine gives."""
     affine = np.array([[1.0, 0, 0.8, 0], [0, 2.0, 0, 0], [0, 0.3, 3.0, 0], [0, 0, 0, 1]])
     draw = np.random.default_rng(1)
-    one, other = (draw.random((6, 5, 4)) < 0.3 for _ in range(2))
+    one, other = (draw.random((9, 8, 7)) < 0.02 for _ in range(2))
     steps = steps_of(affine)
     found, truth = surface_of(one, steps), surface_of(other, steps)
     places = [np.stack(np.unravel_index(s.corners, s.grid), 1) @ affine[:3, :3].T for s in (found, truth)]
     brute = np.linalg.norm(places[0][:, None] - places[1][None], axis=-1).min(1)
+    monkeypatch.setattr(distances, "DENSE", 1e9)  # no map of distances has sheared axes
     assert gaps(found, truth) == pytest.approx(brute)
     # A box's face keeps the area of the parallelogram that its edges span.
     whole = surface_of(np.ones((30, 40, 1), dtype=bool), steps).sizes.sum()
@@ -218,6 +219,16 @@ def test_map_and_search_find_the_same(one: np.ndarray, other: np.ndarray) -> Non
     pairs = itertools.product(found.points, truth.points)
     brute = np.array([np.linalg.norm(a - b) for a, b in pairs]).reshape(len(found.points), -1).min(1)
     assert by_search == pytest.approx(brute)
+
+
+def test_hd95_takes_the_worse_way() -> None:
+    """A second box that the reference lacks lies far from it; from the reference everything is near."""
+    reference = filled((20, 6, 6), slice(1, 5), slice(1, 5), slice(1, 5))
+    both = reference | filled((20, 6, 6), slice(14, 18), slice(1, 5), slice(1, 5))
+    for pair in ((both, reference), (reference, both)):
+        hd, hd95, _, nsd = measure_distances(*pair, STEPS, (1.0,))
+        assert hd == hd95 == 13 * 0.5
+        assert nsd == pytest.approx(2 / 3)
 
 
 def test_percentiles_count_area_not_elements() -> None:
