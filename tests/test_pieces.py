@@ -15,6 +15,7 @@ from osteon.evaluating.extents import crop_mask, find_boxes
 from osteon.evaluating.levels import find_rows
 from osteon.evaluating.pieces import Pieces, compare_pieces
 from osteon.evaluating.scores import score_case
+from osteon.formats.labelmap import value_counts
 from osteon.formats.order import in_c_order
 
 HUGE = 1 << 40
@@ -54,6 +55,19 @@ def test_files_order_becomes_arrays_order(array: np.ndarray, in_files_order: boo
     assert copy.tobytes() == array.tobytes()
     assert copy.flags.c_contiguous
     assert not np.shares_memory(copy, stored)
+
+
+@given(arrays(np.int16, (3, 2, 4), elements=st.integers(0, 5)), st.sampled_from([0, HUGE, -9]))
+def test_values_are_counted_without_the_background(labels: np.ndarray, one: int) -> None:
+    wide = labels.astype(np.int64)
+    wide[0, 0, 0] = one
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("osteon.formats.labelmap._SLAB", 10)
+        counts = value_counts(wide)
+    assert counts == {value: int((wide == value).sum()) for value in sorted(set(wide.ravel().tolist()) - {0})}
+    assert value_counts(wide[:, 0]) == {
+        value: int((wide[:, 0] == value).sum()) for value in set(wide[:, 0].ravel().tolist()) - {0}
+    }
 
 
 def test_boxes_of_huge_values() -> None:

@@ -19,6 +19,8 @@ _HIGHEST = 2.0**53
 """Above this, float64 no longer tells one whole number from the next."""
 _LISTED = 10
 """How many strange values a message lists."""
+_SLAB = 1 << 20
+"""Voxels that are counted at a time."""
 _MOST_UNNAMED = 500
 """More values than this without names are an image, not labels; the largest label sets in use have about 200."""
 
@@ -80,9 +82,11 @@ def value_counts(labels: npt.NDArray[np.integer]) -> dict[int, int]:
     if labels.size and labels.min() >= 0 and labels.max() <= np.iinfo(np.uint16).max:
         counts = np.zeros(int(labels.max()) + 1, dtype=np.int64)
         box = box_of(labels) if labels.ndim == 3 else None
-        for part in labels if box is None else labels[box.slices]:
-            marked = part[part != BACKGROUND]  # bincount makes int64 of what it counts: a slab at a time
-            counts += np.bincount(marked, minlength=len(counts))
+        inside = labels if box is None else labels[box.slices]
+        slab = max(1, _SLAB // inside[:1].size)  # bincount makes int64 of what it counts
+        for start in range(0, len(inside), slab):
+            part = inside[start : start + slab]
+            counts += np.bincount(part[part != BACKGROUND], minlength=len(counts))
         found = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     else:
         values, numbers = np.unique(labels, return_counts=True)
