@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -178,7 +179,19 @@ def test_from_the_users_files_to_scores(tmp_path: Path, capsys: Captured) -> Non
     assert command("evaluate", tmp_path / "out", dataset) == 0
     said = capsys.readouterr()
     assert "femur" in said.out
+    assert "HD95" in said.out
     assert (tmp_path / "out/metrics.csv").is_file()
+    assert (
+        command("evaluate", tmp_path / "out", dataset, "--by", "subject", "--tolerance", "1,3", "--workers", "1") == 0
+    )
+    assert re.search(r"^ *5 \(1 case\)", capsys.readouterr().out, re.MULTILINE)
+    assert "nsd_1mm,nsd_3mm,subject" in (tmp_path / "out/metrics.csv").read_text()
+    assert command("evaluate", tmp_path / "out", dataset, "--overlap-only") == 0
+    assert "HD95" not in capsys.readouterr().out
+    assert command("evaluate", tmp_path / "out", dataset, "--by", "scanner") == 2
+    assert "cases have no such field" in capsys.readouterr().err
+    for wrong in ("0", "2mm", ""):
+        assert command("evaluate", tmp_path / "out", dataset, "--tolerance", wrong) == 2
 
 
 def test_plan_keeps_the_plan_that_is_there(tmp_path: Path, capsys: Captured) -> None:

@@ -230,11 +230,35 @@ def predict(
     return predict(loaded, found, Path(out), How(mirror, overwrite, memory))
 
 
-def evaluate(prediction: PathLike, reference: PathLike, out: PathLike | None = None) -> Evaluation:
-    """Score predictions against a dataset, a folder or a file; writes metrics.csv and metrics.json into `out`."""
-    from osteon.evaluating.evaluate import evaluate
+def evaluate(
+    prediction: PathLike,
+    reference: PathLike,
+    out: PathLike | None = None,
+    *,
+    by: str | None = None,
+    tolerances: Sequence[float] = (2.0,),
+    match_iou: float = 0.5,
+    surfaces: bool = True,
+    workers: int | None = None,
+) -> Evaluation:
+    """Score predictions against a dataset, a folder or a file; writes metrics.csv and metrics.json into `out`.
 
-    return evaluate(Path(prediction), Path(reference), None if out is None else Path(out))
+    Args:
+        prediction: A label file, or a folder of files named after the cases.
+        reference: A dataset, a folder of label files with the same names, or one file.
+        out: A folder; None writes nothing.
+        by: A field of the dataset's cases (`site`) by whose values the results are grouped.
+        tolerances: Of the NSD, in mm (px in pictures).
+        match_iou: Pieces match above this IoU.
+        surfaces: Whether distances between surfaces, pieces and levels are measured.
+        workers: Processes; None decides by the cases' size.
+    """
+    from osteon.evaluating.evaluate import evaluate
+    from osteon.evaluating.scores import Measures
+
+    measures = Measures(surfaces=surfaces, tolerances=tuple(tolerances), match_iou=match_iou)
+    folder = None if out is None else Path(out)
+    return evaluate(Path(prediction), Path(reference), folder, measures=measures, by=by, workers=workers)
 
 
 def export(

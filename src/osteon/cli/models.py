@@ -1,4 +1,4 @@
-"""`osteon train`, `osteon predict` and `osteon evaluate`."""
+"""`osteon train` and `osteon predict`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rich.markup import escape
 
 from osteon.cli.choices import By, Device, Precisions
 from osteon.cli.plan_options import asked, takes_choices
-from osteon.cli.report import bytes_of, memory, out, report_failures, seconds_of, some
-from osteon.core.errors import CaseError, UsageError
+from osteon.cli.report import bytes_of, memory, out, report_failures, seconds_of
+from osteon.core.errors import UsageError
 from osteon.core.progress import console
 from osteon.planning.choices import Choices
 
@@ -201,26 +201,3 @@ def predict(
         for name, reasons in report.review.items():
             console.print(f"  {escape(name)}: {escape('; '.join(reasons))}", soft_wrap=True)
     report_failures(report.failed, "failed")
-
-
-def evaluate(
-    prediction: Annotated[Path, typer.Argument(help="A folder of predictions, or one file.")],
-    reference: Annotated[Path, typer.Argument(help="A dataset, a folder of labels with the same names, or one file.")],
-    to: Annotated[
-        Path | None, typer.Option(help="Folder for metrics.csv and metrics.json; PREDICTION when left out.")
-    ] = None,
-) -> None:
-    """Dice and volume error of each structure, over all cases that have a prediction."""
-    import osteon
-    from osteon.evaluating.table import summary_table
-
-    folder = to or (prediction if prediction.is_dir() else None)
-    result = osteon.evaluate(prediction, reference, folder)
-    out.print(summary_table(result.summaries, result.overall, result.structures))
-    if result.missing:
-        console.print(f"[yellow]without a prediction: {some(result.missing)}[/]", soft_wrap=True)
-    if result.unmatched:
-        console.print(f"[yellow]without a reference: {some(result.unmatched)}[/]", soft_wrap=True)
-    if folder:
-        out.print(f"each case: {escape(str(folder / 'metrics.csv'))}", soft_wrap=True)
-    report_failures({f.case: CaseError(f.message, hint=f.hint) for f in result.failures}, "could not be scored")
