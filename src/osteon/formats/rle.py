@@ -74,9 +74,7 @@ def runs_to_mask(
     return np.repeat(inside, stretches).reshape(shape)
 
 
-def check_runs(
-    runs: npt.NDArray[np.int64], shape: tuple[int, int], *, name: str = "the RLE"
-) -> npt.NDArray[np.int64]:
+def check_runs(runs: npt.NDArray[np.int64], shape: tuple[int, int], *, name: str = "the RLE") -> npt.NDArray[np.int64]:
     """The runs `[n, 2]` in ascending order, all of them within the picture. Raises LabelError as `decode`."""
     pixels = shape[0] * shape[1]
     starts, lengths = runs[:, 0], runs[:, 1]
