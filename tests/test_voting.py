@@ -181,7 +181,7 @@ def test_staple_listens_to_the_one_who_is_right() -> None:
     runs = [runs_of_mask(row) for row in said]
     decided = decide_alone(runs, estimate(patterns_of(runs, truth.size)).scale(), truth.size).mask(truth.shape)
     assert (decided == truth).mean() > 0.98
-    assert ((said.sum(axis=0) >= 3) == truth).mean() < 0.9
+    assert ((said.sum(axis=0) >= 3) == truth).mean() < 0.93
 
 
 @given(masks)

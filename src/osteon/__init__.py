@@ -1,6 +1,18 @@
 """Osteon: from labelled bone scans to a segmentation model one can trust, on the machine one owns."""
 
-from osteon.api import audit, audit_augmented, evaluate, import_dataset, load_model, make_plan, predict, sweep, train
+from osteon.api import (
+    audit,
+    audit_augmented,
+    evaluate,
+    fit_vote,
+    import_dataset,
+    load_model,
+    make_plan,
+    predict,
+    sweep,
+    train,
+    vote,
+)
 from osteon.core.version import __version__
 
 __all__ = [
@@ -8,10 +20,12 @@ __all__ = [
     "audit",
     "audit_augmented",
     "evaluate",
+    "fit_vote",
     "import_dataset",
     "load_model",
     "make_plan",
     "predict",
     "sweep",
     "train",
+    "vote",
 ]

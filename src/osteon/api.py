@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from osteon.predicting.predictor import PredictReport
     from osteon.sweeping.run import SweepReport
     from osteon.training.fit import TrainReport
+    from osteon.voting.fit import Fit
+    from osteon.voting.report import VoteReport
 
 PathLike = str | os.PathLike[str]
 
@@ -182,6 +184,7 @@ def predict(
     *,
     mirror: bool = False,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    probabilities: bool = False,
     overwrite: bool = False,
 ) -> PredictReport:
     """Segment files, folders of files, or a dataset's held-out and unlabelled cases into a folder.
@@ -192,6 +195,7 @@ def predict(
         out: Where the results go; what is done there is skipped.
         mirror: Average over mirror images: slower.
         device: What to load the model on, where `model` is a folder.
+        probabilities: Keep them too, for a soft vote.
         overwrite: Do again what is done.
     """
     from osteon.predicting.model import Model
@@ -200,7 +204,22 @@ def predict(
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
     loaded = model if isinstance(model, Model) else load_model(model, device=resolve_device(device))
-    return predict(loaded, find_scans([Path(s) for s in sources]), Path(out), mirror=mirror, overwrite=overwrite)
+    found = find_scans([Path(s) for s in sources])
+    return predict(loaded, found, Path(out), mirror=mirror, probabilities=probabilities, overwrite=overwrite)
+
+
+def vote(members: Sequence[PathLike], out: PathLike, **options: Any) -> VoteReport:
+    """Make one answer of several models' predictions; see `osteon.voting.run.vote` for the options."""
+    from osteon.voting.run import vote
+
+    return vote([Path(member) for member in members], Path(out), **options)
+
+
+def fit_vote(members: Sequence[PathLike], dataset: PathLike, out: PathLike, **options: Any) -> Fit:
+    """Choose thresholds or weights on a dataset's labels; see `osteon.voting.fit.fit` for the options."""
+    from osteon.voting.fit import fit
+
+    return fit([Path(member) for member in members], Path(dataset), Path(out), **options)
 
 
 def evaluate(prediction: PathLike, reference: PathLike, out: PathLike | None = None) -> Evaluation:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli import audit, data, demo, models, phantom, sweep, weights
+from osteon.cli import audit, data, demo, models, phantom, sweep, vote, weights
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_error
 from osteon.core.progress import console
@@ -33,6 +33,7 @@ for command, name in (
     (models.train, "train"),
     (sweep.sweep, "sweep"),
     (models.predict, "predict"),
+    (vote.vote, "vote"),
     (models.evaluate, "evaluate"),
 ):
     app.command(name)(command)

@@ -155,6 +155,9 @@ def predict(
     ],
     mirror: Annotated[bool, typer.Option("--mirror", help="Average over mirror images: slower.")] = False,
     device: Annotated[Device, typer.Option(help="What to predict on.")] = Device.auto,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Keep them beside the results, for osteon vote --method soft.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
@@ -173,7 +176,7 @@ def predict(
     need = loaded.plan.forecast.predicting_bytes
     if need:
         console.print(f"{len(found)} scans; about {memory(need)} of memory for one like the largest of the training")
-    report = predict_scans(loaded, found, folder, mirror=mirror, overwrite=overwrite)
+    report = predict_scans(loaded, found, folder, mirror=mirror, probabilities=probabilities, overwrite=overwrite)
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     out.print(f"{len(report.done)} scans segmented{skipped}: {escape(str(folder))}", soft_wrap=True)
     report_failures(report.failed, "failed")

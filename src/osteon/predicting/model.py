@@ -21,7 +21,7 @@ from osteon.networks.registry import build_network
 from osteon.networks.weights import save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan, write_plan
-from osteon.predicting.restore import restore
+from osteon.predicting.restore import Keep, restore
 from osteon.predicting.series import name_series
 from osteon.predicting.tiles import probabilities
 from osteon.predicting.zoom import closer_looks
@@ -47,13 +47,16 @@ class Model:
     validation: dict[str, Any]
     sha256: str
 
-    def predict(self, scan: Path | str | Volume, *, name: str = "", mirror: bool = False) -> Segmentation:
+    def predict(
+        self, scan: Path | str | Volume, *, name: str = "", mirror: bool = False, keep: Keep | None = None
+    ) -> Segmentation:
         """Segment one scan, on its own grid and orientation.
 
         Args:
             scan: A file, or a Volume with the channels of the plan.
             name: What messages call it; the path of a file.
             mirror: Average over mirror images (slower; the plan says which are allowed).
+            keep: Is given each output's probabilities on the scan's own grid, one after the other.
 
         Raises:
             FileError: The file cannot be read.
@@ -75,9 +78,9 @@ class Model:
                 hint="give a file whose header has the pixel spacing, or one without, as the training's had",
             )
         check_image(volume, name)
-        return self.segment(volume, mirror=mirror)
+        return self.segment(volume, mirror=mirror, keep=keep)
 
-    def segment(self, volume: Volume, *, mirror: bool = False) -> Segmentation:
+    def segment(self, volume: Volume, *, mirror: bool = False, keep: Keep | None = None) -> Segmentation:
         """As `predict`, for a volume that has been checked: on the plan's grid, then more closely where it asks so."""
         plan, zoom = self.plan, self.plan.zoom
         image, intensities = prepare_with_intensities(volume, plan)
@@ -85,7 +88,7 @@ class Model:
         details = []
         if zoom is not None and zoom.predict:
             details = closer_looks(self.network, volume, shares, plan, zoom, intensities, mirror=mirror)
-        return restore(shares, volume.geometry, plan, details)
+        return restore(shares, volume.geometry, plan, details, keep)
 
 
 def save_model(folder: Path, network: torch.nn.Module, plan: Plan, validation: dict[str, Any], card: str) -> None:

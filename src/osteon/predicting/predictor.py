@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from osteon.core.errors import CaseError, OsteonError, UsageError, missing_file, out_of_memory
 from osteon.core.files import read_json, write_error, write_json
+from osteon.core.labels import Segmentation
 from osteon.core.progress import console, track
 from osteon.core.version import __version__
 from osteon.core.volume import Volume
@@ -23,6 +24,7 @@ from osteon.formats.dicom import read_dicom_files
 from osteon.formats.dicom_series import find_series
 from osteon.formats.registry import known_suffixes, read_volume, stem_of, suffix_of, write_segmentation
 from osteon.planning.plan import Plan
+from osteon.predicting.keeping import Keeper, kept, probabilities_path
 from osteon.predicting.model import Model
 
 RECORD = "predictions.json"
@@ -135,7 +137,13 @@ def _refuse_twins(scans: list[Scan]) -> None:
 
 
 def predict(
-    model: Model, scans: Sequence[Scan], out: Path, *, mirror: bool = False, overwrite: bool = False
+    model: Model,
+    scans: Sequence[Scan],
+    out: Path,
+    *,
+    mirror: bool = False,
+    probabilities: bool = False,
+    overwrite: bool = False,
 ) -> PredictReport:
     """Segment scans into `out`, and keep a record of each in predictions.json.
 
@@ -146,6 +154,7 @@ def predict(
         scans: From `find_scans`.
         out: The folder; made if it does not exist.
         mirror: Average over mirror images.
+        probabilities: Keep them too, in `<case>.probabilities.npz`.
         overwrite: Do everything again.
 
     Raises:
@@ -158,38 +167,55 @@ def predict(
     targets = {scan.id: output_path(out, scan.id, model.plan) for scan in scans}
     _refuse_to_replace(scans, targets, records, overwrite=overwrite)
     for scan in track(scans, "predicting"):
-        target = targets[scan.id]
+        target, shares = targets[scan.id], probabilities_path(out, scan.id)
         try:
             made_from = {"input": scan.fingerprint(), "model": model.sha256, "mirror": mirror}
-            before = records.get(scan.id, {})
-            if not overwrite and target.is_file() and {k: before.get(k) for k in made_from} == made_from:
-                report.skipped.append(scan.id)
-                continue
-            began = time.monotonic()
-            volume = scan.load()
-            segmentation = model.predict(volume, name=scan.id, mirror=mirror)
         except CaseError as error:
             report.failed[scan.id] = error
             continue
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            hint = "close other programs, or use a machine with more memory"
-            report.failed[scan.id] = CaseError(f"{scan.id}: not enough memory", hint=hint)
+        before = records.get(scan.id, {})
+        there = target.is_file() and (not probabilities or (bool(before.get("probabilities")) and shares.is_file()))
+        if not overwrite and there and {k: before.get(k) for k in made_from} == made_from:
+            report.skipped.append(scan.id)
+            continue
+        began = time.monotonic()
+        with kept(shares, model, wanted=probabilities) as keeper:
+            segmentation = _attempt(model, scan, report, keeper, mirror=mirror)
+        if segmentation is None:
             continue
         records[scan.id] = {
             **made_from,
             "output": target.name,
-            "shape": list(volume.geometry.shape),
-            "spacing_mm": [round(s, 6) for s in volume.geometry.spacing_mm],
+            **({"probabilities": shares.name} if probabilities else {}),
+            "shape": list(segmentation.geometry.shape),
+            "spacing_mm": [round(s, 6) for s in segmentation.geometry.spacing_mm],
             "seconds": round(time.monotonic() - began, 3),
             "osteon": __version__,
         }
         _remove(target)  # the record is written first, and must not pass an older result off as this one
+        if not probabilities:
+            _remove(shares)
         write_json(path, records)
         write_segmentation(target, segmentation)
         report.done.append(scan.id)
     return report
+
+
+def _attempt(model: Model, scan: Scan, report: PredictReport, keeper: Keeper, *, mirror: bool) -> Segmentation | None:
+    """The scan's segmentation; None where it fails, which the report then says."""
+    try:
+        volume = scan.load()
+        keep = keeper(volume.geometry)
+        more = {} if keep is None else {"keep": keep}
+        return model.predict(volume, name=scan.id, mirror=mirror, **more)
+    except CaseError as error:
+        report.failed[scan.id] = error
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        hint = "close other programs, or use a machine with more memory"
+        report.failed[scan.id] = CaseError(f"{scan.id}: not enough memory", hint=hint)
+    return None
 
 
 def _refuse_to_replace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,13 @@ from osteon.predicting.zoom import Detail
 from osteon.preparing.case import passage
 from osteon.preparing.resample import resample
 
+Keep = Callable[[npt.NDArray[np.float32]], None]
+"""Takes each output on the scan's grid `[i, j, k]`, one after the other."""
 
-def restore(shares: torch.Tensor, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()) -> Segmentation:
+
+def restore(
+    shares: torch.Tensor, geometry: Geometry, plan: Plan, details: Sequence[Detail] = (), keep: Keep | None = None
+) -> Segmentation:
     """Interpolate each output linearly onto the scan's grid and decide there, one output at a time.
 
     Only two arrays of the scan's size are held (best share, its label), never one for each structure.
@@ -26,6 +31,7 @@ def restore(shares: torch.Tensor, geometry: Geometry, plan: Plan, details: Seque
         geometry: The scan's own grid.
         plan: Structures and grid.
         details: Closer looks at parts of the scan, blended in one after the other.
+        keep: Is given each output before it is decided on.
 
     Returns:
         An index map, or multi-hot where structures overlap (share above a half), in the scan's orientation.
@@ -39,6 +45,8 @@ def restore(shares: torch.Tensor, geometry: Geometry, plan: Plan, details: Seque
             whole = whole.clone()
         for detail in details:
             detail.blend(whole, output)
+        if keep is not None:
+            keep(way.turn.undo(whole.numpy()))  # type: ignore[arg-type]
         return whole
 
     structures = tuple(plan.structures)

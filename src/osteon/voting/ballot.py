@@ -46,7 +46,8 @@ def too_few(rules: Rules, scale: Scale, said: Answers) -> str | None:
     if rules.method != "hard" or scale.reachable:
         return None
     votes = sum(answer is not None for answer in said)
-    return f"{votes} of {len(said)} members vote, with {scale.weights.sum() / UNIT:g} votes; {scale.least / UNIT:g} are needed"
+    have, need = scale.weights.sum() / UNIT, scale.least / UNIT
+    return f"{votes} of {len(said)} members vote, with {have:g} votes; {need:g} are needed"
 
 
 def voices(said: Answers) -> list[Runs]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,11 @@ class VoteReport:
     def undecided(self) -> list[Undecided]:
         """What had too few voters."""
         return [one for vote in self.cases.values() for one in vote.undecided]
+
+
+def nobody(case: str, problems: Sequence[Problem]) -> CaseError:
+    """The error for a case of which no member's file can be used."""
+    return CaseError(f"{case}: no member's file can be used", hint="; ".join(one.what for one in problems[:2]))
 
 
 def failures_told(failed: Mapping[str, OsteonError]) -> dict[str, dict[str, str]]:

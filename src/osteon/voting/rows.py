@@ -18,6 +18,7 @@ from osteon.formats.raster import SUFFIXES
 from osteon.formats.rle import RleRow, check_runs, parse, read_rle_csv, read_rle_rows
 from osteon.voting.report import Problem
 from osteon.voting.runs import Runs
+from osteon.voting.structures import KNOW, NOBODY_KNOWS
 
 _WIDTH = 4
 """Picture, structure, line, offset."""
@@ -108,8 +109,8 @@ class RowIndex:
             yield Problem(
                 "unknown",
                 self.member,
-                f"{self.path}: line {line} marks {name}, which no other member and no dataset knows",
-                "correct the name; or make it known with --dataset, or --threshold NAME=VOTES",
+                f"{self.path}: line {line} marks {name}, which {NOBODY_KNOWS}",
+                KNOW,
                 case=pictures.written[picture],
                 structure=name,
                 line=line,

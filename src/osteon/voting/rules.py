@@ -159,7 +159,7 @@ def _row(values: object, where: str, members: int) -> tuple[float, ...]:
 def _section(path: Path, key: str) -> dict[str, Any]:
     data = read_yaml(path, f"the file of {key}")
     found = data.get(key) if isinstance(data, dict) else None
-    if not isinstance(found, dict) or not found:
+    if not isinstance(found, dict):
         raise UsageError(f"{path}: holds no {key}", hint=f"give a file that `osteon vote --fit` wrote with {key}")
     return {str(name): value for name, value in found.items()}
 

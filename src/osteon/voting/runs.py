@@ -97,8 +97,9 @@ def intervals(members: Sequence[Runs]) -> tuple[Numbers, Bits]:
         `[n + 1]` edges: stretch k reaches from edge k to edge k + 1; and `[member, n]`: who has it inside. Before the
         first edge and behind the last one nobody has.
     """
-    edges = np.unique(np.concatenate([part for runs in members for part in (runs.starts, runs.stops)] or [[]]))
-    edges = edges.astype(np.int64)
+    edges = np.unique(
+        np.concatenate([NOTHING.starts, *(part for runs in members for part in (runs.starts, runs.stops))])
+    )
     inside = np.zeros((len(members), max(len(edges) - 1, 0)), dtype=bool)
     for row, runs in zip(inside, members, strict=True):
         change = np.zeros(len(edges), dtype=np.int8)

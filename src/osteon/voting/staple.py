@@ -97,7 +97,9 @@ def estimate(patterns: Patterns) -> Estimate:
     share = inside.mean(axis=0)
     prior = float(counts @ share / counts.sum())
     p = q = np.full(len(inside), 1 - 1e-5)
-    for number in range(1, MOST_ROUNDS + 1):
+    rounds = 0
+    while rounds < MOST_ROUNDS:
+        rounds += 1
         within, without = counts * share, counts * (1 - share)
         before = p, q
         p = _ratio(inside @ within, within.sum())
@@ -105,7 +107,7 @@ def estimate(patterns: Patterns) -> Estimate:
         share = _shares(inside, p, q, prior)
         if max(np.abs(p - before[0]).max(), np.abs(q - before[1]).max()) < SETTLED:
             break
-    return Estimate(prior, p, q, number)
+    return Estimate(prior, p, q, rounds)
 
 
 def _shares(inside: Floats, p: Floats, q: Floats, prior: float) -> Floats:

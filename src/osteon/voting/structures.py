@@ -10,9 +10,12 @@ from osteon.core.labels import Structure, palette
 from osteon.formats.labelmap import is_generic
 from osteon.voting.rules import Rules
 
+NOBODY_KNOWS = "no other member and no dataset knows"
+KNOW = "correct the name; or make it known with --dataset DIR, or --threshold NAME=VOTES"
+
 
 def known_names(named: Sequence[Collection[str]], dataset: Sequence[Structure] | None, rules: Rules) -> tuple[str, ...]:
-    """The names that count: the dataset's, or those that two members have; and those that have a threshold of their own.
+    """The names that count: the dataset's, or those that two members have; and those with a threshold of their own.
 
     Args:
         named: The names that each member has, in its order.

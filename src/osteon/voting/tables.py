@@ -12,7 +12,7 @@ from osteon.core.errors import CaseError, OsteonError
 from osteon.core.labels import Structure
 from osteon.core.progress import track
 from osteon.formats.rle import runs_to_text
-from osteon.voting.ballot import scale_for, too_few, voices
+from osteon.voting.ballot import Answers, scale_for, too_few, voices
 from osteon.voting.deciding import decide_alone
 from osteon.voting.report import Absence, CaseVote, Problem, Undecided
 from osteon.voting.rows import Names, RowIndex
@@ -105,40 +105,47 @@ class TableVote:
             member.check_unchanged()
 
     def _picture(self, number: int, image: str, size: Size) -> Iterator[Row]:
-        places = [member.of_picture(number) for member in self.tables.members]
-        there = [number in member.pictures for member in self.tables.members]
-        absences = [
-            Absence(member.member, image) for member, marks in zip(self.tables.members, there, strict=True) if not marks
-        ]
+        members = self.tables.members
+        absences = [Absence(member.member, image) for member in members if number not in member.pictures]
         problems: list[Problem] = []
         undecided: list[Undecided] = []
         voters, estimates = {}, {}
+        for structure, said, broken in self.answers(number, image, size):
+            problems += broken
+            votes = voters[structure] = sum(answer is not None for answer in said)
+            if votes or broken:
+                silent = {member.member for member, answer in zip(members, said, strict=True) if answer is None}
+                silent -= {one.member for one in broken} | {one.member for one in absences if one.structure is None}
+                absences += [Absence(member.member, image, structure) for member in members if member.member in silent]
+            if not votes:
+                continue
+            scale, told = scale_for(self.rules, structure, said, size[0] * size[1])
+            if told is not None:
+                estimates[structure] = told
+            if (why := too_few(self.rules, scale, said)) is not None:
+                undecided.append(Undecided(image, structure, why))
+                continue
+            yield image, structure, as_text(decide_alone(voices(said), scale, size[0] * size[1]))
+        self.cases[image] = CaseVote(voters, tuple(absences), tuple(problems), tuple(undecided), estimates)
+
+    def answers(self, number: int, image: str, size: Size) -> Iterator[tuple[str, Answers, list[Problem]]]:
+        """Structure after structure of a picture: what each member says, and the rows that cannot be used.
+
+        Args:
+            number: The picture's.
+            image: Its name.
+            size: Its rows and columns.
+        """
+        places = [member.of_picture(number) for member in self.tables.members]
         for structure, name in zip(self.tables.known, self.tables.names, strict=True):
             said: list[Runs | None] = []
-            silent = []
+            broken: list[Problem] = []
             for member, rows in zip(self.tables.members, places, strict=True):
-                answer = None
-                if structure in rows:
-                    answer = member.read_or_tell(rows[structure], size, image, name)
-                    if isinstance(answer, Problem):
-                        problems.append(answer)
-                        answer = None
-                elif number in member.pictures:
-                    silent.append(Absence(member.member, image, name))
-                said.append(answer)
-            voters[name] = sum(answer is not None for answer in said)
-            if any(structure in rows for rows in places):
-                absences += silent
-            if not voters[name]:
-                continue
-            scale, told = scale_for(self.rules, name, said, size[0] * size[1])
-            if told is not None:
-                estimates[name] = told
-            if (why := too_few(self.rules, scale, said)) is not None:
-                undecided.append(Undecided(image, name, why))
-                continue
-            yield image, name, as_text(decide_alone(voices(said), scale, size[0] * size[1]))
-        self.cases[image] = CaseVote(voters, tuple(absences), tuple(problems), tuple(undecided), estimates)
+                answer = member.read_or_tell(rows[structure], size, image, name) if structure in rows else None
+                if isinstance(answer, Problem):
+                    broken.append(answer)
+                said.append(None if isinstance(answer, Problem) else answer)
+            yield name, said, broken
 
 
 def as_text(runs: Runs) -> str:
