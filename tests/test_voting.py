@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 import pytest
-import SimpleITK as sitk
+import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -65,10 +67,10 @@ def test_nothing_changes_within_an_interval(said: Masks, most: int) -> None:
     parts = list(bands(runs, said.shape[1], most=most))
     assert parts[0][0] == 0
     assert parts[-1][1] == said.shape[1]
-    assert all(a[1] == b[0] for a, b in zip(parts, parts[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(parts))
     for first, stop in parts:
         edges, inside = intervals([one.within(first, stop) for one in runs])
-        for n, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for n, (a, b) in enumerate(itertools.pairwise(edges)):
             again[:, a:b] = inside[:, n, None]
     np.testing.assert_array_equal(again, said)
 
@@ -139,9 +141,9 @@ def test_ties_by_hand() -> None:
 
 
 def itk_staple(said: Masks) -> tuple[npt.NDArray[np.float64], list[float], list[float]]:
-    images = [sitk.GetImageFromArray(row.astype(np.uint8)) for row in said]
-    staple = sitk.STAPLEImageFilter()
-    probability = sitk.GetArrayFromImage(staple.Execute(images))
+    images = [SimpleITK.GetImageFromArray(row.astype(np.uint8)) for row in said]
+    staple = SimpleITK.STAPLEImageFilter()
+    probability = SimpleITK.GetArrayFromImage(staple.Execute(images))
     return probability, list(staple.GetSensitivity()), list(staple.GetSpecificity())
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from osteon.formats.probabilities import LEVELS
 from osteon.voting.rules import UNIT
+from osteon.voting.runs import Bits
 from osteon.voting.samples import Sample
 
 PARTS = 10
@@ -65,7 +66,8 @@ def choose_threshold(samples: Sequence[Sample], weights: Sequence[float]) -> Cho
     def score(sample: Sample, least: int) -> float | None:
         if not least:
             return sample.dice(by_weights(sample, weights))
-        return sample.dice(np.asarray(counted @ (sample.levels > 0) >= least * UNIT))
+        inside: Bits = counted @ (sample.levels > 0) >= least * UNIT
+        return sample.dice(inside)
 
     def choose(part: Sequence[Sample]) -> int:
         return max(range(int(sum(weights)) + 1), key=lambda least: (_mean(part, score, least), -least))
@@ -102,10 +104,10 @@ def choose_weights(samples: Sequence[Sample], members: int) -> Chosen:
     return Chosen(None, evened if _taken(figures) and len(set(best)) > 1 else None, *figures)
 
 
-def by_weights(sample: Sample, weights: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def by_weights(sample: Sample, weights: Sequence[float]) -> Bits:
     """`[n]`: where the weighted mean of those who vote is above a half."""
     own = np.asarray(weights, dtype=np.float64) * sample.voting
-    inside: np.ndarray[tuple[int], np.dtype[np.bool_]] = own @ sample.levels > (0.5 + 1e-9) * LEVELS * own.sum()
+    inside: Bits = own @ sample.levels > (0.5 + 1e-9) * LEVELS * own.sum()
     return inside
 
 

@@ -112,15 +112,17 @@ class SoftMaps:
         """
         every = self.rules.weights or (1.0,) * len(members)
         weights = every if name is None else self.rules.weight(name, len(members))
-        total, sum_of_weights = None, 0.0
+        total: Floats | None = None
+        sum_of_weights = 0.0
         for member, weight in zip(members, weights, strict=True):
             if member is None or not weight:
                 continue
             output = None if name is None and member.about.overlapping else _output(member, name)
             if output is None:
                 continue
-            part = turned(output, member.geometry, grid) * np.float32(weight)
-            total = part if total is None else np.add(total, part, out=total)
+            if total is None:
+                total = np.zeros(grid.shape, dtype=np.float32)
+            total += turned(output, member.geometry, grid) * np.float32(weight)
             sum_of_weights += weight
         return None if total is None else np.divide(total, np.float32(sum_of_weights * LEVELS), out=total)
 
