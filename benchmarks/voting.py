@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -104,22 +105,22 @@ def make_probabilities(folder: Path, member: int, images: int) -> None:
                 writer.add(share)
 
 
+MAKERS = {"tables": make_table, "layers": make_layers, "volumes": make_volumes, "probabilities": make_probabilities}
+DISTINCT = 5
+"""So many members differ; further folders are copies, since making them takes longer than the vote."""
+
+
 def make(folder: Path, form: str, members: int, images: int) -> list[Path]:
     """The members, whatever they are."""
-    paths = []
-    for member in range(members):
-        path = folder / f"member{member}{'.csv' if form == 'tables' else ''}"
-        maker = {
-            "tables": make_table,
-            "layers": make_layers,
-            "volumes": make_volumes,
-            "probabilities": make_probabilities,
-        }
+    paths = [folder / f"member{member}{'.csv' if form == 'tables' else ''}" for member in range(members)]
+    for member, path in enumerate(paths):
+        if form != "tables" and member >= DISTINCT:
+            shutil.copytree(paths[member % DISTINCT], path)
+            continue
         # in a process apart: one that is started from a process with much memory seems to have had as much itself
-        worker = multiprocessing.get_context("spawn").Process(target=maker[form], args=(path, member, images))
+        worker = multiprocessing.get_context("spawn").Process(target=MAKERS[form], args=(path, member, images))
         worker.start()
         worker.join()
-        paths.append(path)
     return paths
 
 
