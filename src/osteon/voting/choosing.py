@@ -126,7 +126,7 @@ def _fit(
     usual: Choice,
 ) -> tuple[Choice, Figures]:
     """The choice on all cases, and the figures of `Chosen`."""
-    told = [sample for sample in samples if sample.dice(sample.levels.any(axis=0)) is not None]
+    told = [sample for sample in samples if sample.dice(sample.levels.max(axis=0) > 0) is not None]
     if not told:
         return usual, (0, None, None, None)
     best = choose(told)

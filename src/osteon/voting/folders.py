@@ -4,41 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from osteon.core.errors import CaseError, UsageError, out_of_memory
 from osteon.core.files import file_state, write_error, write_json
-from osteon.core.labels import Segmentation, Structure
 from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
+from osteon.voting.maps import Maps
 from osteon.voting.members import Folder, cases_of
 from osteon.voting.report import CaseVote, VoteReport, failures_told
 
 RECORD = "votes.json"
-
-
-class Maps(Protocol):
-    """What can be voted on case by case."""
-
-    @property
-    def folders(self) -> tuple[Folder, ...]:
-        """The members."""
-        ...
-
-    @property
-    def structures(self) -> tuple[Structure, ...]:
-        """What is voted on."""
-        ...
-
-    @property
-    def overlapping(self) -> bool:
-        """Whether structures may share voxels."""
-        ...
-
-    def vote(self, case: str) -> tuple[Segmentation, CaseVote]:
-        """One case. Raises CaseError."""
-        ...
 
 
 def vote_on_folders(

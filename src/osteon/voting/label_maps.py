@@ -12,7 +12,6 @@ import numpy as np
 from osteon.core.errors import FileError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.progress import track
 from osteon.dataset.dataset import Dataset
 from osteon.formats.labelmap import is_generic
 from osteon.formats.nrrd import read_nrrd_header
@@ -20,11 +19,12 @@ from osteon.formats.registry import read_segmentation, read_structures
 from osteon.voting.ballot import Answers, scale_for, too_few, voices
 from osteon.voting.deciding import Said, Scale, decide_alone, decide_together
 from osteon.voting.grids import CaseGrid
+from osteon.voting.maps import Maps, look_into
 from osteon.voting.members import Folder, absent
 from osteon.voting.report import Absence, CaseVote, Problem, Undecided, nobody
 from osteon.voting.rules import Rules
 from osteon.voting.runs import NOTHING, Runs, runs_of
-from osteon.voting.structures import KNOW, NOBODY_KNOWS, by_value, known_names, settle
+from osteon.voting.structures import KNOW, NOBODY_KNOWS, by_value
 
 
 @dataclass(frozen=True)
@@ -48,36 +48,11 @@ class Heard:
         return [answer.get(name) for answer in self.answers]
 
 
-@dataclass(frozen=True)
-class LabelMaps:
-    """Members that are folders of label maps.
-
-    Attributes:
-        folders: In their order.
-        rules: How is voted.
-        structures: What is voted on.
-        overlapping: Whether structures may share voxels; each is then voted on by itself.
-        dataset: Whose structures and grids count; None without one.
-    """
-
-    folders: tuple[Folder, ...]
-    rules: Rules
-    structures: tuple[Structure, ...]
-    overlapping: bool
-    dataset: Dataset | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the structures that are voted on."""
-        return tuple(structure.name for structure in self.structures)
+class LabelMaps(Maps):
+    """Members that are folders of label maps."""
 
     def vote(self, case: str) -> tuple[Segmentation, CaseVote]:
-        """One case.
-
-        Raises:
-            GeometryError: Two members do not lie on one grid.
-            CaseError: No member's file can be used.
-        """
+        """One case. Raises as `Maps.vote`."""
         heard = self.hear(case)
         absences = list(heard.absences)
         votes: dict[int, tuple[Said, Scale]] = {}
@@ -154,32 +129,15 @@ class LabelMaps:
 
 
 def open_label_maps(folders: Sequence[Folder], rules: Rules, dataset: Dataset | None = None) -> LabelMaps:
-    """Look into every file's header, and find what is voted on.
+    """Look into every file's header, and find what is voted on. Raises UsageError and LabelError as `look_into`."""
 
-    Raises:
-        UsageError, LabelError: As `known_names`.
-    """
-    described: dict[str, Structure] = {}
-    named: list[dict[str, None]] = []
-    overlapping = False
-    files = [(number, path) for number, folder in enumerate(folders) for path in folder.files.values()]
-    named = [{} for _ in folders]
-    for number, path in track(files, "reading headers"):
-        try:
-            own = read_structures(path)
-            overlapping |= path.name.lower().endswith(".nrrd") and _layers(path) > 1
-            if not own and dataset is None:  # only the voxels tell
-                own = read_segmentation(path).structures
-        except (FileError, LabelError):
-            continue  # said again when the case is read
-        for structure in own:
-            described.setdefault(structure.name, structure)
-            named[number][structure.name] = None
-    known = dataset.structures if dataset is not None else None
-    names = known_names(named, known, rules)
-    if dataset is not None:
-        overlapping = dataset.manifest.overlapping
-    return LabelMaps(tuple(folders), rules, settle(names, described.values(), known), overlapping, dataset)
+    def look(path: Path) -> tuple[Sequence[Structure], bool]:
+        own = read_structures(path)
+        if not own and dataset is None:  # only the voxels tell
+            own = read_segmentation(path).structures
+        return own, path.name.lower().endswith(".nrrd") and _layers(path) > 1
+
+    return LabelMaps(tuple(folders), rules, *look_into(folders, rules, dataset, look), dataset)
 
 
 def _layers(path: Path) -> int:

@@ -8,7 +8,6 @@ label and one structure's average are held, whatever the number of members and s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,49 +16,24 @@ import numpy.typing as npt
 from osteon.core.errors import FileError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.progress import track
 from osteon.dataset.dataset import Dataset
 from osteon.formats.labelmap import smallest_uint
 from osteon.formats.probabilities import LEVELS, Probabilities, read_probabilities
 from osteon.voting.grids import CaseGrid, turned
+from osteon.voting.maps import Maps, look_into
 from osteon.voting.members import Folder, absent
 from osteon.voting.report import Absence, CaseVote, Problem, nobody
 from osteon.voting.rules import Rules
-from osteon.voting.structures import NOBODY_KNOWS, known_names, settle
+from osteon.voting.structures import NOBODY_KNOWS
 
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class SoftMaps:
-    """Members that are folders of probabilities.
-
-    Attributes:
-        folders: In their order.
-        rules: With the weights.
-        structures: What is voted on.
-        overlapping: Whether structures may share voxels.
-        dataset: Whose structures and grids count; None without one.
-    """
-
-    folders: tuple[Folder, ...]
-    rules: Rules
-    structures: tuple[Structure, ...]
-    overlapping: bool
-    dataset: Dataset | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the structures that are voted on."""
-        return tuple(structure.name for structure in self.structures)
+class SoftMaps(Maps):
+    """Members that are folders of probabilities."""
 
     def vote(self, case: str) -> tuple[Segmentation, CaseVote]:
-        """One case.
-
-        Raises:
-            GeometryError: Two members do not lie on one grid.
-            CaseError: No member's file can be used.
-        """
+        """One case. Raises as `Maps.vote`."""
         members, geometry, problems = self.hear(case)
         absences = list(absent(self.folders, case))
         knows = {s.name: [_knows(member, s.name) for member in members] for s in self.structures}
@@ -142,29 +116,13 @@ class SoftMaps:
 
 
 def open_soft_maps(folders: Sequence[Folder], rules: Rules, dataset: Dataset | None = None) -> SoftMaps:
-    """Look into what every file says of itself, and find what is voted on.
+    """Look into what every file says of itself. Raises UsageError and LabelError as `look_into`."""
 
-    Raises:
-        UsageError, LabelError: As `known_names`.
-    """
-    described: dict[str, Structure] = {}
-    named: list[dict[str, None]] = [{} for _ in folders]
-    overlapping = False
-    files = [(number, path) for number, folder in enumerate(folders) for path in folder.files.values()]
-    for number, path in track(files, "reading headers"):
-        try:
-            about = read_probabilities(path).about
-        except FileError:
-            continue  # said again when the case is read
-        overlapping |= about.overlapping
-        for structure in about.structures:
-            described.setdefault(structure.name, structure)
-            named[number][structure.name] = None
-    known = dataset.structures if dataset is not None else None
-    names = known_names(named, known, rules)
-    if dataset is not None:
-        overlapping = dataset.manifest.overlapping
-    return SoftMaps(tuple(folders), rules, settle(names, described.values(), known), overlapping, dataset)
+    def look(path: Path) -> tuple[Sequence[Structure], bool]:
+        about = read_probabilities(path).about
+        return about.structures, about.overlapping
+
+    return SoftMaps(tuple(folders), rules, *look_into(folders, rules, dataset, look), dataset)
 
 
 def _knows(member: Probabilities | None, name: str) -> bool:
