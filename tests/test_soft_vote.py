@@ -74,6 +74,14 @@ def test_a_half_stays_a_half(shares: Floats) -> None:
     assert found.about.structures == BONES[:1]
 
 
+def test_exactly_a_half_is_not_more_than_a_half(tmp_path: Path) -> None:
+    shares = np.full((1, *SHAPE), 0.5, dtype=np.float32)
+    shares[0, 0] = np.nextafter(np.float32(0.5), np.float32(1))
+    above = read_probabilities(put(tmp_path / "c.probabilities.npz", shares, BONES[:1])).output(0) / LEVELS > 0.5
+    assert above[0].all()
+    assert not above[1:].any()
+
+
 def test_numpy_reads_it_too_and_the_same_makes_the_same(tmp_path: Path) -> None:
     path = put(tmp_path / "c.probabilities.npz", softmax(0))
     with np.load(path, allow_pickle=False) as archive:
@@ -310,6 +318,20 @@ def test_a_model_of_two_and_one_of_three_dimensions_vote_together(predicted: lis
         clear = two[1] - two[0] > 1
         assert clear.mean() > 0.9
         np.testing.assert_array_equal(own.array[clear], np.array([0, 3, 5])[levels.argmax(axis=0)][clear])
+
+
+def test_probabilities_lie_on_their_scan_whatever_its_axes(runs: list[Path], tmp_path: Path) -> None:
+    image, _, affine = two_boxes(seed=70)
+    geometry = Geometry(image.shape, affine)
+    turn = Turn((2, 0, 1), (True, True, False))
+    turned = Volume(np.ascontiguousarray(turn.apply(image.astype(np.float32)))[None], turn.geometry(geometry))
+    write_volume(tmp_path / "scan.nii.gz", turned)
+    predict(load_model(runs[0]), find_scans([tmp_path / "scan.nii.gz"]), tmp_path / "out", probabilities=True)
+    kept = read_probabilities(tmp_path / "out/scan.probabilities.npz")
+    assert kept.geometry.same_as(turned.geometry)
+    levels = np.array([kept.output(n) for n in range(3)], dtype=int)
+    own = read_segmentation(tmp_path / "out/scan.nii.gz")
+    assert (own.array == np.array([0, 3, 5])[levels.argmax(axis=0)]).mean() > 0.99
 
 
 def test_votes_of_two_equal_members_are_what_they_say(predicted: list[Path], tmp_path: Path) -> None:

@@ -127,10 +127,12 @@ def test_one_case_chooses_nothing() -> None:
 
 
 def test_what_does_not_hold_on_other_cases_is_not_taken() -> None:
-    # one voice is right in the first case and wrong in the second: what helps one harms the other
+    # One voice is right in the first case, 1/2 → 1, and wrong in the second, 1 → 2/3. On both together it looks better.
     first = sample([[1, 0, 1], [0, 1, 1], [0, 0, 1]], [1, 1, 1])
-    second = sample([[1, 0, 1], [0, 1, 1], [0, 0, 1]], [0, 0, 1])
+    second = sample([[1, 0, 1], [0, 0, 1], [0, 0, 1]], [0, 0, 1])
     chosen = choose_threshold([first, second], (1, 1, 1))
+    assert (chosen.usual, chosen.fitted) == (pytest.approx(3 / 4), pytest.approx(5 / 6))
+    assert chosen.left_out == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert not chosen.taken
     assert chosen.left_out is not None
     assert chosen.usual is not None

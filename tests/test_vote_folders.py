@@ -194,6 +194,18 @@ def test_files_without_names_are_matched_by_what_the_dataset_says(tmp_path: Path
     np.testing.assert_array_equal(read_segmentation(tmp_path / "nameless/c.nii.gz").array, by_hand(said[1:], 1))
 
 
+def test_a_file_without_names_says_no_to_what_it_does_not_hold(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).normal(0, 1, SHAPE).astype(np.float32)
+    dataset = write_dataset(tmp_path / "set", {"c": (image, labels(0), GRID.affine_ras)})
+    paths = [tmp_path / f"m{n}" for n in range(3)]
+    femur = np.where(labels(0) == 3, 3, 0).astype(np.uint8)
+    for path, said in zip(paths, (labels(0), femur, femur), strict=True):
+        plain(path / "c.nii.gz", said)
+    report = vote(paths, tmp_path / "out", dataset=dataset.folder)
+    assert report.cases["c"].voters == {"femur": 3, "tibia": 3}
+    np.testing.assert_array_equal(read_segmentation(tmp_path / "out/c.nii.gz").array, femur)
+
+
 # Grids
 
 TURNS = [Turn((1, 0, 2), (False, True, False)), Turn((2, 0, 1), (True, True, False))]

@@ -18,7 +18,7 @@ from osteon.core.labels import make_structures
 from osteon.formats.rle import encode, write_rle_csv
 from osteon.voting.report import alike
 from osteon.voting.rows import picture_of
-from osteon.voting.sizes import parse_size
+from osteon.voting.sizes import Sizes, parse_size
 from runs import command
 
 SIZE = (30, 40)
@@ -230,6 +230,16 @@ def test_every_planted_fault_is_told_with_its_row_and_the_rest_is_voted_on(
     assert {one["member"] for one in kept} == {str(faulty)}
 
 
+def test_of_two_rows_for_one_structure_the_first_counts(members: list[Path], tmp_path: Path) -> None:
+    twice = tmp_path / "twice.csv"
+    twice.write_text("image_name,class,rle\nhand0.png,Ulna,7 5\nhand0.png,Radius,1 1\nhand0.png,Ulna,1 5\n")
+    found, report = vote([members[0], twice], tmp_path / "out.csv", threshold=1)
+    first = np.zeros(SIZE, dtype=bool)
+    first.flat[6:11] = True
+    np.testing.assert_array_equal(found["hand0.png", "Ulna"], masks(0)["hand0.png", "Ulna"] | first)
+    assert [one.line for one in report.all_problems if one.kind == "twice"] == [4]
+
+
 def test_problems_that_are_alike_are_told_once(tmp_path: Path) -> None:
     said = {**masks(0, 9), **{(f"hand{n}.png", "Skull"): np.ones(SIZE, bool) for n in range(9)}}
     paths = [table(tmp_path / "a.csv", masks(0, 9)), table(tmp_path / "b.csv", said)]
@@ -267,6 +277,8 @@ def test_a_dataset_says_how_large_its_pictures_are_and_what_counts(tmp_path: Pat
     )
     paths = [table(tmp_path / f"{n}.csv", masks(n, 2)) for n in range(2)]
     out = tmp_path / "out.csv"
+    assert Sizes(None, dataset).of("hand0.png") == (rows, columns)
+    assert Sizes((5, 6), dataset).of("hand7.png") == (5, 6)
     assert command("vote", *paths, out, "--dataset", dataset.folder) == 1
     told = capsys.readouterr().err
     assert "hand1.png: hand1.png: " in told

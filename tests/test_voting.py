@@ -95,10 +95,9 @@ def test_by_hand() -> None:
 
 
 def test_a_voxel_that_nobody_wants_is_never_taken() -> None:
-    assert decide_alone([NOTHING, runs_of_mask(np.array([0, 1]))], Scale(np.ones(2), -5), 2).mask((2,)).tolist() == [
-        False,
-        True,
-    ]
+    said = [NOTHING, runs_of_mask(np.array([1, 0, 1]))]
+    assert decide_alone(said, Scale(np.ones(2), -5), 3).mask((3,)).tolist() == [True, False, True]
+    assert decide_together({4: (said, Scale(np.ones(2), -5))}, 3).tolist() == [4, 0, 4]
 
 
 # One structure for each voxel
