@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import osteon
 from helpers import plan_data, spaced, tiny_plan, two_boxes
 from osteon.cli import choices
-from osteon.cli.choices import By, Device, Groups, MeshSpaces, MeshUnits, Precisions
+from osteon.cli.choices import By, Device, Groups, MeshSpaces, MeshUnits, Methods, Parts, Precisions
 from osteon.cli.main import app
 from osteon.cli.report import memory, seconds_of
 from osteon.core.errors import UsageError
@@ -36,6 +36,7 @@ from osteon.planning.recipe_files import published
 from osteon.planning.recipes import RECIPES
 from osteon.training import planned
 from osteon.training.fit import train
+from osteon.voting import fit, rules
 from runs import CPU, cohort, command
 
 COMMANDS = [row.name for row in app.registered_commands]
@@ -136,6 +137,8 @@ def test_choices_are_the_registries() -> None:
     assert {choice.value for choice in Groups} == set(get_args(forms.Group))
     assert {choice.value for choice in MeshUnits} == set(get_args(forms.MeshUnit))
     assert {choice.value for choice in MeshSpaces} == set(get_args(forms.MeshSpace))
+    assert {choice.value for choice in Methods} == set(get_args(rules.Method))
+    assert {choice.value for choice in Parts} == set(get_args(fit.Part))
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,15 @@ def test_every_option_of_import_is_described_and_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "command"), [("plan", "plan"), ("train", "train"), ("sweep", "sweep"), ("audit", "audit")]
+    ("page", "command"),
+    [
+        ("plan", "plan"),
+        ("train", "train"),
+        ("sweep", "sweep"),
+        ("audit", "audit"),
+        ("predict", "predict"),
+        ("vote", "vote"),
+    ],
 )
 def test_every_option_of_a_command_is_described(page: str, command: str) -> None:
     assert options(command) <= set(re.findall(r"--[a-z][a-z-]+", text(f"docs/{page}.md")))

@@ -3,15 +3,18 @@
 from osteon.api import (
     audit,
     audit_augmented,
+    compare,
     doctor,
     evaluate,
     export,
+    fit_vote,
     import_dataset,
     load_model,
     make_plan,
     predict,
     sweep,
     train,
+    vote,
 )
 from osteon.core.version import __version__
 
@@ -19,13 +22,16 @@ __all__ = [
     "__version__",
     "audit",
     "audit_augmented",
+    "compare",
     "doctor",
     "evaluate",
     "export",
+    "fit_vote",
     "import_dataset",
     "load_model",
     "make_plan",
     "predict",
     "sweep",
     "train",
+    "vote",
 ]

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from osteon.planning.plan import Plan
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import PredictReport
+    from osteon.reporting.compare import Compared
     from osteon.sweeping.run import SweepReport
     from osteon.training.doctor import Doctor
     from osteon.training.fit import TrainReport
+    from osteon.voting.fit import Fit
+    from osteon.voting.report import VoteReport
 
 PathLike = str | os.PathLike[str]
 
@@ -198,6 +201,7 @@ def predict(
     engine: str = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     memory: int | None = None,
+    probabilities: bool = False,
     overwrite: bool = False,
 ) -> PredictReport:
     """Segment files, folders of files, or a dataset's held-out and unlabelled cases into a folder.
@@ -211,6 +215,7 @@ def predict(
         engine: What runs the network, where `model` is a folder: `auto`, as `doctor` measured; or a name.
         device: What to load the model on, where `model` is a folder.
         memory: Bytes that may be used; None: most of what is free.
+        probabilities: Keep them too, for a soft vote.
         overwrite: Do again what is done.
     """
     from osteon.predicting.measuring import all_passes, choose_engine
@@ -227,7 +232,21 @@ def predict(
         loaded = load_model(model, device=resolve_device(device))
         loaded = choose_engine(loaded, model_folder(Path(model)), engine, all_passes(loaded.plan, found))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
-    return predict(loaded, found, Path(out), How(mirror, overwrite, memory))
+    return predict(loaded, found, Path(out), How(mirror, overwrite, memory, probabilities))
+
+
+def vote(members: Sequence[PathLike], out: PathLike, **options: Any) -> VoteReport:
+    """Make one answer of several models' predictions; see `osteon.voting.run.vote` for the options."""
+    from osteon.voting.run import vote
+
+    return vote([Path(member) for member in members], Path(out), **options)
+
+
+def fit_vote(members: Sequence[PathLike], dataset: PathLike, out: PathLike, **options: Any) -> Fit:
+    """Choose thresholds or weights on a dataset's labels; see `osteon.voting.fit.fit` for the options."""
+    from osteon.voting.fit import fit
+
+    return fit([Path(member) for member in members], Path(dataset), Path(out), **options)
 
 
 def evaluate(
@@ -259,6 +278,31 @@ def evaluate(
     measures = Measures(surfaces=surfaces, tolerances=tuple(tolerances), match_iou=match_iou)
     folder = None if out is None else Path(out)
     return evaluate(Path(prediction), Path(reference), folder, measures=measures, by=by, workers=workers)
+
+
+def compare(
+    contestants: Sequence[PathLike],
+    reference: PathLike,
+    out: PathLike | None = None,
+    *,
+    tolerances: Sequence[float] = (2.0,),
+    surfaces: bool = True,
+) -> Compared:
+    """Compare runs, folders of predictions and CSVs of RLE on the cases that all have.
+
+    Args:
+        contestants: A run stands for its validation's predictions.
+        reference: A dataset, or a folder of label files.
+        out: Folder of report.html, comparison.csv and cases.csv; None writes nothing.
+        tolerances: Of the NSD, in mm (px in pictures).
+        surfaces: Whether distances between surfaces, pieces and levels are measured.
+    """
+    from osteon.evaluating.scores import Measures
+    from osteon.reporting.compare import compare
+
+    measures = Measures(surfaces=surfaces, tolerances=tuple(tolerances))
+    folder = None if out is None else Path(out)
+    return compare([Path(path) for path in contestants], Path(reference), folder, measures=measures)
 
 
 def export(

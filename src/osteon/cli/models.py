@@ -164,6 +164,9 @@ def predict(
     postprocess: Annotated[
         str, typer.Option(help="What follows: auto, as the model has it; none; or a postprocessing.yaml.")
     ] = "auto",
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Keep them beside the results, for osteon vote --method soft.")
+    ] = False,
     engine: Annotated[
         str, typer.Option(help="What runs the network: auto, as `osteon doctor MODEL` measured, torch, openvino, …")
     ] = "auto",
@@ -193,7 +196,7 @@ def predict(
     loaded = osteon.load_model(model, device=resolve_device(device.value)).with_postprocessing(postprocess)
     loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))
     console.print(told_needs(loaded.plan, found, limit), soft_wrap=True)
-    report = predict_scans(loaded, found, folder, How(mirror, overwrite, limit))
+    report = predict_scans(loaded, found, folder, How(mirror, overwrite, limit, probabilities))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     out.print(f"{len(report.done)} scans segmented{skipped}: {escape(str(folder))}", soft_wrap=True)
     if report.review:

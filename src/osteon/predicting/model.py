@@ -32,7 +32,7 @@ from osteon.predicting.looks import FILE_NAME as REFERENCE
 from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
 from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
 from osteon.predicting.postprocess import NONE, Postprocessing, postprocess, read_postprocessing, write_postprocessing
-from osteon.predicting.restore import restore
+from osteon.predicting.restore import Keep, restore, restored_outputs
 from osteon.predicting.review import Facts, reasons_to_review
 from osteon.predicting.series import name_series
 from osteon.predicting.shares import Shares, collect
@@ -180,7 +180,9 @@ class Model:
         name_series(shares.values, self.plan)
         return shares.decided()
 
-    def conclude(self, prepared: Prepared, shares: Shares, *, mirror: bool = False) -> Prediction:
+    def conclude(
+        self, prepared: Prepared, shares: Shares, *, mirror: bool = False, keep: Keep | None = None
+    ) -> Prediction:
         """The segmentation on the scan's own grid, looked at closely where the plan asks so, and how sure it is."""
         plan, zoom = self.plan, self.plan.zoom
         raw, confidence, reasons = self._judged(prepared, shares)
@@ -189,6 +191,9 @@ class Model:
             details = closer_looks(
                 self.network, prepared.scan, shares.values, plan, zoom, prepared.intensities, mirror=mirror
             )
+        if keep is not None:
+            for output in restored_outputs(shares, prepared.geometry, plan, details):
+                keep(output)
         segmentation = restore(shares, prepared.geometry, plan, details)
         return Prediction(postprocess(segmentation, self.postprocessing), raw, confidence, reasons)
 

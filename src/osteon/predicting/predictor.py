@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import CaseError, OsteonError, UsageError, out_of_memory
+from osteon.core.errors import CaseError, FileError, OsteonError, UsageError, out_of_memory
 from osteon.core.files import read_json, write_error, write_json
 from osteon.core.pipeline import overlapped
 from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
 from osteon.planning.plan import Plan
+from osteon.predicting.keeping import kept, probabilities_path
 from osteon.predicting.memory import Room, room_for
 from osteon.predicting.model import Model, Prediction, Prepared
 from osteon.predicting.scans import Scan
@@ -30,11 +31,13 @@ class How:
         mirror: Average over mirror images.
         overwrite: Do again what is done.
         memory: Bytes that may be used; None: most of what is free.
+        probabilities: Keep them too, in `<case>.probabilities.npz`.
     """
 
     mirror: bool = False
     overwrite: bool = False
     memory: int | None = None
+    probabilities: bool = False
 
 
 USUAL = How()
@@ -90,6 +93,8 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) ->
     def write(scan: Scan, result: tuple[Prediction, dict[str, Any]]) -> None:
         prediction, record = result
         records[scan.id] = record | {"output": targets[scan.id].name}
+        if not how.probabilities:
+            _remove(probabilities_path(out, scan.id))
         _remove(targets[scan.id])  # the record is written first, and must not pass an older result off as this one
         write_json(path, records)
         write_segmentation(targets[scan.id], prediction.segmentation)
@@ -97,6 +102,8 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) ->
     stages = overlapped(scans, work.read, work.segment, write)
     for passed in track(stages, "predicting", total=len(scans)):
         name, error = passed.item.id, passed.error
+        if isinstance(error, FileError) and passed.read:
+            raise error  # what is kept beside the result cannot be written, and the next could not either
         if error is not None:
             report.failed[name] = _as_case_error(name, error)
             continue
@@ -136,14 +143,18 @@ class _Work:
         }
         before = self.records.get(scan.id, {})
         there = output_path(self.out, scan.id, self.model.plan).is_file()
+        if self.how.probabilities:
+            there = there and bool(before.get("probabilities")) and probabilities_path(self.out, scan.id).is_file()
         if there and not self.how.overwrite and {k: before.get(k) for k in made_from} == made_from:
             return None
         volume = scan.load()
         self.model.check(volume, scan.id)
         self.out.mkdir(parents=True, exist_ok=True)
         room = room_for(self.model.plan, volume.geometry, self.how.memory, self.out, scan.id)
+        kept_in = probabilities_path(self.out, scan.id)
         record = {
             **made_from,
+            **({"probabilities": kept_in.name} if self.how.probabilities else {}),
             "shape": list(volume.geometry.shape),
             "spacing_mm": [round(s, 6) for s in volume.geometry.spacing_mm],
             "memory_bytes": room.bytes,
@@ -157,7 +168,10 @@ class _Work:
         began = time.monotonic()
         prepared, room, record = given
         shares = self.model.infer(prepared, mirror=self.how.mirror, folder=room.folder)
-        prediction = self.model.conclude(prepared, shares, mirror=self.how.mirror)
+        path = self.out / record.get("probabilities", "")
+        with kept(path, self.model, wanted=self.how.probabilities) as keeper:
+            keep = keeper(prepared.geometry)
+            prediction = self.model.conclude(prepared, shares, mirror=self.how.mirror, keep=keep)
         return prediction, {
             **record,
             "confidence": prediction.confidence,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,22 @@ from osteon.predicting.shares import Shares
 from osteon.predicting.sparse import above_half, best_classes, interpolate_box
 from osteon.predicting.zoom import Detail
 from osteon.preparing.case import passage
+
+Keep = Callable[[npt.NDArray[np.float32]], None]
+"""Takes each output on the scan's grid `[i, j, k]`, one after the other."""
+
+
+def restored_outputs(
+    shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Each output's probabilities on the scan's own grid and in its orientation `[i, j, k]`, one after the other."""
+    way = passage(geometry, plan.grid)
+    whole = Box((0, 0, 0), way.turned.shape)
+    for output in range(len(shares.values)):
+        values = interpolate_box(shares.values[output : output + 1], whole, way.turned.shape)[0]
+        for detail in details:
+            detail.blend(values[detail.box.slices], output)
+        yield np.ascontiguousarray(way.turn.undo(values.numpy())).astype(np.float32, copy=False)
 
 
 def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()) -> Segmentation:

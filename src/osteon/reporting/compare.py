@@ -78,11 +78,13 @@ class Compared:
     @property
     def failures(self) -> dict[str, OsteonError]:
         """What could not be scored, by contestant and case."""
-        return {
-            f"{entry.name}, {failure.case}": OsteonError(failure.message, hint=failure.hint)
-            for entry in self.entries
-            for failure in entry.failures
-        }
+        found: dict[str, OsteonError] = {}
+        for entry in self.entries:
+            for failure in entry.failures:
+                name = f"{entry.name}, {failure.case}"
+                times = sum(known == name or known.startswith(f"{name} (") for known in found)
+                found[f"{name} ({times + 1})" if times else name] = OsteonError(failure.message, hint=failure.hint)
+        return found
 
 
 def compare(
@@ -171,7 +173,7 @@ def _entry(contestant: Contestant, scored: _Scored, cases: set[str]) -> Entry:
 
 
 def published_table(made: Compared) -> str:
-    """comparison.csv: a line for each contestant in the form of published tables: mean ± SD, overall and by structure."""
+    """comparison.csv: a line for each contestant, as published tables have it: mean ± SD, overall and by structure."""
     figures = ["dice", "volume_error_cm3", "volume_error_percent"]
     figures += distance_figures(score for entry in made.entries for score in entry.scores)
     names = [structure.name for structure in made.structures]

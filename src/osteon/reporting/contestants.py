@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,16 +102,18 @@ def find_contestants(paths: Sequence[Path]) -> list[Contestant]:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that tell them apart."""
-    resolved = [path.resolve() for path in paths]
-    if len(set(resolved)) < len(resolved):
-        twice = next(path for number, path in enumerate(resolved) if path in resolved[:number])
+    """The parts of the paths that tell them apart, without what their ends have in common."""
+    ends = [_stem(path.resolve()).parts[::-1] for path in paths]
+    if len(set(ends)) < len(ends):
+        twice = next(path for number, path in enumerate(paths) if ends[number] in ends[:number])
         raise UsageError(f"{twice}: is given twice", hint="compare different predictions")
-    ends: Callable[[Path, int], str] = lambda path, depth: "/".join(_stem(path).parts[-depth:])  # noqa: E731
+    alike = 0
+    while len(ends) > 1 and len({end[alike] for end in ends if len(end) > alike}) == 1:
+        alike += 1
     depth = 1
-    while len({ends(path, depth) for path in resolved}) < len(resolved):
+    while len({end[alike : alike + depth] for end in ends}) < len(ends):
         depth += 1
-    return [ends(path, depth) for path in resolved]
+    return ["/".join(end[alike : alike + depth][::-1]) for end in ends]
 
 
 def _stem(path: Path) -> Path:

@@ -183,9 +183,7 @@ def _looks(made: Compared, dataset: Dataset | None) -> list[dict[str, Any]]:
 def _load(entry: Entry, case_id: str, dataset: Dataset) -> tuple[Segmentation, Segmentation]:
     """Prediction and reference of a case, on the reference's grid."""
     path = next(
-        path
-        for suffix in known_suffixes()
-        if (path := entry.contestant.predictions / f"{case_id}{suffix}").is_file()
+        path for suffix in known_suffixes() if (path := entry.contestant.predictions / f"{case_id}{suffix}").is_file()
     )
     reference = dataset.load_segmentation(dataset.case(case_id))
     prediction = read_segmentation(path, dataset.structures)
