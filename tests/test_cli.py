@@ -303,7 +303,7 @@ def test_plan_names_the_cases_that_it_could_not_measure(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "{data}", "{run}", "--fold", "two"], "--fold two: neither a number nor none"),
+        (["train", "{data}", "{run}", "--fold", "two"], "--fold two: neither a number nor all or none"),
         (["train", "{data}", "{run}", "--fold", "7"], "there is no fold 7 of 5"),
         (["train", "{data}", "{run}", "--budget", "1h", "--epochs", "3"], "contradict each other"),
         (["train", "{data}", "{run}", "--budget", "soon"], "'soon' is no length of time"),

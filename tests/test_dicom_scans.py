@@ -10,7 +10,7 @@ import pytest
 from dicom_writing import image, save, series
 from osteon.core.errors import FileError
 from osteon.formats import read_geometry, read_segmentation, read_structures, read_volume
-from osteon.predicting.predictor import find_scans
+from osteon.predicting.scans import find_scans
 
 PLACES = [(0.0, 0.0, 2.0), (0.0, 0.0, 0.0), (0.0, 0.0, 1.0)]
 PICTURE = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "Modality": "DX"}

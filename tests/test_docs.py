@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -14,7 +15,17 @@ from osteon.cli.main import app
 from osteon.core.labels import Structure
 from osteon.dataset.manifest import Case, Manifest
 from osteon.evaluating.figures import DISTANCES, FIGURES
+from osteon.exporting.registry import FORMS as EXPORTS
+from osteon.exporting.table import COLUMNS
 from osteon.importing.recognise import FORMS
+from osteon.networks.registry import NETWORKS
+from osteon.planning.overlay import numbers
+from osteon.planning.recipe_files import RecipeFile, published
+from osteon.planning.sections import Schedule
+from osteon.predicting.engines import NAMES
+from osteon.sweeping.spec import Sweep
+from osteon.sweeping.trials import choices_from, grid_values
+from osteon.training.losses import LOSSES
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted([*ROOT.glob("docs/*.md"), ROOT / "CHANGELOG.md"])
@@ -39,6 +50,61 @@ def test_every_option_and_figure_of_evaluate_is_described() -> None:
     assert set(re.findall(r"^\| `(--[a-z-]+)`", page, re.MULTILINE)) == options("evaluate")
     described = {name.rsplit("_", 1)[0] if "mm" in name else name for name in re.findall(r"`([a-z0-9_]+)`", page)}
     assert {*FIGURES, *DISTANCES, "reference_pieces", "matched_pieces", "wrong_level"} <= described
+
+
+@pytest.mark.parametrize(
+    ("page", "command"), [("plan", "plan"), ("train", "train"), ("sweep", "sweep"), ("audit", "audit")]
+)
+def test_every_option_of_a_command_is_described(page: str, command: str) -> None:
+    assert options(command) <= set(re.findall(r"--[a-z][a-z-]+", text(f"docs/{page}.md")))
+
+
+def test_every_network_is_described() -> None:
+    lines = [line.strip("| ").split(" | ") for line in text("docs/networks.md").splitlines() if line.startswith("| `")]
+    told = [(cells[0].split("`")[1], cells[2] != "no", *cells[4:]) for cells in lines]
+    assert told == [(row.name, 3 in row.dimensions, f"{row.library}, {row.code}", row.source) for row in NETWORKS]
+
+
+def test_every_loss_and_schedule_is_described() -> None:
+    described = set(re.findall(r"^\| `(\w+)` \|", text("docs/losses.md"), re.MULTILINE))
+    assert described == {"schedule", *LOSSES, *get_args(Schedule)}
+
+
+def test_every_engine_is_described() -> None:
+    assert tuple(re.findall(r"^\| `([\w-]+)` \|", text("docs/doctor.md"), re.MULTILINE)) == NAMES
+
+
+def test_every_recipe_is_described() -> None:
+    assert set(re.findall(r"^\| `([\w-]+)` \|", text("docs/recipes.md"), re.MULTILINE)) == set(published())
+
+
+@pytest.mark.parametrize("field", sorted(Sweep.model_fields))
+def test_every_key_of_a_sweep_is_described(field: str) -> None:
+    assert f"`{field}`" in text("docs/sweep.md")
+
+
+def test_the_sweep_and_the_recipe_in_the_documents_are_ones() -> None:
+    for page in ("docs/sweep.md", "docs/jobs/hand.md"):
+        sample = re.search(r"```yaml\n(.*?)```", text(page), re.DOTALL)
+        assert sample is not None
+        sweep = Sweep.model_validate(yaml.safe_load(sample[1]))
+        for values in grid_values(sweep):
+            choices_from({**sweep.base, **values})
+    sample = re.search(r"```yaml\n(.*?)```", text("docs/recipes.md"), re.DOTALL)
+    assert sample is not None
+    RecipeFile.model_validate(numbers(yaml.safe_load(sample[1])))
+
+
+def test_every_option_and_form_of_export_is_described_and_exists() -> None:
+    page = text("docs/export.md")
+    described = set(re.findall(r"--[a-z][a-z0-9-]+", page)) - {"--form"}  # of import
+    assert described == options("export")
+    assert re.findall(r"^\| `([\w-]+)` \| (?:`|the same)", page, re.MULTILINE)[: len(EXPORTS)] == [
+        f.name for f in EXPORTS
+    ]
+    assert re.findall(
+        r"`(\w+)`", "".join(re.findall(r"^\|( `.*?) \|", page.split("## Volumes")[1], re.MULTILINE))
+    ) == list(COLUMNS)
 
 
 def test_every_form_is_described() -> None:

@@ -17,14 +17,14 @@ from osteon.formats import write_volume
 from osteon.networks import weights
 from osteon.networks.registry import build_network
 from osteon.planning.plan import Plan, parse_plan, write_plan
-from osteon.predicting.model import load_model, save_model
+from osteon.predicting.model import Model, load_model, save_model
 
 
 def saved(folder: Path, changes: dict[str, Any] | None = None) -> tuple[torch.nn.Module, Plan]:
     plan = tiny_plan(changes)
     torch.manual_seed(0)
     network = build_network(plan)
-    save_model(folder, network, plan, {"dice": 0.5}, "# A card\n")
+    save_model(folder, Model(network, plan, {"dice": 0.5}, ""), "# A card\n")
     return network, plan
 
 

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +21,10 @@ from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Channel, write_manifest
 from osteon.formats import read_segmentation, write_volume
-from osteon.predicting.model import Model, load_model
-from osteon.predicting.predictor import RECORD, find_scans, predict
+from osteon.predicting.looks import write_reference
+from osteon.predicting.model import Model, Prepared, load_model
+from osteon.predicting.predictor import RECORD, How, predict
+from osteon.predicting.scans import find_scans
 from osteon.training.fit import train
 from runs import CPU, cohort, command, learning_plan
 
@@ -136,10 +140,10 @@ def test_what_has_changed_is_done_again(model: Model, tmp_path: Path) -> None:
     assert read_segmentation(out / "s1.nii.gz").geometry.same_as(moved)
     (out / "s0.nii.gz").unlink()
     assert predict(model, found, out).done == ["s0"]
-    assert predict(model, found, out, mirror=True).done == ["s0", "s1"]
+    assert predict(model, found, out, How(mirror=True)).done == ["s0", "s1"]
     other = Model(model.network, model.plan, {}, "another")
-    assert predict(other, found, out, mirror=True).done == ["s0", "s1"]
-    assert predict(other, found, out, mirror=True, overwrite=True).done == ["s0", "s1"]
+    assert predict(other, found, out, How(mirror=True)).done == ["s0", "s1"]
+    assert predict(other, found, out, How(mirror=True, overwrite=True)).done == ["s0", "s1"]
 
 
 def test_broken_scans_are_named_and_the_others_go_on(
@@ -177,14 +181,15 @@ def test_broken_scans_are_named_and_the_others_go_on(
 def test_a_scan_that_is_too_large_does_not_stop_the_rest(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    segment = Model.predict
+    infer, seen = Model.infer, []
 
-    def greedy(self: Model, volume: Volume, *, name: str, mirror: bool) -> object:
-        if name == "s1":
+    def greedy(self: Model, prepared: Prepared, **how: Any) -> object:
+        seen.append(prepared)
+        if len(seen) == 2:
             raise error
-        return segment(self, volume, name=name, mirror=mirror)
+        return infer(self, prepared, **how)
 
-    monkeypatch.setattr(Model, "predict", greedy)
+    monkeypatch.setattr(Model, "infer", greedy)
     report = predict(model, find_scans([scans(tmp_path / "scans", 3)]), tmp_path / "out")
     assert report.done == ["s0", "s2"]
     assert isinstance(report.failed["s1"], CaseError)
@@ -197,7 +202,7 @@ def test_a_fault_of_our_own_is_not_taken_for_a_bad_scan(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("shapes do not fit")
 
-    monkeypatch.setattr(Model, "predict", broken)
+    monkeypatch.setattr(Model, "infer", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         predict(model, find_scans([scan(tmp_path / "s.nii.gz")]), tmp_path / "out")
 
@@ -208,7 +213,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from osteon.predicting.model import load_model
-from osteon.predicting.predictor import find_scans, predict
+from osteon.predicting.predictor import predict
+from osteon.predicting.scans import find_scans
 
 replace = Path.replace
 def acting(self, target):
@@ -342,3 +348,48 @@ def test_a_result_lies_on_its_scan_whatever_its_axes(trained: Path, tmp_path: Pa
     assert (found.array == np.flip(labels.transpose(order), flips)).mean() > 0.9
     straight = load_model(trained).predict(Volume(image[None].astype(np.float32), Geometry(image.shape, affine)))
     assert np.array_equal(found.array, np.flip(straight.array.transpose(order), flips))
+
+
+# How sure, and what follows
+
+
+def test_records_say_how_sure_and_why_to_look(
+    model: Model, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scans(tmp_path / "scans", 2)
+    image, _, affine = two_boxes(seed=1)
+    noise = np.random.default_rng(0).normal(100, 400, image.shape).astype(np.float32)
+    write_volume(folder / "noise.nii.gz", Volume(noise[None], Geometry(image.shape, affine)))
+    looked = [replace(looks, volumes=dict(looks.volumes)) for looks in model.reference] * 2  # four are too few
+    write_reference(trained / "model/reference.json", looked)
+    try:
+        assert command("predict", trained, folder, tmp_path / "out", "--device", "cpu") == 0
+        said = capsys.readouterr().err
+        records = json.loads((tmp_path / "out" / RECORD).read_text())
+        assert records["s0"]["review"] == []
+        assert set(records["s0"]["confidence"]) == {"femur", "tibia"}
+        assert 0.5 < records["s0"]["confidence"]["femur"] <= 1
+        assert records["noise"]["review"]
+        assert "1 to be looked at by a person" in said
+        assert "noise: " in said
+        assert command("predict", trained, folder, tmp_path / "out", "--device", "cpu") == 0
+        assert "1 to be looked at by a person" in capsys.readouterr().err  # of what is skipped, too
+    finally:
+        write_reference(trained / "model/reference.json", list(model.reference))
+
+
+def test_post_processing_can_be_given_or_left_out(model: Model, trained: Path, tmp_path: Path) -> None:
+    folder, out = scans(tmp_path / "scans", 1), tmp_path / "out"
+    assert command("predict", trained, folder, out, "--device", "cpu") == 0
+    plain = results(out)
+    steps = tmp_path / "steps.yaml"
+    steps.write_text("steps: [{structure: femur, step: least_size, amount: 1000}]")
+    assert command("predict", trained, folder, out, "--device", "cpu", "--postprocess", steps) == 0
+    without = read_segmentation(out / "s0.nii.gz")
+    assert not without.mask(without.structures[0]).any()
+    assert without.mask(without.structures[1]).any()
+    assert json.loads((out / RECORD).read_text())["s0"]["postprocessing"] == ["femur: no piece below 1000 cm³"]
+    assert command("predict", trained, folder, out, "--device", "cpu", "--postprocess", "none") == 0
+    assert results(out) == plain
+    assert command("predict", trained, folder, out, "--device", "cpu", "--postprocess", tmp_path / "gone.yaml") == 1
+    assert model.with_postprocessing("auto") is model

@@ -69,7 +69,11 @@ def test_commands_on_the_pages_parse(page: Path) -> None:
     for line in re.findall(r"^(?:    )?(osteon .*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
         words = shlex.split(line.partition("   #")[0])
         assert words[1] in commands or words[1].startswith("-"), line
-        options = {option for parameter in commands[words[1]].params for option in parameter.opts}
+        command = commands[words[1]]
+        if hasattr(command, "commands"):  # a group, as `osteon weights list`
+            assert words[2] in command.commands, line
+            command = command.commands[words[2]]
+        options = {option for parameter in command.params for option in parameter.opts}
         used = {word.strip("[]").partition("=")[0] for word in words if word.strip("[").startswith("--")}
         assert used <= options, line
 

@@ -15,6 +15,7 @@ from osteon.networks.registry import build_network
 from osteon.planning.plan import Plan
 from osteon.predicting.model import Model
 from osteon.predicting.restore import restore
+from osteon.predicting.shares import in_memory
 from osteon.preparing.case import passage, prepare_labels
 from osteon.preparing.resample import resample
 
@@ -34,7 +35,7 @@ def test_the_running_best_is_the_argmax_of_all(seed: int) -> None:
     geometry = Geometry((14, 11, 9), AFFINE)
     plan = tiny_plan({"grid.spacing_mm": [1.5, 1.5, 1.5]})
     given = shares(plan, geometry, seed)
-    made = restore(given, geometry, plan)
+    made = restore(in_memory(given, plan), geometry, plan)
     expected = np.array([0, 3, 5])[resample(given, geometry.shape).argmax(0).numpy()]
     assert np.array_equal(made.array, expected)
     assert set(np.unique(made.array)) == {0, 3, 5}
@@ -46,14 +47,14 @@ def test_the_running_best_is_the_argmax_of_all(seed: int) -> None:
 def test_ties_go_to_the_background_then_to_the_first() -> None:
     geometry = Geometry((1, 1, 3), np.eye(4))
     given = torch.tensor([[0.4, 0.2, 0.3], [0.4, 0.4, 0.3], [0.2, 0.4, 0.4]]).reshape(3, 1, 1, 3)
-    assert restore(given, geometry, tiny_plan()).array.ravel().tolist() == [0, 3, 5]
+    assert restore(in_memory(given, tiny_plan()), geometry, tiny_plan()).array.ravel().tolist() == [0, 3, 5]
 
 
 def test_overlapping_structures_are_decided_each_by_itself() -> None:
     geometry = Geometry((14, 11, 9), AFFINE)
     plan = tiny_plan({"overlapping": True, "grid.spacing_mm": [1.5, 1.5, 1.5]})
     given = shares(plan, geometry)
-    made = restore(given, geometry, plan)
+    made = restore(in_memory(given, plan), geometry, plan)
     assert np.array_equal(made.array, (resample(given, geometry.shape) > 0.5).numpy())
     assert made.overlapping
     assert (made.array.sum(0) == 2).any()
@@ -62,7 +63,7 @@ def test_overlapping_structures_are_decided_each_by_itself() -> None:
 def test_large_values_fit() -> None:
     plan = tiny_plan({"structures.1.value": 700})
     geometry = Geometry((14, 11, 9), AFFINE)
-    made = restore(shares(plan, geometry), geometry, plan)
+    made = restore(in_memory(shares(plan, geometry), plan), geometry, plan)
     assert 700 in made.array
     assert made.array.dtype == np.uint16
 
@@ -101,8 +102,8 @@ def test_the_files_orientation_makes_no_difference(flat: bool, overlapping: bool
 def test_labels_survive_the_way_there_and_back() -> None:
     geometry = Geometry((24, 20, 18), np.diag([-1.0, 1.2, 2, 1])[[1, 2, 0, 3]])
     plan = tiny_plan({"grid.spacing_mm": [1, 1, 1]})
-    truth = restore(shares(plan, geometry), geometry, plan)
+    truth = restore(in_memory(shares(plan, geometry), plan), geometry, plan)
     there = prepare_labels(truth, plan)
     hot = torch.nn.functional.one_hot(torch.from_numpy(there.astype(np.int64)), 3).movedim(-1, 0).float()
-    back = restore(hot, geometry, plan)
+    back = restore(in_memory(hot, plan), geometry, plan)
     assert (back.array == truth.array).mean() > 0.95

@@ -54,6 +54,20 @@ def test_two_bodies_of_one_name_are_told_apart_by_the_others() -> None:
     assert names(name_series(sure, plan()), 2, 14, 26) == [[1], [2], [3]]
 
 
+def test_bodies_that_touch_are_cut_apart() -> None:
+    """The network calls both L2, which would leave one of three places empty."""
+    together = scan((2, {1: 1.0}), (14, {2: 1.0}), (22, {2: 0.6, 3: 0.4}))
+    assert names(name_series(together, plan()), 2, 14, 22) == [[1], [2], [3]]
+    three = scan((2, {1: 0.9, 2: 0.1}), (10, {2: 1.0}), (18, {2: 0.6, 3: 0.4}))
+    assert names(name_series(three, plan()), 2, 10, 18) == [[1], [2], [3]]
+
+
+def test_small_people_have_small_bodies() -> None:
+    """Two that touch are less than twice the usual volume, but twice as large as the third."""
+    together = scan((2, {1: 1.0}), (14, {2: 1.0}), (22, {2: 0.6, 3: 0.4}))
+    assert names(name_series(together, plan(volume_mm3=800.0)), 2, 14, 22) == [[1], [2], [3]]
+
+
 def test_a_body_beyond_the_series_is_background() -> None:
     four = scan((2, {1: 1.0}), (14, {2: 1.0}), (26, {3: 0.5, 2: 0.5}), (38, {3: 0.9, 0: 0.1}))
     named = name_series(four, plan())
@@ -82,7 +96,7 @@ def test_a_small_piece_stays_as_it_was_found() -> None:
 @pytest.mark.parametrize(
     "shares",
     [
-        scan((2, {1: 1.0}), (14, {2: 0.4, 3: 0.6}), length=20),  # grown together: two cannot be told apart
+        scan((2, {1: 1.0}), (14, {2: 0.4, 3: 0.6}), length=40),  # far too much for bodies that touch
         scan((2, {1: 0.4, 2: 0.6})),  # one alone has no neighbour
         scan(),
     ],

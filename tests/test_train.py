@@ -165,6 +165,8 @@ def test_a_run_leaves_what_the_design_says(finished: Path, tiny: Dataset) -> Non
         "model/plan.yaml",
         "model/validation.json",
         "model/card.md",
+        "model/postprocessing.yaml",
+        "model/reference.json",
         *validated,
     }
     assert read_plan(finished / "model/plan.yaml") == tiny_plan() == read_plan(finished / "plan.yaml")
@@ -418,7 +420,7 @@ elif where.startswith("checkpoint "):
     acting.count = 0
     Path.replace = acting
 elif where == "finish":
-    finishing._card = die
+    finishing.card = die
 fit.train(Dataset.open(dataset), read_plan(plan), run, fit.TrainOptions(device="cpu", workers=1), checkpoint_every_s=0)
 """
 

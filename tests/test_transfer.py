@@ -21,7 +21,7 @@ from osteon.networks.reshape import fit_channels, fit_kernel
 from osteon.networks.transfer import transfer
 from osteon.planning.inherit import inherit_plan
 from osteon.planning.plan import Plan, parse_plan, read_plan, write_plan
-from osteon.predicting.model import load_model, save_model
+from osteon.predicting.model import Model, load_model, save_model
 from osteon.training.checkpoint import LAST, load_checkpoint
 from osteon.training.fit import train
 from osteon.training.inherited import plan_from_model
@@ -283,7 +283,7 @@ def test_grids_that_cannot_be_compared_are_refused() -> None:
 
 def saved(folder: Path, plan: Plan, seed: int = 7) -> Path:
     """A run's folder with a model of random weights."""
-    save_model(folder / "model", built(plan, seed), plan, {"training": {"iterations": 1}}, "")
+    save_model(folder / "model", Model(built(plan, seed), plan, {"training": {"iterations": 1}}, ""), "")
     return folder
 
 

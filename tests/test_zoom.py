@@ -203,7 +203,7 @@ def segmented(image: np.ndarray, affine: np.ndarray, plan: Plan, seen: list[Any]
     found = Model(network, plan, {}, "").segment(Volume(image[None], Geometry(image.shape, affine)))  # type: ignore[arg-type]
     if seen is not None:
         seen += network.seen
-    return found.array
+    return found.segmentation.array
 
 
 @pytest.mark.parametrize("turn", list(TURNS))

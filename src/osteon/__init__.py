@@ -1,13 +1,27 @@
 """Osteon: from labelled bone scans to a segmentation model one can trust, on the machine one owns."""
 
-from osteon.api import audit, audit_augmented, evaluate, import_dataset, load_model, make_plan, predict, sweep, train
+from osteon.api import (
+    audit,
+    audit_augmented,
+    doctor,
+    evaluate,
+    export,
+    import_dataset,
+    load_model,
+    make_plan,
+    predict,
+    sweep,
+    train,
+)
 from osteon.core.version import __version__
 
 __all__ = [
     "__version__",
     "audit",
     "audit_augmented",
+    "doctor",
     "evaluate",
+    "export",
     "import_dataset",
     "load_model",
     "make_plan",

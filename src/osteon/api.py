@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from osteon.auditing.augmented import Augmented
     from osteon.auditing.run import Audit
     from osteon.evaluating.evaluate import Evaluation
+    from osteon.exporting.run import ExportReport
     from osteon.importing.run import ImportReport
     from osteon.planning.choices import Choices
     from osteon.planning.plan import Plan
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import PredictReport
     from osteon.sweeping.run import SweepReport
+    from osteon.training.doctor import Doctor
     from osteon.training.fit import TrainReport
 
 PathLike = str | os.PathLike[str]
@@ -129,6 +131,7 @@ def train(
     from osteon.planning.choices import DEFAULTS, Choices
     from osteon.planning.overlay import overlay
     from osteon.planning.plan import Plan, read_plan
+    from osteon.training.cross_validation import train_all_folds
     from osteon.training.fit import train
     from osteon.training.inherited import plan_from_model
     from osteon.training.options import TrainOptions
@@ -137,6 +140,8 @@ def train(
 
     by_name = {field.name: options.pop(field.name) for field in fields(Choices) if field.name in options}
     wanted = replace(choices or DEFAULTS, **by_name) if choices or by_name else None
+    if options.get("init") is not None:
+        options["init"] = os.fspath(options["init"])
     where: dict[str, Any] = {name: options.get(name) for name in ("budget_s", "workers")}
     where["device"] = options.get("device", "auto")
     if plan is not None:
@@ -146,14 +151,15 @@ def train(
             raise UsageError("a plan and choices contradict each other", hint="give one of them, or `settings` alone")
         chosen = overlay(chosen, settings)
     elif options.get("init") is not None:
-        options["init"] = os.fspath(options["init"])
         begin = options["init"]
         chosen = plan_from_model(Path(dataset), Path(run), begin, wanted or DEFAULTS, restart=restart, **where)
     elif wanted is not None:
         chosen = plan_for_run(Path(dataset), Path(run), wanted, restart=restart, measure_cost=measure_cost, **where)
     else:
         chosen = plan_of(Path(dataset), **where)
-    return train(Dataset.open(Path(dataset)), chosen, Path(run), TrainOptions(**options), restart=restart)
+    asked = TrainOptions(**options)
+    start = train_all_folds if asked.fold == "all" else train
+    return start(Dataset.open(Path(dataset)), chosen, Path(run), asked, restart=restart)
 
 
 def sweep(file: PathLike, *, dry: bool = False) -> SweepReport:
@@ -175,13 +181,23 @@ def load_model(folder: PathLike, *, device: str = "cpu") -> Model:
     return load_model(Path(folder), device=device)
 
 
+def doctor(model: PathLike | None = None, dataset: PathLike | None = None) -> Doctor:
+    """Check the installation; with a model measure engines on this machine; with its dataset gate those that round."""
+    from osteon.training.doctor import examine_machine
+
+    return examine_machine(*(None if path is None else Path(path) for path in (model, dataset)))
+
+
 def predict(
     model: PathLike | Model,
     scans: PathLike | Sequence[PathLike],
     out: PathLike,
     *,
     mirror: bool = False,
+    postprocess: PathLike = "auto",
+    engine: str = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    memory: int | None = None,
     overwrite: bool = False,
 ) -> PredictReport:
     """Segment files, folders of files, or a dataset's held-out and unlabelled cases into a folder.
@@ -191,16 +207,27 @@ def predict(
         scans: One or several files or folders.
         out: Where the results go; what is done there is skipped.
         mirror: Average over mirror images: slower.
+        postprocess: What follows: `auto`, as the model has it; `none`; or a postprocessing.yaml.
+        engine: What runs the network, where `model` is a folder: `auto`, as `doctor` measured; or a name.
         device: What to load the model on, where `model` is a folder.
+        memory: Bytes that may be used; None: most of what is free.
         overwrite: Do again what is done.
     """
-    from osteon.predicting.model import Model
-    from osteon.predicting.predictor import find_scans, predict
+    from osteon.predicting.measuring import all_passes, choose_engine
+    from osteon.predicting.model import Model, model_folder
+    from osteon.predicting.predictor import How, predict
+    from osteon.predicting.scans import find_scans
     from osteon.training.options import resolve_device
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
-    loaded = model if isinstance(model, Model) else load_model(model, device=resolve_device(device))
-    return predict(loaded, find_scans([Path(s) for s in sources]), Path(out), mirror=mirror, overwrite=overwrite)
+    found = find_scans([Path(s) for s in sources])
+    if isinstance(model, Model):
+        loaded = model
+    else:
+        loaded = load_model(model, device=resolve_device(device))
+        loaded = choose_engine(loaded, model_folder(Path(model)), engine, all_passes(loaded.plan, found))
+    loaded = loaded.with_postprocessing(os.fspath(postprocess))
+    return predict(loaded, found, Path(out), How(mirror, overwrite, memory))
 
 
 def evaluate(
@@ -232,3 +259,32 @@ def evaluate(
     measures = Measures(surfaces=surfaces, tolerances=tuple(tolerances), match_iou=match_iou)
     folder = None if out is None else Path(out)
     return evaluate(Path(prediction), Path(reference), folder, measures=measures, by=by, workers=workers)
+
+
+def export(
+    form: str,
+    sources: PathLike | Sequence[PathLike],
+    out: PathLike,
+    *,
+    overwrite: bool = False,
+    source: PathLike | None = None,
+    **options: Any,
+) -> ExportReport:
+    """Write segmentations, or a dataset, in the form that other programs take.
+
+    Args:
+        form: `stl`, `ply`, `obj`, `dicom-seg`, `rtstruct`, `seg-nrrd`, `rle-csv`, `coco`, `table`, `nnunet` or
+            `decathlon`.
+        sources: Label files, folders of them, or datasets; one dataset for the last two forms.
+        out: Where the files go.
+        overwrite: Replace files in `out` that no export has written.
+        source: A folder below which the scans' DICOM series lie.
+        **options: Fields of `osteon.exporting.forms.Options` (space, fragments, smallest_mm3, encoding, shapes, link,
+            labels).
+    """
+    from osteon.exporting.forms import Options
+    from osteon.exporting.run import export
+
+    given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+    chosen = Options(source=None if source is None else Path(source), **options)
+    return export(form, [Path(s) for s in given], Path(out), chosen, overwrite=overwrite)

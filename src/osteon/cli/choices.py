@@ -50,5 +50,35 @@ class MeshSpaces(StrEnum):
     RAS = "RAS"
 
 
+class Exports(StrEnum):
+    """Forms of export (osteon.exporting.registry.FORMS)."""
+
+    stl = "stl"
+    ply = "ply"
+    obj = "obj"
+    dicom_seg = "dicom-seg"
+    rtstruct = "rtstruct"
+    seg_nrrd = "seg-nrrd"
+    rle_csv = "rle-csv"
+    coco = "coco"
+    table = "table"
+    nnunet = "nnunet"
+    decathlon = "decathlon"
+
+
+class Encodings(StrEnum):
+    """Kinds of DICOM SEG (osteon.exporting.forms.Encoding)."""
+
+    binary = "binary"
+    labelmap = "labelmap"
+
+
+class Shapes(StrEnum):
+    """How COCO has masks (osteon.exporting.forms.Shapes)."""
+
+    rle = "rle"
+    polygons = "polygons"
+
+
 RECIPES = ("osteon", "nnunet", "hand", "humerus", "humerus-pretrained", "limb", "lung", "spine")
 """The rows of osteon.planning.recipes, then the files of osteon.planning.published."""

@@ -67,7 +67,7 @@ def import_(
         form=form,
         hold_out=hold_out,
         only=only,
-        structures=_labels(labels),
+        structures=labels_of(labels),
         modality=modality,
         subject_pattern=subject,
         site_pattern=site,
@@ -104,7 +104,8 @@ def import_(
     report_failures(report.failed, "left out")
 
 
-def _labels(text: str | None) -> dict[str, int] | None:
+def labels_of(text: str | None) -> dict[str, int] | None:
+    """`NAME=VALUE,…` of `--labels`. Raises UsageError where it is something else."""
     if text is None:
         return None
     found: dict[str, int] = {}

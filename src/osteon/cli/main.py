@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli import audit, data, demo, evaluate, models, phantom, sweep, weights
+from osteon.cli import audit, data, demo, doctor, evaluate, export, models, phantom, sweep, weights
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_error
 from osteon.core.progress import console
@@ -34,6 +34,8 @@ for command, name in (
     (sweep.sweep, "sweep"),
     (models.predict, "predict"),
     (evaluate.evaluate, "evaluate"),
+    (export.export, "export"),
+    (doctor.doctor, "doctor"),
 ):
     app.command(name)(command)
 app.add_typer(weights.app, name="weights")

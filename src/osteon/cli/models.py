@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from osteon.cli.choices import By, Device, Precisions
 from osteon.cli.plan_options import asked, takes_choices
-from osteon.cli.report import memory, out, report_failures, seconds_of
+from osteon.cli.report import bytes_of, memory, out, report_failures, seconds_of
 from osteon.core.errors import UsageError
 from osteon.core.progress import console
 from osteon.planning.choices import Choices
@@ -27,7 +27,9 @@ def train(
     run: Annotated[Path, typer.Argument(help="The run's folder; the model is made in RUN/model.")],
     budget: Annotated[str | None, typer.Option(help="Time to train: 90s, 20min, 1.5h.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Or a number of epochs.")] = None,
-    fold: Annotated[str, typer.Option(help="The fold to validate on, or none to train on all cases.")] = "0",
+    fold: Annotated[
+        str, typer.Option(help="To validate on; all: each in turn, one model of all; none: train on all.")
+    ] = "0",
     folds: Annotated[int, typer.Option(min=2, help="Folds the cases are divided into.")] = 5,
     folds_by: Annotated[By, typer.Option(help="What no split parts.")] = By.subject,
     plan: Annotated[Path | None, typer.Option(help="A plan.yaml; the dataset's when left out.")] = None,
@@ -56,7 +58,7 @@ def train(
     if patience is not None:
         training = chosen.training.model_copy(update={"patience_epochs": patience})
         chosen = chosen.model_copy(update={"training": training})
-    _say_cost(chosen, seconds, epochs)
+    _say_cost(chosen, seconds, epochs, folds if _fold(fold) == "all" else 1)
     report = osteon.train(
         dataset,
         run,
@@ -120,15 +122,19 @@ def _plan_for(
     return plan_of(dataset, device=device, budget_s=budget_s, workers=workers)
 
 
-def _fold(text: str) -> int | None:
+def _fold(text: str) -> int | Literal["all"] | None:
     if text.lower() == "none":
         return None
+    if text.lower() == "all":
+        return "all"
     if not text.isdigit():
-        raise UsageError(f"--fold {text}: neither a number nor none", hint="--fold 0, or --fold none")
+        raise UsageError(
+            f"--fold {text}: neither a number nor all or none", hint="--fold 0, --fold all, or --fold none"
+        )
     return int(text)
 
 
-def _say_cost(plan: Plan, budget_s: float | None, epochs: int | None) -> None:
+def _say_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: int) -> None:
     """What the training will cost, before it starts."""
     import psutil
 
@@ -142,7 +148,8 @@ def _say_cost(plan: Plan, budget_s: float | None, epochs: int | None) -> None:
         expected = f"{clock(budget_s)}, about {budget_s / per_iteration:.0f} iterations"
     else:
         expected = f"{iterations} iterations, about {clock(iterations * per_iteration)}"
-    console.print(f"training: {expected}, {memory(bytes_needed)} of memory")
+    times = f"{folds} folds of " if folds > 1 else ""
+    console.print(f"training: {times}{expected}, {memory(bytes_needed)} of memory")
     free = psutil.virtual_memory().available
     if bytes_needed and plan.forecast.device == "cpu" and bytes_needed > free:
         console.print(f"[yellow]only {memory(free)} are free: make patch.size smaller in plan.yaml[/]")
@@ -154,13 +161,26 @@ def predict(
         list[Path], typer.Argument(help="SCAN… OUT: files, folders of files, or a dataset; the last is the output.")
     ],
     mirror: Annotated[bool, typer.Option("--mirror", help="Average over mirror images: slower.")] = False,
+    postprocess: Annotated[
+        str, typer.Option(help="What follows: auto, as the model has it; none; or a postprocessing.yaml.")
+    ] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="What runs the network: auto, as `osteon doctor MODEL` measured, torch, openvino, …")
+    ] = "auto",
+    memory: Annotated[
+        str | None, typer.Option(help="Most that may be used, as 4GB; most of what is free when left out.")
+    ] = None,
     device: Annotated[Device, typer.Option(help="What to predict on.")] = Device.auto,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
-    from osteon.predicting.predictor import find_scans
+    from osteon.predicting.measuring import all_passes, choose_engine
+    from osteon.predicting.memory import told_needs
+    from osteon.predicting.model import model_folder
+    from osteon.predicting.predictor import How
     from osteon.predicting.predictor import predict as predict_scans
+    from osteon.predicting.scans import find_scans
     from osteon.training.options import resolve_device
 
     if len(scans) < 2:
@@ -168,12 +188,16 @@ def predict(
     *sources, folder = scans
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: the last argument is the output's folder, and this is a file", hint="add OUT")
+    limit = None if memory is None else bytes_of(memory)
     found = find_scans(sources)
-    loaded = osteon.load_model(model, device=resolve_device(device.value))
-    need = loaded.plan.forecast.predicting_bytes
-    if need:
-        console.print(f"{len(found)} scans; about {memory(need)} of memory for one like the largest of the training")
-    report = predict_scans(loaded, found, folder, mirror=mirror, overwrite=overwrite)
+    loaded = osteon.load_model(model, device=resolve_device(device.value)).with_postprocessing(postprocess)
+    loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))
+    console.print(told_needs(loaded.plan, found, limit), soft_wrap=True)
+    report = predict_scans(loaded, found, folder, How(mirror, overwrite, limit))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     out.print(f"{len(report.done)} scans segmented{skipped}: {escape(str(folder))}", soft_wrap=True)
+    if report.review:
+        console.print(f"[yellow]{len(report.review)} to be looked at by a person:[/]")
+        for name, reasons in report.review.items():
+            console.print(f"  {escape(name)}: {escape('; '.join(reasons))}", soft_wrap=True)
     report_failures(report.failed, "failed")

@@ -52,6 +52,19 @@ def seconds_of(text: str) -> float:
     return value
 
 
+def bytes_of(text: str) -> int:
+    """Bytes of `4GB`, `500MB` or `4e9`. Raises typer.BadParameter where it is none of these."""
+    number = text.strip().lower().removesuffix("b")
+    factor = {"k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}.get(number[-1:], 1)
+    try:
+        value = float(number[:-1] if factor != 1 else number) * factor
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no amount of memory; write 4GB or 500MB") from None
+    if not 0 < value < float("inf"):
+        raise typer.BadParameter(f"{text!r}: an amount of memory is more than nothing")
+    return int(value)
+
+
 def numbers_of(text: str, what: str) -> tuple[float, ...]:
     """The numbers above 0 of `2` or `1,2,3`, each once. Raises typer.BadParameter where one is none."""
     numbers = []

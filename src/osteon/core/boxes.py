@@ -45,6 +45,11 @@ class Box:
             stop.append(start + size)
         return Box(_triple(first), _triple(stop))
 
+    def meets(self, other: Box) -> bool:
+        """Whether the two have a voxel in common."""
+        pairs = zip(self.first, self.stop, other.first, other.stop, strict=True)
+        return all(a < d and c < b for a, b, c, d in pairs)
+
     def hull(self, other: Box) -> Box:
         """The smallest box that holds both."""
         return Box(_triple(map(min, self.first, other.first)), _triple(map(max, self.stop, other.stop)))

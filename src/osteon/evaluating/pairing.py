@@ -75,7 +75,7 @@ def pair_up(prediction: Path, reference: Path, structures: Sequence[Structure] |
         LabelError: Two files give the same value different names.
     """
     prediction, reference = Path(prediction), Path(reference)
-    predictions = _label_files(prediction, "the prediction")
+    predictions = label_files(prediction, "the prediction")
     if reference.is_dir() and (reference / FILE_NAME).is_file():
         dataset = Dataset.open(reference)
         known: tuple[Structure, ...] = tuple(dataset.structures)
@@ -85,7 +85,7 @@ def pair_up(prediction: Path, reference: Path, structures: Sequence[Structure] |
             c.id: partial(_dataset_pair, dataset, c) for c in dataset.manifest.labelled
         }
     else:
-        references = _label_files(reference, "the reference")
+        references = label_files(reference, "the reference")
         if prediction.is_file() and reference.is_file():
             references = {stem_of(prediction): reference}
         known = tuple(structures) if structures else ask_files([*references.values(), *predictions.values()])
@@ -149,7 +149,7 @@ def _file_pair(case: str, reference: Path, structures: tuple[Structure, ...], pr
     return Pair(case, prediction, partial(read_segmentation, reference, structures))
 
 
-def _label_files(path: Path, what: str) -> dict[str, Path]:
+def label_files(path: Path, what: str) -> dict[str, Path]:
     """Label files by stem, sorted."""
     if path.is_file():
         return {stem_of(path): path}

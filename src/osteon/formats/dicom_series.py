@@ -18,9 +18,9 @@ from osteon.formats.dicom_found import Series, SeriesFound, sort_files
 from osteon.formats.dicom_pixels import Pixels, join, read_pixels
 from osteon.formats.dicom_resample import straightened
 from osteon.formats.dicom_slices import Slice
-from osteon.formats.dicom_stack import UNKNOWN_STEP, check_stack, make_stack, picture_geometry
+from osteon.formats.dicom_stack import UNKNOWN_STEP, Stack, check_stack, make_stack, picture_geometry
 
-__all__ = ["Series", "SeriesFound", "find_series", "read_series", "series_geometry"]
+__all__ = ["Series", "SeriesFound", "find_series", "read_series", "series_geometry", "slices_in_order"]
 
 
 def find_series(folder: Path) -> SeriesFound:
@@ -76,10 +76,20 @@ def series_geometry(series: Series) -> Geometry:
     """
     if series.picture:
         return picture_geometry(series.slices[0])
+    return _stack(series).geometry()
+
+
+def slices_in_order(series: Series) -> tuple[Slice, ...]:
+    """The slices in the order of the volume's k. Raises GeometryError as `series_geometry`."""
+    return series.slices if series.picture else _stack(series).slices
+
+
+def _stack(series: Series) -> Stack:
+    """The slices without copies, sorted and even."""
     slices = list({(s.instance, s.frame, s.position): s for s in series.slices}.values())
     stack = make_stack(slices, _name(series))
     check_stack(stack, _name(series), accept_gaps=False, resample_tilt=False)
-    return stack.geometry()
+    return stack
 
 
 def _picture_notes(series: Series) -> list[str]:

@@ -81,8 +81,14 @@ def read_stl_colour(path: Path) -> str | None:
     return _header_colour(head) if _is_binary(head, size, Path(path)) else None
 
 
-def write_stl(path: Path, mesh: Mesh) -> None:
+def write_stl(path: Path, mesh: Mesh, *, space: str = "") -> None:
     """Write a binary STL with `mesh.colour` in Materialise's way; coordinates are rounded to float32.
+
+    Args:
+        path: The file.
+        mesh: The surface.
+        space: The world of the coordinates, which are millimetres: LPS or RAS. It goes into the header as `SPACE=LPS`,
+            which is how 3D Slicer writes and reads it; nothing does where it is empty.
 
     Raises:
         FileError: The file cannot be written.
@@ -94,7 +100,7 @@ def write_stl(path: Path, mesh: Mesh) -> None:
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
     facets["normal"] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
     facets["corners"] = triangles
-    head = b"osteon"
+    head = b"osteon" + (f" SPACE={space} UNIT=mm".encode("ascii") if space else b"")
     if mesh.colour is not None:
         head += b" " + _COLOR + bytes.fromhex(mesh.colour.removeprefix("#")) + b"\xff"
         facets["spare"] = 0x8000  # in Magics' way: this facet has the colour of the whole

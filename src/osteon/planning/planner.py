@@ -41,6 +41,12 @@ MOST_SHIFT = 0.25
 """Of a patch, along the axis of a series."""
 MOST_SLICES = 32
 """In a 2D batch, where the choice is the planner's."""
+BEND_GRAIN = 2.5
+"""Distance of a deformation's points, times that of two bodies in a row."""
+BEND = 0.33
+"""How far they move, as a part of their distance; below `sections.FOLDING`."""
+BEND_SHARE = 0.5
+"""Of the patches."""
 ANY_SIZE = 1 << 62
 """Voxels: a size of images that was asked for is not made smaller."""
 LOSSES: tuple[str, ...] = get_args(Loss)
@@ -231,9 +237,29 @@ def _augmentation(
                 "alike and keep their order, so where in a scan they lie must tell nothing; scans leave them "
                 f"{margin_mm:.3g} mm on either side, and further off the ends that tell them apart would be lost"
             )
+    bends: dict[str, object] = {}
+    if grid.dimensions == 3 and row.bends and not dataset.manifest.overlapping:
+        bends = _bends(fingerprint, why)
     angle = row.rotate if grid.dimensions == 3 else row.rotate_2d
     rotate = (angle, angle, angle) if grid.dimensions == 3 else (0.0, 0.0, angle)
-    return Augmentation(mirror_axes=mirror, rotate_degrees=rotate, shift=tuple(shift), why=why, **row.augmentation)
+    return Augmentation(
+        mirror_axes=mirror, rotate_degrees=rotate, shift=tuple(shift), why=why, **row.augmentation | bends
+    )
+
+
+def _bends(fingerprint: Fingerprint, why: list[str]) -> dict[str, object]:
+    """A row of bodies is bent as a whole, as spines are: number and order tell names, not how straight they lie."""
+    for axis in range(3):
+        alike = series(fingerprint, axis)
+        if alike:
+            grain = digits(BEND_GRAIN * series_measures(fingerprint, alike)[0])
+            most = digits(BEND * grain)
+            why.append(
+                f"bent smoothly by up to {most:g} mm over some {grain:g} mm: {', '.join(alike)} are a row, and rows "
+                "curve more in some people than in any of these cases"
+            )
+            return {"elastic_p": BEND_SHARE, "elastic_mm": (digits(most / 5), most), "elastic_grain_mm": grain}
+    return {}
 
 
 def _series(fingerprint: Fingerprint, grid: Grid) -> Series | None:

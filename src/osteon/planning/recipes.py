@@ -39,6 +39,7 @@ class Recipe:
         training: Values of the plan's section `training`.
         augmentation: Values of the plan's section `augmentation`; `shift` (a part of the patch) and `rotate`
             (degrees, in 3D) are the greatest.
+        bends: Whether a row of look-alike structures is bent as a whole.
     """
 
     source: str
@@ -52,6 +53,7 @@ class Recipe:
     shift: float
     rotate: float
     rotate_2d: float
+    bends: bool = False
 
 
 RECIPES: dict[str, Recipe] = {
@@ -96,6 +98,7 @@ RECIPES: dict[str, Recipe] = {
         shift=0.08,
         rotate=20,
         rotate_2d=20,
+        bends=True,
     ),
     "nnunet": Recipe(
         source="nnU-Net v2 (Isensee et al., Nat. Methods 18, 2021; nnUNetTrainer of 2.8.1)",

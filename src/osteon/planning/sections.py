@@ -280,11 +280,23 @@ class Augmentation(Section):
 
 
 class Forecast(Section):
-    """What the plan will cost on the machine it was made on."""
+    """What the plan will cost on the machine it was made on.
+
+    Attributes:
+        cache_bytes: Prepared cases on disk.
+        training_bytes: Memory (a GPU's own).
+        predicting_bytes: Memory, for one scan of `predicting_shape` along R, A, S, with voxels of
+            `predicting_spacing`.
+        seconds_per_iteration: Of training.
+        parameters: Of the network.
+        device: cpu or cuda.
+    """
 
     cache_bytes: int = 0
     training_bytes: int | None = None
     predicting_bytes: int | None = None
+    predicting_shape: Triple | None = None
+    predicting_spacing: tuple[Length, Length, Length] | None = None
     seconds_per_iteration: float | None = None
     parameters: int | None = None
     device: str = ""

@@ -3,32 +3,79 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from osteon.core.errors import DatasetError, GeometryError, ModelError
 from osteon.core.files import read_json, write_json, write_text
+from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.dataset.checks import check_image
 from osteon.formats.registry import read_volume
-from osteon.networks.registry import build_network
+from osteon.networks.ensemble import Ensemble, members_in
+from osteon.networks.registry import build_network, outputs
 from osteon.networks.weights import save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
-from osteon.planning.plan import Plan, read_plan, write_plan
+from osteon.planning.plan import Intensity, Plan, read_plan, write_plan
+from osteon.predicting.confidence import calibration_from, raw_confidence
+from osteon.predicting.engines import Engine
+from osteon.predicting.looks import FILE_NAME as REFERENCE
+from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
+from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
+from osteon.predicting.postprocess import NONE, Postprocessing, postprocess, read_postprocessing, write_postprocessing
 from osteon.predicting.restore import restore
+from osteon.predicting.review import Facts, reasons_to_review
 from osteon.predicting.series import name_series
-from osteon.predicting.tiles import probabilities
+from osteon.predicting.shares import Shares, collect
+from osteon.predicting.tiles import stream
 from osteon.predicting.zoom import closer_looks
-from osteon.preparing.case import prepare_with_intensities
+from osteon.preparing.case import passage, prepare_with_intensities
 
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.json"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of a scan.
+
+    Attributes:
+        segmentation: On the scan's own grid and orientation.
+        raw: The soft Dice confidence of each structure; None for one that was not found.
+        confidence: The Dice to be expected of each, by the model's calibration.
+        reasons: Why a person should look at it; empty where nothing stands out.
+    """
+
+    segmentation: Segmentation
+    raw: dict[str, float | None]
+    confidence: dict[str, float | None]
+    reasons: list[str]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scan that a network can look at.
+
+    Attributes:
+        image: `[channel, i, j, k]` float32 on the plan's grid, normalised.
+        intensities: How; see `preparing.case.prepare_with_intensities`.
+        geometry: The scan's own.
+        scan: The scan itself, where the plan asks for a closer look.
+    """
+
+    image: npt.NDArray[np.float32]
+    intensities: list[Intensity]
+    geometry: Geometry
+    scan: Volume | None
 
 
 @dataclass(frozen=True)
@@ -40,15 +87,23 @@ class Model:
         plan: How scans are prepared and what the outputs mean.
         validation: What validation said of it.
         sha256: Of the weights' file; names the model in records of predictions.
+        postprocessing: What follows a prediction.
+        reference: What the training scans look like.
     """
 
     network: torch.nn.Module
     plan: Plan
     validation: dict[str, Any]
     sha256: str
+    postprocessing: Postprocessing = NONE
+    reference: Sequence[Looks] = ()
 
     def predict(self, scan: Path | str | Volume, *, name: str = "", mirror: bool = False) -> Segmentation:
-        """Segment one scan, on its own grid and orientation.
+        """Segment one scan, on its own grid and orientation; arguments and errors are those of `examine`."""
+        return self.examine(scan, name=name, mirror=mirror).segmentation
+
+    def examine(self, scan: Path | str | Volume, *, name: str = "", mirror: bool = False) -> Prediction:
+        """Segment one scan, and say how sure that is.
 
         Args:
             scan: A file, or a Volume with the channels of the plan.
@@ -63,6 +118,11 @@ class Model:
         """
         name = name or ("the volume" if isinstance(scan, Volume) else str(scan))
         volume = scan if isinstance(scan, Volume) else read_volume(Path(scan))
+        self.check(volume, name)
+        return self.segment(volume, mirror=mirror)
+
+    def check(self, volume: Volume, name: str) -> None:
+        """Whether the model can look at a volume; raises as `examine`."""
         if len(volume.array) != len(self.plan.channels):
             names = ", ".join(channel.name for channel in self.plan.channels)
             raise DatasetError(
@@ -75,25 +135,90 @@ class Model:
                 hint="give a file whose header has the pixel spacing, or one without, as the training's had",
             )
         check_image(volume, name)
-        return self.segment(volume, mirror=mirror)
 
-    def segment(self, volume: Volume, *, mirror: bool = False) -> Segmentation:
-        """As `predict`, for a volume that has been checked: on the plan's grid, then more closely where it asks so."""
+    @property
+    def engine(self) -> str:
+        """What runs the network."""
+        return self.network.kind.name if isinstance(self.network, Engine) else "torch"
+
+    def with_postprocessing(self, wanted: str | Path) -> Model:
+        """The model with other post-processing: `auto` its own, `none`, or a file's.
+
+        Raises:
+            FileError: The file is missing or damaged.
+            PlanError: It makes no sense.
+            UsageError: It names a structure that the model does not have.
+        """
+        if wanted == "auto":
+            return self
+        steps = NONE if wanted == "none" else read_postprocessing(Path(wanted), self.plan.structures)
+        return replace(self, postprocessing=steps)
+
+    def segment(self, volume: Volume, *, mirror: bool = False) -> Prediction:
+        """As `examine`, for a volume that has been checked."""
+        prepared = self.prepare(volume)
+        return self.conclude(prepared, self.infer(prepared, mirror=mirror), mirror=mirror)
+
+    def prepare(self, volume: Volume) -> Prepared:
+        """A scan on the plan's grid; of the scan itself only what a closer look needs is kept."""
+        image, intensities = prepare_with_intensities(volume, self.plan)
+        closely = self.plan.zoom is not None and self.plan.zoom.predict
+        return Prepared(image, intensities, volume.geometry, volume if closely else None)
+
+    def infer(self, prepared: Prepared, *, mirror: bool = False, folder: Path | None = None) -> Shares:
+        """What the network says of it, with names in order.
+
+        Args:
+            prepared: The scan.
+            mirror: Average over mirror images.
+            folder: Where probabilities go into a file; None keeps them in memory.
+        """
+        slabs = stream(self.network, torch.from_numpy(prepared.image), self.plan, mirror=mirror)
+        shares = collect(slabs, outputs(self.plan), prepared.image.shape[1:], self.plan, folder=folder)
+        if self.plan.series is None:
+            return shares
+        name_series(shares.values, self.plan)
+        return shares.decided()
+
+    def conclude(self, prepared: Prepared, shares: Shares, *, mirror: bool = False) -> Prediction:
+        """The segmentation on the scan's own grid, looked at closely where the plan asks so, and how sure it is."""
         plan, zoom = self.plan, self.plan.zoom
-        image, intensities = prepare_with_intensities(volume, plan)
-        shares = name_series(probabilities(self.network, torch.from_numpy(image), plan, mirror=mirror), plan)
+        raw, confidence, reasons = self._judged(prepared, shares)
         details = []
-        if zoom is not None and zoom.predict:
-            details = closer_looks(self.network, volume, shares, plan, zoom, intensities, mirror=mirror)
-        return restore(shares, volume.geometry, plan, details)
+        if zoom is not None and prepared.scan is not None:
+            details = closer_looks(
+                self.network, prepared.scan, shares.values, plan, zoom, prepared.intensities, mirror=mirror
+            )
+        segmentation = restore(shares, prepared.geometry, plan, details)
+        return Prediction(postprocess(segmentation, self.postprocessing), raw, confidence, reasons)
+
+    def _judged(
+        self, prepared: Prepared, shares: Shares
+    ) -> tuple[dict[str, float | None], dict[str, float | None], list[str]]:
+        """Raw confidences, expected Dice, and reasons to look at it, all on the plan's grid."""
+        found = shares.found(self.plan)
+        raw = raw_confidence(shares.values, found, self.plan)
+        calibration = calibration_from(self.validation.get("confidence"))
+        expected = {name: None if r is None else round(calibration.expected(r), 4) for name, r in raw.items()}
+        turned = passage(prepared.geometry, self.plan.grid).turned
+        looks = looks_of(prepared.image, found, self.plan, turned.spacing_mm, extent_mm(turned))
+        facts = Facts(self.reference, self.validation.get("structures", {}))
+        return raw, expected, reasons_to_review(looks, expected, self.plan, facts)
 
 
-def save_model(folder: Path, network: torch.nn.Module, plan: Plan, validation: dict[str, Any], card: str) -> None:
+def extent_mm(geometry: Geometry) -> tuple[float, ...]:
+    """How far a grid reaches along its axes, in mm (px)."""
+    return tuple(n * s for n, s in zip(geometry.shape, geometry.spacing_mm, strict=True))
+
+
+def save_model(folder: Path, model: Model, card: str) -> None:
     """Write a model folder; the weights last, so that a folder with weights is complete."""
-    write_plan(folder / PLAN, plan)
-    write_json(folder / VALIDATION, validation)
+    write_plan(folder / PLAN, model.plan)
+    write_json(folder / VALIDATION, model.validation)
+    write_postprocessing(folder / POSTPROCESSING, model.postprocessing)
+    write_reference(folder / REFERENCE, list(model.reference))
     write_text(folder / "card.md", card)
-    save_tensors(folder / WEIGHTS, network.state_dict())
+    save_tensors(folder / WEIGHTS, model.network.state_dict())
 
 
 def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
@@ -114,10 +239,11 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
             hint="give the folder `model` of a finished run; copy it whole",
         )
     plan = read_plan(folder / PLAN)
-    network = build_network(plan)
     path = folder / WEIGHTS
     try:
-        network.load_state_dict(load_file(path))
+        state = load_file(path)
+        network = _network(plan, state)
+        network.load_state_dict(state)
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
@@ -126,4 +252,30 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         ) from error
     network.to(device).eval()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Model(network, plan, read_json(folder / VALIDATION, "the model's validation"), digest)
+    steps = folder / POSTPROCESSING
+    return Model(
+        network,
+        plan,
+        read_json(folder / VALIDATION, "the model's validation"),
+        digest,
+        read_postprocessing(steps, plan.structures) if steps.is_file() else NONE,
+        read_reference(folder / REFERENCE),
+    )
+
+
+def _network(plan: Plan, state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """The network that a state dict is of: one of the plan's, or several of them as one."""
+    count = members_in(state)
+    return Ensemble([build_network(plan) for _ in range(count)]) if count else build_network(plan)
+
+
+def model_folder(given: Path | str) -> Path:
+    """A model's folder, given itself or the run that made it. Raises ModelError where there is none."""
+    folder = Path(given)
+    for place in (folder, folder / "model"):
+        if (place / WEIGHTS).is_file():
+            return place
+    raise ModelError(
+        f"{folder}: not a whole model folder: {WEIGHTS} missing",
+        hint="give a finished run, or its folder `model`; an encoder's weights are given with --weights",
+    )

@@ -8,62 +8,55 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
-from osteon.core.errors import CaseError, OsteonError, UsageError, missing_file, out_of_memory
+from osteon.core.errors import CaseError, OsteonError, UsageError, out_of_memory
 from osteon.core.files import read_json, write_error, write_json
-from osteon.core.progress import console, track
+from osteon.core.pipeline import overlapped
+from osteon.core.progress import track
 from osteon.core.version import __version__
-from osteon.core.volume import Volume
-from osteon.dataset.dataset import Dataset
-from osteon.dataset.manifest import FILE_NAME as MANIFEST
-from osteon.dataset.manifest import Case
-from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
-from osteon.formats.dicom import read_dicom_files
-from osteon.formats.dicom_series import find_series
-from osteon.formats.registry import known_suffixes, read_volume, stem_of, suffix_of, write_segmentation
+from osteon.formats.registry import write_segmentation
 from osteon.planning.plan import Plan
-from osteon.predicting.model import Model
+from osteon.predicting.memory import Room, room_for
+from osteon.predicting.model import Model, Prediction, Prepared
+from osteon.predicting.scans import Scan
 
 RECORD = "predictions.json"
 
 
 @dataclass(frozen=True)
-class Scan:
-    """A scan to be segmented: its id, its file or files, and the dataset that lists them where there is one."""
+class How:
+    """How scans are predicted.
 
-    id: str
-    files: tuple[Path, ...]
-    dataset: Dataset | None = None
-    case: Case | None = None
+    Attributes:
+        mirror: Average over mirror images.
+        overwrite: Do again what is done.
+        memory: Bytes that may be used; None: most of what is free.
+    """
 
-    def load(self) -> Volume:
-        """The image with all channels. Raises as the readers do."""
-        if self.dataset is not None and self.case is not None:
-            return self.dataset.load_image(self.case)
-        if len(self.files) > 1:
-            return read_dicom_files(self.files)
-        return read_volume(self.files[0])
+    mirror: bool = False
+    overwrite: bool = False
+    memory: int | None = None
 
-    def fingerprint(self) -> list[list[Any]]:
-        """What tells whether the files are still the same: path, size, time of change."""
-        found = []
-        for file in self.files:
-            if not file.is_file():
-                raise missing_file(file, "the scan")
-            facts = file.stat()
-            found.append([str(file.resolve()), facts.st_size, facts.st_mtime_ns])
-        return found
+
+USUAL = How()
 
 
 @dataclass(frozen=True)
 class PredictReport:
-    """What came of it: ids by what happened to them; the files lie in `out`."""
+    """What came of it: ids by what happened to them; the files lie in `out`.
+
+    Attributes:
+        out: The folder.
+        done: Segmented now.
+        skipped: Segmented before.
+        failed: The error of each that could not be segmented.
+        review: Reasons why a person should look at a result, of all that are done.
+    """
 
     out: Path
     done: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, OsteonError] = field(default_factory=dict)
+    review: dict[str, list[str]] = field(default_factory=dict)
 
 
 def output_path(out: Path, case_id: str, plan: Plan) -> Path:
@@ -71,82 +64,17 @@ def output_path(out: Path, case_id: str, plan: Plan) -> Path:
     return out / f"{case_id}{'.seg.nrrd' if plan.overlapping else '.nii.gz'}"
 
 
-def find_scans(sources: Sequence[Path]) -> list[Scan]:
-    """The scans that paths stand for.
-
-    A file is a scan. A folder with dataset.yaml stands for its held-out and unlabelled cases (for all of them where
-    there are none of these), any other folder for the images that lie in it, or for the DICOM series below it.
-
-    Raises:
-        FileError: A path does not exist.
-        UsageError: A folder holds no image, or two scans have the same name.
-    """
-    scans: list[Scan] = []
-    for source in map(Path, sources):
-        if source.is_file():
-            scans.append(Scan(stem_of(source), (source,)))
-        elif (source / MANIFEST).is_file():
-            dataset = Dataset.open(source)
-            cases = [c for c in dataset.manifest.cases if c.held_out or c.segmentation is None]
-            if not cases:
-                console.print(f"[yellow]{escape(str(source))}: holds no case out; a training may have seen these[/]")
-            for case in cases or dataset.manifest.cases:
-                scans.append(Scan(case.id, tuple(dataset.resolve(image) for image in case.images), dataset, case))
-        elif source.is_dir():
-            images = [p for p in sorted(source.iterdir()) if p.is_file() and _is_image(p)]
-            found = [Scan(stem_of(image), (image,)) for image in images] or _series(source)
-            if not found:
-                raise UsageError(
-                    f"{source}: no image lies in this folder",
-                    hint=f"give a folder with a DICOM series, or with files that end in {', '.join(known_suffixes())}",
-                )
-            scans += found
-        else:
-            raise missing_file(source, "the scan")
-    _refuse_twins(scans)
-    return scans
-
-
-def _is_image(path: Path) -> bool:
-    return suffix_of(path) not in (None, ".seg.nrrd", *DICOM_SUFFIXES) and not path.name.startswith(".")
-
-
-def _series(folder: Path) -> list[Scan]:
-    """The DICOM series below a folder: called by their folders, or by their files where they are pictures."""
-    scans: list[Scan] = []
-    for series in find_series(folder).series:
-        single = len(series.files) == 1
-        name = stem_of(series.files[0]) if single else series.folder.resolve().name
-        taken = [scan.id for scan in scans]
-        others = (f"{name}-{n}" for n in range(2, len(taken) + 3))
-        scans.append(Scan(name if name not in taken else next(o for o in others if o not in taken), series.files))
-    return scans
-
-
-def _refuse_twins(scans: list[Scan]) -> None:
-    seen: dict[str, Scan] = {}
-    for scan in scans:
-        if scan.id in seen:
-            raise UsageError(
-                f"two scans are called {scan.id}: {seen[scan.id].files[0]} and {scan.files[0]}",
-                hint="predict them into different folders, or rename one",
-            )
-        seen[scan.id] = scan
-
-
-def predict(
-    model: Model, scans: Sequence[Scan], out: Path, *, mirror: bool = False, overwrite: bool = False
-) -> PredictReport:
+def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) -> PredictReport:
     """Segment scans into `out`, and keep a record of each in predictions.json.
 
-    A scan whose output was made from the same file by the same model is skipped.
+    A scan whose output was made from the same file by the same model is skipped. While the network works on one scan,
+    the next is read and prepared, and the one before is written.
 
     Args:
         model: A loaded model.
         scans: From `find_scans`.
         out: The folder; made if it does not exist.
-        mirror: Average over mirror images.
-        overwrite: Do everything again.
+        how: Mirror images, what is done again, memory.
 
     Raises:
         FileError: `out` cannot be written (a full disk stops the batch; what is done is kept).
@@ -156,40 +84,87 @@ def predict(
     path = out / RECORD
     records: dict[str, Any] = {} if not path.is_file() else read_json(path, "the record of predictions")
     targets = {scan.id: output_path(out, scan.id, model.plan) for scan in scans}
-    _refuse_to_replace(scans, targets, records, overwrite=overwrite)
-    for scan in track(scans, "predicting"):
-        target = targets[scan.id]
-        try:
-            made_from = {"input": scan.fingerprint(), "model": model.sha256, "mirror": mirror}
-            before = records.get(scan.id, {})
-            if not overwrite and target.is_file() and {k: before.get(k) for k in made_from} == made_from:
-                report.skipped.append(scan.id)
-                continue
-            began = time.monotonic()
-            volume = scan.load()
-            segmentation = model.predict(volume, name=scan.id, mirror=mirror)
-        except CaseError as error:
-            report.failed[scan.id] = error
+    _refuse_to_replace(scans, targets, records, overwrite=how.overwrite)
+    work = _Work(model, out, how, records)
+
+    def write(scan: Scan, result: tuple[Prediction, dict[str, Any]]) -> None:
+        prediction, record = result
+        records[scan.id] = record | {"output": targets[scan.id].name}
+        _remove(targets[scan.id])  # the record is written first, and must not pass an older result off as this one
+        write_json(path, records)
+        write_segmentation(targets[scan.id], prediction.segmentation)
+
+    stages = overlapped(scans, work.read, work.segment, write)
+    for passed in track(stages, "predicting", total=len(scans)):
+        name, error = passed.item.id, passed.error
+        if error is not None:
+            report.failed[name] = _as_case_error(name, error)
             continue
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            hint = "close other programs, or use a machine with more memory"
-            report.failed[scan.id] = CaseError(f"{scan.id}: not enough memory", hint=hint)
-            continue
-        records[scan.id] = {
+        (report.skipped if passed.skipped else report.done).append(name)
+        if reasons := records[name].get("review"):
+            report.review[name] = reasons
+    return report
+
+
+def _as_case_error(name: str, error: Exception) -> OsteonError:
+    """The error of one scan. What is no scan's fault is raised."""
+    if isinstance(error, CaseError):
+        return error
+    if out_of_memory(error):
+        hint = "allow less with --memory, close other programs, or use a machine with more memory"
+        return CaseError(f"{name}: not enough memory", hint=hint)
+    raise error
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The stages of a prediction before it is written."""
+
+    model: Model
+    out: Path
+    how: How
+    records: Mapping[str, Any]
+
+    def read(self, scan: Scan) -> tuple[Prepared, Room, dict[str, Any]] | None:
+        """Read and prepare a scan; nothing where its output is there, made from the same."""
+        began = time.monotonic()
+        made_from = {
+            "input": scan.fingerprint(),
+            "model": self.model.sha256,
+            "mirror": self.how.mirror,
+            "postprocessing": self.model.postprocessing.told(pixels=self.model.plan.unit == "px"),
+        }
+        before = self.records.get(scan.id, {})
+        there = output_path(self.out, scan.id, self.model.plan).is_file()
+        if there and not self.how.overwrite and {k: before.get(k) for k in made_from} == made_from:
+            return None
+        volume = scan.load()
+        self.model.check(volume, scan.id)
+        self.out.mkdir(parents=True, exist_ok=True)
+        room = room_for(self.model.plan, volume.geometry, self.how.memory, self.out, scan.id)
+        record = {
             **made_from,
-            "output": target.name,
             "shape": list(volume.geometry.shape),
             "spacing_mm": [round(s, 6) for s in volume.geometry.spacing_mm],
-            "seconds": round(time.monotonic() - began, 3),
+            "memory_bytes": room.bytes,
+            "engine": self.model.engine,
+        }
+        prepared = self.model.prepare(volume)
+        return prepared, room, record | {"seconds": time.monotonic() - began}
+
+    def segment(self, given: tuple[Prepared, Room, dict[str, Any]]) -> tuple[Prediction, dict[str, Any]]:
+        """Look at a prepared scan."""
+        began = time.monotonic()
+        prepared, room, record = given
+        shares = self.model.infer(prepared, mirror=self.how.mirror, folder=room.folder)
+        prediction = self.model.conclude(prepared, shares, mirror=self.how.mirror)
+        return prediction, {
+            **record,
+            "confidence": prediction.confidence,
+            "review": prediction.reasons,
+            "seconds": round(record["seconds"] + time.monotonic() - began, 3),
             "osteon": __version__,
         }
-        _remove(target)  # the record is written first, and must not pass an older result off as this one
-        write_json(path, records)
-        write_segmentation(target, segmentation)
-        report.done.append(scan.id)
-    return report
 
 
 def _refuse_to_replace(

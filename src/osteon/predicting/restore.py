@@ -8,21 +8,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.planning.plan import Plan
+from osteon.predicting.shares import Shares
+from osteon.predicting.sparse import above_half, best_classes, interpolate_box
 from osteon.predicting.zoom import Detail
 from osteon.preparing.case import passage
-from osteon.preparing.resample import resample
 
 
-def restore(shares: torch.Tensor, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()) -> Segmentation:
-    """Interpolate each output linearly onto the scan's grid and decide there, one output at a time.
+def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()) -> Segmentation:
+    """Interpolate linearly onto the scan's grid and decide there: as if all outputs were interpolated everywhere.
 
-    Only two arrays of the scan's size are held (best share, its label), never one for each structure.
+    Of the scan's size only the result is held.
 
     Args:
-        shares: `[output, i, j, k]` probabilities on the plan's grid.
+        shares: Probabilities on the plan's grid.
         geometry: The scan's own grid.
         plan: Structures and grid.
         details: Closer looks at parts of the scan, blended in one after the other.
@@ -32,27 +34,48 @@ def restore(shares: torch.Tensor, geometry: Geometry, plan: Plan, details: Seque
     """
     way = passage(geometry, plan.grid)
     shape = way.turned.shape
-
-    def restored(output: int) -> torch.Tensor:
-        whole = resample(shares[output], shape)
-        if details and whole.data_ptr() == shares[output].data_ptr():
-            whole = whole.clone()
-        for detail in details:
-            detail.blend(whole, output)
-        return whole
-
     structures = tuple(plan.structures)
-    if plan.overlapping:
+    if shares.best is None:
         masks = np.zeros((len(structures), *shape), dtype=np.uint8)
-        for number in range(len(structures)):
-            masks[number] = (restored(number) > 0.5).numpy()
+        for number, share in enumerate(shares.values):
+            for start, part in above_half(share, shape):
+                masks[number, start : start + len(part)] = part.numpy()
+            shares.release()
+        for box in _parts(details):
+            masks[(slice(None), *box.slices)] = (_blended(shares.values, box, shape, details) > 0.5).numpy()
         return Segmentation(np.ascontiguousarray(way.turn.undo(masks)), geometry, structures)
-    best = restored(0)
     kind = np.uint8 if max(s.value for s in structures) < 256 else np.uint16
+    values = np.array([0, *(s.value for s in structures)], dtype=kind)
     labels: npt.NDArray[np.integer] = np.zeros(shape, dtype=kind)
-    for output, structure in enumerate(structures, 1):
-        share = restored(output)
-        better = share > best
-        labels[better.numpy()] = structure.value
-        best = torch.maximum(best, share)
+    for start, part in best_classes(shares.values, shares.best, shape):
+        labels[start : start + len(part)] = values[part.numpy()]
+        shares.release()
+    for box in _parts(details):
+        labels[box.slices] = values[_blended(shares.values, box, shape, details).argmax(0).numpy()]
     return Segmentation(np.ascontiguousarray(way.turn.undo(labels)), geometry, structures)
+
+
+def _parts(details: Sequence[Detail]) -> list[Box]:
+    """The boxes of the scan that closer looks decide: those of details that do not overlap are apart."""
+    boxes: list[Box] = []
+    for detail in details:
+        box = detail.box
+        while met := [other for other in boxes if other.meets(box)]:
+            for other in met:
+                boxes.remove(other)
+                box = box.hull(other)
+        boxes.append(box)
+    return boxes
+
+
+def _blended(shares: torch.Tensor, box: Box, shape: Sequence[int], details: Sequence[Detail]) -> torch.Tensor:
+    """`[output, i, j, k]` in a box of the scan: interpolated, and the details in it blended in."""
+    values = interpolate_box(shares, box, shape)
+    for detail in details:
+        if not box.meets(detail.box):
+            continue
+        ends = zip(detail.box.first, detail.box.stop, box.first, strict=True)
+        inside = tuple(slice(a - first, b - first) for a, b, first in ends)
+        for output, whole in enumerate(values):
+            detail.blend(whole[inside], output)
+    return values

@@ -7,6 +7,9 @@ of names is chosen which the network's own probabilities support best, all bodie
 
 from __future__ import annotations
 
+from statistics import median_low
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,14 +17,20 @@ from scipy import ndimage
 
 from osteon.planning.plan import Plan, Series
 
-SMALLEST, LARGEST = 0.3, 1.8
-"""A piece of less than this part of the usual volume is no body of its own; one of more may be two grown together."""
+SMALLEST = 0.3
+"""A piece of less than this part of the usual volume is no body of its own."""
+GROWN_TOGETHER = 1.6
+"""A piece of more than this many times the median piece of its scan is several bodies that touch."""
+MOST_TOGETHER = 4
+"""More bodies in one piece are not cut apart: such a piece is no row of bodies, and nothing is named."""
+ROUNDS = 20
+"""Of moving a cut between bodies that touch to where it halves the way between their centres."""
 FLOOR = 1e-3
 """No probability counts as less: one voxel must not outvote a body."""
 REACH = 2
 """Voxels around a body that take its name with it: the border, where the background is still ahead."""
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 
 
 def name_series(shares: torch.Tensor, plan: Plan) -> torch.Tensor:
@@ -33,25 +42,24 @@ def name_series(shares: torch.Tensor, plan: Plan) -> torch.Tensor:
 
     Returns:
         The same tensor. Within a body all of the series' probability lies on one name, or on the background where
-        the body lies beyond the series. Nothing is changed where a body cannot be told from its neighbour (pieces
-        much larger than usual), or where there are fewer than two.
+        the body lies beyond the series. Nothing is changed where there are fewer than two bodies, or
+        more than `MOST_TOGETHER` in one piece.
     """
     series = plan.series
     if series is None or plan.overlapping:
         return shares
     positions = [1 + [s.name for s in plan.structures].index(name) for name in series.names]
     array = shares.numpy()
-    part = array[positions]
-    pieces, bodies = _bodies(array, positions, plan, series)
+    total = array[positions].sum(0, dtype=np.float32)
+    pieces, bodies = _bodies(array, total, positions, plan, series)
     if len(bodies) < 2:
         return shares
     centres = np.array(ndimage.center_of_mass(pieces > 0, pieces, bodies)) * plan.grid.spacing_mm
     order = np.argsort(centres[:, series.axis])
     numbers = _places(centres[order], series)
-    evidence = np.stack([_evidence(array, part, pieces == bodies[n]) for n in order])
+    evidence = np.stack([_evidence(array, positions, pieces == bodies[n]) for n in order])
     names = _best_run(evidence, numbers)
     around = _nearest(pieces, bodies)
-    total = part.sum(0)
     for body, name in zip(order, names, strict=True):
         where = around == bodies[body]
         for number, position in enumerate(positions):
@@ -61,13 +69,58 @@ def name_series(shares: torch.Tensor, plan: Plan) -> torch.Tensor:
     return shares
 
 
-def _bodies(array: Floats, positions: list[int], plan: Plan, series: Series) -> tuple[npt.NDArray[np.int32], list[int]]:
-    """Connected pieces of the series, whatever the name, and the numbers of those that are a body."""
-    pieces, count = ndimage.label(array[positions].sum(0) > np.delete(array, positions, axis=0).max(0))
-    volumes = np.bincount(pieces.ravel(), minlength=count + 1)[1:] * float(np.prod(plan.grid.spacing_mm))
-    if (volumes > LARGEST * series.volume_mm3).any():
+def _bodies(
+    array: Floats, total: Floats, positions: list[int], plan: Plan, series: Series
+) -> tuple[npt.NDArray[np.int32], list[int]]:
+    """Pieces of the series, whatever the name, and the numbers of those that are a body.
+
+    Bodies that have grown together are cut apart. How large a body is tells the scan itself: people differ, and so do
+    the parts of a body that a scan holds.
+    """
+    others = np.zeros(total.shape, dtype=array.dtype)
+    for number, share in enumerate(array):
+        if number not in positions:
+            np.maximum(others, share, out=others)
+    pieces, count = ndimage.label(total > others)
+    voxel = float(np.prod(plan.grid.spacing_mm))
+    volumes = np.bincount(pieces.ravel(), minlength=count + 1)[1:] * voxel
+    large = [n + 1 for n, volume in enumerate(volumes) if volume >= SMALLEST * series.volume_mm3]
+    if not large:
         return pieces, []
-    return pieces, [n + 1 for n, volume in enumerate(volumes) if volume >= SMALLEST * series.volume_mm3]
+    usual = min(series.volume_mm3, median_low([float(volumes[n - 1]) for n in large]))
+    bodies = []
+    for number in large:
+        parts = 1
+        if volumes[number - 1] > GROWN_TOGETHER * usual:
+            parts = max(2, round(volumes[number - 1] / usual))
+            if parts > MOST_TOGETHER:
+                return pieces, []
+            _cut(pieces, number, parts, count, plan, series)
+        bodies += [number, *range(count + 1, count + parts)]
+        count += parts - 1
+    return pieces, bodies
+
+
+def _cut(pieces: npt.NDArray[np.int32], number: int, parts: int, count: int, plan: Plan, series: Series) -> None:
+    """Cut a piece into parts of about equal length along the series, in place; new ones get numbers after `count`.
+
+    Each voxel goes to the nearest of the parts' centres, and these follow their voxels (Lloyd, IEEE Trans. Inf. Theory
+    28, 1982): bodies of like size that touch are parted half-way between their centres, however the row bends.
+    """
+    where = np.argwhere(pieces == number)
+    places = where * np.array(plan.grid.spacing_mm)
+    order = np.argsort(places[:, series.axis], kind="stable")
+    centres = np.array([places[part].mean(0) for part in np.array_split(order, parts)])
+    nearest = np.zeros(len(places), dtype=np.intp)
+    for _ in range(ROUNDS):
+        nearest = np.linalg.norm(places[:, None] - centres[None], axis=2).argmin(1)
+        moved = np.array([places[nearest == n].mean(0) if (nearest == n).any() else centres[n] for n in range(parts)])
+        if np.allclose(moved, centres):
+            break
+        centres = moved
+    for n in range(1, parts):
+        i, j, k = where[nearest == n].T
+        pieces[i, j, k] = count + n
 
 
 def _places(centres: npt.NDArray[np.float64], series: Series) -> list[int]:
@@ -78,9 +131,9 @@ def _places(centres: npt.NDArray[np.float64], series: Series) -> list[int]:
     return places
 
 
-def _evidence(array: Floats, part: Floats, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def _evidence(array: Floats, positions: list[int], where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """Sum of logarithms of each name's probability over a body; the last is the background's."""
-    chances = np.concatenate([part[:, where], array[0][where][None]])
+    chances = np.stack([array[n][where] for n in (*positions, 0)]).astype(np.float32)
     return np.log(np.maximum(chances, FLOOR)).sum(1, dtype=np.float64)
 
 

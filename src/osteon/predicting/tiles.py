@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,39 +17,78 @@ STEP = 0.5
 """Patches follow one another by this part of their size."""
 GAUSSIAN_SIGMA = 1 / 8
 """Width of a patch's weights, as a part of its size: what lies near the edge counts little (nnU-Net's value)."""
+AT_ONCE = 16
+"""Planes that are given on at a time."""
 WHOLE = 1.5
 """An image of up to this many times a patch's voxels goes through the network at once."""
 
 
 @torch.inference_mode()
 def probabilities(network: nn.Module, image: torch.Tensor, plan: Plan, *, mirror: bool = False) -> torch.Tensor:
-    """What the network says of every voxel.
+    """What the network says of every voxel, as a whole; arguments as for `stream`.
+
+    Returns:
+        `[output, i, j, k]` float32 on the CPU: softmax with the background first, or a sigmoid for each structure.
+    """
+    parts = list(stream(network, image, plan, mirror=mirror))
+    return torch.cat([part.shares for part in parts], dim=1 + parts[0].axis)
+
+
+@dataclass(frozen=True)
+class Slab:
+    """A part of an image that has been decided: some planes across one axis.
+
+    Attributes:
+        axis: 0, 1 or 2; the same for all slabs of an image.
+        first: Number of the first plane.
+        shares: `[output, i, j, k]` float32 on the CPU: softmax with the background first, or a sigmoid for each
+            structure.
+    """
+
+    axis: int
+    first: int
+    shares: torch.Tensor
+
+
+def stream(network: nn.Module, image: torch.Tensor, plan: Plan, *, mirror: bool = False) -> Iterator[Slab]:
+    """What the network says of every voxel, slab by slab from one end to the other; only one row of tiles is held.
 
     Args:
         network: In eval mode, on any device.
         image: `[channel, i, j, k]` float32 on the plan's grid, on the CPU.
         plan: Patch, strides and the kind of output.
         mirror: Average over the mirror images that the plan's augmentation allows (sides swap back).
-
-    Returns:
-        `[output, i, j, k]` float32 on the CPU: softmax with the background first, or a sigmoid for each structure.
     """
-    flat = plan.grid.dimensions == 2
-    batch = image.permute(3, 0, 1, 2)[..., None] if flat else image[None]
-    parts = [_logits(network, part, plan, mirror=mirror) for part in batch.split(plan.patch.batch if flat else 1)]
-    logits = torch.cat(parts)
-    logits = logits.sigmoid_() if plan.overlapping else _softmax_(logits)
-    return logits[..., 0].permute(1, 2, 3, 0).contiguous() if flat else logits[0]
+    if plan.grid.dimensions == 3:
+        for axis, first, logits in _logits(network, image[None], plan, mirror=mirror):
+            yield Slab(axis, first, _shares(logits, plan)[0])
+        return
+    for start in range(0, image.shape[3], plan.patch.batch):
+        batch = image[..., start : start + plan.patch.batch].permute(3, 0, 1, 2)[..., None]
+        rows = [(axis, logits) for axis, _, logits in _logits(network, batch, plan, mirror=mirror)]
+        logits = torch.cat([part for _, part in rows], dim=2 + rows[0][0])
+        yield Slab(2, start, _shares(logits, plan)[..., 0].permute(1, 2, 3, 0).contiguous())
 
 
-def _softmax_(logits: torch.Tensor) -> torch.Tensor:
-    """Softmax over axis 1 in place: a second copy of all outputs would double the memory."""
+def _shares(logits: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """Probabilities of logits `[batch, output, i, j, k]`, in place: a second copy would double the memory."""
+    if plan.overlapping:
+        return logits.sigmoid_()
     logits.sub_(logits.amax(1, keepdim=True)).exp_()
     return logits.div_(logits.sum(1, keepdim=True))
 
 
-def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool) -> torch.Tensor:
-    """`[batch, output, i, j, k]` of `[batch, channel, i, j, k]`."""
+Rows = Iterator[tuple[int, int, torch.Tensor]]
+"""Axis, first plane, and logits `[batch, output, i, j, k]` of the planes from there on."""
+
+
+@torch.inference_mode()
+def _first(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    return network(batch)[0].float().cpu()
+
+
+def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool) -> Rows:
+    """Of `[batch, channel, i, j, k]`."""
     shape = batch.shape[2:]
     patch = plan.patch.size
     # As in training, what is smaller than a patch is filled up to one: the network's norms depend on it.
@@ -58,30 +100,60 @@ def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool
     margins = [p for b, a in zip(before[::-1], after[::-1], strict=True) for p in (b, a)]
     padded = nn.functional.pad(batch, margins, mode="replicate")  # as in training
     starts = [tile_starts(n, s) for n, s in zip(padded.shape[2:], size, strict=True)]
+    inner: list[Any] = [slice(b, b + n) for b, n in zip(before, shape, strict=True)]
     if all(len(s) == 1 for s in starts):
-        total = _mirrored(network, padded, plan, mirror=mirror)
-    else:
-        total = _tiled(network, padded, size, starts, plan, mirror=mirror)
-    inner = (slice(None), slice(None), *(slice(b, b + n) for b, n in zip(before, shape, strict=True)))
-    return total[inner]
+        yield 0, 0, _mirrored(network, padded, plan, mirror=mirror)[(..., *inner)]
+        return
+    # An axis with several tiles is nowhere filled up, so its planes are the image's own.
+    axis = max(range(3), key=lambda a: len(starts[a]))
+    inner[axis] = slice(None)
+    for first, logits in _rows(network, padded, size, starts, axis, plan, mirror=mirror):
+        yield axis, first, logits[(..., *inner)]
 
 
-def _tiled(
-    network: nn.Module, batch: torch.Tensor, size: list[int], starts: list[list[int]], plan: Plan, *, mirror: bool
-) -> torch.Tensor:
+def _rows(
+    network: nn.Module,
+    batch: torch.Tensor,
+    size: list[int],
+    starts: list[list[int]],
+    axis: int,
+    plan: Plan,
+    *,
+    mirror: bool,
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Tiles in rows across one axis: what no later row touches is done, and is given on."""
     weights = gaussian_weights(size)
-    total: torch.Tensor | None = None
-    seen = torch.zeros(batch.shape[2:])
-    for corner in itertools.product(*starts):
-        where = (slice(None), slice(None), *(slice(c, c + s) for c, s in zip(corner, size, strict=True)))
-        logits = _mirrored(network, batch[where], plan, mirror=mirror)
-        if total is None:
-            total = torch.zeros((len(batch), logits.shape[1], *batch.shape[2:]))
-        total[where] += logits * weights
-        seen[where[2:]] += weights
-    if total is None:
-        raise ValueError("an image without a voxel")
-    return total.div_(seen)
+    shape = [size[axis] if a == axis else n for a, n in enumerate(batch.shape[2:])]
+    total = torch.zeros(())
+    seen = torch.zeros(shape)
+    others = [[0] if a == axis else corners for a, corners in enumerate(starts)]
+    for row, first in enumerate(starts[axis]):
+        slab = batch.narrow(2 + axis, first, size[axis])
+        for corner in itertools.product(*others):
+            where: tuple[Any, ...] = (..., *(slice(c, c + s) for c, s in zip(corner, size, strict=True)))
+            logits = _mirrored(network, slab[where], plan, mirror=mirror)
+            if not total.ndim:
+                total = torch.zeros((*logits.shape[:2], *shape))
+            total[where] += logits * weights
+            seen[where] += weights
+        last = row + 1 == len(starts[axis])
+        done = size[axis] if last else starts[axis][row + 1] - first
+        for plane in range(0, done, AT_ONCE):
+            count = min(AT_ONCE, done - plane)
+            yield first + plane, total.narrow(2 + axis, plane, count) / seen.narrow(axis, plane, count)
+        _move_up(total, 2 + axis, done)
+        _move_up(seen, axis, done)
+
+
+def _move_up(part: torch.Tensor, axis: int, done: int) -> None:
+    """Move all planes after the first `done` to the front, in place, and clear the rest."""
+    length = part.shape[axis]
+    for place in range(0, length, done):
+        count = min(done, max(0, length - place - done))
+        if count:
+            part.narrow(axis, place, count).copy_(part.narrow(axis, place + done, count))
+        rest = min(done, length - place) - count
+        part.narrow(axis, place + count, rest).zero_()
 
 
 def _mirrored(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool) -> torch.Tensor:
@@ -94,7 +166,7 @@ def _mirrored(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bo
     total = torch.zeros(())
     for subset in subsets:
         dims = [axis - 3 for axis in subset]
-        logits = network(batch.flip(dims).to(device))[0].float().cpu().flip(dims)
+        logits = _first(network, batch.flip(dims).to(device)).flip(dims)
         total = total + (logits[:, partners] if sideways in subset else logits)
     return total / len(subsets)
 

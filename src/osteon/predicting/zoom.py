@@ -38,9 +38,8 @@ class Detail:
     shares: torch.Tensor
     weights: torch.Tensor
 
-    def blend(self, restored: torch.Tensor, output: int) -> None:
-        """Put one output into that of the whole scan `[i, j, k]`, in place."""
-        part = restored[self.box.slices]
+    def blend(self, part: torch.Tensor, output: int) -> None:
+        """Put one output into that of the scan's `box` `[i, j, k]`, in place."""
         part += self.weights * (resample(self.shares[output], self.box.shape) - part)
 
 

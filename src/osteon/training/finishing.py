@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,42 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.core.progress import console, track
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
-from osteon.formats.registry import write_segmentation
+from osteon.formats.registry import read_segmentation, write_segmentation
 from osteon.planning.plan import Plan
-from osteon.predicting.model import WEIGHTS, Model, load_model, save_model
+from osteon.predicting.confidence import calibrate
+from osteon.predicting.looks import Looks, looks_of
+from osteon.predicting.model import WEIGHTS, Model, extent_mm, load_model, save_model
+from osteon.predicting.postprocess import NONE, Postprocessing, postprocess
 from osteon.predicting.predictor import output_path
+from osteon.preparing.cache import CachedCase
+from osteon.preparing.case import passage
+from osteon.training.card import card
 from osteon.training.checkpoint import State
+from osteon.training.choosing_steps import Judged, choose_steps
 from osteon.training.options import TrainOptions
 from osteon.training.validating import Scores, case_dice, mean_scores, overall
+
+PREDICTIONS = "predictions"
+UNORDERED = "unordered"
+LEAST_DROP = 1e-3
+"""Mean Dice: where naming a series in order costs more than this on scans that were not trained on, it is left out."""
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What validation cases came to, without post-processing.
+
+    Attributes:
+        cases: Dice of each case and structure.
+        raw: Raw confidence of each case and structure.
+    """
+
+    cases: dict[str, Scores]
+    raw: dict[str, dict[str, float | None]]
+
+    def mean(self, plan: Plan) -> float | None:
+        """Mean Dice over the structures' means."""
+        return overall(mean_scores(list(self.cases.values()), plan.structures))
 
 
 def finish(
@@ -33,14 +63,29 @@ def finish(
     network: torch.nn.Module,
     device: str,
     validation_ids: list[str],
-    training_cases: int,
+    training: Sequence[CachedCase],
     state: State,
     options: TrainOptions,
     failed: dict[str, OsteonError],
+    *,
+    part: bool = False,
 ) -> dict[str, Any]:
     """Validate on the scans' own grids, write predictions/ and model/; nothing where that is done already.
 
     A case that cannot be validated is added to `failed`, and the others go on.
+
+    Args:
+        dataset: With the validation cases.
+        plan: What was trained.
+        run: The run's folder.
+        network: The weights that are kept.
+        device: What to predict on.
+        validation_ids: Cases that were not trained on.
+        training: The prepared cases that were.
+        state: Where the training ended.
+        options: What it was begun with.
+        failed: Cases that were left out, and why.
+        part: The run is one of several folds: what is chosen by evidence is chosen later, on all of them.
 
     Returns:
         validation.json's content: Dice of each case and structure, the means, how the model was trained.
@@ -48,20 +93,160 @@ def finish(
     folder = run / "model"
     if (folder / WEIGHTS).is_file():
         return load_model(folder).validation
-    network.to(device)
-    model = Model(network, plan, {}, "")
-    cases: dict[str, Scores] = {}
-    for case_id in track(validation_ids, "validating"):
+    model = Model(network.to(device), plan, {}, "")
+    validated = _predicted(dataset, model, validation_ids, run, failed)
+    unordered = None
+    if plan.series is not None and validated.cases:
+        plain = replace(model, plan=without_series(plan))
+        unordered = _predicted(dataset, plain, list(validated.cases), run / UNORDERED, {})
+    return conclude(dataset, model, training, validated, unordered, run, state, options, part=part)
+
+
+def conclude(
+    dataset: Dataset,
+    model: Model,
+    training: Sequence[CachedCase],
+    validated: Validated,
+    unordered: Validated | None,
+    run: Path,
+    state: State,
+    options: TrainOptions,
+    *,
+    part: bool = False,
+) -> dict[str, Any]:
+    """Choose what follows a prediction by evidence, calibrate the confidence, and write the model.
+
+    Args:
+        dataset: With the references.
+        model: As it predicted.
+        training: The prepared cases that it was trained on.
+        validated: Its validation cases, whose segmentations lie in `run`/predictions.
+        unordered: The same without names in order, in `run`/unordered; None where the plan has no series.
+        run: The run's folder. Predictions are written anew where something was chosen.
+        state: Where the training ended.
+        options: What it was begun with.
+        part: Choose nothing, and keep both kinds of predictions.
+
+    Returns:
+        validation.json's content.
+    """
+    plan, steps = model.plan, NONE
+    series: dict[str, Any] = {}
+    if unordered is not None:
+        series = {"series": {"ordered": rounded(validated.mean(plan)), "as_found": rounded(unordered.mean(plan))}}
+    if part:
+        if unordered is not None:
+            series["series"] |= {"as_found_cases": _all_rounded(unordered.cases), "as_found_raw": unordered.raw}
+    else:
+        plan, validated = _with_or_without_series(plan, validated, unordered, run)
+        steps = choose_steps(plan, list(validated.cases), lambda case_id: _judged(dataset, plan, case_id, run))
+    cases = validated.cases
+    if steps.steps:
+        cases = {case_id: _rescored(dataset, plan, case_id, run, steps) for case_id in cases}
+    means = mean_scores(list(cases.values()), plan.structures)
+    result = {
+        "dice": rounded(overall(means)),
+        "structures": {name: rounded(value) for name, value in means.items()},
+        "cases": _all_rounded(cases),
+        "confidence": calibrate(_pairs(cases, validated.raw)).as_data | {"each": validated.raw},
+        "postprocessing": steps.told(pixels=plan.unit == "px"),
+        **series,
+        **_how(len(training), state, options),
+    }
+    reference = [looks_at(case, dataset, plan) for case in training]
+    done = replace(model, plan=plan, validation=result, postprocessing=steps, reference=reference)
+    save_model(run / "model", done, card(dataset, done))
+    return result
+
+
+def _with_or_without_series(
+    plan: Plan, validated: Validated, unordered: Validated | None, run: Path
+) -> tuple[Plan, Validated]:
+    """Names in order, unless the validation cases are better without; their predictions then take the others' place."""
+    ordered, plain = validated.mean(plan), None if unordered is None else unordered.mean(plan)
+    if unordered is None or ordered is None or plain is None or plan.series is None:
+        return plan, validated
+    said = f"names in order: mean validation Dice {ordered:.3f}, as found {plain:.3f}"
+    harmful = ordered < plain - LEAST_DROP
+    if harmful:
+        console.print(f"{said}; names stay as found", soft_wrap=True)
+        for path in (run / UNORDERED / PREDICTIONS).glob("[!.]*"):
+            path.replace(run / PREDICTIONS / path.name)
+    shutil.rmtree(run / UNORDERED, ignore_errors=True)
+    if harmful:
+        return without_series(plan), unordered
+    series = plan.series.model_copy(update={"why": [*plan.series.why, said]})
+    return plan.model_copy(update={"series": series}), validated
+
+
+def without_series(plan: Plan) -> Plan:
+    """The plan without names in order."""
+    return plan.model_copy(update={"series": None})
+
+
+def _pairs(cases: dict[str, Scores], raw: dict[str, dict[str, float | None]]) -> list[tuple[float, float]]:
+    """Raw confidence and Dice of each structure that was found."""
+    return [
+        (figure, dice)
+        for case_id, scores in cases.items()
+        for name, dice in scores.items()
+        if dice is not None and (figure := raw.get(case_id, {}).get(name)) is not None
+    ]
+
+
+def looks_at(case: CachedCase, dataset: Dataset, plan: Plan) -> Looks:
+    """What a prepared training case looks like."""
+    turned = passage(dataset.geometry(dataset.case(case.id)), plan.grid).turned
+    known = tuple(s.name for s, there in zip(plan.structures, case.annotated, strict=True) if there)
+    looked_for = None if all(case.annotated) else known
+    return looks_of(case.image, np.asarray(case.labels), plan, turned.spacing_mm, extent_mm(turned), looked_for)
+
+
+def _predicted(
+    dataset: Dataset, model: Model, ids: Sequence[str], run: Path, failed: dict[str, OsteonError]
+) -> Validated:
+    """Predict cases into `run`/predictions, and score them."""
+    found = Validated({}, {})
+    for case_id in track(ids, "validating"):
         try:
-            cases[case_id] = _validate_case(dataset, model, case_id, run)
+            prediction = model.segment(dataset.load_image(dataset.case(case_id)))
+            write_segmentation(output_path(run / PREDICTIONS, case_id, model.plan), prediction.segmentation)
+            found.cases[case_id] = _scores(dataset, model.plan, case_id, prediction.segmentation)
+            found.raw[case_id] = prediction.raw
         except OsteonError as error:
             failed[case_id] = error
             console.print(f"[yellow]not validated: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
-    means = mean_scores(list(cases.values()), plan.structures)
-    result: dict[str, Any] = {
-        "dice": _rounded(overall(means)),
-        "structures": {name: _rounded(value) for name, value in means.items()},
-        "cases": {case_id: {k: _rounded(v) for k, v in scores.items()} for case_id, scores in cases.items()},
+    return found
+
+
+def _scores(dataset: Dataset, plan: Plan, case_id: str, segmentation: Segmentation) -> Scores:
+    case = dataset.case(case_id)
+    known = case.annotated
+    annotated = [known is None or s.name in known for s in plan.structures]
+    reference = as_planned(dataset.load_segmentation(case), plan.structures)
+    return case_dice(segmentation.array, reference, plan.structures, annotated)
+
+
+def _judged(dataset: Dataset, plan: Plan, case_id: str, run: Path) -> Judged:
+    case = dataset.case(case_id)
+    prediction = read_segmentation(output_path(run / PREDICTIONS, case_id, plan), plan.structures)
+    array = as_planned(dataset.load_segmentation(case), plan.structures)
+    names = [s.name for s in plan.structures] if case.annotated is None else case.annotated
+    reference = Segmentation(array, prediction.geometry, tuple(plan.structures))
+    return Judged(prediction, reference, frozenset(names))
+
+
+def _rescored(dataset: Dataset, plan: Plan, case_id: str, run: Path, steps: Postprocessing) -> Scores:
+    """Write a case's prediction with the steps taken, and score it."""
+    path = output_path(run / PREDICTIONS, case_id, plan)
+    changed = postprocess(read_segmentation(path, plan.structures), steps)
+    write_segmentation(path, changed)
+    return _scores(dataset, plan, case_id, changed)
+
+
+def _how(training_cases: int, state: State, options: TrainOptions) -> dict[str, Any]:
+    """What validation.json says of the training."""
+    return {
         "training": {
             "cases": training_cases,
             "iterations": state.iteration,
@@ -71,18 +256,6 @@ def finish(
         },
         "versions": {"osteon": __version__, "torch": str(torch.__version__)},
     }
-    save_model(folder, network, plan, result, _card(dataset, plan, result))
-    return result
-
-
-def _validate_case(dataset: Dataset, model: Model, case_id: str, run: Path) -> Scores:
-    case = dataset.case(case_id)
-    segmentation = model.segment(dataset.load_image(case))
-    reference = dataset.load_segmentation(case)
-    write_segmentation(output_path(run / "predictions", case_id, model.plan), segmentation)
-    known = case.annotated
-    annotated = [known is None or s.name in known for s in model.plan.structures]
-    return case_dice(segmentation.array, as_planned(reference, model.plan.structures), model.plan.structures, annotated)
 
 
 def as_planned(reference: Segmentation, structures: Sequence[Structure]) -> npt.NDArray[np.integer]:
@@ -96,32 +269,10 @@ def as_planned(reference: Segmentation, structures: Sequence[Structure]) -> npt.
     return table[reference.array]
 
 
-def _rounded(value: float | None) -> float | None:
+def _all_rounded(cases: dict[str, Scores]) -> dict[str, Scores]:
+    return {case_id: {name: rounded(value) for name, value in scores.items()} for case_id, scores in cases.items()}
+
+
+def rounded(value: float | None) -> float | None:
+    """As files have a Dice."""
     return None if value is None else round(value, 5)
-
-
-def _card(dataset: Dataset, plan: Plan, result: dict[str, Any]) -> str:
-    """card.md: what the model is, for whoever finds the folder."""
-    training = result["training"]
-    held = len(result["cases"])
-    lines = [
-        f"# {plan.dataset}",
-        "",
-        f"A {plan.grid.dimensions}D {plan.network.name} made by osteon {__version__}.",
-        "",
-        f"- Channels: {', '.join(f'{c.name} ({c.modality})' for c in plan.channels)}",
-        f"- Structures: {', '.join(s.name for s in plan.structures)}",
-        f"- Trained on {training['cases']} cases, {training['iterations']} iterations, {training['seconds']:.0f} s, "
-        f"seed {training['seed']}",
-        f"- Source of the data: {Path(dataset.manifest.source).name or 'not recorded'}",
-        "",
-        "## Validation",
-        "",
-    ]
-    if held:
-        lines += [f"Dice on {held} whole scans that were not trained on:", "", "| structure | Dice |", "| --- | --- |"]
-        scores = {**result["structures"], "mean": result["dice"]}
-        lines += [f"| {name} | {'–' if value is None else f'{value:.3f}'} |" for name, value in scores.items()]
-    else:
-        lines += ["None: all cases were trained on. Test the model on scans that it has not seen."]
-    return "\n".join(lines) + "\n"

@@ -29,7 +29,7 @@ from osteon.training.checkpoint import BEST, LAST, State, load_checkpoint
 from osteon.training.conductor import CHECKPOINT_EVERY_S, Conductor, Limits
 from osteon.training.display import Display, clock
 from osteon.training.engine import TensorBoardLogger, lightning
-from osteon.training.finishing import finish
+from osteon.training.finishing import UNORDERED, finish
 from osteon.training.initialising import TRANSFER, begin_with, initial_weights
 from osteon.training.losses import told_loss
 from osteon.training.module import TrainingModule
@@ -85,6 +85,7 @@ def train(
     options: TrainOptions = DEFAULTS,
     *,
     restart: bool = False,
+    part: bool = False,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
 ) -> TrainReport:
     """Train, or go on with a training that was interrupted, and write `run/model`.
@@ -95,6 +96,7 @@ def train(
         run: The run's folder. A finished run is left as it is; an unfinished one goes on.
         options: What the plan does not decide.
         restart: Throw away what the run has done.
+        part: The run is one of several folds, which are put together later.
         checkpoint_every_s: How much work may be lost at most when the process is killed.
 
     Raises:
@@ -119,10 +121,10 @@ def train(
             raise UsageError(
                 f"{run}: is no run ({RUN} is missing), so nothing in it is thrown away", hint="give the run's folder"
             )
-        for part in ("checkpoints", "model", "predictions", "tensorboard"):
-            shutil.rmtree(run / part, ignore_errors=True)
-        for part in (RUN, PLAN, SPLITS, TRANSFER, "metrics.csv"):
-            (run / part).unlink(missing_ok=True)
+        for folder in ("checkpoints", "model", "predictions", UNORDERED, "tensorboard"):
+            shutil.rmtree(run / folder, ignore_errors=True)
+        for file in (RUN, PLAN, SPLITS, TRANSFER, "metrics.csv"):
+            (run / file).unlink(missing_ok=True)
     done = (run / "model" / WEIGHTS).is_file()
     record_choices(run, plan, options, begun=done or (run / "checkpoints" / LAST).is_file())
     state = load_checkpoint(run / "checkpoints" / LAST)[1] if (run / "checkpoints" / LAST).is_file() else State()
@@ -147,7 +149,17 @@ def train(
     module = _fit(plan, run, options, state, training, validation, device, checkpoint_every_s, begin)
     network = _chosen_weights(run, module, state)
     report = finish(
-        dataset, plan, run, network, device, [case.id for case in validation], len(training), state, options, failed
+        dataset,
+        plan,
+        run,
+        network,
+        device,
+        [case.id for case in validation],
+        training,
+        state,
+        options,
+        failed,
+        part=part,
     )
     return TrainReport(run, report, failed, state.iteration, resumed)
 
@@ -155,7 +167,7 @@ def train(
 def split(dataset: Dataset, options: TrainOptions) -> tuple[list[str], list[str]]:
     """Ids of the cases to train on and to validate on."""
     ids = [case.id for case in dataset.manifest.trainable]
-    if options.fold is None:
+    if not isinstance(options.fold, int):
         if not ids:
             raise DatasetError(f"{dataset.folder}: no labelled case to train on", hint="import cases that have a label")
         return ids, []

@@ -12,25 +12,14 @@ from rich.markup import escape
 from osteon.core.errors import FileError, ModelError
 from osteon.core.files import write_json
 from osteon.core.progress import console
+from osteon.networks.ensemble import first_member
 from osteon.networks.registry import build_network
 from osteon.networks.transfer import transfer
 from osteon.networks.weight_cache import sha256_of
 from osteon.planning.plan import Plan
-from osteon.predicting.model import WEIGHTS, load_model
+from osteon.predicting.model import WEIGHTS, load_model, model_folder
 
 TRANSFER = "transfer.json"
-
-
-def model_folder(init: Path | str) -> Path:
-    """A model's folder, given itself or the run that made it. Raises ModelError where there is none."""
-    folder = Path(init)
-    for place in (folder, folder / "model"):
-        if (place / WEIGHTS).is_file():
-            return place
-    raise ModelError(
-        f"{folder}: not a whole model folder: {WEIGHTS} missing",
-        hint="give --init a finished run, or its folder `model`; for an encoder's weights use --weights",
-    )
 
 
 def init_sha256(init: str | None, *, needed: bool) -> str | None:
@@ -72,7 +61,7 @@ def initial_weights(plan: Plan, init: str, seed: int, run: Path) -> dict[str, to
         torch.manual_seed(seed)
         network = build_network(plan)
     named = {"folder": str(init), "sha256": model.sha256, "dataset": model.plan.dataset}
-    report = transfer(network, plan, model.network, model.plan, named=named)
+    report = transfer(network, plan, first_member(model.network), model.plan, named=named)
     write_json(run / TRANSFER, asdict(report))
     console.print(escape(f"from {init}: {report.told}; each tensor: {run / TRANSFER}"), soft_wrap=True)
     return network.state_dict()

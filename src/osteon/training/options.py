@@ -21,7 +21,8 @@ class TrainOptions:
     Attributes:
         budget_s: Seconds of training; the learning rate ends with them.
         epochs: Or a number of epochs; neither: the plan's.
-        fold: Which fold to validate on; None holds nothing out.
+        fold: Which fold to validate on; None holds nothing out; `all`: one training for each fold, and a model of
+            all of them.
         folds: How many folds the cases are divided into.
         folds_by: What is never parted: the cases of a subject, or of a site.
         seed: Of weights, patches and augmentation.
@@ -34,7 +35,7 @@ class TrainOptions:
 
     budget_s: float | None = None
     epochs: int | None = None
-    fold: int | None = 0
+    fold: int | Literal["all"] | None = 0
     folds: int = FOLDS
     folds_by: By = "subject"
     seed: int = 0
@@ -68,10 +69,10 @@ def check_options(options: TrainOptions, plan: Plan) -> None:
         )
     if options.seed < 0:
         raise UsageError(f"--seed {options.seed}: is negative", hint="--seed 0 or more")
-    if options.fold is not None and not 0 <= options.fold < options.folds:
+    if isinstance(options.fold, int) and not 0 <= options.fold < options.folds:
         raise UsageError(
             f"there is no fold {options.fold} of {options.folds}",
-            hint=f"--fold 0 … {options.folds - 1}, or --fold none to hold nothing out",
+            hint=f"--fold 0 … {options.folds - 1}, all of them, or none to hold nothing out",
         )
 
 

@@ -76,6 +76,8 @@ def forecast(
         "cache_bytes": cache_bytes,
         "training_bytes": max(results[precision]["bytes"], predicting["bytes"] if device == "cpu" else 0),
         "predicting_bytes": predicting["bytes"],
+        "predicting_shape": shape,
+        "predicting_spacing": spacing_mm,
         "seconds_per_iteration": round(times[precision], 4),
         "parameters": results[precision]["parameters"],
         "device": device,
@@ -103,7 +105,7 @@ def _measure(
 def _train(plan: Plan, device: torch.device, precision: Precision) -> dict[str, float]:
     from osteon.training.module import TrainingModule  # Lightning's 160 MB are no part of predicting
 
-    module = TrainingModule(plan, 0, lambda: 0.0).to(device)
+    module = TrainingModule(plan, 0, lambda: 0.0, fresh=False).to(device)  # weights cost the same whatever they are
     module.train()
     if module.average is not None:
         module.average.eval()
@@ -142,7 +144,8 @@ def _predict(
     plan: Plan, device: torch.device, shape: tuple[int, int, int], spacing_mm: tuple[float, ...]
 ) -> dict[str, float]:
     affine = torch.diag(torch.tensor([*spacing_mm, 1.0], dtype=torch.float64)).numpy()
-    array = torch.randn((len(plan.channels), *shape), generator=torch.Generator().manual_seed(0)).numpy()
+    # Smooth, as scans are: of noise every voxel would be a border between structures.
+    array = torch.linspace(-1, 1, shape[0])[:, None, None].expand(len(plan.channels), *shape).contiguous().numpy()
     volume = Volume(array, Geometry(shape, affine, plan.unit))
     model = Model(build_network(plan).to(device).eval(), plan, {}, "")
     began = time.perf_counter()

@@ -1,0 +1,74 @@
+"""`osteon export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from osteon.cli.choices import Encodings, Exports, MeshSpaces, Shapes
+from osteon.cli.data import labels_of
+from osteon.cli.report import out, report_failures
+from osteon.core.errors import UsageError
+from osteon.core.progress import console
+
+
+def export(
+    form: Annotated[Exports, typer.Argument(help="What to write.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            help="SOURCE… OUT: label files, folders of them, or datasets; one dataset for nnunet and decathlon. The "
+            "last is the output's folder."
+        ),
+    ],
+    source: Annotated[
+        Path | None, typer.Option(help="dicom-seg, rtstruct: a folder below which the scans' DICOM series lie.")
+    ] = None,
+    encoding: Annotated[
+        Encodings, typer.Option(help="dicom-seg: a frame for each structure and slice, or one for each slice.")
+    ] = Encodings.binary,
+    space: Annotated[MeshSpaces, typer.Option(help="stl, ply, obj: world of the coordinates.")] = MeshSpaces.LPS,
+    fragments: Annotated[
+        bool, typer.Option("--fragments", help="stl, ply, obj: each connected piece is a mesh of its own.")
+    ] = False,
+    smallest_mm3: Annotated[
+        float, typer.Option("--smallest-mm3", min=0, help="stl, ply, obj: leave out connected pieces of less.")
+    ] = 0.0,
+    shapes: Annotated[Shapes, typer.Option(help="coco: run-length codes, which are exact, or polygons.")] = Shapes.rle,
+    link: Annotated[
+        bool, typer.Option("--link", help="nnunet, decathlon: link to images instead of copying them.")
+    ] = False,
+    labels: Annotated[str | None, typer.Option(help="NAME=VALUE,… over what label files say.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files in OUT that no export has written.")
+    ] = False,
+) -> None:
+    """Write segmentations, or a dataset, in the form that other programs take."""
+    import osteon
+
+    if len(sources) < 2:
+        raise UsageError("a source and an output folder are needed", hint=f"osteon export {form.value} SOURCE… OUT")
+    *given, folder = sources
+    report = osteon.export(
+        form.value,
+        given,
+        folder,
+        source=source,
+        encoding=encoding.value,
+        space=space.value,
+        fragments=fragments,
+        smallest_mm3=smallest_mm3,
+        shapes=shapes.value,
+        link=link,
+        labels=labels_of(labels),
+        overwrite=overwrite,
+    )
+    for note in report.notes:
+        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+    cases, files = len(report.done), len(report.files)
+    done = f"{cases} case{'s' * (cases != 1)} exported, {files} file{'s' * (files != 1)}"
+    out.print(f"{done}: {escape(str(folder))}", soft_wrap=True)
+    report_failures(report.failed, "failed")

@@ -1,0 +1,104 @@
+"""The segmentations that paths stand for: label files, folders of them with or without a record, and datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from osteon.core.errors import LabelError, UsageError, missing_file
+from osteon.core.files import read_json
+from osteon.core.labels import Segmentation, Structure
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import FILE_NAME as MANIFEST
+from osteon.dataset.manifest import Case
+from osteon.evaluating.pairing import label_files
+from osteon.exporting.forms import ExportCase
+from osteon.formats import read_segmentation
+
+RECORD = "predictions.json"
+"""As `predicting.predictor` calls it, which is slow to import; a test compares."""
+
+
+def find_segmentations(sources: Sequence[Path], structures: Sequence[Structure] | None = None) -> list[ExportCase]:
+    """The segmentations that paths stand for.
+
+    A file is one. A folder with dataset.yaml stands for the references of its labelled cases, any other folder for the
+    label files in it; where `predictions.json` lies beside them it says which scan each was made from.
+
+    Args:
+        sources: Files and folders.
+        structures: What labels mean; None takes the files' own names.
+
+    Raises:
+        FileError: A path does not exist.
+        UsageError: A folder holds no labels, two cases have the same name, or `structures` are given for a dataset,
+            which has its own.
+    """
+    found: list[ExportCase] = []
+    for source in map(Path, sources):
+        if (source / MANIFEST).is_file():
+            if structures:
+                raise UsageError(
+                    f"--labels: {source} is a dataset, which says what its labels mean", hint="leave it out"
+                )
+            dataset = Dataset.open(source)
+            if not dataset.manifest.labelled:
+                raise UsageError(f"{source}: none of its cases has labels", hint="give a dataset with references")
+            found += [of_dataset(dataset, case) for case in dataset.manifest.labelled]
+        elif source.exists():
+            record = _record(source if source.is_dir() else source.parent)
+            for name, file in label_files(source, "the segmentation").items():
+                found.append(_of_file(name, file, record.get(name), structures))
+        else:
+            raise missing_file(source, "the segmentation")
+    refuse_twins(found)
+    return found
+
+
+def of_dataset(dataset: Dataset, case: Case) -> ExportCase:
+    """A case of a dataset, with its reference where it has one."""
+    return ExportCase(
+        case.id,
+        None if case.segmentation is None else dataset.resolve(case.segmentation),
+        partial(dataset.load_segmentation, case),
+        case.annotated,
+        tuple(dataset.resolve(image) for image in case.images),
+        dataset=dataset,
+        entry=case,
+    )
+
+
+def refuse_twins(cases: Sequence[ExportCase]) -> None:
+    """Raise UsageError where two cases have one name: their files would be the same."""
+    seen: dict[str, ExportCase] = {}
+    for case in cases:
+        if case.id in seen:
+            raise UsageError(
+                f"two segmentations are called {case.id}: {seen[case.id].file} and {case.file}",
+                hint="export them into different folders, or rename one",
+            )
+        seen[case.id] = case
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    data = read_json(path, "the record of predictions") if path.is_file() else {}
+    return data if isinstance(data, dict) else {}
+
+
+def _of_file(name: str, file: Path, record: Any, structures: Sequence[Structure] | None) -> ExportCase:
+    scan: tuple[Path, ...] = ()
+    model = ""
+    if isinstance(record, dict) and record.get("output") == file.name:
+        scan = tuple(Path(entry[0]) for entry in record.get("input") or [])
+        model = str(record.get("model") or "")
+    return ExportCase(name, file, partial(_load, file, structures), None, scan, model)
+
+
+def _load(file: Path, structures: Sequence[Structure] | None) -> Segmentation:
+    found = read_segmentation(file, structures)
+    if not found.structures:
+        raise LabelError(f"{file}: holds no structure", hint="leave this file out")
+    return found

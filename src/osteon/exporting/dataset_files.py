@@ -1,0 +1,95 @@
+"""A dataset's images and labels as files of another layout: copied or linked where they can stay, else written anew.
+
+Labels are always written anew: on the image's axes, with the values that the layout wants.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+from osteon.core.errors import DatasetError
+from osteon.core.files import whole_file
+from osteon.core.labels import Segmentation
+from osteon.core.volume import Volume
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Case, Channel
+from osteon.exporting.forms import ExportCase, Output
+from osteon.formats import write_segmentation, write_volume
+from osteon.importing.forms import modality_of
+
+ENDING = ".nii.gz"
+"""Of every file: both layouts have one for all."""
+_NAMES = {"ct": "CT", "mr": "MRI", "xray": "xray"}
+
+
+def listed(case: ExportCase) -> tuple[Dataset, Case]:
+    """The dataset and its case. Raises DatasetError where the case is none of a dataset."""
+    if case.dataset is None or case.entry is None:
+        raise DatasetError(f"{case.id}: is no case of a dataset", hint="give a folder with dataset.yaml")
+    return case.dataset, case.entry
+
+
+def refuse_unknown(case: ExportCase, layout: str) -> None:
+    """Raise DatasetError where somebody looked for some structures only: the layout would call the rest background."""
+    dataset, entry = listed(case)
+    unknown = [s.name for s in dataset.structures if entry.annotated is not None and s.name not in entry.annotated]
+    if unknown and entry.segmentation is not None:
+        raise DatasetError(
+            f"case {case.id}: nobody looked for {', '.join(unknown)} in it, and {layout} can only call that background",
+            hint="annotate the case, or leave it out",
+        )
+
+
+def split_images(case: ExportCase, folder: str, *, link: bool) -> list[Output]:
+    """A file for each channel, `CASE_0000.nii.gz`, `CASE_0001.nii.gz` …, as nnU-Net has them."""
+    dataset, entry = listed(case)
+    files = [dataset.resolve(image) for image in entry.images]
+    paths = [Path(folder, f"{case.id}_{n:04d}{ENDING}") for n in range(len(dataset.manifest.channels))]
+    volume = dataset.load_image(entry)  # checked in any case: what is exported can be read
+    outputs = []
+    for n, path in enumerate(paths):
+        alone = len(files) == len(paths)
+        write = (
+            partial(_taken, source=files[n], link=link)
+            if alone and _stays(files[n])
+            else partial(write_volume, volume=Volume(volume.array[n : n + 1], volume.geometry))
+        )
+        outputs.append(Output(path, write))
+    return outputs
+
+
+def whole_image(case: ExportCase, folder: str, *, link: bool) -> Output:
+    """One file with all channels, `CASE.nii.gz`, as the Decathlon has it."""
+    dataset, entry = listed(case)
+    files = [dataset.resolve(image) for image in entry.images]
+    volume = dataset.load_image(entry)
+    path = Path(folder, f"{case.id}{ENDING}")
+    if len(files) == 1 and _stays(files[0]):
+        return Output(path, partial(_taken, source=files[0], link=link))
+    return Output(path, partial(write_volume, volume=volume))
+
+
+def label_file(case: ExportCase, folder: str, segmentation: Segmentation) -> Output:
+    """An index map as a label file; names and colours of its structures go along in the header."""
+    return Output(Path(folder, f"{case.id}{ENDING}"), partial(write_segmentation, segmentation=segmentation))
+
+
+def channel_name(channel: Channel) -> str:
+    """A channel's name from which its modality can be told; CT is `CT`, by which nnU-Net chooses its normalisation."""
+    if channel.modality == "ct" or modality_of(channel.name) != channel.modality:
+        return _NAMES.get(channel.modality, channel.name)
+    return channel.name
+
+
+def _stays(file: Path) -> bool:
+    return file.name.endswith(ENDING)
+
+
+def _taken(path: Path, source: Path, *, link: bool) -> None:
+    with whole_file(path) as temporary:
+        if link:
+            temporary.symlink_to(source.resolve())
+        else:
+            shutil.copyfile(source, temporary)

@@ -1,0 +1,79 @@
+"""The layout of the Medical Segmentation Decathlon: imagesTr, labelsTr, imagesTs and dataset.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from osteon.core.errors import UsageError
+from osteon.core.files import write_json
+from osteon.dataset.dataset import Dataset
+from osteon.exporting.dataset_files import channel_name, label_file, listed, refuse_unknown, whole_image
+from osteon.exporting.forms import ExportCase, Form, Made, Options, Output
+
+FILE_NAME = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Decathlon:
+    """The export in progress."""
+
+    dataset: Dataset
+    options: Options
+
+    def case(self, case: ExportCase) -> Made:
+        """The image, and the labels of a case to train on; cases held out or without labels go to imagesTs."""
+        refuse_unknown(case, "the Decathlon's layout")
+        _, entry = listed(case)
+        trained = entry.segmentation is not None and not entry.held_out
+        image = whole_image(case, "imagesTr" if trained else "imagesTs", link=self.options.link)
+        if not trained:
+            return Made([image], f"./{image.path.as_posix()}")
+        label = label_file(case, "labelsTr", case.load())
+        row = {"image": f"./{image.path.as_posix()}", "label": f"./{label.path.as_posix()}"}
+        return Made([image, label], row)
+
+    def finish(self, rows: Sequence[Any]) -> Made:
+        """dataset.json."""
+        manifest = self.dataset.manifest
+        training, test = [r for r in rows if isinstance(r, dict)], [r for r in rows if isinstance(r, str)]
+        data = {
+            "name": manifest.name,
+            "description": "written by osteon",
+            "reference": "",
+            "licence": "",
+            "release": "",
+            "tensorImageSize": "3D" if len(manifest.channels) == 1 else "4D",
+            "modality": {str(n): channel_name(channel) for n, channel in enumerate(manifest.channels)},
+            "labels": {"0": "background", **{str(s.value): s.name for s in manifest.structures}},
+            "numTraining": len(training),
+            "numTest": len(test),
+            "training": training,
+            "test": test,
+        }
+        return Made([Output(Path(FILE_NAME), partial(write_json, data=data))])
+
+
+def _start(options: Options, dataset: Dataset | None) -> Decathlon:
+    if dataset is None:
+        raise UsageError("decathlon takes a dataset", hint="give a folder with dataset.yaml")
+    if dataset.manifest.overlapping:
+        raise UsageError(
+            f"{dataset.folder}: its structures overlap, and a label map of the Decathlon holds one in each voxel",
+            hint="export nnunet, whose regions can say it",
+        )
+    return Decathlon(dataset, options)
+
+
+FORM = Form(
+    "decathlon",
+    "a dataset in the layout of the Medical Segmentation Decathlon",
+    _start,
+    of_dataset=True,
+    once=(FILE_NAME,),
+    heeds=frozenset({"link"}),
+)
+"""The form as the table of forms has it."""

@@ -1,0 +1,60 @@
+"""The masks of a segmentation's structures, each cut to what it fills."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation, Structure
+
+Mask = npt.NDArray[np.bool_]
+JOINED = ndimage.generate_binary_structure(3, 2)
+"""Voxels that share a face or an edge are one piece."""
+_MOST_VALUES = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A structure's mask, cut to the voxels that it fills.
+
+    Attributes:
+        structure: Which.
+        mask: `[i, j, k]` of the part; without any voxel where the structure is not there.
+        geometry: Of the part.
+    """
+
+    structure: Structure
+    mask: Mask
+    geometry: Geometry
+
+
+def cut_masks(segmentation: Segmentation) -> Iterator[Cut]:
+    """Each structure's mask in turn: a scan has far more voxels than a bone."""
+    boxes = [None] * (max((s.value for s in segmentation.structures), default=0) + 1)
+    if not segmentation.overlapping and len(boxes) <= _MOST_VALUES:
+        found = ndimage.find_objects(segmentation.array, max_label=len(boxes))
+        boxes[1:] = found[: len(boxes) - 1]
+    for structure in segmentation.structures:
+        if segmentation.overlapping or len(boxes) > _MOST_VALUES:
+            yield cut(structure, segmentation.mask(structure), segmentation.geometry)
+            continue
+        box = boxes[structure.value] or (slice(0, 0),) * 3
+        yield _part(structure, segmentation.array[box] == structure.value, box, segmentation.geometry)
+
+
+def cut(structure: Structure, mask: Mask, geometry: Geometry) -> Cut:
+    """A mask `[i, j, k]` cut to what it fills."""
+    box = ndimage.find_objects(mask.view(np.uint8), max_label=1)[0] or (slice(0, 0),) * 3
+    return _part(structure, mask[box], box, geometry)
+
+
+def _part(structure: Structure, mask: Mask, box: tuple[slice, ...], geometry: Geometry) -> Cut:
+    affine = geometry.affine_ras.copy()
+    affine[:3, 3] = geometry.to_world(np.array([[part.start for part in box]]))[0]
+    i, j, k = mask.shape
+    return Cut(structure, mask, Geometry((i, j, k), affine, geometry.unit))

@@ -1,0 +1,184 @@
+"""RTSTRUCT: outlines of each structure in the slices of the series that it was drawn on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from osteon.core.errors import CaseError
+from osteon.core.labels import Structure
+from osteon.core.version import __version__
+from osteon.dataset.dataset import Dataset as OsteonDataset
+from osteon.exporting.dicom_common import derived_uid, quietly, repeated, save
+from osteon.exporting.dicom_source import DicomSources, Placed
+from osteon.exporting.forms import ExportCase, Form, Made, Options, Output
+from osteon.exporting.masks import cut_masks
+from osteon.exporting.outlines import outlines
+from osteon.formats.dicom_stack import LPS_TO_RAS
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
+_STUDY_COMPONENT = "1.2.840.10008.3.1.2.3.1"
+"""Detached Study Management, retired: what RT objects refer to studies with (PS3.3, C.8.8.5)."""
+_REPEATED = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "StudyDescription",
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+)
+
+
+@dataclass(frozen=True)
+class Rtstruct:
+    """The export in progress."""
+
+    sources: DicomSources
+
+    def case(self, case: ExportCase) -> Made:
+        """One file. Raises as `DicomSources.place`, and CaseError for a picture, which lies nowhere."""
+        placed = self.sources.place(case)
+        if placed.series.picture:
+            raise CaseError(
+                f"{case.file}: belongs to a picture, which lies nowhere in the patient, where contours do",
+                hint="export dicom-seg or coco",
+            )
+        dataset = make_rtstruct(placed, model=case.model)
+        return Made([Output(Path(f"{case.id}.dcm"), partial(save, dataset=dataset))], None, placed.notes)
+
+    def finish(self, rows: Sequence[Any]) -> Made:  # noqa: ARG002 (all is written with the cases)
+        """Nothing more."""
+        return Made()
+
+
+def make_rtstruct(placed: Placed, *, model: str) -> Dataset:
+    """The RTSTRUCT as a pydicom dataset (PS3.3, A.19); structures without a voxel are left out.
+
+    Args:
+        placed: Segmentation and series.
+        model: Hash of the model that predicted it; empty where that is not known.
+    """
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian
+
+    header = next(iter(placed.headers.values()))
+    contours = {structure: found for structure, found in _contours(placed) if found}
+    told = [(s.name, [item.ContourData for item in found]) for s, found in contours.items()]
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    uid = UID(derived_uid(placed.series.uid, told))
+    dataset.SOPClassUID, dataset.SOPInstanceUID = STORAGE, uid
+    dataset.file_meta.MediaStorageSOPClassUID = UID(STORAGE)
+    dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    with quietly():
+        for keyword, value in repeated(header, _REPEATED).items():
+            setattr(dataset, keyword, value)
+    now = datetime.now().astimezone()
+    dataset.Modality, dataset.SeriesInstanceUID = "RTSTRUCT", derived_uid(uid, "series")
+    dataset.SeriesNumber, dataset.SeriesDescription = 2000 + (placed.series.number or 0) % 1000, "osteon segmentation"
+    dataset.OperatorsName, dataset.InstanceNumber = None, 1
+    dataset.Manufacturer, dataset.ManufacturerModelName, dataset.SoftwareVersions = "osteon", "osteon", __version__
+    dataset.StructureSetLabel, dataset.StructureSetName = "SEGMENTATION", "osteon segmentation"
+    dataset.StructureSetDate, dataset.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    dataset.ReferencedFrameOfReferenceSequence = [_references(placed, header)]
+    dataset.StructureSetROISequence, dataset.ROIContourSequence, dataset.RTROIObservationsSequence = [], [], []
+    for number, (structure, found) in enumerate(contours.items(), start=1):
+        _add(dataset, structure, found, number, model)
+    dataset.ApprovalStatus = "UNAPPROVED"
+    return dataset
+
+
+def _add(dataset: Dataset, structure: Structure, contours: list[Dataset], number: int, model: str) -> None:
+    """A region, its contours, and what is observed of it."""
+    from pydicom.dataset import Dataset
+
+    roi, drawn, observed = Dataset(), Dataset(), Dataset()
+    roi.ROINumber, roi.ROIName = structure.value, structure.name[:64]
+    roi.ReferencedFrameOfReferenceUID = dataset.FrameOfReferenceUID
+    roi.ROIGenerationAlgorithm = "AUTOMATIC" if model else ""
+    drawn.ReferencedROINumber = structure.value
+    drawn.ROIDisplayColor = list(bytes.fromhex(structure.colour.removeprefix("#")))
+    drawn.ContourSequence = contours
+    observed.ObservationNumber, observed.ReferencedROINumber = number, structure.value
+    observed.RTROIInterpretedType, observed.ROIInterpreter = "", None
+    dataset.StructureSetROISequence.append(roi)
+    dataset.ROIContourSequence.append(drawn)
+    dataset.RTROIObservationsSequence.append(observed)
+
+
+def _contours(placed: Placed) -> list[tuple[Structure, list[Dataset]]]:
+    """The contours of each structure, slice by slice."""
+    found = []
+    to_lps = LPS_TO_RAS @ placed.segmentation.geometry.affine_ras
+    to_index = np.linalg.inv(placed.segmentation.geometry.affine_ras)
+    for cut in cut_masks(placed.segmentation):
+        first = np.rint((to_index @ cut.geometry.affine_ras)[:3, 3])
+        contours = []
+        for k in np.flatnonzero(cut.mask.any(axis=(0, 1))):
+            for outline in outlines(cut.mask[:, :, k]):
+                index = np.column_stack([outline + first[:2], np.full(len(outline), k + first[2])])
+                world = index @ to_lps[:3, :3].T + to_lps[:3, 3]
+                contours.append(_contour(world, placed, int(k + first[2])))
+        found.append((cut.structure, contours))
+    return found
+
+
+def _contour(points: Any, placed: Placed, k: int) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    contour = Dataset()
+    contour.ContourImageSequence = [_image(placed, k)]
+    contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", len(points)
+    contour.ContourData = [f"{value:.4f}" for value in points.ravel()]
+    return contour
+
+
+def _image(placed: Placed, k: int) -> Dataset:
+    """A reference to the image of a slice."""
+    from pydicom.dataset import Dataset
+
+    slice_, image = placed.slices[k], Dataset()
+    header = placed.headers[slice_.instance]
+    image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+    if len(placed.headers) < len(placed.slices):
+        image.ReferencedFrameNumber = slice_.frame + 1
+    return image
+
+
+def _references(placed: Placed, header: Dataset) -> Dataset:
+    """The frame of reference, the study and the series, with its images."""
+    from pydicom.dataset import Dataset
+
+    frame, study, series = Dataset(), Dataset(), Dataset()
+    series.SeriesInstanceUID = header.SeriesInstanceUID
+    series.ContourImageSequence = [_image(placed, k) for k in range(len(placed.slices))]
+    study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = _STUDY_COMPONENT, header.StudyInstanceUID
+    study.RTReferencedSeriesSequence = [series]
+    frame.FrameOfReferenceUID = header.FrameOfReferenceUID
+    frame.RTReferencedStudySequence = [study]
+    return frame
+
+
+def _start(options: Options, _: OsteonDataset | None) -> Rtstruct:
+    return Rtstruct(DicomSources(options.source))
+
+
+FORM = Form("rtstruct", "RTSTRUCT: contours that refer to the scan's series", _start, heeds=frozenset({"source"}))
+"""The form as the table of forms has it."""

@@ -1,0 +1,131 @@
+"""One export: each case is read, made and written by itself; a case that fails never stops the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from osteon.core.errors import OsteonError, UsageError
+from osteon.core.labels import Structure, make_structures
+from osteon.core.parallel import for_each
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import FILE_NAME as MANIFEST
+from osteon.exporting.cases import find_segmentations, of_dataset
+from osteon.exporting.forms import ExportCase, Exporter, Form, Made, Options
+from osteon.exporting.ledger import Ledger
+from osteon.exporting.registry import form_of
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What came of it.
+
+    Attributes:
+        out: The output folder.
+        done: Cases that were exported.
+        files: What was written, in order.
+        failed: Case → why it was not exported.
+        notes: What a person should know.
+    """
+
+    out: Path
+    done: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    failed: dict[str, OsteonError] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def export(
+    form: str, sources: Sequence[Path], out: Path, options: Options | None = None, *, overwrite: bool = False
+) -> ExportReport:
+    """Write segmentations, or a dataset, in another form.
+
+    Args:
+        form: A name of `registry.FORMS`.
+        sources: Label files, folders of them, or datasets; one dataset for a form of datasets.
+        out: The folder; made if it does not exist.
+        options: What the user says.
+        overwrite: Replace files in `out` that no export has written.
+
+    Raises:
+        UsageError: Form, options or sources make no sense.
+        FileError: A source does not exist, or `out` cannot be written.
+    """
+    row, options, out = form_of(form), options or Options(), Path(out)
+    row.check(options)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: the output is a folder, and this is a file", hint="name a folder for it")
+    dataset = _dataset(row, sources) if row.of_dataset else None
+    cases = (
+        find_segmentations(sources, _structures(options))
+        if dataset is None
+        else [of_dataset(dataset, case) for case in dataset.manifest.cases]
+    )
+    ledger = Ledger.open(out, overwrite=overwrite)
+    ledger.check(row.name, [Path(name) for name in row.once])
+    job = _Job(row, row.start(options, dataset), ledger)
+    report = ExportReport(out)
+    rows = []
+    for outcome in for_each(job.case, cases, f"exporting {row.name}"):
+        case, made = outcome.item, outcome.result or Made()
+        if outcome.error is not None:
+            report.failed[case.id] = outcome.error
+            continue
+        rows.append(made.row)
+        report.done.append(case.id)
+        report.files.extend(out / file.path for file in made.files)
+        report.notes.extend(f"{case.id}: {note}" for note in made.notes)
+    if rows:
+        made = job.all_cases(rows, cases)
+        report.files.extend(out / file.path for file in made.files)
+        report.notes.extend(made.notes)
+    return report
+
+
+@dataclass(frozen=True)
+class _Job:
+    form: Form
+    exporter: Exporter
+    ledger: Ledger
+
+    def case(self, case: ExportCase) -> Made:
+        """Make and write one case."""
+        made = self.exporter.case(case)
+        self._write(case.id, made, [case])
+        return made
+
+    def all_cases(self, rows: Sequence[Any], cases: Sequence[ExportCase]) -> Made:
+        """Make and write what is about all cases."""
+        made = self.exporter.finish(rows)
+        self._write("", made, cases)
+        return made
+
+    def _write(self, name: str, made: Made, cases: Sequence[ExportCase]) -> None:
+        files = [file.path for file in made.files]
+        if not files:
+            return
+        kept = [path for case in cases for path in (case.file, *case.scan) if path is not None]
+        self.ledger.check(self.form.name, files, kept)
+        self.ledger.begin(self.form.name, name, files)
+        for file in made.files:
+            file.write(self.ledger.folder / file.path)
+        self.ledger.end(self.form.name, name, files)
+
+
+def _dataset(form: Form, sources: Sequence[Path]) -> Dataset:
+    if len(sources) != 1 or not (Path(sources[0]) / MANIFEST).is_file():
+        raise UsageError(
+            f"{form.name} takes one dataset, not {', '.join(map(str, sources))}",
+            hint=f"give a folder with {MANIFEST}, as `osteon import` makes it",
+        )
+    return Dataset.open(Path(sources[0]))
+
+
+def _structures(options: Options) -> tuple[Structure, ...] | None:
+    if options.labels is None:
+        return None
+    if any(value < 1 for value in options.labels.values()) or len(set(options.labels.values())) < len(options.labels):
+        raise UsageError("--labels: each structure has a value of its own, at least 1", hint="--labels L1=1,L2=2")
+    return make_structures(list(options.labels), list(options.labels.values()))

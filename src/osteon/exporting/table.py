@@ -1,0 +1,109 @@
+"""Volumes and dimensions of every structure of every case, as a CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from osteon.core.files import whole_file
+from osteon.dataset.dataset import Dataset
+from osteon.exporting.forms import ExportCase, Form, Made, Options, Output
+from osteon.exporting.masks import JOINED, Cut, cut_masks
+
+FILE_NAME = "volumes.csv"
+COLUMNS = (
+    "case",
+    "structure",
+    "voxels",
+    "fragments",
+    "volume_cm3",
+    "extent_r_mm",
+    "extent_a_mm",
+    "extent_s_mm",
+    "length_mm",
+    "width_mm",
+    "depth_mm",
+    "centroid_r_mm",
+    "centroid_a_mm",
+    "centroid_s_mm",
+)
+_DIGITS = 4
+
+Row = dict[str, Any]
+
+
+def measures(cut: Cut) -> Row:
+    """What a structure measures; millimetres stay empty where it is not there, and for pictures measured in pixels.
+
+    - `extent_*`: along the world's axes, from the outer face of the first voxel to that of the last.
+    - `length`, `width`, `depth`: likewise along the principal axes of its voxels (eigenvectors of the covariance), the
+      longest first. Where axes are of one length, as in a sphere, their direction is arbitrary.
+    - `centroid_*`: the mean of the voxels' centres, RAS.
+    - `fragments`: pieces whose voxels share a face or an edge.
+    """
+    row: Row = {"voxels": int(np.count_nonzero(cut.mask)), "fragments": int(ndimage.label(cut.mask, JOINED)[1])}
+    if not row["voxels"] or cut.geometry.unit != "mm":
+        return row
+    row["volume_cm3"] = row["voxels"] * cut.geometry.voxel_volume_mm3 / 1000
+    matrix = cut.geometry.affine_ras[:3, :3]
+    places = np.argwhere(cut.mask)
+    covariance = matrix @ (np.cov(places.T, bias=True) + np.eye(3) / 12) @ matrix.T  # 1/12: of a voxel itself
+    principal = np.linalg.eigh(covariance)[1]
+    lengths = sorted(_extents(places, matrix, principal), reverse=True)
+    centroid = cut.geometry.to_world(places.mean(axis=0, keepdims=True))[0]
+    for name, value in zip("ras", _extents(places, matrix, np.eye(3)), strict=True):
+        row[f"extent_{name}_mm"] = value
+    row.update(zip(("length_mm", "width_mm", "depth_mm"), lengths, strict=True))
+    row.update(zip(("centroid_r_mm", "centroid_a_mm", "centroid_s_mm"), centroid.tolist(), strict=True))
+    return row
+
+
+def _extents(
+    places: npt.NDArray[np.integer], matrix: npt.NDArray[np.float64], axes: npt.NDArray[np.float64]
+) -> list[float]:
+    """Millimetres from face to face along each column of `axes`."""
+    along = axes.T @ matrix
+    return [float(np.ptp(places @ way) + np.abs(way).sum()) for way in along]
+
+
+class Table:
+    """The export in progress."""
+
+    def case(self, case: ExportCase) -> Made:
+        """Measure a case's structures. One that nobody looked for has no row; one that is not there has 0 voxels."""
+        segmentation = case.load()
+        known = case.annotated
+        rows = [
+            {"case": case.id, "structure": cut.structure.name, **measures(cut)}
+            for cut in cut_masks(segmentation)
+            if known is None or cut.structure.name in known
+        ]
+        return Made((), rows)
+
+    def finish(self, rows: Sequence[Any]) -> Made:
+        """The one file."""
+        every = [row for of_case in rows for row in of_case]
+        return Made([Output(Path(FILE_NAME), partial(_write, rows=every))])
+
+
+def _write(path: Path, rows: Iterable[Row]) -> None:
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in row.items()})
+
+
+def _start(_: Options, __: Dataset | None) -> Table:
+    return Table()
+
+
+FORM = Form("table", "volumes and dimensions of every structure and case (CSV)", _start, once=(FILE_NAME,))
+"""The form as the table of forms has it."""

@@ -1,0 +1,119 @@
+"""The scans that paths stand for: files, folders, DICOM series, the cases of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from osteon.core.errors import UsageError, missing_file
+from osteon.core.geometry import Geometry
+from osteon.core.progress import console
+from osteon.core.volume import Volume
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import FILE_NAME as MANIFEST
+from osteon.dataset.manifest import Case
+from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
+from osteon.formats.dicom import read_dicom_files
+from osteon.formats.dicom_series import find_series
+from osteon.formats.registry import known_suffixes, read_geometry, read_volume, stem_of, suffix_of
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan to be segmented: its id, its file or files, and the dataset that lists them where there is one."""
+
+    id: str
+    files: tuple[Path, ...]
+    dataset: Dataset | None = None
+    case: Case | None = None
+
+    def load(self) -> Volume:
+        """The image with all channels. Raises as the readers do."""
+        if self.dataset is not None and self.case is not None:
+            return self.dataset.load_image(self.case)
+        if len(self.files) > 1:
+            return read_dicom_files(self.files)
+        return read_volume(self.files[0])
+
+    def geometry(self) -> Geometry | None:
+        """The grid, from headers; None for a DICOM series, which has to be read for it. Raises as the readers do."""
+        if self.dataset is not None and self.case is not None:
+            return self.dataset.geometry(self.case)
+        return read_geometry(self.files[0]) if len(self.files) == 1 else None
+
+    def fingerprint(self) -> list[list[Any]]:
+        """What tells whether the files are still the same: path, size, time of change."""
+        found = []
+        for file in self.files:
+            if not file.is_file():
+                raise missing_file(file, "the scan")
+            facts = file.stat()
+            found.append([str(file.resolve()), facts.st_size, facts.st_mtime_ns])
+        return found
+
+
+def find_scans(sources: Sequence[Path]) -> list[Scan]:
+    """The scans that paths stand for.
+
+    A file is a scan. A folder with dataset.yaml stands for its held-out and unlabelled cases (for all of them where
+    there are none of these), any other folder for the images that lie in it, or for the DICOM series below it.
+
+    Raises:
+        FileError: A path does not exist.
+        UsageError: A folder holds no image, or two scans have the same name.
+    """
+    scans: list[Scan] = []
+    for source in map(Path, sources):
+        if source.is_file():
+            scans.append(Scan(stem_of(source), (source,)))
+        elif (source / MANIFEST).is_file():
+            dataset = Dataset.open(source)
+            cases = [c for c in dataset.manifest.cases if c.held_out or c.segmentation is None]
+            if not cases:
+                console.print(f"[yellow]{escape(str(source))}: holds no case out; a training may have seen these[/]")
+            for case in cases or dataset.manifest.cases:
+                scans.append(Scan(case.id, tuple(dataset.resolve(image) for image in case.images), dataset, case))
+        elif source.is_dir():
+            images = [p for p in sorted(source.iterdir()) if p.is_file() and _is_image(p)]
+            found = [Scan(stem_of(image), (image,)) for image in images] or _series(source)
+            if not found:
+                raise UsageError(
+                    f"{source}: no image lies in this folder",
+                    hint=f"give a folder with a DICOM series, or with files that end in {', '.join(known_suffixes())}",
+                )
+            scans += found
+        else:
+            raise missing_file(source, "the scan")
+    _refuse_twins(scans)
+    return scans
+
+
+def _is_image(path: Path) -> bool:
+    return suffix_of(path) not in (None, ".seg.nrrd", *DICOM_SUFFIXES) and not path.name.startswith(".")
+
+
+def _series(folder: Path) -> list[Scan]:
+    """The DICOM series below a folder: called by their folders, or by their files where they are pictures."""
+    scans: list[Scan] = []
+    for series in find_series(folder).series:
+        single = len(series.files) == 1
+        name = stem_of(series.files[0]) if single else series.folder.resolve().name
+        taken = [scan.id for scan in scans]
+        others = (f"{name}-{n}" for n in range(2, len(taken) + 3))
+        scans.append(Scan(name if name not in taken else next(o for o in others if o not in taken), series.files))
+    return scans
+
+
+def _refuse_twins(scans: list[Scan]) -> None:
+    seen: dict[str, Scan] = {}
+    for scan in scans:
+        if scan.id in seen:
+            raise UsageError(
+                f"two scans are called {scan.id}: {seen[scan.id].files[0]} and {scan.files[0]}",
+                hint="predict them into different folders, or rename one",
+            )
+        seen[scan.id] = scan

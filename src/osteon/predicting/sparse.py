@@ -1,0 +1,171 @@
+"""Restoring probabilities to a finer grid exactly, and looking at all classes only where it can matter.
+
+Weights of linear interpolation are positive and sum to 1, so where all voxels that a new one is made of have the same
+best class, the new one has it too. Only where they disagree (about one voxel in a hundred) are all classes
+interpolated. The same holds for a threshold on each structure's share. The result is that of interpolating all classes
+everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from osteon.core.boxes import Box
+from osteon.preparing.resample import axis_weights
+
+SLAB_VOXELS = 1 << 22
+"""New voxels that are decided at a time."""
+AT_ONCE = 1 << 16
+"""New voxels for which all classes are held at a time."""
+MIXED = -1
+
+Take = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Along one axis, what each new voxel is made of.
+
+    Attributes:
+        first: `[new]` the first old voxel.
+        count: Old voxels from there on that any new one takes, at most.
+        places: `[new, count]` the old voxels; those without weight repeat the first.
+        weights: `[new, count]` their weights, which sum to 1.
+    """
+
+    first: torch.Tensor
+    count: int
+    places: torch.Tensor
+    weights: torch.Tensor
+
+
+def taps(old: int, new: int) -> Taps:
+    """What linear interpolation from `old` to `new` voxels takes; see `resample.axis_weights`."""
+    if old == new:
+        alone = torch.arange(new)
+        return Taps(alone, 1, alone[:, None], torch.ones(new, 1))
+    whole = axis_weights(old, new)
+    there = whole > 0
+    first = there.int().argmax(1)
+    count = int((there.int().sum(1)).max())
+    places = first[:, None] + torch.arange(count)
+    inside = places < old
+    weights = whole.gather(1, places.clamp(max=old - 1)) * inside
+    places = torch.where(weights > 0, places, first[:, None])
+    return Taps(first, count, places, weights)
+
+
+def uniform_code(best: torch.Tensor, along: Sequence[Taps]) -> torch.Tensor:
+    """For each old voxel the class that all voxels from it on have, as far as any new voxel reaches; else `MIXED`.
+
+    Args:
+        best: `[i, j, k]` int16: the best class of each voxel.
+        along: Taps of the three axes.
+    """
+    low, high = best, best
+    for axis, one in enumerate(along):
+        low, high = _window(low, axis, one.count, torch.minimum), _window(high, axis, one.count, torch.maximum)
+    return torch.where(low == high, low, MIXED)
+
+
+def _window(part: torch.Tensor, axis: int, count: int, take: Take) -> torch.Tensor:
+    """Of each voxel and the `count` − 1 after it; at the end the last repeats."""
+    result = part
+    length = part.shape[axis]
+    for step in range(1, count):
+        if step >= length:
+            break
+        shifted = torch.cat(
+            [part.narrow(axis, step, length - step), part.narrow(axis, length - 1, 1).expand(_sized(part, axis, step))],
+            dim=axis,
+        )
+        result = take(result, shifted)
+    return result
+
+
+def _sized(part: torch.Tensor, axis: int, count: int) -> list[int]:
+    return [count if other == axis else n for other, n in enumerate(part.shape)]
+
+
+def slabs(code: torch.Tensor, along: Sequence[Taps]) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+    """New voxels, a slab along the first axis at a time.
+
+    Args:
+        code: From `uniform_code`.
+        along: Taps of the three axes.
+
+    Yields:
+        Number of the slab's first plane; its classes `[planes, j, k]`, `MIXED` among them; and where these lie in
+        the new grid, `[n, 3]`.
+    """
+    new = [len(one.first) for one in along]
+    planes = max(1, SLAB_VOXELS // (new[1] * new[2]))
+    for start in range(0, new[0], planes):
+        part = code.index_select(0, along[0].first[start : start + planes])
+        part = part.index_select(1, along[1].first).index_select(2, along[2].first)
+        where = torch.nonzero(part == MIXED)
+        where[:, 0] += start
+        yield start, part, where
+
+
+def interpolate_at(shares: torch.Tensor, where: torch.Tensor, along: Sequence[Taps]) -> torch.Tensor:
+    """`[class, n]` float32: all classes at some new voxels.
+
+    Args:
+        shares: `[class, i, j, k]` of any float type.
+        where: `[n, 3]` new voxels.
+        along: Taps of the three axes.
+    """
+    rows = [(one.places[where[:, axis]], one.weights[where[:, axis]]) for axis, one in enumerate(along)]
+    total = torch.zeros((len(shares), len(where)))
+    for i in range(along[0].count):
+        for j in range(along[1].count):
+            for k in range(along[2].count):
+                weight = rows[0][1][:, i] * rows[1][1][:, j] * rows[2][1][:, k]
+                there = shares[:, rows[0][0][:, i], rows[1][0][:, j], rows[2][0][:, k]]
+                total.addcmul_(there.float(), weight)
+    return total
+
+
+def best_classes(shares: torch.Tensor, best: torch.Tensor, shape: Sequence[int]) -> Iterator[tuple[int, torch.Tensor]]:
+    """The best class of every voxel of a finer (or any other) grid over the same extent.
+
+    Args:
+        shares: `[class, i, j, k]` probabilities.
+        best: `[i, j, k]` int16: their argmax.
+        shape: Of the new grid.
+
+    Yields:
+        Number of a slab's first plane, and its classes `[planes, j, k]` int16. Ties go to the lower class.
+    """
+    along = [taps(old, new) for old, new in zip(best.shape, shape, strict=True)]
+    for start, part, where in slabs(uniform_code(best, along), along):
+        for some in where.split(AT_ONCE):
+            i, j, k = some.T
+            part[i - start, j, k] = interpolate_at(shares, some, along).argmax(0).to(part.dtype)
+        yield start, part
+
+
+def above_half(share: torch.Tensor, shape: Sequence[int]) -> Iterator[tuple[int, torch.Tensor]]:
+    """Where a structure's share `[i, j, k]`, interpolated, is above a half: first plane, and `[planes, j, k]` bool."""
+    along = [taps(old, new) for old, new in zip(share.shape, shape, strict=True)]
+    for start, part, where in slabs(uniform_code((share > 0.5).to(torch.int16), along), along):
+        for some in where.split(AT_ONCE):
+            i, j, k = some.T
+            part[i - start, j, k] = (interpolate_at(share[None], some, along)[0] > 0.5).to(part.dtype)
+        yield start, part == 1
+
+
+def interpolate_box(shares: torch.Tensor, box: Box, shape: Sequence[int]) -> torch.Tensor:
+    """`[class, i, j, k]` float32: all classes in a box of the new grid `shape`."""
+    part = shares
+    for axis, (first, stop) in enumerate(zip(box.first, box.stop, strict=True)):
+        weights = axis_weights(shares.shape[1 + axis], shape[axis])[first:stop]
+        there = torch.nonzero(weights.any(0)).flatten()
+        low, high = int(there[0]), int(there[-1]) + 1
+        part = part.narrow(1 + axis, low, high - low).float()
+        part = torch.matmul(part.movedim(1 + axis, -1), weights[:, low:high].T).movedim(-1, 1 + axis)
+    return part.contiguous()

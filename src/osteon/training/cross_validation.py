@@ -1,0 +1,107 @@
+"""`--fold all`: a training for each fold, and a model made of all of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from osteon.core.errors import OsteonError
+from osteon.core.files import whole_file
+from osteon.core.progress import console
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.folds import make_folds
+from osteon.networks.ensemble import Ensemble
+from osteon.planning.plan import Plan
+from osteon.predicting.model import WEIGHTS, Model, load_model
+from osteon.preparing.cache import prepare
+from osteon.training.checkpoint import State
+from osteon.training.finishing import PREDICTIONS, UNORDERED, Validated, conclude
+from osteon.training.fit import TrainReport, train
+from osteon.training.options import TrainOptions, check_options
+from osteon.training.record import check_plan_fits, record_choices
+
+FOLD = "fold-{}"
+
+
+def train_all_folds(
+    dataset: Dataset, plan: Plan, run: Path, options: TrainOptions, *, restart: bool = False
+) -> TrainReport:
+    """Train once for each fold, then put the networks together as one model.
+
+    Each fold is a run of its own in `run`/fold-K, with the time or epochs of `options`; one that is done is left as it
+    is, one that was interrupted goes on. The model's validation is that of all cases, each by the network that had not
+    seen it; these predictions lie in `run`/predictions.
+
+    Args:
+        dataset: Its trainable cases.
+        plan: All decisions.
+        run: The folder.
+        options: With `fold` "all".
+        restart: Throw away what the folds have done.
+
+    Raises:
+        As `fit.train`.
+    """
+    check_options(options, plan)
+    check_plan_fits(dataset, plan)
+    make_folds(dataset.manifest, options.folds, seed=0, by=options.folds_by)  # too few cases are said before hours pass
+    folders = [run / FOLD.format(number) for number in range(options.folds)]
+    if restart:
+        for part in (*folders, run / "model", run / PREDICTIONS, run / UNORDERED):
+            shutil.rmtree(part, ignore_errors=True)
+    done = (run / "model" / WEIGHTS).is_file()
+    record_choices(run, plan, options, begun=done or any(folder.exists() for folder in folders))
+    if done:
+        console.print(f"{run}: is trained already; --restart begins anew", soft_wrap=True)
+        validation = load_model(run / "model").validation
+        return TrainReport(run, validation, {}, validation["training"]["iterations"], resumed=False)
+    failed: dict[str, OsteonError] = {}
+    resumed = False
+    for number, folder in enumerate(folders):
+        console.print(f"fold {number} of {options.folds}", soft_wrap=True)
+        report = train(dataset, plan, folder, replace(options, fold=number), part=True)
+        failed |= report.failed
+        resumed |= report.resumed
+    validation = _put_together(dataset, plan, run, folders, options)
+    return TrainReport(run, validation, failed, validation["training"]["iterations"], resumed)
+
+
+def _put_together(
+    dataset: Dataset, plan: Plan, run: Path, folders: list[Path], options: TrainOptions
+) -> dict[str, Any]:
+    """The model of all folds; what is chosen by evidence is chosen on all cases."""
+    models = [load_model(folder) for folder in folders]
+    told = [model.validation for model in models]
+    for part in (PREDICTIONS, f"{UNORDERED}/{PREDICTIONS}"):
+        _gather([folder / part for folder in folders], run / part)
+    validated = Validated(_all(told, "cases"), _all([each["confidence"] for each in told], "each"))
+    unordered = None
+    if plan.series is not None:
+        named = [each.get("series", {}) for each in told]
+        unordered = Validated(_all(named, "as_found_cases"), _all(named, "as_found_raw"))
+    state = State(
+        iteration=sum(each["training"]["iterations"] for each in told),
+        elapsed_s=sum(each["training"]["seconds"] for each in told),
+        finished=f"{len(models)} folds done",
+    )
+    cached, _ = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
+    together = Model(Ensemble([model.network for model in models]).eval(), plan, {}, "")
+    return conclude(dataset, together, list(cached.values()), validated, unordered, run, state, options)
+
+
+def _all(parts: list[dict[str, Any]], key: str) -> dict[str, Any]:
+    """What the folds say of their cases, in one."""
+    return {case: said for part in parts for case, said in part.get(key, {}).items()}
+
+
+def _gather(folders: list[Path], target: Path) -> None:
+    """The folds' files in one folder: links, where the disk allows it."""
+    for path in (path for folder in folders for path in sorted(folder.glob("[!.]*"))):
+        with whole_file(target / path.name) as temporary:
+            try:
+                os.link(path, temporary)
+            except OSError:
+                shutil.copyfile(path, temporary)

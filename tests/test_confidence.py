@@ -1,0 +1,184 @@
+"""Confidence: the raw figure by hand, the calibration's laws, and reasons to look at a prediction."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import tiny_plan
+from osteon.core.errors import ModelError
+from osteon.planning.plan import Plan
+from osteon.predicting.confidence import (
+    UNCALIBRATED,
+    calibrate,
+    calibration_from,
+    raw_confidence,
+)
+from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
+from osteon.predicting.review import Facts, reasons_to_review
+from osteon.predicting.shares import in_memory
+
+PLAN = tiny_plan()
+
+
+def shares(femur: list[float], tibia: list[float]) -> torch.Tensor:
+    """Softmax over a row of voxels."""
+    named = torch.tensor([femur, tibia], dtype=torch.float32)
+    return torch.cat([1 - named.sum(0, keepdim=True), named])[..., None, None]
+
+
+def test_the_soft_dice_by_hand() -> None:
+    given = shares([0.9, 0.8, 0.3, 0.0], [0.0, 0.1, 0.2, 0.1])
+    found = in_memory(given, PLAN).found(PLAN)
+    assert found.ravel().tolist() == [1, 1, 0, 0]
+    raw = raw_confidence(given, found, PLAN)
+    assert raw["femur"] == pytest.approx(2 * 1.7 / (2.0 + 2), abs=1e-5)
+    assert raw["tibia"] is None
+
+
+def test_a_sure_prediction_has_a_confidence_of_one() -> None:
+    given = shares([1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0])
+    assert raw_confidence(given, in_memory(given, PLAN).found(PLAN), PLAN) == {"femur": 1.0, "tibia": 1.0}
+
+
+def test_structures_that_overlap_are_judged_apart() -> None:
+    plan = tiny_plan({"overlapping": True})
+    given = torch.tensor([[0.9, 0.6, 0.2], [0.8, 0.1, 0.4]])[..., None, None]
+    found = in_memory(given, plan).found(plan)
+    assert found[:, :, 0, 0].tolist() == [[1, 1, 0], [1, 0, 0]]
+    raw = raw_confidence(given, found, plan)
+    assert raw["femur"] == pytest.approx(2 * 1.5 / (1.7 + 2), abs=1e-5)
+    assert raw["tibia"] == pytest.approx(2 * 0.8 / (1.3 + 1), abs=1e-5)
+
+
+def test_too_few_pairs_calibrate_nothing() -> None:
+    assert calibrate([(0.9, 0.5)] * 9) == UNCALIBRATED
+    assert UNCALIBRATED.expected(0.83) == 0.83
+
+
+def test_a_network_that_is_too_sure_is_brought_down() -> None:
+    pairs = [(0.9 + 0.005 * n, 0.5 + 0.02 * n) for n in range(12)]
+    made = calibrate(pairs)
+    assert made.rank_correlation == 1.0
+    assert made.pairs == 12
+    for raw, dice in pairs:
+        assert made.expected(raw) == pytest.approx(dice, abs=1e-4)
+    assert made.expected(0.2) == pytest.approx(0.5, abs=1e-4)  # nothing is known below
+    assert made.expected(1.0) == pytest.approx(0.72, abs=1e-4)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=10, max_size=40))
+def test_more_confidence_is_never_less_dice(pairs: list[tuple[float, float]]) -> None:
+    made = calibrate(pairs)
+    expected = [made.expected(raw) for raw in np.linspace(0, 1, 23)]
+    assert all(b >= a - 1e-9 for a, b in pairwise(expected))
+    assert min(d for _, d in pairs) - 1e-4 <= expected[0]
+    assert expected[-1] <= max(d for _, d in pairs) + 1e-4
+    assert calibration_from(json.loads(json.dumps(made.as_data))) == made
+
+
+# -- reasons ------------------------------------------------------
+
+
+def scan(seed: int, noise: float = 0.1, size: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """A smooth image of a box, and the box."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((16, 16, 16), dtype=np.uint8)
+    labels[4 : 4 + size, 5:11, 5:11] = 1
+    labels[12:14, 5:11, 5:11] = 2
+    image = (labels > 0) * 2.0 + np.linspace(-1, 1, 16)[:, None, None] + rng.normal(0, noise, labels.shape)
+    return image[None].astype(np.float32), labels
+
+
+def seen(image: np.ndarray, labels: np.ndarray, plan: Plan = PLAN, spacing: tuple[float, ...] = (1, 1, 1)) -> Looks:
+    return looks_of(image, labels, plan, spacing, tuple(16 * s for s in spacing))
+
+
+TRAINED = [seen(*scan(n)) for n in range(8)]
+FACTS = Facts(TRAINED, {"femur": 0.9, "tibia": 0.85})
+SURE: dict[str, float | None] = {"femur": 0.9, "tibia": 0.85}
+
+
+def reasons(looks: Looks, expected: dict[str, float | None] | None = None, facts: Facts = FACTS) -> list[str]:
+    return reasons_to_review(looks, SURE if expected is None else expected, PLAN, facts)
+
+
+def test_volumes_are_those_of_the_voxels() -> None:
+    looks = TRAINED[0]
+    assert looks.volumes == {"femur": 0.216, "tibia": 0.072}
+    assert looks.touching == ()
+
+
+def test_a_scan_like_the_others_is_no_reason() -> None:
+    assert reasons(seen(*scan(99))) == []
+
+
+def test_low_confidence_is_a_reason() -> None:
+    (said,) = reasons(seen(*scan(99)), {"femur": 0.72, "tibia": 0.84})
+    assert said == "femur: a Dice of 0.72 is to be expected, usually 0.90"
+    weak = Facts(TRAINED, {"femur": 0.5, "tibia": 0.85})
+    assert reasons(seen(*scan(99)), {"femur": 0.48, "tibia": 0.84}, weak) == []  # it never is better
+    assert len(reasons(seen(*scan(99)), {"femur": 0.35, "tibia": 0.84}, weak)) == 1
+
+
+def test_a_structure_that_is_not_found_is_a_reason() -> None:
+    image, labels = scan(99)
+    labels[labels == 2] = 0
+    assert reasons(seen(image, labels), {"femur": 0.9, "tibia": None}) == [
+        "tibia: not found; 8 of 8 training scans show it"
+    ]
+    half = [replace(looks, looked_for=("femur",)) for looks in TRAINED]  # nobody looked for it
+    assert reasons(seen(image, labels), {"femur": 0.9, "tibia": None}, Facts(half, {})) == []
+
+
+def test_a_volume_far_off_is_a_reason() -> None:
+    image, labels = scan(99)
+    labels[labels == 2] = 1
+    labels[4:14, 5:13, 5:13] = 1
+    said = reasons(seen(image, labels), {"femur": 0.9})
+    assert said[0] == "femur: 0.64 cm³; in training 0.216 to 0.216"
+
+
+def test_a_cut_field_of_view_is_a_reason() -> None:
+    image, labels = scan(99)
+    said = reasons(looks_of(image[:, 5:], labels[5:], PLAN, (1, 1, 1), (11, 16, 16)))
+    assert said[0].startswith("femur: reaches the edge of the scan")
+
+
+@pytest.mark.parametrize("change", [lambda x: np.random.default_rng(0).normal(0, 1, x.shape), lambda x: -5 * x])
+def test_an_image_unlike_the_others_is_a_reason(change: Any) -> None:
+    image, labels = scan(99)
+    said = reasons(seen(change(image).astype(np.float32), labels))
+    assert len(said) == 1
+    assert said[0].startswith("the image is unlike the training scans: ct: ")
+
+
+def test_voxels_unlike_the_others_are_a_reason() -> None:
+    image, labels = scan(99)
+    looks = replace(seen(image, labels), spacing_mm=(1, 1, 5))
+    assert reasons(looks) == ["voxels of 5 mm along S; in training 1 to 1"]
+
+
+def test_few_training_scans_say_nothing() -> None:
+    image, labels = scan(99)
+    strange = seen(-5 * image, np.zeros_like(labels))
+    assert reasons(strange, {"femur": None, "tibia": None}, Facts(TRAINED[:4], {})) == []
+
+
+def test_the_reference_comes_back(tmp_path: Path) -> None:
+    cases = [*TRAINED, replace(TRAINED[0], looked_for=("femur",), touching=("femur",))]
+    write_reference(tmp_path / "reference.json", cases)
+    assert read_reference(tmp_path / "reference.json") == cases
+    assert read_reference(tmp_path / "none.json") == []
+    (tmp_path / "reference.json").write_text('{"cases": [{"volumes": {}}]}')
+    with pytest.raises(ModelError, match="is not what osteon writes"):
+        read_reference(tmp_path / "reference.json")
