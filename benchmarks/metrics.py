@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from metric_peers import TOLERANCES, Figures, by_monai, by_nnunet, by_surface_distance
 from scipy import ndimage
 
 from osteon.core.geometry import Geometry
@@ -40,9 +41,7 @@ from osteon.formats import read_segmentation, write_volume
 
 SOURCES = {"hippocampus": ("msd-hippocampus/labelsTr/*.nii.gz", 30), "lumbar": ("spine-mr-lumbar/*_label.nrrd", 20)}
 FIGURES = ("dice", "iou", "precision", "recall", "hd_mm", "hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm")
-TOLERANCES = (1.0, 2.0)
 CASES = 10
-Figures = dict[str, float]
 Pair = tuple[np.ndarray, np.ndarray, Geometry, tuple[Structure, ...]]
 
 
@@ -72,60 +71,10 @@ def changed(labels: np.ndarray, other: np.ndarray, number: int) -> np.ndarray:
             return moved
 
 
-# Each peer gives the figures of every structure of one pair.
-
-
 def by_osteon(found: np.ndarray, truth: np.ndarray, geometry: Geometry, structures: Any, **more: Any) -> list[Figures]:
     measures = Measures(tolerances=TOLERANCES, **more)
     scores = [flat(s) for s in score_case("a", found, truth, geometry, structures, measures=measures)]
     return [{name: float(s[name]) for name in FIGURES if s.get(name) is not None} for s in scores]  # type: ignore[arg-type]
-
-
-def by_surface_distance(found: np.ndarray, truth: np.ndarray, geometry: Geometry, structures: Any) -> list[Figures]:
-    import surface_distance as sd
-
-    rows = []
-    for s in structures:
-        masks = truth == s.value, found == s.value
-        made = sd.compute_surface_distances(*masks, geometry.spacing_mm)
-        ways = [(made[f"distances_{a}_to_{b}"], made[f"surfel_areas_{a}"]) for a, b in (("gt", "pred"), ("pred", "gt"))]
-        rows.append(
-            {
-                "dice": sd.compute_dice_coefficient(*masks),
-                "hd_mm": sd.compute_robust_hausdorff(made, 100),
-                "hd95_mm": sd.compute_robust_hausdorff(made, 95),
-                "assd_mm": sum((d * a).sum() for d, a in ways) / sum(a.sum() for _, a in ways),
-                **{f"nsd_{t:g}mm": sd.compute_surface_dice_at_tolerance(made, t) for t in TOLERANCES},
-            }
-        )
-    return rows
-
-
-def by_monai(
-    found: np.ndarray, truth: np.ndarray, geometry: Geometry, structures: Any, subvoxels: bool = True
-) -> list[Figures]:
-    import torch
-    from monai import metrics
-
-    arrays = [np.stack([labels == s.value for s in structures])[None] for labels in (found, truth)]
-    one, other = (torch.from_numpy(array.astype(np.uint8)) for array in arrays)
-    options: dict[str, Any] = {"include_background": True, "spacing": geometry.spacing_mm}
-    counts = metrics.get_confusion_matrix(one, other, include_background=True)
-    columns = {
-        "dice": metrics.compute_dice(one, other, include_background=True),
-        "iou": metrics.compute_iou(one, other, include_background=True),
-        "precision": metrics.compute_confusion_matrix_metric("precision", counts),
-        "recall": metrics.compute_confusion_matrix_metric("sensitivity", counts),
-        "hd_mm": metrics.compute_hausdorff_distance(one, other, **options),
-        "hd95_mm": metrics.compute_hausdorff_distance(one, other, percentile=95, **options),
-        "assd_mm": metrics.compute_average_surface_distance(one, other, symmetric=True, **options),
-    }
-    for tolerance in TOLERANCES:
-        limits = [tolerance] * len(structures)
-        columns[f"nsd_{tolerance:g}mm"] = metrics.compute_surface_dice(
-            one, other, limits, use_subvoxels=subvoxels, **options
-        )
-    return [{name: float(values[0, n]) for name, values in columns.items()} for n in range(len(structures))]
 
 
 PEERS: dict[str, tuple[str, Callable[..., list[Figures]]]] = {
@@ -228,22 +177,6 @@ def timed(work: Callable[[], object] | None) -> str:
         work()
         best = min(best, time.process_time() - start)
     return f"{1000 * best / CASES:.0f}"
-
-
-def by_nnunet(files: list[tuple[Path, Path]], labels: list[int], *, arrays: bool = False) -> list[dict[str, Any]]:
-    """nnU-Net's evaluation of one case after the other; `arrays` hands it arrays that were read before."""
-    from nnunetv2.evaluation.evaluate_predictions import compute_metrics
-    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
-
-    reader: Any = SimpleITKIO()
-    if arrays:
-        if not _READ:
-            _READ.update({str(path): reader.read_seg(str(path)) for pair in files for path in pair})
-        reader = type("Ready", (), {"read_seg": staticmethod(_READ.__getitem__)})
-    return [compute_metrics(str(truth), str(found), reader, labels) for truth, found in files]
-
-
-_READ: dict[str, Any] = {}
 
 
 def write_cohort(folder: Path, pairs: list[Pair]) -> tuple[Path, Path]:

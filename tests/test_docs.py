@@ -14,6 +14,7 @@ import yaml
 from osteon.cli.main import app
 from osteon.core.labels import Structure
 from osteon.dataset.manifest import Case, Manifest
+from osteon.evaluating.figures import DISTANCES, FIGURES
 from osteon.exporting.registry import FORMS as EXPORTS
 from osteon.exporting.table import COLUMNS
 from osteon.importing.recognise import FORMS
@@ -42,6 +43,13 @@ def options(command: str) -> set[str]:
 def test_every_option_of_import_is_described_and_exists() -> None:
     described = set(re.findall(r"--[a-z][a-z-]+", text("docs/import.md")))
     assert described == options("import")
+
+
+def test_every_option_and_figure_of_evaluate_is_described() -> None:
+    page = text("docs/evaluate.md")
+    assert set(re.findall(r"^\| `(--[a-z-]+)`", page, re.MULTILINE)) == options("evaluate")
+    described = {name.rsplit("_", 1)[0] if "mm" in name else name for name in re.findall(r"`([a-z0-9_]+)`", page)}
+    assert {*FIGURES, *DISTANCES, "reference_pieces", "matched_pieces", "wrong_level"} <= described
 
 
 @pytest.mark.parametrize(

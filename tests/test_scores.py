@@ -224,6 +224,8 @@ def test_table_with_distances_fits_the_terminal() -> None:
     assert wide == "● red 0.845 ± 0.030 0.83–0.86 7.5 ± 3.0 0.90 ± 0.00 +1.00 ± 0.00 +1.0 ± 0.0 10 –/–/–"
     assert usual == wide.replace(" +1.00 ± 0.00", "")
     assert narrow == "● red 0.845 ± 0.030 0.83–0.86 7.5 ± 3.0 0.90 ± 0.00 10 –/–/–"
+    pictures = [replace(score, volume_error_cm3=None) for score in scores]
+    assert lines_of(pictures, 120)["red"] == usual  # they have no volume, and no column for it
     long = [replace(score, structure=f"a_long_name_{score.structure}") for score in scores]
     cut = lines_of(long, 100)["a_long_name_red"]
     assert cut == narrow.replace("● red", "a_long_name_red").replace(" 10 ", " +1.0 ± 0.0 10 ")

@@ -86,7 +86,8 @@ def group_table(groups: Sequence[Group], by: str, *, width: int = WIDTH) -> Tabl
 
 
 def _fitting(columns: Sequence[Column], lines: Sequence[Summary], names: Sequence[str], width: int) -> list[Column]:
-    """As many of the columns as fit beside the names."""
+    """As many of the columns as fit beside the names, without those in which nothing stands (a picture's cm³)."""
+    columns = [c for c in columns if not c.spare or any(c.cell(line) != DASH for line in lines)]
     widths = [
         max(map(len, (*column.head.split("\n"), *(column.cell(line) for line in lines)))) + _GAP for column in columns
     ]
