@@ -10,9 +10,9 @@ from rich.console import Console
 from helpers import box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
+from osteon.core.spread import Spread
 from osteon.evaluating.groups import UNKNOWN, group_scores
 from osteon.evaluating.scores import Measures, Score, score_case
-from osteon.evaluating.spread import Spread
 from osteon.evaluating.summary import OVERALL, overall, summarise
 from osteon.evaluating.table import group_table, summary_table
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from osteon.core.errors import DatasetError
+from osteon.core.spread import Spread, spread
 from osteon.evaluating.figures import as_loss, better, values_of
 from osteon.evaluating.paired import holm, signed_rank
 from osteon.evaluating.scores import Score
-from osteon.evaluating.spread import Spread, spread
 from osteon.evaluating.summary import OVERALL
 
 ALPHA = 0.05

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from osteon.core.errors import DatasetError
+from osteon.core.spread import Spread, spread
 from osteon.evaluating.comparing import ALPHA
 from osteon.evaluating.figures import as_loss, better, values_of
 from osteon.evaluating.paired import holm, signed_rank
 from osteon.evaluating.scores import Score
-from osteon.evaluating.spread import Spread, spread
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from osteon.core.spread import Floats, Spread, bootstrap_interval, spread
 from osteon.evaluating.figures import FIGURES, distance_figures, value_of
 from osteon.evaluating.scores import Score
-from osteon.evaluating.spread import Floats, Spread, bootstrap_interval, spread
 
 OVERALL = "overall"
 NOTHING = Spread(0, None, None, None)

@@ -16,10 +16,10 @@ from osteon.core.errors import OsteonError
 from osteon.core.files import write_text
 from osteon.core.labels import Segmentation
 from osteon.core.progress import track
+from osteon.core.spread import Spread
 from osteon.dataset.checks import align_segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.evaluating.picture import PictureRow, overview_picture
-from osteon.evaluating.spread import Spread
 from osteon.evaluating.summary import Summary
 from osteon.formats.registry import known_suffixes, read_segmentation
 from osteon.reporting import charts

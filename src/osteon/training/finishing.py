@@ -31,6 +31,7 @@ from osteon.training.card import card
 from osteon.training.checkpoint import State
 from osteon.training.choosing_steps import Judged, choose_steps
 from osteon.training.options import TrainOptions
+from osteon.training.record import plan_hash
 from osteon.training.validating import Scores, case_dice, mean_scores, overall
 
 PREDICTIONS = "predictions"
@@ -151,7 +152,7 @@ def conclude(
         "confidence": calibrate(_pairs(cases, validated.raw)).as_data | {"each": validated.raw},
         "postprocessing": steps.told(pixels=plan.unit == "px"),
         **series,
-        **_how(len(training), state, options),
+        **_how(plan, len(training), state, options),
     }
     reference = [looks_at(case, dataset, plan) for case in training]
     done = replace(model, plan=plan, validation=result, postprocessing=steps, reference=reference)
@@ -244,7 +245,7 @@ def _rescored(dataset: Dataset, plan: Plan, case_id: str, run: Path, steps: Post
     return _scores(dataset, plan, case_id, changed)
 
 
-def _how(training_cases: int, state: State, options: TrainOptions) -> dict[str, Any]:
+def _how(plan: Plan, training_cases: int, state: State, options: TrainOptions) -> dict[str, Any]:
     """What validation.json says of the training."""
     return {
         "training": {
@@ -254,7 +255,7 @@ def _how(training_cases: int, state: State, options: TrainOptions) -> dict[str, 
             "ended": state.finished,
             **{key: value for key, value in asdict(options).items() if key != "workers"},
         },
-        "versions": {"osteon": __version__, "torch": str(torch.__version__)},
+        "versions": {"osteon": __version__, "torch": str(torch.__version__), "plan": plan_hash(plan)},
     }
 
 

@@ -99,7 +99,7 @@ def _acceleration(statistic: Statistic, count: int) -> float:
     if widest == 0:
         return 0.0
     away /= widest  # the powers of tiny numbers would be 0
-    return float((away**3).sum()) / (6 * float((away**2).sum()) ** 1.5)
+    return float((away**3).sum() / (6 * (away**2).sum() ** 1.5))
 
 
 def _draws(count: int, seed: int) -> Iterable[Floats]:
