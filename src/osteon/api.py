@@ -196,7 +196,7 @@ def predict(
     scans: PathLike | Sequence[PathLike],
     out: PathLike,
     *,
-    mirror: bool = False,
+    speed: Literal["fast", "balanced", "best"] = "balanced",
     postprocess: PathLike = "auto",
     engine: str = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -210,7 +210,7 @@ def predict(
         model: A loaded model, a model folder, or the run that made it.
         scans: One or several files or folders.
         out: Where the results go; what is done there is skipped.
-        mirror: Average over mirror images: slower.
+        speed: How densely scans are looked at; `best` also averages over mirror images.
         postprocess: What follows: `auto`, as the model has it; `none`; or a postprocessing.yaml.
         engine: What runs the network, where `model` is a folder: `auto`, as `doctor` measured; or a name.
         device: What to load the model on, where `model` is a folder.
@@ -222,6 +222,7 @@ def predict(
     from osteon.predicting.model import Model, model_folder
     from osteon.predicting.predictor import How, predict
     from osteon.predicting.scans import find_scans
+    from osteon.predicting.speeds import speed_of
     from osteon.training.options import resolve_device
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
@@ -232,7 +233,7 @@ def predict(
         loaded = load_model(model, device=resolve_device(device))
         loaded = choose_engine(loaded, model_folder(Path(model)), engine, all_passes(loaded.plan, found))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
-    return predict(loaded, found, Path(out), How(mirror, overwrite, memory, probabilities))
+    return predict(loaded, found, Path(out), How(speed_of(speed), overwrite, memory, probabilities))
 
 
 def vote(members: Sequence[PathLike], out: PathLike, **options: Any) -> VoteReport:

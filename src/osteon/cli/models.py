@@ -160,7 +160,9 @@ def predict(
     scans: Annotated[
         list[Path], typer.Argument(help="SCAN… OUT: files, folders of files, or a dataset; the last is the output.")
     ],
-    mirror: Annotated[bool, typer.Option("--mirror", help="Average over mirror images: slower.")] = False,
+    speed: Annotated[
+        str, typer.Option(help="fast, balanced, or best, which averages over mirror images, too.")
+    ] = "balanced",
     postprocess: Annotated[
         str, typer.Option(help="What follows: auto, as the model has it; none; or a postprocessing.yaml.")
     ] = "auto",
@@ -184,6 +186,7 @@ def predict(
     from osteon.predicting.predictor import How
     from osteon.predicting.predictor import predict as predict_scans
     from osteon.predicting.scans import find_scans
+    from osteon.predicting.speeds import speed_of
     from osteon.training.options import resolve_device
 
     if len(scans) < 2:
@@ -196,7 +199,7 @@ def predict(
     loaded = osteon.load_model(model, device=resolve_device(device.value)).with_postprocessing(postprocess)
     loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))
     console.print(told_needs(loaded.plan, found, limit), soft_wrap=True)
-    report = predict_scans(loaded, found, folder, How(mirror, overwrite, limit, probabilities))
+    report = predict_scans(loaded, found, folder, How(speed_of(speed), overwrite, limit, probabilities))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     out.print(f"{len(report.done)} scans segmented{skipped}: {escape(str(folder))}", soft_wrap=True)
     if report.review:

@@ -36,6 +36,7 @@ from osteon.predicting.restore import Keep, restore, restored_outputs
 from osteon.predicting.review import Facts, reasons_to_review
 from osteon.predicting.series import name_series
 from osteon.predicting.shares import Shares, collect
+from osteon.predicting.speeds import BALANCED, Speed
 from osteon.predicting.tiles import stream
 from osteon.predicting.zoom import closer_looks
 from osteon.preparing.case import passage, prepare_with_intensities
@@ -98,17 +99,17 @@ class Model:
     postprocessing: Postprocessing = NONE
     reference: Sequence[Looks] = ()
 
-    def predict(self, scan: Path | str | Volume, *, name: str = "", mirror: bool = False) -> Segmentation:
+    def predict(self, scan: Path | str | Volume, *, name: str = "", speed: Speed = BALANCED) -> Segmentation:
         """Segment one scan, on its own grid and orientation; arguments and errors are those of `examine`."""
-        return self.examine(scan, name=name, mirror=mirror).segmentation
+        return self.examine(scan, name=name, speed=speed).segmentation
 
-    def examine(self, scan: Path | str | Volume, *, name: str = "", mirror: bool = False) -> Prediction:
+    def examine(self, scan: Path | str | Volume, *, name: str = "", speed: Speed = BALANCED) -> Prediction:
         """Segment one scan, and say how sure that is.
 
         Args:
             scan: A file, or a Volume with the channels of the plan.
             name: What messages call it; the path of a file.
-            mirror: Average over mirror images (slower; the plan says which are allowed).
+            speed: How densely it is looked at, and whether in mirror images, too.
 
         Raises:
             FileError: The file cannot be read.
@@ -119,7 +120,7 @@ class Model:
         name = name or ("the volume" if isinstance(scan, Volume) else str(scan))
         volume = scan if isinstance(scan, Volume) else read_volume(Path(scan))
         self.check(volume, name)
-        return self.segment(volume, mirror=mirror)
+        return self.segment(volume, speed=speed)
 
     def check(self, volume: Volume, name: str) -> None:
         """Whether the model can look at a volume; raises as `examine`."""
@@ -154,10 +155,10 @@ class Model:
         steps = NONE if wanted == "none" else read_postprocessing(Path(wanted), self.plan.structures)
         return replace(self, postprocessing=steps)
 
-    def segment(self, volume: Volume, *, mirror: bool = False) -> Prediction:
+    def segment(self, volume: Volume, *, speed: Speed = BALANCED) -> Prediction:
         """As `examine`, for a volume that has been checked."""
         prepared = self.prepare(volume)
-        return self.conclude(prepared, self.infer(prepared, mirror=mirror), mirror=mirror)
+        return self.conclude(prepared, self.infer(prepared, speed=speed), speed=speed)
 
     def prepare(self, volume: Volume) -> Prepared:
         """A scan on the plan's grid; of the scan itself only what a closer look needs is kept."""
@@ -165,15 +166,15 @@ class Model:
         closely = self.plan.zoom is not None and self.plan.zoom.predict
         return Prepared(image, intensities, volume.geometry, volume if closely else None)
 
-    def infer(self, prepared: Prepared, *, mirror: bool = False, folder: Path | None = None) -> Shares:
+    def infer(self, prepared: Prepared, *, speed: Speed = BALANCED, folder: Path | None = None) -> Shares:
         """What the network says of it, with names in order.
 
         Args:
             prepared: The scan.
-            mirror: Average over mirror images.
+            speed: How densely it is looked at, and whether in mirror images, too.
             folder: Where probabilities go into a file; None keeps them in memory.
         """
-        slabs = stream(self.network, torch.from_numpy(prepared.image), self.plan, mirror=mirror)
+        slabs = stream(self.network, torch.from_numpy(prepared.image), self.plan, speed=speed)
         shares = collect(slabs, outputs(self.plan), prepared.image.shape[1:], self.plan, folder=folder)
         if self.plan.series is None:
             return shares
@@ -181,7 +182,7 @@ class Model:
         return shares.decided()
 
     def conclude(
-        self, prepared: Prepared, shares: Shares, *, mirror: bool = False, keep: Keep | None = None
+        self, prepared: Prepared, shares: Shares, *, speed: Speed = BALANCED, keep: Keep | None = None
     ) -> Prediction:
         """The segmentation on the scan's own grid, looked at closely where the plan asks so, and how sure it is."""
         plan, zoom = self.plan, self.plan.zoom
@@ -189,7 +190,7 @@ class Model:
         details = []
         if zoom is not None and prepared.scan is not None:
             details = closer_looks(
-                self.network, prepared.scan, shares.values, plan, zoom, prepared.intensities, mirror=mirror
+                self.network, prepared.scan, shares.values, plan, zoom, prepared.intensities, speed=speed
             )
         if keep is not None:
             for output in restored_outputs(shares, prepared.geometry, plan, details):

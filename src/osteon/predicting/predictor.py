@@ -19,6 +19,7 @@ from osteon.predicting.keeping import kept, probabilities_path
 from osteon.predicting.memory import Room, room_for
 from osteon.predicting.model import Model, Prediction, Prepared
 from osteon.predicting.scans import Scan
+from osteon.predicting.speeds import BALANCED, Speed
 
 RECORD = "predictions.json"
 
@@ -28,13 +29,13 @@ class How:
     """How scans are predicted.
 
     Attributes:
-        mirror: Average over mirror images.
+        speed: How densely scans are looked at, and whether in mirror images, too.
         overwrite: Do again what is done.
         memory: Bytes that may be used; None: most of what is free.
         probabilities: Keep them too, in `<case>.probabilities.npz`.
     """
 
-    mirror: bool = False
+    speed: Speed = BALANCED
     overwrite: bool = False
     memory: int | None = None
     probabilities: bool = False
@@ -138,7 +139,7 @@ class _Work:
         made_from = {
             "input": scan.fingerprint(),
             "model": self.model.sha256,
-            "mirror": self.how.mirror,
+            "speed": self.how.speed.name,
             "postprocessing": self.model.postprocessing.told(pixels=self.model.plan.unit == "px"),
         }
         before = self.records.get(scan.id, {})
@@ -167,11 +168,11 @@ class _Work:
         """Look at a prepared scan."""
         began = time.monotonic()
         prepared, room, record = given
-        shares = self.model.infer(prepared, mirror=self.how.mirror, folder=room.folder)
+        shares = self.model.infer(prepared, speed=self.how.speed, folder=room.folder)
         path = self.out / record.get("probabilities", "")
         with kept(path, self.model, wanted=self.how.probabilities) as keeper:
             keep = keeper(prepared.geometry)
-            prediction = self.model.conclude(prepared, shares, mirror=self.how.mirror, keep=keep)
+            prediction = self.model.conclude(prepared, shares, speed=self.how.speed, keep=keep)
         return prediction, {
             **record,
             "confidence": prediction.confidence,

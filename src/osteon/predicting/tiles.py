@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 from osteon.planning.plan import Plan, Pretrained
+from osteon.predicting.speeds import BALANCED, Speed
 
-STEP = 0.5
-"""Patches follow one another by this part of their size."""
 GAUSSIAN_SIGMA = 1 / 8
 """Width of a patch's weights, as a part of its size: what lies near the edge counts little (nnU-Net's value)."""
 AT_ONCE = 16
@@ -24,13 +23,13 @@ WHOLE = 1.5
 
 
 @torch.inference_mode()
-def probabilities(network: nn.Module, image: torch.Tensor, plan: Plan, *, mirror: bool = False) -> torch.Tensor:
+def probabilities(network: nn.Module, image: torch.Tensor, plan: Plan, *, speed: Speed = BALANCED) -> torch.Tensor:
     """What the network says of every voxel, as a whole; arguments as for `stream`.
 
     Returns:
         `[output, i, j, k]` float32 on the CPU: softmax with the background first, or a sigmoid for each structure.
     """
-    parts = list(stream(network, image, plan, mirror=mirror))
+    parts = list(stream(network, image, plan, speed=speed))
     return torch.cat([part.shares for part in parts], dim=1 + parts[0].axis)
 
 
@@ -50,22 +49,23 @@ class Slab:
     shares: torch.Tensor
 
 
-def stream(network: nn.Module, image: torch.Tensor, plan: Plan, *, mirror: bool = False) -> Iterator[Slab]:
+def stream(network: nn.Module, image: torch.Tensor, plan: Plan, *, speed: Speed = BALANCED) -> Iterator[Slab]:
     """What the network says of every voxel, slab by slab from one end to the other; only one row of tiles is held.
 
     Args:
         network: In eval mode, on any device.
         image: `[channel, i, j, k]` float32 on the plan's grid, on the CPU.
         plan: Patch, strides and the kind of output.
-        mirror: Average over the mirror images that the plan's augmentation allows (sides swap back).
+        speed: How densely patches lie, and whether the mirror images that the plan's augmentation allows are averaged
+            (sides swap back).
     """
     if plan.grid.dimensions == 3:
-        for axis, first, logits in _logits(network, image[None], plan, mirror=mirror):
+        for axis, first, logits in _logits(network, image[None], plan, speed):
             yield Slab(axis, first, _shares(logits, plan)[0])
         return
     for start in range(0, image.shape[3], plan.patch.batch):
         batch = image[..., start : start + plan.patch.batch].permute(3, 0, 1, 2)[..., None]
-        rows = [(axis, logits) for axis, _, logits in _logits(network, batch, plan, mirror=mirror)]
+        rows = [(axis, logits) for axis, _, logits in _logits(network, batch, plan, speed)]
         logits = torch.cat([part for _, part in rows], dim=2 + rows[0][0])
         yield Slab(2, start, _shares(logits, plan)[..., 0].permute(1, 2, 3, 0).contiguous())
 
@@ -87,7 +87,7 @@ def _first(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
     return network(batch)[0].float().cpu()
 
 
-def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool) -> Rows:
+def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, speed: Speed) -> Rows:
     """Of `[batch, channel, i, j, k]`."""
     shape = batch.shape[2:]
     patch = plan.patch.size
@@ -99,15 +99,15 @@ def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool
     after = [max(0, s - n) - b for s, n, b in zip(size, shape, before, strict=True)]
     margins = [p for b, a in zip(before[::-1], after[::-1], strict=True) for p in (b, a)]
     padded = nn.functional.pad(batch, margins, mode="replicate")  # as in training
-    starts = [tile_starts(n, s) for n, s in zip(padded.shape[2:], size, strict=True)]
+    starts = [tile_starts(n, s, speed.step) for n, s in zip(padded.shape[2:], size, strict=True)]
     inner: list[Any] = [slice(b, b + n) for b, n in zip(before, shape, strict=True)]
     if all(len(s) == 1 for s in starts):
-        yield 0, 0, _mirrored(network, padded, plan, mirror=mirror)[(..., *inner)]
+        yield 0, 0, _mirrored(network, padded, plan, mirror=speed.mirror)[(..., *inner)]
         return
     # An axis with several tiles is nowhere filled up, so its planes are the image's own.
     axis = max(range(3), key=lambda a: len(starts[a]))
     inner[axis] = slice(None)
-    for first, logits in _rows(network, padded, size, starts, axis, plan, mirror=mirror):
+    for first, logits in _rows(network, padded, size, starts, axis, plan, mirror=speed.mirror):
         yield axis, first, logits[(..., *inner)]
 
 
@@ -171,11 +171,11 @@ def _mirrored(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bo
     return total / len(subsets)
 
 
-def tile_starts(length: int, size: int) -> list[int]:
-    """First voxels of tiles that cover `length`, evenly spread, at most STEP of a tile apart."""
+def tile_starts(length: int, size: int, step: float = BALANCED.step) -> list[int]:
+    """First voxels of tiles that cover `length`, evenly spread, at most `step` of a tile apart."""
     if length <= size:
         return [0]
-    count = math.ceil((length - size) / (size * STEP)) + 1
+    count = math.ceil((length - size) / (size * step)) + 1
     return [round(number * (length - size) / (count - 1)) for number in range(count)]
 
 

@@ -110,6 +110,10 @@ def _validation(validation: dict[str, Any]) -> list[str]:
         rank = confidence["rank_correlation"]
         told = "" if rank is None else f"; rank correlation with the Dice that they had {rank:.2f}"
         lines += ["", f"Confidence: calibrated on {confidence['pairs']} structures of these scans{told}."]
+    speeds = {name: facts for name, facts in validation.get("speeds", {}).items() if facts["dice"] is not None}
+    if speeds:
+        dices = [f"{name} {facts['dice']:.3f} ({facts['seconds']:.2g} s a scan)" for name, facts in speeds.items()]
+        lines += ["", f"Dice by `--speed`, without post-processing: {', '.join(dices)}."]
     return lines
 
 

@@ -24,7 +24,7 @@ from osteon.predicting.engines import ENGINES
 from osteon.predicting.gate import Gate, judge_engine, read_gates, write_gates
 from osteon.predicting.measuring import Speed, measure_engines, remember
 from osteon.predicting.model import Model, load_model, model_folder
-from osteon.training.finishing import as_planned
+from osteon.training.scoring import as_planned
 
 State = Literal["fine", "note", "wrong"]
 LITTLE_MEMORY = 4 << 30
