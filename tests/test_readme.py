@@ -44,7 +44,7 @@ def test_the_python_session_runs(workplace: Path) -> None:
     quick += "assert segmentation.array.shape == (44, 44, 60) or sorted(segmentation.array.shape) == [44, 44, 60]\n"
     quick += "assert 0 <= best <= 1 and len(report.manifest.trainable) == 6\n"
     script = workplace / "session.py"
-    script.write_text(quick.replace('make_plan("my-dataset", budget_s=2)', 'make_plan("my-dataset", measure_cost=False)'))
+    script.write_text(quick.replace('"my-dataset", budget_s=2)', '"my-dataset", measure_cost=False)', 1))
     done = subprocess.run(
         [sys.executable, str(script)], cwd=workplace, capture_output=True, text=True, check=False, env=dict(os.environ)
     )
