@@ -32,6 +32,7 @@ from osteon.predicting.looks import FILE_NAME as REFERENCE
 from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
 from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
 from osteon.predicting.postprocess import NONE, Postprocessing, postprocess, read_postprocessing, write_postprocessing
+from osteon.predicting.region import fills_little
 from osteon.predicting.restore import Keep, restore, restored_outputs
 from osteon.predicting.review import Facts, reasons_to_review
 from osteon.predicting.series import name_series
@@ -174,7 +175,8 @@ class Model:
             speed: How densely it is looked at, and whether in mirror images, too.
             folder: Where probabilities go into a file; None keeps them in memory.
         """
-        slabs = stream(self.network, torch.from_numpy(prepared.image), self.plan, speed=speed)
+        region = speed.region and fills_little(self.reference)
+        slabs = stream(self.network, torch.from_numpy(prepared.image), self.plan, speed=speed, region=region)
         shares = collect(slabs, outputs(self.plan), prepared.image.shape[1:], self.plan, folder=folder)
         if self.plan.series is None:
             return shares
