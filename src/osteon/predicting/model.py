@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from osteon.core.errors import DatasetError, GeometryError, ModelError
 from osteon.core.files import read_json, write_json, write_text
@@ -23,7 +22,7 @@ from osteon.dataset.checks import check_image
 from osteon.formats.registry import read_volume
 from osteon.networks.ensemble import Ensemble, members_in
 from osteon.networks.registry import build_network, outputs
-from osteon.networks.weights import save_tensors
+from osteon.networks.weights import load_checked, save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Intensity, Plan, read_plan, write_plan
 from osteon.predicting.confidence import calibration_from, raw_confidence
@@ -249,7 +248,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
     plan = read_plan(folder / PLAN)
     path = folder / WEIGHTS
     try:
-        state = load_file(path)
+        state = load_checked(path)
         network = _network(plan, state)
         network.load_state_dict(state)
     except (SafetensorError, OSError, RuntimeError) as error:
