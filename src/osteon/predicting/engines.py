@@ -85,14 +85,15 @@ def _openvino(network: nn.Module, shape: tuple[int, ...], hint: str = "f32") -> 
     return openvino_run(openvino_model(network, shape), hint)
 
 
-def openvino_model(network: nn.Module, shape: tuple[int, ...]) -> Any:
-    """The network as an OpenVINO model of one fixed input shape."""
+def openvino_model(network: nn.Module, shape: tuple[int, ...], *, any_size: bool = False) -> Any:
+    """The network as an OpenVINO model of one fixed input shape, or of any."""
     import openvino
 
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of Python numbers, which are fixed with the shape
         model = openvino.convert_model(_Finest(network).eval(), example_input=torch.zeros(shape))
-    model.reshape(list(shape))
+    if not any_size:
+        model.reshape(list(shape))
     return model
 
 
@@ -128,8 +129,9 @@ def _onnx(network: nn.Module, shape: tuple[int, ...]) -> Run:
     return run
 
 
-def export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path) -> None:
-    """Write the network as an ONNX file of one fixed input shape: `image` in, `logits` out."""
+def export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, *, any_size: bool = False) -> None:
+    """Write the network as an ONNX file of one fixed input shape, or of any: `image` in, `logits` out."""
+    free = {0: "batch", 2: "i", 3: "j", 4: "k"}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -140,6 +142,7 @@ def export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path) -> None:
             opset_version=17,
             input_names=["image"],
             output_names=["logits"],
+            dynamic_axes={"image": free, "logits": free} if any_size else None,
         )
 
 
