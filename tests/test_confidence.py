@@ -81,7 +81,7 @@ def test_more_confidence_is_never_less_dice(pairs: list[tuple[float, float]]) ->
     made = calibrate(pairs)
     expected = [made.expected(raw) for raw in np.linspace(0, 1, 23)]
     assert all(b >= a - 1e-9 for a, b in pairwise(expected))
-    assert 0 <= expected[0]
+    assert expected[0] >= 0
     assert expected[-1] <= max(d for _, d in pairs) + 1e-4
     assert calibration_from(json.loads(json.dumps(made.as_data))) == made
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from osteon.exporting.ledger import Ledger
 from osteon.networks.registry import outputs
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, Pretrained, write_plan
-from osteon.predicting.engines import export_onnx, kind_of, openvino_model
+from osteon.predicting.engines import export_onnx, kind_of, openvino_model, write_openvino
 from osteon.predicting.model import load_model, model_folder
 from osteon.predicting.tiles import AIR_HU, SURE
 
@@ -62,7 +61,7 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
         with whole_file(out / "network.onnx") as temporary:
             export_onnx(loaded.network, shape, temporary, any_size=not _fixed(plan))
     else:
-        _write_openvino(loaded.network, shape, out, any_size=not _fixed(plan))
+        write_openvino(openvino_model(loaded.network, shape, any_size=not _fixed(plan)), out / "network.xml")
     write_plan(out / PLAN, plan)
     write_json(out / ABOUT, about(plan))
     with whole_file(out / CLIENT) as temporary:
@@ -102,17 +101,6 @@ def about(plan: Plan) -> dict[str, Any]:
 
 def _fixed(plan: Plan) -> bool:
     return isinstance(plan.network, Pretrained) and plan.network.fixed_size
-
-
-def _write_openvino(network: torch.nn.Module, shape: tuple[int, ...], out: Path, *, any_size: bool) -> None:
-    import openvino
-
-    model = openvino_model(network, shape, any_size=any_size)
-    with tempfile.TemporaryDirectory(dir=out) as folder:
-        openvino.save_model(model, Path(folder) / "network.xml", compress_to_fp16=False)
-        for name in FILES["openvino"]:
-            with whole_file(out / name) as temporary:
-                (Path(folder) / name).replace(temporary)
 
 
 def _compare(out: Path, network: torch.nn.Module, shape: tuple[int, ...], plan: Plan) -> None:

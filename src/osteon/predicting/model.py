@@ -26,11 +26,12 @@ from osteon.networks.weights import load_checked, save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Intensity, Plan, read_plan, write_plan
 from osteon.predicting.confidence import calibration_from, raw_confidence
-from osteon.predicting.engines import Engine
+from osteon.predicting.engines import Engine, Kind
 from osteon.predicting.looks import FILE_NAME as REFERENCE
 from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
 from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
 from osteon.predicting.postprocess import NONE, Postprocessing, postprocess, read_postprocessing, write_postprocessing
+from osteon.predicting.quantised import quantised_file
 from osteon.predicting.region import fills_little
 from osteon.predicting.restore import Keep, restore, restored_outputs
 from osteon.predicting.review import Facts, reasons_to_review
@@ -90,6 +91,7 @@ class Model:
         sha256: Of the weights' file; names the model in records of predictions.
         postprocessing: What follows a prediction.
         reference: What the training scans look like.
+        quantised: File of the network in 8-bit integers, where it was made.
     """
 
     network: torch.nn.Module
@@ -98,6 +100,7 @@ class Model:
     sha256: str
     postprocessing: Postprocessing = NONE
     reference: Sequence[Looks] = ()
+    quantised: Path | None = None
 
     def predict(self, scan: Path | str | Volume, *, name: str = "", speed: Speed = BALANCED) -> Segmentation:
         """Segment one scan, on its own grid and orientation; arguments and errors are those of `examine`."""
@@ -141,6 +144,10 @@ class Model:
     def engine(self) -> str:
         """What runs the network."""
         return self.network.kind.name if isinstance(self.network, Engine) else "torch"
+
+    def with_engine(self, kind: Kind) -> Model:
+        """The model with its own network run by another engine."""
+        return replace(self, network=Engine(self.network, kind, self.quantised))
 
     def with_postprocessing(self, wanted: str | Path) -> Model:
         """The model with other post-processing: `auto` its own, `none`, or a file's.
@@ -259,7 +266,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         ) from error
     network.to(device).eval()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    steps = folder / POSTPROCESSING
+    steps, quantised = folder / POSTPROCESSING, quantised_file(folder, digest)
     return Model(
         network,
         plan,
@@ -267,6 +274,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         digest,
         read_postprocessing(steps, plan.structures) if steps.is_file() else NONE,
         read_reference(folder / REFERENCE),
+        quantised if quantised.is_file() else None,
     )
 
 
