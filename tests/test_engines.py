@@ -34,6 +34,10 @@ def network(changes: dict[str, Any] | None = None) -> nn.Module:
     return build_network(tiny_plan(changes)).eval()
 
 
+def noise() -> np.ndarray:
+    return np.random.default_rng(3).standard_normal((1, 20, 20, 20), dtype=np.float32)
+
+
 def off(found: torch.Tensor, expected: torch.Tensor) -> float:
     """Root mean square difference as a part of the spread."""
     return float((found - expected).square().mean().sqrt() / expected.std())
@@ -53,7 +57,7 @@ def test_every_engine_says_what_torch_says(kind: engines.Kind, flat: bool, tmp_p
         expected = made(image)[0]
     file = tmp_path / "int8.xml" if kind.quantised else None
     if file is not None:
-        quantise(made, plan, [torch.randn(1, 20, 20, 20, generator=torch.Generator().manual_seed(3)).numpy()], file)
+        quantise(made, plan, [noise()], file)
     engine = Engine(made, kind, file)
     found = engine(image)[0]
     assert found.dtype == torch.float32
@@ -105,7 +109,7 @@ def test_a_quantised_network_takes_other_sizes_and_is_needed(tmp_path: Path) -> 
     quantise(
         made,
         plan,
-        [torch.randn(1, 20, 20, 20, generator=torch.Generator().manual_seed(3)).numpy()],
+        [noise()],
         tmp_path / "model/int8.xml",
     )
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["int8.bin", "int8.xml"]
