@@ -3,9 +3,9 @@
     python benchmarks/ensembles.py
     python benchmarks/ensembles.py --iterations 20 --cases 8
 
-Four networks are trained on made-up radiographs for the same number of iterations and predict six others. Predictions become
-tables of RLE (`osteon export rle-csv`); hard votes are taken over these tables, soft ones over kept probabilities. Then
-all are compared (`osteon compare`).
+Four networks are trained on made-up radiographs for the same number of iterations and predict six others. Predictions
+become tables of RLE (`osteon export rle-csv`); hard votes are taken over these tables, soft ones over kept
+probabilities. Then all are compared (`osteon compare`).
 """
 
 from __future__ import annotations

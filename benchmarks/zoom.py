@@ -3,8 +3,9 @@
     python benchmarks/zoom.py
     python benchmarks/zoom.py --cases 6 --size 128 --image-size 64 --iterations 20
 
-An UPerNet on a ResNet18 is trained, from a random start. Radiographs of `--size` pixels are brought to `--image-size`; the zoom sees the named bones at twice that. Both ways
-take the same number of iterations with the same pixels in a batch: with the zoom a part of the patches are crops.
+An UPerNet on a ResNet18 is trained, from a random start. Radiographs of `--size` pixels are brought to `--image-size`;
+the zoom sees the named bones at twice that. Both ways take the same number of iterations with the same pixels in a
+batch: with the zoom a part of the patches are crops.
 "First look" is the model trained with the zoom without its closer look in predicting.
 """
 

@@ -178,7 +178,7 @@ def test_from_the_users_files_to_scores(tmp_path: Path, capsys: Captured) -> Non
     assert f"2 iterations; the model: {run}/model" in said.out
     assert command("train", dataset, run, "--device", "cpu", "--fold", "1", "--epochs", "1", "--resume") == 0
     assert command("predict", run, dataset, tmp_path / "out", "--device", "cpu") == 0
-    assert "1 scans segmented" in capsys.readouterr().out
+    assert "1 scan segmented" in capsys.readouterr().out
     assert command("evaluate", tmp_path / "out", dataset) == 0
     said = capsys.readouterr()
     assert "femur" in said.out

@@ -168,6 +168,13 @@ def test_voxels_unlike_the_others_are_a_reason() -> None:
     assert reasons(looks) == ["voxels of 5 mm along S; in training 1 to 1"]
 
 
+def test_a_scan_much_shorter_than_the_others_is_a_reason() -> None:
+    image, labels = scan(99)
+    assert reasons(replace(seen(image, labels), extent_mm=(16, 9, 16))) == []
+    looks = replace(seen(image, labels), extent_mm=(16, 7, 16))
+    assert reasons(looks) == ["reaches over 7 mm along A; in training at least 16"]
+
+
 def test_few_training_scans_say_nothing() -> None:
     image, labels = scan(99)
     strange = seen(-5 * image, np.zeros_like(labels))
