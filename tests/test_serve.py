@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from osteon.core.files import write_json
+from osteon.core.files import write_error, write_json
 from osteon.exporting import registry
 from osteon.serving import app, receiving
 from osteon.serving.guard import Rules
@@ -284,6 +285,26 @@ def test_a_scan_that_fails_says_why_and_stops_no_other(tmp_path: Path) -> None:
         job = running.client.ended(bad.data["id"])
         assert (job["state"], job["error"], job["hint"]) == ("failed", "the scan: holds NaN", "look at it")
         assert running.client.ended(good.data["id"])["state"] == "done"
+
+
+def test_a_full_disk_loses_no_job(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = running.client.send()
+    until(lambda: running.predictor.tasks)
+    waiting = running.client.send()
+    left = [3]
+
+    def write(path: Path, data: object) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise write_error(path, OSError(errno.ENOSPC, "full"))
+        write_json(path, data)
+
+    monkeypatch.setattr("osteon.serving.jobs.write_json", write)
+    monkeypatch.setattr("osteon.serving.predictor.FIRST_PAUSE_S", 0.01)
+    running.predictor.go.set()
+    assert running.client.ended(sent.data["id"])["state"] == "done"
+    assert running.client.ended(waiting.data["id"])["state"] == "done"
+    assert left == [0]
 
 
 def test_a_job_that_runs_can_be_deleted(running: Running) -> None:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -159,9 +159,10 @@ class Store:
                 self.changed.wait(timeout_s)
             if not self.queue:
                 return None
-            job_id = self.queue.popleft()
             self._began = time.monotonic()
-            return self._change(self.jobs[job_id], state="running", started=_now())
+            job = self._change(self.jobs[self.queue[0]], state="running", started=_now())
+            self.queue.popleft()  # not before it is written: the disk may be full
+            return job
 
     def done(self, job_id: str) -> None:
         """Its results are whole."""
@@ -175,8 +176,8 @@ class Store:
         with self.changed:
             if job_id not in self.jobs:  # deleted meanwhile
                 return
-            self._took.append(time.monotonic() - self._began)
             self._change(self.jobs[job_id], finished=_now(), **changes)
+            self._took.append(time.monotonic() - self._began)
             shutil.rmtree(self.path(job_id) / SCAN, ignore_errors=True)
 
     def crashed(self, job_id: str, most: int, why: str) -> None:
@@ -198,7 +199,8 @@ class Store:
             if job_id not in self.jobs:
                 raise no_job()
             gone = self.folder / f".gone-{job_id}"
-            self.path(job_id).rename(gone)
+            with suppress(FileNotFoundError):  # somebody has removed it by hand
+                self.path(job_id).rename(gone)
             del self.jobs[job_id]
             if job_id in self.queue:
                 self.queue.remove(job_id)

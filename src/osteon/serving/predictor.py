@@ -5,10 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+from rich.markup import escape
 
 from osteon.core.errors import ModelError, OsteonError
 from osteon.core.progress import console
@@ -118,9 +121,8 @@ class Dispatcher(threading.Thread):
                     job = self.store.take(TICK_S)
                     if job is not None:
                         self._carry_out(job)
-            except OsteonError as error:  # the disk is full, say: nothing is lost, and the next attempt may succeed
-                console.print(f"[yellow]{error.message}[/]", soft_wrap=True)
-                self.ending.wait(FIRST_PAUSE_S)
+            except (OsteonError, OSError) as error:
+                self._pause(error)
 
     def drop(self, job_id: str) -> None:
         """Remove a job; one that runs is stopped. Raises RefusedError (404) where there is none."""
@@ -140,13 +142,27 @@ class Dispatcher(threading.Thread):
         try:
             answer = self.predictor.ask(Task(self.store.path(job.id), job.forms))
         except DiedError as died:
+            why = str(died)  # the name ends with the block
             if not self.ending.is_set():
-                self.store.crashed(job.id, MOST_CRASHES, str(died))
+                self._surely(lambda: self.store.crashed(job.id, MOST_CRASHES, why))
             return
         if answer.error:
-            self.store.failed(job.id, answer.error, answer.hint)
+            self._surely(lambda: self.store.failed(job.id, answer.error, answer.hint))
         else:
-            self.store.done(job.id)
+            self._surely(lambda: self.store.done(job.id))
+
+    def _surely(self, note: Callable[[], None]) -> None:
+        """Write a state, as often as it takes: while the disk is full, no job is lost for that."""
+        while not self.ending.is_set():
+            try:
+                return note()
+            except (OsteonError, OSError) as error:
+                self._pause(error)
+
+    def _pause(self, error: OsteonError | OSError) -> None:
+        said = error.message if isinstance(error, OsteonError) else str(error.strerror or error)
+        console.print(f"[yellow]{escape(said)}; it is tried again[/]", soft_wrap=True)
+        self.ending.wait(FIRST_PAUSE_S)
 
     def _restarted(self) -> bool:
         pause = FIRST_PAUSE_S
@@ -154,7 +170,7 @@ class Dispatcher(threading.Thread):
             try:
                 self.predictor.start()
             except (OsteonError, DiedError) as error:
-                console.print(f"[yellow]the predicting process does not start: {error}[/]", soft_wrap=True)
+                console.print(f"[yellow]the predicting process does not start: {escape(str(error))}[/]", soft_wrap=True)
                 self.ending.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
             else:
