@@ -198,6 +198,15 @@ def test_a_bad_start_is_said(trained: Path, tmp_path: Path, capsys: pytest.Captu
     assert f"--port {port + 1}" in capsys.readouterr().err
 
 
+def test_what_has_to_be_installed_is_said(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("osteon.cli.serve.find_spec", lambda _: None)
+    assert command("serve", trained, "--folder", tmp_path / "j") == 2
+    assert "pip install 'osteon[serve]'" in capsys.readouterr().err
+    assert not (tmp_path / "j").exists()
+
+
 def test_a_folder_serves_one_server(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from osteon.serving.server import hold
 

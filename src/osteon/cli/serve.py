@@ -52,7 +52,8 @@ def serve(
         token, made = find_token(token_file, os.environ.get("OSTEON_TOKEN", ""), folder, local=place.local)
         service, server = prepare(work, place, token)
         _say(place.local, folder, token if made else "", service.store.damaged)
-        out.print(f"listening http://{'localhost' if place.local else host}:{port}/", soft_wrap=True)
+        named = "localhost" if place.local else f"[{host}]" if ":" in host else host
+        out.print(f"listening http://{escape(named)}:{port}/", soft_wrap=True)
         out.print("stop      Ctrl-C; jobs that wait are done when it is started again")
         server.run()
         service.dispatcher.stop()
