@@ -26,7 +26,8 @@ from osteon.predicting.model import Model, load_model
 from osteon.predicting.predictor import How
 from osteon.serving.guard import find_token
 from osteon.serving.jobs import RESULT, SCAN
-from osteon.serving.working import MASK, Task, carry_out
+from osteon.serving.predictor import DiedError, started
+from osteon.serving.working import MASK, Task, Work, carry_out
 from osteon.training.fit import train
 from runs import CPU, cohort, command, learning_plan
 from serving import Client, until
@@ -121,6 +122,24 @@ def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model
     assert said.count("listening") == 2
     assert not any(word in said for word in (TOKEN, "Doe", first, "Traceback"))
     assert not any("Doe" in path.name for path in folder.rglob("*"))
+
+
+def test_a_predictor_that_is_killed_says_how_and_starts_again(trained: Path, tmp_path: Path) -> None:
+    predictor = started(Work(trained, device="cpu"))
+    try:
+        assert predictor.alive
+        assert predictor.facts["engine"] == "torch"
+        assert predictor.pid is not None
+        os.kill(predictor.pid, signal.SIGKILL)
+        with pytest.raises(DiedError, match="Killed"):
+            predictor.ask(Task(tmp_path, ()))
+        assert not predictor.alive
+        predictor.start()
+        scan(tmp_path / SCAN / "scan.nii.gz")
+        assert predictor.ask(Task(tmp_path, ())).error == ""
+    finally:
+        predictor.kill()
+    assert not predictor.alive
 
 
 def task(folder: Path, *files: tuple[str, bytes], forms: tuple[str, ...] = ()) -> Task:

@@ -38,11 +38,12 @@ class Predictor:
         self.facts: dict[str, Any] = {}
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
+        self._ready = False
 
     @property
     def alive(self) -> bool:
         """Whether it is ready for a task."""
-        return self._pipe is not None and self._process is not None and self._process.is_alive()
+        return self._ready and self._process is not None and self._process.is_alive()
 
     @property
     def pid(self) -> int | None:
@@ -67,6 +68,7 @@ class Predictor:
             self.kill()
             raise said
         self.facts = said
+        self._ready = True
 
     def ask(self, task: Task) -> Answer:
         """Have a task carried out. Raises DiedError where the process died over it."""
@@ -78,6 +80,7 @@ class Predictor:
 
     def kill(self) -> None:
         """End it at once."""
+        self._ready = False
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -89,6 +92,7 @@ class Predictor:
         try:
             return self._pipe.recv()
         except (EOFError, OSError):
+            self._ready = False
             self._pipe.close()
             self._pipe = None
         if process is None:
