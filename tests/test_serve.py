@@ -244,6 +244,7 @@ def test_the_page_names_every_route_and_asks_no_other_host(running: Running) -> 
     described = running.client.ask("GET", "/openapi.json").data
     assert all(path in text for path in described["paths"])
     assert {*described["paths"]} == {"/jobs", "/jobs/{job_id}", "/jobs/{job_id}/{file}", "/health", "/model"}
+    assert "422" not in described["paths"]["/jobs/{job_id}"]["get"]["responses"]
     assert not any(word in text for word in ("<script", "src=", "@import", "https://", "<link"))
     assert "default-src 'none'" in shown.headers["content-security-policy"]
 

@@ -138,6 +138,10 @@ def build(service: Service) -> Callable[..., Any]:
         HTTPException: _unknown,
         ClientDisconnect: _gone,
     }
+    for path, methods in app.openapi()["paths"].items():  # it is kept, and handed out as it is now
+        for said in methods.values():
+            if "{" in path:
+                said["responses"].pop("422", None)  # an id or name that makes no sense names nothing: 404
     return Lingering(Guard(app, service.rules))
 
 
