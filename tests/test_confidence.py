@@ -72,7 +72,7 @@ def test_a_network_that_is_too_sure_is_brought_down() -> None:
     assert made.pairs == 12
     for raw, dice in pairs:
         assert made.expected(raw) == pytest.approx(dice, abs=1e-4)
-    assert made.expected(0.2) == pytest.approx(0.5, abs=1e-4)  # nothing is known below
+    assert made.expected(0.45) == pytest.approx(0.25, abs=1e-4)  # nothing is known below: a line down to 0
     assert made.expected(1.0) == pytest.approx(0.72, abs=1e-4)
 
 
@@ -81,7 +81,7 @@ def test_more_confidence_is_never_less_dice(pairs: list[tuple[float, float]]) ->
     made = calibrate(pairs)
     expected = [made.expected(raw) for raw in np.linspace(0, 1, 23)]
     assert all(b >= a - 1e-9 for a, b in pairwise(expected))
-    assert min(d for _, d in pairs) - 1e-4 <= expected[0]
+    assert expected[0] >= 0
     assert expected[-1] <= max(d for _, d in pairs) + 1e-4
     assert calibration_from(json.loads(json.dumps(made.as_data))) == made
 

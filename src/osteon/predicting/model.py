@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from osteon.core.errors import DatasetError, GeometryError, ModelError
 from osteon.core.files import read_json, write_json, write_text
@@ -23,15 +22,17 @@ from osteon.dataset.checks import check_image
 from osteon.formats.registry import read_volume
 from osteon.networks.ensemble import Ensemble, members_in
 from osteon.networks.registry import build_network, outputs
-from osteon.networks.weights import save_tensors
+from osteon.networks.weights import load_checked, save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Intensity, Plan, read_plan, write_plan
 from osteon.predicting.confidence import calibration_from, raw_confidence
-from osteon.predicting.engines import Engine
+from osteon.predicting.engines import Engine, Kind
 from osteon.predicting.looks import FILE_NAME as REFERENCE
 from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
 from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
 from osteon.predicting.postprocess import NONE, Postprocessing, postprocess, read_postprocessing, write_postprocessing
+from osteon.predicting.quantised import quantised_file
+from osteon.predicting.region import fills_little
 from osteon.predicting.restore import Keep, restore, restored_outputs
 from osteon.predicting.review import Facts, reasons_to_review
 from osteon.predicting.series import name_series
@@ -90,6 +91,7 @@ class Model:
         sha256: Of the weights' file; names the model in records of predictions.
         postprocessing: What follows a prediction.
         reference: What the training scans look like.
+        quantised: File of the network in 8-bit integers, where it was made.
     """
 
     network: torch.nn.Module
@@ -98,6 +100,7 @@ class Model:
     sha256: str
     postprocessing: Postprocessing = NONE
     reference: Sequence[Looks] = ()
+    quantised: Path | None = None
 
     def predict(self, scan: Path | str | Volume, *, name: str = "", speed: Speed = BALANCED) -> Segmentation:
         """Segment one scan, on its own grid and orientation; arguments and errors are those of `examine`."""
@@ -142,6 +145,10 @@ class Model:
         """What runs the network."""
         return self.network.kind.name if isinstance(self.network, Engine) else "torch"
 
+    def with_engine(self, kind: Kind) -> Model:
+        """The model with its own network run by another engine."""
+        return replace(self, network=Engine(self.network, kind, self.quantised))
+
     def with_postprocessing(self, wanted: str | Path) -> Model:
         """The model with other post-processing: `auto` its own, `none`, or a file's.
 
@@ -174,7 +181,8 @@ class Model:
             speed: How densely it is looked at, and whether in mirror images, too.
             folder: Where probabilities go into a file; None keeps them in memory.
         """
-        slabs = stream(self.network, torch.from_numpy(prepared.image), self.plan, speed=speed)
+        region = speed.region and fills_little(self.reference)
+        slabs = stream(self.network, torch.from_numpy(prepared.image), self.plan, speed=speed, region=region)
         shares = collect(slabs, outputs(self.plan), prepared.image.shape[1:], self.plan, folder=folder)
         if self.plan.series is None:
             return shares
@@ -247,7 +255,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
     plan = read_plan(folder / PLAN)
     path = folder / WEIGHTS
     try:
-        state = load_file(path)
+        state = load_checked(path)
         network = _network(plan, state)
         network.load_state_dict(state)
     except (SafetensorError, OSError, RuntimeError) as error:
@@ -258,7 +266,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         ) from error
     network.to(device).eval()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    steps = folder / POSTPROCESSING
+    steps, quantised = folder / POSTPROCESSING, quantised_file(folder, digest)
     return Model(
         network,
         plan,
@@ -266,6 +274,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         digest,
         read_postprocessing(steps, plan.structures) if steps.is_file() else NONE,
         read_reference(folder / REFERENCE),
+        quantised if quantised.is_file() else None,
     )
 
 
