@@ -142,7 +142,8 @@ def test_choices_are_the_registries() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("20min", 1200), ("2m", 120), ("1.5h", 5400), (" 3 sec ", 3)]
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("20min", 1200), ("2m", 120), ("1.5h", 5400), ("7d", 604800), (" 3 sec ", 3)],
 )
 def test_times_as_people_write_them(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds

@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli import audit, compare, data, demo, doctor, evaluate, export, models, phantom, sweep, vote, weights
+from osteon.cli import (
+    audit,
+    compare,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    models,
+    phantom,
+    serve,
+    sweep,
+    vote,
+    weights,
+)
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_error
 from osteon.core.progress import console
@@ -33,6 +47,7 @@ for command, name in (
     (models.train, "train"),
     (sweep.sweep, "sweep"),
     (models.predict, "predict"),
+    (serve.serve, "serve"),
     (vote.vote, "vote"),
     (evaluate.evaluate, "evaluate"),
     (compare.compare, "compare"),
