@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from osteon.core.boxes import Box
 from osteon.core.errors import DatasetError, GeometryError, ModelError
 from osteon.core.files import read_json, write_json, write_text
 from osteon.core.geometry import Geometry
@@ -25,8 +26,9 @@ from osteon.networks.ensemble import Ensemble, members_in
 from osteon.networks.registry import build_network, outputs
 from osteon.networks.weights import save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
-from osteon.planning.plan import Intensity, Plan, read_plan, write_plan
+from osteon.planning.plan import Intensity, NnUNet, Plan, read_plan, write_plan
 from osteon.predicting.confidence import calibration_from, raw_confidence
+from osteon.predicting.cascade import label_channels
 from osteon.predicting.looks import FILE_NAME as REFERENCE
 from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
 from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
@@ -36,11 +38,14 @@ from osteon.predicting.review import Facts, reasons_to_review
 from osteon.predicting.series import name_series
 from osteon.predicting.shares import Shares, collect
 from osteon.predicting.tiles import stream
-from osteon.predicting.zoom import closer_looks
+from osteon.predicting.zoom import Detail, closer_looks
 from osteon.preparing.case import passage, prepare_with_intensities
+from osteon.preparing.nonzero import nonzero_box, uncropped
 
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.json"
+FIRST = "first"
+"""In a model's folder that of the model which looks first (a cascade)."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,18 @@ class Prepared:
     Attributes:
         image: `[channel, i, j, k]` float32 on the plan's grid, normalised.
         intensities: How; see `preparing.case.prepare_with_intensities`.
-        geometry: The scan's own.
+        geometry: The scan's own, or that of the part of it which was prepared.
         scan: The scan itself, where the plan asks for a closer look.
+        part: The whole scan's grid, and the box of it that was prepared; None: all of it.
+        first: The scan as the first model of a cascade needs it.
     """
 
     image: npt.NDArray[np.float32]
     intensities: list[Intensity]
     geometry: Geometry
     scan: Volume | None
+    part: tuple[Geometry, Box] | None = None
+    first: Prepared | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,7 @@ class Model:
         sha256: Of the weights' file; names the model in records of predictions.
         postprocessing: What follows a prediction.
         reference: What the training scans look like.
+        first: The model whose labels this one sees beside the image (a cascade).
     """
 
     network: torch.nn.Module
@@ -96,6 +106,7 @@ class Model:
     sha256: str
     postprocessing: Postprocessing = NONE
     reference: Sequence[Looks] = ()
+    first: Model | None = None
 
     def predict(self, scan: Path | str | Volume, *, name: str = "", mirror: bool = False) -> Segmentation:
         """Segment one scan, on its own grid and orientation; arguments and errors are those of `examine`."""
@@ -155,9 +166,14 @@ class Model:
 
     def prepare(self, volume: Volume) -> Prepared:
         """A scan on the plan's grid; of the scan itself only what a closer look needs is kept."""
+        first = None if self.first is None else self.first.prepare(volume)
+        part = None
+        if self.plan.grid.nnunet is not None:
+            part = (volume.geometry, nonzero_box(volume.array))
+            volume = volume.cropped(part[1])
         image, intensities = prepare_with_intensities(volume, self.plan)
         closely = self.plan.zoom is not None and self.plan.zoom.predict
-        return Prepared(image, intensities, volume.geometry, volume if closely else None)
+        return Prepared(image, intensities, volume.geometry, volume if closely else None, part, first)
 
     def infer(self, prepared: Prepared, *, mirror: bool = False, folder: Path | None = None) -> Shares:
         """What the network says of it, with names in order.
@@ -167,7 +183,11 @@ class Model:
             mirror: Average over mirror images.
             folder: Where probabilities go into a file; None keeps them in memory.
         """
-        slabs = stream(self.network, torch.from_numpy(prepared.image), self.plan, mirror=mirror)
+        image = torch.from_numpy(prepared.image)
+        if self.first is not None and prepared.first is not None:
+            shares = self.first.infer(prepared.first, mirror=mirror, folder=folder)
+            image = torch.cat((image, self._labels_before(self.first.restored(prepared.first, shares), prepared)))
+        slabs = stream(self.network, image, self.plan, mirror=mirror)
         shares = collect(slabs, outputs(self.plan), prepared.image.shape[1:], self.plan, folder=folder)
         if self.plan.series is None:
             return shares
@@ -183,8 +203,19 @@ class Model:
             details = closer_looks(
                 self.network, prepared.scan, shares.values, plan, zoom, prepared.intensities, mirror=mirror
             )
-        segmentation = restore(shares, prepared.geometry, plan, details)
+        segmentation = self.restored(prepared, shares, details)
         return Prediction(postprocess(segmentation, self.postprocessing), raw, confidence, reasons)
+
+    def restored(self, prepared: Prepared, shares: Shares, details: Sequence[Detail] = ()) -> Segmentation:
+        """The segmentation on the scan's own grid, as the network has it."""
+        segmentation = restore(shares, prepared.geometry, self.plan, details)
+        return segmentation if prepared.part is None else uncropped(segmentation, *prepared.part)
+
+    def _labels_before(self, segmentation: Segmentation, prepared: Prepared) -> torch.Tensor:
+        """What the first model found, as channels beside the prepared image."""
+        if prepared.part is not None:
+            segmentation = segmentation.cropped(prepared.part[1])
+        return label_channels(segmentation, self.plan)
 
     def _judged(
         self, prepared: Prepared, shares: Shares
@@ -206,7 +237,10 @@ def extent_mm(geometry: Geometry) -> tuple[float, ...]:
 
 
 def save_model(folder: Path, model: Model, card: str) -> None:
-    """Write a model folder; the weights last, so that a folder with weights is complete."""
+    """Write a model folder; the weights last, so that a folder with weights is complete.
+
+    The first model of a cascade has a folder of its own there: it is written by itself, before.
+    """
     write_plan(folder / PLAN, model.plan)
     write_json(folder / VALIDATION, model.validation)
     write_postprocessing(folder / POSTPROCESSING, model.postprocessing)
@@ -246,6 +280,10 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         ) from error
     network.to(device).eval()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    first = None
+    if isinstance(plan.network, NnUNet) and plan.network.before:
+        first = load_model(folder / FIRST, device=device)
+        digest = hashlib.sha256((digest + first.sha256).encode()).hexdigest()
     steps = folder / POSTPROCESSING
     return Model(
         network,
@@ -254,6 +292,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         digest,
         read_postprocessing(steps, plan.structures) if steps.is_file() else NONE,
         read_reference(folder / REFERENCE),
+        first,
     )
 
 

@@ -12,16 +12,17 @@ from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.planning.plan import Plan
-from osteon.predicting.shares import Shares
-from osteon.predicting.sparse import above_half, best_classes, interpolate_box
+from osteon.predicting.shares import Shares, half_of
+from osteon.predicting.sparse import Taps, above_half, best_classes, interpolate_box, taps_of
 from osteon.predicting.zoom import Detail
-from osteon.preparing.case import passage
+from osteon.preparing.case import Passage, passage
+from osteon.preparing.nnunet_grid import Splines
 
 
 def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()) -> Segmentation:
     """Interpolate linearly onto the scan's grid and decide there: as if all outputs were interpolated everywhere.
 
-    Of the scan's size only the result is held.
+    Of the scan's size only the result is held. A model of nnU-Net's has its own interpolation, of logits.
 
     Args:
         shares: Probabilities on the plan's grid.
@@ -33,12 +34,12 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
         An index map, or multi-hot where structures overlap (share above a half), in the scan's orientation.
     """
     way = passage(geometry, plan.grid)
-    shape = way.turned.shape
+    shape, along = way.turned.shape, _taps(way, plan)
     structures = tuple(plan.structures)
     if shares.best is None:
         masks = np.zeros((len(structures), *shape), dtype=np.uint8)
         for number, share in enumerate(shares.values):
-            for start, part in above_half(share, shape):
+            for start, part in above_half(share, shape, along, half=half_of(plan)):
                 masks[number, start : start + len(part)] = part.numpy()
             shares.release()
         for box in _parts(details):
@@ -47,12 +48,19 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
     kind = np.uint8 if max(s.value for s in structures) < 256 else np.uint16
     values = np.array([0, *(s.value for s in structures)], dtype=kind)
     labels: npt.NDArray[np.integer] = np.zeros(shape, dtype=kind)
-    for start, part in best_classes(shares.values, shares.best, shape):
+    for start, part in best_classes(shares.values, shares.best, shape, along):
         labels[start : start + len(part)] = values[part.numpy()]
         shares.release()
     for box in _parts(details):
         labels[box.slices] = values[_blended(shares.values, box, shape, details).argmax(0).numpy()]
     return Segmentation(np.ascontiguousarray(way.turn.undo(labels)), geometry, structures)
+
+
+def _taps(way: Passage, plan: Plan) -> list[Taps] | None:
+    """What the plan's own interpolation takes along each axis; None: the usual one."""
+    if plan.grid.nnunet is None:
+        return None
+    return [taps_of(weights) for weights in Splines.back(way.turned, plan.grid).weights(way.shape)]
 
 
 def _parts(details: Sequence[Detail]) -> list[Box]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from osteon.planning.plan import Plan, Pretrained
+from osteon.planning.plan import Plan
 
 STEP = 0.5
 """Patches follow one another by this part of their size."""
@@ -42,7 +42,7 @@ class Slab:
         axis: 0, 1 or 2; the same for all slabs of an image.
         first: Number of the first plane.
         shares: `[output, i, j, k]` float32 on the CPU: softmax with the background first, or a sigmoid for each
-            structure.
+            structure; for a model of nnU-Net's the softmax's logarithm, or logits.
     """
 
     axis: int
@@ -72,6 +72,8 @@ def stream(network: nn.Module, image: torch.Tensor, plan: Plan, *, mirror: bool 
 
 def _shares(logits: torch.Tensor, plan: Plan) -> torch.Tensor:
     """Probabilities of logits `[batch, output, i, j, k]`, in place: a second copy would double the memory."""
+    if plan.grid.nnunet is not None:
+        return logits if plan.overlapping else logits.sub_(logits.logsumexp(1, keepdim=True))
     if plan.overlapping:
         return logits.sigmoid_()
     logits.sub_(logits.amax(1, keepdim=True)).exp_()
@@ -93,12 +95,12 @@ def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool
     patch = plan.patch.size
     # As in training, what is smaller than a patch is filled up to one: the network's norms depend on it.
     room = [max(s, math.ceil(n / m) * m) for n, m, s in zip(shape, plan.downsampling, patch, strict=True)]
-    fixed = isinstance(plan.network, Pretrained) and plan.network.fixed_size
-    size = list(patch) if fixed or math.prod(room) > WHOLE * math.prod(patch) else room
+    size = list(patch) if plan.fixed_patch or math.prod(room) > WHOLE * math.prod(patch) else room
     before = [max(0, s - n) // 2 for s, n in zip(size, shape, strict=True)]
     after = [max(0, s - n) - b for s, n, b in zip(size, shape, before, strict=True)]
     margins = [p for b, a in zip(before[::-1], after[::-1], strict=True) for p in (b, a)]
-    padded = nn.functional.pad(batch, margins, mode="replicate")  # as in training
+    filling = "replicate" if plan.grid.nnunet is None else "constant"  # as in training; a constant is 0
+    padded = nn.functional.pad(batch, margins, mode=filling)
     starts = [tile_starts(n, s) for n, s in zip(padded.shape[2:], size, strict=True)]
     inner: list[Any] = [slice(b, b + n) for b, n in zip(before, shape, strict=True)]
     if all(len(s) == 1 for s in starts):
@@ -160,7 +162,7 @@ def _mirrored(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bo
     """The network's logits, averaged over mirror images where asked."""
     device = next(network.parameters()).device
     axes = plan.augmentation.mirror_axes if mirror else []
-    sideways = plan.grid.axes.index("R")
+    sideways = plan.grid.sideways
     partners = plan.mirror_partners if plan.overlapping else [0, *(p + 1 for p in plan.mirror_partners)]
     subsets = [subset for count in range(len(axes) + 1) for subset in itertools.combinations(axes, count)]
     total = torch.zeros(())
