@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 import osteon
 from helpers import plan_data, spaced, tiny_plan, two_boxes
 from osteon.cli import choices
-from osteon.cli.choices import By, Device, Groups, MeshSpaces, MeshUnits, Precisions
+from osteon.cli.choices import By, Device, Groups, MeshSpaces, MeshUnits, Methods, Parts, Precisions
 from osteon.cli.main import app
 from osteon.cli.report import memory, seconds_of
 from osteon.core.errors import UsageError
@@ -35,6 +36,7 @@ from osteon.planning.recipe_files import published
 from osteon.planning.recipes import RECIPES
 from osteon.training import planned
 from osteon.training.fit import train
+from osteon.voting import fit, rules
 from runs import CPU, cohort, command
 
 COMMANDS = [row.name for row in app.registered_commands]
@@ -135,6 +137,8 @@ def test_choices_are_the_registries() -> None:
     assert {choice.value for choice in Groups} == set(get_args(forms.Group))
     assert {choice.value for choice in MeshUnits} == set(get_args(forms.MeshUnit))
     assert {choice.value for choice in MeshSpaces} == set(get_args(forms.MeshSpace))
+    assert {choice.value for choice in Methods} == set(get_args(rules.Method))
+    assert {choice.value for choice in Parts} == set(get_args(fit.Part))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +182,19 @@ def test_from_the_users_files_to_scores(tmp_path: Path, capsys: Captured) -> Non
     assert command("evaluate", tmp_path / "out", dataset) == 0
     said = capsys.readouterr()
     assert "femur" in said.out
+    assert "HD95" in said.out
     assert (tmp_path / "out/metrics.csv").is_file()
+    assert (
+        command("evaluate", tmp_path / "out", dataset, "--by", "subject", "--tolerance", "1,3", "--workers", "1") == 0
+    )
+    assert re.search(r"^ *5 \(1 case\)", capsys.readouterr().out, re.MULTILINE)
+    assert "nsd_1mm,nsd_3mm,subject" in (tmp_path / "out/metrics.csv").read_text()
+    assert command("evaluate", tmp_path / "out", dataset, "--overlap-only") == 0
+    assert "HD95" not in capsys.readouterr().out
+    assert command("evaluate", tmp_path / "out", dataset, "--by", "scanner") == 2
+    assert "cases have no such field" in capsys.readouterr().err
+    for wrong in ("0", "2mm", ""):
+        assert command("evaluate", tmp_path / "out", dataset, "--tolerance", wrong) == 2
 
 
 def test_plan_keeps_the_plan_that_is_there(tmp_path: Path, capsys: Captured) -> None:

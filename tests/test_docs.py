@@ -14,6 +14,7 @@ import yaml
 from osteon.cli.main import app
 from osteon.core.labels import Structure
 from osteon.dataset.manifest import Case, Manifest
+from osteon.evaluating.figures import DISTANCES, FIGURES
 from osteon.exporting.registry import FORMS as EXPORTS
 from osteon.exporting.table import COLUMNS
 from osteon.importing.recognise import FORMS
@@ -21,6 +22,7 @@ from osteon.networks.registry import NETWORKS
 from osteon.planning.overlay import numbers
 from osteon.planning.recipe_files import RecipeFile, published
 from osteon.planning.sections import Schedule
+from osteon.predicting.engines import NAMES
 from osteon.sweeping.spec import Sweep
 from osteon.sweeping.trials import choices_from, grid_values
 from osteon.training.losses import LOSSES
@@ -43,8 +45,23 @@ def test_every_option_of_import_is_described_and_exists() -> None:
     assert described == options("import")
 
 
+def test_every_option_and_figure_of_evaluate_is_described() -> None:
+    page = text("docs/evaluate.md")
+    assert set(re.findall(r"^\| `(--[a-z-]+)`", page, re.MULTILINE)) == options("evaluate")
+    described = {name.rsplit("_", 1)[0] if "mm" in name else name for name in re.findall(r"`([a-z0-9_]+)`", page)}
+    assert {*FIGURES, *DISTANCES, "reference_pieces", "matched_pieces", "wrong_level"} <= described
+
+
 @pytest.mark.parametrize(
-    ("page", "command"), [("plan", "plan"), ("train", "train"), ("sweep", "sweep"), ("audit", "audit")]
+    ("page", "command"),
+    [
+        ("plan", "plan"),
+        ("train", "train"),
+        ("sweep", "sweep"),
+        ("audit", "audit"),
+        ("predict", "predict"),
+        ("vote", "vote"),
+    ],
 )
 def test_every_option_of_a_command_is_described(page: str, command: str) -> None:
     assert options(command) <= set(re.findall(r"--[a-z][a-z-]+", text(f"docs/{page}.md")))
@@ -59,6 +76,10 @@ def test_every_network_is_described() -> None:
 def test_every_loss_and_schedule_is_described() -> None:
     described = set(re.findall(r"^\| `(\w+)` \|", text("docs/losses.md"), re.MULTILINE))
     assert described == {"schedule", *LOSSES, *get_args(Schedule)}
+
+
+def test_every_engine_is_described() -> None:
+    assert tuple(re.findall(r"^\| `([\w-]+)` \|", text("docs/doctor.md"), re.MULTILINE)) == NAMES
 
 
 def test_every_recipe_is_described() -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import pickle
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest, write_manifest
 from osteon.evaluating.evaluate import evaluate
+from osteon.evaluating.pairing import pair_up
+from osteon.evaluating.scores import Measures, Score, score_case
 from osteon.formats import write_segmentation, write_volume
 
 RED = Structure(name="red", value=1, colour="#ff0000")
@@ -223,3 +227,127 @@ def test_only_held_out_cases_are_missed_where_a_dataset_has_some(dataset: Path, 
     write_manifest(dataset, manifest.model_copy(update={"cases": held}))
     write_segmentation(tmp_path / "predictions" / "c.nii.gz", labels(4, 2))
     assert evaluate(tmp_path / "predictions", dataset).missing == ("d",)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_columns_of_the_files(dataset: Path, tmp_path: Path) -> None:
+    """The columns that were there stay in front; distances are named with unit and tolerance."""
+    write_segmentation(tmp_path / "a.nii.gz", labels(5, 2))
+    measures = Measures(tolerances=(1.0, 2.0))
+    result = evaluate(tmp_path / "a.nii.gz", dataset, tmp_path / "out", measures=measures)
+    row = rows_of(tmp_path / "out/metrics.csv")[0]
+    assert list(row)[:10] == [
+        *("case", "structure", "state", "dice", "reference_voxels", "predicted_voxels", "reference_cm3"),
+        *("predicted_cm3", "volume_error_cm3", "volume_error_percent"),
+    ]
+    assert list(row)[-5:] == ["hd_mm", "hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm"]
+    assert (row["hd_mm"], row["nsd_2mm"], row["detection_f1"], row["wrong_level"]) == ("2.0", "1.0", "1.0", "")
+    said = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert said["cases"]["a"]["red"]["hd95_mm"] == 2.0
+    assert set(said["overall"]["nsd_1mm"]) == {"n", "mean", "sd", "median", "low", "high"}
+    assert said["structures"]["red"]["pooled_detection_f1"] == 1.0
+    assert said["overall"]["dice"]["mean"] == pytest.approx(result.overall.dice.mean, abs=1e-6)
+    quick = evaluate(tmp_path / "a.nii.gz", dataset, tmp_path / "out", measures=Measures(surfaces=False))
+    assert "hd_mm" not in rows_of(tmp_path / "out/metrics.csv")[0]
+    assert [s.dice for s in quick.scores] == [s.dice for s in result.scores]
+
+
+def test_millimetres_and_pixels_are_never_averaged(tmp_path: Path) -> None:
+    for case, unit in (("a", "mm"), ("b", "px")):
+        grid = Geometry((8, 6, 1), np.diag([2.0, 2, 1, 1]) if unit == "mm" else np.eye(4), unit)  # type: ignore[arg-type]
+        for side, red in (("p", 5), ("r", 4)):
+            array = labels(red).array[:, :, :1]
+            write_segmentation(tmp_path / side / f"{case}.seg.nrrd", Segmentation(array, grid, BOTH))
+    figures = evaluate(tmp_path / "p", tmp_path / "r", tmp_path / "out").summaries[0].figures
+    assert (figures["hd_mm"].n, figures["hd_mm"].mean) == (1, 2.0)
+    assert (figures["hd_px"].n, figures["hd_px"].mean) == (1, 1.0)
+    first = rows_of(tmp_path / "out/metrics.csv")[0]
+    assert (first["hd_mm"], first["hd_px"]) == ("2.0", "")
+
+
+def test_results_by_site(dataset: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(dataset)
+    sites = {"a": "north", "b": "south", "c": "north"}
+    cases = [case.model_copy(update={"site": sites.get(case.id)}) for case in manifest.cases]
+    write_manifest(dataset, manifest.model_copy(update={"cases": cases}))
+    for case, red in (("a", 4), ("b", 2), ("c", 4), ("d", 3)):
+        write_segmentation(tmp_path / "predictions" / f"{case}.nii.gz", labels(red))
+    result = evaluate(tmp_path / "predictions", dataset, tmp_path / "out", by="site")
+    north, south, unknown = result.groups
+    assert [(g.name, g.cases) for g in result.groups] == [("north", 2), ("south", 1), ("unknown", 1)]
+    assert north.summaries[0].dice.mean == 1.0
+    assert south.summaries[0].dice.mean == pytest.approx(4 / 6)
+    assert unknown.summaries[0].dice.n == 1
+    assert [row["site"] for row in rows_of(tmp_path / "out/metrics.csv")][::2] == ["north", "south", "north", "unknown"]
+    said = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert said["by"] == "site"
+    assert said["groups"]["north"]["structures"]["red"]["dice"]["n"] == 2
+    held = evaluate(tmp_path / "predictions", dataset, by="held_out")
+    assert [group.name for group in held.groups] == ["False"]
+    annotated = evaluate(tmp_path / "predictions", dataset, by="annotated")
+    assert [group.name for group in annotated.groups] == ["red", "unknown"]
+    with pytest.raises(UsageError, match="cases have no such field") as caught:
+        evaluate(tmp_path / "predictions", dataset, by="scanner")
+    assert "site" in caught.value.hint
+    with pytest.raises(UsageError, match="no dataset"):
+        evaluate(tmp_path / "predictions", tmp_path / "predictions", by="site")
+
+
+def test_several_processes_give_the_same_in_the_same_order(dataset: Path, tmp_path: Path) -> None:
+    for case, red in (("a", 5), ("b", 4), ("c", 3)):
+        write_segmentation(tmp_path / "predictions" / f"{case}.nii.gz", labels(red, 1))
+    (tmp_path / "predictions" / "d.nii.gz").write_bytes(b"nothing")
+    one, two = (evaluate(tmp_path / "predictions", dataset, workers=count) for count in (1, 2))
+    assert one == two
+    assert [failure.case for failure in two.failures] == ["d"]
+
+
+def test_a_pair_takes_only_its_own_case_along(dataset: Path, tmp_path: Path) -> None:
+    """A thousand cases must not be sent to a worker a thousand times."""
+    manifest = read_manifest(dataset)
+    many = [case.model_copy(update={"id": f"{case.id}{n}"}) for n in range(100) for case in manifest.labelled]
+    write_segmentation(tmp_path / "a0.nii.gz", labels(4))
+    few = len(pickle.dumps(pair_up(tmp_path / "a0.nii.gz", _renamed(dataset, manifest, many[:4])).pairs))
+    assert len(pickle.dumps(pair_up(tmp_path / "a0.nii.gz", _renamed(dataset, manifest, many)).pairs)) == few
+
+
+def _renamed(dataset: Path, manifest: Manifest, cases: list[Case]) -> Path:
+    write_manifest(dataset, manifest.model_copy(update={"cases": cases}))
+    return dataset
+
+
+def test_one_case_at_a_time_is_in_memory(monkeypatch: pytest.MonkeyPatch, dataset: Path, tmp_path: Path) -> None:
+    for case in "abcd":
+        write_segmentation(tmp_path / "p" / f"{case}.nii.gz", labels(4))
+    seen: list[weakref.ref[np.ndarray]] = []
+
+    def watched(case: str, *arrays: np.ndarray, **more: object) -> list[Score]:
+        assert not any(array() is not None for array in seen)
+        seen.extend(weakref.ref(array) for array in arrays[:2])
+        return score_case(case, *arrays, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("osteon.evaluating.evaluate.score_case", watched)
+    assert len(evaluate(tmp_path / "p", dataset, workers=1).scores) == 8
+    assert len(seen) == 8
+
+
+def test_processes_by_size_and_memory(monkeypatch: pytest.MonkeyPatch, dataset: Path, tmp_path: Path) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def count(items: int, bytes_each: int) -> int:
+        asked.append((items, bytes_each))
+        return 1
+
+    monkeypatch.setattr("osteon.evaluating.evaluate.worker_count", count)
+    write_segmentation(tmp_path / "p/a.nii.gz", labels(4))
+    write_segmentation(tmp_path / "p/b.seg.nrrd", labels(4))
+    (tmp_path / "p/c.nii.gz").write_bytes(b"nothing")
+    evaluate(tmp_path / "p", dataset)
+    assert asked == []  # 8·6·4 voxels are not worth a process
+    monkeypatch.setattr("osteon.evaluating.evaluate.MANY_VOXELS", 100)
+    evaluate(tmp_path / "p", dataset)
+    assert asked == [(3, 24 * 192 * 2)]  # of two structures where they may overlap

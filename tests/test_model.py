@@ -18,6 +18,7 @@ from osteon.networks import weights
 from osteon.networks.registry import build_network
 from osteon.planning.plan import Plan, parse_plan, write_plan
 from osteon.predicting.model import Model, load_model, save_model
+from osteon.predicting.speeds import BEST
 
 
 def saved(folder: Path, changes: dict[str, Any] | None = None) -> tuple[torch.nn.Module, Plan]:
@@ -149,5 +150,5 @@ def test_the_average_of_mirror_images_is_asked_for(tmp_path: Path) -> None:
     model = load_model(tmp_path)
     image = np.random.default_rng(0).normal(100, 80, (1, 16, 16, 16))
     volume = Volume(image, Geometry((16, 16, 16), np.eye(4)))
-    assert not np.array_equal(model.predict(volume).array, model.predict(volume, mirror=True).array)
+    assert not np.array_equal(model.predict(volume).array, model.predict(volume, speed=BEST).array)
     assert parse_plan(plan_data(), Path("plan.yaml")).mirror_partners == [0, 1]

@@ -25,6 +25,7 @@ from osteon.predicting.looks import write_reference
 from osteon.predicting.model import Model, Prepared, load_model
 from osteon.predicting.predictor import RECORD, How, predict
 from osteon.predicting.scans import find_scans
+from osteon.predicting.speeds import BEST
 from osteon.training.fit import train
 from runs import CPU, cohort, command, learning_plan
 
@@ -140,10 +141,10 @@ def test_what_has_changed_is_done_again(model: Model, tmp_path: Path) -> None:
     assert read_segmentation(out / "s1.nii.gz").geometry.same_as(moved)
     (out / "s0.nii.gz").unlink()
     assert predict(model, found, out).done == ["s0"]
-    assert predict(model, found, out, How(mirror=True)).done == ["s0", "s1"]
+    assert predict(model, found, out, How(speed=BEST)).done == ["s0", "s1"]
     other = Model(model.network, model.plan, {}, "another")
-    assert predict(other, found, out, How(mirror=True)).done == ["s0", "s1"]
-    assert predict(other, found, out, How(mirror=True, overwrite=True)).done == ["s0", "s1"]
+    assert predict(other, found, out, How(speed=BEST)).done == ["s0", "s1"]
+    assert predict(other, found, out, How(speed=BEST, overwrite=True)).done == ["s0", "s1"]
 
 
 def test_broken_scans_are_named_and_the_others_go_on(
@@ -215,6 +216,7 @@ from pathlib import Path
 from osteon.predicting.model import load_model
 from osteon.predicting.predictor import predict
 from osteon.predicting.scans import find_scans
+from osteon.predicting.speeds import BEST
 
 replace = Path.replace
 def acting(self, target):

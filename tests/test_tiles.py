@@ -12,6 +12,7 @@ from torch import nn
 
 from helpers import FLAT, SIDES, Pointwise, tiny_plan
 from osteon.networks.registry import build_network
+from osteon.predicting.speeds import BALANCED, BEST
 from osteon.predicting.tiles import gaussian_weights, probabilities, tile_starts
 
 
@@ -61,7 +62,7 @@ def test_a_pointwise_network_says_the_same_of_every_tiling(
     x = image(*shape, channels=2)
     whole = torch.einsum("oc,cijk->oijk", network.weight, x)
     expected = whole.sigmoid() if overlapping else whole.softmax(0)
-    made = probabilities(network, x, plan, mirror=mirror)
+    made = probabilities(network, x, plan, speed=BEST if mirror else BALANCED)
     torch.testing.assert_close(made, expected.detach())
     assert all(s % m == 0 for got in network.shapes for s, m in zip(got[2:], plan.downsampling, strict=True))
     # As in training: never less than a patch; and never much more.
@@ -136,11 +137,11 @@ def test_mirrored_answers_swap_their_sides_back(overlapping: bool, axes: list[st
     plan = tiny_plan({**section, "augmentation.mirror_axes": [0, 1]})
     network = Sides(axis, background=not overlapping).eval()
     plain = probabilities(network, image(8, 8, 8), plan)
-    torch.testing.assert_close(probabilities(network, image(8, 8, 8), plan, mirror=True), plain)
+    torch.testing.assert_close(probabilities(network, image(8, 8, 8), plan, speed=BEST), plain)
     # Without the swap the two sides would cancel each other.
     unpaired = [{k: v for k, v in s.items() if k != "counterpart"} for s in SIDES]
     wrong = tiny_plan({**section, "structures": unpaired, "augmentation.mirror_axes": [axis]})
-    assert (probabilities(network, image(8, 8, 8), wrong, mirror=True) - plain).abs().max() > 0.3
+    assert (probabilities(network, image(8, 8, 8), wrong, speed=BEST) - plain).abs().max() > 0.3
 
 
 def test_mirror_images_are_averaged_along_the_plans_axes() -> None:
@@ -149,5 +150,19 @@ def test_mirror_images_are_averaged_along_the_plans_axes() -> None:
     x = image(8, 8, 8)
     logits = [network(x[None].flip(dims))[0].flip(dims) for dims in ([], [2], [4], [2, 4])]
     expected = torch.stack(logits).mean(0).softmax(1)[0]
-    torch.testing.assert_close(probabilities(network, x, plan, mirror=True), expected.detach())
+    torch.testing.assert_close(probabilities(network, x, plan, speed=BEST), expected.detach())
     assert not torch.allclose(probabilities(network, x, plan), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_patches_of_one_value_are_passed_over(overlapping: bool) -> None:
+    """Air round a body, clipped to one value: nothing is there, and the network is not asked."""
+    plan = tiny_plan({"overlapping": overlapping})
+    network = Pointwise(1, 2 if overlapping else 3).eval()
+    x = torch.full((1, 40, 8, 8), -2.0)
+    x[:, :8] = image(8, 8, 8)
+    made = probabilities(network, x, plan)
+    assert len(network.shapes) == 2  # of nine tiles, those that reach into the body
+    assert (made[:, 16:] < 1e-6).all() if overlapping else (made[0, 16:] > 1 - 1e-5).all()
+    body = torch.einsum("oc,cijk->oijk", network.weight, x[:, :4])  # of the first tile alone
+    torch.testing.assert_close(made[:, :4], (body.sigmoid() if overlapping else body.softmax(0)).detach())

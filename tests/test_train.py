@@ -33,17 +33,18 @@ from osteon.dataset.manifest import write_manifest
 from osteon.formats import read_segmentation, read_volume
 from osteon.planning.plan import Plan, parse_plan, read_plan, write_plan
 from osteon.planning.sections import Schedule
+from osteon.predicting import speeds
 from osteon.predicting.tiles import probabilities
 from osteon.preparing.case import prepare_image
 from osteon.training import conductor, display, fit
 from osteon.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from osteon.training.conductor import CHECKPOINT_EVERY_S, VALIDATION_SHARE, Conductor, DivergedError, write_metrics
-from osteon.training.finishing import as_planned
 from osteon.training.fit import TrainReport, split, train
 from osteon.training.module import TrainingModule
 from osteon.training.options import TrainOptions
 from osteon.training.sampling import Batch
 from osteon.training.schedule import LEAST_RATE, rate_factor
+from osteon.training.scoring import as_planned
 from runs import CPU, cohort, learning_plan
 
 TIMES = ("elapsed_s", "s_per_iteration")
@@ -835,7 +836,7 @@ def test_left_and_right_stay_apart_when_patches_are_mirrored(tmp_path: Path) -> 
     prepared = torch.from_numpy(prepare_image(Volume(image[None], Geometry(image.shape, affine)), plan))
     for mirror in (False, True):
         # The network is sure: where mirroring does not swap the names, both sides are as likely.
-        shares = probabilities(model.network, prepared, plan, mirror=mirror).numpy()
+        shares = probabilities(model.network, prepared, plan, speed=speeds.BEST if mirror else speeds.BALANCED).numpy()
         assert shares[1][labels == 1].mean() > 0.75
         assert shares[3][labels == 4].mean() > 0.75
 

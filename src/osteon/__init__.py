@@ -3,14 +3,19 @@
 from osteon.api import (
     audit,
     audit_augmented,
+    compare,
+    doctor,
     evaluate,
     export,
+    fit_vote,
     import_dataset,
+    import_model,
     load_model,
     make_plan,
     predict,
     sweep,
     train,
+    vote,
 )
 from osteon.core.version import __version__
 
@@ -18,12 +23,17 @@ __all__ = [
     "__version__",
     "audit",
     "audit_augmented",
+    "compare",
+    "doctor",
     "evaluate",
     "export",
+    "fit_vote",
     "import_dataset",
+    "import_model",
     "load_model",
     "make_plan",
     "predict",
     "sweep",
     "train",
+    "vote",
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from osteon.adopting.adopt import Adopted
     from osteon.auditing.augmented import Augmented
     from osteon.auditing.run import Audit
     from osteon.evaluating.evaluate import Evaluation
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
     from osteon.planning.plan import Plan
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import PredictReport
+    from osteon.reporting.compare import Compared
     from osteon.sweeping.run import SweepReport
+    from osteon.training.doctor import Doctor
     from osteon.training.fit import TrainReport
+    from osteon.voting.fit import Fit
+    from osteon.voting.report import VoteReport
 
 PathLike = str | os.PathLike[str]
 
@@ -180,15 +185,56 @@ def load_model(folder: PathLike, *, device: str = "cpu") -> Model:
     return load_model(Path(folder), device=device)
 
 
+def import_model(
+    form: Literal["nnunet"],
+    folder: PathLike,
+    model: PathLike,
+    *,
+    folds: Sequence[str] | None = None,
+    checkpoint: Literal["final", "best"] | None = None,
+    before: PathLike | None = None,
+    orientation: str | None = None,
+    overwrite: bool = False,
+) -> Adopted:
+    """Turn another program's trained model into one of osteon's; nothing in its files is run.
+
+    Args:
+        form: Whose it is: `nnunet`, version 2.
+        folder: TRAINER__PLANS__CONFIGURATION as nnU-Net wrote it.
+        model: The model folder to make.
+        folds: Those to average; None: every fold that is there.
+        checkpoint: Of each fold; None: the final one.
+        before: Folder of the first model of a cascade; None: it lies beside the second.
+        orientation: How the training scans lay in their files, as RAS; None: scans are taken as they lie.
+        overwrite: Replace a model that is there.
+    """
+    from osteon.adopting.adopt import FORMS, Wanted
+    from osteon.core.errors import UsageError
+
+    if form not in FORMS:
+        raise UsageError(f"there are no models of {form}", hint=f"one of {', '.join(FORMS)}")
+    first = None if before is None else Path(before)
+    return FORMS[form](Path(folder), Path(model), Wanted(folds, checkpoint, first, orientation, overwrite))
+
+
+def doctor(model: PathLike | None = None, dataset: PathLike | None = None) -> Doctor:
+    """Check the installation; with a model measure engines on this machine; with its dataset gate those that round."""
+    from osteon.training.doctor import examine_machine
+
+    return examine_machine(*(None if path is None else Path(path) for path in (model, dataset)))
+
+
 def predict(
     model: PathLike | Model,
     scans: PathLike | Sequence[PathLike],
     out: PathLike,
     *,
-    mirror: bool = False,
+    speed: Literal["fast", "balanced", "best"] = "balanced",
     postprocess: PathLike = "auto",
+    engine: str = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     memory: int | None = None,
+    probabilities: bool = False,
     overwrite: bool = False,
 ) -> PredictReport:
     """Segment files, folders of files, or a dataset's held-out and unlabelled cases into a folder.
@@ -197,28 +243,100 @@ def predict(
         model: A loaded model, a model folder, or the run that made it.
         scans: One or several files or folders.
         out: Where the results go; what is done there is skipped.
-        mirror: Average over mirror images: slower.
+        speed: How densely scans are looked at; `best` also averages over mirror images.
         postprocess: What follows: `auto`, as the model has it; `none`; or a postprocessing.yaml.
+        engine: What runs the network, where `model` is a folder: `auto`, as `doctor` measured; or a name.
         device: What to load the model on, where `model` is a folder.
         memory: Bytes that may be used; None: most of what is free.
+        probabilities: Keep them too, for a soft vote.
         overwrite: Do again what is done.
     """
-    from osteon.predicting.model import Model
+    from osteon.predicting.measuring import all_passes, choose_engine
+    from osteon.predicting.model import Model, model_folder
     from osteon.predicting.predictor import How, predict
     from osteon.predicting.scans import find_scans
+    from osteon.predicting.speeds import speed_of
     from osteon.training.options import resolve_device
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
-    loaded = model if isinstance(model, Model) else load_model(model, device=resolve_device(device))
+    found = find_scans([Path(s) for s in sources])
+    if isinstance(model, Model):
+        loaded = model
+    else:
+        loaded = load_model(model, device=resolve_device(device))
+        loaded = choose_engine(loaded, model_folder(Path(model)), engine, all_passes(loaded.plan, found))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
-    return predict(loaded, find_scans([Path(s) for s in sources]), Path(out), How(mirror, overwrite, memory))
+    return predict(loaded, found, Path(out), How(speed_of(speed), overwrite, memory, probabilities))
 
 
-def evaluate(prediction: PathLike, reference: PathLike, out: PathLike | None = None) -> Evaluation:
-    """Score predictions against a dataset, a folder or a file; writes metrics.csv and metrics.json into `out`."""
+def vote(members: Sequence[PathLike], out: PathLike, **options: Any) -> VoteReport:
+    """Make one answer of several models' predictions; see `osteon.voting.run.vote` for the options."""
+    from osteon.voting.run import vote
+
+    return vote([Path(member) for member in members], Path(out), **options)
+
+
+def fit_vote(members: Sequence[PathLike], dataset: PathLike, out: PathLike, **options: Any) -> Fit:
+    """Choose thresholds or weights on a dataset's labels; see `osteon.voting.fit.fit` for the options."""
+    from osteon.voting.fit import fit
+
+    return fit([Path(member) for member in members], Path(dataset), Path(out), **options)
+
+
+def evaluate(
+    prediction: PathLike,
+    reference: PathLike,
+    out: PathLike | None = None,
+    *,
+    by: str | None = None,
+    tolerances: Sequence[float] = (2.0,),
+    match_iou: float = 0.5,
+    surfaces: bool = True,
+    workers: int | None = None,
+) -> Evaluation:
+    """Score predictions against a dataset, a folder or a file; writes metrics.csv and metrics.json into `out`.
+
+    Args:
+        prediction: A label file, or a folder of files named after the cases.
+        reference: A dataset, a folder of label files with the same names, or one file.
+        out: A folder; None writes nothing.
+        by: A field of the dataset's cases (`site`) by whose values the results are grouped.
+        tolerances: Of the NSD, in mm (px in pictures).
+        match_iou: Pieces match above this IoU.
+        surfaces: Whether distances between surfaces, pieces and levels are measured.
+        workers: Processes; None decides by the cases' size.
+    """
     from osteon.evaluating.evaluate import evaluate
+    from osteon.evaluating.scores import Measures
 
-    return evaluate(Path(prediction), Path(reference), None if out is None else Path(out))
+    measures = Measures(surfaces=surfaces, tolerances=tuple(tolerances), match_iou=match_iou)
+    folder = None if out is None else Path(out)
+    return evaluate(Path(prediction), Path(reference), folder, measures=measures, by=by, workers=workers)
+
+
+def compare(
+    contestants: Sequence[PathLike],
+    reference: PathLike,
+    out: PathLike | None = None,
+    *,
+    tolerances: Sequence[float] = (2.0,),
+    surfaces: bool = True,
+) -> Compared:
+    """Compare runs, folders of predictions and CSVs of RLE on the cases that all have.
+
+    Args:
+        contestants: A run stands for its validation's predictions.
+        reference: A dataset, or a folder of label files.
+        out: Folder of report.html, comparison.csv and cases.csv; None writes nothing.
+        tolerances: Of the NSD, in mm (px in pictures).
+        surfaces: Whether distances between surfaces, pieces and levels are measured.
+    """
+    from osteon.evaluating.scores import Measures
+    from osteon.reporting.compare import compare
+
+    measures = Measures(surfaces=surfaces, tolerances=tuple(tolerances))
+    folder = None if out is None else Path(out)
+    return compare([Path(path) for path in contestants], Path(reference), folder, measures=measures)
 
 
 def export(

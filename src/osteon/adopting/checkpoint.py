@@ -39,6 +39,8 @@ TWICE = (".all_modules.", "decoder.encoder.")
 """Parts of names under which a checkpoint lists a tensor a second time."""
 WRAPPER = "module."
 """Before every name where a training over several GPUs kept it."""
+COMPILED = "_orig_mod."
+"""The same, where torch.compile did."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path}: is damaged, or holds more than weights and numbers, so that loading it could run code",
-            hint="copy it again; a checkpoint of a changed trainer is loaded there and saved with the keys of nnU-Net's own",
+            hint="copy it again; save the checkpoint of a changed trainer with the keys of nnU-Net's own",
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -105,6 +107,6 @@ def _taken(path: Path, data: Any) -> Checkpoint:
 
 def _once(weights: Mapping[Any, Any]) -> dict[str, torch.Tensor]:
     """Each tensor under one name: nnU-Net's layers stand in two lists, and its decoder holds the encoder too."""
-    named = {str(name).removeprefix(WRAPPER): tensor for name, tensor in weights.items()}
+    named = {str(name).removeprefix(WRAPPER).removeprefix(COMPILED): tensor for name, tensor in weights.items()}
     once = {name: tensor for name, tensor in named.items() if not any(part in f".{name}" for part in TWICE)}
     return {name: tensor for name, tensor in once.items() if isinstance(tensor, torch.Tensor)}

@@ -160,7 +160,8 @@ def read_dataset(folder: Path) -> DatasetFile:
 def configuration_of(plans: Plans, name: str, path: Path) -> Configuration:
     """One of the configurations, with what it inherits from others; `path` is for messages. Raises ModelError."""
     data: dict[str, Any] = {}
-    wanted, seen = name, list[str]()
+    wanted: str | None = name
+    seen: list[str] = []
     while wanted:
         if wanted in seen or wanted not in plans.configurations:
             known = ", ".join(plans.configurations)

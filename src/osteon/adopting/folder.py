@@ -71,7 +71,7 @@ def find_model(folder: Path, folds: Sequence[str] | None = None, checkpoint: str
     if not chosen:
         raise ModelError(
             f"{folder}: no fold has a {FINAL} or {BEST}",
-            hint="copy the folders fold_0 … as nnU-Net wrote them; a training that has not ended has only the best so far",
+            hint="copy the folders fold_0 … whole, as nnU-Net wrote them",
         )
     notes = [f"fold {fold} has no {name}: left out" for fold in there if fold.isdecimal() and fold not in have]
     if ALL in have and ALL not in chosen:
@@ -89,7 +89,7 @@ def _trainer(folder: Path) -> Path:
         return folder
     _refuse_first_version(folder)
     if folder.name.startswith("fold_") and is_file(folder.parent / PLANS):
-        raise UsageError(f"{folder}: is one fold of a model", hint=f"give {folder.parent}, and --folds for some of them")
+        raise UsageError(f"{folder}: is one fold of a model", hint=f"give {folder.parent}, with --folds")
     inside = [path for path in sorted(folder.iterdir()) if is_file(path / PLANS) and is_file(path / DATASET)]
     if len(inside) == 1:
         return inside[0]

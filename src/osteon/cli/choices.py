@@ -80,5 +80,20 @@ class Shapes(StrEnum):
     polygons = "polygons"
 
 
+class Methods(StrEnum):
+    """How members are made one (osteon.voting.rules.Method)."""
+
+    hard = "hard"
+    soft = "soft"
+    staple = "staple"
+
+
+class Parts(StrEnum):
+    """What a vote is fitted in (osteon.voting.fit.Part)."""
+
+    threshold = "threshold"
+    weights = "weights"
+
+
 RECIPES = ("osteon", "nnunet", "hand", "humerus", "humerus-pretrained", "limb", "lung", "spine")
 """The rows of osteon.planning.recipes, then the files of osteon.planning.published."""

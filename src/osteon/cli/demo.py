@@ -47,7 +47,8 @@ def demo(
     picture = folder / "overview.png"
     _draw(picture, source, predictions, result.scores)
     out.print()
-    out.print(summary_table(result.summaries, result.overall, result.structures, title="Fragments in unseen scans"))
+    title = "Fragments in unseen scans"
+    out.print(summary_table(result.summaries, result.overall, result.structures, title=title, width=out.width))
     out.print(f"picture  {escape(str(picture))}", soft_wrap=True)
     out.print(f"model    {escape(str(run / 'model'))}", soft_wrap=True)
     out.print(f"scores   {escape(str(predictions / 'metrics.csv'))}", soft_wrap=True)

@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli import audit, data, demo, export, models, phantom, sweep, weights
+from osteon.cli import (
+    audit,
+    compare,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    import_model,
+    models,
+    phantom,
+    sweep,
+    vote,
+    weights,
+)
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_error
 from osteon.core.progress import console
@@ -33,8 +47,12 @@ for command, name in (
     (models.train, "train"),
     (sweep.sweep, "sweep"),
     (models.predict, "predict"),
-    (models.evaluate, "evaluate"),
+    (vote.vote, "vote"),
+    (evaluate.evaluate, "evaluate"),
+    (compare.compare, "compare"),
     (export.export, "export"),
+    (import_model.import_model, "import-model"),
+    (doctor.doctor, "doctor"),
 ):
     app.command(name)(command)
 app.add_typer(weights.app, name="weights")

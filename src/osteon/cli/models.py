@@ -1,4 +1,4 @@
-"""`osteon train`, `osteon predict` and `osteon evaluate`."""
+"""`osteon train` and `osteon predict`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rich.markup import escape
 
 from osteon.cli.choices import By, Device, Precisions
 from osteon.cli.plan_options import asked, takes_choices
-from osteon.cli.report import bytes_of, memory, out, report_failures, seconds_of, some
-from osteon.core.errors import CaseError, UsageError
+from osteon.cli.report import bytes_of, memory, out, report_failures, seconds_of
+from osteon.core.errors import UsageError
 from osteon.core.progress import console
 from osteon.planning.choices import Choices
 
@@ -160,9 +160,17 @@ def predict(
     scans: Annotated[
         list[Path], typer.Argument(help="SCAN… OUT: files, folders of files, or a dataset; the last is the output.")
     ],
-    mirror: Annotated[bool, typer.Option("--mirror", help="Average over mirror images: slower.")] = False,
+    speed: Annotated[
+        str, typer.Option(help="fast, balanced, or best, which averages over mirror images, too.")
+    ] = "balanced",
     postprocess: Annotated[
         str, typer.Option(help="What follows: auto, as the model has it; none; or a postprocessing.yaml.")
+    ] = "auto",
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Keep them beside the results, for osteon vote --method soft.")
+    ] = False,
+    engine: Annotated[
+        str, typer.Option(help="What runs the network: auto, as `osteon doctor MODEL` measured, torch, openvino, …")
     ] = "auto",
     memory: Annotated[
         str | None, typer.Option(help="Most that may be used, as 4GB; most of what is free when left out.")
@@ -172,10 +180,13 @@ def predict(
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
+    from osteon.predicting.measuring import all_passes, choose_engine
     from osteon.predicting.memory import told_needs
+    from osteon.predicting.model import model_folder
     from osteon.predicting.predictor import How
     from osteon.predicting.predictor import predict as predict_scans
     from osteon.predicting.scans import find_scans
+    from osteon.predicting.speeds import speed_of
     from osteon.training.options import resolve_device
 
     if len(scans) < 2:
@@ -186,8 +197,9 @@ def predict(
     limit = None if memory is None else bytes_of(memory)
     found = find_scans(sources)
     loaded = osteon.load_model(model, device=resolve_device(device.value)).with_postprocessing(postprocess)
+    loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))
     console.print(told_needs(loaded.plan, found, limit), soft_wrap=True)
-    report = predict_scans(loaded, found, folder, How(mirror, overwrite, limit))
+    report = predict_scans(loaded, found, folder, How(speed_of(speed), overwrite, limit, probabilities))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     out.print(f"{len(report.done)} scans segmented{skipped}: {escape(str(folder))}", soft_wrap=True)
     if report.review:
@@ -195,26 +207,3 @@ def predict(
         for name, reasons in report.review.items():
             console.print(f"  {escape(name)}: {escape('; '.join(reasons))}", soft_wrap=True)
     report_failures(report.failed, "failed")
-
-
-def evaluate(
-    prediction: Annotated[Path, typer.Argument(help="A folder of predictions, or one file.")],
-    reference: Annotated[Path, typer.Argument(help="A dataset, a folder of labels with the same names, or one file.")],
-    to: Annotated[
-        Path | None, typer.Option(help="Folder for metrics.csv and metrics.json; PREDICTION when left out.")
-    ] = None,
-) -> None:
-    """Dice and volume error of each structure, over all cases that have a prediction."""
-    import osteon
-    from osteon.evaluating.table import summary_table
-
-    folder = to or (prediction if prediction.is_dir() else None)
-    result = osteon.evaluate(prediction, reference, folder)
-    out.print(summary_table(result.summaries, result.overall, result.structures))
-    if result.missing:
-        console.print(f"[yellow]without a prediction: {some(result.missing)}[/]", soft_wrap=True)
-    if result.unmatched:
-        console.print(f"[yellow]without a reference: {some(result.unmatched)}[/]", soft_wrap=True)
-    if folder:
-        out.print(f"each case: {escape(str(folder / 'metrics.csv'))}", soft_wrap=True)
-    report_failures({f.case: CaseError(f.message, hint=f.hint) for f in result.failures}, "could not be scored")

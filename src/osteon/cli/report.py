@@ -65,6 +65,20 @@ def bytes_of(text: str) -> int:
     return int(value)
 
 
+def numbers_of(text: str, what: str) -> tuple[float, ...]:
+    """The numbers above 0 of `2` or `1,2,3`, each once. Raises typer.BadParameter where one is none."""
+    numbers = []
+    for part in text.split(","):
+        try:
+            number = float(part)
+        except ValueError:
+            raise typer.BadParameter(f"{part.strip()!r} is no number; write 2, or 1,2,3") from None
+        if not 0 < number < float("inf"):
+            raise typer.BadParameter(f"{part.strip()!r}: {what} must be above 0")
+        numbers.append(number)
+    return tuple(dict.fromkeys(numbers))
+
+
 def memory(count: int | None) -> str:
     """`1.2 GB`, or `unknown`."""
     if count is None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 Triple = tuple[int, int, int]
 
@@ -69,8 +68,28 @@ class Crop:
     wide: Box
 
 
+def box_of(array: npt.NDArray[np.generic]) -> Box | None:
+    """The smallest box around everything in `[i, j, k]`, integers or bool, that is not 0; None where all is."""
+    order = np.argsort(array.strides)[::-1]  # an array is fastest read plane by plane, as it lies in memory
+    turned = array.transpose(order)
+    first = _reach(np.any(turned, axis=(1, 2)))
+    if first is None:
+        return None
+    plane = np.asarray(np.any(turned[slice(*first)], axis=0))
+    reaches = [first, _reach(plane.any(axis=1)) or first, _reach(plane.any(axis=0)) or first]
+    along = [reaches[place] for place in np.argsort(order)]
+    return Box(_triple(start for start, _ in along), _triple(stop for _, stop in along))
+
+
+def _reach(along: npt.ArrayLike) -> tuple[int, int] | None:
+    where = np.flatnonzero(np.asarray(along))
+    return (int(where[0]), int(where[-1]) + 1) if len(where) else None
+
+
 def pieces(mask: npt.NDArray[np.bool_]) -> list[Box]:
     """The boxes of a mask's connected pieces `[i, j, k]` (corners connect), those with the most voxels first."""
+    from scipy import ndimage  # takes longer to import than most readers of files, which need boxes too
+
     labels, count = ndimage.label(mask, np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     found = ndimage.find_objects(labels)

@@ -20,11 +20,13 @@ class Passed(Generic[Item]):
         item: It.
         error: What its reading or work ended with.
         skipped: Its reading said that there is nothing to do.
+        read: Its reading had ended well.
     """
 
     item: Item
     error: Exception | None = None
     skipped: bool = False
+    read: bool = True
 
 
 def overlapped(
@@ -50,14 +52,14 @@ def overlapped(
         writing: tuple[Item, Future[None]] | None = None
         while coming is not None:
             (item, reading), coming = coming, next(ahead, None)
-            made = None
+            given = made = None
             try:
                 given = reading.result()
                 passed = Passed(item, skipped=given is None)
                 if given is not None:
                     made = work(given)
             except Exception as error:  # noqa: BLE001 (it is handed on with its item)
-                passed = Passed(item, error)
+                passed = Passed(item, error, read=given is not None)
             given = None  # its memory is free while the next one is waited for
             if writing is not None:
                 writing[1].result()

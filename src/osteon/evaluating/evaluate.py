@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-from osteon.core.errors import CaseError
+from osteon.core.errors import OsteonError
 from osteon.core.labels import Structure
-from osteon.core.progress import track
+from osteon.core.parallel import for_each, worker_count
 from osteon.dataset.checks import align_segmentation
-from osteon.evaluating.pairing import Pair, pair_up
+from osteon.evaluating.groups import Group, field_of, group_scores
+from osteon.evaluating.pairing import Pair, Pairing, pair_up
 from osteon.evaluating.record import CSV_NAME, JSON_NAME, write_metrics_json, write_scores_csv
-from osteon.evaluating.scores import Score, score_case
+from osteon.evaluating.scores import EVERYTHING, Measures, Score, score_case
 from osteon.evaluating.summary import Summary, overall, summarise
 from osteon.formats import read_segmentation
-from osteon.formats.labelmap import as_multi_hot
+from osteon.formats.registry import format_of, read_geometry
+
+MANY_VOXELS = 100_000_000
+"""In all cases together: below, scoring them takes no longer than starting other processes."""
+BYTES_PER_VOXEL = 24
+"""Of one prediction and its reference while they are read (as 64-bit numbers at worst) and scored."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,8 @@ class Evaluation:
         failures: Cases that could not be scored.
         missing: Cases that have a reference and no prediction; they are in no mean.
         unmatched: Predictions that have no reference.
+        by: The field of the manifest by which cases are grouped.
+        groups: One for each of its values.
     """
 
     structures: tuple[Structure, ...]
@@ -48,10 +58,19 @@ class Evaluation:
     failures: tuple[Failure, ...]
     missing: tuple[str, ...]
     unmatched: tuple[str, ...]
+    by: str | None = None
+    groups: tuple[Group, ...] = ()
 
 
 def evaluate(
-    prediction: Path, reference: Path, out: Path | None = None, structures: Sequence[Structure] | None = None
+    prediction: Path,
+    reference: Path,
+    out: Path | None = None,
+    structures: Sequence[Structure] | None = None,
+    *,
+    measures: Measures = EVERYTHING,
+    by: str | None = None,
+    workers: int | None = None,
 ) -> Evaluation:
     """Score predictions. A case that fails is reported and the others go on.
 
@@ -61,40 +80,47 @@ def evaluate(
         out: Folder for metrics.csv and metrics.json; None writes nothing.
         structures: What the labels mean where the reference is no dataset (None asks the files). With a dataset: which
             of its structures are scored, by name.
+        measures: What is measured.
+        by: A field of the dataset's cases (`site`) by whose values the results are grouped.
+        workers: Processes; None decides by the cases' size and the free memory.
 
     Raises:
         FileError: A path does not exist, or `out` cannot be written.
-        UsageError: A folder holds no label files, or one case twice.
+        UsageError: A folder holds no label files, or one case twice; or cases cannot be grouped by `by`.
         DatasetError: No prediction has a reference.
     """
     pairing = pair_up(prediction, reference, structures)
     wanted = {s.name for s in structures or pairing.structures}
     scored = tuple(s for s in pairing.structures if s.name in wanted)
+    groups = {pair.case: field_of(pair.entry, by) for pair in pairing.pairs} if by else {}
+    work = partial(score_pair, structures=pairing.structures, measures=measures)
+    count = workers or _worker_count(pairing)
+    outcomes = {out.item.case: out for out in for_each(work, pairing.pairs, "evaluating", workers=count)}
     scores: list[Score] = []
     failures: list[Failure] = []
-    for pair in track(pairing.pairs, "evaluating"):
-        try:
-            own = score_pair(pair, pairing.structures)
-        except CaseError as error:
-            failures.append(Failure(pair.case, error.message, error.hint))
-        else:
-            scores.extend(score for score in own if score.structure in wanted)
+    for pair in pairing.pairs:
+        outcome = outcomes[pair.case]
+        scores.extend(score for score in outcome.result or () if score.structure in wanted)
+        if outcome.error is not None:
+            failures.append(Failure(pair.case, outcome.error.message, outcome.error.hint))
     summaries = tuple(summarise(scores))
     result = Evaluation(
         structures=scored,
         scores=tuple(scores),
         summaries=summaries,
-        overall=overall(summaries),
+        overall=overall(summaries, scores),
         failures=tuple(failures),
         missing=pairing.missing,
         unmatched=pairing.unmatched,
+        by=by,
+        groups=group_scores(scores, groups) if by else (),
     )
     if out is not None:
-        write_evaluation(Path(out), result, prediction=Path(prediction), reference=Path(reference))
+        write_evaluation(Path(out), result, groups, prediction=Path(prediction), reference=Path(reference))
     return result
 
 
-def score_pair(pair: Pair, structures: Sequence[Structure]) -> list[Score]:
+def score_pair(pair: Pair, structures: Sequence[Structure], measures: Measures = EVERYTHING) -> list[Score]:
     """Read, align and score one case. Raises CaseError where a file or its geometry does not fit."""
     reference = pair.load_reference()
     prediction = align_segmentation(
@@ -104,24 +130,49 @@ def score_pair(pair: Pair, structures: Sequence[Structure]) -> list[Score]:
         image_name="the reference",
         hint="predict on the very scan that the reference was drawn on",
     )
-    if prediction.overlapping != reference.overlapping:
-        prediction, reference = as_multi_hot(prediction), as_multi_hot(reference)
     return score_case(
-        pair.case, prediction.array, reference.array, reference.geometry, structures, annotated=pair.annotated
+        pair.case,
+        prediction.array,
+        reference.array,
+        reference.geometry,
+        structures,
+        annotated=pair.annotated,
+        measures=measures,
     )
 
 
-def write_evaluation(folder: Path, result: Evaluation, *, prediction: Path, reference: Path) -> None:
-    """Write metrics.csv and metrics.json. Raises FileError."""
-    write_scores_csv(folder / CSV_NAME, result.scores)
+def _worker_count(pairing: Pairing) -> int:
+    """Processes for the cases: one where they are small, since starting others takes longer than scoring them."""
+    voxels = [_voxels(pair, len(pairing.structures)) for pair in pairing.pairs]
+    if sum(voxels) < MANY_VOXELS:
+        return 1
+    return worker_count(len(voxels), max(voxels) * BYTES_PER_VOXEL)
+
+
+def _voxels(pair: Pair, structures: int) -> int:
+    """Voxels of a prediction, those of each structure where it may be multi-hot."""
+    try:
+        voxels = math.prod(read_geometry(pair.prediction).shape)
+    except OsteonError:
+        return 0  # scoring it will say why
+    return voxels * (structures if format_of(pair.prediction).holds_overlaps else 1)
+
+
+def write_evaluation(
+    folder: Path, result: Evaluation, groups: Mapping[str, str], *, prediction: Path, reference: Path
+) -> None:
+    """Write metrics.csv and metrics.json, with the group's name by case id where there are any. Raises FileError."""
+    write_scores_csv(folder / CSV_NAME, result.scores, groups, result.by or "")
     write_metrics_json(
         folder / JSON_NAME,
         result.summaries,
         result.overall,
         result.scores,
+        result.groups,
         prediction=str(prediction),
         reference=str(reference),
         failures=[asdict(failure) for failure in result.failures],
         missing=list(result.missing),
         unmatched=list(result.unmatched),
+        **({"by": result.by} if result.by else {}),
     )

@@ -26,13 +26,21 @@ class Pair:
         case: Its id.
         prediction: The prediction's file.
         load_reference: Reads the reference.
-        annotated: Structures that somebody looked for; None means all.
+        entry: What the manifest says of it; None where the reference is no dataset.
     """
 
     case: str
     prediction: Path
     load_reference: Callable[[], Segmentation]
-    annotated: list[str] | None = None
+    entry: Case | None = None
+
+    def __str__(self) -> str:
+        return f"case {self.case}"
+
+    @property
+    def annotated(self) -> list[str] | None:
+        """Structures that somebody looked for; None means all."""
+        return self.entry.annotated if self.entry else None
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,9 @@ def _settled(structure: Structure, colour: str, names: Container[str]) -> Struct
 
 
 def _dataset_pair(dataset: Dataset, case: Case, prediction: Path) -> Pair:
-    return Pair(case.id, prediction, partial(dataset.load_segmentation, case), case.annotated)
+    # A pair travels to another process: it takes its own case along and not all of them.
+    alone = Dataset(dataset.folder, dataset.manifest.model_copy(update={"cases": [case]}))
+    return Pair(case.id, prediction, partial(alone.load_segmentation, case), case)
 
 
 def _file_pair(case: str, reference: Path, structures: tuple[Structure, ...], prediction: Path) -> Pair:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from osteon.core.files import write_json, write_text
+from osteon.evaluating.figures import distance_figures, flat
+from osteon.evaluating.groups import Group
 from osteon.evaluating.scores import Score
 from osteon.evaluating.summary import Summary
 
@@ -18,36 +20,62 @@ DIGITS = 6
 """Significant digits that are written: far finer than any difference that means something, and readable."""
 
 
-def write_scores_csv(path: Path, scores: Sequence[Score]) -> None:
-    """Write one row for each case and structure. A figure that does not exist is an empty cell."""
+def write_scores_csv(
+    path: Path, scores: Sequence[Score], groups: Mapping[str, str] | None = None, by: str = ""
+) -> None:
+    """Write one row for each case and structure. A figure that does not exist is an empty cell.
+
+    Args:
+        path: The table.
+        scores: Its rows.
+        groups: Where given, the group's name by case id, in a last column.
+        by: The field they are grouped by; the column has its name.
+    """
     text = io.StringIO()
-    names = [field.name for field in fields(Score)]
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    names = [field.name for field in fields(Score) if field.name != "distances"] + list(distance_figures(scores))
+    writer = csv.DictWriter(text, [*names, by] if groups else names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _rounded(value) for name, value in asdict(score).items()} for score in scores)
+    for score in scores:
+        row = {name: _rounded(value) for name, value in flat(score).items()}
+        writer.writerow({**row, by: groups[score.case]} if groups else row)
     write_text(path, text.getvalue())
 
 
 def write_metrics_json(
-    path: Path, summaries: Sequence[Summary], overall: Summary, scores: Sequence[Score], **more: Any
+    path: Path,
+    summaries: Sequence[Summary],
+    overall: Summary,
+    scores: Sequence[Score],
+    groups: Sequence[Group] = (),
+    **more: Any,
 ) -> None:
     """Write the summary and the cases. A figure that does not exist is null. `more` goes in front."""
     cases: dict[str, dict[str, Any]] = {}
     for score in scores:
-        figures = {k: v for k, v in asdict(score).items() if k not in ("case", "structure")}
+        figures = {k: v for k, v in flat(score).items() if k not in ("case", "structure")}
         cases.setdefault(score.case, {})[score.structure] = _rounded(figures)
     data = {
         "osteon": 1,
         **more,
-        "overall": _line(overall),
-        "structures": {summary.structure: _line(summary) for summary in summaries},
+        **_lines(overall, summaries),
         "cases": cases,
     }
+    if groups:
+        data["groups"] = {g.name: {"cases": g.cases, **_lines(g.overall, g.summaries)} for g in groups}
     write_json(path, data)
 
 
+def _lines(overall: Summary, summaries: Sequence[Summary]) -> dict[str, Any]:
+    return {"overall": _line(overall), "structures": {summary.structure: _line(summary) for summary in summaries}}
+
+
 def _line(summary: Summary) -> dict[str, Any]:
-    return {name: _rounded(value) for name, value in asdict(summary).items() if name != "structure"}
+    values = asdict(summary)
+    figures = values.pop("figures")
+    del values["structure"]
+    more = {"pooled_detection_f1": summary.pooled_detection_f1}
+    line: dict[str, Any] = _rounded({**figures, **values, **more})
+    return line
 
 
 def _rounded(value: Any) -> Any:

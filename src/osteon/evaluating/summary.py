@@ -5,24 +5,18 @@ The rules for figures that do not exist are written down in docs/evaluate.md.
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+import numpy as np
+
+from osteon.core.spread import Floats, Spread, bootstrap_interval, spread
+from osteon.evaluating.figures import FIGURES, distance_figures, value_of
 from osteon.evaluating.scores import Score
 
 OVERALL = "overall"
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean, sample standard deviation (n − 1; None below two values) and median of `n` values. All None for none."""
-
-    n: int
-    mean: float | None
-    sd: float | None
-    median: float | None
+NOTHING = Spread(0, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -31,34 +25,54 @@ class Summary:
 
     Attributes:
         structure: Its name, or `overall`.
-        dice: Over the cases that have a Dice: `both`, `missed` (0) and `invented` (0).
-        volume_error_cm3: Over the same cases, where the grid has a volume.
-        volume_error_percent: Over the cases whose reference is not empty.
+        figures: By name (`dice`, `hd95_mm` …), each over the cases in which it exists.
         both: Cases in which prediction and reference hold the structure.
         missed: Cases in which only the reference does.
         invented: Cases in which only the prediction does.
         absent: Cases in which neither does.
         not_annotated: Cases in which nobody looked for it.
+        reference_pieces: Connected pieces of the reference in all cases; pieces are 0 where they were not measured.
+        predicted_pieces: Of the prediction.
+        matched_pieces: Pairs that match.
+        wrong_level: Predicted bodies that lie on another structure of the row.
     """
 
     structure: str
-    dice: Spread
-    volume_error_cm3: Spread
-    volume_error_percent: Spread
-    both: int
-    missed: int
-    invented: int
-    absent: int
-    not_annotated: int
+    figures: Mapping[str, Spread] = field(default_factory=dict)
+    both: int = 0
+    missed: int = 0
+    invented: int = 0
+    absent: int = 0
+    not_annotated: int = 0
+    reference_pieces: int = 0
+    predicted_pieces: int = 0
+    matched_pieces: int = 0
+    wrong_level: int = 0
+
+    @property
+    def dice(self) -> Spread:
+        """Over the cases that have a Dice: `both`, `missed` (0) and `invented` (0)."""
+        return self.figures.get("dice", NOTHING)
+
+    @property
+    def volume_error_cm3(self) -> Spread:
+        """Over the same cases, where the grid has a volume."""
+        return self.figures.get("volume_error_cm3", NOTHING)
+
+    @property
+    def volume_error_percent(self) -> Spread:
+        """Over the cases whose reference is not empty."""
+        return self.figures.get("volume_error_percent", NOTHING)
+
+    @property
+    def pooled_detection_f1(self) -> float | None:
+        """2·matched / (reference + predicted) over the pieces of all cases together."""
+        total = self.reference_pieces + self.predicted_pieces
+        return 2 * self.matched_pieces / total if total else None
 
 
-def spread(values: Iterable[float | None]) -> Spread:
-    """Mean, sample SD and median of the values that are not None."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return Spread(0, None, None, None)
-    sd = statistics.stdev(known) if len(known) > 1 else None
-    return Spread(len(known), statistics.fmean(known), sd, statistics.median(known))
+_COUNTS = ("reference_pieces", "predicted_pieces", "matched_pieces", "wrong_level")
+_STATES = ("both", "missed", "invented", "absent", "not_annotated")
 
 
 def summarise(scores: Sequence[Score]) -> list[Summary]:
@@ -66,44 +80,52 @@ def summarise(scores: Sequence[Score]) -> list[Summary]:
     by_structure: dict[str, list[Score]] = {}
     for score in scores:
         by_structure.setdefault(score.structure, []).append(score)
-    return [_summarise_structure(name, own) for name, own in by_structure.items()]
+    names = (*FIGURES, *distance_figures(scores))
+    return [_summarise_structure(structure, own, names) for structure, own in by_structure.items()]
 
 
-def overall(summaries: Sequence[Summary]) -> Summary:
+def overall(summaries: Sequence[Summary], scores: Sequence[Score] = ()) -> Summary:
     """The line over all structures.
 
     Its mean, SD and median are taken over the structures' means, so that a structure seen in few cases weighs as much
     as any other; a structure without a mean is left out. Counts are sums, and so is each `n`.
+
+    Args:
+        summaries: One for each structure.
+        scores: What they were made of. The mean's interval follows from drawing these cases anew, with all of their
+            structures; without them there is none.
     """
-
-    def over_means(name: str) -> Spread:
-        parts: list[Spread] = [getattr(summary, name) for summary in summaries]
+    figures = {}
+    for name in dict.fromkeys(name for summary in summaries for name in summary.figures):
+        parts = [summary.figures.get(name, NOTHING) for summary in summaries]
         means = spread(part.mean for part in parts)
-        return Spread(sum(part.n for part in parts), means.mean, means.sd, means.median)
-
-    return Summary(
-        structure=OVERALL,
-        dice=over_means("dice"),
-        volume_error_cm3=over_means("volume_error_cm3"),
-        volume_error_percent=over_means("volume_error_percent"),
-        both=sum(s.both for s in summaries),
-        missed=sum(s.missed for s in summaries),
-        invented=sum(s.invented for s in summaries),
-        absent=sum(s.absent for s in summaries),
-        not_annotated=sum(s.not_annotated for s in summaries),
-    )
+        low, high = _interval_of_means(scores, name)
+        figures[name] = Spread(sum(part.n for part in parts), means.mean, means.sd, means.median, low, high)
+    counts = {name: sum(getattr(summary, name) for summary in summaries) for name in (*_STATES, *_COUNTS)}
+    return Summary(OVERALL, figures, **counts)
 
 
-def _summarise_structure(name: str, scores: Sequence[Score]) -> Summary:
-    states = Counter(score.state for score in scores)
-    return Summary(
-        structure=name,
-        dice=spread(score.dice for score in scores),
-        volume_error_cm3=spread(score.volume_error_cm3 for score in scores),
-        volume_error_percent=spread(score.volume_error_percent for score in scores),
-        both=states["both"],
-        missed=states["missed"],
-        invented=states["invented"],
-        absent=states["absent"],
-        not_annotated=states["not annotated"],
-    )
+def _summarise_structure(structure: str, scores: Sequence[Score], names: Sequence[str]) -> Summary:
+    states = Counter(score.state.replace(" ", "_") for score in scores)
+    counts = {name: sum(getattr(score, name) or 0 for score in scores) for name in _COUNTS}
+    figures = {name: spread(value_of(score, name) for score in scores) for name in names}
+    return Summary(structure, figures, **{name: states[name] for name in _STATES}, **counts)
+
+
+def _interval_of_means(scores: Sequence[Score], name: str) -> tuple[float | None, float | None]:
+    """The interval of the mean over structures of their means over cases."""
+    known = [(score.case, score.structure, value) for score in scores if (value := value_of(score, name)) is not None]
+    cases, structures = ({key: n for n, key in enumerate(dict.fromkeys(row[k] for row in known))} for k in (0, 1))
+    values = np.full((len(cases), len(structures)), np.nan)
+    for case, structure, value in known:
+        values[cases[case], structures[structure]] = value
+    there = np.isfinite(values).astype(np.float64)
+    filled = np.where(there > 0, values, 0.0)
+
+    def mean_of_means(weights: Floats) -> Floats:
+        share = weights @ there
+        means = np.divide(weights @ filled, share, out=np.zeros_like(share), where=share > 0)
+        seen = (share > 0).sum(axis=1)
+        return np.divide(means.sum(axis=1), seen, out=np.full(len(weights), np.nan), where=seen > 0)
+
+    return bootstrap_interval(mean_of_means, len(cases))

@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from osteon.core.labels import Structure
-from osteon.evaluating.summary import Spread, Summary
+from osteon.evaluating.groups import Group
+from osteon.evaluating.summary import NOTHING, Spread, Summary
 
 DASH = "–"
+WIDTH = 100
+"""Characters of a line, unless the terminal says otherwise."""
+NAME = 18
+"""Characters of a name for which columns are left out; longer ones are wrapped."""
+_GAP = 2
+
+_DISTANCE = re.compile(r"hd95_(mm|px)")
+_SURFACE_DICE = re.compile(r"nsd_([\d.e+-]+)(mm|px)")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        head: Its heading.
+        cell: What stands in it for a structure.
+        spare: Where the line is too narrow, the column of the highest number is left out first; 0 stays.
+    """
+
+    head: str
+    cell: Callable[[Summary], str]
+    spare: int = 0
 
 
 def summary_table(
-    summaries: Sequence[Summary], overall: Summary, structures: Sequence[Structure] = (), *, title: str = ""
+    summaries: Sequence[Summary],
+    overall: Summary,
+    structures: Sequence[Structure] = (),
+    *,
+    title: str = "",
+    width: int = WIDTH,
 ) -> Table:
     """A table with one line for each structure and one over all of them.
 
@@ -24,17 +55,81 @@ def summary_table(
         overall: The last line.
         structures: Where given, each name is led by a dot in its colour.
         title: Stands above the table.
+        width: Of the terminal; a narrow one gets fewer columns.
     """
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("structure")
-    for head in ("Dice", "median", "volume\nerror cm³", "volume\nerror %", "n", "absent/\nmissed/\ninvented"):
-        table.add_column(head, justify="right", no_wrap=True)
+    columns = _fitting(_columns(overall), [*summaries, overall], [s.structure for s in (*summaries, overall)], width)
+    table = _new_table("structure", columns, title)
     colours = {structure.name: structure.colour for structure in structures}
     for summary in summaries:
-        table.add_row(_name(summary.structure, colours), *_cells(summary))
+        table.add_row(_name(summary.structure, colours), *(column.cell(summary) for column in columns))
     if len(summaries) > 1:
         table.add_section()
-        table.add_row(overall.structure, *_cells(overall), style="bold")
+        table.add_row(overall.structure, *(column.cell(overall) for column in columns), style="bold")
+    return table
+
+
+def group_table(groups: Sequence[Group], by: str, *, width: int = WIDTH) -> Table:
+    """A table with one line for each group, over all structures.
+
+    Args:
+        groups: Of the cases.
+        by: What they have in common.
+        width: Of the terminal.
+    """
+    lines = {f"{group.name} ({group.cases} case{'s' * (group.cases != 1)})": group.overall for group in groups}
+    everything = {name: values for line in lines.values() for name, values in line.figures.items()}
+    columns = _fitting(_columns(Summary("", everything)), list(lines.values()), list(lines), width)
+    table = _new_table(by, columns, "")
+    for name, line in lines.items():
+        table.add_row(Text(name), *(column.cell(line) for column in columns))
+    return table
+
+
+def _fitting(columns: Sequence[Column], lines: Sequence[Summary], names: Sequence[str], width: int) -> list[Column]:
+    """As many of the columns as fit beside the names, without those in which nothing stands (a picture's cm³)."""
+    columns = [c for c in columns if not c.spare or any(c.cell(line) != DASH for line in lines)]
+    widths = [
+        max(map(len, (*column.head.split("\n"), *(column.cell(line) for line in lines)))) + _GAP for column in columns
+    ]
+    room = width - _GAP - min(NAME, max(map(len, names), default=0) + len("● "))
+    kept = list(zip(columns, widths, strict=True))
+    for number in sorted({column.spare for column in columns if column.spare}, reverse=True):
+        if sum(each for _, each in kept) > room:
+            kept = [(column, each) for column, each in kept if column.spare != number]
+    return [column for column, _ in kept]
+
+
+def _columns(overall: Summary) -> list[Column]:
+    """What is shown: of distances those in the first unit, at the first tolerance."""
+    columns = [
+        Column("Dice", lambda s: _mean_sd(s.dice, ".3f")),
+        Column("95%\ninterval", lambda s: _interval(s.dice, ".2f"), 1),
+    ]
+    distance = next(filter(None, map(_DISTANCE.fullmatch, overall.figures)), None)
+    surface_dice = next(filter(None, map(_SURFACE_DICE.fullmatch, overall.figures)), None)
+    if distance and surface_dice:
+        columns += [
+            Column(f"HD95\n{distance[1]}", _mean_of(distance[0], ".1f")),
+            Column(f"NSD\n{surface_dice[1]} {surface_dice[2]}", _mean_of(surface_dice[0], ".2f")),
+        ]
+    columns += [
+        Column("volume\nerror cm³", lambda s: _mean_sd(s.volume_error_cm3, "+.2f"), 3),
+        Column("volume\nerror %", lambda s: _mean_sd(s.volume_error_percent, "+.1f"), 2),
+        Column("n", lambda s: str(s.dice.n)),
+        Column("absent/\nmissed/\ninvented", lambda s: _counts(s.absent, s.missed, s.invented)),
+    ]
+    return columns
+
+
+def _mean_of(figure: str, form: str) -> Callable[[Summary], str]:
+    return lambda summary: _mean_sd(summary.figures.get(figure, NOTHING), form)
+
+
+def _new_table(first: str, columns: Sequence[Column], title: str) -> Table:
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(first)
+    for column in columns:
+        table.add_column(column.head, justify="right", no_wrap=True)
     return table
 
 
@@ -44,21 +139,18 @@ def _name(name: str, colours: dict[str, str]) -> Text:
     return Text.assemble(("● ", colours[name]), name)
 
 
-def _cells(summary: Summary) -> list[str]:
-    return [
-        _mean_sd(summary.dice, ".3f"),
-        _number(summary.dice.median, ".3f"),
-        _mean_sd(summary.volume_error_cm3, "+.2f"),
-        _mean_sd(summary.volume_error_percent, "+.1f"),
-        str(summary.dice.n),
-        "/".join(str(count) if count else DASH for count in (summary.absent, summary.missed, summary.invented)),
-    ]
+def _counts(*counts: int) -> str:
+    return "/".join(str(count) if count else DASH for count in counts)
+
+
+def _interval(values: Spread, form: str) -> str:
+    if values.low is None or values.high is None:
+        return DASH
+    return f"{values.low:{form}}{DASH}{values.high:{form}}"
 
 
 def _mean_sd(values: Spread, form: str) -> str:
-    mean = _number(values.mean, form)
+    if values.mean is None:
+        return DASH
+    mean = f"{values.mean:{form}}"
     return mean if values.sd is None else f"{mean} ± {values.sd:{form.lstrip('+')}}"
-
-
-def _number(value: float | None, form: str) -> str:
-    return DASH if value is None else f"{value:{form}}"

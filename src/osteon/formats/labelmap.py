@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.boxes import box_of
 from osteon.core.errors import LabelError
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
 
@@ -18,6 +19,8 @@ _HIGHEST = 2.0**53
 """Above this, float64 no longer tells one whole number from the next."""
 _LISTED = 10
 """How many strange values a message lists."""
+_SLAB = 1 << 20
+"""Voxels that are counted at a time."""
 _MOST_UNNAMED = 500
 """More values than this without names are an image, not labels; the largest label sets in use have about 200."""
 
@@ -78,8 +81,12 @@ def value_counts(labels: npt.NDArray[np.integer]) -> dict[int, int]:
     """How many voxels hold each value, background left out, in ascending order."""
     if labels.size and labels.min() >= 0 and labels.max() <= np.iinfo(np.uint16).max:
         counts = np.zeros(int(labels.max()) + 1, dtype=np.int64)
-        for part in labels:  # bincount makes int64 of what it counts: a slab at a time
-            counts += np.bincount(part.ravel(), minlength=len(counts))
+        box = box_of(labels) if labels.ndim == 3 else None
+        inside = labels if box is None else labels[box.slices]
+        slab = max(1, _SLAB // inside[:1].size)  # bincount makes int64 of what it counts
+        for start in range(0, len(inside), slab):
+            part = inside[start : start + slab]
+            counts += np.bincount(part[part != BACKGROUND], minlength=len(counts))
         found = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     else:
         values, numbers = np.unique(labels, return_counts=True)

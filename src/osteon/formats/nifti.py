@@ -29,6 +29,7 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.formats.claims import LONGEST_HEADER, check_claim, read_claimed
 from osteon.formats.labelmap import index_map, smallest_uint, storable, whole_labels
+from osteon.formats.order import in_c_order
 
 _GZIP = b"\x1f\x8b"
 _HEAD = 544
@@ -243,7 +244,7 @@ def _voxels(header: Any, raw: bytes, path: Path) -> npt.NDArray[np.generic]:
             hint="correct scl_inter in the header (0 where nothing is added), or export the image again",
         ) from error
     if slope is None or (slope, intercept) == (1, 0):
-        return np.array(storable(stored), order="C")
+        return in_c_order(storable(stored))
     exact = np.float32 if dtype.kind != "f" and dtype.itemsize <= 2 else np.float64
     with np.errstate(over="ignore", invalid="ignore"):  # infinite then, and found where images are checked
         return np.ascontiguousarray(stored * np.float64(slope) + np.float64(intercept or 0), dtype=exact)

@@ -20,6 +20,7 @@ from osteon.core.volume import Volume
 from osteon.formats.claims import UNPACK_ERRORS, check_claim, read_claimed
 from osteon.formats.labelmap import index_map, storable, whole_labels
 from osteon.formats.nrrd_header import Header, header_text, read_header
+from osteon.formats.order import in_c_order
 
 
 def read_nrrd(path: Path) -> Volume:
@@ -92,7 +93,7 @@ def load_nrrd(path: Path) -> tuple[Header, npt.NDArray[np.generic]]:
     stored = flat.reshape(header.sizes, order="F")
     stored = stored[None] if axis is None else np.moveaxis(stored, axis, 0)
     stored = stored.reshape((len(stored), *header.geometry.shape))
-    return header, np.array(storable(stored), order="C")
+    return header, in_c_order(storable(stored))
 
 
 def store_nrrd(

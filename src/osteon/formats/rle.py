@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -64,6 +64,19 @@ def runs_to_mask(
 ) -> npt.NDArray[np.bool_]:
     """The mask `[rows, columns]` of runs `[n, 2]` as `parse` gives them. Raises LabelError as `decode`."""
     pixels = shape[0] * shape[1]
+    starts, lengths = check_runs(runs, shape, name=name).T
+    ends = starts + lengths  # the first pixel behind each run, from 1
+    stretches = np.empty(2 * len(starts) + 1, dtype=np.int64)  # background and run in turns
+    stretches[0:-1:2] = starts - np.concatenate(([1], ends[:-1]))
+    stretches[1::2] = lengths
+    stretches[-1] = pixels - (ends[-1] - 1 if len(ends) else 0)
+    inside = np.arange(len(stretches)) % 2 == 1
+    return np.repeat(inside, stretches).reshape(shape)
+
+
+def check_runs(runs: npt.NDArray[np.int64], shape: tuple[int, int], *, name: str = "the RLE") -> npt.NDArray[np.int64]:
+    """The runs `[n, 2]` in ascending order, all of them within the picture. Raises LabelError as `decode`."""
+    pixels = shape[0] * shape[1]
     starts, lengths = runs[:, 0], runs[:, 1]
     if (starts < 1).any():
         raise LabelError(f"{name}: a run begins at pixel 0; the first pixel is 1", hint=_HINT)
@@ -78,19 +91,13 @@ def runs_to_mask(
             hint="give the picture's true size",
         )
     if (starts[1:] < starts[:-1]).any():
-        order = np.argsort(starts, kind="stable")
-        starts, lengths = starts[order], lengths[order]
-    ends = starts + lengths  # the first pixel behind each run, from 1
-    overlapping = starts[1:] < ends[:-1]
+        runs = runs[np.argsort(starts, kind="stable")]
+        starts, lengths = runs[:, 0], runs[:, 1]
+    overlapping = starts[1:] < starts[:-1] + lengths[:-1]
     if overlapping.any():
         at = int(np.argmax(overlapping))
         raise LabelError(f"{name}: the runs at pixel {starts[at]} and {starts[at + 1]} overlap", hint=_HINT)
-    stretches = np.empty(2 * len(starts) + 1, dtype=np.int64)  # background and run in turns
-    stretches[0:-1:2] = starts - np.concatenate(([1], ends[:-1]))
-    stretches[1::2] = lengths
-    stretches[-1] = pixels - (ends[-1] - 1 if len(ends) else 0)
-    inside = np.arange(len(stretches)) % 2 == 1
-    return np.repeat(inside, stretches).reshape(shape)
+    return runs
 
 
 def encode(mask: npt.NDArray[np.generic]) -> str:
@@ -101,6 +108,11 @@ def encode(mask: npt.NDArray[np.generic]) -> str:
     runs = edges.reshape(-1, 2).copy()
     runs[:, 1] -= runs[:, 0]
     runs[:, 0] += 1
+    return runs_to_text(runs)
+
+
+def runs_to_text(runs: npt.NDArray[np.int64]) -> str:
+    """The text of runs `[n, 2]` as they are; `parse` is its inverse."""
     return " ".join(map(str, runs.ravel().tolist()))
 
 
@@ -123,8 +135,12 @@ class RleRow:
     offset: int
 
 
-def read_rle_csv(path: Path) -> Iterator[RleRow]:
+def read_rle_csv(path: Path, *, broken: Callable[[int, FileError], None] | None = None) -> Iterator[RleRow]:
     """The rows of a table one after the other, in little memory; other columns and empty lines are passed over.
+
+    Args:
+        path: The file.
+        broken: Is told line and error of each row that cannot be read, and the next one is read; None raises the error.
 
     Raises:
         FileError: The file is missing or not text, its heading lacks a column, or a row is too short; the message
@@ -133,8 +149,15 @@ def read_rle_csv(path: Path) -> Iterator[RleRow]:
     path = Path(path)
     with _opened(path) as stream:
         columns, separator = _heading(stream, path)
-        for line, offset, record in _records(stream, path):
-            yield _row(record, line, offset, columns, separator, path)
+        for line, offset, record in _records(stream):
+            try:
+                row = _row(record, line, offset, columns, separator, path)
+            except FileError as error:
+                if broken is None:
+                    raise
+                broken(line, error)
+            else:
+                yield row
 
 
 def read_rle_rows(path: Path, rows: Sequence[tuple[int, int]]) -> Iterator[RleRow]:
@@ -144,7 +167,7 @@ def read_rle_rows(path: Path, rows: Sequence[tuple[int, int]]) -> Iterator[RleRo
         columns, separator = _heading(stream, path)
         for line, offset in rows:
             stream.seek(offset)
-            record = next(_records(stream, path, first_line=line), None)
+            record = next(_records(stream, first_line=line), None)
             if record is None:
                 raise FileError(f"{path}: has changed while it was read", hint="run the command again")
             yield _row(record[2], line, offset, columns, separator, path)
@@ -190,27 +213,34 @@ def _heading(stream: BinaryIO, path: Path) -> tuple[tuple[int, int, int], str]:
     )
 
 
-def _records(stream: BinaryIO, path: Path, *, first_line: int = 2) -> Iterator[tuple[int, int, str]]:
-    """Line, offset and text of each record; a quoted field may go over several lines."""
+def _records(stream: BinaryIO, *, first_line: int = 2) -> Iterator[tuple[int, int, bytes]]:
+    """Line, offset and bytes of each record; a quoted field may go over several lines.
+
+    Where a quote is never closed the record is its first line alone, with an odd count of quotes, and the next one
+    begins behind that.
+    """
     line, offset = first_line, stream.tell()
     while raw := stream.readline(_LONGEST_ROW):
-        lines = 1
-        while raw.count(b'"') % 2 and (more := stream.readline(_LONGEST_ROW)):
-            raw, lines = raw + more, lines + 1
-            if len(raw) >= _LONGEST_ROW:
-                break
-        if len(raw) >= _LONGEST_ROW:
-            raise FileError(f"{path}: line {line} does not end; a quote is missing", hint="save the table again as CSV")
-        try:
-            text = raw.decode("utf-8").strip("\r\n")
-        except UnicodeDecodeError as error:
-            raise FileError(f"{path}: line {line} is not UTF-8 ({error})", hint="save it as UTF-8 text") from error
-        if text.strip():
-            yield line, offset, text
-        line, offset = line + lines, offset + len(raw)
+        parts, quotes, length = [raw], raw.count(b'"'), len(raw)
+        while quotes % 2 and length < _LONGEST_ROW and (more := stream.readline(_LONGEST_ROW)):
+            parts.append(more)
+            quotes, length = quotes + more.count(b'"'), length + len(more)
+        if quotes % 2:
+            parts = [raw]
+            stream.seek(offset + len(raw))
+        record = b"".join(parts)
+        if record.strip():
+            yield line, offset, record
+        line, offset = line + len(parts), offset + len(record)
 
 
-def _row(record: str, line: int, offset: int, columns: tuple[int, int, int], separator: str, path: Path) -> RleRow:
+def _row(raw: bytes, line: int, offset: int, columns: tuple[int, int, int], separator: str, path: Path) -> RleRow:
+    if raw.count(b'"') % 2 or len(raw) >= _LONGEST_ROW:
+        raise FileError(f"{path}: line {line} does not end; a quote is missing", hint="save the table again as CSV")
+    try:
+        record = raw.decode("utf-8").strip("\r\n")
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path}: line {line} is not UTF-8 ({error})", hint="save it as UTF-8 text") from error
     fields = _fields(record, separator)
     image, structure, runs = columns
     if max(image, structure) >= len(fields) or not fields[image].strip() or not fields[structure].strip():

@@ -149,9 +149,7 @@ class Decoder(nn.Module):
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
         """Logits, the finest first; in eval mode that alone."""
         x, logits = features[-1], []
-        for number, (up, stage, head) in enumerate(
-            zip(self.transpconvs, self.stages, self.seg_layers, strict=True), 2
-        ):
+        for number, (up, stage, head) in enumerate(zip(self.transpconvs, self.stages, self.seg_layers, strict=True), 2):
             x = stage(torch.cat((up(x), features[-number]), 1))
             if self.training or number == len(features):
                 logits.append(head(x))

@@ -62,6 +62,11 @@ NETWORKS = (
 )
 
 
+def inputs(plan: Plan) -> int:
+    """The network's channels: the scan's, and in a cascade one for each label that the first model finds."""
+    return len(plan.channels) + (len(plan.network.before) if isinstance(plan.network, NnUNet) else 0)
+
+
 def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
     """The network of a plan, with random weights from torch's global generator.
 
@@ -84,7 +89,7 @@ def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
     if isinstance(section, Monai):
         return MonaiNetwork(section, dimensions, channels, outputs(plan))
     if isinstance(section, NnUNet):
-        return NnUNetwork(section, dimensions, channels + len(section.before), outputs(plan))
+        return NnUNetwork(section, dimensions, inputs(plan), outputs(plan))
     weights = fresh and section.weights != "none"
     if dimensions == 3:
         encoder = build_encoder(section, channels)

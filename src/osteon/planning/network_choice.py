@@ -39,7 +39,7 @@ def choose_network(
     if name in NNUNET:
         raise UsageError(
             f"{name} is not planned: it comes with a model of nnU-Net's (osteon import-model nnunet)",
-            hint=f"take {SCRATCH[NNUNET.index(name)]} for a training of your own: the same network, shaped by your data",
+            hint=f"take {SCRATCH[NNUNET.index(name)]} to train one of your own",
         )
     if name in PRETRAINED and (choices.encoder or name not in SCRATCH):
         return _pretrained(name, choices.encoder or ENCODER, choices.weights or "imagenet", patch, grid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -148,7 +149,7 @@ class NnUNet(Section):
     eps: Annotated[float, Field(gt=0)] = 1e-5
     slope: Annotated[float, Field(ge=0, lt=1)] = 0.01
     stem: Size | None = None
-    before: list[Size] = []
+    before: list[Size] = Field(default=[])
 
     @property
     def told(self) -> str:
@@ -176,11 +177,14 @@ def _product(strides: list[Triple]) -> Triple:
     return i, j, k
 
 
-def _check_stages(count: int, *, strides: list[Triple], kernels: list[Triple], **others: list[int]) -> None:
+def _check_stages(
+    count: int, *, strides: list[Triple], kernels: list[Triple], depths: Sequence[int] | None = None
+) -> None:
     """Raise ValueError where lists of stages have other lengths, or strides or kernels that no U-Net has."""
-    for name, value in {"strides": strides, "kernels": kernels, **others}.items():
-        if len(value) != count:
-            raise ValueError(f"{name} lists {len(value)} stages, features lists {count}")
+    counts = {"strides": len(strides), "kernels": len(kernels), "depths": count if depths is None else len(depths)}
+    for name, listed in counts.items():
+        if listed != count:
+            raise ValueError(f"{name} lists {listed} stages, features lists {count}")
     if strides[0] != (1, 1, 1):
         raise ValueError(f"strides: the first stage keeps the full resolution (1, 1, 1), not {strides[0]}")
     if any(k % 2 == 0 for kernel in kernels for k in kernel):

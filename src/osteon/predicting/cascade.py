@@ -15,7 +15,7 @@ LINEAR = 1
 
 
 def painted(segmentation: Segmentation) -> npt.NDArray[np.integer]:
-    """The index map `[i, j, k]` of structures' values; where structures overlap, later ones are painted over earlier."""
+    """The index map `[i, j, k]` of values; where structures overlap, later ones are painted over earlier."""
     if not segmentation.overlapping:
         return segmentation.array
     labels = np.zeros(segmentation.geometry.shape, dtype=np.int32)

@@ -27,20 +27,22 @@ from osteon.networks.registry import build_network, outputs
 from osteon.networks.weights import save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Intensity, NnUNet, Plan, read_plan, write_plan
-from osteon.predicting.confidence import calibration_from, raw_confidence
 from osteon.predicting.cascade import label_channels
+from osteon.predicting.confidence import calibration_from, raw_confidence
+from osteon.predicting.engines import Engine, Kind
 from osteon.predicting.looks import FILE_NAME as REFERENCE
 from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
 from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
 from osteon.predicting.postprocess import NONE, Postprocessing, postprocess, read_postprocessing, write_postprocessing
-from osteon.predicting.restore import restore
+from osteon.predicting.restore import Keep, restore, restored_outputs
 from osteon.predicting.review import Facts, reasons_to_review
 from osteon.predicting.series import name_series
 from osteon.predicting.shares import Shares, collect
+from osteon.predicting.speeds import BALANCED, Speed
 from osteon.predicting.tiles import stream
 from osteon.predicting.zoom import Detail, closer_looks
 from osteon.preparing.case import passage, prepare_with_intensities
-from osteon.preparing.nonzero import nonzero_box, uncropped
+from osteon.preparing.nonzero import nonzero_box, uncropped, within
 
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.json"
@@ -85,6 +87,11 @@ class Prepared:
     part: tuple[Geometry, Box] | None = None
     first: Prepared | None = None
 
+    @property
+    def whole(self) -> Geometry:
+        """The scan's own grid."""
+        return self.geometry if self.part is None else self.part[0]
+
 
 @dataclass(frozen=True)
 class Model:
@@ -108,17 +115,17 @@ class Model:
     reference: Sequence[Looks] = ()
     first: Model | None = None
 
-    def predict(self, scan: Path | str | Volume, *, name: str = "", mirror: bool = False) -> Segmentation:
+    def predict(self, scan: Path | str | Volume, *, name: str = "", speed: Speed = BALANCED) -> Segmentation:
         """Segment one scan, on its own grid and orientation; arguments and errors are those of `examine`."""
-        return self.examine(scan, name=name, mirror=mirror).segmentation
+        return self.examine(scan, name=name, speed=speed).segmentation
 
-    def examine(self, scan: Path | str | Volume, *, name: str = "", mirror: bool = False) -> Prediction:
+    def examine(self, scan: Path | str | Volume, *, name: str = "", speed: Speed = BALANCED) -> Prediction:
         """Segment one scan, and say how sure that is.
 
         Args:
             scan: A file, or a Volume with the channels of the plan.
             name: What messages call it; the path of a file.
-            mirror: Average over mirror images (slower; the plan says which are allowed).
+            speed: How densely it is looked at, and whether in mirror images, too.
 
         Raises:
             FileError: The file cannot be read.
@@ -129,7 +136,7 @@ class Model:
         name = name or ("the volume" if isinstance(scan, Volume) else str(scan))
         volume = scan if isinstance(scan, Volume) else read_volume(Path(scan))
         self.check(volume, name)
-        return self.segment(volume, mirror=mirror)
+        return self.segment(volume, speed=speed)
 
     def check(self, volume: Volume, name: str) -> None:
         """Whether the model can look at a volume; raises as `examine`."""
@@ -146,6 +153,16 @@ class Model:
             )
         check_image(volume, name)
 
+    @property
+    def engine(self) -> str:
+        """What runs the network."""
+        return self.network.kind.name if isinstance(self.network, Engine) else "torch"
+
+    def with_engine(self, kind: Kind) -> Model:
+        """The model run by an engine."""
+        first = None if self.first is None else self.first.with_engine(kind)
+        return replace(self, network=Engine(self.network, kind), first=first)
+
     def with_postprocessing(self, wanted: str | Path) -> Model:
         """The model with other post-processing: `auto` its own, `none`, or a file's.
 
@@ -159,10 +176,10 @@ class Model:
         steps = NONE if wanted == "none" else read_postprocessing(Path(wanted), self.plan.structures)
         return replace(self, postprocessing=steps)
 
-    def segment(self, volume: Volume, *, mirror: bool = False) -> Prediction:
+    def segment(self, volume: Volume, *, speed: Speed = BALANCED) -> Prediction:
         """As `examine`, for a volume that has been checked."""
         prepared = self.prepare(volume)
-        return self.conclude(prepared, self.infer(prepared, mirror=mirror), mirror=mirror)
+        return self.conclude(prepared, self.infer(prepared, speed=speed), speed=speed)
 
     def prepare(self, volume: Volume) -> Prepared:
         """A scan on the plan's grid; of the scan itself only what a closer look needs is kept."""
@@ -175,34 +192,40 @@ class Model:
         closely = self.plan.zoom is not None and self.plan.zoom.predict
         return Prepared(image, intensities, volume.geometry, volume if closely else None, part, first)
 
-    def infer(self, prepared: Prepared, *, mirror: bool = False, folder: Path | None = None) -> Shares:
+    def infer(self, prepared: Prepared, *, speed: Speed = BALANCED, folder: Path | None = None) -> Shares:
         """What the network says of it, with names in order.
 
         Args:
             prepared: The scan.
-            mirror: Average over mirror images.
+            speed: How densely it is looked at, and whether in mirror images, too.
             folder: Where probabilities go into a file; None keeps them in memory.
         """
         image = torch.from_numpy(prepared.image)
         if self.first is not None and prepared.first is not None:
-            shares = self.first.infer(prepared.first, mirror=mirror, folder=folder)
+            shares = self.first.infer(prepared.first, speed=speed, folder=folder)
             image = torch.cat((image, self._labels_before(self.first.restored(prepared.first, shares), prepared)))
-        slabs = stream(self.network, image, self.plan, mirror=mirror)
+        slabs = stream(self.network, image, self.plan, speed=speed)
         shares = collect(slabs, outputs(self.plan), prepared.image.shape[1:], self.plan, folder=folder)
         if self.plan.series is None:
             return shares
         name_series(shares.values, self.plan)
         return shares.decided()
 
-    def conclude(self, prepared: Prepared, shares: Shares, *, mirror: bool = False) -> Prediction:
+    def conclude(
+        self, prepared: Prepared, shares: Shares, *, speed: Speed = BALANCED, keep: Keep | None = None
+    ) -> Prediction:
         """The segmentation on the scan's own grid, looked at closely where the plan asks so, and how sure it is."""
         plan, zoom = self.plan, self.plan.zoom
         raw, confidence, reasons = self._judged(prepared, shares)
         details = []
         if zoom is not None and prepared.scan is not None:
             details = closer_looks(
-                self.network, prepared.scan, shares.values, plan, zoom, prepared.intensities, mirror=mirror
+                self.network, prepared.scan, shares.values, plan, zoom, prepared.intensities, speed=speed
             )
+        if keep is not None:
+            for number, output in enumerate(restored_outputs(shares, prepared.geometry, plan, details)):
+                outside = 0.0 if plan.overlapping or number else 1.0
+                keep(output if prepared.part is None else within(output, *prepared.part, outside))
         segmentation = self.restored(prepared, shares, details)
         return Prediction(postprocess(segmentation, self.postprocessing), raw, confidence, reasons)
 
@@ -300,3 +323,15 @@ def _network(plan: Plan, state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
     """The network that a state dict is of: one of the plan's, or several of them as one."""
     count = members_in(state)
     return Ensemble([build_network(plan) for _ in range(count)]) if count else build_network(plan)
+
+
+def model_folder(given: Path | str) -> Path:
+    """A model's folder, given itself or the run that made it. Raises ModelError where there is none."""
+    folder = Path(given)
+    for place in (folder, folder / "model"):
+        if (place / WEIGHTS).is_file():
+            return place
+    raise ModelError(
+        f"{folder}: not a whole model folder: {WEIGHTS} missing",
+        hint="give a finished run, or its folder `model`; an encoder's weights are given with --weights",
+    )

@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import CaseError, OsteonError, UsageError, out_of_memory
+from osteon.core.errors import CaseError, FileError, OsteonError, UsageError, out_of_memory
 from osteon.core.files import read_json, write_error, write_json
 from osteon.core.pipeline import overlapped
 from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
 from osteon.planning.plan import Plan
+from osteon.predicting.keeping import kept, probabilities_path
 from osteon.predicting.memory import Room, room_for
 from osteon.predicting.model import Model, Prediction, Prepared
 from osteon.predicting.scans import Scan
+from osteon.predicting.speeds import BALANCED, Speed
 
 RECORD = "predictions.json"
 
@@ -27,14 +29,16 @@ class How:
     """How scans are predicted.
 
     Attributes:
-        mirror: Average over mirror images.
+        speed: How densely scans are looked at, and whether in mirror images, too.
         overwrite: Do again what is done.
         memory: Bytes that may be used; None: most of what is free.
+        probabilities: Keep them too, in `<case>.probabilities.npz`.
     """
 
-    mirror: bool = False
+    speed: Speed = BALANCED
     overwrite: bool = False
     memory: int | None = None
+    probabilities: bool = False
 
 
 USUAL = How()
@@ -90,6 +94,8 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) ->
     def write(scan: Scan, result: tuple[Prediction, dict[str, Any]]) -> None:
         prediction, record = result
         records[scan.id] = record | {"output": targets[scan.id].name}
+        if not how.probabilities:
+            _remove(probabilities_path(out, scan.id))
         _remove(targets[scan.id])  # the record is written first, and must not pass an older result off as this one
         write_json(path, records)
         write_segmentation(targets[scan.id], prediction.segmentation)
@@ -97,6 +103,8 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) ->
     stages = overlapped(scans, work.read, work.segment, write)
     for passed in track(stages, "predicting", total=len(scans)):
         name, error = passed.item.id, passed.error
+        if isinstance(error, FileError) and passed.read:
+            raise error  # what is kept beside the result cannot be written, and the next could not either
         if error is not None:
             report.failed[name] = _as_case_error(name, error)
             continue
@@ -131,22 +139,27 @@ class _Work:
         made_from = {
             "input": scan.fingerprint(),
             "model": self.model.sha256,
-            "mirror": self.how.mirror,
+            "speed": self.how.speed.name,
             "postprocessing": self.model.postprocessing.told(pixels=self.model.plan.unit == "px"),
         }
         before = self.records.get(scan.id, {})
         there = output_path(self.out, scan.id, self.model.plan).is_file()
+        if self.how.probabilities:
+            there = there and bool(before.get("probabilities")) and probabilities_path(self.out, scan.id).is_file()
         if there and not self.how.overwrite and {k: before.get(k) for k in made_from} == made_from:
             return None
         volume = scan.load()
         self.model.check(volume, scan.id)
         self.out.mkdir(parents=True, exist_ok=True)
         room = room_for(self.model.plan, volume.geometry, self.how.memory, self.out, scan.id)
+        kept_in = probabilities_path(self.out, scan.id)
         record = {
             **made_from,
+            **({"probabilities": kept_in.name} if self.how.probabilities else {}),
             "shape": list(volume.geometry.shape),
             "spacing_mm": [round(s, 6) for s in volume.geometry.spacing_mm],
             "memory_bytes": room.bytes,
+            "engine": self.model.engine,
         }
         prepared = self.model.prepare(volume)
         return prepared, room, record | {"seconds": time.monotonic() - began}
@@ -155,8 +168,11 @@ class _Work:
         """Look at a prepared scan."""
         began = time.monotonic()
         prepared, room, record = given
-        shares = self.model.infer(prepared, mirror=self.how.mirror, folder=room.folder)
-        prediction = self.model.conclude(prepared, shares, mirror=self.how.mirror)
+        shares = self.model.infer(prepared, speed=self.how.speed, folder=room.folder)
+        path = self.out / record.get("probabilities", "")
+        with kept(path, self.model, wanted=self.how.probabilities) as keeper:
+            keep = keeper(prepared.whole)
+            prediction = self.model.conclude(prepared, shares, speed=self.how.speed, keep=keep)
         return prediction, {
             **record,
             "confidence": prediction.confidence,

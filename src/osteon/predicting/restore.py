@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,37 @@ from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.planning.plan import Plan
-from osteon.predicting.shares import Shares, half_of
-from osteon.predicting.sparse import Taps, above_half, best_classes, interpolate_box, taps_of
+from osteon.predicting.shares import Shares, half_of, probability
+from osteon.predicting.sparse import above_half, best_classes, interpolate_box, taps_of
 from osteon.predicting.zoom import Detail
 from osteon.preparing.case import Passage, passage
 from osteon.preparing.nnunet_grid import Splines
+
+Keep = Callable[[npt.NDArray[np.float32]], None]
+"""Takes each output on the scan's grid `[i, j, k]`, one after the other."""
+
+
+def restored_outputs(
+    shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Each output's probabilities on the scan's own grid and in its orientation `[i, j, k]`, one after the other."""
+    way = passage(geometry, plan.grid)
+    whole, shape, weights = Box((0, 0, 0), way.turned.shape), way.turned.shape, _weights(way, plan)
+
+    def interpolated(output: int) -> torch.Tensor:
+        return interpolate_box(shares.values[output : output + 1], whole, shape, weights)[0]
+
+    total = None
+    if plan.grid.nnunet is not None and not plan.overlapping:  # of logarithms, so that they sum to 1 no longer
+        total = interpolated(0)
+        for output in range(1, len(shares.values)):
+            total = torch.logaddexp(total, interpolated(output))
+    for output in range(len(shares.values)):
+        values = interpolated(output)
+        values = probability(values if total is None else values - total, plan)
+        for detail in details:
+            detail.blend(values[detail.box.slices], output)
+        yield np.ascontiguousarray(way.turn.undo(values.numpy())).astype(np.float32, copy=False)
 
 
 def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()) -> Segmentation:
@@ -34,7 +60,8 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
         An index map, or multi-hot where structures overlap (share above a half), in the scan's orientation.
     """
     way = passage(geometry, plan.grid)
-    shape, along = way.turned.shape, _taps(way, plan)
+    shape, weights = way.turned.shape, _weights(way, plan)
+    along = None if weights is None else [taps_of(one) for one in weights]
     structures = tuple(plan.structures)
     if shares.best is None:
         masks = np.zeros((len(structures), *shape), dtype=np.uint8)
@@ -56,11 +83,11 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
     return Segmentation(np.ascontiguousarray(way.turn.undo(labels)), geometry, structures)
 
 
-def _taps(way: Passage, plan: Plan) -> list[Taps] | None:
-    """What the plan's own interpolation takes along each axis; None: the usual one."""
+def _weights(way: Passage, plan: Plan) -> list[torch.Tensor] | None:
+    """`[new, old]` of the plan's own interpolation along each axis; None: the usual one."""
     if plan.grid.nnunet is None:
         return None
-    return [taps_of(weights) for weights in Splines.back(way.turned, plan.grid).weights(way.shape)]
+    return Splines.back(way.turned, plan.grid).weights(way.shape)
 
 
 def _parts(details: Sequence[Detail]) -> list[Box]:

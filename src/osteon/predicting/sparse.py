@@ -176,13 +176,23 @@ def above_half(
         yield start, part == 1
 
 
-def interpolate_box(shares: torch.Tensor, box: Box, shape: Sequence[int]) -> torch.Tensor:
-    """`[class, i, j, k]` float32: all classes in a box of the new grid `shape`."""
+def interpolate_box(
+    shares: torch.Tensor, box: Box, shape: Sequence[int], weights: Sequence[torch.Tensor] | None = None
+) -> torch.Tensor:
+    """`[class, i, j, k]` float32: all classes in a box of the new grid `shape`.
+
+    Args:
+        shares: `[class, i, j, k]`.
+        box: Of the new grid.
+        shape: Of that.
+        weights: `[new, old]` of the three axes; linear interpolation where left out.
+    """
+    weights = weights or [axis_weights(old, new) for old, new in zip(shares.shape[1:], shape, strict=True)]
     part = shares
     for axis, (first, stop) in enumerate(zip(box.first, box.stop, strict=True)):
-        weights = axis_weights(shares.shape[1 + axis], shape[axis])[first:stop]
-        there = torch.nonzero(weights.any(0)).flatten()
+        along = weights[axis][first:stop]
+        there = torch.nonzero(along.any(0)).flatten()
         low, high = int(there[0]), int(there[-1]) + 1
         part = part.narrow(1 + axis, low, high - low).float()
-        part = torch.matmul(part.movedim(1 + axis, -1), weights[:, low:high].T).movedim(-1, 1 + axis)
+        part = torch.matmul(part.movedim(1 + axis, -1), along[:, low:high].T).movedim(-1, 1 + axis)
     return part.contiguous()

@@ -12,11 +12,14 @@ import torch
 from torch import nn
 
 from osteon.planning.plan import Plan
+from osteon.predicting.speeds import BALANCED, Speed
 
-STEP = 0.5
-"""Patches follow one another by this part of their size."""
 GAUSSIAN_SIGMA = 1 / 8
 """Width of a patch's weights, as a part of its size: what lies near the edge counts little (nnU-Net's value)."""
+LEAST, NNUNET_LEAST = 1e-3, 6e-9
+"""The least weight of a voxel; nnU-Net's is the smallest number above 0 in half precision, over 10."""
+SURE = 15.0
+"""Logits of this size leave a probability of less than a millionth to the others."""
 AT_ONCE = 16
 """Planes that are given on at a time."""
 WHOLE = 1.5
@@ -24,13 +27,13 @@ WHOLE = 1.5
 
 
 @torch.inference_mode()
-def probabilities(network: nn.Module, image: torch.Tensor, plan: Plan, *, mirror: bool = False) -> torch.Tensor:
+def probabilities(network: nn.Module, image: torch.Tensor, plan: Plan, *, speed: Speed = BALANCED) -> torch.Tensor:
     """What the network says of every voxel, as a whole; arguments as for `stream`.
 
     Returns:
         `[output, i, j, k]` float32 on the CPU: softmax with the background first, or a sigmoid for each structure.
     """
-    parts = list(stream(network, image, plan, mirror=mirror))
+    parts = list(stream(network, image, plan, speed=speed))
     return torch.cat([part.shares for part in parts], dim=1 + parts[0].axis)
 
 
@@ -50,22 +53,23 @@ class Slab:
     shares: torch.Tensor
 
 
-def stream(network: nn.Module, image: torch.Tensor, plan: Plan, *, mirror: bool = False) -> Iterator[Slab]:
+def stream(network: nn.Module, image: torch.Tensor, plan: Plan, *, speed: Speed = BALANCED) -> Iterator[Slab]:
     """What the network says of every voxel, slab by slab from one end to the other; only one row of tiles is held.
 
     Args:
         network: In eval mode, on any device.
         image: `[channel, i, j, k]` float32 on the plan's grid, on the CPU.
         plan: Patch, strides and the kind of output.
-        mirror: Average over the mirror images that the plan's augmentation allows (sides swap back).
+        speed: How densely patches lie, and whether the mirror images that the plan's augmentation allows are averaged
+            (sides swap back).
     """
     if plan.grid.dimensions == 3:
-        for axis, first, logits in _logits(network, image[None], plan, mirror=mirror):
+        for axis, first, logits in _logits(network, image[None], plan, speed):
             yield Slab(axis, first, _shares(logits, plan)[0])
         return
     for start in range(0, image.shape[3], plan.patch.batch):
         batch = image[..., start : start + plan.patch.batch].permute(3, 0, 1, 2)[..., None]
-        rows = [(axis, logits) for axis, _, logits in _logits(network, batch, plan, mirror=mirror)]
+        rows = [(axis, logits) for axis, _, logits in _logits(network, batch, plan, speed)]
         logits = torch.cat([part for _, part in rows], dim=2 + rows[0][0])
         yield Slab(2, start, _shares(logits, plan)[..., 0].permute(1, 2, 3, 0).contiguous())
 
@@ -89,7 +93,7 @@ def _first(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
     return network(batch)[0].float().cpu()
 
 
-def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool) -> Rows:
+def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, speed: Speed) -> Rows:
     """Of `[batch, channel, i, j, k]`."""
     shape = batch.shape[2:]
     patch = plan.patch.size
@@ -101,15 +105,15 @@ def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool
     margins = [p for b, a in zip(before[::-1], after[::-1], strict=True) for p in (b, a)]
     filling = "replicate" if plan.grid.nnunet is None else "constant"  # as in training; a constant is 0
     padded = nn.functional.pad(batch, margins, mode=filling)
-    starts = [tile_starts(n, s) for n, s in zip(padded.shape[2:], size, strict=True)]
+    starts = [tile_starts(n, s, speed.step) for n, s in zip(padded.shape[2:], size, strict=True)]
     inner: list[Any] = [slice(b, b + n) for b, n in zip(before, shape, strict=True)]
     if all(len(s) == 1 for s in starts):
-        yield 0, 0, _mirrored(network, padded, plan, mirror=mirror)[(..., *inner)]
+        yield 0, 0, _mirrored(network, padded, plan, mirror=speed.mirror)[(..., *inner)]
         return
     # An axis with several tiles is nowhere filled up, so its planes are the image's own.
     axis = max(range(3), key=lambda a: len(starts[a]))
     inner[axis] = slice(None)
-    for first, logits in _rows(network, padded, size, starts, axis, plan, mirror=mirror):
+    for first, logits in _rows(network, padded, size, starts, axis, plan, mirror=speed.mirror):
         yield axis, first, logits[(..., *inner)]
 
 
@@ -124,7 +128,7 @@ def _rows(
     mirror: bool,
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Tiles in rows across one axis: what no later row touches is done, and is given on."""
-    weights = gaussian_weights(size)
+    weights = gaussian_weights(size, LEAST if plan.grid.nnunet is None else NNUNET_LEAST)
     shape = [size[axis] if a == axis else n for a, n in enumerate(batch.shape[2:])]
     total = torch.zeros(())
     seen = torch.zeros(shape)
@@ -133,7 +137,9 @@ def _rows(
         slab = batch.narrow(2 + axis, first, size[axis])
         for corner in itertools.product(*others):
             where: tuple[Any, ...] = (..., *(slice(c, c + s) for c, s in zip(corner, size, strict=True)))
-            logits = _mirrored(network, slab[where], plan, mirror=mirror)
+            patch = slab[where]
+            skipped = plan.grid.nnunet is None and _is_empty(patch)
+            logits = _nothing(patch, plan) if skipped else _mirrored(network, patch, plan, mirror=mirror)
             if not total.ndim:
                 total = torch.zeros((*logits.shape[:2], *shape))
             total[where] += logits * weights
@@ -158,6 +164,24 @@ def _move_up(part: torch.Tensor, axis: int, done: int) -> None:
         part.narrow(axis, place + count, rest).zero_()
 
 
+def _is_empty(patch: torch.Tensor) -> bool:
+    """Whether each channel has one value all over `[batch, channel, i, j, k]`, as clipped air round a body has.
+
+    Such a patch tells nothing, and a network's norms would make noise of it.
+    """
+    low, high = patch.aminmax(dim=-1)
+    return bool((low.amin((2, 3)) == high.amax((2, 3))).all())
+
+
+def _nothing(patch: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """Logits that are sure of no structure `[batch, output, i, j, k]`."""
+    count = len(plan.structures) + (0 if plan.overlapping else 1)
+    logits = torch.full((len(patch), count, *patch.shape[2:]), -SURE if plan.overlapping else 0.0)
+    if not plan.overlapping:
+        logits[:, 0] = SURE
+    return logits
+
+
 def _mirrored(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool) -> torch.Tensor:
     """The network's logits, averaged over mirror images where asked."""
     device = next(network.parameters()).device
@@ -173,19 +197,19 @@ def _mirrored(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bo
     return total / len(subsets)
 
 
-def tile_starts(length: int, size: int) -> list[int]:
-    """First voxels of tiles that cover `length`, evenly spread, at most STEP of a tile apart."""
+def tile_starts(length: int, size: int, step: float = BALANCED.step) -> list[int]:
+    """First voxels of tiles that cover `length`, evenly spread, at most `step` of a tile apart."""
     if length <= size:
         return [0]
-    count = math.ceil((length - size) / (size * STEP)) + 1
+    count = math.ceil((length - size) / (size * step)) + 1
     return [round(number * (length - size) / (count - 1)) for number in range(count)]
 
 
-def gaussian_weights(size: list[int]) -> torch.Tensor:
-    """`size` weights that fall from 1 at a patch's centre; nowhere below a thousandth, so that no sum vanishes."""
+def gaussian_weights(size: list[int], least: float = LEAST) -> torch.Tensor:
+    """`size` weights that fall from 1 at a patch's centre; nowhere below `least`, so that no sum vanishes."""
     weights = torch.ones(())
     for axis, count in enumerate(size):
         place = (torch.arange(count) - (count - 1) / 2) / (count * GAUSSIAN_SIGMA)
         along = torch.exp(-0.5 * place**2)
         weights = weights[..., None] * along if axis else along
-    return weights.clamp_min(1e-3)
+    return weights.clamp_min(least)

@@ -12,6 +12,7 @@ from torch import nn
 from osteon.core.boxes import Box, Triple, pieces
 from osteon.core.volume import Volume
 from osteon.planning.plan import Intensity, Plan, Zoom
+from osteon.predicting.speeds import BALANCED, Speed
 from osteon.predicting.tiles import probabilities
 from osteon.preparing.case import passage
 from osteon.preparing.fine import fine_image, fine_shape, scan_crops, zoom_numbers
@@ -51,7 +52,7 @@ def closer_looks(
     zoom: Zoom,
     intensities: list[Intensity],
     *,
-    mirror: bool = False,
+    speed: Speed = BALANCED,
 ) -> list[Detail]:
     """Look again at the zoom structures that `shares` shows; a structure of which it shows nothing stays unseen.
 
@@ -62,7 +63,7 @@ def closer_looks(
         plan: Grid, patch and structures.
         zoom: Its section.
         intensities: As `preparing.case.prepare_with_intensities` gave them for the whole scan.
-        mirror: As for `probabilities`.
+        speed: As for `probabilities`.
     """
     way = passage(volume.geometry, plan.grid)
     array, shape, spacing_mm = way.turn.apply(volume.array), way.turned.shape, way.turned.spacing_mm
@@ -73,7 +74,7 @@ def closer_looks(
         if any(length > LONGEST * size for length, size in zip(lengths, plan.patch.size, strict=False)):
             continue
         image = fine_image(array, crop.wide, spacing_mm, plan, zoom, intensities)
-        looked = probabilities(network, torch.from_numpy(image), plan, mirror=mirror)
+        looked = probabilities(network, torch.from_numpy(image), plan, speed=speed)
         details.append(Detail(crop.wide, looked, rim_weights(crop.wide, shape, spacing_mm, zoom.margin_mm / 2)))
     return details
 

@@ -14,8 +14,8 @@ from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.planning.grid_sections import AXIS_OF
 from osteon.planning.plan import Grid, Intensity, Plan
-from osteon.preparing.nonzero import nonzero_mask
 from osteon.preparing.nnunet_grid import Splines, nnunet_shape
+from osteon.preparing.nonzero import nonzero_mask
 from osteon.preparing.resample import resample_image, resample_index_map, resample_multi_hot, resampled_shape
 
 SMALLEST = 1e-8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -9,6 +11,8 @@ from scipy import ndimage
 from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
+
+Array = npt.NDArray[Any]
 
 
 def nonzero_box(array: npt.NDArray[np.generic]) -> Box:
@@ -30,9 +34,13 @@ def nonzero_mask(array: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
 
 def uncropped(segmentation: Segmentation, geometry: Geometry, box: Box) -> Segmentation:
     """A box's segmentation on the whole grid, with nothing outside."""
-    array = segmentation.array
+    return Segmentation(within(segmentation.array, geometry, box), geometry, segmentation.structures)
+
+
+def within(array: Array, geometry: Geometry, box: Box, outside: float = 0.0) -> Array:
+    """A box's array `[…, i, j, k]` in one of the whole grid, with one value outside."""
     if box.shape == geometry.shape:
-        return segmentation
-    whole = np.zeros((*array.shape[:-3], *geometry.shape), dtype=array.dtype)
+        return array
+    whole = np.full((*array.shape[:-3], *geometry.shape), outside, dtype=array.dtype)
     whole[(..., *box.slices)] = array
-    return Segmentation(whole, geometry, segmentation.structures)
+    return whole

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
+from osteon.core.spread import spread
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.planning.plan import Plan, Pretrained
@@ -47,17 +47,30 @@ def _data(dataset: Dataset, plan: Plan, validation: dict[str, Any]) -> list[str]
 
 
 def _training(validation: dict[str, Any]) -> list[str]:
-    training, versions = validation["training"], validation["versions"]
+    training = validation["training"]
     fold = training["fold"]
+    if fold == "all":
+        return [
+            "## Training",
+            "",
+            f"- {training['folds']} folds, parted by {training['folds_by']}: {training['iterations']} iterations, "
+            f"{training['seconds']:.0f} s in all, seed {training['seed']}",
+            *_versions(validation),
+        ]
     held = "none held out" if fold is None else f"fold {fold} of {training['folds']}, parted by {training['folds_by']}"
-    lines = [
+    return [
         "## Training",
         "",
         f"- {training['iterations']} iterations, {training['seconds']:.0f} s, seed {training['seed']}; {held}",
-        f"- osteon {versions['osteon']}, torch {versions['torch']}",
+        *_versions(validation),
     ]
-    if validation.get("weights"):
-        lines.append(f"- Began with {validation['weights']}")
+
+
+def _versions(validation: dict[str, Any]) -> list[str]:
+    versions = validation["versions"]
+    lines = [f"- osteon {versions['osteon']}, torch {versions['torch']}; plan {versions['plan']}"]
+    if validation["training"].get("init"):
+        lines.append(f"- Began with the weights of {validation['training']['init']}")
     return lines
 
 
@@ -74,20 +87,22 @@ def _validation(validation: dict[str, Any]) -> list[str]:
         "",
         f"Dice on {len(cases)} whole scans that were not trained on, with the post-processing below:",
         "",
-        "| structure | mean | SD | least | cases |",
-        "| --- | --- | --- | --- | --- |",
+        "| structure | mean | 95% interval | SD | least | cases |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     weak = []
     for name, mean in validation["structures"].items():
         values = [scores[name] for scores in cases.values() if scores.get(name) is not None]
         if mean is None:
-            lines.append(f"| {name} | – | – | – | 0 |")
+            lines.append(f"| {name} | – | – | – | – | 0 |")
             continue
-        spread = f"{stdev(values):.3f}" if len(values) > 1 else "–"
-        lines.append(f"| {name} | {fmean(values):.3f} | {spread} | {min(values):.3f} | {len(values)} |")
+        over = spread(values)
+        interval = "–" if over.low is None or over.high is None else f"{over.low:.3f} – {over.high:.3f}"
+        sd = "–" if over.sd is None else f"{over.sd:.3f}"
+        lines.append(f"| {name} | {over.mean:.3f} | {interval} | {sd} | {min(values):.3f} | {over.n} |")
         weak += [name] if mean < WEAK else []
     mean = validation["dice"]
-    lines.append(f"| mean | {'–' if mean is None else f'{mean:.3f}'} | | | |")
+    lines.append(f"| mean | {'–' if mean is None else f'{mean:.3f}'} | | | | |")
     if weak:
         lines += ["", f"Weak (below {WEAK}): {', '.join(weak)}."]
     confidence = validation["confidence"]
@@ -95,6 +110,10 @@ def _validation(validation: dict[str, Any]) -> list[str]:
         rank = confidence["rank_correlation"]
         told = "" if rank is None else f"; rank correlation with the Dice that they had {rank:.2f}"
         lines += ["", f"Confidence: calibrated on {confidence['pairs']} structures of these scans{told}."]
+    speeds = {name: facts for name, facts in validation.get("speeds", {}).items() if facts["dice"] is not None}
+    if speeds:
+        dices = [f"{name} {facts['dice']:.3f} ({facts['seconds']:.2g} s a scan)" for name, facts in speeds.items()]
+        lines += ["", f"Dice by `--speed`, without post-processing: {', '.join(dices)}."]
     return lines
 
 

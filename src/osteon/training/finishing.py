@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from rich.markup import escape
 
 from osteon.core.errors import OsteonError
-from osteon.core.labels import Segmentation, Structure
+from osteon.core.labels import Segmentation
 from osteon.core.progress import console, track
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
@@ -31,7 +30,9 @@ from osteon.training.card import card
 from osteon.training.checkpoint import State
 from osteon.training.choosing_steps import Judged, choose_steps
 from osteon.training.options import TrainOptions
-from osteon.training.validating import Scores, case_dice, mean_scores, overall
+from osteon.training.record import plan_hash
+from osteon.training.scoring import as_planned, measure_speeds, rounded, score_scan
+from osteon.training.validating import Scores, mean_scores, overall
 
 PREDICTIONS = "predictions"
 UNORDERED = "unordered"
@@ -99,7 +100,8 @@ def finish(
     if plan.series is not None and validated.cases:
         plain = replace(model, plan=without_series(plan))
         unordered = _predicted(dataset, plain, list(validated.cases), run / UNORDERED, {})
-    return conclude(dataset, model, training, validated, unordered, run, state, options, part=part)
+    timed = measure_speeds(dataset, model, list(validated.cases))
+    return conclude(dataset, model, training, validated, unordered, run, state, options, part=part, speeds=timed)
 
 
 def conclude(
@@ -113,6 +115,7 @@ def conclude(
     options: TrainOptions,
     *,
     part: bool = False,
+    speeds: dict[str, dict[str, float | None]] | None = None,
 ) -> dict[str, Any]:
     """Choose what follows a prediction by evidence, calibrate the confidence, and write the model.
 
@@ -126,6 +129,7 @@ def conclude(
         state: Where the training ended.
         options: What it was begun with.
         part: Choose nothing, and keep both kinds of predictions.
+        speeds: What `measure_speeds` found.
 
     Returns:
         validation.json's content.
@@ -150,8 +154,9 @@ def conclude(
         "cases": _all_rounded(cases),
         "confidence": calibrate(_pairs(cases, validated.raw)).as_data | {"each": validated.raw},
         "postprocessing": steps.told(pixels=plan.unit == "px"),
+        "speeds": speeds or {},
         **series,
-        **_how(len(training), state, options),
+        **_how(plan, len(training), state, options),
     }
     reference = [looks_at(case, dataset, plan) for case in training]
     done = replace(model, plan=plan, validation=result, postprocessing=steps, reference=reference)
@@ -211,20 +216,12 @@ def _predicted(
         try:
             prediction = model.segment(dataset.load_image(dataset.case(case_id)))
             write_segmentation(output_path(run / PREDICTIONS, case_id, model.plan), prediction.segmentation)
-            found.cases[case_id] = _scores(dataset, model.plan, case_id, prediction.segmentation)
+            found.cases[case_id] = score_scan(dataset, model.plan, case_id, prediction.segmentation)
             found.raw[case_id] = prediction.raw
         except OsteonError as error:
             failed[case_id] = error
             console.print(f"[yellow]not validated: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
     return found
-
-
-def _scores(dataset: Dataset, plan: Plan, case_id: str, segmentation: Segmentation) -> Scores:
-    case = dataset.case(case_id)
-    known = case.annotated
-    annotated = [known is None or s.name in known for s in plan.structures]
-    reference = as_planned(dataset.load_segmentation(case), plan.structures)
-    return case_dice(segmentation.array, reference, plan.structures, annotated)
 
 
 def _judged(dataset: Dataset, plan: Plan, case_id: str, run: Path) -> Judged:
@@ -241,10 +238,10 @@ def _rescored(dataset: Dataset, plan: Plan, case_id: str, run: Path, steps: Post
     path = output_path(run / PREDICTIONS, case_id, plan)
     changed = postprocess(read_segmentation(path, plan.structures), steps)
     write_segmentation(path, changed)
-    return _scores(dataset, plan, case_id, changed)
+    return score_scan(dataset, plan, case_id, changed)
 
 
-def _how(training_cases: int, state: State, options: TrainOptions) -> dict[str, Any]:
+def _how(plan: Plan, training_cases: int, state: State, options: TrainOptions) -> dict[str, Any]:
     """What validation.json says of the training."""
     return {
         "training": {
@@ -254,25 +251,9 @@ def _how(training_cases: int, state: State, options: TrainOptions) -> dict[str, 
             "ended": state.finished,
             **{key: value for key, value in asdict(options).items() if key != "workers"},
         },
-        "versions": {"osteon": __version__, "torch": str(torch.__version__)},
+        "versions": {"osteon": __version__, "torch": str(torch.__version__), "plan": plan_hash(plan)},
     }
-
-
-def as_planned(reference: Segmentation, structures: Sequence[Structure]) -> npt.NDArray[np.integer]:
-    """The reference's array with the plan's structures alone and their values: a plan may leave some out."""
-    numbers = {structure.name: n for n, structure in enumerate(reference.structures)}
-    if reference.overlapping:
-        return reference.array[[numbers[s.name] for s in structures]]
-    table = np.zeros(max(s.value for s in reference.structures) + 1, dtype=np.int64)
-    for structure in structures:
-        table[reference.structures[numbers[structure.name]].value] = structure.value
-    return table[reference.array]
 
 
 def _all_rounded(cases: dict[str, Scores]) -> dict[str, Scores]:
     return {case_id: {name: rounded(value) for name, value in scores.items()} for case_id, scores in cases.items()}
-
-
-def rounded(value: float | None) -> float | None:
-    """As files have a Dice."""
-    return None if value is None else round(value, 5)

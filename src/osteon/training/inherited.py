@@ -14,7 +14,8 @@ from osteon.planning.inherit import inherit_plan
 from osteon.planning.overlay import overlay
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan
-from osteon.training.initialising import init_sha256, model_folder
+from osteon.predicting.model import model_folder
+from osteon.training.initialising import init_sha256
 from osteon.training.own_plan import is_begun, plan_for_run
 from osteon.training.planned import decide
 

@@ -17,21 +17,9 @@ from osteon.networks.registry import build_network
 from osteon.networks.transfer import transfer
 from osteon.networks.weight_cache import sha256_of
 from osteon.planning.plan import Plan
-from osteon.predicting.model import WEIGHTS, load_model
+from osteon.predicting.model import WEIGHTS, load_model, model_folder
 
 TRANSFER = "transfer.json"
-
-
-def model_folder(init: Path | str) -> Path:
-    """A model's folder, given itself or the run that made it. Raises ModelError where there is none."""
-    folder = Path(init)
-    for place in (folder, folder / "model"):
-        if (place / WEIGHTS).is_file():
-            return place
-    raise ModelError(
-        f"{folder}: not a whole model folder: {WEIGHTS} missing",
-        hint="give --init a finished run, or its folder `model`; for an encoder's weights use --weights",
-    )
 
 
 def init_sha256(init: str | None, *, needed: bool) -> str | None:

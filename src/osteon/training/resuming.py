@@ -16,7 +16,7 @@ def as_begun(plan: Plan, before: Plan) -> Plan:
 
     Where the network takes patches of one size alone, the size may not change.
     """
-    patch = plan.patch.model_copy(update={"batch": before.patch.batch}) if _one_size(plan) else before.patch
+    patch = plan.patch.model_copy(update={"batch": before.patch.batch}) if plan.fixed_patch else before.patch
     training = plan.training.model_copy(update={"precision": before.training.precision})
     return plan.model_copy(update={"patch": patch, "training": training})
 

@@ -1,0 +1,46 @@
+"""`osteon compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from osteon.cli.report import numbers_of, out, report_failures
+from osteon.core.errors import UsageError
+
+
+def compare(
+    contestants: Annotated[
+        list[Path], typer.Argument(help="Runs (their validation), folders of predictions, or CSVs of RLE.")
+    ],
+    reference: Annotated[Path, typer.Option(help="The dataset, or a folder of label files.")],
+    to: Annotated[Path, typer.Option(help="Folder of report.html, comparison.csv, cases.csv.")] = Path("comparison"),
+    tolerance: Annotated[str, typer.Option(help="Of the NSD, in mm (px in pictures): 2, or 1,2,3.")] = "2",
+    overlap_only: Annotated[bool, typer.Option("--overlap-only", help="No distances and no pieces: faster.")] = False,
+) -> None:
+    """Compare runs, predictions and tables on the same scans: tables, tests, charts and pictures on one page."""
+    import osteon
+
+    if to.exists() and not to.is_dir():
+        raise UsageError(f"{to}: is a file, and a folder is needed", hint="give another one with --to")
+    tolerances = numbers_of(tolerance, "a tolerance")
+    made = osteon.compare(contestants, reference, to, tolerances=tolerances, surfaces=not overlap_only)
+    table = Table(box=None, pad_edge=False)
+    for head in ("rank", "", "Dice", "95% interval", "volume error %", "cases"):
+        table.add_column(head, justify="left" if head == "" else "right")
+    ranks = {place.run: str(place.rank) for place in made.ranking.places} if made.ranking else {}
+    for entry in made.entries:
+        dice, error = entry.overall.dice, entry.overall.volume_error_percent
+        interval = "–" if dice.low is None or dice.high is None else f"{dice.low:.3f}–{dice.high:.3f}"
+        mean = "–" if dice.mean is None else f"{dice.mean:.3f}"
+        percent = "–" if error.mean is None else f"{error.mean:+.1f}"
+        table.add_row(ranks.get(entry.name, "1"), escape(entry.name), mean, interval, percent, str(len(made.cases)))
+    out.print(table)
+    if made.ranking:
+        out.print(escape(made.ranking.verdict), soft_wrap=True)
+    out.print(f"the page: {escape(str(made.page))}", soft_wrap=True)
+    report_failures(made.failures, "could not be scored")

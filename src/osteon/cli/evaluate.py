@@ -1,0 +1,58 @@
+"""`osteon evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from osteon.cli.report import numbers_of, out, report_failures, some
+from osteon.core.errors import CaseError
+from osteon.core.progress import console
+
+
+def evaluate(
+    prediction: Annotated[Path, typer.Argument(help="A folder of predictions, or one file.")],
+    reference: Annotated[Path, typer.Argument(help="A dataset, a folder of labels with the same names, or one file.")],
+    to: Annotated[
+        Path | None, typer.Option(help="Folder for metrics.csv and metrics.json; PREDICTION when left out.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Group by a field of dataset.yaml's cases, such as site.")] = None,
+    tolerance: Annotated[str, typer.Option(help="Of the NSD, in mm (px in pictures): 2, or 1,2,3.")] = "2",
+    match_iou: Annotated[
+        float, typer.Option(min=0, max=1, help="Pieces (fragments, tumours) match above this IoU.")
+    ] = 0.5,
+    overlap_only: Annotated[bool, typer.Option("--overlap-only", help="No distances and no pieces: faster.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+) -> None:
+    """Dice, distances, NSD and volume error of each structure, over all cases that have a prediction."""
+    import osteon
+    from osteon.evaluating.table import group_table, summary_table
+
+    folder = to or (prediction if prediction.is_dir() else None)
+    result = osteon.evaluate(
+        prediction,
+        reference,
+        folder,
+        by=by,
+        tolerances=numbers_of(tolerance, "a tolerance"),
+        match_iou=match_iou,
+        surfaces=not overlap_only,
+        workers=workers,
+    )
+    out.print(summary_table(result.summaries, result.overall, result.structures, width=out.width))
+    if by is not None:
+        out.print(group_table(result.groups, by, width=out.width))
+    wrong = {s.structure: s.wrong_level for s in result.summaries if s.wrong_level}
+    if wrong:
+        listed = some([f"{name} {count}×" for name, count in wrong.items()])
+        console.print(f"[yellow]on the wrong level: {listed}[/]", soft_wrap=True)
+    if result.missing:
+        console.print(f"[yellow]without a prediction: {some(result.missing)}[/]", soft_wrap=True)
+    if result.unmatched:
+        console.print(f"[yellow]without a reference: {some(result.unmatched)}[/]", soft_wrap=True)
+    if folder:
+        out.print(f"each case: {escape(str(folder / 'metrics.csv'))}", soft_wrap=True)
+    report_failures({f.case: CaseError(f.message, hint=f.hint) for f in result.failures}, "could not be scored")

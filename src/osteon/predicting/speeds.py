@@ -1,0 +1,36 @@
+"""Speed against accuracy: how densely patches follow one another, and whether mirror images are looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from osteon.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A way of looking at a scan.
+
+    Attributes:
+        name: As `--speed` names it.
+        step: Patches follow one another by this part of their size.
+        mirror: Average over the mirror images that the plan allows.
+    """
+
+    name: str
+    step: float
+    mirror: bool
+
+
+FAST = Speed("fast", 0.75, mirror=False)
+BALANCED = Speed("balanced", 0.5, mirror=False)
+BEST = Speed("best", 0.5, mirror=True)
+SPEEDS = (FAST, BALANCED, BEST)
+
+
+def speed_of(name: str) -> Speed:
+    """The speed of a name. Raises UsageError where there is none."""
+    for speed in SPEEDS:
+        if speed.name == name:
+            return speed
+    raise UsageError(f"there is no speed {name}", hint=f"one of {', '.join(speed.name for speed in SPEEDS)}")

@@ -1,0 +1,215 @@
+"""`osteon compare`: runs, folders of predictions and tables of RLE, side by side on the same scans."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.core.files import write_text
+from osteon.core.labels import Structure
+from osteon.core.progress import console
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import FILE_NAME as MANIFEST
+from osteon.evaluating.comparing import RunComparison, compare_runs
+from osteon.evaluating.evaluate import Evaluation, Failure, evaluate
+from osteon.evaluating.figures import distance_figures
+from osteon.evaluating.ranking import Ranking, rank_runs
+from osteon.evaluating.record import DIGITS
+from osteon.evaluating.scores import EVERYTHING, Measures, Score
+from osteon.evaluating.summary import Summary, overall, summarise
+from osteon.reporting.contestants import Contestant, find_contestants
+from osteon.reporting.rle_pairs import score_table
+
+PAGE, TABLE, CASES = "report.html", "comparison.csv", "cases.csv"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One contestant with its scores.
+
+    Attributes:
+        contestant: Who.
+        scores: On the cases that all contestants have.
+        summaries: Of each structure, over these.
+        overall: Over the structures' means.
+        failures: What could not be scored.
+        missing: Cases that it lacks.
+    """
+
+    contestant: Contestant
+    scores: list[Score]
+    summaries: list[Summary]
+    overall: Summary
+    failures: list[Failure]
+    missing: list[str]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.contestant.name
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What came of it.
+
+    Attributes:
+        structures: What was scored.
+        entries: By rank.
+        cases: That all have.
+        left_out: Cases that some lack.
+        ranking: By Dice.
+        against_best: For each other contestant the tests against the first, structure by structure.
+        page: The HTML page; None where nothing was written.
+    """
+
+    structures: tuple[Structure, ...]
+    entries: list[Entry]
+    cases: list[str]
+    left_out: list[str]
+    ranking: Ranking | None
+    against_best: dict[str, RunComparison] = field(default_factory=dict)
+    page: Path | None = None
+
+    @property
+    def failures(self) -> dict[str, OsteonError]:
+        """What could not be scored, by contestant and case."""
+        found: dict[str, OsteonError] = {}
+        for entry in self.entries:
+            for failure in entry.failures:
+                name = f"{entry.name}, {failure.case}"
+                times = sum(known == name or known.startswith(f"{name} (") for known in found)
+                found[f"{name} ({times + 1})" if times else name] = OsteonError(failure.message, hint=failure.hint)
+        return found
+
+
+def compare(
+    paths: Sequence[Path], reference: Path, out: Path | None = None, *, measures: Measures = EVERYTHING
+) -> Compared:
+    """Score each on the cases that all have, rank them, and write the page and two tables.
+
+    Args:
+        paths: Runs (their validation's predictions), folders of predictions, CSVs of RLE.
+        reference: A dataset, or a folder of label files; a dataset where a CSV is compared, or pictures are wanted.
+        out: Folder of report.html, comparison.csv and cases.csv; None writes nothing.
+        measures: What is measured.
+
+    Raises:
+        UsageError: Nothing to compare, or not what the three kinds are.
+        DatasetError: There is no case that all have.
+    """
+    if not paths:
+        raise UsageError("there is nothing to compare", hint="osteon compare RUN… --reference DATASET")
+    contestants = find_contestants(paths)
+    dataset = Dataset.open(reference) if (reference / MANIFEST).is_file() else None
+    scored = [_score(contestant, reference, dataset, measures) for contestant in contestants]
+    shared = _shared([result.scores for result in scored])
+    if not shared:
+        raise DatasetError(
+            "there is no case that all of them have", hint="compare predictions of the same scans, named alike"
+        )
+    everyone = {score.case for result in scored for score in result.scores}
+    left_out = sorted(everyone - set(shared))
+    if left_out:
+        console.print(f"[yellow]left out, since not all have them: {len(left_out)} cases[/]", soft_wrap=True)
+    entries = [_entry(c, r, set(shared)) for c, r in zip(contestants, scored, strict=True)]
+    structures = scored[0].structures
+    ranking = None
+    against: dict[str, RunComparison] = {}
+    if len(entries) > 1:
+        ranking = rank_runs({entry.name: entry.scores for entry in entries})
+        order = [place.run for place in ranking.places]
+        entries.sort(key=lambda entry: order.index(entry.name))
+        best = entries[0]
+        for entry in entries[1:]:
+            against[entry.name] = compare_runs(entry.scores, best.scores, names=(entry.name, best.name))
+    made = Compared(structures, entries, shared, left_out, ranking, against)
+    if out is None:
+        return made
+    from osteon.reporting.page import write_page  # matplotlib takes its time
+
+    write_text(out / TABLE, published_table(made))
+    write_text(out / CASES, cases_table(made))
+    write_page(out / PAGE, made, dataset)
+    return Compared(**{**vars(made), "page": out / PAGE})
+
+
+@dataclass(frozen=True)
+class _Scored:
+    structures: tuple[Structure, ...]
+    scores: Sequence[Score]
+    failures: Sequence[Failure]
+    missing: Sequence[str]
+
+
+def _score(contestant: Contestant, reference: Path, dataset: Dataset | None, measures: Measures) -> _Scored:
+    if not contestant.is_table:
+        found: Evaluation = evaluate(contestant.predictions, reference, measures=measures)
+        return _Scored(found.structures, found.scores, found.failures, found.missing)
+    if dataset is None:
+        raise UsageError(
+            f"{contestant.predictions}: a table of RLE needs a dataset as reference, which knows the pictures' sizes",
+            hint="--reference DATASET",
+        )
+    table = score_table(contestant.predictions, dataset, measures)
+    return _Scored(tuple(dataset.structures), table.scores, table.failures, table.missing)
+
+
+def _shared(everything: Sequence[Sequence[Score]]) -> list[str]:
+    """Cases that all have, in the order of the first."""
+    sets = [{score.case for score in scores} for scores in everything]
+    return [case for case in dict.fromkeys(score.case for score in everything[0]) if all(case in s for s in sets)]
+
+
+def _entry(contestant: Contestant, scored: _Scored, cases: set[str]) -> Entry:
+    scores = [score for score in scored.scores if score.case in cases]
+    summaries = summarise(scores)
+    failures, missing = list(scored.failures), list(scored.missing)
+    return Entry(contestant, scores, summaries, overall(summaries, scores), failures, missing)
+
+
+def published_table(made: Compared) -> str:
+    """comparison.csv: a line for each contestant, as published tables have it: mean ± SD, overall and by structure."""
+    figures = ["dice", "volume_error_cm3", "volume_error_percent"]
+    figures += distance_figures(score for entry in made.entries for score in entry.scores)
+    names = [structure.name for structure in made.structures]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    head = ["name", "rank", "cases"]
+    for figure in figures:
+        head += [f"mean_{figure}", f"sd_{figure}"]
+    head += [f"{part}_dice_{name}" for name in names for part in ("mean", "sd")]
+    writer.writerow(head)
+    ranks = {place.run: place.rank for place in made.ranking.places} if made.ranking else {}
+    for entry in made.entries:
+        row: list[object] = [entry.name, ranks.get(entry.name, 1), len(made.cases)]
+        for figure in figures:
+            spread = entry.overall.figures.get(figure)
+            row += [_digits(spread.mean if spread else None), _digits(spread.sd if spread else None)]
+        by_name: Mapping[str, Summary] = {summary.structure: summary for summary in entry.summaries}
+        for name in names:
+            own = by_name.get(name)
+            row += [_digits(own.dice.mean if own else None), _digits(own.dice.sd if own else None)]
+        writer.writerow(row)
+    return text.getvalue()
+
+
+def cases_table(made: Compared) -> str:
+    """cases.csv: a line for each contestant, case and structure."""
+    from osteon.evaluating.figures import flat
+
+    rows = [{"name": entry.name, **flat(score)} for entry in made.entries for score in entry.scores]
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _digits(value) for key, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _digits(value: object) -> object:
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

@@ -1,0 +1,214 @@
+"""The page of a comparison: one HTML file, charts and pictures and all."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from scipy import stats
+
+from osteon.core.errors import OsteonError
+from osteon.core.files import write_text
+from osteon.core.labels import Segmentation
+from osteon.core.progress import track
+from osteon.core.spread import Spread
+from osteon.dataset.checks import align_segmentation
+from osteon.dataset.dataset import Dataset
+from osteon.evaluating.picture import PictureRow, overview_picture
+from osteon.evaluating.summary import Summary
+from osteon.formats.registry import known_suffixes, read_segmentation
+from osteon.reporting import charts
+from osteon.reporting.compare import Compared, Entry
+from osteon.reporting.confusion import Confusion, count_confusion
+
+TEMPLATE = "report.html.j2"
+MIX_UPS = 12
+"""Mix-ups that are listed for each contestant."""
+PICTURED = 6
+"""Contestants of which cases are shown."""
+
+
+def write_page(path: Path, made: Compared, dataset: Dataset | None) -> None:
+    """Write the page.
+
+    Args:
+        path: The HTML file.
+        made: What was compared.
+        dataset: With the scans, for pictures and mix-ups; None leaves these out.
+    """
+    import jinja2
+
+    source = resources.files("osteon.reporting").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    numbers = {entry.name: number for number, entry in enumerate(made.entries)}
+    html = environment.from_string(source).render(
+        made=made,
+        title=dataset.manifest.name if dataset is not None else "Comparison",
+        lines=[_line(entry, made) for entry in made.entries],
+        names=[structure.name for structure in made.structures],
+        colours={structure.name: structure.colour for structure in made.structures},
+        distances=_distances(made.entries[0].overall),
+        swatches={name: charts.colour_of(number) for name, number in numbers.items()},
+        verdict=made.ranking.verdict.splitlines() if made.ranking else [],
+        boxes=_boxes(made, "dice", "Dice"),
+        curves=_curves(made, numbers),
+        altman=_bland_altman(made),
+        confidence=[found for entry in made.entries if (found := _confidence(entry)) is not None],
+        tests=[_tests(name, comparison) for name, comparison in made.against_best.items()],
+        looks=_looks(made, dataset),
+    )
+    write_text(path, html)
+
+
+def _line(entry: Entry, made: Compared) -> dict[str, Any]:
+    place = next((p for p in made.ranking.places if p.run == entry.name), None) if made.ranking else None
+    by_name = {summary.structure: summary for summary in entry.summaries}
+    nothing = Spread(0, None, None, None)
+    return {
+        "name": entry.name,
+        "rank": place.rank if place else 1,
+        "dice": entry.overall.dice,
+        "error": entry.overall.volume_error_cm3,
+        "percent": entry.overall.volume_error_percent,
+        "figures": entry.overall.figures,
+        "missed": entry.overall.missed,
+        "invented": entry.overall.invented,
+        "wrong_level": entry.overall.wrong_level,
+        "structures": [by_name[s.name].dice if s.name in by_name else nothing for s in made.structures],
+        "missing": entry.missing,
+        "failures": entry.failures,
+    }
+
+
+def _distances(overall: Summary) -> list[str]:
+    """The figures of surfaces that the table shows: HD95, ASSD and the NSD at the first tolerance."""
+    found = [next((name for name in overall.figures if name.startswith(start)), None) for start in _SHOWN]
+    return [name for name in found if name is not None]
+
+
+_SHOWN = ("hd95_", "assd_", "nsd_")
+
+
+def _boxes(made: Compared, figure: str, label: str) -> str:
+    values: dict[str, dict[str, list[float]]] = {s.name: {} for s in made.structures}
+    for entry in made.entries:
+        for score in entry.scores:
+            value = getattr(score, figure)
+            if value is not None:
+                values[score.structure].setdefault(entry.name, []).append(value)
+    return charts.boxes({name: of for name, of in values.items() if of}, label)
+
+
+def _curves(made: Compared, numbers: dict[str, int]) -> str | None:
+    runs = {entry.name: rows for entry in made.entries if (rows := entry.contestant.curve())}
+    return charts.curves(runs, numbers) if runs else None
+
+
+def _bland_altman(made: Compared) -> list[tuple[str, str]]:
+    colours = {structure.name: structure.colour for structure in made.structures}
+    found = []
+    for entry in made.entries:
+        volumes: dict[str, list[tuple[float, float]]] = {}
+        for score in entry.scores:
+            if score.reference_cm3 is not None and score.predicted_cm3 is not None and score.state != "absent":
+                volumes.setdefault(score.structure, []).append((score.reference_cm3, score.predicted_cm3))
+        if volumes:
+            found.append((entry.name, charts.bland_altman(volumes, colours, "cm³")))
+    return found
+
+
+def _confidence(entry: Entry) -> dict[str, Any] | None:
+    """Whether low confidence really meant low Dice."""
+    expected, reviews = entry.contestant.confidence(), entry.contestant.reviews()
+    pairs, flagged = [], []
+    for score in entry.scores:
+        value = expected.get(score.case, {}).get(score.structure)
+        if value is not None and score.dice is not None:
+            pairs.append((value, score.dice))
+            flagged.append(score.case in reviews)
+    if len(pairs) < 3:
+        return None
+    varies = len({p[0] for p in pairs}) > 1 and len({p[1] for p in pairs}) > 1
+    rank = float(stats.spearmanr(*zip(*pairs, strict=True)).statistic) if varies else None
+    cases = {score.case for score in entry.scores}
+    return {
+        "name": entry.name,
+        "chart": charts.confidence(pairs, flagged),
+        "rank": rank,
+        "pairs": len(pairs),
+        "error": fmean(abs(a - b) for a, b in pairs),
+        "reviews": {case: reasons for case, reasons in reviews.items() if case in cases},
+    }
+
+
+def _tests(name: str, comparison: Any) -> dict[str, Any]:
+    return {"name": name, "rows": [*comparison.structures, comparison.overall]}
+
+
+def _looks(made: Compared, dataset: Dataset | None) -> list[dict[str, Any]]:
+    """For each contestant its worst, median and best case as a picture, and what it took for what."""
+    if dataset is None:
+        return []
+    known = {case.id for case in dataset.manifest.labelled}
+    found = []
+    for entry in made.entries[:PICTURED]:
+        if entry.contestant.is_table:
+            continue
+        means: dict[str, list[float]] = {}
+        for score in entry.scores:
+            if score.dice is not None:
+                means.setdefault(score.case, []).append(score.dice)
+        ordered = sorted((case for case in means if case in known), key=lambda case: fmean(means[case]))
+        if not ordered:
+            continue
+        chosen = dict.fromkeys([ordered[0], ordered[len(ordered) // 2], ordered[-1]])
+        found.append(
+            {
+                "name": entry.name,
+                "cases": [f"{case} ({fmean(means[case]):.3f})" for case in chosen],
+                "picture": _picture(entry, list(chosen), dataset),
+                "mix_ups": _mix_ups(entry, ordered, dataset, made),
+            }
+        )
+    return found
+
+
+def _load(entry: Entry, case_id: str, dataset: Dataset) -> tuple[Segmentation, Segmentation]:
+    """Prediction and reference of a case, on the reference's grid."""
+    path = next(
+        path for suffix in known_suffixes() if (path := entry.contestant.predictions / f"{case_id}{suffix}").is_file()
+    )
+    reference = dataset.load_segmentation(dataset.case(case_id))
+    prediction = read_segmentation(path, dataset.structures)
+    return align_segmentation(prediction, reference.geometry, name=case_id, image_name="the reference"), reference
+
+
+def _picture(entry: Entry, cases: Sequence[str], dataset: Dataset) -> str:
+    rows = []
+    for case_id in cases:
+        prediction, reference = _load(entry, case_id, dataset)
+        dice = {score.structure: score.dice for score in entry.scores if score.case == case_id}
+        image = dataset.load_image(dataset.case(case_id))
+        rows.append(PictureRow(case_id, image, prediction, reference, dataset.manifest.channels[0].modality, dice))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cases.png"
+        overview_picture(path, rows)
+        return base64.b64encode(path.read_bytes()).decode()
+
+
+def _mix_ups(entry: Entry, cases: Sequence[str], dataset: Dataset, made: Compared) -> list[Any]:
+    confusion = Confusion.of(made.structures)
+    for case_id in track(cases, f"{entry.name}: mix-ups"):
+        try:
+            prediction, reference = _load(entry, case_id, dataset)
+        except (OsteonError, StopIteration):
+            continue  # it was reported when it was scored
+        confusion.add(*count_confusion(prediction, reference, made.structures))
+    return confusion.mix_ups()[:MIX_UPS]

@@ -1,0 +1,179 @@
+"""What this machine can do, what is wrong with the installation, and which engine is fastest for a model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import torch
+
+from osteon.core.errors import UsageError
+from osteon.core.labels import Segmentation
+from osteon.core.parallel import cores
+from osteon.core.torchvision import mend_torchvision
+from osteon.core.volume import Volume
+from osteon.dataset.dataset import Dataset
+from osteon.predicting.engines import ENGINES
+from osteon.predicting.gate import Gate, judge_engine, read_gates, write_gates
+from osteon.predicting.measuring import Speed, measure_engines, remember
+from osteon.predicting.model import Model, load_model, model_folder
+from osteon.training.scoring import as_planned
+
+State = Literal["fine", "note", "wrong"]
+LITTLE_MEMORY = 4 << 30
+LITTLE_DISK = 5 << 30
+LIBRARIES = ("lightning", "segmentation-models-pytorch", "timm", "monai", "SimpleITK", "pydicom", "highdicom")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at; `hint` says the way out where something is wrong."""
+
+    what: str
+    state: State
+    said: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What was found.
+
+    Attributes:
+        checks: Of the machine and the installation.
+        speeds: Of the engines with the model.
+        gates: What engines of lower precision cost, by name.
+        kept: Where the speeds are remembered.
+    """
+
+    checks: list[Check]
+    speeds: list[Speed] = field(default_factory=list)
+    gates: dict[str, Gate] = field(default_factory=dict)
+    kept: Path | None = None
+
+
+def examine_machine(model: Path | None = None, dataset: Path | None = None) -> Doctor:
+    """Check the installation; with a model measure the engines; with its dataset try those of lower precision.
+
+    Raises:
+        ModelError: The model folder lacks a file, or is damaged.
+        UsageError: A dataset that has none of the model's validation cases.
+    """
+    checks = [_python(), _torch(), _torchvision(), *_libraries(), _processor(), _gpu(), _memory(), _disk(), *_engines()]
+    if model is None:
+        return Doctor(checks)
+    folder = model_folder(model)
+    loaded = load_model(folder)
+    speeds = measure_engines(loaded)
+    gates = read_gates(folder)
+    if dataset is not None:
+        gates = _gated(loaded, folder, Dataset.open(dataset), speeds)
+    return Doctor(checks, speeds, gates, remember(loaded, speeds))
+
+
+def _gated(model: Model, folder: Path, dataset: Dataset, speeds: list[Speed]) -> dict[str, Gate]:
+    known = {case.id for case in dataset.manifest.labelled}
+    ids = [case_id for case_id in model.validation.get("cases", {}) if case_id in known]
+    if not ids:
+        raise UsageError(
+            f"{dataset.folder}: has none of the model's validation cases",
+            hint="give the dataset that it was trained on",
+        )
+
+    def cases() -> Iterator[tuple[Volume, Segmentation]]:
+        for case_id in ids:
+            case = dataset.case(case_id)
+            reference = dataset.load_segmentation(case)
+            array = as_planned(reference, model.plan.structures)
+            yield dataset.load_image(case), Segmentation(array, reference.geometry, tuple(model.plan.structures))
+
+    usable = {speed.name for speed in speeds if not speed.why_not}
+    gates = [judge_engine(model, kind, cases()) for kind in ENGINES if not kind.precise and kind.name in usable]
+    write_gates(folder, gates)
+    return {gate.engine: gate for gate in gates}
+
+
+def _python() -> Check:
+    return Check("Python", "fine", f"{platform.python_version()}, {sys.executable}")
+
+
+def _torch() -> Check:
+    return Check("torch", "fine", f"{torch.__version__}, {torch.get_num_threads()} threads")
+
+
+def _torchvision() -> Check:
+    try:
+        mended = mend_torchvision()
+    except RuntimeError as error:
+        return Check("torchvision", "wrong", str(error).splitlines()[0], "pip install a torchvision that fits torch")
+    if mended:
+        return Check("torchvision", "note", "is a build for CUDA beside a torch for the CPU; mended, `nms` excepted")
+    return Check("torchvision", "fine", "can be imported")
+
+
+def _libraries() -> list[Check]:
+    checks = []
+    for name in LIBRARIES:
+        try:
+            checks.append(Check(name, "fine", importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            checks.append(Check(name, "wrong", "is not installed", "pip install osteon"))
+    return checks
+
+
+def _processor() -> Check:
+    flags = _flags()
+    found = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+    said = f"{cores()} cores" + (f", {', '.join(found)}" if found else "")
+    if "avx2" not in found and platform.machine() in ("x86_64", "AMD64"):
+        return Check("processor", "note", said, "without AVX2 training on the CPU is slow")
+    return Check("processor", "fine", said)
+
+
+def _flags() -> set[str]:
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return set()
+    line = next((line for line in path.read_text().splitlines() if line.startswith(("flags", "Features"))), "")
+    return set(line.partition(":")[2].split())
+
+
+def _gpu() -> Check:
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        return Check("GPU", "fine", f"{properties.name}, {properties.total_memory / 1e9:.0f} GB")
+    if torch.version.cuda is None and shutil.which("nvidia-smi"):
+        return Check(
+            "GPU", "note", "there is one, but this torch is built for the CPU", "install torch's CUDA build to use it"
+        )
+    return Check("GPU", "fine", "none that torch can use; everything runs on the CPU")
+
+
+def _memory() -> Check:
+    free = psutil.virtual_memory().available
+    said = f"{free / 1e9:.1f} GB free"
+    return Check("memory", "note" if free < LITTLE_MEMORY else "fine", said)
+
+
+def _disk() -> Check:
+    free = psutil.disk_usage(".").free
+    said = f"{free / 1e9:.0f} GB free here"
+    if free < LITTLE_DISK:
+        return Check("disk", "note", said, "caches and runs need some")
+    return Check("disk", "fine", said)
+
+
+def _engines() -> list[Check]:
+    checks = []
+    for kind in ENGINES:
+        missing = kind.lacks()
+        hint = "pip install 'osteon[fast]'" if "installed" in missing else ""
+        checks.append(Check(f"engine {kind.name}", "note" if missing else "fine", missing or "ready", hint))
+    return checks

@@ -1,0 +1,63 @@
+"""Predictions of whole scans on their own grids, scored; and what each speed costs in Dice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from statistics import fmean
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.labels import Segmentation, Structure
+from osteon.core.progress import track
+from osteon.dataset.dataset import Dataset
+from osteon.planning.plan import Plan
+from osteon.predicting.model import Model
+from osteon.predicting.speeds import SPEEDS
+from osteon.training.validating import Scores, case_dice, mean_scores, overall
+
+MOST_TIMED = 6
+"""Validation cases on which speeds are measured."""
+
+
+def score_scan(dataset: Dataset, plan: Plan, case_id: str, segmentation: Segmentation) -> Scores:
+    """Dice of each annotated structure of one case."""
+    case = dataset.case(case_id)
+    known = case.annotated
+    annotated = [known is None or s.name in known for s in plan.structures]
+    reference = as_planned(dataset.load_segmentation(case), plan.structures)
+    return case_dice(segmentation.array, reference, plan.structures, annotated)
+
+
+def measure_speeds(dataset: Dataset, model: Model, ids: Sequence[str]) -> dict[str, dict[str, float | None]]:
+    """Mean Dice, without post-processing, and seconds a scan of each speed, on a few of the validation cases."""
+    picks = [int(n) for n in np.unique(np.linspace(0, len(ids) - 1, MOST_TIMED).astype(int))] if ids else []
+    found: dict[str, dict[str, float | None]] = {}
+    for speed in SPEEDS if ids else ():
+        scores, seconds = [], []
+        for case_id in track([ids[pick] for pick in picks], f"measuring --speed {speed.name}"):
+            volume = dataset.load_image(dataset.case(case_id))
+            began = time.perf_counter()
+            segmentation = model.segment(volume, speed=speed).segmentation
+            seconds.append(time.perf_counter() - began)
+            scores.append(score_scan(dataset, model.plan, case_id, segmentation))
+        mean = rounded(overall(mean_scores(scores, model.plan.structures)))
+        found[speed.name] = {"dice": mean, "seconds": round(fmean(seconds), 3), "cases": len(scores)}
+    return found
+
+
+def as_planned(reference: Segmentation, structures: Sequence[Structure]) -> npt.NDArray[np.integer]:
+    """The reference's array with the plan's structures alone and their values: a plan may leave some out."""
+    numbers = {structure.name: n for n, structure in enumerate(reference.structures)}
+    if reference.overlapping:
+        return reference.array[[numbers[s.name] for s in structures]]
+    table = np.zeros(max(s.value for s in reference.structures) + 1, dtype=np.int64)
+    for structure in structures:
+        table[reference.structures[numbers[structure.name]].value] = structure.value
+    return table[reference.array]
+
+
+def rounded(value: float | None) -> float | None:
+    """As files have a Dice."""
+    return None if value is None else round(value, 5)

@@ -1,0 +1,151 @@
+"""A vote over label maps: case by case; each member's map is read once and kept as runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from osteon.core.errors import FileError, LabelError
+from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation, Structure
+from osteon.dataset.dataset import Dataset
+from osteon.formats.labelmap import is_generic
+from osteon.formats.nrrd import read_nrrd_header
+from osteon.formats.registry import read_segmentation, read_structures
+from osteon.voting.ballot import Answers, scale_for, too_few, voices
+from osteon.voting.deciding import Said, Scale, decide_alone, decide_together
+from osteon.voting.grids import CaseGrid
+from osteon.voting.maps import Maps, look_into
+from osteon.voting.members import Folder, absent
+from osteon.voting.report import Absence, CaseVote, Problem, Undecided, nobody
+from osteon.voting.rules import Rules
+from osteon.voting.runs import NOTHING, Runs, runs_of
+from osteon.voting.structures import KNOW, NOBODY_KNOWS, by_value
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the members say of a case.
+
+    Attributes:
+        geometry: The grid that they share.
+        answers: For each member what it says of each structure that it votes on.
+        absences: Members without a file.
+        problems: Files that could not be used, structures that do not count.
+    """
+
+    geometry: Geometry
+    answers: tuple[dict[str, Runs], ...]
+    absences: tuple[Absence, ...]
+    problems: tuple[Problem, ...]
+
+    def said(self, name: str) -> Answers:
+        """What each member says of one structure."""
+        return [answer.get(name) for answer in self.answers]
+
+
+class LabelMaps(Maps):
+    """Members that are folders of label maps."""
+
+    def vote(self, case: str) -> tuple[Segmentation, CaseVote]:
+        """One case. Raises as `Maps.vote`."""
+        heard = self.hear(case)
+        absences = list(heard.absences)
+        votes: dict[int, tuple[Said, Scale]] = {}
+        undecided: list[Undecided] = []
+        voters, estimates = {}, {}
+        voxels = math.prod(heard.geometry.shape)
+        for structure in self.structures:
+            said = heard.said(structure.name)
+            voters[structure.name] = sum(answer is not None for answer in said)
+            if not voters[structure.name]:
+                continue
+            absences += [
+                Absence(str(folder.path), case, structure.name)
+                for folder, answer in zip(self.folders, heard.answers, strict=True)
+                if answer and structure.name not in answer
+            ]
+            scale, estimate = scale_for(self.rules, structure.name, said, voxels)
+            if estimate is not None:
+                estimates[structure.name] = estimate
+            if (why := too_few(self.rules, scale, said)) is not None:
+                undecided.append(Undecided(case, structure.name, why))
+            else:
+                votes[structure.value] = voices(said), scale
+        made = self._decide(votes, heard.geometry)
+        return made, CaseVote(voters, tuple(absences), heard.problems, tuple(undecided), estimates)
+
+    def hear(self, case: str) -> Heard:
+        """What the members say of a case. Raises as `vote`."""
+        grid = CaseGrid.of(case, self.dataset)
+        problems: list[Problem] = []
+        answers = [self._answer(folder, case, grid, problems) for folder in self.folders]
+        if grid.geometry is None or not any(answers):
+            raise nobody(case, problems)
+        return Heard(grid.geometry, tuple(answers), absent(self.folders, case), tuple(problems))
+
+    def _decide(self, votes: dict[int, tuple[Said, Scale]], geometry: Geometry) -> Segmentation:
+        voxels = math.prod(geometry.shape)
+        if not self.overlapping:
+            labels = decide_together(votes, voxels).reshape(geometry.shape)
+            return Segmentation(labels, geometry, self.structures)
+        masks = np.zeros((len(self.structures), *geometry.shape), dtype=np.uint8)
+        for layer, structure in zip(masks, self.structures, strict=True):
+            if structure.value in votes:
+                said, scale = votes[structure.value]
+                layer[:] = decide_alone(said, scale, voxels).mask(geometry.shape)
+        return Segmentation(masks, geometry, self.structures)
+
+    def _answer(self, folder: Folder, case: str, grid: CaseGrid, problems: list[Problem]) -> dict[str, Runs]:
+        """What a member says of each structure that it votes on; empty where it does not vote."""
+        path, member = folder.files.get(case), str(folder.path)
+        if path is None:
+            return {}
+        if case in folder.twice:
+            one, other = folder.twice[case]
+            what = f"{case}: stands in {folder.path} twice, as {one.name} and {other.name}"
+            problems.append(Problem("twice", member, what, "remove one of them", case))
+            return {}
+        try:
+            named = read_structures(path)
+            segmentation = read_segmentation(path)
+        except (FileError, LabelError) as error:
+            problems.append(Problem("unreadable", member, error.message, error.hint, case))
+            return {}
+        runs = runs_of(grid.align(segmentation, path))
+        known = [structure.name for structure in self.structures]
+        if not named:
+            meant = by_value(self.dataset.structures if self.dataset else None)
+            runs = {meant.get(s.value, s.name): runs[s.name] for s in segmentation.structures if s.name in runs}
+        own = [s.name for s in named] if named else [n for n in known if self.dataset or is_generic(n)]
+        for name, part in runs.items():
+            if name not in known:
+                problems.append(_unknown(path, member, case, name, part.count, named=bool(named)))
+        return {name: runs.get(name, NOTHING) for name in own if name in known}
+
+
+def open_label_maps(folders: Sequence[Folder], rules: Rules, dataset: Dataset | None = None) -> LabelMaps:
+    """Look into every file's header, and find what is voted on. Raises UsageError and LabelError as `look_into`."""
+
+    def look(path: Path) -> tuple[Sequence[Structure], bool]:
+        own = read_structures(path)
+        if not own and dataset is None:  # only the voxels tell
+            own = read_segmentation(path).structures
+        return own, path.name.lower().endswith(".nrrd") and _layers(path) > 1
+
+    return LabelMaps(tuple(folders), rules, *look_into(folders, rules, dataset, look), dataset)
+
+
+def _layers(path: Path) -> int:
+    header = read_nrrd_header(path)
+    return 1 if header.channel_axis is None else header.sizes[header.channel_axis]
+
+
+def _unknown(path: Path, member: str, case: str, name: str, voxels: int, *, named: bool) -> Problem:
+    way = KNOW if named else "the file names no structures: give --dataset DIR, whose structures its values then mean"
+    what = f"{path}: holds {name} in {voxels} voxels, which {NOBODY_KNOWS}"
+    return Problem("unknown", member, what, way, case, name)

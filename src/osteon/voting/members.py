@@ -1,0 +1,97 @@
+"""The members of a vote: folders of predictions, or tables of RLE; not both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from osteon.core.errors import UsageError, missing_file
+from osteon.formats.probabilities import SUFFIX as PROBABILITIES
+from osteon.importing.selecting import natural_key
+from osteon.voting.report import Absence
+
+LABEL_SUFFIXES = (".nii.gz", ".seg.nrrd", ".nrrd", ".nii")
+"""Files that keep more than grey levels. A picture of labels has no names: import it, or convert it first."""
+TABLE_SUFFIX = ".csv"
+
+Kind = Literal["folders", "tables"]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A member that is a folder.
+
+    Attributes:
+        path: The folder.
+        files: Cases and their files.
+        twice: Cases that two files claim.
+    """
+
+    path: Path
+    files: dict[str, Path]
+    twice: dict[str, tuple[Path, Path]]
+
+
+def kind_of(paths: Sequence[Path]) -> Kind:
+    """What the members are.
+
+    Raises:
+        UsageError: There are fewer than two, one stands there twice, or there are folders and tables.
+        FileError: One does not exist.
+    """
+    if len(paths) < 2:
+        raise UsageError(f"{len(paths)} members: nobody to vote with", hint="osteon vote A B… OUT, with two at least")
+    seen: set[Path] = set()
+    for path in paths:
+        if not path.exists():
+            raise missing_file(path, "the member")
+        if path.resolve() in seen:
+            raise UsageError(f"{path} is given twice", hint="give each member once; --weights makes one count more")
+        seen.add(path.resolve())
+    tables = [path for path in paths if path.is_file()]
+    for path in tables:
+        if path.suffix.lower() != TABLE_SUFFIX:
+            raise UsageError(f"{path}: is no folder and no .csv", hint="give folders of label maps, or tables of RLE")
+    if tables and len(tables) < len(paths):
+        folder = next(path for path in paths if path not in tables)
+        raise UsageError(
+            f"{tables[0]} is a table and {folder} a folder: they cannot vote together",
+            hint="make a table of the folder's predictions with `osteon export`, or give folders alone",
+        )
+    return "tables" if tables else "folders"
+
+
+def open_folder(path: Path, *, probabilities: bool = False) -> Folder:
+    """Find a member's files: label maps, or probabilities.
+
+    Raises:
+        UsageError: There are none.
+    """
+    suffixes = (PROBABILITIES,) if probabilities else LABEL_SUFFIXES
+    files: dict[str, Path] = {}
+    twice: dict[str, tuple[Path, Path]] = {}
+    for file in sorted(path.iterdir()):
+        suffix = next((suffix for suffix in suffixes if file.name.lower().endswith(suffix)), None)
+        if suffix is None or file.name.startswith(".") or not file.is_file():
+            continue
+        case = file.name[: -len(suffix)]
+        if case in files:
+            twice[case] = files[case], file
+        files[case] = file
+    if not files:
+        what = f"no <case>{PROBABILITIES}" if probabilities else f"no file that ends in {', '.join(LABEL_SUFFIXES)}"
+        way = "predict with --probabilities" if probabilities else "give the folder that `osteon predict` wrote"
+        raise UsageError(f"{path}: holds {what}", hint=way)
+    return Folder(path, files, twice)
+
+
+def cases_of(folders: Sequence[Folder]) -> list[str]:
+    """All cases of all members, in natural order."""
+    return sorted({case for folder in folders for case in folder.files}, key=natural_key)
+
+
+def absent(folders: Sequence[Folder], case: str) -> tuple[Absence, ...]:
+    """The members that have no file of a case."""
+    return tuple(Absence(str(folder.path), case) for folder in folders if case not in folder.files)

@@ -1,0 +1,153 @@
+"""A vote over tables of RLE: picture by picture, structure by structure, without drawing a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from osteon.core.errors import CaseError, OsteonError
+from osteon.core.labels import Structure
+from osteon.core.progress import track
+from osteon.formats.rle import runs_to_text
+from osteon.voting.ballot import Answers, scale_for, too_few, voices
+from osteon.voting.deciding import decide_alone
+from osteon.voting.report import Absence, CaseVote, Problem, Undecided
+from osteon.voting.rows import Names, RowIndex
+from osteon.voting.rules import Rules
+from osteon.voting.runs import Runs
+from osteon.voting.sizes import Size, Sizes
+from osteon.voting.structures import known_names
+
+Row = tuple[str, str, str]
+"""Picture, structure, runs."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Members that are tables, and what they are about.
+
+    Attributes:
+        members: Their rows' places.
+        pictures: All pictures, in the order in which they are met.
+        structures: All structures.
+        known: The numbers of those that are voted on, in the order in which they are written.
+        problems: Rows that cannot be read, stand there twice, or mark what is not voted on.
+    """
+
+    members: tuple[RowIndex, ...]
+    pictures: Names
+    structures: Names
+    known: tuple[int, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the structures that are voted on."""
+        return tuple(self.structures.written[number] for number in self.known)
+
+
+def open_tables(paths: Sequence[Path], rules: Rules, dataset: Sequence[Structure] | None = None) -> Tables:
+    """Find every row of every table; nothing is decoded.
+
+    Args:
+        paths: The members.
+        rules: Whose thresholds make structures known.
+        dataset: The structures that count; None: those that two tables have.
+
+    Raises:
+        FileError: A table is missing, or its heading lacks a column.
+        UsageError, LabelError: As `known_names`.
+    """
+    pictures, structures = Names(), Names()
+    members = tuple(RowIndex(path, pictures, structures) for path in track(paths, "reading tables"))
+    named = [[structures.written[number] for number in sorted(member.structures)] for member in members]
+    known = tuple(structures.number(name, name) for name in known_names(named, dataset, rules))
+    problems = [one for member in members for one in member.problems]
+    problems += [one for member in members for one in member.unknown(frozenset(known), pictures)]
+    return Tables(members, pictures, structures, known, tuple(problems))
+
+
+@dataclass
+class TableVote:
+    """A vote that is going on: `rows` gives its result, the rest fills while it does.
+
+    Attributes:
+        tables: The members.
+        rules: How is voted.
+        sizes: Of the pictures.
+        cases: What came of each picture.
+        failed: Pictures that could not be voted on.
+    """
+
+    tables: Tables
+    rules: Rules
+    sizes: Sizes
+    cases: dict[str, CaseVote] = field(default_factory=dict)
+    failed: dict[str, OsteonError] = field(default_factory=dict)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows of the result, as they are decided.
+
+        Raises:
+            FileError: A table has changed meanwhile.
+        """
+        for number, image in enumerate(track(self.tables.pictures.written, "voting")):
+            try:
+                size = self.sizes.of(image)
+            except CaseError as error:
+                self.failed[image] = error
+                continue
+            yield from self._picture(number, image, size)
+        for member in self.tables.members:
+            member.check_unchanged()
+
+    def _picture(self, number: int, image: str, size: Size) -> Iterator[Row]:
+        members = self.tables.members
+        absences = [Absence(member.member, image) for member in members if number not in member.pictures]
+        problems: list[Problem] = []
+        undecided: list[Undecided] = []
+        voters, estimates = {}, {}
+        for structure, said, broken in self.answers(number, image, size):
+            problems += broken
+            votes = voters[structure] = sum(answer is not None for answer in said)
+            if votes or broken:
+                silent = {member.member for member, answer in zip(members, said, strict=True) if answer is None}
+                silent -= {one.member for one in broken} | {one.member for one in absences if one.structure is None}
+                absences += [Absence(member.member, image, structure) for member in members if member.member in silent]
+            if not votes:
+                continue
+            scale, told = scale_for(self.rules, structure, said, size[0] * size[1])
+            if told is not None:
+                estimates[structure] = told
+            if (why := too_few(self.rules, scale, said)) is not None:
+                undecided.append(Undecided(image, structure, why))
+                continue
+            yield image, structure, as_text(decide_alone(voices(said), scale, size[0] * size[1]))
+        self.cases[image] = CaseVote(voters, tuple(absences), tuple(problems), tuple(undecided), estimates)
+
+    def answers(self, number: int, image: str, size: Size) -> Iterator[tuple[str, Answers, list[Problem]]]:
+        """Structure after structure of a picture: what each member says, and the rows that cannot be used.
+
+        Args:
+            number: The picture's.
+            image: Its name.
+            size: Its rows and columns.
+        """
+        places = [member.of_picture(number) for member in self.tables.members]
+        for structure, name in zip(self.tables.known, self.tables.names, strict=True):
+            said: list[Runs | None] = []
+            broken: list[Problem] = []
+            for member, rows in zip(self.tables.members, places, strict=True):
+                answer = member.read_or_tell(rows[structure], size, image, name) if structure in rows else None
+                if isinstance(answer, Problem):
+                    broken.append(answer)
+                said.append(None if isinstance(answer, Problem) else answer)
+            yield name, said, broken
+
+
+def as_text(runs: Runs) -> str:
+    """Runs as a table has them: first pixel from 1, and length."""
+    return runs_to_text(np.stack([runs.starts + 1, runs.stops - runs.starts], axis=1))

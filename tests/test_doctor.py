@@ -1,0 +1,169 @@
+"""The doctor: what it finds, what it measures of engines, and what predicting makes of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import osteon
+from helpers import spaced, two_boxes
+from osteon.core.errors import UsageError
+from osteon.core.geometry import Geometry
+from osteon.core.volume import Volume
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import write_manifest
+from osteon.predicting import engines, gate, measuring
+from osteon.predicting.engines import ENGINES, Kind
+from osteon.predicting.gate import Gate, judge_engine, read_gates, write_gates
+from osteon.predicting.measuring import Speed, choose_engine, fastest, passes, remember, remembered
+from osteon.predicting.model import load_model, model_folder
+from osteon.training import doctor
+from osteon.training.fit import train
+from runs import CPU, cohort, command, learning_plan
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return cohort(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def run(data: Dataset) -> Path:
+    train(data, learning_plan(), data.folder / "run", CPU)
+    return data.folder / "run"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def scaled(factor: float, name: str, background: float = 0.0) -> Kind:
+    """An engine that rounds: all logits but the background's times a factor, and something on that."""
+
+    def build(network: engines.nn.Module, shape: tuple[int, ...]) -> engines.Run:
+        exact = engines._eager(network, shape)
+
+        def run(batch: engines.torch.Tensor) -> engines.torch.Tensor:
+            logits = exact(batch).clone()
+            logits[:, 1:] *= factor
+            logits[:, 0] += background
+            return logits
+
+        return run
+
+    return Kind(name, build, lambda: "", precise=False, start_s=0.0)
+
+
+FEW = (ENGINES[0], scaled(1.0, "same"), scaled(0.2, "coarse"))
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (engines, measuring, doctor):
+        monkeypatch.setattr(module, "ENGINES", FEW)
+    monkeypatch.setattr(measuring, "NAMES", tuple(kind.name for kind in FEW))
+
+
+def test_the_machine_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("doctor") == 0
+    said = capsys.readouterr().out
+    for what in ("Python", "torch", "torchvision", "processor", "memory", "disk", "engine openvino", "GPU"):
+        assert f"{what}: " in said
+
+
+def test_a_missing_library_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "LIBRARIES", ("timm", "no-such-library"))
+    assert command("doctor") == 1
+    said = capsys.readouterr().out
+    assert "wrong no-such-library: is not installed" in said
+    assert "pip install osteon" in said
+
+
+@pytest.mark.usefixtures("few")
+def test_engines_are_measured_gated_and_chosen(
+    run: Path, data: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("doctor", run, data.folder) == 0
+    said = capsys.readouterr().out
+    assert "passed the gate" in said
+    assert "does not pass the gate" in said
+    gates = read_gates(run / "model")
+    assert gates["same"].passed
+    assert not gates["coarse"].passed
+    assert gates["coarse"].cases == len(load_model(run).validation["cases"])
+    model = load_model(run)
+    speeds = remembered(model)
+    assert set(speeds) == {"torch", "same", "coarse"}
+    remember(model, [replace(speed, run_s=0.5 if name == "torch" else 0.1) for name, speed in speeds.items()])
+    scan = data.folder / data.manifest.cases[0].images[0]
+    osteon.predict(run, scan, tmp_path / "out", device="cpu")
+    assert json.loads((tmp_path / "out/predictions.json").read_text())["c0"]["engine"] == "same"
+    with pytest.raises(UsageError, match="has not passed the gate"):
+        osteon.predict(run, scan, tmp_path / "out", engine="coarse", device="cpu")
+    osteon.predict(run, scan, tmp_path / "out", engine="torch", device="cpu", overwrite=True)
+    assert json.loads((tmp_path / "out/predictions.json").read_text())["c0"]["engine"] == "torch"
+
+
+def test_without_a_measurement_torch_runs(run: Path) -> None:
+    model = load_model(run)
+    assert choose_engine(model, model_folder(run), "auto", 1000) is model
+
+
+def test_the_fastest_depends_on_how_much_there_is_to_do() -> None:
+    speeds = {
+        "torch": Speed("torch", 0.0, 1.0),
+        "compiled": Speed("compiled", 30.0, 0.5),
+        "openvino": Speed("openvino", why_not="openvino not installed"),
+        "openvino-bf16": Speed("openvino-bf16", 4.0, 0.1),
+    }
+    assert fastest(speeds, set(), 10) == "torch"
+    assert fastest(speeds, set(), 100) == "compiled"
+    assert fastest(speeds, {"openvino-bf16"}, 100) == "openvino-bf16"
+    assert fastest({}, set(), 1) == "torch"
+
+
+def test_the_gate_by_hand(run: Path) -> None:
+    """A reference that is what torch finds: dropping all structures loses all Dice and all volume."""
+    model = load_model(run)
+    image, _, affine = two_boxes()
+    volume = Volume(image[None].astype(np.float32), Geometry(image.shape, affine))
+    found = model.segment(volume).segmentation
+    made = judge_engine(model, scaled(1.0, "none", 1000.0), [(volume, found)] * 2)
+    assert made.dice_drop == {"femur": 1.0, "tibia": 1.0}
+    assert made.volume_change == {"femur": 100.0, "tibia": 100.0}
+    assert made.cases == 2
+    same = judge_engine(model, FEW[1], [(volume, found)])
+    assert (same.dice_drop["femur"], same.volume_change["femur"], same.passed) == (0.0, 0.0, True)
+
+
+@pytest.mark.parametrize(
+    ("drop", "change", "cases", "passed"),
+    [(0.002, 0.5, 3, True), (0.0021, 0.0, 3, False), (-0.1, 0.51, 3, False), (0.0, 0.0, 0, False)],
+)
+def test_the_limits_of_the_gate(drop: float, change: float, cases: int, passed: bool, tmp_path: Path) -> None:
+    made = Gate("x", {"a": 0.0, "b": drop}, {"a": change, "b": 0.0}, cases)
+    assert made.passed == passed
+    write_gates(tmp_path, [made])
+    assert read_gates(tmp_path) == {"x": made}
+    assert gate.read_gates(tmp_path / "none") == {}
+
+
+def test_another_dataset_has_none_of_the_validation_cases(run: Path, tmp_path: Path) -> None:
+    other = cohort(tmp_path / "other", cases=1)
+    renamed = other.manifest.model_copy(
+        update={"cases": [case.model_copy(update={"id": "someone"}) for case in other.manifest.cases]}
+    )
+    write_manifest(other.folder, renamed)
+    with pytest.raises(UsageError, match="none of the model's validation cases"):
+        doctor._gated(load_model(run), run / "model", Dataset.open(other.folder), [])
+
+
+def test_passes_are_the_tiles() -> None:
+    plan = learning_plan()  # patches of 12 × 8 × 8
+    assert passes(plan, Geometry((12, 8, 8), spaced(1, 1, 1))) == 1
+    assert passes(plan, Geometry((18, 12, 8), spaced(1, 1, 1))) == 4

@@ -1,0 +1,86 @@
+"""Engines: each says what torch says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from helpers import FLAT, tiny_plan
+from osteon.core.errors import UsageError
+from osteon.networks.ensemble import Ensemble
+from osteon.networks.registry import build_network
+from osteon.predicting import engines
+from osteon.predicting.engines import ENGINES, NAMES, Engine, kind_of
+from osteon.predicting.tiles import probabilities
+
+
+@pytest.fixture(autouse=True)
+def one_compilation() -> Iterator[None]:
+    yield
+    torch._dynamo.reset()
+
+
+def network(changes: dict[str, Any] | None = None) -> nn.Module:
+    torch.manual_seed(0)
+    return build_network(tiny_plan(changes)).eval()
+
+
+@pytest.mark.parametrize("kind", ENGINES, ids=NAMES)
+@pytest.mark.parametrize("flat", [False, True], ids=["3d", "2d"])
+def test_every_engine_says_what_torch_says(kind: engines.Kind, flat: bool) -> None:
+    if missing := kind.lacks():
+        pytest.skip(missing)
+    if kind.name == "compiled" and flat:
+        pytest.skip("compiling takes half a minute, and once is enough")
+    changes = FLAT if flat else {}
+    made, plan = network(changes), tiny_plan(changes)
+    image = torch.randn(2 if flat else 1, 1, *plan.patch.size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = made(image)[0]
+    engine = Engine(made, kind)
+    found = engine(image)[0]
+    assert found.dtype == torch.float32
+    loose = {} if kind.precise else {"atol": 0.1, "rtol": 0.1}
+    torch.testing.assert_close(found, expected, **({"atol": 1e-4, "rtol": 1e-4} | loose))
+    torch.testing.assert_close(engine(image)[0], found)
+    again = engine(image + 1)[0]  # what was given before is not written over
+    assert not torch.equal(again, found)
+    assert len(engine.ready) == 1
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino", "onnx"])
+def test_whole_scans_are_the_same_with_any_engine(name: str) -> None:
+    if missing := next(kind for kind in ENGINES if kind.name == name).lacks():
+        pytest.skip(missing)
+    members = Ensemble([network(), network()]).eval()
+    image = torch.randn(1, 19, 8, 9, generator=torch.Generator().manual_seed(2))
+    plan = tiny_plan()
+    expected = probabilities(members, image, plan)
+    torch.testing.assert_close(probabilities(Engine(members, kind_of(name)), image, plan), expected, atol=1e-4, rtol=0)
+
+
+def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="there is no engine tpu") as refused:
+        kind_of("tpu")
+    assert "openvino" in refused.value.hint
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(UsageError, match="--engine openvino: openvino not installed") as refused:
+        kind_of("openvino")
+    assert "osteon[fast]" in refused.value.hint
+    monkeypatch.setattr(engines.shutil, "which", lambda _: None)
+    with pytest.raises(UsageError, match="no C"):
+        kind_of("compiled")
+
+
+def test_onnx_files_are_whole(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    engines.export_onnx(network(), (1, 1, 8, 8, 8), tmp_path / "n.onnx")
+    model = onnx.load(tmp_path / "n.onnx")
+    onnx.checker.check_model(model)
+    assert [i.name for i in model.graph.input] == ["image"]
+    assert [o.name for o in model.graph.output] == ["logits"]
