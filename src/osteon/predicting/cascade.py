@@ -11,7 +11,9 @@ from osteon.planning.plan import NnUNet, Plan
 from osteon.preparing.case import passage
 from osteon.preparing.nnunet_grid import Splines
 
-LINEAR = 1
+NEAREST, LINEAR = 0, 1
+TIE = 1e-5
+"""A lead that rounding cannot give."""
 
 
 def painted(segmentation: Segmentation) -> npt.NDArray[np.integer]:
@@ -27,6 +29,8 @@ def painted(segmentation: Segmentation) -> npt.NDArray[np.integer]:
 def label_channels(segmentation: Segmentation, plan: Plan) -> torch.Tensor:
     """`[label, i, j, k]` float32 on the plan's grid: each label's mask is interpolated linearly, the greatest wins.
 
+    Between two that are equally great the nearest voxel's label wins, as in batchgenerators, which nnU-Net uses.
+
     Args:
         segmentation: Of the first model, on the scan's grid (or on the part of it that is prepared).
         plan: Of the second; its network names the labels.
@@ -36,11 +40,13 @@ def label_channels(segmentation: Segmentation, plan: Plan) -> torch.Tensor:
     way = passage(segmentation.geometry, plan.grid)
     splines = Splines.onto_grid(way.turned, way.shape, plan.grid, LINEAR)
     labels = way.turn.apply(painted(segmentation))
+    nearest = Splines.onto_grid(way.turned, way.shape, plan.grid, NEAREST).resample(labels.astype(np.float32))
     values = [BACKGROUND, *plan.network.before]
     most = np.full(way.shape, -1.0, dtype=np.float32)
     best = np.zeros(way.shape, dtype=np.intp)
     for number, value in enumerate(values):
         share = splines.resample((labels == value).astype(np.float32))
+        share = share + TIE * (nearest == value)
         better = share > most
         best[better] = number
         np.maximum(most, share, out=most)
