@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from osteon.core.errors import UsageError
+from osteon.predicting.kept_networks import kept_model
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 """`[batch, channel, i, j, k]` float32 → the finest logits `[batch, output, i, j, k]` float32, on the CPU."""
@@ -82,7 +83,7 @@ def _compiled(network: nn.Module, shape: tuple[int, ...]) -> Run:
 
 def _openvino(network: nn.Module, shape: tuple[int, ...], hint: str = "f32") -> Run:
     """OpenVINO; `hint` because it takes bf16 by itself on CPUs that have it."""
-    return openvino_run(openvino_model(network, shape), hint)
+    return openvino_run(kept_model(network, shape, openvino_model), hint)
 
 
 def openvino_model(network: nn.Module, shape: tuple[int, ...]) -> Any:
