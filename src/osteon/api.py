@@ -348,12 +348,13 @@ def export(
     source: PathLike | None = None,
     **options: Any,
 ) -> ExportReport:
-    """Write segmentations, or a dataset, in the form that other programs take.
+    """Write segmentations, a dataset or a model in the form that other programs take.
 
     Args:
-        form: `stl`, `ply`, `obj`, `dicom-seg`, `rtstruct`, `seg-nrrd`, `rle-csv`, `coco`, `table`, `nnunet` or
-            `decathlon`.
-        sources: Label files, folders of them, or datasets; one dataset for the last two forms.
+        form: `stl`, `ply`, `obj`, `dicom-seg`, `rtstruct`, `seg-nrrd`, `rle-csv`, `coco`, `table`, `nnunet`,
+            `decathlon`, `onnx` or `openvino`.
+        sources: Label files, folders of them, or datasets; one dataset for `nnunet` and `decathlon`, one model for
+            `onnx` and `openvino`.
         out: Where the files go.
         overwrite: Replace files in `out` that no export has written.
         source: A folder below which the scans' DICOM series lie.

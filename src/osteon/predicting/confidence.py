@@ -46,8 +46,10 @@ class Calibration:
         return {**vars(self), "raw": list(self.raw), "dice": list(self.dice)}
 
     def expected(self, raw: float) -> float:
-        """The Dice to be expected; beyond the known range that at its end."""
-        return float(np.interp(raw, self.raw, self.dice)) if self.raw else raw
+        """The Dice to be expected; above the known range that at its end, below it in a line down to 0."""
+        if not self.raw:
+            return raw
+        return float(np.interp(raw, self.raw, self.dice)) * min(1.0, raw / self.raw[0] if self.raw[0] else 1.0)
 
 
 UNCALIBRATED = Calibration((), (), 0, None)

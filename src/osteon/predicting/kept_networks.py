@@ -20,16 +20,17 @@ MOST = 12
 """So many networks are kept, those that were used last."""
 
 
-def kept_model(network: nn.Module, shape: tuple[int, ...], convert: Callable[[nn.Module, tuple[int, ...]], Any]) -> Any:
+def kept_model(
+    openvino: Any, network: nn.Module, shape: tuple[int, ...], convert: Callable[[nn.Module, tuple[int, ...]], Any]
+) -> Any:
     """The OpenVINO model of a network and a shape, read from disk where it was converted before.
 
     Args:
+        openvino: The library.
         network: In eval mode, on the CPU.
         shape: `[batch, channel, i, j, k]` of what it will be given.
         convert: Makes the model, where it is not there.
     """
-    import openvino
-
     path = _folder() / f"{_key(network, shape, openvino.__version__)}.xml"
     if path.is_file():
         try:
@@ -40,14 +41,12 @@ def kept_model(network: nn.Module, shape: tuple[int, ...], convert: Callable[[nn
         else:
             return model
     model = convert(network, shape)
-    _keep(model, path)
+    _keep(openvino, model, path)
     return model
 
 
-def _keep(model: Any, path: Path) -> None:
+def _keep(openvino: Any, model: Any, path: Path) -> None:
     """Write it; a full disk or a folder that cannot be written costs only the time to convert it again."""
-    import openvino
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:

@@ -19,7 +19,7 @@ from osteon.core.files import read_json, write_json
 from osteon.core.geometry import Geometry
 from osteon.networks.registry import inputs, outputs
 from osteon.planning.plan import Plan
-from osteon.predicting.engines import ENGINES, NAMES, Engine, Kind, kind_of
+from osteon.predicting.engines import ENGINES, NAMES, Kind, kind_of
 from osteon.predicting.gate import read_gates
 from osteon.predicting.model import Model
 from osteon.predicting.scans import Scan
@@ -59,14 +59,17 @@ def measure_engines(model: Model) -> list[Speed]:
         size,
         mode="trilinear",
     )
-    expected = _decided(Engine(model.network, kind_of("torch"))(image)[0], model.plan)
+    expected = _decided(model.with_engine(kind_of("torch")).network(image)[0], model.plan)
     return [_measured(model, kind, image, expected) for kind in ENGINES if kind.device == "cpu"]
 
 
 def _measured(model: Model, kind: Kind, image: torch.Tensor, expected: torch.Tensor) -> Speed:
-    if missing := kind.lacks():
+    missing = kind.lacks()
+    if kind.quantised and model.quantised is None:
+        missing = missing or "not made yet: give the dataset, too"
+    if missing:
         return Speed(kind.name, why_not=missing)
-    engine = Engine(model.network, kind)
+    engine = model.with_engine(kind).network
     began = time.perf_counter()
     try:
         logits = engine(image)[0]
@@ -138,7 +141,7 @@ def choose_engine(model: Model, folder: Path, wanted: str, patches: int) -> Mode
         UsageError: There is no such engine, it cannot run here, or it rounds and has not passed the gate.
     """
     on_gpu = next(model.network.parameters()).device.type != "cpu"
-    passed = {name for name, gate in read_gates(folder).items() if gate.passed}
+    passed = {name for name, gate in read_gates(folder, model.sha256).items() if gate.passed}
     if wanted == "auto":
         speeds = {} if on_gpu else remembered(model)
         name = fastest({n: s for n, s in speeds.items() if n in NAMES}, passed, patches) if speeds else "torch"

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from osteon.core.boxes import Box
 from osteon.core.errors import DatasetError, GeometryError, ModelError
@@ -24,7 +23,7 @@ from osteon.dataset.checks import check_image
 from osteon.formats.registry import read_volume
 from osteon.networks.ensemble import Ensemble, members_in
 from osteon.networks.registry import build_network, outputs
-from osteon.networks.weights import save_tensors
+from osteon.networks.weights import load_checked, save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Intensity, NnUNet, Plan, read_plan, write_plan
 from osteon.predicting.cascade import label_channels
@@ -34,6 +33,8 @@ from osteon.predicting.looks import FILE_NAME as REFERENCE
 from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
 from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
 from osteon.predicting.postprocess import NONE, Postprocessing, postprocess, read_postprocessing, write_postprocessing
+from osteon.predicting.quantised import quantised_file
+from osteon.predicting.region import fills_little
 from osteon.predicting.restore import Keep, restore, restored_outputs
 from osteon.predicting.review import Facts, reasons_to_review
 from osteon.predicting.series import name_series
@@ -104,6 +105,7 @@ class Model:
         sha256: Of the weights' file; names the model in records of predictions.
         postprocessing: What follows a prediction.
         reference: What the training scans look like.
+        quantised: File of the network in 8-bit integers, where it was made.
         first: The model whose labels this one sees beside the image (a cascade).
     """
 
@@ -113,6 +115,7 @@ class Model:
     sha256: str
     postprocessing: Postprocessing = NONE
     reference: Sequence[Looks] = ()
+    quantised: Path | None = None
     first: Model | None = None
 
     def predict(self, scan: Path | str | Volume, *, name: str = "", speed: Speed = BALANCED) -> Segmentation:
@@ -159,9 +162,9 @@ class Model:
         return self.network.kind.name if isinstance(self.network, Engine) else "torch"
 
     def with_engine(self, kind: Kind) -> Model:
-        """The model run by an engine."""
+        """The model with its own network, and that of the first in a cascade, run by another engine."""
         first = None if self.first is None else self.first.with_engine(kind)
-        return replace(self, network=Engine(self.network, kind), first=first)
+        return replace(self, network=Engine(self.network, kind, self.quantised), first=first)
 
     def with_postprocessing(self, wanted: str | Path) -> Model:
         """The model with other post-processing: `auto` its own, `none`, or a file's.
@@ -204,7 +207,8 @@ class Model:
         if self.first is not None and prepared.first is not None:
             shares = self.first.infer(prepared.first, speed=speed, folder=folder)
             image = torch.cat((image, self._labels_before(self.first.restored(prepared.first, shares), prepared)))
-        slabs = stream(self.network, image, self.plan, speed=speed)
+        region = speed.region and fills_little(self.reference)
+        slabs = stream(self.network, image, self.plan, speed=speed, region=region)
         shares = collect(slabs, outputs(self.plan), prepared.image.shape[1:], self.plan, folder=folder)
         if self.plan.series is None:
             return shares
@@ -292,7 +296,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
     plan = read_plan(folder / PLAN)
     path = folder / WEIGHTS
     try:
-        state = load_file(path)
+        state = load_checked(path)
         network = _network(plan, state)
         network.load_state_dict(state)
     except (SafetensorError, OSError, RuntimeError) as error:
@@ -307,7 +311,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
     if isinstance(plan.network, NnUNet) and plan.network.before:
         first = load_model(folder / FIRST, device=device)
         digest = hashlib.sha256((digest + first.sha256).encode()).hexdigest()
-    steps = folder / POSTPROCESSING
+    steps, quantised = folder / POSTPROCESSING, quantised_file(folder, digest)
     return Model(
         network,
         plan,
@@ -315,6 +319,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         digest,
         read_postprocessing(steps, plan.structures) if steps.is_file() else NONE,
         read_reference(folder / REFERENCE),
+        quantised if quantised.is_file() else None,
         first,
     )
 

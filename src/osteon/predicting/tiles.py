@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from osteon.core.boxes import Box
 from osteon.planning.plan import Plan
+from osteon.predicting.region import seen_by, worthwhile
 from osteon.predicting.speeds import BALANCED, Speed
 
 GAUSSIAN_SIGMA = 1 / 8
@@ -20,6 +22,10 @@ SURE = 15.0
 """Logits of this size leave a probability of less than a millionth to the others."""
 AT_ONCE = 16
 """Planes that are given on at a time."""
+AIR_HU = -800.0
+"""Between air and lungs."""
+AIR_NOISE = 0.001
+"""A part of the voxels of air may be above that: noise."""
 WHOLE = 1.5
 """An image of up to this many times a patch's voxels goes through the network at once."""
 
@@ -51,7 +57,9 @@ class Slab:
     shares: torch.Tensor
 
 
-def stream(network: nn.Module, image: torch.Tensor, plan: Plan, *, speed: Speed = BALANCED) -> Iterator[Slab]:
+def stream(
+    network: nn.Module, image: torch.Tensor, plan: Plan, *, speed: Speed = BALANCED, region: bool = False
+) -> Iterator[Slab]:
     """What the network says of every voxel, slab by slab from one end to the other; only one row of tiles is held.
 
     Args:
@@ -60,9 +68,11 @@ def stream(network: nn.Module, image: torch.Tensor, plan: Plan, *, speed: Speed 
         plan: Patch, strides and the kind of output.
         speed: How densely patches lie, and whether the mirror images that the plan's augmentation allows are averaged
             (sides swap back).
+        region: 3D: look with patches side by side first where that costs little beside the rest, and then only where
+            something was seen.
     """
     if plan.grid.dimensions == 3:
-        for axis, first, logits in _logits(network, image[None], plan, speed):
+        for axis, first, logits in _logits(network, image[None], plan, speed, region=region):
             yield Slab(axis, first, _shares(logits, plan)[0])
         return
     for start in range(0, image.shape[3], plan.patch.batch):
@@ -91,7 +101,7 @@ def _first(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
     return network(batch)[0].float().cpu()
 
 
-def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, speed: Speed) -> Rows:
+def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, speed: Speed, *, region: bool = False) -> Rows:
     """Of `[batch, channel, i, j, k]`."""
     shape = batch.shape[2:]
     patch = plan.patch.size
@@ -111,7 +121,15 @@ def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, speed: Speed) -
     # An axis with several tiles is nowhere filled up, so its planes are the image's own.
     axis = max(range(3), key=lambda a: len(starts[a]))
     inner[axis] = slice(None)
-    for first, logits in _rows(network, padded, size, starts, axis, plan, mirror=speed.mirror):
+    boxes = None
+    side_by_side = [tile_starts(n, s, 1.0) for n, s in zip(padded.shape[2:], size, strict=True)]
+    if region and worthwhile(starts, side_by_side):
+
+        def look(patch: torch.Tensor) -> torch.Tensor:
+            return _shares(_asked(network, patch, plan, mirror=False), plan)
+
+        boxes = seen_by(look, padded, size, side_by_side, plan)
+    for first, logits in _rows(network, padded, size, starts, axis, plan, boxes, mirror=speed.mirror):
         yield axis, first, logits[(..., *inner)]
 
 
@@ -122,10 +140,14 @@ def _rows(
     starts: list[list[int]],
     axis: int,
     plan: Plan,
+    boxes: list[Box] | None,
     *,
     mirror: bool,
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """Tiles in rows across one axis: what no later row touches is done, and is given on."""
+    """Tiles in rows across one axis: what no later row touches is done, and is given on.
+
+    With `boxes`, only tiles that meet one of them are looked at.
+    """
     weights = gaussian_weights(size) if plan.grid.nnunet is None else nnunet_weights(size)
     shape = [size[axis] if a == axis else n for a, n in enumerate(batch.shape[2:])]
     total = torch.zeros(())
@@ -136,8 +158,9 @@ def _rows(
         for corner in itertools.product(*others):
             where: tuple[Any, ...] = (..., *(slice(c, c + s) for c, s in zip(corner, size, strict=True)))
             patch = slab[where]
-            skipped = plan.grid.nnunet is None and _is_empty(patch)
-            logits = _nothing(patch, plan) if skipped else _mirrored(network, patch, plan, mirror=mirror)
+            place = [first if a == axis else c for a, c in enumerate(corner)]
+            wanted = boxes is None or any(_tile(place, size).meets(box) for box in boxes)
+            logits = _asked(network, patch, plan, mirror=mirror) if wanted else _nothing(patch, plan)
             if not total.ndim:
                 total = torch.zeros((*logits.shape[:2], *shape))
             total[where] += logits * weights
@@ -151,6 +174,18 @@ def _rows(
         _move_up(seen, axis, done)
 
 
+def _tile(place: list[int], size: list[int]) -> Box:
+    """The voxels of a tile."""
+    (a, b, c), (i, j, k) = place, size
+    return Box((a, b, c), (a + i, b + j, c + k))
+
+
+def _asked(network: nn.Module, patch: torch.Tensor, plan: Plan, *, mirror: bool) -> torch.Tensor:
+    """What the network says of a patch, or, where that is empty, that nothing is there (not for nnU-Net)."""
+    empty = plan.grid.nnunet is None and _is_empty(patch, plan)
+    return _nothing(patch, plan) if empty else _mirrored(network, patch, plan, mirror=mirror)
+
+
 def _move_up(part: torch.Tensor, axis: int, done: int) -> None:
     """Move all planes after the first `done` to the front, in place, and clear the rest."""
     length = part.shape[axis]
@@ -162,13 +197,18 @@ def _move_up(part: torch.Tensor, axis: int, done: int) -> None:
         part.narrow(axis, place + count, rest).zero_()
 
 
-def _is_empty(patch: torch.Tensor) -> bool:
-    """Whether each channel has one value all over `[batch, channel, i, j, k]`, as clipped air round a body has.
+def _is_empty(patch: torch.Tensor, plan: Plan) -> bool:
+    """Whether nothing is in `[batch, channel, i, j, k]`: one value all over, as clipped air round a body is, or CT air.
 
     Such a patch tells nothing, and a network's norms would make noise of it.
     """
     low, high = patch.aminmax(dim=-1)
-    return bool((low.amin((2, 3)) == high.amax((2, 3))).all())
+    if (low.amin((2, 3)) == high.amax((2, 3))).all():
+        return True
+    how = plan.intensities[0]
+    if len(plan.channels) != 1 or plan.channels[0].modality != "ct" or how.mean is None or how.std is None:
+        return False
+    return float((patch > (AIR_HU - how.mean) / how.std).float().mean()) < AIR_NOISE
 
 
 def _nothing(patch: torch.Tensor, plan: Plan) -> torch.Tensor:
