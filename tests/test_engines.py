@@ -17,14 +17,15 @@ from helpers import FLAT, tiny_plan
 from osteon.core.errors import UsageError
 from osteon.networks.ensemble import Ensemble
 from osteon.networks.registry import build_network
-from osteon.predicting import engines
+from osteon.predicting import engines, kept_networks
 from osteon.predicting.engines import ENGINES, NAMES, Engine, kind_of
 from osteon.predicting.quantised import PATCHES, quantise, some_patches
 from osteon.predicting.tiles import probabilities
 
 
 @pytest.fixture(autouse=True)
-def one_compilation() -> Iterator[None]:
+def one_compilation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     yield
     torch._dynamo.reset()
 
@@ -138,3 +139,40 @@ def test_nobody_is_told_of_the_use() -> None:
     code += "import openvino.tools.ovc, nncf; "
     code += "assert sys.modules['openvino_telemetry'] is None; assert 'openvino_telemetry.main' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_converted_network_is_kept_and_never_taken_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing := next(kind for kind in ENGINES if kind.name == "openvino").lacks():
+        pytest.skip(missing)
+    openvino, converted = engines._openvino_module(), []
+
+    def convert(made: nn.Module, shape: tuple[int, ...]) -> Any:
+        converted.append(shape)
+        return engines.openvino_model(made, shape)
+
+    image = torch.randn(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(1))
+
+    def logits(made: nn.Module) -> torch.Tensor:
+        return engines.openvino_run(kept_networks.kept_model(openvino, made, (1, 1, 8, 8, 8), convert), "f32")(image)
+
+    first = logits(network())
+    assert torch.equal(logits(network()), first)
+    assert len(converted) == 1
+    other = network()
+    with torch.no_grad():
+        next(other.parameters()).mul_(1.5)
+    assert not torch.equal(logits(other), first)
+    assert len(converted) == 2
+    for path in (tmp_path / "cache/osteon/openvino").glob("*.xml"):
+        path.write_text(path.read_text()[:-200])
+    assert torch.equal(logits(network()), first)
+    assert len(converted) == 3
+    monkeypatch.setattr(kept_networks, "MOST", 1)
+    (tmp_path / "cache/osteon/openvino/old.xml").write_text("")
+    logits(other)
+    assert len(list((tmp_path / "cache/osteon/openvino").glob("*.xml"))) == 1
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # where nothing can be kept
+    assert torch.equal(logits(network()), first)

@@ -17,6 +17,7 @@ from osteon.cli import (
     doctor,
     evaluate,
     export,
+    import_model,
     models,
     phantom,
     serve,
@@ -52,6 +53,7 @@ for command, name in (
     (evaluate.evaluate, "evaluate"),
     (compare.compare, "compare"),
     (export.export, "export"),
+    (import_model.import_model, "import-model"),
     (doctor.doctor, "doctor"),
 ):
     app.command(name)(command)

@@ -19,6 +19,7 @@ from torch import nn
 
 from osteon.core.errors import UsageError
 from osteon.core.files import whole_file
+from osteon.predicting.kept_networks import kept_model
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 """`[batch, channel, i, j, k]` float32 → the finest logits `[batch, output, i, j, k]` float32, on the CPU."""
@@ -87,7 +88,7 @@ def _compiled(network: nn.Module, shape: tuple[int, ...], _: Path | None) -> Run
 
 def _openvino(network: nn.Module, shape: tuple[int, ...], _: Path | None, hint: str = "f32") -> Run:
     """OpenVINO; `hint` because it takes bf16 by itself on CPUs that have it."""
-    return openvino_run(openvino_model(network, shape), hint)
+    return openvino_run(kept_model(_openvino_module(), network, shape, openvino_model), hint)
 
 
 def _int8(_: nn.Module, shape: tuple[int, ...], file: Path | None) -> Run:

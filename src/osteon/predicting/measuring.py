@@ -17,7 +17,7 @@ import torch
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import read_json, write_json
 from osteon.core.geometry import Geometry
-from osteon.networks.registry import outputs
+from osteon.networks.registry import inputs, outputs
 from osteon.planning.plan import Plan
 from osteon.predicting.engines import ENGINES, NAMES, Kind, kind_of
 from osteon.predicting.gate import read_gates
@@ -53,7 +53,7 @@ class Speed:
 def measure_engines(model: Model) -> list[Speed]:
     """Run a patch of smooth random data through every engine that this machine has."""
     size = model.plan.patch.size
-    shape = (1, len(model.plan.channels), *size)
+    shape = (1, inputs(model.plan), *size)
     image = torch.nn.functional.interpolate(
         torch.randn(1, shape[1], *(max(1, n // 8) for n in size), generator=torch.Generator().manual_seed(0)),
         size,

@@ -171,7 +171,7 @@ class _Work:
         shares = self.model.infer(prepared, speed=self.how.speed, folder=room.folder)
         path = self.out / record.get("probabilities", "")
         with kept(path, self.model, wanted=self.how.probabilities) as keeper:
-            keep = keeper(prepared.geometry)
+            keep = keeper(prepared.whole)
             prediction = self.model.conclude(prepared, shares, speed=self.how.speed, keep=keep)
         return prediction, {
             **record,

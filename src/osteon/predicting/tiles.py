@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from osteon.core.boxes import Box
-from osteon.planning.plan import Plan, Pretrained
+from osteon.planning.plan import Plan
 from osteon.predicting.region import seen_by, worthwhile
 from osteon.predicting.speeds import BALANCED, Speed
 
@@ -49,7 +49,7 @@ class Slab:
         axis: 0, 1 or 2; the same for all slabs of an image.
         first: Number of the first plane.
         shares: `[output, i, j, k]` float32 on the CPU: softmax with the background first, or a sigmoid for each
-            structure.
+            structure; for a model of nnU-Net's the softmax's logarithm, or logits.
     """
 
     axis: int
@@ -84,6 +84,8 @@ def stream(
 
 def _shares(logits: torch.Tensor, plan: Plan) -> torch.Tensor:
     """Probabilities of logits `[batch, output, i, j, k]`, in place: a second copy would double the memory."""
+    if plan.grid.nnunet is not None:
+        return logits if plan.overlapping else logits.sub_(logits.logsumexp(1, keepdim=True))
     if plan.overlapping:
         return logits.sigmoid_()
     logits.sub_(logits.amax(1, keepdim=True)).exp_()
@@ -105,12 +107,12 @@ def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, speed: Speed, *
     patch = plan.patch.size
     # As in training, what is smaller than a patch is filled up to one: the network's norms depend on it.
     room = [max(s, math.ceil(n / m) * m) for n, m, s in zip(shape, plan.downsampling, patch, strict=True)]
-    fixed = isinstance(plan.network, Pretrained) and plan.network.fixed_size
-    size = list(patch) if fixed or math.prod(room) > WHOLE * math.prod(patch) else room
+    size = list(patch) if plan.fixed_patch or math.prod(room) > WHOLE * math.prod(patch) else room
     before = [max(0, s - n) // 2 for s, n in zip(size, shape, strict=True)]
     after = [max(0, s - n) - b for s, n, b in zip(size, shape, before, strict=True)]
     margins = [p for b, a in zip(before[::-1], after[::-1], strict=True) for p in (b, a)]
-    padded = nn.functional.pad(batch, margins, mode="replicate")  # as in training
+    filling = "replicate" if plan.grid.nnunet is None else "constant"  # as in training; a constant is 0
+    padded = nn.functional.pad(batch, margins, mode=filling)
     starts = [tile_starts(n, s, speed.step) for n, s in zip(padded.shape[2:], size, strict=True)]
     inner: list[Any] = [slice(b, b + n) for b, n in zip(before, shape, strict=True)]
     if all(len(s) == 1 for s in starts):
@@ -146,7 +148,7 @@ def _rows(
 
     With `boxes`, only tiles that meet one of them are looked at.
     """
-    weights = gaussian_weights(size)
+    weights = gaussian_weights(size) if plan.grid.nnunet is None else nnunet_weights(size)
     shape = [size[axis] if a == axis else n for a, n in enumerate(batch.shape[2:])]
     total = torch.zeros(())
     seen = torch.zeros(shape)
@@ -179,8 +181,9 @@ def _tile(place: list[int], size: list[int]) -> Box:
 
 
 def _asked(network: nn.Module, patch: torch.Tensor, plan: Plan, *, mirror: bool) -> torch.Tensor:
-    """What the network says of a patch, or, where that is empty, that nothing is there."""
-    return _nothing(patch, plan) if _is_empty(patch, plan) else _mirrored(network, patch, plan, mirror=mirror)
+    """What the network says of a patch, or, where that is empty, that nothing is there (not for nnU-Net)."""
+    empty = plan.grid.nnunet is None and _is_empty(patch, plan)
+    return _nothing(patch, plan) if empty else _mirrored(network, patch, plan, mirror=mirror)
 
 
 def _move_up(part: torch.Tensor, axis: int, done: int) -> None:
@@ -221,7 +224,7 @@ def _mirrored(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bo
     """The network's logits, averaged over mirror images where asked."""
     device = next(network.parameters()).device
     axes = plan.augmentation.mirror_axes if mirror else []
-    sideways = plan.grid.axes.index("R")
+    sideways = plan.grid.sideways
     partners = plan.mirror_partners if plan.overlapping else [0, *(p + 1 for p in plan.mirror_partners)]
     subsets = [subset for count in range(len(axes) + 1) for subset in itertools.combinations(axes, count)]
     total = torch.zeros(())
@@ -242,9 +245,19 @@ def tile_starts(length: int, size: int, step: float = BALANCED.step) -> list[int
 
 def gaussian_weights(size: list[int]) -> torch.Tensor:
     """`size` weights that fall from 1 at a patch's centre; nowhere below a thousandth, so that no sum vanishes."""
+    return _bell(size, [(count - 1) / 2 for count in size]).clamp_min(1e-3)
+
+
+def nnunet_weights(size: list[int]) -> torch.Tensor:
+    """The same as nnU-Net has it: the top on the voxel after the middle, tenfold, in half precision."""
+    weights = (10 * _bell(size, [count // 2 for count in size])).half().float()
+    return weights.clamp_min(float(weights[weights > 0].min()))
+
+
+def _bell(size: list[int], centre: Sequence[float]) -> torch.Tensor:
     weights = torch.ones(())
     for axis, count in enumerate(size):
-        place = (torch.arange(count) - (count - 1) / 2) / (count * GAUSSIAN_SIGMA)
+        place = (torch.arange(count) - centre[axis]) / (count * GAUSSIAN_SIGMA)
         along = torch.exp(-0.5 * place**2)
         weights = weights[..., None] * along if axis else along
-    return weights.clamp_min(1e-3)
+    return weights
