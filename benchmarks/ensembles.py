@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=30)
     parser.add_argument("--held-out", type=int, default=6)
     parser.add_argument("--image-size", type=int, default=192)
-    parser.add_argument("--iterations", type=int, default=250, help="of each training; a multiple of 5")
+    parser.add_argument("--iterations", type=int, default=150, help="of each training; a multiple of 5")
     parser.add_argument("--work", type=Path, default=Path(__file__).resolve().parents[1] / ".bench" / "ensembles")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
