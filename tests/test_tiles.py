@@ -15,7 +15,7 @@ from osteon.networks.registry import build_network
 from osteon.predicting.looks import Looks
 from osteon.predicting.region import fills_little
 from osteon.predicting.speeds import BALANCED, BEST
-from osteon.predicting.tiles import gaussian_weights, probabilities, stream, tile_starts
+from osteon.predicting.tiles import gaussian_weights, look_together, probabilities, stream, tile_starts, whole_size
 
 
 def image(*shape: int, channels: int = 1) -> torch.Tensor:
@@ -213,3 +213,17 @@ def test_ct_air_is_passed_over_and_lungs_are_not() -> None:
     made = probabilities(network, torch.cat([noise - 1000, noise - 850, noise + 40], 1) / 500, plan)
     assert len(network.shapes) == 4  # of five tiles, all but the one of air alone
     assert (made[0, :2] > 1 - 1e-5).all()
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_small_images_can_be_looked_at_together(overlapping: bool) -> None:
+    plan = tiny_plan({"overlapping": overlapping})
+    torch.manual_seed(0)
+    network = build_network(plan).eval()
+    shapes = [(8, 8, 8), (3, 7, 8), (9, 8, 8), (6, 6, 8)]
+    assert [whole_size(shape, plan) for shape in shapes] == [(8, 8, 8), (8, 8, 8), (10, 8, 8), (8, 8, 8)]
+    assert whole_size((20, 20, 20), plan) is None
+    assert whole_size((8, 8, 4), tiny_plan(FLAT)) is None
+    images = [image(*shape) for shape in (shapes[0], shapes[1], shapes[3])]
+    for slab, one in zip(look_together(network, images, plan, speed=BEST), images, strict=True):
+        torch.testing.assert_close(slab.shares, probabilities(network, one, plan, speed=BEST), atol=1e-5, rtol=1e-5)

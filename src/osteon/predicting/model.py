@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from osteon.predicting.review import Facts, reasons_to_review
 from osteon.predicting.series import name_series
 from osteon.predicting.shares import Shares, collect
 from osteon.predicting.speeds import BALANCED, Speed
-from osteon.predicting.tiles import stream
+from osteon.predicting.tiles import Slab, look_together, stream, whole_size
 from osteon.predicting.zoom import Detail, closer_looks
 from osteon.preparing.case import passage, prepare_with_intensities
 from osteon.preparing.nonzero import nonzero_box, uncropped, within
@@ -209,6 +209,19 @@ class Model:
             image = torch.cat((image, self._labels_before(self.first.restored(prepared.first, shares), prepared)))
         region = speed.region and fills_little(self.reference)
         slabs = stream(self.network, image, self.plan, speed=speed, region=region)
+        return self._kept(slabs, prepared, folder)
+
+    def alike(self, prepared: Prepared) -> tuple[int, ...] | None:
+        """Scans of which this is the same, and not None, can be looked at together."""
+        return None if self.first is not None else whole_size(prepared.image.shape[1:], self.plan)
+
+    def infer_together(self, prepared: Sequence[Prepared], *, speed: Speed = BALANCED) -> list[Shares]:
+        """As `infer`, of several small scans that are alike, in one pass of the network."""
+        images = [torch.from_numpy(one.image) for one in prepared]
+        slabs = look_together(self.network, images, self.plan, speed=speed)
+        return [self._kept([slab], one, None) for slab, one in zip(slabs, prepared, strict=True)]
+
+    def _kept(self, slabs: Iterable[Slab], prepared: Prepared, folder: Path | None) -> Shares:
         shares = collect(slabs, outputs(self.plan), prepared.image.shape[1:], self.plan, folder=folder)
         if self.plan.series is None:
             return shares

@@ -82,6 +82,21 @@ def stream(
         yield Slab(2, start, _shares(logits, plan)[..., 0].permute(1, 2, 3, 0).contiguous())
 
 
+def whole_size(shape: Sequence[int], plan: Plan) -> tuple[int, ...] | None:
+    """The size at which an image `[i, j, k]` goes through the network at once; None where it is cut into patches."""
+    size = _size(shape, plan)
+    fits = plan.grid.dimensions == 3 and all(n <= s for n, s in zip(shape, size, strict=True))
+    return tuple(size) if fits else None
+
+
+def look_together(network: nn.Module, images: Sequence[torch.Tensor], plan: Plan, *, speed: Speed) -> list[Slab]:
+    """What the network says of several images of one `whole_size`, each `[channel, i, j, k]`, in one pass."""
+    filled = [_filled(image[None], _size(image.shape[1:], plan), plan) for image in images]
+    logits = _mirrored(network, torch.cat([batch for batch, _ in filled]), plan, mirror=speed.mirror)
+    parts = (logits[number : number + 1][(..., *inner)] for number, (_, inner) in enumerate(filled))
+    return [Slab(0, 0, _shares(part.clone(), plan)[0]) for part in parts]
+
+
 def _shares(logits: torch.Tensor, plan: Plan) -> torch.Tensor:
     """Probabilities of logits `[batch, output, i, j, k]`, in place: a second copy would double the memory."""
     if plan.grid.nnunet is not None:
@@ -103,18 +118,9 @@ def _first(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
 
 def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, speed: Speed, *, region: bool = False) -> Rows:
     """Of `[batch, channel, i, j, k]`."""
-    shape = batch.shape[2:]
-    patch = plan.patch.size
-    # As in training, what is smaller than a patch is filled up to one: the network's norms depend on it.
-    room = [max(s, math.ceil(n / m) * m) for n, m, s in zip(shape, plan.downsampling, patch, strict=True)]
-    size = list(patch) if plan.fixed_patch or math.prod(room) > WHOLE * math.prod(patch) else room
-    before = [max(0, s - n) // 2 for s, n in zip(size, shape, strict=True)]
-    after = [max(0, s - n) - b for s, n, b in zip(size, shape, before, strict=True)]
-    margins = [p for b, a in zip(before[::-1], after[::-1], strict=True) for p in (b, a)]
-    filling = "replicate" if plan.grid.nnunet is None else "constant"  # as in training; a constant is 0
-    padded = nn.functional.pad(batch, margins, mode=filling)
+    size = _size(batch.shape[2:], plan)
+    padded, inner = _filled(batch, size, plan)
     starts = [tile_starts(n, s, speed.step) for n, s in zip(padded.shape[2:], size, strict=True)]
-    inner: list[Any] = [slice(b, b + n) for b, n in zip(before, shape, strict=True)]
     if all(len(s) == 1 for s in starts):
         yield 0, 0, _mirrored(network, padded, plan, mirror=speed.mirror)[(..., *inner)]
         return
@@ -131,6 +137,27 @@ def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, speed: Speed, *
         boxes = seen_by(look, padded, size, side_by_side, plan)
     for first, logits in _rows(network, padded, size, starts, axis, plan, boxes, mirror=speed.mirror):
         yield axis, first, logits[(..., *inner)]
+
+
+def _size(shape: Sequence[int], plan: Plan) -> list[int]:
+    """What goes through the network at a time: the image as a whole, where it is not much larger than a patch.
+
+    As in training, what is smaller than a patch is filled up to one: the network's norms depend on it.
+    """
+    patch = plan.patch.size
+    room = [max(s, math.ceil(n / m) * m) for n, m, s in zip(shape, plan.downsampling, patch, strict=True)]
+    return list(patch) if plan.fixed_patch or math.prod(room) > WHOLE * math.prod(patch) else room
+
+
+def _filled(batch: torch.Tensor, size: list[int], plan: Plan) -> tuple[torch.Tensor, list[Any]]:
+    """`[batch, channel, i, j, k]`, filled up to a size on both sides, and where it lies in that."""
+    shape = batch.shape[2:]
+    before = [max(0, s - n) // 2 for s, n in zip(size, shape, strict=True)]
+    after = [max(0, s - n) - b for s, n, b in zip(size, shape, before, strict=True)]
+    margins = [p for b, a in zip(before[::-1], after[::-1], strict=True) for p in (b, a)]
+    filling = "replicate" if plan.grid.nnunet is None else "constant"  # as in training; a constant is 0
+    inner = [slice(b, b + n) for b, n in zip(before, shape, strict=True)]
+    return nn.functional.pad(batch, margins, mode=filling), inner
 
 
 def _rows(
