@@ -16,6 +16,7 @@ from osteon.core.errors import ModelError, PlanError, UsageError
 from osteon.networks import encoder_weights
 from osteon.networks.encoders import canonical, check_encoder, libraries, load_encoder, takes_one_size, weights_licence
 from osteon.networks.pretrained import PooledNorm
+from osteon.networks.prior import expect_little
 from osteon.networks.registry import NETWORKS, build_network, check_network, outputs
 from osteon.networks.weights import save_tensors
 from osteon.planning.choices import Choices
@@ -364,3 +365,21 @@ def test_choices_that_do_not_go_together(how: dict[str, Any], told: str, hint: s
 def test_sections_that_make_no_sense(section: dict[str, Any], told: str) -> None:
     with pytest.raises(PlanError, match=told):
         tiny_plan({"network": section, "patch.size": [64, 64, 64]})
+
+
+@pytest.mark.parametrize("row", ["unet", "unet flat", "unet pretrained", "unet inflated", "upernet", "segresnet flat"])
+def test_overlapping_structures_are_expected_to_be_rare(row: str) -> None:
+    plan = plan_of(row, overlapping=True)
+    torch.manual_seed(0)
+    network = build_network(plan)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    expect_little(network, plan)
+    changed = {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, before[key])}
+    shares = network.eval()(noise(2, 1, *plan.patch.size))[0].detach().sigmoid()
+    assert changed
+    assert all(before[key].shape == (outputs(plan),) for key in changed)
+    assert 0.001 < float(shares.mean()) < 0.1
+    exclusive = plan_of(row)
+    expect_little(network, exclusive)
+    again = {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, before[key])}
+    assert again == changed  # nothing more

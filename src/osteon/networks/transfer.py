@@ -81,7 +81,7 @@ def transfer(
     ):  # many tensors of a resnet18 would fit into a resnet50, and mean nothing there
         raise _another_architecture(plan, source_plan, 0.0)
     own, theirs = dict(network.state_dict()), _aligned(source, network)
-    heads, inputs = _heads(plan, own), _inputs(plan, own)
+    heads, inputs = output_tensors(plan, own), _inputs(plan, own)
     rows = _shared_rows(plan, source_plan)
     report = TransferReport(dict(named or {}), structures=[name for name in rows if name])
     result: Tensors = {}
@@ -134,7 +134,7 @@ def _another_architecture(plan: Plan, source_plan: Plan, share: float) -> UsageE
     )
 
 
-def _heads(plan: Plan, own: Mapping[str, torch.Tensor]) -> set[str]:
+def output_tensors(plan: Plan, own: Mapping[str, torch.Tensor]) -> set[str]:
     """The output layers' tensors: those that would be larger with one structure more."""
     more = Structure(name="\0", value=max(s.value for s in plan.structures) + 1, colour="#000000")
     return _other_shape(plan.model_copy(update={"structures": [*plan.structures, more]}), own)

@@ -13,6 +13,7 @@ from osteon.core.errors import FileError, ModelError
 from osteon.core.files import write_json
 from osteon.core.progress import console
 from osteon.networks.ensemble import first_member
+from osteon.networks.prior import expect_little
 from osteon.networks.registry import build_network
 from osteon.networks.transfer import transfer
 from osteon.networks.weight_cache import sha256_of
@@ -60,6 +61,7 @@ def initial_weights(plan: Plan, init: str, seed: int, run: Path) -> dict[str, to
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(plan)
+    expect_little(network, plan)
     named = {"folder": str(init), "sha256": model.sha256, "dataset": model.plan.dataset}
     report = transfer(network, plan, first_member(model.network), model.plan, named=named)
     write_json(run / TRANSFER, asdict(report))

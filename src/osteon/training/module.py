@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from osteon.networks.prior import expect_little
 from osteon.networks.registry import build_network
 from osteon.planning.plan import Plan
 from osteon.training.augmenting import apply_changes, draw_changes
@@ -41,6 +42,8 @@ class TrainingModule(lightning.LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = build_network(plan, fresh=fresh)
+        if fresh:
+            expect_little(self.network, plan)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval() if plan.training.ema else None
         self.transferred = transferred
         self.iteration = 0
