@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=6)
     parser.add_argument("--size", type=int, default=384, help="pixels of a radiograph's edge")
     parser.add_argument("--image-size", type=int, default=128, help="pixels that the network sees")
-    parser.add_argument("--iterations", type=int, default=300, help="of each training; a multiple of 5")
+    parser.add_argument("--iterations", type=int, default=500, help="of each training; a multiple of 5")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--bones", type=int, default=5, help="how many of the smallest")
     parser.add_argument("--share", type=float, default=0.25, help="part of the patches that are crops")
