@@ -88,7 +88,8 @@ def main() -> None:
     if not (data / "dataset.yaml").is_file():
         labels = ["--modality", "mr", "--labels", "L1=1,L2=2,L3=3,L4=4,L5=5", "--hold-out", "last:6"]
         osteon("import", SHARED / "spine-mr-lumbar" / "pairs.txt", data, *labels)
-    print(osteon("train", data, run, "--fold", "all", "--dimensions", 3, "--budget", options.budget))
+    if not (run / "model" / "weights.safetensors").is_file():
+        print(osteon("train", data, run, "--fold", "all", "--dimensions", 3, "--budget", options.budget))
     dataset = Dataset.open(data)
     unseen = [case for case in dataset.manifest.cases if case.held_out]
     rows = []
