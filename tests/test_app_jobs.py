@@ -17,7 +17,7 @@ from osteon.core.errors import UsageError
 from osteon.planning.plan import write_plan
 from runs import cohort, learning_plan
 
-LONG_S = 60
+LONG_S = 150
 
 
 @pytest.fixture
