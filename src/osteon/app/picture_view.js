@@ -11,7 +11,8 @@ export default {
       <span v-for="(mark, n) in marks" :class="'osteon-mark osteon-mark-' + n">{{ mark }}</span>
       <div class="osteon-place">{{ place }}</div>
     </div>`,
-  props: { label: String, poster: String, group: String },
+  props: { label: String, poster: String, group: String, scene: Object },
+  watch: { "scene.key"() { this.show(this.scene); } },
   data: () => ({ problem: "", place: "", marks: [] }),
   mounted() {
     const canvas = this.$refs.canvas;
@@ -35,11 +36,12 @@ export default {
       if (!linked.has(this.group)) linked.set(this.group, new Set());
       linked.get(this.group).add(this);
     }
+    if (this.scene) this.show(this.scene);
   },
   unmounted() { this.observer.disconnect(); linked.get(this.group)?.delete(this); },
   methods: {
-    async show(scene) {
-      const began = performance.now();
+    async show(wanted) {
+      const began = performance.now(), scene = JSON.parse(JSON.stringify(wanted)); // plain, without Vue's proxies
       const get = async (url, kind) => {
         const answer = await fetch(url);
         if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
@@ -47,7 +49,7 @@ export default {
       };
       try {
         const [grey, ...words] = await Promise.all([get(scene.image, Uint16Array), ...scene.layers.map((l) => get(l.url, Uint32Array))]);
-        Object.assign(this, { scene, grey, words, range: scene.window });
+        Object.assign(this, { shown: scene, grey, words, range: scene.window });
       } catch (error) {
         this.problem = `The picture could not be shown: ${error.message}. Reload the page to try again.`;
         throw error;
@@ -60,7 +62,7 @@ export default {
       this.$emit("ready", { seconds: (performance.now() - began) / 1000, software: false });
     },
     paint() { // grey through the window, then the mean colour of what is shown of a pixel's structures
-      const { grey, scene } = this, [low, high] = this.range, [width, height] = scene.size;
+      const { grey, shown: scene } = this, [low, high] = this.range, [width, height] = scene.size;
       const table = new Uint8Array(65536);
       const scale = 255 / Math.max(high - low, 1e-9);
       for (let v = 0; v < 65536; v++) table[v] = Math.min(255, Math.max(0, (v * scene.slope + scene.intercept - low) * scale));
@@ -89,7 +91,7 @@ export default {
       const canvas = this.$refs.canvas, ratio = window.devicePixelRatio || 1;
       canvas.width = canvas.clientWidth * ratio;
       canvas.height = canvas.clientHeight * ratio;
-      if (!this.scene) return;
+      if (!this.shown) return;
       const { x, y, scale, mirrored } = this.at, pen = canvas.getContext("2d"), shape = this.shape();
       const place = () => pen.setTransform(ratio * scale * (mirrored ? -1 : 1), 0, 0, ratio * scale * shape, canvas.width / 2 - ratio * scale * (mirrored ? -x : x), canvas.height / 2 - ratio * scale * shape * y);
       place();
@@ -102,7 +104,7 @@ export default {
         place();
       }
     },
-    shape() { return this.scene.pixel[1] / this.scene.pixel[0]; },
+    shape() { return this.shown.pixel[1] / this.shown.pixel[0]; },
     pointer(event) { const box = this.$refs.canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; },
     pixel([a, b]) {
       const canvas = this.$refs.canvas, { x, y, scale, mirrored } = this.at;
@@ -113,16 +115,16 @@ export default {
       return [canvas.clientWidth / 2 + (u - x) * scale * (mirrored ? -1 : 1), canvas.clientHeight / 2 + (v - y) * scale * this.shape()];
     },
     length(from, to) {
-      const [w, h] = this.scene.pixel;
-      return `${Math.hypot((to[0] - from[0]) * w, (to[1] - from[1]) * h).toFixed(1)} ${this.scene.unit}`;
+      const [w, h] = this.shown.pixel;
+      return `${Math.hypot((to[0] - from[0]) * w, (to[1] - from[1]) * h).toFixed(1)} ${this.shown.unit}`;
     },
     moved(event) {
-      if (!this.scene) return;
-      const now = this.pointer(event), [u, v] = this.pixel(now).map(Math.floor), [width, height] = this.scene.size;
+      if (!this.shown) return;
+      const now = this.pointer(event), [u, v] = this.pixel(now).map(Math.floor), [width, height] = this.shown.size;
       if (u >= 0 && v >= 0 && u < width && v < height) {
-        const n = v * width + u, value = +(this.grey[n] * this.scene.slope + this.scene.intercept).toFixed(1);
-        const names = this.scene.layers.flatMap((layer, l) => layer.structures.filter((s, bit) => this.words[l][n] & (1 << bit)).map((s) => s.name));
-        this.place = [`${(u * this.scene.pixel[0]).toFixed(1)}, ${(v * this.scene.pixel[1]).toFixed(1)} ${this.scene.unit}`, value, ...new Set(names)].join("  ·  ");
+        const n = v * width + u, value = +(this.grey[n] * this.shown.slope + this.shown.intercept).toFixed(1);
+        const names = this.shown.layers.flatMap((layer, l) => layer.structures.filter((s, bit) => this.words[l][n] & (1 << bit)).map((s) => s.name));
+        this.place = [`${(u * this.shown.pixel[0]).toFixed(1)}, ${(v * this.shown.pixel[1]).toFixed(1)} ${this.shown.unit}`, value, ...new Set(names)].join("  ·  ");
       } else this.place = "";
       if (!this.from) return;
       if (this.measuring) this.lines.at(-1)[1] = this.pixel(now);
@@ -135,8 +137,8 @@ export default {
     },
     drawn() { this.draw(); for (const other of linked.get(this.group) ?? []) if (other !== this) { Object.assign(other.at, this.at); other.draw(); } },
     zoom(factor, about) {
-      if (!this.scene) return;
-      const canvas = this.$refs.canvas, [width, height] = this.scene.size;
+      if (!this.shown) return;
+      const canvas = this.$refs.canvas, [width, height] = this.shown.size;
       if (!factor) Object.assign(this.at, { x: width / 2, y: height / 2, scale: Math.min(canvas.clientWidth / width, canvas.clientHeight / (height * this.shape())) || 0.1 });
       else {
         const before = about && this.pixel(about);
@@ -147,31 +149,31 @@ export default {
     },
     style(layer, number, colour, opacity) { this.styles(layer, [[number, colour, opacity]]); },
     styles(layer, changes) {
-      if (!this.scene) return;
-      for (const [number, colour, opacity] of changes) Object.assign(this.scene.layers[layer].structures[number], { colour, opacity });
+      if (!this.shown) return;
+      for (const [number, colour, opacity] of changes) Object.assign(this.shown.layers[layer].structures[number], { colour, opacity });
       this.paint(); this.draw();
     },
-    outline(layer, on) { this.scene.layers[layer].outline = on; this.paint(); this.draw(); },
-    hide(layer, hidden) { this.scene.layers[layer].hidden = hidden; this.paint(); this.draw(); },
+    outline(layer, on) { this.shown.layers[layer].outline = on; this.paint(); this.draw(); },
+    hide(layer, hidden) { this.shown.layers[layer].hidden = hidden; this.paint(); this.draw(); },
     window(low, high) { this.range = [low, high]; this.paint(); this.draw(); },
     layout() {},
     convention(radiological) { // hung as one faces the patient, or as one stands behind
       this.at.mirrored = !radiological;
-      const [left, right, ...rest] = this.scene.marks;
+      const [left, right, ...rest] = this.shown.marks;
       this.marks = radiological ? [left, right, ...rest] : [right, left, ...rest];
       this.draw();
     },
     measure(on) { this.measuring = on; },
     clear() { this.lines = []; this.draw(); },
     key(event) {
-      if (event.ctrlKey || event.metaKey || event.altKey || !this.scene) return;
+      if (event.ctrlKey || event.metaKey || event.altKey || !this.shown) return;
       const step = (event.shiftKey ? 200 : 40) / this.at.scale;
       const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
       if (moves[event.key]) { this.at.x += moves[event.key][0] * (this.at.mirrored ? -1 : 1); this.at.y += moves[event.key][1]; this.drawn(); }
       else if (event.key === "+" || event.key === "=") this.zoom(1.25);
       else if (event.key === "-") this.zoom(0.8);
       else if (event.key === "Home") this.zoom(0);
-      else { if (event.key.length === 1) this.$emit("pressed", event.key); return; }
+      else return;
       event.preventDefault();
     },
     colours() { // pixels of the picture that have a colour: for tests

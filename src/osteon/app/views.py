@@ -84,7 +84,8 @@ class View(Element):
 
     def show(self, scene: dict[str, Any]) -> None:
         """Load files and show them; `ready` is told when they are on the screen."""
-        self.run_method("show", scene)
+        self._props["scene"] = scene
+        self.update()
 
     def styles(self, layer: int, structures: Sequence[tuple[int, Shown]]) -> None:
         """Show structures of a layer in these colours; those that are not visible not at all."""
@@ -94,10 +95,6 @@ class View(Element):
     def on_ready(self, handler: Callable[[GenericEventArguments], Any]) -> None:
         """Call when a scene is on the screen."""
         self.on("ready", handler)
-
-    def on_pressed(self, handler: Callable[[GenericEventArguments], Any]) -> None:
-        """Call with keys that are not the viewer's own."""
-        self.on("pressed", handler)
 
 
 class VolumeView(View, component="volume_view.js", esm=_ESM):
@@ -117,7 +114,12 @@ def scene_for(info: dict[str, Any], base: str, layers: Sequence[ShownLayer], lay
         layers: What is drawn over the image.
         layout: `all`, `slices`, `axial`, `coronal`, `sagittal` or `solid`.
     """
-    common = {"window": info["window"], "unit": info["unit"], "layers": [layer.told() for layer in layers]}
+    common = {
+        "key": f"{base} {' '.join(layer.url for layer in layers)}",
+        "window": info["window"],
+        "unit": info["unit"],
+        "layers": [layer.told() for layer in layers],
+    }
     if info["kind"] == "picture":
         return common | {
             "image": f"{base}image.bin",

@@ -18,9 +18,13 @@ export default {
       <div v-if="problem" class="osteon-problem" role="alert">{{ problem }}</div>
       <div class="osteon-place">{{ place }}</div>
     </div>`,
-  props: { label: String, poster: String, group: String },
+  props: { label: String, poster: String, group: String, scene: Object },
+  watch: { "scene.key"() { this.show(this.scene); } },
   data: () => ({ ready: false, problem: "", place: "" }),
-  mounted() { this.started = this.start(); },
+  mounted() {
+    this.started = this.start();
+    if (this.scene) this.show(this.scene);
+  },
   unmounted() {
     linked.get(this.group)?.delete(this);
     this.nv?.cleanup?.();
@@ -57,10 +61,10 @@ export default {
       const views = [...linked.get(this.group)];
       for (const view of views) view.nv.broadcastTo(views.filter((other) => other !== view).map((other) => other.nv), { "2d": true, "3d": true });
     },
-    async show(scene) {
-      const began = performance.now();
+    async show(wanted) {
+      const began = performance.now(), scene = JSON.parse(JSON.stringify(wanted)); // plain, without Vue's proxies
       await this.started;
-      this.scene = scene;
+      this.shown = scene;
       try {
         const volumes = await Promise.all([scene.image, ...scene.layers.map((layer) => layer.url)].map(
           (url) => NVImage.loadFromUrl({ url: new URL(url, location.href).href, name: url.split("/").pop() })));
@@ -134,16 +138,16 @@ export default {
       else if (event.key === "+" || event.key === "=") this.zoom(1.25);
       else if (event.key === "-") this.zoom(0.8);
       else if (event.key === "Home") this.zoom(0);
-      else { if (event.key.length === 1) this.$emit("pressed", event.key); return; }
+      else return;
       this.nv.sync();
       event.preventDefault();
     },
     told(where) {
       const letters = ["RL", "AP", "SI"];
       const place = [...where.mm].slice(0, 3).map((v, n) => `${letters[n][v < 0 ? 1 : 0]} ${Math.abs(v).toFixed(1)}`).join("  ");
-      const names = where.values.slice(1).map((v, n) => this.scene?.layers[n]?.structures[Math.round(v.value) - 1]?.name);
-      const value = where.values[0] ? `  ·  ${+where.values[0].value.toFixed(1)} ${this.scene?.intensity ?? ""}` : "";
-      return [`${place} ${this.scene?.unit ?? "mm"}${value}`, ...names.filter(Boolean)].join("  ·  ");
+      const names = where.values.slice(1).map((v, n) => this.shown?.layers[n]?.structures[Math.round(v.value) - 1]?.name);
+      const value = where.values[0] ? `  ·  ${+where.values[0].value.toFixed(1)} ${this.shown?.intensity ?? ""}` : "";
+      return [`${place} ${this.shown?.unit ?? "mm"}${value}`, ...names.filter(Boolean)].join("  ·  ");
     },
     colours() { // pixels of the canvas that have a colour: for tests
       this.nv.drawScene();

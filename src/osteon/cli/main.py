@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from osteon.cli import app as browser
 from osteon.cli import audit, compare, data, demo, doctor, evaluate, export, models, phantom, sweep, vote, weights
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_error
@@ -37,6 +38,7 @@ for command, name in (
     (evaluate.evaluate, "evaluate"),
     (compare.compare, "compare"),
     (export.export, "export"),
+    (browser.app, "app"),
     (doctor.doctor, "doctor"),
 ):
     app.command(name)(command)

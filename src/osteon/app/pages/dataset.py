@@ -1,0 +1,246 @@
+"""One dataset: its cases, what is wrong with them, and corrections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nicegui import ui
+from nicegui.events import ValueChangeEventArguments
+
+from osteon.app.commands import begin_audit
+from osteon.app.correcting import correct_cases, correct_structures
+from osteon.app.findings import read_audit
+from osteon.app.frame import card, faint, frame, refuse, say, show_error
+from osteon.app.job_cards import job_card, watch
+from osteon.app.jobs import OVER
+from osteon.app.studio import Studio, open_dataset
+from osteon.app.workspace import Item
+from osteon.auditing.finding import Finding
+from osteon.core.errors import OsteonError
+from osteon.dataset.dataset import Dataset
+
+SHOWN = 40
+PICTURED = 3
+
+
+def register(studio: Studio) -> None:
+    """Put the page onto the server."""
+
+    @ui.page("/dataset/{dataset_id}")
+    def dataset(dataset_id: str) -> None:
+        item = studio.workspace.find("datasets", dataset_id)
+        title = "Dataset" if item is None else item.name
+        with frame(studio, title, "/data", back=("/data", "Data")):
+            if item is None:
+                show_error(OsteonError("this dataset is no longer here", hint="go back to Data"))
+                return
+            watch(
+                studio,
+                lambda: [j for j in studio.jobs.about("dataset", item.name) if _matters(studio, j)],
+                lambda rows: _jobs(studio, rows),
+            )
+            _Dataset(studio, item).build()
+
+
+def _matters(studio: Studio, job: Any) -> bool:
+    newest = next(j for j in studio.jobs.about("dataset", job.about["dataset"]) if j.command == job.command)
+    return job.command in ("import", "audit") and job.id == newest.id and studio.jobs.state(job).phase != "done"
+
+
+def _jobs(studio: Studio, rows: Any) -> None:
+    for job, state in rows:
+        job_card(studio, job, state, log=state.phase == "partly")
+
+
+class _Dataset:
+    """What is shown once the import came to something."""
+
+    def __init__(self, studio: Studio, item: Item) -> None:
+        self.studio, self.item = studio, item
+
+    def build(self) -> None:
+        """Show it, and again when the manifest or the audit change."""
+        self.seen = self._state()
+        self.drawn()
+        ui.timer(1.0, self._look)
+
+    def _state(self) -> tuple[float, ...]:
+        files = (self.item.path / "dataset.yaml", self.item.path / "audit/audit.json")
+        return tuple(path.stat().st_mtime if path.is_file() else 0.0 for path in files)
+
+    def _look(self) -> None:
+        if self._state() != self.seen:
+            self.seen = self._state()
+            self.drawn.refresh()
+
+    @ui.refreshable_method
+    def drawn(self) -> None:
+        """All of it."""
+        dataset = open_dataset(self.item)
+        if dataset is None:
+            going_on = any(
+                self.studio.jobs.state(j).phase not in OVER for j in self.studio.jobs.about("dataset", self.item.name)
+            )
+            if not going_on:
+                show_error(OsteonError("there is no dataset here: its import came to nothing", hint="import it again"))
+            return
+        with ui.element("div").classes("osteon-row"):
+            held = sum(case.held_out for case in dataset.manifest.cases)
+            faint(
+                f"{len(dataset.manifest.cases)} cases, {held} kept for the final test, {dataset.manifest.source}"
+            ).classes("osteon-grow")
+            ui.button(
+                "Train on it", icon="model_training", on_click=lambda: ui.navigate.to(f"/train?dataset={self.item.id}")
+            ).props("no-caps unelevated")
+        audit = read_audit(self.item.path)
+        _Cases(self, dataset, audit[2] if audit else {}).build()
+        with ui.element("div").classes("osteon-cols"):
+            with card("What the check found"):
+                if audit is None:
+                    faint("Not checked yet.")
+                else:
+                    ui.label(audit[0])
+                    for finding in audit[1][:SHOWN]:
+                        self._finding(dataset, finding)
+                ui.button("Check again", icon="refresh", on_click=lambda: begin_audit(self.studio, self.item)).props(
+                    "flat dense no-caps"
+                )
+            _Structures(self, dataset).build()
+
+    def _finding(self, dataset: Dataset, finding: Finding) -> None:
+        with ui.column().classes(f"osteon-finding {finding.severity}"):
+            where = ", ".join(finding.cases[:4]) + (
+                f" and {len(finding.cases) - 4} more" if len(finding.cases) > 4 else ""
+            )
+            ui.label(f"{finding.severity}: {where or 'all cases'}").classes("text-weight-medium")
+            ui.label(finding.what)
+            if finding.against:
+                faint(f"compared with {finding.against}")
+            if finding.severity != "note":
+                ui.label(f"What to do: {finding.action}")
+            if finding.cases and finding.severity != "note":
+                with ui.expansion("Pictures").classes("full-width") as expansion:
+                    self._pictures(expansion, dataset, finding.cases[:PICTURED])
+
+    def _pictures(self, expansion: ui.expansion, dataset: Dataset, cases: list[str]) -> None:
+        """Fetched when they are looked at."""
+
+        def fill(event: ValueChangeEventArguments) -> None:
+            if not event.value or place.default_slot.children:
+                return
+            with place:
+                for number, name in enumerate(cases, 1):
+                    case_id = self.studio.case_id(self.item, name)
+                    with ui.link(target=f"/look/{self.item.id}/{case_id}"):
+                        picture = ui.element("img").classes("osteon-picture")
+                        picture.props["src"] = f"/p/{self.item.id}/{case_id}"
+                        picture.props["alt"] = f"Slices of case {number} of this finding, outlined; open it"
+
+        with expansion:
+            place = ui.element("div").classes("osteon-pictures")
+        expansion.on_value_change(fill)
+
+
+class _Cases:
+    """The table of cases."""
+
+    def __init__(self, page: _Dataset, dataset: Dataset, found: dict[str, list[str]]) -> None:
+        self.page, self.dataset, self.found = page, dataset, found
+
+    def build(self) -> None:
+        """Put it onto the page."""
+        item, studio = self.page.item, self.page.studio
+        rows = [
+            {
+                "id": case.id,
+                "href": f"/look/{item.id}/{studio.case_id(item, case.id)}",
+                "label": "labelled" if case.segmentation else "no label",
+                "structures": len(self.found.get(case.id, [])) or "",
+                "held": "final test" if case.held_out else "training" if case.segmentation else "",
+                "notes": "; ".join(case.provenance)[:120],
+            }
+            for case in self.dataset.manifest.cases
+        ]
+        columns = [
+            {"name": name, "label": label, "field": name, "align": "left", "sortable": True}
+            for name, label in (
+                ("id", "Case"),
+                ("label", "Label"),
+                ("structures", "Structures found"),
+                ("held", "Used for"),
+                ("notes", "What was converted"),
+            )
+        ]
+        with card("Cases"):
+            faint("Open a case to look at it. Tick cases to change what they are used for.")
+            self.table = ui.table(columns=columns, rows=rows, row_key="id", selection="multiple", pagination=25)
+            self.table.classes("osteon-table").props("flat dense")
+            self.table.add_slot(
+                "body-cell-id", '<q-td :props="props"><a :href="props.row.href">{{ props.value }}</a></q-td>'
+            )
+            with ui.element("div").classes("osteon-row"):
+                ui.button("Keep for the final test", on_click=lambda: self._hold(True)).props("outline dense no-caps")
+                ui.button("Train on them", on_click=lambda: self._hold(False)).props("outline dense no-caps")
+                ui.button("Take off the list", on_click=self._drop).props("outline dense no-caps color=negative")
+
+    async def _hold(self, held: bool) -> None:
+        chosen = {row["id"] for row in self.table.selected}
+        now = {case.id for case in self.dataset.manifest.cases if case.held_out}
+        await self._correct(now | chosen if held else now - chosen, set())
+
+    async def _drop(self) -> None:
+        held = {case.id for case in self.dataset.manifest.cases if case.held_out}
+        await self._correct(held, {row["id"] for row in self.table.selected})
+
+    async def _correct(self, held: set[str], dropped: set[str]) -> None:
+        if not self.table.selected:
+            refuse(OsteonError("no case is ticked", hint="tick cases in the first column"))
+            return
+        try:
+            await self.page.studio.reader.ask(correct_cases, self.page.item.path, held_out=held, left_out=dropped)
+        except OsteonError as error:
+            refuse(error)
+            return
+        say("The dataset was changed; no file of yours was")
+
+
+class _Structures:
+    """Names and colours, to be corrected."""
+
+    def __init__(self, page: _Dataset, dataset: Dataset) -> None:
+        self.page, self.dataset = page, dataset
+
+    def build(self) -> None:
+        """Put them onto the page."""
+        self.names: dict[str, ui.input] = {}
+        self.colours = {s.name: s.colour for s in self.dataset.structures}
+        with card("Structures"):
+            with ui.column().classes("osteon-structures no-wrap"):
+                for number, structure in enumerate(self.dataset.structures, 1):
+                    with ui.element("div").classes("osteon-structure"):
+                        colour = ui.element("input").props(f'type=color aria-label="Colour of structure {number}"')
+                        colour.classes("osteon-swatch")
+                        colour.props["value"] = structure.colour
+                        colour.on(
+                            "input",
+                            lambda e, name=structure.name: self._colour(name, e.args),
+                            js_handler="(e) => emit(e.target.value)",
+                        )
+                        box = ui.input(value=structure.name).props("dense borderless").classes("osteon-grow")
+                        box.props["aria-label"] = f"Name of structure {number}"
+                        self.names[structure.name] = box
+                        faint(structure.side or "")
+            ui.button("Save names and colours", icon="save", on_click=self._save).props("outline no-caps")
+
+    def _colour(self, name: str, colour: Any) -> None:
+        if isinstance(colour, str) and len(colour) == 7:
+            self.colours[name] = colour
+
+    async def _save(self) -> None:
+        names = {name: str(box.value or "") for name, box in self.names.items()}
+        try:
+            await self.page.studio.reader.ask(correct_structures, self.page.item.path, names, self.colours)
+        except OsteonError as error:
+            refuse(error)
+            return
+        say("Saved. Models that were trained before keep the old names")
