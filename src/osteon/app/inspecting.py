@@ -30,6 +30,7 @@ class Inspected:
         warnings: What is odd.
         cases: For each: id, names of its files, whether it is labelled.
         structures: Name and value of each, where they are known before the labels are read.
+        maps: Whether labels are numbers in label files, which the structures name.
         modality: Of the first channel.
         files: Images and labels below the source, relative, for pairing by hand.
         error: Why nothing was recognised; `hint` the way out.
@@ -42,6 +43,7 @@ class Inspected:
     warnings: tuple[str, ...] = ()
     cases: tuple[dict[str, Any], ...] = ()
     structures: tuple[tuple[str, int], ...] = ()
+    maps: bool = False
     modality: str = ""
     files: tuple[str, ...] = ()
     error: str = ""
@@ -73,6 +75,7 @@ def inspect_source(source: Path, allowed: Sequence[Path], form: str | None = Non
         tuple(found.warnings),
         tuple(_case(case) for case in found.cases[:MOST_LISTED]),
         tuple((s.name, s.value) for s in structures),
+        any(case.label is not None and not str(case.label).lower().endswith(".seg.nrrd") for case in found.cases),
         found.channels[0].modality if found.channels else "",
         files,
     )

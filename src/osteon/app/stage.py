@@ -90,6 +90,7 @@ class Stage:
     preset: int = 0
     whole: bool = False
     software: bool = False
+    asked: bool = False
 
     def build(self) -> None:
         """Put the views and their controls onto the page, and load the preview."""
@@ -152,7 +153,7 @@ class Stage:
             layer.structures = [self._known(structure) for structure in layer.structures]
             layer.outline = self.outlines or layer.part in pane.outlined
         self.views.append((view, layers))
-        view.show(scene_for(self.info, self.base, layers, self.layout))
+        view.show(scene_for(self.info, self.base, layers, self.layout) | {"asked": self.asked})
 
     def _known(self, structure: Shown) -> Shown:
         """One structure is the same in every view."""
@@ -160,6 +161,9 @@ class Stage:
 
     def _ready(self, event: GenericEventArguments) -> None:
         self.software = bool(event.args.get("software"))
+        if self.software and self.layout == "all" and not self.asked:
+            self.layout = "slices"  # what the viewer itself chose
+            self.layout_select.set_value("slices")
         self._say(float(event.args.get("seconds", 0)))
         for view, _ in self.views:
             if not self.radiological:
@@ -307,7 +311,9 @@ class Stage:
         self._each("window", *self.info["window"])
 
     def _laid_out(self, event: ValueChangeEventArguments) -> None:
-        self.layout = str(event.value)
+        if event.value == self.layout:
+            return
+        self.layout, self.asked = str(event.value), True
         self._each("layout", self.layout)
 
     def _side_chosen(self, event: ValueChangeEventArguments) -> None:

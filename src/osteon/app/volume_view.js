@@ -33,7 +33,7 @@ export default {
   methods: {
     async start() {
       const nv = new Niivue({ dragAndDropEnabled: false, backColor: [0, 0, 0, 1], crosshairColor: [0.95, 0.75, 0.2, 0.8],
-        crosshairWidth: 1, crosshairWidthUnit: "voxels", isRadiologicalConvention: true, isNearestInterpolation: false,
+        crosshairWidth: 0.25, crosshairWidthUnit: "percent", isRadiologicalConvention: true, isNearestInterpolation: false,
         viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "", dragMode: DRAG_MODE.pan, logLevel: "silent",
         multiplanarShowRender: SHOW_RENDER.NEVER, isOrientationTextVisible: true, fontColor: [1, 0.85, 0.4, 1],
         rulerWidth: 2, measureLineColor: [0.3, 0.9, 1, 1], measureTextColor: [0.3, 0.9, 1, 1], loadingText: "" });
@@ -74,7 +74,7 @@ export default {
         this.nv.volumes = volumes;
         this.nv.back = volumes[0];
         this.nv.overlays = volumes.slice(1);
-        this.layout(scene.layout === "all" && this.software ? "slices" : scene.layout);
+        this.layout(scene.layout === "all" && this.software && !scene.asked ? "slices" : scene.layout);
         this.nv.updateGLVolume();
         if (kept) this.nv.scene.crosshairPos = kept;
         this.nv.createOnLocationChange();

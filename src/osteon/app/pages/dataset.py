@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from nicegui import ui
@@ -10,7 +11,7 @@ from nicegui.events import ValueChangeEventArguments
 from osteon.app.commands import begin_audit
 from osteon.app.correcting import correct_cases, correct_structures
 from osteon.app.findings import read_audit
-from osteon.app.frame import card, faint, frame, refuse, say, show_error
+from osteon.app.frame import action, card, faint, frame, refuse, say, show_error
 from osteon.app.job_cards import job_card, watch
 from osteon.app.jobs import OVER
 from osteon.app.studio import Studio, open_dataset
@@ -19,7 +20,7 @@ from osteon.auditing.finding import Finding
 from osteon.core.errors import OsteonError
 from osteon.dataset.dataset import Dataset
 
-SHOWN = 40
+SHOWN = 8
 PICTURED = 3
 
 
@@ -78,40 +79,43 @@ class _Dataset:
         """All of it."""
         dataset = open_dataset(self.item)
         if dataset is None:
-            going_on = any(
-                self.studio.jobs.state(j).phase not in OVER for j in self.studio.jobs.about("dataset", self.item.name)
-            )
-            if not going_on:
+            own = self.studio.jobs.about("dataset", self.item.name)
+            if all(self.studio.jobs.state(job).phase in OVER for job in own):
                 show_error(OsteonError("there is no dataset here: its import came to nothing", hint="import it again"))
             return
+        manifest = dataset.manifest
         with ui.element("div").classes("osteon-row"):
-            held = sum(case.held_out for case in dataset.manifest.cases)
-            faint(
-                f"{len(dataset.manifest.cases)} cases, {held} kept for the final test, {dataset.manifest.source}"
-            ).classes("osteon-grow")
-            ui.button(
-                "Train on it", icon="model_training", on_click=lambda: ui.navigate.to(f"/train?dataset={self.item.id}")
-            ).props("no-caps unelevated")
+            held = sum(case.held_out for case in manifest.cases)
+            came = Path(manifest.source.rpartition(": ")[2]).name
+            faint(f"{len(manifest.cases)} cases, {held} kept for the final test, from {came}").classes("osteon-grow")
+            action("Train on it", f"/train?dataset={self.item.id}", icon="model_training", weight="main")
         audit = read_audit(self.item.path)
         _Cases(self, dataset, audit[2] if audit else {}).build()
         with ui.element("div").classes("osteon-cols"):
             with card("What the check found"):
-                if audit is None:
-                    faint("Not checked yet.")
-                else:
-                    ui.label(audit[0])
-                    for finding in audit[1][:SHOWN]:
-                        self._finding(dataset, finding)
-                ui.button("Check again", icon="refresh", on_click=lambda: begin_audit(self.studio, self.item)).props(
-                    "flat dense no-caps"
-                )
+                self._findings(audit)
+                action("Check again", lambda: begin_audit(self.studio, self.item), icon="refresh", weight="quiet")
             _Structures(self, dataset).build()
 
-    def _finding(self, dataset: Dataset, finding: Finding) -> None:
+    def _findings(self, audit: tuple[str, list[Finding], Any] | None) -> None:
+        if audit is None:
+            faint("Not checked yet.")
+            return
+        ui.label(audit[0])
+        notes = [finding for finding in audit[1] if finding.severity == "note"]
+        others = [finding for finding in audit[1] if finding.severity != "note"]
+        for finding in others[:SHOWN]:
+            self._finding(finding)
+        for title, rest in ((f"{len(others) - SHOWN} more", others[SHOWN:]), (f"{len(notes)} notes", notes)):
+            if rest:
+                with ui.expansion(title).classes("full-width"):
+                    for finding in rest:
+                        self._finding(finding)
+
+    def _finding(self, finding: Finding) -> None:
         with ui.column().classes(f"osteon-finding {finding.severity}"):
-            where = ", ".join(finding.cases[:4]) + (
-                f" and {len(finding.cases) - 4} more" if len(finding.cases) > 4 else ""
-            )
+            more = f" and {len(finding.cases) - 4} more" if len(finding.cases) > 4 else ""
+            where = ", ".join(finding.cases[:4]) + more
             ui.label(f"{finding.severity}: {where or 'all cases'}").classes("text-weight-medium")
             ui.label(finding.what)
             if finding.against:
@@ -120,9 +124,9 @@ class _Dataset:
                 ui.label(f"What to do: {finding.action}")
             if finding.cases and finding.severity != "note":
                 with ui.expansion("Pictures").classes("full-width") as expansion:
-                    self._pictures(expansion, dataset, finding.cases[:PICTURED])
+                    self._pictures(expansion, finding.cases[:PICTURED])
 
-    def _pictures(self, expansion: ui.expansion, dataset: Dataset, cases: list[str]) -> None:
+    def _pictures(self, expansion: ui.expansion, cases: list[str]) -> None:
         """Fetched when they are looked at."""
 
         def fill(event: ValueChangeEventArguments) -> None:
@@ -179,9 +183,9 @@ class _Cases:
                 "body-cell-id", '<q-td :props="props"><a :href="props.row.href">{{ props.value }}</a></q-td>'
             )
             with ui.element("div").classes("osteon-row"):
-                ui.button("Keep for the final test", on_click=lambda: self._hold(True)).props("outline dense no-caps")
-                ui.button("Train on them", on_click=lambda: self._hold(False)).props("outline dense no-caps")
-                ui.button("Take off the list", on_click=self._drop).props("outline dense no-caps color=negative")
+                action("Keep for the final test", lambda: self._hold(True))
+                action("Train on them", lambda: self._hold(False))
+                action("Take off the list", self._drop, weight="danger")
 
     async def _hold(self, held: bool) -> None:
         chosen = {row["id"] for row in self.table.selected}
@@ -230,7 +234,7 @@ class _Structures:
                         box.props["aria-label"] = f"Name of structure {number}"
                         self.names[structure.name] = box
                         faint(structure.side or "")
-            ui.button("Save names and colours", icon="save", on_click=self._save).props("outline no-caps")
+            action("Save names and colours", self._save, icon="save")
 
     def _colour(self, name: str, colour: Any) -> None:
         if isinstance(colour, str) and len(colour) == 7:

@@ -117,10 +117,8 @@ class ResultPage:
             table.add_slot(
                 "body-cell-id", '<q-td :props="props"><a :href="props.row.href">{{ props.value }}</a></q-td>'
             )
-            table.add_slot(
-                "body-cell-flag",
-                '<q-td :props="props"><span v-if="props.value" class="osteon-chip osteon-warn">{{ props.value }}</span></q-td>',
-            )
+            flag = '<span v-if="props.value" class="osteon-chip osteon-warn">{{ props.value }}</span>'
+            table.add_slot("body-cell-flag", f'<q-td :props="props">{flag}</q-td>')
             self._scoring(bool(scores))
 
     def _scoring(self, scored: bool) -> None:

@@ -99,15 +99,18 @@ class _Page:
                 PairByHand(self.studio, self.path, self.name, found.files).build()
             return
         with ui.element("div").classes("osteon-cols"):
-            with card(f"Recognised: {found.what}"):
-                for line in found.understood:
-                    ui.label(line)
-                for line in found.warnings:
-                    with card(kind="note"):
+            with ui.column().classes("full-width no-wrap gap-4"):
+                with card(f"Recognised: {found.what}"):
+                    for line in found.understood:
                         ui.label(line)
-                self._forms(found)
-            self._choices(found)
-        self._cases(found)
+                    for line in found.warnings:
+                        with card(kind="note"):
+                            ui.label(line)
+                    self._forms(found)
+                self._cases(found)
+            with ui.column().classes("full-width no-wrap gap-4"):
+                self._choices(found)
+                _only_predict(self.studio, self.path, self.name)
         if found.files:
             PairByHand(self.studio, self.path, self.name, found.files).build()
 
@@ -138,8 +141,9 @@ class _Page:
                 ).classes("osteon-grow")
             faint("What is kept for the final test is never trained on: the model is judged by it.")
             self.names: dict[int, ui.input] = {}
-            if found.structures:
+            if found.structures and found.maps:
                 with ui.expansion("Structures", value=True).classes("full-width"):
+                    faint("What the values of the label files mean.")
                     for name, value in found.structures:
                         self.names[value] = ui.input(f"Value {value}", value=name).props("dense").classes("full-width")
             with ui.expansion("Where a case is refused").classes("full-width"):
@@ -148,7 +152,6 @@ class _Page:
             ui.button("Import", icon="download_done", on_click=self._import).props("no-caps").mark("import")
             if not any(case["labelled"] for case in found.cases):
                 faint("None of the cases has labels: nothing can be learned from them.")
-        _only_predict(self.studio, self.path, self.name)
 
     def _cases(self, found: Inspected) -> None:
         rows = [

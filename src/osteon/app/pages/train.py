@@ -73,16 +73,16 @@ def _list(studio: Studio, rows: list[tuple[Job, State]]) -> None:
     shown = set()
     for job, state in rows:
         shown.add(job.about["run"])
-        _row(studio, studio.workspace.item("runs", job.about["run"]), state)
+        _row(studio.workspace.item("runs", job.about["run"]), state)
     for item in studio.models():
         if item.name not in shown:
-            _row(studio, item, None)
+            _row(item, None)
     if not rows and not studio.models():
         with empty("No training yet", "Choose a dataset and a time on the left, then start."):
             pass
 
 
-def _row(studio: Studio, item: Item, state: State | None) -> None:
+def _row(item: Item, state: State | None) -> None:
     with card(), ui.element("div").classes("osteon-row"):
         with ui.column().classes("osteon-grow gap-0"):
             ui.link(item.name, f"/train/{item.id}").classes("text-weight-medium")
@@ -210,7 +210,7 @@ def show_plan(plan: Plan, budget: str = "") -> None:
         if count < 300:
             with card(kind="note"):
                 ui.label(
-                    "This is little time for these data: expect a model that finds things roughly. Give it longer for real use."
+                    "Little time for these data: expect a model that finds things roughly. Give it longer for real use."
                 )
     for name, text in rows:
         with ui.element("div").classes("osteon-row"):
@@ -277,11 +277,9 @@ class _Run:
             if not curves.newest:
                 faint("The first validation comes after a tenth of the time.")
             for name, value in sorted(curves.newest.items(), key=lambda pair: (pair[0] != "mean", pair[0])):
-                with ui.element("div").classes("osteon-row no-wrap"):
-                    ui.label(name).classes("osteon-grow")
-                    ui.linear_progress(value, show_value=False).props(f'aria-label="Dice {value:.3f}"').style(
-                        "width: 45%"
-                    )
+                with ui.element("div").classes("osteon-score"):
+                    ui.label(name)
+                    ui.linear_progress(value, show_value=False).props(f'aria-label="Dice {value:.3f}"')
                     ui.label(f"{value:.3f}")
         self.samples.clear()
         with self.samples:
@@ -298,7 +296,8 @@ class _Run:
         if not curves.seconds or job is None:
             self.progress.set_text("")
             return
-        budget, done = seconds_of(job.about.get("budget", "1min")), curves.seconds[-1]
+        budget = seconds_of(job.about.get("budget", "1min"))
+        done = min(budget, curves.seconds[-1])
         state = self.studio.jobs.state(job)
         rest = f", about {age(max(0.0, budget - done))} left" if state.phase == "running" else ""
         self.progress.set_text(
