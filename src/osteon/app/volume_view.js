@@ -22,6 +22,7 @@ export default {
   watch: { "scene.key"() { this.show(this.scene); } },
   data: () => ({ ready: false, problem: "", place: "" }),
   mounted() {
+    this.$refs.canvas.osteonView = this; // for tests and benchmarks
     this.started = this.start();
     if (this.scene) this.show(this.scene);
   },
@@ -33,7 +34,7 @@ export default {
   methods: {
     async start() {
       const nv = new Niivue({ dragAndDropEnabled: false, backColor: [0, 0, 0, 1], crosshairColor: [0.95, 0.75, 0.2, 0.8],
-        crosshairWidth: 0.25, crosshairWidthUnit: "percent", isRadiologicalConvention: true, isNearestInterpolation: false,
+        crosshairWidth: 0.5, crosshairWidthUnit: "percent", isRadiologicalConvention: true, isNearestInterpolation: false,
         viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "", dragMode: DRAG_MODE.pan, logLevel: "silent",
         multiplanarShowRender: SHOW_RENDER.NEVER, isOrientationTextVisible: true, fontColor: [1, 0.85, 0.4, 1],
         rulerWidth: 2, measureLineColor: [0.3, 0.9, 1, 1], measureTextColor: [0.3, 0.9, 1, 1], loadingText: "" });
@@ -113,6 +114,8 @@ export default {
       this.nv.refreshColormaps();
       this.nv.volumes.forEach((volume, number) => { if (number) this.nv.refreshLayers(volume, number); });
       this.nv.drawScene();
+      this.nv.gl.finish();
+      this.painted = performance.now();
     },
     window(low, high) {
       [this.nv.volumes[0].cal_min, this.nv.volumes[0].cal_max] = [low, high];
