@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 import osteon
 from osteon.app.workspace import Workspace
@@ -32,10 +32,17 @@ from osteon.dataset.manifest import Case, Channel, Manifest, write_manifest
 from osteon.formats import write_segmentation, write_volume
 from osteon.phantoms.kinds import ask, write_phantoms
 
-FLAGS = (
-    "--no-sandbox --use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 CHROMIUM = "/usr/bin/chromium"
 PAINTED = "(after) => document.querySelector('.osteon-view canvas')?.osteonView?.painted > after"
 BONES = 24
@@ -49,24 +56,37 @@ def main() -> None:
     workspace = Workspace.open(work / "workspace")
     make_ct(workspace.root / "datasets/ct", (512, 512, 400))
     make_hand(work, workspace.root / "datasets/hand")
-    rows: list[tuple[str, str, str]] = []
+    print("| what | measured | result |\n| --- | --- | --- |", flush=True)
     with server(workspace.root) as (url, memory), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(url)
-        page.wait_for_timeout(3000)
-        rows.append(("server, nothing opened", "memory", f"{memory():.0f} MB"))
-        volume(page, url, workspace, rows)
-        rows.append(("server, after the CT", "memory, most", f"{memory():.0f} MB"))
-        radiograph(page, url, workspace, rows)
-        rows.append(("server, after all", "memory, most", f"{memory():.0f} MB"))
+        with opened(browser) as page:
+            page.goto(url)
+            page.wait_for_timeout(3000)
+        row("server, nothing opened", "memory", f"{memory():.0f} MB")
+        with opened(browser) as page:
+            radiograph(page, url, workspace)
+        row("server, after the radiograph", "memory, most", f"{memory():.0f} MB")
+        with opened(browser) as page:
+            volume(page, url, workspace)
+        row("server, after the CT", "memory, most", f"{memory():.0f} MB")
         browser.close()
-    print("| what | measured | result |\n| --- | --- | --- |")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
 
 
-def volume(page: Page, url: str, workspace: Workspace, rows: list[tuple[str, str, str]]) -> None:
+def row(what: str, measured: str, result: str) -> None:
+    """A line of the table, as soon as it is known."""
+    print(f"| {what} | {measured} | {result} |", flush=True)
+
+
+@contextmanager
+def opened(browser: Browser) -> Iterator[Page]:
+    """A page of its own."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(600_000)
+    yield page
+    page.close()
+
+
+def volume(page: Page, url: str, workspace: Workspace) -> None:
     """The CT: the first time, when its preview is made, and again."""
     name = "CT 512×512×400, 24 structures"
     item = workspace.item("datasets", "ct")
@@ -76,19 +96,19 @@ def volume(page: Page, url: str, workspace: Workspace, rows: list[tuple[str, str
         page.wait_for_timeout(1500)
         began = time.monotonic()
         page.goto(look)
-        page.wait_for_function("document.querySelector('.osteon-poster')?.naturalWidth > 0", timeout=120_000)
-        rows.append((name, f"slices on screen, {often}", f"{time.monotonic() - began:.1f} s"))
-        page.get_by_text("shown after").wait_for(timeout=300_000)
-        rows.append((name, f"preview 256×256×200 in the viewer, {often}", f"{time.monotonic() - began:.1f} s"))
-    rows.append((name, "a structure toggled, preview", toggled(page)))
+        page.wait_for_function("document.querySelector('.osteon-poster')?.naturalWidth > 0")
+        row(name, f"slices on screen, {often}", f"{time.monotonic() - began:.1f} s")
+        page.get_by_text("shown after").wait_for()
+        row(name, f"preview 256×256×200 in the viewer, {often}", f"{time.monotonic() - began:.1f} s")
+    row(name, "a structure toggled, preview", toggled(page))
     began = time.monotonic()
     page.get_by_role("button", name="Full resolution").click()
-    page.get_by_text("512×512×400 voxels").wait_for(timeout=600_000)
-    page.get_by_text("shown after").wait_for(timeout=600_000)
-    rows.append((name, "full resolution in the viewer", f"{time.monotonic() - began:.1f} s"))
+    page.get_by_text("512×512×400 voxels").wait_for()
+    page.get_by_text("shown after").wait_for()
+    row(name, "full resolution in the viewer", f"{time.monotonic() - began:.1f} s")
 
 
-def radiograph(page: Page, url: str, workspace: Workspace, rows: list[tuple[str, str, str]]) -> None:
+def radiograph(page: Page, url: str, workspace: Workspace) -> None:
     """The radiograph: the first time, and again."""
     name = "radiograph 2048², 29 bones"
     item = workspace.item("datasets", "hand")
@@ -98,9 +118,9 @@ def radiograph(page: Page, url: str, workspace: Workspace, rows: list[tuple[str,
         target = page.locator("td a").first.get_attribute("href")
         began = time.monotonic()
         page.goto(url.rstrip("/") + str(target))
-        page.get_by_text("shown after").wait_for(timeout=60_000)
-        rows.append((name, f"ready, {often}", f"{time.monotonic() - began:.1f} s"))
-    rows.append((name, "a bone toggled", toggled(page)))
+        page.get_by_text("shown after").wait_for()
+        row(name, f"ready, {often}", f"{time.monotonic() - began:.1f} s")
+    row(name, "a bone toggled", toggled(page))
 
 
 def toggled(page: Page) -> str:
@@ -110,7 +130,7 @@ def toggled(page: Page) -> str:
         switch = page.locator(".osteon-structure .q-toggle").nth(number)
         before = page.evaluate("performance.now()")
         switch.click()
-        page.wait_for_function(PAINTED, arg=before, timeout=60_000)
+        page.wait_for_function(PAINTED, arg=before)
         taken.append(page.evaluate("document.querySelector('.osteon-view canvas').osteonView.painted") - before)
     return f"{np.median(taken) / 1000:.2f} s"
 
