@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from osteon.app.jobs import Job, Jobs, State, error_of, said_error
+from osteon.app.failures import error_of, said_error
+from osteon.app.jobs import Job, Jobs, State
 from osteon.core.errors import UsageError
 from osteon.planning.plan import write_plan
 from runs import cohort, learning_plan

@@ -97,7 +97,7 @@ def test_an_upload_that_is_too_large_is_stopped_while_it_comes_in(uploads: Uploa
             sent += 100_000
             yield bytes(100_000)
 
-    with pytest.raises(RefusedError, match="more than 0.001 GB"):
+    with pytest.raises(RefusedError, match=r"more than 0\.001 GB"):
         asyncio.run(upload.take("a.nii", endless()))
     assert sent <= 1_100_000
     assert files_in(upload.folder) == set()

@@ -137,14 +137,22 @@ def begin_training(
 
 
 def begin_prediction(
-    studio: Studio, model: Item, source: Path, wanted: str, *, of: Mapping[str, str], mirror: bool = False
+    studio: Studio,
+    model: Item,
+    source: Path,
+    wanted: str,
+    *,
+    of: Mapping[str, str],
+    speed: str = "balanced",
+    probabilities: bool = False,
 ) -> tuple[Item, Job]:
     """Segment scans, measure their volumes, and score them where references are there."""
     result = _made(studio, "results", wanted, {"run": model.name, **of})
     target = _place(studio, result)
+    kept = ["--probabilities"] if probabilities else []
     job = studio.jobs.submit(
         "predict",
-        [_place(studio, model), _from(studio, source), target, *(["--mirror"] if mirror else [])],
+        [_place(studio, model), _from(studio, source), target, "--speed", speed, *kept],
         f"Segment {result.name} with {model.name}",
         about={"run": model.name, "result": result.name, **of},
         product=f"{target}/predictions.json",
@@ -196,17 +204,32 @@ def begin_vote(studio: Studio, members: Sequence[Item], wanted: str, method: str
     """Make one answer of several results."""
     result = _made(studio, "results", wanted, {"members": ", ".join(item.name for item in members)})
     target = _place(studio, result)
+    dataset = next((about(item)["dataset"] for item in members if "dataset" in about(item)), "")
+    given = ["--dataset", f"datasets/{dataset}"] if dataset else []
     job = studio.jobs.submit(
         "vote",
-        [*(_place(studio, item) for item in members), target, "--method", method],
+        [*(_place(studio, item) for item in members), target, "--method", method, *given],
         f"Vote over {len(members)} results",
         about={"result": result.name},
     )
-    dataset = next((about(item)["dataset"] for item in members if "dataset" in about(item)), "")
     if dataset:
         write_json(result.path / ABOUT, about(result) | {"dataset": dataset})
         begin_evaluation(studio, result, studio.workspace.item("datasets", dataset), after=[job.id])
     return result, job
+
+
+def begin_comparison(studio: Studio, members: Sequence[Item], dataset: Item) -> tuple[Item, Job]:
+    """The report that sets results side by side: ranking, tests, charts, pictures."""
+    report = _made(studio, "exports", f"comparison-on-{dataset.name}", {"dataset": dataset.name})
+    target = _place(studio, report)
+    job = studio.jobs.submit(
+        "compare",
+        [*(_place(studio, item) for item in members), "--reference", _place(studio, dataset), "--to", target],
+        f"Compare {len(members)} results on {dataset.name}",
+        about={"report": report.name},
+        product=f"{target}/report.html",
+    )
+    return report, job
 
 
 def begin_phantom(studio: Studio, kind: str, cases: int) -> tuple[Item, Job]:

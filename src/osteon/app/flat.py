@@ -62,6 +62,6 @@ class Sheet:
     def spread(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """`[i, j, k]` as `[row, column]`, contiguous."""
         along = 3 - self.across - self.down
-        flat = array.take(0, axis=along)
+        flat: npt.NDArray[np.generic] = np.take(array, 0, axis=along)
         rows = flat if self.down < self.across else flat.T
         return np.ascontiguousarray(rows[:: -1 if self.flipped[1] else 1, :: -1 if self.flipped[0] else 1])

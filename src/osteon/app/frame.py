@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from nicegui import ui
 
@@ -110,6 +110,35 @@ def card(title: str = "", *, kind: str = "") -> Iterator[ui.card]:
         if title:
             heading(title)
         yield made
+
+
+def table(
+    rows: list[dict[Any, Any]],
+    names: Mapping[str, str],
+    *,
+    key: str,
+    link: str = "",
+    tick: bool = False,
+    page: int = 25,
+) -> ui.table:
+    """A table that can be sorted by every column.
+
+    Args:
+        rows: One mapping of each.
+        names: Field → heading, in order.
+        key: The field that tells one row from the others.
+        link: The field that is a link to the row's `href`.
+        tick: Whether rows can be ticked.
+        page: Rows on a page.
+    """
+    columns = [{"name": n, "label": t, "field": n, "align": "left", "sortable": True} for n, t in names.items()]
+    ticks: Literal["multiple"] | None = "multiple" if tick else None
+    made = ui.table(columns=columns, rows=rows, row_key=key, selection=ticks, pagination=page)
+    made.classes("osteon-table").props("flat dense wrap-cells")
+    if link:
+        cell = '<q-td :props="props"><a :href="props.row.href">{{ props.value }}</a></q-td>'
+        made.add_slot(f"body-cell-{link}", cell)
+    return made
 
 
 Weight = Literal["main", "second", "quiet", "danger"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from osteon.core.errors import FileError, OsteonError
 from osteon.core.files import is_file
+from osteon.core.labels import Structure
 from osteon.formats.registry import read_structures, suffix_of
 from osteon.importing.forms import Found, Options
 from osteon.importing.naming import adopt, unite
@@ -73,7 +74,7 @@ def inspect_source(source: Path, allowed: Sequence[Path], form: str | None = Non
         row.what,
         tuple(found.understood),
         tuple(found.warnings),
-        tuple(_case(case) for case in found.cases[:MOST_LISTED]),
+        tuple(_case(case) for case in found.cases),
         tuple((s.name, s.value) for s in structures),
         any(case.label is not None and not str(case.label).lower().endswith(".seg.nrrd") for case in found.cases),
         found.channels[0].modality if found.channels else "",
@@ -102,8 +103,8 @@ def _case(case: Any) -> dict[str, Any]:
     }
 
 
-def _named(found: Found) -> tuple[Any, ...]:
-    named = []
+def _named(found: Found) -> tuple[Structure, ...]:
+    named: list[tuple[Structure, ...]] = []
     for case in found.cases:
         if case.label is not None and is_file(case.label) and len(named) < SAMPLED:
             try:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from nicegui import run, ui
 
+from osteon.app.failures import error_of
 from osteon.app.frame import age, card, faint, refuse, show_error
-from osteon.app.jobs import OVER, RESUMABLE, Job, State, error_of
+from osteon.app.jobs import OVER, RESUMABLE, Job, State
 from osteon.app.studio import Studio
 from osteon.core.errors import OsteonError
 
@@ -50,6 +51,12 @@ def watch(
     seen.append(more())
     drawn()
     ui.timer(every_s, look)
+
+
+def job_list(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
+    """A card for each job."""
+    for job, state in rows:
+        job_card(studio, job, state)
 
 
 def chip(state: State) -> None:

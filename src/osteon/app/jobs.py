@@ -18,15 +18,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
-from osteon.core.errors import FileError, OsteonError, UsageError
+from osteon.app.processes import began_at, end_group, is_alive
+from osteon.core.errors import FileError, UsageError
 from osteon.core.files import read_json, write_json
 
 JOB, STATE, LOG, LOCK = "job.json", "state.json", "log.txt", ".lock"
@@ -163,7 +162,7 @@ class Jobs:
             state = State(**read_json(self.folder / job.id / STATE, "the job's state"))
         except (FileError, TypeError):
             return State("failed", why="its state on disk is damaged")
-        if state.phase != "running" or is_running(state):
+        if state.phase != "running" or is_alive(state.pid, state.pid_since):
             return state
         phase: Phase = "cancelled" if state.asked == "cancel" else "paused" if state.asked == "pause" else "failed"
         why = "" if state.asked else "it ended without a word: the machine was restarted, or memory ran out"
@@ -264,77 +263,4 @@ class Jobs:
         quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         child = subprocess.Popen(command, start_new_session=True, cwd=self.root, **quiet)
         threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie stays behind
-        self.put(job, State("running", pid=child.pid, pid_since=_since(child.pid), began=time.time()))
-
-
-def is_running(state: State) -> bool:
-    """Whether the group of a state's runner is alive."""
-    if not state.pid:
-        return False
-    since = _since(state.pid)
-    if since:
-        return abs(since - state.pid_since) < 2
-    return bool(state.pid_since) and _members(state.pid) != []
-
-
-def end_group(pid: int, grace_s: float) -> None:
-    """End a process group: asked first, killed after `grace_s`."""
-    for signal_number, patience in ((signal.SIGTERM, grace_s), (signal.SIGKILL, grace_s)):
-        try:
-            os.killpg(pid, signal_number)
-        except (ProcessLookupError, PermissionError):
-            return
-        if _wait(lambda: not _members(pid), patience):
-            return
-
-
-def said_error(log: str) -> tuple[str, str]:
-    """The last error that a command's log names, and the way out; empty where it names none."""
-    lines = log.splitlines()
-    for number in range(len(lines) - 1, -1, -1):
-        _, found, message = lines[number].partition("error: ")
-        if found and not lines[number].partition("error: ")[0].strip():
-            hint = next((text for text in lines[number + 1 :] if text.strip().startswith("→")), "")
-            return message.strip(), hint.strip().removeprefix("→").strip()
-    return "", ""
-
-
-def error_of(job: Job, state: State, log: str) -> OsteonError:
-    """What a failed job ended with, in words."""
-    message, hint = said_error(log)
-    if message:
-        return OsteonError(message, hint=hint)
-    if state.code is not None and state.code < 0:
-        name = signal.Signals(-state.code).name
-        why = "not enough memory, most likely" if name == "SIGKILL" else "another program ended it"
-        return OsteonError(f"{job.title}: was ended by {name}: {why}", hint="close other programs, and try it again")
-    said = state.why or f"the command ended with exit code {state.code}"
-    return OsteonError(f"{job.title}: {said}", hint="the log says more; try it again")
-
-
-def _since(pid: int) -> float:
-    """When a process began; 0 where there is none, or only a zombie."""
-    try:
-        process = psutil.Process(pid)
-        return 0.0 if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
-    except psutil.Error:
-        return 0.0
-
-
-def _members(group: int) -> list[int]:
-    """Living processes of a group."""
-    found = []
-    for process in psutil.process_iter(["pid", "status"]):
-        with suppress(ProcessLookupError, psutil.Error):
-            if process.info["status"] != psutil.STATUS_ZOMBIE and os.getpgid(process.info["pid"]) == group:
-                found.append(process.info["pid"])
-    return found
-
-
-def _wait(met: Callable[[], bool], seconds: float) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if met():
-            return True
-        time.sleep(0.05)
-    return met()
+        self.put(job, State("running", pid=child.pid, pid_since=began_at(child.pid), began=time.time()))

@@ -33,7 +33,7 @@ class Upload:
         folder: Where its files lie until then.
         limit: Bytes that it may have, unpacked too.
         kinds: Endings that are taken, lower case; any where empty.
-        bytes: That it has.
+        size: Bytes that it has.
         files: That it has.
         began: Seconds of the monotonic clock.
     """
@@ -42,7 +42,7 @@ class Upload:
     folder: Path
     limit: int
     kinds: tuple[str, ...] = ()
-    bytes: int = 0
+    size: int = 0
     files: list[PurePosixPath] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
@@ -69,9 +69,9 @@ class Upload:
             target.parent.mkdir(parents=True, exist_ok=True)
             with partly.open("wb") as out:
                 async for chunk in stream:
-                    self.bytes += len(chunk)
+                    self.size += len(chunk)
                     checked -= len(chunk)
-                    if self.bytes > self.limit:
+                    if self.size > self.limit:
                         raise too_large(self.limit)
                     if checked < 0:
                         check_room(self.folder, len(chunk))

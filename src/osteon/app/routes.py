@@ -5,10 +5,11 @@ URLs hold ids alone; names come in headers, which no log shows.
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote
 
 from starlette.requests import ClientDisconnect, Request
@@ -76,6 +77,11 @@ def routes(studio: Studio) -> list[Route]:
         item = studio.workspace.find("exports", request.path_params["export_id"])
         return GONE if item is None else zipped(item.path, item.name)
 
+    async def report(request: Request) -> Response:
+        item = studio.workspace.find("exports", request.path_params["export_id"])
+        path = item.path / "report.html" if item else None
+        return FileResponse(path, media_type="text/html") if path and path.is_file() else GONE
+
     return [
         Route("/api/uploads", begin, methods=["POST"]),
         Route("/api/uploads/{upload_id}/files", take, methods=["POST"]),
@@ -84,6 +90,7 @@ def routes(studio: Studio) -> list[Route]:
         Route("/p/{dataset_id}/{case_id}", audited),
         Route("/s/{run_id}/{number:int}", sample),
         Route("/d/{export_id}", download),
+        Route("/report/{export_id}", report),
     ]
 
 
@@ -95,7 +102,7 @@ async def _take(upload: Upload, request: Request) -> Response:
         return JSONResponse({"message": error.message, "hint": error.hint}, 413 if "GB" in error.message else 422)
     except (UnicodeDecodeError, ClientDisconnect):
         return JSONResponse({"message": "the upload was broken off", "hint": "upload it again"}, 400)
-    return JSONResponse({"bytes": upload.bytes})
+    return JSONResponse({"bytes": upload.size})
 
 
 def zipped(folder: Path, name: str) -> Response:
@@ -115,23 +122,18 @@ def zipped(folder: Path, name: str) -> Response:
     return StreamingResponse(_zip(folder, files), media_type="application/zip", headers=headers)
 
 
-class _Sink:
+class _Sink(io.RawIOBase):
     """What a zip is written into, in pieces that are handed on."""
 
     def __init__(self) -> None:
         self.kept = bytearray()
-        self.at = 0
 
-    def write(self, data: bytes) -> int:
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
         self.kept += data
-        self.at += len(data)
         return len(data)
-
-    def tell(self) -> int:
-        return self.at
-
-    def flush(self) -> None:
-        """Nothing is held back."""
 
     def taken(self) -> bytes:
         data, self.kept = bytes(self.kept), bytearray()
@@ -140,7 +142,7 @@ class _Sink:
 
 def _zip(folder: Path, files: list[Path]) -> Iterator[bytes]:
     sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for file in files:
             entry = zipfile.ZipInfo.from_file(file, file.relative_to(folder).as_posix())
             entry.compress_type = zipfile.ZIP_STORED if file.suffix == ".gz" else zipfile.ZIP_DEFLATED

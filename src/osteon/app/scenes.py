@@ -193,7 +193,7 @@ def _picture(volume: Volume, parts: dict[Part, Segmentation], folder: Path) -> d
     grey = sheet.spread(volume.array[0])
     low, high = float(grey.min()), float(grey.max())
     slope = 1.0 if grey.dtype.kind in "iu" and high - low < 65_536 else max(high - low, 1e-9) / 65_535
-    _pack(folder / "image.bin", np.rint((grey - low) / slope).astype("<u2"))
+    _pack(folder / "image.bin", np.rint((grey.astype(np.float32) - low) / slope).astype("<u2"))
     told = {}
     for part, segmentation in parts.items():
         files = []

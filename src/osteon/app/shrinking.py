@@ -49,9 +49,9 @@ def _mean(array: npt.NDArray[np.generic], axis: int, step: int) -> npt.NDArray[n
     short = [(0, -size % step if number == axis else 0) for number, size in enumerate(array.shape)]
     padded = np.pad(array, short, mode="edge") if short[axis][1] else array
     before = (slice(None),) * axis
-    total = padded[(*before, slice(0, None, step))].astype(np.float32)
+    total = np.asarray(padded[(*before, slice(0, None, step))], dtype=np.float32).copy()
     for start in range(1, step):
-        total += padded[(*before, slice(start, None, step))]
+        total += np.asarray(padded[(*before, slice(start, None, step))], dtype=np.float32)
     total /= step
     return total
 
@@ -65,7 +65,7 @@ def shrink_labels(labels: npt.NDArray[np.integer], factors: Factors) -> npt.NDAr
 def window_of(image: npt.NDArray[np.generic], modality: Modality) -> tuple[float, float]:
     """A range of grey that shows the image: bone for CT, else the middle 99 % of what is not background."""
     if modality == "ct":
-        return -160.0, 1240.0
+        return -500.0, 1300.0
     step = max(1, round((image.size / SAMPLE) ** (1 / 3)))
     sample = np.asarray(image[::step, ::step, ::step], dtype=np.float32).ravel()
     shown = sample[sample > sample.min()] if modality == "mr" and (sample > sample.min()).sum() > 100 else sample

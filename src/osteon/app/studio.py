@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,11 @@ class Studio:
         scene_id = self.workspace.keyed("scene", wanted.key())
         folder = self.workspace.root / "cache" / scene_id
         return scene_id, await self.reader.ask(make_scene, wanted, folder)
+
+    async def ahead(self, wanted: Wanted) -> None:
+        """Make a scene that will probably be asked for next; nothing is said where that fails."""
+        with suppress(OsteonError):
+            await self.scene(wanted)
 
     def scene_file(self, scene_id: str, name: str) -> Path | None:
         """A file of a scene that was made; None for anything else."""

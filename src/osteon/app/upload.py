@@ -46,7 +46,7 @@ class UploadBox(Element, component="upload.js"):
         if upload is None:
             return
         try:
-            item = await run.io_bound(self.studio.uploads.finish, upload)
+            item: Item = await run.io_bound(self.studio.uploads.finish, upload)  # type: ignore[assignment]
         except OsteonError as error:
             refuse(error)
             return

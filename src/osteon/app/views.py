@@ -105,18 +105,28 @@ class PictureView(View, component="picture_view.js"):
     """A radiograph with structures that may overlap."""
 
 
-def scene_for(info: dict[str, Any], base: str, layers: Sequence[ShownLayer], layout: str) -> dict[str, Any]:
+def scene_for(
+    info: dict[str, Any],
+    base: str,
+    layers: Sequence[ShownLayer],
+    window: tuple[float, float],
+    layout: str,
+    *,
+    asked: bool = False,
+) -> dict[str, Any]:
     """What a viewer's `show` takes.
 
     Args:
         info: Of `scenes.make_scene`.
         base: The URL of the scene's folder, with a slash.
         layers: What is drawn over the image.
+        window: Range of grey.
         layout: `all`, `slices`, `axial`, `coronal`, `sagittal` or `solid`.
+        asked: Whether somebody chose it: without a graphics card `all` is only shown then.
     """
     common = {
         "key": f"{base} {' '.join(layer.url for layer in layers)}",
-        "window": info["window"],
+        "window": list(window),
         "unit": info["unit"],
         "layers": [layer.told() for layer in layers],
     }
@@ -132,6 +142,7 @@ def scene_for(info: dict[str, Any], base: str, layers: Sequence[ShownLayer], lay
     return common | {
         "image": f"{base}image.nii.gz",
         "layout": layout,
+        "asked": asked,
         "intensity": "HU" if info["modality"] == "ct" else "",
     }
 

@@ -33,7 +33,7 @@ def in_c_order(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 
 
 def _channels_apart(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Of voxels whose channels lie beside one another, as .seg.nrrd has them: a few planes at a time, which fit as well.
+    """Of voxels whose channels lie beside one another, as in .seg.nrrd: a few planes at a time, which fit as well.
 
     29 masks of 2048² pixels take 0.3 s, and 1.3 s mask by mask: each would fetch all of them.
     """

@@ -8,8 +8,8 @@ from nicegui import run, ui
 
 from osteon.app.adding import TAKEN, add_result
 from osteon.app.commands import ABOUT, begin_evaluation
-from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error
-from osteon.app.job_cards import job_card, watch
+from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
+from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job
 from osteon.app.results import cases_of, dataset_of, metrics_of, score_rows, wanted_result
 from osteon.app.scenes import Labels
@@ -73,11 +73,11 @@ class _Choice:
                 self.first = ui.select({**datasets, **results}, value=first, label="Compared with").classes(
                     "full-width"
                 )
-                self.first.on_value_change(lambda: self.table.refresh())
+                self.first.on_value_change(lambda: self.cases.refresh())
                 self.second.on_value_change(self._second_chosen)
             self._upload(datasets)
-        watch(self.studio, self._jobs, lambda rows: [job_card(self.studio, *row) for row in rows])
-        self.table()
+        watch(self.studio, self._jobs, lambda rows: job_list(self.studio, rows))
+        self.cases()
         self.seen = self._scored_at()
         ui.timer(1.0, self._look)
 
@@ -90,7 +90,7 @@ class _Choice:
         reference = self._reference(str(self.second.value))
         if reference is not None:
             self.first.set_value(reference)
-        self.table.refresh()
+        self.cases.refresh()
 
     def _pair(self) -> tuple[Item, Item] | None:
         a = _find(self.studio, str(self.first.value or ""))
@@ -110,10 +110,10 @@ class _Choice:
     def _look(self) -> None:
         if self._scored_at() != self.seen:
             self.seen = self._scored_at()
-            self.table.refresh()
+            self.cases.refresh()
 
     @ui.refreshable_method
-    def table(self) -> None:
+    def cases(self) -> None:
         """The cases, the worst first."""
         pair = self._pair()
         if pair is None:
@@ -131,14 +131,10 @@ class _Choice:
             return
         for row in rows:
             row["href"] = f"/compare/{a.id}/{b.id}/{self.studio.case_id(b, row['case'])}"
-        names = (("case", "Case"), ("dice", "Dice"), ("worst", "Worst structure"), ("states", "Missed or made up"))
-        columns = [{"name": n, "label": t, "field": n, "align": "left", "sortable": True} for n, t in names]
         with ui.element("div").classes("osteon-cols"):
             with card("Cases, the worst first"):
-                table = ui.table(columns=columns, rows=rows, row_key="case", pagination=25).classes("osteon-table")
-                table.props("flat dense wrap-cells")
-                slot = '<q-td :props="props"><a :href="props.row.href">{{ props.value }}</a></q-td>'
-                table.add_slot("body-cell-case", slot)
+                names = {"case": "Case", "dice": "Dice", "worst": "Worst structure", "states": "Missed or made up"}
+                table(rows, names, key="case", link="case")
             with card("Each structure"):
                 _structures(metrics)
 
@@ -177,18 +173,26 @@ async def add_upload(studio: Studio, source: Item, dataset: Item) -> None:
     ui.navigate.to(f"/compare?a={dataset.id}&b={result.id}")
 
 
+FIGURES = {"hd95_mm": "HD95, mm", "assd_mm": "ASSD, mm", "volume_error_percent": "Volume error, %"}
+"""Figures of an evaluation that are shown beside Dice, where they were measured."""
+
+
 def _structures(metrics: dict[str, Any]) -> None:
+    lines = metrics.get("structures", {})
+    shown = {
+        f: t for f, t in FIGURES.items() if any((line.get(f) or {}).get("mean") is not None for line in lines.values())
+    }
     rows = []
-    for name, line in metrics.get("structures", {}).items():
-        dice, error = line["dice"], line.get("volume_error_percent") or {}
-        rows.append({"name": name, "dice": dice["mean"], "sd": dice["sd"], "n": dice["n"], "error": error.get("mean")})
-    for row in rows:
-        for key in ("dice", "sd", "error"):
-            row[key] = None if row[key] is None else round(row[key], 1 if key == "error" else 3)
-    names = (("name", "Structure"), ("dice", "Dice"), ("sd", "SD"), ("error", "Volume error, %"), ("n", "Cases"))
-    columns = [{"name": n, "label": t, "field": n, "align": "left", "sortable": True} for n, t in names]
-    table = ui.table(columns=columns, rows=rows, row_key="name", pagination=15).classes("osteon-table")
-    table.props("flat dense")
+    for name, line in lines.items():
+        dice = line["dice"]
+        row = {"name": name, "dice": _rounded(dice["mean"], 3), "sd": _rounded(dice["sd"], 3), "n": dice["n"]}
+        rows.append(row | {figure: _rounded((line.get(figure) or {}).get("mean"), 2) for figure in shown})
+    heads = {"name": "Structure", "dice": "Dice", "sd": "SD", **shown, "n": "Cases"}
+    table(rows, heads, key="name", page=15)
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 class _Case:

@@ -9,11 +9,13 @@ from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
 
 from osteon.app.commands import begin_audit
+from osteon.app.controls import swatch
 from osteon.app.correcting import correct_cases, correct_structures
 from osteon.app.findings import read_audit
-from osteon.app.frame import action, card, faint, frame, refuse, say, show_error
+from osteon.app.frame import action, card, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_card, watch
 from osteon.app.jobs import OVER
+from osteon.app.pages.look import wanted_case
 from osteon.app.studio import Studio, open_dataset
 from osteon.app.workspace import Item
 from osteon.auditing.finding import Finding
@@ -64,6 +66,13 @@ class _Dataset:
         self.seen = self._state()
         self.drawn()
         ui.timer(1.0, self._look)
+        ui.timer(1.0, self._ahead, once=True)
+
+    async def _ahead(self) -> None:
+        """Make the preview of the first case: it is probably looked at next."""
+        dataset = open_dataset(self.item)
+        if dataset is not None and dataset.manifest.cases:
+            await self.studio.ahead(wanted_case(dataset, dataset.manifest.cases[0]))
 
     def _state(self) -> tuple[float, ...]:
         files = (self.item.path / "dataset.yaml", self.item.path / "audit/audit.json")
@@ -165,23 +174,16 @@ class _Cases:
             }
             for case in self.dataset.manifest.cases
         ]
-        columns = [
-            {"name": name, "label": label, "field": name, "align": "left", "sortable": True}
-            for name, label in (
-                ("id", "Case"),
-                ("label", "Label"),
-                ("structures", "Structures found"),
-                ("held", "Used for"),
-                ("notes", "What was converted"),
-            )
-        ]
         with card("Cases"):
             faint("Open a case to look at it. Tick cases to change what they are used for.")
-            self.table = ui.table(columns=columns, rows=rows, row_key="id", selection="multiple", pagination=25)
-            self.table.classes("osteon-table").props("flat dense")
-            self.table.add_slot(
-                "body-cell-id", '<q-td :props="props"><a :href="props.row.href">{{ props.value }}</a></q-td>'
-            )
+            names = {
+                "id": "Case",
+                "label": "Label",
+                "structures": "Structures found",
+                "held": "Used for",
+                "notes": "What was converted",
+            }
+            self.table = table(rows, names, key="id", link="id", tick=True)
             with ui.element("div").classes("osteon-row"):
                 action("Keep for the final test", lambda: self._hold(True))
                 action("Train on them", lambda: self._hold(False))
@@ -222,23 +224,18 @@ class _Structures:
             with ui.column().classes("osteon-structures no-wrap"):
                 for number, structure in enumerate(self.dataset.structures, 1):
                     with ui.element("div").classes("osteon-structure"):
-                        colour = ui.element("input").props(f'type=color aria-label="Colour of structure {number}"')
-                        colour.classes("osteon-swatch")
-                        colour.props["value"] = structure.colour
-                        colour.on(
-                            "input",
-                            lambda e, name=structure.name: self._colour(name, e.args),
-                            js_handler="(e) => emit(e.target.value)",
-                        )
+                        self._swatch(number, structure.name, structure.colour)
                         box = ui.input(value=structure.name).props("dense borderless").classes("osteon-grow")
                         box.props["aria-label"] = f"Name of structure {number}"
                         self.names[structure.name] = box
                         faint(structure.side or "")
             action("Save names and colours", self._save, icon="save")
 
-    def _colour(self, name: str, colour: Any) -> None:
-        if isinstance(colour, str) and len(colour) == 7:
-            self.colours[name] = colour
+    def _swatch(self, number: int, name: str, colour: str) -> None:
+        def keep(chosen: str) -> None:
+            self.colours[name] = chosen
+
+        swatch(colour, f"Colour of structure {number}", keep)
 
     async def _save(self) -> None:
         names = {name: str(box.value or "") for name, box in self.names.items()}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nicegui import ui
 
 from osteon.app.commands import begin_phantom
 from osteon.app.frame import card, faint, frame, heading
-from osteon.app.job_cards import job_card, watch
+from osteon.app.job_cards import job_list, watch
+from osteon.app.jobs import Job, State
 from osteon.app.studio import Studio
 
 PHANTOMS = {
@@ -30,15 +33,13 @@ def register(studio: Studio) -> None:
                 _made_up(studio)
                 with ui.column().classes("full-width no-wrap gap-3"):
                     heading("Going on")
-                    watch(
-                        studio,
-                        lambda: studio.jobs.all()[:RECENT],
-                        lambda rows: [job_card(studio, *row) for row in rows] or _nothing(),
-                    )
+                    watch(studio, lambda: studio.jobs.all()[:RECENT], lambda rows: _recent(studio, rows))
 
 
-def _nothing() -> list[object]:
-    return [faint("Nothing has been started yet.")]
+def _recent(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
+    job_list(studio, rows)
+    if not rows:
+        faint("Nothing has been started yet.")
 
 
 def _steps(studio: Studio) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nicegui import ui
 
 from osteon.app.frame import faint, frame, show_error
@@ -44,13 +46,14 @@ def register(studio: Studio) -> None:
                 )
                 channel = _channels(dataset)
 
-            stage = Stage(
-                lambda whole: studio.scene(
-                    wanted_case(dataset, case, whole=whole, channel=int(channel.value) if channel else 0)
-                ),
-                [Pane("", ("a",))],
-                step,
-            )
+            async def load(whole: bool) -> tuple[str, dict[str, Any]]:
+                chosen = int(channel.value) if channel else 0
+                return await studio.scene(wanted_case(dataset, case, whole=whole, channel=chosen))
+
+            async def ahead() -> None:
+                await studio.ahead(wanted_case(dataset, dataset.case(names[(number + 1) % len(names)])))
+
+            stage = Stage(load, [Pane("", ("a",))], step, ahead)
             stage.build()
             if channel is not None:
                 channel.on_value_change(stage.again)

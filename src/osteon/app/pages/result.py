@@ -7,8 +7,8 @@ from typing import Any
 from nicegui import ui
 
 from osteon.app.commands import about, begin_evaluation, begin_export
-from osteon.app.frame import action, card, faint, frame, refuse, show_error
-from osteon.app.job_cards import job_card, watch
+from osteon.app.frame import action, card, faint, frame, refuse, show_error, table
+from osteon.app.job_cards import job_list, watch
 from osteon.app.results import (
     cases_of,
     dataset_of,
@@ -42,7 +42,7 @@ class ResultPage:
 
     def build(self) -> None:
         """Put it onto the page; what comes later appears when it is there."""
-        watch(self.studio, self._jobs, lambda rows: [job_card(self.studio, *row) for row in rows])
+        watch(self.studio, self._jobs, lambda rows: job_list(self.studio, rows))
         self.seen = self._state()
         self.drawn()
         ui.timer(1.0, self._look)
@@ -93,18 +93,16 @@ class ResultPage:
                     "seconds": record.get(name, {}).get("seconds"),
                 }
             )
-        columns = [
-            {"name": n, "label": label, "field": n, "align": "left", "sortable": True}
-            for n, label in (
-                ("id", "Case"),
-                ("flag", "Review"),
-                ("review", "Why"),
-                ("confidence", "Least confidence"),
-                ("dice", "Dice"),
-                ("seconds", "Seconds"),
-            )
-            if n in ("id", "flag", "confidence") or any(row[n] for row in rows)
-        ]
+        heads = {
+            "id": "Case",
+            "flag": "Review",
+            "review": "Why",
+            "confidence": "Least confidence",
+            "dice": "Dice",
+            "seconds": "Seconds",
+        }
+        always = ("id", "flag", "confidence")
+        shown = {n: text for n, text in heads.items() if n in always or any(row[n] for row in rows)}
         flagged = sum(bool(row["review"]) for row in rows)
         with card("Cases"):
             if flagged:
@@ -112,13 +110,9 @@ class ResultPage:
                     ui.label(f"{flagged} of {len(rows)} should be looked at by a person: see Why.")
             faint("Confidence is the Dice that the model expects of itself, for the structure it is least sure of.")
             order = sorted(rows, key=lambda row: (not row["review"], row["confidence"] or 0))
-            table = ui.table(columns=columns, rows=order, row_key="id", pagination=25).classes("osteon-table")
-            table.props("flat dense wrap-cells")
-            table.add_slot(
-                "body-cell-id", '<q-td :props="props"><a :href="props.row.href">{{ props.value }}</a></q-td>'
-            )
+            made = table(order, shown, key="id", link="id")
             flag = '<span v-if="props.value" class="osteon-chip osteon-warn">{{ props.value }}</span>'
-            table.add_slot("body-cell-flag", f'<q-td :props="props">{flag}</q-td>')
+            made.add_slot("body-cell-flag", f'<q-td :props="props">{flag}</q-td>')
             self._scoring(bool(scores))
 
     def _scoring(self, scored: bool) -> None:
@@ -154,23 +148,19 @@ class ResultPage:
                 }
             )
         flat = bool(rows) and not any(row.volume_cm3 for row in volumes_of(self.studio, self.item))
-        columns = [
-            {"name": n, "label": label, "field": n, "align": "left", "sortable": True}
-            for n, label in (
-                ("case", "Case"),
-                ("structure", "Structure"),
-                ("volume", "Pixels" if flat else "Volume, cm³"),
-                ("length", "Length, mm"),
-                ("fragments", "Pieces"),
-                ("confidence", "Confidence"),
-            )
-        ]
         with card("Volumes"):
             if not rows:
                 faint("They are measured when all scans are segmented.")
                 return
-            table = ui.table(columns=columns, rows=rows, row_key="n", pagination=15).classes("osteon-table")
-            table.props("flat dense")
+            heads = {
+                "case": "Case",
+                "structure": "Structure",
+                "volume": "Pixels" if flat else "Volume, cm³",
+                "length": "Length, mm",
+                "fragments": "Pieces",
+                "confidence": "Confidence",
+            }
+            table(rows, heads, key="n", page=15)
 
     def _downloads(self) -> None:
         with card("Downloads"):

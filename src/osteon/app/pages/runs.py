@@ -6,15 +6,33 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.commands import about, begin_vote, known_commands
-from osteon.app.frame import action, card, empty, faint, frame, refuse, show_error
-from osteon.app.job_cards import job_card, watch
+from osteon.app.commands import about, begin_comparison, begin_vote, known_commands
+from osteon.app.frame import action, card, empty, faint, frame, refuse, show_error, table
+from osteon.app.job_cards import job_list, watch
 from osteon.app.results import cases_of, metrics_of
 from osteon.app.studio import Studio
+from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 from osteon.core.files import read_json
 
-METHODS = {"hard": "more than half of the votes", "staple": "STAPLE: how good each member is, found out"}
+METHODS = {
+    "hard": "more than half of the votes",
+    "staple": "STAPLE: how good each member is, found out",
+    "soft": "mean of probabilities, where they were kept",
+}
+
+HEADS = {
+    "name": "Result",
+    "run": "Model",
+    "dataset": "Dataset",
+    "dice": "Dice",
+    "sd": "SD",
+    "n": "Scores",
+    "missed": "Missed",
+    "invented": "Made up",
+    "validation": "Validation Dice",
+    "review": "To look at",
+}
 
 
 def register(studio: Studio) -> None:
@@ -25,8 +43,8 @@ def register(studio: Studio) -> None:
         with frame(studio, "Runs", "/runs"):
             watch(
                 studio,
-                lambda: [j for j in studio.jobs.all() if j.command == "vote" and _is_open(studio, j)],
-                lambda rows: [job_card(studio, *row) for row in rows],
+                lambda: [j for j in studio.jobs.all() if j.command in ("vote", "compare") and _is_open(studio, j)],
+                lambda rows: job_list(studio, rows),
             )
             _Runs(studio).build()
 
@@ -63,19 +81,12 @@ class _Runs:
                 self.structure.classes("osteon-grow").on_value_change(self._filter)
                 self.text = ui.input("Name contains").classes("osteon-grow")
                 self.text.on_value_change(self._filter)
-            names = (
-                ("name", "Result"), ("run", "Model"), ("dataset", "Dataset"), ("dice", "Dice"), ("sd", "SD"),
-                ("n", "Scores"), ("missed", "Missed"), ("invented", "Made up"), ("validation", "Validation Dice"),
-                ("review", "To look at"),
-            )  # fmt: skip
-            columns = [{"name": n, "label": t, "field": n, "align": "left", "sortable": True} for n, t in names]
             self.all = rows
-            self.table = ui.table(columns=columns, rows=rows, row_key="id", selection="multiple", pagination=25)
-            self.table.classes("osteon-table").props("flat dense")
-            slot = '<q-td :props="props"><a :href="props.row.href">{{ props.value }}</a></q-td>'
-            self.table.add_slot("body-cell-name", slot)
+            self.table = table(rows, HEADS, key="id", link="name", tick=True)
             self._filter()
-        self._vote()
+        with ui.element("div").classes("osteon-cols"):
+            self._report()
+            self._vote()
 
     def _rows(self) -> list[dict[str, Any]]:
         rows = []
@@ -123,6 +134,34 @@ class _Runs:
         self.table.rows = sorted(shown, key=lambda row: -(row["dice"] or 0))
         self.table.update()
 
+    def _report(self) -> None:
+        with card("Comparison report"):
+            if "compare" not in known_commands():
+                show_error(OsteonError("this osteon has no command `compare`", hint="install a newer osteon"))
+                return
+            faint("Ranking, tests, charts and pictures of the ticked results, on one page.")
+            action("Make the report", self._compare, icon="summarize", weight="main")
+            for item in self.studio.workspace.items("exports"):
+                if (item.path / "report.html").is_file():
+                    ui.link(item.name, f"/report/{item.id}", new_tab=True)
+
+    def _ticked(self, least: int) -> list[Item]:
+        members = [self.studio.workspace.find("results", row["id"]) for row in self.table.selected]
+        found = [item for item in members if item is not None]
+        if len(found) < least:
+            words = {1: "no result is ticked", 2: "two results are needed"}
+            refuse(OsteonError(words[least], hint="tick them in the table"))
+            return []
+        return found
+
+    def _compare(self) -> None:
+        found = self._ticked(1)
+        dataset = next((about(item)["dataset"] for item in found if "dataset" in about(item)), "")
+        if found and not dataset:
+            refuse(OsteonError("nobody knows which dataset these are of", hint="tick results of a dataset"))
+        elif found:
+            begin_comparison(self.studio, found, self.studio.workspace.item("datasets", dataset))
+
     def _vote(self) -> None:
         with card("Vote"):
             if "vote" not in known_commands():
@@ -137,10 +176,8 @@ class _Runs:
                 action("Vote over the ticked results", self._begin, icon="how_to_vote", weight="main")
 
     def _begin(self) -> None:
-        members = [self.studio.workspace.find("results", row["id"]) for row in self.table.selected]
-        found = [item for item in members if item is not None]
-        if len(found) < 2:
-            refuse(OsteonError("a vote needs two results", hint="tick two or more in the table"))
+        found = self._ticked(2)
+        if not found:
             return
         result, _ = begin_vote(self.studio, found, str(self.name.value or "vote"), str(self.method.value))
         ui.navigate.to(f"/result/{result.id}")

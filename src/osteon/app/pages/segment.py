@@ -20,6 +20,12 @@ from osteon.app.upload import UploadBox
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 
+SPEEDS = {
+    "fast": "fast: fewer looks",
+    "balanced": "balanced",
+    "best": "best: mirror images, too; several times slower",
+}
+
 
 def register(studio: Studio) -> None:
     """Put the pages onto the server."""
@@ -94,7 +100,9 @@ class _Form:
             faint("Scans that are not there yet:")
             UploadBox(self.studio, "Upload scans", self._uploaded)
             self.told = ui.column().classes("full-width gap-1")
-            self.mirror = ui.checkbox("Look at mirror images, too: a little better, several times slower")
+            with ui.expansion("More choices").classes("full-width"):
+                self.speed = ui.select(SPEEDS, value="balanced", label="Speed").classes("full-width")
+                self.kept = ui.checkbox("Keep probabilities, for votes that average them (takes disk)")
             self.name = ui.input("Name of the result", placeholder="as the scans").classes("full-width")
             action("Segment", self._start, icon="content_cut", weight="main")
         if self.source.value:
@@ -154,5 +162,13 @@ class _Form:
         of = {"source": place[0]} if dataset is None else {"dataset": dataset.name}
         model = self.models[str(self.model.value)]
         wanted = str(self.name.value or "") or f"{place[0]}-by-{model.name}"
-        result, _ = begin_prediction(self.studio, model, place[1], wanted, of=of, mirror=bool(self.mirror.value))
+        result, _ = begin_prediction(
+            self.studio,
+            model,
+            place[1],
+            wanted,
+            of=of,
+            speed=str(self.speed.value),
+            probabilities=bool(self.kept.value),
+        )
         ui.navigate.to(f"/result/{result.id}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from nicegui import ui
 
 from osteon.app.commands import ImportChoices, begin_import
-from osteon.app.frame import card, faint, frame, heading, refuse, show_error
+from osteon.app.frame import card, faint, frame, heading, refuse, show_error, table
 from osteon.app.inspecting import Inspected, inspect_source
 from osteon.app.pages.data import source_path
 from osteon.app.studio import Studio
@@ -15,7 +15,6 @@ from osteon.core.errors import OsteonError
 from osteon.importing.forms import MODALITIES
 from osteon.importing.recognise import FORMS
 
-SHOWN = 200
 HOLD_OUT = {
     "": "none",
     "0.2": "a fifth, drawn at random",
@@ -154,24 +153,15 @@ class _Page:
                 faint("None of the cases has labels: nothing can be learned from them.")
 
     def _cases(self, found: Inspected) -> None:
-        rows = [
-            {"id": c["id"], "images": ", ".join(c["images"]), "label": c["label"] or "none"}
-            for c in found.cases[:SHOWN]
-        ]
+        rows = [{"id": c["id"], "images": ", ".join(c["images"]), "label": c["label"] or "none"} for c in found.cases]
         with card(f"{len(found.cases)} cases"):
             faint("Take the tick away from cases that are not to be imported.")
-            columns = [
-                {"name": "id", "label": "Case", "field": "id", "align": "left", "sortable": True},
-                {"name": "images", "label": "Image", "field": "images", "align": "left"},
-                {"name": "label", "label": "Label", "field": "label", "align": "left", "sortable": True},
-            ]
-            self.table = ui.table(columns=columns, rows=rows, row_key="id", selection="multiple", pagination=25)
-            self.table.classes("osteon-table").props("flat dense")
+            self.table = table(rows, {"id": "Case", "images": "Image", "label": "Label"}, key="id", tick=True)
             self.table.selected = list(rows)
 
     def _import(self) -> None:
         chosen = [row["id"] for row in self.table.selected]
-        listed = [case["id"] for case in self.found.cases[:SHOWN]]
+        listed = [case["id"] for case in self.found.cases]
         if not chosen:
             refuse(OsteonError("no case is chosen", hint="tick the cases to import"))
             return

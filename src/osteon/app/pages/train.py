@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nicegui import ui
 
 from osteon.app.commands import about, begin_plan, begin_training, plan_asked
-from osteon.app.curves import chart, read_curves
-from osteon.app.frame import action, age, card, empty, faint, frame, heading, refuse, show_error
-from osteon.app.job_cards import chip, job_card, watch
+from osteon.app.curves import read_curves
+from osteon.app.forecast import show_plan
+from osteon.app.frame import action, card, empty, faint, frame, heading, refuse, show_error
+from osteon.app.job_cards import chip, job_list, watch
 from osteon.app.jobs import Job, State
+from osteon.app.pages.run import RunPage
 from osteon.app.studio import Studio
 from osteon.app.workspace import Item
-from osteon.cli.report import memory, seconds_of
+from osteon.cli.report import seconds_of
 from osteon.core.errors import OsteonError
 from osteon.planning.plan import FILE_NAME as PLAN
-from osteon.planning.plan import Plan, read_plan
 from osteon.planning.recipe_files import published
 
 RECIPES = {
@@ -66,10 +69,10 @@ def register(studio: Studio) -> None:
             if item is None:
                 show_error(OsteonError("this training is no longer here", hint="go back to Train"))
                 return
-            _Run(studio, item).build()
+            RunPage(studio, item).build()
 
 
-def _list(studio: Studio, rows: list[tuple[Job, State]]) -> None:
+def _list(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
     shown = set()
     for job, state in rows:
         shown.add(job.about["run"])
@@ -128,9 +131,7 @@ class _Form:
             with ui.element("div").classes("osteon-row"):
                 action("Start training", self._start, icon="play_arrow", weight="main")
                 action("Forecast first", self._plan, icon="query_stats")
-            watch(
-                self.studio, self._plans, lambda rows: [job_card(self.studio, *row) for row in rows], more=self._planned
-            )
+            watch(self.studio, self._plans, lambda rows: job_list(self.studio, rows), more=self._planned)
 
     @property
     def item(self) -> Item:
@@ -185,127 +186,3 @@ class _Form:
             self.studio, self.item, wanted, recipe=str(self.recipe.value), budget=self._time(), more=self._more()
         )
         ui.navigate.to(f"/train/{run.id}")
-
-
-def show_plan(plan: Plan, budget: str = "") -> None:
-    """The plan's main decisions and its forecast."""
-    cost = plan.forecast
-    times = "×".join
-    rows = [
-        ("Network", plan.network.told),
-        ("Grid", f"{plan.grid.dimensions}D, {times(f'{s:.3g}' for s in plan.grid.spacing_mm)} {plan.unit}"),
-        ("Patch", f"{times(map(str, plan.patch.size))}, batch {plan.patch.batch}"),
-        ("Memory", f"{memory(cost.training_bytes)} to train, {memory(cost.predicting_bytes)} to segment"),
-        ("Disk", memory(cost.cache_bytes)),
-    ]
-    if cost.seconds_per_iteration:
-        count = (
-            seconds_of(budget) / cost.seconds_per_iteration
-            if budget
-            else plan.training.epochs * plan.training.epoch_iterations
-        )
-        rows.append(
-            ("Time", f"{cost.seconds_per_iteration:.2g} s an iteration: about {count:,.0f} in {budget or 'all'}")
-        )
-        if count < 300:
-            with card(kind="note"):
-                ui.label(
-                    "Little time for these data: expect a model that finds things roughly. Give it longer for real use."
-                )
-    for name, text in rows:
-        with ui.element("div").classes("osteon-row"):
-            faint(name).style("width: 84px")
-            ui.label(text).classes("osteon-grow")
-    with ui.expansion("Why").classes("full-width"):
-        for line in (*plan.grid.why, *plan.patch.why, *plan.training.why, *plan.augmentation.why):
-            ui.label(f"– {line}")
-
-
-class _Run:
-    """One training: state, curves, Dice of each structure, samples, log."""
-
-    def __init__(self, studio: Studio, item: Item) -> None:
-        self.studio, self.item = studio, item
-
-    def build(self) -> None:
-        """Put it onto the page; it follows the run's files."""
-        watch(self.studio, self._jobs, self._state)
-        self.progress = faint("")
-        with ui.element("div").classes("osteon-cols"):
-            with card("Loss"):
-                self.loss = ui.echart({}).classes("full-width").style("height: 280px")
-            with card("Dice of the validation scans"):
-                self.dice = ui.echart({}).classes("full-width").style("height: 280px")
-        with ui.element("div").classes("osteon-cols"):
-            with card("Each structure"):
-                self.table = ui.column().classes("full-width")
-            with card("What it finds now"):
-                faint("Scans that it is not trained on: what it finds is filled, the reference outlined.")
-                self.samples = ui.element("div").classes("osteon-pictures")
-        self.seen: object = None
-        self._follow()
-        ui.timer(2.0, self._follow)
-
-    def _jobs(self) -> list[Job]:
-        return [job for job in self.studio.jobs.about("run", self.item.name) if job.command == "train"][:1]
-
-    def _state(self, rows: list[tuple[Job, State]]) -> None:
-        for job, state in rows:
-            job_card(self.studio, job, state)
-            if state.phase == "done":
-                with ui.element("div").classes("osteon-row"):
-                    action("Segment scans with it", f"/segment?model={self.item.id}", icon="content_cut", weight="main")
-        if not rows:
-            faint("Nobody wrote down how this run was started; its files are here.")
-
-    def _follow(self) -> None:
-        pictures = sorted((self.item.path / "samples").glob("*.jpg"))
-        metrics = self.item.path / "metrics.csv"
-        now = [path.stat().st_mtime for path in (*pictures, metrics) if path.is_file()]
-        self._say()
-        if now == self.seen:
-            return
-        self.seen = now
-        curves = read_curves(self.item.path)
-        loss, dice = chart(curves, self._colours())
-        for element, options in ((self.loss, loss), (self.dice, dice)):
-            element.options.clear()
-            element.options.update(options)
-            element.update()
-        self.table.clear()
-        with self.table:
-            if not curves.newest:
-                faint("The first validation comes after a tenth of the time.")
-            for name, value in sorted(curves.newest.items(), key=lambda pair: (pair[0] != "mean", pair[0])):
-                with ui.element("div").classes("osteon-score"):
-                    ui.label(name)
-                    ui.linear_progress(value, show_value=False).props(f'aria-label="Dice {value:.3f}"')
-                    ui.label(f"{value:.3f}")
-        self.samples.clear()
-        with self.samples:
-            for picture in pictures:
-                image = ui.element("img")
-                image.props["src"] = f"/s/{self.item.id}/{picture.stem}?{picture.stat().st_mtime_ns}"
-                image.props["alt"] = f"Validation scan {picture.stem} with what the model finds in it"
-            if not pictures:
-                faint("Pictures come with the first validation.")
-
-    def _say(self) -> None:
-        curves = read_curves(self.item.path)
-        job = next(iter(self._jobs()), None)
-        if not curves.seconds or job is None:
-            self.progress.set_text("")
-            return
-        budget = seconds_of(job.about.get("budget", "1min"))
-        done = min(budget, curves.seconds[-1])
-        state = self.studio.jobs.state(job)
-        rest = f", about {age(max(0.0, budget - done))} left" if state.phase == "running" else ""
-        self.progress.set_text(
-            f"{age(done)} of {age(budget)}{rest} · iteration {curves.iteration}, {curves.pace:.2g} s each"
-        )
-
-    def _colours(self) -> dict[str, str]:
-        try:
-            return {s.name: s.colour for s in read_plan(self.item.path / PLAN).structures}
-        except OsteonError:
-            return {}
