@@ -152,3 +152,17 @@ def test_mirror_images_are_averaged_along_the_plans_axes() -> None:
     expected = torch.stack(logits).mean(0).softmax(1)[0]
     torch.testing.assert_close(probabilities(network, x, plan, speed=BEST), expected.detach())
     assert not torch.allclose(probabilities(network, x, plan), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_patches_of_one_value_are_passed_over(overlapping: bool) -> None:
+    """Air round a body, clipped to one value: nothing is there, and the network is not asked."""
+    plan = tiny_plan({"overlapping": overlapping})
+    network = Pointwise(1, 2 if overlapping else 3).eval()
+    x = torch.full((1, 40, 8, 8), -2.0)
+    x[:, :8] = image(8, 8, 8)
+    made = probabilities(network, x, plan)
+    assert len(network.shapes) == 2  # of nine tiles, those that reach into the body
+    assert (made[:, 16:] < 1e-6).all() if overlapping else (made[0, 16:] > 1 - 1e-5).all()
+    body = torch.einsum("oc,cijk->oijk", network.weight, x[:, :4])  # of the first tile alone
+    torch.testing.assert_close(made[:, :4], (body.sigmoid() if overlapping else body.softmax(0)).detach())

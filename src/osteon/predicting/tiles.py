@@ -16,6 +16,8 @@ from osteon.predicting.speeds import BALANCED, Speed
 
 GAUSSIAN_SIGMA = 1 / 8
 """Width of a patch's weights, as a part of its size: what lies near the edge counts little (nnU-Net's value)."""
+SURE = 15.0
+"""Logits of this size leave a probability of less than a millionth to the others."""
 AT_ONCE = 16
 """Planes that are given on at a time."""
 WHOLE = 1.5
@@ -131,7 +133,8 @@ def _rows(
         slab = batch.narrow(2 + axis, first, size[axis])
         for corner in itertools.product(*others):
             where: tuple[Any, ...] = (..., *(slice(c, c + s) for c, s in zip(corner, size, strict=True)))
-            logits = _mirrored(network, slab[where], plan, mirror=mirror)
+            patch = slab[where]
+            logits = _nothing(patch, plan) if _is_empty(patch) else _mirrored(network, patch, plan, mirror=mirror)
             if not total.ndim:
                 total = torch.zeros((*logits.shape[:2], *shape))
             total[where] += logits * weights
@@ -154,6 +157,24 @@ def _move_up(part: torch.Tensor, axis: int, done: int) -> None:
             part.narrow(axis, place, count).copy_(part.narrow(axis, place + done, count))
         rest = min(done, length - place) - count
         part.narrow(axis, place + count, rest).zero_()
+
+
+def _is_empty(patch: torch.Tensor) -> bool:
+    """Whether each channel has one value all over `[batch, channel, i, j, k]`, as clipped air round a body has.
+
+    Such a patch tells nothing, and a network's norms would make noise of it.
+    """
+    low, high = patch.aminmax(dim=-1)
+    return bool((low.amin((2, 3)) == high.amax((2, 3))).all())
+
+
+def _nothing(patch: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """Logits that are sure of no structure `[batch, output, i, j, k]`."""
+    count = len(plan.structures) + (0 if plan.overlapping else 1)
+    logits = torch.full((len(patch), count, *patch.shape[2:]), -SURE if plan.overlapping else 0.0)
+    if not plan.overlapping:
+        logits[:, 0] = SURE
+    return logits
 
 
 def _mirrored(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bool) -> torch.Tensor:
