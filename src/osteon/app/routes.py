@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote
@@ -16,15 +16,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from osteon.app.commands import ABOUT
 from osteon.app.receiving import Upload
 from osteon.core.errors import OsteonError
+from osteon.exporting.ledger import FILE_NAME as RECORD
 
 if TYPE_CHECKING:
     from osteon.app.studio import Studio
 
 PRIVATE = {"Cache-Control": "private, max-age=3600"}
 GONE = JSONResponse({"message": "this is no longer here", "hint": "reload the page"}, 404)
-ANY = 1 << 20
+CHUNK = 1 << 20
 """Bytes of a download that are read at a time."""
 
 
@@ -75,7 +77,7 @@ def routes(studio: Studio) -> list[Route]:
 
     async def download(request: Request) -> Response:
         item = studio.workspace.find("exports", request.path_params["export_id"])
-        return GONE if item is None else zipped(item.path, item.name)
+        return GONE if item is None else zipped(item.path, item.name, studio.workspace.may_read)
 
     async def report(request: Request) -> Response:
         item = studio.workspace.find("exports", request.path_params["export_id"])
@@ -105,9 +107,10 @@ async def _take(upload: Upload, request: Request) -> Response:
     return JSONResponse({"bytes": upload.size})
 
 
-def zipped(folder: Path, name: str) -> Response:
+def zipped(folder: Path, name: str, may_read: Callable[[Path], bool]) -> Response:
     """A folder's files as one download: a lone file as it is, more of them as a zip that is made while it is sent."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "exports.json"]
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (RECORD, ABOUT))
+    files = [path for path in found if may_read(path)]
     if not files:
         return GONE
     single = len(files) == 1
@@ -147,7 +150,7 @@ def _zip(folder: Path, files: list[Path]) -> Iterator[bytes]:
             entry = zipfile.ZipInfo.from_file(file, file.relative_to(folder).as_posix())
             entry.compress_type = zipfile.ZIP_STORED if file.suffix == ".gz" else zipfile.ZIP_DEFLATED
             with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
-                while chunk := source.read(ANY):
+                while chunk := source.read(CHUNK):
                     target.write(chunk)
                     yield sink.taken()
     yield sink.taken()
