@@ -15,14 +15,15 @@ from nicegui.testing.user import User
 
 from app_pages import click, visit
 from helpers import tiny_plan, two_boxes, write_dataset
-from osteon.app.commands import ABOUT
+from osteon.app.commands import ABOUT, folds_for
+from osteon.app.correcting import correct_cases
 from osteon.app.jobs import State
 from osteon.app.studio import Studio
-from osteon.app.workspace import Workspace
+from osteon.app.workspace import Item, Workspace
 from osteon.core.files import write_json
 from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.manifest import read_manifest
+from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.evaluating.evaluate import evaluate
 from osteon.formats import write_segmentation
 from osteon.planning.plan import write_plan
@@ -350,7 +351,33 @@ def test_a_training_is_begun(tmp_path: Path) -> None:
     studio = visit(tmp_path / "w", steps)
     assert arguments(studio, "plan") == ["datasets/knees", "--recipe", "osteon", "--budget", "45min", "--force"]
     given = arguments(studio, "train")
-    assert given == ["datasets/knees", "runs/knees-osteon", "--budget", "45min", "--recipe", "osteon"]
+    assert given[:6] == ["datasets/knees", "runs/knees-osteon", "--budget", "45min", "--recipe", "osteon"]
+    assert given[6:] == ["--folds", "4"], "four cases make no five folds"
+
+
+@pytest.mark.parametrize(
+    ("cases", "held", "options"), [(6, 0, []), (6, 4, ["--folds", "2"]), (1, 0, ["--fold", "none"])]
+)
+def test_a_small_dataset_is_parted_into_what_it_has(tmp_path: Path, cases: int, held: int, options: list[str]) -> None:
+    folder = dataset_in(tmp_path, cases=cases).folder
+    correct_cases(folder, held_out=[f"c{n}" for n in range(held)], left_out=[])
+    assert folds_for(Item("datasets", "knees", folder, "")) == options
+
+
+def test_what_has_nothing_to_learn_from_is_refused(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    folder = dataset_in(root, cases=2).folder
+    manifest = read_manifest(folder)
+    write_manifest(
+        folder, manifest.model_copy(update={"cases": [c.model_copy(update={"held_out": True}) for c in manifest.cases]})
+    )
+
+    async def steps(user: User, _: Studio) -> None:
+        await user.open("/train")
+        await click(user, "Start training")
+        await user.should_see("no case has a label and is there to train on")
+
+    assert visit(tmp_path / "w", steps).jobs.all() == []
 
 
 def test_a_training_takes_the_plan_that_was_forecast(tmp_path: Path) -> None:
@@ -474,7 +501,7 @@ def test_cases_are_compared_the_worst_first(tmp_path: Path) -> None:
     dataset_in(root)
     result_in(root)
 
-    async def steps(user: User, studio: Studio) -> None:
+    async def steps(user: User, _: Studio) -> None:
         await user.open("/compare")
         await user.should_see("Cases, the worst first")
         rows = min(user.find(ui.table).elements, key=lambda table: table.id).rows

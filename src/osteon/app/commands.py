@@ -10,13 +10,17 @@ from typing import Any
 from osteon.app.jobs import Job
 from osteon.app.studio import Studio
 from osteon.app.workspace import Item
-from osteon.core.errors import FileError, OsteonError
+from osteon.core.errors import FileError, OsteonError, UsageError
 from osteon.core.files import read_json, write_json
+from osteon.dataset.folds import group_cases
+from osteon.dataset.manifest import read_manifest
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan
 
 ABOUT = ".about.json"
 """In a folder of the workspace: from what it was made, in names of the workspace."""
+FOLDS = 5
+"""Into which `osteon train` divides the cases: one of them validates."""
 PLANNED = ".plan-asked.json"
 """In a dataset: with which choices its plan was made."""
 
@@ -117,7 +121,12 @@ def plan_asked(dataset: Item, *, recipe: str, budget: str, more: Sequence[str] =
 def begin_training(
     studio: Studio, dataset: Item, wanted: str, *, recipe: str, budget: str, more: Sequence[str] = ()
 ) -> tuple[Item, Job]:
-    """Train for some time. A forecast that was made with the same choices is the run's plan."""
+    """Train for some time. A forecast that was made with the same choices is the run's plan.
+
+    Raises:
+        UsageError: The dataset has nothing to learn from.
+    """
+    parted = folds_for(dataset)
     run = _made(studio, "runs", wanted, {"dataset": dataset.name})
     arguments = [_place(studio, dataset), _place(studio, run), "--budget", budget]
     if plan_asked(dataset, recipe=recipe, budget=budget, more=more) is not None:
@@ -126,6 +135,7 @@ def begin_training(
         arguments += ["--plan", f"plans/{kept.name}"]
     else:
         arguments += ["--recipe", recipe, *more]
+    arguments += parted
     job = studio.jobs.submit(
         "train",
         arguments,
@@ -134,6 +144,24 @@ def begin_training(
         product=f"{_place(studio, run)}/model/weights.safetensors",
     )
     return run, job
+
+
+def folds_for(dataset: Item) -> list[str]:
+    """Options for a dataset that is too small for the usual five folds: as many as it has, or nothing held out.
+
+    Raises:
+        UsageError: No case of it has a label and is not kept for the final test.
+    """
+    trainable = read_manifest(dataset.path).trainable
+    if not trainable:
+        raise UsageError(
+            f"{dataset.name}: no case has a label and is there to train on",
+            hint="open the dataset, tick labelled cases, and press: Train on them; or import data with labels",
+        )
+    groups = len(group_cases(trainable))
+    if groups >= FOLDS:
+        return []
+    return ["--folds", str(groups)] if groups > 1 else ["--fold", "none"]
 
 
 def begin_prediction(

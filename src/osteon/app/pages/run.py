@@ -17,6 +17,11 @@ from osteon.core.errors import OsteonError
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import read_plan
 
+BEGINS = (
+    "First it measures how quick this machine is, chooses sizes for your time, and prepares the scans: a minute or "
+    "two, which do not count. Then curves appear here."
+)
+
 
 class RunPage:
     """One training: state, curves, Dice of each structure, samples, log."""
@@ -91,7 +96,8 @@ class RunPage:
         curves = read_curves(self.item.path)
         job = next(iter(self._jobs()), None)
         if not curves.seconds or job is None:
-            self.progress.set_text("")
+            begins = job is not None and self.studio.jobs.state(job).phase == "running"
+            self.progress.set_text(BEGINS if begins else "")
             return
         budget = seconds_of(job.about.get("budget", "1min"))
         done = min(budget, curves.seconds[-1])

@@ -182,7 +182,11 @@ class _Form:
         if not self._checked():
             return
         wanted = str(self.name.value or "") or f"{self.item.name}-{self.recipe.value}"
-        run, _ = begin_training(
-            self.studio, self.item, wanted, recipe=str(self.recipe.value), budget=self._time(), more=self._more()
-        )
+        try:
+            run, _ = begin_training(
+                self.studio, self.item, wanted, recipe=str(self.recipe.value), budget=self._time(), more=self._more()
+            )
+        except OsteonError as error:
+            refuse(error)
+            return
         ui.navigate.to(f"/train/{run.id}")
