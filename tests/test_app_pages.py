@@ -433,6 +433,8 @@ def test_a_training_shows_its_curves(tmp_path: Path) -> None:
         await user.open(f"/train/{studio.workspace.items('runs')[0].id}")
         for text in ("paused", "Resume", "0.524", "0.612", "20 s of 1 min", "iteration 80"):
             await user.should_see(text)
+        bar = next(b for b in user.find(ui.linear_progress).elements if "time" in b.props.get("aria-label", ""))
+        assert bar.value == pytest.approx(20 / 60)
         charts = list(user.find(ui.echart).elements)
         lines = [[s["name"] for s in chart.options["series"]] for chart in charts]
         assert sorted(lines, key=len) == [["loss"], ["mean", "femur", "tibia"]]

@@ -79,8 +79,6 @@ def job_card(studio: Studio, job: Job, state: State, *, log: bool = False) -> No
             show_error(error_of(job, state, said))
         elif state.why:
             faint(state.why)
-        if state.phase == "running":
-            ui.linear_progress(show_value=False).props('indeterminate aria-label="In progress"')
         with ui.expansion("What the command says", value=log).classes("full-width"):
             _log(studio, job, state)
 

@@ -32,6 +32,7 @@ class RunPage:
     def build(self) -> None:
         """Put it onto the page; it follows the run's files."""
         watch(self.studio, self._jobs, self._state)
+        self.bar = ui.linear_progress(0, show_value=False).props('aria-label="How much of the time is over"')
         self.progress = faint("")
         with ui.element("div").classes("osteon-cols"):
             with card("Loss"):
@@ -98,10 +99,13 @@ class RunPage:
         if not curves.seconds or job is None:
             begins = job is not None and self.studio.jobs.state(job).phase == "running"
             self.progress.set_text(BEGINS if begins else "")
+            self.bar.set_visibility(False)
             return
         budget = seconds_of(job.about.get("budget", "1min"))
         done = min(budget, curves.seconds[-1])
         state = self.studio.jobs.state(job)
+        self.bar.set_visibility(state.phase in ("running", "paused"))
+        self.bar.set_value(done / budget)
         rest = f", about {age(max(0.0, budget - done))} left" if state.phase == "running" else ""
         self.progress.set_text(
             f"{age(done)} of {age(budget)}{rest} · iteration {curves.iteration}, {curves.pace:.2g} s each"
