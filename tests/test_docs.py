@@ -61,6 +61,7 @@ def test_every_option_and_figure_of_evaluate_is_described() -> None:
         ("audit", "audit"),
         ("predict", "predict"),
         ("vote", "vote"),
+        ("app", "app"),
     ],
 )
 def test_every_option_of_a_command_is_described(page: str, command: str) -> None:
