@@ -466,6 +466,47 @@ def test_scans_are_segmented(tmp_path: Path) -> None:
     assert json.loads((root / "results/knees-by-first" / ABOUT).read_text()) == {"run": "first", "dataset": "knees"}
 
 
+def test_what_was_kept_for_the_final_test_is_offered_first(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    folder = dataset_in(root).folder
+    dataset_in(root, "other")
+    model_in(root)
+
+    def offered(held_out: list[str]) -> list[object]:
+        correct_cases(folder, held_out=held_out, left_out=[])
+        found: list[object] = []
+
+        async def steps(user: User, _: Studio) -> None:
+            await user.open("/segment")
+            found.extend(box.value for box in user.find(ui.select).elements if box.props.get("label") == "Scans")
+
+        studio = visit(tmp_path / "w", steps)
+        return [next((i.name for i in studio.datasets() if i.id == value), None) for value in found]
+
+    assert offered([]) == [None]
+    assert offered(["c1"]) == ["knees"]
+
+
+def test_masks_for_a_pacs_refer_to_the_series_that_was_imported(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    dataset_in(root)
+    result_in(root)
+    (root / "sources/legs/source").mkdir(parents=True)
+    write_json(root / "datasets/knees" / ABOUT, {"source": "sources/legs/source"})
+
+    async def steps(user: User, studio: Studio) -> None:
+        await user.open(f"/dataset/{studio.datasets()[0].id}")
+        await user.should_see("from legs")
+        await user.open(f"/result/{studio.workspace.items('results')[0].id}")
+        form = next(box for box in user.find(ui.select).elements if box.props.get("label") == "Form")
+        form.value = "dicom-seg"
+        user.find(marker="export").click()
+        await asyncio.sleep(0.1)
+
+    studio = visit(tmp_path / "w", steps)
+    assert arguments(studio, "export")[3:] == ["--overwrite", "--source", str(root / "sources/legs/source")]
+
+
 def test_a_result_says_what_to_look_at_and_is_exported(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset_in(root)

@@ -65,9 +65,22 @@ def about(item: Item) -> dict[str, str]:
     return {str(k): str(v) for k, v in data.items()} if isinstance(data, dict) else {}
 
 
+def source_of(studio: Studio, dataset: Item) -> Path | None:
+    """What a dataset was imported from, where the app imported it and it is still there."""
+    known = about(dataset).get("source", "")
+    path = studio.workspace.root / known
+    return path if known and path.exists() and studio.workspace.may_read(path) else None
+
+
+def called(source: str) -> str:
+    """The name of a source by its path: of what was uploaded, the upload's."""
+    parts = Path(source).parts
+    return parts[1] if len(parts) > 1 and parts[0] == "sources" else Path(source).name
+
+
 def begin_import(studio: Studio, source: Path, wanted: str, choices: ImportChoices) -> tuple[Item, Job]:
     """Import a source into a new dataset, then audit it."""
-    item = _made(studio, "datasets", wanted, {"source": source.name})
+    item = _made(studio, "datasets", wanted, {"source": _from(studio, source)})
     target = _place(studio, item)
     first = studio.jobs.submit(
         "import",

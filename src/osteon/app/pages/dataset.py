@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
 
-from osteon.app.commands import begin_audit
+from osteon.app.commands import about, begin_audit, called
 from osteon.app.controls import swatch
 from osteon.app.correcting import correct_cases, correct_structures
 from osteon.app.findings import read_audit
@@ -95,7 +94,7 @@ class _Dataset:
         manifest = dataset.manifest
         with ui.element("div").classes("osteon-row"):
             held = sum(case.held_out for case in manifest.cases)
-            came = Path(manifest.source.rpartition(": ")[2]).name
+            came = called(about(self.item).get("source") or manifest.source.rpartition(": ")[2])
             faint(f"{len(manifest.cases)} cases, {held} kept for the final test, from {came}").classes("osteon-grow")
             action("Train on it", f"/train?dataset={self.item.id}", icon="model_training", weight="main")
         audit = read_audit(self.item.path)

@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.commands import about, begin_evaluation, begin_export
+from osteon.app.commands import about, begin_evaluation, begin_export, source_of
 from osteon.app.frame import action, card, faint, frame, refuse, show_error, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.results import (
@@ -32,6 +32,8 @@ DOWNLOADS = {
     "rtstruct": "DICOM RTSTRUCT",
     "obj": "Surfaces (OBJ)",
 }
+OF_SERIES = ("dicom-seg", "rtstruct")
+"""Forms that refer to the scans' own DICOM series."""
 
 
 class ResultPage:
@@ -196,7 +198,12 @@ class ResultPage:
                 faint(f"{DOWNLOADS.get(job.about['form'], '')}: being made …")
 
     def _export(self, form: str) -> None:
-        begin_export(self.studio, self.item, form, options=["--overwrite"])
+        options = ["--overwrite"]
+        found = dataset_of(self.studio, self.item)
+        source = source_of(self.studio, found[0]) if found is not None else None
+        if form in OF_SERIES and source is not None:  # what a dataset converted from DICOM refers to its series
+            options += ["--source", str(source)]
+        begin_export(self.studio, self.item, form, options=options)
 
 
 def case_page(studio: Studio, result_id: str, case_id: str) -> None:

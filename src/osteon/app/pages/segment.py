@@ -15,7 +15,7 @@ from osteon.app.jobs import Job, State
 from osteon.app.pages.result import ResultPage, case_page
 from osteon.app.pages.source import find_source
 from osteon.app.results import cases_of
-from osteon.app.studio import Studio
+from osteon.app.studio import Studio, open_dataset
 from osteon.app.upload import UploadBox
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
@@ -95,7 +95,7 @@ class _Form:
             self.model = ui.select(names, value=self.model_id, label="Model").classes("full-width")
             self.model.on_value_change(self._sources_again)
             self.source = ui.select(self._sources(), label="Scans").classes("full-width")
-            self.source.value = self.source_id if self.source_id in self.source.options else None
+            self.source.value = self.source_id if self.source_id in self.source.options else self._held_out()
             self.source.on_value_change(self._look)
             faint("Scans that are not there yet:")
             UploadBox(self.studio, "Upload scans", self._uploaded)
@@ -122,6 +122,14 @@ class _Form:
             for path in (folder, *sorted(p for p in folder.iterdir() if p.is_dir())):
                 found[self.studio.workspace.keyed("data", str(path))] = f"{path.name}: a folder of this machine"
         return found
+
+    def _held_out(self) -> str | None:
+        """The dataset that the model was trained on, where it keeps cases for the final test: the usual next step."""
+        trained_on = about(self.models[str(self.model.value)]).get("dataset")
+        item = next((item for item in self.studio.datasets() if item.name == trained_on), None)
+        dataset = None if item is None else open_dataset(item)
+        held = dataset is not None and any(case.held_out for case in dataset.manifest.cases)
+        return item.id if item is not None and held else None
 
     def _sources_again(self) -> None:
         self.source.set_options(self._sources())
