@@ -59,6 +59,13 @@ def test_every_job_is_a_command_with_options_that_it_has(studio: Studio) -> None
     }
 
 
+def test_an_export_waits_for_what_it_exports(studio: Studio) -> None:
+    space = studio.workspace
+    result, job = commands.begin_prediction(studio, space.item("runs", "r"), space.root / "sources/x", "mine", of={})
+    export = commands.begin_export(studio, result, "stl")[1]
+    assert export.after == (job.id,)
+
+
 def test_what_the_pages_offer_exists() -> None:
     assert set(DOWNLOADS) <= {form.name for form in FORMS}
     assert {"osteon", "nnunet", *published()} >= set(RECIPES)

@@ -190,7 +190,8 @@ def test_what_is_not_recognised_can_be_paired_by_hand(tmp_path: Path) -> None:
     async def steps(user: User, studio: Studio) -> None:
         await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
         await user.should_see("Which label belongs to which image?", retries=20)
-        image, label = [box for box in user.find(ui.select).elements if box.options and "one.nii.gz" in box.options]
+        boxes = sorted(user.find(ui.select).elements, key=lambda box: box.id)
+        image, label = [box for box in boxes if box.options and "one.nii.gz" in box.options]
         image.value, label.value = sorted(["one.nii.gz", "two.nii.gz"])
         await click(user, "Import these pairs")
 

@@ -231,12 +231,14 @@ def begin_export(
     """Write a result (or some of its files) in another form, to be downloaded."""
     target = studio.workspace.item("exports", f"{source.name}-{form}")
     place = _place(studio, source)
+    makers = [job for job in studio.jobs.about("result", source.name) if job.command in ("predict", "vote")]
     job = studio.jobs.submit(
         "export",
         [form, *([f"{place}/{file}" for file in files] or [place]), _place(studio, target), *options],
         f"Export {source.name} as {form}",
         about={"result": source.name, "export": target.name, "form": form},
         product=f"{_place(studio, target)}/exports.json",
+        after=[job.id for job in makers[:1] if studio.jobs.state(job).phase in ("queued", "running")],
     )
     return target, job
 

@@ -40,7 +40,7 @@ def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | Non
     Args:
         studio: Whose theme is taken.
         title: The page's heading. The browser's history keeps a title, so it names no case.
-        place: Which of `PLACES` it belongs to.
+        place: URL of which of `PLACES` it belongs to.
         back: URL and name of the page above.
     """
     ui.page_title(f"{title} · osteon")
@@ -65,7 +65,7 @@ def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | Non
                 with link:
                     ui.icon(icon, size="20px").props("aria-hidden=true")
                     ui.label(name)
-                if name == place:
+                if url == place:
                     link.props("aria-current=page")
     with ui.element("main").props("id=content").classes("osteon-page column no-wrap"):
         with ui.element("div"):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from nicegui import run, ui
 
 from osteon.app.failures import error_of
-from osteon.app.frame import age, card, faint, refuse, show_error
+from osteon.app.frame import action, age, card, faint, refuse, show_error
 from osteon.app.jobs import OVER, RESUMABLE, Job, State
 from osteon.app.studio import Studio
 from osteon.core.errors import OsteonError
@@ -70,16 +70,17 @@ def job_card(studio: Studio, job: Job, state: State, *, log: bool = False) -> No
     """One job with what can be done with it."""
     with card():
         with ui.element("div").classes("osteon-row"):
-            ui.label(job.title).classes("osteon-grow text-weight-medium")
+            with ui.column().classes("osteon-grow gap-0"):
+                ui.label(job.title).classes("text-weight-medium")
+                _times(state)
             chip(state)
             _buttons(studio, job, state)
-        _times(state)
         said = studio.jobs.log(job)
         if state.phase == "failed":
             show_error(error_of(job, state, said))
         elif state.why:
             faint(state.why)
-        with ui.expansion("What the command says", value=log).classes("full-width"):
+        with ui.expansion("What the command says", value=log).props("dense").classes("full-width osteon-said"):
             _log(studio, job, state)
 
 
@@ -129,4 +130,4 @@ def _buttons(studio: Studio, job: Job, state: State) -> None:
     if state.phase not in OVER:
         ui.button("Cancel", icon="stop", on_click=cancel).props(f"{flat} color=negative")
     else:
-        ui.button("Remove from the list", icon="close", on_click=forget).props(f"{flat} color=grey")
+        action("", forget, icon="close", weight="quiet", name=f"Remove from the list: {job.title}").props("color=grey")

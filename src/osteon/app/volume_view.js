@@ -1,5 +1,5 @@
 // NiiVue in one element: an image, label volumes coloured by a table, three linked slices and a 3D view.
-import { Niivue, NVImage, SLICE_TYPE, SHOW_RENDER, DRAG_MODE } from "niivue";
+import { Niivue, NVImage, SLICE_TYPE, SHOW_RENDER, DRAG_MODE, MULTIPLANAR_TYPE } from "niivue";
 
 const LAYOUTS = {
   all: SLICE_TYPE.MULTIPLANAR, slices: SLICE_TYPE.MULTIPLANAR, axial: SLICE_TYPE.AXIAL,
@@ -124,6 +124,7 @@ export default {
     },
     layout(name) {
       this.nv.opts.multiplanarShowRender = name === "all" ? SHOW_RENDER.ALWAYS : SHOW_RENDER.NEVER;
+      this.nv.opts.multiplanarLayout = name === "all" ? MULTIPLANAR_TYPE.GRID : MULTIPLANAR_TYPE.AUTO;
       this.nv.setSliceType(LAYOUTS[name] ?? SLICE_TYPE.MULTIPLANAR);
     },
     convention(radiological) { this.nv.setRadiologicalConvention(radiological); this.nv.drawScene(); },

@@ -23,6 +23,7 @@ from osteon.dataset.dataset import Dataset
 
 SHOWN = 8
 PICTURED = 3
+LONGEST_NOTE = 90
 
 
 def register(studio: Studio) -> None:
@@ -169,7 +170,7 @@ class _Cases:
                 "label": "labelled" if case.segmentation else "no label",
                 "structures": len(self.found.get(case.id, [])) or "",
                 "held": "final test" if case.held_out else "training" if case.segmentation else "",
-                "notes": "; ".join(case.provenance)[:120],
+                "notes": _short("; ".join(case.provenance)),
             }
             for case in self.dataset.manifest.cases
         ]
@@ -207,6 +208,10 @@ class _Cases:
             refuse(error)
             return
         say("The dataset was changed; no file of yours was")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_NOTE else text[:LONGEST_NOTE].rsplit(" ", 1)[0] + " …"
 
 
 class _Structures:

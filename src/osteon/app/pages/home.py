@@ -32,7 +32,7 @@ def register(studio: Studio) -> None:
             with ui.element("div").classes("osteon-cols"):
                 _made_up(studio)
                 with ui.column().classes("full-width no-wrap gap-3"):
-                    heading("Going on")
+                    heading("Lately")
                     watch(studio, lambda: studio.jobs.all()[:RECENT], lambda rows: _recent(studio, rows))
 
 

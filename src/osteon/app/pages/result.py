@@ -68,8 +68,9 @@ class ResultPage:
         """Cases, volumes, downloads."""
         cases = cases_of(self.item)
         told = about(self.item)
-        by = told.get("run") or told.get("members") or "another program"
-        faint(f"by {by}, of {told.get('dataset') or told.get('source') or 'uploaded files'}")
+        by = f"the model {told['run']}" if told.get("run") else told.get("members") or "another program"
+        scans = f"the dataset {told['dataset']}" if told.get("dataset") else told.get("source") or "uploaded files"
+        faint(f"Made by {by}, of {scans}.")
         if not cases:
             faint("Segmented scans appear here one after the other.")
             return
@@ -92,7 +93,7 @@ class ResultPage:
                     "review": "; ".join(review),
                     "flag": "look at it" if review else "",
                     "dice": scores.get(name, {}).get("dice"),
-                    "seconds": record.get(name, {}).get("seconds"),
+                    "seconds": round(record.get(name, {}).get("seconds") or 0, 1) or None,
                 }
             )
         heads = {
@@ -226,9 +227,10 @@ def case_page(studio: Studio, result_id: str, case_id: str) -> None:
             ui.label(name).classes("text-weight-bold text-h6")
             faint(f"case {number + 1} of {len(names)}")
             action("", lambda: step(1), icon="chevron_right", weight="quiet", name="Next case")
-        for reason in record_of(item).get(name, {}).get("review") or []:
+        reasons = record_of(item).get(name, {}).get("review") or []
+        if reasons:
             with card(kind="note"):
-                ui.label(f"Look at it: {reason}")
+                ui.label(f"Look at it: {'; '.join(reasons)}")
         try:
             wanted_result(studio, item, name)
         except OsteonError as error:
