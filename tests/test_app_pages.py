@@ -17,6 +17,7 @@ from app_pages import click, visit
 from helpers import tiny_plan, two_boxes, write_dataset
 from osteon.app.commands import ABOUT, folds_for
 from osteon.app.correcting import correct_cases
+from osteon.app.job_cards import page_of
 from osteon.app.jobs import State
 from osteon.app.studio import Studio
 from osteon.app.workspace import Item, Workspace
@@ -117,6 +118,9 @@ def test_data_are_made_up_on_request(tmp_path: Path) -> None:
     async def steps(user: User, _: Studio) -> None:
         await user.open("/")
         await click(user, "Make up data")
+        await user.open("/data")
+        await user.should_see("appears here when it is done")
+        await user.should_not_see("Nothing has come in yet")
 
     studio = visit(tmp_path, steps)
     assert arguments(studio, "phantom") == ["limb", "sources/made-up-limb", "--cases", "8"]
@@ -643,6 +647,29 @@ def test_jobs_show_where_they_stand(tmp_path: Path) -> None:
 
     studio = visit(tmp_path, steps)
     assert {studio.jobs.state(job).phase for job in studio.jobs.all()} == {"cancelled", "failed"}
+
+
+def test_a_jobs_title_leads_to_what_it_makes(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    dataset_in(root)
+    model_in(root)
+    (root / "sources/legs/source").mkdir(parents=True)
+    (root / "sources/legs/source/a.nii").touch()
+    write_json(root / "datasets/knees" / ABOUT, {"source": "sources/legs/source"})
+
+    async def steps(user: User, studio: Studio) -> None:
+        jobs, space = studio.jobs, studio.workspace
+        train = jobs.submit("train", [], "Train", about={"dataset": "knees", "run": "first"})
+        check = jobs.submit("audit", [], "Check", about={"dataset": "knees"})
+        gone = jobs.submit("predict", [], "Segment", about={"run": "first", "result": "gone"})
+        assert page_of(studio, train) == f"/train/{space.item('runs', 'first').id}"
+        assert page_of(studio, check) == f"/dataset/{space.item('datasets', 'knees').id}"
+        assert page_of(studio, gone) == ""
+        await user.open("/data")
+        await user.should_see("1 file, imported as knees")
+        await user.should_see("Import again")
+
+    visit(tmp_path / "w", steps)
 
 
 def test_the_theme_is_kept(tmp_path: Path) -> None:

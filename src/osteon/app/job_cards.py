@@ -11,6 +11,7 @@ from osteon.app.failures import error_of
 from osteon.app.frame import action, age, card, faint, refuse, show_error
 from osteon.app.jobs import OVER, RESUMABLE, Job, State
 from osteon.app.studio import Studio
+from osteon.app.workspace import Kind
 from osteon.core.errors import OsteonError
 
 EVERY_S = 1.0
@@ -71,7 +72,7 @@ def job_card(studio: Studio, job: Job, state: State, *, log: bool = False) -> No
     with card():
         with ui.element("div").classes("osteon-row"):
             with ui.column().classes("osteon-grow gap-0"):
-                ui.label(job.title).classes("text-weight-medium")
+                _title(studio, job)
                 _times(state)
             chip(state)
             _buttons(studio, job, state)
@@ -82,6 +83,27 @@ def job_card(studio: Studio, job: Job, state: State, *, log: bool = False) -> No
             faint(state.why)
         with ui.expansion("What the command says", value=log).props("dense").classes("full-width osteon-said"):
             _log(studio, job, state)
+
+
+def page_of(studio: Studio, job: Job) -> str:
+    """The URL of what a job makes or changes; empty where it has no page."""
+    pages: tuple[tuple[str, Kind, str], ...] = (
+        ("run", "runs", "/train/") if job.command == "train" else ("result", "results", "/result/"),
+        ("dataset", "datasets", "/dataset/"),
+        ("source", "sources", "/source/"),
+        ("report", "exports", "/report/"),
+    )
+    for about, kind, url in pages:
+        if about in job.about:
+            item = studio.workspace.item(kind, job.about[about])
+            return url + item.id if item.path.is_dir() else ""
+    return ""
+
+
+def _title(studio: Studio, job: Job) -> None:
+    page = page_of(studio, job)
+    made = ui.link(job.title, page) if page else ui.label(job.title)
+    made.classes("text-weight-medium")
 
 
 def _log(studio: Studio, job: Job, state: State) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nicegui import run, ui
 
+from osteon.app.commands import about, called
 from osteon.app.frame import card, empty, faint, frame, heading, say
 from osteon.app.job_cards import job_card, watch
 from osteon.app.jobs import Job, State
@@ -51,7 +52,7 @@ def _all(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
         job_card(studio, job, state)
     with ui.element("div").classes("osteon-cols"):
         with ui.column().classes("full-width no-wrap gap-3"):
-            heading("Came in, to be imported")
+            heading("Came in")
             _sources(studio)
         with ui.column().classes("full-width no-wrap gap-3"):
             heading("Datasets")
@@ -65,12 +66,15 @@ def source_path(item: Item) -> Path:
 
 def _sources(studio: Studio) -> None:
     items = studio.workspace.items("sources")
-    if not items and not studio.workspace.data:
+    making = [job.about.get("source") for job in _going_on(studio) if job.command == "phantom"]
+    taken = {called(about(item).get("source", "")): item.name for item in reversed(studio.datasets())}
+    if making:
+        faint("What is being made up appears here when it is done: in less than a minute, usually.")
+    elif not items and not studio.workspace.data:
         with empty(
             "Nothing has come in yet", "Upload a zip, a folder or files above, or make up data on the first page."
         ):
             ui.button("Make up data", on_click=lambda: ui.navigate.to("/")).props("outline no-caps")
-    making = [job.about.get("source") for job in _going_on(studio) if job.command == "phantom"]
     for item in items:
         files = sum(1 for path in item.path.rglob("*") if path.is_file())
         if not files or item.name in making:
@@ -78,8 +82,15 @@ def _sources(studio: Studio) -> None:
         with card(), ui.element("div").classes("osteon-row"):
             with ui.column().classes("osteon-grow gap-0"):
                 ui.label(item.name).classes("text-weight-medium")
-                faint(f"{files} files")
-            ui.button("Import", on_click=lambda to=item.id: ui.navigate.to(f"/source/{to}")).props("no-caps unelevated")
+                faint(
+                    f"{files} file{'s' * (files != 1)}"
+                    + (f", imported as {taken[item.name]}" if item.name in taken else "")
+                )
+            again = item.name in taken
+            button = ui.button(
+                "Import again" if again else "Import", on_click=lambda to=item.id: ui.navigate.to(f"/source/{to}")
+            )
+            button.props(f"no-caps {'outline' if again else 'unelevated'}")
             _remover(studio, item)
     for folder in studio.workspace.data:
         for path in (folder, *sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))):

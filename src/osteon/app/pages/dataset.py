@@ -51,7 +51,7 @@ def _matters(studio: Studio, job: Any) -> bool:
 
 
 def _jobs(studio: Studio, rows: Any) -> None:
-    for job, state in rows:
+    for job, state in reversed(rows):  # the oldest first: what is done now, then what waits for it
         job_card(studio, job, state, log=state.phase == "partly")
 
 
