@@ -3,7 +3,7 @@
     python benchmarks/app_pictures.py --work .bench/app-pictures --to docs/app
 
 Made-up legs and hands are imported, trained on and segmented by the app's own jobs, once; then headless Chromium opens
-page after page: light at 1280 pixels, dark at 1920, both kept 1280 wide.
+page after page: light at 1280 pixels, dark at 1920, which is kept smaller.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from osteon.app.workspace import Workspace
 from osteon.core.files import write_json
 from osteon.phantoms.kinds import ask, write_phantoms
 
-KEPT_WIDTH = 1280
-COLOURS = 96
+KEPT_WIDTH = {"light": 1280, "dark": 1120}
+COLOURS = {"light": 128, "dark": 160}
 THEMES = {"light": (1280, 860), "dark": (1920, 1290)}
 
 
@@ -58,7 +58,7 @@ def main() -> None:
             page.set_default_timeout(180_000)
             for name, path in addresses(studio).items():
                 if not options.only or name in options.only:
-                    take(page, url.rstrip("/") + path, options.to / f"{name}-{theme}.png", name)
+                    take(page, url.rstrip("/") + path, options.to / f"{name}-{theme}.png", name, theme)
             page.close()
         browser.close()
     studio.reader.close()
@@ -132,7 +132,7 @@ def addresses(studio: Studio) -> dict[str, str]:
     }
 
 
-def take(page: Page, url: str, target: Path, name: str) -> None:
+def take(page: Page, url: str, target: Path, name: str, theme: str) -> None:
     """One picture, once everything on the page is there."""
     page.goto(url)
     page.wait_for_load_state("networkidle")
@@ -147,10 +147,10 @@ def take(page: Page, url: str, target: Path, name: str) -> None:
         page.get_by_text("3 scans").wait_for()
     page.wait_for_timeout(2500)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    if picture.width > KEPT_WIDTH:
-        height = picture.height * KEPT_WIDTH // picture.width
-        picture = picture.resize((KEPT_WIDTH, height), Image.Resampling.LANCZOS)
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
+    if picture.width > KEPT_WIDTH[theme]:
+        height = picture.height * KEPT_WIDTH[theme] // picture.width
+        picture = picture.resize((KEPT_WIDTH[theme], height), Image.Resampling.LANCZOS)
+    picture.quantize(COLOURS[theme], kmeans=1, dither=Image.Dither.NONE).save(target, optimize=True)
     print(f"{target}: {target.stat().st_size / 1000:.0f} kB", flush=True)
 
 

@@ -155,6 +155,7 @@ class Controls:
         if event.value != self.stage.layout:
             self.stage.layout, self.stage.asked = str(event.value), True
             self.stage.each("layout", self.stage.layout)
+            self.stage.status.set_text(self.stage.told())
 
     def _side_chosen(self, event: ValueChangeEventArguments) -> None:
         self.stage.radiological = bool(event.value)

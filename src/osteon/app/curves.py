@@ -8,6 +8,15 @@ from pathlib import Path
 from typing import Any
 
 
+AXIS: dict[str, Any] = {
+    "type": "value",
+    "axisLabel": {"color": "#8a94a3"},
+    "nameTextStyle": {"color": "#8a94a3"},
+    "splitLine": {"lineStyle": {"color": "rgba(128, 138, 155, 0.22)"}},
+}
+"""Readable on light and dark ground."""
+
+
 @dataclass(frozen=True)
 class Curves:
     """What was recorded so far.
@@ -89,7 +98,7 @@ def _options(name: str, series: list[dict[str, Any]], most: float | None = None)
         "grid": {"left": 56, "right": 16, "top": 24, "bottom": 64 if len(series) > 1 else 44},
         "tooltip": {"trigger": "axis"},
         "legend": {"show": len(series) > 1, "bottom": 0, "type": "scroll", "textStyle": {"color": "#8a94a3"}},
-        "xAxis": {"type": "value", "name": "minutes", "nameLocation": "middle", "nameGap": 24, "min": 0},
-        "yAxis": {"type": "value", "name": name, "max": most, "scale": most is None},
+        "xAxis": AXIS | {"name": "minutes", "nameLocation": "middle", "nameGap": 24, "min": 0},
+        "yAxis": AXIS | {"name": name, "max": most, "scale": most is None},
         "series": series,
     }

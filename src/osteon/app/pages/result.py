@@ -144,10 +144,10 @@ class ResultPage:
                     "n": number,
                     "case": row.case,
                     "structure": row.structure,
-                    "volume": _number(row.volume_cm3) if row.volume_cm3 else _number(row.voxels),
-                    "length": _number(row.length_mm),
+                    "volume": _number(row.volume_cm3, 2) if row.volume_cm3 else _number(row.voxels),
+                    "length": _number(row.length_mm, 1),
                     "fragments": _number(row.fragments),
-                    "confidence": confidence,
+                    "confidence": None if confidence is None else round(confidence, 3),
                 }
             )
         flat = bool(rows) and not any(row.volume_cm3 for row in volumes_of(self.studio, self.item))
@@ -242,8 +242,8 @@ async def _scene(studio: Studio, item: Item, name: str, whole: bool) -> tuple[st
     return await studio.scene(wanted_result(studio, item, name, whole=whole))
 
 
-def _number(text: str) -> float | None:
+def _number(text: str, digits: int | None = 0) -> float | None:
     try:
-        return float(text)
+        return round(float(text), digits or None)
     except ValueError:
         return None
