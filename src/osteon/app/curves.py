@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-
 AXIS: dict[str, Any] = {
     "type": "value",
     "axisLabel": {"color": "#8a94a3"},
