@@ -26,7 +26,6 @@ import numpy.typing as npt
 from osteon.app.flat import Sheet
 from osteon.app.layers import WORD, bits_of, difference, layers_of
 from osteon.app.shrinking import (
-    LONGEST,
     Factors,
     factors_for,
     poster,
@@ -47,7 +46,7 @@ from osteon.formats.nifti import write_nifti
 from osteon.formats.registry import read_segmentation, read_volume
 
 INFO = "info.json"
-MADE = "1"
+MADE = "2"
 """Raised whenever what is made changes."""
 MOST_CACHED = 4 * 10**9
 """Bytes of the cache; the scenes that were not looked at for longest go first."""
@@ -170,7 +169,7 @@ def _read(wanted: Wanted) -> tuple[Volume, Segmentation | None, Segmentation | N
 def _volume(
     volume: Volume, parts: dict[Part, Segmentation], folder: Path, window: tuple[float, float], *, whole: bool
 ) -> dict[str, Any]:
-    factors: Factors = (1, 1, 1) if whole else factors_for(volume.geometry.shape, LONGEST)
+    factors: Factors = (1, 1, 1) if whole else factors_for(volume.geometry.shape)
     geometry = shrink_geometry(volume.geometry, factors)
     small = Volume(_lean(shrink_image(volume.array[0], factors))[None], geometry)
     _write(folder / "image.nii.gz", small)

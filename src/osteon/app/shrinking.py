@@ -12,8 +12,8 @@ from osteon.core.geometry import Geometry, turn_to_ras
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Modality
 
-LONGEST = 256
-"""Voxels of a preview along its longest axis."""
+MOST_VOXELS = 4_500_000
+"""Of a preview: drawn in software, each voxel takes its share of half a second when a structure is toggled."""
 POSTER = 320
 """Pixels of a drawn slice's longer side."""
 SAMPLE = 1 << 20
@@ -21,9 +21,16 @@ SAMPLE = 1 << 20
 Factors = tuple[int, int, int]
 
 
-def factors_for(shape: tuple[int, ...], longest: int = LONGEST) -> Factors:
-    """By how much each axis is divided so that none is longer."""
-    i, j, k = (-(-size // longest) for size in shape)
+def factors_for(shape: tuple[int, ...], most: int = MOST_VOXELS) -> Factors:
+    """By how much each axis is divided so that no more voxels are left; the longest axis first."""
+    factors = [1, 1, 1]
+
+    def left() -> list[int]:
+        return [-(-size // factor) for size, factor in zip(shape, factors, strict=True)]
+
+    while np.prod(left()) > most:
+        factors[int(np.argmax(left()))] += 1
+    i, j, k = factors
     return i, j, k
 
 
