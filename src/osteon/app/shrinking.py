@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,13 +53,14 @@ def shrink_image(image: npt.NDArray[np.generic], factors: Factors) -> npt.NDArra
     return np.rint(found).astype(image.dtype) if image.dtype.kind in "iu" else found.astype(image.dtype)
 
 
-def _mean(array: npt.NDArray[np.generic], axis: int, step: int) -> npt.NDArray[np.float32]:
-    short = [(0, -size % step if number == axis else 0) for number, size in enumerate(array.shape)]
-    padded = np.pad(array, short, mode="edge") if short[axis][1] else array
+def _mean(array: npt.NDArray[Any], axis: int, step: int) -> npt.NDArray[np.float32]:
     before = (slice(None),) * axis
-    total = np.asarray(padded[(*before, slice(0, None, step))], dtype=np.float32).copy()
+    edge = array[(*before, slice(-1, None))]
+    total = array[(*before, slice(0, None, step))].astype(np.float32)
     for start in range(1, step):
-        total += np.asarray(padded[(*before, slice(start, None, step))], dtype=np.float32)
+        part = array[(*before, slice(start, None, step))]
+        total[(*before, slice(part.shape[axis]))] += part
+        total[(*before, slice(part.shape[axis], None))] += edge
     total /= step
     return total
 

@@ -86,7 +86,7 @@ class Stage:
             self.left = ui.column().classes("full-width gap-2 no-wrap")
             self.right = ui.column().classes("full-width gap-3 no-wrap")
         with self.left, ui.row().classes("items-center"):
-            ui.spinner()
+            ui.icon("hourglass_empty", size="22px").props("aria-hidden=true")
             faint("Reading the scan …")
         self.controls = Controls(self)
         ui.timer(0.01, self._first, once=True)

@@ -71,7 +71,7 @@ class _Page:
     async def _look(self) -> None:
         self.place.clear()
         with self.place, ui.row().classes("items-center"):
-            ui.spinner()
+            ui.icon("hourglass_empty", size="22px").props("aria-hidden=true")
             faint(f"Looking at {self.name} …")
         allowed = (self.studio.workspace.root, *self.studio.workspace.data)
         try:
