@@ -1,11 +1,11 @@
 """Four different models of the hand phantom, and their votes: hard at thresholds 1 to 3, and soft.
 
     python benchmarks/ensembles.py
-    python benchmarks/ensembles.py --budget 1min --cases 8
+    python benchmarks/ensembles.py --iterations 20 --cases 8
 
-Four architectures are trained on made-up radiographs for the same time each and predict six others. Predictions become
-tables of RLE (`osteon export rle-csv`); hard votes are taken over these tables, soft ones over kept probabilities. Then
-all are compared (`osteon compare`).
+Four networks are trained on made-up radiographs for the same number of iterations and predict six others. Predictions
+become tables of RLE (`osteon export rle-csv`); hard votes are taken over these tables, soft ones over kept
+probabilities. Then all are compared (`osteon compare`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from five_kinds import osteon
 from osteon.phantoms.kinds import KINDS
 
 MODELS = {
-    "U-Net, ResNet18": ["--network", "unet", "--encoder", "resnet18"],
-    "UNet++, EfficientNet-B0": ["--network", "unetplusplus", "--encoder", "efficientnet-b0"],
     "UPerNet, ResNet18": ["--network", "upernet", "--encoder", "resnet18"],
-    "U-Net from scratch": ["--network", "unet", "--encoder", "none"],
+    "UPerNet, EfficientNet-B0": ["--network", "upernet", "--encoder", "efficientnet-b0"],
+    "DeepLabV3+, ResNet18": ["--network", "deeplabv3plus", "--encoder", "resnet18"],
+    "UPerNet, ResNet34": ["--network", "upernet", "--encoder", "resnet34"],
 }
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=30)
     parser.add_argument("--held-out", type=int, default=6)
     parser.add_argument("--image-size", type=int, default=192)
-    parser.add_argument("--budget", default="8min")
+    parser.add_argument("--iterations", type=int, default=150, help="of each training; a multiple of 5")
     parser.add_argument("--work", type=Path, default=Path(__file__).resolve().parents[1] / ".bench" / "ensembles")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -45,9 +45,10 @@ def main() -> None:
     tables, folders = [], []
     for name, network in MODELS.items():
         run, out = options.work / "runs" / name, options.work / "predicted" / name
-        weights = ["--weights", "none"] if network[-1] != "none" else []
         sizes = ["--image-size", options.image_size, "--batch", 4]
-        osteon("train", data, run, *network, *weights, *sizes, "--budget", options.budget, "--fold", "none")
+        often = ["--set", f"training.epoch_iterations={max(1, options.iterations // 5)}"]
+        osteon("plan", data, "--force", "--no-cost", *network, "--weights", "none", *sizes, *often)
+        osteon("train", data, run, "--epochs", 5, "--fold", "none")
         osteon("predict", run, data, out, "--probabilities")
         osteon("export", "rle-csv", out, options.work / "tables" / name)
         tables.append((options.work / "tables" / name / "masks.csv").rename(options.work / "tables" / f"{name}.csv"))
@@ -61,7 +62,7 @@ def main() -> None:
     soft = options.work / "predicted" / "soft vote"
     osteon("vote", *folders, soft, "--method", "soft", "--dataset", data, "--overwrite")
     compared.append(soft)
-    print(f"{date.today()}, {len(os.sched_getaffinity(0))} core(s), {options.budget} for each model\n")
+    print(f"{date.today()}, {len(os.sched_getaffinity(0))} core(s), {options.iterations} iterations for each model\n")
     print(osteon("compare", *compared, "--reference", data, "--to", options.work / "comparison"))
     lines = (options.work / "comparison" / "comparison.csv").read_text().splitlines()
     print("\n".join(",".join(line.split(",")[:9]) for line in lines))

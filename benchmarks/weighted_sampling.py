@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=16, help="scans, those held out among them")
     parser.add_argument("--held-out", type=int, default=6)
     parser.add_argument("--size", type=int, default=80, help="voxels along the longest axis")
-    parser.add_argument("--iterations", type=int, default=200, help="of each training; a multiple of 5")
+    parser.add_argument("--iterations", type=int, default=800, help="of each training; a multiple of 5")
     parser.add_argument("--batch", type=int, default=8, help="slices")
     parser.add_argument("--losses", nargs="+", default=["bce", "dice"])
     parser.add_argument("--shares", nargs="+", type=float, default=[0.0, 0.5])

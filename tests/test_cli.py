@@ -142,7 +142,8 @@ def test_choices_are_the_registries() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("20min", 1200), ("2m", 120), ("1.5h", 5400), (" 3 sec ", 3)]
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("20min", 1200), ("2m", 120), ("1.5h", 5400), ("7d", 604800), (" 3 sec ", 3)],
 )
 def test_times_as_people_write_them(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
@@ -178,7 +179,7 @@ def test_from_the_users_files_to_scores(tmp_path: Path, capsys: Captured) -> Non
     assert f"2 iterations; the model: {run}/model" in said.out
     assert command("train", dataset, run, "--device", "cpu", "--fold", "1", "--epochs", "1", "--resume") == 0
     assert command("predict", run, dataset, tmp_path / "out", "--device", "cpu") == 0
-    assert "1 scans segmented" in capsys.readouterr().out
+    assert "1 scan segmented" in capsys.readouterr().out
     assert command("evaluate", tmp_path / "out", dataset) == 0
     said = capsys.readouterr()
     assert "femur" in said.out

@@ -72,7 +72,7 @@ def test_a_network_that_is_too_sure_is_brought_down() -> None:
     assert made.pairs == 12
     for raw, dice in pairs:
         assert made.expected(raw) == pytest.approx(dice, abs=1e-4)
-    assert made.expected(0.2) == pytest.approx(0.5, abs=1e-4)  # nothing is known below
+    assert made.expected(0.45) == pytest.approx(0.25, abs=1e-4)  # nothing is known below: a line down to 0
     assert made.expected(1.0) == pytest.approx(0.72, abs=1e-4)
 
 
@@ -81,7 +81,7 @@ def test_more_confidence_is_never_less_dice(pairs: list[tuple[float, float]]) ->
     made = calibrate(pairs)
     expected = [made.expected(raw) for raw in np.linspace(0, 1, 23)]
     assert all(b >= a - 1e-9 for a, b in pairwise(expected))
-    assert min(d for _, d in pairs) - 1e-4 <= expected[0]
+    assert expected[0] >= 0
     assert expected[-1] <= max(d for _, d in pairs) + 1e-4
     assert calibration_from(json.loads(json.dumps(made.as_data))) == made
 
@@ -166,6 +166,13 @@ def test_voxels_unlike_the_others_are_a_reason() -> None:
     image, labels = scan(99)
     looks = replace(seen(image, labels), spacing_mm=(1, 1, 5))
     assert reasons(looks) == ["voxels of 5 mm along S; in training 1 to 1"]
+
+
+def test_a_scan_much_shorter_than_the_others_is_a_reason() -> None:
+    image, labels = scan(99)
+    assert reasons(replace(seen(image, labels), extent_mm=(16, 9, 16))) == []
+    looks = replace(seen(image, labels), extent_mm=(16, 7, 16))
+    assert reasons(looks) == ["reaches over 7 mm along A; in training at least 16"]
 
 
 def test_few_training_scans_say_nothing() -> None:

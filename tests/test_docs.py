@@ -60,6 +60,8 @@ def test_every_option_and_figure_of_evaluate_is_described() -> None:
         ("sweep", "sweep"),
         ("audit", "audit"),
         ("predict", "predict"),
+        ("import-model", "import-model"),
+        ("serve", "serve"),
         ("vote", "vote"),
         ("app", "app"),
     ],

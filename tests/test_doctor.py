@@ -16,7 +16,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
-from osteon.predicting import engines, gate, measuring
+from osteon.predicting import engines, measuring
 from osteon.predicting.engines import ENGINES, Kind
 from osteon.predicting.gate import Gate, judge_engine, read_gates, write_gates
 from osteon.predicting.measuring import Speed, choose_engine, fastest, passes, remember, remembered
@@ -45,8 +45,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def scaled(factor: float, name: str, background: float = 0.0) -> Kind:
     """An engine that rounds: all logits but the background's times a factor, and something on that."""
 
-    def build(network: engines.nn.Module, shape: tuple[int, ...]) -> engines.Run:
-        exact = engines._eager(network, shape)
+    def build(network: engines.nn.Module, shape: tuple[int, ...], file: Path | None) -> engines.Run:
+        exact = engines._eager(network, shape, file)
 
         def run(batch: engines.torch.Tensor) -> engines.torch.Tensor:
             logits = exact(batch).clone()
@@ -92,7 +92,7 @@ def test_engines_are_measured_gated_and_chosen(
     said = capsys.readouterr().out
     assert "passed the gate" in said
     assert "does not pass the gate" in said
-    gates = read_gates(run / "model")
+    gates = read_gates(run / "model", load_model(run).sha256)
     assert gates["same"].passed
     assert not gates["coarse"].passed
     assert gates["coarse"].cases == len(load_model(run).validation["cases"])
@@ -148,9 +148,10 @@ def test_the_gate_by_hand(run: Path) -> None:
 def test_the_limits_of_the_gate(drop: float, change: float, cases: int, passed: bool, tmp_path: Path) -> None:
     made = Gate("x", {"a": 0.0, "b": drop}, {"a": change, "b": 0.0}, cases)
     assert made.passed == passed
-    write_gates(tmp_path, [made])
-    assert read_gates(tmp_path) == {"x": made}
-    assert gate.read_gates(tmp_path / "none") == {}
+    write_gates(tmp_path, "a" * 64, [made])
+    assert read_gates(tmp_path, "a" * 64) == {"x": made}
+    assert read_gates(tmp_path, "b" * 64) == {}  # of other weights
+    assert read_gates(tmp_path / "none", "a" * 64) == {}
 
 
 def test_another_dataset_has_none_of_the_validation_cases(run: Path, tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_another_dataset_has_none_of_the_validation_cases(run: Path, tmp_path: P
     )
     write_manifest(other.folder, renamed)
     with pytest.raises(UsageError, match="none of the model's validation cases"):
-        doctor._gated(load_model(run), run / "model", Dataset.open(other.folder), [])
+        osteon.doctor(run, other.folder)
 
 
 def test_passes_are_the_tiles() -> None:

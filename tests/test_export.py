@@ -23,7 +23,7 @@ from osteon.exporting.cases import RECORD
 from osteon.exporting.ledger import FILE_NAME
 from osteon.exporting.masks import cut_masks
 from osteon.exporting.names import file_names
-from osteon.exporting.registry import FORMS
+from osteon.exporting.registry import FORMS, MODEL_FORMS
 from osteon.formats import write_segmentation
 from osteon.predicting import predictor
 from runs import command
@@ -41,7 +41,7 @@ def labels(folder: Path, *names: str) -> Path:
 
 
 def test_choices_are_the_table() -> None:
-    assert [choice.value for choice in Exports] == [form.name for form in FORMS]
+    assert [choice.value for choice in Exports] == [*(form.name for form in FORMS), *MODEL_FORMS]
     assert {choice.value for choice in Encodings} == set(get_args(forms.Encoding))
     assert {choice.value for choice in Shapes} == set(get_args(forms.Shapes))
     assert predictor.RECORD == RECORD

@@ -73,7 +73,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         load_model(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("harm", ["empty", "cut", "words", "other"])
+@pytest.mark.parametrize("harm", ["empty", "cut", "words", "other", "one bit"])
 def test_damaged_weights_are_refused(tmp_path: Path, harm: str) -> None:
     saved(tmp_path)
     path = tmp_path / "weights.safetensors"
@@ -83,6 +83,10 @@ def test_damaged_weights_are_refused(tmp_path: Path, harm: str) -> None:
         path.write_bytes(path.read_bytes()[:-50])
     elif harm == "words":
         path.write_text("torch.load me")
+    elif harm == "one bit":
+        content = bytearray(path.read_bytes())
+        content[-3] ^= 1
+        path.write_bytes(content)
     else:
         weights.save_tensors(path, {"x": torch.zeros(3)})
     with pytest.raises(ModelError, match=r"weights\.safetensors: the weights are damaged, or not those of the plan"):

@@ -44,6 +44,10 @@ def stages(name: str, dimensions: int) -> dict[str, Any]:
     return {"name": name, "features": [4, 6], "strides": [[1, 1, 1], step], "kernels": [kernel] * 2}
 
 
+def nnunet(name: str, dimensions: int) -> dict[str, Any]:
+    return {**stages(name, dimensions), "depths": [1, 2], "decoder_depths": [1]}
+
+
 ROWS: dict[str, tuple[int, list[int], dict[str, Any]]] = {
     "unet": (3, [8, 8, 8], stages("unet", 3)),
     "unet flat": (2, [8, 8, 1], stages("unet", 2)),
@@ -67,6 +71,10 @@ ROWS: dict[str, tuple[int, list[int], dict[str, Any]]] = {
     "segresnet flat": (2, [16, 16, 1], {"name": "segresnet", "features": 8, "downsampling": [8, 8, 1]}),
     "swinunetr": (3, [64, 32, 32], {"name": "swinunetr", "features": 12, "downsampling": [32, 32, 32]}),
     "swinunetr flat": (2, [64, 32, 1], {"name": "swinunetr", "features": 12, "downsampling": [32, 32, 1]}),
+    "nnunet": (3, [8, 8, 8], nnunet("nnunet", 3)),
+    "nnunet flat": (2, [8, 8, 1], nnunet("nnunet", 2)),
+    "nnunet-residual": (3, [8, 8, 8], nnunet("nnunet-residual", 3)),
+    "nnunet-residual flat": (2, [8, 8, 1], nnunet("nnunet-residual", 2)),
 }
 """For each row of the registry and each of its dimensionalities a network as small as it can be."""
 

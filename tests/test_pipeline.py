@@ -16,7 +16,12 @@ def run(
     work: Callable[[int], int] = lambda n: n,
     write: Callable[[int, int], None] = lambda *_: None,
 ) -> list[tuple[int, str, bool]]:
-    return [(p.item, str(p.error or ""), p.skipped) for p in overlapped(range(count), read, work, write)]
+    stages = overlapped(range(count), read, one_by_one(work), write)
+    return [(p.item, str(p.error or ""), p.skipped) for p in stages]
+
+
+def one_by_one(work: Callable[[int], int]) -> Callable[[list[int]], list[int]]:
+    return lambda given: [work(one) for one in given]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
@@ -80,8 +85,48 @@ def test_what_cannot_be_written_stops_the_rest() -> None:
         if number == 1:
             raise OSError("full")
 
-    stages = overlapped(range(6), lambda n: n, work, write)
+    stages = overlapped(range(6), lambda n: n, one_by_one(work), write)
     assert next(stages).item == 0
     with pytest.raises(OSError, match="full"):
         next(stages)
     assert worked == [0, 1, 2]
+
+
+def test_what_is_alike_is_worked_on_together() -> None:
+    together, written = [], []
+
+    def work(given: list[int]) -> list[int]:
+        together.append(given)
+        if 7 in given:
+            raise ValueError(f"not {given}")
+        return [10 * n for n in given]
+
+    kinds = "aaaab-bbcc"  # "-" is never worked on with others, c is done already, and 7 cannot be worked on
+
+    def read(number: int) -> int | None:
+        return None if kinds[number] == "c" else number
+
+    def alike(number: int) -> str | None:
+        return None if kinds[number] == "-" else kinds[number]
+
+    stages = overlapped(range(10), read, work, lambda n, made: written.append((n, made)), alike=alike, most=3)
+    passed = [(p.item, str(p.error or ""), p.skipped) for p in stages]
+    assert together == [[0, 1, 2], [3], [4], [5], [6, 7], [6], [7]]
+    assert [item for item, _, _ in passed] == list(range(10))
+    assert [(n, error) for n, error, _ in passed if error] == [(7, "not [7]")]
+    assert [n for n, _, skipped in passed if skipped] == [8, 9]
+    assert written == [(n, 10 * n) for n in range(7)]
+
+
+def test_a_reading_that_fails_ends_a_group() -> None:
+    def read(number: int) -> int:
+        if number == 1:
+            raise ValueError("unreadable")
+        return number
+
+    stages = overlapped(range(3), read, lambda given: given, lambda *_: None, alike=lambda _: "a", most=3)
+    assert [(p.item, str(p.error or ""), p.read) for p in stages] == [
+        (0, "", True),
+        (1, "unreadable", False),
+        (2, "", True),
+    ]

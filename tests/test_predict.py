@@ -21,6 +21,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Channel, write_manifest
 from osteon.formats import read_segmentation, write_volume
+from osteon.predicting import predictor
 from osteon.predicting.looks import write_reference
 from osteon.predicting.model import Model, Prepared, load_model
 from osteon.predicting.predictor import RECORD, How, predict
@@ -395,3 +396,22 @@ def test_post_processing_can_be_given_or_left_out(model: Model, trained: Path, t
     assert results(out) == plain
     assert command("predict", trained, folder, out, "--device", "cpu", "--postprocess", tmp_path / "gone.yaml") == 1
     assert model.with_postprocessing("auto") is model
+
+
+def test_small_scans_looked_at_together_are_as_alone(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU; a scan that fails in company is looked at alone."""
+    found = find_scans([scans(tmp_path / "scans", 3)])
+    alone = predict(model, found, tmp_path / "alone")
+    monkeypatch.setattr(predictor._Work, "at_once", 3)
+    asked = []
+    together = Model.infer_together
+    monkeypatch.setattr(Model, "infer_together", lambda *a, **k: (asked.append(len(a[1])), together(*a, **k))[1])
+    report = predict(model, found, tmp_path / "together")
+    assert asked == [3]
+    assert report.done == alone.done
+    for name in report.done:
+        one, other = (read_segmentation(tmp_path / where / f"{name}.nii.gz") for where in ("alone", "together"))
+        assert np.count_nonzero(one.array != other.array) <= 1e-4 * one.array.size
+        assert one.array.any()

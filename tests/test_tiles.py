@@ -12,8 +12,10 @@ from torch import nn
 
 from helpers import FLAT, SIDES, Pointwise, tiny_plan
 from osteon.networks.registry import build_network
+from osteon.predicting.looks import Looks
+from osteon.predicting.region import fills_little
 from osteon.predicting.speeds import BALANCED, BEST
-from osteon.predicting.tiles import gaussian_weights, probabilities, tile_starts
+from osteon.predicting.tiles import gaussian_weights, look_together, probabilities, stream, tile_starts, whole_size
 
 
 def image(*shape: int, channels: int = 1) -> torch.Tensor:
@@ -166,3 +168,62 @@ def test_patches_of_one_value_are_passed_over(overlapping: bool) -> None:
     assert (made[:, 16:] < 1e-6).all() if overlapping else (made[0, 16:] > 1 - 1e-5).all()
     body = torch.einsum("oc,cijk->oijk", network.weight, x[:, :4])  # of the first tile alone
     torch.testing.assert_close(made[:, :4], (body.sigmoid() if overlapping else body.softmax(0)).detach())
+
+
+def test_where_structures_fill_a_small_part_the_rest_is_not_looked_at() -> None:
+    """A first look finds them; only patches near them are looked at, and say the same there."""
+    plan = tiny_plan({})
+    network = Pointwise(1, 3).eval()
+    x = 0.01 * image(40, 40, 40) - 1  # far from any structure, and not empty
+    x[:, 17:20, 17:20, 17:20] = 2.0
+    network.weight.data[:, 0] = torch.tensor([0.0, 8.0, 4.0])
+    whole, part = [
+        torch.cat([slab.shares for slab in stream(network, x, plan, region=region)], 1) for region in (False, True)
+    ]
+    assert 0 < len(network.shapes) - 9**3 - 5**3 < 100
+    assert torch.equal(whole.argmax(0), part.argmax(0))
+    torch.testing.assert_close(whole[:, 14:23, 14:23, 14:23], part[:, 14:23, 14:23, 14:23])
+    assert (part[0, :8] > 1 - 1e-5).all()
+
+
+def test_a_part_of_which_nothing_is_seen_has_nothing() -> None:
+    plan = tiny_plan({"overlapping": True})
+    network = Pointwise(1, 2).eval()
+    network.weight.data = torch.full((2, 1), 50.0)
+    x = -1 - image(40, 40, 40).abs()
+    made = torch.cat([slab.shares for slab in stream(network, x, plan, region=True)], 1)
+    assert len(network.shapes) == 5**3
+    assert (made < 1e-6).all()
+
+
+def test_models_of_small_structures_are_known_by_their_training_scans() -> None:
+    def looks(volume_cm3: float) -> Looks:
+        return Looks({"L1": volume_cm3}, (), {}, (1.0, 1.0, 1.0), (100.0, 100.0, 100.0))
+
+    assert fills_little([looks(50), looks(100), looks(900)])
+    assert not fills_little([looks(50), looks(300), looks(900)])
+    assert not fills_little([])
+
+
+def test_ct_air_is_passed_over_and_lungs_are_not() -> None:
+    intensities = [{"channel": "ct", "mean": 0.0, "std": 500.0}]
+    plan = tiny_plan({"channels": [{"name": "ct", "modality": "ct"}], "intensities": intensities})
+    network = Pointwise(1, 3).eval()
+    noise = 40 * image(8, 8, 8)
+    made = probabilities(network, torch.cat([noise - 1000, noise - 850, noise + 40], 1) / 500, plan)
+    assert len(network.shapes) == 4  # of five tiles, all but the one of air alone
+    assert (made[0, :2] > 1 - 1e-5).all()
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_small_images_can_be_looked_at_together(overlapping: bool) -> None:
+    plan = tiny_plan({"overlapping": overlapping})
+    torch.manual_seed(0)
+    network = build_network(plan).eval()
+    shapes = [(8, 8, 8), (3, 7, 8), (9, 8, 8), (6, 6, 8)]
+    assert [whole_size(shape, plan) for shape in shapes] == [(8, 8, 8), (8, 8, 8), (10, 8, 8), (8, 8, 8)]
+    assert whole_size((20, 20, 20), plan) is None
+    assert whole_size((8, 8, 4), tiny_plan(FLAT)) is None
+    images = [image(*shape) for shape in (shapes[0], shapes[1], shapes[3])]
+    for slab, one in zip(look_together(network, images, plan, speed=BEST), images, strict=True):
+        torch.testing.assert_close(slab.shares, probabilities(network, one, plan, speed=BEST), atol=1e-5, rtol=1e-5)

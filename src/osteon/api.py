@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from osteon.adopting.adopt import Adopted
     from osteon.auditing.augmented import Augmented
     from osteon.auditing.run import Audit
     from osteon.evaluating.evaluate import Evaluation
@@ -184,6 +185,38 @@ def load_model(folder: PathLike, *, device: str = "cpu") -> Model:
     return load_model(Path(folder), device=device)
 
 
+def import_model(
+    form: Literal["nnunet"],
+    folder: PathLike,
+    model: PathLike,
+    *,
+    folds: Sequence[str] | None = None,
+    checkpoint: Literal["final", "best"] | None = None,
+    before: PathLike | None = None,
+    orientation: str | None = None,
+    overwrite: bool = False,
+) -> Adopted:
+    """Turn another program's trained model into one of osteon's; nothing in its files is run.
+
+    Args:
+        form: Whose it is: `nnunet`, version 2.
+        folder: TRAINER__PLANS__CONFIGURATION as nnU-Net wrote it.
+        model: The model folder to make.
+        folds: Those to average; None: every fold that is there.
+        checkpoint: Of each fold; None: the final one.
+        before: Folder of the first model of a cascade; None: it lies beside the second.
+        orientation: How the training scans lay in their files, as RAS; None: scans are taken as they lie.
+        overwrite: Replace a model that is there.
+    """
+    from osteon.adopting.adopt import FORMS, Wanted
+    from osteon.core.errors import UsageError
+
+    if form not in FORMS:
+        raise UsageError(f"there are no models of {form}", hint=f"one of {', '.join(FORMS)}")
+    first = None if before is None else Path(before)
+    return FORMS[form](Path(folder), Path(model), Wanted(folds, checkpoint, first, orientation, overwrite))
+
+
 def doctor(model: PathLike | None = None, dataset: PathLike | None = None) -> Doctor:
     """Check the installation; with a model measure engines on this machine; with its dataset gate those that round."""
     from osteon.training.doctor import examine_machine
@@ -315,12 +348,13 @@ def export(
     source: PathLike | None = None,
     **options: Any,
 ) -> ExportReport:
-    """Write segmentations, or a dataset, in the form that other programs take.
+    """Write segmentations, a dataset or a model in the form that other programs take.
 
     Args:
-        form: `stl`, `ply`, `obj`, `dicom-seg`, `rtstruct`, `seg-nrrd`, `rle-csv`, `coco`, `table`, `nnunet` or
-            `decathlon`.
-        sources: Label files, folders of them, or datasets; one dataset for the last two forms.
+        form: `stl`, `ply`, `obj`, `dicom-seg`, `rtstruct`, `seg-nrrd`, `rle-csv`, `coco`, `table`, `nnunet`,
+            `decathlon`, `onnx` or `openvino`.
+        sources: Label files, folders of them, or datasets; one dataset for `nnunet` and `decathlon`, one model for
+            `onnx` and `openvino`.
         out: Where the files go.
         overwrite: Replace files in `out` that no export has written.
         source: A folder below which the scans' DICOM series lie.

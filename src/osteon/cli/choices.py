@@ -51,7 +51,7 @@ class MeshSpaces(StrEnum):
 
 
 class Exports(StrEnum):
-    """Forms of export (osteon.exporting.registry.FORMS)."""
+    """Forms of export (osteon.exporting.registry.FORMS and MODEL_FORMS)."""
 
     stl = "stl"
     ply = "ply"
@@ -64,6 +64,8 @@ class Exports(StrEnum):
     table = "table"
     nnunet = "nnunet"
     decathlon = "decathlon"
+    onnx = "onnx"
+    openvino = "openvino"
 
 
 class Encodings(StrEnum):

@@ -20,8 +20,8 @@ def export(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            help="SOURCE… OUT: label files, folders of them, or datasets; one dataset for nnunet and decathlon. The "
-            "last is the output's folder."
+            help="SOURCE… OUT: label files, folders of them, or datasets; one dataset for nnunet and decathlon, one "
+            "model for onnx and openvino. The last is the output's folder."
         ),
     ],
     source: Annotated[
@@ -46,7 +46,7 @@ def export(
         bool, typer.Option("--overwrite", help="Replace files in OUT that no export has written.")
     ] = False,
 ) -> None:
-    """Write segmentations, or a dataset, in the form that other programs take."""
+    """Write segmentations, a dataset or a model in the form that other programs take."""
     import osteon
 
     if len(sources) < 2:
@@ -68,7 +68,8 @@ def export(
     )
     for note in report.notes:
         console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
-    cases, files = len(report.done), len(report.files)
-    done = f"{cases} case{'s' * (cases != 1)} exported, {files} file{'s' * (files != 1)}"
+    count, files = len(report.done), len(report.files)
+    what = "model" if form in (Exports.onnx, Exports.openvino) else "case"
+    done = f"{count} {what}{'s' * (count != 1)} exported, {files} file{'s' * (files != 1)}"
     out.print(f"{done}: {escape(str(folder))}", soft_wrap=True)
     report_failures(report.failed, "failed")

@@ -10,7 +10,22 @@ import typer
 from rich.markup import escape
 
 from osteon.cli import app as browser
-from osteon.cli import audit, compare, data, demo, doctor, evaluate, export, models, phantom, sweep, vote, weights
+from osteon.cli import (
+    audit,
+    compare,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    import_model,
+    models,
+    phantom,
+    serve,
+    sweep,
+    vote,
+    weights,
+)
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_error
 from osteon.core.progress import console
@@ -34,11 +49,13 @@ for command, name in (
     (models.train, "train"),
     (sweep.sweep, "sweep"),
     (models.predict, "predict"),
+    (serve.serve, "serve"),
     (vote.vote, "vote"),
     (evaluate.evaluate, "evaluate"),
     (compare.compare, "compare"),
     (export.export, "export"),
     (browser.app, "app"),
+    (import_model.import_model, "import-model"),
     (doctor.doctor, "doctor"),
 ):
     app.command(name)(command)

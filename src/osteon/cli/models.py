@@ -18,6 +18,9 @@ from osteon.planning.choices import Choices
 if TYPE_CHECKING:
     from osteon.planning.plan import Plan
 
+MOST_REASONS = 3
+"""To look at a scan; the record has all."""
+
 
 @takes_choices
 def train(
@@ -183,7 +186,7 @@ def predict(
     from osteon.predicting.measuring import all_passes, choose_engine
     from osteon.predicting.memory import told_needs
     from osteon.predicting.model import model_folder
-    from osteon.predicting.predictor import How
+    from osteon.predicting.predictor import RECORD, How
     from osteon.predicting.predictor import predict as predict_scans
     from osteon.predicting.scans import find_scans
     from osteon.predicting.speeds import speed_of
@@ -201,9 +204,11 @@ def predict(
     console.print(told_needs(loaded.plan, found, limit), soft_wrap=True)
     report = predict_scans(loaded, found, folder, How(speed_of(speed), overwrite, limit, probabilities))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
-    out.print(f"{len(report.done)} scans segmented{skipped}: {escape(str(folder))}", soft_wrap=True)
+    count = len(report.done)
+    out.print(f"{count} scan{'s' * (count != 1)} segmented{skipped}: {escape(str(folder))}", soft_wrap=True)
     if report.review:
         console.print(f"[yellow]{len(report.review)} to be looked at by a person:[/]")
         for name, reasons in report.review.items():
-            console.print(f"  {escape(name)}: {escape('; '.join(reasons))}", soft_wrap=True)
+            more = f"; {len(reasons) - MOST_REASONS} more in {RECORD}" if len(reasons) > MOST_REASONS else ""
+            console.print(f"  {escape(name)}: {escape('; '.join(reasons[:MOST_REASONS]) + more)}", soft_wrap=True)
     report_failures(report.failed, "failed")

@@ -35,8 +35,8 @@ def some(names: Sequence[str], most: int = 8) -> str:
 
 
 def seconds_of(text: str) -> float:
-    """Seconds of `90`, `90s`, `20min`, `1.5h`. Raises typer.BadParameter where it is none of these."""
-    units = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
+    """Seconds of `90`, `90s`, `20min`, `1.5h`, `7d`. Raises typer.BadParameter where it is none of these."""
+    units = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
     number = text.strip().lower()
     factor = 1
     for unit in sorted(units, key=len, reverse=True):

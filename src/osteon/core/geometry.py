@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.boxes import Box
+
 Unit = Literal["mm", "px"]
 Affine = npt.NDArray[np.float64]
 
@@ -63,6 +65,12 @@ class Geometry:
             np.asarray(index, dtype=np.float64) @ self.affine_ras[:3, :3].T + self.affine_ras[:3, 3]
         )
         return world
+
+    def cropped(self, box: Box) -> Geometry:
+        """The grid of a box of this one; its voxels keep their places in the world."""
+        affine = self.affine_ras.copy()
+        affine[:3, 3] = self.to_world([box.first])[0]
+        return Geometry(box.shape, affine, self.unit)
 
     def same_as(self, other: Geometry, *, tolerance: float = POSITION_TOLERANCE) -> bool:
         """Whether every voxel of both grids lies at the same place, within `tolerance` voxel edges."""

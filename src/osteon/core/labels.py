@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry
 
 BACKGROUND = 0
@@ -55,6 +56,10 @@ class Segmentation:
         expected = self.geometry.shape if self.array.ndim == 3 else (len(self.structures), *self.geometry.shape)
         if self.array.shape != expected:
             raise ValueError(f"array {self.array.shape} does not fit the grid {expected}")
+
+    def cropped(self, box: Box) -> Segmentation:
+        """A box of it, on the box's grid; the array is a view."""
+        return Segmentation(self.array[(..., *box.slices)], self.geometry.cropped(box), self.structures)
 
     @property
     def overlapping(self) -> bool:

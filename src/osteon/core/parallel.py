@@ -85,11 +85,11 @@ def begin_worker() -> None:
     """What a fresh worker does first, before it imports what it works with."""
     count = os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("MKL_NUM_THREADS", count)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    """Wait for the parent's end. A worker of a killed parent would wait for work for ever: it holds the queue open."""
+def end_with_parent() -> None:
+    """End with the parent, in a thread of a child: it would wait for work for ever, since it holds the queue open."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

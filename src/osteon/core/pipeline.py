@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -32,16 +32,21 @@ class Passed(Generic[Item]):
 def overlapped(
     items: Iterable[Item],
     read: Callable[[Item], Given | None],
-    work: Callable[[Given], Made],
+    work: Callable[[list[Given]], list[Made]],
     write: Callable[[Item, Made], None],
+    *,
+    alike: Callable[[Given], Hashable] = lambda _: None,
+    most: int = 1,
 ) -> Iterator[Passed[Item]]:
     """Take each item through three stages, and yield it when it is through, in order.
 
     Args:
         items: One after the other.
         read: In a thread of its own, one item ahead; None: there is nothing to do for it.
-        work: In this thread.
-        write: In a thread of its own, one item behind.
+        work: In this thread, on several at a time where they are alike. Where that fails they are worked on one by one.
+        write: In a thread of its own, behind.
+        alike: Items that follow one another and of which this is the same, and not None, are worked on together.
+        most: So many at a time.
 
     Raises:
         What `write` raises, when the next item is through: what cannot be written stops the rest.
@@ -49,25 +54,57 @@ def overlapped(
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
         ahead = ((item, reader.submit(read, item)) for item in items)
         coming = next(ahead, None)
-        writing: tuple[Item, Future[None]] | None = None
+        writing: list[tuple[Item, Future[None]]] = []
         while coming is not None:
             (item, reading), coming = coming, next(ahead, None)
-            given = made = None
+            group, given, key = [item], [], None
+            passed = Passed(item)
+            made: list[Made | Exception] = []
             try:
-                given = reading.result()
-                passed = Passed(item, skipped=given is None)
-                if given is not None:
-                    made = work(given)
+                first = reading.result()
+                if first is None:
+                    passed = Passed(item, skipped=True)
+                else:
+                    given, key = [first], alike(first)
+                first = None
             except Exception as error:  # noqa: BLE001 (it is handed on with its item)
-                passed = Passed(item, error, read=given is not None)
-            given = None  # its memory is free while the next one is waited for
-            if writing is not None:
-                writing[1].result()
-                yield Passed(writing[0])
-            writing = None if made is None else (item, writer.submit(write, item, made))
-            if made is None:
+                passed = Passed(item, error, read=False)
+            while key is not None and len(group) < most and coming is not None:
+                another = None if coming[1].exception() else coming[1].result()
+                if another is None or alike(another) != key:
+                    break
+                group.append(coming[0])
+                given.append(another)
+                another, coming = None, next(ahead, None)
+            if given:
+                made = _worked(work, given)
+            given = []  # their memory is free while the next one is waited for
+            for earlier, future in writing:
+                future.result()
+                yield Passed(earlier)
+            writing = []
+            if not made:
                 yield passed
-            made = None
-        if writing is not None:
-            writing[1].result()
-            yield Passed(writing[0])
+            for item, result in zip(group, made, strict=False):
+                if isinstance(result, Exception):
+                    for earlier, future in writing:
+                        future.result()
+                        yield Passed(earlier)
+                    writing = []
+                    yield Passed(item, result)
+                else:
+                    writing.append((item, writer.submit(write, item, result)))
+            made = []
+        for earlier, future in writing:
+            future.result()
+            yield Passed(earlier)
+
+
+def _worked(work: Callable[[list[Given]], list[Made]], given: list[Given]) -> list[Made | Exception]:
+    """What came of each, or its error."""
+    try:
+        return list(work(given))
+    except Exception as error:  # noqa: BLE001 (it is handed on with its item)
+        if len(given) == 1:
+            return [error]
+    return [_worked(work, [one])[0] for one in given]

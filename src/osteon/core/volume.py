@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry
 
 
@@ -21,6 +22,10 @@ class Volume:
 
     array: npt.NDArray[np.generic]
     geometry: Geometry
+
+    def cropped(self, box: Box) -> Volume:
+        """A box of it, on the box's grid; the array is a view."""
+        return Volume(self.array[(slice(None), *box.slices)], self.geometry.cropped(box))
 
     def __post_init__(self) -> None:
         if self.array.ndim != 4 or self.array.shape[1:] != self.geometry.shape:

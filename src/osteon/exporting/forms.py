@@ -5,7 +5,7 @@ A new form is one file with a `FORM`, and one row in `registry.FORMS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -138,11 +138,15 @@ class Form:
 
     def check(self, options: Options) -> None:
         """Refuse options that mean nothing for this form. Raises UsageError."""
-        heeded = self.heeds if self.of_dataset else {*self.heeds, "labels"}
-        for name, flag in FLAGS.items():
-            if getattr(options, name) != getattr(Options(), name) and name not in heeded:
-                taking = f"it takes {', '.join(FLAGS[n] for n in FLAGS if n in heeded)}" if heeded else "it takes none"
-                raise UsageError(f"{flag}: means nothing for {self.name}", hint=f"leave it out; {taking}")
+        refuse_options(self.name, options, self.heeds if self.of_dataset else {*self.heeds, "labels"})
+
+
+def refuse_options(form: str, options: Options, heeded: Collection[str] = ()) -> None:
+    """Refuse options that a form does not look at. Raises UsageError."""
+    for name, flag in FLAGS.items():
+        if getattr(options, name) != getattr(Options(), name) and name not in heeded:
+            taking = f"it takes {', '.join(FLAGS[n] for n in FLAGS if n in heeded)}" if heeded else "it takes none"
+            raise UsageError(f"{flag}: means nothing for {form}", hint=f"leave it out; {taking}")
 
 
 FLAGS = {

@@ -21,9 +21,15 @@ FORMS: tuple[Form, ...] = (
 )
 
 
+MODEL_FORMS = ("onnx", "openvino")
+"""Forms of models: `model_files`."""
+
+
 def form_of(name: str) -> Form:
     """The row of that name. Raises UsageError that lists the known ones."""
     for form in FORMS:
         if form.name == name:
             return form
-    raise UsageError(f"{name}: no form of export", hint=f"use one of {', '.join(form.name for form in FORMS)}")
+    raise UsageError(
+        f"{name}: no form of export", hint=f"use one of {', '.join([*(form.name for form in FORMS), *MODEL_FORMS])}"
+    )

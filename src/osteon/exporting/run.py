@@ -13,9 +13,9 @@ from osteon.core.parallel import for_each
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.exporting.cases import find_segmentations, of_dataset
-from osteon.exporting.forms import ExportCase, Exporter, Form, Made, Options
+from osteon.exporting.forms import ExportCase, Exporter, Form, Made, Options, refuse_options
 from osteon.exporting.ledger import Ledger
-from osteon.exporting.registry import form_of
+from osteon.exporting.registry import MODEL_FORMS, form_of
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ def export(
     """Write segmentations, or a dataset, in another form.
 
     Args:
-        form: A name of `registry.FORMS`.
-        sources: Label files, folders of them, or datasets; one dataset for a form of datasets.
+        form: A name of `registry.FORMS` or `registry.MODEL_FORMS`.
+        sources: Label files, folders of them, or datasets; one dataset for a form of datasets, one model for a form of
+            models.
         out: The folder; made if it does not exist.
         options: What the user says.
         overwrite: Replace files in `out` that no export has written.
@@ -53,10 +54,13 @@ def export(
         UsageError: Form, options or sources make no sense.
         FileError: A source does not exist, or `out` cannot be written.
     """
-    row, options, out = form_of(form), options or Options(), Path(out)
-    row.check(options)
+    options, out = options or Options(), Path(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: the output is a folder, and this is a file", hint="name a folder for it")
+    if form in MODEL_FORMS:
+        return _model(form, sources, out, options, overwrite=overwrite)
+    row = form_of(form)
+    row.check(options)
     dataset = _dataset(row, sources) if row.of_dataset else None
     cases = (
         find_segmentations(sources, _structures(options))
@@ -112,6 +116,16 @@ class _Job:
         for file in made.files:
             file.write(self.ledger.folder / file.path)
         self.ledger.end(self.form.name, name, files)
+
+
+def _model(form: str, sources: Sequence[Path], out: Path, options: Options, *, overwrite: bool) -> ExportReport:
+    from osteon.exporting.model_files import export_model  # loads torch
+
+    refuse_options(form, options)
+    if len(sources) != 1:
+        raise UsageError(f"{form} takes one model, not {len(sources)}", hint=f"osteon export {form} MODEL OUT")
+    files, notes = export_model(form, Path(sources[0]), out, overwrite=overwrite)
+    return ExportReport(out, [str(sources[0])], files, {}, notes)
 
 
 def _dataset(form: Form, sources: Sequence[Path]) -> Dataset:

@@ -25,6 +25,12 @@ def channels_innermost() -> bool:
     return torch.backends.cpu.get_cpu_capability() in ("AVX2", "DEFAULT") and not torch.cuda.is_available()
 
 
+def layout_for(dimensions: int) -> torch.memory_format:
+    """How a network's activations lie in memory here."""
+    innermost = dimensions == 3 and channels_innermost()
+    return torch.channels_last_3d if innermost else torch.contiguous_format
+
+
 class NormAct(nn.Module):
     """`[batch, channel, …]` normalised for each patch and channel (Ulyanov et al., 2016), then a leaky ReLU.
 

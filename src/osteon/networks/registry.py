@@ -10,13 +10,16 @@ from torch import nn
 from osteon.networks.encoders import drop_unused, load_encoder
 from osteon.networks.inflated import build_encoder, inflate_network
 from osteon.networks.monai_networks import MonaiNetwork
+from osteon.networks.nnunet import NnUNetwork
 from osteon.networks.pretrained import build_slices
 from osteon.networks.unet import UNet
-from osteon.planning.plan import Monai, Network, Plan, Pretrained
+from osteon.planning.network_sections import AnyNetwork
+from osteon.planning.plan import Monai, Network, NnUNet, Plan, Pretrained
 
 OWN = "Apache-2.0"
 NONE = "none: random start"
 ENCODERS = "the encoder's"
+THEIRS = "the model's"
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Row:
 
     Attributes:
         name: As a plan and `--network` name it.
-        family: The class of the plan's section: Network, Pretrained or Monai.
+        family: The class of the plan's section: Network, Pretrained, Monai or NnUNet.
         dimensions: In which it can be built.
         library: Whose code it is.
         code: Licence of the code.
@@ -34,7 +37,7 @@ class Row:
     """
 
     name: str
-    family: type[Network | Pretrained | Monai]
+    family: type[Network | Pretrained | Monai | NnUNet]
     dimensions: tuple[int, ...]
     library: str
     code: str
@@ -54,7 +57,14 @@ NETWORKS = (
     Row("deeplabv3plus", Pretrained, (2,), "smp, timm", "MIT", ENCODERS, "Chen et al., ECCV 2018"),
     Row("segresnet", Monai, (2, 3), "MONAI", OWN, NONE, "Myronenko, BrainLes 2018"),
     Row("swinunetr", Monai, (2, 3), "MONAI", OWN, NONE, "Hatamizadeh et al., BrainLes 2021"),
+    Row("nnunet", NnUNet, (2, 3), "osteon", OWN, THEIRS, "Isensee et al., Nature Methods 2021"),
+    Row("nnunet-residual", NnUNet, (2, 3), "osteon", OWN, THEIRS, "Isensee et al., MICCAI 2024"),
 )
+
+
+def inputs(plan: Plan) -> int:
+    """The network's channels: the scan's, and in a cascade one for each label that the first model finds."""
+    return len(plan.channels) + (len(plan.network.before) if isinstance(plan.network, NnUNet) else 0)
 
 
 def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
@@ -78,6 +88,8 @@ def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
         return UNet(section, dimensions, channels, outputs(plan))
     if isinstance(section, Monai):
         return MonaiNetwork(section, dimensions, channels, outputs(plan))
+    if isinstance(section, NnUNet):
+        return NnUNetwork(section, dimensions, inputs(plan), outputs(plan))
     weights = fresh and section.weights != "none"
     if dimensions == 3:
         encoder = build_encoder(section, channels)
@@ -92,7 +104,7 @@ def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
     return network
 
 
-def check_network(section: Network | Pretrained | Monai, dimensions: int, size: tuple[int, int]) -> None:
+def check_network(section: AnyNetwork, dimensions: int, size: tuple[int, int]) -> None:
     """Build a pre-trained network, in 2D without its memory, to find out now rather than later whether it can be.
 
     Raises:

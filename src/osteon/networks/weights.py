@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 from collections.abc import Mapping
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from osteon.core.errors import FileError, UsageError, missing_file
 from osteon.core.files import is_file, whole_file
 
+CHECKSUM = "sha256"
+"""Under which key a safetensors file has it."""
 TORCH = (".pth", ".pt", ".bin")
 SUFFIXES = (".safetensors", *TORCH)
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
@@ -22,7 +25,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: dict[str, str] | None = None) -> None:
-    """Write named tensors from any device to a safetensors file.
+    """Write named tensors from any device to a safetensors file, with a checksum of what they hold.
 
     Raises:
         FileError: The disk is full, or the folder cannot be written.
@@ -30,9 +33,35 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: d
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as temporary:
         try:
-            save_file(flat, temporary, metadata=metadata)
+            save_file(flat, temporary, metadata={**(metadata or {}), CHECKSUM: checksum(flat)})
         except SafetensorError as error:  # its writer hides the operating system's error in the text
             raise OSError(_errno(str(error)), str(error)) from error
+
+
+def checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def load_checked(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors that `save_tensors` wrote, unchanged since.
+
+    Raises:
+        SafetensorError: The file is no safetensors, or cut off.
+        OSError: It cannot be read.
+        RuntimeError: Its checksum is another.
+    """
+    tensors = load_file(path)
+    with safe_open(path, "pt") as file:
+        expected = (file.metadata() or {}).get(CHECKSUM)
+    if expected is not None and checksum(tensors) != expected:
+        raise RuntimeError("its SHA-256 is not the one that was written with it")
+    return tensors
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

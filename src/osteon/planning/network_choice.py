@@ -9,7 +9,7 @@ import numpy as np
 
 from osteon.core.errors import UsageError
 from osteon.planning.choices import Choices
-from osteon.planning.network_sections import GROUPS, MONAI, NAMES, PRETRAINED, SCRATCH
+from osteon.planning.network_sections import GROUPS, MONAI, NAMES, NNUNET, PRETRAINED, SCRATCH
 from osteon.planning.network_shape import shape_network
 from osteon.planning.plan import Grid, Monai, Network, Pretrained
 from osteon.planning.recipes import Recipe, Size
@@ -36,6 +36,11 @@ def choose_network(
     if name not in NAMES:
         near = get_close_matches(name, NAMES, 3, 0.5) or NAMES
         raise UsageError(f"there is no network {name}", hint=f"near it: {', '.join(near)}")
+    if name in NNUNET:
+        raise UsageError(
+            f"{name} is not planned: it comes with a model of nnU-Net's (osteon import-model nnunet)",
+            hint=f"take {SCRATCH[NNUNET.index(name)]} to train one of your own",
+        )
     if name in PRETRAINED and (choices.encoder or name not in SCRATCH):
         return _pretrained(name, choices.encoder or ENCODER, choices.weights or "imagenet", patch, grid)
     if choices.encoder:

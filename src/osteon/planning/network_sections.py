@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -42,10 +43,7 @@ class Network(Section):
     @property
     def downsampling(self) -> Triple:
         """The product of the strides along each axis: patch sizes are multiples of it."""
-        i = j = k = 1
-        for stride in self.strides:
-            i, j, k = i * stride[0], j * stride[1], k * stride[2]
-        return i, j, k
+        return _product(self.strides)
 
     @model_validator(mode="before")
     @classmethod
@@ -57,14 +55,7 @@ class Network(Section):
     def _stages_agree(self) -> Network:
         if self.name == "resunet" and not self.residual:
             raise ValueError("residual: a resunet has residual blocks; without them it is a unet")
-        stages = len(self.features)
-        for name, value in (("strides", self.strides), ("kernels", self.kernels)):
-            if len(value) != stages:
-                raise ValueError(f"{name} lists {len(value)} stages, features lists {stages}")
-        if self.strides[0] != (1, 1, 1):
-            raise ValueError(f"strides: the first stage keeps the full resolution (1, 1, 1), not {self.strides[0]}")
-        if any(k % 2 == 0 for kernel in self.kernels for k in kernel):
-            raise ValueError("kernels: sizes must be odd, so that a voxel has a centre")
+        _check_stages(len(self.features), strides=self.strides, kernels=self.kernels)
         return self
 
 
@@ -131,11 +122,81 @@ class Monai(Section):
         return f"{self.name} of MONAI, {self.features} features at the finest stage"
 
 
+class NnUNet(Section):
+    """A U-Net as nnU-Net builds it, so that its weights fit: every stage may have its own kernel and depth.
+
+    Attributes:
+        name: `nnunet-residual` has residual blocks in its encoder.
+        features: Of each stage, from the finest to the coarsest.
+        strides: The step into each stage; the first stage's is 1, 1, 1.
+        kernels: Convolution kernel of each stage.
+        depths: Convolutions in each stage of the encoder (residual: blocks of two).
+        decoder_depths: Convolutions in each stage of the decoder, from the coarsest to the finest.
+        bias: Whether convolutions have one.
+        eps: Added to the variance in instance norms.
+        slope: Of the leaky ReLU below zero; 0 a plain ReLU.
+        stem: Residual: features of the convolution before the first stage; None: as many as that has.
+        before: Second model of a cascade: values of the labels that the first one finds; each is one channel more.
+    """
+
+    name: Literal["nnunet", "nnunet-residual"]
+    features: list[Size] = Field(min_length=2)
+    strides: list[Triple]
+    kernels: list[Triple]
+    depths: list[Size]
+    decoder_depths: list[Size]
+    bias: bool = True
+    eps: Annotated[float, Field(gt=0)] = 1e-5
+    slope: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    stem: Size | None = None
+    before: list[Size] = Field(default=[])
+
+    @property
+    def told(self) -> str:
+        """The network in a line."""
+        cascade = ", second of a cascade" if self.before else ""
+        return f"{self.name}, features {', '.join(map(str, self.features))}{cascade}"
+
+    @property
+    def downsampling(self) -> Triple:
+        """The product of the strides along each axis: patch sizes are multiples of it."""
+        return _product(self.strides)
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> NnUNet:
+        _check_stages(len(self.features), strides=self.strides, kernels=self.kernels, depths=self.depths)
+        if len(self.decoder_depths) != len(self.features) - 1:
+            raise ValueError(f"decoder_depths lists {len(self.decoder_depths)} stages, features one more at most")
+        return self
+
+
+def _product(strides: list[Triple]) -> Triple:
+    i = j = k = 1
+    for stride in strides:
+        i, j, k = i * stride[0], j * stride[1], k * stride[2]
+    return i, j, k
+
+
+def _check_stages(
+    count: int, *, strides: list[Triple], kernels: list[Triple], depths: Sequence[int] | None = None
+) -> None:
+    """Raise ValueError where lists of stages have other lengths, or strides or kernels that no U-Net has."""
+    counts = {"strides": len(strides), "kernels": len(kernels), "depths": count if depths is None else len(depths)}
+    for name, listed in counts.items():
+        if listed != count:
+            raise ValueError(f"{name} lists {listed} stages, features lists {count}")
+    if strides[0] != (1, 1, 1):
+        raise ValueError(f"strides: the first stage keeps the full resolution (1, 1, 1), not {strides[0]}")
+    if any(k % 2 == 0 for kernel in kernels for k in kernel):
+        raise ValueError("kernels: sizes must be odd, so that a voxel has a centre")
+
+
 SCRATCH = ("unet", "resunet")
 PRETRAINED = ("unet", "unetplusplus", "manet", "upernet", "segformer", "deeplabv3", "deeplabv3plus")
 MONAI = ("segresnet", "swinunetr")
-NAMES = tuple(dict.fromkeys((*SCRATCH, *PRETRAINED, *MONAI)))
-TAGS = ("scratch", "pretrained", "monai")
+NNUNET = ("nnunet", "nnunet-residual")
+NAMES = tuple(dict.fromkeys((*SCRATCH, *PRETRAINED, *MONAI, *NNUNET)))
+TAGS = ("scratch", "pretrained", "monai", "nnunet")
 
 
 def _known(data: Any) -> Any:
@@ -152,12 +213,17 @@ def _family(data: Any) -> str:
 
     if given("name") in MONAI:
         return "monai"
+    if given("name") in NNUNET:
+        return "nnunet"
     scratch = given("name") in (None, *SCRATCH) and given("encoder") is None
     return "scratch" if scratch else "pretrained"
 
 
 AnyNetwork = Annotated[
-    Annotated[Network, Tag("scratch")] | Annotated[Pretrained, Tag("pretrained")] | Annotated[Monai, Tag("monai")],
+    Annotated[Network, Tag("scratch")]
+    | Annotated[Pretrained, Tag("pretrained")]
+    | Annotated[Monai, Tag("monai")]
+    | Annotated[NnUNet, Tag("nnunet")],
     Discriminator(_family),
     BeforeValidator(_known),
 ]

@@ -14,12 +14,24 @@ from osteon.core.errors import PlanError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Structure
 from osteon.dataset.manifest import Channel, explain
+from osteon.planning.grid_sections import (
+    Grid as Grid,
+)
+from osteon.planning.grid_sections import (
+    Intensity as Intensity,
+)
+from osteon.planning.grid_sections import (
+    NnUNetWay as NnUNetWay,
+)
 from osteon.planning.network_sections import TAGS, AnyNetwork
 from osteon.planning.network_sections import (
     Monai as Monai,
 )
 from osteon.planning.network_sections import (
     Network as Network,
+)
+from osteon.planning.network_sections import (
+    NnUNet as NnUNet,
 )
 from osteon.planning.network_sections import (
     Pretrained as Pretrained,
@@ -29,12 +41,6 @@ from osteon.planning.sections import (
 )
 from osteon.planning.sections import (
     Forecast as Forecast,
-)
-from osteon.planning.sections import (
-    Grid as Grid,
-)
-from osteon.planning.sections import (
-    Intensity as Intensity,
 )
 from osteon.planning.sections import (
     Patch as Patch,
@@ -98,6 +104,10 @@ class Plan(BaseModel):
             raise ValueError("patch.size: one voxel is left at the coarsest stage; take a larger patch or fewer stages")
         if self.grid.dimensions == 2:
             self._check_flat()
+        if self.grid.nnunet is not None and (self.zoom is not None or self.series is not None):
+            raise ValueError("grid.nnunet: nnU-Net's models know no zoom and no series; take these sections out")
+        if self.grid.nnunet is None and any(how.inside for how in self.intensities):
+            raise ValueError("intensities: `inside` belongs to nnU-Net's way of preparing (grid.nnunet)")
         return self
 
     def _check_flat(self) -> None:
@@ -147,6 +157,11 @@ class Plan(BaseModel):
         return self.network.downsampling
 
     @property
+    def fixed_patch(self) -> bool:
+        """Whether the network gets patches of the plan's size alone, in predicting as in training."""
+        return self.grid.nnunet is not None or (isinstance(self.network, Pretrained) and self.network.fixed_size)
+
+    @property
     def mirror_partners(self) -> list[int]:
         """For each structure's position the one that it becomes when left and right are mirrored."""
         names = [structure.name for structure in self.structures]
@@ -158,8 +173,13 @@ class Plan(BaseModel):
         parts = self.model_dump(mode="json", include={"structures", "overlapping", "grid", "intensities", "channels"})
         for section in (parts["grid"], *parts["intensities"]):
             del section["why"]
-        if parts["grid"]["drop_slices"] is None:
-            del parts["grid"]["drop_slices"]
+        for key in ("drop_slices", "nnunet"):  # keys that came later leave the others' hashes alone
+            if parts["grid"][key] is None:
+                del parts["grid"][key]
+        for how in parts["intensities"]:
+            for key, usual in (("by", "std"), ("inside", False)):
+                if how[key] == usual:
+                    del how[key]
         for structure in parts["structures"]:
             del structure["colour"]
         if self.zoom is not None:

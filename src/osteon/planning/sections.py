@@ -45,61 +45,6 @@ class Section(BaseModel):
     why: list[str] = []
 
 
-class Grid(Section):
-    """The grid that the network works on.
-
-    Attributes:
-        dimensions: 3 for volumes; 2 for slices across the last axis, or for radiographs.
-        axes: Which world axis (R, A, S) each array axis runs along, after the lossless turn.
-        spacing_mm: Voxel edges along these axes (`px` for radiographs without spacing).
-        resample_last: False keeps the last axis as it is (2D: slices are not mixed).
-        drop_slices: 2D: slices of each scan that are never trained on: the first of them (None: from the beginning)
-            and the one after the last (None: to the end). They count along the last axis, from the left (R), the
-            back (A) or the feet (S); negative numbers count from the other end, as in Python.
-    """
-
-    dimensions: Literal[2, 3]
-    axes: tuple[Literal["R", "A", "S"], Literal["R", "A", "S"], Literal["R", "A", "S"]] = ("R", "A", "S")
-    spacing_mm: tuple[Length, Length, Length]
-    resample_last: bool = True
-    drop_slices: tuple[int | None, int | None] | None = None
-
-    @model_validator(mode="after")
-    def _axes_differ(self) -> Grid:
-        if len(set(self.axes)) != 3:
-            raise ValueError(f"axes must name R, A and S once each, not {', '.join(self.axes)}")
-        if self.drop_slices is not None and (self.dimensions == 3 or self.resample_last):
-            raise ValueError("drop_slices: only a 2D plan that keeps the last axis (resample_last: false) has slices")
-        return self
-
-    def kept_slices(self, count: int) -> list[int]:
-        """Which of a scan's `count` slices are trained on."""
-        if self.drop_slices is None:
-            return list(range(count))
-        dropped = range(count)[slice(*self.drop_slices)]
-        return [number for number in range(count) if number not in dropped]
-
-
-class Intensity(Section):
-    """How one channel is normalised: clipped to `clip` where given, then (x − mean) / std.
-
-    `mean` and `std` None: those of each image itself (MR); numbers: the same for all images (CT).
-    """
-
-    channel: str
-    clip: tuple[Number, Number] | None = None
-    mean: Number | None = None
-    std: Length | None = None
-
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Intensity:
-        if self.clip is not None and self.clip[0] >= self.clip[1]:
-            raise ValueError(f"clip: the lower bound {self.clip[0]} is not below the upper bound {self.clip[1]}")
-        if (self.mean is None) != (self.std is None):
-            raise ValueError("mean and std are given both or not at all")
-        return self
-
-
 class Patch(Section):
     """What the network sees at a time, in voxels of the grid, and how many at once.
 

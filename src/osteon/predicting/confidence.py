@@ -18,6 +18,7 @@ import torch
 from scipy import optimize, stats
 
 from osteon.planning.plan import Plan
+from osteon.predicting.shares import probability
 
 FEWEST = 10
 """Pairs of raw figure and true Dice; with fewer nothing is calibrated."""
@@ -45,8 +46,10 @@ class Calibration:
         return {**vars(self), "raw": list(self.raw), "dice": list(self.dice)}
 
     def expected(self, raw: float) -> float:
-        """The Dice to be expected; beyond the known range that at its end."""
-        return float(np.interp(raw, self.raw, self.dice)) if self.raw else raw
+        """The Dice to be expected; above the known range that at its end, below it in a line down to 0."""
+        if not self.raw:
+            return raw
+        return float(np.interp(raw, self.raw, self.dice)) * min(1.0, raw / self.raw[0] if self.raw[0] else 1.0)
 
 
 UNCALIBRATED = Calibration((), (), 0, None)
@@ -58,14 +61,14 @@ def raw_confidence(
     """The soft Dice confidence of each structure; None for one that was not found.
 
     Args:
-        shares: `[output, i, j, k]` probabilities on the plan's grid.
+        shares: `[output, i, j, k]` on the plan's grid: `Shares.values`.
         found: What follows from them: `Shares.found`.
         plan: Structures.
     """
     result: dict[str, float | None] = {}
     first = 0 if plan.overlapping else 1
     for number, structure in enumerate(plan.structures):
-        share = shares[first + number]
+        share = probability(shares[first + number], plan)
         mask = torch.from_numpy(found[number] > 0 if plan.overlapping else found == number + 1)
         count = int(mask.sum())
         inside = float(share[mask].sum(dtype=torch.float64))

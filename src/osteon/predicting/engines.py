@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -16,6 +18,8 @@ import torch
 from torch import nn
 
 from osteon.core.errors import UsageError
+from osteon.core.files import whole_file
+from osteon.predicting.kept_networks import kept_model
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 """`[batch, channel, i, j, k]` float32 → the finest logits `[batch, output, i, j, k]` float32, on the CPU."""
@@ -27,19 +31,21 @@ class Kind:
 
     Attributes:
         name: As `--engine` names it.
-        build: Of a network and the shape of what it will be given.
+        build: Of a network, the shape of what it will be given, and the file of its quantised form where there is one.
         lacks: What is missing on this machine; empty: nothing.
         precise: Its logits are those of fp32, but for rounding; the others need to pass the gate.
         start_s: About how long it takes to get ready, for each shape.
         device: On which device it runs.
+        quantised: It runs a network that `quantised.quantise` made.
     """
 
     name: str
-    build: Callable[[nn.Module, tuple[int, ...]], Run]
+    build: Callable[[nn.Module, tuple[int, ...], Path | None], Run]
     lacks: Callable[[], str]
     precise: bool
     start_s: float
     device: str = "cpu"
+    quantised: bool = False
 
 
 class _Finest(nn.Module):
@@ -54,7 +60,7 @@ class _Finest(nn.Module):
         return finest
 
 
-def _eager(network: nn.Module, _: tuple[int, ...]) -> Run:
+def _eager(network: nn.Module, _: tuple[int, ...], __: Path | None) -> Run:
     def run(batch: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             logits: torch.Tensor = network(batch)[0]
@@ -63,7 +69,7 @@ def _eager(network: nn.Module, _: tuple[int, ...]) -> Run:
     return run
 
 
-def _compiled(network: nn.Module, shape: tuple[int, ...]) -> Run:
+def _compiled(network: nn.Module, shape: tuple[int, ...], _: Path | None) -> Run:
     """Inductor with frozen weights: convolutions get their layouts once, norms and activations are fused."""
     import torch._inductor.config as inductor
 
@@ -80,26 +86,50 @@ def _compiled(network: nn.Module, shape: tuple[int, ...]) -> Run:
     return run
 
 
-def _openvino(network: nn.Module, shape: tuple[int, ...], hint: str = "f32") -> Run:
+def _openvino(network: nn.Module, shape: tuple[int, ...], _: Path | None, hint: str = "f32") -> Run:
     """OpenVINO; `hint` because it takes bf16 by itself on CPUs that have it."""
-    return openvino_run(openvino_model(network, shape), hint)
+    return openvino_run(kept_model(_openvino_module(), network, shape, openvino_model), hint)
 
 
-def openvino_model(network: nn.Module, shape: tuple[int, ...]) -> Any:
-    """The network as an OpenVINO model of one fixed input shape."""
-    import openvino
+def _int8(_: nn.Module, shape: tuple[int, ...], file: Path | None) -> Run:
+    if file is None:
+        raise OSError("the model was not quantised; `osteon doctor MODEL DATASET` does that")
+    model = _openvino_module().Core().read_model(file)
+    model.reshape(list(shape))
+    return openvino_run(model, "f32")
 
+
+def openvino_model(network: nn.Module, shape: tuple[int, ...], *, any_size: bool = False) -> Any:
+    """The network as an OpenVINO model of one fixed input shape, or of any."""
+    openvino = _openvino_module()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of Python numbers, which are fixed with the shape
         model = openvino.convert_model(_Finest(network).eval(), example_input=torch.zeros(shape))
-    model.reshape(list(shape))
+    if not any_size:
+        model.reshape(list(shape))
     return model
+
+
+def write_openvino(model: Any, path: Path) -> None:
+    """Write an OpenVINO model as `path` (.xml) and a .bin beside it, which is whole before the .xml is there."""
+    openvino = _openvino_module()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        openvino.save_model(model, Path(folder) / path.name, compress_to_fp16=False)
+        for name in (path.with_suffix(".bin").name, path.name):
+            with whole_file(path.with_name(name)) as temporary:
+                (Path(folder) / name).replace(temporary)
+
+
+def _openvino_module() -> Any:
+    """OpenVINO without the part that tells its makers about each use, as it and NNCF else do unasked."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return importlib.import_module("openvino")
 
 
 def openvino_run(model: Any, hint: str) -> Run:
     """Compile an OpenVINO model for this machine's processor."""
-    import openvino
-
+    openvino = _openvino_module()
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = openvino.Core().compile_model(model, "CPU", settings)
 
@@ -110,7 +140,7 @@ def openvino_run(model: Any, hint: str) -> Run:
     return run
 
 
-def _onnx(network: nn.Module, shape: tuple[int, ...]) -> Run:
+def _onnx(network: nn.Module, shape: tuple[int, ...], _: Path | None) -> Run:
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
@@ -128,8 +158,9 @@ def _onnx(network: nn.Module, shape: tuple[int, ...]) -> Run:
     return run
 
 
-def export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path) -> None:
-    """Write the network as an ONNX file of one fixed input shape: `image` in, `logits` out."""
+def export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, *, any_size: bool = False) -> None:
+    """Write the network as an ONNX file of one fixed input shape, or of any: `image` in, `logits` out."""
+    free = {0: "batch", 2: "i", 3: "j", 4: "k"}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -140,6 +171,7 @@ def export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path) -> None:
             opset_version=17,
             input_names=["image"],
             output_names=["logits"],
+            dynamic_axes={"image": free, "logits": free} if any_size else None,
         )
 
 
@@ -163,7 +195,8 @@ ENGINES = (
     Kind("torch", _eager, _nothing, precise=True, start_s=0.0),
     Kind("compiled", _compiled, _no_compiler, precise=True, start_s=30.0),
     Kind("openvino", _openvino, _missing("openvino"), precise=True, start_s=4.0),
-    Kind("openvino-bf16", lambda n, s: _openvino(n, s, "bf16"), _missing("openvino"), precise=False, start_s=4.0),
+    Kind("openvino-bf16", lambda n, s, f: _openvino(n, s, f, "bf16"), _missing("openvino"), precise=False, start_s=4.0),
+    Kind("openvino-int8", _int8, _missing("openvino", "nncf"), precise=False, start_s=4.0, quantised=True),
     Kind("onnx", _onnx, _missing("onnxruntime", "onnx"), precise=True, start_s=4.0),
 )
 NAMES = tuple(kind.name for kind in ENGINES)
@@ -192,10 +225,12 @@ class Engine(nn.Module):
     Args:
         network: In eval mode, on the CPU.
         kind: Of the engine.
+        file: Of the quantised network, where there is one.
     """
 
-    def __init__(self, network: nn.Module, kind: Kind) -> None:
+    def __init__(self, network: nn.Module, kind: Kind, file: Path | None = None) -> None:
         super().__init__()
+        self.file = file
         self.network = network
         self.kind = kind
         self.ready: dict[tuple[int, ...], Run] = {}
@@ -204,5 +239,5 @@ class Engine(nn.Module):
         """The finest logits `[batch, output, i, j, k]`, alone in a list."""
         shape = tuple(image.shape)
         if shape not in self.ready:
-            self.ready[shape] = self.kind.build(self.network, shape)
+            self.ready[shape] = self.kind.build(self.network, shape, self.file)
         return [self.ready[shape](image)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,7 +14,7 @@ from osteon.core.files import read_json, write_json
 from osteon.core.labels import Segmentation
 from osteon.core.overlap import count_overlap, dice
 from osteon.core.volume import Volume
-from osteon.predicting.engines import Engine, Kind
+from osteon.predicting.engines import Kind
 from osteon.predicting.model import Model
 
 FILE = "engines.json"
@@ -55,7 +55,7 @@ def judge_engine(model: Model, kind: Kind, cases: Iterable[tuple[Volume, Segment
         kind: The engine.
         cases: Scans that the model was not trained on, with references that have the plan's structures.
     """
-    fast = replace(model, network=Engine(model.network, kind))
+    fast = model.with_engine(kind)
     drops: dict[str, list[float]] = {}
     changes: dict[str, list[float]] = {}
     count = 0
@@ -78,16 +78,19 @@ def _means(figures: Mapping[str, list[float]]) -> dict[str, float]:
     return {name: round(float(np.float64(fmean(values))), 5) for name, values in figures.items()}
 
 
-def write_gates(folder: Path, gates: Iterable[Gate]) -> None:
-    """Keep the figures in a model's folder. Raises FileError."""
+def write_gates(folder: Path, sha256: str, gates: Iterable[Gate]) -> None:
+    """Keep the figures in a model's folder, with the hash of its weights. Raises FileError."""
     data = {gate.engine: {**vars(gate), "passed": gate.passed} for gate in gates}
-    write_json(folder / FILE, data)
+    write_json(folder / FILE, {"model": sha256, "engines": data})
 
 
-def read_gates(folder: Path) -> dict[str, Gate]:
-    """The figures of a model's folder; none where the gate was never tried."""
+def read_gates(folder: Path, sha256: str) -> dict[str, Gate]:
+    """The figures of a model's folder; none where the gate was never tried with these weights."""
     path = folder / FILE
     data: dict[str, Any] = read_json(path, "what engines cost") if path.is_file() else {}
+    if data.get("model") != sha256:
+        return {}
     return {
-        name: Gate(name, facts["dice_drop"], facts["volume_change"], facts["cases"]) for name, facts in data.items()
+        name: Gate(name, facts["dice_drop"], facts["volume_change"], facts["cases"])
+        for name, facts in data["engines"].items()
     }

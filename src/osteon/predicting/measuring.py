@@ -8,7 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ import torch
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import read_json, write_json
 from osteon.core.geometry import Geometry
-from osteon.networks.registry import outputs
+from osteon.networks.registry import inputs, outputs
 from osteon.planning.plan import Plan
-from osteon.predicting.engines import ENGINES, NAMES, Engine, Kind, kind_of
+from osteon.predicting.engines import ENGINES, NAMES, Kind, kind_of
 from osteon.predicting.gate import read_gates
 from osteon.predicting.model import Model
 from osteon.predicting.scans import Scan
@@ -53,20 +53,23 @@ class Speed:
 def measure_engines(model: Model) -> list[Speed]:
     """Run a patch of smooth random data through every engine that this machine has."""
     size = model.plan.patch.size
-    shape = (1, len(model.plan.channels), *size)
+    shape = (1, inputs(model.plan), *size)
     image = torch.nn.functional.interpolate(
         torch.randn(1, shape[1], *(max(1, n // 8) for n in size), generator=torch.Generator().manual_seed(0)),
         size,
         mode="trilinear",
     )
-    expected = _decided(Engine(model.network, kind_of("torch"))(image)[0], model.plan)
+    expected = _decided(model.with_engine(kind_of("torch")).network(image)[0], model.plan)
     return [_measured(model, kind, image, expected) for kind in ENGINES if kind.device == "cpu"]
 
 
 def _measured(model: Model, kind: Kind, image: torch.Tensor, expected: torch.Tensor) -> Speed:
-    if missing := kind.lacks():
+    missing = kind.lacks()
+    if kind.quantised and model.quantised is None:
+        missing = missing or "not made yet: give the dataset, too"
+    if missing:
         return Speed(kind.name, why_not=missing)
-    engine = Engine(model.network, kind)
+    engine = model.with_engine(kind).network
     began = time.perf_counter()
     try:
         logits = engine(image)[0]
@@ -138,7 +141,7 @@ def choose_engine(model: Model, folder: Path, wanted: str, patches: int) -> Mode
         UsageError: There is no such engine, it cannot run here, or it rounds and has not passed the gate.
     """
     on_gpu = next(model.network.parameters()).device.type != "cpu"
-    passed = {name for name, gate in read_gates(folder).items() if gate.passed}
+    passed = {name for name, gate in read_gates(folder, model.sha256).items() if gate.passed}
     if wanted == "auto":
         speeds = {} if on_gpu else remembered(model)
         name = fastest({n: s for n, s in speeds.items() if n in NAMES}, passed, patches) if speeds else "torch"
@@ -154,7 +157,7 @@ def choose_engine(model: Model, folder: Path, wanted: str, patches: int) -> Mode
         return model
     if on_gpu:
         raise UsageError(f"--engine {name}: runs on the CPU", hint="--device cpu, or leave --engine out")
-    return replace(model, network=Engine(model.network, kind))
+    return model.with_engine(kind)
 
 
 def passes(plan: Plan, geometry: Geometry) -> int:

@@ -11,6 +11,7 @@ import psutil
 
 from osteon.core.errors import CaseError, OsteonError
 from osteon.core.geometry import Geometry
+from osteon.networks.registry import inputs
 from osteon.planning.plan import Plan
 from osteon.predicting.scans import Scan
 from osteon.predicting.shares import shares_bytes
@@ -63,7 +64,7 @@ def _parts(plan: Plan, geometry: Geometry) -> tuple[int, int]:
     way = passage(geometry, plan.grid)
     outputs = len(plan.structures) + (0 if plan.overlapping else 1)
     scan, grid = math.prod(way.turned.shape), math.prod(way.shape)
-    channels = len(plan.channels)
+    channels = inputs(plan)
     # The scan as floats, and once more while its axes are turned; then the image on the plan's grid beside the sums
     # of one row of tiles; then labels, the best class, and the same labels turned back.
     reading = (2 * scan + grid) * channels * FLOAT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
+from osteon.core.boxes import Box
 from osteon.core.errors import DatasetError, GeometryError, ModelError
 from osteon.core.files import read_json, write_json, write_text
 from osteon.core.geometry import Geometry
@@ -23,26 +23,32 @@ from osteon.dataset.checks import check_image
 from osteon.formats.registry import read_volume
 from osteon.networks.ensemble import Ensemble, members_in
 from osteon.networks.registry import build_network, outputs
-from osteon.networks.weights import save_tensors
+from osteon.networks.weights import load_checked, save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
-from osteon.planning.plan import Intensity, Plan, read_plan, write_plan
+from osteon.planning.plan import Intensity, NnUNet, Plan, read_plan, write_plan
+from osteon.predicting.cascade import label_channels
 from osteon.predicting.confidence import calibration_from, raw_confidence
-from osteon.predicting.engines import Engine
+from osteon.predicting.engines import Engine, Kind
 from osteon.predicting.looks import FILE_NAME as REFERENCE
 from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
 from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
 from osteon.predicting.postprocess import NONE, Postprocessing, postprocess, read_postprocessing, write_postprocessing
+from osteon.predicting.quantised import quantised_file
+from osteon.predicting.region import fills_little
 from osteon.predicting.restore import Keep, restore, restored_outputs
 from osteon.predicting.review import Facts, reasons_to_review
 from osteon.predicting.series import name_series
 from osteon.predicting.shares import Shares, collect
 from osteon.predicting.speeds import BALANCED, Speed
-from osteon.predicting.tiles import stream
-from osteon.predicting.zoom import closer_looks
+from osteon.predicting.tiles import Slab, look_together, stream, whole_size
+from osteon.predicting.zoom import Detail, closer_looks
 from osteon.preparing.case import passage, prepare_with_intensities
+from osteon.preparing.nonzero import nonzero_box, uncropped, within
 
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.json"
+FIRST = "first"
+"""In a model's folder that of the model which looks first (a cascade)."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +75,23 @@ class Prepared:
     Attributes:
         image: `[channel, i, j, k]` float32 on the plan's grid, normalised.
         intensities: How; see `preparing.case.prepare_with_intensities`.
-        geometry: The scan's own.
+        geometry: The scan's own, or that of the part of it which was prepared.
         scan: The scan itself, where the plan asks for a closer look.
+        part: The whole scan's grid, and the box of it that was prepared; None: all of it.
+        first: The scan as the first model of a cascade needs it.
     """
 
     image: npt.NDArray[np.float32]
     intensities: list[Intensity]
     geometry: Geometry
     scan: Volume | None
+    part: tuple[Geometry, Box] | None = None
+    first: Prepared | None = None
+
+    @property
+    def whole(self) -> Geometry:
+        """The scan's own grid."""
+        return self.geometry if self.part is None else self.part[0]
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,8 @@ class Model:
         sha256: Of the weights' file; names the model in records of predictions.
         postprocessing: What follows a prediction.
         reference: What the training scans look like.
+        quantised: File of the network in 8-bit integers, where it was made.
+        first: The model whose labels this one sees beside the image (a cascade).
     """
 
     network: torch.nn.Module
@@ -98,6 +115,8 @@ class Model:
     sha256: str
     postprocessing: Postprocessing = NONE
     reference: Sequence[Looks] = ()
+    quantised: Path | None = None
+    first: Model | None = None
 
     def predict(self, scan: Path | str | Volume, *, name: str = "", speed: Speed = BALANCED) -> Segmentation:
         """Segment one scan, on its own grid and orientation; arguments and errors are those of `examine`."""
@@ -142,6 +161,11 @@ class Model:
         """What runs the network."""
         return self.network.kind.name if isinstance(self.network, Engine) else "torch"
 
+    def with_engine(self, kind: Kind) -> Model:
+        """The model with its own network, and that of the first in a cascade, run by another engine."""
+        first = None if self.first is None else self.first.with_engine(kind)
+        return replace(self, network=Engine(self.network, kind, self.quantised), first=first)
+
     def with_postprocessing(self, wanted: str | Path) -> Model:
         """The model with other post-processing: `auto` its own, `none`, or a file's.
 
@@ -162,9 +186,14 @@ class Model:
 
     def prepare(self, volume: Volume) -> Prepared:
         """A scan on the plan's grid; of the scan itself only what a closer look needs is kept."""
+        first = None if self.first is None else self.first.prepare(volume)
+        part = None
+        if self.plan.grid.nnunet is not None:
+            part = (volume.geometry, nonzero_box(volume.array))
+            volume = volume.cropped(part[1])
         image, intensities = prepare_with_intensities(volume, self.plan)
         closely = self.plan.zoom is not None and self.plan.zoom.predict
-        return Prepared(image, intensities, volume.geometry, volume if closely else None)
+        return Prepared(image, intensities, volume.geometry, volume if closely else None, part, first)
 
     def infer(self, prepared: Prepared, *, speed: Speed = BALANCED, folder: Path | None = None) -> Shares:
         """What the network says of it, with names in order.
@@ -174,7 +203,25 @@ class Model:
             speed: How densely it is looked at, and whether in mirror images, too.
             folder: Where probabilities go into a file; None keeps them in memory.
         """
-        slabs = stream(self.network, torch.from_numpy(prepared.image), self.plan, speed=speed)
+        image = torch.from_numpy(prepared.image)
+        if self.first is not None and prepared.first is not None:
+            shares = self.first.infer(prepared.first, speed=speed, folder=folder)
+            image = torch.cat((image, self._labels_before(self.first.restored(prepared.first, shares), prepared)))
+        region = speed.region and fills_little(self.reference)
+        slabs = stream(self.network, image, self.plan, speed=speed, region=region)
+        return self._kept(slabs, prepared, folder)
+
+    def alike(self, prepared: Prepared) -> tuple[int, ...] | None:
+        """Scans of which this is the same, and not None, can be looked at together."""
+        return None if self.first is not None else whole_size(prepared.image.shape[1:], self.plan)
+
+    def infer_together(self, prepared: Sequence[Prepared], *, speed: Speed = BALANCED) -> list[Shares]:
+        """As `infer`, of several small scans that are alike, in one pass of the network."""
+        images = [torch.from_numpy(one.image) for one in prepared]
+        slabs = look_together(self.network, images, self.plan, speed=speed)
+        return [self._kept([slab], one, None) for slab, one in zip(slabs, prepared, strict=True)]
+
+    def _kept(self, slabs: Iterable[Slab], prepared: Prepared, folder: Path | None) -> Shares:
         shares = collect(slabs, outputs(self.plan), prepared.image.shape[1:], self.plan, folder=folder)
         if self.plan.series is None:
             return shares
@@ -193,10 +240,22 @@ class Model:
                 self.network, prepared.scan, shares.values, plan, zoom, prepared.intensities, speed=speed
             )
         if keep is not None:
-            for output in restored_outputs(shares, prepared.geometry, plan, details):
-                keep(output)
-        segmentation = restore(shares, prepared.geometry, plan, details)
+            for number, output in enumerate(restored_outputs(shares, prepared.geometry, plan, details)):
+                outside = 0.0 if plan.overlapping or number else 1.0
+                keep(output if prepared.part is None else within(output, *prepared.part, outside))
+        segmentation = self.restored(prepared, shares, details)
         return Prediction(postprocess(segmentation, self.postprocessing), raw, confidence, reasons)
+
+    def restored(self, prepared: Prepared, shares: Shares, details: Sequence[Detail] = ()) -> Segmentation:
+        """The segmentation on the scan's own grid, as the network has it."""
+        segmentation = restore(shares, prepared.geometry, self.plan, details)
+        return segmentation if prepared.part is None else uncropped(segmentation, *prepared.part)
+
+    def _labels_before(self, segmentation: Segmentation, prepared: Prepared) -> torch.Tensor:
+        """What the first model found, as channels beside the prepared image."""
+        if prepared.part is not None:
+            segmentation = segmentation.cropped(prepared.part[1])
+        return label_channels(segmentation, self.plan)
 
     def _judged(
         self, prepared: Prepared, shares: Shares
@@ -218,7 +277,10 @@ def extent_mm(geometry: Geometry) -> tuple[float, ...]:
 
 
 def save_model(folder: Path, model: Model, card: str) -> None:
-    """Write a model folder; the weights last, so that a folder with weights is complete."""
+    """Write a model folder; the weights last, so that a folder with weights is complete.
+
+    The first model of a cascade has a folder of its own there: it is written by itself, before.
+    """
     write_plan(folder / PLAN, model.plan)
     write_json(folder / VALIDATION, model.validation)
     write_postprocessing(folder / POSTPROCESSING, model.postprocessing)
@@ -247,7 +309,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
     plan = read_plan(folder / PLAN)
     path = folder / WEIGHTS
     try:
-        state = load_file(path)
+        state = load_checked(path)
         network = _network(plan, state)
         network.load_state_dict(state)
     except (SafetensorError, OSError, RuntimeError) as error:
@@ -258,7 +320,11 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         ) from error
     network.to(device).eval()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    steps = folder / POSTPROCESSING
+    first = None
+    if isinstance(plan.network, NnUNet) and plan.network.before:
+        first = load_model(folder / FIRST, device=device)
+        digest = hashlib.sha256((digest + first.sha256).encode()).hexdigest()
+    steps, quantised = folder / POSTPROCESSING, quantised_file(folder, digest)
     return Model(
         network,
         plan,
@@ -266,6 +332,8 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         digest,
         read_postprocessing(steps, plan.structures) if steps.is_file() else NONE,
         read_reference(folder / REFERENCE),
+        quantised if quantised.is_file() else None,
+        first,
     )
 
 

@@ -12,10 +12,11 @@ from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.planning.plan import Plan
-from osteon.predicting.shares import Shares
-from osteon.predicting.sparse import above_half, best_classes, interpolate_box
+from osteon.predicting.shares import Shares, half_of, probability
+from osteon.predicting.sparse import above_half, best_classes, interpolate_box, taps_of
 from osteon.predicting.zoom import Detail
-from osteon.preparing.case import passage
+from osteon.preparing.case import Passage, passage
+from osteon.preparing.nnunet_grid import Splines
 
 Keep = Callable[[npt.NDArray[np.float32]], None]
 """Takes each output on the scan's grid `[i, j, k]`, one after the other."""
@@ -26,9 +27,19 @@ def restored_outputs(
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Each output's probabilities on the scan's own grid and in its orientation `[i, j, k]`, one after the other."""
     way = passage(geometry, plan.grid)
-    whole = Box((0, 0, 0), way.turned.shape)
+    whole, shape, weights = Box((0, 0, 0), way.turned.shape), way.turned.shape, _weights(way, plan)
+
+    def interpolated(output: int) -> torch.Tensor:
+        return interpolate_box(shares.values[output : output + 1], whole, shape, weights)[0]
+
+    total = None
+    if plan.grid.nnunet is not None and not plan.overlapping:  # of logarithms, so that they sum to 1 no longer
+        total = interpolated(0)
+        for output in range(1, len(shares.values)):
+            total = torch.logaddexp(total, interpolated(output))
     for output in range(len(shares.values)):
-        values = interpolate_box(shares.values[output : output + 1], whole, way.turned.shape)[0]
+        values = interpolated(output)
+        values = probability(values if total is None else values - total, plan)
         for detail in details:
             detail.blend(values[detail.box.slices], output)
         yield np.ascontiguousarray(way.turn.undo(values.numpy())).astype(np.float32, copy=False)
@@ -37,7 +48,7 @@ def restored_outputs(
 def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()) -> Segmentation:
     """Interpolate linearly onto the scan's grid and decide there: as if all outputs were interpolated everywhere.
 
-    Of the scan's size only the result is held.
+    Of the scan's size only the result is held. A model of nnU-Net's has its own interpolation, of logits.
 
     Args:
         shares: Probabilities on the plan's grid.
@@ -49,12 +60,13 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
         An index map, or multi-hot where structures overlap (share above a half), in the scan's orientation.
     """
     way = passage(geometry, plan.grid)
-    shape = way.turned.shape
+    shape, weights = way.turned.shape, _weights(way, plan)
+    along = None if weights is None else [taps_of(one) for one in weights]
     structures = tuple(plan.structures)
     if shares.best is None:
         masks = np.zeros((len(structures), *shape), dtype=np.uint8)
         for number, share in enumerate(shares.values):
-            for start, part in above_half(share, shape):
+            for start, part in above_half(share, shape, along, half=half_of(plan)):
                 masks[number, start : start + len(part)] = part.numpy()
             shares.release()
         for box in _parts(details):
@@ -63,12 +75,19 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
     kind = np.uint8 if max(s.value for s in structures) < 256 else np.uint16
     values = np.array([0, *(s.value for s in structures)], dtype=kind)
     labels: npt.NDArray[np.integer] = np.zeros(shape, dtype=kind)
-    for start, part in best_classes(shares.values, shares.best, shape):
+    for start, part in best_classes(shares.values, shares.best, shape, along):
         labels[start : start + len(part)] = values[part.numpy()]
         shares.release()
     for box in _parts(details):
         labels[box.slices] = values[_blended(shares.values, box, shape, details).argmax(0).numpy()]
     return Segmentation(np.ascontiguousarray(way.turn.undo(labels)), geometry, structures)
+
+
+def _weights(way: Passage, plan: Plan) -> list[torch.Tensor] | None:
+    """`[new, old]` of the plan's own interpolation along each axis; None: the usual one."""
+    if plan.grid.nnunet is None:
+        return None
+    return Splines.back(way.turned, plan.grid).weights(way.shape)
 
 
 def _parts(details: Sequence[Detail]) -> list[Box]:

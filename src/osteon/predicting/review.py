@@ -24,6 +24,8 @@ IMAGE = 1.0
 """Widths of the training scans' range beyond it."""
 LEAST_WIDTH = 0.2
 """Standard deviations of the image; cohorts of few scans, or very alike, vary less than scans of other days."""
+EXTENT = 2.0
+"""A scan may be shorter than all training scans by this factor."""
 SPACING = 2.0
 """Times the largest voxel edge, or a part of the smallest."""
 
@@ -116,4 +118,7 @@ def _grid(looks: Looks, plan: Plan, cases: Sequence[Looks]) -> list[str]:
             said.append(
                 f"voxels of {spacing:.3g} {plan.unit} along {letter}; in training {min(known):.3g} to {max(known):.3g}"
             )
+        least, extent = min(case.extent_mm[axis] for case in cases), looks.extent_mm[axis]
+        if extent < least / EXTENT:
+            said.append(f"reaches over {extent:.3g} {plan.unit} along {letter}; in training at least {least:.3g}")
     return said

@@ -27,7 +27,9 @@ class Shares:
     """What a network says of a scan.
 
     Attributes:
-        values: `[output, i, j, k]` float16; the planes across `axis` lie one after the other.
+        values: `[output, i, j, k]` float16; the planes across `axis` lie one after the other. For a model of nnU-Net's,
+            which interpolates logits, they are logarithms of probabilities, or logits where structures overlap:
+            `probability` brings them back.
         best: `[i, j, k]` int16: the output with the greatest probability, of `values` as they are kept; None where
             structures overlap.
         axis: Across which planes come.
@@ -44,7 +46,7 @@ class Shares:
         if self.best is None:
             found = torch.zeros(self.values.shape, dtype=torch.uint8)
             for number, share in enumerate(self.values):
-                found[number] = share > 0.5
+                found[number] = share > half_of(plan)
             return found.numpy()
         kind = np.uint8 if len(plan.structures) < 256 else np.uint16
         return self.best.numpy().astype(kind)
@@ -58,6 +60,18 @@ class Shares:
         if self.file is not None:
             mapped: Any = self.file
             mapped._mmap.madvise(mmap.MADV_DONTNEED)
+
+
+def half_of(plan: Plan) -> float:
+    """The value that stands for a probability of a half where structures overlap."""
+    return 0.5 if plan.grid.nnunet is None else 0.0
+
+
+def probability(share: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """The probabilities that values of `Shares` stand for."""
+    if plan.grid.nnunet is None:
+        return share
+    return share.float().sigmoid_() if plan.overlapping else share.float().exp_()
 
 
 def in_memory(values: torch.Tensor, plan: Plan) -> Shares:

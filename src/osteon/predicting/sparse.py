@@ -47,7 +47,12 @@ def taps(old: int, new: int) -> Taps:
     if old == new:
         alone = torch.arange(new)
         return Taps(alone, 1, alone[:, None], torch.ones(new, 1))
-    whole = axis_weights(old, new)
+    return taps_of(axis_weights(old, new))
+
+
+def taps_of(whole: torch.Tensor) -> Taps:
+    """What an interpolation takes by its weights `[new, old]`: none below 0, and each row sums to 1."""
+    old = whole.shape[1]
     there = whole > 0
     first = there.int().argmax(1)
     count = int((there.int().sum(1)).max())
@@ -130,18 +135,21 @@ def interpolate_at(shares: torch.Tensor, where: torch.Tensor, along: Sequence[Ta
     return total
 
 
-def best_classes(shares: torch.Tensor, best: torch.Tensor, shape: Sequence[int]) -> Iterator[tuple[int, torch.Tensor]]:
+def best_classes(
+    shares: torch.Tensor, best: torch.Tensor, shape: Sequence[int], along: Sequence[Taps] | None = None
+) -> Iterator[tuple[int, torch.Tensor]]:
     """The best class of every voxel of a finer (or any other) grid over the same extent.
 
     Args:
         shares: `[class, i, j, k]` probabilities.
         best: `[i, j, k]` int16: their argmax.
         shape: Of the new grid.
+        along: Taps of the three axes; linear interpolation where left out.
 
     Yields:
         Number of a slab's first plane, and its classes `[planes, j, k]` int16. Ties go to the lower class.
     """
-    along = [taps(old, new) for old, new in zip(best.shape, shape, strict=True)]
+    along = along or [taps(old, new) for old, new in zip(best.shape, shape, strict=True)]
     for start, part, where in slabs(uniform_code(best, along), along):
         for some in where.split(AT_ONCE):
             i, j, k = some.T
@@ -149,23 +157,42 @@ def best_classes(shares: torch.Tensor, best: torch.Tensor, shape: Sequence[int])
         yield start, part
 
 
-def above_half(share: torch.Tensor, shape: Sequence[int]) -> Iterator[tuple[int, torch.Tensor]]:
-    """Where a structure's share `[i, j, k]`, interpolated, is above a half: first plane, and `[planes, j, k]` bool."""
-    along = [taps(old, new) for old, new in zip(share.shape, shape, strict=True)]
-    for start, part, where in slabs(uniform_code((share > 0.5).to(torch.int16), along), along):
+def above_half(
+    share: torch.Tensor, shape: Sequence[int], along: Sequence[Taps] | None = None, *, half: float = 0.5
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Where a structure's share `[i, j, k]`, interpolated, is above a half: first plane, and `[planes, j, k]` bool.
+
+    Args:
+        share: Probabilities, or what `half` belongs to.
+        shape: Of the new grid.
+        along: Taps of the three axes; linear interpolation where left out.
+        half: The value that stands for a probability of a half.
+    """
+    along = along or [taps(old, new) for old, new in zip(share.shape, shape, strict=True)]
+    for start, part, where in slabs(uniform_code((share > half).to(torch.int16), along), along):
         for some in where.split(AT_ONCE):
             i, j, k = some.T
-            part[i - start, j, k] = (interpolate_at(share[None], some, along)[0] > 0.5).to(part.dtype)
+            part[i - start, j, k] = (interpolate_at(share[None], some, along)[0] > half).to(part.dtype)
         yield start, part == 1
 
 
-def interpolate_box(shares: torch.Tensor, box: Box, shape: Sequence[int]) -> torch.Tensor:
-    """`[class, i, j, k]` float32: all classes in a box of the new grid `shape`."""
+def interpolate_box(
+    shares: torch.Tensor, box: Box, shape: Sequence[int], weights: Sequence[torch.Tensor] | None = None
+) -> torch.Tensor:
+    """`[class, i, j, k]` float32: all classes in a box of the new grid `shape`.
+
+    Args:
+        shares: `[class, i, j, k]`.
+        box: Of the new grid.
+        shape: Of that.
+        weights: `[new, old]` of the three axes; linear interpolation where left out.
+    """
+    weights = weights or [axis_weights(old, new) for old, new in zip(shares.shape[1:], shape, strict=True)]
     part = shares
     for axis, (first, stop) in enumerate(zip(box.first, box.stop, strict=True)):
-        weights = axis_weights(shares.shape[1 + axis], shape[axis])[first:stop]
-        there = torch.nonzero(weights.any(0)).flatten()
+        along = weights[axis][first:stop]
+        there = torch.nonzero(along.any(0)).flatten()
         low, high = int(there[0]), int(there[-1]) + 1
         part = part.narrow(1 + axis, low, high - low).float()
-        part = torch.matmul(part.movedim(1 + axis, -1), weights[:, low:high].T).movedim(-1, 1 + axis)
+        part = torch.matmul(part.movedim(1 + axis, -1), along[:, low:high].T).movedim(-1, 1 + axis)
     return part.contiguous()

@@ -15,16 +15,18 @@ class Speed:
         name: As `--speed` names it.
         step: Patches follow one another by this part of their size.
         mirror: Average over the mirror images that the plan allows.
+        region: Where structures fill a small part of a scan, find that part first, and look nowhere else.
     """
 
     name: str
     step: float
     mirror: bool
+    region: bool
 
 
-FAST = Speed("fast", 0.75, mirror=False)
-BALANCED = Speed("balanced", 0.5, mirror=False)
-BEST = Speed("best", 0.5, mirror=True)
+FAST = Speed("fast", 0.75, mirror=False, region=True)
+BALANCED = Speed("balanced", 0.5, mirror=False, region=True)
+BEST = Speed("best", 0.5, mirror=True, region=False)
 SPEEDS = (FAST, BALANCED, BEST)
 
 

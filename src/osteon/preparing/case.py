@@ -12,9 +12,14 @@ from osteon.core.errors import PlanError
 from osteon.core.geometry import Geometry, Turn, closest_axes
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
+from osteon.planning.grid_sections import AXIS_OF
 from osteon.planning.plan import Grid, Intensity, Plan
+from osteon.preparing.nnunet_grid import Splines, nnunet_shape
+from osteon.preparing.nonzero import nonzero_mask
 from osteon.preparing.resample import resample_image, resample_index_map, resample_multi_hot, resampled_shape
 
+SMALLEST = 1e-8
+"""No image is divided by less: one that is the same everywhere becomes 0."""
 Labels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
@@ -35,12 +40,20 @@ class Passage:
 
 def passage(geometry: Geometry, grid: Grid) -> Passage:
     """How a scan of this geometry comes onto the plan's grid."""
-    axes, signs = closest_axes(geometry.affine_ras)
-    order = tuple(axes.index("RAS".index(axis)) for axis in grid.axes)
-    turn = Turn(order, tuple(sign < 0 for sign in signs))
+    turn = _turn(geometry, grid)
     turned = turn.geometry(geometry)
-    i, j, k = resampled_shape(turned.shape, turned.spacing_mm, grid.spacing_mm)
+    rule = resampled_shape if grid.nnunet is None else nnunet_shape
+    i, j, k = rule(turned.shape, turned.spacing_mm, grid.spacing_mm)
     return Passage(turn, turned, (i, j, k if grid.resample_last else turned.shape[2]))
+
+
+def _turn(geometry: Geometry, grid: Grid) -> Turn:
+    if grid.axes[0] in "ijk":
+        return Turn(tuple("ijk".index(letter) for letter in grid.axes), (False, False, False))
+    axes, signs = closest_axes(geometry.affine_ras)
+    order = tuple(axes.index(AXIS_OF[letter]) for letter in grid.axes)
+    backwards = {AXIS_OF[letter] for letter in grid.axes if letter in "LPI"}
+    return Turn(order, tuple((sign < 0) != (axis in backwards) for axis, sign in zip(axes, signs, strict=True)))
 
 
 def prepare_image(volume: Volume, plan: Plan) -> npt.NDArray[np.float32]:
@@ -54,12 +67,32 @@ def prepare_with_intensities(volume: Volume, plan: Plan) -> tuple[npt.NDArray[np
     The mean and std are this image's where the plan has none, so that a crop of it can be normalised as the whole.
     """
     way = passage(volume.geometry, plan.grid)
+    if plan.grid.nnunet is not None:
+        return _as_nnunet(volume, way, plan)
     image = resample_image(way.turn.apply(volume.array), way.shape)  # type: ignore[arg-type]
-    settled = []
-    for channel, how in zip(image, plan.intensities, strict=True):
-        _, mean, std = _clipped(channel, how)
-        settled.append(how.model_copy(update={"mean": mean, "std": std}))
+    settled = [_settled(channel, how) for channel, how in zip(image, plan.intensities, strict=True)]
     return normalise_all(image, settled), settled
+
+
+def _as_nnunet(volume: Volume, way: Passage, plan: Plan) -> tuple[npt.NDArray[np.float32], list[Intensity]]:
+    """The same in nnU-Net's order: normalised on the scan's own grid, then resampled."""
+    array = way.turn.apply(volume.array)
+    mask = nonzero_mask(array) if any(how.inside for how in plan.intensities) else None
+    splines = Splines.onto_grid(way.turned, way.shape, plan.grid)
+    made = np.empty((len(array), *way.shape), dtype=np.float32)
+    settled = []
+    for number, how in enumerate(plan.intensities):
+        channel = np.array(array[number], dtype=np.float32)
+        within = mask if how.inside and mask is not None else np.True_
+        settled.append(_settled(channel[within], how))
+        np.copyto(channel, normalise(channel, settled[-1]), where=within)
+        made[number] = splines.resample(channel)
+    return made, settled
+
+
+def _settled(channel: npt.NDArray[np.float32], how: Intensity) -> Intensity:
+    _, mean, std = _clipped(channel, how)
+    return how.model_copy(update={"mean": mean, "std": max(std, SMALLEST)})
 
 
 def prepare_labels(segmentation: Segmentation, plan: Plan) -> Labels:
@@ -111,13 +144,16 @@ def normalise_all(image: npt.NDArray[np.float32], intensities: Sequence[Intensit
 def normalise(channel: npt.NDArray[np.float32], how: Intensity) -> npt.NDArray[np.float32]:
     """Clip and scale one channel `[i, j, k]` as the plan's section `intensities` says."""
     channel, mean, std = _clipped(channel, how)
-    return ((channel - mean) / max(std, 1e-8)).astype(np.float32)
+    return ((channel - mean) / max(std, SMALLEST)).astype(np.float32)
 
 
 def _clipped(channel: npt.NDArray[np.float32], how: Intensity) -> tuple[npt.NDArray[np.float32], float, float]:
     """The channel, clipped, and its mean and std: the section's, or else its own."""
     if how.clip is not None:
         channel = channel.clip(*how.clip)
+    if how.mean is None and how.by == "range":
+        least = float(channel.min())
+        return channel, least, float(channel.max()) - least
     mean = float(channel.mean(dtype=np.float64)) if how.mean is None else how.mean
     std = float(channel.std(dtype=np.float64)) if how.std is None else how.std
     return channel, mean, std

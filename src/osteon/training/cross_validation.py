@@ -19,7 +19,7 @@ from osteon.planning.plan import Plan
 from osteon.predicting.model import WEIGHTS, Model, load_model
 from osteon.preparing.cache import prepare
 from osteon.training.checkpoint import State
-from osteon.training.finishing import PREDICTIONS, UNORDERED, Validated, conclude
+from osteon.training.finishing import PREDICTIONS, UNORDERED, Validated, conclude, looks_at
 from osteon.training.fit import TrainReport, train
 from osteon.training.options import TrainOptions, check_options
 from osteon.training.record import check_plan_fits, record_choices
@@ -89,9 +89,10 @@ def _put_together(
         finished=f"{len(models)} folds done",
     )
     cached, _ = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
-    together = Model(Ensemble([model.network for model in models]).eval(), plan, {}, "")
+    reference = [looks_at(case, dataset, plan) for case in cached.values()]
+    together = Model(Ensemble([model.network for model in models]).eval(), plan, {}, "", reference=reference)
     timed = _mean_speeds([each.get("speeds", {}) for each in told], len(models))
-    return conclude(dataset, together, list(cached.values()), validated, unordered, run, state, options, speeds=timed)
+    return conclude(dataset, together, validated, unordered, run, state, options, speeds=timed)
 
 
 def _mean_speeds(folds: list[dict[str, Any]], members: int) -> dict[str, dict[str, float | None]]:

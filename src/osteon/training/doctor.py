@@ -7,16 +7,18 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import psutil
 import torch
+from rich.markup import escape
 
 from osteon.core.errors import UsageError
 from osteon.core.labels import Segmentation
 from osteon.core.parallel import cores
+from osteon.core.progress import console
 from osteon.core.torchvision import mend_torchvision
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
@@ -24,11 +26,14 @@ from osteon.predicting.engines import ENGINES
 from osteon.predicting.gate import Gate, judge_engine, read_gates, write_gates
 from osteon.predicting.measuring import Speed, measure_engines, remember
 from osteon.predicting.model import Model, load_model, model_folder
+from osteon.predicting.quantised import quantise, quantised_file
 from osteon.training.scoring import as_planned
 
 State = Literal["fine", "note", "wrong"]
 LITTLE_MEMORY = 4 << 30
 LITTLE_DISK = 5 << 30
+MOST_SCANS = 8
+"""From which patches for quantising come."""
 LIBRARIES = ("lightning", "segmentation-models-pytorch", "timm", "monai", "SimpleITK", "pydicom", "highdicom")
 
 
@@ -71,14 +76,16 @@ def examine_machine(model: Path | None = None, dataset: Path | None = None) -> D
         return Doctor(checks)
     folder = model_folder(model)
     loaded = load_model(folder)
+    data = None if dataset is None else Dataset.open(dataset)
+    ids = [] if data is None else _validation_ids(loaded, data)
+    if data is not None:
+        loaded = _quantised(loaded, folder, data, ids)
     speeds = measure_engines(loaded)
-    gates = read_gates(folder)
-    if dataset is not None:
-        gates = _gated(loaded, folder, Dataset.open(dataset), speeds)
+    gates = read_gates(folder, loaded.sha256) if data is None else _gated(loaded, folder, data, ids, speeds)
     return Doctor(checks, speeds, gates, remember(loaded, speeds))
 
 
-def _gated(model: Model, folder: Path, dataset: Dataset, speeds: list[Speed]) -> dict[str, Gate]:
+def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
     known = {case.id for case in dataset.manifest.labelled}
     ids = [case_id for case_id in model.validation.get("cases", {}) if case_id in known]
     if not ids:
@@ -86,7 +93,27 @@ def _gated(model: Model, folder: Path, dataset: Dataset, speeds: list[Speed]) ->
             f"{dataset.folder}: has none of the model's validation cases",
             hint="give the dataset that it was trained on",
         )
+    return ids
 
+
+def _quantised(model: Model, folder: Path, dataset: Dataset, validation_ids: list[str]) -> Model:
+    """The model with a network in 8-bit integers, made from training cases; as it is where that cannot be made."""
+    if any(kind.lacks() for kind in ENGINES if kind.quantised) or not any(kind.quantised for kind in ENGINES):
+        return model
+    trainable = dataset.manifest.trainable
+    trained = [case for case in trainable if case.id not in validation_ids] or trainable
+    path = quantised_file(folder, model.sha256)
+    try:
+        with console.status("quantising"):
+            images = [model.prepare(dataset.load_image(case)).image for case in trained[:MOST_SCANS]]
+            quantise(model.network, model.plan, images, path)
+    except (RuntimeError, ImportError) as error:
+        console.print(f"[yellow]not quantised: {escape(str(error))}[/]", soft_wrap=True)
+        return model
+    return replace(model, quantised=path)
+
+
+def _gated(model: Model, folder: Path, dataset: Dataset, ids: list[str], speeds: list[Speed]) -> dict[str, Gate]:
     def cases() -> Iterator[tuple[Volume, Segmentation]]:
         for case_id in ids:
             case = dataset.case(case_id)
@@ -96,7 +123,7 @@ def _gated(model: Model, folder: Path, dataset: Dataset, speeds: list[Speed]) ->
 
     usable = {speed.name for speed in speeds if not speed.why_not}
     gates = [judge_engine(model, kind, cases()) for kind in ENGINES if not kind.precise and kind.name in usable]
-    write_gates(folder, gates)
+    write_gates(folder, model.sha256, gates)
     return {gate.engine: gate for gate in gates}
 
 

@@ -94,20 +94,19 @@ def finish(
     folder = run / "model"
     if (folder / WEIGHTS).is_file():
         return load_model(folder).validation
-    model = Model(network.to(device), plan, {}, "")
+    model = Model(network.to(device), plan, {}, "", reference=[looks_at(case, dataset, plan) for case in training])
     validated = _predicted(dataset, model, validation_ids, run, failed)
     unordered = None
     if plan.series is not None and validated.cases:
         plain = replace(model, plan=without_series(plan))
         unordered = _predicted(dataset, plain, list(validated.cases), run / UNORDERED, {})
     timed = measure_speeds(dataset, model, list(validated.cases))
-    return conclude(dataset, model, training, validated, unordered, run, state, options, part=part, speeds=timed)
+    return conclude(dataset, model, validated, unordered, run, state, options, part=part, speeds=timed)
 
 
 def conclude(
     dataset: Dataset,
     model: Model,
-    training: Sequence[CachedCase],
     validated: Validated,
     unordered: Validated | None,
     run: Path,
@@ -121,8 +120,7 @@ def conclude(
 
     Args:
         dataset: With the references.
-        model: As it predicted.
-        training: The prepared cases that it was trained on.
+        model: As it predicted, with what its training cases look like.
         validated: Its validation cases, whose segmentations lie in `run`/predictions.
         unordered: The same without names in order, in `run`/unordered; None where the plan has no series.
         run: The run's folder. Predictions are written anew where something was chosen.
@@ -156,10 +154,9 @@ def conclude(
         "postprocessing": steps.told(pixels=plan.unit == "px"),
         "speeds": speeds or {},
         **series,
-        **_how(plan, len(training), state, options),
+        **_how(plan, len(model.reference), state, options),
     }
-    reference = [looks_at(case, dataset, plan) for case in training]
-    done = replace(model, plan=plan, validation=result, postprocessing=steps, reference=reference)
+    done = replace(model, plan=plan, validation=result, postprocessing=steps)
     save_model(run / "model", done, card(dataset, done))
     return result
 

@@ -16,7 +16,7 @@ def as_begun(plan: Plan, before: Plan) -> Plan:
 
     Where the network takes patches of one size alone, the size may not change.
     """
-    patch = plan.patch.model_copy(update={"batch": before.patch.batch}) if _one_size(plan) else before.patch
+    patch = plan.patch.model_copy(update={"batch": before.patch.batch}) if plan.fixed_patch else before.patch
     training = plan.training.model_copy(update={"precision": before.training.precision})
     return plan.model_copy(update={"patch": patch, "training": training})
 
@@ -55,7 +55,7 @@ def enough_memory(run: Path, plan: Plan) -> Iterator[None]:
 def too_little_memory(run: Path, plan: Plan) -> UsageError:
     """The error for a training that memory does not suffice for."""
     free = []
-    if not _one_size(plan):
+    if not plan.fixed_patch:
         free.append(f"patch.size ({_plain(list(plan.patch.size))})")
     if plan.patch.batch > 1:
         free.append(f"patch.batch ({plan.patch.batch})")
@@ -70,10 +70,6 @@ def too_little_memory(run: Path, plan: Plan) -> UsageError:
         f"{run}: there is not enough memory to train this plan",
         hint=f"{lower}a smaller network ({smaller}) needs --restart",
     )
-
-
-def _one_size(plan: Plan) -> bool:
-    return isinstance(plan.network, Pretrained) and plan.network.fixed_size
 
 
 def _plain(value: Any) -> str:

@@ -18,14 +18,14 @@ def mirror(
     """Mirror patches along the axes `mirrored` `[batch, 3]`; from left to right, sides swap their names."""
     partners = plan.mirror_partners
     swap = torch.tensor([0, *(partner + 1 for partner in partners)], device=labels.device)
-    sideways = plan.grid.axes.index("R")
+    sideways = plan.grid.sideways
     for number, axes in enumerate(mirrored):
         dims = [int(axis) - 3 for axis in np.flatnonzero(axes)]
         if not dims:
             continue
         image[number] = image[number].flip(dims)
         labels[number] = labels[number].flip(dims)
-        if axes[sideways]:
+        if sideways is not None and axes[sideways]:
             labels[number] = labels[number][partners] if plan.overlapping else swap[labels[number]]
             annotated[number] = annotated[number][partners]
     return image, labels, annotated

@@ -1,0 +1,75 @@
+"""`osteon serve`."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from osteon.cli.choices import Device
+from osteon.cli.report import bytes_of, out, seconds_of
+from osteon.core.errors import UsageError
+from osteon.core.progress import console
+
+
+def serve(
+    model: Annotated[Path, typer.Argument(help="A model folder, or the run that made it.")],
+    folder: Annotated[Path, typer.Option(help="Where uploads and results are kept.")] = Path("osteon-jobs"),
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; others than this machine's own need a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file with the token to ask for; or OSTEON_TOKEN in the environment.")
+    ] = None,
+    queue: Annotated[int, typer.Option(min=1, help="Uploads coming in and jobs waiting, together, at most.")] = 32,
+    max_upload: Annotated[str, typer.Option(help="The largest upload, as 2GB.")] = "2GB",
+    keep: Annotated[str, typer.Option(help="How long jobs are kept when they are over: 7d, 12h.")] = "7d",
+    speed: Annotated[str, typer.Option(help="As osteon predict has it: fast, balanced, best.")] = "balanced",
+    postprocess: Annotated[str, typer.Option(help="As osteon predict has it.")] = "auto",
+    engine: Annotated[str, typer.Option(help="What runs the network; auto: as `osteon doctor MODEL` measured.")] = (
+        "torch"
+    ),
+    memory: Annotated[str | None, typer.Option(help="Most that a scan may take, as 4GB.")] = None,
+    device: Annotated[Device, typer.Option(help="What to predict on.")] = Device.auto,
+) -> None:
+    """Put a model behind HTTP: send a scan, ask how far it is, fetch the mask."""
+    if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
+        raise UsageError("the server is not installed", hint="pip install 'osteon[serve]'")
+    from osteon.serving.guard import find_token
+    from osteon.serving.server import Place, check_port, hold, prepare
+    from osteon.serving.working import Work
+
+    limit = None if memory is None else bytes_of(memory)
+    work = Work(model, speed, engine, postprocess, device.value, limit)
+    place = Place(folder, host, port, queue, bytes_of(max_upload), seconds_of(keep))
+    with hold(folder):
+        check_port(place)
+        token, made = find_token(token_file, os.environ.get("OSTEON_TOKEN", ""), folder, local=place.local)
+        service, server = prepare(work, place, token)
+        _say(place.local, folder, token if made else "", service.store.damaged)
+        named = "localhost" if place.local else f"[{host}]" if ":" in host else host
+        out.print(f"listening http://{escape(named)}:{port}/", soft_wrap=True)
+        out.print("stop      Ctrl-C; jobs that wait are done when it is started again")
+        server.run()
+        service.dispatcher.stop()
+
+
+def _say(local: bool, folder: Path, made: str, damaged: int) -> None:
+    if damaged:
+        console.print(f"[yellow]{damaged} jobs cannot be read, and are passed over[/]")
+    if not local:
+        console.print(
+            "[yellow]whoever sees the network's traffic can read it; behind a proxy with TLS, or an SSH tunnel, nobody "
+            "can[/]",
+            soft_wrap=True,
+        )
+    out.print(f"jobs      {escape(str(folder))}", soft_wrap=True)
+    if made:
+        out.print(
+            f"token     {made}   (kept in {escape(str(folder / 'token'))}; it is not shown again)", soft_wrap=True
+        )

@@ -1,0 +1,119 @@
+"""A model in forms that run without osteon: ONNX or OpenVINO, the plan, and a client of a page."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from osteon.core.errors import UsageError
+from osteon.core.files import whole_file, write_json
+from osteon.exporting import client
+from osteon.exporting.ledger import Ledger
+from osteon.networks.registry import outputs
+from osteon.planning.plan import FILE_NAME as PLAN
+from osteon.planning.plan import Plan, Pretrained, write_plan
+from osteon.predicting.engines import export_onnx, kind_of, openvino_model, write_openvino
+from osteon.predicting.model import load_model, model_folder
+from osteon.predicting.tiles import AIR_HU, SURE
+
+FILES = {"onnx": ("network.onnx",), "openvino": ("network.xml", "network.bin")}
+"""Which files of a network each form has."""
+ABOUT = "model.json"
+CLIENT = "client.py"
+AGREES = 1e-3
+"""Logits of an exported network differ at most by this part of their spread from torch's."""
+
+
+def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) -> tuple[list[Path], list[str]]:
+    """Write a model as `network.onnx`, or `network.xml` and `network.bin`, with plan.yaml, model.json and client.py.
+
+    The network takes any number of patches of any size that it can take in osteon: `image`
+    `[batch, channel, i, j, k]` float32 to `logits` `[batch, output, i, j, k]`.
+
+    Args:
+        form: `onnx` or `openvino`, of `registry.MODEL_FORMS`.
+        model: A model folder, or the run that made it.
+        out: The folder; made if it does not exist.
+        overwrite: Replace files in `out` that no export has written.
+
+    Returns:
+        The files, and notes: what the client leaves out of what osteon does with the model.
+
+    Raises:
+        ModelError: The model folder is not whole.
+        UsageError: What writes the form is not installed, or cannot write this network.
+        FileError: `out` holds other files of these names, or cannot be written.
+    """
+    kind_of(form)
+    loaded = load_model(model_folder(model))
+    plan = loaded.plan
+    files = [Path(name) for name in (*FILES[form], PLAN, ABOUT, CLIENT)]
+    ledger = Ledger.open(out, overwrite=overwrite)
+    ledger.check(form, files)
+    out.mkdir(parents=True, exist_ok=True)
+    ledger.begin(form, "", files)
+    shape = (1, len(plan.channels), *plan.patch.size)
+    if form == "onnx":
+        with whole_file(out / "network.onnx") as temporary:
+            export_onnx(loaded.network, shape, temporary, any_size=not _fixed(plan))
+    else:
+        write_openvino(openvino_model(loaded.network, shape, any_size=not _fixed(plan)), out / "network.xml")
+    write_plan(out / PLAN, plan)
+    write_json(out / ABOUT, about(plan))
+    with whole_file(out / CLIENT) as temporary:
+        shutil.copyfile(Path(client.__file__), temporary)
+    _compare(out, loaded.network, shape, plan)
+    ledger.end(form, "", files)
+    left_out = {
+        "names in order": plan.series is not None,
+        "closer looks": plan.zoom is not None and plan.zoom.predict,
+        "post-processing": bool(loaded.postprocessing.steps),
+    }
+    notes = [f"{CLIENT} leaves out what osteon does besides: {what}" for what, there in left_out.items() if there]
+    return [out / file for file in files], notes
+
+
+def about(plan: Plan) -> dict[str, Any]:
+    """The figures of a plan that a client needs, as client.py reads them."""
+    how = plan.intensities[0]
+    ct = len(plan.channels) == 1 and plan.channels[0].modality == "ct" and how.mean is not None and how.std is not None
+    return {
+        "dimensions": plan.grid.dimensions,
+        "axes": list(plan.grid.axes),
+        "spacing": list(plan.grid.spacing_mm),
+        "resample_last": plan.grid.resample_last,
+        "intensities": [{"clip": i.clip, "mean": i.mean, "std": i.std} for i in plan.intensities],
+        "patch": list(plan.patch.size),
+        "batch": plan.patch.batch,
+        "multiple": list(plan.downsampling),
+        "fixed": _fixed(plan),
+        "overlapping": plan.overlapping,
+        "values": [*([] if plan.overlapping else [0]), *(s.value for s in plan.structures)],
+        "names": [*([] if plan.overlapping else ["background"]), *(s.name for s in plan.structures)],
+        "nothing": [-SURE] * outputs(plan) if plan.overlapping else [SURE, *[0.0] * (outputs(plan) - 1)],
+        "air": (AIR_HU - how.mean) / how.std if ct and how.mean is not None and how.std is not None else None,
+    }
+
+
+def _fixed(plan: Plan) -> bool:
+    return isinstance(plan.network, Pretrained) and plan.network.fixed_size
+
+
+def _compare(out: Path, network: torch.nn.Module, shape: tuple[int, ...], plan: Plan) -> None:
+    """Whether what was written says what the network says, for a patch and, where it may, for a larger image."""
+    run = client.network(out)
+    larger = [n + m for n, m in zip(shape[2:], plan.downsampling, strict=True)]
+    for size in [shape] if _fixed(plan) else [shape, (2, shape[1], *larger)]:
+        image = torch.randn(size, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            expected = network(image)[0].numpy()
+        off = float(np.abs(run(image.numpy()) - expected).max() / max(float(expected.std()), 1e-6))
+        if not off < AGREES:
+            raise UsageError(
+                f"{out}: what was written differs from the model's network by {off:.2g} of its logits' spread",
+                hint="this network cannot be exported in this form; try the other (onnx, openvino)",
+            )

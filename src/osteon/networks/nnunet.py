@@ -1,0 +1,182 @@
+"""The U-Nets of nnU-Net, as they are in its checkpoints: the same layers under the same names.
+
+Layers and their order follow Isensee et al., Nature Methods 18 (2021) and, for residual encoders, MICCAI 2024; blocks
+are those of He et al., CVPR 2019 (ResNet-D: the way round a block with a stride averages before its convolution).
+Names of tensors are those that github.com/MIC-DKFZ/dynamic-network-architectures gives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from osteon.networks.blocks import KINDS, Kinds
+from osteon.networks.fused_norm import NormAct, layout_for
+from osteon.planning.plan import NnUNet
+
+POOLS = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+Size = Sequence[int]
+
+
+@dataclass(frozen=True)
+class _Make:
+    """Makes layers as a section says."""
+
+    kinds: Kinds
+    pool: type[nn.Module]
+    section: NnUNet
+
+    def layer(self, before: int, after: int, kernel: Size, stride: Size, *, active: bool = True) -> Layer:
+        return Layer(self, before, after, kernel, stride, bias=self.section.bias, active=active)
+
+
+class Layer(nn.Module):
+    """A convolution, its instance norm, and (`active`) a leaky ReLU."""
+
+    def __init__(
+        self, make: _Make, before: int, after: int, kernel: Size, stride: Size, *, bias: bool, active: bool
+    ) -> None:
+        super().__init__()
+        padding = tuple(k // 2 for k in kernel)
+        self.conv = make.kinds.convolution(before, after, tuple(kernel), tuple(stride), padding, bias=bias)
+        self.norm = NormAct(after, make.section.slope if active else 1.0, make.section.eps)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[batch, after, …]` of `[batch, before, …]`."""
+        done: torch.Tensor = self.norm(self.conv(x))
+        return done
+
+
+class Layers(nn.Module):
+    """Convolutions one after the other, the first with the stride."""
+
+    def __init__(self, make: _Make, before: int, after: int, kernel: Size, stride: Size, count: int) -> None:
+        super().__init__()
+        still = (1,) * len(stride)
+        first = make.layer(before, after, kernel, stride)
+        self.convs = nn.Sequential(first, *(make.layer(after, after, kernel, still) for _ in range(count - 1)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[batch, after, …]` of `[batch, before, …]`."""
+        done: torch.Tensor = self.convs(x)
+        return done
+
+
+class Block(nn.Module):
+    """Two convolutions and a way round them."""
+
+    def __init__(self, make: _Make, before: int, after: int, kernel: Size, stride: Size) -> None:
+        super().__init__()
+        still = (1,) * len(stride)
+        self.conv1 = make.layer(before, after, kernel, stride)
+        self.conv2 = make.layer(after, after, kernel, still, active=False)
+        way: list[nn.Module] = [] if set(stride) == {1} else [make.pool(tuple(stride), tuple(stride))]
+        if before != after:
+            way.append(Layer(make, before, after, still, still, bias=False, active=False))
+        self.skip = nn.Sequential(*way)
+        self.act = nn.LeakyReLU(make.section.slope, inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[batch, after, …]` of `[batch, before, …]`."""
+        done: torch.Tensor = self.act(self.conv2(self.conv1(x)) + self.skip(x))
+        return done
+
+
+class Blocks(nn.Module):
+    """Residual blocks one after the other, the first with the stride."""
+
+    def __init__(self, make: _Make, before: int, after: int, kernel: Size, stride: Size, count: int) -> None:
+        super().__init__()
+        still = (1,) * len(stride)
+        first = Block(make, before, after, kernel, stride)
+        self.blocks = nn.Sequential(first, *(Block(make, after, after, kernel, still) for _ in range(count - 1)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[batch, after, …]` of `[batch, before, …]`."""
+        done: torch.Tensor = self.blocks(x)
+        return done
+
+
+class Encoder(nn.Module):
+    """The stages' features, the finest first."""
+
+    def __init__(self, make: _Make, channels: int, dimensions: int) -> None:
+        super().__init__()
+        section = make.section
+        stages: list[nn.Module] = []
+        self.stem = None
+        if section.name == "nnunet-residual":
+            still = (1,) * dimensions
+            stem = section.stem or section.features[0]
+            self.stem = Layers(make, channels, stem, section.kernels[0][:dimensions], still, 1)
+            channels = stem
+        rows = zip(section.features, section.kernels, section.strides, section.depths, strict=True)
+        for after, kernel, stride, depth in rows:
+            sizes = (channels, after, kernel[:dimensions], stride[:dimensions], depth)
+            stages.append(nn.Sequential(Layers(make, *sizes)) if self.stem is None else Blocks(make, *sizes))
+            channels = after
+        self.stages = nn.Sequential(*stages)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Of `[batch, channel, …]`."""
+        if self.stem is not None:
+            x = self.stem(x)
+        found = []
+        for stage in self.stages:
+            x = stage(x)
+            found.append(x)
+        return found
+
+
+class Decoder(nn.Module):
+    """From the features back to logits; each stage has an output layer, the last of which counts."""
+
+    def __init__(self, make: _Make, outputs: int, dimensions: int) -> None:
+        super().__init__()
+        section, still = make.section, (1,) * dimensions
+        self.stages, self.transpconvs, self.seg_layers = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for number, depth in enumerate(section.decoder_depths, 2):
+            coarse, fine = section.features[1 - number], section.features[-number]
+            step = section.strides[1 - number][:dimensions]
+            kernel = section.kernels[-number][:dimensions]
+            self.transpconvs.append(make.kinds.transposed(coarse, fine, step, step, bias=section.bias))
+            self.stages.append(Layers(make, 2 * fine, fine, kernel, still, depth))
+            self.seg_layers.append(make.kinds.convolution(fine, outputs, 1))
+
+    def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Logits, the finest first; in eval mode that alone."""
+        x, logits = features[-1], []
+        for number, (up, stage, head) in enumerate(zip(self.transpconvs, self.stages, self.seg_layers, strict=True), 2):
+            x = stage(torch.cat((up(x), features[-number]), 1))
+            if self.training or number == len(features):
+                logits.append(head(x))
+        return logits[::-1]
+
+
+class NnUNetwork(nn.Module):
+    """A network of nnU-Net over `[batch, channel, i, j, k]`; in 2D the last axis has one voxel.
+
+    Args:
+        section: Its stages.
+        dimensions: 2 or 3.
+        channels: Of the image, and those of the model before.
+        outputs: Classes (index) or structures (multi-hot).
+    """
+
+    def __init__(self, section: NnUNet, dimensions: int, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.dimensions = dimensions
+        make = _Make(KINDS[dimensions], POOLS[dimensions], section)
+        self.encoder = Encoder(make, channels, dimensions)
+        self.decoder = Decoder(make, outputs, dimensions)
+        self.layout = layout_for(dimensions)
+        self.to(memory_format=self.layout)  # type: ignore[call-overload]
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Logits `[batch, output, i, j, k]` of all stages, the finest first; in eval mode only that."""
+        x = (image[..., 0] if self.dimensions == 2 else image).contiguous(memory_format=self.layout)
+        logits: list[torch.Tensor] = self.decoder(self.encoder(x))
+        return [part[..., None] for part in logits] if self.dimensions == 2 else logits

@@ -1,0 +1,54 @@
+"""What the first model of a cascade found, as the second one sees it: a channel of 0 and 1 for each label."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from osteon.core.labels import BACKGROUND, Segmentation
+from osteon.planning.plan import NnUNet, Plan
+from osteon.preparing.case import passage
+from osteon.preparing.nnunet_grid import Splines
+
+NEAREST, LINEAR = 0, 1
+TIE = 1e-5
+"""A lead that rounding cannot give."""
+
+
+def painted(segmentation: Segmentation) -> npt.NDArray[np.integer]:
+    """The index map `[i, j, k]` of values; where structures overlap, later ones are painted over earlier."""
+    if not segmentation.overlapping:
+        return segmentation.array
+    labels = np.zeros(segmentation.geometry.shape, dtype=np.int32)
+    for structure, mask in zip(segmentation.structures, segmentation.array, strict=True):
+        labels[mask > 0] = structure.value
+    return labels
+
+
+def label_channels(segmentation: Segmentation, plan: Plan) -> torch.Tensor:
+    """`[label, i, j, k]` float32 on the plan's grid: each label's mask is interpolated linearly, the greatest wins.
+
+    Between two that are equally great the nearest voxel's label wins, as in batchgenerators, which nnU-Net uses.
+
+    Args:
+        segmentation: Of the first model, on the scan's grid (or on the part of it that is prepared).
+        plan: Of the second; its network names the labels.
+    """
+    if not isinstance(plan.network, NnUNet):
+        raise ValueError("the plan is none of a cascade")
+    way = passage(segmentation.geometry, plan.grid)
+    splines = Splines.onto_grid(way.turned, way.shape, plan.grid, LINEAR)
+    labels = way.turn.apply(painted(segmentation))
+    nearest = Splines.onto_grid(way.turned, way.shape, plan.grid, NEAREST).resample(labels.astype(np.float32))
+    values = [BACKGROUND, *plan.network.before]
+    most = np.full(way.shape, -1.0, dtype=np.float32)
+    best = np.zeros(way.shape, dtype=np.intp)
+    for number, value in enumerate(values):
+        share = splines.resample((labels == value).astype(np.float32))
+        share = share + TIE * (nearest == value)
+        better = share > most
+        best[better] = number
+        np.maximum(most, share, out=most)
+    channels = np.stack([best == number for number in range(1, len(values))])
+    return torch.from_numpy(channels.astype(np.float32))

@@ -1,0 +1,132 @@
+"""nnU-Net's resampling: splines between voxels, and thick slices apart from one another.
+
+Both grids cover the same extent, edge to edge. Along each axis the interpolation is a matrix, which SciPy's zoom gives:
+of the coefficients of the splines, of the voxel that repeats beyond either end, and of the values between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+
+from osteon.core.geometry import Geometry
+from osteon.planning.plan import Grid
+
+ANISOTROPY = 3
+"""Where voxels are more than so many times as long along one axis, its slices are resampled apart (nnU-Net's value)."""
+Triple = tuple[int, int, int]
+Orders = tuple[int, int, int]
+
+
+def nnunet_shape(shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Sequence[float]) -> Triple:
+    """The number of voxels that covers the same extent at another spacing, rounded in nnU-Net's order."""
+    i, j, k = (max(1, round(s / t * n)) for n, s, t in zip(shape, spacing_mm, target_mm, strict=True))
+    return i, j, k
+
+
+def slices_apart(from_mm: Sequence[float], to_mm: Sequence[float], apart: bool | None) -> int | None:
+    """The axis whose slices are resampled apart; None: all three axes alike.
+
+    Args:
+        from_mm: Voxel edges now.
+        to_mm: Voxel edges wanted.
+        apart: Whether so; None: where either grid's longest voxel edge is more than `ANISOTROPY` times its shortest.
+    """
+    for spacing in (from_mm, to_mm):
+        if apart is True or (apart is None and max(spacing) / min(spacing) > ANISOTROPY):
+            longest = [axis for axis in range(3) if spacing[axis] == max(spacing)]
+            return longest[0] if len(longest) == 1 else None
+    return None
+
+
+@lru_cache(maxsize=64)
+def spline_weights(count: int, wanted: int, order: int) -> torch.Tensor:
+    """`[wanted, count]`: what each new voxel is made of along an axis; rows sum to 1."""
+    if count == wanted:
+        return torch.eye(count)
+    if order == 0:  # the nearest of the old ones, as SciPy rounds
+        alone = ndimage.zoom(np.arange(count), wanted / count, order=0, mode="nearest", grid_mode=True)
+        return torch.eye(count)[torch.from_numpy(alone)]
+    columns = [
+        ndimage.zoom(unit, wanted / count, order=order, mode="nearest", grid_mode=True) for unit in np.eye(count)
+    ]
+    return torch.from_numpy(np.stack(columns, axis=1)).float()
+
+
+@dataclass(frozen=True)
+class Splines:
+    """A way from one grid to another.
+
+    Attributes:
+        shape: Voxels wanted.
+        orders: Of the splines along each axis.
+        apart: The axis whose slices are resampled apart.
+    """
+
+    shape: Triple
+    orders: Orders
+    apart: int | None
+
+    @staticmethod
+    def onto_grid(turned: Geometry, shape: Triple, grid: Grid, order: int | None = None) -> Splines:
+        """From a scan, turned as the plan has it, onto the plan's grid of `shape`; `order` over the grid's own."""
+        if grid.nnunet is None:
+            raise ValueError("the grid is none of nnU-Net's")
+        rule = grid.nnunet
+        return _splines(
+            shape,
+            slices_apart(turned.spacing_mm, grid_spacing(grid, turned), rule.apart),
+            rule.order if order is None else order,
+            rule.order_across,
+        )
+
+    @staticmethod
+    def back(turned: Geometry, grid: Grid) -> Splines:
+        """From the plan's grid to the scan's own."""
+        if grid.nnunet is None:
+            raise ValueError("the grid is none of nnU-Net's")
+        rule = grid.nnunet
+        apart = slices_apart(grid_spacing(grid, turned), turned.spacing_mm, rule.back_apart)
+        return _splines(turned.shape, apart, rule.back, rule.back_across)
+
+    def weights(self, shape: Sequence[int]) -> list[torch.Tensor]:
+        """`[wanted, count]` for each axis of an array of `shape`."""
+        return [spline_weights(n, m, order) for n, m, order in zip(shape, self.shape, self.orders, strict=True)]
+
+    def resample(self, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """`[i, j, k]` on the other grid; splines that shoot beyond the image's range (apart: the slice's) are cut."""
+        if array.shape == self.shape:
+            return array
+        part = torch.from_numpy(np.ascontiguousarray(array))
+        weights = self.weights(array.shape)
+        within = [axis for axis in range(3) if axis != self.apart]
+        low, high = part.amin(within, keepdim=True), part.amax(within, keepdim=True)
+        for axis in sorted(within, key=lambda axis: self.shape[axis] / array.shape[axis]):
+            part = _along(part, weights[axis], axis)
+        part = part.clamp_(low, high)
+        if self.apart is not None:
+            part = _along(part, weights[self.apart], self.apart)
+        return part.contiguous().numpy()
+
+
+def _splines(shape: Triple, apart: int | None, order: int, across: int) -> Splines:
+    i, j, k = (across if axis == apart else order for axis in range(3))
+    return Splines(shape, (i, j, k), apart)
+
+
+def _along(part: torch.Tensor, weights: torch.Tensor, axis: int) -> torch.Tensor:
+    if weights.shape[0] == weights.shape[1]:
+        return part
+    return torch.matmul(part.movedim(axis, -1), weights.T).movedim(-1, axis)
+
+
+def grid_spacing(grid: Grid, turned: Geometry) -> tuple[float, float, float]:
+    """Voxel edges on the plan's grid, of which slices that are not resampled keep theirs."""
+    i, j, k = grid.spacing_mm
+    return i, j, k if grid.resample_last else turned.spacing_mm[2]

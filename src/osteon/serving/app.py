@@ -1,0 +1,250 @@
+"""The routes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import Path as FromPath
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse
+from pydantic import BaseModel, Field
+from rich.markup import escape
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from osteon.core.errors import OsteonError
+from osteon.core.files import read_json
+from osteon.core.progress import console
+from osteon.core.version import __version__
+from osteon.serving.guard import Guard, Rules, answer
+from osteon.serving.jobs import RESULT, RESULT_JSON, Job, Store
+from osteon.serving.lingering import Lingering
+from osteon.serving.page import page
+from osteon.serving.predictor import Dispatcher
+from osteon.serving.receiving import Upload, check_announced, receive
+from osteon.serving.refusing import RefusedError
+
+FORMS = ("stl", "ply", "obj", "seg-nrrd", "dicom-seg", "rtstruct", "rle-csv", "coco")
+"""Of `exporting.registry.FORMS` those that a single scan can be had in; a test compares."""
+_KINDS = {".gz": "application/gzip", ".nrrd": "application/octet-stream", ".zip": "application/zip"}
+ABOUT = (
+    "Send a scan, ask how far it is, fetch the mask. Where the server asks for a token, every request but those for "
+    "this page, openapi.json and /health carries the header `Authorization: Bearer TOKEN`. Errors are JSON: `error` "
+    "says what is wrong, `hint` what to do about it."
+)
+
+
+class Problem(BaseModel):
+    """An error."""
+
+    error: str
+    hint: str
+
+
+class Health(BaseModel):
+    """How the server is."""
+
+    status: str = Field(description="ok; or starting, while the predicting process is not ready")
+    waiting: int = Field(description="jobs that wait")
+    free: int = Field(description="places of the queue that are free")
+
+
+class Status(Job):
+    """A job, and what came of it."""
+
+    ahead: int | None = Field(None, description="jobs that wait before it; null where it does not wait")
+    result: dict[str, Any] | None = Field(
+        None,
+        description="of a job that is done: confidence (expected Dice of each structure), review (why a person should "
+        "look at it), volumes (cm³, mm), files, not_made (forms that could not be, and why), and how it was made",
+    )
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes work with.
+
+    Attributes:
+        store: The jobs.
+        dispatcher: Hands them to the predictor.
+        max_upload: Bytes.
+        rules: Of requests.
+    """
+
+    store: Store
+    dispatcher: Dispatcher
+    max_upload: int
+    rules: Rules
+
+
+Id = Annotated[str, FromPath(description="as POST /jobs gave it", pattern="^[0-9a-f]{32}$")]
+File = Annotated[
+    str, FromPath(description="one of the result's `files`, such as mask.nii.gz", pattern="^[a-z.-]{1,40}$")
+]
+Forms = Annotated[
+    str, Query(description=f"further forms of the result, separated by commas: {', '.join(FORMS)}", max_length=200)
+]
+
+
+def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
+    return {code: {"model": Problem, "description": PROBLEMS[code]} for code in codes}
+
+
+PROBLEMS = {
+    401: "The token is missing or wrong.",
+    404: "There is no such job, or no such file of it (yet).",
+    408: "Nothing came for a minute.",
+    413: "The upload, or what comes out of it, is larger than --max-upload allows; no more is read.",
+    415: "The upload is no scan that osteon reads.",
+    422: "The request or the archive makes no sense.",
+    429: "The queue is full; the header Retry-After says when to try again.",
+    507: "The disk is nearly full.",
+}
+
+
+def build(service: Service) -> Callable[..., Any]:
+    """The application, with guard and routes."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.dispatcher.start()
+        yield
+        service.dispatcher.stop()
+
+    app = FastAPI(
+        title="osteon serve",
+        version=__version__,
+        description=ABOUT,
+        docs_url=None,  # their pages load scripts from other hosts
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.include_router(_routes(service))
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    def index() -> str:
+        return page(app.openapi())
+
+    app.exception_handlers |= {
+        OsteonError: _refused,
+        RequestValidationError: _senseless,
+        HTTPException: _unknown,
+        ClientDisconnect: _gone,
+    }
+    for path, methods in app.openapi()["paths"].items():  # it is kept, and handed out as it is now
+        for said in methods.values():
+            if "{" in path:
+                said["responses"].pop("422", None)  # an id or name that makes no sense names nothing: 404
+    return Lingering(Guard(app, service.rules))
+
+
+def _routes(service: Service) -> APIRouter:
+    router = APIRouter()
+    store = service.store
+
+    @router.post("/jobs", status_code=202, responses=_problems(401, 408, 413, 415, 422, 429, 507))
+    async def submit(request: Request, response: Response, forms: Forms = "") -> Status:
+        """Send a scan, as the body of the request: `curl -T FILE -X POST`.
+
+        NIfTI, NRRD, a zip of one DICOM series, a DICOM file, or a picture. What it is, is seen in its first bytes; its
+        name is not asked for. All channels of the model stand in the one file.
+        """
+        wanted = forms_of(forms)
+        upload = upload_of(request)
+        check_announced(upload, service.max_upload)
+        with store.place() as folder:
+            await receive(upload, folder, service.max_upload)
+            job = await to_thread.run_sync(store.submit, folder, wanted)
+        response.headers["Location"] = f"/jobs/{job.id}"
+        return Status(**job.model_dump(), ahead=store.ahead(job.id))
+
+    @router.get("/jobs/{job_id}", responses=_problems(401, 404))
+    def status(job_id: Id) -> Status:
+        """Where a job stands, and what came of it."""
+        job = store.get(job_id)
+        result = read_json(store.path(job_id) / RESULT / RESULT_JSON, "the result") if job.state == "done" else None
+        return Status(**job.model_dump(), ahead=store.ahead(job_id), result=result)
+
+    @router.get("/jobs/{job_id}/{file}", response_class=FileResponse, responses=_problems(401, 404))
+    def fetch(job_id: Id, file: File) -> FileResponse:
+        """A file of a job that is done: the mask, or a zip of a form that was asked for."""
+        job = store.get(job_id)
+        if job.state != "done":
+            raise RefusedError(404, f"the job is {job.state}", hint=_NOT_YET[job.state])
+        folder = store.path(job_id) / RESULT
+        files = read_json(folder / RESULT_JSON, "the result")["files"]
+        if file not in files:
+            raise RefusedError(404, "the job has no such file", hint=f"it has {', '.join(files)}")
+        return FileResponse(folder / file, media_type=_KINDS[Path(file).suffix], filename=file)
+
+    @router.delete("/jobs/{job_id}", status_code=204, responses=_problems(401, 404))
+    def delete(job_id: Id) -> None:
+        """Remove a job with everything that it has; one that runs is stopped."""
+        service.dispatcher.drop(job_id)
+
+    @router.get("/health")
+    def health() -> Health:
+        """Whether the server works, and how much it has to do."""
+        waiting, free = store.counts()
+        return Health(status="ok" if service.dispatcher.predictor.alive else "starting", waiting=waiting, free=free)
+
+    @router.get("/model", responses=_problems(401))
+    def model() -> dict[str, Any]:
+        """What the model finds, and in what: structures, channels, validation, weights' hash."""
+        return service.dispatcher.predictor.facts
+
+    return router
+
+
+_NOT_YET = {
+    "queued": "ask for it again when GET /jobs/ID says that it is done",
+    "running": "ask for it again when GET /jobs/ID says that it is done",
+    "failed": "GET /jobs/ID says why",
+}
+
+
+def forms_of(text: str) -> tuple[str, ...]:
+    """The forms that a request names. Raises RefusedError (422) where one is unknown."""
+    forms = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if unknown := [form for form in forms if form not in FORMS]:
+        raise RefusedError(422, f"forms: {unknown[0]} is none", hint=f"there are {', '.join(FORMS)}")
+    return forms
+
+
+def upload_of(request: Request) -> Upload:
+    """What a request announces. Raises RefusedError (422) where its length is none."""
+    announced = request.headers.get("content-length")
+    if announced is not None and not announced.isdecimal():
+        raise RefusedError(422, "Content-Length is no number", hint="leave it to the client's library")
+    return Upload(
+        None if announced is None else int(announced), request.headers.get("content-type", ""), request.stream()
+    )
+
+
+async def _refused(_: Request, error: OsteonError) -> Response:
+    if isinstance(error, RefusedError):
+        return answer(error.status, error.message, error.hint, error.headers)
+    console.print(f"[yellow]{escape(str(error))}[/]", soft_wrap=True)
+    return answer(500, "the server could not do it", "try again; whoever runs the server may look at its disk")
+
+
+async def _senseless(_: Request, error: RequestValidationError) -> Response:
+    places = [str(problem["loc"][-1]) for problem in error.errors()]
+    if {"job_id", "file"} & set(places):
+        return answer(404, "there is no such job or file", "check the address; GET / lists the routes")
+    return answer(422, f"{', '.join(places)}: makes no sense", "GET / says what is expected")
+
+
+async def _unknown(_: Request, error: HTTPException) -> Response:
+    return answer(error.status_code, error.detail, "GET / lists the routes", dict(error.headers or {}))
+
+
+async def _gone(_: Request, __: ClientDisconnect) -> Response:
+    return Response(status_code=400)  # nobody hears it

@@ -1,0 +1,115 @@
+"""The server: one folder, one model, one address."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from osteon.core.errors import UsageError
+from osteon.core.files import write_error
+from osteon.serving.app import Service, build
+from osteon.serving.guard import LOOPBACK, Rules
+from osteon.serving.jobs import Store
+from osteon.serving.predictor import Dispatcher, started
+from osteon.serving.working import Work
+
+MOST_CONNECTIONS = 1000
+"""Beyond it requests are answered with 503 unheard."""
+GOODBYE_S = 5
+"""How long requests under way may take when the server is asked to end."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the server listens, where its jobs lie, and what it takes.
+
+    Attributes:
+        folder: Of the jobs.
+        host: The address that it binds to.
+        port: The port.
+        queue: Uploads coming in and jobs waiting, together, at most.
+        max_upload: Bytes.
+        keep_s: Seconds for which jobs are kept when they are over.
+    """
+
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    queue: int = 32
+    max_upload: int = 2 * 10**9
+    keep_s: float = 7 * 24 * 3600.0
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.host in LOOPBACK
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Hold a folder for one server alone. The system lets go of it when the process ends, however it does.
+
+    Raises:
+        UsageError: Another server has it.
+        FileError: It cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"{folder}: another `osteon serve` works in it", hint="stop that one, or give another --folder"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def check_port(place: Place) -> None:
+    """Raise UsageError where the port is taken, or the address is none of this machine's."""
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((place.host, place.port))
+    except OSError as error:
+        raise UsageError(
+            f"{place.host}:{place.port}: cannot be listened on ({error.strerror or error})",
+            hint=f"another program may use it: --port {place.port + 1}",
+        ) from error
+
+
+def prepare(work: Work, place: Place, token: str) -> tuple[Service, uvicorn.Server]:
+    """Load the model, take up what an earlier server has left, and make the server; it does not listen yet.
+
+    Raises:
+        OsteonError: The model cannot be loaded.
+    """
+    dispatcher = Dispatcher(Store(place.folder, place.queue), started(work), place.keep_s)
+    service = Service(dispatcher.store, dispatcher, place.max_upload, Rules(token, place.local))
+    config = uvicorn.Config(
+        build(service),
+        host=place.host,
+        port=place.port,
+        http="h11",
+        ws="none",
+        lifespan="on",
+        access_log=False,  # addresses of jobs are known to their owners alone
+        server_header=False,
+        log_level="warning",
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=GOODBYE_S,
+    )
+    return service, uvicorn.Server(config)

@@ -1,0 +1,206 @@
+"""The predicting process: it loads the model once, and segments what it is told to, one scan after the other."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+import traceback
+import zipfile
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from osteon.core.errors import CaseError, OsteonError, out_of_memory
+from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.parallel import end_with_parent
+from osteon.core.progress import console
+from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN, note_trouble
+
+if TYPE_CHECKING:
+    from osteon.predicting.model import Model
+    from osteon.predicting.predictor import How
+    from osteon.predicting.scans import Scan
+
+MASK = "mask"
+_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the server predicts.
+
+    Attributes:
+        model: A model's folder, or the run that made it.
+        speed: A name of `predicting.speeds`.
+        engine: A name of `predicting.engines`, or auto.
+        postprocess: auto, none, or a file.
+        device: auto, cpu or cuda.
+        memory: Bytes that a scan may take; None: most of what is free.
+    """
+
+    model: Path
+    speed: str = "balanced"
+    engine: str = "torch"
+    postprocess: str = "auto"
+    device: str = "auto"
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job's folder, and the forms of export that were asked for."""
+
+    folder: Path
+    forms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a task; an empty error: all went well."""
+
+    error: str = ""
+    hint: str = ""
+
+
+def main(connection: Connection, work: Work) -> None:
+    """Load the model, say what it is, then answer tasks until the server ends."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server says when it is over
+    console.quiet = True
+    try:
+        model, how = _load(work)
+    except OsteonError as error:
+        connection.send(error)
+        return
+    connection.send(facts_of(model, work))
+    while True:
+        try:
+            task: Task = connection.recv()
+        except EOFError:
+            return
+        connection.send(carry_out(task, model, how))
+
+
+def _load(work: Work) -> tuple[Model, How]:
+    from osteon.predicting.measuring import choose_engine
+    from osteon.predicting.model import load_model, model_folder
+    from osteon.predicting.predictor import How
+    from osteon.predicting.speeds import speed_of
+    from osteon.training.options import resolve_device
+
+    how = How(speed_of(work.speed), memory=work.memory)
+    folder = model_folder(work.model)
+    model = load_model(folder, device=resolve_device(work.device))  # type: ignore[arg-type]
+    model = model.with_postprocessing(work.postprocess)
+    return choose_engine(model, folder, work.engine, MANY), how
+
+
+MANY = 1_000_000
+"""Patches that a server looks at: how long an engine takes to get ready counts little."""
+
+
+def facts_of(model: Model, work: Work) -> dict[str, Any]:
+    """What clients may know of the model."""
+    plan = model.plan
+    return {
+        "sha256": model.sha256,
+        "structures": [s.model_dump(exclude_none=True) for s in plan.structures],
+        "channels": [c.model_dump() for c in plan.channels],
+        "overlapping": plan.overlapping,
+        "unit": plan.unit,
+        "dimensions": plan.grid.dimensions,
+        "validation_dice": model.validation.get("dice"),
+        "speed": work.speed,
+        "engine": model.engine,
+    }
+
+
+def carry_out(task: Task, model: Model, how: How) -> Answer:
+    """Segment a job's scan. Whatever goes wrong is the answer: the next scan is not to suffer from it."""
+    try:
+        _segment(task, model, how)
+    except OsteonError as error:
+        return Answer(*(_without_paths(text, task.folder) for text in (error.message, error.hint)))
+    except Exception as error:  # noqa: BLE001 (a scan that nobody has thought of must not stop the others)
+        if out_of_memory(error):
+            return Answer("not enough memory", "crop the scan, or ask who runs the server")
+        note_trouble(task.folder, traceback.format_exc())
+        return Answer("something went wrong that osteon did not foresee", "whoever runs the server finds trouble.txt")
+    return Answer()
+
+
+def _segment(task: Task, model: Model, how: How) -> None:
+    from osteon.exporting.run import export
+    from osteon.formats.registry import read_segmentation
+    from osteon.predicting.memory import room_for
+    from osteon.predicting.predictor import RECORD, output_path, predict
+
+    scan = _scan(task.folder / SCAN)
+    result = task.folder / RESULT
+    result.mkdir(exist_ok=True)
+    grid = scan.geometry()
+    if grid is not None:  # the header alone says whether there is room: asked before the voxels are read
+        room_for(model.plan, grid, how.memory, result, "the scan")
+    report = predict(model, [scan], result, how)
+    if report.failed:
+        raise report.failed[MASK]
+    mask = output_path(result, MASK, model.plan)
+    record = read_json(result / RECORD, "the record of predictions")[MASK]
+    files, unmade = [mask.name], {}
+    for form in task.forms:  # one that cannot be had (DICOM SEG of a scan that is no DICOM) costs nothing but itself
+        made = export(form, [mask], result / "made", overwrite=True)
+        if made.failed:
+            unmade[form] = _without_paths(made.failed[MASK].message, task.folder)
+        else:
+            _zip(result / f"{form}.zip", result / "made", made.files)
+            files.append(f"{form}.zip")
+        shutil.rmtree(result / "made", ignore_errors=True)
+    told = {key: record[key] for key in ("confidence", "review", "shape", "spacing_mm", "seconds", "model", "osteon")}
+    volumes = _volumes(read_segmentation(mask))
+    write_json(result / RESULT_JSON, {**told, "volumes": volumes, "files": files, "not_made": unmade})
+
+
+def _scan(folder: Path) -> Scan:
+    """The one scan of an upload, under a name that says nothing."""
+    from osteon.core.errors import UsageError
+    from osteon.predicting.scans import Scan, find_scans
+
+    files = list(folder.iterdir())
+    if len(files) == 1 and files[0].is_file():
+        return Scan(MASK, (files[0],))
+    try:
+        found = find_scans([folder / SCAN])
+    except UsageError as error:
+        raise CaseError(
+            "the archive holds no scan that osteon reads", hint="zip the files of one DICOM series"
+        ) from error
+    if len(found) > 1:
+        raise CaseError(f"the archive holds {len(found)} scans", hint="send each by itself, in a zip of its own")
+    return Scan(MASK, found[0].files)
+
+
+def _volumes(segmentation: Any) -> dict[str, dict[str, float | int]]:
+    """What each structure measures: columns as in `osteon export table`; empty ones are left out."""
+    from osteon.exporting.masks import cut_masks
+    from osteon.exporting.table import measures
+
+    return {
+        cut.structure.name: {k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in measures(cut).items()}
+        for cut in cut_masks(segmentation)
+    }
+
+
+def _zip(path: Path, folder: Path, files: list[Path]) -> None:
+    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            archive.write(file, file.relative_to(folder))
+
+
+def _without_paths(text: str, folder: Path) -> str:
+    """A message without where on the server the scan lies."""
+    for path in sorted((folder / SCAN).rglob("*"), key=lambda p: -len(str(p))):
+        if str(path) in text:
+            text = text.replace(str(path), "the scan" if path.is_file() else "the archive")
+    return text.replace(str(folder), "the job").replace(f"{MASK}: ", "the scan: ")

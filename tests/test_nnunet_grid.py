@@ -1,0 +1,45 @@
+"""nnU-Net's resampling against SciPy and scikit-image, which nnU-Net calls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates
+from skimage.transform import resize
+
+from osteon.preparing.nnunet_grid import Splines, nnunet_shape, slices_apart
+
+SHAPE = (30, 41, 25)
+ARRAY = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+
+
+@pytest.mark.parametrize("wanted", [(45, 41, 17), (13, 60, 50), (30, 41, 26)])
+@pytest.mark.parametrize("order", [1, 3])
+def test_alike_along_all_axes(wanted: tuple[int, int, int], order: int) -> None:
+    expected = resize(ARRAY.astype(float), wanted, order, mode="edge", anti_aliasing=False)
+    found = Splines(wanted, (order, order, order), None).resample(ARRAY)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("across", [0, 1, 3])
+def test_slices_apart_from_one_another(across: int) -> None:
+    wanted = (45, 52, 17)
+    slices = [resize(ARRAY[..., k].astype(float), wanted[:2], 3, mode="edge", anti_aliasing=False) for k in range(25)]
+    places = np.mgrid[:45, :52, :17].astype(float)
+    places[2] = 25 / 17 * (places[2] + 0.5) - 0.5
+    expected = map_coordinates(np.stack(slices, -1), places, order=across, mode="nearest")
+    found = Splines(wanted, (3, 3, across), 2).resample(ARRAY)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_when_slices_are_apart() -> None:
+    assert slices_apart((1, 1, 3.1), (1, 1, 1), None) == 2
+    assert slices_apart((1, 1, 1), (4, 1, 1), None) == 0
+    assert slices_apart((1, 1, 3), (1, 1, 1), None) is None
+    assert slices_apart((1, 4, 4), (1, 1, 1), None) is None  # two long axes
+    assert slices_apart((1, 1, 9), (1, 1, 1), False) is None
+    assert slices_apart((1, 1, 2), (1, 1, 1), True) == 2
+
+
+def test_shapes_are_rounded_to_even_halves() -> None:
+    assert nnunet_shape((5, 10, 7), (0.5, 1.5, 1), (1, 1, 2)) == (2, 15, 4)

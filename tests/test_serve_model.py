@@ -1,0 +1,234 @@
+"""`osteon serve` with a model, as people start it; killed, and started again."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+import dicom_writing
+from helpers import two_boxes
+from osteon.core.geometry import Geometry
+from osteon.core.volume import Volume
+from osteon.formats import read_segmentation, write_volume
+from osteon.predicting.model import Model, load_model
+from osteon.predicting.predictor import How
+from osteon.serving.guard import find_token
+from osteon.serving.jobs import RESULT, SCAN
+from osteon.serving.predictor import DiedError, started
+from osteon.serving.working import MASK, Task, Work, carry_out
+from osteon.training.fit import train
+from runs import CPU, cohort, command, learning_plan
+from serving import Client, until
+
+TOKEN = "0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has learned the two boxes."""
+    folder = tmp_path_factory.mktemp("trained")
+    train(cohort(folder / "data"), learning_plan(), folder / "run", CPU)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def model(trained: Path) -> Model:
+    return load_model(trained)
+
+
+def scan(path: Path, seed: int = 0) -> Path:
+    image, _, affine = two_boxes(seed=seed)
+    write_volume(path, Volume(image[None].astype(np.float32), Geometry(image.shape, affine)))
+    return path
+
+
+@contextmanager
+def served(trained: Path, folder: Path) -> Iterator[tuple[Client, subprocess.Popen[str]]]:
+    """`osteon serve` in a process of its own; killed at the end."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    line = [sys.executable, "-m", "osteon.cli", "serve", trained, "--folder", folder, "--port", port, "--device", "cpu"]
+    with (folder.parent / "log").open("a") as log:
+        process = subprocess.Popen(
+            [str(word) for word in line],
+            stdout=log,
+            stderr=log,
+            text=True,
+            env=os.environ | {"OSTEON_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"},
+        )
+    try:
+        until(lambda: process.poll() is not None or _listens(port), 120)
+        assert process.poll() is None, (folder.parent / "log").read_text()
+        yield Client(port, {"Authorization": f"Bearer {TOKEN}"}), process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model, tmp_path: Path) -> None:
+    scans = [scan(tmp_path / f"Doe-Jane-{n}.nii.gz", n) for n in range(4)]
+    truncated = scans[0].read_bytes()[:-40]
+    folder = tmp_path / "jobs"
+    with served(trained, folder) as (client, process):
+        assert client.ask("GET", "/model").data["sha256"] == model.sha256
+        first = client.send(scans[0].read_bytes(), "?forms=stl,dicom-seg").data["id"]
+        bad = client.send(truncated).data["id"]
+        assert client.ended(first)["state"] == "done"
+        assert client.ended(bad)["state"] == "failed"
+        predictor = psutil.Process(process.pid).children(recursive=True)
+        held = next(child for child in predictor if "resource_tracker" not in " ".join(child.cmdline()))
+        held.send_signal(signal.SIGSTOP)  # so that what comes now is under way when all are killed
+        later = [client.send(path.read_bytes()).data["id"] for path in scans[1:]]
+        process.kill()
+        process.wait()
+        held.send_signal(signal.SIGCONT)
+        until(lambda: not held.is_running() or held.status() == psutil.STATUS_ZOMBIE)  # it goes with its server
+    with served(trained, folder) as (client, _):
+        job = client.ask("GET", f"/jobs/{first}").data
+        assert job["state"] == "done"
+        assert job["result"]["files"] == ["mask.nii.gz", "stl.zip"]
+        assert "DICOM" in job["result"]["not_made"]["dicom-seg"]
+        assert set(job["result"]["confidence"]) == {"femur", "tibia"}
+        meshes = zipfile.ZipFile(io.BytesIO(client.ask("GET", f"/jobs/{first}/stl.zip").body))
+        assert sorted(meshes.namelist()) == ["mask/femur.stl", "mask/tibia.stl"]
+        for job_id, path in zip([first, *later], scans, strict=True):
+            assert client.ended(job_id)["state"] == "done"
+            (tmp_path / "mask.nii.gz").write_bytes(client.ask("GET", f"/jobs/{job_id}/mask.nii.gz").body)
+            mask, expected = read_segmentation(tmp_path / "mask.nii.gz"), model.predict(path)
+            assert np.array_equal(mask.array, expected.array)
+            assert mask.structures == expected.structures
+            volume = client.ask("GET", f"/jobs/{job_id}").data["result"]["volumes"]["femur"]["voxels"]
+            assert volume == int((expected.array == 3).sum())
+        assert "truncated" in client.ask("GET", f"/jobs/{bad}").data["error"]
+        assert str(tmp_path) not in client.ask("GET", f"/jobs/{bad}").data["error"]
+    said = (tmp_path / "log").read_text()
+    assert said.count("listening") == 2
+    assert not any(word in said for word in (TOKEN, "Doe", first, "Traceback"))
+    assert not any("Doe" in path.name for path in folder.rglob("*"))
+
+
+def test_a_predictor_that_is_killed_says_how_and_starts_again(trained: Path, tmp_path: Path) -> None:
+    predictor = started(Work(trained, device="cpu"))
+    try:
+        assert predictor.alive
+        assert predictor.facts["engine"] == "torch"
+        assert predictor.pid is not None
+        os.kill(predictor.pid, signal.SIGKILL)
+        with pytest.raises(DiedError, match="Killed"):
+            predictor.ask(Task(tmp_path, ()))
+        assert not predictor.alive
+        predictor.start()
+        scan(tmp_path / SCAN / "scan.nii.gz")
+        assert predictor.ask(Task(tmp_path, ())).error == ""
+    finally:
+        predictor.kill()
+    assert not predictor.alive
+
+
+def task(folder: Path, *files: tuple[str, bytes], forms: tuple[str, ...] = ()) -> Task:
+    (folder / SCAN / "scan").mkdir(parents=True)
+    for name, content in files:
+        (folder / SCAN / "scan" / name).write_bytes(content)
+    return Task(folder, forms)
+
+
+def test_a_dicom_series_is_segmented_and_its_contours_refer_to_it(model: Model, tmp_path: Path) -> None:
+    paths = dicom_writing.series(tmp_path / "series", [(0.0, 0.0, 2.0 * n) for n in range(6)])
+    files = ((f"{n:06d}", path.read_bytes()) for n, path in enumerate(paths))
+    given = task(tmp_path / "job", *files, forms=("rtstruct", "seg-nrrd"))
+    assert carry_out(given, model, How()).error == ""
+    mask = read_segmentation(given.folder / RESULT / "mask.nii.gz")
+    assert sorted(mask.array.shape) == [3, 4, 6]
+    with zipfile.ZipFile(given.folder / RESULT / "rtstruct.zip") as made:
+        assert dicom_writing.SERIES.encode() in made.read(made.namelist()[0])
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(["a.txt"], "holds no scan that osteon reads"), (["a.nii.gz", "b.nii.gz"], "holds 2 scans")],
+)
+def test_an_archive_holds_one_scan(model: Model, tmp_path: Path, names: list[str], said: str) -> None:
+    content = scan(tmp_path / "s.nii.gz").read_bytes()
+    answer = carry_out(task(tmp_path / "job", *((name, content) for name in names)), model, How())
+    assert said in answer.error
+    assert answer.hint
+
+
+def test_a_scan_with_no_room_is_refused_by_its_header(model: Model, tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    scan(folder / SCAN / "scan.nii.gz")
+    answer = carry_out(Task(folder, ()), model, How(memory=1000))
+    assert answer.error.startswith("the scan: needs about")
+
+
+def test_what_nobody_foresaw_is_kept_for_the_keeper_alone(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("Doe^Jane")
+
+    monkeypatch.setattr("osteon.serving.working._segment", broken)
+    answer = carry_out(Task(tmp_path, ()), model, How())
+    assert "Doe" not in answer.error + answer.hint
+    assert "Doe^Jane" in (tmp_path / "trouble.txt").read_text()
+    assert MASK == "mask"
+
+
+# The command
+
+
+def test_the_token_is_made_once_and_kept(tmp_path: Path) -> None:
+    assert find_token(None, "", tmp_path, local=True) == ("", False)
+    token, made = find_token(None, "", tmp_path, local=False)
+    assert made
+    assert len(token) == 32
+    assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
+    assert find_token(None, "", tmp_path, local=False) == (token, False)
+    (tmp_path / "given").write_text("a" * 20 + "\n")
+    assert find_token(tmp_path / "given", TOKEN, tmp_path, local=True) == ("a" * 20, False)
+
+
+def test_a_bad_start_is_said(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "short").write_text("secret")
+    assert command("serve", trained, "--folder", tmp_path / "j", "--token-file", tmp_path / "short") == 2
+    assert "shorter than 16 characters" in capsys.readouterr().err
+    assert command("serve", tmp_path / "nothing", "--folder", tmp_path / "j") == 1
+    assert "not a whole model folder" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert command("serve", trained, "--folder", tmp_path / "j", "--port", port) == 2
+    assert f"--port {port + 1}" in capsys.readouterr().err
+
+
+def test_what_has_to_be_installed_is_said(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("osteon.cli.serve.find_spec", lambda _: None)
+    assert command("serve", trained, "--folder", tmp_path / "j") == 2
+    assert "pip install 'osteon[serve]'" in capsys.readouterr().err
+    assert not (tmp_path / "j").exists()
+
+
+def test_a_folder_serves_one_server(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from osteon.serving.server import hold
+
+    with hold(tmp_path):
+        assert command("serve", trained, "--folder", tmp_path) == 2
+    assert "another `osteon serve` works in it" in capsys.readouterr().err
