@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, TimeoutError, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SOFTWARE = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
@@ -103,9 +103,16 @@ class Visitor:
         self.page.get_by_role("button", name=name, exact=exact).first.click()
 
     def choose(self, label: str, option: str) -> None:
-        """Choose in a list."""
-        self.page.get_by_label(label, exact=True).first.click()
-        self.page.get_by_role("option", name=option).first.click()
+        """Choose in a list; it is opened again where the page was still being drawn."""
+        wanted = self.page.get_by_role("option", name=option).first
+        for _ in range(10):
+            self.page.get_by_label(label, exact=True).first.click()
+            try:
+                wanted.wait_for(timeout=6000)
+                break
+            except TimeoutError:
+                self.page.keyboard.press("Escape")
+        wanted.click()
 
     def upload(self, *files: Path) -> None:
         self.page.locator(".osteon-drop input[type=file]").first.set_input_files([str(file) for file in files])
