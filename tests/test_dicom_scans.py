@@ -64,7 +64,7 @@ def test_folders_of_series_are_scans(tmp_path: Path) -> None:
     series(tmp_path / "bert" / "ct", PLACES, SeriesInstanceUID="1.2.7", PatientID="b")
     save(image(np.zeros((2, 2), np.uint16), **PICTURE, SeriesInstanceUID="1.2.8"), tmp_path / "hand.dcm")
     scans = find_scans([tmp_path])
-    assert [(scan.id, len(scan.files)) for scan in scans] == [("hand", 1), ("ct", 3), ("ct-2", 3)]
+    assert [(scan.id, len(scan.files)) for scan in scans] == [("hand", 1), ("anna", 3), ("bert", 3)]
     assert [scan.load().geometry.shape for scan in scans] == [(2, 2, 1), (4, 3, 3), (4, 3, 3)]
     assert len(scans[1].fingerprint()) == 3
     assert [scan.id for scan in find_scans([tmp_path / "anna" / "ct", tmp_path / "hand.dcm"])] == ["ct", "hand"]

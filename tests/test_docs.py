@@ -63,6 +63,7 @@ def test_every_option_and_figure_of_evaluate_is_described() -> None:
         ("import-model", "import-model"),
         ("serve", "serve"),
         ("vote", "vote"),
+        ("app", "app"),
     ],
 )
 def test_every_option_of_a_command_is_described(page: str, command: str) -> None:

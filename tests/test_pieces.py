@@ -51,7 +51,9 @@ def test_files_order_becomes_arrays_order(array: np.ndarray, in_files_order: boo
     array = array.astype(kind)
     array[array == -1] *= kind(0) if kind is np.float32 else kind(1)  # -0
     stored = np.asfortranarray(array) if in_files_order else array
-    copy = in_c_order(stored)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("osteon.formats.order.CACHED_BYTES", 50)  # so that there are several blocks
+        copy = in_c_order(stored)
     assert copy.tobytes() == array.tobytes()
     assert copy.flags.c_contiguous
     assert not np.shares_memory(copy, stored)

@@ -168,6 +168,7 @@ def test_a_run_leaves_what_the_design_says(finished: Path, tiny: Dataset) -> Non
         "model/card.md",
         "model/postprocessing.yaml",
         "model/reference.json",
+        *(f"samples/{number}.jpg" for number in range(1, len(validated) + 1)),
         *validated,
     }
     assert read_plan(finished / "model/plan.yaml") == tiny_plan() == read_plan(finished / "plan.yaml")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from osteon.cli import app as browser
 from osteon.cli import (
     audit,
     compare,
@@ -53,6 +54,7 @@ for command, name in (
     (evaluate.evaluate, "evaluate"),
     (compare.compare, "compare"),
     (export.export, "export"),
+    (browser.app, "app"),
     (import_model.import_model, "import-model"),
     (doctor.doctor, "doctor"),
 ):

@@ -64,7 +64,7 @@ def for_each(
         return
     left = dict(enumerate(items))
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
         try:
             futures: dict[Future[Outcome[Item, Result]], int] = {
                 pool.submit(_attempt, function, item): number for number, item in left.items()
@@ -81,7 +81,7 @@ def for_each(
         yield _attempt(function, item)
 
 
-def _begin_worker() -> None:
+def begin_worker() -> None:
     """What a fresh worker does first, before it imports what it works with."""
     count = os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("MKL_NUM_THREADS", count)

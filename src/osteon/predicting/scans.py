@@ -21,6 +21,9 @@ from osteon.formats.dicom import read_dicom_files
 from osteon.formats.dicom_series import find_series
 from osteon.formats.registry import known_suffixes, read_geometry, read_volume, stem_of, suffix_of
 
+_SAYS_NOTHING = ("ct", "mr", "mri", "dicom", "dcm", "images", "series", "scan", "image")
+"""Names of folders that are the same for every patient."""
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -101,11 +104,19 @@ def _series(folder: Path) -> list[Scan]:
     scans: list[Scan] = []
     for series in find_series(folder).series:
         single = len(series.files) == 1
-        name = stem_of(series.files[0]) if single else series.folder.resolve().name
+        name = stem_of(series.files[0]) if single else _telling(series.folder.resolve(), folder.resolve())
         taken = [scan.id for scan in scans]
         others = (f"{name}-{n}" for n in range(2, len(taken) + 3))
         scans.append(Scan(name if name not in taken else next(o for o in others if o not in taken), series.files))
     return scans
+
+
+def _telling(series: Path, top: Path) -> str:
+    """The name of a series' folder; that of the one above where it says only what lies there (`p07/mr`)."""
+    above = series
+    while above.name.lower() in _SAYS_NOTHING and above != top:
+        above = above.parent
+    return series.name if above.name.lower() in _SAYS_NOTHING else above.name
 
 
 def _refuse_twins(scans: list[Scan]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from osteon.core.errors import DivergedError
@@ -32,6 +33,7 @@ from osteon.training.checkpoint import (
 from osteon.training.display import Display
 from osteon.training.engine import Logger, lightning
 from osteon.training.module import TrainingModule
+from osteon.training.samples import keep_sample
 from osteon.training.sampling import Batch
 from osteon.training.schedule import rate_factor
 from osteon.training.validating import overall, validate
@@ -247,7 +249,7 @@ class Conductor(lightning.Callback):
 
     def _validate(self, module: TrainingModule, done: float) -> dict[str, float | int | None]:
         begin = self.clock()
-        scores = validate(module.validation_network(), self.validation, self.plan)
+        scores = validate(module.validation_network(), self.validation, self.plan, self._keep_sample)
         self.validation_cost_s = self.clock() - begin
         self.validated_at = self.elapsed_s()
         self.display.validated(done, self.state.iteration, scores)
@@ -257,6 +259,9 @@ class Conductor(lightning.Callback):
             save_checkpoint(self.folder / BEST, module.validation_network().state_dict(), self.state)
         rounded = {f"dice_{name}": None if v is None else round(v, 5) for name, v in scores.items()}
         return {"dice": None if mean is None else round(mean, 5), **rounded}
+
+    def _keep_sample(self, number: int, case: CachedCase, found: np.ndarray) -> None:
+        keep_sample(self.run, number, case, found, self.plan)
 
     def save(self, module: TrainingModule, optimiser: torch.optim.Optimizer) -> None:
         """Write a checkpoint that a resumed run starts from."""

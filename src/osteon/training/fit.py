@@ -36,6 +36,7 @@ from osteon.training.module import TrainingModule
 from osteon.training.options import DEFAULTS, TrainOptions, check_options, resolve_device
 from osteon.training.record import RUN, SPLITS, check_plan_fits, record_choices, record_splits
 from osteon.training.resuming import enough_memory
+from osteon.training.samples import FOLDER as SAMPLES
 from osteon.training.sampling import Batch, PatchSampler
 
 RECALIBRATION_BATCHES = 8
@@ -121,7 +122,7 @@ def train(
             raise UsageError(
                 f"{run}: is no run ({RUN} is missing), so nothing in it is thrown away", hint="give the run's folder"
             )
-        for folder in ("checkpoints", "model", "predictions", UNORDERED, "tensorboard"):
+        for folder in ("checkpoints", "model", "predictions", SAMPLES, UNORDERED, "tensorboard"):
             shutil.rmtree(run / folder, ignore_errors=True)
         for file in (RUN, PLAN, SPLITS, TRANSFER, "metrics.csv"):
             (run / file).unlink(missing_ok=True)

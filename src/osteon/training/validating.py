@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -19,11 +19,22 @@ from osteon.preparing.cache import CachedCase
 Scores = dict[str, float | None]
 
 
-def validate(network: nn.Module, cases: Sequence[CachedCase], plan: Plan) -> Scores:
+def validate(
+    network: nn.Module,
+    cases: Sequence[CachedCase],
+    plan: Plan,
+    seen: Callable[[int, CachedCase, np.ndarray], None] | None = None,
+) -> Scores:
     """Mean Dice of each structure over whole cached scans, on the plan's grid.
 
     A structure counts in the cases in which it was annotated and either reference or prediction has a voxel of it.
     A plan's zoom plays no part: the closer look belongs to the scan's own grid, at the end of a run and in predicting.
+
+    Args:
+        network: What is asked.
+        cases: The scans.
+        plan: Structures, grid.
+        seen: Is told each scan's number, the scan, and what was found in it.
 
     Returns:
         By structure name; None where it counted in no case.
@@ -32,10 +43,12 @@ def validate(network: nn.Module, cases: Sequence[CachedCase], plan: Plan) -> Sco
     network.eval()
     numbered = tuple(s.model_copy(update={"value": n + 1}) for n, s in enumerate(plan.structures))
     scores: list[Scores] = []
-    for case in cases:
+    for number, case in enumerate(cases):
         image = torch.from_numpy(np.asarray(case.image, dtype=np.float32))
         shares = name_series(probabilities(network, image, plan), plan)
         found = (shares > 0.5).numpy() if plan.overlapping else shares.argmax(0).numpy()
+        if seen is not None:
+            seen(number, case, found)
         scores.append(case_dice(found, np.asarray(case.labels), numbered, case.annotated))
     network.train(was_training)
     return mean_scores(scores, plan.structures)

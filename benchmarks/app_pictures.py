@@ -1,0 +1,158 @@
+"""Pictures of every page of the browser app, in both themes, for the documentation.
+
+    python benchmarks/app_pictures.py --work .bench/app-pictures --to docs/app
+
+Made-up legs and hands are imported, trained on and segmented by the app's own jobs, once; then headless Chromium opens
+page after page: light at 1280 pixels, dark at 1920, which is kept smaller.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import time
+from pathlib import Path
+
+from app import CHROMIUM, FLAGS, server
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from osteon.app.adding import add_result
+from osteon.app.commands import (
+    ABOUT,
+    ImportChoices,
+    begin_comparison,
+    begin_evaluation,
+    begin_export,
+    begin_import,
+    begin_prediction,
+    begin_training,
+)
+from osteon.app.jobs import OVER
+from osteon.app.studio import Studio
+from osteon.app.workspace import Workspace
+from osteon.core.files import write_json
+from osteon.phantoms.kinds import ask, write_phantoms
+
+KEPT_WIDTH = {"light": 1280, "dark": 1120}
+COLOURS = {"light": 128, "dark": 160}
+THEMES = {"light": (1280, 860), "dark": (1920, 1290)}
+
+
+def main() -> None:
+    """Fill the workspace, then take the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=Path(".bench/app-pictures"))
+    parser.add_argument("--to", type=Path, default=Path("docs/app"))
+    parser.add_argument("--budget", default="3min", help="of the training")
+    parser.add_argument("--only", nargs="*", help="names of pictures")
+    options = parser.parse_args()
+    studio = Studio(Workspace.open(options.work.resolve()))
+    fill(studio, options.budget)
+    options.to.mkdir(parents=True, exist_ok=True)
+    with server(studio.workspace.root) as (url, _), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for theme, (width, height) in THEMES.items():
+            studio.workspace.choose(theme=theme)
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.set_default_timeout(180_000)
+            for name, path in addresses(studio).items():
+                if not options.only or name in options.only:
+                    take(page, url.rstrip("/") + path, options.to / f"{name}-{theme}.png", name, theme)
+            page.close()
+        browser.close()
+    studio.reader.close()
+
+
+def fill(studio: Studio, budget: str) -> None:
+    """Datasets, a training, results, a report: what is not there yet."""
+    root, space = studio.workspace.root, studio.workspace
+    if not (root / "sources/legs").exists():
+        write_phantoms(root / "sources/legs", ask("limb", cases=10, size=96))
+        for mask in (root / "sources/legs/source").rglob("fibula*"):  # minutes do not teach what is that thin
+            mask.unlink()
+        write_phantoms(root / "sources/hands", ask("hand", cases=6, size=1024))
+        begin_import(studio, root / "sources/legs/source", "legs", ImportChoices(hold_out="last:3"))
+        begin_import(studio, root / "sources/hands/source", "hands", ImportChoices())
+        finished(studio)
+    if not (root / "runs/legs").exists():
+        begin_training(studio, space.item("datasets", "legs"), "legs", recipe="osteon", budget=budget)
+        finished(studio)
+    if not (root / "results/legs-by-legs").exists():
+        for name, speed in (("legs-by-legs", "balanced"), ("legs-fast", "fast")):
+            legs = space.item("datasets", "legs")
+            begin_prediction(studio, space.item("runs", "legs"), legs.path, name, of={"dataset": "legs"}, speed=speed)
+        begin_export(studio, space.item("results", "legs-by-legs"), "stl", options=["--overwrite"])
+        finished(studio)
+    if not (root / "results/reader-two").exists():
+        table = (root / "sources/hands/source/annotations.csv").read_text().splitlines()
+        theirs = root / "cache/reader-two"
+        theirs.mkdir(exist_ok=True)
+        (theirs / "reader-two.csv").write_text("\n".join(table[:1] + table[2:-3]) + "\n")
+        result = space.item("results", "reader-two")
+        add_result(theirs, root / "datasets/hands", result.path)
+        write_json(result.path / ABOUT, {"dataset": "hands"})
+        begin_evaluation(studio, result, space.item("datasets", "hands"))
+        results = [space.item("results", name) for name in ("legs-by-legs", "legs-fast")]
+        begin_comparison(studio, results, space.item("datasets", "legs"))
+        finished(studio)
+
+
+def finished(studio: Studio) -> None:
+    """Wait for all jobs."""
+    while any(studio.jobs.state(job).phase not in OVER for job in studio.jobs.all()):
+        time.sleep(0.5)
+    failed = [job.title for job in studio.jobs.all() if studio.jobs.state(job).phase == "failed"]
+    assert not failed, f"failed: {failed}"
+
+
+def addresses(studio: Studio) -> dict[str, str]:
+    """The pages by the names of their pictures."""
+    space = studio.workspace
+    legs, hands = (space.item("datasets", name) for name in ("legs", "hands"))
+    result, other = (space.item("results", name) for name in ("legs-by-legs", "reader-two"))
+    last, hand = "L010", sorted(path.name.split(".")[0] for path in other.path.glob("*.seg.nrrd"))[0]
+    return {
+        "start": "/",
+        "data": "/data",
+        "import": f"/source/{space.item('sources', 'legs').id}",
+        "dataset": f"/dataset/{legs.id}",
+        "look": f"/look/{legs.id}/{studio.case_id(legs, 'L002')}",
+        "look-hand": f"/look/{hands.id}/{studio.case_id(hands, hand)}",
+        "train": f"/train?dataset={legs.id}",
+        "training": f"/train/{space.item('runs', 'legs').id}",
+        "segment": f"/segment?source={legs.id}",
+        "result": f"/result/{result.id}",
+        "result-case": f"/result/{result.id}/{studio.case_id(result, last)}",
+        "compare": f"/compare?a={legs.id}&b={result.id}",
+        "compare-case": f"/compare/{legs.id}/{result.id}/{studio.case_id(result, last)}",
+        "compare-hand": f"/compare/{hands.id}/{other.id}/{studio.case_id(other, hand)}",
+        "runs": "/runs",
+        "jobs": "/jobs",
+    }
+
+
+def take(page: Page, url: str, target: Path, name: str, theme: str) -> None:
+    """One picture, once everything on the page is there."""
+    page.goto(url)
+    page.wait_for_load_state("networkidle")
+    if name.startswith(("look", "result-", "compare-")):
+        page.get_by_text("shown after").first.wait_for()
+        if name in ("look", "result-case"):
+            page.get_by_label("Layout").first.click()
+            page.get_by_role("option", name="Slices and 3D").click()
+    if name == "import":
+        page.get_by_text("Recognised: ").wait_for()
+    if name == "segment":
+        page.get_by_text("3 scans").wait_for()
+    page.wait_for_timeout(2500)
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    if picture.width > KEPT_WIDTH[theme]:
+        height = picture.height * KEPT_WIDTH[theme] // picture.width
+        picture = picture.resize((KEPT_WIDTH[theme], height), Image.Resampling.LANCZOS)
+    picture.quantize(COLOURS[theme], kmeans=1, dither=Image.Dither.NONE).save(target, optimize=True)
+    print(f"{target}: {target.stat().st_size / 1000:.0f} kB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Results of other programs, brought into the workspace: label files as they are, tables of RLE as label files."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from osteon.core.errors import DatasetError, LabelError, UsageError
+from osteon.core.labels import Segmentation
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Case
+from osteon.formats.registry import read_segmentation, stem_of, suffix_of, write_segmentation
+from osteon.formats.rle import RleRow, decode, is_rle_csv, read_rle_csv
+
+TAKEN = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".csv", ".zip")
+
+
+def add_result(source: Path, folder: Path, target: Path) -> tuple[list[str], list[str]]:
+    """Put the label files and tables of a folder into a result.
+
+    Args:
+        source: What was uploaded; it is left as it is.
+        folder: The dataset whose cases they are of.
+        target: The result's folder.
+
+    Returns:
+        Cases that were added, and what a person should know.
+
+    Raises:
+        UsageError: Nothing in it is a label file or a table.
+        DatasetError: None of it belongs to a case of the dataset.
+        LabelError: It names structures that the dataset does not have, or holds what is no label map.
+    """
+    dataset = Dataset.open(folder)
+    files = [path for path in sorted(source.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    tables = [path for path in files if path.suffix.lower() == ".csv" and is_rle_csv(path)]
+    labels = [path for path in files if suffix_of(path) in (".nii.gz", ".nii", ".seg.nrrd", ".nrrd")]
+    if not tables and not labels:
+        raise UsageError(
+            "there is neither a label file nor a table of RLE in it",
+            hint="upload .nii.gz, .seg.nrrd, or a CSV with the columns image_name, class, rle",
+        )
+    added: list[str] = []
+    notes: list[str] = []
+    for table in tables:
+        added += _table(table, dataset, target, notes)
+    for path in labels:
+        case = _case_called(stem_of(path), dataset)
+        if case is None:
+            notes.append(f"{path.name}: no case of the dataset is called so")
+            continue
+        read_segmentation(path, dataset.structures)  # refuses what is none
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target / f"{case.id}{suffix_of(path)}")
+        added.append(case.id)
+    if not added:
+        names = ", ".join(case.id for case in dataset.manifest.cases[:3])
+        raise DatasetError(
+            f"none of it belongs to a case of the dataset ({notes[0] if notes else 'it is empty'})",
+            hint=f"name files and pictures after the cases, such as {names}",
+        )
+    return added, notes
+
+
+def _table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list[str]:
+    rows: dict[str, list[RleRow]] = defaultdict(list)
+    for row in read_rle_csv(path):
+        rows[row.image].append(row)
+    known = {s.name: n for n, s in enumerate(dataset.structures)}
+    strange = sorted({row.structure for own in rows.values() for row in own} - set(known))
+    if strange:
+        raise LabelError(
+            f"the table names structures that the dataset does not have: {', '.join(strange[:5])}",
+            hint=f"use its names: {', '.join(list(known)[:5])} …",
+        )
+    added = []
+    for image, own in rows.items():
+        case = _case_called(PurePosixPath(image.replace("\\", "/")).name, dataset)
+        if case is None:
+            notes.append(f"{image}: no case or picture of the dataset is called so")
+            continue
+        geometry = dataset.geometry(case)
+        columns, height, depth = geometry.shape
+        if depth != 1:
+            raise LabelError(f"case {case.id}: is no picture, and RLE is for pictures", hint="upload label files")
+        layers = np.zeros((len(known), *geometry.shape), dtype=np.uint8)
+        for row in own:
+            mask = decode(row.rle, (height, columns), name=f"line {row.line}")
+            layers[known[row.structure], :, :, 0] |= mask.T
+        write_segmentation(target / f"{case.id}.seg.nrrd", Segmentation(layers, geometry, dataset.structures))
+        added.append(case.id)
+    return added
+
+
+def _case_called(name: str, dataset: Dataset) -> Case | None:
+    """The case of that id, or whose image is called so, with or without its ending."""
+    for case in dataset.manifest.cases:
+        images = [Path(image).name for image in case.images]
+        if name in (case.id, *images, *map(stem_of, map(Path, images))) or stem_of(Path(name)) == case.id:
+            return case
+    return None

@@ -1,0 +1,103 @@
+"""Corrections made on a dataset's page: names, colours, cases held or left out. In the reader's process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from osteon.core.errors import DatasetError, UsageError
+from osteon.core.labels import Structure, side_of
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Manifest, explain, read_manifest, write_manifest
+from osteon.formats.registry import read_segmentation, write_segmentation
+
+
+def correct_structures(folder: Path, names: Mapping[str, str], colours: Mapping[str, str]) -> Manifest:
+    """Give structures other names and colours.
+
+    Files in which names are the meaning (.seg.nrrd) are written anew where they are the dataset's own.
+
+    Args:
+        folder: The dataset.
+        names: Name now → name wanted.
+        colours: Name now → `#rrggbb`.
+
+    Raises:
+        UsageError: A name is empty or given twice, or label files of the user's would have to be changed.
+        DatasetError: The manifest would make no sense.
+        FileError: A file cannot be written.
+    """
+    dataset = Dataset.open(folder)
+    before = dataset.manifest.structures
+    wanted = {s.name: names.get(s.name, s.name).strip() for s in before}
+    if not all(wanted.values()) or len(set(wanted.values())) < len(wanted):
+        raise UsageError("two structures have the same name, or one has none", hint="give each a name of its own")
+    known = set(wanted.values())
+    made = []
+    for structure in before:
+        name = wanted[structure.name]
+        side, twin = structure.side, wanted.get(structure.counterpart or "")
+        if name != structure.name:
+            side, other = side_of(name)
+            twin = other if other in known else None
+        colour = colours.get(structure.name, structure.colour)
+        made.append(Structure(name=name, value=structure.value, colour=colour, side=side, counterpart=twin))
+    partners = {s.name: s.counterpart for s in made}
+    made = [
+        s if partners.get(s.counterpart or "") == s.name else s.model_copy(update={"counterpart": None}) for s in made
+    ]
+    if any(old != new for old, new in wanted.items()):
+        _rename_in_files(dataset, wanted)
+    cases = [
+        case.model_copy(update={"annotated": None if case.annotated is None else [wanted[n] for n in case.annotated]})
+        for case in dataset.manifest.cases
+    ]
+    return _write(folder, dataset.manifest, structures=made, cases=cases)
+
+
+def correct_cases(folder: Path, *, held_out: Collection[str], left_out: Collection[str]) -> Manifest:
+    """Hold cases out for the final test, and take others off the list; no file is removed.
+
+    Raises:
+        UsageError: None would be left to train on.
+    """
+    manifest = read_manifest(folder)
+    cases = [
+        case.model_copy(update={"held_out": case.id in held_out}) for case in manifest.cases if case.id not in left_out
+    ]
+    labelled = [case for case in cases if case.segmentation is not None]
+    if labelled and all(case.held_out for case in labelled):
+        raise UsageError("every labelled case would be held out, and none be left to train on", hint="hold fewer out")
+    return _write(folder, manifest, cases=cases)
+
+
+def _rename_in_files(dataset: Dataset, wanted: Mapping[str, str]) -> None:
+    named = [case for case in dataset.manifest.labelled if str(case.segmentation).lower().endswith(".seg.nrrd")]
+    own = dataset.folder.resolve()
+    for case in named:
+        if not dataset.resolve(str(case.segmentation)).resolve().is_relative_to(own):
+            raise UsageError(
+                f"case {case.id}: its label file is yours and says the structures' names itself",
+                hint="rename the segments in 3D Slicer, then import again",
+            )
+    for case in named:
+        path = dataset.resolve(str(case.segmentation))
+        read = read_segmentation(path, dataset.structures)
+        fresh = tuple(s.model_copy(update={"name": wanted[s.name], "counterpart": None}) for s in read.structures)
+        write_segmentation(path, replace(read, structures=fresh))
+
+
+def _write(folder: Path, manifest: Manifest, **changes: object) -> Manifest:
+    try:
+        made = Manifest.model_validate(manifest.model_dump() | {k: _plain(v) for k, v in changes.items()})
+    except ValidationError as error:
+        raise DatasetError(f"the dataset would make no sense: {explain(error)}", hint="correct what is named") from None
+    write_manifest(folder, made)
+    return made
+
+
+def _plain(value: object) -> object:
+    return [part.model_dump() for part in value] if isinstance(value, list) else value

@@ -1,0 +1,103 @@
+"""A training's metrics.csv, as it grows, for the charts of its page."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+AXIS: dict[str, Any] = {
+    "type": "value",
+    "axisLabel": {"color": "#8a94a3"},
+    "nameTextStyle": {"color": "#8a94a3"},
+    "splitLine": {"lineStyle": {"color": "rgba(128, 138, 155, 0.22)"}},
+}
+"""Readable on light and dark ground."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What was recorded so far.
+
+    Attributes:
+        seconds: Of training, at each epoch.
+        loss: At each epoch.
+        dice: For each structure, and `mean`: seconds and Dice at each validation.
+        iteration: The last one.
+        pace: Seconds of an iteration, in the last epoch.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    dice: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    iteration: int = 0
+    pace: float = 0.0
+
+    @property
+    def newest(self) -> dict[str, float]:
+        """The last Dice of each structure."""
+        return {name: points[-1][1] for name, points in self.dice.items() if points}
+
+
+def read_curves(run: Path) -> Curves:
+    """Read them; empty where the training has recorded nothing."""
+    path = run / "metrics.csv"
+    if not path.is_file():
+        return Curves()
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row.get("elapsed_s") and row.get("loss")]
+    curves = Curves()
+    for row in rows:
+        at = float(row["elapsed_s"])
+        curves.seconds.append(at)
+        curves.loss.append(float(row["loss"]))
+        for key, value in row.items():
+            if value and (key == "dice" or key.startswith("dice_")):
+                curves.dice.setdefault(key.removeprefix("dice_") if key != "dice" else "mean", []).append(
+                    (at, float(value))
+                )
+    if not rows:
+        return curves
+    last = rows[-1]
+    return Curves(curves.seconds, curves.loss, curves.dice, int(last["iteration"]), float(last["s_per_iteration"] or 0))
+
+
+def chart(curves: Curves, colours: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of two charts: the loss, and the Dice of each structure, over minutes of training."""
+    return (
+        _options(
+            "loss", [_line("loss", [(s / 60, v) for s, v in zip(curves.seconds, curves.loss, strict=True)], "#1f6feb")]
+        ),
+        _options(
+            "Dice",
+            [
+                _line(
+                    name,
+                    [(s / 60, v) for s, v in points],
+                    "#8c8c8c" if name == "mean" else colours.get(name, "#1f6feb"),
+                )
+                for name, points in curves.dice.items()
+            ],
+            most=1,
+        ),
+    )
+
+
+def _line(name: str, points: list[tuple[float, float]], colour: str) -> dict[str, Any]:
+    data = [[round(x, 3), round(y, 4)] for x, y in points]
+    kind = {"type": "dashed", "width": 3} if name == "mean" else {"width": 2}
+    symbol = len(points) < 12
+    return {"type": "line", "name": name, "data": data, "showSymbol": symbol, "color": colour, "lineStyle": kind}
+
+
+def _options(name: str, series: list[dict[str, Any]], most: float | None = None) -> dict[str, Any]:
+    return {
+        "animation": False,
+        "grid": {"left": 56, "right": 16, "top": 24, "bottom": 64 if len(series) > 1 else 44},
+        "tooltip": {"trigger": "axis"},
+        "legend": {"show": len(series) > 1, "bottom": 0, "type": "scroll", "textStyle": {"color": "#8a94a3"}},
+        "xAxis": AXIS | {"name": "minutes", "nameLocation": "middle", "nameGap": 24, "min": 0},
+        "yAxis": AXIS | {"name": name, "max": most, "scale": most is None},
+        "series": series,
+    }

@@ -1,0 +1,223 @@
+"""What every page has: its head, the way to the others, the theme, and how things are said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from nicegui import ui
+
+from osteon.app.studio import Studio
+from osteon.core.errors import OsteonError
+
+STYLE = Path(__file__).parent / "static/style.css"
+PLACES = (
+    ("/", "Start", "home"),
+    ("/data", "Data", "folder_open"),
+    ("/train", "Train", "model_training"),
+    ("/segment", "Segment", "content_cut"),
+    ("/compare", "Compare", "compare"),
+    ("/runs", "Runs", "leaderboard"),
+    ("/jobs", "Jobs", "list_alt"),
+)
+THEMES = {"light": False, "dark": True, "auto": None}
+ICONS = {"light": "light_mode", "dark": "dark_mode", "auto": "brightness_auto"}
+
+
+@cache
+def style() -> str:
+    """The one style sheet."""
+    return STYLE.read_text(encoding="utf-8")
+
+
+@contextmanager
+def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | None = None) -> Iterator[None]:
+    """A page's frame; what is made in the block stands in it.
+
+    Args:
+        studio: Whose theme is taken.
+        title: The page's heading. The browser's history keeps a title, so it names no case.
+        place: URL of which of `PLACES` it belongs to.
+        back: URL and name of the page above.
+    """
+    ui.page_title(f"{title} · osteon")
+    ui.add_css(style())
+    ui.colors(primary="#1f6feb", positive="#1a7f4b", negative="#b3261e", warning="#9a5b00", dark="#1a2029")
+    ui.link("Skip to the content", "#content").classes("osteon-skip")
+    with ui.header().classes("osteon-head items-center row no-wrap q-px-md q-py-xs"):
+        menu = ui.button(icon="menu").props('flat round dense color=inherit aria-label="Show or hide the menu"')
+        ui.label("osteon").classes("text-weight-bold text-h6")
+        ui.label("research software, no medical device").classes("osteon-faint gt-xs")
+        ui.space()
+        _theme(studio)
+    with (
+        ui.left_drawer(value=True, bordered=False)
+        .props("width=190 breakpoint=800")
+        .classes("osteon-nav q-pa-none") as drawer
+    ):
+        menu.on_click(drawer.toggle)
+        with ui.element("nav").props('aria-label="Pages"').classes("q-pt-md"):
+            for url, name, icon in PLACES:
+                link = ui.link(target=url)
+                with link:
+                    ui.icon(icon, size="20px").props("aria-hidden=true")
+                    ui.label(name)
+                if url == place:
+                    link.props("aria-current=page")
+    with ui.element("main").props("id=content").classes("osteon-page column no-wrap"):
+        with ui.element("div"):
+            if back is not None:
+                ui.link(f"← {back[1]}", back[0])
+            heading(title, 1)
+        yield
+
+
+def _theme(studio: Studio) -> None:
+    chosen = studio.workspace.settings().get("theme", "auto")
+    current = str(chosen) if chosen in THEMES else "auto"
+    dark = ui.dark_mode(THEMES[current])
+    names = list(THEMES)
+
+    def turn() -> None:
+        nonlocal current
+        current = names[(names.index(current) + 1) % len(names)]
+        dark.set_value(THEMES[current])
+        studio.workspace.choose(theme=current)
+        button.props(f'icon={ICONS[current]} aria-label="Theme: {current}; change it"')
+        hint.set_text(f"Theme: {current}")
+
+    button = ui.button(on_click=turn).props(
+        f'flat round dense color=inherit icon={ICONS[current]} aria-label="Theme: {current}; change it"'
+    )
+    with button:
+        hint = ui.tooltip(f"Theme: {current}")
+    button.mark("theme")
+
+
+def heading(text: str, level: int = 2) -> None:
+    """A heading that screen readers know as one."""
+    with ui.element(f"h{level}"):
+        ui.label(text)
+
+
+@contextmanager
+def card(title: str = "", *, kind: str = "") -> Iterator[ui.card]:
+    """A framed part of a page; `kind` is `error`, `note` or `empty`."""
+    with ui.card().classes(f"osteon-card {f'osteon-{kind}' if kind else ''}") as made:
+        if title:
+            heading(title)
+        yield made
+
+
+def table(
+    rows: list[dict[Any, Any]],
+    names: Mapping[str, str],
+    *,
+    key: str,
+    link: str = "",
+    tick: bool = False,
+    page: int = 25,
+) -> ui.table:
+    """A table that can be sorted by every column.
+
+    Args:
+        rows: One mapping of each.
+        names: Field → heading, in order.
+        key: The field that tells one row from the others.
+        link: The field that is a link to the row's `href`.
+        tick: Whether rows can be ticked.
+        page: Rows on a page.
+    """
+    columns = [{"name": n, "label": t, "field": n, "align": "left", "sortable": True} for n, t in names.items()]
+    ticks: Literal["multiple"] | None = "multiple" if tick else None
+    made = ui.table(columns=columns, rows=rows, row_key=key, selection=ticks, pagination=page)
+    made.classes("osteon-table").props("flat dense wrap-cells")
+    if link:
+        cell = '<q-td :props="props"><a :href="props.row.href">{{ props.value }}</a></q-td>'
+        made.add_slot(f"body-cell-{link}", cell)
+    return made
+
+
+Weight = Literal["main", "second", "quiet", "danger"]
+WEIGHTS: dict[Weight, str] = {
+    "main": "unelevated no-caps",
+    "second": "outline no-caps",
+    "quiet": "flat dense no-caps",
+    "danger": "outline no-caps color=negative",
+}
+
+
+def action(
+    text: str, then: Callable[[], object] | str, *, icon: str | None = None, weight: Weight = "second", name: str = ""
+) -> ui.button:
+    """A button.
+
+    Args:
+        text: On it; an icon alone has none, and then needs a name.
+        then: What it does, or the URL that it leads to.
+        icon: Of Material's.
+        weight: How much it stands out.
+        name: For screen readers, where the text does not say it all.
+    """
+    handler = (lambda: ui.navigate.to(then)) if isinstance(then, str) else then
+    button = ui.button(text, icon=icon, on_click=handler).props(WEIGHTS[weight])
+    if name:
+        button.props["aria-label"] = name
+        button.tooltip(name)
+    return button
+
+
+def faint(text: str) -> ui.label:
+    """A line of less weight."""
+    return ui.label(text).classes("osteon-faint")
+
+
+@contextmanager
+def empty(title: str, text: str) -> Iterator[None]:
+    """What stands where there is nothing yet: it says what to do next."""
+    with card(title, kind="empty"):
+        faint(text)
+        yield
+
+
+def show_error(error: OsteonError, title: str = "That did not work") -> None:
+    """An error in people's words; what only some need is folded."""
+    with card(kind="error") as shown:
+        shown.props("role=alert")
+        ui.label(title).classes("text-weight-bold osteon-bad")
+        first, *rest = error.message.splitlines()
+        ui.label(first)
+        if error.hint:
+            ui.label(f"What to do: {error.hint}")
+        if rest:
+            with ui.expansion("Details").classes("full-width"):
+                ui.label("\n".join(rest)).classes("osteon-log")
+
+
+def say(text: str, kind: str = "positive") -> None:
+    """A short notice that goes by itself."""
+    ui.notify(text, type=kind, position="bottom", multi_line=True)  # type: ignore[arg-type]
+
+
+def refuse(error: OsteonError) -> None:
+    """A notice of an error, with the way out."""
+    ui.notify(
+        f"{error.message}. {error.hint}" if error.hint else error.message,
+        type="negative",
+        position="bottom",
+        multi_line=True,
+        timeout=12_000,
+        close_button="Close",
+    )
+
+
+def age(seconds: float) -> str:
+    """`5 s`, `12 min`, `3 h`, `4 days`."""
+    for length, name in ((86_400, "day"), (3_600, "h"), (60, "min")):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {name}{'s' if name == 'day' and count != 1 else ''}"
+    return f"{max(0, int(seconds))} s"

@@ -1,0 +1,138 @@
+"""What every request must satisfy before any page sees it: the host it was sent to, its origin, and the token.
+
+Bound to this machine alone, the app answers only to names of this machine: a web site that lets its own name lead here
+(DNS rebinding) is refused. Bound elsewhere, it asks for the token: once, in `/?token=…`, then by a cookie.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+COOKIE = "osteon"
+COOKIE_S = 30 * 24 * 3600
+MOST_WRONG, WRONG_S = 10, 60.0
+"""So many wrong tokens within so many seconds, and no token is looked at for that long."""
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+"""The browser itself refuses to ask another host. Vue compiles the pages' templates: hence `unsafe-eval`."""
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+ASK = """<!doctype html><html lang="en"><meta charset="utf-8"><title>osteon</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:28rem;margin:15vh auto;padding:0 1rem;color-scheme:light dark}
+input,button{font:inherit;padding:.5rem;width:100%;box-sizing:border-box;margin:.4rem 0}</style>
+<h1>osteon</h1><p>WHY</p><form><label for="token">Token</label>
+<input id="token" name="token" type="password" autocomplete="off" autofocus required>
+<button>Open</button></form></html>"""
+FIRST = "Enter the token that <code>osteon app</code> printed when it started."
+WRONG = "This token is not the right one. It is the one that <code>osteon app</code> printed when it started."
+TOO_MANY = "Too many wrong tokens. Wait a minute, then try again."
+
+
+@dataclass
+class Rules:
+    """What is asked of a request.
+
+    Attributes:
+        token: Empty where none is needed.
+        cookie: What the cookie holds once the token was given.
+        local: Whether only names of this machine are answered to.
+        wrong: When wrong tokens came last.
+    """
+
+    token: str = ""
+    cookie: str = ""
+    local: bool = True
+    wrong: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_WRONG))
+
+    def refusal(self, scope: Scope) -> Response | None:
+        """The answer to a request that is let go no further; None for one that is."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self.local and _name(host) not in LOOPBACK:
+            return Response("osteon answers to localhost alone", 421)
+        origin = headers.get("origin")
+        changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        if changes and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return Response("this request comes from another site", 403)
+        if not self.token or hmac.compare_digest(_cookie(headers).encode(), self.cookie.encode()):
+            return None
+        return self._asked(scope)
+
+    def _asked(self, scope: Scope) -> Response:
+        query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+        given = [value for key, value in query if key == "token"]
+        if scope["type"] == "websocket" or not given:
+            return HTMLResponse(ASK.replace("WHY", FIRST), 401)
+        if len(self.wrong) == MOST_WRONG and time.monotonic() - self.wrong[0] < WRONG_S:
+            return HTMLResponse(ASK.replace("WHY", TOO_MANY), 429)
+        if not hmac.compare_digest(given[0].strip().encode(), self.token.encode()):
+            self.wrong.append(time.monotonic())
+            return HTMLResponse(ASK.replace("WHY", WRONG), 401)
+        rest = urlencode([(key, value) for key, value in query if key != "token"])
+        path = "/" + scope["path"].lstrip("/")  # `//other.site` would lead there
+        answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
+        answer.set_cookie(COOKIE, self.cookie, max_age=COOKIE_S, httponly=True, samesite="strict")
+        return answer
+
+
+class Guard:
+    """The middleware that holds the rules, and adds headers that keep browsers from doing more than needed."""
+
+    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+        self.app, self.rules = app, rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or hand the request on."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        refusal = self.rules.refusal(scope)
+        if refusal is not None and scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        answer: Any = self.app if refusal is None else refusal
+        await answer(scope, receive, with_headers)
+
+
+def _name(host: str) -> str:
+    """`Localhost:8080` → `localhost`; `[::1]:80` → `::1`."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _cookie(headers: Headers) -> str:
+    held: SimpleCookie = SimpleCookie()
+    try:
+        held.load(headers.get("cookie", ""))
+    except CookieError:
+        return ""
+    return held[COOKIE].value if COOKIE in held else ""

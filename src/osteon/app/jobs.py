@@ -1,0 +1,266 @@
+"""Jobs: the command line's own commands, each in a process group of its own, their state on disk.
+
+JOBS/<id>/job.json     what is to be done; never changes
+JOBS/<id>/state.json   where it stands
+JOBS/<id>/log.txt      what the command said
+
+A job outlives the page that began it and the server: `runner` waits for the command, writes how it ended, and begins
+what waits in the queue. Whoever changes a state holds the lock of the jobs' folder.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from osteon.app.processes import began_at, end_group, is_alive
+from osteon.core.errors import FileError, UsageError
+from osteon.core.files import read_json, write_json
+
+JOB, STATE, LOG, LOCK = "job.json", "state.json", "log.txt", ".lock"
+INTERRUPTED = 130
+GRACE_S = 5.0
+"""How long a cancelled group may take to end by itself."""
+Phase = Literal["queued", "running", "done", "partly", "failed", "cancelled", "paused"]
+OVER: tuple[Phase, ...] = ("done", "partly", "failed", "cancelled")
+RESUMABLE = ("train", "predict")
+"""Commands that go on where they were interrupted when they are given again."""
+HEAVY = ("train", "predict", "sweep")
+"""One of these runs at a time, and one of the others beside it."""
+LOG_TAIL = 64_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done.
+
+    Attributes:
+        id: Opaque; the folder's name.
+        command: The command's name, such as `train`.
+        arguments: What follows it.
+        title: For people.
+        about: Names in the workspace by what they are, such as `dataset` or `run`.
+        product: A file, relative to the workspace, that is there when the command came to something.
+        after: Jobs that must have come to something before.
+        created: Seconds since 1970.
+    """
+
+    id: str
+    command: str
+    arguments: tuple[str, ...]
+    title: str
+    about: dict[str, str]
+    product: str = ""
+    after: tuple[str, ...] = ()
+    created: float = 0.0
+
+    @property
+    def heavy(self) -> bool:
+        """Whether it takes the machine for itself."""
+        return self.command in HEAVY
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a job stands.
+
+    Attributes:
+        phase: `partly`: the command came to something, and some cases failed.
+        asked: `cancel` or `pause` where somebody asked for it.
+        pid: The runner's, which leads the process group.
+        pid_since: When that process began, so that another one with its number is not taken for it.
+        began: When the command began last; 0 before.
+        ended: When it ended; 0 before.
+        code: Its exit code; negative where a signal ended it.
+        why: Where no command says why.
+    """
+
+    phase: Phase
+    asked: str = ""
+    pid: int = 0
+    pid_since: float = 0.0
+    began: float = 0.0
+    ended: float = 0.0
+    code: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """All jobs of a workspace.
+
+    Attributes:
+        root: The workspace.
+    """
+
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self.root / "jobs"
+
+    def submit(
+        self,
+        command: str,
+        arguments: Sequence[str | Path],
+        title: str,
+        *,
+        about: Mapping[str, str] | None = None,
+        product: str = "",
+        after: Sequence[str] = (),
+    ) -> Job:
+        """Put a command into the queue, and begin it if nothing stands before it."""
+        job = Job(
+            secrets.token_hex(8),
+            command,
+            tuple(map(str, arguments)),
+            title,
+            dict(about or {}),
+            product,
+            tuple(after),
+            time.time(),
+        )
+        place = self.folder / job.id
+        with self.locked():
+            place.mkdir(parents=True, mode=0o700)
+            write_json(place / STATE, asdict(State("queued")))
+            write_json(place / JOB, asdict(job))
+        self.advance()
+        return job
+
+    def all(self) -> list[Job]:
+        """Every job, the newest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [job for path in self.folder.iterdir() if (job := self.get(path.name)) is not None]
+        return sorted(found, key=lambda job: -job.created)
+
+    def get(self, job_id: str) -> Job | None:
+        """The job of that id; None where there is none, or its files are damaged."""
+        if not (len(job_id) == 16 and set(job_id) <= set("0123456789abcdef")):
+            return None
+        with suppress(FileError, TypeError):
+            data = read_json(self.folder / job_id / JOB, "the job")
+            return Job(**data | {key: tuple(data[key]) for key in ("arguments", "after")})
+        return None
+
+    def state(self, job: Job) -> State:
+        """Where it stands; a runner that is gone without a word is noticed."""
+        try:
+            state = State(**read_json(self.folder / job.id / STATE, "the job's state"))
+        except (FileError, TypeError):
+            return State("failed", why="its state on disk is damaged")
+        if state.phase != "running" or is_alive(state.pid, state.pid_since):
+            return state
+        phase: Phase = "cancelled" if state.asked == "cancel" else "paused" if state.asked == "pause" else "failed"
+        why = "" if state.asked else "it ended without a word: the machine was restarted, or memory ran out"
+        return replace(state, phase=phase, why=why)
+
+    def log(self, job: Job, most: int = LOG_TAIL) -> str:
+        """The end of what the command said."""
+        path = self.folder / job.id / LOG
+        if not path.is_file():
+            return ""
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - most))
+            return stream.read().decode("utf-8", errors="replace")
+
+    def about(self, kind: str, name: str) -> list[Job]:
+        """The jobs about one thing, the newest first."""
+        return [job for job in self.all() if job.about.get(kind) == name]
+
+    def cancel(self, job: Job, *, grace_s: float = GRACE_S) -> None:
+        """End a job and its whole process group; one that waits never begins."""
+        with self.locked():
+            state = self.state(job)
+            if state.phase in OVER:
+                return
+            running = state.phase == "running"
+            self.put(job, replace(state, asked="cancel", phase="running" if running else "cancelled"))
+        if running:
+            end_group(state.pid, grace_s)
+            with self.locked():
+                self.put(job, replace(state, asked="cancel", phase="cancelled", ended=time.time()))
+        self.advance()
+
+    def pause(self, job: Job) -> None:
+        """Let a training (or predicting) end after what it is just doing; `resume` goes on from there.
+
+        Raises:
+            UsageError: The command cannot go on later.
+        """
+        if job.command not in RESUMABLE:
+            raise UsageError(f"{job.title}: cannot be paused", hint="cancel it, or let it end")
+        with self.locked():
+            state = self.state(job)
+            if state.phase == "queued":
+                self.put(job, replace(state, phase="paused", asked="pause"))
+            if state.phase != "running":
+                return
+            self.put(job, replace(state, asked="pause"))
+        with suppress(ProcessLookupError):
+            os.killpg(state.pid, signal.SIGINT)
+
+    def resume(self, job: Job) -> None:
+        """Give the same command again, at the end of the queue: it goes on, or begins anew."""
+        with self.locked():
+            state = self.state(job)
+            if state.phase in ("running", "queued"):
+                return
+            self.put(job, replace(State("queued"), began=state.began))
+        self.advance()
+
+    def forget(self, job: Job) -> None:
+        """Remove a job that is over, with its log; what it made stays."""
+        if self.state(job).phase not in ("queued", "running"):
+            shutil.rmtree(self.folder / job.id, ignore_errors=True)
+
+    def advance(self) -> None:
+        """Begin what may begin: in each lane the oldest that waits, once what it comes after came to something."""
+        with self.locked():
+            jobs = sorted(self.all(), key=lambda job: job.created)
+            phases = {job.id: self.state(job).phase for job in jobs}
+            busy = {job.heavy for job in jobs if phases[job.id] == "running"}
+            for job in jobs:
+                if phases[job.id] != "queued":
+                    continue
+                before = [phases.get(other, "failed") for other in job.after]
+                if any(phase in ("failed", "cancelled") for phase in before):
+                    self.put(job, State("cancelled", why="what it needs came to nothing"))
+                    phases[job.id] = "cancelled"
+                elif job.heavy not in busy and all(phase in ("done", "partly") for phase in before):
+                    self._begin(job)
+                    busy.add(job.heavy)
+
+    def put(self, job: Job, state: State) -> None:
+        """Write where a job stands; for whoever holds the lock."""
+        write_json(self.folder / job.id / STATE, asdict(state))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of the jobs' folder, against this process's threads and other processes."""
+        import fcntl
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / LOCK).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _begin(self, job: Job) -> None:
+        command = [sys.executable, "-m", "osteon.app.runner", str(self.folder / job.id)]
+        quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        child = subprocess.Popen(command, start_new_session=True, cwd=self.root, **quiet)
+        threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie stays behind
+        self.put(job, State("running", pid=child.pid, pid_since=began_at(child.pid), began=time.time()))

@@ -1,0 +1,106 @@
+"""Segmentations as viewers take them: label volumes in which nothing overlaps, and one bit for each structure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.labels import Segmentation, Structure
+
+WORD = 32
+"""Bits, and so structures, of one word of a picture."""
+MOST_VALUES = 255
+"""Of a label volume that a viewer colours by a table."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Structures that share no voxel.
+
+    Attributes:
+        array: `[i, j, k]` uint8: 0, or n for the n-th of `structures`, from 1.
+        structures: In that order.
+    """
+
+    array: npt.NDArray[np.uint8]
+    structures: tuple[Structure, ...]
+
+
+def layers_of(segmentation: Segmentation) -> list[Layer]:
+    """As few layers as overlaps allow (greedily); every structure of the segmentation is in one of them."""
+    if not segmentation.overlapping:
+        return _split(segmentation)
+    layers: list[Layer] = []
+    for structure in segmentation.structures:
+        mask = segmentation.mask(structure)
+        for number, layer in enumerate(layers):
+            if len(layer.structures) < MOST_VALUES and not (mask & (layer.array > 0)).any():
+                layer.array[mask] = len(layer.structures) + 1
+                layers[number] = Layer(layer.array, (*layer.structures, structure))
+                break
+        else:
+            layers.append(Layer(mask.astype(np.uint8), (structure,)))
+    return layers
+
+
+def _split(segmentation: Segmentation) -> list[Layer]:
+    """An index map with its values counted from 1; in parts where there are more than a table takes."""
+    found = []
+    highest = max([int(segmentation.array.max(initial=0)), *(s.value for s in segmentation.structures)])
+    for start in range(0, len(segmentation.structures), MOST_VALUES):
+        part = segmentation.structures[start : start + MOST_VALUES]
+        if highest > np.iinfo(np.uint16).max:
+            array = np.zeros(segmentation.array.shape, dtype=np.uint8)
+            for number, structure in enumerate(part, 1):
+                array[segmentation.array == structure.value] = number
+        else:
+            table = np.zeros(highest + 1, dtype=np.uint8)
+            table[[structure.value for structure in part]] = np.arange(1, len(part) + 1)
+            array = table[segmentation.array]
+        found.append(Layer(array, part))
+    return found
+
+
+def bits_of(segmentation: Segmentation) -> npt.NDArray[np.uint32]:
+    """Every structure's mask as a bit: `[word, i, j, k]`; structure n is bit n % 32 of word n // 32."""
+    words = max(1, -(-len(segmentation.structures) // WORD))
+    bits = np.zeros((words, *segmentation.geometry.shape), dtype=np.uint32)
+    for number, structure in enumerate(segmentation.structures):
+        bits[number // WORD][segmentation.mask(structure)] |= np.uint32(1 << (number % WORD))
+    return bits
+
+
+DIFFERENCES: tuple[tuple[str, str], ...] = (
+    ("in both", "#8c8c8c"),
+    ("missed: in the first alone", "#3d8bfd"),
+    ("invented: in the second alone", "#fd7e14"),
+)
+"""What a voxel of a difference map says, and its colour."""
+
+
+def difference(first: Segmentation, second: Segmentation, names: Sequence[str]) -> Segmentation:
+    """Where two segmentations on one grid differ, over the structures of these names together.
+
+    A voxel counts as in both where they agree in every structure that either has there. Otherwise it is missed where
+    the first has a structure there that the second lacks, and else invented.
+    """
+    shape = first.geometry.shape
+    missed, invented, both = (np.zeros(shape, dtype=bool) for _ in range(3))
+    for name in names:
+        a, b = (_named(segmentation, name) for segmentation in (first, second))
+        missed |= a & ~b
+        invented |= b & ~a
+        both |= a & b
+    found = np.where(missed, 2, np.where(invented, 3, both.astype(np.uint8))).astype(np.uint8)
+    structures = tuple(Structure(name=n, value=v, colour=c) for v, (n, c) in enumerate(DIFFERENCES, 1))
+    return Segmentation(found, first.geometry, structures)
+
+
+def _named(segmentation: Segmentation, name: str) -> npt.NDArray[np.bool_]:
+    structure = next((s for s in segmentation.structures if s.name == name), None)
+    if structure is None:
+        return np.zeros(segmentation.geometry.shape, dtype=bool)
+    return segmentation.mask(structure)

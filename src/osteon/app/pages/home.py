@@ -1,0 +1,85 @@
+"""The first page: what to do next, and what is going on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nicegui import ui
+
+from osteon.app.commands import begin_phantom
+from osteon.app.frame import card, faint, frame, heading
+from osteon.app.job_cards import job_list, watch
+from osteon.app.jobs import Job, State
+from osteon.app.studio import Studio
+
+PHANTOMS = {
+    "limb": "children's legs: MR series (DICOM) with a mask for each bone",
+    "humerus": "fractured upper arms: CT with meshes of the fragments",
+    "spine": "lumbar spines: MR (NRRD) with label maps",
+    "hand": "hand radiographs with 29 overlapping bones",
+    "lung": "chest CT with small tumours",
+}
+RECENT = 3
+
+
+def register(studio: Studio) -> None:
+    """Put the page onto the server."""
+
+    @ui.page("/")
+    def home() -> None:
+        with frame(studio, "From scans to bones", "/"):
+            _steps(studio)
+            with ui.element("div").classes("osteon-cols"):
+                _made_up(studio)
+                with ui.column().classes("full-width no-wrap gap-3"):
+                    heading("Lately")
+                    watch(studio, lambda: studio.jobs.all()[:RECENT], lambda rows: _recent(studio, rows))
+
+
+def _recent(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
+    job_list(studio, rows)
+    if not rows:
+        faint("Nothing has been started yet.")
+
+
+def _steps(studio: Studio) -> None:
+    datasets, models = len(studio.datasets()), len(studio.models())
+    results = len(studio.workspace.items("results"))
+    steps = (
+        (
+            "1",
+            "Bring data",
+            "Upload scans, with masks, meshes or label maps to learn from.",
+            "/data",
+            datasets,
+            "dataset",
+        ),
+        ("2", "Train", "Choose a dataset and how long it may take.", "/train", models, "model"),
+        ("3", "Segment", "Give new scans to a model; download masks and surfaces.", "/segment", results, "result"),
+        ("4", "Compare", "See where a result differs from the reference, the worst cases first.", "/compare", None, ""),
+    )
+    done = [bool(count) for *_, count, _ in steps]
+    following = done.index(False)
+    with ui.element("div").classes("osteon-steps"):
+        for number, (count_word, name, text, url, count, what) in enumerate(steps):
+            with card(f"{count_word}. {name}"):
+                faint(text)
+                if count:
+                    ui.label(f"{count} {what}{'s' * (count != 1)}").classes("osteon-good text-weight-medium")
+                button = ui.button(
+                    "Do this next" if number == following else "Open", on_click=lambda to=url: ui.navigate.to(to)
+                )
+                button.props(f"no-caps {'unelevated' if number == following else 'outline'} aria-label='{name}: open'")
+
+
+def _made_up(studio: Studio) -> None:
+    with card("No data at hand?"):
+        faint("Let osteon make up a small cohort, written as a hospital might hand it over, and try everything on it.")
+        kind = ui.select(PHANTOMS, value="limb", label="Kind").classes("full-width")
+        cases = ui.number("Cases", value=8, min=6, max=50, precision=0).classes("full-width")
+
+        def make() -> None:
+            begin_phantom(studio, str(kind.value), int(cases.value or 8))
+            ui.navigate.to("/data")
+
+        ui.button("Make up data", icon="auto_awesome", on_click=make).props("no-caps")

@@ -1,0 +1,81 @@
+"""One case of a dataset: slices, 3D, structures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nicegui import ui
+
+from osteon.app.frame import faint, frame, show_error
+from osteon.app.scenes import Labels, Wanted
+from osteon.app.stage import Pane, Stage
+from osteon.app.studio import Studio, files_of_case, open_dataset
+from osteon.core.errors import OsteonError
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Case
+
+
+def register(studio: Studio) -> None:
+    """Put the page onto the server."""
+
+    @ui.page("/look/{dataset_id}/{case_id}")
+    def look(dataset_id: str, case_id: str) -> None:
+        item = studio.workspace.find("datasets", dataset_id)
+        dataset = None if item is None else open_dataset(item)
+        names = [] if dataset is None else [case.id for case in dataset.manifest.cases]
+        name = None if item is None else studio.case_named(item, names, case_id)
+        with frame(studio, "Look", "/data", back=(f"/dataset/{dataset_id}", item.name if item else "Data")):
+            if item is None or dataset is None or name is None:
+                show_error(OsteonError("this case is no longer here", hint="go back to Data"))
+                return
+            number = names.index(name)
+
+            def step(by: int) -> None:
+                other = names[(number + by) % len(names)]
+                ui.navigate.to(f"/look/{item.id}/{studio.case_id(item, other)}")
+
+            case = dataset.case(name)
+            with ui.element("div").classes("osteon-row"):
+                ui.button(icon="chevron_left", on_click=lambda: step(-1)).props(
+                    'flat round dense aria-label="Previous case"'
+                )
+                ui.label(name).classes("text-weight-bold text-h6")
+                faint(f"case {number + 1} of {len(names)}{', kept for the final test' if case.held_out else ''}")
+                ui.button(icon="chevron_right", on_click=lambda: step(1)).props(
+                    'flat round dense aria-label="Next case"'
+                )
+                channel = _channels(dataset)
+
+            async def load(whole: bool) -> tuple[str, dict[str, Any]]:
+                chosen = int(channel.value) if channel else 0
+                return await studio.scene(wanted_case(dataset, case, whole=whole, channel=chosen))
+
+            async def ahead() -> None:
+                await studio.ahead(wanted_case(dataset, dataset.case(names[(number + 1) % len(names)])))
+
+            stage = Stage(load, [Pane("", ("a",))], step, ahead)
+            stage.build()
+            if channel is not None:
+                channel.on_value_change(stage.again)
+
+
+def _channels(dataset: Dataset) -> ui.select | None:
+    names = [channel.name for channel in dataset.manifest.channels]
+    return ui.select(dict(enumerate(names)), value=0, label="Channel").props("dense") if len(names) > 1 else None
+
+
+def wanted_case(
+    dataset: Dataset, case: Case, *, second: Labels | None = None, whole: bool = False, channel: int = 0
+) -> Wanted:
+    """A dataset's case with its reference, and a result where one is given."""
+    first = None if case.segmentation is None else Labels(dataset.resolve(case.segmentation), dataset.structures)
+    return Wanted(
+        case.id,
+        files_of_case(dataset, case),
+        dataset.manifest.channels[channel].modality,
+        first,
+        second,
+        channel,
+        whole,
+        dataset.folder,
+    )

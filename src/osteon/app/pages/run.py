@@ -1,0 +1,118 @@
+"""One training as it goes: its state, curves, Dice of each structure, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nicegui import ui
+
+from osteon.app.curves import chart, read_curves
+from osteon.app.frame import action, age, card, faint
+from osteon.app.job_cards import job_card, watch
+from osteon.app.jobs import Job, State
+from osteon.app.studio import Studio
+from osteon.app.workspace import Item
+from osteon.cli.report import seconds_of
+from osteon.core.errors import OsteonError
+from osteon.planning.plan import FILE_NAME as PLAN
+from osteon.planning.plan import read_plan
+
+BEGINS = (
+    "First it measures how quick this machine is, chooses sizes for your time, and prepares the scans: a minute or "
+    "two, which do not count. Then curves appear here."
+)
+
+
+class RunPage:
+    """One training: state, curves, Dice of each structure, samples, log."""
+
+    def __init__(self, studio: Studio, item: Item) -> None:
+        self.studio, self.item = studio, item
+
+    def build(self) -> None:
+        """Put it onto the page; it follows the run's files."""
+        watch(self.studio, self._jobs, self._state)
+        self.bar = ui.linear_progress(0, show_value=False).props('aria-label="How much of the time is over"')
+        self.progress = faint("")
+        with ui.element("div").classes("osteon-cols"):
+            with card("Loss"):
+                self.loss = ui.echart({}).classes("full-width").style("height: 280px")
+            with card("Dice of the validation scans"):
+                self.dice = ui.echart({}).classes("full-width").style("height: 280px")
+        with ui.element("div").classes("osteon-cols"):
+            with card("Each structure"):
+                self.table = ui.column().classes("full-width")
+            with card("What it finds now"):
+                faint("Scans that it is not trained on: what it finds is filled, the reference outlined.")
+                self.samples = ui.element("div").classes("osteon-pictures")
+        self.seen: object = None
+        self._follow()
+        ui.timer(2.0, self._follow)
+
+    def _jobs(self) -> list[Job]:
+        return [job for job in self.studio.jobs.about("run", self.item.name) if job.command == "train"][:1]
+
+    def _state(self, rows: Sequence[tuple[Job, State]]) -> None:
+        for job, state in rows:
+            job_card(self.studio, job, state)
+            if state.phase == "done":
+                with ui.element("div").classes("osteon-row"):
+                    action("Segment scans with it", f"/segment?model={self.item.id}", icon="content_cut", weight="main")
+        if not rows:
+            faint("Nobody wrote down how this run was started; its files are here.")
+
+    def _follow(self) -> None:
+        pictures = sorted((self.item.path / "samples").glob("*.jpg"))
+        metrics = self.item.path / "metrics.csv"
+        now = [path.stat().st_mtime for path in (*pictures, metrics) if path.is_file()]
+        self._say()
+        if now == self.seen:
+            return
+        self.seen = now
+        curves = read_curves(self.item.path)
+        loss, dice = chart(curves, self._colours())
+        for element, options in ((self.loss, loss), (self.dice, dice)):
+            element.options.clear()
+            element.options.update(options)
+            element.update()
+        self.table.clear()
+        with self.table:
+            if not curves.newest:
+                faint("The first validation comes after a tenth of the time.")
+            for name, value in sorted(curves.newest.items(), key=lambda pair: (pair[0] != "mean", pair[0])):
+                with ui.element("div").classes("osteon-score"):
+                    ui.label(name)
+                    ui.linear_progress(value, show_value=False).props(f'aria-label="Dice {value:.3f}"')
+                    ui.label(f"{value:.3f}")
+        self.samples.clear()
+        with self.samples:
+            for picture in pictures:
+                image = ui.element("img")
+                image.props["src"] = f"/s/{self.item.id}/{picture.stem}?{picture.stat().st_mtime_ns}"
+                image.props["alt"] = f"Validation scan {picture.stem} with what the model finds in it"
+            if not pictures:
+                faint("Pictures come with the first validation.")
+
+    def _say(self) -> None:
+        curves = read_curves(self.item.path)
+        job = next(iter(self._jobs()), None)
+        if not curves.seconds or job is None:
+            begins = job is not None and self.studio.jobs.state(job).phase == "running"
+            self.progress.set_text(BEGINS if begins else "")
+            self.bar.set_visibility(False)
+            return
+        budget = seconds_of(job.about.get("budget", "1min"))
+        done = min(budget, curves.seconds[-1])
+        state = self.studio.jobs.state(job)
+        self.bar.set_visibility(state.phase in ("running", "paused"))
+        self.bar.set_value(done / budget)
+        rest = f", about {age(max(0.0, budget - done))} left" if state.phase == "running" else ""
+        self.progress.set_text(
+            f"{age(done)} of {age(budget)}{rest} · iteration {curves.iteration}, {curves.pace:.2g} s each"
+        )
+
+    def _colours(self) -> dict[str, str]:
+        try:
+            return {s.name: s.colour for s in read_plan(self.item.path / PLAN).structures}
+        except OsteonError:
+            return {}

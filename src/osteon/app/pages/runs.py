@@ -1,0 +1,193 @@
+"""All models and results by their scores; several results are voted over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nicegui import ui
+
+from osteon.app.commands import about, begin_comparison, begin_vote, known_commands
+from osteon.app.frame import action, card, empty, faint, frame, refuse, show_error, table
+from osteon.app.job_cards import job_list, watch
+from osteon.app.results import cases_of, metrics_of
+from osteon.app.studio import Studio
+from osteon.app.workspace import Item
+from osteon.core.errors import OsteonError
+from osteon.core.files import read_json
+
+METHODS = {
+    "hard": "more than half of the votes",
+    "staple": "STAPLE: how good each member is, found out",
+    "soft": "mean of probabilities, where they were kept",
+}
+
+HEADS = {
+    "name": "Result",
+    "run": "Model",
+    "dataset": "Dataset",
+    "dice": "Dice",
+    "sd": "SD",
+    "n": "Scores",
+    "missed": "Missed",
+    "invented": "Made up",
+    "validation": "Validation Dice",
+    "review": "To look at",
+}
+
+
+def register(studio: Studio) -> None:
+    """Put the page onto the server."""
+
+    @ui.page("/runs")
+    def runs() -> None:
+        with frame(studio, "Runs", "/runs"):
+            watch(
+                studio,
+                lambda: [j for j in studio.jobs.all() if j.command in ("vote", "compare") and _is_open(studio, j)],
+                lambda rows: job_list(studio, rows),
+            )
+            _Runs(studio).build()
+
+
+def _is_open(studio: Studio, job: Any) -> bool:
+    return studio.jobs.state(job).phase not in ("done", "cancelled")
+
+
+class _Runs:
+    """The table, its filters, and the vote."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+
+    def build(self) -> None:
+        """Put it onto the page."""
+        rows = self._rows()
+        if not rows:
+            with empty(
+                "Nothing to compare yet", "Segment a dataset's held-out cases: results are scored and listed here."
+            ):
+                action("Segment", "/segment", weight="main")
+            return
+        datasets = sorted({row["dataset"] for row in rows if row["dataset"]})
+        structures = sorted({name for row in rows for name in row["each"]})
+        with card():
+            faint("Sort by a column; tick results to vote over them.")
+            with ui.element("div").classes("osteon-row"):
+                self.dataset = ui.select({"": "all", **{d: d for d in datasets}}, value="", label="Dataset")
+                self.dataset.classes("osteon-grow").on_value_change(self._filter)
+                self.structure = ui.select(
+                    {"": "mean of all", **{s: s for s in structures}}, value="", label="Structure"
+                )
+                self.structure.classes("osteon-grow").on_value_change(self._filter)
+                self.text = ui.input("Name contains").classes("osteon-grow")
+                self.text.on_value_change(self._filter)
+            self.all = rows
+            self.table = table(rows, HEADS, key="id", link="name", tick=True)
+            self._filter()
+        with ui.element("div").classes("osteon-cols"):
+            self._report()
+            self._vote()
+
+    def _rows(self) -> list[dict[str, Any]]:
+        rows = []
+        for item in self.studio.workspace.items("results"):
+            if not cases_of(item):
+                continue
+            metrics, told = metrics_of(item), about(item)
+            run = told.get("run", "")
+            overall = metrics.get("overall", {})
+            rows.append(
+                {
+                    "id": item.id,
+                    "name": item.name,
+                    "href": f"/result/{item.id}",
+                    "run": run or told.get("members", ""),
+                    "dataset": told.get("dataset", ""),
+                    "overall": overall.get("dice", {}),
+                    "each": {n: s["dice"] for n, s in metrics.get("structures", {}).items()},
+                    "missed": overall.get("missed"),
+                    "invented": overall.get("invented"),
+                    "validation": self._validation(run),
+                    "review": sum(bool(r.get("review")) for r in _records(item)),
+                }
+            )
+        return rows
+
+    def _validation(self, run: str) -> float | None:
+        path = self.studio.workspace.root / "runs" / run / "model/validation.json"
+        try:
+            value = read_json(path, "the validation").get("dice") if run else None
+        except OsteonError:
+            return None
+        return None if value is None else round(float(value), 3)
+
+    def _filter(self) -> None:
+        structure, dataset, text = (str(box.value or "") for box in (self.structure, self.dataset, self.text))
+        shown = []
+        for row in self.all:
+            dice = row["each"].get(structure, {}) if structure else row["overall"]
+            if (dataset and row["dataset"] != dataset) or text.lower() not in f"{row['name']} {row['run']}".lower():
+                continue
+            mean, sd = dice.get("mean"), dice.get("sd")
+            figures = {"dice": _rounded(mean), "sd": _rounded(sd), "n": dice.get("n")}
+            shown.append({k: v for k, v in row.items() if k not in ("each", "overall")} | figures)
+        self.table.rows = sorted(shown, key=lambda row: -(row["dice"] or 0))
+        self.table.update()
+
+    def _report(self) -> None:
+        with card("Comparison report"):
+            if "compare" not in known_commands():
+                show_error(OsteonError("this osteon has no command `compare`", hint="install a newer osteon"))
+                return
+            faint("Ranking, tests, charts and pictures of the ticked results, on one page.")
+            action("Make the report", self._compare, icon="summarize", weight="main")
+            for item in self.studio.workspace.items("exports"):
+                if (item.path / "report.html").is_file():
+                    ui.link(item.name, f"/report/{item.id}", new_tab=True)
+
+    def _ticked(self, least: int) -> list[Item]:
+        members = [self.studio.workspace.find("results", row["id"]) for row in self.table.selected]
+        found = [item for item in members if item is not None]
+        if len(found) < least:
+            words = {1: "no result is ticked", 2: "two results are needed"}
+            refuse(OsteonError(words[least], hint="tick them in the table"))
+            return []
+        return found
+
+    def _compare(self) -> None:
+        found = self._ticked(1)
+        dataset = next((about(item)["dataset"] for item in found if "dataset" in about(item)), "")
+        if found and not dataset:
+            refuse(OsteonError("nobody knows which dataset these are of", hint="tick results of a dataset"))
+        elif found:
+            begin_comparison(self.studio, found, self.studio.workspace.item("datasets", dataset))
+
+    def _vote(self) -> None:
+        with card("Vote"):
+            if "vote" not in known_commands():
+                show_error(
+                    OsteonError("this osteon has no command `vote`", hint="install a newer osteon"), "Not available"
+                )
+                return
+            faint("One answer of several results: ticked above, of the same cases.")
+            with ui.element("div").classes("osteon-row"):
+                self.method = ui.select(METHODS, value="hard", label="How").classes("osteon-grow")
+                self.name = ui.input("Name", placeholder="vote").classes("osteon-grow")
+                action("Vote over the ticked results", self._begin, icon="how_to_vote", weight="main")
+
+    def _begin(self) -> None:
+        found = self._ticked(2)
+        if not found:
+            return
+        result, _ = begin_vote(self.studio, found, str(self.name.value or "vote"), str(self.method.value))
+        ui.navigate.to(f"/result/{result.id}")
+
+
+def _records(item: Any) -> list[dict[str, Any]]:
+    from osteon.app.results import record_of
+
+    return [record for record in record_of(item).values() if isinstance(record, dict)]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -1,0 +1,233 @@
+"""One source: what form it has, its cases, and the choices before it is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nicegui import ui
+
+from osteon.app.commands import ImportChoices, begin_import
+from osteon.app.frame import card, faint, frame, heading, refuse, show_error, table
+from osteon.app.inspecting import Inspected, inspect_source
+from osteon.app.pages.data import source_path
+from osteon.app.studio import Studio
+from osteon.core.errors import OsteonError
+from osteon.importing.forms import MODALITIES
+from osteon.importing.recognise import FORMS
+
+HOLD_OUT = {
+    "": "none",
+    "0.2": "a fifth, drawn at random",
+    "0.1": "a tenth",
+    "last:1": "the last one",
+    "last:6": "the last six",
+}
+FLAGS = {
+    "--repair-geometry": "Resample labels that do not lie on their image's grid",
+    "--accept-gaps": "DICOM: take series with missing or uneven slices, resampled",
+    "--resample-tilt": "DICOM: take series with a tilted gantry, resampled",
+    "--allow-empty": "Take cases whose label is empty",
+}
+
+
+def register(studio: Studio) -> None:
+    """Put the page onto the server."""
+
+    @ui.page("/source/{source_id}")
+    def source(source_id: str) -> None:
+        found = find_source(studio, source_id)
+        with frame(studio, "Import", "/data", back=("/data", "Data")):
+            if found is None:
+                show_error(OsteonError("this source is no longer here", hint="go back to Data"))
+                return
+            name, path = found
+            _Page(studio, name, path).build()
+
+
+def find_source(studio: Studio, source_id: str) -> tuple[str, Path] | None:
+    """Name and path of what an id stands for: an upload, or a folder of --data."""
+    item = studio.workspace.find("sources", source_id)
+    if item is not None:
+        return item.name, source_path(item)
+    for folder in studio.workspace.data:
+        for path in (folder, *(p for p in folder.iterdir() if p.is_dir())):
+            if studio.workspace.keyed("data", str(path)) == source_id and studio.workspace.may_read(path):
+                return path.name, path
+    return None
+
+
+class _Page:
+    """The page in progress."""
+
+    def __init__(self, studio: Studio, name: str, path: Path) -> None:
+        self.studio, self.name, self.path = studio, name, path
+        self.form: str | None = None
+
+    def build(self) -> None:
+        """Look at the source, then show what was found."""
+        self.place = ui.column().classes("full-width no-wrap gap-4")
+        ui.timer(0.01, self._look, once=True)
+
+    async def _look(self) -> None:
+        self.place.clear()
+        with self.place, ui.row().classes("items-center"):
+            ui.icon("hourglass_empty", size="22px").props("aria-hidden=true")
+            faint(f"Looking at {self.name} …")
+        allowed = (self.studio.workspace.root, *self.studio.workspace.data)
+        try:
+            found = await self.studio.reader.ask(inspect_source, self.path, allowed, self.form)
+        except OsteonError as error:
+            self.place.clear()
+            with self.place:
+                show_error(error)
+            return
+        self.place.clear()
+        with self.place:
+            self._show(found)
+
+    def _show(self, found: Inspected) -> None:
+        if found.error:
+            show_error(OsteonError(found.error, hint=found.hint), "It was not recognised")
+            if (
+                any(f.lower().endswith((".nii.gz", ".nii", ".nrrd", ".png", ".jpg", ".dcm")) for f in found.files)
+                or not found.files
+            ):
+                _only_predict(self.studio, self.path, self.name)
+            self._forms(found)
+            if found.files:
+                PairByHand(self.studio, self.path, self.name, found.files).build()
+            return
+        with ui.element("div").classes("osteon-cols"):
+            with ui.column().classes("full-width no-wrap gap-4"):
+                with card(f"Recognised: {found.what}"):
+                    for line in found.understood:
+                        ui.label(line)
+                    for line in found.warnings:
+                        with card(kind="note"):
+                            ui.label(line)
+                    self._forms(found)
+                self._cases(found)
+            with ui.column().classes("full-width no-wrap gap-4"):
+                self._choices(found)
+                _only_predict(self.studio, self.path, self.name)
+        if found.files:
+            PairByHand(self.studio, self.path, self.name, found.files).build()
+
+    def _forms(self, found: Inspected) -> None:
+        names = {form.name: f"{form.name}: {form.what}" for form in FORMS}
+
+        async def chosen(event: object) -> None:
+            self.form = getattr(event, "value", None)
+            await self._look()
+
+        with ui.expansion("It is something else", icon="help_outline").classes("full-width"):
+            ui.select(names, value=found.form or None, label="Form", on_change=chosen).classes("full-width")
+
+    def _choices(self, found: Inspected) -> None:
+        with card("Import for training"):
+            self.wanted = ui.input("Name of the dataset", value=self.name).classes("full-width")
+            with ui.element("div").classes("osteon-row"):
+                self.modality = ui.select(
+                    {
+                        "": f"as recognised ({found.modality or 'unknown'})",
+                        **{m: m.upper() if m != "xray" else "X-ray" for m in MODALITIES},
+                    },
+                    value="",
+                    label="Modality",
+                ).classes("osteon-grow")
+                self.hold_out = ui.select(
+                    HOLD_OUT, value="0.2" if len(found.cases) >= 5 else "", label="Keep for the final test"
+                ).classes("osteon-grow")
+            faint("What is kept for the final test is never trained on: the model is judged by it.")
+            self.names: dict[int, ui.input] = {}
+            if found.structures and found.maps:
+                with ui.expansion("Structures", value=True).classes("full-width"):
+                    faint("What the values of the label files mean.")
+                    for name, value in found.structures:
+                        self.names[value] = ui.input(f"Value {value}", value=name).props("dense").classes("full-width")
+            with ui.expansion("Where a case is refused").classes("full-width"):
+                self.flags = {flag: ui.checkbox(text) for flag, text in FLAGS.items()}
+            self.found = found
+            ui.button("Import", icon="download_done", on_click=self._import).props("no-caps").mark("import")
+            if not any(case["labelled"] for case in found.cases):
+                faint("None of the cases has labels: nothing can be learned from them.")
+
+    def _cases(self, found: Inspected) -> None:
+        rows = [{"id": c["id"], "images": ", ".join(c["images"]), "label": c["label"] or "none"} for c in found.cases]
+        with card(f"{len(found.cases)} cases"):
+            faint("Take the tick away from cases that are not to be imported.")
+            self.table = table(rows, {"id": "Case", "images": "Image", "label": "Label"}, key="id", tick=True)
+            self.table.selected = list(rows)
+
+    def _import(self) -> None:
+        chosen = [row["id"] for row in self.table.selected]
+        listed = [case["id"] for case in self.found.cases]
+        if not chosen:
+            refuse(OsteonError("no case is chosen", hint="tick the cases to import"))
+            return
+        before = {value: name for name, value in self.found.structures}
+        renamed = {value: box.value.strip() for value, box in self.names.items()}
+        choices = ImportChoices(
+            form=self.form,
+            modality=str(self.modality.value) or None,
+            hold_out=str(self.hold_out.value) or None,
+            only=None if set(chosen) == set(listed) else chosen,
+            labels={name: value for value, name in renamed.items()} if renamed != before else None,
+            flags=tuple(flag for flag, box in self.flags.items() if box.value),
+        )
+        item, _ = begin_import(self.studio, self.path, str(self.wanted.value or self.name), choices)
+        ui.navigate.to(f"/dataset/{item.id}")
+
+
+class PairByHand:
+    """A table in which images and labels are brought together where names did not tell."""
+
+    def __init__(self, studio: Studio, path: Path, name: str, files: tuple[str, ...]) -> None:
+        self.studio, self.path, self.name, self.files = studio, path, name, files
+        self.rows: list[tuple[ui.select, ui.select]] = []
+
+    def build(self) -> None:
+        """Put it onto the page, folded."""
+        with ui.expansion("Pair images and labels by hand", icon="link").classes("full-width"), card():
+            heading("Which label belongs to which image?")
+            self.place = ui.column().classes("full-width no-wrap")
+            self._add()
+            with ui.row():
+                ui.button("One more case", icon="add", on_click=self._add).props("flat no-caps")
+                ui.button("Import these pairs", on_click=self._import).props("no-caps")
+
+    def _add(self) -> None:
+        number = len(self.rows) + 1
+        with self.place, ui.element("div").classes("osteon-row"):
+            image = ui.select(list(self.files), label=f"Image {number}", with_input=True).classes("osteon-grow")
+            label = ui.select(list(self.files), label=f"Label {number}", with_input=True, clearable=True).classes(
+                "osteon-grow"
+            )
+        self.rows.append((image, label))
+
+    def _import(self) -> None:
+        pairs = [(str(i.value), str(label.value or "")) for i, label in self.rows if i.value]
+        if not pairs:
+            refuse(OsteonError("no image is chosen", hint="choose an image and its label"))
+            return
+        if any('"' in part for pair in pairs for part in pair):
+            refuse(OsteonError("a file's name holds a quotation mark", hint="rename the file"))
+            return
+        folder = self.studio.workspace.new("sources", f"{self.name}-pairs")
+        folder.path.mkdir()
+        base = self.path if self.path.is_dir() else self.path.parent
+        lines = [",".join(f'"{base / part}"' for part in pair if part) for pair in pairs]
+        (folder.path / "pairs.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        item, _ = begin_import(self.studio, folder.path / "pairs.txt", self.name, ImportChoices(form="pairs"))
+        ui.navigate.to(f"/dataset/{item.id}")
+
+
+def _only_predict(studio: Studio, path: Path, name: str) -> None:
+    with card("Only to be segmented"):
+        faint("Scans without labels need no import: give them to a model.")
+        to = next(
+            (i.id for i in studio.workspace.items("sources") if path.is_relative_to(i.path)), ""
+        ) or studio.workspace.keyed("data", str(path))
+        ui.button(
+            f"Segment {name}", icon="content_cut", on_click=lambda: ui.navigate.to(f"/segment?source={to}")
+        ).props("outline no-caps")

@@ -1,0 +1,62 @@
+"""Reading volumes in a process beside the server's, so that the server stays small and its pages quick."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import ParamSpec, TypeVar
+
+from osteon.core.errors import OsteonError, out_of_memory
+from osteon.core.parallel import begin_worker
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Reader:
+    """One process that does what it is asked, one thing after the other."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What a function says there; function, arguments and result are picklable.
+
+        Raises:
+            OsteonError: The function's, or that memory does not suffice.
+        """
+        hint = "close other programs, or look at a smaller scan"
+        try:
+            return await asyncio.wrap_future(self._open().submit(function, *args, **kwargs))
+        except BrokenProcessPool:
+            self.close()
+            raise OsteonError("reading it took more memory than there is", hint=hint) from None
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            raise OsteonError("there is not enough memory to read it", hint=hint) from error
+
+    def warm(self) -> None:
+        """Begin the process, so that the first scan does not wait for it."""
+        self._open().submit(_imports)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool = None
+
+    def _open(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=begin_worker)
+        return self._pool
+
+
+def _imports() -> None:
+    """What takes longest to import."""
+    import osteon.app.scenes
+    import osteon.importing.recognise  # noqa: F401

@@ -1,0 +1,156 @@
+"""What the pages fetch and send beside NiceGUI's own traffic: uploads, scenes, pictures, downloads.
+
+URLs hold ids alone; names come in headers, which no log shows.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+from urllib.parse import quote, unquote
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from osteon.app.commands import ABOUT
+from osteon.app.receiving import Upload
+from osteon.core.errors import OsteonError
+from osteon.exporting.ledger import FILE_NAME as RECORD
+
+if TYPE_CHECKING:
+    from osteon.app.studio import Studio
+
+PRIVATE = {"Cache-Control": "private, max-age=3600"}
+GONE = JSONResponse({"message": "this is no longer here", "hint": "reload the page"}, 404)
+CHUNK = 1 << 20
+"""Bytes of a download that are read at a time."""
+
+
+def routes(studio: Studio) -> list[Route]:
+    """All of them, for an application's router."""
+
+    async def begin(request: Request) -> Response:
+        kinds = tuple(k.strip().lower() for k in request.headers.get("x-osteon-kinds", "").split(",") if k.strip())
+        return JSONResponse({"id": studio.uploads.begin(kinds).id})
+
+    async def take(request: Request) -> Response:
+        upload = studio.uploads.open.get(request.path_params["upload_id"])
+        if upload is None:
+            return GONE
+        return await _take(upload, request)
+
+    async def drop(request: Request) -> Response:
+        upload = studio.uploads.open.get(request.path_params["upload_id"])
+        if upload is not None:
+            studio.uploads.drop(upload)
+        return JSONResponse({})
+
+    async def scene(request: Request) -> Response:
+        name = request.path_params["name"]
+        path = studio.scene_file(request.path_params["scene_id"], name)
+        if path is None:
+            return GONE
+        if name.endswith(".bin"):  # the browser unpacks it
+            return FileResponse(
+                path, media_type="application/octet-stream", headers=PRIVATE | {"Content-Encoding": "gzip"}
+            )
+        kind = "image/png" if name.endswith(".png") else "application/gzip"
+        return FileResponse(path, media_type=kind, headers=PRIVATE | {"Content-Encoding": "identity"})
+
+    async def audited(request: Request) -> Response:
+        item = studio.workspace.find("datasets", request.path_params["dataset_id"])
+        folder = item.path / "audit/cases" if item else None
+        if item is None or folder is None or not folder.is_dir():
+            return GONE
+        name = studio.case_named(item, (path.stem for path in folder.glob("*.jpg")), request.path_params["case_id"])
+        return GONE if name is None else FileResponse(folder / f"{name}.jpg", headers=PRIVATE)
+
+    async def sample(request: Request) -> Response:
+        item = studio.workspace.find("runs", request.path_params["run_id"])
+        number = request.path_params["number"]
+        path = item.path / "samples" / f"{number}.jpg" if item else None
+        return FileResponse(path, headers={"Cache-Control": "no-store"}) if path and path.is_file() else GONE
+
+    async def download(request: Request) -> Response:
+        item = studio.workspace.find("exports", request.path_params["export_id"])
+        return GONE if item is None else zipped(item.path, item.name, studio.workspace.may_read)
+
+    async def report(request: Request) -> Response:
+        item = studio.workspace.find("exports", request.path_params["export_id"])
+        path = item.path / "report.html" if item else None
+        return FileResponse(path, media_type="text/html") if path and path.is_file() else GONE
+
+    return [
+        Route("/api/uploads", begin, methods=["POST"]),
+        Route("/api/uploads/{upload_id}/files", take, methods=["POST"]),
+        Route("/api/uploads/{upload_id}", drop, methods=["DELETE"]),
+        Route("/v/{scene_id}/{name}", scene),
+        Route("/p/{dataset_id}/{case_id}", audited),
+        Route("/s/{run_id}/{number:int}", sample),
+        Route("/d/{export_id}", download),
+        Route("/report/{export_id}", report),
+    ]
+
+
+async def _take(upload: Upload, request: Request) -> Response:
+    try:
+        name = unquote(request.headers.get("x-osteon-name", ""), errors="strict")
+        await upload.take(name, request.stream())
+    except OsteonError as error:
+        return JSONResponse({"message": error.message, "hint": error.hint}, 413 if "GB" in error.message else 422)
+    except (UnicodeDecodeError, ClientDisconnect):
+        return JSONResponse({"message": "the upload was broken off", "hint": "upload it again"}, 400)
+    return JSONResponse({"bytes": upload.size})
+
+
+def zipped(folder: Path, name: str, may_read: Callable[[Path], bool]) -> Response:
+    """A folder's files as one download: a lone file as it is, more of them as a zip that is made while it is sent."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (RECORD, ABOUT))
+    files = [path for path in found if may_read(path)]
+    if not files:
+        return GONE
+    single = len(files) == 1
+    called = files[0].name if single else f"{name}.zip"
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(called)}",
+        "Content-Encoding": "identity",
+        "Cache-Control": "no-store",
+    }
+    if single:
+        return FileResponse(files[0], media_type="application/octet-stream", headers=headers)
+    return StreamingResponse(_zip(folder, files), media_type="application/zip", headers=headers)
+
+
+class _Sink(io.RawIOBase):
+    """What a zip is written into, in pieces that are handed on."""
+
+    def __init__(self) -> None:
+        self.kept = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self.kept += data
+        return len(data)
+
+    def taken(self) -> bytes:
+        data, self.kept = bytes(self.kept), bytearray()
+        return data
+
+
+def _zip(folder: Path, files: list[Path]) -> Iterator[bytes]:
+    sink = _Sink()
+    with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for file in files:
+            entry = zipfile.ZipInfo.from_file(file, file.relative_to(folder).as_posix())
+            entry.compress_type = zipfile.ZIP_STORED if file.suffix == ".gz" else zipfile.ZIP_DEFLATED
+            with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
+                while chunk := source.read(CHUNK):
+                    target.write(chunk)
+                    yield sink.taken()
+    yield sink.taken()

@@ -1,0 +1,65 @@
+"""`python -m osteon.app.runner JOBS/ID`: run one job's command, write how it ended, begin the next.
+
+It leads the process group of the command. What is asked of the group reaches both: the runner only notes it and waits.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from osteon.app.jobs import INTERRUPTED, LOG, Job, Jobs, Phase, State
+
+
+def run(folder: Path) -> int:
+    """Run the job of that folder; its exit code."""
+    jobs = Jobs(folder.parent.parent)
+    job = jobs.get(folder.name)
+    if job is None:
+        return 1
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _note)  # a handler of one's own: the command gets the usual one back
+    with (folder / LOG).open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "osteon.cli", job.command, *job.arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=jobs.root,
+            env=os.environ | {"COLUMNS": "160", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"},
+        )
+        code = child.wait()
+    with jobs.locked():
+        state = jobs.state(job)
+        jobs.put(job, replace(state, phase=outcome(jobs.root, job, state, code), code=code, ended=time.time()))
+    jobs.advance()
+    return code
+
+
+def outcome(root: Path, job: Job, state: State, code: int) -> Phase:
+    """What an exit code means."""
+    if code == 0:
+        return "done"
+    if state.asked == "cancel":
+        return "cancelled"
+    if state.asked == "pause" and code in (INTERRUPTED, -signal.SIGINT):
+        return "paused"
+    made = bool(job.product) and (root / job.product).exists() and _newer(root / job.product, state.began)
+    return "partly" if code == 1 and made else "failed"
+
+
+def _newer(path: Path, began: float) -> bool:
+    return path.stat().st_mtime >= began - 1
+
+
+def _note(*_: object) -> None:
+    """The command has got the same signal: wait for what it makes of it."""
+
+
+if __name__ == "__main__":
+    sys.exit(run(Path(sys.argv[1])))

@@ -1,0 +1,254 @@
+"""What a viewer shows of a case: files in a folder of the cache, made once, by the reader's process.
+
+CACHE/<id>/info.json        what is there: `Scene`; written last
+CACHE/<id>/image.nii.gz     the image, a preview or whole
+CACHE/<id>/<part>-N.nii.gz  label volumes in which nothing overlaps: `a` the reference, `b` the result, `d` differences
+CACHE/<id>/poster.png       three slices, shown until the viewer is ready
+CACHE/<id>/image.bin        pictures: grey, uint16 `[row, column]`
+CACHE/<id>/<part>-N.bin     pictures: uint32 `[row, column]`, a bit for each of 32 structures
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.app.flat import Sheet
+from osteon.app.layers import WORD, bits_of, difference, layers_of
+from osteon.app.shrinking import (
+    Factors,
+    factors_for,
+    poster,
+    shrink_geometry,
+    shrink_image,
+    shrink_labels,
+    window_of,
+)
+from osteon.core.errors import DatasetError
+from osteon.core.files import file_state, read_json, whole_file, write_json
+from osteon.core.labels import Segmentation, Structure
+from osteon.core.volume import Volume
+from osteon.dataset.checks import align_segmentation
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Modality
+from osteon.formats.dicom import read_dicom_files
+from osteon.formats.nifti import write_nifti
+from osteon.formats.registry import read_segmentation, read_volume
+
+INFO = "info.json"
+MADE = "2"
+"""Raised whenever what is made changes."""
+MOST_CACHED = 4 * 10**9
+"""Bytes of the cache; the scenes that were not looked at for longest go first."""
+Part = Literal["a", "b", "d"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Where labels come from.
+
+    Attributes:
+        path: The file.
+        structures: What its values mean; None takes the file's own names.
+    """
+
+    path: Path
+    structures: tuple[Structure, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be shown.
+
+    Attributes:
+        name: For messages.
+        images: One file for each channel, one with all, or those of a DICOM series.
+        modality: Of the channel shown.
+        first: Labels shown as `a`.
+        second: Labels shown as `b`; where both are there, their differences are shown as `d`.
+        channel: Which channel.
+        whole: Without making it smaller.
+        dataset: A dataset's folder, and `name` its case, where the case is read as the dataset has it.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    modality: Modality = "other"
+    first: Labels | None = None
+    second: Labels | None = None
+    channel: int = 0
+    whole: bool = False
+    dataset: Path | None = None
+
+    def key(self) -> str:
+        """What tells whether it was made already: what is shown, and the states of the files."""
+        paths = [*self.images, *(labels.path for labels in (self.first, self.second) if labels is not None)]
+        names = [[s.model_dump() for s in part.structures or ()] for part in (self.first, self.second) if part]
+        parts = [MADE, self.modality, self.channel, self.whole, names, [[str(p), file_state(p)] for p in paths]]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def make_scene(wanted: Wanted, folder: Path) -> dict[str, Any]:
+    """Make the files of a scene, where they are not there yet.
+
+    Args:
+        wanted: What is shown.
+        folder: Where they go.
+
+    Returns:
+        info.json's content: `kind` (`volume` or `picture`), `size` and `full` (voxels along each axis), `spacing_mm`,
+        `unit`, `window`, `range`, `modality`, and `parts`: for each, files with their structures, in order.
+
+    Raises:
+        OsteonError: A file cannot be read, or labels do not lie on the image's grid.
+    """
+    if (folder / INFO).is_file():
+        os.utime(folder / INFO)
+        found: dict[str, Any] = read_json(folder / INFO, "the preview's record")
+        return found
+    volume, first, second = _read(wanted)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    flat = 1 in volume.geometry.shape
+    parts: dict[Part, Segmentation] = {}
+    for name, segmentation in (("a", first), ("b", second)):
+        if segmentation is not None:
+            parts[name] = segmentation  # type: ignore[index]
+    if first is not None and second is not None:
+        names = list(dict.fromkeys(s.name for s in (*first.structures, *second.structures)))
+        parts["d"] = difference(first, second, names)
+    window = window_of(volume.array[0], wanted.modality)
+    info = {
+        "full": list(volume.geometry.shape),
+        "spacing_mm": [round(s, 4) for s in volume.geometry.spacing_mm],
+        "unit": volume.geometry.unit,
+        "modality": wanted.modality,
+        "window": list(window),
+        "range": [float(volume.array.min()), float(volume.array.max())],
+        **(_picture(volume, parts, folder) if flat else _volume(volume, parts, folder, window, whole=wanted.whole)),
+    }
+    write_json(folder / INFO, info)
+    _sweep(folder.parent, keep=folder)
+    return info
+
+
+def _read(wanted: Wanted) -> tuple[Volume, Segmentation | None, Segmentation | None]:
+    dataset = None if wanted.dataset is None else Dataset.open(wanted.dataset)
+    if dataset is not None:
+        volume = dataset.load_image(dataset.case(wanted.name))
+    elif len(wanted.images) > 1:
+        volume = read_dicom_files(wanted.images)
+    else:
+        volume = read_volume(wanted.images[0])
+    if wanted.channel >= len(volume.array):
+        raise DatasetError(f"{wanted.name}: has {len(volume.array)} channels", hint="choose another channel")
+    volume = Volume(volume.array[wanted.channel : wanted.channel + 1], volume.geometry)
+    found: list[Segmentation | None] = []
+    for labels in (wanted.first, wanted.second):
+        if labels is None:
+            found.append(None)
+            continue
+        segmentation = read_segmentation(labels.path, labels.structures)
+        found.append(
+            align_segmentation(
+                segmentation, volume.geometry, name=labels.path.name, image_name=f"the scan {wanted.name}"
+            )
+        )
+    return volume, found[0], found[1]
+
+
+def _volume(
+    volume: Volume, parts: dict[Part, Segmentation], folder: Path, window: tuple[float, float], *, whole: bool
+) -> dict[str, Any]:
+    factors: Factors = (1, 1, 1) if whole else factors_for(volume.geometry.shape)
+    geometry = shrink_geometry(volume.geometry, factors)
+    small = Volume(_lean(shrink_image(volume.array[0], factors))[None], geometry)
+    _write(folder / "image.nii.gz", small)
+    with whole_file(folder / "poster.png") as temporary:
+        temporary.write_bytes(poster(small, window))
+    told = {}
+    for part, segmentation in parts.items():
+        files = []
+        for number, layer in enumerate(layers_of(segmentation)):
+            name = f"{part}-{number}.nii.gz"
+            array = shrink_labels(layer.array, factors).astype(np.uint8, copy=False)
+            _write(folder / name, Volume(array[None], geometry))
+            files.append({"file": name, "structures": _told(layer.structures)})
+        told[part] = files
+    return {"kind": "volume", "size": list(geometry.shape), "parts": told}
+
+
+def _picture(volume: Volume, parts: dict[Part, Segmentation], folder: Path) -> dict[str, Any]:
+    sheet = Sheet.of(volume.geometry)
+    grey = sheet.spread(volume.array[0])
+    low, high = float(grey.min()), float(grey.max())
+    slope = 1.0 if grey.dtype.kind in "iu" and high - low < 65_536 else max(high - low, 1e-9) / 65_535
+    _pack(folder / "image.bin", np.rint((grey.astype(np.float32) - low) / slope).astype("<u2"))
+    told = {}
+    for part, segmentation in parts.items():
+        files = []
+        for number, bits in enumerate(bits_of(segmentation)):
+            name = f"{part}-{number}.bin"
+            _pack(folder / name, sheet.spread(bits).astype("<u4"))
+            files.append(
+                {"file": name, "structures": _told(segmentation.structures[WORD * number : WORD * (number + 1)])}
+            )
+        told[part] = files
+    return {
+        "kind": "picture",
+        "size": [sheet.columns, sheet.rows],
+        "slope": slope,
+        "intercept": low,
+        "pixel_mm": list(sheet.pixel_mm),
+        "marks": list(sheet.marks),
+        "parts": told,
+    }
+
+
+def _lean(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """In the type that takes least to send, without changing a value that anybody reads."""
+    if image.dtype.kind in "iu":
+        low, high = int(image.min()), int(image.max())
+        for kind in (np.uint8, np.int16):
+            if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+                return image.astype(kind, copy=False)
+    return image.astype(np.float32, copy=False)
+
+
+def _write(path: Path, volume: Volume) -> None:
+    """A NIfTI that is packed quickly rather than well: it mostly travels within one machine."""
+    plain = path.with_name(path.name.removesuffix(".gz"))
+    write_nifti(plain, volume)
+    _pack(path, plain.read_bytes())
+    plain.unlink()
+
+
+def _pack(path: Path, content: npt.NDArray[np.generic] | bytes) -> None:
+    data = content if isinstance(content, bytes) else content.tobytes()
+    with whole_file(path) as temporary:
+        temporary.write_bytes(gzip.compress(data, compresslevel=1, mtime=0))
+
+
+def _told(structures: Sequence[Structure]) -> list[dict[str, str]]:
+    return [{"name": s.name, "colour": s.colour, "side": s.side or ""} for s in structures]
+
+
+def _sweep(cache: Path, keep: Path) -> None:
+    """Keep the cache within its size."""
+    scenes = [path for path in cache.iterdir() if (path / INFO).is_file() and path != keep]
+    sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in scenes}
+    total = sum(sizes.values())
+    for path in sorted(scenes, key=lambda path: (path / INFO).stat().st_mtime):
+        if total <= MOST_CACHED:
+            return
+        shutil.rmtree(path, ignore_errors=True)
+        total -= sizes[path]

@@ -1,0 +1,140 @@
+"""The server: pages, routes and the guard in front of them, on one machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from osteon.app.guard import LOOPBACK, Guard, Rules
+from osteon.app.studio import Studio
+from osteon.app.workspace import Workspace
+from osteon.core.errors import UsageError
+
+RECONNECT_S = 60.0
+"""A page that loads a large scan is deaf for a while: with NiceGUI's 3 s it would be thrown away."""
+TOKEN_DIGITS = 32
+ERRORS = "errors.log"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the server listens, and what it asks for.
+
+    Attributes:
+        host: The address it binds to.
+        port: The port.
+        token: Asked for even on this machine.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    token: bool = False
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.host in LOOPBACK
+
+
+def rules_for(workspace: Workspace, place: Place) -> Rules:
+    """What requests must satisfy: a token unless only this machine reaches the server."""
+    if place.local and not place.token:
+        return Rules()
+    token = workspace.keyed("token", digits=TOKEN_DIGITS)
+    return Rules(token, workspace.keyed("cookie", token, digits=TOKEN_DIGITS), place.local)
+
+
+def address(place: Place, rules: Rules) -> str:
+    """What to open in a browser."""
+    host = "localhost" if place.local else place.host if place.host not in ("0.0.0.0", "::") else socket.gethostname()
+    return f"http://{host}:{place.port}/" + (f"?token={rules.token}" if rules.token else "")
+
+
+def check_port(place: Place) -> None:
+    """Raise UsageError where the port is taken, or the address is none of this machine's."""
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((place.host, place.port))
+        except OSError as error:
+            raise UsageError(
+                f"{place.host}:{place.port}: cannot be listened on ({error.strerror or error})",
+                hint=f"another program may use it: --port {place.port + 1}",
+            ) from error
+
+
+def build(studio: Studio, rules: Rules) -> None:
+    """Put pages, routes and guard onto NiceGUI's application."""
+    from nicegui import app
+
+    from osteon.app.pages import compare, data, dataset, home, jobs, look, runs, segment, source, train
+    from osteon.app.routes import routes
+
+    for page in (home, data, source, dataset, look, train, segment, compare, runs, jobs):
+        page.register(studio)
+    app.router.routes[:0] = routes(studio)
+    app.add_middleware(Guard, rules=rules)
+    app.on_startup(studio.uploads.sweep)
+    app.on_startup(studio.jobs.advance)
+    app.on_startup(studio.reader.warm)
+    app.on_shutdown(studio.reader.close)
+    app.on_exception(lambda error: note_error(studio.workspace, error))
+
+
+def serve(studio: Studio, place: Place, *, show: bool = True, ready: Callable[[], None] = lambda: None) -> None:
+    """Listen until interrupted."""
+    os.environ["NICEGUI_STORAGE_PATH"] = str(studio.workspace.root / "cache/.nicegui")  # before the import
+    from nicegui import app, ui
+
+    rules = rules_for(studio.workspace, place)
+    build(studio, rules)
+    quiet(studio.workspace)
+    app.on_startup(ready)
+    ui.run(
+        host=place.host,
+        port=place.port,
+        title="osteon",
+        favicon="🦴",
+        show=f"/?token={rules.token}" if show and rules.token else show,
+        reload=False,
+        tailwind=False,
+        reconnect_timeout=RECONNECT_S,
+        show_welcome_message=False,
+        access_log=False,
+        server_header=False,
+    )
+
+
+def note_error(workspace: Workspace, error: BaseException) -> None:
+    """Keep an error where only the workspace's owner looks: its words may name a patient."""
+    path = workspace.root / ERRORS
+    with path.open("a", encoding="utf-8") as stream:
+        path.chmod(0o600)
+        stream.write("".join(traceback.format_exception(error)) + "\n")
+
+
+class _Aside(logging.Handler):
+    """Writes log lines into the workspace, and says on the terminal only that there are some."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self.workspace = workspace
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record."""
+        if record.exc_info and record.exc_info[1] is not None:
+            note_error(self.workspace, record.exc_info[1])
+        elif record.levelno >= logging.ERROR:
+            note_error(self.workspace, RuntimeError(record.getMessage()))
+
+
+def quiet(workspace: Workspace) -> None:
+    """Let no library write names of files, which may be patients', to the terminal."""
+    for name in ("nicegui", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [_Aside(workspace)], False

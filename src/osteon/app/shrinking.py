@@ -1,0 +1,106 @@
+"""Previews: a volume made smaller by whole factors, and slices of it drawn at once."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from osteon.core.geometry import Geometry, turn_to_ras
+from osteon.core.volume import Volume
+from osteon.dataset.manifest import Modality
+
+MOST_VOXELS = 4_500_000
+"""Of a preview: drawn in software, each voxel takes its share of half a second when a structure is toggled."""
+POSTER = 320
+"""Pixels of a drawn slice's longer side."""
+SAMPLE = 1 << 20
+"""Voxels that a window is found by."""
+Factors = tuple[int, int, int]
+
+
+def factors_for(shape: tuple[int, ...], most: int = MOST_VOXELS) -> Factors:
+    """By how much each axis is divided so that no more voxels are left; the longest axis first."""
+    factors = [1, 1, 1]
+
+    def left() -> list[int]:
+        return [-(-size // factor) for size, factor in zip(shape, factors, strict=True)]
+
+    while np.prod(left()) > most:
+        factors[int(np.argmax(left()))] += 1
+    i, j, k = factors
+    return i, j, k
+
+
+def shrink_geometry(geometry: Geometry, factors: Factors) -> Geometry:
+    """The grid of the blocks, each at its middle."""
+    affine = geometry.affine_ras.copy()
+    affine[:3, :3] = geometry.affine_ras[:3, :3] * np.array(factors)
+    affine[:3, 3] += geometry.affine_ras[:3, :3] @ ((np.array(factors) - 1) / 2)
+    i, j, k = (-(-size // factor) for size, factor in zip(geometry.shape, factors, strict=True))
+    return Geometry((i, j, k), affine, geometry.unit)
+
+
+def shrink_image(image: npt.NDArray[np.generic], factors: Factors) -> npt.NDArray[np.generic]:
+    """The mean of each block of `[i, j, k]`, in its own type; blocks that reach out are filled by their edge."""
+    found = image
+    for axis in np.argsort(image.strides)[::-1]:  # the slowest in memory first: the least is read in jumps
+        if factors[axis] > 1:
+            found = _mean(found, int(axis), factors[axis])
+    return np.rint(found).astype(image.dtype) if image.dtype.kind in "iu" else found.astype(image.dtype)
+
+
+def _mean(array: npt.NDArray[Any], axis: int, step: int) -> npt.NDArray[np.float32]:
+    before = (slice(None),) * axis
+    edge = array[(*before, slice(-1, None))]
+    total = array[(*before, slice(0, None, step))].astype(np.float32)
+    for start in range(1, step):
+        part = array[(*before, slice(start, None, step))]
+        total[(*before, slice(part.shape[axis]))] += part
+        total[(*before, slice(part.shape[axis], None))] += edge
+    total /= step
+    return total
+
+
+def shrink_labels(labels: npt.NDArray[np.integer], factors: Factors) -> npt.NDArray[np.integer]:
+    """The label nearest to the middle of each block of `[i, j, k]`."""
+    at = [np.minimum(np.arange(0, n, f) + f // 2, n - 1) for n, f in zip(labels.shape, factors, strict=True)]
+    return labels if max(factors) == 1 else labels[np.ix_(*at)]
+
+
+def window_of(image: npt.NDArray[np.generic], modality: Modality) -> tuple[float, float]:
+    """A range of grey that shows the image: bone for CT, else the middle 99 % of what is not background."""
+    if modality == "ct":
+        return -500.0, 1300.0
+    step = max(1, round((image.size / SAMPLE) ** (1 / 3)))
+    sample = np.asarray(image[::step, ::step, ::step], dtype=np.float32).ravel()
+    shown = sample[sample > sample.min()] if modality == "mr" and (sample > sample.min()).sum() > 100 else sample
+    low, high = (float(v) for v in np.percentile(shown, [0.5, 99.5]))
+    return (low, high) if high > low else (float(sample.min()), float(sample.max()) + 1)
+
+
+def poster(volume: Volume, window: tuple[float, float]) -> bytes:
+    """A PNG of the three middle slices, axial, coronal, sagittal, with the patient's right on the left."""
+    turn = turn_to_ras(volume.geometry)
+    image = turn.apply(volume.array[0])
+    spacing = turn.geometry(volume.geometry).spacing_mm
+    middles = [size // 2 for size in image.shape]
+    panels = []
+    for axis, across, up in ((2, 0, 1), (1, 0, 2), (0, 1, 2)):
+        flat = np.take(image, middles[axis], axis=axis).astype(np.float32)
+        low, high = window
+        grey = (np.clip((flat.T[::-1, ::-1] - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
+        size = grey.shape[1] * spacing[across], grey.shape[0] * spacing[up]
+        scale = POSTER / max(size)
+        panels.append(Image.fromarray(grey).resize((max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))))
+    whole = Image.new("L", (sum(panel.width for panel in panels), max(panel.height for panel in panels)))
+    left = 0
+    for panel in panels:
+        whole.paste(panel, (left, 0))
+        left += panel.width
+    kept = io.BytesIO()
+    whole.save(kept, "PNG")
+    return kept.getvalue()

@@ -1,0 +1,157 @@
+"""The two viewers as elements of a page: volumes by NiiVue, pictures on a canvas. Both take the same calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nicegui.element import Element
+from nicegui.events import GenericEventArguments
+
+VIEWER = Path(__file__).parent / "static/niivue"
+MISSING = VIEWER / "MISSING.txt"
+_ESM = {"niivue": str(VIEWER)} if (VIEWER / "index.js").is_file() else {}
+
+
+def viewer_is_there() -> bool:
+    """Whether the package was built with NiiVue's JavaScript."""
+    return (VIEWER / "index.js").is_file()
+
+
+def why_missing() -> str:
+    """Why it was not, as the build noted it."""
+    return MISSING.read_text(encoding="utf-8").strip() if MISSING.is_file() else "the package was built without it"
+
+
+WAY_OUT = (
+    "install osteon again where npm reaches a registry: pip install --force-reinstall --no-deps 'osteon[app]', or in a "
+    f"checkout pip install -e .; or put dist/index.js of the npm package @niivue/niivue into {VIEWER}"
+)
+"""What to do without the viewer's JavaScript."""
+
+
+@dataclass
+class Shown:
+    """A structure as a viewer shows it."""
+
+    name: str
+    colour: str
+    visible: bool = True
+    opacity: float = 0.55
+
+    def told(self) -> dict[str, Any]:
+        """For the viewer."""
+        return {"name": self.name, "colour": self.colour, "opacity": self.opacity if self.visible else 0.0}
+
+
+@dataclass
+class ShownLayer:
+    """Structures in one file.
+
+    Attributes:
+        url: The file.
+        part: `a`, `b` or `d`; see `scenes`.
+        structures: In the file's order.
+        outline: Show outlines alone.
+        hidden: Show nothing of it.
+    """
+
+    url: str
+    part: str
+    structures: list[Shown] = field(default_factory=list)
+    outline: bool = False
+    hidden: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """For the viewer."""
+        return {
+            "url": self.url,
+            "outline": self.outline,
+            "hidden": self.hidden,
+            "structures": [structure.told() for structure in self.structures],
+        }
+
+
+class View(Element):
+    """What both viewers understand."""
+
+    def __init__(self, *, label: str, poster: str = "", group: str = "") -> None:
+        super().__init__()
+        self._props.update({"label": label, "poster": poster, "group": group})
+        self.classes("osteon-view-box")
+
+    def show(self, scene: dict[str, Any]) -> None:
+        """Load files and show them; `ready` is told when they are on the screen."""
+        self._props["scene"] = scene
+        self.update()
+
+    def styles(self, layer: int, structures: Sequence[tuple[int, Shown]]) -> None:
+        """Show structures of a layer in these colours; those that are not visible not at all."""
+        told = [[number, s.colour, s.opacity if s.visible else 0.0] for number, s in structures]
+        self.run_method("styles", layer, told)
+
+    def on_ready(self, handler: Callable[[GenericEventArguments], Any]) -> None:
+        """Call when a scene is on the screen."""
+        self.on("ready", handler)
+
+
+class VolumeView(View, component="volume_view.js", esm=_ESM):
+    """Three linked slices and a 3D view of a volume, by NiiVue."""
+
+
+class PictureView(View, component="picture_view.js"):
+    """A radiograph with structures that may overlap."""
+
+
+def scene_for(
+    info: dict[str, Any],
+    base: str,
+    layers: Sequence[ShownLayer],
+    window: tuple[float, float],
+    layout: str,
+    *,
+    asked: bool = False,
+) -> dict[str, Any]:
+    """What a viewer's `show` takes.
+
+    Args:
+        info: Of `scenes.make_scene`.
+        base: The URL of the scene's folder, with a slash.
+        layers: What is drawn over the image.
+        window: Range of grey.
+        layout: `all`, `slices`, `axial`, `coronal`, `sagittal` or `solid`.
+        asked: Whether somebody chose it: without a graphics card `all` is only shown then.
+    """
+    common = {
+        "key": f"{base} {' '.join(layer.url for layer in layers)}",
+        "window": list(window),
+        "unit": info["unit"],
+        "layers": [layer.told() for layer in layers],
+    }
+    if info["kind"] == "picture":
+        return common | {
+            "image": f"{base}image.bin",
+            "size": info["size"],
+            "slope": info["slope"],
+            "intercept": info["intercept"],
+            "pixel": info["pixel_mm"],
+            "marks": info["marks"],
+        }
+    return common | {
+        "image": f"{base}image.nii.gz",
+        "layout": layout,
+        "asked": asked,
+        "intensity": "HU" if info["modality"] == "ct" else "",
+    }
+
+
+def layers_from(info: dict[str, Any], base: str, parts: Sequence[str]) -> list[ShownLayer]:
+    """The layers of some parts of a scene, in that order."""
+    found = []
+    for part in parts:
+        for entry in info["parts"].get(part, []):
+            structures = [Shown(s["name"], s["colour"]) for s in entry["structures"]]
+            found.append(ShownLayer(base + entry["file"], part, structures))
+    return found

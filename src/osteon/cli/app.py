@@ -1,0 +1,56 @@
+"""`osteon app`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from osteon.cli.report import bytes_of, out
+from osteon.core.errors import UsageError
+from osteon.core.progress import console
+
+
+def app(
+    workspace: Annotated[
+        Path, typer.Option(help="The folder in which everything is kept; nothing outside it is read or written.")
+    ] = Path("osteon-workspace"),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8080,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; others than this machine's own need the token.")
+    ] = "127.0.0.1",
+    data: Annotated[
+        list[Path] | None, typer.Option(help="A folder outside the workspace that may be read, too; repeatable.")
+    ] = None,
+    token: Annotated[
+        bool, typer.Option("--token", help="Ask for the token on this machine, too: others work on it.")
+    ] = False,
+    upload_limit: Annotated[str, typer.Option(help="Most that one upload may hold, unpacked.")] = "20GB",
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
+) -> None:
+    """Prepare data, train, segment, look and compare in a browser, on this machine."""
+    if find_spec("nicegui") is None:
+        raise UsageError("the browser app is not installed", hint="pip install 'osteon[app]'")
+    from osteon.app.server import Place, address, check_port, rules_for, serve
+    from osteon.app.studio import Studio
+    from osteon.app.views import WAY_OUT, viewer_is_there, why_missing
+    from osteon.app.workspace import Workspace
+
+    place = Place(host, port, token)
+    check_port(place)
+    opened = Workspace.open(workspace, tuple(data or ()))
+    url = address(place, rules_for(opened, place))
+    if not viewer_is_there():
+        console.print(f"[yellow]slices and 3D cannot be shown: {escape(why_missing())}[/]", soft_wrap=True)
+        console.print(f"  → {escape(WAY_OUT)}", soft_wrap=True)
+    if not place.local:
+        console.print(
+            "[yellow]whoever sees the network's traffic can read it; over an SSH tunnel nobody can[/]", soft_wrap=True
+        )
+    out.print(f"workspace {escape(str(opened.root))}", soft_wrap=True)
+    out.print(f"open      {escape(url)}", soft_wrap=True)
+    out.print("stop      Ctrl-C; jobs go on without it")
+    serve(Studio(opened, bytes_of(upload_limit)), place, show=not no_browser and place.local)

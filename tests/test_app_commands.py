@@ -1,0 +1,72 @@
+"""What the pages ask for are commands that the command line has, with options that it knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from helpers import two_boxes, write_dataset
+from osteon.app import commands
+from osteon.app.commands import ImportChoices
+from osteon.app.jobs import Job, Jobs
+from osteon.app.pages.result import DOWNLOADS
+from osteon.app.pages.segment import SPEEDS
+from osteon.app.pages.source import FLAGS
+from osteon.app.pages.train import RECIPES
+from osteon.app.studio import Studio
+from osteon.app.workspace import Workspace
+from osteon.cli.main import app
+from osteon.exporting.registry import FORMS
+from osteon.planning.recipe_files import published
+from osteon.predicting.speeds import SPEEDS as KNOWN_SPEEDS
+
+
+@pytest.fixture
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
+    monkeypatch.setattr(Jobs, "advance", lambda _: None)
+    made = Studio(Workspace.open(tmp_path / "w"))
+    write_dataset(made.workspace.root / "datasets/knees", {f"c{n}": two_boxes(seed=n) for n in range(3)})
+    return made
+
+
+def everything(studio: Studio) -> list[Job]:
+    """Every job that the pages know to begin."""
+    space = studio.workspace
+    dataset, run, result = space.item("datasets", "knees"), space.item("runs", "r"), space.item("results", "mine")
+    choices = ImportChoices("masks", "mr", "last:1", ["a", "b"], {"femur": 1}, tuple(FLAGS))
+    commands.begin_phantom(studio, "limb", 6)
+    commands.begin_import(studio, space.root / "sources/legs", "legs", choices)
+    commands.begin_plan(studio, dataset, recipe="limb", budget="10min", more=["--dimensions", "2"])
+    commands.begin_training(studio, dataset, "r", recipe="limb", budget="10min", more=["--dimensions", "2"])
+    commands.begin_prediction(studio, run, dataset.path, "mine", of={"dataset": "knees"}, probabilities=True)
+    commands.begin_evaluation(studio, result, space.item("results", "other"))
+    commands.begin_vote(studio, [result, result], "vote", "soft")
+    commands.begin_comparison(studio, [result], dataset)
+    for form in DOWNLOADS:
+        commands.begin_export(studio, result, form, options=["--overwrite"])
+    return studio.jobs.all()
+
+
+def test_every_job_is_a_command_with_options_that_it_has(studio: Studio) -> None:
+    known = get_command(app).commands  # type: ignore[attr-defined]
+    jobs = everything(studio)
+    for job in jobs:
+        known[job.command].make_context(job.command, list(job.arguments))  # raises where an option is none
+    assert {job.command for job in jobs} == {
+        *("phantom", "import", "audit", "plan", "train", "predict", "evaluate", "vote", "compare", "export")
+    }
+
+
+def test_an_export_waits_for_what_it_exports(studio: Studio) -> None:
+    space = studio.workspace
+    result, job = commands.begin_prediction(studio, space.item("runs", "r"), space.root / "sources/x", "mine", of={})
+    export = commands.begin_export(studio, result, "stl")[1]
+    assert export.after == (job.id,)
+
+
+def test_what_the_pages_offer_exists() -> None:
+    assert set(DOWNLOADS) <= {form.name for form in FORMS}
+    assert {"osteon", "nnunet", *published()} >= set(RECIPES)
+    assert set(SPEEDS) == {speed.name for speed in KNOWN_SPEEDS}

@@ -1,0 +1,274 @@
+"""Requests of strangers: the guard in front of every page, and the routes beside the pages. No browser, no NiceGUI."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from osteon.app import guard, unpacking
+from osteon.app.guard import COOKIE, Guard, Rules
+from osteon.app.routes import routes
+from osteon.app.server import Place, address, rules_for
+from osteon.app.studio import Studio
+from osteon.app.workspace import Workspace
+from osteon.core.errors import OsteonError
+from osteon.core.files import write_json
+
+TOKEN = "0123456789abcdef"
+LIMIT = 200_000
+HERE = "http://localhost:8080"
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Studio:
+    return Studio(Workspace.open(tmp_path / "w"), limit=LIMIT)
+
+
+def client(studio: Studio, rules: Rules | None = None, base: str = HERE) -> TestClient:
+    app = Starlette(routes=routes(studio))
+    app.add_middleware(Guard, rules=rules or Rules())
+    return TestClient(app, base_url=base, follow_redirects=False)
+
+
+def begun(http: TestClient) -> str:
+    return str(http.post("/api/uploads").json()["id"])
+
+
+def send(http: TestClient, upload: str, name: str, content: bytes | Iterator[bytes] = b"x") -> tuple[int, str]:
+    answer = http.post(f"/api/uploads/{upload}/files", content=content, headers={"X-Osteon-Name": quote(name)})
+    return answer.status_code, answer.json().get("message", "")
+
+
+def everything(folder: Path) -> set[str]:
+    return {str(path) for path in folder.rglob("*") if path.is_file()}
+
+
+# Who is answered
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "192.168.1.7:8080", "", "[::2]"])
+def test_only_names_of_this_machine_are_answered_to(studio: Studio, host: str) -> None:
+    answer = client(studio).get("/d/x", headers={"Host": host})
+    assert answer.status_code == 421
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "[::1]:9", "LOCALHOST"])
+def test_its_own_names_are_answered_to(studio: Studio, host: str) -> None:
+    assert client(studio).get("/d/x", headers={"Host": host}).status_code == 404
+
+
+def test_another_site_can_send_nothing(studio: Studio) -> None:
+    http = client(studio)
+    assert http.post("/api/uploads", headers={"Origin": "https://evil.example"}).status_code == 403
+    assert http.post("/api/uploads", headers={"Origin": "null"}).status_code == 403
+    assert http.post("/api/uploads", headers={"Origin": HERE}).status_code == 200
+    with pytest.raises(WebSocketDisconnect), http.websocket_connect("/x", headers={"Origin": "https://evil.example"}):
+        pass
+
+
+def test_answers_forbid_browsers_other_hosts(studio: Studio) -> None:
+    headers = client(studio).get("/d/x").headers
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "connect-src 'self'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
+# The token
+
+
+def test_a_token_is_asked_for_everywhere(studio: Studio) -> None:
+    http = client(studio, Rules(TOKEN, "kept", local=False), "http://far.example")
+    for path in ("/", "/data", "/d/x", "/v/x/image.bin", "/_nicegui/x", "/api/uploads"):
+        answer = http.get(path)
+        assert (answer.status_code, "Token" in answer.text) == (401, True), path
+    assert http.post("/api/uploads").status_code == 401
+    with pytest.raises(WebSocketDisconnect), http.websocket_connect("/_nicegui_ws/socket.io"):
+        pass
+
+
+@pytest.mark.parametrize("wrong", ["", "x", TOKEN[:-1], TOKEN + "0", TOKEN.upper(), "ä"])
+def test_a_wrong_token_is_refused(studio: Studio, wrong: str) -> None:
+    http = client(studio, Rules(TOKEN, "kept", local=False))
+    answer = http.get("/", params={"token": wrong})
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+    for cookie in (quote(wrong), TOKEN):  # the cookie is not the token
+        assert http.get("/d/x", headers={"Cookie": f"{COOKIE}={cookie}"}).status_code == 401
+
+
+def test_the_right_token_becomes_a_cookie_and_leaves_the_address(studio: Studio) -> None:
+    http = client(studio, Rules(TOKEN, "kept", local=False))
+    answer = http.get(f"/train?dataset=1&token={TOKEN}")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/train?dataset=1")
+    assert "HttpOnly" in answer.headers["set-cookie"]
+    assert "samesite=strict" in answer.headers["set-cookie"].lower()
+    assert http.get("/d/x").status_code == 404
+
+
+def test_the_way_on_never_leads_to_another_host(studio: Studio) -> None:
+    http = client(studio, Rules(TOKEN, "kept", local=False))
+    answer = http.get(f"http://localhost:8080//evil.example/x?token={TOKEN}")
+    assert answer.headers["location"] == "/evil.example/x"
+
+
+def test_tokens_cannot_be_tried_one_after_the_other(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "WRONG_S", 3600.0)
+    http = client(studio, Rules(TOKEN, "kept", local=False))
+    codes = [http.get("/", params={"token": f"{n}"}).status_code for n in range(guard.MOST_WRONG)]
+    assert set(codes) == {401}
+    assert http.get("/", params={"token": TOKEN}).status_code == 429, "even the right one, for a while"
+    assert http.get("/d/x", headers={"Cookie": f"{COOKIE}=kept"}).status_code == 404, "who was let in stays in"
+
+
+def test_elsewhere_than_on_this_machine_a_token_is_made(studio: Studio) -> None:
+    workspace = studio.workspace
+    assert rules_for(workspace, Place()) == Rules()
+    assert address(Place(), Rules()) == "http://localhost:8080/"
+    for place in (Place("0.0.0.0", 80), Place(token=True)):
+        rules = rules_for(workspace, place)
+        assert len(rules.token) == 32
+        assert rules.token not in (rules.cookie, "")
+        assert rules.local is place.local
+        assert address(place, rules).endswith(f"/?token={rules.token}")
+    assert rules_for(workspace, Place(token=True)).token == rules_for(workspace, Place("0.0.0.0")).token
+
+
+# Uploads
+
+
+def test_files_come_in_and_become_a_source(studio: Studio) -> None:
+    http = client(studio)
+    upload = begun(http)
+    assert send(http, upload, "Hüfte/a.nii", b"one")[0] == 200
+    assert send(http, upload, "Hüfte/b.nii", b"two")[0] == 200
+    item = studio.uploads.finish(studio.uploads.open[upload])
+    assert (item.name, (item.path / "Hüfte/b.nii").read_bytes()) == ("Hüfte", b"two")
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil.nii", "/etc/cron.d/evil", "a/../../evil", "..\\evil.nii", "nul\0l", "<img src=x>.nii", ""]
+)
+def test_tricks_with_paths_are_refused(studio: Studio, tmp_path: Path, name: str) -> None:
+    http = client(studio)
+    upload = begun(http)
+    before = everything(tmp_path)
+    code, message = send(http, upload, name)
+    assert code == 422
+    assert "name" in message
+    assert name not in message or not name
+    assert everything(tmp_path) == before
+
+
+def test_an_upload_that_is_too_large_is_stopped_by_the_server(studio: Studio, tmp_path: Path) -> None:
+    http = client(studio)
+    upload = begun(http)
+    before = everything(tmp_path)
+    code, message = send(http, upload, "a.nii", (bytes(10_000) for _ in range(1000)))
+    assert (code, message) == (413, "more than 0.0002 GB")
+    assert everything(tmp_path) == before
+    assert http.delete(f"/api/uploads/{upload}").status_code == 200
+    assert not list((studio.workspace.root / "sources").iterdir())
+
+
+def test_a_zip_bomb_leaves_nothing(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking, "SLACK", 1000)
+    kept = io.BytesIO()
+    with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("a.nii", bytes(LIMIT - 1))
+    http = client(studio)
+    upload = begun(http)
+    assert send(http, upload, "bomb.zip", kept.getvalue())[0] == 200
+    with pytest.raises(OsteonError, match="zip bomb"):
+        studio.uploads.finish(studio.uploads.open[upload])
+    assert not list((studio.workspace.root / "sources").iterdir())
+
+
+@pytest.mark.parametrize("upload", ["x", "..", "%2e%2e", "0" * 24])
+def test_an_upload_that_nobody_began_takes_nothing(studio: Studio, tmp_path: Path, upload: str) -> None:
+    http = client(studio)
+    before = everything(tmp_path)
+    assert http.post(f"/api/uploads/{upload}/files", content=b"x", headers={"X-Osteon-Name": "a"}).status_code == 404
+    assert http.delete(f"/api/uploads/{upload}").status_code in (200, 404)
+    assert everything(tmp_path) == before
+
+
+# What is handed out
+
+
+def exported(studio: Studio, files: dict[str, bytes]) -> str:
+    item = studio.workspace.item("exports", "mine")
+    item.path.mkdir()
+    for name, content in files.items():
+        (item.path / name).write_bytes(content)
+    return item.id
+
+
+def test_a_lone_file_is_handed_out_as_it_is(studio: Studio) -> None:
+    export = exported(studio, {"<b>.stl": b"solid", "exports.json": b"{}"})
+    answer = client(studio).get(f"/d/{export}")
+    assert answer.content == b"solid"
+    assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''%3Cb%3E.stl"
+
+
+def test_more_of_them_are_handed_out_as_a_zip(studio: Studio) -> None:
+    export = exported(studio, {"a.stl": b"one" * 1000, "b.nii.gz": b"two"})
+    answer = client(studio).get(f"/d/{export}")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as found:
+        assert {name: found.read(name) for name in found.namelist()} == {"a.stl": b"one" * 1000, "b.nii.gz": b"two"}
+
+
+def test_a_link_that_leads_outside_is_not_handed_out(studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "private").write_bytes(b"secret")
+    export = exported(studio, {"a.stl": b"one"})
+    (studio.workspace.root / "exports/mine/b.stl").symlink_to(tmp_path / "private")
+    (studio.workspace.root / "exports/whole").symlink_to(tmp_path)
+    http = client(studio)
+    assert http.get(f"/d/{export}").content == b"one", "the other file is none of the workspace's"
+    assert http.get(f"/d/{studio.workspace.item('exports', 'whole').id}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v/SCENE/../../secret",
+        "/v/SCENE/..%2f..%2fsecret",
+        "/v/SCENE/info.json",
+        "/v/../secret",
+        "/v/..%2f..%2fw/secret",
+        "/d/mine",
+        "/d/..",
+        "/d/%2e%2e%2fsecret",
+        "/report/..%2f..",
+        "/p/x/y",
+        "/s/x/1",
+        "/s/x/..%2f1",
+    ],
+)
+def test_no_path_leads_to_a_file(studio: Studio, path: str) -> None:
+    exported(studio, {"a.stl": b"one"})
+    scene = studio.workspace.root / "cache" / ("0" * 20)
+    scene.mkdir()
+    write_json(scene / "info.json", {"secret": 1})
+    (scene / "poster.png").write_bytes(b"png")
+    http = client(studio)
+    assert http.get(f"/v/{'0' * 20}/poster.png").content == b"png"
+    answer = http.get(path.replace("SCENE", "0" * 20))
+    assert answer.status_code == 404
+    assert studio.workspace.secret not in answer.content
+
+
+def test_a_report_is_found_by_its_id_alone(studio: Studio) -> None:
+    export = exported(studio, {"report.html": b"<p>report"})
+    http = client(studio)
+    assert http.get(f"/report/{export}").text == "<p>report"
+    assert json.loads(http.get("/report/mine").text)["hint"] == "reload the page"

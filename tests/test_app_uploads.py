@@ -1,0 +1,241 @@
+"""Uploads and archives of strangers: what is refused, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import stat
+import struct
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from osteon.app import refusing, unpacking
+from osteon.app.receiving import Upload, Uploads
+from osteon.app.refusing import RefusedError, relative_path
+from osteon.app.workspace import Workspace
+
+BAD_NAMES = [
+    "../evil.nii.gz",
+    "a/../../evil.nii.gz",
+    "/etc/passwd",
+    "a//b.nii",
+    "./a.nii",
+    "..",
+    "",
+    "C:\\Windows\\x.nii",
+    "a\\..\\b.nii",
+    "c:evil.nii",
+    "nul\0l.nii",
+    "line\nbreak.nii",
+    "<img src=x onerror=alert(1)>.nii.gz",
+    '"><script>alert(1)</script>.nii',
+    "a|b.nii",
+    "con.nii",
+    "x" * 201 + ".nii",
+    "/".join("d" * 20),
+    "right\u202eto-left.nii",
+]
+
+
+@pytest.fixture
+def uploads(tmp_path: Path) -> Uploads:
+    return Uploads(Workspace.open(tmp_path / "w"), limit=1_000_000)
+
+
+async def chunks(content: bytes, size: int = 1000) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
+
+
+def take(upload: Upload, name: str, content: bytes = b"x") -> None:
+    asyncio.run(upload.take(name, chunks(content)))
+
+
+def archive(path: Path, files: dict[str, bytes], **attributes: int) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = attributes.get("mode", 0o644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            made.writestr(entry, content)
+    return path
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=range(len(BAD_NAMES)))
+def test_names_that_lead_elsewhere_are_refused(uploads: Uploads, tmp_path: Path, name: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        relative_path(name)
+    assert refused.value.hint
+    upload = uploads.begin()
+    before = files_in(tmp_path)
+    with pytest.raises(RefusedError):
+        take(upload, name)
+    assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "Hüfte links/Bild 1.dcm", "1.2.840.113/IM000", "a/b/c.d+e=f.stl"])
+def test_usual_names_are_taken(uploads: Uploads, name: str) -> None:
+    upload = uploads.begin()
+    take(upload, name, b"content")
+    assert (upload.folder / name).read_bytes() == b"content"
+
+
+def test_an_upload_that_is_too_large_is_stopped_while_it_comes_in(uploads: Uploads) -> None:
+    upload = uploads.begin()
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 100_000
+            yield bytes(100_000)
+
+    with pytest.raises(RefusedError, match=r"more than 0\.001 GB"):
+        asyncio.run(upload.take("a.nii", endless()))
+    assert sent <= 1_100_000
+    assert files_in(upload.folder) == set()
+    with pytest.raises(RefusedError):
+        take(upload, "b.nii")
+
+
+def test_a_full_disk_is_not_filled_further(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusing, "SPARE_BYTES", 1 << 60)
+    with pytest.raises(RefusedError, match="disk is nearly full"):
+        take(uploads.begin(), "a.nii")
+
+
+def test_endings_that_are_not_wanted_are_refused(uploads: Uploads) -> None:
+    with pytest.raises(RefusedError, match=r"\.exe: is not taken here"):
+        take(uploads.begin(kinds=(".nii.gz", ".csv")), "a.exe")
+
+
+def test_two_files_of_one_name_are_refused(uploads: Uploads) -> None:
+    upload = uploads.begin()
+    take(upload, "a/b.nii")
+    for name in ("a/b.nii", "a/b.nii/c.nii"):
+        with pytest.raises(RefusedError, match="same name"):
+            take(upload, name)
+
+
+def test_files_become_a_source_named_after_their_folder(uploads: Uploads) -> None:
+    upload = uploads.begin()
+    for name in ("Knee/p1/ct.nii", "Knee/p1/femur.nii", "Knee/p2/ct.nii"):
+        take(upload, name)
+    item = uploads.finish(upload)
+    assert item.name == "Knee"
+    assert files_in(item.path) == {"p1/ct.nii", "p1/femur.nii", "p2/ct.nii"}
+    assert not upload.folder.exists()
+    assert uploads.open == {}
+
+
+def test_a_lone_folder_of_files_keeps_its_name_as_a_case(uploads: Uploads) -> None:
+    upload = uploads.begin()
+    take(upload, "p1/IM0")
+    assert files_in(uploads.finish(upload).path) == {"p1/IM0"}
+
+
+def test_nothing_makes_no_source(uploads: Uploads) -> None:
+    upload = uploads.begin()
+    with pytest.raises(RefusedError, match="no file came in"):
+        uploads.finish(upload)
+    assert not upload.folder.exists()
+
+
+def test_what_an_earlier_server_left_is_swept(uploads: Uploads) -> None:
+    left, going_on = uploads.workspace.root / "sources/.incoming-0", uploads.begin()
+    left.mkdir()
+    uploads.sweep()
+    assert not left.exists()
+    assert going_on.folder.exists()
+    assert uploads.workspace.items("sources") == []
+
+
+def test_a_zip_becomes_a_source(uploads: Uploads, tmp_path: Path) -> None:
+    inner = {"limbs/p1/a.dcm": b"1", "limbs/p1/femur.nii": b"2", "limbs/p2/a.dcm": b"3", "__MACOSX/limbs/._a": b"4"}
+    upload = uploads.begin()
+    take(upload, "Limbs of June.zip", archive(tmp_path / "a.zip", inner).read_bytes())
+    item = uploads.finish(upload)
+    assert item.name == "Limbs-of-June"
+    assert files_in(item.path) == {"p1/a.dcm", "p1/femur.nii", "p2/a.dcm"}
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=range(len(BAD_NAMES)))
+def test_names_in_a_zip_are_held_to_the_same(uploads: Uploads, tmp_path: Path, name: str) -> None:
+    before = files_in(tmp_path)
+    upload = uploads.begin()
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as made:
+        made.writestr("good.nii", b"x")
+        made.writestr(name or "/", b"evil")
+    if name in ("", "nul\0l.nii"):  # Python's own zip writer cuts at the NUL, and has no empty names
+        pytest.skip("zipfile writes no such name")
+    take(upload, "a.zip", content.getvalue())
+    with pytest.raises(RefusedError) as refused:
+        uploads.finish(upload)
+    assert "evil" not in refused.value.message
+    assert "<" not in refused.value.message
+    assert files_in(tmp_path) == before
+
+
+def test_links_in_a_zip_are_refused(uploads: Uploads, tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", {"link": b"/etc/passwd"}, mode=stat.S_IFLNK | 0o777)
+    upload = uploads.begin()
+    take(upload, "a.zip", path.read_bytes())
+    with pytest.raises(RefusedError, match="links or devices"):
+        uploads.finish(upload)
+
+
+def test_a_zip_bomb_is_stopped_as_it_unpacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking, "SLACK", 1 << 20)
+    path = archive(tmp_path / "bomb.zip", {"zeros.nii": bytes(50 << 20)})
+    with pytest.raises(RefusedError, match="zip bomb"):
+        unpacking.unpack(path, tmp_path / "out", 10**12)
+    assert sum(file.stat().st_size for file in (tmp_path / "out").rglob("*")) < 20 << 20
+    with pytest.raises(RefusedError, match=r"more than 0\.005 GB"):
+        unpacking.unpack(path, tmp_path / "other", 5_000_000)
+
+
+def test_a_zip_that_lies_about_its_sizes_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both headers claim 10 bytes for 50 million: what comes out counts, not what is claimed."""
+    monkeypatch.setattr(unpacking, "SLACK", 1 << 20)
+    path = archive(tmp_path / "liar.zip", {"zeros.nii": bytes(50 << 20)})
+    content = path.read_bytes().replace(struct.pack("<I", 50 << 20), struct.pack("<I", 10))
+    path.write_bytes(content)
+    with pytest.raises(RefusedError):
+        unpacking.unpack(path, tmp_path / "out", 10**12)
+    assert sum(file.stat().st_size for file in (tmp_path / "out").rglob("*")) < 20 << 20
+
+
+def test_files_that_overlap_in_a_zip_are_counted_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One packed content under many names, as David Fifield's bomb has it."""
+    monkeypatch.setattr(unpacking, "SLACK", 1 << 20)
+    single = archive(tmp_path / "one.zip", {"a": bytes(2 << 20)}).read_bytes()
+    directory = single.index(b"PK\x01\x02")
+    entry = single[directory : single.index(b"PK\x05\x06")]
+    entries = b"".join(entry[:-1] + bytes([65 + n]) for n in range(26))
+    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 26, 26, len(entries), directory, 0)
+    path = tmp_path / "many.zip"
+    path.write_bytes(single[:directory] + entries + end)
+    with pytest.raises(RefusedError):
+        unpacking.unpack(path, tmp_path / "out", 10**12)
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x05\x06", b"PK\x03\x04" + bytes(200)])
+def test_what_is_no_zip_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(RefusedError, match="damaged, or no zip"):
+        unpacking.unpack(tmp_path / "a.zip", tmp_path / "out", 10**9)
+
+
+def test_a_huge_table_of_contents_is_not_read(tmp_path: Path) -> None:
+    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 9, 9, 1 << 30, 0, 0)
+    (tmp_path / "a.zip").write_bytes(bytes(100) + end)
+    with pytest.raises(RefusedError, match="table of contents"):
+        unpacking.unpack(tmp_path / "a.zip", tmp_path / "out", 10**9)
