@@ -27,8 +27,8 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports --no-cache
 
-test: setup
-	$(BIN)/pytest
+test: setup  ## in two processes at most, a module's tests in one of them
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile
 
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) demo
