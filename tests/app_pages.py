@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -42,6 +43,7 @@ async def opened(studio: Studio) -> AsyncIterator[User]:
     async def at_once(_: Reader, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         return function(*arguments, **named)
 
+    before = dict(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Reader, "ask", at_once)
         patch.setattr(Reader, "warm", lambda _: None)
@@ -52,6 +54,7 @@ async def opened(studio: Studio) -> AsyncIterator[User]:
                 yield user
         finally:
             going.pop()
+            sys.modules.update(before)  # NiceGUI's simulation takes the pages' modules and their parents away
 
 
 def visit(folder: Path, steps: Callable[[User, Studio], Awaitable[None]], data: tuple[Path, ...] = ()) -> Studio:
