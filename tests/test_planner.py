@@ -205,6 +205,8 @@ def test_a_patch_is_rounded_up_but_stays_within_what_the_device_carries() -> Non
     network = shape_network((40, 40, 40), grid, SMALL, RECIPES["osteon"])
     assert to_multiples((36, 50, 35), network, grid, Size(1 << 17, 8, 32)) == (40, 56, 40)
     assert to_multiples((41, 41, 41), network, grid, Size(41**3, 8, 32)) == (40, 40, 40)
+    deep = network.model_copy(update={"strides": [(1, 1, 1), (32, 32, 32)]})
+    assert np.prod(to_multiples((90, 60, 40), deep, grid, Size(1000, 8, 32))) == 2 * 32**3  # never one voxel alone
 
 
 # -- the whole plan --------------------------------------------------------------------------------------------------

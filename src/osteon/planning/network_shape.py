@@ -81,7 +81,7 @@ def to_multiples(
     counts = np.ceil(np.array(patch) / multiples).astype(int)
     if counts.prod() == 1:  # one voxel at the coarsest stage has no variance to be normalised by
         counts[: grid.dimensions] *= 2
-    while (counts * multiples).prod() > room and (counts > 1).any():
+    while (counts * multiples).prod() > room and counts.prod() > 2:
         extent = np.where(counts > 1, counts * multiples * grid.spacing_mm, 0)
         counts[np.argmax(extent)] -= 1
     i, j, k = (int(n) for n in counts * multiples)
