@@ -22,7 +22,7 @@ from osteon.phantoms.kinds import KINDS
 
 MODELS = {
     "UPerNet, ResNet18": ["--network", "upernet", "--encoder", "resnet18"],
-    "UPerNet, EfficientNet-B0": ["--network", "upernet", "--encoder", "efficientnet-b0"],
+    "SegFormer, ResNet18": ["--network", "segformer", "--encoder", "resnet18"],
     "DeepLabV3+, ResNet18": ["--network", "deeplabv3plus", "--encoder", "resnet18"],
     "UPerNet, ResNet34": ["--network", "upernet", "--encoder", "resnet34"],
 }
@@ -47,8 +47,9 @@ def main() -> None:
         run, out = options.work / "runs" / name, options.work / "predicted" / name
         sizes = ["--image-size", options.image_size, "--batch", 4]
         often = ["--set", f"training.epoch_iterations={max(1, options.iterations // 5)}"]
-        osteon("plan", data, "--force", "--no-cost", *network, "--weights", "none", *sizes, *often)
-        osteon("train", data, run, "--epochs", 5, "--fold", "none")
+        if not (run / "model" / "weights.safetensors").is_file():
+            osteon("plan", data, "--force", "--no-cost", *network, "--weights", "none", *sizes, *often)
+            osteon("train", data, run, "--epochs", 5, "--fold", "none")
         osteon("predict", run, data, out, "--probabilities")
         osteon("export", "rle-csv", out, options.work / "tables" / name)
         tables.append((options.work / "tables" / name / "masks.csv").rename(options.work / "tables" / f"{name}.csv"))
