@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from helpers import tiny_plan
-from osteon.networks import unet
+from osteon.networks import fused_norm
 from osteon.networks.fused_norm import NormAct
 from osteon.networks.unet import UNet
 
@@ -57,7 +57,7 @@ def test_the_layout_changes_no_result(monkeypatch, residual):
     x = torch.randn(2, 1, *plan.patch.size)
     results = []
     for innermost in (False, True):
-        monkeypatch.setattr(unet, "channels_innermost", lambda innermost=innermost: innermost)
+        monkeypatch.setattr(fused_norm, "channels_innermost", lambda innermost=innermost: innermost)
         torch.manual_seed(1)
         network = UNet(plan.network, 3, 1, 3)
         loss = sum(part.square().mean() for part in network(x))
