@@ -43,6 +43,7 @@ WARM_UP = 2
 REPORT_S = 30.0
 """Seconds between two lines about the training."""
 SEED = 0
+QUICK_RATE = 2e-3
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Job:
     dataset: Path
     out: Path
     seconds: float
+    quick: bool = False
+    spacing: tuple[float, ...] | None = None
 
     @property
     def raw(self) -> Path:
@@ -231,7 +234,7 @@ def plan(job: Job) -> None:
 
     processes = min(2, threads())
     api.extract_fingerprint_dataset(1, num_processes=processes, check_dataset_integrity=False, show_progress_bar=False)
-    plans, _ = api.plan_experiment_dataset(1)
+    plans, _ = api.plan_experiment_dataset(1, overwrite_target_spacing=job.spacing)
     if CONFIGURATION not in plans["configurations"]:
         raise SystemExit(f"{job.dataset}: nnU-Net plans no {CONFIGURATION} for it; are the images flat?")
     api.preprocess_dataset(1, configurations=(CONFIGURATION,), num_processes=[processes], show_progress_bar=False)
@@ -250,15 +253,17 @@ def train(job: Job) -> None:
     torch.manual_seed(SEED)
     folder = job.out / "nnUNet_preprocessed" / NAME
     plans = json.loads((folder / "nnUNetPlans.json").read_text()) | {"continue_training": False}
-    trainer = budget_trainer(job.seconds)(
+    trainer = budget_trainer(job.seconds, quick=job.quick)(
         plans, CONFIGURATION, "all", json.loads((folder / "dataset.json").read_text()), torch.device("cpu")
     )
     trainer.run_training()
     job.training.write_text(json.dumps({"iterations": trainer.iterations}))
 
 
-def budget_trainer(seconds: float) -> type:
-    """A trainer that stops after so many seconds."""
+def budget_trainer(seconds: float, *, quick: bool) -> type:
+    """A trainer that stops after so many seconds; a quick one takes AdamW, and bf16 on the CPU too."""
+    import torch
+    from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     class BudgetTrainer(nnUNetTrainer):
@@ -274,6 +279,10 @@ def budget_trainer(seconds: float) -> type:
         def run_training(self) -> None:
             """Train; the clock starts with the first iteration."""
             self.on_train_start()
+            if quick:
+                self.initial_lr = QUICK_RATE
+                self.optimizer = torch.optim.AdamW(self.network.parameters(), QUICK_RATE)
+                self.lr_scheduler = PolyLRScheduler(self.optimizer, QUICK_RATE, 1)
             self.network.train()
             times: list[float] = []
             losses: list[float] = []
@@ -282,7 +291,8 @@ def budget_trainer(seconds: float) -> type:
             while len(times) < planned:
                 self.lr_scheduler.max_steps = planned
                 self.lr_scheduler.step(len(times))
-                losses.append(float(self.train_step(next(self.dataloader_train))["loss"]))
+                with torch.autocast("cpu", torch.bfloat16, enabled=quick):
+                    losses.append(float(self.train_step(next(self.dataloader_train))["loss"]))
                 now = time.perf_counter()
                 times.append(now - last)
                 last = now
@@ -348,6 +358,8 @@ def run_stage(job: Job, stage: str) -> tuple[float, int]:
     """
     say(stage)
     command = [sys.executable, str(Path(__file__).resolve()), str(job.dataset), str(job.out), str(job.seconds)]
+    command += ["--quick"] if job.quick else []
+    command += ["--spacing", *map(str, job.spacing)] if job.spacing else []
     began = time.perf_counter()
     process = subprocess.Popen([*command, "--stage", stage])
     _, status, usage = os.wait4(process.pid, 0)
@@ -380,13 +392,15 @@ def main() -> None:
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="an osteon dataset: a folder with dataset.yaml")
     parser.add_argument("out", type=Path, metavar="OUT", help="a folder; what an earlier run left there is replaced")
     parser.add_argument("seconds", type=float, metavar="SECONDS", help="seconds of training, without preparation")
+    parser.add_argument("--quick", action="store_true", help="train by AdamW in bf16: no peer, but a model in minutes")
+    parser.add_argument("--spacing", type=float, nargs=3, metavar="MM", help="nnU-Net's grid, slices first")
     parser.add_argument("--stage", choices=STAGES, help="run only this stage, on what the earlier ones left in OUT")
     options = parser.parse_args()
     if not options.seconds > 0:
         parser.error(f"SECONDS must be more than 0, not {options.seconds:g}")
     if importlib.util.find_spec("nnunetv2") is None:
         raise SystemExit(f"{sys.executable} has no nnunetv2; run this by the Python of an environment that has it")
-    job = Job(options.dataset.resolve(), options.out.resolve(), options.seconds)
+    job = Job(options.dataset.resolve(), options.out.resolve(), options.seconds, options.quick, options.spacing)
     set_environment(job.out)
     if options.stage:
         STAGES[options.stage](job)

@@ -1,15 +1,16 @@
 """The same nnU-Net model by nnU-Net's own predictor and by osteon, on the CPU, in the same run.
 
     python -m venv ENV && ENV/bin/pip install nnunetv2==2.8.1 'torch>=2.8,<2.14'
-    taskset -c 0,1 python benchmarks/predict.py --nnunet ENV [--runs 5] [--work FOLDER]
+    taskset -c 0,1 python benchmarks/predict.py --nnunet ENV [--data lumbar] [--runs 5] [--work FOLDER]
 
-Trains nnU-Net's 3d_fullres for --seconds on 40 hippocampus cases (benchmarks/nnunet_budget.py), imports the model
-(`osteon import-model nnunet`) and predicts the 20 held-out cases, one after the other, in a process of its own for each
-tool. The tools take turns, --runs times. A training that is there is not repeated.
+Trains nnU-Net's 3d_fullres for --seconds (benchmarks/nnunet_budget.py) on 40 hippocampus cases, or on 18 lumbar spines
+on a grid of 2 mm, quickly. Imports the model (`osteon import-model nnunet`) and predicts the 20 or 6 held-out cases,
+one after the other, in a process of its own for each tool. The tools take turns, --runs times. A training that is there
+is not repeated.
 
     case         median over runs of the median over cases: reading, preparing, predicting, writing; no process start
     CPU          the same in seconds of processor time, which others on the machine disturb less
-    20 cases     median of the whole process, its start and the loading of the model among it
+    all cases    median of the whole process, its start and the loading of the model among it
     memory       median of the process's peak resident set, MB = 10⁶ bytes
     agreement    least Dice over cases and structures between nnU-Net's masks and osteon's, and its mean
     Dice         with the reference labels, mean over cases, then over structures
@@ -32,6 +33,7 @@ from typing import Any
 from time_to_dice import HERE, OSTEON, dataset, run
 
 ENGINES = ("openvino", "openvino-bf16")
+TRAINING = {"hippocampus": [], "lumbar": ["--quick", "--spacing", "2", "2", "2"]}
 MATRIX = 3072
 TURNS = 9
 
@@ -39,7 +41,7 @@ TURNS = 9
 # Each in a process of its own
 
 
-def nnunet(model: Path, images: list[Path], out: Path, facts: Path) -> None:
+def nnunet(model: Path, images: dict[str, Path], out: Path, facts: Path) -> None:
     """nnU-Net's predictor in its leanest form: one process, no mirror images."""
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -51,13 +53,13 @@ def nnunet(model: Path, images: list[Path], out: Path, facts: Path) -> None:
     fold = next(path.name.removeprefix("fold_") for path in model.glob("fold_*"))
     predictor.initialize_from_trained_model_folder(str(model), (fold if fold == "all" else int(fold),))
 
-    def one(image: Path) -> None:
-        predictor.predict_from_files_sequential([[str(image)]], [str(out / case_of(image))])
+    def one(case: str, image: Path) -> None:
+        predictor.predict_from_files_sequential([[str(image)]], [str(out / case)])
 
     time_each(one, images, facts)
 
 
-def osteon(model: Path, images: list[Path], out: Path, facts: Path, engine: str) -> None:
+def osteon(model: Path, images: dict[str, Path], out: Path, facts: Path, engine: str) -> None:
     """Osteon with one of its engines, scan by scan."""
     from osteon.formats.registry import read_volume, write_segmentation
     from osteon.predicting.engines import kind_of
@@ -65,20 +67,20 @@ def osteon(model: Path, images: list[Path], out: Path, facts: Path, engine: str)
 
     loaded = load_model(model).with_engine(kind_of(engine))
 
-    def one(image: Path) -> None:
+    def one(case: str, image: Path) -> None:
         volume = read_volume(image)
         loaded.check(volume, image.name)
-        write_segmentation(out / f"{case_of(image)}.nii.gz", loaded.segment(volume).segmentation)
+        write_segmentation(out / f"{case}.nii.gz", loaded.segment(volume).segmentation)
 
     time_each(one, images, facts)
 
 
-def time_each(predict: Any, images: list[Path], facts: Path) -> None:
+def time_each(predict: Any, images: dict[str, Path], facts: Path) -> None:
     """Predict each image and keep wall and processor seconds; the first one also gets everything ready."""
     rows = []
-    for image in images:
+    for case, image in images.items():
         began, worked = time.perf_counter(), time.process_time()
-        predict(image)
+        predict(case, image)
         rows.append((time.perf_counter() - began, time.process_time() - worked))
     facts.write_text(json.dumps(rows))
 
@@ -118,14 +120,10 @@ def timed(work: Any, *given: Any) -> float:
 # The parent
 
 
-def held_out(work: Path) -> list[Path]:
-    """The images that are predicted."""
+def held_out(work: Path) -> dict[str, Path]:
+    """The images that are predicted, by case."""
     path = work / "images.json"
-    return [Path(image) for image in json.loads(path.read_text())] if path.is_file() else []
-
-
-def case_of(image: Path) -> str:
-    return image.name.removesuffix(".nii.gz")
+    return {case: Path(image) for case, image in json.loads(path.read_text()).items()} if path.is_file() else {}
 
 
 def tool(name: str, options: argparse.Namespace, work: Path, model: Path) -> dict[str, Any]:
@@ -171,14 +169,15 @@ def scores(work: Path, data: Path, name: str) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nnunet", type=Path, metavar="ENV", help="an environment with nnunetv2")
+    parser.add_argument("--data", choices=TRAINING, default="hippocampus")
     parser.add_argument("--seconds", type=float, default=240, help="of nnU-Net's training")
     parser.add_argument("--runs", type=int, default=5, help="turns of each tool")
-    parser.add_argument("--work", type=Path, default=HERE.parent / ".bench" / "predict")
+    parser.add_argument("--work", type=Path, help="by default .bench/predict-DATA")
     parser.add_argument("--trained", type=Path, metavar="FOLDER", help="a model of nnU-Net's, instead of training one")
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    work = options.work.resolve()
+    work = (options.work or HERE.parent / f".bench/predict-{options.data}").resolve()
     images = held_out(work)
     if options.child == "peak":
         peak(options.model, work / "facts.json")
@@ -197,15 +196,16 @@ def compare(options: argparse.Namespace, work: Path) -> None:
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         os.environ[name] = str(work / "nnunet" / name)
     os.environ |= {"nnUNet_compile": "false"}
-    data, trained = dataset("hippocampus", work), work / "nnunet/nnUNet_results/Dataset001_osteon"
+    data, trained = dataset(options.data, work), work / "nnunet/nnUNet_results/Dataset001_osteon"
     model = options.trained or trained / "nnUNetTrainer__nnUNetPlans__3d_fullres"
     if options.trained is None and not (model / "fold_all/checkpoint_final.pth").is_file():
         script = [str(options.nnunet / "bin/python"), str(HERE / "nnunet_budget.py"), str(data), str(work / "nnunet")]
-        run([*script, str(options.seconds)], None, work / "train.log")
+        run([*script, str(options.seconds), *TRAINING[options.data]], None, work / "train.log")
     from osteon.dataset.dataset import Dataset
 
     cases = [case for case in Dataset.open(data).manifest.cases if case.held_out]
-    (work / "images.json").write_text(json.dumps([str((data / case.images[0]).resolve()) for case in cases]))
+    images = {case.id: str((data / case.images[0]).resolve()) for case in cases}
+    (work / "images.json").write_text(json.dumps(images))
     imported = work / "model"
     run([*OSTEON, "import-model", "nnunet", str(model), str(imported), "--overwrite"], None, work / "import.log")
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("nnunet", *ENGINES)}
@@ -213,7 +213,7 @@ def compare(options: argparse.Namespace, work: Path) -> None:
         for name, turns in rows.items():
             turns.append(tool(name, options, work, model if name == "nnunet" else imported))
             print(name, {key: round(value, 3) for key, value in turns[-1].items()}, file=sys.stderr, flush=True)
-    report(rows, {name: scores(work, data, name) for name in rows}, options.runs)
+    report(rows, {name: scores(work, data, name) for name in rows}, len(images), options.runs)
     command = [sys.executable, str(Path(__file__).resolve()), "--child", "peak", "--work", str(work)]
     run([*command, "--model", str(imported)], None, work / "peak.log")
     facts = json.loads((work / "facts.json").read_text())
@@ -224,14 +224,14 @@ def compare(options: argparse.Namespace, work: Path) -> None:
         print(f"| {name} | {ours:.0f} | {most:.0f} | {100 * ours / most:.0f} % |")
 
 
-def report(rows: dict[str, list[dict[str, Any]]], judged: dict[str, dict[str, float]], runs: int) -> None:
+def report(rows: dict[str, list[dict[str, Any]]], judged: dict[str, dict[str, float]], cases: int, runs: int) -> None:
     """The table of times."""
     medians = {name: {k: statistics.median(t[k] for t in turns) for k in turns[0]} for name, turns in rows.items()}
     base = medians["nnunet"]
     print(
         f"{date.today()}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores; {runs} runs of each\n"
     )
-    print("| tool | case s | CPU s | 20 cases s | memory MB | agreement least (mean) | Dice |")
+    print(f"| tool | case s | CPU s | {cases} cases s | memory MB | agreement least (mean) | Dice |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, m in medians.items():
         s = judged[name]

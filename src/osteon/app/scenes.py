@@ -10,7 +10,6 @@ CACHE/<id>/<part>-N.bin     pictures: uint32 `[row, column]`, a bit for each of 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
@@ -36,6 +35,7 @@ from osteon.app.shrinking import (
 )
 from osteon.core.errors import DatasetError
 from osteon.core.files import file_state, read_json, whole_file, write_json
+from osteon.core.gzipped import pack
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.checks import align_segmentation
@@ -235,7 +235,7 @@ def _write(path: Path, volume: Volume) -> None:
 def _pack(path: Path, content: npt.NDArray[np.generic] | bytes) -> None:
     data = content if isinstance(content, bytes) else content.tobytes()
     with whole_file(path) as temporary:
-        temporary.write_bytes(gzip.compress(data, compresslevel=1, mtime=0))
+        temporary.write_bytes(pack(data))
 
 
 def _told(structures: Sequence[Structure]) -> list[dict[str, str]]:

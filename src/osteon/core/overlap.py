@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.boxes import box_of
 from osteon.core.labels import BACKGROUND, Structure
 
 Labels = npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 
 SLAB_VOXELS = 1 << 21
 """Voxels that are counted at a time: the working memory then stays below about 50 MB and in the processor's cache."""
+_BYTES = 256
+"""Values of a byte: maps of bytes are counted without a look at what the values mean."""
 
 
 @dataclass(frozen=True)
@@ -71,22 +74,34 @@ def _count_masks(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bo
 
 def _count_index_maps(prediction: Labels, reference: Labels, structures: Sequence[Structure]) -> dict[str, Counts]:
     """One histogram of the joint index (position in the prediction, position in the reference)."""
-    values = np.sort(np.array([structure.value for structure in structures], dtype=np.int64))
-    size = len(values) + 1
-    joint = np.zeros(size * size, dtype=np.int64)
+    boxes = [box for box in (box_of(prediction), box_of(reference)) if box is not None]
+    if not boxes:
+        return {structure.name: Counts(0, 0, 0) for structure in structures}
+    inside = boxes[0].hull(boxes[-1]).slices
     # Walk both arrays along the axis that is slowest in memory: scanners' files come in Fortran order.
     order = np.argsort(reference.strides)[::-1]
-    prediction, reference = prediction.transpose(order), reference.transpose(order)
-    thickness = max(1, SLAB_VOXELS // max(1, reference[:1].size))
+    prediction, reference = prediction[inside].transpose(order), reference[inside].transpose(order)
+    values = np.sort(np.array([structure.value for structure in structures], dtype=np.int64))
+    bytes_alone = prediction.dtype == reference.dtype == np.uint8
+    size = _BYTES if bytes_alone else len(values) + 1
+    joint = np.zeros(size * size, dtype=np.int64)
+    thickness = max(1, SLAB_VOXELS // reference[:1].size)
     for start in range(0, len(reference), thickness):
         p, r = prediction[start : start + thickness], reference[start : start + thickness]
-        marked = (p != BACKGROUND) | (r != BACKGROUND)
-        index = _positions(p[marked], values) * size + _positions(r[marked], values)
+        if bytes_alone:
+            both = p.astype(np.uint16) * np.uint16(_BYTES) + r
+            index = both[both != 0]
+        else:
+            marked = (p != BACKGROUND) | (r != BACKGROUND)
+            index = _positions(p[marked], values) * size + _positions(r[marked], values)
         joint += np.bincount(index, minlength=size * size)
     table = joint.reshape(size, size)
     counts = {}
     for structure in structures:
-        row = int(np.searchsorted(values, structure.value)) + 1
+        row = structure.value if bytes_alone else int(np.searchsorted(values, structure.value)) + 1
+        if row >= size:
+            counts[structure.name] = Counts(0, 0, 0)  # no byte holds its value
+            continue
         counts[structure.name] = Counts(int(table[row].sum()), int(table[:, row].sum()), int(table[row, row]))
     return counts
 

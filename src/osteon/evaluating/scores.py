@@ -12,7 +12,7 @@ import numpy.typing as npt
 from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Structure
-from osteon.core.overlap import Counts, Labels, dice
+from osteon.core.overlap import Counts, Labels, count_overlap, dice
 from osteon.evaluating.distances import distance_names, measure_distances
 from osteon.evaluating.elements import steps_of, thin_axis
 from osteon.evaluating.extents import crop_mask, find_boxes
@@ -124,6 +124,12 @@ def score_case(
     for labels in (prediction, reference):
         if labels.shape not in (geometry.shape, (len(structures), *geometry.shape)):
             raise ValueError(f"array {labels.shape} does not fit {len(structures)} structures on {geometry.shape}")
+    if not measures.surfaces and prediction.ndim == reference.ndim == 3:
+        overlap = count_overlap(prediction, reference, structures)
+        return [
+            score_structure(case, name, counts, geometry, annotated=annotated is None or name in annotated)
+            for name, counts in overlap.items()
+        ]
     found, truth = find_boxes(prediction, structures), find_boxes(reference, structures)
     scores = []
     for number, structure in enumerate(structures):

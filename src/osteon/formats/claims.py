@@ -6,7 +6,6 @@ A header of a few bytes can claim terabytes, and a small gzip stream can unpack 
 from __future__ import annotations
 
 import math
-import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,8 +23,6 @@ _COPIES = 2
 """A file's bytes, and the array that is made of them."""
 _CHUNK = 1 << 20
 _CUT = "copy the file again from its source; it was probably cut short"
-UNPACK_ERRORS = (EOFError, OSError, ValueError, zlib.error)
-"""What unpacking a damaged gzip stream raises."""
 
 
 def check_claim(path: Path, claimed: int, *, packed: bool) -> None:
@@ -64,7 +61,7 @@ def read_claimed(stream: BinaryIO, claimed: int, path: Path) -> bytes:
 
     Raises:
         FileError: Far more follows than the header speaks of.
-        EOFError: As all of `UNPACK_ERRORS`: the stream is damaged.
+        EOFError: As all of `GZIP_ERRORS`: the stream is damaged.
     """
     raw, beyond = stream.read(claimed), 0
     while chunk := stream.read(_CHUNK):

@@ -72,6 +72,8 @@ def whole_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.NDArra
     elif array.dtype.kind not in "iu":
         raise LabelError(f"{name}: voxels of type {array.dtype} are no labels", hint="give an integer label map")
     labels: npt.NDArray[np.integer] = array  # type: ignore[assignment]
+    if labels.dtype == np.uint8:
+        return labels
     if labels.size and int(labels.min()) >= 0:
         return labels.astype(smallest_uint(int(labels.max())), copy=False)
     return labels
@@ -79,8 +81,11 @@ def whole_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.NDArra
 
 def value_counts(labels: npt.NDArray[np.integer]) -> dict[int, int]:
     """How many voxels hold each value, background left out, in ascending order."""
-    if labels.size and labels.min() >= 0 and labels.max() <= np.iinfo(np.uint16).max:
-        counts = np.zeros(int(labels.max()) + 1, dtype=np.int64)
+    if not labels.size:
+        return {}
+    highest = int(labels.max())
+    if highest <= np.iinfo(np.uint16).max and (labels.dtype.kind == "u" or int(labels.min()) >= 0):
+        counts = np.zeros(highest + 1, dtype=np.int64)
         box = box_of(labels) if labels.ndim == 3 else None
         inside = labels if box is None else labels[box.slices]
         slab = max(1, _SLAB // inside[:1].size)  # bincount makes int64 of what it counts

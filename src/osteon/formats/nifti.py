@@ -12,7 +12,6 @@ import io
 import json
 import math
 import warnings
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -25,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from osteon.core.errors import FileError, LabelError, missing_file
 from osteon.core.files import whole_file
 from osteon.core.geometry import Geometry, Unit
+from osteon.core.gzipped import GZIP_ERRORS, is_gzip, open_gzip, pack_into
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.formats.claims import LONGEST_HEADER, check_claim, read_claimed
@@ -40,12 +40,9 @@ _MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 """Millimetres in one unit of the header's xyzt_units: unknown, metre, millimetre, micrometre."""
 _HINT = "copy the file again from its source; it was probably cut short"
 _STRUCTURES = TypeAdapter(tuple[Structure, ...])
-_READ_ERRORS = (
-    EOFError,
-    OSError,
+_READ_ERRORS: tuple[type[Exception], ...] = (
+    *GZIP_ERRORS,
     OverflowError,
-    ValueError,
-    zlib.error,
     nib.spatialimages.HeaderDataError,
     nib.wrapstruct.WrapStructError,
 )
@@ -69,7 +66,7 @@ def read_nifti(path: Path) -> Volume:
 def read_nifti_geometry(path: Path) -> Geometry:
     """The grid alone; reads no voxels. Raises FileError as `read_nifti` does for the header."""
     path = Path(path)
-    with _open(path) as stream:
+    with _open(path, whole=False) as stream:
         return _geometry(_header(stream, path), path)
 
 
@@ -101,7 +98,7 @@ def read_nifti_segmentation(path: Path, structures: Sequence[Structure] | None =
 def read_nifti_structures(path: Path) -> tuple[Structure, ...]:
     """The structures that osteon wrote into the header; reads no voxels. Raises FileError as `read_nifti`."""
     path = Path(path)
-    with _open(path) as stream:
+    with _open(path, whole=False) as stream:
         return _own_structures(_header(stream, path), path)
 
 
@@ -132,8 +129,12 @@ def write_nifti(path: Path, content: Volume | Segmentation) -> None:
         image.header.set_intent("label")
     if isinstance(content, Segmentation) or content.geometry.unit != "mm":
         image.header.extensions.append(nib.nifti1.Nifti1Extension(_COMMENT, json.dumps(note).encode("ascii")))
-    with whole_file(path) as temporary:
-        image.to_filename(temporary)
+    with whole_file(path) as temporary, temporary.open("wb") as stream:
+        if path.suffix.lower() == ".gz":
+            with pack_into(stream) as packed:
+                image.to_stream(packed)
+        else:
+            image.to_stream(stream)
 
 
 def _set_affine(image: Any, geometry: Geometry) -> None:
@@ -145,24 +146,26 @@ def _set_affine(image: Any, geometry: Geometry) -> None:
         image.header.set_zooms((*geometry.spacing_mm, *(1.0,) * (image.ndim - 3)))
 
 
-def _open(path: Path) -> BinaryIO:
-    """The file's content, unpacked as it is read where it is gzip, whatever its name says."""
+def _open(path: Path, *, whole: bool) -> BinaryIO:
+    """The file's content, unpacked as it is read where it is gzip, whatever its name says; whole, or only its start."""
     if not path.is_file():
         raise missing_file(path, "the NIfTI file")
     try:
         with path.open("rb") as stream:
             packed = stream.read(2) == _GZIP
-        return cast(BinaryIO, gzip.open(path)) if packed else path.open("rb")
+        if not packed:
+            return path.open("rb")
+        return open_gzip(path) if whole else cast(BinaryIO, gzip.open(path))  # ISA-L begins with half a megabyte
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
 
 
 def _load(path: Path) -> tuple[Any, bytes]:
     """The header and the unpacked file up to its last voxel."""
-    with _open(path) as stream:
+    with _open(path, whole=True) as stream:
         header = _header(stream, path)
         claimed = int(header["vox_offset"]) + math.prod(_shape(header)) * header.get_data_dtype().itemsize
-        check_claim(path, claimed, packed=isinstance(stream, gzip.GzipFile))
+        check_claim(path, claimed, packed=is_gzip(stream))
         try:
             stream.seek(0)
             return header, read_claimed(stream, claimed, path)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +13,15 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, LabelError, missing_file
 from osteon.core.files import whole_file
 from osteon.core.geometry import Geometry
+from osteon.core.gzipped import GZIP_ERRORS, open_gzip, pack
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.claims import UNPACK_ERRORS, check_claim, read_claimed
+from osteon.formats.claims import check_claim, read_claimed
 from osteon.formats.labelmap import index_map, storable, whole_labels
 from osteon.formats.nrrd_header import Header, header_text, read_header
 from osteon.formats.order import in_c_order
+
+_DAMAGE: tuple[type[Exception], ...] = (*GZIP_ERRORS, OverflowError)
 
 
 def read_nrrd(path: Path) -> Volume:
@@ -110,7 +111,7 @@ def store_nrrd(
     data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(order="F")
     with whole_file(path) as temporary, temporary.open("wb") as stream:
         stream.write(head.encode("utf-8"))
-        stream.write(gzip.compress(data, compresslevel=1, mtime=0))
+        stream.write(pack(data))
 
 
 def _voxels(packed: bytes, header: Header, path: Path) -> npt.NDArray[np.generic]:
@@ -128,14 +129,14 @@ def _voxels(packed: bytes, header: Header, path: Path) -> npt.NDArray[np.generic
             check_claim(path, claimed, packed=encoding != "raw")
             raw = packed
             if encoding != "raw":
-                with gzip.open(io.BytesIO(packed)) as stream:
-                    raw = read_claimed(cast(BinaryIO, stream), claimed, path)
+                with open_gzip(io.BytesIO(packed)) as stream:
+                    raw = read_claimed(stream, claimed, path)
             flat = np.frombuffer(raw, dtype=header.dtype, count=min(count, len(raw) // header.dtype.itemsize))
         else:
             raise FileError(
                 f"{path}: voxels are packed as {encoding}", hint="save it again with encoding raw, gzip or ascii"
             )
-    except (*UNPACK_ERRORS, OverflowError) as error:
+    except _DAMAGE as error:
         raise FileError(f"{path}: the voxels are truncated or damaged ({error})", hint=hint) from error
     if len(flat) < count:
         raise FileError(f"{path}: truncated, {len(flat)} of {count} voxels", hint=hint)
