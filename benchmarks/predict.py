@@ -6,7 +6,7 @@
 Trains nnU-Net's 3d_fullres for --seconds (benchmarks/nnunet_budget.py) on 40 hippocampus cases, or on 18 lumbar spines
 on a grid of 2 mm, quickly. Imports the model (`osteon import-model nnunet`) and predicts the 20 or 6 held-out cases,
 one after the other, in a process of its own for each tool. The tools take turns, --runs times. A training that is there
-is not repeated.
+is not repeated. With --finer N the held-out images are brought onto a grid N times as fine before.
 
     case         median over runs of the median over cases: reading, preparing, predicting, writing; no process start
     CPU          the same in seconds of processor time, which others on the machine disturb less
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -154,15 +155,17 @@ def scores(work: Path, data: Path, name: str) -> dict[str, float]:
             continue
         found = read_segmentation(path, structures).array
         other = read_segmentation(work / "masks/nnunet" / path.name, structures).array
-        reference = read_segmentation(data / case.segmentation, structures).array
         each += [value for c in count_overlap(found, other, structures).values() if (value := dice(c)) is not None]
+        reference = read_segmentation(data / case.segmentation, structures).array
+        if reference.shape != found.shape:
+            continue
         for structure, count in count_overlap(found, reference, structures).items():
             if (value := dice(count)) is not None:
                 true[structure].append(value)
     return {
         "least": min(each),
         "mean": statistics.fmean(each),
-        "dice": statistics.fmean(map(statistics.fmean, true.values())),
+        "dice": statistics.fmean(map(statistics.fmean, true.values())) if all(true.values()) else float("nan"),
     }
 
 
@@ -171,6 +174,7 @@ def main() -> None:
     parser.add_argument("--nnunet", type=Path, metavar="ENV", help="an environment with nnunetv2")
     parser.add_argument("--data", choices=TRAINING, default="hippocampus")
     parser.add_argument("--seconds", type=float, default=240, help="of nnU-Net's training")
+    parser.add_argument("--finer", type=int, default=1, metavar="N", help="predict on grids N times as fine")
     parser.add_argument("--runs", type=int, default=5, help="turns of each tool")
     parser.add_argument("--work", type=Path, help="by default .bench/predict-DATA")
     parser.add_argument("--trained", type=Path, metavar="FOLDER", help="a model of nnU-Net's, instead of training one")
@@ -205,6 +209,8 @@ def compare(options: argparse.Namespace, work: Path) -> None:
 
     cases = [case for case in Dataset.open(data).manifest.cases if case.held_out]
     images = {case.id: str((data / case.images[0]).resolve()) for case in cases}
+    if options.finer > 1:
+        images = {case: finer(Path(image), options.finer, work / "finer") for case, image in images.items()}
     (work / "images.json").write_text(json.dumps(images))
     imported = work / "model"
     run([*OSTEON, "import-model", "nnunet", str(model), str(imported), "--overwrite"], None, work / "import.log")
@@ -224,6 +230,31 @@ def compare(options: argparse.Namespace, work: Path) -> None:
         print(f"| {name} | {ours:.0f} | {most:.0f} | {100 * ours / most:.0f} % |")
 
 
+def finer(image: Path, times: int, folder: Path) -> str:
+    """The image, linearly interpolated onto a grid so many times as fine; its path."""
+    import numpy as np
+    import torch
+
+    from osteon.core.geometry import Geometry
+    from osteon.core.volume import Volume
+    from osteon.formats import read_volume, write_volume
+
+    path = folder / f"{image.name.partition('.')[0]}_{times}.nii.gz"
+    if not path.is_file():
+        volume = read_volume(image)
+        scale = np.diag([*[1 / times] * 3, 1.0])
+        scale[:3, 3] = (1 / times - 1) / 2
+        array = torch.nn.functional.interpolate(
+            torch.from_numpy(volume.array[None].astype(np.float32)), scale_factor=times, mode="trilinear"
+        )[0].numpy()
+        i, j, k = array.shape[1:]
+        folder.mkdir(parents=True, exist_ok=True)
+        write_volume(
+            path, Volume(array.round().astype(np.int16), Geometry((i, j, k), volume.geometry.affine_ras @ scale))
+        )
+    return str(path)
+
+
 def report(rows: dict[str, list[dict[str, Any]]], judged: dict[str, dict[str, float]], cases: int, runs: int) -> None:
     """The table of times."""
     medians = {name: {k: statistics.median(t[k] for t in turns) for k in turns[0]} for name, turns in rows.items()}
@@ -236,11 +267,12 @@ def report(rows: dict[str, list[dict[str, Any]]], judged: dict[str, dict[str, fl
     for name, m in medians.items():
         s = judged[name]
         said = "–" if name == "nnunet" else f"{s['least']:.4f} ({s['mean']:.5f})"
+        true = "–" if math.isnan(s["dice"]) else f"{s['dice']:.4f}"
         times = {k: f" ({base[k] / m[k]:.1f}×)" if name != "nnunet" else "" for k in m}
         shown = "nnU-Net" if name == "nnunet" else f"osteon, {name}"
         print(
             f"| {shown} | {m['case']:.3f}{times['case']} | {m['cpu']:.3f}{times['cpu']} | {m['all']:.1f}{times['all']} "
-            f"| {m['mb']:.0f}{times['mb']} | {said} | {s['dice']:.4f} |"
+            f"| {m['mb']:.0f}{times['mb']} | {said} | {true} |"
         )
 
 

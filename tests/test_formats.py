@@ -284,7 +284,7 @@ def test_a_damaged_checksum_is_noticed(tmp_path: Path) -> None:
     raw = bytearray(path.read_bytes())
     raw[-6] ^= 0xFF
     path.write_bytes(raw)
-    with pytest.raises(FileError, match=r"a\.nii\.gz: truncated.*CRC"):
+    with pytest.raises(FileError, match=r"a\.nii\.gz: truncated or damaged"):
         read_nifti(path)
 
 

@@ -162,12 +162,12 @@ def _open(path: Path, *, whole: bool) -> BinaryIO:
 
 def _load(path: Path) -> tuple[Any, bytes]:
     """The header and the unpacked file up to its last voxel."""
-    with _open(path, whole=True) as stream:
+    with _open(path, whole=False) as stream:
         header = _header(stream, path)
-        claimed = int(header["vox_offset"]) + math.prod(_shape(header)) * header.get_data_dtype().itemsize
+    claimed = int(header["vox_offset"]) + math.prod(_shape(header)) * header.get_data_dtype().itemsize
+    with _open(path, whole=True) as stream:
         check_claim(path, claimed, packed=is_gzip(stream))
         try:
-            stream.seek(0)
             return header, read_claimed(stream, claimed, path)
         except _READ_ERRORS as error:
             raise FileError(f"{path}: truncated or damaged ({error})", hint=_HINT) from error

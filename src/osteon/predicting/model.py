@@ -319,7 +319,8 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
             hint="copy the model folder again, whole",
         ) from error
     network.to(device).eval()
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     first = None
     if isinstance(plan.network, NnUNet) and plan.network.before:
         first = load_model(folder / FIRST, device=device)

@@ -13,7 +13,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.planning.plan import Plan
 from osteon.predicting.shares import Shares, half_of, probability
-from osteon.predicting.sparse import above_half, best_classes, interpolate_box, taps_of
+from osteon.predicting.sparse import above_half, best_classes, greatest, interpolate_box, taps_of
 from osteon.predicting.zoom import Detail
 from osteon.preparing.case import Passage, passage
 from osteon.preparing.nnunet_grid import Splines
@@ -79,7 +79,7 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
         labels[start : start + len(part)] = values[part.numpy()]
         shares.release()
     for box in _parts(details):
-        labels[box.slices] = values[_blended(shares.values, box, shape, details).argmax(0).numpy()]
+        labels[box.slices] = values[greatest(_blended(shares.values, box, shape, details)).numpy()]
     return Segmentation(np.ascontiguousarray(way.turn.undo(labels)), geometry, structures)
 
 

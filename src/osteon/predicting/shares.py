@@ -16,6 +16,7 @@ import torch
 
 from osteon.core.files import write_error
 from osteon.planning.plan import Plan
+from osteon.predicting.sparse import greatest
 from osteon.predicting.tiles import Slab
 
 BYTES = 2
@@ -53,7 +54,7 @@ class Shares:
 
     def decided(self) -> Shares:
         """With `best` looked for anew, where values have changed."""
-        return self if self.best is None else replace(self, best=_best(self.values))
+        return self if self.best is None else replace(self, best=greatest(self.values))
 
     def release(self) -> None:
         """Give back the memory that pages of the file take; they are read again when they are asked for."""
@@ -76,18 +77,7 @@ def probability(share: torch.Tensor, plan: Plan) -> torch.Tensor:
 
 def in_memory(values: torch.Tensor, plan: Plan) -> Shares:
     """Of probabilities `[output, i, j, k]` as they are."""
-    return Shares(values, None if plan.overlapping else _best(values), 0)
-
-
-def _best(values: torch.Tensor) -> torch.Tensor:
-    """The first output with the greatest value, one output at a time."""
-    most = values[0].clone()
-    best = torch.zeros(most.shape, dtype=torch.int16)
-    for number, share in enumerate(values[1:], 1):
-        better = share > most
-        best[better] = number
-        most = torch.where(better, share, most)
-    return best
+    return Shares(values, None if plan.overlapping else greatest(values), 0)
 
 
 def shares_bytes(outputs: int, shape: Iterable[int]) -> int:
@@ -118,7 +108,7 @@ def collect(
         there = made.values.narrow(1 + slab.axis, slab.first, kept.shape[1 + slab.axis])
         there.copy_(kept)
         if made.best is not None:
-            made.best.narrow(slab.axis, slab.first, kept.shape[1 + slab.axis]).copy_(kept.argmax(0))
+            made.best.narrow(slab.axis, slab.first, kept.shape[1 + slab.axis]).copy_(greatest(kept))
         made.release()
     if made is None:
         raise ValueError("an image without a voxel")

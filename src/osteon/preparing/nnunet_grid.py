@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from osteon.core.geometry import Geometry
 from osteon.planning.plan import Grid
+from osteon.preparing.resample import weigh_along
 
 ANISOTROPY = 3
 """Where voxels are more than so many times as long along one axis, its slices are resampled apart (nnU-Net's value)."""
@@ -45,6 +46,10 @@ def slices_apart(from_mm: Sequence[float], to_mm: Sequence[float], apart: bool |
     return None
 
 
+NOTHING = 1e-12
+"""Splines reach all voxels, by less and less, and numbers near the smallest that there are slow a processor tenfold."""
+
+
 @lru_cache(maxsize=64)
 def spline_weights(count: int, wanted: int, order: int) -> torch.Tensor:
     """`[wanted, count]`: what each new voxel is made of along an axis; rows sum to 1."""
@@ -56,7 +61,9 @@ def spline_weights(count: int, wanted: int, order: int) -> torch.Tensor:
     columns = [
         ndimage.zoom(unit, wanted / count, order=order, mode="nearest", grid_mode=True) for unit in np.eye(count)
     ]
-    return torch.from_numpy(np.stack(columns, axis=1)).float()
+    weights = np.stack(columns, axis=1)
+    weights[np.abs(weights) < NOTHING] = 0
+    return torch.from_numpy(weights).float()
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ def _splines(shape: Triple, apart: int | None, order: int, across: int) -> Splin
 def _along(part: torch.Tensor, weights: torch.Tensor, axis: int) -> torch.Tensor:
     if weights.shape[0] == weights.shape[1]:
         return part
-    return torch.matmul(part.movedim(axis, -1), weights.T).movedim(-1, axis)
+    return weigh_along(part, weights, axis)
 
 
 def grid_spacing(grid: Grid, turned: Geometry) -> tuple[float, float, float]:

@@ -44,8 +44,17 @@ def resample(array: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
         if count == shape[axis]:
             continue
         weights = axis_weights(count, shape[axis]).to(array)
-        array = torch.matmul(array.movedim(axis - 3, -1), weights.T).movedim(-1, axis - 3)
+        array = weigh_along(array, weights, axis)
     return array.contiguous()
+
+
+def weigh_along(array: torch.Tensor, weights: torch.Tensor, axis: int) -> torch.Tensor:
+    """`[..., i, j, k]` with the weights `[new, old]` along axis 0, 1 or 2 of the three; nothing is turned for it."""
+    if axis == 2:
+        return torch.matmul(array, weights.T)
+    if axis == 1:
+        return torch.matmul(weights, array)
+    return torch.matmul(weights, array.flatten(-2)).unflatten(-1, array.shape[-2:])
 
 
 def resample_image(array: npt.NDArray[np.floating], shape: tuple[int, int, int]) -> npt.NDArray[np.float32]:
