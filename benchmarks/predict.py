@@ -175,6 +175,7 @@ def main() -> None:
     parser.add_argument("--data", choices=TRAINING, default="hippocampus")
     parser.add_argument("--seconds", type=float, default=240, help="of nnU-Net's training")
     parser.add_argument("--finer", type=int, default=1, metavar="N", help="predict on grids N times as fine")
+    parser.add_argument("--cases", type=int, help="only so many of the held-out cases")
     parser.add_argument("--runs", type=int, default=5, help="turns of each tool")
     parser.add_argument("--work", type=Path, help="by default .bench/predict-DATA")
     parser.add_argument("--trained", type=Path, metavar="FOLDER", help="a model of nnU-Net's, instead of training one")
@@ -207,7 +208,7 @@ def compare(options: argparse.Namespace, work: Path) -> None:
         run([*script, str(options.seconds), *TRAINING[options.data]], None, work / "train.log")
     from osteon.dataset.dataset import Dataset
 
-    cases = [case for case in Dataset.open(data).manifest.cases if case.held_out]
+    cases = [case for case in Dataset.open(data).manifest.cases if case.held_out][: options.cases]
     images = {case.id: str((data / case.images[0]).resolve()) for case in cases}
     if options.finer > 1:
         images = {case: finer(Path(image), options.finer, work / "finer") for case, image in images.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -40,15 +42,20 @@ def label_channels(segmentation: Segmentation, plan: Plan) -> torch.Tensor:
     way = passage(segmentation.geometry, plan.grid)
     splines = Splines.onto_grid(way.turned, way.shape, plan.grid, LINEAR)
     labels = way.turn.apply(painted(segmentation))
-    nearest = Splines.onto_grid(way.turned, way.shape, plan.grid, NEAREST).resample(labels.astype(np.float32))
+    nearest = Splines.onto_grid(way.turned, way.shape, plan.grid, NEAREST).resample(
+        labels.shape, lambda planes: labels[planes].astype(np.float32)
+    )
     values = [BACKGROUND, *plan.network.before]
     most = np.full(way.shape, -1.0, dtype=np.float32)
     best = np.zeros(way.shape, dtype=np.intp)
     for number, value in enumerate(values):
-        share = splines.resample((labels == value).astype(np.float32))
-        share = share + TIE * (nearest == value)
+        share = splines.resample(labels.shape, partial(_mask, labels, value)) + TIE * (nearest == value)
         better = share > most
         best[better] = number
         np.maximum(most, share, out=most)
     channels = np.stack([best == number for number in range(1, len(values))])
     return torch.from_numpy(channels.astype(np.float32))
+
+
+def _mask(labels: npt.NDArray[np.generic], value: int, planes: slice) -> npt.NDArray[np.float32]:
+    return (labels[planes] == value).astype(np.float32)

@@ -11,6 +11,7 @@ import torch
 from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
+from osteon.formats.order import in_c_order
 from osteon.planning.plan import Plan
 from osteon.predicting.shares import Shares, half_of, probability
 from osteon.predicting.sparse import above_half, best_classes, greatest, interpolate_box, taps_of
@@ -71,7 +72,7 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
             shares.release()
         for box in _parts(details):
             masks[(slice(None), *box.slices)] = (_blended(shares.values, box, shape, details) > 0.5).numpy()
-        return Segmentation(np.ascontiguousarray(way.turn.undo(masks)), geometry, structures)
+        return Segmentation(in_c_order(way.turn.undo(masks)), geometry, structures)  # type: ignore[arg-type]
     kind = np.uint8 if max(s.value for s in structures) < 256 else np.uint16
     values = np.array([0, *(s.value for s in structures)], dtype=kind)
     labels: npt.NDArray[np.integer] = np.zeros(shape, dtype=kind)
@@ -80,7 +81,7 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
         shares.release()
     for box in _parts(details):
         labels[box.slices] = values[greatest(_blended(shares.values, box, shape, details)).numpy()]
-    return Segmentation(np.ascontiguousarray(way.turn.undo(labels)), geometry, structures)
+    return Segmentation(in_c_order(way.turn.undo(labels)[None])[0], geometry, structures)
 
 
 def _weights(way: Passage, plan: Plan) -> list[torch.Tensor] | None:

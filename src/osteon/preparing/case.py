@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -85,18 +86,27 @@ def _as_nnunet(volume: Volume, way: Passage, plan: Plan) -> tuple[npt.NDArray[np
     made = np.empty((len(array), *way.shape), dtype=np.float32)
     settled = []
     for number, how in enumerate(plan.intensities):
-        channel = np.array(array[number], dtype=np.float32)
-        if how.inside and mask is not None:
-            settled.append(_settled(channel[mask], how))
-            channel[mask] = normalise(channel[mask], settled[-1])
-        else:
-            settled.append(_settled(channel, how))
-            channel = normalise(channel, settled[-1])
-        made[number] = splines.resample(channel)
+        inside = mask if how.inside else None
+        own = volume.array[number] if inside is None else array[number][inside]
+        settled.append(_settled(own, how))
+        made[number] = splines.resample(way.turned.shape, partial(_planes, array[number], inside, settled[-1]))
     return made, settled
 
 
-def _settled(channel: npt.NDArray[np.float32], how: Intensity) -> Intensity:
+def _planes(
+    channel: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_] | None, how: Intensity, planes: slice
+) -> npt.NDArray[np.float32]:
+    """Some planes of a scan's channel, normalised, where there is a mask inside it."""
+    part = np.array(channel[planes], dtype=np.float32)
+    if inside is None:
+        return normalise(part, how)
+    np.copyto(part, normalise(part, how), where=inside[planes])
+    return part
+
+
+def _settled(channel: npt.NDArray[np.floating], how: Intensity) -> Intensity:
+    if how.mean is not None and how.std is not None:
+        return how.model_copy(update={"std": max(how.std, SMALLEST)})
     _, mean, std = _clipped(channel, how)
     return how.model_copy(update={"mean": mean, "std": max(std, SMALLEST)})
 
@@ -155,7 +165,7 @@ def normalise(channel: npt.NDArray[np.float32], how: Intensity) -> npt.NDArray[n
     return made.astype(np.float32, copy=False)
 
 
-def _clipped(channel: npt.NDArray[np.float32], how: Intensity) -> tuple[npt.NDArray[np.float32], float, float]:
+def _clipped(channel: npt.NDArray[np.floating], how: Intensity) -> tuple[npt.NDArray[np.floating], float, float]:
     """The channel, clipped, and its mean and std: the section's, or else its own."""
     if how.clip is not None:
         channel = channel.clip(*how.clip)
@@ -167,7 +177,7 @@ def _clipped(channel: npt.NDArray[np.float32], how: Intensity) -> tuple[npt.NDAr
     return channel, mean, std
 
 
-def _std(values: npt.NDArray[np.float32], mean: float) -> float:
+def _std(values: npt.NDArray[np.floating], mean: float) -> float:
     """The standard deviation in float64, a part at a time: NumPy's takes twice the array's memory for it."""
     # No np.dot: the threads that it wakes wait on the processor, in the network's way.
     flat = values.reshape(-1)

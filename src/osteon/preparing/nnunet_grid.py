@@ -6,7 +6,7 @@ of the coefficients of the splines, of the voxel that repeats beyond either end,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -46,6 +46,9 @@ def slices_apart(from_mm: Sequence[float], to_mm: Sequence[float], apart: bool |
     return None
 
 
+Planes = Callable[[slice], npt.NDArray[np.float32]]
+AT_ONCE = 1 << 22
+"""Voxels of an image that are held in float32 at a time."""
 NOTHING = 1e-12
 """Splines reach all voxels, by less and less, and numbers near the smallest that there are slow a processor tenfold."""
 
@@ -106,20 +109,41 @@ class Splines:
         """`[wanted, count]` for each axis of an array of `shape`."""
         return [spline_weights(n, m, order) for n, m, order in zip(shape, self.shape, self.orders, strict=True)]
 
-    def resample(self, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """`[i, j, k]` on the other grid; splines that shoot beyond the image's range (apart: the slice's) are cut."""
-        if array.shape == self.shape:
-            return array
-        part = torch.from_numpy(np.ascontiguousarray(array))
-        weights = self.weights(array.shape)
+    def resample(self, shape: Triple, planes: Planes) -> npt.NDArray[np.float32]:
+        """`[i, j, k]` on the other grid; splines that shoot beyond the image's range (apart: the slice's) are cut.
+
+        Args:
+            shape: Of the image.
+            planes: Gives the image's planes along the first axis; only some are asked for at a time.
+        """
+        if shape == self.shape:
+            return planes(slice(None))
+        weights = self.weights(shape)
+        across = weights[0]
         within = [axis for axis in range(3) if axis != self.apart]
-        low, high = part.amin(within, keepdim=True), part.amax(within, keepdim=True)
-        for axis in sorted(within, key=lambda axis: self.shape[axis] / array.shape[axis]):
-            part = _along(part, weights[axis], axis)
-        part = part.clamp_(low, high)
-        if self.apart is not None:
-            part = _along(part, weights[self.apart], self.apart)
-        return part.contiguous().numpy()
+        made = torch.zeros(())
+        low, high = torch.tensor(torch.inf), torch.tensor(-torch.inf)
+        step = max(1, AT_ONCE // (shape[1] * shape[2]))
+        for first in range(0, shape[0], step):
+            part = torch.from_numpy(np.ascontiguousarray(planes(slice(first, first + step))))
+            least, most = part.amin(within, keepdim=True), part.amax(within, keepdim=True)
+            for axis in sorted({1, 2} & set(within), key=lambda axis: self.shape[axis] / shape[axis]):
+                part = _along(part, weights[axis], axis)
+            if self.apart == 0:
+                part.clamp_(least, most)
+            else:
+                low, high = torch.minimum(low, least), torch.maximum(high, most)
+            if not made.ndim:
+                made = torch.zeros((self.shape[0], *part.shape[1:]))
+            if shape[0] == self.shape[0]:
+                made[first : first + step] = part
+            else:
+                made.flatten(1).addmm_(across[:, first : first + step], part.flatten(1))
+        if self.apart != 0:
+            made.clamp_(low, high)
+        if self.apart:
+            made = _along(made, weights[self.apart], self.apart)
+        return made.contiguous().numpy()
 
 
 def _splines(shape: Triple, apart: int | None, order: int, across: int) -> Splines:
