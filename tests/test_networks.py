@@ -200,6 +200,25 @@ def test_published_networks_can_be_built(name: str, encoder: str) -> None:
     check_network(Pretrained(name=name, encoder=encoder, fixed_size=takes_one_size(encoder)), 2, (64, 64))
 
 
+def test_norms_of_a_random_encoder_follow_the_data_within_thirty_steps() -> None:
+    torch.manual_seed(0)
+    network = build_network(plan_of("unet efficientnet"))
+    norm = next(module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+    seen: list[torch.Tensor] = []
+    norm.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().mean((0, 2, 3))))
+    for _ in range(30):
+        network.train()(noise(2, 1, 64, 64, 1) + 3)
+    assert norm.running_mean is not None
+    assert torch.allclose(norm.running_mean, seen[-1], rtol=0.05)
+
+
+def test_norms_of_a_pretrained_encoder_keep_their_pace() -> None:
+    section = slices("unet", "efficientnet-b0", **FEATURES) | {"weights": "imagenet"}
+    network = build_network(plan_of("unet efficientnet", network=section))
+    norm = next(module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+    assert norm.momentum == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize(
     ("name", "encoder", "dimensions", "told", "hint"),
     [

@@ -20,6 +20,8 @@ from osteon.core.torchvision import mend_torchvision
 RENAMED = ("timm-regnet", "timm-res2", "timm-resnest", "timm-mobilenetv3", "timm-gernet")
 """Older names of smp for encoders that it takes from timm by now."""
 
+FOLLOWED = 0.1
+"""What a norm follows in a step, torch's own value."""
 OWN = "each its own"
 
 
@@ -158,6 +160,17 @@ def drop_unused(encoder: nn.Module) -> None:
     for name in ("_conv_head", "_bn1"):
         if hasattr(encoder, name):
             setattr(encoder, name, nn.Identity())
+
+
+def follow_sooner(encoder: nn.Module) -> None:
+    """Let an encoder's norms follow what they see by a tenth a step, for one that starts at random.
+
+    EfficientNet's take a hundredth, for weights that are there: after fifty steps from a random start its running
+    means are still not the data's, and in predicting nothing is found.
+    """
+    for module in encoder.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None:
+            module.momentum = max(module.momentum, FOLLOWED)
 
 
 def _first_layer(tensor: torch.Tensor, own: torch.Tensor, channels: int) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from osteon.networks.encoders import drop_unused, load_encoder
+from osteon.networks.encoders import drop_unused, follow_sooner, load_encoder
 from osteon.networks.inflated import build_encoder, inflate_network
 from osteon.networks.monai_networks import MonaiNetwork
 from osteon.networks.nnunet import NnUNetwork
@@ -96,11 +96,15 @@ def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
         if weights:
             _load(encoder, section, channels)
         drop_unused(encoder)
+        if section.weights == "none":
+            follow_sooner(encoder)
         return inflate_network(section, encoder, outputs(plan))
     network = build_slices(section, channels, outputs(plan), plan.patch.size[:2])
     if weights:
         _load(network.encoder, section, channels)
     drop_unused(network.encoder)
+    if section.weights == "none":
+        follow_sooner(network.encoder)
     return network
 
 
