@@ -13,15 +13,13 @@ from pathlib import Path, PurePosixPath
 
 from osteon.app.refusing import RefusedError, check_room, relative_path, too_large
 from osteon.core.files import write_error
+from osteon.core.zips import directory_fits
 
 MOST_ENTRIES = 200_000
-MOST_DIRECTORY = 64 << 20
-"""Bytes of an archive's table of contents, which is held in memory."""
 MOST_RATIO, SLACK = 200, 256 << 20
 """Bytes that come out of an archive for each that it has, and those that may come out of any. Empty masks pack 1000:1,
 but no scan does, and beside them lie scans."""
 CHUNK = 1 << 20
-_TAIL = 22 + 65_535
 _PASSED_OVER = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 
@@ -42,11 +40,12 @@ def unpack(archive: Path, folder: Path, limit: int) -> int:
         FileError: A file cannot be written.
     """
     again = "zip the folder again, with any program"
-    _check_directory(archive)
     allowed = min(limit, MOST_RATIO * archive.stat().st_size + SLACK)
     out, count = 0, 0
     seen: set[str] = set()
     try:
+        if not directory_fits(archive):
+            raise RefusedError("the archive's table of contents is too large", hint="zip fewer files at a time")
         with zipfile.ZipFile(archive) as opened:
             entries = opened.infolist()
             if len(entries) > MOST_ENTRIES:
@@ -84,20 +83,3 @@ def unpack(archive: Path, folder: Path, limit: int) -> int:
     if not count:
         raise RefusedError("the archive is empty", hint="choose another file")
     return count
-
-
-def _check_directory(archive: Path) -> None:
-    """Refuse a table of contents that takes too much memory before it is read."""
-    size = archive.stat().st_size
-    with archive.open("rb") as stream:
-        stream.seek(max(0, size - _TAIL))
-        tail = stream.read()
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or len(tail) - at < 22:
-        raise RefusedError("the archive is damaged, or no zip", hint="zip the folder again, with any program")
-    length = struct.unpack_from("<I", tail, at + 12)[0]
-    if length == 0xFFFFFFFF:  # zip64 keeps the true one elsewhere
-        record = tail.rfind(b"PK\x06\x06")
-        length = struct.unpack_from("<Q", tail, record + 40)[0] if record >= 0 else MOST_DIRECTORY + 1
-    if length > min(MOST_DIRECTORY, size):
-        raise RefusedError("the archive's table of contents is too large", hint="zip fewer files at a time")

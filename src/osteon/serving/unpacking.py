@@ -9,15 +9,13 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from osteon.core.files import write_error
+from osteon.core.zips import directory_fits
 from osteon.serving.refusing import RefusedError, check_room, too_large
 
 MOST_ENTRIES = 100_000
-MOST_DIRECTORY = 64 << 20
-"""Bytes of an archive's table of contents, which is held in memory."""
 MOST_RATIO, SLACK = 200, 64 << 20
 """Bytes that come out of an archive for each that it has, and those that may come out of any."""
 CHUNK = 1 << 20
-_TAIL = 22 + 65_535
 _PASSED_OVER = ("__MACOSX", ".DS_Store", "Thumbs.db", "DICOMDIR")
 _KEPT = (".nii.gz", ".nii", ".nrrd", ".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _AGAIN = "zip the series' folder again, with any program"
@@ -40,7 +38,8 @@ def unpack(archive: Path, folder: Path, limit: int) -> int:
         FileError: A file cannot be written.
     """
     try:
-        _check_directory(archive)
+        if not directory_fits(archive):
+            raise RefusedError(422, "the archive's table of contents is too large", hint="send one series alone")
         with zipfile.ZipFile(archive) as opened:
             return _take_out(opened, folder, limit, min(limit, MOST_RATIO * archive.stat().st_size + SLACK))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
@@ -86,20 +85,3 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise RefusedError(422, "the archive holds links or devices", hint="zip the files themselves")
     if entry.flag_bits & 1:
         raise RefusedError(422, "the archive is encrypted", hint="zip the folder without a password")
-
-
-def _check_directory(archive: Path) -> None:
-    """Refuse a table of contents that takes too much memory, before it is read."""
-    size = archive.stat().st_size
-    with archive.open("rb") as stream:
-        stream.seek(max(0, size - _TAIL))
-        tail = stream.read()
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or len(tail) - at < 22:
-        raise zipfile.BadZipFile
-    length = struct.unpack_from("<I", tail, at + 12)[0]
-    if length == 0xFFFFFFFF:  # zip64 keeps the true one elsewhere
-        record = tail.rfind(b"PK\x06\x06")
-        length = struct.unpack_from("<Q", tail, record + 40)[0] if record >= 0 else MOST_DIRECTORY + 1
-    if length > min(MOST_DIRECTORY, size):
-        raise RefusedError(422, "the archive's table of contents is too large", hint="send one series alone")
