@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from helpers import FLAT, tiny_plan
 from osteon.core.errors import UsageError
@@ -79,6 +80,16 @@ def test_bf16_that_is_only_emulated_is_not_waited_for(monkeypatch: pytest.Monkey
     assert plan.training.why[-1] == (
         "precision fp32: an iteration took fp32 1.000 s, bf16 too long to wait for on this machine"
     )
+
+
+@pytest.mark.parametrize(("enough_s", "steps"), [(0.0, 2), (1e9, probe.WARM_UP + probe.STEPS)])
+def test_long_iterations_are_not_repeated(monkeypatch: pytest.MonkeyPatch, enough_s: float, steps: int) -> None:
+    batches = []
+    made = probe._random_batch
+    monkeypatch.setattr(probe, "ENOUGH_S", enough_s)
+    monkeypatch.setattr(probe, "_random_batch", lambda plan, step: batches.append(step) or made(plan, step))
+    assert probe._train(tiny_plan(), torch.device("cpu"), "fp32")["seconds"] > 0
+    assert batches == list(range(steps))
 
 
 def test_a_process_is_given_up_at_its_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from osteon.training.sampling import Batch
 
 WARM_UP = 2
 STEPS = 3
+ENOUGH_S = 20.0
+"""Iterations that take so long together need neither a warm-up nor repetition: the second one counts."""
 WORTH_IT = 0.9
 """bf16 is chosen where an iteration takes less than this part of its time in fp32."""
 PATIENCE = 2
@@ -124,9 +126,12 @@ def _train(plan: Plan, device: torch.device, precision: Precision) -> dict[str, 
         module.follow(batch)
         loss.item()
         times.append(time.perf_counter() - began)
+        if step and sum(times) > ENOUGH_S:
+            break
     used = torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_bytes()
     parameters = sum(p.numel() for p in module.network.parameters())
-    return {"seconds": sorted(times[WARM_UP:])[STEPS // 2], "bytes": used, "parameters": parameters}
+    settled = sorted(times[WARM_UP:] or times[1:])
+    return {"seconds": settled[len(settled) // 2], "bytes": used, "parameters": parameters}
 
 
 def _random_batch(plan: Plan, iteration: int) -> Batch:
