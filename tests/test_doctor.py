@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,6 +163,24 @@ def test_another_dataset_has_none_of_the_validation_cases(run: Path, tmp_path: P
     write_manifest(other.folder, renamed)
     with pytest.raises(UsageError, match="none of the model's validation cases"):
         osteon.doctor(run, other.folder)
+
+
+def test_a_model_that_names_no_validation_cases_is_judged_on_those_held_out(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "ENGINES", FEW)
+    monkeypatch.setattr(measuring, "ENGINES", FEW)
+    model = tmp_path / "model"
+    shutil.copytree(model_folder(run), model)
+    (model / "validation.json").write_text(json.dumps({"structures": {}, "dice": None, "scans": 0}))
+    other = cohort(tmp_path / "other", cases=2)
+    with pytest.raises(UsageError, match="none is held out here"):
+        osteon.doctor(model, other.folder)
+    cases = [case.model_copy(update={"held_out": n == 0}) for n, case in enumerate(other.manifest.cases)]
+    write_manifest(other.folder, other.manifest.model_copy(update={"cases": cases}))
+    gates = osteon.doctor(model, other.folder).gates
+    assert {name: gate.cases for name, gate in gates.items()} == {"same": 1, "coarse": 1}
+    assert gates["same"].passed
 
 
 def test_passes_are_the_tiles() -> None:

@@ -69,7 +69,7 @@ def examine_machine(model: Path | None = None, dataset: Path | None = None) -> D
 
     Raises:
         ModelError: The model folder lacks a file, or is damaged.
-        UsageError: A dataset that has none of the model's validation cases.
+        UsageError: A dataset that has none of the model's validation cases; or no held-out ones, where it names none.
     """
     checks = [_python(), _torch(), _torchvision(), *_libraries(), _processor(), _gpu(), _memory(), _disk(), *_engines()]
     if model is None:
@@ -86,8 +86,18 @@ def examine_machine(model: Path | None = None, dataset: Path | None = None) -> D
 
 
 def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
-    known = {case.id for case in dataset.manifest.labelled}
-    ids = [case_id for case_id in model.validation.get("cases", {}) if case_id in known]
+    """Scans that the model was not trained on; for one that names none (nnU-Net's), those that are held out."""
+    labelled = dataset.manifest.labelled
+    if not model.validation.get("cases"):
+        held_out = [case.id for case in labelled if case.held_out]
+        if not held_out:
+            raise UsageError(
+                f"{dataset.folder}: the model does not say which scans it was validated on, and none is held out here",
+                hint="import scans that it was not trained on with `osteon import … --hold-out`",
+            )
+        return held_out
+    known = {case.id for case in labelled}
+    ids = [case_id for case_id in model.validation["cases"] if case_id in known]
     if not ids:
         raise UsageError(
             f"{dataset.folder}: has none of the model's validation cases",
