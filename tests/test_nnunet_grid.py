@@ -7,6 +7,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 from skimage.transform import resize
 
+from osteon.preparing import nnunet_grid
 from osteon.preparing.nnunet_grid import Splines, nnunet_shape, slices_apart
 
 SHAPE = (30, 41, 25)
@@ -19,6 +20,18 @@ def test_alike_along_all_axes(wanted: tuple[int, int, int], order: int) -> None:
     expected = resize(ARRAY.astype(float), wanted, order, mode="edge", anti_aliasing=False)
     found = Splines(wanted, (order, order, order), None).resample(ARRAY.shape, ARRAY.__getitem__)
     np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("apart", [None, 0, 1, 2])
+@pytest.mark.parametrize("first", [SHAPE[0], 23])
+def test_a_slab_at_a_time_is_the_same(monkeypatch: pytest.MonkeyPatch, apart: int | None, first: int) -> None:
+    splines = Splines((first, 26, 19), (3, 3, 3), apart)
+    whole = splines.resample(ARRAY.shape, ARRAY.__getitem__)
+    asked = []
+    monkeypatch.setattr(nnunet_grid, "AT_ONCE", 4 * SHAPE[1] * SHAPE[2])
+    parts = splines.resample(ARRAY.shape, lambda planes: asked.append(planes) or ARRAY[planes])
+    assert len(asked) == -(-SHAPE[0] // 4)
+    np.testing.assert_allclose(parts, whole, atol=2e-6)
 
 
 @pytest.mark.parametrize("across", [0, 1, 3])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from osteon.core.labels import Structure
+from osteon.core.labels import Structure, make_structures
 from osteon.core.overlap import SLAB_VOXELS, Counts, count_overlap, dice
 
 RED = Structure(name="red", value=3, colour="#ff0000")
@@ -85,3 +85,17 @@ def test_neither_kind_of_array_is_refused(shape: tuple[int, ...]) -> None:
 def test_unlike_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="differ in shape"):
         count_overlap(np.zeros((2, 2, 2), dtype=np.uint8), np.zeros((2, 2, 3), dtype=np.uint8), (RED,))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_bytes_are_counted_as_wider_numbers_are(order: str) -> None:
+    rng = np.random.default_rng(3)
+    names, values = ["low", "high", "absent", "no byte"], [1, 255, 7, 300]
+    structures = make_structures(names, values)
+    pair = [np.array(rng.choice(np.array([0, 1, 9, 255], np.uint8), (9, 8, 7)), order=order) for _ in range(2)]
+    pair[0][:3] = pair[1][:2] = 0
+    counts = count_overlap(*pair, structures)
+    assert counts == count_overlap(*(array.astype(np.int32) for array in pair), structures)
+    for name, value in zip(names, values, strict=True):
+        found, truth = (array == value for array in pair)
+        assert counts[name] == Counts(int(found.sum()), int(truth.sum()), int((found & truth).sum()))

@@ -21,6 +21,12 @@ from osteon.preparing.resample import weigh_along
 
 ANISOTROPY = 3
 """Where voxels are more than so many times as long along one axis, its slices are resampled apart (nnU-Net's value)."""
+AT_ONCE = 1 << 22
+"""Voxels of an image that are held in float32 at a time."""
+NOTHING = 1e-12
+"""Splines reach all voxels, by less and less, and numbers near the smallest that there are slow a processor tenfold."""
+Planes = Callable[[slice], npt.NDArray[np.float32]]
+"""Some planes `[i, j, k]` of an image along its first axis."""
 Triple = tuple[int, int, int]
 Orders = tuple[int, int, int]
 
@@ -44,13 +50,6 @@ def slices_apart(from_mm: Sequence[float], to_mm: Sequence[float], apart: bool |
             longest = [axis for axis in range(3) if spacing[axis] == max(spacing)]
             return longest[0] if len(longest) == 1 else None
     return None
-
-
-Planes = Callable[[slice], npt.NDArray[np.float32]]
-AT_ONCE = 1 << 22
-"""Voxels of an image that are held in float32 at a time."""
-NOTHING = 1e-12
-"""Splines reach all voxels, by less and less, and numbers near the smallest that there are slow a processor tenfold."""
 
 
 @lru_cache(maxsize=64)
