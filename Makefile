@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+NETWORKS := fused_norm unet networks nnunet engines export_models model
 
 .PHONY: demo check setup lint types imports test clean
 
@@ -27,8 +28,12 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports --no-cache
 
-test: setup  ## in two processes at most, a module's tests in one of them
+test: setup  ## in two processes at most, a module's tests in one of them; networks once more as without AVX-512
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile
+ifeq ($(shell uname -m),x86_64)
+	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
+		$(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile $(NETWORKS:%=tests/test_%.py)
+endif
 
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) demo

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from osteon.networks import fused_norm
+
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")  # a test never times
 
@@ -20,3 +22,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data are not here ({folder}); set OSTEON_SHARED_DATA")
     return folder
+
+
+@pytest.fixture(params=["usual order", "channels innermost"])
+def memory_order(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Networks compute in one order of memory and in the other, whatever this machine would choose."""
+    innermost = bool(request.param == "channels innermost")
+    monkeypatch.setattr(fused_norm, "innermost_is_faster", lambda *_: innermost)
+    return innermost

@@ -15,12 +15,15 @@ from torch import nn
 
 from helpers import FLAT, tiny_plan
 from osteon.core.errors import UsageError
+from osteon.networks import fused_norm
 from osteon.networks.ensemble import Ensemble
 from osteon.networks.registry import build_network
 from osteon.predicting import engines, kept_networks
 from osteon.predicting.engines import ENGINES, NAMES, Engine, kind_of
 from osteon.predicting.quantised import PATCHES, quantise, some_patches
 from osteon.predicting.tiles import probabilities
+
+pytestmark = pytest.mark.usefixtures("memory_order")
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +103,16 @@ def test_onnx_files_are_whole(tmp_path: Path) -> None:
     onnx.checker.check_model(model)
     assert [i.name for i in model.graph.input] == ["image"]
     assert [o.name for o in model.graph.output] == ["logits"]
+
+
+def test_what_is_written_does_not_depend_on_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnx")
+    written = []
+    for innermost in (False, True):
+        monkeypatch.setattr(fused_norm, "innermost_is_faster", lambda *_, innermost=innermost: innermost)
+        engines.export_onnx(network(), (2, 1, 8, 8, 8), tmp_path / "n.onnx")
+        written.append((tmp_path / "n.onnx").read_bytes())
+    assert written[0] == written[1]
 
 
 def test_a_quantised_network_takes_other_sizes_and_is_needed(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from osteon.networks.registry import build_network
 from osteon.predicting.engines import ENGINES, Engine, kind_of
 from osteon.predicting.model import Model, load_model, save_model
 
+pytestmark = pytest.mark.usefixtures("memory_order")
+
 TURNED = np.array([[0.0, 0.2, 1.1, 5.0], [-0.9, 0.0, 0.0, 7.0], [0.0, 1.7, -0.1, -3.0], [0.0, 0.0, 0.0, 1.0]])
 """Axes that are permuted, mirrored, oblique, and of unequal voxels."""
 OVERLAPPING = {"overlapping": True}

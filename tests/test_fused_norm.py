@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -52,17 +54,56 @@ def test_a_great_mean_does_not_drown_the_variance():
 
 
 @pytest.mark.parametrize("residual", [False, True])
-def test_the_layout_changes_no_result(monkeypatch, residual):
+def test_the_order_in_memory_changes_no_result(monkeypatch, residual):
     plan = tiny_plan({"network.residual": residual})
     x = torch.randn(2, 1, *plan.patch.size)
     results = []
     for innermost in (False, True):
-        monkeypatch.setattr(fused_norm, "channels_innermost", lambda innermost=innermost: innermost)
+        monkeypatch.setattr(fused_norm, "innermost_is_faster", lambda *_, innermost=innermost: innermost)
         torch.manual_seed(1)
         network = UNet(plan.network, 3, 1, 3)
+        seen = []
+        network.encoder[0].register_forward_hook(lambda *given, seen=seen: seen.append(given[-1]))
         loss = sum(part.square().mean() for part in network(x))
         loss.backward()
+        assert seen[0].is_contiguous(memory_format=torch.channels_last_3d) == innermost
+        assert all(p.is_contiguous() and p.grad.is_contiguous() for p in network.parameters())
         with torch.no_grad():
             results.append([network.eval()(x)[0], *(p.grad for p in network.parameters())])
     for mine, other in zip(*results, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-5)
+
+
+def test_half_precision_keeps_its_type_and_order(memory_order):
+    plan = tiny_plan()
+    network = UNet(plan.network, 3, 1, 3)
+    x = torch.randn(2, 1, *plan.patch.size)
+    expected = network(x)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = []
+        network.encoder[0].register_forward_hook(lambda *given: seen.append(given[-1]))
+        found = network(x)[0]
+    assert seen[0].dtype == torch.bfloat16
+    assert seen[0].is_contiguous(memory_format=torch.channels_last_3d) == memory_order
+    off = (found.detach().float() - expected.detach()).square().mean().sqrt() / expected.detach().std()
+    assert float(off) < 0.05
+    found.float().square().mean().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("device", "bf16", "innermost"), [("cpu", False, True), ("cpu", True, False), ("cuda", True, True)]
+)
+def test_where_channels_lie_innermost(device, bf16, innermost):
+    assert fused_norm.innermost_is_faster(device, bf16) == innermost
+
+
+def test_networks_that_are_traced_or_flat_keep_the_usual_order():
+    image = torch.randn(1, 1, 4, 4, 4)
+    assert fused_norm.channels_innermost(image, 3)
+    assert not fused_norm.channels_innermost(image, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not fused_norm.channels_innermost(image, 3)
+    with warnings.catch_warnings(action="ignore"):
+        traced = torch.jit.trace(lambda x: x * int(fused_norm.channels_innermost(x, 3)), image)
+    assert not traced(image).any()

@@ -20,6 +20,8 @@ from osteon.planning.plan import Plan, parse_plan, write_plan
 from osteon.predicting.model import Model, load_model, save_model
 from osteon.predicting.speeds import BEST
 
+pytestmark = pytest.mark.usefixtures("memory_order")
+
 
 def saved(folder: Path, changes: dict[str, Any] | None = None) -> tuple[torch.nn.Module, Plan]:
     plan = tiny_plan(changes)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from osteon.networks.blocks import KINDS, Kinds
-from osteon.networks.fused_norm import NormAct, layout_for
+from osteon.networks.fused_norm import NormAct, lay_out
 from osteon.planning.plan import NnUNet
 
 POOLS = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
@@ -172,11 +172,8 @@ class NnUNetwork(nn.Module):
         make = _Make(KINDS[dimensions], POOLS[dimensions], section)
         self.encoder = Encoder(make, channels, dimensions)
         self.decoder = Decoder(make, outputs, dimensions)
-        self.layout = layout_for(dimensions)
-        self.to(memory_format=self.layout)  # type: ignore[call-overload]
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Logits `[batch, output, i, j, k]` of all stages, the finest first; in eval mode only that."""
-        x = (image[..., 0] if self.dimensions == 2 else image).contiguous(memory_format=self.layout)
-        logits: list[torch.Tensor] = self.decoder(self.encoder(x))
+        logits: list[torch.Tensor] = self.decoder(self.encoder(lay_out(image, self.dimensions)))
         return [part[..., None] for part in logits] if self.dimensions == 2 else logits

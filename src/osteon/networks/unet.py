@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from osteon.networks.blocks import KINDS, plain_stage, residual_stage
-from osteon.networks.fused_norm import layout_for
+from osteon.networks.fused_norm import lay_out
 from osteon.planning.plan import Network
 
 
@@ -46,12 +46,10 @@ class UNet(nn.Module):
         for number in range(len(self.heads) - supervised):
             self.heads[number] = nn.Identity()  # its output is never looked at, so it has no weights
         self.supervised = supervised
-        self.layout = layout_for(dimensions)
-        self.to(memory_format=self.layout)  # type: ignore[call-overload]
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Logits `[batch, output, i, j, k]` of the supervised stages, the finest first; in eval mode only that."""
-        x = (image[..., 0] if self.dimensions == 2 else image).contiguous(memory_format=self.layout)
+        x = lay_out(image, self.dimensions)
         skips = []
         for stage in self.encoder:
             x = stage(x)
