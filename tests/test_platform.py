@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from children import finished, python
+from children import HERE, finished, python
 from osteon.core import platform
 from osteon.core.platform import cores, cpu_quota, peak_bytes
 
@@ -98,3 +100,109 @@ def test_the_peak_is_the_kernels_mark_or_of_whoever_else_knows_it(
     assert peak_bytes(status) == 300
     del memory.peak_wset
     assert peak_bytes(status) == 100
+
+
+NAMES = re.compile(
+    r"\b(import|from) (resource|fcntl|msvcrt|grp|pwd|termios)\b|\bsignal\.(SIGKILL|SIGHUP|SIGUSR|SIGBREAK|CTRL_)"
+    r"|\bos\.(killpg|[gs]etpg|[gs]etsid|sched_|fork|wait[34]|nice|[gs]ete?[ug]id|register_at_fork)|start_new_session"
+)
+AWARE = {"platform.py", "processes.py", "locks.py"}
+"""Files of `osteon.core` that know what only some systems have."""
+
+
+def test_no_other_module_names_what_only_some_systems_have() -> None:
+    source = HERE.parent / "src/osteon"
+    found = {path.relative_to(source) for path in source.rglob("*.py") if NAMES.search(path.read_text("utf-8"))}
+    assert found <= {Path("core") / name for name in AWARE}
+
+
+HIDING = """
+import os, sys
+import psutil  # each system has its own, and Linux's is made of what is hidden now
+for name in ("resource", "fcntl", "grp", "pwd"):
+    sys.modules[name] = None
+for name in (
+    "killpg getpgid getpgrp setpgid setpgrp setsid getsid sched_getaffinity sched_setaffinity fork forkpty wait3 wait4 "
+    "nice getuid geteuid getgid getegid getgroups getpriority mkfifo"
+).split():
+    delattr(os, name)
+"""
+WORK = """
+import importlib, os, time
+from pathlib import Path
+
+for name in ("resource", "fcntl"):
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        continue
+    raise SystemExit(f"{name} is not hidden")
+
+import psutil
+
+import osteon
+from osteon.app.jobs import Jobs
+from osteon.core.parallel import for_each, worker_count
+from osteon.planning.plan import write_plan
+from osteon.serving.server import hold
+from runs import cohort, learning_plan
+
+def wait(met):
+    until = time.monotonic() + 120
+    while not met():
+        if time.monotonic() > until:
+            raise SystemExit("it did not happen in time: " + "".join(jobs.log(job) for job in jobs.all()))
+        time.sleep(0.05)
+
+def process(_):
+    return os.getpid()
+
+def main():
+    root = Path(FOLDER)
+    worker_count(2, 1)
+    if os.getpid() in [outcome.result for outcome in for_each(process, [1, 2], "asking", workers=2)]:
+        raise SystemExit("the workers died")
+    data = cohort(root / "data").folder
+    osteon.make_plan(data, device="cpu", workers=2, measure_cost=False)
+    write_plan(data / "plan.yaml", learning_plan({"training.epoch_iterations": 3}))
+    osteon.train(data, root / "run", epochs=1, device="cpu", workers=2)
+    report = osteon.predict(root / "run", data / "images", root / "out", device="cpu")
+    if report.failed or len(list((root / "out").glob("*.nii.gz"))) != 6:
+        raise SystemExit(report.failed)
+
+    global jobs
+    jobs = Jobs(root)
+    first = jobs.submit("--version", [], "first")
+    wait(lambda: jobs.state(first).phase == "done")
+    long = jobs.submit("phantom", ["lung", "many", "--cases", "9999"], "long")
+    wait(lambda: len(psutil.Process(jobs.state(long).pid).children()) == 1)
+    both = [psutil.Process(jobs.state(long).pid), *psutil.Process(jobs.state(long).pid).children()]
+    jobs.cancel(long, grace_s=1)
+    alive = [process for process in both if process.is_running() and process.status() != "zombie"]
+    if jobs.state(long).phase != "cancelled" or alive:
+        raise SystemExit("it was not ended")
+    train = jobs.submit("train", ["data", "second", "--device", "cpu", "--epochs", "100000", "--workers", "1"], "train")
+    wait(lambda: (root / "second/metrics.csv").is_file())
+    jobs.pause(train)
+    wait(lambda: jobs.state(train).phase == "paused")
+    with hold(root / "served"):
+        print("all done")
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_plan_train_predict_and_jobs_without_unix(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(HIDING)
+    script = tmp_path / "work.py"
+    script.write_text(WORK.replace("FOLDER", repr(str(tmp_path / "workspace"))))
+    (tmp_path / "workspace").mkdir()
+    paths = os.pathsep.join([str(site), str(HERE.parent / "src"), str(HERE)])
+    done = subprocess.run(
+        [sys.executable, script], env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "all done\n"
