@@ -77,6 +77,12 @@ def test_the_machine_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{what}: " in said
 
 
+def test_a_containers_quota_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "cpu_quota", lambda: 1.5)
+    assert command("doctor") == 0
+    assert "cores, a quota of 1.5" in capsys.readouterr().out
+
+
 def test_a_missing_library_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(doctor, "LIBRARIES", ("timm", "no-such-library"))
     assert command("doctor") == 1

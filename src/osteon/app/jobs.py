@@ -10,10 +10,8 @@ what waits in the queue. Whoever changes a state holds the lock of the jobs' fol
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -24,9 +22,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from osteon.app.processes import began_at, end_group, is_alive
 from osteon.core.errors import FileError, UsageError
 from osteon.core.files import read_json, write_json
+from osteon.core.locks import lock_file
+from osteon.core.processes import began_at, end_group, interrupt_group, is_alive, leader_options
 
 JOB, STATE, LOG, LOCK = "job.json", "state.json", "log.txt", ".lock"
 INTERRUPTED = 130
@@ -210,8 +209,7 @@ class Jobs:
             if state.phase != "running":
                 return
             self.put(job, replace(state, asked="pause"))
-        with suppress(ProcessLookupError):
-            os.killpg(state.pid, signal.SIGINT)
+        interrupt_group(state.pid)
 
     def resume(self, job: Job) -> None:
         """Give the same command again, at the end of the queue: it goes on, or begins anew."""
@@ -251,16 +249,13 @@ class Jobs:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the lock of the jobs' folder, against this process's threads and other processes."""
-        import fcntl
-
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with lock_file(self.folder / LOCK, wait=True):
             yield
 
     def _begin(self, job: Job) -> None:
         command = [sys.executable, "-m", "osteon.app.runner", str(self.folder / job.id)]
         quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-        child = subprocess.Popen(command, start_new_session=True, cwd=self.root, **quiet)
+        child = subprocess.Popen(command, cwd=self.root, **quiet, **leader_options())
         threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie stays behind
         self.put(job, State("running", pid=child.pid, pid_since=began_at(child.pid), began=time.time()))

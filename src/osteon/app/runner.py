@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from osteon.app.jobs import INTERRUPTED, LOG, Job, Jobs, Phase, State
+from osteon.core.processes import INTERRUPTS
 
 
 def run(folder: Path) -> int:
@@ -22,7 +23,7 @@ def run(folder: Path) -> int:
     job = jobs.get(folder.name)
     if job is None:
         return 1
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in INTERRUPTS:
         signal.signal(number, _note)  # a handler of one's own: the command gets the usual one back
     with (folder / LOG).open("ab") as log:
         child = subprocess.Popen(

@@ -1,5 +1,7 @@
 """`python -m osteon.cli`, where the `osteon` command is not on the path."""
 
 from osteon.cli.main import main
+from osteon.core.processes import heed_break
 
+heed_break()
 main()

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 import psutil
 
 from osteon.core.errors import CaseError, OsteonError, out_of_memory
+from osteon.core.platform import cores
 from osteon.core.progress import console, track
 
 Item = TypeVar("Item")
@@ -42,11 +43,6 @@ def worker_count(items: int, bytes_each: int, *, limit: int | None = None) -> in
     """
     room = int(psutil.virtual_memory().available * 0.75 / (bytes_each + START_UP_BYTES))
     return max(1, min(items, limit or cores(), cores(), room))
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def for_each(

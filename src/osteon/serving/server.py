@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import uvicorn
 
 from osteon.core.errors import UsageError
 from osteon.core.files import write_error
+from osteon.core.locks import lock_file
 from osteon.serving.app import Service, build
 from osteon.serving.guard import LOOPBACK, Rules
 from osteon.serving.jobs import Store
@@ -54,27 +53,23 @@ class Place:
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Hold a folder for one server alone. The system lets go of it when the process ends, however it does.
+    """Hold a folder for one server alone. It is free again when the process ends, however it does.
 
     Raises:
         UsageError: Another server has it.
         FileError: It cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise write_error(folder, error) from error
-    try:
+    with ExitStack() as held:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            held.enter_context(lock_file(folder / ".lock", wait=False))
+        except BlockingIOError:
             raise UsageError(
                 f"{folder}: another `osteon serve` works in it", hint="stop that one, or give another --folder"
             ) from None
+        except OSError as error:
+            raise write_error(folder, error) from error
         yield
-    finally:
-        os.close(handle)
 
 
 def check_port(place: Place) -> None:

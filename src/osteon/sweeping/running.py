@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from osteon.core.errors import UsageError
 from osteon.core.files import read_json, read_yaml, write_yaml
+from osteon.core.processes import leader_options
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import read_plan, write_plan
 from osteon.predicting.model import WEIGHTS
@@ -118,7 +119,7 @@ def run_trial(
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            **leader_options(),
         )
         try:
             stopped = _watch(process, trial, earlier, rule, show)

@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 from osteon.core.errors import OsteonError
+from osteon.core.processes import interrupt_self
 
 INTERRUPTED = 130
 
@@ -44,7 +45,7 @@ def _end_with_input() -> None:
     # Not sys.stdin: a thread that holds its lock when the interpreter ends makes that end a crash.
     while os.read(0, 1024):
         pass
-    os.kill(os.getpid(), signal.SIGINT)
+    interrupt_self()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from osteon.core.errors import UsageError
 from osteon.core.labels import Segmentation
-from osteon.core.parallel import cores
+from osteon.core.platform import cores, cpu_quota
 from osteon.core.progress import console
 from osteon.core.torchvision import mend_torchvision
 from osteon.core.volume import Volume
@@ -168,7 +168,9 @@ def _libraries() -> list[Check]:
 def _processor() -> Check:
     flags = _flags()
     found = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
-    said = f"{cores()} cores" + (f", {', '.join(found)}" if found else "")
+    quota = cpu_quota()
+    limits = [] if quota is None else [f"a quota of {quota:g}"]
+    said = ", ".join([f"{cores()} cores", *limits, *found])
     if "avx2" not in found and platform.machine() in ("x86_64", "AMD64"):
         return Check("processor", "note", said, "without AVX2 training on the CPU is slow")
     return Check("processor", "fine", said)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import torch
 
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
+from osteon.core.platform import peak_bytes
 from osteon.core.volume import Volume
 from osteon.networks.registry import build_network
 from osteon.planning.plan import Plan, Precision, read_plan, write_plan
@@ -156,19 +156,6 @@ def _predict(
     began = time.perf_counter()
     model.segment(volume)
     return {"seconds": time.perf_counter() - began, "bytes": peak_bytes()}
-
-
-def peak_bytes() -> int:
-    """The most memory that this process has held so far (resident set).
-
-    Linux's `ru_maxrss` begins with the parent's peak; the kernel's own high-water mark of the process does not.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def main(arguments: list[str]) -> None:

@@ -1,0 +1,90 @@
+"""What the machine gives this process: cores and memory, asked of each operating system in its own way.
+
+What processes do to one another is in `processes`, locks on files are in `locks`. No other module imports what only
+some systems have (`resource`, `fcntl`, `msvcrt`) or asks for it (`os.getpgid`, `os.sched_getaffinity`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUP = Path("/proc/self/cgroup")
+STATUS = Path("/proc/self/status")
+
+
+def cores() -> int:
+    """The processor cores that this process may use: by its affinity and its container's quota, rounded up."""
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    elif hasattr(psutil.Process, "cpu_affinity"):
+        allowed = len(psutil.Process().cpu_affinity())
+    else:
+        allowed = psutil.cpu_count() or 1
+    quota = cpu_quota()
+    return allowed if quota is None else min(allowed, math.ceil(quota))
+
+
+def cpu_quota(cgroups: Path = CGROUPS, own_cgroup: Path = OWN_CGROUP) -> float | None:
+    """Cores' worth of time that the process's control groups grant it, the tightest of them; None: there is no limit.
+
+    Args:
+        cgroups: Where the groups are mounted, of version 1, 2 or both.
+        own_cgroup: The kernel's list of the process's groups, `number:controllers:path` (cgroups(7)).
+    """
+    return min((quota for folder in _cgroup_folders(cgroups, own_cgroup) for quota in _quotas(folder)), default=None)
+
+
+def _cgroup_folders(cgroups: Path, own_cgroup: Path) -> Iterator[Path]:
+    """The process's groups and those above them; in a container the list may name paths of the host: then the root."""
+    lines = []
+    with suppress(OSError):
+        lines = own_cgroup.read_text(encoding="utf-8", errors="replace").splitlines()
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for mount in (cgroups / controllers, cgroups / "cpu") if controllers else (cgroups, cgroups / "unified"):
+            yield from (mount.joinpath(*parts[:depth]) for depth in range(len(parts) + 1))
+
+
+def _quotas(folder: Path) -> list[float]:
+    """Limits of one group: `cpu.max` of version 2 ("max" is no number), or the two files of version 1 (-1: none)."""
+    found = []
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+        found.append(int(quota) / int(period))
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = ((folder / f"cpu.cfs_{what}_us").read_text(encoding="ascii") for what in ("quota", "period"))
+        found.append(int(quota) / int(period))
+    return [quota for quota in found if quota > 0]
+
+
+def peak_bytes(status: Path = STATUS) -> int:
+    """The most memory that this process has held so far (resident set).
+
+    Linux's `ru_maxrss` begins with the parent's peak; the kernel's own high-water mark of the process does not.
+    Where no system tells a peak, it is what the process holds now.
+
+    Args:
+        status: The kernel's report on the process, where there is one.
+    """
+    with suppress(OSError):
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:
+        memory = psutil.Process().memory_info()
+        return int(getattr(memory, "peak_wset", memory.rss))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,116 @@
+"""Groups of processes, a leader and what it starts: begun, interrupted, ended together, on any operating system."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+import psutil
+
+LOOK_EVERY_S = 0.05
+SAME_S = 2.0
+"""Two times of a process's beginning differ by less: a clock that is set meanwhile shifts them."""
+INTERRUPTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
+"""What a group can be asked to end with."""
+
+
+def leader_options() -> dict[str, Any]:
+    """What `Popen` needs for a leader of a group of its own, which the terminal's Ctrl-C does not reach."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def began_at(pid: int) -> float:
+    """When a process began; 0 where there is none, or only a zombie."""
+    try:
+        process = psutil.Process(pid)
+        return 0.0 if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except psutil.Error:
+        return 0.0
+
+
+def is_same(pid: int, since: float) -> bool:
+    """Whether the process that began at `since` is alive; another one with its number does not count."""
+    began = began_at(pid)
+    return began > 0 and abs(began - since) < SAME_S
+
+
+def is_alive(pid: int, since: float) -> bool:
+    """Whether anything is alive of the group whose leader began at `since`; without groups, the leader alone counts."""
+    if pid and began_at(pid):
+        return is_same(pid, since)
+    return bool(since) and bool(members_of(pid))
+
+
+def members_of(leader: int) -> set[psutil.Process]:
+    """Living processes of a group; where the system knows none, its leader and what descends from it."""
+    if hasattr(os, "getpgid"):
+        found = [process for process in psutil.process_iter() if _group_of(process.pid) == leader]
+    else:
+        found = []
+        with suppress(psutil.Error):
+            found.append(psutil.Process(leader))
+            found += found[0].children(recursive=True)
+    return {process for process in found if _lives(process)}
+
+
+def interrupt_group(leader: int) -> None:
+    """Press Ctrl-C for a group (on Windows Ctrl-Break, see `heed_break`)."""
+    if sys.platform == "win32":
+        with suppress(OSError):
+            os.kill(leader, signal.CTRL_BREAK_EVENT)
+        return
+    for process in members_of(leader):
+        with suppress(psutil.Error):
+            process.send_signal(signal.SIGINT)
+
+
+def end_group(leader: int, grace_s: float) -> None:
+    """End a group: asked first, killed after `grace_s`."""
+    members: set[psutil.Process] = set()
+    for end in (psutil.Process.terminate, psutil.Process.kill):
+        told: set[psutil.Process] = set()
+        until = time.monotonic() + grace_s
+        while time.monotonic() < until or not told:
+            # Without groups a member is found by its leader alone, and not again once that has ended.
+            members = {process for process in members | members_of(leader) if _lives(process)}
+            if not members:
+                return
+            for process in members - told:
+                with suppress(psutil.Error):
+                    end(process)
+            told |= members
+            time.sleep(LOOK_EVERY_S)
+
+
+def interrupt_self() -> None:
+    """Press Ctrl-C for this process, from any of its threads."""
+    if sys.platform == "win32":
+        signal.raise_signal(signal.SIGINT)  # there os.kill would end it
+    else:
+        os.kill(os.getpid(), signal.SIGINT)  # reaches a main thread that waits in the system, too
+
+
+def heed_break() -> None:
+    """Take Ctrl-Break, which alone reaches a group on Windows, for Ctrl-C; elsewhere nothing."""
+    if hasattr(signal, "SIGBREAK"):
+        signal.signal(signal.SIGBREAK, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
+def _group_of(pid: int) -> int:
+    with suppress(OSError):
+        return os.getpgid(pid)
+    return -1
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -1,0 +1,201 @@
+"""Locks on files: one thread of one process, whichever way the system has; dead holders are followed by one."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from children import LONG_S, finished, python
+from osteon.core import locks
+from osteon.core.locks import lock_file
+
+MSVCRT = """
+import fcntl
+LK_UNLCK, LK_NBLCK = 0, 2
+def locking(handle, mode, count):
+    fcntl.flock(handle, fcntl.LOCK_UN if mode == LK_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB)
+"""
+WAYS = {
+    "flock": "",
+    "msvcrt": "import subprocess, sys, windows\nsys.modules |= {'fcntl': None, 'msvcrt': windows}",
+    "named": "import sys\nsys.modules['fcntl'] = None",
+}
+COUNTING = """
+import sys, threading, time
+from pathlib import Path
+from osteon.core.locks import fcntl, lock_file, msvcrt
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else FOLDER)
+def count():
+    for _ in range(15):
+        with lock_file(folder / ".lock", wait=True):
+            number = int((folder / "number").read_text())
+            time.sleep(0.001)
+            (folder / "number").write_text(str(number + 1))
+threads = [threading.Thread(target=count) for _ in range(3)]
+(folder / "ready").open("a").write("x")
+while (folder / "ready").stat().st_size < 3:
+    time.sleep(0.01)
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("flock" if fcntl else "msvcrt" if msvcrt else "named")
+"""
+
+
+@pytest.fixture(params=sorted(WAYS))
+def way(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One of the three locks, in this process and in those that look into `tmp_path / "site"` first."""
+    name: str = request.param
+    site = tmp_path / "site"
+    site.mkdir()
+    if name == "msvcrt":
+        (site / "windows.py").write_text(MSVCRT)
+        spec = importlib.util.spec_from_file_location("windows", site / "windows.py")
+        assert spec is not None
+        assert spec.loader is not None
+        windows = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(windows)
+        monkeypatch.setattr(locks, "msvcrt", windows)
+    (site / "sitecustomize.py").write_text(WAYS[name])
+    if name != "flock":
+        monkeypatch.setattr(locks, "fcntl", None)
+    return name
+
+
+def holder(folder: Path) -> subprocess.Popen[str]:
+    """A process that holds the lock, and does not let go of it."""
+    code = (
+        "import time\nfrom pathlib import Path\nfrom osteon.core.locks import lock_file\n"
+        f"with lock_file(Path({str(folder / '.lock')!r}), wait=False):\n"
+        "    print('held', flush=True)\n    time.sleep(600)"
+    )
+    process = python(code, folder / "site")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_one_thread_of_one_process_holds_a_lock(way: str, tmp_path: Path) -> None:
+    (tmp_path / "number").write_text("0")
+    code = COUNTING.replace("FOLDER", repr(str(tmp_path)))
+    counting = [python(code, tmp_path / "site") for _ in range(3)]
+    assert [finished(process) for process in counting] == [f"{way}\n"] * 3
+    assert (tmp_path / "number").read_text() == str(3 * 3 * 15)
+
+
+@pytest.mark.usefixtures("way")
+def test_a_lock_that_is_held_is_refused_or_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with lock_file(path, wait=False):
+        with pytest.raises(BlockingIOError), lock_file(path, wait=False):
+            pass
+        seen: list[str] = []
+
+        def later() -> None:
+            with lock_file(path, wait=True):
+                seen.append("held")
+
+        thread = Thread(target=later)
+        thread.start()
+        time.sleep(0.2)
+        assert seen == []
+    thread.join(LONG_S)
+    assert seen == ["held"]
+    with lock_file(path, wait=False):
+        pass
+
+
+@pytest.mark.usefixtures("way")
+def test_what_fails_in_the_block_lets_go_of_the_lock(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), lock_file(tmp_path / ".lock", wait=False):
+        raise ZeroDivisionError
+    with lock_file(tmp_path / ".lock", wait=False):
+        pass
+
+
+@pytest.mark.usefixtures("way")
+def test_the_lock_of_a_process_that_was_killed_is_free(tmp_path: Path) -> None:
+    process = holder(tmp_path)
+    try:
+        with pytest.raises(BlockingIOError), lock_file(tmp_path / ".lock", wait=False):
+            pass
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    with lock_file(tmp_path / ".lock", wait=False):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} <= {"site", ".lock"}
+
+
+def test_many_who_find_a_dead_holder_take_its_place_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "fcntl", None)
+    path, most, inside = tmp_path / ".lock", [0], [0]
+    remove = Path.unlink
+
+    def slow(self: Path, missing_ok: bool = False) -> None:
+        time.sleep(0.002)  # whoever is to remove it has looked, and does not yet
+        remove(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", slow)
+    monkeypatch.setattr(locks, "LOOK_EVERY_S", 0.001)
+
+    def take() -> None:
+        with lock_file(path, wait=True):
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            time.sleep(0.002)
+            inside[0] -= 1
+
+    for number in range(30):
+        path.write_text(f"{os.getpid()} 1.0 {number:016x}")  # that process began at another time
+        threads = [Thread(target=take) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LONG_S)
+    assert most == [1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_died_over_taking_a_dead_holders_place_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "fcntl", None)
+    path = tmp_path / ".lock"
+    path.write_text(f"{os.getpid()} 1.0 aa")
+    path.with_name(".lock.aa").write_text(f"{os.getpid()} 1.0 bb")
+    with lock_file(path, wait=False):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_was_lost_is_left_to_its_new_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "fcntl", None)
+    path = tmp_path / ".lock"
+    with lock_file(path, wait=False):
+        path.write_text("another")
+    assert path.read_text() == "another"
+
+
+def test_a_holder_that_was_killed_before_it_wrote_its_name_is_given_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "fcntl", None)
+    path = tmp_path / ".lock"
+    path.touch()
+    with pytest.raises(BlockingIOError), lock_file(path, wait=False):
+        pass
+    old = time.time() - locks.NAMELESS_S - 1
+    os.utime(path, (old, old))
+    with lock_file(path, wait=False):
+        pass
