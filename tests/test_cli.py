@@ -226,7 +226,7 @@ TINY = "network.features=[4, 6]", "network.strides=[[1,1,1],[2,2,2]]", "network.
 def test_a_run_has_a_plan_of_its_own(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = []
 
-    def forecast(plan: Any, *_: Any) -> Any:
+    def forecast(plan: Any, *_: Any, **__: Any) -> Any:
         measured.append(plan)
         return overlay(plan, {"training.precision": "bf16"})
 
@@ -292,7 +292,7 @@ def test_plan_without_a_forecast_tries_nothing(
 def test_plan_names_the_cases_that_it_could_not_measure(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planned, "forecast", lambda plan, *_: plan)
+    monkeypatch.setattr(planned, "forecast", lambda plan, *_, **__: plan)
     dataset = cohort(tmp_path / "data")
     broken = dataset.manifest.trainable[0]
     dataset.resolve(broken.images[0]).write_bytes(b"no scan")

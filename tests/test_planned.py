@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
 
 import pytest
 
 from helpers import spaced, two_boxes, write_dataset
+from osteon.core.load import LoadMeter
 from osteon.planning.choices import DEFAULTS, Choices
 from osteon.planning.plan import Plan, write_plan
 from osteon.training import own_plan, planned
@@ -38,7 +41,7 @@ def wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "data"
     write_dataset(folder, {name: (image, labels, spaced(1, 1, 1)) for name, (image, labels, _) in cases.items()})
 
-    def forecast(plan: Plan, *_: object) -> Plan:
+    def forecast(plan: Plan, *_: object, **__: object) -> Plan:
         return plan.model_copy(update={"forecast": plan.forecast.model_copy(update={"seconds_per_iteration": 0.1})})
 
     monkeypatch.setattr(planned, "forecast", forecast)
@@ -52,7 +55,8 @@ def test_a_fast_machine_gets_larger_patches_and_says_why(wide: Path) -> None:
     assert more.patch.room == 4.0
     assert more.grid.spacing_mm[0] < usual.grid.spacing_mm[0]
     assert any("4 times the recipe's voxels: with these an iteration took 0.1 s" in why for why in more.patch.why)
-    assert decide(wide, device="cpu", budget_s=200).plan == usual
+    same = decide(wide, device="cpu", budget_s=200).plan
+    assert (same.patch, same.grid) == (usual.patch, usual.grid)
     assert decide(wide, device="cpu", budget_s=1200, measure_cost=False).plan.patch.room == 1.0
 
 
@@ -82,3 +86,42 @@ def test_the_command_takes_a_budget(wide: Path, capsys: pytest.CaptureFixture[st
     assert "--budget would change it" in capsys.readouterr().err
     assert command("plan", wide, "--budget", "20min", "--no-cost", "--force") == 2
     assert "contradict" in capsys.readouterr().err
+
+
+def test_a_busy_machine_is_said_and_stands_in_the_plan(
+    wide: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(LoadMeter, "warning", "the machine was busy (load 3.1)")
+    plan = decide(wide, device="cpu").plan
+    assert plan.forecast.why[-1] == "the machine was busy (load 3.1)"
+    assert "the machine was busy (load 3.1)" in capsys.readouterr().err
+
+
+def test_sizes_that_could_not_be_measured_in_time_are_scaled(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = planned.forecast
+
+    def forecast(plan: Plan, *_: object, **__: object) -> Plan:
+        return first(plan) if plan.patch.room == 1.0 else plan
+
+    monkeypatch.setattr(planned, "forecast", forecast)
+    plan = decide(wide, device="cpu", budget_s=1200).plan
+    assert plan.patch.room == 4.0
+    usual = decide(wide, device="cpu").plan
+    times = plan.patch.batch * math.prod(plan.patch.size) / (usual.patch.batch * math.prod(usual.patch.size))
+    assert plan.forecast.seconds_per_iteration == pytest.approx(0.1 * times, rel=0.01)
+    assert plan.forecast.why[0] == "seconds of an iteration by those of another size: the time was over"
+
+
+def test_measuring_has_a_time_limit(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+
+    def forecast(plan: Plan, *_: object, until: float, **__: object) -> Plan:
+        limits.append(until - time.monotonic())
+        return plan
+
+    monkeypatch.setattr(planned, "forecast", forecast)
+    decide(wide, device="cpu")
+    assert command("plan", wide, "--measure-budget", "1h", "--device", "cpu") == 0
+    assert 10 < limits[0] <= 15
+    assert 3000 < limits[1] <= 3600
+    assert command("plan", wide, "--measure-budget", "1min", "--no-cost", "--force") == 2

@@ -1,6 +1,10 @@
 """Osteon: from labelled bone scans to a segmentation model one can trust, on the machine one owns."""
 
-from osteon.api import (
+from osteon.core.threads import prepare_threads
+
+prepare_threads()  # before anything loads a library with threads
+
+from osteon.api import (  # noqa: E402
     audit,
     audit_augmented,
     compare,
@@ -17,7 +21,7 @@ from osteon.api import (
     train,
     vote,
 )
-from osteon.core.version import __version__
+from osteon.core.version import __version__  # noqa: E402
 
 __all__ = [
     "__version__",

@@ -68,6 +68,7 @@ def make_plan(
     *,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     measure_cost: bool = True,
+    measure_budget_s: float = 15.0,
     budget_s: float | None = None,
     workers: int | None = None,
     **choices: Any,
@@ -77,7 +78,8 @@ def make_plan(
     Args:
         dataset: A folder with dataset.yaml.
         device: What sizes are chosen for.
-        measure_cost: Measure the forecast and the faster precision with a few steps (some 20 s).
+        measure_cost: Measure the forecast and the faster precision with a few steps.
+        measure_budget_s: Seconds of the clock that this may take.
         budget_s: Seconds that a training will have; sizes are then chosen for this machine's measured speed.
         workers: Processes for reading the cases; None: as memory allows.
         **choices: Fields of `osteon.planning.choices.Choices`: recipe, dimensions, network, encoder, window, …
@@ -93,6 +95,7 @@ def make_plan(
         Choices(**choices),
         device=device,
         measure_cost=measure_cost,
+        measure_budget_s=measure_budget_s,
         budget_s=budget_s,
         workers=workers,
     )

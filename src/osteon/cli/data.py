@@ -129,6 +129,9 @@ def plan(
     budget: Annotated[
         str | None, typer.Option(help="Time that a training will have (30min): sizes for what this machine does in it.")
     ] = None,
+    measure_budget: Annotated[
+        str | None, typer.Option(help="Most time for trying out what the plan costs; 15s when left out.")
+    ] = None,
     no_cost: Annotated[bool, typer.Option("--no-cost", help="Leave the forecast out: nothing is tried.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a plan.yaml that is there.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
@@ -136,15 +139,17 @@ def plan(
     """Measure the cases and write plan.yaml: every decision with its reason, and what training will cost."""
     from osteon.dataset.dataset import Dataset
     from osteon.planning.plan import FILE_NAME, read_plan
+    from osteon.training.forecast import MEASURE_BUDGET_S
     from osteon.training.planned import plan_dataset
     from osteon.training.record import check_plan_fits
 
     seconds = None if budget is None else seconds_of(budget)
-    if seconds is not None and no_cost:
-        raise UsageError(
-            "--budget and --no-cost contradict each other: sizes for a time need a measurement",
-            hint="leave one of them out",
-        )
+    for option, limit in (("--budget", budget), ("--measure-budget", measure_budget)):
+        if limit is not None and no_cost:
+            raise UsageError(
+                f"{option} and --no-cost contradict each other: without measuring there is nothing to spend it on",
+                hint="leave one of them out",
+            )
     path = dataset / FILE_NAME
     if path.is_file() and not force:
         given = [*asked(context), *(f"--{name}" for name in ("device", "budget") if is_given(context, name))]
@@ -159,7 +164,13 @@ def plan(
         out.print(f"is there already: {escape(str(path))}; --force makes it anew", soft_wrap=True)
         return
     planned = plan_dataset(
-        dataset, choices, device=device.value, measure_cost=not no_cost, budget_s=seconds, workers=workers
+        dataset,
+        choices,
+        device=device.value,
+        measure_cost=not no_cost,
+        measure_budget_s=MEASURE_BUDGET_S if measure_budget is None else seconds_of(measure_budget),
+        budget_s=seconds,
+        workers=workers,
     )
     show_plan(planned.plan)
     out.print(f"written: {escape(str(path))}", soft_wrap=True)

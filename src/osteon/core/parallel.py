@@ -16,6 +16,7 @@ import psutil
 from osteon.core.errors import CaseError, OsteonError, out_of_memory
 from osteon.core.platform import cores
 from osteon.core.progress import console, track
+from osteon.core.threads import set_thread_count
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -79,8 +80,7 @@ def for_each(
 
 def begin_worker() -> None:
     """What a fresh worker does first, before it imports what it works with."""
-    count = os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("MKL_NUM_THREADS", count)
+    set_thread_count(1)
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 

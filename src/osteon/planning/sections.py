@@ -232,6 +232,7 @@ class Forecast(Section):
         training_bytes: Memory (a GPU's own).
         predicting_bytes: Memory, for one scan of `predicting_shape` along R, A, S, with voxels of
             `predicting_spacing`.
+        predicting_seconds: For that scan, without its reading and writing.
         seconds_per_iteration: Of training.
         parameters: Of the network.
         device: cpu or cuda.
@@ -242,6 +243,7 @@ class Forecast(Section):
     predicting_bytes: int | None = None
     predicting_shape: Triple | None = None
     predicting_spacing: tuple[Length, Length, Length] | None = None
+    predicting_seconds: float | None = None
     seconds_per_iteration: float | None = None
     parameters: int | None = None
     device: str = ""

@@ -48,18 +48,18 @@ def needs(plan: Plan, geometry: Geometry) -> Needs:
             the scan took then is taken off, and what they take now added.
         geometry: The scan's.
     """
-    now, kept = _parts(plan, geometry)
+    now, kept = scan_bytes(plan, geometry)
     base = BASE_BYTES
     cost = plan.forecast
     if cost.predicting_bytes and cost.predicting_shape and cost.predicting_spacing:
         spacing = cost.predicting_spacing
         affine = [[spacing[0], 0, 0, 0], [0, spacing[1], 0, 0], [0, 0, spacing[2], 0], [0, 0, 0, 1]]
         measured = Geometry(cost.predicting_shape, affine, plan.unit)  # type: ignore[arg-type]
-        base = max(100 << 20, cost.predicting_bytes - sum(_parts(plan, measured)))
+        base = max(100 << 20, cost.predicting_bytes - sum(scan_bytes(plan, measured)))
     return Needs(base + now + kept, base + now, kept)
 
 
-def _parts(plan: Plan, geometry: Geometry) -> tuple[int, int]:
+def scan_bytes(plan: Plan, geometry: Geometry) -> tuple[int, int]:
     """Bytes of what depends on the scan, and of its probabilities."""
     way = passage(geometry, plan.grid)
     outputs = len(plan.structures) + (0 if plan.overlapping else 1)

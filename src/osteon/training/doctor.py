@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,8 +18,11 @@ from rich.markup import escape
 
 from osteon.core.errors import UsageError
 from osteon.core.labels import Segmentation
+from osteon.core.load import LoadMeter
 from osteon.core.platform import cores, cpu_quota
+from osteon.core.processor import processor_flags
 from osteon.core.progress import console
+from osteon.core.threads import describe_waiting, threads_may_spin
 from osteon.core.torchvision import mend_torchvision
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
@@ -30,6 +34,8 @@ from osteon.predicting.quantised import quantise, quantised_file
 from osteon.training.scoring import as_planned
 
 State = Literal["fine", "note", "wrong"]
+LOOK_S = 1.0
+"""How long other work is watched."""
 LITTLE_MEMORY = 4 << 30
 LITTLE_DISK = 5 << 30
 MOST_SCANS = 8
@@ -71,7 +77,18 @@ def examine_machine(model: Path | None = None, dataset: Path | None = None) -> D
         ModelError: The model folder lacks a file, or is damaged.
         UsageError: A dataset that has none of the model's validation cases; or no held-out ones, where it names none.
     """
-    checks = [_python(), _torch(), _torchvision(), *_libraries(), _processor(), _gpu(), _memory(), _disk(), *_engines()]
+    checks = [
+        _python(),
+        _torch(),
+        _torchvision(),
+        *_libraries(),
+        _processor(),
+        _load(),
+        _gpu(),
+        _memory(),
+        _disk(),
+        *_engines(),
+    ]
     if model is None:
         return Doctor(checks)
     folder = model_folder(model)
@@ -142,7 +159,10 @@ def _python() -> Check:
 
 
 def _torch() -> Check:
-    return Check("torch", "fine", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    said = f"{torch.__version__}, {torch.get_num_threads()} threads, which wait {describe_waiting()}"
+    if threads_may_spin():
+        return Check("torch", "note", said, "one busy core slows spinning threads many times: OMP_WAIT_POLICY=passive")
+    return Check("torch", "fine", said)
 
 
 def _torchvision() -> Check:
@@ -166,7 +186,7 @@ def _libraries() -> list[Check]:
 
 
 def _processor() -> Check:
-    flags = _flags()
+    flags = processor_flags()
     found = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
     quota = cpu_quota()
     limits = [] if quota is None else [f"a quota of {quota:g}"]
@@ -176,12 +196,12 @@ def _processor() -> Check:
     return Check("processor", "fine", said)
 
 
-def _flags() -> set[str]:
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return set()
-    line = next((line for line in path.read_text().splitlines() if line.startswith(("flags", "Features"))), "")
-    return set(line.partition(":")[2].split())
+def _load() -> Check:
+    with LoadMeter() as load:
+        time.sleep(LOOK_S)
+    if load.warning:
+        return Check("load", "note", load.warning, "what is measured now is slower than this machine is")
+    return Check("load", "fine", f"{load.others:.1f} cores busy with other work")
 
 
 def _gpu() -> Check:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,16 +13,17 @@ import numpy as np
 from rich.markup import escape
 
 from osteon.core.errors import CaseError, OsteonError
+from osteon.core.load import LoadMeter
 from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.planning.choices import DEFAULTS, Choices
 from osteon.planning.fingerprint import measure
-from osteon.planning.plan import FILE_NAME, Plan, read_plan, write_plan
+from osteon.planning.plan import FILE_NAME, Forecast, Patch, Plan, read_plan, write_plan
 from osteon.planning.planner import cache_bytes, make_plan
 from osteon.planning.recipe_files import resolve
 from osteon.planning.small import coverage_warnings
+from osteon.training.forecast import MEASURE_BUDGET_S, forecast
 from osteon.training.options import resolve_device
-from osteon.training.probe import forecast
 
 MANY_ITERATIONS = 3000
 """What a budget allows beyond these is better spent on larger patches, or a finer grid."""
@@ -44,6 +48,7 @@ def plan_dataset(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     target: Path | None = None,
     measure_cost: bool = True,
+    measure_budget_s: float = MEASURE_BUDGET_S,
     budget_s: float | None = None,
     workers: int | None = None,
 ) -> Planned:
@@ -54,7 +59,8 @@ def plan_dataset(
         choices: What the user decides.
         device: What sizes are chosen for, and what the cost is measured on.
         target: The plan's file; the dataset's plan.yaml when None.
-        measure_cost: Measure the forecast and the faster precision with a few steps (some 20 s).
+        measure_cost: Measure the forecast and the faster precision with a few steps.
+        measure_budget_s: Seconds of the clock that this may take.
         budget_s: Seconds that a training will have; sizes are then chosen for this machine's measured speed.
         workers: Processes for reading the cases; None: as memory allows.
 
@@ -62,7 +68,15 @@ def plan_dataset(
         DatasetError: No case can be used, or a structure occurs in none.
         UsageError: There is no such recipe or device, or a choice makes no sense.
     """
-    planned = decide(folder, choices, device=device, measure_cost=measure_cost, budget_s=budget_s, workers=workers)
+    planned = decide(
+        folder,
+        choices,
+        device=device,
+        measure_cost=measure_cost,
+        measure_budget_s=measure_budget_s,
+        budget_s=budget_s,
+        workers=workers,
+    )
     write_plan(target or folder / FILE_NAME, planned.plan)
     return planned
 
@@ -73,6 +87,7 @@ def decide(
     *,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     measure_cost: bool = True,
+    measure_budget_s: float = MEASURE_BUDGET_S,
     budget_s: float | None = None,
     room: float | None = None,
     workers: int | None = None,
@@ -84,6 +99,7 @@ def decide(
         choices: What the user decides.
         device: What sizes are chosen for, and what the cost is measured on.
         measure_cost: Measure the forecast and the faster precision.
+        measure_budget_s: Seconds of the clock that this may take.
         budget_s: Seconds that a training will have.
         room: As `planner.make_plan` takes it; None: by measurement, where there is a budget to measure for.
         workers: Processes for reading the cases; None: as memory allows.
@@ -91,25 +107,41 @@ def decide(
     dataset = Dataset.open(folder)
     chosen = resolve_device(device)
     fingerprint = measure(dataset, workers=workers)
-
-    def made(room: float) -> Plan:
-        plan = make_plan(dataset, fingerprint, choices, device=chosen, room=room)
-        if not measure_cost:
-            return plan
+    plan = make_plan(dataset, fingerprint, choices, device=chosen, room=room or 1.0)
+    notes = []
+    if measure_cost:
         largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
-        measured = forecast(plan, largest.shape, largest.spacing_mm, cache_bytes(plan, fingerprint), chosen)
-        training = plan.training if precision_is_chosen(choices) else measured.training
-        return measured.model_copy(update={"training": training})
+        until = time.monotonic() + measure_budget_s
 
-    plan = made(room or 1.0)
-    if room is None and budget_s is not None and plan.forecast.seconds_per_iteration:
-        allowed = room_for(budget_s, plan.forecast.seconds_per_iteration)
-        if allowed != 1.0:
-            plan = _better(plan, made(allowed), budget_s)
-    notes = coverage_warnings(plan, fingerprint)
-    for note in notes:
+        def costed(plan: Plan, enough: Callable[[float], bool] = lambda _: False) -> Plan:
+            return forecast(
+                plan,
+                largest.shape,
+                largest.spacing_mm,
+                cache_bytes(plan, fingerprint),
+                chosen,
+                until=until,
+                precision_is_chosen=precision_is_chosen(choices),
+                enough=enough,
+            )
+
+        with LoadMeter() as load, console.status(f"measuring this machine, {measure_budget_s:.0f} s at most"):
+            if room is None and budget_s is not None:
+                first = costed(plan, lambda seconds: room_for(budget_s, seconds) != 1.0)
+                allowed = room_for(budget_s, first.forecast.seconds_per_iteration or 0.0)
+                other = make_plan(dataset, fingerprint, choices, device=chosen, room=allowed)
+                if allowed == 1.0 or _sizes(other) == _sizes(plan):
+                    plan = first if allowed == 1.0 else costed(plan)
+                else:
+                    plan = _for_budget(_scaled(costed(other), first), budget_s)
+            else:
+                plan = costed(plan)
+        notes = [load.warning] if load.warning else []
+        plan = _add_reasons(plan, "forecast", notes)
+    small = coverage_warnings(plan, fingerprint)
+    for note in [*notes, *small]:
         console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
-    plan = _with_reasons(plan, notes)
+    plan = _add_reasons(plan, "patch", small)
     return Planned(plan, {case: CaseError(reason) for case, reason in fingerprint.failed.items()})
 
 
@@ -118,30 +150,46 @@ def room_for(budget_s: float, seconds_per_iteration: float) -> float:
 
     Args:
         budget_s: Seconds of training.
-        seconds_per_iteration: Measured with the recipe's own sizes.
+        seconds_per_iteration: Measured with the recipe's own sizes; 0: unknown.
     """
+    if not seconds_per_iteration:
+        return 1.0
     iterations = budget_s / seconds_per_iteration
     wanted = max(iterations / MANY_ITERATIONS, 1.0) if iterations > FEW_ITERATIONS else iterations / FEW_ITERATIONS
     return float(f"{min(MOST_ROOM, max(LEAST_ROOM, wanted)):.2g}")
 
 
-def _better(plan: Plan, other: Plan, budget_s: float) -> Plan:
-    """The plan with other sizes, where they make a difference."""
-    if (other.patch.size, other.patch.batch, other.grid) == (plan.patch.size, plan.patch.batch, plan.grid):
+def _sizes(plan: Plan) -> tuple[object, ...]:
+    return plan.patch.size, plan.patch.batch, plan.grid
+
+
+def _scaled(plan: Plan, measured: Plan) -> Plan:
+    """A plan with other sizes: where the time did not suffice to measure it, by what was measured of the first."""
+    seconds = measured.forecast.seconds_per_iteration
+    if plan.forecast.seconds_per_iteration or not seconds:
         return plan
+    times = math.prod((*plan.patch.size, plan.patch.batch)) / math.prod((*measured.patch.size, measured.patch.batch))
+    cost = {"seconds_per_iteration": float(f"{seconds * times:.3g}"), "device": measured.forecast.device}
+    plan = plan.model_copy(update={"forecast": plan.forecast.model_copy(update=cost)})
+    return _add_reasons(plan, "forecast", ["seconds of an iteration by those of another size: the time was over"])
+
+
+def _for_budget(plan: Plan, budget_s: float) -> Plan:
+    """The plan with the reason for its sizes."""
     seconds = plan.forecast.seconds_per_iteration or 1.0
     reason = (
-        f"{other.patch.room:g} times the recipe's voxels: with these an iteration took {seconds:.3g} s, of which "
+        f"{plan.patch.room:g} times the recipe's voxels: with these an iteration took {seconds:.3g} s, of which "
         f"{budget_s:.0f} s allow {budget_s / seconds:.0f}; {FEW_ITERATIONS} to {MANY_ITERATIONS} are wanted"
     )
-    return _with_reasons(other, [reason])
+    return _add_reasons(plan, "patch", [reason])
 
 
-def _with_reasons(plan: Plan, reasons: list[str]) -> Plan:
-    """The plan with reasons for its patch added."""
+def _add_reasons(plan: Plan, section: Literal["patch", "forecast"], reasons: Sequence[str]) -> Plan:
+    """The plan with reasons added to a section of it."""
     if not reasons:
         return plan
-    return plan.model_copy(update={"patch": plan.patch.model_copy(update={"why": [*plan.patch.why, *reasons]})})
+    before: Patch | Forecast = getattr(plan, section)
+    return plan.model_copy(update={section: before.model_copy(update={"why": [*before.why, *reasons]})})
 
 
 def precision_is_chosen(choices: Choices) -> bool:

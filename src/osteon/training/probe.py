@@ -1,140 +1,155 @@
-"""What a plan costs on this machine, measured: a few steps and one prediction on random data, in processes apart.
+"""What a plan costs on this machine, tried out in a process of its own: a prediction and a few steps on random data.
 
-A process of its own gives the peak memory of that work alone, and frees it again.
+    python -m osteon.training.probe PLAN DEVICE SHAPE PRECISION…
+
+SHAPE is `[i, j, k, mm, mm, mm]`, a scan to predict; each PRECISION is fp32 or bf16. A process of its own gives the
+peak memory of that work alone, and can be ended when its time is up: it writes a line of JSON for each thing it knows,
+as soon as it knows it, the cheap ones first.
+
+    {"what": "predict", "seconds", "bytes"}           of that scan
+    {"what": "estimate", "seconds", "bytes"}          of a step, from a small part of the patch
+    {"what": "fp32", "seconds", "bytes", "parameters"}   the best step so far, at the plan's own size
 """
 
 from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
+from osteon.core.heap import keep_freed_memory
 from osteon.core.platform import peak_bytes
 from osteon.core.volume import Volume
 from osteon.networks.registry import build_network
-from osteon.planning.plan import Plan, Precision, read_plan, write_plan
+from osteon.planning.plan import Plan, Precision, read_plan
 from osteon.predicting.model import Model
-from osteon.training.sampling import Batch
+from osteon.training.sampling import Batch, Triple
 
-WARM_UP = 2
-STEPS = 3
-ENOUGH_S = 20.0
-"""Iterations that take so long together need neither a warm-up nor repetition: the second one counts."""
+if TYPE_CHECKING:
+    from osteon.training.module import TrainingModule
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+STEPS = 5
+"""At most, at the plan's own size; the best one counts, since other work can only slow a step."""
+ENOUGH_S = 3.0
+"""Steps that take so long together are not repeated any more."""
 WORTH_IT = 0.9
 """bf16 is chosen where an iteration takes less than this part of its time in fp32."""
-PATIENCE = 2
-"""bf16 is given up after so many times what fp32 took: CPUs without it emulate it, a hundred times as slowly."""
+HOPELESS = 3.0
+"""A first step that takes so many times what it has to beat is not repeated: the first one also sets things up."""
+SMALL = 8
+"""The first estimate is of a part of the patch with about this many times fewer voxels."""
 
 
-def forecast(
-    plan: Plan,
-    shape: tuple[int, int, int],
-    spacing_mm: tuple[float, float, float],
-    cache_bytes: int,
-    device: Literal["cpu", "cuda"] = "cpu",
-) -> Plan:
-    """The plan with its forecast, and with the faster precision.
-
-    Args:
-        plan: To be measured.
-        shape: Of the largest scan, along R, A, S.
-        spacing_mm: Its spacing.
-        cache_bytes: Size of the cache.
-        device: What to measure on. On cuda the memory of training is the GPU's, that of predicting the machine's.
-    """
-    results = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "plan.yaml"
-        write_plan(path, plan)
-        began = time.perf_counter()
-        results["fp32"] = _measure(path, "train", device, "fp32")
-        limit_s = PATIENCE * (time.perf_counter() - began)
-        results["bf16"] = _measure(path, "train", device, "bf16", limit_s) or results["fp32"] | {"seconds": math.inf}
-        predicting = _measure(path, "predict", device, json.dumps([*shape, *spacing_mm]))
-    if any("error" in r for r in (*results.values(), predicting)):
-        failed = next(r["error"] for r in (*results.values(), predicting) if "error" in r)
-        why = [f"could not be measured: {failed}"]
-        return plan.model_copy(
-            update={"forecast": plan.forecast.model_copy(update={"cache_bytes": cache_bytes, "why": why})}
-        )
-    times = {name: result["seconds"] for name, result in results.items()}
-    precision = "bf16" if times["bf16"] < WORTH_IT * times["fp32"] else "fp32"
-    measured = ", ".join(
-        f"{name} {seconds:.3f} s" if seconds < math.inf else f"{name} too long to wait for"
-        for name, seconds in times.items()
-    )
-    reason = f"precision {precision}: an iteration took {measured} on this machine"
-    training = plan.training.model_copy(update={"precision": precision, "why": [*plan.training.why, reason]})
-    costs = {
-        "cache_bytes": cache_bytes,
-        "training_bytes": max(results[precision]["bytes"], predicting["bytes"] if device == "cpu" else 0),
-        "predicting_bytes": predicting["bytes"],
-        "predicting_shape": shape,
-        "predicting_spacing": spacing_mm,
-        "seconds_per_iteration": round(times[precision], 4),
-        "parameters": results[precision]["parameters"],
-        "device": device,
-        "why": ["measured with random data: a few iterations, and one prediction of the largest scan"],
-    }
-    return plan.model_copy(update={"training": training, "forecast": plan.forecast.model_copy(update=costs)})
+def try_out(plan: Plan, device: torch.device, shape: Triple, spacing_mm: tuple[float, ...]) -> None:
+    """The line on predicting: of a scan of this shape where that is soon done, else estimated from a smaller one."""
+    model = Model(build_network(plan).to(device).eval(), plan, {}, "")
+    before = peak_bytes()
+    i, j, k = shape if plan.grid.dimensions == 3 else (shape[0], shape[1], 1)
+    small = (math.ceil(i / 2), math.ceil(j / 2), math.ceil(k / 2)) if plan.grid.dimensions == 3 else (i, j, k)
+    times = math.prod(shape) / math.prod(small)
+    seconds = _predict(model, small, spacing_mm)
+    found = {"seconds": seconds * times, "bytes": round(before + (peak_bytes() - before) * times)}
+    if times > 1 and found["seconds"] < ENOUGH_S:
+        found = {"seconds": _predict(model, shape, spacing_mm), "bytes": peak_bytes()}
+    _write("predict", **found)
 
 
-def _measure(
-    plan: Path, what: Literal["train", "predict"], device: str, detail: str, limit_s: float | None = None
-) -> dict[str, Any]:
-    """What a process of its own printed; its error; or nothing where it took longer than the limit."""
-    command = [sys.executable, "-m", "osteon.training.probe", str(plan), what, device, detail]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit_s)
-    except subprocess.TimeoutExpired:
-        return {}
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
-        return {"error": f"{what} ({detail}): {last}" + (", out of memory?" if done.returncode == -9 else "")}
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+def _predict(model: Model, shape: Triple, spacing_mm: tuple[float, ...]) -> float:
+    """Seconds that a scan takes."""
+    affine = torch.diag(torch.tensor([*spacing_mm, 1.0], dtype=torch.float64)).numpy()
+    # Smooth, as scans are: of noise every voxel would be a border between structures.
+    ramp = torch.linspace(-1, 1, shape[0])[:, None, None]
+    array = ramp.expand(len(model.plan.channels), *shape).contiguous().numpy()
+    volume = Volume(array, Geometry(shape, affine, model.plan.unit))
+    began = time.perf_counter()
+    model.segment(volume)
+    return time.perf_counter() - began
 
 
-def _train(plan: Plan, device: torch.device, precision: Precision) -> dict[str, float]:
+def try_steps(plan: Plan, device: torch.device, precisions: tuple[Precision, ...]) -> None:
+    """The lines on training."""
     from osteon.training.module import TrainingModule  # Lightning's 160 MB are no part of predicting
 
+    keep_freed_memory()
     module = TrainingModule(plan, 0, lambda: 0.0, fresh=False).to(device)  # weights cost the same whatever they are
     module.train()
     if module.average is not None:
         module.average.eval()
-    optimiser = module.configure_optimizers()
-    times = []
-    for step in range(WARM_UP + STEPS):
-        batch = _random_batch(plan, step)
+    stepper = _Stepper(module, device)
+    parameters = sum(p.numel() for p in module.network.parameters())
+    small = reduced(plan)
+    times = _voxels(plan) / _voxels(small)
+    if times > 1:
+        before = stepper.bytes()
+        seconds = min(stepper.step(small, precisions[0]) for _ in range(2))
+        _write("estimate", seconds=seconds * times, bytes=round(before + (stepper.bytes() - before) * times))
+    to_beat = math.inf
+    for precision in precisions:
+        taken: list[float] = []
+        while len(taken) < STEPS and (len(taken) < 2 or sum(taken) < ENOUGH_S):
+            taken.append(stepper.step(plan, precision))
+            _write(precision, seconds=min(taken), bytes=stepper.bytes(), parameters=parameters)
+            if taken[0] > HOPELESS * to_beat or (len(taken) > 2 and min(taken) > WORTH_IT * to_beat):
+                break
+        to_beat = min(to_beat, *taken)
+
+
+class _Stepper:
+    """Steps of a training on random data."""
+
+    def __init__(self, module: TrainingModule, device: torch.device) -> None:
+        self.module, self.device = module, device
+        self.optimiser = module.configure_optimizers()
+        self.iteration = 0
+
+    def step(self, plan: Plan, precision: Precision) -> float:
+        """Seconds of one, with the patch of a plan that differs from the module's in that alone."""
+        module, device = self.module, self.device
+        module.plan = plan
+        batch = random_batch(plan, self.iteration)
+        self.iteration += 1
         began = time.perf_counter()
         batch = batch.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            loss = module.training_step(batch, step)
+            loss = module.training_step(batch, batch.iteration)
         loss.backward()
-        module.on_before_optimizer_step(optimiser)
-        optimiser.step()
-        optimiser.zero_grad()
+        module.on_before_optimizer_step(self.optimiser)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
         module.follow(batch)
         loss.item()
-        times.append(time.perf_counter() - began)
-        if step and sum(times) > ENOUGH_S:
-            break
-    used = torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_bytes()
-    parameters = sum(p.numel() for p in module.network.parameters())
-    settled = sorted(times[WARM_UP:] or times[1:])
-    return {"seconds": settled[len(settled) // 2], "bytes": used, "parameters": parameters}
+        return time.perf_counter() - began
+
+    def bytes(self) -> int:
+        """The most that was held so far; on a GPU of its memory."""
+        return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else peak_bytes()
 
 
-def _random_batch(plan: Plan, iteration: int) -> Batch:
+def reduced(plan: Plan) -> Plan:
+    """The plan with some `SMALL` times fewer voxels in a batch: fewer patches, then smaller ones."""
+    multiples, flat = plan.downsampling, plan.grid.dimensions == 2
+    counts = [size // multiple for size, multiple in zip(plan.patch.size, multiples, strict=True)]
+    batch = max(min(2, plan.patch.batch), plan.patch.batch // SMALL) if flat else plan.patch.batch
+    goal = _voxels(plan) / SMALL
+    while batch * math.prod(counts) * math.prod(multiples) > goal and not plan.fixed_patch:
+        longest = max(range(3), key=lambda axis: counts[axis])
+        if math.prod(counts) // counts[longest] * ((counts[longest] + 1) // 2) < 2 or counts[longest] == 1:
+            break  # one voxel at the coarsest stage has no variance to be normalised by
+        counts[longest] = (counts[longest] + 1) // 2
+    i, j, k = (count * multiple for count, multiple in zip(counts, multiples, strict=True))
+    return plan.model_copy(update={"patch": plan.patch.model_copy(update={"size": (i, j, k), "batch": batch})})
+
+
+def random_batch(plan: Plan, iteration: int) -> Batch:
+    """What a sampler would give, of noise."""
     generator = torch.Generator().manual_seed(iteration)
     count, size = plan.patch.batch, plan.patch.size
     image = torch.randn((count, len(plan.channels), *size), generator=generator)
@@ -145,32 +160,26 @@ def _random_batch(plan: Plan, iteration: int) -> Batch:
     return Batch(iteration, image, labels, torch.ones(count, len(plan.structures), dtype=torch.bool))
 
 
-def _predict(
-    plan: Plan, device: torch.device, shape: tuple[int, int, int], spacing_mm: tuple[float, ...]
-) -> dict[str, float]:
-    affine = torch.diag(torch.tensor([*spacing_mm, 1.0], dtype=torch.float64)).numpy()
-    # Smooth, as scans are: of noise every voxel would be a border between structures.
-    array = torch.linspace(-1, 1, shape[0])[:, None, None].expand(len(plan.channels), *shape).contiguous().numpy()
-    volume = Volume(array, Geometry(shape, affine, plan.unit))
-    model = Model(build_network(plan).to(device).eval(), plan, {}, "")
-    began = time.perf_counter()
-    model.segment(volume)
-    return {"seconds": time.perf_counter() - began, "bytes": peak_bytes()}
+def _voxels(plan: Plan) -> int:
+    return plan.patch.batch * math.prod(plan.patch.size)
+
+
+def _write(what: str, **facts: float) -> None:
+    sys.stdout.write(json.dumps({"what": what, **facts}) + "\n")
+    sys.stdout.flush()
 
 
 def main(arguments: list[str]) -> None:
-    """Entry of the measuring process: PLAN train DEVICE PRECISION, or PLAN predict DEVICE [i, j, k, mm, mm, mm]."""
-    path, what, name, detail = arguments
+    """Entry of the process; see the module."""
+    path, name, shape, *wanted = arguments
+    precisions = tuple(known for known in PRECISIONS if known in wanted)
+    if not precisions or len(precisions) < len(wanted):
+        raise UsageError(f"nothing to measure: {' '.join(wanted)}")
     plan, device = read_plan(Path(path)), torch.device(name)
-    if what == "train" and detail in ("fp32", "bf16"):
-        result = _train(plan, device, "bf16" if detail == "bf16" else "fp32")
-    elif what == "predict":
-        numbers = json.loads(detail)
-        i, j, k = (int(n) for n in numbers[:3])
-        result = _predict(plan, device, (i, j, k), tuple(numbers[3:]))
-    else:
-        raise UsageError(f"nothing to measure: {what} {detail}")
-    sys.stdout.write(json.dumps(result) + "\n")
+    numbers = json.loads(shape)
+    i, j, k = (int(n) for n in numbers[:3])
+    try_out(plan, device, (i, j, k), tuple(numbers[3:]))
+    try_steps(plan, device, precisions)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,28 @@
+"""Memory that a training frees and takes again in every iteration, kept in between."""
+
+from __future__ import annotations
+
+import ctypes
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+"""mallopt(3)."""
+_KEPT = (1 << 31) - 1
+_PAD = 64 << 20
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep large blocks that are freed for the next ones of their size, until the process ends.
+
+    glibc otherwise gives every block above 32 MB back to the system at once, and gets it anew, page by page and filled
+    with zeros: with patches of 64³ voxels that took as long as the convolutions (benchmarks/step.py).
+
+    Returns:
+        Whether it does: other C libraries do not give memory back so readily, and are left as they are.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # musl, macOS, Windows
+        return False
+    return all(
+        mallopt(what, value) == 1 for what, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _KEPT), (_TOP_PAD, _PAD))
+    )
