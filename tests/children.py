@@ -37,6 +37,9 @@ def python(code: str, folder: Path | None = None, **options: Any) -> subprocess.
 
 def finished(process: subprocess.Popen[str], seconds: float = LONG_S) -> str:
     """What a process wrote; it must have ended well."""
-    out, error = process.communicate(timeout=seconds)
+    try:
+        out, error = process.communicate(timeout=seconds)
+    finally:
+        process.kill()
     assert process.returncode == 0, error
     return out

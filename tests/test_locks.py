@@ -87,7 +87,11 @@ def test_one_thread_of_one_process_holds_a_lock(way: str, tmp_path: Path) -> Non
     (tmp_path / "number").write_text("0")
     code = COUNTING.replace("FOLDER", repr(str(tmp_path)))
     counting = [python(code, tmp_path / "site") for _ in range(3)]
-    assert [finished(process) for process in counting] == [f"{way}\n"] * 3
+    try:
+        assert [finished(process) for process in counting] == [f"{way}\n"] * 3
+    finally:
+        for process in counting:
+            process.kill()
     assert (tmp_path / "number").read_text() == str(3 * 3 * 15)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from children import HERE, finished, python
 from osteon.core import platform
-from osteon.core.platform import cores, cpu_quota, peak_bytes
+from osteon.core.platform import cores, cpu_quota, peak_bytes, release_pages, reserve
 
 
 def tree(folder: Path, files: dict[str, str], own: str) -> float | None:
@@ -102,9 +103,38 @@ def test_the_peak_is_the_kernels_mark_or_of_whoever_else_knows_it(
     assert peak_bytes(status) == 100
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_files_space_is_taken_and_a_full_disk_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    if not asked:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    size = (5 << 20) + 3
+    with (tmp_path / "file").open("w+b") as file:
+        reserve(file, size)
+        there = os.fstat(file.fileno())
+        assert there.st_size == size
+        assert there.st_blocks * 512 >= size, "no hole"
+    with Path("/dev/full").open("r+b", buffering=0) as full, pytest.raises(OSError, match=r".*"):
+        reserve(full, size)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_mapped_file_says_the_same_after_its_memory_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    if not told:
+        monkeypatch.delattr(mmap, "MADV_DONTNEED", raising=False)
+    (tmp_path / "file").write_bytes(bytes(100_000))
+    with (tmp_path / "file").open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[5] = 7
+        release_pages(mapped)
+        assert mapped[4:7] == b"\0\7\0"
+
+
 NAMES = re.compile(
     r"\b(import|from) (resource|fcntl|msvcrt|grp|pwd|termios)\b|\bsignal\.(SIGKILL|SIGHUP|SIGUSR|SIGBREAK|CTRL_)"
-    r"|\bos\.(killpg|[gs]etpg|[gs]etsid|sched_|fork|wait[34]|nice|[gs]ete?[ug]id|register_at_fork)|start_new_session"
+    r"|\bos\.(killpg|[gs]etpg|[gs]etsid|sched_|fork|wait[34]|nice|[gs]ete?[ug]id|register_at_fork|posix_)|\bMADV_|start_new_session"
 )
 AWARE = {"platform.py", "processes.py", "locks.py"}
 """Files of `osteon.core` that know what only some systems have."""
@@ -123,7 +153,7 @@ for name in ("resource", "fcntl", "grp", "pwd"):
     sys.modules[name] = None
 for name in (
     "killpg getpgid getpgrp setpgid setpgrp setsid getsid sched_getaffinity sched_setaffinity fork forkpty wait3 wait4 "
-    "nice getuid geteuid getgid getegid getgroups getpriority mkfifo"
+    "nice getuid geteuid getgid getegid getgroups getpriority mkfifo posix_fallocate"
 ).split():
     delattr(os, name)
 """

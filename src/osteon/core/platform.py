@@ -1,4 +1,4 @@
-"""What the machine gives this process: cores and memory, asked of each operating system in its own way.
+"""What the machine gives this process, cores, memory, disk, asked of each operating system in its own way.
 
 What processes do to one another is in `processes`, locks on files are in `locks`. No other module imports what only
 some systems have (`resource`, `fcntl`, `msvcrt`) or asks for it (`os.getpgid`, `os.sched_getaffinity`).
@@ -7,17 +7,20 @@ some systems have (`resource`, `fcntl`, `msvcrt`) or asks for it (`os.getpgid`, 
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 STATUS = Path("/proc/self/status")
+_BLOCK = 1 << 20
 
 
 def cores() -> int:
@@ -88,3 +91,19 @@ def peak_bytes(status: Path = STATUS) -> int:
         return int(getattr(memory, "peak_wset", memory.rss))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def reserve(file: BinaryIO, size: int) -> None:
+    """Take the disk's space for a new file: a full disk is an OSError here, and not a signal when a page is written."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    for start in range(0, size, _BLOCK):
+        file.write(bytes(min(_BLOCK, size - start)))
+    file.flush()
+
+
+def release_pages(mapped: mmap.mmap) -> None:
+    """Give back a mapped file's memory, where the system can be told to; what is asked for is read again."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import mmap
-import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,6 +13,7 @@ import numpy as np
 import torch
 
 from osteon.core.files import write_error
+from osteon.core.platform import release_pages, reserve
 from osteon.planning.plan import Plan
 from osteon.predicting.sparse import greatest
 from osteon.predicting.tiles import Slab
@@ -60,7 +59,7 @@ class Shares:
         """Give back the memory that pages of the file take; they are read again when they are asked for."""
         if self.file is not None:
             mapped: Any = self.file
-            mapped._mmap.madvise(mmap.MADV_DONTNEED)
+            release_pages(mapped._mmap)
 
 
 def half_of(plan: Plan) -> float:
@@ -133,7 +132,7 @@ def _nameless(folder: Path, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
     """A file that nobody sees and that is gone with the process, mapped."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            os.posix_fallocate(file.fileno(), 0, BYTES * math.prod(shape))  # a full disk is said here, not by a signal
+            reserve(file, BYTES * math.prod(shape))
             return np.memmap(file, dtype=np.float16, mode="r+", shape=shape)
     except OSError as error:
         raise write_error(folder, error) from error
