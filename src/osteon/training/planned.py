@@ -10,7 +10,7 @@ import numpy as np
 from rich.markup import escape
 
 from osteon.core.errors import CaseError, OsteonError
-from osteon.core.progress import console
+from osteon.core.progress import console, status
 from osteon.dataset.dataset import Dataset
 from osteon.planning.choices import DEFAULTS, Choices
 from osteon.planning.fingerprint import measure
@@ -97,7 +97,8 @@ def decide(
         if not measure_cost:
             return plan
         largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
-        measured = forecast(plan, largest.shape, largest.spacing_mm, cache_bytes(plan, fingerprint), chosen)
+        with status("measuring the cost of a training"):
+            measured = forecast(plan, largest.shape, largest.spacing_mm, cache_bytes(plan, fingerprint), chosen)
         training = plan.training if precision_is_chosen(choices) else measured.training
         return measured.model_copy(update={"training": training})
 
