@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
+import torch
 from rich.console import Console
 
+from osteon.core import progress
+from osteon.core.progress import clock
 from osteon.training import display as module
-from osteon.training.display import Display, clock, score_line
+from osteon.training.display import Display, score_line
 
 ROW = {"epoch": 3, "iteration": 300, "loss": 0.25, "s_per_iteration": 0.125, "learning_rate": 1e-3}
 
@@ -64,3 +68,18 @@ def test_nothing_scored_is_no_mean() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03")])
 def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+def test_a_log_is_told_nothing_when_the_training_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+    monkeypatch.setattr(progress, "console", Console(file=text, width=40))
+    monkeypatch.setattr(progress, "EVERY_S", 0.005)
+    monkeypatch.setattr(module, "now", lambda: 0.0)
+    with Display() as display:
+        display.tick(0.0, 0.0, 0)
+        display.tick(0.25, 60.0, 100, torch.tensor(0.5))
+    said = text.getvalue()
+    time.sleep(0.05)
+    assert text.getvalue() == said
+    assert said.splitlines()[0] == "training: 0 %, iteration 0, ? left"
+    assert display.line() == "training: 25 %, iteration 100, 3:00 left, 0.600 s an iteration, loss 0.500"

@@ -214,6 +214,7 @@ def test_every_trial_is_a_run_and_the_best_is_first(
     play(monkeypatch, 'finish(0.9 if "=ce" in NAME else 0.5 if "0.01" in NAME else 0.7)')
     assert command("sweep", write(tmp_path, grid=GRID)) == 0
     said = capsys.readouterr()
+    assert "trials: 0 of 4" in said.err.splitlines()
     assert "loss=ce,learning_rate=0.01: done, Dice 0.900" in said.err
     rows = table(tmp_path)
     assert [row["dice"] for row in rows] == ["0.9", "0.9", "0.7", "0.5"]
@@ -223,6 +224,8 @@ def test_every_trial_is_a_run_and_the_best_is_first(
     assert said.out.index("0.900") < said.out.index("0.700") < said.out.index("0.500")
     plan = read_plan(tmp_path / "sweep/loss=ce,learning_rate=0.01/plan.yaml")
     assert (plan.training.loss, plan.training.learning_rate) == ("ce", 1e-2)
+    assert command("sweep", tmp_path / "trials.yaml", "--quiet") == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("dataset")

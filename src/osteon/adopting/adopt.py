@@ -17,6 +17,7 @@ from osteon.adopting.folder import DATASET, PLANS, find_model, model_before
 from osteon.adopting.plan import Source, plan_of
 from osteon.adopting.validation import validation_of
 from osteon.core.errors import ModelError, UsageError
+from osteon.core.progress import status
 from osteon.networks.ensemble import Ensemble
 from osteon.networks.registry import build_network
 from osteon.planning.plan import NnUNet, Plan
@@ -118,6 +119,7 @@ def _check(model: Path, wanted: Wanted) -> None:
         raise UsageError(f"--orientation {letters}: names no three world axes", hint="such as RAS, LPS or PIR")
 
 
+@status("reading the model")
 def _read(folder: Path, wanted: Wanted) -> _Made:
     found = find_model(folder, wanted.folds, wanted.checkpoint)
     dataset, plans = read_dataset(found.folder), read_plans(found.folder)

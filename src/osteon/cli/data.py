@@ -13,7 +13,7 @@ from osteon.cli.choices import Device, Groups, MeshSpaces, MeshUnits
 from osteon.cli.plan_options import asked, is_given, takes_choices
 from osteon.cli.report import memory, out, report_failures, seconds_of
 from osteon.core.errors import UsageError
-from osteon.core.progress import console
+from osteon.core.progress import clock, console
 from osteon.planning.choices import Choices
 
 if TYPE_CHECKING:
@@ -179,8 +179,6 @@ def plan(
 
 def show_plan(plan: Plan) -> None:
     """The plan's main decisions, and its forecast, in a few lines."""
-    from osteon.training.display import clock
-
     grid, cost = plan.grid, plan.forecast
     size = "×".join(map(str, plan.patch.size))
     spacing = "×".join(f"{s:.3g}" for s in grid.spacing_mm)

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from osteon.cli.report import out, seconds_of
 from osteon.core.errors import UsageError
-from osteon.core.progress import console
+from osteon.core.progress import console, is_quiet
 
 PICTURED = 4
 
@@ -71,7 +71,8 @@ def _make_cohort(source: Path, *, cases: int, unseen: int, seed: int) -> None:
 
 
 def _step(number: str, text: str, place: Path) -> None:
-    console.print(f"[bold]{number}[/] {text}  [dim]{escape(str(place))}[/]", soft_wrap=True)
+    if not is_quiet():
+        console.print(f"[bold]{number}[/] {text}  [dim]{escape(str(place))}[/]", soft_wrap=True)
 
 
 def _draw(picture: Path, source: Path, predictions: Path, scores: object) -> None:

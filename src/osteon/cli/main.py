@@ -26,9 +26,11 @@ from osteon.cli import (
     vote,
     weights,
 )
+from osteon.cli.quiet import Quiet, takes_quiet
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_error
 from osteon.core.progress import console
+from osteon.core.progress import quiet as silence
 from osteon.core.version import __version__
 
 INTERRUPTED = 130
@@ -58,7 +60,7 @@ for command, name in (
     (import_model.import_model, "import-model"),
     (doctor.doctor, "doctor"),
 ):
-    app.command(name)(command)
+    app.command(name)(takes_quiet(command))
 app.add_typer(weights.app, name="weights")
 
 
@@ -70,11 +72,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 (its callback answers)
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and stop.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Options before the command."""
+    context.with_resource(silence(quiet))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from osteon.cli.choices import By, Device, Precisions
 from osteon.cli.plan_options import asked, takes_choices
 from osteon.cli.report import bytes_of, memory, out, report_failures, seconds_of
 from osteon.core.errors import UsageError
-from osteon.core.progress import console
+from osteon.core.progress import clock, console, is_quiet
 from osteon.planning.choices import Choices
 
 if TYPE_CHECKING:
@@ -141,8 +141,6 @@ def _say_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: int
     """What the training will cost, before it starts."""
     import psutil
 
-    from osteon.training.display import clock
-
     per_iteration, bytes_needed = plan.forecast.seconds_per_iteration, plan.forecast.training_bytes
     if per_iteration is None:
         return
@@ -152,7 +150,8 @@ def _say_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: int
     else:
         expected = f"{iterations} iterations, about {clock(iterations * per_iteration)}"
     times = f"{folds} folds of " if folds > 1 else ""
-    console.print(f"training: {times}{expected}, {memory(bytes_needed)} of memory")
+    if not is_quiet():
+        console.print(f"training: {times}{expected}, {memory(bytes_needed)} of memory")
     free = psutil.virtual_memory().available
     if bytes_needed and plan.forecast.device == "cpu" and bytes_needed > free:
         console.print(f"[yellow]only {memory(free)} are free: make patch.size smaller in plan.yaml[/]")

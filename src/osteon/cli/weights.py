@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from osteon.cli.quiet import takes_quiet
 from osteon.cli.report import memory, out
 from osteon.core.errors import OsteonError
-from osteon.core.progress import console
+from osteon.core.progress import console, status
 
 app = typer.Typer(
     help="Weights of pre-trained encoders: list them, fetch them, check them.",
@@ -56,6 +57,7 @@ def list_(
 
 
 @app.command()
+@takes_quiet
 def fetch(
     names: Annotated[list[str], typer.Argument(help="Encoders: resnet34, tu-resnest50d_4s2x40d …")],
     weights: Annotated[str, typer.Option(help="Which of their weights.")] = "imagenet",
@@ -72,7 +74,8 @@ def fetch(
             check(source)
             out.print(f"{source.encoder}: is here already")
             continue
-        path = fetch(source)
+        with status(f"fetching {source.encoder}"):
+            path = fetch(source)
         out.print(f"{source.encoder}: {memory(path.stat().st_size)}, {escape(str(path))}", soft_wrap=True)
 
 

@@ -1,39 +1,169 @@
-"""Progress and log lines on the terminal, in one style."""
+"""How far a long work is: a bar on a terminal, a line now and then in a log, nothing where it is not wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import parent_process
 from typing import TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 T = TypeVar("T")
 
 console = Console(stderr=True, highlight=False)
 """Everything that is not the result of a command goes to standard error."""
+EVERY_S = 30.0
+"""A log is told at least this often how far the work is."""
+now = time.monotonic
+"""Seconds; replaced in tests."""
+_quiet = False
 
 
-def progress_bar(*, transient: bool = False) -> Progress:
-    """A rich progress display with the time left; it prints nothing where no terminal is attached."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=transient,
-        disable=not console.is_terminal,
-    )
+@contextmanager
+def quiet(wanted: bool = True) -> Iterator[None]:
+    """Show no progress inside the block, neither bars nor lines; results, warnings and errors still come.
+
+    It holds for the whole process, its threads among it; `wanted` False leaves all as it is.
+    """
+    global _quiet
+    before, _quiet = _quiet, _quiet or wanted
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
+def is_quiet() -> bool:
+    """Whether no progress is shown: it is not wanted, or this is a worker process, whose parent shows it."""
+    return _quiet or parent_process() is not None
+
+
+@contextmanager
+def lines(start: str, line: Callable[[], str]) -> Iterator[None]:
+    """Print `start`, and what `line` returns every `EVERY_S` seconds until the block ends, into a log.
+
+    A thread prints them, so that they come although nothing advances. None comes after the block's end.
+    """
+    if is_quiet():
+        yield
+        return
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(EVERY_S):
+            with suppress(OSError):  # a full disk under the log; the work itself will say so
+                console.out(line())
+
+    console.out(start)
+    thread = threading.Thread(target=repeat, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@dataclass
+class _Count:
+    """How many of how many are done, and when the last one was."""
+
+    what: str
+    total: int | None
+    done: int = 0
+    began: float = field(default_factory=lambda: now())
+    advanced: float = 0.0
+
+    def advance(self) -> None:
+        self.done, self.advanced = self.done + 1, now()
+
+    def place(self) -> str:
+        return f"{self.what}: {self.done}" + ("" if self.total is None else f" of {self.total}")
+
+    def line(self) -> str:
+        if self.total is None:
+            return f"{self.place()}, {clock(now() - self.began)} so far"
+        left = None
+        if self.done:
+            left = (self.advanced - self.began) / self.done * (self.total - self.done) - (now() - self.advanced)
+        return f"{self.place()} ({100 * self.done // max(1, self.total)} %), {time_left(left)}"
+
+
+@contextmanager
+def progress_bar(what: str, total: int | None = None, *, transient: bool = False) -> Iterator[Callable[[], None]]:
+    """Show how far a work of `total` items is; yields what is to be called when one is done.
+
+    Args:
+        what: The work, such as `measuring`.
+        total: Number of items; None: unknown. Nothing is shown of none.
+        transient: The bar goes when the work is done.
+    """
+    if total == 0:
+        yield lambda: None
+    elif console.is_terminal and not is_quiet():
+        bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=transient,
+        )
+        with bar:
+            task = bar.add_task(what, total=total)
+            yield lambda: bar.advance(task)
+    else:
+        count = _Count(what, total)
+        with lines(count.place(), count.line):
+            yield count.advance
+        _say_end(count.place(), count.began)
 
 
 def track(items: Iterable[T], what: str, *, total: int | None = None) -> Iterator[T]:
     """Yield `items` while showing `what` and how far it has come."""
     if total is None and isinstance(items, Sized):
         total = len(items)
-    with progress_bar() as bar:
-        task = bar.add_task(what, total=total)
+    with progress_bar(what, total) as advance:
         for item in items:
             yield item
-            bar.advance(task)
+            advance()
+
+
+@contextmanager
+def status(what: str) -> Iterator[None]:
+    """Show that a work goes on of which nobody knows how far it is: something turns on a terminal."""
+    if console.is_terminal and not is_quiet():
+        with console.status(escape(what)):
+            yield
+        return
+    began = now()
+    with lines(what, lambda: f"{what}: {clock(now() - began)} so far"):
+        yield
+    _say_end(f"{what}: done", began)
+
+
+def _say_end(text: str, began: float) -> None:
+    """The last line of what took so long that a log was told in between."""
+    seconds = now() - began
+    if seconds >= EVERY_S and not is_quiet():
+        console.out(f"{text} in {clock(seconds)}")
+
+
+def time_left(seconds: float | None) -> str:
+    """`1:24 left`; `? left` where nothing tells yet."""
+    return f"{'?' if seconds is None else clock(seconds)} left"
+
+
+def clock(seconds: float) -> str:
+    """`1:02:03` or `2:03`."""
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -10,6 +10,7 @@ from typing import Any
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.labels import Structure, make_structures
 from osteon.core.parallel import for_each
+from osteon.core.progress import status
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.exporting.cases import find_segmentations, of_dataset
@@ -124,7 +125,8 @@ def _model(form: str, sources: Sequence[Path], out: Path, options: Options, *, o
     refuse_options(form, options)
     if len(sources) != 1:
         raise UsageError(f"{form} takes one model, not {len(sources)}", hint=f"osteon export {form} MODEL OUT")
-    files, notes = export_model(form, Path(sources[0]), out, overwrite=overwrite)
+    with status(f"exporting {form}"):
+        files, notes = export_model(form, Path(sources[0]), out, overwrite=overwrite)
     return ExportReport(out, [str(sources[0])], files, {}, notes)
 
 

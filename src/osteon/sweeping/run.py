@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +13,7 @@ from rich.markup import escape
 
 from osteon.core.errors import UsageError
 from osteon.core.files import read_yaml, write_yaml
-from osteon.core.progress import console
+from osteon.core.progress import console, is_quiet, track
 from osteon.dataset.dataset import Dataset
 from osteon.planning.fingerprint import measure
 from osteon.sweeping.running import Outcome, check_trial, known_outcome, run_trial
@@ -84,10 +83,15 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
     write_yaml(folder / RECORD, _record(sweep) | {"tried": begun})
     rows = _Rows(folder, sweep)
     source = _grid(workshop, rows) if sweep.search is None else _search(workshop, rows, begun)
-    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
-        for trials in source:
+    trials = (trial for group in source for trial in group)
+    if console.is_terminal and not is_quiet():
+        with Live(console=console, auto_refresh=False) as live:
             for trial in trials:
                 rows.run(trial, live)
+    else:
+        total = len(planned) if sweep.search is None else sweep.search.trials * len(sweep.seeds)
+        for trial in track(trials, "trials", total=total):
+            rows.run(trial, None)
     return SweepReport(folder, sweep.keys, rows.all, rows.refused)
 
 
@@ -117,7 +121,7 @@ class _Rows:
         outcome = run_trial(trial, Path(self.sweep.dataset), lambda: self._others(trial), self.sweep.stop, show)
         show(outcome)
         write_table(self.folder / TABLE, self.all, self.sweep.keys)
-        if live is None:
+        if live is None and not is_quiet():
             dice = "no Dice" if outcome.dice is None else f"Dice {outcome.dice:.3f}"
             said = f"{trial.name}: {outcome.state}, {dice}{': ' * bool(outcome.why)}{outcome.why}"
             console.print(escape(said), soft_wrap=True)

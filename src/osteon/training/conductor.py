@@ -101,6 +101,7 @@ class Conductor(lightning.Callback):
         self.losses: list[torch.Tensor] = []
         self.epoch_from = state.iteration
         self.interrupted = False
+        display.tick(limits.done(state, self.before_s), self.before_s, state.iteration)
 
     def elapsed_s(self) -> float:
         """Seconds of training, over all starts."""
@@ -146,7 +147,7 @@ class Conductor(lightning.Callback):
         if self.state.iteration % self.plan.training.epoch_iterations == 0 or done >= 1:
             self._end_epoch(module, trainer.optimizers[0], done)
         self._finish_at(done)
-        self.display.tick(done, self.elapsed_s(), self.state.iteration)
+        self.display.tick(done, self.elapsed_s(), self.state.iteration, outputs["loss"].detach())
         stop = bool(self.state.finished) or self.interrupted
         if stop or self.clock() - self.saved_at >= self.checkpoint_every_s:
             self.save(module, trainer.optimizers[0])

@@ -11,7 +11,7 @@ from typing import Any
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import whole_file
-from osteon.core.progress import console
+from osteon.core.progress import console, is_quiet
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds
 from osteon.networks.ensemble import Ensemble
@@ -62,7 +62,8 @@ def train_all_folds(
     failed: dict[str, OsteonError] = {}
     resumed = False
     for number, folder in enumerate(folders):
-        console.print(f"fold {number} of {options.folds}", soft_wrap=True)
+        if not is_quiet():
+            console.print(f"fold {number} of {options.folds}", soft_wrap=True)
         report = train(dataset, plan, folder, replace(options, fold=number), part=True)
         failed |= report.failed
         resumed |= report.resumed

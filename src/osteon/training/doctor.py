@@ -21,12 +21,12 @@ from osteon.core.labels import Segmentation
 from osteon.core.load import LoadMeter
 from osteon.core.platform import cores, cpu_quota
 from osteon.core.processor import processor_flags
-from osteon.core.progress import console
+from osteon.core.progress import console, status, track
 from osteon.core.threads import describe_waiting, threads_may_spin
 from osteon.core.torchvision import mend_torchvision
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.predicting.engines import ENGINES
+from osteon.predicting.engines import ENGINES, Kind
 from osteon.predicting.gate import Gate, judge_engine, read_gates, write_gates
 from osteon.predicting.measuring import Speed, measure_engines, remember
 from osteon.predicting.model import Model, load_model, model_folder
@@ -97,7 +97,8 @@ def examine_machine(model: Path | None = None, dataset: Path | None = None) -> D
     ids = [] if data is None else _validation_ids(loaded, data)
     if data is not None:
         loaded = _quantised(loaded, folder, data, ids)
-    speeds = measure_engines(loaded)
+    with status("measuring engines"):
+        speeds = measure_engines(loaded)
     gates = read_gates(folder, loaded.sha256) if data is None else _gated(loaded, folder, data, ids, speeds)
     return Doctor(checks, speeds, gates, remember(loaded, speeds))
 
@@ -131,7 +132,7 @@ def _quantised(model: Model, folder: Path, dataset: Dataset, validation_ids: lis
     trained = [case for case in trainable if case.id not in validation_ids] or trainable
     path = quantised_file(folder, model.sha256)
     try:
-        with console.status("quantising"):
+        with status("quantising"):
             images = [model.prepare(dataset.load_image(case)).image for case in trained[:MOST_SCANS]]
             quantise(model.network, model.plan, images, path)
     except (RuntimeError, ImportError) as error:
@@ -141,15 +142,15 @@ def _quantised(model: Model, folder: Path, dataset: Dataset, validation_ids: lis
 
 
 def _gated(model: Model, folder: Path, dataset: Dataset, ids: list[str], speeds: list[Speed]) -> dict[str, Gate]:
-    def cases() -> Iterator[tuple[Volume, Segmentation]]:
-        for case_id in ids:
+    def cases(kind: Kind) -> Iterator[tuple[Volume, Segmentation]]:
+        for case_id in track(ids, f"trying {kind.name}"):
             case = dataset.case(case_id)
             reference = dataset.load_segmentation(case)
             array = as_planned(reference, model.plan.structures)
             yield dataset.load_image(case), Segmentation(array, reference.geometry, tuple(model.plan.structures))
 
     usable = {speed.name for speed in speeds if not speed.why_not}
-    gates = [judge_engine(model, kind, cases()) for kind in ENGINES if not kind.precise and kind.name in usable]
+    gates = [judge_engine(model, kind, cases(kind)) for kind in ENGINES if not kind.precise and kind.name in usable]
     write_gates(folder, model.sha256, gates)
     return {gate.engine: gate for gate in gates}
 

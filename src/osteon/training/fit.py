@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.files import write_error
-from osteon.core.progress import console
+from osteon.core.progress import clock, console
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds, structures_without_cases
 from osteon.networks.registry import starts_inflated
@@ -27,7 +27,7 @@ from osteon.predicting.model import WEIGHTS, load_model
 from osteon.preparing.cache import CachedCase, prepare
 from osteon.training.checkpoint import BEST, LAST, State, load_checkpoint
 from osteon.training.conductor import CHECKPOINT_EVERY_S, Conductor, Limits
-from osteon.training.display import Display, clock
+from osteon.training.display import Display
 from osteon.training.engine import TensorBoardLogger, lightning
 from osteon.training.finishing import UNORDERED, finish
 from osteon.training.initialising import TRANSFER, begin_with, initial_weights

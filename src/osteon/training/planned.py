@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from osteon.core.errors import CaseError, OsteonError
 from osteon.core.load import LoadMeter
-from osteon.core.progress import console
+from osteon.core.progress import clock, console, status
 from osteon.dataset.dataset import Dataset
 from osteon.planning.choices import DEFAULTS, Choices
 from osteon.planning.fingerprint import measure
@@ -125,7 +125,7 @@ def decide(
                 enough=enough,
             )
 
-        with LoadMeter() as load, console.status(f"measuring this machine, {measure_budget_s:.0f} s at most"):
+        with LoadMeter() as load, status(f"trying out the cost, {clock(measure_budget_s)} at most"):
             if room is None and budget_s is not None:
                 first = costed(plan, lambda seconds: room_for(budget_s, seconds) != 1.0)
                 allowed = room_for(budget_s, first.forecast.seconds_per_iteration or 0.0)
