@@ -234,7 +234,7 @@ class Forecast(Section):
             `predicting_spacing`.
         seconds_per_iteration: Of training.
         parameters: Of the network.
-        device: cpu or cuda.
+        device: What it was measured on.
     """
 
     cache_bytes: int = 0

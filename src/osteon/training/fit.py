@@ -15,6 +15,7 @@ import torch
 from rich.markup import escape
 from torch.utils.data import DataLoader, IterableDataset
 
+from osteon.core.devices import device_kind, resolve_device
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.files import write_error
 from osteon.core.progress import console
@@ -30,10 +31,11 @@ from osteon.training.conductor import CHECKPOINT_EVERY_S, Conductor, Limits
 from osteon.training.display import Display, clock
 from osteon.training.engine import TensorBoardLogger, lightning
 from osteon.training.finishing import UNORDERED, finish
+from osteon.training.hardware import trainer_device
 from osteon.training.initialising import TRANSFER, begin_with, initial_weights
 from osteon.training.losses import told_loss
 from osteon.training.module import TrainingModule
-from osteon.training.options import DEFAULTS, TrainOptions, check_options, resolve_device
+from osteon.training.options import DEFAULTS, TrainOptions, check_options
 from osteon.training.record import RUN, SPLITS, check_plan_fits, record_choices, record_splits
 from osteon.training.resuming import enough_memory
 from osteon.training.samples import FOLDER as SAMPLES
@@ -196,7 +198,7 @@ def _fit(
     state: State,
     training: list[CachedCase],
     validation: list[CachedCase],
-    device: Literal["cpu", "cuda"],
+    device: str,
     checkpoint_every_s: float,
     begin: dict[str, torch.Tensor] | None,
 ) -> TrainingModule:
@@ -240,8 +242,7 @@ def _fit(
             for name in ("lightning.pytorch", "lightning.fabric"):
                 logging.getLogger(name).setLevel(logging.WARNING)
             trainer = lightning.Trainer(
-                accelerator="gpu" if device == "cuda" else "cpu",
-                devices=1,
+                **trainer_device(device),
                 precision=_lightning_precision(options.precision, plan, device),
                 max_epochs=-1,
                 max_steps=-1,
@@ -270,10 +271,10 @@ def _recalibrated(network: torch.nn.Module, sampler: PatchSampler) -> dict[str, 
 
 
 def _lightning_precision(
-    wanted: Precision | None, plan: Plan, device: Literal["cpu", "cuda"]
+    wanted: Precision | None, plan: Plan, device: str
 ) -> Literal["bf16-mixed", "32-true"]:
-    measured_here = plan.forecast.device in ("", device)
-    chosen = wanted or (plan.training.precision if measured_here else "bf16" if device == "cuda" else "fp32")
+    measured_here = not plan.forecast.device or device_kind(plan.forecast.device) == device_kind(device)
+    chosen = wanted or (plan.training.precision if measured_here else "bf16" if device_kind(device) == "cuda" else "fp32")
     return "bf16-mixed" if chosen == "bf16" else "32-true"
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from rich.markup import escape
 
+from osteon.core.devices import resolve_device, size_kind
 from osteon.core.errors import CaseError, OsteonError
 from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
@@ -18,7 +18,6 @@ from osteon.planning.plan import FILE_NAME, Plan, read_plan, write_plan
 from osteon.planning.planner import cache_bytes, make_plan
 from osteon.planning.recipe_files import resolve
 from osteon.planning.small import coverage_warnings
-from osteon.training.options import resolve_device
 from osteon.training.probe import forecast
 
 MANY_ITERATIONS = 3000
@@ -41,7 +40,7 @@ def plan_dataset(
     folder: Path,
     choices: Choices = DEFAULTS,
     *,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: str = "auto",
     target: Path | None = None,
     measure_cost: bool = True,
     budget_s: float | None = None,
@@ -71,7 +70,7 @@ def decide(
     folder: Path,
     choices: Choices = DEFAULTS,
     *,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: str = "auto",
     measure_cost: bool = True,
     budget_s: float | None = None,
     room: float | None = None,
@@ -93,7 +92,7 @@ def decide(
     fingerprint = measure(dataset, workers=workers)
 
     def made(room: float) -> Plan:
-        plan = make_plan(dataset, fingerprint, choices, device=chosen, room=room)
+        plan = make_plan(dataset, fingerprint, choices, device=size_kind(chosen), room=room)
         if not measure_cost:
             return plan
         largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
@@ -152,7 +151,7 @@ def precision_is_chosen(choices: Choices) -> bool:
 def plan_of(
     folder: Path,
     *,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: str = "auto",
     budget_s: float | None = None,
     workers: int | None = None,
 ) -> Plan:

@@ -40,7 +40,7 @@ def forecast(
     shape: tuple[int, int, int],
     spacing_mm: tuple[float, float, float],
     cache_bytes: int,
-    device: Literal["cpu", "cuda"] = "cpu",
+    device: str = "cpu",
 ) -> Plan:
     """The plan with its forecast, and with the faster precision.
 
