@@ -13,15 +13,20 @@ from torch import nn
 from helpers import tiny_plan
 from osteon.core.devices import check_device, device_kind, resolve_device, size_kind
 from osteon.core.errors import UsageError
+from osteon.core.files import read_yaml
 from osteon.planning.plan import Plan
-from osteon.training import compiling
+from osteon.preparing.cache import prepare
+from osteon.sweeping.spec import Sweep
+from osteon.training import compiling, fit
+from osteon.training.batches import Batches
 from osteon.training.checkpoint import State
 from osteon.training.compiling import WORTH_S, compile_forward, pays
 from osteon.training.conductor import Conductor, Limits
 from osteon.training.hardware import let_cuda_be_fast, lightning_precision, trainer_device
 from osteon.training.module import TrainingModule
 from osteon.training.optimisers import OPTIMISERS, make_optimiser
-from osteon.training.sampling import Batch
+from osteon.training.options import TrainOptions
+from osteon.training.sampling import Batch, PatchSampler
 from runs import cohort, command
 
 Machine = Callable[..., None]
@@ -263,3 +268,58 @@ def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setattr(compiling.shutil, "which", lambda _: None)
     assert compile_forward(network) is network
     assert "not compiled: there is no C compiler" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("budget_s", [WORTH_S, 5.0])
+def test_a_long_training_is_compiled_where_that_pays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget_s: float
+) -> None:
+    asked: list[tuple[str, float | None, bool]] = []
+
+    def pays_here(device: str, left_s: float | None, *, deterministic: bool) -> bool:
+        asked.append((device, left_s, deterministic))
+        return left_s is not None and left_s >= WORTH_S
+
+    class StopError(Exception):
+        pass
+
+    def step(module: TrainingModule, _: Batch, __: int) -> torch.Tensor:
+        assert (module.compiled is None) == (budget_s < WORTH_S)
+        raise StopError
+
+    monkeypatch.setattr(fit, "pays", pays_here)
+    monkeypatch.setattr(fit, "compile_forward", lambda network: network.forward)
+    monkeypatch.setattr(TrainingModule, "training_step", step)
+    with pytest.raises(StopError):
+        fit.train(
+            cohort(tmp_path), tiny_plan(), tmp_path / "run", TrainOptions(device="cpu", budget_s=budget_s, workers=1)
+        )
+    assert asked == [("cpu", budget_s, False)]
+
+
+def test_a_missing_device_is_refused_before_anything_is_prepared(
+    tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(1)
+    monkeypatch.setattr(fit, "prepare", lambda *_, **__: pytest.fail("the cases were prepared"))
+    with pytest.raises(UsageError, match="no cuda:1"):
+        fit.train(cohort(tmp_path), tiny_plan(), tmp_path / "run", TrainOptions(device="cuda:1"))
+    assert read_yaml(tmp_path / "run/run.yaml", "the record")["device"] == "cuda:1"
+
+
+def test_a_sweep_takes_devices_and_refuses_other_words() -> None:
+    content: dict[str, Any] = {"dataset": "data", "epochs": 1, "grid": {"patch.batch": [1]}}
+    assert Sweep.model_validate(content | {"device": "cuda:1"}).options(0).device == "cuda:1"
+    with pytest.raises(ValueError, match="there is no device abacus"):
+        Sweep.model_validate(content | {"device": "abacus"})
+
+
+def test_batches_are_those_of_the_sampler_and_waiting_is_counted(tmp_path: Path) -> None:
+    dataset = cohort(tmp_path)
+    sampler = PatchSampler(list(prepare(dataset, tiny_plan(), dataset.manifest.trainable)[0].values()), tiny_plan(), 0)
+    batches = Batches(sampler, 3)
+    for number, found in zip(range(3, 6), batches, strict=False):
+        assert found.iteration == number
+        assert found.arrival is None
+        assert torch.equal(found.image, sampler.read(number).image)
+    assert batches.waited_s > 0
