@@ -14,6 +14,15 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")  # a test never times
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where torch sees none."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("torch sees no CUDA device here")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data (`OSTEON_SHARED_DATA`, or `../shared/data`); the test is skipped where it is not."""

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import osteon
 from helpers import plan_data, spaced, tiny_plan, two_boxes
 from osteon.cli import choices
-from osteon.cli.choices import By, Device, Groups, MeshSpaces, MeshUnits, Methods, Parts, Precisions
+from osteon.cli.choices import By, Groups, MeshSpaces, MeshUnits, Methods, Parts, Precisions
 from osteon.cli.main import app
 from osteon.cli.report import memory, seconds_of
 from osteon.core.errors import UsageError
@@ -133,7 +133,6 @@ def test_choices_are_the_registries() -> None:
     assert (*RECIPES, *published()) == choices.RECIPES
     assert {choice.value for choice in Precisions} == set(get_args(Precision))
     assert {choice.value for choice in By} == set(get_args(folds.By))
-    assert {choice.value for choice in Device} == {"auto", "cpu", "cuda"}
     assert {choice.value for choice in Groups} == set(get_args(forms.Group))
     assert {choice.value for choice in MeshUnits} == set(get_args(forms.MeshUnit))
     assert {choice.value for choice in MeshSpaces} == set(get_args(forms.MeshSpace))

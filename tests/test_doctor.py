@@ -6,9 +6,11 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import osteon
 from helpers import spaced, two_boxes
@@ -193,3 +195,14 @@ def test_passes_are_the_tiles() -> None:
     plan = learning_plan()  # patches of 12 × 8 × 8
     assert passes(plan, Geometry((12, 8, 8), spaced(1, 1, 1))) == 1
     assert passes(plan, Geometry((18, 12, 8), spaced(1, 1, 1))) == 4
+
+
+def test_every_gpu_is_named_as_device_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [SimpleNamespace(name="H200", total_memory=141e9), SimpleNamespace(name="T4", total_memory=16e9)]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", gpus.__getitem__)
+    assert doctor._gpu().said == "cuda:0 H200, 141 GB; cuda:1 T4, 16 GB"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert "never tried" in doctor._gpu().said

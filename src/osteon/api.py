@@ -66,7 +66,7 @@ def audit_augmented(dataset: PathLike, *, samples: int = 24, seed: int = 0, work
 def make_plan(
     dataset: PathLike,
     *,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: str = "auto",
     measure_cost: bool = True,
     measure_budget_s: float = 15.0,
     budget_s: float | None = None,
@@ -183,9 +183,10 @@ def sweep(file: PathLike, *, dry: bool = False) -> SweepReport:
 
 def load_model(folder: PathLike, *, device: str = "cpu") -> Model:
     """Load a trained model (a run, or its folder `model`); `.predict(scan)` segments a file or a Volume."""
+    from osteon.core.devices import resolve_device
     from osteon.predicting.model import load_model
 
-    return load_model(Path(folder), device=device)
+    return load_model(Path(folder), device=resolve_device(device))
 
 
 def import_model(
@@ -235,7 +236,7 @@ def predict(
     speed: Literal["fast", "balanced", "best"] = "balanced",
     postprocess: PathLike = "auto",
     engine: str = "auto",
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: str = "auto",
     memory: int | None = None,
     probabilities: bool = False,
     overwrite: bool = False,
@@ -259,14 +260,13 @@ def predict(
     from osteon.predicting.predictor import How, predict
     from osteon.predicting.scans import find_scans
     from osteon.predicting.speeds import speed_of
-    from osteon.training.options import resolve_device
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
     found = find_scans([Path(s) for s in sources])
     if isinstance(model, Model):
         loaded = model
     else:
-        loaded = load_model(model, device=resolve_device(device))
+        loaded = load_model(model, device=device)
         loaded = choose_engine(loaded, model_folder(Path(model)), engine, all_passes(loaded.plan, found))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
     return predict(loaded, found, Path(out), How(speed_of(speed), overwrite, memory, probabilities))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.choices import Device, Groups, MeshSpaces, MeshUnits
+from osteon.cli.choices import Groups, MeshSpaces, MeshUnits
+from osteon.cli.device_option import device_option
 from osteon.cli.plan_options import asked, is_given, takes_choices
 from osteon.cli.report import memory, out, report_failures, seconds_of
 from osteon.core.errors import UsageError
@@ -125,7 +126,7 @@ def plan(
     context: typer.Context,
     choices: Choices,
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
-    device: Annotated[Device, typer.Option(help="What sizes are chosen for.")] = Device.auto,
+    device: Annotated[str, device_option("What sizes are chosen for.")] = "auto",
     budget: Annotated[
         str | None, typer.Option(help="Time that a training will have (30min): sizes for what this machine does in it.")
     ] = None,
@@ -166,7 +167,7 @@ def plan(
     planned = plan_dataset(
         dataset,
         choices,
-        device=device.value,
+        device=device,
         measure_cost=not no_cost,
         measure_budget_s=MEASURE_BUDGET_S if measure_budget is None else seconds_of(measure_budget),
         budget_s=seconds,

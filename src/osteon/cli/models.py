@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
-from osteon.cli.choices import By, Device, Precisions
+from osteon.cli.choices import By, Precisions
+from osteon.cli.device_option import device_option
 from osteon.cli.plan_options import asked, takes_choices
 from osteon.cli.report import bytes_of, memory, out, report_failures, seconds_of
 from osteon.core.errors import UsageError
@@ -40,7 +41,7 @@ def train(
         Path | None, typer.Option(help="A run or model whose weights to begin with, of any labels.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides weights, patches and augmentation.")] = 0,
-    device: Annotated[Device, typer.Option(help="What to train on.")] = Device.auto,
+    device: Annotated[str, device_option("What to train on.")] = "auto",
     precision: Annotated[Precisions | None, typer.Option(help="Over what the plan says.")] = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs without better Dice.")] = None,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="The same result each time.")] = False,
@@ -57,7 +58,7 @@ def train(
     if resume and not (run / RUN).is_file():
         raise UsageError(f"{run}: there is no run to go on with", hint="leave out --resume to begin one")
     seconds = None if budget is None else seconds_of(budget)
-    chosen = _plan_for(dataset, run, plan, choices, asked(context), device.value, restart, seconds, workers, init)
+    chosen = _plan_for(dataset, run, plan, choices, asked(context), device, restart, seconds, workers, init)
     if patience is not None:
         training = chosen.training.model_copy(update={"patience_epochs": patience})
         chosen = chosen.model_copy(update={"training": training})
@@ -74,7 +75,7 @@ def train(
         folds_by=folds_by.value,
         init=None if init is None else str(init),
         seed=seed,
-        device=device.value,
+        device=device,
         precision=None if precision is None else precision.value,
         deterministic=deterministic,
         workers=workers,
@@ -95,7 +96,7 @@ def _plan_for(
     file: Path | None,
     choices: Choices,
     given: list[str],
-    device: Literal["auto", "cpu", "cuda"],
+    device: str,
     restart: bool,
     budget_s: float | None,
     workers: int | None,
@@ -177,7 +178,7 @@ def predict(
     memory: Annotated[
         str | None, typer.Option(help="Most that may be used, as 4GB; most of what is free when left out.")
     ] = None,
-    device: Annotated[Device, typer.Option(help="What to predict on.")] = Device.auto,
+    device: Annotated[str, device_option("What to predict on.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
@@ -189,7 +190,6 @@ def predict(
     from osteon.predicting.predictor import predict as predict_scans
     from osteon.predicting.scans import find_scans
     from osteon.predicting.speeds import speed_of
-    from osteon.training.options import resolve_device
 
     if len(scans) < 2:
         raise UsageError("scans and an output folder are needed", hint="osteon predict MODEL SCAN… OUT")
@@ -198,7 +198,7 @@ def predict(
         raise UsageError(f"{folder}: the last argument is the output's folder, and this is a file", hint="add OUT")
     limit = None if memory is None else bytes_of(memory)
     found = find_scans(sources)
-    loaded = osteon.load_model(model, device=resolve_device(device.value)).with_postprocessing(postprocess)
+    loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
     loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))
     console.print(told_needs(loaded.plan, found, limit), soft_wrap=True)
     report = predict_scans(loaded, found, folder, How(speed_of(speed), overwrite, limit, probabilities))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.choices import Device
+from osteon.cli.device_option import device_option
 from osteon.cli.report import bytes_of, out, seconds_of
 from osteon.core.errors import UsageError
 from osteon.core.progress import console
@@ -35,7 +35,7 @@ def serve(
         "torch"
     ),
     memory: Annotated[str | None, typer.Option(help="Most that a scan may take, as 4GB.")] = None,
-    device: Annotated[Device, typer.Option(help="What to predict on.")] = Device.auto,
+    device: Annotated[str, device_option("What to predict on.")] = "auto",
 ) -> None:
     """Put a model behind HTTP: send a scan, ask how far it is, fetch the mask."""
     if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
@@ -45,7 +45,7 @@ def serve(
     from osteon.serving.working import Work
 
     limit = None if memory is None else bytes_of(memory)
-    work = Work(model, speed, engine, postprocess, device.value, limit)
+    work = Work(model, speed, engine, postprocess, device, limit)
     place = Place(folder, host, port, queue, bytes_of(max_upload), seconds_of(keep))
     with hold(folder):
         check_port(place)

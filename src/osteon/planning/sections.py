@@ -235,7 +235,7 @@ class Forecast(Section):
         predicting_seconds: For that scan, without its reading and writing.
         seconds_per_iteration: Of training.
         parameters: Of the network.
-        device: cpu or cuda.
+        device: What it was measured on.
     """
 
     cache_bytes: int = 0

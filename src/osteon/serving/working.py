@@ -36,7 +36,7 @@ class Work:
         speed: A name of `predicting.speeds`.
         engine: A name of `predicting.engines`, or auto.
         postprocess: auto, none, or a file.
-        device: auto, cpu or cuda.
+        device: One of `core.devices.WORDS`.
         memory: Bytes that a scan may take; None: most of what is free.
     """
 
@@ -84,15 +84,15 @@ def main(connection: Connection, work: Work) -> None:
 
 
 def _load(work: Work) -> tuple[Model, How]:
+    from osteon.core.devices import resolve_device
     from osteon.predicting.measuring import choose_engine
     from osteon.predicting.model import load_model, model_folder
     from osteon.predicting.predictor import How
     from osteon.predicting.speeds import speed_of
-    from osteon.training.options import resolve_device
 
     how = How(speed_of(work.speed), memory=work.memory)
     folder = model_folder(work.model)
-    model = load_model(folder, device=resolve_device(work.device))  # type: ignore[arg-type]
+    model = load_model(folder, device=resolve_device(work.device))
     model = model.with_postprocessing(work.postprocess)
     return choose_engine(model, folder, work.engine, MANY), how
 

@@ -11,6 +11,7 @@ from typing import Any
 from rich.live import Live
 from rich.markup import escape
 
+from osteon.core.devices import resolve_device, size_kind
 from osteon.core.errors import UsageError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.progress import console, is_quiet, track
@@ -23,7 +24,7 @@ from osteon.sweeping.stopping import Point
 from osteon.sweeping.table import sweep_table, write_table
 from osteon.sweeping.trials import Trial, Workshop, grid_values, trial_name
 from osteon.training.fit import split
-from osteon.training.options import check_options, resolve_device
+from osteon.training.options import check_options
 
 RECORD = "sweep.yaml"
 TABLE = "sweep.csv"
@@ -69,7 +70,9 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
     if sweep.search is not None:
         check_optuna()
     dataset = Dataset.open(Path(sweep.dataset))
-    workshop = Workshop(sweep, dataset, measure(dataset, workers=sweep.workers), resolve_device(sweep.device))
+    workshop = Workshop(
+        sweep, dataset, measure(dataset, workers=sweep.workers), size_kind(resolve_device(sweep.device))
+    )
     first = grid_values(sweep) if sweep.search is None else extremes(sweep.search)
     planned = [trial for values in first for trial in workshop.trials(values)]
     for trial in planned:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from osteon.core.errors import PlanError
+from osteon.core.devices import check_device
+from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml
 from osteon.dataset.folds import By
 from osteon.dataset.manifest import explain
@@ -23,6 +24,13 @@ BUDGET = re.compile(r"(\d+(?:\.\d*)?)\s*(s|m|min|h)?")
 def _seconds(value: Any) -> Any:
     match = BUDGET.fullmatch(value.strip()) if isinstance(value, str) else None
     return float(match[1]) * UNITS[match[2] or ""] if match else value
+
+
+def _device(value: str) -> str:
+    try:
+        return check_device(value)
+    except UsageError as error:
+        raise ValueError(f"{error.message}; {error.hint}") from error
 
 
 def _listed(value: Any) -> Any:
@@ -88,7 +96,7 @@ class Sweep(Part):
     fold: Annotated[int, Field(ge=0)] = 0
     folds: Annotated[int, Field(ge=2)] = FOLDS
     folds_by: By = "subject"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
     workers: Annotated[int | None, Field(ge=1)] = None
     base: dict[str, Any] = {}
     grid: Annotated[

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from osteon.core.devices import device_kind
 from osteon.core.errors import DivergedError
 from osteon.core.files import write_text
 from osteon.core.progress import console
@@ -110,6 +111,15 @@ class Conductor(lightning.Callback):
     def progress(self) -> float:
         """The part of the training that is done."""
         return self.limits.done(self.state, self.elapsed_s())
+
+    def left_s(self, kind: str) -> float | None:
+        """Seconds that the training will still take on a kind of device; None where the plan has no measurement."""
+        if self.limits.budget_s is not None:
+            return self.limits.budget_s - self.state.elapsed_s
+        cost = self.plan.forecast
+        if self.limits.iterations is None or cost.seconds_per_iteration is None or device_kind(cost.device) != kind:
+            return None
+        return (self.limits.iterations - self.state.iteration) * cost.seconds_per_iteration
 
     def restore(self, module: TrainingModule, optimiser: torch.optim.Optimizer) -> None:
         """Put the newest checkpoint's tensors into module and optimiser, where there is one."""

@@ -207,8 +207,11 @@ def _load() -> Check:
 
 def _gpu() -> Check:
     if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
-        return Check("GPU", "fine", f"{properties.name}, {properties.total_memory / 1e9:.0f} GB")
+        found = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+        told = (f"cuda:{number} {gpu.name}, {gpu.total_memory / 1e9:.0f} GB" for number, gpu in enumerate(found))
+        return Check("GPU", "fine", "; ".join(told))
+    if torch.backends.mps.is_available():
+        return Check("GPU", "note", "Apple's, which osteon was never tried on", "--device mps takes it")
     if torch.version.cuda is None and shutil.which("nvidia-smi"):
         return Check(
             "GPU", "note", "there is one, but this torch is built for the CPU", "install torch's CUDA build to use it"

@@ -5,39 +5,42 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from rich.markup import escape
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
+from osteon.core.devices import device_kind, resolve_device
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.files import write_error
+from osteon.core.heap import keep_freed_memory
 from osteon.core.progress import clock, console
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds, structures_without_cases
 from osteon.networks.registry import starts_inflated
 from osteon.planning.plan import FILE_NAME as PLAN
-from osteon.planning.plan import Plan, Precision
+from osteon.planning.plan import Plan
 from osteon.predicting.model import WEIGHTS, load_model
 from osteon.preparing.cache import CachedCase, prepare
+from osteon.training.batches import Batches
 from osteon.training.checkpoint import BEST, LAST, State, load_checkpoint
+from osteon.training.compiling import compile_forward, pays
 from osteon.training.conductor import CHECKPOINT_EVERY_S, Conductor, Limits
 from osteon.training.display import Display
 from osteon.training.engine import TensorBoardLogger, lightning
 from osteon.training.finishing import UNORDERED, finish
+from osteon.training.hardware import let_cuda_be_fast, lightning_precision, trainer_device
 from osteon.training.initialising import TRANSFER, begin_with, initial_weights
 from osteon.training.losses import told_loss
 from osteon.training.module import TrainingModule
-from osteon.training.options import DEFAULTS, TrainOptions, check_options, resolve_device
+from osteon.training.options import DEFAULTS, TrainOptions, check_options
 from osteon.training.record import RUN, SPLITS, check_plan_fits, record_choices, record_splits
 from osteon.training.resuming import enough_memory
 from osteon.training.samples import FOLDER as SAMPLES
-from osteon.training.sampling import Batch, PatchSampler
+from osteon.training.sampling import PatchSampler
 
 RECALIBRATION_BATCHES = 8
 """With which an inflated encoder's batch norms are set before the first iteration."""
@@ -60,23 +63,6 @@ class TrainReport:
     failed: dict[str, OsteonError]
     iterations: int
     resumed: bool
-
-
-class _Batches(IterableDataset[Batch]):
-    """An endless stream of batches from a given iteration on."""
-
-    def __init__(self, sampler: PatchSampler, start: int) -> None:
-        self.sampler, self.start = sampler, start
-
-    def __iter__(self) -> Iterator[Batch]:
-        with ThreadPoolExecutor(1) as reader:  # the next batch is read while the network works on this one
-            number = self.start
-            coming = reader.submit(self.sampler.read, number)
-            while True:
-                batch = coming.result()
-                number += 1
-                coming = reader.submit(self.sampler.read, number)
-                yield batch
 
 
 def train(
@@ -136,6 +122,8 @@ def train(
         console.print(f"{escape(str(run))}: is trained already; --restart begins anew", soft_wrap=True)
         before = load_model(run / "model").validation
         return TrainReport(run, before, {}, before["training"]["iterations"], resumed=False)
+    device = resolve_device(options.device)
+    keep_freed_memory()
     begin = None if options.init is None or resumed else initial_weights(plan, options.init, options.seed, run)
     wanted = [case for case in dataset.manifest.trainable if case.id in {*training_ids, *validation_ids}]
     cached, failed = prepare(dataset, plan, wanted, workers=options.workers)
@@ -146,7 +134,6 @@ def train(
     _check_cases(dataset, plan, training)
     if not resumed and (told := told_loss(plan)):
         console.print(told, soft_wrap=True)
-    device = resolve_device(options.device)
     module = _fit(plan, run, options, state, training, validation, device, checkpoint_every_s, begin)
     network = _chosen_weights(run, module, state)
     report = finish(
@@ -196,7 +183,7 @@ def _fit(
     state: State,
     training: list[CachedCase],
     validation: list[CachedCase],
-    device: Literal["cpu", "cuda"],
+    device: str,
     checkpoint_every_s: float,
     begin: dict[str, torch.Tensor] | None,
 ) -> TrainingModule:
@@ -229,7 +216,10 @@ def _fit(
             return module
         if state.iteration:
             console.print(f"going on from iteration {state.iteration}, {clock(state.elapsed_s)} into the training")
-        batches = DataLoader(_Batches(sampler, state.iteration), batch_size=None, num_workers=0)
+        batches = DataLoader(Batches(sampler, state.iteration, device), batch_size=None, num_workers=0)
+        let_cuda_be_fast(device, deterministic=options.deterministic)
+        if pays(device, conductor.left_s(device_kind(device)), deterministic=options.deterministic):
+            module.compiled = compile_forward(module.network)
         with warnings.catch_warnings():
             # The reading of a patch takes a fraction of a millisecond: worker processes would only cost memory.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -240,9 +230,8 @@ def _fit(
             for name in ("lightning.pytorch", "lightning.fabric"):
                 logging.getLogger(name).setLevel(logging.WARNING)
             trainer = lightning.Trainer(
-                accelerator="gpu" if device == "cuda" else "cpu",
-                devices=1,
-                precision=_lightning_precision(options.precision, plan, device),
+                **trainer_device(device),
+                precision=lightning_precision(options.precision, plan, device),
                 max_epochs=-1,
                 max_steps=-1,
                 logger=logger,
@@ -267,14 +256,6 @@ def _recalibrated(network: torch.nn.Module, sampler: PatchSampler) -> dict[str, 
 
     recalibrate(network, (sampler.read(number).image for number in range(RECALIBRATION_BATCHES)))
     return network.state_dict()
-
-
-def _lightning_precision(
-    wanted: Precision | None, plan: Plan, device: Literal["cpu", "cuda"]
-) -> Literal["bf16-mixed", "32-true"]:
-    measured_here = plan.forecast.device in ("", device)
-    chosen = wanted or (plan.training.precision if measured_here else "bf16" if device == "cuda" else "fp32")
-    return "bf16-mixed" if chosen == "bf16" else "32-true"
 
 
 def _chosen_weights(run: Path, module: TrainingModule, state: State) -> torch.nn.Module:

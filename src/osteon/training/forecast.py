@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
+from osteon.core.devices import device_kind
 from osteon.core.geometry import Geometry
 from osteon.core.processor import has_bf16
 from osteon.planning.grid_choice import WORLD_AXES
@@ -40,7 +41,7 @@ def forecast(
     shape: tuple[int, int, int],
     spacing_mm: tuple[float, float, float],
     cache_bytes: int,
-    device: Literal["cpu", "cuda"] = "cpu",
+    device: str = "cpu",
     *,
     until: float = math.inf,
     precision_is_chosen: bool = False,
@@ -98,9 +99,9 @@ def forecast(
     return plan.model_copy(update={"training": training, "forecast": plan.forecast.model_copy(update=cost)})
 
 
-def bf16_is_worth_trying(device: Literal["cpu", "cuda"]) -> bool:
+def bf16_is_worth_trying(device: str) -> bool:
     """Whether the processor computes in bf16 itself: others emulate it, a hundred times as slowly."""
-    return bool(torch.cuda.is_bf16_supported()) if device == "cuda" else has_bf16()
+    return bool(torch.cuda.is_bf16_supported()) if device_kind(device) == "cuda" else device == "cpu" and has_bf16()
 
 
 def _faster(seconds: dict[Precision, float], tried: Sequence[Precision]) -> tuple[Precision, str]:

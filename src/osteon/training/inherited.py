@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from rich.markup import escape
 
@@ -26,7 +25,7 @@ def plan_from_model(
     init: str,
     choices: Choices = DEFAULTS,
     *,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: str = "auto",
     restart: bool = False,
     budget_s: float | None = None,
     workers: int | None = None,

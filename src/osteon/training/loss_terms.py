@@ -27,8 +27,6 @@ def merge_unknown(
     Returns:
         Logits and labels of the same shapes: the background's logit is that of the sum, no unknown class ever wins.
     """
-    if bool(annotated.all()):
-        return logits, labels
     known = torch.cat((torch.ones_like(annotated[:, :1]), annotated), dim=1)
     labels = labels * known.gather(1, labels.flatten(1)).view_as(labels)  # what is drawn of it is unknown too
     unknown = ~known[:, :, None, None, None]

@@ -9,6 +9,7 @@ import torch
 
 from osteon.planning.plan import Plan, Training
 from osteon.training.loss_terms import binary_cross_entropy, cross_entropy, log_odds, merge_unknown, overlap_loss
+from osteon.training.sending import send
 
 
 @dataclass(frozen=True)
@@ -46,29 +47,41 @@ def deep_supervision_loss(
     Args:
         logits: `[batch, output, i, j, k]` of each supervised stage, the finest first.
         labels: Index `[batch, i, j, k]` or multi-hot `[batch, structure, i, j, k]`.
-        annotated: `[batch, structure]` bool.
+        annotated: `[batch, structure]` bool, on the host: a GPU would have to be waited for.
         how: Names the loss and its numbers.
         overlapping: Whether the labels are multi-hot.
     """
+    complete, known = bool(annotated.all()), send(annotated, labels)
     total = torch.zeros((), device=labels.device)
     weights = 0.0
     for stage, output in enumerate(logits):
-        part = stage_loss(output, _coarser(labels, output.shape[2:]), annotated, how, overlapping=overlapping)
+        there = _coarser(labels, output.shape[2:])
+        part = stage_loss(output, there, known, how, overlapping=overlapping, complete=complete)
         total = total + part / 2**stage
         weights += 1 / 2**stage
     return total / weights
 
 
 def stage_loss(
-    logits: torch.Tensor, labels: torch.Tensor, annotated: torch.Tensor, how: Training, *, overlapping: bool
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    annotated: torch.Tensor,
+    how: Training,
+    *,
+    overlapping: bool,
+    complete: bool = False,
 ) -> torch.Tensor:
-    """The loss that a plan names, of one stage; arguments as in `deep_supervision_loss`."""
+    """The loss that a plan names, of one stage.
+
+    Arguments as in `deep_supervision_loss`; `annotated` lies with the others; `complete`: it is known to be all true.
+    """
     row = LOSSES[how.loss]
     logits = logits.float()
     if overlapping:
         target = labels.float()
     else:
-        logits, labels = merge_unknown(logits, labels, annotated)
+        if not complete:
+            logits, labels = merge_unknown(logits, labels, annotated)
         target = torch.zeros_like(logits).scatter_(1, labels[:, None], 1.0)[:, 1:]
     loss = torch.zeros((), device=logits.device)
     gamma = how.focal_gamma if row.voxels == "focal" else 0.0

@@ -11,6 +11,7 @@ from osteon.networks.prior import expect_little
 from osteon.networks.registry import build_network
 from osteon.planning.plan import Plan
 from osteon.training.augmenting import apply_changes, draw_changes
+from osteon.training.compiling import Forward
 from osteon.training.engine import lightning
 from osteon.training.losses import deep_supervision_loss
 from osteon.training.optimisers import make_optimiser, set_rate, trained_encoder
@@ -30,6 +31,9 @@ class TrainingModule(lightning.LightningModule):
         progress: The part of the training that is done, 0 … 1; the learning rate follows it.
         fresh: The training begins: a pre-trained encoder gets its weights. Otherwise weights are about to be loaded.
         transferred: The training begins, or began, with another model's weights: its encoder is a pre-trained one.
+
+    Attributes:
+        compiled: Stands in for the network in training, where it is set.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class TrainingModule(lightning.LightningModule):
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval() if plan.training.ema else None
         self.transferred = transferred
         self.iteration = 0
+        self.compiled: Forward | None = None
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Lightning's hook for batches of a type of their own."""
@@ -58,7 +63,7 @@ class TrainingModule(lightning.LightningModule):
             changes = draw_changes(self.plan, self.seed, batch.iteration)
             image, labels, annotated = apply_changes(batch.image, batch.labels, batch.annotated, changes, self.plan)
         self._freeze(batch.iteration)
-        logits = self.network(image)
+        logits = (self.compiled or self.network)(image)
         with torch.autocast(self.device.type, enabled=False):
             how = self.plan.training
             return deep_supervision_loss(logits, labels, annotated, how, overlapping=self.plan.overlapping)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from osteon.core.errors import UsageError
 from osteon.dataset.folds import By
 from osteon.planning.plan import Plan, Precision
@@ -26,7 +24,7 @@ class TrainOptions:
         folds: How many folds the cases are divided into.
         folds_by: What is never parted: the cases of a subject, or of a site.
         seed: Of weights, patches and augmentation.
-        device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
+        device: As `core.devices` has the words; `auto`: a GPU where there is one.
         precision: None: the plan's on a CPU, bf16 on a GPU.
         deterministic: Only operations that give the same result each time (needs `epochs`).
         workers: Processes for preparing; None: as memory allows.
@@ -39,7 +37,7 @@ class TrainOptions:
     folds: int = FOLDS
     folds_by: By = "subject"
     seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: str = "auto"
     precision: Precision | None = None
     deterministic: bool = False
     workers: int | None = None
@@ -74,10 +72,3 @@ def check_options(options: TrainOptions, plan: Plan) -> None:
             f"there is no fold {options.fold} of {options.folds}",
             hint=f"--fold 0 … {options.folds - 1}, all of them, or none to hold nothing out",
         )
-
-
-def resolve_device(wanted: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
-    """The device to work on. Raises UsageError where cuda is asked for and not there."""
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device that torch can use", hint="leave out --device, or use --device cpu")
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.markup import escape
 
@@ -27,7 +27,7 @@ def plan_for_run(
     run: Path,
     choices: Choices,
     *,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: str = "auto",
     restart: bool = False,
     measure_cost: bool = True,
     budget_s: float | None = None,

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from rich.markup import escape
 
+from osteon.core.devices import resolve_device, size_kind
 from osteon.core.errors import CaseError, OsteonError
 from osteon.core.load import LoadMeter
 from osteon.core.progress import clock, console, status
@@ -23,7 +24,6 @@ from osteon.planning.planner import cache_bytes, make_plan
 from osteon.planning.recipe_files import resolve
 from osteon.planning.small import coverage_warnings
 from osteon.training.forecast import MEASURE_BUDGET_S, forecast
-from osteon.training.options import resolve_device
 
 MANY_ITERATIONS = 3000
 """What a budget allows beyond these is better spent on larger patches, or a finer grid."""
@@ -45,7 +45,7 @@ def plan_dataset(
     folder: Path,
     choices: Choices = DEFAULTS,
     *,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: str = "auto",
     target: Path | None = None,
     measure_cost: bool = True,
     measure_budget_s: float = MEASURE_BUDGET_S,
@@ -85,7 +85,7 @@ def decide(
     folder: Path,
     choices: Choices = DEFAULTS,
     *,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: str = "auto",
     measure_cost: bool = True,
     measure_budget_s: float = MEASURE_BUDGET_S,
     budget_s: float | None = None,
@@ -107,7 +107,7 @@ def decide(
     dataset = Dataset.open(folder)
     chosen = resolve_device(device)
     fingerprint = measure(dataset, workers=workers)
-    plan = make_plan(dataset, fingerprint, choices, device=chosen, room=room or 1.0)
+    plan = make_plan(dataset, fingerprint, choices, device=size_kind(chosen), room=room or 1.0)
     notes = []
     if measure_cost:
         largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
@@ -129,7 +129,7 @@ def decide(
             if room is None and budget_s is not None:
                 first = costed(plan, lambda seconds: room_for(budget_s, seconds) != 1.0)
                 allowed = room_for(budget_s, first.forecast.seconds_per_iteration or 0.0)
-                other = make_plan(dataset, fingerprint, choices, device=chosen, room=allowed)
+                other = make_plan(dataset, fingerprint, choices, device=size_kind(chosen), room=allowed)
                 if allowed == 1.0 or _sizes(other) == _sizes(plan):
                     plan = first if allowed == 1.0 else costed(plan)
                 else:
@@ -200,7 +200,7 @@ def precision_is_chosen(choices: Choices) -> bool:
 def plan_of(
     folder: Path,
     *,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: str = "auto",
     budget_s: float | None = None,
     workers: int | None = None,
 ) -> Plan:

@@ -39,18 +39,30 @@ class Batch:
         iteration: Number of the iteration, from 0.
         image: `[batch, channel, i, j, k]` float32.
         labels: Index `[batch, i, j, k]` int64 or multi-hot `[batch, structure, i, j, k]` float32.
-        annotated: `[batch, structure]` bool: whether anybody looked for the structure in that case.
+        annotated: `[batch, structure]` bool: whether anybody looked for the structure in that case. It stays on the
+            host: what is to be computed depends on it.
+        arrival: Where image and labels are still being copied to a GPU: the event at whose end they are there.
     """
 
     iteration: int
     image: torch.Tensor
     labels: torch.Tensor
     annotated: torch.Tensor
+    arrival: torch.cuda.Event | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
-        moved = (part.to(device, non_blocking=True) for part in (self.image, self.labels, self.annotated))
-        return Batch(self.iteration, *moved)
+        """The same batch on another device, whose work from here on waits for it; the host does not."""
+        if self.arrival is not None:
+            stream = torch.cuda.current_stream(device)
+            stream.wait_event(self.arrival)
+            for part in (self.image, self.labels):
+                part.record_stream(stream)  # else their memory might go to the next batch before the network is done
+        image, labels = (part.to(device, non_blocking=True) for part in (self.image, self.labels))
+        return Batch(self.iteration, image, labels, self.annotated)
+
+    def pin(self) -> Batch:
+        """The same batch in pinned memory, from which a GPU copies without the host."""
+        return Batch(self.iteration, self.image.pin_memory(), self.labels.pin_memory(), self.annotated)
 
 
 class PatchSampler:

@@ -18,12 +18,12 @@ def apply_changes(
     Args:
         image: `[batch, channel, i, j, k]` float; may be changed in place.
         labels: Index `[batch, i, j, k]` int64 or multi-hot `[batch, structure, i, j, k]` float; likewise.
-        annotated: `[batch, structure]` bool; sides swap with their structures; likewise.
+        annotated: `[batch, structure]` bool, on the host; sides swap with their structures; likewise.
         changes: From `draw_changes`.
         plan: Says which structures swap when left and right do, how large voxels are, and which channels are MR.
 
     Returns:
-        Image, labels and annotated, changed, on the same device.
+        Image, labels and annotated, changed, where they were.
     """
     image, labels, annotated = mirror(image, labels, annotated, changes.mirror, plan)
     image, labels = move(image, labels, changes, plan)

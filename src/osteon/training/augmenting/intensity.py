@@ -12,31 +12,33 @@ import torch.nn.functional as F
 from osteon.planning.plan import Plan
 from osteon.training.augmenting.drawing import Changes, Floats
 from osteon.training.augmenting.smooth import expand, legendre_bases
+from osteon.training.sending import send
 
 
 def change_intensities(image: torch.Tensor, changes: Changes, plan: Plan) -> torch.Tensor:
     """Change the intensities of `image` `[batch, channel, i, j, k]`, in place."""
-    generator = torch.Generator(device=image.device).manual_seed(changes.seed)
 
     def noise(x: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+        generator = torch.Generator(device=image.device).manual_seed(changes.seed)
         return x + std * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
     _bias(image, changes, plan)
     steps: list[tuple[Floats, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = [
         (changes.noise, noise),
-        (changes.blur, _blur),
+        (changes.blur, lambda x, sigma: _blur(x, sigma, math.ceil(3 * np.nanmax(changes.blur)))),
         (changes.brightness, lambda x, factor: x * factor),
         (changes.offset, lambda x, amount: x + amount),
         (changes.contrast, _contrast),
-        (changes.low_resolution, _coarsen),
+        (changes.low_resolution, lambda x, _: _coarsen(x, changes.low_resolution)),
         (changes.gamma_inverted, lambda x, power: -_gamma(-x, power)),
         (changes.gamma, _gamma),
     ]
     for values, change in steps:
         chosen = np.flatnonzero(~np.isnan(values))
         if len(chosen):
-            amount = torch.from_numpy(values[chosen]).to(image).reshape(-1, 1, 1, 1, 1)
-            image[chosen] = change(image[chosen], amount)
+            rows = send(chosen, image)
+            amount = send(values[chosen], image).reshape(-1, 1, 1, 1, 1)
+            image[rows] = change(image[rows], amount)
     return image
 
 
@@ -49,20 +51,19 @@ def _bias(image: torch.Tensor, changes: Changes, plan: Plan) -> None:
     channels = [number for number, channel in enumerate(plan.channels) if channel.modality == "mr"]
     if not len(chosen) or not channels:
         return
-    weights = torch.from_numpy(changes.bias_terms[chosen]).to(image)[:, None]
+    weights = send(changes.bias_terms[chosen], image)[:, None]
     field = expand(weights, legendre_bases(plan.patch.size, plan.grid.spacing_mm))
-    greatest = torch.from_numpy(changes.bias[chosen]).to(image).reshape(-1, 1, 1, 1, 1)
+    greatest = send(changes.bias[chosen], image).reshape(-1, 1, 1, 1, 1)
     factor = (field * (greatest / field.abs().amax((2, 3, 4), True).clamp_min(1e-6))).exp()
-    rows = torch.from_numpy(chosen).to(image.device)[:, None]
-    columns = torch.tensor(channels, device=image.device)
+    rows = send(chosen, image)[:, None]
+    columns = send(np.array(channels), image)
     there = image[rows, columns]
     low = there.amin((2, 3, 4), True)
     image[rows, columns] = (there - low) * factor + low
 
 
-def _blur(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Gaussian blur by `sigma` voxels along every axis of more than one voxel, out to 3 sigma."""
-    most = math.ceil(3 * float(sigma.max()))
+def _blur(x: torch.Tensor, sigma: torch.Tensor, most: int) -> torch.Tensor:
+    """Gaussian blur by `sigma` voxels along every axis of more than one voxel, out to `most` voxels."""
     reach = torch.arange(-most, most + 1, device=x.device, dtype=x.dtype)
     kernel = torch.exp(-0.5 * (reach / sigma.reshape(-1, 1)) ** 2)
     kernel = kernel / kernel.sum(1, keepdim=True)
@@ -85,10 +86,10 @@ def _contrast(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     return ((x - mean) * factor + mean).clamp(low, high)
 
 
-def _coarsen(x: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+def _coarsen(x: torch.Tensor, kept: Floats) -> torch.Tensor:
     """Fewer voxels and back. `nearest` would take each coarse voxel's first, and move the image off its labels."""
     parts = []
-    for patch, part in zip(x.split(1), kept.flatten().tolist(), strict=True):
+    for patch, part in zip(x.split(1), kept[~np.isnan(kept)].tolist(), strict=True):
         small = [max(1, round(n * part)) for n in patch.shape[2:]]
         coarse = F.interpolate(patch, small, mode="nearest-exact")
         parts.append(F.interpolate(coarse, patch.shape[2:], mode="trilinear"))

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from osteon.planning.plan import Plan
 from osteon.training.augmenting.drawing import Changes, Floats
 from osteon.training.augmenting.smooth import expand, spline_basis
+from osteon.training.sending import send
 
 
 def mirror(
@@ -17,7 +18,7 @@ def mirror(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mirror patches along the axes `mirrored` `[batch, 3]`; from left to right, sides swap their names."""
     partners = plan.mirror_partners
-    swap = torch.tensor([0, *(partner + 1 for partner in partners)], device=labels.device)
+    here, swap = (send(np.array(n), labels) for n in (partners, [0, *(partner + 1 for partner in partners)]))
     sideways = plan.grid.sideways
     for number, axes in enumerate(mirrored):
         dims = [int(axis) - 3 for axis in np.flatnonzero(axes)]
@@ -26,7 +27,7 @@ def mirror(
         image[number] = image[number].flip(dims)
         labels[number] = labels[number].flip(dims)
         if sideways is not None and axes[sideways]:
-            labels[number] = labels[number][partners] if plan.overlapping else swap[labels[number]]
+            labels[number] = labels[number][here] if plan.overlapping else swap[labels[number]]
             annotated[number] = annotated[number][partners]
     return image, labels, annotated
 
@@ -47,15 +48,17 @@ def move(image: torch.Tensor, labels: torch.Tensor, changes: Changes, plan: Plan
         image, labels = image.squeeze(-1), labels.squeeze(-1)
     axes = [1, 0] if flat else [2, 1, 0]  # grid_sample counts x, y, z: the last axis first
     reverse = changes.affine[chosen][:, axes][:, :, [*axes, 3]]
-    grid = F.affine_grid(torch.from_numpy(reverse).to(image), [len(chosen), 1, *image.shape[2:]], align_corners=False)
+    grid = F.affine_grid(send(reverse, image), [len(chosen), 1, *image.shape[2:]], align_corners=False)
     where = np.flatnonzero(bent[chosen])
     if len(where):
-        grid[where] += _displacement(changes, chosen[where], axes, plan, image).reshape(len(where), *grid.shape[1:])
-    moved, followed = _through(grid, image[chosen], labels[chosen])
+        added = _displacement(changes, chosen[where], axes, plan, image).reshape(len(where), *grid.shape[1:])
+        grid.index_add_(0, send(where, grid), added)
+    rows = send(chosen, image)
+    moved, followed = _through(grid, image[rows], labels[rows])
     if len(chosen) == len(image):
         image, labels = moved, followed
     else:
-        image[chosen], labels[chosen] = moved, followed
+        image[rows], labels[rows] = moved, followed
     return (image[..., None], labels[..., None]) if flat else (image, labels)
 
 
@@ -79,7 +82,7 @@ def _displacement(
         spline_basis(count, edge, plan.augmentation.elastic_grain_mm)
         for count, edge in zip(size, spacing_mm, strict=True)
     ]
-    return expand(torch.from_numpy(points).to(like), bases).movedim(1, -1)
+    return expand(send(points, like), bases).movedim(1, -1)
 
 
 def sample(x: torch.Tensor, grid: torch.Tensor, mode: str) -> torch.Tensor:

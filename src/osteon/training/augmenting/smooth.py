@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from osteon.training.sending import send
+
 Floats = npt.NDArray[np.float64]
 
 POLYNOMIALS = 4
@@ -24,7 +26,7 @@ def expand(weights: torch.Tensor, bases: Sequence[Floats]) -> torch.Tensor:
     Returns:
         `[batch, component, i, j, k]`.
     """
-    along_i, along_j, along_k = (torch.from_numpy(basis).to(weights) for basis in bases)
+    along_i, along_j, along_k = (send(basis, weights) for basis in bases)
     field = along_j @ (weights @ along_k.T)
     return (along_i @ field.flatten(3)).unflatten(3, (len(along_j), len(along_k)))
 

@@ -1,0 +1,65 @@
+"""torch.compile for training: whether it pays, and the way back where it fails."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable
+
+import torch
+from rich.markup import escape
+from torch import nn
+
+from osteon.core.devices import device_kind
+from osteon.core.progress import console
+
+Forward = Callable[[torch.Tensor], list[torch.Tensor]]
+WORTH_S = 600.0
+"""A shorter training does not win back the minute or so that compiling takes."""
+
+
+def pays(device: str, left_s: float | None, *, deterministic: bool) -> bool:
+    """Whether a training is to be compiled.
+
+    Args:
+        device: What it runs on; only for CUDA was compiling meant so far.
+        left_s: Seconds it will take; None: nobody knows.
+        deterministic: Compiled kernels add up in an order of their own: then never.
+    """
+    return device_kind(device) == "cuda" and not deterministic and left_s is not None and left_s >= WORTH_S
+
+
+def compile_forward(network: nn.Module, backend: str = "inductor") -> Forward:
+    """The network's forward, compiled when it is first called; as it is, with a note, where that cannot be done.
+
+    The network itself stays what it was: its weights keep their names, and validation does not compile for its shapes.
+    """
+    from torch._dynamo.exc import TorchDynamoException  # a second, which other trainings need not spend
+
+    if backend == "inductor" and (missing := _missing()):
+        _say(missing)
+        return network
+    chosen: Forward = torch.compile(network.forward, dynamic=False, backend=backend)
+
+    def forward(image: torch.Tensor) -> list[torch.Tensor]:
+        nonlocal chosen
+        try:
+            return chosen(image)
+        except TorchDynamoException as error:
+            if chosen is network:
+                raise
+            _say(" ".join(str(error).split("\n")[:2]))
+            chosen = network
+            return chosen(image)
+
+    return forward
+
+
+def _missing() -> str:
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed"
+    return "" if any(shutil.which(name) for name in ("cc", "gcc", "clang")) else "there is no C compiler"
+
+
+def _say(reason: str) -> None:
+    console.print(f"[yellow]not compiled: {escape(reason)}[/]", soft_wrap=True)
