@@ -145,7 +145,10 @@ def planned_on(device: str, precision: str) -> Plan:
         ("cpu", "bf16", "cpu", "bf16-mixed"),
     ],
 )
-def test_a_precision_holds_where_it_was_measured(planned: str, precision: str, device: str, chosen: str) -> None:
+def test_a_precision_holds_where_it_was_measured(
+    planned: str, precision: str, device: str, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "has_bf16", lambda: True)
     plan = planned_on(planned, precision)
     assert lightning_precision(None, plan, device) == chosen
     assert lightning_precision("fp32", plan, device) == "32-true"

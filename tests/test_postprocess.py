@@ -205,6 +205,13 @@ def test_what_harms_a_single_case_is_not_chosen() -> None:
     assert not any(step.step == "largest" for step in chosen.steps)
 
 
+def test_the_time_for_choosing_is_limited() -> None:
+    cases = [judged(SPECKLED, TRUE)] * 6
+    chosen = choose_steps(PLAN, list("012345"), lambda case: cases[int(case)], until=0.0)
+    assert chosen.steps == []
+    assert chosen.why[0].endswith("the time for choosing was over after 0 of up to 3 rounds")
+
+
 def test_where_nothing_is_to_be_gained_nothing_is_chosen() -> None:
     assert choose([judged(TRUE, TRUE)] * 6).steps == []
 

@@ -68,7 +68,7 @@ def make_plan(
     *,
     device: str = "auto",
     measure_cost: bool = True,
-    measure_budget_s: float = 15.0,
+    measure_budget_s: float | None = None,
     budget_s: float | None = None,
     workers: int | None = None,
     **choices: Any,
@@ -79,7 +79,7 @@ def make_plan(
         dataset: A folder with dataset.yaml.
         device: What sizes are chosen for.
         measure_cost: Measure the forecast and the faster precision with a few steps.
-        measure_budget_s: Seconds of the clock that this may take.
+        measure_budget_s: Seconds of the clock that this may take; None: 15, or a fifth of a shorter budget.
         budget_s: Seconds that a training will have; sizes are then chosen for this machine's measured speed.
         workers: Processes for reading the cases; None: as memory allows.
         **choices: Fields of `osteon.planning.choices.Choices`: recipe, dimensions, network, encoder, window, …

@@ -131,7 +131,7 @@ def plan(
         str | None, typer.Option(help="Time that a training will have (30min): sizes for what this machine does in it.")
     ] = None,
     measure_budget: Annotated[
-        str | None, typer.Option(help="Most time for trying out what the plan costs; 15s when left out.")
+        str | None, typer.Option(help="Most time for trying out what the plan costs; 15s, or a fifth of --budget.")
     ] = None,
     no_cost: Annotated[bool, typer.Option("--no-cost", help="Leave the forecast out: nothing is tried.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a plan.yaml that is there.")] = False,
@@ -140,7 +140,6 @@ def plan(
     """Measure the cases and write plan.yaml: every decision with its reason, and what training will cost."""
     from osteon.dataset.dataset import Dataset
     from osteon.planning.plan import FILE_NAME, read_plan
-    from osteon.training.forecast import MEASURE_BUDGET_S
     from osteon.training.planned import plan_dataset
     from osteon.training.record import check_plan_fits
 
@@ -169,7 +168,7 @@ def plan(
         choices,
         device=device,
         measure_cost=not no_cost,
-        measure_budget_s=MEASURE_BUDGET_S if measure_budget is None else seconds_of(measure_budget),
+        measure_budget_s=None if measure_budget is None else seconds_of(measure_budget),
         budget_s=seconds,
         workers=workers,
     )

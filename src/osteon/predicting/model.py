@@ -209,7 +209,7 @@ class Model:
             image = torch.cat((image, self._labels_before(self.first.restored(prepared.first, shares), prepared)))
         region = speed.region and fills_little(self.reference)
         slabs = stream(self.network, image, self.plan, speed=speed, region=region)
-        return self._kept(slabs, prepared, folder)
+        return self.name_in_order(self._kept(slabs, prepared, folder))
 
     def alike(self, prepared: Prepared) -> tuple[int, ...] | None:
         """Scans of which this is the same, and not None, can be looked at together."""
@@ -219,10 +219,14 @@ class Model:
         """As `infer`, of several small scans that are alike, in one pass of the network."""
         images = [torch.from_numpy(one.image) for one in prepared]
         slabs = look_together(self.network, images, self.plan, speed=speed)
-        return [self._kept([slab], one, None) for slab, one in zip(slabs, prepared, strict=True)]
+        kept = (self._kept([slab], one, None) for slab, one in zip(slabs, prepared, strict=True))
+        return [self.name_in_order(shares) for shares in kept]
 
     def _kept(self, slabs: Iterable[Slab], prepared: Prepared, folder: Path | None) -> Shares:
-        shares = collect(slabs, outputs(self.plan), prepared.image.shape[1:], self.plan, folder=folder)
+        return collect(slabs, outputs(self.plan), prepared.image.shape[1:], self.plan, folder=folder)
+
+    def name_in_order(self, shares: Shares) -> Shares:
+        """What was found without the plan's series, with it: changed in place; as it is where there is none."""
         if self.plan.series is None:
             return shares
         name_series(shares.values, self.plan)

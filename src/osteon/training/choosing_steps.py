@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +51,7 @@ class Judged:
 Load = Callable[[str], Judged]
 
 
-def choose_steps(plan: Plan, cases: Sequence[str], load: Load) -> Postprocessing:
+def choose_steps(plan: Plan, cases: Sequence[str], load: Load, until: float = math.inf) -> Postprocessing:
     """The steps that raise the mean Dice of a structure and lower it in no case.
 
     A step changes one structure alone and takes no voxels of others, so no other structure can fall.
@@ -58,13 +60,21 @@ def choose_steps(plan: Plan, cases: Sequence[str], load: Load) -> Postprocessing
         plan: Structures and grid.
         cases: Ids.
         load: Reads one of them.
+        until: When to stop, by `time.monotonic`: a round that is not done by then decides nothing.
     """
     if len(cases) < FEWEST:
         return Postprocessing(why=[f"nothing was tried: {len(cases)} validation cases are fewer than {FEWEST}"])
     candidates = _candidates(plan, _references(plan, cases, load))
     chosen: list[Step] = []
-    for _ in range(ROUNDS):
-        gains = _gains(candidates, cases, load, Postprocessing(steps=chosen))
+    why = (
+        f"tried on {len(cases)} cases that were not trained on: a step has to raise its structure's mean Dice by "
+        f"{LEAST_GAIN:g} and may lower no case's by more than {MOST_LOSS:g}"
+    )
+    for round_ in range(ROUNDS):
+        gains = _gains(candidates, cases, load, Postprocessing(steps=chosen), until)
+        if gains is None:
+            why += f"; the time for choosing was over after {round_} of up to {ROUNDS} rounds"
+            break
         best = _best(gains)
         chosen += best
         ahead = {step.structure for step in best}
@@ -72,10 +82,6 @@ def choose_steps(plan: Plan, cases: Sequence[str], load: Load) -> Postprocessing
         candidates = [c for c in candidates if c.structure in ahead and (c.structure, c.step) not in done]
         if not candidates:
             break
-    why = (
-        f"tried on {len(cases)} cases that were not trained on: a step has to raise its structure's mean Dice by "
-        f"{LEAST_GAIN:g} and may lower no case's by more than {MOST_LOSS:g}"
-    )
     return Postprocessing(steps=chosen, why=[why])
 
 
@@ -129,11 +135,13 @@ def _candidates(plan: Plan, shown: Mapping[str, _Shown]) -> list[Step]:
 
 
 def _gains(
-    candidates: Sequence[Step], cases: Sequence[str], load: Load, before: Postprocessing
-) -> list[tuple[Step, list[float]]]:
-    """For each candidate the change of its structure's Dice in each case that counts."""
+    candidates: Sequence[Step], cases: Sequence[str], load: Load, before: Postprocessing, until: float
+) -> list[tuple[Step, list[float]]] | None:
+    """For each candidate the change of its structure's Dice in each case that counts; None: the time was over."""
     changes: list[list[float]] = [[] for _ in candidates]
     for case in track(cases, "choosing post-processing"):
+        if time.monotonic() > until:
+            return None
         judged = load(case)
         prediction = postprocess(judged.prediction, before)
         masks: dict[str, tuple[Mask, Mask, int]] = {}

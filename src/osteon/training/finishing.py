@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,14 +16,14 @@ from rich.markup import escape
 
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Segmentation
-from osteon.core.progress import console, track
+from osteon.core.progress import clock, console, track
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.formats.registry import read_segmentation, write_segmentation
 from osteon.planning.plan import Plan
 from osteon.predicting.confidence import calibrate
 from osteon.predicting.looks import Looks, looks_of
-from osteon.predicting.model import WEIGHTS, Model, extent_mm, load_model, save_model
+from osteon.predicting.model import WEIGHTS, Model, Prediction, extent_mm, load_model, save_model
 from osteon.predicting.postprocess import NONE, Postprocessing, postprocess
 from osteon.predicting.predictor import output_path
 from osteon.preparing.cache import CachedCase
@@ -36,6 +38,10 @@ from osteon.training.validating import Scores, mean_scores, overall
 
 PREDICTIONS = "predictions"
 UNORDERED = "unordered"
+EXTRAS_SHARE = 0.2
+"""Measuring speeds and choosing post-processing take at most this part of the training's time,"""
+LEAST_EXTRAS_S = 10.0
+"""or so many seconds."""
 LEAST_DROP = 1e-3
 """Mean Dice: where naming a series in order costs more than this on scans that were not trained on, it is left out."""
 
@@ -95,13 +101,30 @@ def finish(
     if (folder / WEIGHTS).is_file():
         return load_model(folder).validation
     model = Model(network.to(device), plan, {}, "", reference=[looks_at(case, dataset, plan) for case in training])
-    validated = _predicted(dataset, model, validation_ids, run, failed)
-    unordered = None
-    if plan.series is not None and validated.cases:
-        plain = replace(model, plan=without_series(plan))
-        unordered = _predicted(dataset, plain, list(validated.cases), run / UNORDERED, {})
-    timed = measure_speeds(dataset, model, list(validated.cases))
-    return conclude(dataset, model, validated, unordered, run, state, options, part=part, speeds=timed)
+    validated, unordered = _predicted(dataset, model, validation_ids, run, failed)
+    until = time.monotonic() + extras_s(state.elapsed_s)
+    timed = measure_speeds(dataset, model, list(validated.cases), until)
+    return conclude(dataset, model, validated, unordered, run, state, options, part=part, speeds=timed, until=until)
+
+
+def extras_s(trained_s: float) -> float:
+    """Seconds that measuring speeds and choosing post-processing may take after so many of training."""
+    return max(LEAST_EXTRAS_S, EXTRAS_SHARE * trained_s)
+
+
+def describe_end(plan: Plan, cases: int, trained_s: float | None) -> str:
+    """What will follow a training, and about how long that takes.
+
+    Args:
+        plan: With its forecast.
+        cases: Scans to validate on.
+        trained_s: Seconds of training; None: unknown.
+    """
+    seconds = plan.forecast.predicting_seconds
+    about = f", about {clock(cases * seconds)}" if seconds is not None else ""
+    most = "" if trained_s is None else f", {clock(extras_s(trained_s))} at most"
+    scans = f"{cases} whole scan{'s' * (cases != 1)}"
+    return f"afterwards: validating on {scans}{about}, then measuring speeds and choosing post-processing{most}"
 
 
 def conclude(
@@ -115,6 +138,7 @@ def conclude(
     *,
     part: bool = False,
     speeds: dict[str, dict[str, float | None]] | None = None,
+    until: float = math.inf,
 ) -> dict[str, Any]:
     """Choose what follows a prediction by evidence, calibrate the confidence, and write the model.
 
@@ -128,6 +152,7 @@ def conclude(
         options: What it was begun with.
         part: Choose nothing, and keep both kinds of predictions.
         speeds: What `measure_speeds` found.
+        until: When to stop choosing, by `time.monotonic`.
 
     Returns:
         validation.json's content.
@@ -141,7 +166,7 @@ def conclude(
             series["series"] |= {"as_found_cases": _all_rounded(unordered.cases), "as_found_raw": unordered.raw}
     else:
         plan, validated = _with_or_without_series(plan, validated, unordered, run)
-        steps = choose_steps(plan, list(validated.cases), lambda case_id: _judged(dataset, plan, case_id, run))
+        steps = choose_steps(plan, list(validated.cases), lambda case_id: _judged(dataset, plan, case_id, run), until)
     cases = validated.cases
     if steps.steps:
         cases = {case_id: _rescored(dataset, plan, case_id, run, steps) for case_id in cases}
@@ -206,19 +231,33 @@ def looks_at(case: CachedCase, dataset: Dataset, plan: Plan) -> Looks:
 
 def _predicted(
     dataset: Dataset, model: Model, ids: Sequence[str], run: Path, failed: dict[str, OsteonError]
-) -> Validated:
-    """Predict cases into `run`/predictions, and score them."""
-    found = Validated({}, {})
+) -> tuple[Validated, Validated | None]:
+    """Predict cases into `run`/predictions, and score them; where the plan has a series, also without it.
+
+    Returns:
+        As the plan has it, and into `run`/unordered, None without a series: the network looks once for both.
+    """
+    series = model.plan.series is not None
+    plain = replace(model, plan=without_series(model.plan))
+    validated, unordered = Validated({}, {}), Validated({}, {}) if series else None
     for case_id in track(ids, "validating"):
         try:
-            prediction = model.segment(dataset.load_image(dataset.case(case_id)))
-            write_segmentation(output_path(run / PREDICTIONS, case_id, model.plan), prediction.segmentation)
-            found.cases[case_id] = score_scan(dataset, model.plan, case_id, prediction.segmentation)
-            found.raw[case_id] = prediction.raw
+            prepared = plain.prepare(dataset.load_image(dataset.case(case_id)))
+            shares = plain.infer(prepared)
+            if unordered is not None:
+                _keep(dataset, plain.conclude(prepared, shares), case_id, run / UNORDERED, plain.plan, unordered)
+            prediction = model.conclude(prepared, model.name_in_order(shares))
+            _keep(dataset, prediction, case_id, run, model.plan, validated)
         except OsteonError as error:
             failed[case_id] = error
             console.print(f"[yellow]not validated: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
-    return found
+    return validated, unordered if validated.cases else None
+
+
+def _keep(dataset: Dataset, prediction: Prediction, case_id: str, run: Path, plan: Plan, validated: Validated) -> None:
+    write_segmentation(output_path(run / PREDICTIONS, case_id, plan), prediction.segmentation)
+    validated.cases[case_id] = score_scan(dataset, plan, case_id, prediction.segmentation)
+    validated.raw[case_id] = prediction.raw
 
 
 def _judged(dataset: Dataset, plan: Plan, case_id: str, run: Path) -> Judged:

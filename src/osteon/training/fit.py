@@ -17,7 +17,7 @@ from osteon.core.devices import device_kind, resolve_device
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.files import write_error
 from osteon.core.heap import keep_freed_memory
-from osteon.core.progress import clock, console
+from osteon.core.progress import clock, console, is_quiet
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds, structures_without_cases
 from osteon.networks.registry import starts_inflated
@@ -31,7 +31,7 @@ from osteon.training.compiling import compile_forward, pays
 from osteon.training.conductor import CHECKPOINT_EVERY_S, Conductor, Limits
 from osteon.training.display import Display
 from osteon.training.engine import TensorBoardLogger, lightning
-from osteon.training.finishing import UNORDERED, finish
+from osteon.training.finishing import UNORDERED, describe_end, finish
 from osteon.training.hardware import let_cuda_be_fast, lightning_precision, trainer_device
 from osteon.training.initialising import TRANSFER, begin_with, initial_weights
 from osteon.training.losses import told_loss
@@ -134,6 +134,8 @@ def train(
     _check_cases(dataset, plan, training)
     if not resumed and (told := told_loss(plan)):
         console.print(told, soft_wrap=True)
+    if not is_quiet():
+        console.print(describe_end(plan, len(validation), _expected_s(plan, options)), soft_wrap=True)
     module = _fit(plan, run, options, state, training, validation, device, checkpoint_every_s, begin)
     network = _chosen_weights(run, module, state)
     report = finish(
@@ -150,6 +152,14 @@ def train(
         part=part,
     )
     return TrainReport(run, report, failed, state.iteration, resumed)
+
+
+def _expected_s(plan: Plan, options: TrainOptions) -> float | None:
+    """Seconds that the training will take; None where nothing was measured."""
+    if options.budget_s is not None or plan.forecast.seconds_per_iteration is None:
+        return options.budget_s
+    epochs = options.epochs or plan.training.epochs
+    return epochs * plan.training.epoch_iterations * plan.forecast.seconds_per_iteration
 
 
 def split(dataset: Dataset, options: TrainOptions) -> tuple[list[str], list[str]]:

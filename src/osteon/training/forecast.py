@@ -93,7 +93,7 @@ def forecast(
     if "predict" in facts:
         cost |= _predicting(plan, facts["predict"], tried, shape, spacing_mm)
         notes.append("and a prediction of as much of the largest scan as goes through the network at once")
-    cost |= {"device": device, "why": notes or ["nothing was known when the time for measuring was over"]}
+    cost |= {"device": device_kind(device), "why": notes or ["nothing was known when the time for measuring was over"]}
     if device == "cpu" and "training_bytes" in cost and "predicting_bytes" in cost:
         cost["training_bytes"] = max(cost["training_bytes"], cost["predicting_bytes"])
     return plan.model_copy(update={"training": training, "forecast": plan.forecast.model_copy(update=cost)})

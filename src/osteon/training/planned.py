@@ -29,6 +29,8 @@ MANY_ITERATIONS = 3000
 """What a budget allows beyond these is better spent on larger patches, or a finer grid."""
 FEW_ITERATIONS = 1000
 """With fewer than these within a budget, smaller patches or a coarser grid teach more."""
+MEASURING_SHARE, LEAST_MEASURING_S = 0.2, 5.0
+"""Trying out takes at most this part of a budget, and never less than loading the libraries does."""
 MOST_ROOM, LEAST_ROOM = 8.0, 0.25
 """Limits of what a budget does to the recipe's voxels of a patch."""
 
@@ -48,7 +50,7 @@ def plan_dataset(
     device: str = "auto",
     target: Path | None = None,
     measure_cost: bool = True,
-    measure_budget_s: float = MEASURE_BUDGET_S,
+    measure_budget_s: float | None = None,
     budget_s: float | None = None,
     workers: int | None = None,
 ) -> Planned:
@@ -60,7 +62,7 @@ def plan_dataset(
         device: What sizes are chosen for, and what the cost is measured on.
         target: The plan's file; the dataset's plan.yaml when None.
         measure_cost: Measure the forecast and the faster precision with a few steps.
-        measure_budget_s: Seconds of the clock that this may take.
+        measure_budget_s: Seconds of the clock that this may take; None: `measuring_s` of the budget.
         budget_s: Seconds that a training will have; sizes are then chosen for this machine's measured speed.
         workers: Processes for reading the cases; None: as memory allows.
 
@@ -87,7 +89,7 @@ def decide(
     *,
     device: str = "auto",
     measure_cost: bool = True,
-    measure_budget_s: float = MEASURE_BUDGET_S,
+    measure_budget_s: float | None = None,
     budget_s: float | None = None,
     room: float | None = None,
     workers: int | None = None,
@@ -99,7 +101,7 @@ def decide(
         choices: What the user decides.
         device: What sizes are chosen for, and what the cost is measured on.
         measure_cost: Measure the forecast and the faster precision.
-        measure_budget_s: Seconds of the clock that this may take.
+        measure_budget_s: Seconds of the clock that this may take; None: `measuring_s` of the budget.
         budget_s: Seconds that a training will have.
         room: As `planner.make_plan` takes it; None: by measurement, where there is a budget to measure for.
         workers: Processes for reading the cases; None: as memory allows.
@@ -111,7 +113,8 @@ def decide(
     notes = []
     if measure_cost:
         largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
-        until = time.monotonic() + measure_budget_s
+        most_s = measuring_s(budget_s) if measure_budget_s is None else measure_budget_s
+        until = time.monotonic() + most_s
 
         def costed(plan: Plan, enough: Callable[[float], bool] = lambda _: False) -> Plan:
             return forecast(
@@ -125,7 +128,7 @@ def decide(
                 enough=enough,
             )
 
-        with LoadMeter() as load, status(f"trying out the cost, {clock(measure_budget_s)} at most"):
+        with LoadMeter() as load, status(f"trying out the cost, {clock(most_s)} at most"):
             if room is None and budget_s is not None:
                 first = costed(plan, lambda seconds: room_for(budget_s, seconds) != 1.0)
                 allowed = room_for(budget_s, first.forecast.seconds_per_iteration or 0.0)
@@ -143,6 +146,13 @@ def decide(
         console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
     plan = _add_reasons(plan, "patch", small)
     return Planned(plan, {case: CaseError(reason) for case, reason in fingerprint.failed.items()})
+
+
+def measuring_s(budget_s: float | None) -> float:
+    """Seconds of the clock for trying out what a training of `budget_s` costs, in proportion to it."""
+    if budget_s is None:
+        return MEASURE_BUDGET_S
+    return min(MEASURE_BUDGET_S, max(LEAST_MEASURING_S, MEASURING_SHARE * budget_s))
 
 
 def room_for(budget_s: float, seconds_per_iteration: float) -> float:
