@@ -22,6 +22,7 @@ from osteon.training.batches import Batches
 from osteon.training.checkpoint import State
 from osteon.training.compiling import WORTH_S, compile_forward, pays
 from osteon.training.conductor import Conductor, Limits
+from osteon.training.display import Display
 from osteon.training.hardware import let_cuda_be_fast, lightning_precision, trainer_device
 from osteon.training.module import TrainingModule
 from osteon.training.optimisers import OPTIMISERS, make_optimiser
@@ -220,7 +221,7 @@ def test_what_is_left_of_a_training() -> None:
     def left(limits: Limits, device: str, *, measured: float | None = 2.0) -> float | None:
         plan = tiny_plan({"forecast": {"device": "cuda", "seconds_per_iteration": measured}})
         state = State(iteration=10, elapsed_s=30.0)
-        return Conductor(plan, limits, [], Path(), None, None, state).left_s(device)  # type: ignore[arg-type]
+        return Conductor(plan, limits, [], Path(), Display(), None, state).left_s(device)  # type: ignore[arg-type]
 
     assert left(Limits(None, 100.0), "cpu") == 70
     assert left(Limits(40, None), "cuda") == 60

@@ -15,6 +15,7 @@ memory on a CPU without AVX-512 (torch 2.13; four channels do), so 2D networks k
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -34,7 +35,8 @@ def channels_innermost(image: torch.Tensor, dimensions: int) -> bool:
     if dimensions == 2 or torch.jit.is_tracing():
         return False
     device = image.device.type
-    return innermost_is_faster(device, image.dtype == torch.bfloat16 or torch.is_autocast_enabled(device))
+    halved = device in ("cpu", "cuda") and torch.is_autocast_enabled(device)
+    return innermost_is_faster(device, halved or image.dtype == torch.bfloat16)
 
 
 def innermost_is_faster(device: str, bf16: bool) -> bool:
@@ -75,23 +77,28 @@ class NormAct(nn.Module):
         elif x.shape[1] > 1 and _innermost(x):
             return self._on_rows(x)
         else:  # a group for each channel is the same norm, in a third of the time on a CPU
-            with torch.autocast(x.device.type, enabled=False):
+            with _in_its_own_precision(x):
                 weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
                 x = F.group_norm(x, x.shape[1], weight, bias, self.eps)
         return x if self.slope == 1 else F.leaky_relu_(x, self.slope)
 
     def _on_rows(self, x: torch.Tensor) -> torch.Tensor:
-        if x.device.type == "cpu" and x.dtype == torch.float32:
+        if x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling():
             if torch.is_grad_enabled():
                 done: torch.Tensor = _Fused.apply(x, self.weight, self.bias, self.eps, self.slope)
                 return done
             return _back(_forward(_rows(x), self.weight, self.bias, self.eps, self.slope)[0], x.shape)
-        with torch.autocast(x.device.type, enabled=False):
+        with _in_its_own_precision(x):
             rows = _rows(x).float()  # torch.compile makes one pass of what follows
             variance, mean = torch.var_mean(rows, 1, correction=0, keepdim=True)
             normed = torch.addcmul(self.bias, (rows - mean) * torch.rsqrt(variance + self.eps), self.weight)
             normed = normed if self.slope == 1 else F.leaky_relu(normed, self.slope)
             return _back(normed.to(x.dtype), x.shape)
+
+
+def _in_its_own_precision(x: torch.Tensor) -> AbstractContextManager[Any]:
+    """Autocast would norm in fp32, and give that on."""
+    return nullcontext() if x.dtype == torch.float32 else torch.autocast(x.device.type, enabled=False)
 
 
 def _innermost(x: torch.Tensor) -> bool:
