@@ -68,7 +68,8 @@ def measure(plan: Plan, device: str, precision: str) -> dict[str, float | str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plan.yaml"
         write_plan(path, plan)
-        command = [sys.executable, "-m", "osteon.training.probe", str(path), "train", device, precision]
+        scan = json.dumps([*plan.patch.size, 1.0, 1.0, 1.0])
+        command = [sys.executable, "-m", "osteon.training.probe", str(path), device, scan, precision]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return {"error": (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]}

@@ -1,6 +1,6 @@
 """A training step's share of the processor's matrix product, where its time goes, and what another checkout takes.
 
-    python benchmarks/step.py [--before CHECKOUT] [--threads 2]
+    python benchmarks/step.py [--before CHECKOUT] [--orders] [--threads 2]
 
 A step is all that happens in an iteration: augmentation, forward, loss, backward, clipping, optimiser, average of the
 weights. Its floating-point operations are counted by torch (convolutions and matrix products alone), the matrix
@@ -74,7 +74,7 @@ def batch_of(plan: Any, number: int) -> Any:
     return Batch(number, image, labels, torch.ones(2, 4, dtype=torch.bool))
 
 
-def measure(name: str, precision: str) -> dict[str, Any]:
+def measure(name: str, precision: str, order: str) -> dict[str, Any]:
     """In a process of its own: the matrix product, and the steps of one patch."""
     import torch
     from torch.profiler import ProfilerActivity, profile
@@ -88,6 +88,10 @@ def measure(name: str, precision: str) -> dict[str, Any]:
         pass
     else:
         keep_freed_memory()
+    if order:
+        from osteon.networks import fused_norm
+
+        fused_norm.innermost_is_faster = lambda *_: order == "channels innermost"
     plan = plan_of(PATCHES[name])
     module = TrainingModule(plan, 0, lambda: 0.5, fresh=True).train()
     module.average.eval()
@@ -136,10 +140,10 @@ def measure(name: str, precision: str) -> dict[str, Any]:
     }
 
 
-def asked(checkout: Path, name: str, precision: str, threads: int) -> dict[str, Any]:
+def asked(checkout: Path, order: str, name: str, precision: str, threads: int) -> dict[str, Any]:
     """Measure in a new process, with the code of a checkout."""
     environment = os.environ | {"PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, str(Path(__file__).resolve()), "--child", name, precision]
+    command = [sys.executable, str(Path(__file__).resolve()), "--child", name, precision, order]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -152,19 +156,24 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--precision", nargs="+", default=["fp32"], choices=["fp32", "bf16"])
     parser.add_argument("--patches", nargs="+", default=list(PATCHES), choices=PATCHES)
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--orders", action="store_true", help="this code with both orders in memory, whatever it takes")
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         print(json.dumps(measure(*options.child)))
         return
-    checkouts = {"this": HERE.parent} | ({"before": options.before.resolve()} if options.before else {})
+    checkouts = {"this": (HERE.parent, "")}
+    if options.before:
+        checkouts |= {"before": (options.before.resolve(), "")}
+    if options.orders:
+        checkouts |= {f"this, {order}": (HERE.parent, order) for order in ("usual order", "channels innermost")}
     rows, found = [], {}
     for name in options.patches:
         for precision in options.precision:
             best: dict[str, dict[str, Any]] = {}
             for _ in range(ROUNDS):
-                for which, checkout in checkouts.items():
-                    one = asked(checkout, name, precision, options.threads)
+                for which, (checkout, order) in checkouts.items():
+                    one = asked(checkout, order, name, precision, options.threads)
                     if which not in best or one["seconds"] < best[which]["seconds"]:
                         best[which] = one
             found = best["this"]

@@ -92,10 +92,17 @@ def test_half_precision_keeps_its_type_and_order(memory_order):
 
 
 @pytest.mark.parametrize(
-    ("device", "bf16", "innermost"), [("cpu", False, True), ("cpu", True, False), ("cuda", True, True)]
+    ("device", "bf16", "compiled", "innermost"),
+    [
+        ("cpu", False, False, True),
+        ("cpu", True, False, False),
+        ("cuda", True, True, True),
+        ("cuda", True, False, False),
+        ("cuda", False, True, False),
+    ],
 )
-def test_where_channels_lie_innermost(device, bf16, innermost):
-    assert fused_norm.innermost_is_faster(device, bf16) == innermost
+def test_where_channels_lie_innermost(device, bf16, compiled, innermost):
+    assert fused_norm.innermost_is_faster(device, bf16, compiled) == innermost
 
 
 def test_networks_that_are_traced_or_flat_keep_the_usual_order():

@@ -19,7 +19,7 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Where everything is written.")] = Path("demo"),
     cases: Annotated[int, typer.Option(min=6, help="Humeri to train with.")] = 30,
     unseen: Annotated[int, typer.Option(min=1, help="Humeri to test with.")] = 6,
-    budget: Annotated[str, typer.Option(help="Time to train.")] = "3min",
+    budget: Annotated[str, typer.Option(help="Time to train.")] = "4min",
     seed: Annotated[int, typer.Option(help="Of the cohort and the training.")] = 0,
 ) -> None:
     """Make up fractured humeri, import, plan, train, predict unseen cases, evaluate. On a CPU, in minutes."""

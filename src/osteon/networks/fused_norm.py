@@ -4,7 +4,7 @@ On a CPU the convolutions of a 3D network run faster in fp32 when the channels o
 memory (channels last): on a processor without AVX-512 by a third, since oneDNN's weight gradient has no good code for
 the other order there, with AVX-512 by up to a fifth. torch's own norms turn such an array round and back again, and
 take longer than all that is won; the one here works on it as it lies. In bf16 the usual order is the faster one on a
-CPU, and the slower one on a GPU. Measured by benchmarks/step.py.
+CPU. Measured by benchmarks/step.py; on a GPU, where bf16 wants channels innermost, nothing was measured yet.
 
 The order belongs to the machine that computes. It is taken up where a network begins to compute and is no part of its
 weights; a network that is traced, to be written for another machine, is traced in the usual order.
@@ -36,12 +36,15 @@ def channels_innermost(image: torch.Tensor, dimensions: int) -> bool:
         return False
     device = image.device.type
     halved = device in ("cpu", "cuda") and torch.is_autocast_enabled(device)
-    return innermost_is_faster(device, halved or image.dtype == torch.bfloat16)
+    return innermost_is_faster(device, halved or image.dtype == torch.bfloat16, torch.compiler.is_compiling())
 
 
-def innermost_is_faster(device: str, bf16: bool) -> bool:
-    """Whether 3D convolutions on a kind of device run faster with channels innermost."""
-    return bf16 == (device == "cuda")
+def innermost_is_faster(device: str, bf16: bool, compiled: bool) -> bool:
+    """Whether a 3D network is best run with channels innermost on a kind of device.
+
+    On a GPU only where it is compiled: a norm made of single operations would hold several copies of each activation.
+    """
+    return bf16 and compiled if device == "cuda" else not bf16
 
 
 def lay_out(image: torch.Tensor, dimensions: int) -> torch.Tensor:
