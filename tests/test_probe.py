@@ -27,7 +27,7 @@ Line = tuple[str, dict[str, Any]]
 
 
 def line(what: str, seconds: float, size: int = 1000, **more: Any) -> Line:
-    return what, {"seconds": seconds, "bytes": size, **more}
+    return what, {"seconds": seconds, "bytes": size, "steps": 3, **more}
 
 
 @pytest.fixture
@@ -116,8 +116,9 @@ def test_bf16_that_was_not_reached_in_time_is_said(script: Any) -> None:
 
 
 def test_measuring_ends_when_enough_is_known(script: Any) -> None:
-    script(line("fp32", 2.0, 1, parameters=7), line("fp32", 1.0, 1, parameters=7), line("bf16", 0.1, 1, parameters=7))
-    plan = forecast(tiny_plan(), SHAPE, SPACING, 0, enough=lambda seconds: seconds < 1.5)
+    first, settled, more = (line("fp32", s, 1, parameters=7, steps=n) for s, n in ((2.0, 1), (1.0, 3), (0.5, 4)))
+    script(first, settled, more, line("bf16", 0.1, 1, parameters=7))
+    plan = forecast(tiny_plan(), SHAPE, SPACING, 0, enough=lambda _: True)
     assert plan.forecast.seconds_per_iteration == 1.0
 
 

@@ -32,6 +32,8 @@ MEASURE_BUDGET_S = 15.0
 """Seconds of the clock, for all that is tried out."""
 PATIENCE_S = 20.0
 """So much longer is waited for the first estimate: a busy machine takes long to load the libraries."""
+SETTLED = 3
+"""Steps after which one of them was as fast as they get: the first ones set things up."""
 Facts = dict[str, dict[str, Any]]
 """What a process has written so far, by `what`."""
 
@@ -69,7 +71,7 @@ def forecast(
         write_plan(path, plan)
         for what, found in _measurements(path, device, [*tried, *spacing_mm], precisions, until, facts):
             facts[what] = found
-            if what == "fp32" and enough(found["seconds"]):
+            if what == "fp32" and found["steps"] >= SETTLED and enough(found["seconds"]):
                 break
     cost: dict[str, Any] = {"cache_bytes": cache_bytes}
     if "error" in facts:

@@ -8,7 +8,7 @@ as soon as it knows it, the cheap ones first.
 
     {"what": "predict", "seconds", "bytes"}           of that scan
     {"what": "estimate", "seconds", "bytes"}          of a step, from a small part of the patch
-    {"what": "fp32", "seconds", "bytes", "parameters"}   the best step so far, at the plan's own size
+    {"what": "fp32", "seconds", "steps", "bytes", "parameters"}   the best of so many steps, at the plan's own size
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def try_steps(plan: Plan, device: torch.device, precisions: tuple[Precision, ...
         taken: list[float] = []
         while len(taken) < STEPS and (len(taken) < 2 or sum(taken) < ENOUGH_S):
             taken.append(stepper.step(plan, precision))
-            _write(precision, seconds=min(taken), bytes=stepper.bytes(), parameters=parameters)
+            _write(precision, seconds=min(taken), steps=len(taken), bytes=stepper.bytes(), parameters=parameters)
             if taken[0] > HOPELESS * to_beat or (len(taken) > 2 and min(taken) > WORTH_IT * to_beat):
                 break
         to_beat = min(to_beat, *taken)
