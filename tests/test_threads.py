@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from osteon.core import platform, threads
-from osteon.core.load import LoadMeter
+from osteon.core import load, platform, threads
+from osteon.core.load import LoadMeter, ThreadFitter
 from osteon.core.threads import describe_waiting, is_users, prepare_threads, set_thread_count
 
 NAMES = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -123,3 +124,30 @@ def test_a_quiet_machine_is_not_called_busy() -> None:
     assert not meter.warning
     meter.others = 1.0
     assert meter.warning.endswith("other processes took 1.0 cores")
+
+
+def test_threads_leave_the_cores_that_others_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    fitter = ThreadFitter(4)
+    for others in (0.3, 0.6, 1.9, 1.8, 9.0, 0.0):
+        monkeypatch.setattr(LoadMeter, "__exit__", lambda self, *_, others=others: setattr(self, "others", others))
+        fitter.fit(every_s=0.0)
+    assert told == [3, 2, 1, 4]
+    monkeypatch.setattr(LoadMeter, "__exit__", lambda self, *_: setattr(self, "others", 3.0))
+    fitter.fit(every_s=1000.0)  # too soon: nothing is looked at
+    assert told == [3, 2, 1, 4]
+
+
+@pytest.mark.parametrize(
+    ("count", "given", "fits"), [(4, {}, True), (1, {}, False), (4, {"OMP_NUM_THREADS": "4"}, False)]
+)
+def test_a_users_number_of_threads_stays(
+    monkeypatch: pytest.MonkeyPatch, count: int, given: dict[str, str], fits: bool
+) -> None:
+    monkeypatch.setattr(load, "cores", lambda: count)
+    for name in threads.COUNTS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert (load.thread_fitter() is not None) == fits

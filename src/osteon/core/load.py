@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from types import TracebackType
 
 import psutil
 
+from osteon.core.platform import cores
+from osteon.core.threads import COUNTS, is_users
+
 BUSY = 0.25
 """Cores' worth of other processes' work from which a measurement may be off."""
+
+LOOK_EVERY_S = 3.0
+"""Shorter looks see chance: the system counts time in hundredths of a second."""
 
 
 class LoadMeter:
@@ -54,3 +61,39 @@ class LoadMeter:
         times = here.cpu_times()
         children = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
         return time.perf_counter(), busy, times.user + times.system + children
+
+
+class ThreadFitter:
+    """Keeps torch's threads to the cores that other processes leave free.
+
+    Work is dealt out to threads in equal parts, so one that shares its core makes all the others wait: beside one busy
+    process, one thread of two trained faster than both (benchmarks/contention.py).
+
+    Args:
+        cores: That this process may use.
+    """
+
+    def __init__(self, cores: int) -> None:
+        self.cores = self.threads = cores
+        self._meter = LoadMeter().__enter__()
+        self._looked_at = time.monotonic()
+
+    def fit(self, *, every_s: float = LOOK_EVERY_S) -> None:
+        """Look at what others took since the last look, and set the threads; nothing less than `every_s` after it."""
+        import torch
+
+        if time.monotonic() - self._looked_at < every_s:
+            return
+        self._meter.__exit__(None, None, None)
+        threads = max(1, self.cores - math.floor(self._meter.others + 0.5))
+        if threads != self.threads:
+            torch.set_num_threads(threads)
+            self.threads = threads
+        self._meter.__enter__()
+        self._looked_at = time.monotonic()
+
+
+def thread_fitter() -> ThreadFitter | None:
+    """One for this process; None where the user has said how many threads there are, or there is but one core."""
+    count = cores()
+    return None if count == 1 or any(is_users(name) for name in COUNTS) else ThreadFitter(count)

@@ -19,6 +19,7 @@ import torch
 from osteon.core.devices import device_kind
 from osteon.core.errors import DivergedError
 from osteon.core.files import write_text
+from osteon.core.load import thread_fitter
 from osteon.core.progress import console
 from osteon.planning.plan import Plan
 from osteon.preparing.cache import CachedCase
@@ -102,6 +103,8 @@ class Conductor(lightning.Callback):
         self.losses: list[torch.Tensor] = []
         self.epoch_from = state.iteration
         self.interrupted = False
+        # The same weights each time need the same threads: only where the machine's speed decides anyway.
+        self.fitter = thread_fitter() if limits.budget_s is not None else None
         display.tick(limits.done(state, self.before_s), self.before_s, state.iteration)
 
     def elapsed_s(self) -> float:
@@ -151,6 +154,8 @@ class Conductor(lightning.Callback):
         """Count the iteration; at an epoch's end validate and record; write a checkpoint when it is time."""
         module = _ours(pl_module)
         module.follow(batch)
+        if self.fitter is not None:
+            self.fitter.fit()
         self.state.iteration = module.iteration
         self.losses.append(outputs["loss"].detach())
         done = self.progress()
