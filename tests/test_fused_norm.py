@@ -99,6 +99,7 @@ def test_half_precision_keeps_its_type_and_order(memory_order):
         ("cuda", True, True, True),
         ("cuda", True, False, False),
         ("cuda", False, True, False),
+        ("mps", False, False, False),
     ],
 )
 def test_where_channels_lie_innermost(device, bf16, compiled, innermost):

@@ -54,7 +54,7 @@ def test_a_fast_machine_gets_larger_patches_and_says_why(wide: Path) -> None:
     assert usual.patch.room == 1.0
     assert more.patch.room == 4.0
     assert more.grid.spacing_mm[0] < usual.grid.spacing_mm[0]
-    assert any("4 times the recipe's voxels: with these an iteration took 0.1 s" in why for why in more.patch.why)
+    assert any("4 times the recipe's voxels: with these an iteration takes 0.1 s" in why for why in more.patch.why)
     same = decide(wide, device="cpu", budget_s=200).plan
     assert (same.patch, same.grid) == (usual.patch, usual.grid)
     assert decide(wide, device="cpu", budget_s=1200, measure_cost=False).plan.patch.room == 1.0
@@ -110,6 +110,23 @@ def test_sizes_that_could_not_be_measured_in_time_are_scaled(wide: Path, monkeyp
     times = plan.patch.batch * math.prod(plan.patch.size) / (usual.patch.batch * math.prod(usual.patch.size))
     assert plan.forecast.seconds_per_iteration == pytest.approx(0.1 * times, rel=0.01)
     assert plan.forecast.why[0] == "seconds of an iteration by those of another size: the time was over"
+
+
+def test_sizes_that_cannot_be_computed_are_not_taken(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = planned.forecast
+
+    def forecast(plan: Plan, *_: object, **__: object) -> Plan:
+        why = {"why": [f"{planned.FAILED}: out of memory"]}
+        return (
+            first(plan)
+            if plan.patch.room == 1.0
+            else plan.model_copy(update={"forecast": plan.forecast.model_copy(update=why)})
+        )
+
+    monkeypatch.setattr(planned, "forecast", forecast)
+    plan = decide(wide, device="cpu", budget_s=1200).plan
+    assert plan.patch.room == 1.0
+    assert plan.patch.why[-1].endswith("would suit the budget, but could not be measured: out of memory")
 
 
 def test_measuring_has_a_time_limit(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
         asked: list[Any] = []
 
         def measurements(path: Path, *arguments: Any) -> Any:
-            assert read_plan(path) == tiny_plan()
+            assert read_plan(path).structures == tiny_plan().structures
             asked.append(arguments[:3])
             yield from lines
 
@@ -85,7 +85,7 @@ def test_bf16_is_not_tried_where_the_processor_has_none(script: Any) -> None:
     plan = forecast(tiny_plan(), SHAPE, SPACING, 0)
     assert asked[0][2] == ("fp32",)
     assert plan.training.precision == "fp32"
-    assert "this processor does not compute in it" in plan.training.why[-1]
+    assert "the device is not known to compute in it" in plan.training.why[-1]
 
 
 def test_a_precision_that_was_chosen_is_the_only_one_measured(script: Any) -> None:
@@ -116,10 +116,13 @@ def test_bf16_that_was_not_reached_in_time_is_said(script: Any) -> None:
 
 
 def test_measuring_ends_when_enough_is_known(script: Any) -> None:
-    first, settled, more = (line("fp32", s, 1, parameters=7, steps=n) for s, n in ((2.0, 1), (1.0, 3), (0.5, 4)))
-    script(first, settled, more, line("bf16", 0.1, 1, parameters=7))
-    plan = forecast(tiny_plan(), SHAPE, SPACING, 0, enough=lambda _: True)
-    assert plan.forecast.seconds_per_iteration == 1.0
+    asked: list[float] = []
+    first, settled, more = (line("bf16", s, 1, parameters=7, steps=n) for s, n in ((2.0, 1), (0.5, 3), (0.4, 4)))
+    script(line("fp32", 1.0, 1, parameters=7), first, settled, more)
+    plan = forecast(tiny_plan(), SHAPE, SPACING, 0, enough=lambda seconds: asked.append(seconds) or True)
+    assert asked == [0.5]  # of the precision that is chosen, and not before its steps have settled
+    assert plan.forecast.seconds_per_iteration == 0.5
+    assert plan.training.precision == "bf16"
 
 
 def test_the_forecast_of_a_large_scan_is_computed_from_a_part_of_it(script: Any) -> None:
@@ -133,6 +136,32 @@ def test_the_forecast_of_a_large_scan_is_computed_from_a_part_of_it(script: Any)
     assert plan.forecast.predicting_bytes > (100 << 20) + 80**3 * 8
     flat = tiny_plan(FLAT)
     assert module._one_pass(flat, (32, 8, 40), SPACING) == (8, 8, 2)
+
+
+def test_what_was_known_before_an_error_stays_and_the_error_is_said(script: Any) -> None:
+    script(line("fp32", 1.0, 5000, parameters=7), ("error", {"text": "it fell over"}))
+    plan = forecast(tiny_plan(), SHAPE, SPACING, 0)
+    assert plan.forecast.seconds_per_iteration == 1.0
+    assert plan.forecast.why[-1] == "could not be measured: it fell over"
+
+
+def test_bf16_that_the_processor_lacks_is_not_measured_though_it_was_chosen(script: Any) -> None:
+    asked = script(line("fp32", 1.0, 5000, parameters=7), bf16=False)
+    chosen = tiny_plan({"training.precision": "bf16"})
+    plan = forecast(chosen, SHAPE, SPACING, 0, precision_is_chosen=True)
+    assert asked[0][2] == ("fp32",)
+    assert plan.training.precision == "bf16"
+    assert plan.forecast.seconds_per_iteration == 1.0
+
+
+def test_a_gpu_on_which_nothing_was_measured_in_time_trains_in_bf16(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "computes_in_bf16", lambda _: True)
+    script()
+    plan = forecast(tiny_plan(), SHAPE, SPACING, 0, "cuda")
+    assert plan.training.precision == "bf16"
+    assert plan.forecast.device == ""
 
 
 def test_a_probe_that_fails_is_said_and_nothing_else_changes(script: Any) -> None:
@@ -153,13 +182,8 @@ def process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., li
         python.write_text(f"#!/bin/sh\n{body}\n")
         python.chmod(0o755)
         monkeypatch.setattr(module.sys, "executable", str(python))
-        known: module.Facts = {}
-        found = []
         until = time.monotonic() + limit_s
-        for what, facts in module._measurements(tmp_path / "plan.yaml", "cpu", [8, 8, 8], ["fp32"], until, known):
-            known[what] = facts
-            found.append((what, facts))
-        return found
+        return list(module._measurements(tmp_path / "plan.yaml", "cpu", [8, 8, 8], ["fp32"], until))
 
     return run
 
@@ -187,6 +211,11 @@ def test_the_first_estimate_is_waited_for(process: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "PATIENCE_S", 300.0)
     found = process('sleep 1; echo \'{"what": "estimate", "seconds": 9}\'; exec sleep 600', 0.0)
     assert found == [("estimate", {"seconds": 9})]
+
+
+def test_what_a_library_prints_is_passed_over(process: Any) -> None:
+    found = process('echo onednn_verbose,info; echo \'{"what": "fp32", "seconds": 1}\'')
+    assert found == [("fp32", {"seconds": 1})]
 
 
 def test_a_step_that_will_not_be_done_in_time_is_not_waited_for(process: Any) -> None:

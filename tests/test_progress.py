@@ -139,9 +139,8 @@ def test_lines_have_no_codes_and_are_not_broken(log: io.StringIO) -> None:
     assert log.getvalue() == f"{what}: 0 of 1\n"
 
 
-@pytest.mark.parametrize("transient", [False, True])
 @pytest.mark.parametrize("colour", [False, True])
-def test_a_terminal_has_a_bar_and_no_lines(monkeypatch: pytest.MonkeyPatch, transient: bool, colour: bool) -> None:
+def test_a_terminal_has_a_bar_and_no_lines(monkeypatch: pytest.MonkeyPatch, colour: bool) -> None:
     for name in ("NO_COLOR", "TERM", "COLORTERM", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -149,7 +148,7 @@ def test_a_terminal_has_a_bar_and_no_lines(monkeypatch: pytest.MonkeyPatch, tran
         monkeypatch.setenv("NO_COLOR", "1")
     text = io.StringIO()
     monkeypatch.setattr(progress, "console", Console(file=text, force_terminal=True, width=80))
-    with progress_bar("measuring [x]", 2, transient=transient) as advance:
+    with progress_bar("measuring [x]", 2) as advance:
         advance()
         advance()
     shown = text.getvalue()

@@ -122,30 +122,43 @@ print(alone.others, beside.others, beside.warning)
 def test_a_quiet_machine_is_not_called_busy() -> None:
     meter = LoadMeter()
     assert not meter.warning
-    meter.others = 1.0
-    assert meter.warning.endswith("other processes took 1.0 cores")
+    meter.others = 1.0 * len(meter.allowed)
+    assert meter.warning.endswith(f"other processes took {meter.others:.1f} of {len(meter.allowed)} cores")
 
 
-def test_threads_leave_the_cores_that_others_take(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_leave_the_cores_that_others_take_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     monkeypatch.setattr(torch, "set_num_threads", told.append)
-    fitter = ThreadFitter(4)
+    fitter = ThreadFitter()
+
+    def look(others: float, every_s: float = 0.0, allowed: int = 4) -> None:
+        fitter._meter.allowed = list(range(allowed))
+        monkeypatch.setattr(LoadMeter, "__exit__", lambda self, *_: setattr(self, "others", others))
+        fitter.fit(every_s=every_s)
+
     for others in (0.3, 0.6, 1.9, 1.8, 9.0, 0.0):
-        monkeypatch.setattr(LoadMeter, "__exit__", lambda self, *_, others=others: setattr(self, "others", others))
-        fitter.fit(every_s=0.0)
+        look(others)
     assert told == [3, 2, 1, 4]
-    monkeypatch.setattr(LoadMeter, "__exit__", lambda self, *_: setattr(self, "others", 3.0))
-    fitter.fit(every_s=1000.0)  # too soon: nothing is looked at
+    look(3.0, every_s=1000.0)  # too soon: nothing is looked at
+    look(30.0, allowed=64)  # a quota's threads beside neighbours that leave enough
     assert told == [3, 2, 1, 4]
+    look(1.0)
+    fitter.end()
+    assert told == [3, 2, 1, 4, 3, 4]
 
 
-@pytest.mark.parametrize(
-    ("count", "given", "fits"), [(4, {}, True), (1, {}, False), (4, {"OMP_NUM_THREADS": "4"}, False)]
-)
-def test_a_users_number_of_threads_stays(
-    monkeypatch: pytest.MonkeyPatch, count: int, given: dict[str, str], fits: bool
-) -> None:
-    monkeypatch.setattr(load, "cores", lambda: count)
+def test_a_quota_or_many_cores_are_not_busy_while_enough_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = LoadMeter()
+    meter.allowed = list(range(64))
+    for used, others, busy in ((4, 30.0, False), (4, 60.5, True), (64, 3.0, False), (64, 8.0, True), (63, 0.5, False)):
+        monkeypatch.setattr(load, "cores", lambda used=used: used)
+        meter.others = others
+        assert bool(meter.warning) == busy
+
+
+@pytest.mark.parametrize(("given", "fits"), [({}, True), ({"OMP_NUM_THREADS": "4"}, False)])
+def test_a_users_number_of_threads_stays(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], fits: bool) -> None:
     for name in threads.COUNTS:
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():

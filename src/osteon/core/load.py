@@ -11,9 +11,8 @@ import psutil
 from osteon.core.platform import cores
 from osteon.core.threads import COUNTS, is_users
 
-BUSY = 0.25
-"""Cores' worth of other processes' work from which a measurement may be off."""
-
+BUSY, BUSY_SHARE = 0.25, 0.1
+"""Cores' worth of other processes' work from which a measurement may be off, and as a part of those that are used."""
 LOOK_EVERY_S = 3.0
 """Shorter looks see chance: the system counts time in hundredths of a second."""
 
@@ -23,9 +22,14 @@ class LoadMeter:
 
     Attributes:
         others: Cores' worth of time that other processes (and a hypervisor) took; 0 where the system does not tell.
+            Work of low priority (nice) does not count: it gives way.
+        allowed: The cores that this process may run on, whatever its quota.
     """
 
     def __init__(self) -> None:
+        here = psutil.Process()
+        everywhere = list(range(psutil.cpu_count() or 1))
+        self.allowed = here.cpu_affinity() if hasattr(here, "cpu_affinity") else everywhere
         self.others = 0.0
 
     def __enter__(self) -> LoadMeter:
@@ -40,25 +44,24 @@ class LoadMeter:
 
     @property
     def warning(self) -> str:
-        """`the machine was busy (load 3.1): other processes took 1.0 of 2 cores`; empty where it was not."""
-        if self.others < BUSY:
+        """`the machine was busy (load 3.1): other processes took 1.0 of 2 cores`; empty where they left enough."""
+        wanted = cores()
+        if self.others < len(self.allowed) - wanted + max(BUSY, BUSY_SHARE * wanted):
             return ""
         load = psutil.getloadavg()[0]
-        return f"the machine was busy (load {load:.1f}): other processes took {self.others:.1f} cores"
+        taken = f"other processes took {self.others:.1f} of {len(self.allowed)} cores"
+        return f"the machine was busy (load {load:.1f}): {taken}"
 
-    @staticmethod
-    def _readings() -> tuple[float, float, float]:
+    def _readings(self) -> tuple[float, float, float]:
         """Seconds: of the clock, busy on the cores that may be used, and of this process and its ended children."""
-        here = psutil.Process()
         each = psutil.cpu_times(percpu=True)
-        allowed = here.cpu_affinity() if hasattr(here, "cpu_affinity") else range(len(each))
-        idle = ("idle", "iowait", "guest", "guest_nice")  # a guest's time is in user's already
+        free = ("idle", "iowait", "nice", "guest", "guest_nice")  # a guest's time is in user's already
         busy = sum(
-            sum(value for name, value in each[core]._asdict().items() if name not in idle)
-            for core in allowed
+            sum(value for name, value in each[core]._asdict().items() if name not in free)
+            for core in self.allowed
             if core < len(each)
         )
-        times = here.cpu_times()
+        times = psutil.Process().cpu_times()
         children = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
         return time.perf_counter(), busy, times.user + times.system + children
 
@@ -68,32 +71,37 @@ class ThreadFitter:
 
     Work is dealt out to threads in equal parts, so one that shares its core makes all the others wait: beside one busy
     process, one thread of two trained faster than both (benchmarks/contention.py).
-
-    Args:
-        cores: That this process may use.
     """
 
-    def __init__(self, cores: int) -> None:
-        self.cores = self.threads = cores
+    def __init__(self) -> None:
+        import torch
+
+        self.begun_with = self.threads = torch.get_num_threads()
         self._meter = LoadMeter().__enter__()
         self._looked_at = time.monotonic()
 
     def fit(self, *, every_s: float = LOOK_EVERY_S) -> None:
         """Look at what others took since the last look, and set the threads; nothing less than `every_s` after it."""
-        import torch
-
         if time.monotonic() - self._looked_at < every_s:
             return
         self._meter.__exit__(None, None, None)
-        threads = max(1, self.cores - math.floor(self._meter.others + 0.5))
-        if threads != self.threads:
-            torch.set_num_threads(threads)
-            self.threads = threads
+        free = len(self._meter.allowed) - math.floor(self._meter.others + 0.5)
+        self._set(min(self.begun_with, max(1, free)))
         self._meter.__enter__()
         self._looked_at = time.monotonic()
 
+    def end(self) -> None:
+        """Give torch the threads back that it had."""
+        self._set(self.begun_with)
+
+    def _set(self, threads: int) -> None:
+        import torch
+
+        if threads != self.threads:
+            torch.set_num_threads(threads)
+            self.threads = threads
+
 
 def thread_fitter() -> ThreadFitter | None:
-    """One for this process; None where the user has said how many threads there are, or there is but one core."""
-    count = cores()
-    return None if count == 1 or any(is_users(name) for name in COUNTS) else ThreadFitter(count)
+    """One for this process; None where the user has said how many threads there are."""
+    return None if any(is_users(name) for name in COUNTS) else ThreadFitter()

@@ -6,12 +6,13 @@ import os
 from functools import cache
 from pathlib import Path
 
-BF16_FLAGS = ("avx512_bf16", "amx_bf16")
+BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
+"""Of x86-64, and of ARM."""
 CPUINFO = Path("/proc/cpuinfo")
 
 
 def has_bf16() -> bool:
-    """Whether the processor computes in bf16 by itself, and libraries have not been told to do without."""
+    """Whether the processor is known to compute in bf16 itself, and libraries have not been told to do without."""
     narrowed = os.environ.get("ATEN_CPU_CAPABILITY", "").lower() in ("avx2", "default")
     return not narrowed and bool(processor_flags() & set(BF16_FLAGS))
 

@@ -96,13 +96,12 @@ class _Count:
 
 
 @contextmanager
-def progress_bar(what: str, total: int | None = None, *, transient: bool = False) -> Iterator[Callable[[], None]]:
+def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
     """Show how far a work of `total` items is; yields what is to be called when one is done.
 
     Args:
         what: The work, such as `measuring`.
         total: Number of items; None: unknown. Nothing is shown of none.
-        transient: The bar goes when the work is done.
     """
     if total == 0:
         yield lambda: None
@@ -114,7 +113,6 @@ def progress_bar(what: str, total: int | None = None, *, transient: bool = False
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
-            transient=transient,
         )
         with bar:
             task = bar.add_task(what, total=total)

@@ -44,7 +44,7 @@ def innermost_is_faster(device: str, bf16: bool, compiled: bool) -> bool:
 
     On a GPU only where it is compiled: a norm made of single operations would hold several copies of each activation.
     """
-    return bf16 and compiled if device == "cuda" else not bf16
+    return (device == "cpu" and not bf16) or (device == "cuda" and bf16 and compiled)
 
 
 def lay_out(image: torch.Tensor, dimensions: int) -> torch.Tensor:

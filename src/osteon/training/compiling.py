@@ -29,8 +29,10 @@ def pays(device: str, left_s: float | None, *, deterministic: bool) -> bool:
     return device_kind(device) == "cuda" and not deterministic and left_s is not None and left_s >= WORTH_S
 
 
-def compile_forward(network: nn.Module, backend: str = "inductor") -> Forward:
-    """The network's forward, compiled when it is first called; as it is, with a note, where that cannot be done.
+def compile_forward(network: nn.Module, backend: str = "inductor") -> Forward | None:
+    """The network's forward, compiled when it is first called; None, with a note, where nothing can compile it.
+
+    Where compiling fails, it goes on as it is, with a note.
 
     The network itself stays what it was: its weights keep their names, and validation does not compile for its shapes.
     """
@@ -38,7 +40,7 @@ def compile_forward(network: nn.Module, backend: str = "inductor") -> Forward:
 
     if backend == "inductor" and (missing := _missing()):
         _say(missing)
-        return network
+        return None
     chosen: Forward = torch.compile(network.forward, dynamic=False, backend=backend)
 
     def forward(image: torch.Tensor) -> list[torch.Tensor]:

@@ -19,7 +19,7 @@ import torch
 from osteon.core.devices import device_kind
 from osteon.core.errors import DivergedError
 from osteon.core.files import write_text
-from osteon.core.load import thread_fitter
+from osteon.core.load import ThreadFitter, thread_fitter
 from osteon.core.progress import console
 from osteon.planning.plan import Plan
 from osteon.preparing.cache import CachedCase
@@ -103,8 +103,7 @@ class Conductor(lightning.Callback):
         self.losses: list[torch.Tensor] = []
         self.epoch_from = state.iteration
         self.interrupted = False
-        # The same weights each time need the same threads: only where the machine's speed decides anyway.
-        self.fitter = thread_fitter() if limits.budget_s is not None else None
+        self.fitter: ThreadFitter | None = None
         display.tick(limits.done(state, self.before_s), self.before_s, state.iteration)
 
     def elapsed_s(self) -> float:
@@ -142,6 +141,14 @@ class Conductor(lightning.Callback):
         self.restore(_ours(pl_module), trainer.optimizers[0])
         self.losses = [torch.tensor(loss, device=pl_module.device) for loss in self.state.losses]
         self.started = self.saved_at = self.epoch_at = self.clock()
+        # The same weights each time need the same threads: only where the machine's speed decides anyway.
+        if self.limits.budget_s is not None and pl_module.device.type == "cpu":
+            self.fitter = thread_fitter()
+
+    def give_threads_back(self) -> None:
+        """After the training, however it ended."""
+        if self.fitter is not None:
+            self.fitter.end()
 
     def on_train_batch_end(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +20,7 @@ from osteon.planning.plan import Plan
 from osteon.predicting.model import WEIGHTS, Model, load_model
 from osteon.preparing.cache import prepare
 from osteon.training.checkpoint import State
-from osteon.training.finishing import PREDICTIONS, UNORDERED, Validated, conclude, looks_at
+from osteon.training.finishing import PREDICTIONS, UNORDERED, Validated, conclude, extras_s, looks_at
 from osteon.training.fit import TrainReport, train
 from osteon.training.options import TrainOptions, check_options
 from osteon.training.record import check_plan_fits, record_choices
@@ -93,7 +94,8 @@ def _put_together(
     reference = [looks_at(case, dataset, plan) for case in cached.values()]
     together = Model(Ensemble([model.network for model in models]).eval(), plan, {}, "", reference=reference)
     timed = _mean_speeds([each.get("speeds", {}) for each in told], len(models))
-    return conclude(dataset, together, validated, unordered, run, state, options, speeds=timed)
+    until = time.monotonic() + extras_s(state.elapsed_s)
+    return conclude(dataset, together, validated, unordered, run, state, options, speeds=timed, until=until)
 
 
 def _mean_speeds(folds: list[dict[str, Any]], members: int) -> dict[str, dict[str, float | None]]:

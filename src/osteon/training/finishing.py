@@ -101,9 +101,12 @@ def finish(
     if (folder / WEIGHTS).is_file():
         return load_model(folder).validation
     model = Model(network.to(device), plan, {}, "", reference=[looks_at(case, dataset, plan) for case in training])
+    began = time.monotonic()
     validated, unordered = _predicted(dataset, model, validation_ids, run, failed)
-    until = time.monotonic() + extras_s(state.elapsed_s)
-    timed = measure_speeds(dataset, model, list(validated.cases), until)
+    now, most_s = time.monotonic(), extras_s(state.elapsed_s)
+    each_s = (now - began) / max(1, len(validation_ids))
+    timed = measure_speeds(dataset, model, list(validated.cases), now + most_s / 2, each_s)
+    until = now + most_s
     return conclude(dataset, model, validated, unordered, run, state, options, part=part, speeds=timed, until=until)
 
 
@@ -117,7 +120,7 @@ def describe_end(plan: Plan, cases: int, trained_s: float | None) -> str:
 
     Args:
         plan: With its forecast.
-        cases: Scans to validate on.
+        cases: Scans to validate on, at least one.
         trained_s: Seconds of training; None: unknown.
     """
     seconds = plan.forecast.predicting_seconds
@@ -250,6 +253,9 @@ def _predicted(
             _keep(dataset, prediction, case_id, run, model.plan, validated)
         except OsteonError as error:
             failed[case_id] = error
+            if unordered is not None:
+                unordered.cases.pop(case_id, None)
+                unordered.raw.pop(case_id, None)
             console.print(f"[yellow]not validated: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
     return validated, unordered if validated.cases else None
 

@@ -134,8 +134,8 @@ def train(
     _check_cases(dataset, plan, training)
     if not resumed and (told := told_loss(plan)):
         console.print(told, soft_wrap=True)
-    if not is_quiet():
-        console.print(describe_end(plan, len(validation), _expected_s(plan, options)), soft_wrap=True)
+    if validation and not part and not is_quiet():
+        console.print(describe_end(plan, len(validation), _expected_s(plan, options, device)), soft_wrap=True)
     module = _fit(plan, run, options, state, training, validation, device, checkpoint_every_s, begin)
     network = _chosen_weights(run, module, state)
     report = finish(
@@ -154,9 +154,10 @@ def train(
     return TrainReport(run, report, failed, state.iteration, resumed)
 
 
-def _expected_s(plan: Plan, options: TrainOptions) -> float | None:
-    """Seconds that the training will take; None where nothing was measured."""
-    if options.budget_s is not None or plan.forecast.seconds_per_iteration is None:
+def _expected_s(plan: Plan, options: TrainOptions, device: str) -> float | None:
+    """Seconds that the training will take; None where nothing was measured on such a device."""
+    measured = device_kind(plan.forecast.device) == device_kind(device)
+    if options.budget_s is not None or plan.forecast.seconds_per_iteration is None or not measured:
         return options.budget_s
     epochs = options.epochs or plan.training.epochs
     return epochs * plan.training.epoch_iterations * plan.forecast.seconds_per_iteration
@@ -257,6 +258,8 @@ def _fit(
                     trainer.fit(module, batches)
             except OSError as error:  # the TensorBoard log's
                 raise write_error(run, error) from error
+            finally:
+                conductor.give_threads_back()
     return module
 
 

@@ -32,6 +32,7 @@ MEASURE_BUDGET_S = 15.0
 """Seconds of the clock, for all that is tried out."""
 PATIENCE_S = 20.0
 """So much longer is waited for the first estimate: a busy machine takes long to load the libraries."""
+FAILED = "could not be measured"
 SETTLED = 3
 """Steps after which one of them was as fast as they get: the first ones set things up."""
 Facts = dict[str, dict[str, Any]]
@@ -61,29 +62,30 @@ def forecast(
         precision_is_chosen: The plan's precision stays.
         enough: Whether, with so many seconds for a step of fp32, nothing more needs to be known.
     """
-    precisions: tuple[Precision, ...] = ("fp32", "bf16") if bf16_is_worth_trying(device) else ("fp32",)
-    if precision_is_chosen:
+    precisions: tuple[Precision, ...] = ("fp32", "bf16") if computes_in_bf16(device) else ("fp32",)
+    if precision_is_chosen and plan.training.precision in precisions:  # else it would not be trained in, either
         precisions = (plan.training.precision,)
     tried = _one_pass(plan, shape, spacing_mm)
     facts: Facts = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plan.yaml"
         write_plan(path, plan)
-        for what, found in _measurements(path, device, [*tried, *spacing_mm], precisions, until, facts):
+        for what, found in _measurements(path, device, [*tried, *spacing_mm], precisions, until):
             facts[what] = found
-            if what == "fp32" and found["steps"] >= SETTLED and enough(found["seconds"]):
+            if what == precisions[-1] and found["steps"] >= SETTLED and enough(_best(facts, precisions)):
                 break
     cost: dict[str, Any] = {"cache_bytes": cache_bytes}
-    if "error" in facts:
-        cost["why"] = [f"could not be measured: {facts['error']['text']}"]
-        return plan.model_copy(update={"forecast": plan.forecast.model_copy(update=cost)})
     steps = {name: facts[name] for name in precisions if name in facts}
+    failed = f"{FAILED}: {facts['error']['text']}" if "error" in facts else ""
+    if failed and not steps and "estimate" not in facts:
+        cost["why"] = [failed]
+        return plan.model_copy(update={"forecast": plan.forecast.model_copy(update=cost)})
     notes = []
     training = plan.training
-    if steps and not precision_is_chosen:
+    if not precision_is_chosen and (steps or device_kind(device) == "cuda"):
         precision, reason = _faster({name: step["seconds"] for name, step in steps.items()}, precisions)
         training = training.model_copy(update={"precision": precision, "why": [*training.why, reason]})
-    step = steps.get(training.precision) or facts.get("estimate")
+    step = steps.get(training.precision) or next(iter(steps.values()), facts.get("estimate"))
     if step is not None:
         cost |= {"training_bytes": step["bytes"], "seconds_per_iteration": float(f"{step['seconds']:.3g}")}
         cost |= {"parameters": step["parameters"]} if "parameters" in step else {}
@@ -95,25 +97,37 @@ def forecast(
     if "predict" in facts:
         cost |= _predicting(plan, facts["predict"], tried, shape, spacing_mm)
         notes.append("and a prediction of as much of the largest scan as goes through the network at once")
-    cost |= {"device": device_kind(device), "why": notes or ["nothing was known when the time for measuring was over"]}
+    notes += [failed] if failed else []
+    cost["why"] = notes or ["nothing was known when the time for measuring was over"]
+    cost["device"] = device_kind(device) if steps else ""
     if device == "cpu" and "training_bytes" in cost and "predicting_bytes" in cost:
         cost["training_bytes"] = max(cost["training_bytes"], cost["predicting_bytes"])
     return plan.model_copy(update={"training": training, "forecast": plan.forecast.model_copy(update=cost)})
 
 
-def bf16_is_worth_trying(device: str) -> bool:
-    """Whether the processor computes in bf16 itself: others emulate it, a hundred times as slowly."""
-    return bool(torch.cuda.is_bf16_supported()) if device_kind(device) == "cuda" else device == "cpu" and has_bf16()
+def computes_in_bf16(device: str) -> bool:
+    """Whether a device computes in bf16 itself: others emulate it, a CPU a hundred times as slowly."""
+    if device_kind(device) != "cuda":
+        return device == "cpu" and has_bf16()
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def _best(facts: Facts, precisions: Sequence[Precision]) -> float:
+    """Seconds of a step in the precision that will be chosen."""
+    seconds = {name: facts[name]["seconds"] for name in precisions if name in facts}
+    return float(seconds[_faster(seconds, precisions)[0]])
 
 
 def _faster(seconds: dict[Precision, float], tried: Sequence[Precision]) -> tuple[Precision, str]:
-    """The precision to train in, and the reason."""
-    chosen: Precision = "fp32"
-    if seconds.get("bf16", math.inf) < WORTH_IT * seconds["fp32"]:
-        chosen = "bf16"
+    """The precision to train in, and the reason; where nothing was measured in time, a device's usual one."""
+    if not seconds:
+        chosen = tried[-1]
+        return chosen, f"precision {chosen}: usual on such a device; none was measured in time"
+    chosen = "bf16" if seconds.get("bf16", math.inf) < WORTH_IT * seconds.get("fp32", math.inf) else "fp32"
     parts = [f"{name} {taken:.3f} s" for name, taken in seconds.items()]
     parts += [f"{name} was not tried in time" for name in tried if name not in seconds]
-    parts += [] if "bf16" in tried else ["bf16 not tried, this processor does not compute in it"]
+    parts += [] if "bf16" in tried else ["bf16 was not tried, since the device is not known to compute in it"]
     return chosen, f"precision {chosen}: an iteration took {', '.join(parts)} on this machine"
 
 
@@ -153,25 +167,29 @@ def _geometry(plan: Plan, shape: tuple[int, int, int], spacing_mm: tuple[float, 
 
 
 def _measurements(
-    plan: Path, device: str, scan: Sequence[float], precisions: Sequence[str], until: float, known: Facts
+    plan: Path, device: str, scan: Sequence[float], precisions: Sequence[str], until: float
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """What a process writes, as it comes, until it ends or its time is up; last of all its error, where it had one."""
     command = [sys.executable, "-m", "osteon.training.probe", str(plan), device, json.dumps(list(scan)), *precisions]
     lines: queue.Queue[str | None] = queue.Queue()
+    known: set[str] = set()
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
         listener = threading.Thread(target=_listen, args=(process, lines), daemon=True)
         listener.start()
         try:
             while True:
-                patience_s = 0.0 if known.keys() & {"estimate", *precisions} else PATIENCE_S
+                patience_s = 0.0 if known & {"estimate", *precisions} else PATIENCE_S
                 left_s = until + patience_s - time.monotonic()
                 line = lines.get(timeout=max(0.0, min(left_s, threading.TIMEOUT_MAX)))
                 if line is None:
                     process.wait()  # it has ended by itself, well or not
                     break
+                if not line.startswith('{"what"'):
+                    continue  # what a library has to say
                 found = json.loads(line)
-                yield (what := found.pop("what")), found
+                known.add(what := found.pop("what"))
+                yield what, found
                 if what == "estimate" and time.monotonic() + found["seconds"] > until:
                     return  # a step at the plan's own size would not be done in time
         except queue.Empty:

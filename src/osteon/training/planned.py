@@ -23,7 +23,7 @@ from osteon.planning.plan import FILE_NAME, Forecast, Patch, Plan, read_plan, wr
 from osteon.planning.planner import cache_bytes, make_plan
 from osteon.planning.recipe_files import resolve
 from osteon.planning.small import coverage_warnings
-from osteon.training.forecast import MEASURE_BUDGET_S, forecast
+from osteon.training.forecast import FAILED, MEASURE_BUDGET_S, forecast
 
 MANY_ITERATIONS = 3000
 """What a budget allows beyond these is better spent on larger patches, or a finer grid."""
@@ -130,13 +130,15 @@ def decide(
 
         with LoadMeter() as load, status(f"trying out the cost, {clock(most_s)} at most"):
             if room is None and budget_s is not None:
-                first = costed(plan, lambda seconds: room_for(budget_s, seconds) != 1.0)
-                allowed = room_for(budget_s, first.forecast.seconds_per_iteration or 0.0)
-                other = make_plan(dataset, fingerprint, choices, device=size_kind(chosen), room=allowed)
-                if allowed == 1.0 or _sizes(other) == _sizes(plan):
-                    plan = first if allowed == 1.0 else costed(plan)
-                else:
-                    plan = _for_budget(_scaled(costed(other), first), budget_s)
+
+                def sized(seconds: float) -> Plan:
+                    """The plan with sizes for the budget, where an iteration takes so long with the recipe's."""
+                    there = room_for(budget_s, seconds)
+                    return make_plan(dataset, fingerprint, choices, device=size_kind(chosen), room=there)
+
+                first = costed(plan, lambda seconds: _sizes(sized(seconds)) != _sizes(plan))
+                other = sized(first.forecast.seconds_per_iteration or 0.0)
+                plan = first if _sizes(other) == _sizes(plan) else _for_budget(costed(other), first, budget_s)
             else:
                 plan = costed(plan)
         notes = [load.warning] if load.warning else []
@@ -173,22 +175,29 @@ def _sizes(plan: Plan) -> tuple[object, ...]:
     return plan.patch.size, plan.patch.batch, plan.grid
 
 
-def _scaled(plan: Plan, measured: Plan) -> Plan:
-    """A plan with other sizes: where the time did not suffice to measure it, by what was measured of the first."""
-    seconds = measured.forecast.seconds_per_iteration
-    if plan.forecast.seconds_per_iteration or not seconds:
-        return plan
-    times = math.prod((*plan.patch.size, plan.patch.batch)) / math.prod((*measured.patch.size, measured.patch.batch))
-    cost = {"seconds_per_iteration": float(f"{seconds * times:.3g}"), "device": measured.forecast.device}
-    plan = plan.model_copy(update={"forecast": plan.forecast.model_copy(update=cost)})
-    return _add_reasons(plan, "forecast", ["seconds of an iteration by those of another size: the time was over"])
+def _for_budget(plan: Plan, first: Plan, budget_s: float) -> Plan:
+    """The plan with sizes for a budget, and the reason for them; the first one where these could not be computed.
 
-
-def _for_budget(plan: Plan, budget_s: float) -> Plan:
-    """The plan with the reason for its sizes."""
+    Args:
+        plan: As measured, if the time sufficed; else seconds and precision follow from the first's.
+        first: With the recipe's sizes, measured.
+        budget_s: Seconds of training.
+    """
+    cost, measured = plan.forecast, first.forecast
+    if cost.seconds_per_iteration is None and cost.why and cost.why[0].startswith(FAILED):
+        note = f"{plan.patch.room:g} times the recipe's voxels would suit the budget, but {cost.why[0]}"
+        return _add_reasons(first, "patch", [note])
+    if cost.parameters is None:  # no whole step was measured
+        plan = plan.model_copy(update={"training": first.training})
+    if cost.seconds_per_iteration is None and measured.seconds_per_iteration:
+        voxels = (math.prod((*one.patch.size, one.patch.batch)) for one in (plan, first))
+        seconds = measured.seconds_per_iteration * next(voxels) / next(voxels)
+        known = {"seconds_per_iteration": float(f"{seconds:.3g}"), "device": measured.device}
+        plan = plan.model_copy(update={"forecast": cost.model_copy(update=known)})
+        plan = _add_reasons(plan, "forecast", ["seconds of an iteration by those of another size: the time was over"])
     seconds = plan.forecast.seconds_per_iteration or 1.0
     reason = (
-        f"{plan.patch.room:g} times the recipe's voxels: with these an iteration took {seconds:.3g} s, of which "
+        f"{plan.patch.room:g} times the recipe's voxels: with these an iteration takes {seconds:.3g} s, of which "
         f"{budget_s:.0f} s allow {budget_s / seconds:.0f}; {FEW_ITERATIONS} to {MANY_ITERATIONS} are wanted"
     )
     return _add_reasons(plan, "patch", [reason])

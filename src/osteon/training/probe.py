@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import torch
 
 from osteon.core.errors import UsageError
@@ -49,17 +50,9 @@ SMALL = 8
 
 
 def try_out(plan: Plan, device: torch.device, shape: Triple, spacing_mm: tuple[float, ...]) -> None:
-    """The line on predicting: of a scan of this shape where that is soon done, else estimated from a smaller one."""
+    """The line on predicting, of a scan that goes through the network at once."""
     model = Model(build_network(plan).to(device).eval(), plan, {}, "")
-    before = peak_bytes()
-    i, j, k = shape if plan.grid.dimensions == 3 else (shape[0], shape[1], 1)
-    small = (math.ceil(i / 2), math.ceil(j / 2), math.ceil(k / 2)) if plan.grid.dimensions == 3 else (i, j, k)
-    times = math.prod(shape) / math.prod(small)
-    seconds = _predict(model, small, spacing_mm)
-    found = {"seconds": seconds * times, "bytes": round(before + (peak_bytes() - before) * times)}
-    if times > 1 and found["seconds"] < ENOUGH_S:
-        found = {"seconds": _predict(model, shape, spacing_mm), "bytes": peak_bytes()}
-    _write("predict", **found)
+    _write("predict", seconds=_predict(model, shape, spacing_mm), bytes=peak_bytes())
 
 
 def _predict(model: Model, shape: Triple, spacing_mm: tuple[float, ...]) -> float:
@@ -88,15 +81,17 @@ def try_steps(plan: Plan, device: torch.device, precisions: tuple[Precision, ...
     small = reduced(plan)
     times = _voxels(plan) / _voxels(small)
     if times > 1:
-        before = stepper.bytes()
+        before = stepper.held()
         seconds = min(stepper.step(small, precisions[0]) for _ in range(2))
-        _write("estimate", seconds=seconds * times, bytes=round(before + (stepper.bytes() - before) * times))
+        more = max(0, stepper.peak() - before)
+        _write("estimate", seconds=seconds * times, bytes=round(before + more * times))
     to_beat = math.inf
     for precision in precisions:
         taken: list[float] = []
+        stepper.forget_peak()
         while len(taken) < STEPS and (len(taken) < 2 or sum(taken) < ENOUGH_S):
             taken.append(stepper.step(plan, precision))
-            _write(precision, seconds=min(taken), steps=len(taken), bytes=stepper.bytes(), parameters=parameters)
+            _write(precision, seconds=min(taken), steps=len(taken), bytes=stepper.peak(), parameters=parameters)
             if taken[0] > HOPELESS * to_beat or (len(taken) > 2 and min(taken) > WORTH_IT * to_beat):
                 break
         to_beat = min(to_beat, *taken)
@@ -128,9 +123,20 @@ class _Stepper:
         loss.item()
         return time.perf_counter() - began
 
-    def bytes(self) -> int:
-        """The most that was held so far; on a GPU of its memory."""
+    def held(self) -> int:
+        """Bytes that are held now; on a GPU of its memory."""
+        if self.device.type == "cuda":
+            return torch.cuda.memory_allocated(self.device)
+        return int(psutil.Process().memory_info().rss)
+
+    def peak(self) -> int:
+        """The most that was held so far."""
         return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else peak_bytes()
+
+    def forget_peak(self) -> None:
+        """Begin the GPU's peak anew; a process's own stays, so bf16's is no less than that of fp32."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
 
 
 def reduced(plan: Plan) -> Plan:

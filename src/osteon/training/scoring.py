@@ -32,7 +32,7 @@ def score_scan(dataset: Dataset, plan: Plan, case_id: str, segmentation: Segment
 
 
 def measure_speeds(
-    dataset: Dataset, model: Model, ids: Sequence[str], until: float = math.inf
+    dataset: Dataset, model: Model, ids: Sequence[str], until: float = math.inf, each_s: float = 0.0
 ) -> dict[str, dict[str, float | None]]:
     """Mean Dice, without post-processing, and seconds a scan of each speed, on a few of the validation cases.
 
@@ -41,11 +41,12 @@ def measure_speeds(
         model: What predicts.
         ids: The validation cases.
         until: By `time.monotonic`: no scan is begun that would not be done by then, as far as the one before tells.
+        each_s: About how long a scan takes once.
     """
     picks = [int(n) for n in np.unique(np.linspace(0, len(ids) - 1, MOST_TIMED).astype(int))] if ids else []
     scores: dict[str, list[Scores]] = {speed.name: [] for speed in SPEEDS}
     seconds: dict[str, list[float]] = {speed.name: [] for speed in SPEEDS}
-    latest = 0.0
+    latest = len(SPEEDS) * each_s
     for case_id in track([ids[pick] for pick in picks], "measuring speeds"):
         first = time.monotonic()
         if first + latest > until:
