@@ -1,8 +1,8 @@
 """How activations lie in memory, and instance norm with leaky ReLU on them as they lie.
 
 On a CPU the convolutions of a 3D network run faster in fp32 when the channels of a voxel lie beside one another in
-memory (channels last): on a processor without AVX-512 by a third, since oneDNN's weight gradient has no good code for
-the other order there, with AVX-512 by up to a fifth. torch's own norms turn such an array round and back again, and
+memory (channels last): on a processor without AVX-512 by a quarter, since oneDNN's weight gradient has no good code
+for the other order there, with AVX-512 by a tenth. torch's own norms turn such an array round and back again, and
 take longer than all that is won; the one here works on it as it lies. In bf16 the usual order is the faster one on a
 CPU. Measured by benchmarks/step.py; on a GPU, where bf16 wants channels innermost, nothing was measured yet.
 
