@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 
 import pytest
@@ -83,3 +84,9 @@ def test_a_log_is_told_nothing_when_the_training_is_over(monkeypatch: pytest.Mon
     assert text.getvalue() == said
     assert said.splitlines()[0] == "training: 0 %, iteration 0, ? left"
     assert display.line() == "training: 25 %, iteration 100, 3:00 left, 0.600 s an iteration, loss 0.500"
+
+
+def test_no_line_is_begun_that_nobody_would_end(capsys: pytest.CaptureFixture[str]) -> None:
+    Display().tick(0.25, 1.0, 10)
+    assert not capsys.readouterr().err
+    assert not [thread for thread in threading.enumerate() if thread.name == "progress"]

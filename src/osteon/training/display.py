@@ -31,6 +31,7 @@ class Display:
     def __init__(self) -> None:
         self.live = Live(console=console, auto_refresh=False, transient=True)
         self.log = contextlib.ExitStack()
+        self.entered = False
         self.row: dict[str, float | int | None] = {}
         self.scores: dict[str, float | None] = {}
         self.shown_at = -math.inf
@@ -38,6 +39,7 @@ class Display:
         self.loss: torch.Tensor | None = None
 
     def __enter__(self) -> Display:
+        self.entered = True
         if console.is_terminal and not is_quiet():
             self.live.start()
         return self
@@ -60,7 +62,7 @@ class Display:
         """
         first = self.ticked_at == -math.inf
         self.done, self.elapsed_s, self.iteration, self.loss, self.ticked_at = done, elapsed_s, iteration, loss, now()
-        if first and not console.is_terminal:
+        if first and self.entered and not console.is_terminal:  # whose thread ends with the block
             self.log.enter_context(lines(self.line(), self.line))
         if not self.live.is_started or time.monotonic() - self.shown_at < REFRESH_S:
             return
