@@ -31,7 +31,7 @@ imports: setup
 test: setup  ## in two processes at most, a module's tests in one of them; networks once more as without AVX-512
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile
 ifneq ($(shell grep -m1 -o avx2 /proc/cpuinfo 2>/dev/null),)
-	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
+	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 \
 		$(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile $(NETWORKS:%=tests/test_%.py)
 endif
 
