@@ -13,8 +13,8 @@ _PAD = 64 << 20
 def keep_freed_memory() -> bool:
     """Let the C library keep large blocks that are freed for the next ones of their size, until the process ends.
 
-    glibc otherwise gives every block above 32 MB back to the system at once, and gets it anew, page by page and filled
-    with zeros: with patches of 64³ voxels that took as long as the convolutions (benchmarks/step.py).
+    glibc otherwise gives every block above 32 MB, as patches of 64³ voxels have them, back to the system at once, and
+    gets it anew in the next iteration, page by page and filled with zeros.
 
     Returns:
         Whether it does: other C libraries do not give memory back so readily, and are left as they are.

@@ -60,7 +60,8 @@ def forecast(
         device: What to measure on. On cuda the memory of training is the GPU's, that of predicting the machine's.
         until: When to stop, by `time.monotonic`; what is known by then is taken.
         precision_is_chosen: The plan's precision stays.
-        enough: Whether, with so many seconds for a step of fp32, nothing more needs to be known.
+        enough: Whether, with so many seconds for a step in the precision that will be chosen, nothing more needs to be
+            known; asked once, as soon as steps have settled.
     """
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if computes_in_bf16(device) else ("fp32",)
     if precision_is_chosen and plan.training.precision in precisions:  # else it would not be trained in, either
@@ -72,7 +73,7 @@ def forecast(
         write_plan(path, plan)
         for what, found in _measurements(path, device, [*tried, *spacing_mm], precisions, until):
             facts[what] = found
-            if what == precisions[-1] and found["steps"] >= SETTLED and enough(_best(facts, precisions)):
+            if what == precisions[-1] and found["steps"] == SETTLED and enough(_best(facts, precisions)):
                 break
     cost: dict[str, Any] = {"cache_bytes": cache_bytes}
     steps = {name: facts[name] for name in precisions if name in facts}
