@@ -42,6 +42,20 @@ class MeshSpaces(StrEnum):
     RAS = "RAS"
 
 
+class Between(StrEnum):
+    """What becomes of slices between those that were labelled (osteon.importing.forms.BetweenSlices)."""
+
+    fill = "fill"
+    leave = "leave"
+
+
+class RleOrders(StrEnum):
+    """Along what runs count pixels (osteon.importing.forms.RleOrder)."""
+
+    rows = "rows"
+    columns = "columns"
+
+
 class Exports(StrEnum):
     """Forms of export (osteon.exporting.registry.FORMS and MODEL_FORMS)."""
 

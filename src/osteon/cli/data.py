@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.choices import Groups, MeshSpaces, MeshUnits
+from osteon.cli.choices import Between, Groups, MeshSpaces, MeshUnits, RleOrders
 from osteon.cli.device_option import device_option
 from osteon.cli.plan_options import asked, is_given, takes_choices
-from osteon.cli.report import memory, out, report_failures, seconds_of
+from osteon.cli.report import memory, out, report_failures, report_lost, seconds_of
 from osteon.core.errors import UsageError
 from osteon.core.progress import clock, console
 from osteon.planning.choices import Choices
@@ -53,6 +53,26 @@ def import_(
     keep_identity: Annotated[
         bool, typer.Option("--keep-identity", help="DICOM: let names, ids and dates into the dataset.")
     ] = False,
+    series: Annotated[
+        str | None,
+        typer.Option(help="DICOM: of several series of a case, the one with this number, UID or description."),
+    ] = None,
+    ignore_references: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-references", help="DICOM: take SEG and RTSTRUCT by grid, though they name another scan."
+        ),
+    ] = False,
+    between_slices: Annotated[
+        Between, typer.Option(help="Labels on every second slice or so: draw those between, or not.")
+    ] = Between.fill,
+    rle_order: Annotated[
+        RleOrders | None, typer.Option(help="RLE: along what pixels are counted; by the columns' names when left out.")
+    ] = None,
+    rle_base: Annotated[
+        int | None,
+        typer.Option(min=0, max=1, help="RLE: the first pixel's number; by the columns' names when left out."),
+    ] = None,
     repair_geometry: Annotated[
         bool, typer.Option("--repair-geometry", help="Resample labels that do not lie on their image's grid.")
     ] = False,
@@ -80,6 +100,11 @@ def import_(
         accept_gaps=accept_gaps,
         resample_tilt=resample_tilt,
         keep_identity=keep_identity,
+        series=series,
+        ignore_references=ignore_references,
+        between_slices=between_slices.value,
+        rle_order=rle_order and rle_order.value,
+        rle_base=None if rle_base is None else (1 if rle_base else 0),
         repair_geometry=repair_geometry,
         allow_empty=allow_empty,
         overwrite=overwrite,
@@ -102,7 +127,10 @@ def import_(
         f"structures {', '.join(escape(s.name) for s in manifest.structures)}",
         soft_wrap=True,
     )
+    report_lost(report.lost)
     report_failures(report.failed, "left out")
+    if report.lost:
+        raise typer.Exit(1)
 
 
 def labels_of(text: str | None) -> dict[str, int] | None:

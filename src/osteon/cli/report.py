@@ -28,6 +28,14 @@ def report_failures(failed: Mapping[str, OsteonError], what: str) -> None:
     raise typer.Exit(1)
 
 
+def report_lost(lost: Sequence[str]) -> None:
+    """Name what was there and was not taken; the command should then end with 1. Nothing where all was taken."""
+    if lost:
+        console.print(f"[bold red]{len(lost)} passed over:[/]")
+    for line in lost:
+        console.print(f"  {escape(line)}", soft_wrap=True)
+
+
 def some(names: Sequence[str], most: int = 8) -> str:
     """The first names, and how many more there are."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""

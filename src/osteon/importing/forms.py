@@ -21,6 +21,9 @@ from osteon.dataset.manifest import LONGEST_ID, Channel, Modality
 Group = Literal["color", "all", "none"]
 MeshUnit = Literal["mm", "cm", "m"]
 MeshSpace = Literal["LPS", "RAS"]
+BetweenSlices = Literal["fill", "leave"]
+RleOrder = Literal["rows", "columns"]
+RleBase = Literal[0, 1]
 MODALITIES: tuple[Modality, ...] = ("ct", "mr", "xray", "other")
 CONVERTING = (
     "case_pattern",
@@ -31,6 +34,11 @@ CONVERTING = (
     "accept_gaps",
     "resample_tilt",
     "keep_identity",
+    "series",
+    "ignore_references",
+    "between_slices",
+    "rle_order",
+    "rle_base",
 )
 """The fields of `Options` that only some forms know."""
 _WORDS: dict[Modality, tuple[str, ...]] = {
@@ -50,6 +58,7 @@ class Converted:
         annotated: Names of the structures that somebody looked for; None means all of them.
         provenance: From what it was made, and how.
         warnings: What a person should look at.
+        lost: What was there and is not taken, with its name and why; the import then ends with 1.
     """
 
     volume: Volume | None = None
@@ -57,6 +66,7 @@ class Converted:
     annotated: tuple[str, ...] | None = None
     provenance: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,8 @@ class Found:
         cases: In the source's order.
         structures: None where only the label files say.
         warnings: What is odd but no obstacle, for people.
+        lost: Scans, masks and annotations that are there and were not taken, each with its name and why; the import
+            then ends with 1. What is no data at all (a scanner's localizer, a report) is none of these.
         understood: How the source was understood, in sentences: said before anything is written.
     """
 
@@ -108,6 +120,7 @@ class Found:
     cases: list[FoundCase]
     structures: tuple[Structure, ...] | None = None
     warnings: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
     understood: list[str] = field(default_factory=list)
 
 
@@ -126,6 +139,11 @@ class Options:
         accept_gaps: Take DICOM series with missing or unevenly spaced slices, resampled to even ones.
         resample_tilt: Take DICOM series with a tilted gantry, resampled to a right-angled grid.
         keep_identity: Let patients' names, ids and dates into the dataset.
+        series: Of several DICOM series of a case, the one with this number, SeriesInstanceUID or description.
+        ignore_references: Take DICOM SEG and RTSTRUCT by their grid alone, also where they refer to another scan.
+        between_slices: `fill` draws the slices between those that were labelled, `leave` leaves them empty.
+        rle_order: Along what runs are counted; None takes what the columns' names say.
+        rle_base: The number of the first pixel; None takes what the columns' names say.
     """
 
     structures: Mapping[str, int] | None = None
@@ -138,6 +156,11 @@ class Options:
     accept_gaps: bool = False
     resample_tilt: bool = False
     keep_identity: bool = False
+    series: str | None = None
+    ignore_references: bool = False
+    between_slices: BetweenSlices = "fill"
+    rle_order: RleOrder | None = None
+    rle_base: RleBase | None = None
 
     def named_structures(self) -> tuple[Structure, ...] | None:
         """The structures of `structures`, `background` = 0 left out; None where the user gave none.
@@ -185,7 +208,8 @@ class Form:
         """Refuse options that mean nothing for this form: they would be passed over. Raises UsageError."""
         for name in CONVERTING:
             value = getattr(options, name)
-            if value not in (None, False) and value != getattr(Options(), name) and name not in self.heeds:
+            given = value is not None and value is not False and value != getattr(Options(), name)
+            if given and name not in self.heeds:
                 taking = f"it takes {', '.join(map(_flag, sorted(self.heeds)))}" if self.heeds else "it takes none such"
                 raise UsageError(
                     f"{_flag(name)}: means nothing for the form {self.name}", hint=f"leave it out; of these, {taking}"

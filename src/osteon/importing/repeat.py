@@ -19,7 +19,7 @@ def as_told(**options: Any) -> dict[str, Any]:
     for name, value in told.items():
         if isinstance(value, Mapping):
             told[name] = dict(value)
-        elif not isinstance(value, str | bool):
+        elif not isinstance(value, str | bool | int):
             told[name] = list(value)
     return told
 

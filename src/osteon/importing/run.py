@@ -17,6 +17,7 @@ from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import FILE_NAME, Manifest, explain, write_manifest
 from osteon.formats.registry import read_structures
 from osteon.importing.forms import (
+    BetweenSlices,
     Form,
     Found,
     FoundCase,
@@ -24,6 +25,8 @@ from osteon.importing.forms import (
     MeshSpace,
     MeshUnit,
     Options,
+    RleBase,
+    RleOrder,
     parse_modality,
 )
 from osteon.importing.naming import adopt, unite
@@ -47,6 +50,7 @@ class ImportReport:
         manifest: What was written.
         failed: Case id → why it was left out.
         warnings: What people should look at.
+        lost: Scans, masks and annotations that are there and were not taken, each with its name and why.
         present: Case id → names of the structures that have a voxel there, for labelled cases.
         duplicates: Ids of cases whose images are the same voxels, one tuple for each image.
         repeated: Nothing was done, since the dataset is there, from the same files with the same options. What only
@@ -58,6 +62,7 @@ class ImportReport:
     manifest: Manifest
     failed: dict[str, OsteonError] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
     present: dict[str, tuple[str, ...]] = field(default_factory=dict)
     duplicates: list[tuple[str, ...]] = field(default_factory=list)
     repeated: bool = False
@@ -81,6 +86,11 @@ def import_dataset(
     accept_gaps: bool = False,
     resample_tilt: bool = False,
     keep_identity: bool = False,
+    series: str | None = None,
+    ignore_references: bool = False,
+    between_slices: BetweenSlices = "fill",
+    rle_order: RleOrder | None = None,
+    rle_base: RleBase | None = None,
     only: str | Sequence[str] | None = None,
     hold_out: str | None = None,
     allow_empty: bool = False,
@@ -99,7 +109,7 @@ def import_dataset(
             subject. The case id without one.
         site_pattern: The same for the site.
         modality: `ct`, `mr`, `xray` or `other` for all channels, over what the source says.
-        case_pattern: This and the next seven are for forms that convert; `forms.Options` says more.
+        case_pattern: This and the next twelve are for forms that convert; `forms.Options` says more.
         group: `color`, `all` or `none`: which meshes become one structure.
         mesh_unit: `mm`, `cm` or `m`; found out when None.
         mesh_space: `LPS` or `RAS`; found out when None.
@@ -107,6 +117,11 @@ def import_dataset(
         accept_gaps: Take DICOM series with missing or uneven slices, resampled.
         resample_tilt: Take DICOM series with a tilted gantry, resampled.
         keep_identity: Let patients' names, ids and dates into the dataset.
+        series: Of several DICOM series of a case, the one with this number, UID or description.
+        ignore_references: Take DICOM SEG and RTSTRUCT by their grid alone, also where they refer to another scan.
+        between_slices: `fill` or `leave` the slices between, where labels were drawn on every second one or so.
+        rle_order: `rows` or `columns`, along which runs are counted; by the columns' names when None.
+        rle_base: 0 or 1, the number of the first pixel; by the columns' names when None.
         only: Import these cases alone, in a form of `selecting`, such as `first:40` or `c1,c7`.
         hold_out: Keep these cases for the final test (`Case.held_out`), in a form of `selecting`: `6` (the last six),
             `0.2` (a fifth, drawn by whole groups), `c1,c7`. Cases of one subject or image go with each other.
@@ -135,6 +150,11 @@ def import_dataset(
         accept_gaps=accept_gaps,
         resample_tilt=resample_tilt,
         keep_identity=keep_identity,
+        series=series,
+        ignore_references=ignore_references,
+        between_slices=between_slices,
+        rle_order=rle_order,
+        rle_base=rle_base,
     )
     subject_of, site_of = finder(subject_pattern, "--subject"), finder(site_pattern, "--site")
     row = _form(source, form)
@@ -159,6 +179,11 @@ def import_dataset(
         accept_gaps=accept_gaps,
         resample_tilt=resample_tilt,
         keep_identity=keep_identity,
+        series=series,
+        ignore_references=ignore_references,
+        between_slices=None if between_slices == "fill" else between_slices,
+        rle_order=rle_order,
+        rle_base=rle_base,
         only=only,
         hold_out=hold_out,
         allow_empty=allow_empty,
@@ -195,6 +220,7 @@ def import_dataset(
         raise _nothing_taken(source, failed)
     if not known:
         raise DatasetError(f"{source}: no label file names a structure", hint="name them: --labels NAME=VALUE,…")
+    lost = [*found.lost, *(line for case in taken for line in case.lost)]
     try:
         manifest = Manifest(
             name=found.name,
@@ -203,7 +229,7 @@ def import_dataset(
             overlapping=any(case.overlaps for case in taken),
             source=place,
             options=told,
-            inputs=None if failed else inputs,
+            inputs=None if failed or lost else inputs,
             cases=[case.entry for case in taken],
         )
     except ValidationError as error:
@@ -225,7 +251,7 @@ def import_dataset(
         if pattern and missed:
             warnings.append(f"{what} {pattern} finds nothing in {len(missed)} cases, such as {missed[0]}")
     write_manifest(folder, manifest)
-    return ImportReport(folder, row.name, manifest, failed, warnings, present, duplicates)
+    return ImportReport(folder, row.name, manifest, failed, warnings, lost, present, duplicates)
 
 
 def _form(source: Path, name: str | None) -> Form:

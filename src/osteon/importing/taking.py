@@ -40,6 +40,7 @@ class TakenCase:
     present: tuple[str, ...] = ()
     overlaps: bool = False
     warnings: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 def take_case(
@@ -83,6 +84,7 @@ def take_case(
     except ValidationError as error:
         raise DatasetError(f"{name}: {explain(error)}", hint="rename the image's file") from None
     warnings = [f"warning: {name}: {line}" for line in converted.warnings]
+    lost = tuple(f"{name}: {line}" for line in converted.lost)
     if converted.segmentation is not None:
         segmentation, written = converted.segmentation, True
         segmentation = align_segmentation(segmentation, volume.geometry, name=name, image_name="its image")
@@ -96,7 +98,7 @@ def take_case(
     else:
         if converted.volume is not None:
             write_volume(_free(folder / entry.images[0], theirs), volume)
-        return TakenCase(entry, warnings=tuple(line.removeprefix("warning: ") for line in warnings))
+        return TakenCase(entry, warnings=tuple(line.removeprefix("warning: ") for line in warnings), lost=lost)
     present = present_structures(segmentation) if allow_empty else check_labels(segmentation, label_name)
     if not present:
         warnings.append(f"warning: {label_name}: the label is empty")
@@ -113,6 +115,7 @@ def take_case(
         present,
         segmentation.overlapping and bool((np.count_nonzero(segmentation.array, axis=0) > 1).any()),
         tuple(line.removeprefix("warning: ") for line in warnings),
+        lost,
     )
 
 
