@@ -11,6 +11,7 @@ import pytest
 from helpers import plan_data, two_boxes, write_dataset
 from osteon.cli.main import main
 from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Channel
 from osteon.planning.plan import Plan, parse_plan
 from osteon.training.options import TrainOptions
 
@@ -26,6 +27,14 @@ def learning_plan(changes: dict[str, Any] | None = None) -> Plan:
     data = plan_data({"training.epoch_iterations": 40, "training.learning_rate": 0.02, "patch.size": [12, 8, 8]})
     data["network"]["features"] = [8, 12]
     return parse_plan(plan_data(changes, data), Path("plan.yaml"))
+
+
+def two_channels() -> Plan:
+    """A plan of two channels, T1 and T2."""
+    plan = learning_plan()
+    channels = [Channel(name=name, modality="mr") for name in ("t1", "t2")]
+    intensities = [plan.intensities[0].model_copy(update={"channel": c.name}) for c in channels]
+    return plan.model_copy(update={"channels": channels, "intensities": intensities})
 
 
 def command(*arguments: object) -> int:

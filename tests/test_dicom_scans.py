@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dicom_writing import image, save, series
-from osteon.core.errors import FileError
-from osteon.formats import read_geometry, read_segmentation, read_structures, read_volume
+from osteon.core.errors import DatasetError, FileError
+from osteon.formats import read_geometry, read_segmentation, read_structures, read_volume, write_volume
 from osteon.predicting.scans import find_scans
+from runs import two_channels
 
 PLACES = [(0.0, 0.0, 2.0), (0.0, 0.0, 0.0), (0.0, 0.0, 1.0)]
 PICTURE = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "Modality": "DX"}
@@ -64,7 +66,33 @@ def test_folders_of_series_are_scans(tmp_path: Path) -> None:
     series(tmp_path / "bert" / "ct", PLACES, SeriesInstanceUID="1.2.7", PatientID="b")
     save(image(np.zeros((2, 2), np.uint16), **PICTURE, SeriesInstanceUID="1.2.8"), tmp_path / "hand.dcm")
     scans = find_scans([tmp_path])
-    assert [(scan.id, len(scan.files)) for scan in scans] == [("hand", 1), ("anna", 3), ("bert", 3)]
-    assert [scan.load().geometry.shape for scan in scans] == [(2, 2, 1), (4, 3, 3), (4, 3, 3)]
-    assert len(scans[1].fingerprint()) == 3
-    assert [scan.id for scan in find_scans([tmp_path / "anna" / "ct", tmp_path / "hand.dcm"])] == ["ct", "hand"]
+    assert [(scan.id, len(scan.files)) for scan in scans] == [("anna", 3), ("bert", 3), ("hand", 1)]
+    assert [scan.load().geometry.shape for scan in scans] == [(4, 3, 3), (4, 3, 3), (2, 2, 1)]
+    assert len(scans[0].fingerprint()) == 3
+    assert [scan.id for scan in find_scans([tmp_path / "anna" / "ct", tmp_path / "hand.dcm"])] == ["hand", "ct"]
+
+
+def test_series_and_files_of_one_folder_are_all_scans(tmp_path: Path) -> None:
+    series(tmp_path / "p1", PLACES)
+    write_volume(tmp_path / "p2.nii.gz", read_volume(tmp_path / "p1"))
+    write_volume(tmp_path / "p1.nii.gz", read_volume(tmp_path / "p1"))
+    Image.new("L", (4, 4), 9).save(tmp_path / "preview.png")
+    assert [scan.id for scan in find_scans([tmp_path])] == ["p1", "p1-2", "p2", "preview"]
+
+
+def test_damaged_series_are_named_beside_the_others(tmp_path: Path) -> None:
+    series(tmp_path / "p1", PLACES)
+    series(tmp_path / "p2", PLACES, SeriesInstanceUID="1.2.7")
+    for path in (tmp_path / "p2").iterdir():
+        path.write_bytes(path.read_bytes()[:150])
+    good, bad = find_scans([tmp_path])
+    assert (good.id, good.problem) == ("p1", None)
+    with pytest.raises(DatasetError, match=r"3 DICOM files in .*p2 cannot be read; .*p2/"):
+        bad.load()
+
+
+def test_series_named_by_channel_are_one_scan(tmp_path: Path) -> None:
+    series(tmp_path / "p1" / "T1", PLACES)
+    series(tmp_path / "p1" / "T2", PLACES, SeriesInstanceUID="1.2.7")
+    (scan,) = find_scans([tmp_path], two_channels())
+    assert (scan.id, scan.load().array.shape[0], len(scan.fingerprint())) == ("p1", 2, 6)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import osteon
 from helpers import spaced, two_boxes
@@ -20,15 +21,16 @@ from osteon.core.errors import CaseError, FileError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Channel, write_manifest
-from osteon.formats import read_segmentation, write_volume
+from osteon.formats import read_segmentation, read_volume, write_volume
 from osteon.predicting import predictor
+from osteon.predicting.folders import RECORD
 from osteon.predicting.looks import write_reference
 from osteon.predicting.model import Model, Prepared, load_model
-from osteon.predicting.predictor import RECORD, How, predict
+from osteon.predicting.predictor import How, predict
 from osteon.predicting.scans import find_scans
 from osteon.predicting.speeds import BEST
 from osteon.training.fit import train
-from runs import CPU, cohort, command, learning_plan
+from runs import CPU, cohort, command, learning_plan, two_channels
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +113,61 @@ def test_two_scans_of_one_name_are_refused(tmp_path: Path) -> None:
         find_scans([first, second])
     assert str(first) in refused.value.message
     assert str(second) in refused.value.message
+
+
+def test_scans_in_trees_are_called_by_what_tells_them_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("s0001/ct", "s0001/segmentations/femur_left", "s0002/ct", "sub-03/anat/sub-03_ct", "a/knee", "b/Knee"):
+        scan(tmp_path / f"{name}.nii.gz")
+    earlier = scan(tmp_path / "out/s0001.nii.gz").parent
+    (earlier / RECORD).write_text("{}")
+    cohort(tmp_path / "data", 1)
+    assert [s.id for s in find_scans([tmp_path])] == ["a_knee", "b_Knee", "s0001", "s0002", "sub-03_ct"]
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"1 files are named like masks, and passed over: {tmp_path}/s0001/segmentations/femur_left.nii.gz" in said
+    assert f"{earlier}: is an earlier prediction, and passed over" in said
+    assert f"{tmp_path}/data: is a dataset, and passed over" in said
+    assert [s.id for s in find_scans([tmp_path / f"s000{n}/ct.nii.gz" for n in (1, 2)])] == ["s0001", "s0002"]
+    assert [s.id for s in find_scans([tmp_path / "s0001/segmentations"])] == ["femur_left"]
+
+
+@pytest.mark.parametrize("names", [("p{}_0000", "p{}_0001"), ("p{}_T1", "p{}_t2"), ("p{}/t1", "p{}/t2")])
+def test_files_of_one_channel_each_are_one_scan(tmp_path: Path, names: tuple[str, str]) -> None:
+    for patient in (1, 2):
+        for channel, name in enumerate(names):
+            scan(tmp_path / f"{name.format(patient)}.nii.gz", 10 * patient + channel)
+    found = find_scans([tmp_path], two_channels())
+    assert [s.id for s in found] == ["p1", "p2"]
+    array = found[1].load().array
+    assert np.array_equal(array[1], read_volume(tmp_path / f"{names[1].format(2)}.nii.gz").array[0])
+    single = find_scans(list(tmp_path.rglob("*.nii.gz")), two_channels())
+    assert [s.id for s in single] == ["p1", "p2"]
+    last = tmp_path / f"{names[1].format(1)}.nii.gz"
+    last.rename(tmp_path / "p1_0002.nii.gz" if "0001" in names[1] else tmp_path / "other.nii.gz")
+    scan(tmp_path / "whole.nii.gz", channels=2)
+    found = find_scans([tmp_path], two_channels())
+    assert found[-1].load().array.shape[0] == 2
+    if "0001" in names[1]:
+        with pytest.raises(CaseError, match=r"has the channels p1_0000, p1_0002; the model needs 2 \(t1, t2\)"):
+            found[0].load()
+
+
+def test_numbers_are_channels_only_where_they_can_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a_0000", "b_0000"):
+        scan(tmp_path / f"{name}.nii.gz")
+    assert [s.id for s in find_scans([tmp_path])] == ["a", "b"]
+    scan(tmp_path / "b_0001.nii.gz")
+    assert [s.id for s in find_scans([tmp_path])] == ["a_0000", "b_0000", "b_0001"]
+    assert "b_0000 and b_0001 are taken as scans of their own" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_stray_picture_is_passed_over_and_named(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scans(tmp_path / "scans", 1)
+    Image.new("L", (4, 4), 9).save(folder / "preview.png")
+    assert command("predict", trained, folder, tmp_path / "out", "--device", "cpu") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"1 files are pictures, which this model does not segment, and passed over: {folder}/preview.png" in said
 
 
 # Done and not done

@@ -26,8 +26,9 @@ from osteon.core.labels import Structure, make_structures
 from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_volume
 from osteon.formats.probabilities import LEVELS, about, read_probabilities, write_probabilities
+from osteon.predicting.folders import RECORD
 from osteon.predicting.model import load_model
-from osteon.predicting.predictor import RECORD, How, predict
+from osteon.predicting.predictor import How, predict
 from osteon.predicting.scans import find_scans
 from osteon.training.fit import train
 from osteon.voting.members import open_folder

@@ -262,11 +262,9 @@ def predict(
     from osteon.predicting.speeds import speed_of
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
-    found = find_scans([Path(s) for s in sources])
-    if isinstance(model, Model):
-        loaded = model
-    else:
-        loaded = load_model(model, device=device)
+    loaded = model if isinstance(model, Model) else load_model(model, device=device)
+    found = find_scans([Path(s) for s in sources], loaded.plan)
+    if not isinstance(model, Model):
         loaded = choose_engine(loaded, model_folder(Path(model)), engine, all_passes(loaded.plan, found))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
     return predict(loaded, found, Path(out), How(speed_of(speed), overwrite, memory, probabilities))

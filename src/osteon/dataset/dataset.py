@@ -97,25 +97,41 @@ def read_channels(paths: Sequence[Path], channels: Sequence[Channel], name: str)
     Raises:
         FileError, GeometryError, ImageError, DatasetError: As `Dataset.load_image`.
     """
-    volumes = [read_volume(path) for path in paths]
-    grid = volumes[0].geometry
-    arrays = []
-    for path, volume in zip(paths, volumes, strict=True):
-        turned = turn_array(volume.array, volume.geometry, grid)
-        if turned is None:
-            raise grid_error(grid, volume.geometry, name=f"{name}: {path}", image_name=str(paths[0]))
-        arrays.append(turned)
-        check_image(volume, f"{name}: {path}")
-        if len(paths) > 1 and len(turned) != 1:
-            raise DatasetError(
-                f"{name}: {path} holds {len(turned)} channels, but is listed for one",
-                hint="list one file for each channel, or one file that holds them all",
-            )
-    array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    volume = stacked([read_volume(path) for path in paths], [str(path) for path in paths], name)
+    array = volume.array
     if len(array) != len(channels):
         raise DatasetError(
             f"{name}: {paths[0]} holds {len(array)} channels, the dataset has {len(channels)} "
             f"({', '.join(channel.name for channel in channels)})",
             hint="correct the dataset's list of channels, or leave the case out",
         )
-    return Volume(array, grid)
+    return volume
+
+
+def stacked(volumes: Sequence[Volume], names: Sequence[str], name: str) -> Volume:
+    """Check images and make them the channels of one, on the first one's axes; a single one stays as it is.
+
+    Args:
+        volumes: One for each channel, or one that holds them all.
+        names: What each is called, for messages.
+        name: The case, for messages.
+
+    Raises:
+        GeometryError: Two do not lie on one grid.
+        ImageError: One holds NaN or Inf, or shows nothing.
+        DatasetError: One of several holds several channels.
+    """
+    grid = volumes[0].geometry
+    arrays = []
+    for own, volume in zip(names, volumes, strict=True):
+        turned = turn_array(volume.array, volume.geometry, grid)
+        if turned is None:
+            raise grid_error(grid, volume.geometry, name=f"{name}: {own}", image_name=names[0])
+        arrays.append(turned)
+        check_image(volume, f"{name}: {own}")
+        if len(volumes) > 1 and len(turned) != 1:
+            raise DatasetError(
+                f"{name}: {own} holds {len(turned)} channels, but is listed for one",
+                hint="list one file for each channel, or one file that holds them all",
+            )
+    return Volume(arrays[0] if len(arrays) == 1 else np.concatenate(arrays), grid)

@@ -72,12 +72,14 @@ class SeriesFound:
         segmentations: DICOM SEG files.
         structure_sets: RTSTRUCT files.
         skipped: Files that are neither, and why: (path, reason).
+        damaged: Those of `skipped` that are DICOM but cannot be read: (path, error). They may have been slices.
     """
 
     series: list[Series]
     segmentations: list[Path]
     structure_sets: list[Path]
     skipped: list[tuple[Path, str]]
+    damaged: list[tuple[Path, FileError]] = field(default_factory=list)
 
 
 def sort_files(files: Iterable[Path]) -> SeriesFound:
@@ -95,6 +97,7 @@ def sort_files(files: Iterable[Path]) -> SeriesFound:
                 _sort_file(path, found, heaps, patients)
         except FileError as error:
             found.skipped.append((path, error.message.removeprefix(f"{path}: ")))
+            found.damaged.append((path, error))
     for heap in heaps.values():
         found.series.extend(heap.series())
     return found

@@ -15,14 +15,13 @@ from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
 from osteon.planning.plan import Plan
+from osteon.predicting.folders import RECORD
 from osteon.predicting.keeping import kept, probabilities_path
 from osteon.predicting.memory import Room, room_for
 from osteon.predicting.model import Model, Prediction, Prepared
 from osteon.predicting.scans import Scan
 from osteon.predicting.shares import Shares
 from osteon.predicting.speeds import BALANCED, Speed
-
-RECORD = "predictions.json"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,44 +10,58 @@ from typing import Any
 
 from rich.markup import escape
 
-from osteon.core.errors import UsageError, missing_file
+from osteon.core.errors import OsteonError, UsageError, missing_file
 from osteon.core.geometry import Geometry
 from osteon.core.progress import console
 from osteon.core.volume import Volume
-from osteon.dataset.dataset import Dataset
+from osteon.dataset.dataset import Dataset, stacked
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case
-from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.dicom import read_dicom_files
-from osteon.formats.dicom_series import find_series
-from osteon.formats.registry import known_suffixes, read_geometry, read_volume, stem_of, suffix_of
-
-_SAYS_NOTHING = ("ct", "mr", "mri", "dicom", "dcm", "images", "series", "scan", "image")
-"""Names of folders that are the same for every patient."""
+from osteon.formats.registry import known_suffixes, read_geometry, read_volume
+from osteon.planning.plan import Plan
+from osteon.predicting.folders import files_as_items, joined, scans_below
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan to be segmented: its id, its file or files, and the dataset that lists them where there is one."""
+    """A scan to be segmented: its id, its file or files, and the dataset that lists them where there is one.
+
+    Attributes:
+        id: The name of its result.
+        channels: The files of each channel; a DICOM series has several. One entry also where a file holds all channels.
+        dataset: That lists it.
+        case: In the dataset.
+        problem: Why it cannot be segmented, where that is known beforehand.
+    """
 
     id: str
-    files: tuple[Path, ...]
+    channels: tuple[tuple[Path, ...], ...]
     dataset: Dataset | None = None
     case: Case | None = None
+    problem: OsteonError | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All its files."""
+        return tuple(path for files in self.channels for path in files)
 
     def load(self) -> Volume:
         """The image with all channels. Raises as the readers do."""
+        if self.problem is not None:
+            raise self.problem
         if self.dataset is not None and self.case is not None:
             return self.dataset.load_image(self.case)
-        if len(self.files) > 1:
-            return read_dicom_files(self.files)
-        return read_volume(self.files[0])
+        volumes = [read_dicom_files(files) if len(files) > 1 else read_volume(files[0]) for files in self.channels]
+        return stacked(volumes, [str(files[0]) for files in self.channels], self.id) if len(volumes) > 1 else volumes[0]
 
     def geometry(self) -> Geometry | None:
         """The grid, from headers; None for a DICOM series, which has to be read for it. Raises as the readers do."""
+        if self.problem is not None:
+            raise self.problem
         if self.dataset is not None and self.case is not None:
             return self.dataset.geometry(self.case)
-        return read_geometry(self.files[0]) if len(self.files) == 1 else None
+        return read_geometry(self.files[0]) if len(self.channels[0]) == 1 else None
 
     def fingerprint(self) -> list[list[Any]]:
         """What tells whether the files are still the same: path, size, time of change."""
@@ -59,72 +74,64 @@ class Scan:
         return found
 
 
-def find_scans(sources: Sequence[Path]) -> list[Scan]:
-    """The scans that paths stand for.
+def find_scans(sources: Sequence[Path], plan: Plan | None = None) -> list[Scan]:
+    """The scans that paths stand for; what is passed over is told.
 
     A file is a scan. A folder with dataset.yaml stands for its held-out and unlabelled cases (for all of them where
-    there are none of these), any other folder for the images that lie in it, or for the DICOM series below it.
+    there are none of these), any other folder for the images and DICOM series anywhere below it.
+
+    Args:
+        sources: Files and folders.
+        plan: Of the model: how many channels a scan has, and whether pictures can be segmented.
 
     Raises:
         FileError: A path does not exist.
         UsageError: A folder holds no image, or two scans have the same name.
     """
-    scans: list[Scan] = []
-    for source in map(Path, sources):
+    channels = () if plan is None else plan.channels
+    notes: list[str] = []
+    paths = [Path(source) for source in sources]
+    files = joined(files_as_items([path for path in paths if path.is_file()]), channels, notes)
+    often = Counter(item.place.name for item in files)
+    scans = [
+        Scan(item.place.name if often[item.place.name] == 1 else item.name, item.channels, problem=item.problem)
+        for item in files
+    ]
+    for source in paths:
         if source.is_file():
-            scans.append(Scan(stem_of(source), (source,)))
-        elif (source / MANIFEST).is_file():
+            continue
+        if (source / MANIFEST).is_file():
             dataset = Dataset.open(source)
             cases = [c for c in dataset.manifest.cases if c.held_out or c.segmentation is None]
             if not cases:
                 console.print(f"[yellow]{escape(str(source))}: holds no case out; a training may have seen these[/]")
             for case in cases or dataset.manifest.cases:
-                scans.append(Scan(case.id, tuple(dataset.resolve(image) for image in case.images), dataset, case))
+                images = tuple((dataset.resolve(image),) for image in case.images)
+                scans.append(Scan(case.id, images, dataset, case))
         elif source.is_dir():
-            images = [p for p in sorted(source.iterdir()) if p.is_file() and _is_image(p)]
-            found = [Scan(stem_of(image), (image,)) for image in images] or _series(source)
-            if not found:
+            below = scans_below(source, channels, pictures=plan is None or plan.unit == "px")
+            notes += below.notes
+            if not below.scans:
                 raise UsageError(
                     f"{source}: no image lies in this folder",
                     hint=f"give a folder with a DICOM series, or with files that end in {', '.join(known_suffixes())}",
                 )
-            scans += found
+            scans += [Scan(name, item.channels, problem=item.problem) for name, item in below.scans.items()]
         else:
             raise missing_file(source, "the scan")
+    for note in notes:
+        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
     _refuse_twins(scans)
     return scans
-
-
-def _is_image(path: Path) -> bool:
-    return suffix_of(path) not in (None, ".seg.nrrd", *DICOM_SUFFIXES) and not path.name.startswith(".")
-
-
-def _series(folder: Path) -> list[Scan]:
-    """The DICOM series below a folder: called by their folders, or by their files where they are pictures."""
-    scans: list[Scan] = []
-    for series in find_series(folder).series:
-        single = len(series.files) == 1
-        name = stem_of(series.files[0]) if single else _telling(series.folder.resolve(), folder.resolve())
-        taken = [scan.id for scan in scans]
-        others = (f"{name}-{n}" for n in range(2, len(taken) + 3))
-        scans.append(Scan(name if name not in taken else next(o for o in others if o not in taken), series.files))
-    return scans
-
-
-def _telling(series: Path, top: Path) -> str:
-    """The name of a series' folder; that of the one above where it says only what lies there (`p07/mr`)."""
-    above = series
-    while above.name.lower() in _SAYS_NOTHING and above != top:
-        above = above.parent
-    return series.name if above.name.lower() in _SAYS_NOTHING else above.name
 
 
 def _refuse_twins(scans: list[Scan]) -> None:
     seen: dict[str, Scan] = {}
     for scan in scans:
         if scan.id in seen:
+            places = " and ".join(str(twin.files[0]) for twin in (seen[scan.id], scan) if twin.files)
             raise UsageError(
-                f"two scans are called {scan.id}: {seen[scan.id].files[0]} and {scan.files[0]}",
+                f"two scans are called {scan.id}: {places}",
                 hint="predict them into different folders, or rename one",
             )
         seen[scan.id] = scan

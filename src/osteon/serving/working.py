@@ -169,7 +169,7 @@ def _scan(folder: Path) -> Scan:
 
     files = list(folder.iterdir())
     if len(files) == 1 and files[0].is_file():
-        return Scan(MASK, (files[0],))
+        return Scan(MASK, ((files[0],),))
     try:
         found = find_scans([folder / SCAN])
     except UsageError as error:
@@ -178,7 +178,7 @@ def _scan(folder: Path) -> Scan:
         ) from error
     if len(found) > 1:
         raise CaseError(f"the archive holds {len(found)} scans", hint="send each by itself, in a zip of its own")
-    return Scan(MASK, found[0].files)
+    return Scan(MASK, found[0].channels, problem=found[0].problem)
 
 
 def _volumes(segmentation: Any) -> dict[str, dict[str, float | int]]:
