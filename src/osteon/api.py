@@ -195,7 +195,7 @@ def import_model(
     model: PathLike,
     *,
     folds: Sequence[str] | None = None,
-    checkpoint: Literal["final", "best"] | None = None,
+    checkpoint: Literal["final", "best", "latest"] | None = None,
     before: PathLike | None = None,
     orientation: str | None = None,
     overwrite: bool = False,
@@ -204,10 +204,10 @@ def import_model(
 
     Args:
         form: Whose it is: `nnunet`, version 2.
-        folder: TRAINER__PLANS__CONFIGURATION as nnU-Net wrote it.
+        folder: TRAINER__PLANS__CONFIGURATION as nnU-Net wrote it, or a folder or a zip that holds a single one.
         model: The model folder to make.
         folds: Those to average; None: every fold that is there.
-        checkpoint: Of each fold; None: the final one.
+        checkpoint: Of each fold; None: the final one, or else the best or the latest.
         before: Folder of the first model of a cascade; None: it lies beside the second.
         orientation: How the training scans lay in their files, as RAS; None: scans are taken as they lie.
         overwrite: Replace a model that is there.
