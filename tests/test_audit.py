@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import osteon
 from helpers import spaced, write_dataset
 from osteon.auditing.finding import Finding
-from osteon.auditing.rules_places import order
+from osteon.auditing.rules_places import amount, order
 from osteon.auditing.run import Audit
 from osteon.cli.main import app
 from osteon.core.labels import Structure, make_structures
@@ -405,3 +405,13 @@ def test_an_order_that_varies_is_no_order(gaps: list[float], found: list[str]) -
     manifest = SimpleNamespace(structures=make_structures(["a", "b"]))
     cohort: Any = SimpleNamespace(manifest=manifest, labelled=[case(*row) for row in enumerate(gaps)])
     assert [finding.kind for finding in order(cohort)] == found
+
+
+def test_amounts_are_volumes_and_of_pictures_areas() -> None:
+    def case(unit: str, shape: tuple[int, int, int]) -> Any:
+        return SimpleNamespace(unit=unit, shape=shape, spacing=(0.5, 2.0, 0.5))
+
+    assert amount(1234.0, case("mm", (9, 9, 9))) == "1.23 cm³"
+    assert amount(12.0, case("mm", (9, 9, 9))) == "12 mm³"
+    assert amount(1234.0, case("mm", (9, 1, 9))) == "617 mm²"
+    assert amount(1234.0, case("px", (9, 1, 9))) == "1234 px"

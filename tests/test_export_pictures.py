@@ -225,6 +225,28 @@ def test_pictures_in_pixels_have_no_millimetres(tmp_path: Path) -> None:
     assert int(rows[0]["voxels"]) > 0
 
 
+def test_a_picture_in_millimetres_has_an_area_and_no_volume(tmp_path: Path) -> None:
+    """A radiograph with a pixel spacing, whose depth nobody measured; on an oblique grid too."""
+    array = np.zeros((20, 12, 1), np.uint8)
+    array[2:12, 3:9] = 3
+    turn = np.array([[np.cos(0.5), -np.sin(0.5), 0], [np.sin(0.5), np.cos(0.5), 0], [0, 0, 1]])
+    oblique = np.eye(4)
+    oblique[:3, :3] = turn @ np.diag([0.5, 0.2, 4.0])
+    for name, affine in (("dx", TO_RAS * [0.5, 0.2, 1, 1]), ("slice", oblique)):
+        write_segmentation(
+            tmp_path / f"in/{name}.nii.gz", Segmentation(array, Geometry((20, 12, 1), affine), STRUCTURES)
+        )
+    report = osteon.export("table", tmp_path / "in", tmp_path / "out")
+    with report.files[0].open() as stream:
+        rows = {row["case"]: row for row in csv.DictReader(stream) if row["structure"] == "Radius"}
+    for row in rows.values():
+        assert (row["voxels"], row["volume_cm3"], row["depth_mm"]) == ("60", "", "")
+        assert float(row["area_mm2"]) == pytest.approx(60 * 0.5 * 0.2, rel=1e-4)
+        assert (float(row["length_mm"]), float(row["width_mm"])) == pytest.approx((5, 1.2), rel=1e-3)
+    assert rows["dx"]["extent_a_mm"] == ""  # through the picture
+    assert rows["slice"]["extent_s_mm"] == ""
+
+
 def test_seg_nrrd_keeps_everything(tmp_path: Path) -> None:
     pictures(tmp_path / "labels")
     osteon.export("seg-nrrd", tmp_path / "labels", tmp_path / "out")

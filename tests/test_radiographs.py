@@ -141,7 +141,7 @@ def test_an_annotation_never_goes_to_another_subject(tmp_path: Path) -> None:
     report, masks = take(heap, tmp_path / "set")
     assert masks["hand"] == {}
     check(masks["other"], "Radius")
-    assert any("there is no picture hand" in line for line in report.warnings)
+    assert any("there is no picture hand" in line for line in report.lost)
 
 
 def test_two_annotations_of_one_picture_are_not_guessed_between(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_table_of_rle(tmp_path: Path, suffix: str) -> None:
         assert report.form == "radiographs"
         check(masks["a"], *BOXES)
         check(masks["b"], "Ulna")
-        assert any("there is no picture gone" in line for line in report.warnings)
+        assert any("there is no picture gone" in line for line in report.lost)
 
 
 def test_a_broken_row_of_rle_leaves_out_its_picture_alone(tmp_path: Path) -> None:
@@ -200,6 +200,113 @@ def test_a_broken_row_of_rle_leaves_out_its_picture_alone(tmp_path: Path) -> Non
     assert "hands.csv: line 3 (Ulna): the runs at pixel 1 and 2 overlap" in report.failed["b"].message
     assert any("line 5 marks Ulna a second time; united" in line for line in report.warnings)
     assert masks["c"]["Ulna"].sum() == (mask_of("Ulna") | mask_of("Radius")).sum()
+
+
+DISCS = {"Ulna": (9, 12, 6), "Radius": (20, 30, 8), "Talus": (4, 34, 9)}
+"""Row, column and radius; the last reaches out of the picture at its top and right edges."""
+
+
+def runs_of(mask: npt.NDArray[np.bool_], order: str, base: int) -> str:
+    """Written pixel by pixel, in any way of counting."""
+    flat = (mask if order == "rows" else mask.T).ravel().tolist()
+    numbers: list[int] = []
+    for pixel, inside in enumerate(flat):
+        if inside and not (pixel and flat[pixel - 1]):
+            numbers += [pixel + base, 0]
+        if inside:
+            numbers[-1] += 1
+    return " ".join(map(str, numbers))
+
+
+def rle_heap(
+    heap: Path, column: str, order: str, base: int, shape: tuple[int, int] = SHAPE, names: tuple[str, ...] = ("a", "b")
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Pictures with discs, and their table; gives the discs."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    discs = {name: (rows - y) ** 2 + (columns - x) ** 2 <= r * r for name, (y, x, r) in DISCS.items()}
+    lines = [f"image_id,class,{column}"]
+    for n, stem in enumerate(names):
+        picture(heap / f"{stem}.png", n, shape)
+        lines += [f"{stem}.png,{name},{runs_of(mask, order, base)}" for name, mask in discs.items()]
+    (heap / "train.csv").write_text("\n".join(lines))
+    return discs
+
+
+@pytest.mark.parametrize(
+    ("column", "order", "base", "options", "why"),
+    [
+        ("rle", "rows", 1, {}, "along rows, from 1 (by the column's name rle)"),
+        ("EncodedPixels", "columns", 1, {}, "along columns, from 1 (by the column's name EncodedPixels)"),
+        ("rle_mask", "columns", 1, {}, "along columns, from 1 (by the column's name rle_mask)"),
+        (
+            "rle",
+            "columns",
+            1,
+            {"rle_order": "columns"},
+            "along columns, from 1 (by the column's name rle, by --rle-order)",
+        ),
+        ("rle", "rows", 0, {"rle_base": 0}, "along rows, from 0 (by the column's name rle, by --rle-base)"),
+        (
+            "EncodedPixels",
+            "rows",
+            0,
+            {"rle_order": "rows", "rle_base": 0},
+            "along rows, from 0 (by --rle-order and --rle-base)",
+        ),
+    ],
+)
+def test_how_runs_are_counted_is_told_by_the_heading_or_the_user(
+    tmp_path: Path, column: str, order: str, base: int, options: dict[str, Any], why: str
+) -> None:
+    discs = rle_heap(tmp_path / "in", column, order, base)
+    said: list[str] = []
+    _, masks = take(tmp_path / "in", tmp_path / "set", announce=said.append, **options)
+    for found in masks.values():
+        for name, mask in discs.items():
+            np.testing.assert_array_equal(found[name], mask, err_msg=name)
+    assert f"{tmp_path / 'in' / 'train.csv'}: runs are counted {why}" in said
+
+
+@pytest.mark.parametrize(("column", "order"), [("rle", "columns"), ("EncodedPixels", "rows")])
+def test_masks_that_are_stripes_are_not_taken_by_their_heading(tmp_path: Path, column: str, order: str) -> None:
+    rle_heap(tmp_path / "in", column, order, 1)
+    with pytest.raises(DatasetError, match=r"train\.csv: .*its masks are stripes: counted along") as caught:
+        import_dataset(tmp_path / "in", tmp_path / "set")
+    assert caught.value.hint.startswith(f"--rle-order {order}; or --rle-order ")
+    taken = import_dataset(tmp_path / "in", tmp_path / "set", rle_order="rows" if order == "columns" else "columns")
+    assert len(taken.manifest.cases) == 2  # as the user insists
+
+
+def test_square_pictures_do_not_show_in_which_order_runs_are_counted(tmp_path: Path) -> None:
+    discs = rle_heap(tmp_path / "in", "EncodedPixels", "columns", 1, (40, 40))
+    said: list[str] = []
+    _, masks = take(tmp_path / "in", tmp_path / "set", announce=said.append)
+    np.testing.assert_array_equal(masks["a"]["Ulna"], discs["Ulna"])
+    assert any(line.endswith("; square pictures do not show whether that is right") for line in said)
+
+
+@pytest.mark.parametrize(("column", "order"), [("rle", "rows"), ("EncodedPixels", "columns")])
+def test_runs_that_are_a_pixel_off_the_edge_are_not_taken(tmp_path: Path, column: str, order: str) -> None:
+    """Counted from 0 and read from 1, what begins at the left edge has its first pixel at the right edge."""
+    heap = tmp_path / "in"
+    mask = np.zeros(SHAPE, bool)
+    mask[:12, :9] = True
+    rest = np.zeros(SHAPE, bool)
+    rest[14:, :15] = rest[:9, 20:] = True
+    picture(heap / "a.png")
+    lines = [f"a,{name},{runs_of(m, order, 0)}" for name, m in (("Radius", rest), ("Ulna", mask))]
+    (heap / "t.csv").write_text("\n".join([f"image,class,{column}", *lines[:1]]))
+    with pytest.raises(DatasetError, match="go over the pictures' edges by a pixel, from 0 none") as caught:
+        import_dataset(heap, tmp_path / "set")
+    assert caught.value.hint.startswith("--rle-base 0; or")
+    _, masks = take(heap, tmp_path / "set", rle_base=0)
+    np.testing.assert_array_equal(masks["a"]["Radius"], rest)
+    (heap / "t.csv").write_text("\n".join([f"image,class,{column}", *lines]))  # the Ulna has the first pixel of all
+    said: list[str] = []
+    _, masks = take(heap, tmp_path / "other", announce=said.append)
+    np.testing.assert_array_equal(masks["a"]["Ulna"], mask)
+    np.testing.assert_array_equal(masks["a"]["Radius"], rest)
+    assert any("from 0 (by the column's name" in line and "begins at pixel 0, in line 3)" in line for line in said)
 
 
 def test_outlines_go_before_rle_of_the_same_pictures(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.formats.registry import read_segmentation, stem_of, suffix_of, write_segmentation
-from osteon.formats.rle import RleRow, decode, is_rle_csv, read_rle_csv
+from osteon.formats.rle import RleRow, decode, is_rle_csv, parse, read_counting, read_rle_csv
+from osteon.formats.rle_counting import RENAME, Evidence
 
 TAKEN = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".csv", ".zip")
 
@@ -32,7 +33,8 @@ def add_result(source: Path, folder: Path, target: Path) -> tuple[list[str], lis
     Raises:
         UsageError: Nothing in it is a label file or a table.
         DatasetError: None of it belongs to a case of the dataset.
-        LabelError: It names structures that the dataset does not have, or holds what is no label map.
+        LabelError: It names structures that the dataset does not have, holds what is no label map, or counts pixels in
+            another way than its heading says.
     """
     dataset = Dataset.open(folder)
     files = [path for path in sorted(source.rglob("*")) if path.is_file() and not path.name.startswith(".")]
@@ -77,6 +79,7 @@ def _table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list
             hint=f"use its names: {', '.join(list(known)[:5])} …",
         )
     added = []
+    counting, evidence = read_counting(path), Evidence()
     for image, own in rows.items():
         case = _case_called(PurePosixPath(image.replace("\\", "/")).name, dataset)
         if case is None:
@@ -88,10 +91,13 @@ def _table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list
             raise LabelError(f"case {case.id}: is no picture, and RLE is for pictures", hint="upload label files")
         layers = np.zeros((len(known), *geometry.shape), dtype=np.uint8)
         for row in own:
-            mask = decode(row.rle, (height, columns), name=f"line {row.line}")
+            mask = decode(row.rle, (height, columns), counting, name=f"line {row.line}")
+            evidence.add(parse(row.rle), (height, columns), row.line)
             layers[known[row.structure], :, :, 0] |= mask.T
         write_segmentation(target / f"{case.id}.seg.nrrd", Segmentation(layers, geometry, dataset.structures))
         added.append(case.id)
+    if (doubt := evidence.doubt(counting)) is not None:
+        raise LabelError(f"{path.name}: {doubt}", hint=RENAME)
     return added
 
 

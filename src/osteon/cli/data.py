@@ -67,11 +67,11 @@ def import_(
         Between, typer.Option(help="Labels on every second slice or so: draw those between, or not.")
     ] = Between.fill,
     rle_order: Annotated[
-        RleOrders | None, typer.Option(help="RLE: along what pixels are counted; by the columns' names when left out.")
+        RleOrders | None, typer.Option(help="RLE: along what pixels are counted; by the column's name when left out.")
     ] = None,
     rle_base: Annotated[
         int | None,
-        typer.Option(min=0, max=1, help="RLE: the first pixel's number; by the columns' names when left out."),
+        typer.Option(min=0, max=1, help="RLE: the first pixel's number; by the column's name when left out."),
     ] = None,
     repair_geometry: Annotated[
         bool, typer.Option("--repair-geometry", help="Resample labels that do not lie on their image's grid.")

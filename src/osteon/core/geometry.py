@@ -53,6 +53,11 @@ class Geometry:
         return float(abs(np.linalg.det(self.affine_ras[:3, :3])))
 
     @property
+    def thin(self) -> tuple[int, ...]:
+        """The index axes with one voxel: one in a picture, whose length along it was not measured."""
+        return tuple(axis for axis, size in enumerate(self.shape) if size == 1)
+
+    @property
     def corners_world(self) -> npt.NDArray[np.float64]:
         """`[8, 3]` world positions of the corner voxels' centres."""
         last = np.array(self.shape) - 1

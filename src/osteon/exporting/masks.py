@@ -26,11 +26,13 @@ class Cut:
         structure: Which.
         mask: `[i, j, k]` of the part; without any voxel where the structure is not there.
         geometry: Of the part.
+        thin: The axes along which the whole grid has one voxel.
     """
 
     structure: Structure
     mask: Mask
     geometry: Geometry
+    thin: tuple[int, ...] = ()
 
 
 def cut_masks(segmentation: Segmentation) -> Iterator[Cut]:
@@ -57,4 +59,4 @@ def _part(structure: Structure, mask: Mask, box: tuple[slice, ...], geometry: Ge
     affine = geometry.affine_ras.copy()
     affine[:3, 3] = geometry.to_world(np.array([[part.start for part in box]]))[0]
     i, j, k = mask.shape
-    return Cut(structure, mask, Geometry((i, j, k), affine, geometry.unit))
+    return Cut(structure, mask, Geometry((i, j, k), affine, geometry.unit), geometry.thin)

@@ -18,14 +18,13 @@ from osteon.formats.coco import CocoImage, is_coco, masks_of, polygons_of, read_
 from osteon.formats.labelme import is_labelme
 from osteon.formats.polygons import (
     Points,
-    checked_label,
     fill,
     is_outlines,
     outside,
     parse_outlines,
     read_outlines,
 )
-from osteon.formats.rle import decode, read_rle_csv, read_rle_rows
+from osteon.importing.forms import Found
 from osteon.importing.radiograph_files import File, Shelf, shared, short
 
 Mask = npt.NDArray[np.bool_]
@@ -60,7 +59,7 @@ Told = list[tuple[File, Marks]]
 """Pictures, and what is said of them."""
 
 
-def of_json(files: Iterable[File], pictures: Shelf, warnings: list[str]) -> tuple[Told, tuple[str, ...]]:
+def of_json(files: Iterable[File], pictures: Shelf, found: Found) -> tuple[Told, tuple[str, ...]]:
     """What JSON files say, those of one picture before those of many; and the names that COCO files put in order."""
     single: dict[File, list[tuple[File, Marks]]] = defaultdict(list)
     many: Told = []
@@ -73,23 +72,23 @@ def of_json(files: Iterable[File], pictures: Shelf, warnings: list[str]) -> tupl
         if is_coco(data):
             coco = read_coco(file.path)
             order += [name for name in coco.names if name not in order]
-            many += _of_coco(file, coco.images, pictures, warnings)
-        elif (found := _picture_of(file, data, pictures, warnings)) is not None:
-            single[found].append((file, _outlines(file, data)))
-    told = [(picture, _nearest(picture, said, warnings)) for picture, said in single.items()]
+            many += _of_coco(file, coco.images, pictures, found)
+        elif (picture := _picture_of(file, data, pictures, found)) is not None:
+            single[picture].append((file, _outlines(file, data)))
+    told = [(picture, _nearest(picture, said, found)) for picture, said in single.items()]
     return told + many, tuple(order)
 
 
-def _picture_of(file: File, data: Any, pictures: Shelf, warnings: list[str]) -> File | None:
+def _picture_of(file: File, data: Any, pictures: Shelf, found: Found) -> File | None:
     """The picture that a JSON file is about; None where it is about none, with a warning where it should be."""
     if is_labelme(data) or is_outlines(data):
-        found = pictures.find(file.place.as_posix(), file.path)
+        picture = pictures.find(file.place.as_posix(), file.path)
         said = data.get("imagePath") or data.get("filename")
-        if found is None and isinstance(said, str):
-            found = pictures.find(said, file.path)
-        if found is None:
-            warnings.append(f"{file.path}: there is no picture {short(file.stem)}; passed over")
-        return found
+        if picture is None and isinstance(said, str):
+            picture = pictures.find(said, file.path)
+        if picture is None:
+            found.lost.append(f"{file.path}: there is no picture {short(file.stem)}; passed over")
+        return picture
     broken = isinstance(data, FileError) or (isinstance(data, dict) and ("annotations" in data or "shapes" in data))
     return pictures.find(file.place.as_posix(), file.path) if broken else None
 
@@ -102,12 +101,12 @@ def _outlines(file: File, data: Any) -> Marks:
     return Marks("outlines in a JSON file of its own", names, (file.path,), partial(_draw_outlines, file.path))
 
 
-def _nearest(picture: File, said: list[tuple[File, Marks]], warnings: list[str]) -> Marks:
+def _nearest(picture: File, said: list[tuple[File, Marks]], found: Found) -> Marks:
     """The marks that lie nearest. Where two are as near, the case fails: nobody knows which are the right ones."""
     near = [shared(picture.place.parts[:-1], file.place.parts[:-1]) for file, _ in said]
     nearest = [pair for pair, n in zip(said, near, strict=True) if n == max(near)]
     if len(nearest) == 1:
-        warnings += [
+        found.warnings += [
             f"{file.path}: lies further from {picture.place}; passed over" for file, _ in said if file != nearest[0][0]
         ]
         return nearest[0][1]
@@ -162,7 +161,7 @@ def _check_size(told: tuple[int, int] | None, size: Size, path: Path) -> None:
 # -- COCO ------------------------------------------------------------------------------------------------------------
 
 
-def _of_coco(file: File, images: Iterable[CocoImage], pictures: Shelf, warnings: list[str]) -> Told:
+def _of_coco(file: File, images: Iterable[CocoImage], pictures: Shelf, found: Found) -> Told:
     told: Told = []
     missing = []
     for image in images:
@@ -172,7 +171,7 @@ def _of_coco(file: File, images: Iterable[CocoImage], pictures: Shelf, warnings:
         else:
             draw = partial(_draw_coco, file.path, image)
             told.append((picture, Marks("COCO", tuple(image.shapes), (file.path,), draw, None, image.annotated)))
-    _warn_missing(file.path, missing, warnings)
+    tell_missing(file.path, missing, found)
     return told
 
 
@@ -185,45 +184,9 @@ def _draw_coco(path: Path, image: CocoImage, size: Size, warn: Warn) -> Iterator
             yield structure, mask
 
 
-def _warn_missing(path: Path, names: list[str], warnings: list[str]) -> None:
+def tell_missing(path: Path, names: Sequence[str], found: Found) -> None:
+    """Tell the pictures that a file speaks of, and that are not there."""
     if names:
         listed = ", ".join(short(name) for name in names[:3])
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        warnings.append(f"{path}: there is no picture {listed}{more}; what it says of that is passed over")
-
-
-# -- tables of RLE ---------------------------------------------------------------------------------------------------
-
-
-def of_rle(file: File, pictures: Shelf, warnings: list[str]) -> Told:
-    """What a table of RLE says. The runs stay in the file until a picture's turn comes.
-
-    Raises:
-        FileError, LabelError: The table is broken; the message names the line.
-    """
-    rows: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    names: dict[str, dict[str, None]] = defaultdict(dict)
-    for row in read_rle_csv(file.path):
-        name = checked_label(row.structure, f"{file.path}: line {row.line}")
-        rows[row.image].append((row.line, row.offset))
-        names[row.image][name] = None
-    told: Told = []
-    missing = []
-    for image, places in rows.items():
-        picture = pictures.find(image, file.path)
-        if picture is None:
-            missing.append(image)
-        else:
-            draw = partial(_draw_rle, file.path, places)
-            told.append((picture, Marks("RLE in a table", tuple(names[image]), (file.path,), draw)))
-    _warn_missing(file.path, missing, warnings)
-    return told
-
-
-def _draw_rle(path: Path, places: list[tuple[int, int]], size: Size, warn: Warn) -> Iterator[tuple[str, Mask]]:
-    seen = set()
-    for row in read_rle_rows(path, places):
-        if row.structure in seen:
-            warn(f"{path}: line {row.line} marks {row.structure} a second time; united")
-        seen.add(row.structure)
-        yield row.structure, decode(row.rle, size, name=f"{path}: line {row.line} ({row.structure})")
+        found.lost.append(f"{path}: there is no picture {listed}{more}; what it says of {len(names)} is passed over")

@@ -21,8 +21,9 @@ from osteon.core.errors import FileError, LabelError
 from osteon.core.files import read_text
 from osteon.formats.polygons import checked_label
 from osteon.formats.raster import read_mask
-from osteon.importing.radiograph_files import File, Shelf, short
-from osteon.importing.radiograph_marks import Marks, Mask, Size, Told, Warn
+from osteon.importing.forms import Found
+from osteon.importing.radiograph_files import File, Shelf
+from osteon.importing.radiograph_marks import Marks, Mask, Size, Told, Warn, tell_missing
 
 _MASKS = r"(mask|label|seg|segm|segmentation|annotation|groundtruth|ground_truth|gt|target)s?"
 _MASK_FOLDER = re.compile(rf"((?P<what>.+?)[_\- ]?)?({_MASKS}|labels?(tr|ts))", re.IGNORECASE)
@@ -113,15 +114,17 @@ def _corner(fields: Sequence[str], columns: Mapping[str, int], name: str) -> tup
         raise FileError(f"{name}: top and left are not whole numbers", hint="correct the line") from error
 
 
-def of_table(file: File, rows: Mapping[str, Sequence[MaskFile]], pictures: Shelf, warnings: list[str]) -> Told:
+def of_table(file: File, rows: Mapping[str, Sequence[MaskFile]], pictures: Shelf, found: Found) -> Told:
     """What a table says of the pictures."""
     told: Told = []
+    missing = []
     for image, masks in rows.items():
         picture = pictures.find(image, file.path)
         if picture is None:
-            warnings.append(f"{file.path}: there is no picture {short(image)}; its masks are passed over")
+            missing.append(image)
         else:
             told.append((picture, _marks("mask files in a table", masks, (file.path,))))
+    tell_missing(file.path, missing, found)
     return told
 
 

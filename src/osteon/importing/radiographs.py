@@ -27,8 +27,9 @@ from osteon.importing.patterns import path_finder
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.importing.radiograph_drawing import convert
 from osteon.importing.radiograph_files import File, Heap, Shelf, survey
-from osteon.importing.radiograph_marks import Marks, Told, marked_twice, of_json, of_rle
+from osteon.importing.radiograph_marks import Marks, Told, marked_twice, of_json
 from osteon.importing.radiograph_masks import is_mask_table, of_table, read_mask_table, sort_out
+from osteon.importing.radiograph_rle import of_rle
 from osteon.importing.selecting import natural_key
 
 _LOOKED_AT = 20
@@ -100,7 +101,7 @@ def read(source: Path, options: Options) -> Found:
         channels=[Channel(name=modality if modality != "other" else "image", modality=modality)],
         cases=[],
     )
-    told, pictures, order = _told(heap, options, found.warnings)
+    told, pictures, order = _told(heap, options, found)
     marks: dict[File, Marks] = {}
     kinds: dict[File, list[str]] = defaultdict(list)
     for picture, said in told:
@@ -121,11 +122,11 @@ def read(source: Path, options: Options) -> Found:
         if case.convert is not None and patient and not options.keep_identity:
             case = replace(case, convert=partial(pseudonyms.without_names, case.convert, patient))
         found.cases.append(case)
-    found.understood = _understood(pictures, marks, kinds, subjects, found.structures, options)
+    found.understood += _understood(pictures, marks, kinds, subjects, found.structures, options)
     return found
 
 
-def _told(heap: Heap, options: Options, warnings: list[str]) -> tuple[Told, list[File], tuple[str, ...]]:
+def _told(heap: Heap, options: Options, found: Found) -> tuple[Told, list[File], tuple[str, ...]]:
     """All that is said of pictures, the surest first; the pictures; and names in the order that a source gives."""
     case_of = path_finder(options.case_pattern, "--case-pattern")
     tables = [(file, *read_mask_table(file, heap.pictures)) for file in heap.csv if is_mask_table(file.path)]
@@ -134,34 +135,36 @@ def _told(heap: Heap, options: Options, warnings: list[str]) -> tuple[Told, list
     masks, by_name, lost = sort_out(rest, case_of)
     pictures = [file for file in rest if file not in masks]
     if heap.dicom and (heap.json or heap.csv):
-        pictures = _with_dicom(pictures, heap.dicom, warnings)
+        pictures = _with_dicom(pictures, heap.dicom, found)
     if case_of is not None:
         unknown = [file for file in pictures if case_of(file.place.as_posix()) is None]
         pictures = [file for file in pictures if file not in set(unknown)]
         if unknown:
-            warnings.append(f"--case-pattern finds no case in {len(unknown)} pictures, such as {unknown[0].place}")
+            found.lost.append(f"--case-pattern finds no case in {len(unknown)} pictures, such as {unknown[0].place}")
     if lost:
-        warnings.append(f"{len(lost)} mask files belong to no picture, such as {lost[0]}; passed over")
+        found.lost.append(f"{len(lost)} mask files belong to no picture, such as {lost[0]}; passed over")
     shelf = Shelf(pictures, case_of)
-    told, order = of_json(heap.json, shelf, warnings)
+    told, order = of_json(heap.json, shelf, found)
     rle = [file for file in heap.csv if is_rle_csv(file.path)]
     if len(rle) > 1:
         raise DatasetError(
             f"{rle[0].path} and {rle[1].path} are both tables of RLE", hint="give the one that is meant as SOURCE"
         )
     for file in rle:
-        told += of_rle(file, shelf, warnings)
+        told += of_rle(file, shelf, options, found)
     for file, rows, _ in tables:
-        told += of_table(file, rows, shelf, warnings)
+        told += of_table(file, rows, shelf, found)
     return told + by_name, pictures, order
 
 
-def _with_dicom(pictures: list[File], dicom: list[File], warnings: list[str]) -> list[File]:
+def _with_dicom(pictures: list[File], dicom: list[File], found: Found) -> list[File]:
     """Pictures and DICOM files; a picture beside a DICOM file of the same name is its preview, and left out."""
     whole = {file.place.with_suffix("") for file in dicom}
     previews = [file for file in pictures if file.place.with_suffix("") in whole]
     if previews:
-        warnings.append(f"{len(previews)} pictures, such as {previews[0].place}, stand beside DICOM files; left out")
+        found.warnings.append(
+            f"{len(previews)} pictures, such as {previews[0].place}, stand beside DICOM files; left out"
+        )
     return sorted([*(f for f in pictures if f not in set(previews)), *dicom], key=lambda f: natural_key(str(f.place)))
 
 
@@ -292,5 +295,5 @@ FORM = Form(
     misses,
     read,
     "pictures with marks beside them",
-    heeds=frozenset({"case_pattern", "priority", "keep_identity"}),
+    heeds=frozenset({"case_pattern", "priority", "keep_identity", "rle_order", "rle_base"}),
 )
