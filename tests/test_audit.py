@@ -16,14 +16,16 @@ from scipy import ndimage
 from typer.testing import CliRunner
 
 import osteon
-from helpers import spaced, write_dataset
+from helpers import as_imported, correct_in_place, spaced, unpack_label, write_dataset
 from osteon.auditing.finding import Finding
 from osteon.auditing.rules_places import amount, order
 from osteon.auditing.run import Audit
 from osteon.cli.main import app
 from osteon.core.labels import Structure, make_structures
+from osteon.dataset.checks import content_hash
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Manifest, write_manifest
+from osteon.formats import read_segmentation
 
 CaseArrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 SPINE = make_structures(["upper", "middle", "lower"])
@@ -313,7 +315,9 @@ def test_unchanged_cases_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     before = audited(tmp_path, {**cases(2), "c3": spine(3)})
     read: list[str] = []
     load = Dataset.load_image
-    monkeypatch.setattr(Dataset, "load_image", lambda self, case: (read.append(case.id), load(self, case))[1])
+    monkeypatch.setattr(
+        Dataset, "load_image", lambda self, case, **how: (read.append(case.id), load(self, case, **how))[1]
+    )
     assert osteon.audit(tmp_path).cohort.cases == before.cohort.cases
     assert read == []
     image, labels, affine = spine(50)
@@ -321,6 +325,28 @@ def test_unchanged_cases_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "new/images/c3.nii.gz").replace(tmp_path / "images/c3.nii.gz")
     osteon.audit(tmp_path)
     assert read == ["c3"]
+
+
+def test_an_image_that_was_replaced_after_the_import_is_found(tmp_path: Path) -> None:
+    audited(tmp_path, cases(3))
+    dataset = as_imported(Dataset.open(tmp_path))
+    first, last = (dataset.resolve(dataset.manifest.cases[n].images[0]) for n in (0, -1))
+    shutil.copyfile(last, first)
+    found = osteon.audit(tmp_path)
+    replaced = [finding for finding in found.findings if finding.kind == "replaced"]
+    assert [finding.cases for finding in replaced] == [[dataset.manifest.cases[0].id]]
+    assert any(finding.kind == "duplicate" for finding in found.findings)
+    assert content_hash(dataset.load_image(dataset.manifest.cases[-1])) in replaced[0].action
+
+
+def test_a_label_that_was_corrected_is_measured_anew_also_where_size_and_time_stay(tmp_path: Path) -> None:
+    audited(tmp_path, cases(2))
+    dataset, label = unpack_label(Dataset.open(tmp_path), Dataset.open(tmp_path).manifest.cases[0].id)
+    before = osteon.audit(tmp_path).cohort.cases[0].structures
+    value = dataset.structures[0].value
+    array = read_segmentation(label).array
+    correct_in_place(label, np.where(array == value, 0, array))
+    assert sorted(osteon.audit(tmp_path).cohort.cases[0].structures) == sorted({*before} - {dataset.structures[0].name})
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import as_imported, two_boxes, write_dataset
 from osteon.core.errors import DatasetError, FileError, GeometryError, ImageError, LabelError, UsageError
 from osteon.core.geometry import Geometry, Turn, turn_onto
 from osteon.core.labels import Segmentation, make_structures
@@ -22,9 +25,9 @@ from osteon.dataset.checks import (
     resample_labels,
 )
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.folds import make_folds, structures_without_cases
+from osteon.dataset.folds import group_cases, make_folds, structures_without_cases
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest, write_manifest
-from osteon.formats import write_segmentation, write_volume
+from osteon.formats import read_volume, write_segmentation, write_volume
 
 BONES = make_structures(["femur", "tibia"])
 
@@ -157,7 +160,28 @@ def test_the_same_scan_has_one_hash_whatever_its_type_and_axes() -> None:
     assert content_hash(Volume(array.reshape(1, 3, 5, 4), Geometry((3, 5, 4), rotated(0)))) != first
 
 
+def test_an_image_at_45_degrees_keeps_its_hash_in_a_file(tmp_path: Path) -> None:
+    array = np.arange(60, dtype=np.int16).reshape(1, 3, 4, 5)
+    for degrees in (44.99999, 45, 45.00001, 135, 225):
+        volume = Volume(array, Geometry((3, 4, 5), rotated(degrees, (0.7, 0.7, 1))))
+        write_volume(tmp_path / "a.nii.gz", volume)
+        assert content_hash(read_volume(tmp_path / "a.nii.gz")) == content_hash(volume)
+
+
 # -- the dataset -----------------------------------------------------------------------------------------------------
+
+
+def test_an_image_that_was_replaced_after_the_import_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    dataset = as_imported(write_dataset(tmp_path, {name: two_boxes(seed=n) for n, name in enumerate("ab")}))
+    shutil.copyfile(tmp_path / "images/b.nii.gz", tmp_path / "images/a.nii.gz")
+    with pytest.raises(DatasetError, match="is not the image that was imported") as refused:
+        dataset.load_image(dataset.case("a"))
+    assert dataset.load_image(dataset.case("a"), as_imported=False).array.any()
+    content = re.search(r"`content: (\w{64})`", refused.value.hint)
+    assert content is not None
+    meant = dataset.case("a").model_copy(update={"content": content[1]})
+    dataset.load_image(meant)
+    assert group_cases([meant, dataset.case("b")]) == [["a", "b"]]
 
 
 def small_dataset(folder: Path, *, channels: int = 1, **changes: object) -> Dataset:

@@ -35,7 +35,6 @@ def facts(
     places = places if places is not None else {"femur": (5, 5, 5), "tibia": (30, 30, 30)}
     return CaseFacts(
         id=name,
-        key="",
         shape=shape,
         spacing_mm=spacing_mm,
         unit=unit,

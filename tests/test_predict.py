@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -203,6 +204,31 @@ def test_what_has_changed_is_done_again(model: Model, tmp_path: Path) -> None:
     other = Model(model.network, model.plan, {}, "another")
     assert predict(other, found, out, How(speed=BEST)).done == ["s0", "s1"]
     assert predict(other, found, out, How(speed=BEST, overwrite=True)).done == ["s0", "s1"]
+
+
+def test_a_scan_that_was_replaced_is_predicted_again_also_where_size_and_time_stay(
+    model: Model, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "scans", tmp_path / "out"
+    folder.mkdir()
+    for number in range(2):
+        image, _, affine = two_boxes(seed=number)
+        write_volume(folder / f"s{number}.nii", Volume(image[None], Geometry(image.shape, affine)))
+    predict(model, find_scans([folder]), out)
+    facts = (folder / "s1.nii").stat()
+    shutil.copyfile(folder / "s0.nii", folder / "s1.nii")
+    os.utime(folder / "s1.nii", ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert (folder / "s1.nii").stat().st_size == facts.st_size
+    again = predict(model, find_scans([folder]), out)
+    assert (again.done, again.skipped) == (["s1"], ["s0"])
+    os.utime(folder / "s0.nii")  # touched only
+    assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
+    records = json.loads((out / RECORD).read_text())
+    for name, record in records.items():  # as osteon wrote them that knew size and time of writing alone
+        now = (folder / f"{name}.nii").stat()
+        record["input"] = [[record["input"][0][0], now.st_size, now.st_mtime_ns]]
+    (out / RECORD).write_text(json.dumps(records))
+    assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
 
 
 def test_broken_scans_are_named_and_the_others_go_on(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from osteon.dataset.marks import UNMARKED, CaseMark
+
 Triple = tuple[float, float, float]
 
 
@@ -60,7 +62,8 @@ class CaseFacts(BaseModel):
 
     Attributes:
         id: The case.
-        key: What it was measured from; see `osteon.auditing.run`.
+        key: How it was measured; see `osteon.auditing.run`.
+        mark: What it was when it was measured.
         shape: Voxels.
         spacing: Edges of a voxel in `unit`.
         unit: `mm` or `px`.
@@ -78,6 +81,7 @@ class CaseFacts(BaseModel):
 
     id: str
     key: str
+    mark: CaseMark = UNMARKED
     shape: tuple[int, int, int]
     spacing: Triple
     unit: str

@@ -28,6 +28,7 @@ RULES: tuple[Callable[[Cohort], Iterator[Finding]], ...] = (
     rules_intensity.inside,
     rules_intensity.contrast,
     rules_intensity.flat,
+    rules_duplicates.replaced,
     rules_duplicates.duplicates,
 )
 SINGLY = 3

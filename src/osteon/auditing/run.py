@@ -31,7 +31,8 @@ from osteon.core.geometry import Geometry
 from osteon.core.parallel import for_each, worker_count
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.planning.fingerprint import BYTES_PER_VOXEL, case_key
+from osteon.dataset.marks import CaseMark, mark_case, still_marked, tell_changed
+from osteon.planning.fingerprint import BYTES_PER_VOXEL
 
 FOLDER = "audit"
 MEASURES = "2"
@@ -90,15 +91,21 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
     cases = dataset.manifest.cases
     grids = {case.id: grid for case in cases if (grid := _grid(dataset, case)) is not None}
     step = step_of(list(grids.values())) if grids else 1.0
-    keys = {case.id: _key(dataset, case, step) for case in cases}
-    found = {case.id: facts for case in cases if (facts := _known(folder, case.id, keys[case.id])) is not None}
+    key = _key(dataset, step)
+    known = {case.id: facts for case in cases if (facts := _known(folder, case.id, key)) is not None}
+    found = {
+        case.id: _refreshed(folder, known[case.id], mark)
+        for case in cases
+        if case.id in known and (mark := still_marked(dataset, case, known[case.id].mark)) is not None
+    }
     left = [case for case in cases if case.id not in found]
     failed: dict[str, OsteonError] = {}
     if left:
+        tell_changed(dataset, {case.id: known[case.id].mark for case in left if case.id in known}, "measured")
         voxels = [int(np.prod(grids[case.id].shape)) for case in left if case.id in grids]
         channels = len(dataset.manifest.channels)
         count = worker_count(len(left), max(voxels, default=0) * channels * BYTES_PER_VOXEL)
-        work = [(dataset, case, keys[case.id], step) for case in left]
+        work = [(dataset, case, key, step) for case in left]
         chosen = workers or (count if sum(voxels) > MANY_VOXELS else 1)
         for outcome in for_each(_work, work, "auditing", workers=chosen):
             case = outcome.item[1]
@@ -123,11 +130,11 @@ def _grid(dataset: Dataset, case: Case) -> Geometry | None:
         return None  # measuring it will say why
 
 
-def _key(dataset: Dataset, case: Case, step: float) -> str:
-    """What a case was measured from: its files, what its labels mean and look like, and how it was measured."""
+def _key(dataset: Dataset, step: float) -> str:
+    """What the labels look like, and how cases are measured; what one was measured from is its mark."""
     looks = "|".join(f"{structure.name} {structure.colour}" for structure in dataset.structures)
     channels = "|".join(channel.modality for channel in dataset.manifest.channels)
-    return f"{case_key(dataset, case)}|{looks}|{channels}|step {step:g}|measures {MEASURES}"
+    return f"{looks}|{channels}|step {step:g}|measures {MEASURES}"
 
 
 def _known(folder: Path, case_id: str, key: str) -> CaseFacts | None:
@@ -143,19 +150,29 @@ def _known(folder: Path, case_id: str, key: str) -> CaseFacts | None:
     return facts if facts.key == key and here else None
 
 
+def _refreshed(folder: Path, facts: CaseFacts, mark: CaseMark) -> CaseFacts:
+    """The facts with a mark of the same bytes, kept where a file was touched: it is not read for that again."""
+    if mark != facts.mark:
+        facts = facts.model_copy(update={"mark": mark})
+        write_json(folder / "cases" / f"{facts.id}.json", facts.model_dump())
+    return facts
+
+
 def _work(work: tuple[Dataset, Case, str, float]) -> CaseFacts:
     dataset, case, key, step = work
-    image = dataset.load_image(case)
+    mark = mark_case(dataset, case)
+    image = dataset.load_image(case, as_imported=False)  # that it is another one is a finding
     labels = dataset.load_segmentation(case) if case.segmentation is not None else None
     measured = measure_case(case.id, key, image, labels, step=step)
+    facts = measured.facts.model_copy(update={"mark": mark})
     cases = dataset.folder / FOLDER / "cases"
     with whole_file(cases / f"{case.id}.jpg") as temporary:
         temporary.write_bytes(case_picture(measured, dataset.manifest.channels[0].modality))
     if measured.profiles is not None:
         with whole_file(cases / f"{case.id}.npy") as temporary:
             np.save(temporary, measured.profiles, allow_pickle=False)
-    write_json(cases / f"{case.id}.json", measured.facts.model_dump())
-    return measured.facts
+    write_json(cases / f"{case.id}.json", facts.model_dump())
+    return facts
 
 
 def _profiles(folder: Path, case_id: str) -> npt.NDArray[np.float16]:
@@ -185,5 +202,7 @@ def _as_json(result: Audit) -> dict[str, object]:
         "summary": result.summary(),
         "counts": result.counts,
         "findings": [finding.model_dump() for finding in result.findings],
-        "cases": [json.loads(facts.model_dump_json(exclude={"key", "thumbnail"})) for facts in result.cohort.cases],
+        "cases": [
+            json.loads(facts.model_dump_json(exclude={"key", "mark", "thumbnail"})) for facts in result.cohort.cases
+        ],
     }

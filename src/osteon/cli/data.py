@@ -168,7 +168,7 @@ def plan(
     """Measure the cases and write plan.yaml: every decision with its reason, and what training will cost."""
     from osteon.dataset.dataset import Dataset
     from osteon.planning.plan import FILE_NAME, read_plan
-    from osteon.training.planned import plan_dataset
+    from osteon.training.planned import plan_dataset, tell_outdated
     from osteon.training.record import check_plan_fits
 
     seconds = None if budget is None else seconds_of(budget)
@@ -189,6 +189,7 @@ def plan(
         before = read_plan(path)
         check_plan_fits(Dataset.open(dataset), before)
         show_plan(before)
+        tell_outdated(dataset)
         out.print(f"is there already: {escape(str(path))}; --force makes it anew", soft_wrap=True)
         return
     planned = plan_dataset(

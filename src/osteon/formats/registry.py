@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osteon.core.errors import FileError, missing_file
-from osteon.core.files import is_file
+from osteon.core.files import is_file, is_folder
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
@@ -124,19 +124,12 @@ def _to_read(path: Path) -> Format:
     path = Path(path)
     # A DICOM series is a folder, and its files often have no suffix.
     there = is_file(path)
-    if _is_folder(path) or (there and suffix_of(path) is None and looks_like_dicom(path)):
+    if is_folder(path) or (there and suffix_of(path) is None and looks_like_dicom(path)):
         return format_of(Path(f"any{DICOM_SUFFIXES[0]}"))
     row = format_of(path)
     if not there:
         raise missing_file(path, f"the {row.name} file")
     return row
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # a name that no system takes
-        return False
 
 
 def read_volume(path: Path) -> Volume:

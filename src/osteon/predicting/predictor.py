@@ -140,8 +140,7 @@ class _Work:
     def read(self, scan: Scan) -> Read | None:
         """Read and prepare a scan; nothing where its output is there, made from the same."""
         began = time.monotonic()
-        made_from = {
-            "input": scan.fingerprint(),
+        made_by = {
             "model": self.model.sha256,
             "speed": self.how.speed.name,
             "postprocessing": self.model.postprocessing.told(pixels=self.model.plan.unit == "px"),
@@ -150,8 +149,10 @@ class _Work:
         there = output_path(self.out, scan.id, self.model.plan).is_file()
         if self.how.probabilities:
             there = there and bool(before.get("probabilities")) and probabilities_path(self.out, scan.id).is_file()
-        if there and not self.how.overwrite and {k: before.get(k) for k in made_from} == made_from:
+        same = there and not self.how.overwrite and {k: before.get(k) for k in made_by} == made_by
+        if same and scan.is_still(before.get("input")):
             return None
+        made_from = {"input": scan.fingerprint(), **made_by}
         volume = scan.load()
         self.model.check(volume, scan.id)
         self.out.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from typing import Any
 from rich.markup import escape
 
 from osteon.core.errors import OsteonError, UsageError, missing_file
+from osteon.core.files import file_mark, still
 from osteon.core.geometry import Geometry
 from osteon.core.progress import console
 from osteon.core.volume import Volume
@@ -64,14 +65,22 @@ class Scan:
         return read_geometry(self.files[0]) if len(self.channels[0]) == 1 else None
 
     def fingerprint(self) -> list[list[Any]]:
-        """What tells whether the files are still the same: path, size, time of change."""
-        found = []
+        """What the files are: path, and `core.files.file_mark`; reads them. Raises FileError where one is missing."""
         for file in self.files:
             if not file.is_file():
                 raise missing_file(file, "the scan")
-            facts = file.stat()
-            found.append([str(file.resolve()), facts.st_size, facts.st_mtime_ns])
-        return found
+        return [[str(file.resolve()), file_mark(file)] for file in self.files]
+
+    def is_still(self, before: Any) -> bool:
+        """Whether the files are those of an earlier fingerprint; they are read only where they were touched."""
+        if not isinstance(before, list) or len(before) != len(self.files):
+            return False
+        return all(
+            isinstance(entry, list)
+            and entry[:1] == [str(file.resolve())]
+            and still(file, " ".join(map(str, entry[1:]))) is not None
+            for file, entry in zip(self.files, before, strict=True)
+        )
 
 
 def find_scans(sources: Sequence[Path], plan: Plan | None = None) -> list[Scan]:

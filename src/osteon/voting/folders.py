@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import CaseError, UsageError, out_of_memory
-from osteon.core.files import file_state, write_error, write_json
+from osteon.core.files import file_times, write_error, write_json
 from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
@@ -97,7 +97,7 @@ def _files(folders: tuple[Folder, ...], case: str) -> list[list[str] | None]:
     found: list[list[str] | None] = []
     for folder in folders:
         path = folder.files.get(case)
-        found.append(None if path is None else [str(path), file_state(path)])
+        found.append(None if path is None else [str(path), file_times(path)])
     return found
 
 

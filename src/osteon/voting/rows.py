@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from osteon.core.errors import FileError, LabelError
-from osteon.core.files import file_state
+from osteon.core.files import file_times
 from osteon.formats.raster import SUFFIXES
 from osteon.formats.rle import RleRow, check_runs, decode, parse, read_counting, read_rle_csv, read_rle_rows
 from osteon.formats.rle_counting import RENAME, Evidence
@@ -66,7 +66,7 @@ class RowIndex:
     def __init__(self, path: Path, pictures: Names, structures: Names) -> None:
         self.path = Path(path)
         self.member = str(path)
-        self.state = file_state(self.path)
+        self.state = file_times(self.path)
         self.counting = read_counting(self.path)
         self._evidence = Evidence()
         self.problems: list[Problem] = []
@@ -150,7 +150,7 @@ class RowIndex:
 
     def check_unchanged(self) -> None:
         """Raise FileError where the table is not the one that was indexed."""
-        if file_state(self.path) != self.state:
+        if file_times(self.path) != self.state:
             raise FileError(f"{self.path}: has changed while it was read", hint="run the command again")
 
     def _unreadable(self, line: int, error: FileError) -> None:
