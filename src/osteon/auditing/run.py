@@ -100,7 +100,7 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
         count = worker_count(len(left), max(voxels, default=0) * channels * BYTES_PER_VOXEL)
         work = [(dataset, case, keys[case.id], step) for case in left]
         chosen = workers or (count if sum(voxels) > MANY_VOXELS else 1)
-        for outcome in for_each(_work, work, "auditing", workers=chosen):
+        for outcome in for_each(_work, work, "auditing", name=lambda item: f"case {item[1].id}", workers=chosen):
             case = outcome.item[1]
             if outcome.result is not None:
                 found[case.id] = outcome.result

@@ -95,7 +95,7 @@ def evaluate(
     groups = {pair.case: field_of(pair.entry, by) for pair in pairing.pairs} if by else {}
     work = partial(score_pair, structures=pairing.structures, measures=measures)
     count = workers or _worker_count(pairing)
-    outcomes = {out.item.case: out for out in for_each(work, pairing.pairs, "evaluating", workers=count)}
+    outcomes = {out.item.case: out for out in for_each(work, pairing.pairs, "evaluating", name=str, workers=count)}
     scores: list[Score] = []
     failures: list[Failure] = []
     for pair in pairing.pairs:

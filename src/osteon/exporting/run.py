@@ -73,7 +73,7 @@ def export(
     job = _Job(row, row.start(options, dataset), ledger)
     report = ExportReport(out)
     rows = []
-    for outcome in for_each(job.case, cases, f"exporting {row.name}"):
+    for outcome in for_each(job.case, cases, f"exporting {row.name}", name=lambda case: f"case {case.id}"):
         case, made = outcome.item, outcome.result or Made()
         if outcome.error is not None:
             report.failed[case.id] = outcome.error

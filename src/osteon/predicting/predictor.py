@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import CaseError, FileError, OsteonError, UsageError, out_of_memory
+from osteon.core.errors import CaseError, FileError, OsteonError, UsageError, memory_error, out_of_memory
 from osteon.core.files import read_json, write_error, write_json
 from osteon.core.pipeline import overlapped
 from osteon.core.progress import track
@@ -121,7 +121,7 @@ def _as_case_error(name: str, error: Exception) -> OsteonError:
         return error
     if out_of_memory(error):
         hint = "allow less with --memory, close other programs, or use a machine with more memory"
-        return CaseError(f"{name}: not enough memory", hint=hint)
+        return memory_error(name, error, hint)
     raise error
 
 
