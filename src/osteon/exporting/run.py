@@ -17,6 +17,7 @@ from osteon.exporting.cases import find_segmentations, of_dataset
 from osteon.exporting.forms import ExportCase, Exporter, Form, Made, Options, refuse_options
 from osteon.exporting.ledger import Ledger
 from osteon.exporting.registry import MODEL_FORMS, form_of
+from osteon.formats.registry import tell_oddities
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def export(
         report.done.append(case.id)
         report.files.extend(out / file.path for file in made.files)
         report.notes.extend(f"{case.id}: {note}" for note in made.notes)
+    report.notes.extend(tell_oddities((case.file, True) for case in cases if case.file and case.id in report.done))
     if rows:
         made = job.all_cases(rows, cases)
         report.files.extend(out / file.path for file in made.files)
