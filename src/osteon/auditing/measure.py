@@ -15,6 +15,7 @@ from osteon.auditing.coarse import Coarse, coarsen
 from osteon.auditing.facts import CaseFacts, ChannelFacts, StructureFacts
 from osteon.core.geometry import Geometry, turn_to_ras
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.values import boxes_of
 from osteon.core.volume import Volume
 from osteon.dataset.checks import content_hash
 
@@ -105,11 +106,10 @@ def boxed(segmentation: Segmentation) -> Iterator[tuple[Structure, Box, npt.NDAr
             if found:
                 yield structure, found[0], layer[found[0]] > 0
         return
-    found = ndimage.find_objects(segmentation.array)
-    for structure in segmentation.structures:
-        box = found[structure.value - 1] if structure.value <= len(found) else None
+    boxes = boxes_of(segmentation.array, [structure.value for structure in segmentation.structures])
+    for structure, box in zip(segmentation.structures, boxes, strict=True):
         if box is not None:
-            yield structure, box, segmentation.array[box] == structure.value
+            yield structure, box.slices, segmentation.array[box.slices] == structure.value
 
 
 def _structure(

@@ -10,6 +10,7 @@ DATASET/audit/cases/<case id>.jpg    its picture
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from osteon.core.parallel import for_each, worker_count
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.dataset.marks import CaseMark, mark_case, still_marked, tell_changed
+from osteon.formats.registry import oddities
 from osteon.planning.fingerprint import BYTES_PER_VOXEL
 
 FOLDER = "audit"
@@ -107,7 +109,7 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
         count = worker_count(len(left), max(voxels, default=0) * channels * BYTES_PER_VOXEL)
         work = [(dataset, case, key, step) for case in left]
         chosen = workers or (count if sum(voxels) > MANY_VOXELS else 1)
-        for outcome in for_each(_work, work, "auditing", workers=chosen):
+        for outcome in for_each(_work, work, "auditing", name=lambda item: f"case {item[1].id}", workers=chosen):
             case = outcome.item[1]
             if outcome.result is not None:
                 found[case.id] = outcome.result
@@ -116,7 +118,8 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
     measured = [found[case.id] for case in cases if case.id in found]
     profiles = {facts.id: _profiles(folder, facts.id) for facts in measured if facts.structures}
     cohort = Cohort(dataset.manifest, measured, profiles, step)
-    findings = ranked([*find(cohort), *(_unreadable(case, error) for case, error in failed.items())])
+    unreadable = [_unreadable(case, error) for case, error in failed.items()]
+    findings = ranked([*find(cohort), *unreadable, *_odd_headers(dataset, [facts.id for facts in measured])])
     result = Audit(findings, cohort, failed, folder / "report.html")
     write_json(folder / "audit.json", _as_json(result))
     write_page(result.page, result.summary(), cohort, findings, folder / "cases")
@@ -193,6 +196,29 @@ def _unreadable(case: str, error: OsteonError) -> Finding:
         action=error.hint or "restore the file, or leave the case out",
         strength=1.0,
     )
+
+
+def _odd_headers(dataset: Dataset, cases: Sequence[str]) -> Iterator[Finding]:
+    """What is odd about the headers of cases' files: one finding for each kind, which shows the first."""
+    alike: dict[tuple[str, bool], list[tuple[str, str]]] = {}
+    for case in map(dataset.case, cases):
+        files = [(dataset.resolve(path), False) for path in case.images]
+        files += [(dataset.resolve(case.segmentation), True)] if case.segmentation else []
+        for path, label in files:
+            for odd in oddities(path, label=label):
+                alike.setdefault((odd.kind, odd.grave), []).append((case.id, f"{path.name}: {odd.what}"))
+    for (_, grave), found in alike.items():
+        more = f"; likewise in {len(found) - 1} more file{'s' * (len(found) > 2)}" if len(found) > 1 else ""
+        yield Finding(
+            severity="warning" if grave else "note",
+            kind="header",
+            cases=list(dict.fromkeys(case for case, _ in found)),
+            what=f"{found[0][1]}{more}",
+            action="make sure that this is right, and correct the header: other programs may read it otherwise"
+            if grave
+            else "nothing, if that is right",
+            strength=0.3,
+        )
 
 
 def _as_json(result: Audit) -> dict[str, object]:

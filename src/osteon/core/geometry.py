@@ -26,11 +26,14 @@ class Geometry:
         shape: Number of voxels along the index axes `(i, j, k)`.
         affine_ras: `[4, 4]` float64, index → world, RAS+, in `unit`. Columns need not be orthogonal.
         unit: `mm`, or `px` for a picture whose file gives no pixel spacing.
+        also: Other affines that the same file says, each with what it is called there; they count for nothing but
+            messages.
     """
 
     shape: tuple[int, int, int]
     affine_ras: Affine
     unit: Unit = "mm"
+    also: tuple[tuple[str, Affine], ...] = ()
 
     def __post_init__(self) -> None:
         affine = np.asarray(self.affine_ras, dtype=np.float64)

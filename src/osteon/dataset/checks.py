@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 
 import numpy as np
 import numpy.typing as npt
@@ -99,6 +100,9 @@ def grid_error(geometry: Geometry, other: Geometry, *, name: str, image_name: st
     turned = turn_onto(other, geometry).geometry(other)
     what = "; ".join(geometry.differences(turned)) or "position"
     way = "correct the header that is wrong; where both are right, --repair-geometry resamples the label"
+    if fitting := _forms_that_fit(geometry, other, image_name, name):
+        what += f"; {fitting}"
+        way = "make the header's forms say the same: write the one that is right into both"
     if geometry.unit != other.unit:
         way = "write the voxels' size in millimetres into the header that does not say it (px)"
     return GeometryError(
@@ -106,6 +110,19 @@ def grid_error(geometry: Geometry, other: Geometry, *, name: str, image_name: st
         f"  {image_name}: {geometry.describe()}\n  {name}: {other.describe()}",
         hint=hint or way,
     )
+
+
+def _forms_that_fit(geometry: Geometry, other: Geometry, image_name: str, name: str) -> str:
+    """By which other form of their headers two grids would be the same; empty where there is none."""
+    mine, theirs = (
+        [("", grid), *((form, Geometry(grid.shape, affine, grid.unit)) for form, affine in grid.also)]
+        for grid in (geometry, other)
+    )
+    for (form, one), (another, two) in itertools.product(mine, theirs):
+        if (form or another) and one.same_as(turn_onto(two, one).geometry(two)):
+            said = [f"the {f} of {whose}" for f, whose in ((form, image_name), (another, name)) if f]
+            return f"by {' and '.join(said)} they would be the same"
+    return ""
 
 
 def resample_labels(segmentation: Segmentation, geometry: Geometry) -> Segmentation:

@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from rich.markup import escape
+
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
+from osteon.core.progress import console
 from osteon.dataset.checks import align_segmentation
 from osteon.evaluating.groups import Group, field_of, group_scores
 from osteon.evaluating.pairing import Pair, Pairing, pair_up
@@ -18,7 +21,7 @@ from osteon.evaluating.record import CSV_NAME, JSON_NAME, write_metrics_json, wr
 from osteon.evaluating.scores import EVERYTHING, Measures, Score, score_case
 from osteon.evaluating.summary import Summary, overall, summarise
 from osteon.formats import read_segmentation
-from osteon.formats.registry import format_of, read_geometry
+from osteon.formats.registry import format_of, read_geometry, tell_oddities
 
 MANY_VOXELS = 100_000_000
 """In all cases together: below, scoring them takes no longer than starting other processes."""
@@ -94,8 +97,10 @@ def evaluate(
     scored = tuple(s for s in pairing.structures if s.name in wanted)
     groups = {pair.case: field_of(pair.entry, by) for pair in pairing.pairs} if by else {}
     work = partial(score_pair, structures=pairing.structures, measures=measures)
+    for line in tell_oddities((file, True) for pair in pairing.pairs for file in (pair.prediction, pair.reference)):
+        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
     count = workers or _worker_count(pairing)
-    outcomes = {out.item.case: out for out in for_each(work, pairing.pairs, "evaluating", workers=count)}
+    outcomes = {out.item.case: out for out in for_each(work, pairing.pairs, "evaluating", name=str, workers=count)}
     scores: list[Score] = []
     failures: list[Failure] = []
     for pair in pairing.pairs:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from osteon.core.errors import FileError, missing_file
+from osteon.core.errors import FileError, OsteonError, missing_file
 from osteon.core.files import is_file, is_folder
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
@@ -20,16 +21,22 @@ from osteon.formats.dicom import (
 )
 from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.nifti import (
+    nifti_oddities,
     read_nifti,
     read_nifti_geometry,
     read_nifti_segmentation,
     read_nifti_structures,
     write_nifti,
 )
-from osteon.formats.nrrd import read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_nrrd
+from osteon.formats.nrrd import nrrd_oddities, read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_nrrd
+from osteon.formats.oddities import Oddity, told
 from osteon.formats.raster import SUFFIXES as PICTURE_SUFFIXES
 from osteon.formats.raster import read_raster, read_raster_geometry, read_raster_segmentation
 from osteon.formats.seg_nrrd import read_seg_nrrd, read_seg_nrrd_structures, write_seg_nrrd
+
+
+class _Oddities(Protocol):
+    def __call__(self, path: Path, *, label: bool) -> list[Oddity]: ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Format:
         write_volume: Writes an image; None where the format holds none.
         write_segmentation: Writes labels; None where the format loses their names.
         holds_overlaps: Whether structures that share voxels can be written.
+        oddities: What is odd about a file's header, taken as labels or as an image; None where nothing can be.
     """
 
     name: str
@@ -57,6 +65,7 @@ class Format:
     write_volume: Callable[[Path, Volume], None] | None = None
     write_segmentation: Callable[[Path, Segmentation], None] | None = None
     holds_overlaps: bool = False
+    oddities: _Oddities | None = None
 
 
 FORMATS = (
@@ -69,6 +78,7 @@ FORMATS = (
         read_structures=read_nifti_structures,
         write_volume=write_nifti,
         write_segmentation=write_nifti,
+        oddities=nifti_oddities,
     ),
     Format(
         "3D Slicer segmentation",
@@ -79,8 +89,17 @@ FORMATS = (
         read_structures=read_seg_nrrd_structures,
         write_segmentation=write_seg_nrrd,
         holds_overlaps=True,
+        oddities=nrrd_oddities,
     ),
-    Format("NRRD", (".nrrd",), read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_volume=write_nrrd),
+    Format(
+        "NRRD",
+        (".nrrd",),
+        read_nrrd,
+        read_nrrd_geometry,
+        read_nrrd_segmentation,
+        write_volume=write_nrrd,
+        oddities=nrrd_oddities,
+    ),
     Format("picture", PICTURE_SUFFIXES, read_raster, read_raster_geometry, read_raster_segmentation),
     Format(
         "DICOM",
@@ -169,6 +188,34 @@ def read_structures(path: Path) -> tuple[Structure, ...]:
     """
     row = _to_read(path)
     return row.read_structures(Path(path)) if row.read_structures else ()
+
+
+def oddities(path: Path, *, label: bool) -> list[Oddity]:
+    """What is odd about a file that can be read: where its header contradicts itself, or left open what was then taken.
+
+    Reads no voxels. Files of several series, and those that cannot be read, have none.
+
+    Args:
+        path: The file.
+        label: Whether it is taken as labels, or as an image.
+    """
+    suffix = suffix_of(path)
+    row = next((row for row in FORMATS if suffix in row.suffixes), None)
+    if row is None or row.oddities is None:
+        return []
+    try:
+        return row.oddities(Path(path), label=label)
+    except OsteonError:  # said when it is read
+        return []
+
+
+def tell_oddities(files: Iterable[tuple[Path, bool]]) -> list[str]:
+    """The oddities of files as lines for people, each file named; alike ones of many files become one line.
+
+    Args:
+        files: Each with whether it is taken as labels; one that comes twice is told once.
+    """
+    return told((str(path), odd) for path, label in dict.fromkeys(files) for odd in oddities(path, label=label))
 
 
 def write_volume(path: Path, volume: Volume) -> None:

@@ -44,7 +44,7 @@ class MeshCase:
         meshes: Relative to the source, in order.
         home: The folder that holds it all, relative to the source.
         problem: Why the case cannot be used.
-        note: What a person should look at.
+        passed: Scans beside its own that are not taken; empty where there are none.
     """
 
     name: str
@@ -52,7 +52,7 @@ class MeshCase:
     meshes: list[PurePosixPath] = field(default_factory=list)
     home: PurePosixPath = ROOT
     problem: OsteonError | None = None
-    note: str = ""
+    passed: str = ""
 
     @property
     def words(self) -> frozenset[str]:
@@ -68,13 +68,15 @@ class Sorted:
         cases: In order of their files.
         ids: One for each case.
         understood: How it was sorted, in sentences.
-        warnings: What fits no case.
+        warnings: What is odd.
+        lost: What fits no case, and label files beside the meshes.
     """
 
     cases: list[MeshCase]
     ids: list[str]
     understood: list[str]
     warnings: list[str]
+    lost: list[str]
 
 
 def mesh_files(source: Path) -> Iterator[Path]:
@@ -93,7 +95,7 @@ def sort_heap(source: Path, pattern: str | None) -> Sorted:
         DatasetError: There is no scan.
     """
     meshes = sorted(PurePosixPath(path.relative_to(source).as_posix()) for path in mesh_files(source))
-    scans, warnings = _scans(source)
+    scans, warnings, lost = _scans(source)
     if not scans:
         raise DatasetError(f"{source}: no CT beside the meshes", hint="put the CT (NIfTI, NRRD, DICOM) beside them")
     find = path_finder(pattern, "--case-pattern")
@@ -109,17 +111,16 @@ def sort_heap(source: Path, pattern: str | None) -> Sorted:
         cases, stray, named = _by_place(scans, meshes)
         stray += _contradicted(cases)
         understood = _explained(cases, named)
-    warnings += [f"{mesh}: fits no case, and is left out" for mesh in stray[:10]]
-    if len(stray) > 10:
-        warnings.append(f"{len(stray) - 10} more meshes fit no case")
+    lost += [f"{mesh}: fits no case" for mesh in stray]
     without = [case.name for case in cases if not case.meshes and case.scan]
     if without:
         warnings.append(f"no meshes, so taken without labels: {', '.join(without)}")
-    return Sorted(cases, _ids(cases), understood, warnings)
+    lost += [case.passed for case in cases if case.passed]
+    return Sorted(cases, _ids(cases), understood, warnings, lost)
 
 
-def _scans(source: Path) -> tuple[list[Scan], list[str]]:
-    """Image files and DICOM series. Files that are called masks are passed over."""
+def _scans(source: Path) -> tuple[list[Scan], list[str], list[str]]:
+    """Image files and DICOM series, warnings, and what is not taken: files that are called masks."""
     scans, masks = [], []
     for path in volume_files(source):
         place = PurePosixPath(path.relative_to(source).as_posix())
@@ -128,8 +129,7 @@ def _scans(source: Path) -> tuple[list[Scan], list[str]]:
         else:
             scans.append(Scan(path, place))
     warnings = []
-    if masks:
-        warnings.append(f"{len(masks)} label files, such as {masks[0]}, are passed over: the meshes are the labels")
+    lost = [f"{mask}: is a label file, and the meshes are the labels" for mask in masks]
     if holds_dicom(source):
         from osteon.formats.dicom_series import find_series
 
@@ -139,7 +139,7 @@ def _scans(source: Path) -> tuple[list[Scan], list[str]]:
                 scans.append(Scan(series.folder, place, series))
             else:
                 warnings.append(f"{place}: {series.description or 'a series'} is a single picture; passed over")
-    return scans, warnings
+    return scans, warnings, lost
 
 
 def _by_pattern(
@@ -169,7 +169,7 @@ def _case(name: str, scans: Sequence[Scan], meshes: list[PurePosixPath], home: P
         by_word = [scan for scan in scans if {"ct", "cbct"}.intersection(split_words(scan.name))]
         if len(by_word) == 1:
             others = ", ".join(str(scan.place) for scan in scans if scan is not by_word[0])
-            return MeshCase(name, by_word[0], meshes, home, note=f"{by_word[0].place} is the CT; passed over: {others}")
+            return MeshCase(name, by_word[0], meshes, home, passed=f"{others}: {by_word[0].place} is the CT")
         listed = ", ".join(str(scan.place) for scan in scans[:4])
         problem = DatasetError(
             f"case {name}: {len(scans)} scans, and no telling which the meshes belong to: {listed}",

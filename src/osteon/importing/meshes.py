@@ -11,6 +11,7 @@ from osteon.importing.forms import CONVERTING, Converted, Form, Found, FoundCase
 from osteon.importing.mask_dicom import patient_of
 from osteon.importing.mask_files import holds_dicom, volume_files
 from osteon.importing.mesh_convert import MeshJob, convert, decide
+from osteon.importing.mesh_headers import passed_over, read_said, without_told
 from osteon.importing.mesh_sorting import MeshCase, mesh_files, sort_heap
 from osteon.importing.mesh_structures import group_meshes
 from osteon.importing.pseudonyms import Patient, Pseudonyms
@@ -49,13 +50,25 @@ def read(source: Path, options: Options) -> Found:
         cases=[],
         structures=grouped.structures,
         warnings=[*heap.warnings, *grouped.warnings],
+        lost=heap.lost,
         understood=[*heap.understood, *grouped.understood],
     )
     known = {structure.name for structure in grouped.structures}
     if unknown := [name for name in options.priority or () if name not in known]:
         raise UsageError(f"--priority: no structure is called {', '.join(unknown)}", hint=f"use {', '.join(known)}")
+    said = read_said(source, [mesh for case in heap.cases for mesh in case.meshes])
+    found.warnings += passed_over(said, options)
+    said = {place: without_told(one, options) for place, one in said.items()}
     jobs = {
-        case_id: MeshJob(case_id, case.scan, source, parts, grouped.structures, options)
+        case_id: MeshJob(
+            case_id,
+            case.scan,
+            source,
+            parts,
+            grouped.structures,
+            options,
+            {place: said[place] for place in case.meshes},
+        )
         for case_id, case, parts in zip(heap.ids, heap.cases, grouped.parts, strict=True)
         if case.scan is not None
     }
@@ -69,8 +82,6 @@ def read(source: Path, options: Options) -> Found:
         reading, line = decide(usable, options)
         found.understood.append(line)
     for case_id, case, patient in zip(heap.ids, heap.cases, patients, strict=True):
-        if case.note:
-            found.warnings.append(f"case {case_id}: {case.note}")
         job = jobs.get(case_id)
         if case.problem is not None or job is None:
             found.cases.append(_failing(case_id, case, source))
