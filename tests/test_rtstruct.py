@@ -13,10 +13,11 @@ from pydicom.dataset import Dataset
 from dicom_writing import image, save
 from osteon.core.errors import FileError, GeometryError, LabelError
 from osteon.core.geometry import Geometry, turn_onto
+from osteon.formats.contours import combine, fill
 from osteon.formats.dicom_series import find_series, read_series
 from osteon.formats.dicom_structures import references
 from osteon.formats.nifti import read_nifti_segmentation
-from osteon.formats.rtstruct import fill, read_rtstruct
+from osteon.formats.rtstruct import read_rtstruct
 
 GRID = Geometry((20, 10, 4), np.array([[-0.5, 0, 0, -100], [0, -2, 0, 50], [0, 0, 3, 7], [0, 0, 0, 1]]))
 Region = tuple[str, list[list[tuple[float, float, float]]]]
@@ -86,6 +87,50 @@ def test_regions_that_touch_share_nothing_and_leave_nothing_out(tmp_path: Path) 
 def test_a_contour_written_twice_counts_once(tmp_path: Path) -> None:
     path = write(tmp_path / "rt", ("a", [box(0.5, 5.5, 0.5, 5.5, 1)] * 2))
     assert int(read_rtstruct(path, GRID).array.sum()) == 25
+
+
+def square(i0: float, i1: float, j0: float = 0.5, j1: float = 9.5) -> np.ndarray:
+    return np.array([(i0, j0), (i1, j0), (i1, j1), (i0, j1)])
+
+
+@pytest.mark.parametrize(
+    ("contours", "size", "partly"),
+    [
+        ([square(0.5, 5.5), square(3.5, 9.5)], 81, 1),  # a part is shared
+        ([square(0.5, 5.5), square(5.5, 9.5)], 81, 0),  # an edge is
+        ([square(0.5, 9.5), square(2.5, 6.5, 2.5, 6.5)], 81 - 16, 0),  # a hole
+        ([square(2.5, 6.5, 2.5, 6.5), square(0.5, 9.5)], 81 - 16, 0),  # in any order
+        ([square(0.5, 9.5), square(5.5, 9.5)], 45, 0),  # a hole that touches the edge
+        ([square(0.5, 9.5), square(1.5, 8.5, 1.5, 8.5), square(3.5, 6.5, 3.5, 6.5)], 81 - 49 + 9, 0),  # an island
+        ([square(0.5, 9.5), square(0.5001, 9.5001)], 81, 0),  # written twice, rounded
+        ([square(0.5, 9.5), square(2.5, 4.5, 2.5, 4.5), square(3.5, 6.5, 2.5, 4.5)], 81 - 8, 1),  # holes overlap
+        ([square(0.5, 6.5), square(3.5, 9.5), square(4.5, 5.5, 2.5, 6.5)], 81 - 4, 1),  # a hole in both of two
+        ([square(0.5, 6.5), square(1.5, 3.5, 2.5, 6.5), square(2.5, 9.5)], 81 - 4, 2),  # half of a hole is covered
+        ([square(0.5, 3.5), square(3.6, 3.9)], 27, 0),  # too thin for a pixel
+    ],
+)
+def test_contours_are_united_and_one_within_another_is_a_hole(
+    contours: list[np.ndarray], size: int, partly: int
+) -> None:
+    region, pairs = combine(contours, (12, 11))
+    assert (int(region.sum()), pairs) == (size, partly)
+
+
+def test_a_hole_joined_by_a_slit_stays_one() -> None:
+    outer, inner = square(0.5, 9.5).tolist(), square(2.5, 6.5, 2.5, 6.5).tolist()
+    keyhole = np.array([*outer, outer[0], *inner[::-1], inner[-1]])
+    assert int(combine([keyhole], (12, 11))[0].sum()) == 81 - 16
+    both, pairs = combine([keyhole, square(7.5, 10.5)], (12, 11))
+    assert (int(both.sum()), pairs) == (81 - 16 + 9, 1)
+
+
+def test_contours_that_overlap_partly_are_told(tmp_path: Path) -> None:
+    boxes = [box(0.5, 6.5, 0.5, 5.5, 1), box(4.5, 9.5, 0.5, 5.5, 1)]
+    notes: list[str] = []
+    assert int(read_rtstruct(write(tmp_path / "rt", ("femur", boxes)), GRID, notes=notes).array.sum()) == 45
+    assert notes == ["femur: contours overlap partly in 1 slices, the first of them slice 2; they were united"]
+    crossing = write(tmp_path / "xor", ("femur", boxes), kind="CLOSEDPLANAR_XOR")
+    assert int(read_rtstruct(crossing, GRID).array.sum()) == 35  # as this type says
 
 
 def test_the_grid_may_be_turned(tmp_path: Path) -> None:
