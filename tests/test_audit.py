@@ -207,6 +207,25 @@ def test_ct_without_air(tmp_path: Path) -> None:
     assert "no-air" in kinds
 
 
+def test_labels_on_every_second_slice(plant: Plant) -> None:
+    image, labels, affine = spine(3)
+    comb, upper = labels.copy(), np.flatnonzero((labels == 1).any(axis=(0, 1)))
+    comb[:, :, upper[0] + 1 :: 2] *= labels[:, :, upper[0] + 1 :: 2] != 1
+    found = first(plant(image, comb, affine))
+    assert (found.kind, found.severity, found.cases, found.structures) == ("between-slices", "error", ["c3"], ["upper"])
+    drawn = len(upper[::2])
+    assert found.what == f"drawn on every 2nd slice: upper on {drawn} of {2 * drawn - 1}"
+
+
+def test_a_forgotten_slice(plant: Plant) -> None:
+    image, labels, affine = spine(3)
+    upper = np.flatnonzero((labels == 1).any(axis=(0, 1)))
+    labels[:, :, upper[3]] = 0
+    found = first(plant(image, labels, affine))
+    assert found.kind == "pieces"
+    assert found.what.endswith(f"; nothing is drawn of upper in slices {upper[3] + 1} along k")
+
+
 def legs(seed: int) -> CaseArrays:
     """The left femur on the patient's left: at lower R."""
     image, labels, affine = np.zeros(SHAPE), np.zeros(SHAPE, np.uint8), spaced(1, 1, 1)

@@ -34,7 +34,7 @@ from osteon.dataset.manifest import Case
 from osteon.planning.fingerprint import BYTES_PER_VOXEL, case_key
 
 FOLDER = "audit"
-MEASURES = "2"
+MEASURES = "3"
 """Raised whenever measuring changes: what was measured before is then measured again."""
 MANY_VOXELS = 100e6
 """Below this, starting processes takes longer than they save."""
