@@ -209,6 +209,36 @@ def test_ct_without_air(tmp_path: Path) -> None:
     assert "no-air" in kinds
 
 
+def test_labels_on_every_second_slice(plant: Plant) -> None:
+    image, labels, affine = spine(3)
+    comb, upper = labels.copy(), np.flatnonzero((labels == 1).any(axis=(0, 1)))
+    comb[:, :, upper[0] + 1 :: 2] *= labels[:, :, upper[0] + 1 :: 2] != 1
+    found = first(plant(image, comb, affine))
+    assert (found.kind, found.severity, found.cases, found.structures) == ("between-slices", "error", ["c3"], ["upper"])
+    drawn = len(upper[::2])
+    assert found.what == f"drawn on every 2nd slice: upper on {drawn} of {2 * drawn - 1}"
+
+
+def test_a_forgotten_slice(plant: Plant) -> None:
+    image, labels, affine = spine(3)
+    upper = np.flatnonzero((labels == 1).any(axis=(0, 1)))
+    labels[:, :, upper[3]] = 0
+    found = first(plant(image, labels, affine))
+    assert found.kind == "pieces"
+    assert found.what.endswith(f"; nothing is drawn of upper in slices {upper[3] + 1} along k")
+
+
+@pytest.mark.parametrize("padding", [62512, -3024, -8192])
+def test_ct_with_padding_is_told_from_ct_without_an_intercept(tmp_path: Path, padding: int) -> None:
+    image, labels, affine = spine(0)
+    i, j = np.indices(SHAPE[:2])
+    image = image.astype(np.int32)
+    image[(i - 14.5) ** 2 + (j - 13.5) ** 2 > 15**2] = padding
+    found = {f.kind: f for f in audited(tmp_path, {"one": (image, labels, affine)}, modality="ct").findings}
+    assert f"has the value {padding}" in found["padding"].what
+    assert "no-air" not in found
+
+
 def legs(seed: int) -> CaseArrays:
     """The left femur on the patient's left: at lower R."""
     image, labels, affine = np.zeros(SHAPE), np.zeros(SHAPE, np.uint8), spaced(1, 1, 1)

@@ -654,7 +654,9 @@ def test_all_lumbar_spines_are_imported_standing(shared_data: Path, tmp_path: Pa
     names = {f"L{n}": n for n in range(1, 6)}
     report = import_dataset(shared_data / "spine-mr-lumbar", tmp_path / "d", structures=names, modality="mr")
     assert not report.failed
-    assert not report.warnings
+    [line] = report.warnings  # a slice of this label was truly forgotten: 835, 0 and 857 voxels
+    assert line.startswith("case lumbar_31")
+    assert line.endswith("L3 in slices 45 along k")
     assert len(report.manifest.cases) == 24
     assert report.manifest.cases[0].id == "lumbar_01"
     assert set(report.present.values()) == {tuple(names)}

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from osteon.auditing import rules_border, rules_duplicates, rules_geometry, rules_intensity, rules_labels, rules_places
+from osteon.auditing import (
+    rules_border,
+    rules_duplicates,
+    rules_geometry,
+    rules_intensity,
+    rules_labels,
+    rules_places,
+    rules_slices,
+)
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.finding import Finding, ranked
 
@@ -16,6 +24,7 @@ RULES: tuple[Callable[[Cohort], Iterator[Finding]], ...] = (
     rules_labels.tiny,
     rules_labels.cut,
     rules_labels.unlabelled,
+    rules_slices.sparse,
     rules_places.sides,
     rules_places.order,
     rules_places.positions,

@@ -85,7 +85,8 @@ def pieces(cohort: Cohort) -> Iterator[Finding]:
                 kind="pieces",
                 cases=[case.id],
                 structures=[structure.name],
-                what=f"{structure.name} is in {len(facts.pieces)} pieces: {listed}",
+                what=f"{structure.name} is in {len(facts.pieces)} pieces: {listed}"
+                + (f"; nothing is drawn of {facts.gaps}" if facts.gaps else ""),
                 against=f"it is whole in {whole} of {len(have)} cases",
                 action="look whether a slice was left out or a stroke went astray; "
                 "keeping the largest piece only would lose the rest",

@@ -37,7 +37,7 @@ from osteon.formats.registry import oddities
 from osteon.planning.fingerprint import BYTES_PER_VOXEL
 
 FOLDER = "audit"
-MEASURES = "2"
+MEASURES = "3"
 """Raised whenever measuring changes: what was measured before is then measured again."""
 MANY_VOXELS = 100e6
 """Below this, starting processes takes longer than they save."""

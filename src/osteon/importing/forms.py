@@ -84,6 +84,8 @@ class FoundCase:
             leave the case out.
         parts: All files that `convert` reads beside `images` and `label`.
         labels: Whether `convert` makes labels.
+        between_slices: What becomes of the slices between where labels were drawn on every second slice or so: `fill`
+            writes them anew, `leave` says it.
     """
 
     id: str
@@ -94,6 +96,7 @@ class FoundCase:
     convert: Callable[[], Converted] | None = None
     parts: tuple[Path, ...] = ()
     labels: bool = False
+    between_slices: BetweenSlices = "leave"
 
     @property
     def labelled(self) -> bool:

@@ -174,7 +174,7 @@ def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: O
         found = [
             (s.name, own.mask(s))
             for mask in case.dicom
-            for own in [read_labels(mask, geometry)]
+            for own in [read_labels(mask, geometry, warnings)]
             for s in own.structures
         ]
         listed = ", ".join(str(mask.path) for mask in case.dicom)

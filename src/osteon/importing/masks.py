@@ -6,6 +6,7 @@ Scans are DICOM series anywhere below the case's folder, or NIfTI or NRRD files.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -90,7 +91,8 @@ def read(source: Path, options: Options) -> Found:
         )
     for case, patient in zip(cases, patients, strict=True):
         subject = pseudonyms.subject(patient, keep_identity=options.keep_identity)
-        found.cases.append(_found_case(case, subject, partial(_convert, case, patient, found, pseudonyms, options)))
+        row = _found_case(case, subject, partial(_convert, case, patient, found, pseudonyms, options))
+        found.cases.append(replace(row, between_slices=options.between_slices))
         found.warnings += [f"{mask.path}: passed over beside the folder of masks" for mask in case.passed]
     return found
 
@@ -125,6 +127,6 @@ FORM = Form(
     misses,
     read,
     "scans and masks that no list names",
-    frozenset({"case_pattern", "priority", "accept_gaps", "resample_tilt", "keep_identity"}),
+    frozenset({"case_pattern", "priority", "accept_gaps", "resample_tilt", "keep_identity", "between_slices"}),
 )
 """The form as the table of forms has it."""

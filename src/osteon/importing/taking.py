@@ -25,6 +25,7 @@ from osteon.dataset.checks import (
 from osteon.dataset.dataset import read_channels
 from osteon.dataset.manifest import Case, explain
 from osteon.formats.registry import read_segmentation, write_segmentation, write_volume
+from osteon.importing.between_slices import settle_between
 from osteon.importing.forms import Converted, Found, FoundCase
 
 _LOSS = 0.05
@@ -99,6 +100,10 @@ def take_case(
         if converted.volume is not None:
             write_volume(_free(folder / entry.images[0], theirs), volume)
         return TakenCase(entry, warnings=tuple(line.removeprefix("warning: ") for line in warnings), lost=lost)
+    segmentation, filled, lines = settle_between(segmentation, case.between_slices)
+    written |= filled
+    warnings += [f"warning: {label_name}: {line}" for line in lines]
+    entry = entry.model_copy(update={"provenance": [*entry.provenance, *lines]})
     present = present_structures(segmentation) if allow_empty else check_labels(segmentation, label_name)
     if not present:
         warnings.append(f"warning: {label_name}: the label is empty")
