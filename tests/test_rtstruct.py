@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset
 from dicom_writing import image, save
 from osteon.core.errors import FileError, GeometryError, LabelError
 from osteon.core.geometry import Geometry, turn_onto
+from osteon.formats.dicom_references import references
 from osteon.formats.dicom_series import find_series, read_series
-from osteon.formats.dicom_structures import references
 from osteon.formats.nifti import read_nifti_segmentation
 from osteon.formats.rtstruct import fill, read_rtstruct
 
