@@ -1,0 +1,85 @@
+"""Which of several DICOM series of one patient and study is meant: `--series`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from osteon.core.errors import UsageError
+from osteon.formats.dicom import titles
+from osteon.formats.dicom_found import Series
+from osteon.importing.mask_files import Scan
+
+_LISTED = 8
+
+
+@dataclass
+class Chosen:
+    """What is left of the scans of each case.
+
+    Attributes:
+        cases: The scans of each, in their order.
+        notes: How many series were passed over.
+        lost: Studies in which no series is the one that was asked for.
+    """
+
+    cases: list[list[Scan]]
+    notes: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+
+def choose_series(cases: Iterable[Sequence[Scan]], which: str | None) -> Chosen:
+    """Of several series of one study in a case, those that `--series` names; a study's only series stays.
+
+    Args:
+        cases: The scans of each case.
+        which: A SeriesNumber, a SeriesInstanceUID or a SeriesDescription; None leaves all.
+
+    Raises:
+        UsageError: No series at all is called so.
+    """
+    chosen = Chosen([list(scans) for scans in cases])
+    if which is None:
+        return chosen
+    everything = [scan.series for scans in chosen.cases for scan in scans if scan.series is not None]
+    if not any(is_called(series, which) for series in everything):
+        raise UsageError(f"--series {which}: no series has this number, UID or description", hint=_there(everything))
+    passed: list[Scan] = []
+    for scans in chosen.cases:
+        studies: dict[tuple[str, str], list[Scan]] = defaultdict(list)
+        for scan in scans:
+            if scan.series is not None:
+                studies[scan.series.patient_key, scan.series.study].append(scan)
+        for own in (several for several in studies.values() if len(several) > 1):
+            others = [scan for scan in own if scan.series is not None and not is_called(scan.series, which)]
+            if len(others) == len(own):
+                chosen.lost.append(f"none of these is --series {which}; passed over: {listed(own)}")
+            else:
+                passed += others
+            scans[:] = [scan for scan in scans if scan not in others]
+    if passed:
+        chosen.notes.append(f"passed over, as not --series {which}: {len(passed)} series, such as {passed[0].title}")
+    return chosen
+
+
+def is_called(series: Series, which: str) -> bool:
+    """Whether a series has this number, SeriesInstanceUID or description (capitals or not)."""
+    words = which.strip().casefold()
+    plain = series.description.removesuffix(series.part).rstrip(", ")
+    return words in {str(series.number), series.uid, series.description.casefold(), plain.casefold()} - {"", "None"}
+
+
+def listed(scans: Sequence[Scan]) -> str:
+    """Several scans in words, by which people tell them apart."""
+    words = iter(titles([scan.series for scan in scans if scan.series is not None]))
+    told = [f"{scan.path} ({next(words)})" if scan.series is not None else str(scan.path) for scan in scans[:_LISTED]]
+    return ", ".join(told) + (f" and {len(scans) - _LISTED} more" if len(scans) > _LISTED else "")
+
+
+def _there(everything: Iterable[Series]) -> str:
+    found = dict.fromkeys(
+        f"{'no number' if series.number is None else series.number} ({series.description or 'no description'})"
+        for series in everything
+    )
+    return f"there are {', '.join(list(found)[:_LISTED]) or 'none'}{' …' * (len(found) > _LISTED)}"
