@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from osteon.core.errors import OsteonError
 from osteon.formats.dicom_references import References, references
-from osteon.importing.mask_files import Mask, Scan
+from osteon.importing.mask_files import Heap, Mask, Scan
 
 _WAY_OUT = "--ignore-references takes it by its place and grid"
 
@@ -105,6 +105,18 @@ class Links:
             return ""
         beside = f"{groups[0][0].title}" if len(groups) == 1 else f"{len(groups)} scans"
         return f"{mask.path}: lies beside {beside}, but {reasons[0]}; passed over; {_WAY_OUT}"
+
+    def within(self, scans: list[Scan], masks: list[Mask], heap: Heap) -> tuple[list[Scan], list[Mask]]:
+        """Of the scans and masks that the user gave to one case, the masks that may be theirs, and the scans that
+        these refer to (all where they refer to none). What is left out is told in `heap`.
+        """
+        reasons = {mask: self.refused(mask, [[scan] for scan in scans]) for mask in masks}
+        heap.lost += [why for why in reasons.values() if why]
+        masks = [mask for mask in masks if not reasons[mask]]
+        named = {scan for mask in masks for scan in self.named(mask)}.intersection(scans)
+        others = [scan for scan in scans if named and scan not in named]
+        heap.warnings += [f"{scan.title}: no label of its case belongs to this series; passed over" for scan in others]
+        return [scan for scan in scans if scan not in others], masks
 
     def notes(self, taken: Iterable[tuple[Mask, Scan]]) -> list[str]:
         """What is odd about the references of masks that were taken for their scans."""

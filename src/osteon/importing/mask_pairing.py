@@ -24,7 +24,7 @@ from osteon.importing.mask_names import (
     without_mask_words,
     words,
 )
-from osteon.importing.series_choice import choose_series, listed
+from osteon.importing.series_choice import choose_series, listed, one_study
 
 
 @dataclass
@@ -70,7 +70,7 @@ def _by_place(heap: Heap, links: Links, series: str | None) -> list[Group]:
     for scan in heap.scans:
         near = [folder for folder in (scan.folder, *scan.folder.parents) if folder in masked]
         homes[near[0] if near else PurePosixPath()].append(scan)
-    homes = dict(zip(homes, _chosen(homes.values(), series, heap), strict=True))
+    homes = dict(zip(homes, choose_series(homes.values(), series, heap.warnings, heap.lost), strict=True))
     home_of = {scan: home for home, scans in homes.items() for scan in scans}
     masks: dict[PurePosixPath, list[Mask]] = defaultdict(list)
     for mask in heap.masks:
@@ -84,15 +84,8 @@ def _by_place(heap: Heap, links: Links, series: str | None) -> list[Group]:
     groups = [
         group for home, scans in homes.items() if scans for group in _of_home(home, scans, masks[home], heap, links)
     ]
-    _drop_strangers(groups, heap)
+    _drop_strangers(groups, heap, links)
     return sorted(groups, key=lambda group: (group.home.parts, group.name))
-
-
-def _chosen(cases: Iterable[Sequence[Scan]], series: str | None, heap: Heap) -> list[list[Scan]]:
-    chosen = choose_series(cases, series)
-    heap.warnings += chosen.notes
-    heap.lost += chosen.lost
-    return chosen.cases
 
 
 def _pass_over(mask: Mask, why: str, heap: Heap) -> None:
@@ -134,9 +127,13 @@ def _of_home(home: PurePosixPath, scans: list[Scan], masks: list[Mask], heap: He
             _pass_over(mask, f"{mask.path}: is named like another case, which has no scan; passed over", heap)
         elif len(fitting) == 1 and (home != PurePosixPath() or links.named(mask) or _akin(mask, fitting[0], groups)):
             fitting[0].masks.append(mask)
-        elif named or linked or len(fitting) < 2 or (home == PurePosixPath() and not _one_study(groups)):
+        elif named or linked or len(fitting) < 2 or (home == PurePosixPath() and not one_study(scans)):
             which = f"fits {listed([group.scans[0] for group in fitting])}" if fitting else "fits no scan"
-            way = "; --series says which is meant" if len(fitting) > 1 and _one_study(fitting) else ""
+            way = (
+                "; --series says which is meant"
+                if len(fitting) > 1 and one_study(group.scans[0] for group in fitting)
+                else ""
+            )
             _pass_over(mask, f"{mask.path}: is named after no scan, and its grid {which}; passed over{way}", heap)
         else:
             return [Group(home, "", scans, masks, several=True)]
@@ -152,12 +149,6 @@ def _of_home(home: PurePosixPath, scans: list[Scan], masks: list[Mask], heap: He
         why = "no label of its folder belongs to this series" if series else "no mask of its folder fits this scan"
         heap.warnings.append(f"{group.scans[0].title}: {why}; passed over")
     return [Group(home, "" if len(groups) == 1 else group.name, group.scans, group.masks) for group in groups]
-
-
-def _one_study(groups: Sequence[Group]) -> bool:
-    """Whether all scans are DICOM series of one study, so that a person can say which of them is meant."""
-    studies = {(s.patient_key, s.study) if (s := scan.series) else None for group in groups for scan in group.scans}
-    return len(studies) == 1 and None not in studies
 
 
 def _grouped(home: PurePosixPath, scans: Sequence[Scan]) -> list[Group]:
@@ -213,7 +204,7 @@ def _of_another(mask: Mask, groups: Sequence[Group]) -> bool:
     return any(_shape(part[: len(shape)]) == shape for part in parts for shape in shapes)
 
 
-def _drop_strangers(groups: Sequence[Group], heap: Heap) -> None:
+def _drop_strangers(groups: Sequence[Group], heap: Heap, links: Links) -> None:
     """Pass over masks whose name begins with that of another case: folder and name contradict each other."""
     names = {id(group): {words(group.home.name), _called(group)} - {()} for group in groups}
     for group in groups:
@@ -223,11 +214,10 @@ def _drop_strangers(groups: Sequence[Group], heap: Heap) -> None:
         for mask in list(group.masks):
             told = words(without_mask_words(stem_of(mask.path)))
             heads = {told[:length] for length in range(1, len(told))}  # alone it may be a vertebra: C2 in case c1
-            if heads & others and not heads & own:
+            if heads & others and not heads & own and not links.named(mask):
                 group.masks.remove(mask)
-                heap.warnings.append(
-                    f"{mask.path}: lies with {group.scans[0].path}, but is named after another case; passed over"
-                )
+                beside = f"{mask.path}: lies with {group.scans[0].path}"
+                _pass_over(mask, f"{beside}, but is named after another case; passed over", heap)
 
 
 def _shape(name: tuple[str, ...]) -> tuple[str, ...]:
@@ -289,25 +279,12 @@ def _by_pattern(heap: Heap, pattern: str, links: Links, series: str | None) -> l
             group.scans.append(item)
         else:
             group.masks.append(item)
-    chosen = _chosen([group.scans for group in groups.values()], series, heap)
+    chosen = choose_series([group.scans for group in groups.values()], series, heap.warnings, heap.lost)
     for (name, group), scans in zip(list(groups.items()), chosen, strict=True):
-        group.scans = scans
-        _keep_what_is_named(group, links, heap)
+        group.scans, group.masks = links.within(scans, group.masks, heap)
         if not group.scans:
             heap.warnings.append(f"--case-pattern: {name} has masks, but no scan; passed over")
             del groups[name]
         channels = [channel_of(scan.name) for scan in group.scans]
         group.several = len(group.scans) > 1 and (len(set(channels)) < len(channels) or "" in channels)
     return list(groups.values())
-
-
-def _keep_what_is_named(group: Group, links: Links, heap: Heap) -> None:
-    """Of the scans that a pattern gave to one case those that its labels refer to, and of the labels those of these."""
-    for mask in list(group.masks):
-        if why := links.refused(mask, [[scan] for scan in group.scans]):
-            group.masks.remove(mask)
-            heap.lost.append(why)
-    named = {scan for mask in group.masks for scan in links.named(mask)}
-    for scan in [scan for scan in group.scans if scan not in named] if named.intersection(group.scans) else ():
-        group.scans.remove(scan)
-        heap.warnings.append(f"{scan.title}: no label of its case belongs to this series; passed over")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from osteon.core.errors import UsageError
 from osteon.formats.dicom import titles
@@ -14,39 +13,31 @@ from osteon.importing.mask_files import Scan
 _LISTED = 8
 
 
-@dataclass
-class Chosen:
-    """What is left of the scans of each case.
-
-    Attributes:
-        cases: The scans of each, in their order.
-        notes: How many series were passed over.
-        lost: Studies in which no series is the one that was asked for.
-    """
-
-    cases: list[list[Scan]]
-    notes: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-
-
-def choose_series(cases: Iterable[Sequence[Scan]], which: str | None) -> Chosen:
+def choose_series(
+    cases: Iterable[Sequence[Scan]], which: str | None, warnings: list[str], lost: list[str]
+) -> list[list[Scan]]:
     """Of several series of one study in a case, those that `--series` names; a study's only series stays.
 
     Args:
         cases: The scans of each case.
         which: A SeriesNumber, a SeriesInstanceUID or a SeriesDescription; None leaves all.
+        warnings: How many series were passed over is added.
+        lost: Studies in which no series is the one that was asked for are added.
+
+    Returns:
+        The scans of each case that are left, in their order.
 
     Raises:
         UsageError: No series at all is called so.
     """
-    chosen = Chosen([list(scans) for scans in cases])
+    chosen = [list(scans) for scans in cases]
     if which is None:
         return chosen
-    everything = [scan.series for scans in chosen.cases for scan in scans if scan.series is not None]
+    everything = [scan.series for scans in chosen for scan in scans if scan.series is not None]
     if not any(is_called(series, which) for series in everything):
         raise UsageError(f"--series {which}: no series has this number, UID or description", hint=_there(everything))
     passed: list[Scan] = []
-    for scans in chosen.cases:
+    for scans in chosen:
         studies: dict[tuple[str, str], list[Scan]] = defaultdict(list)
         for scan in scans:
             if scan.series is not None:
@@ -54,12 +45,12 @@ def choose_series(cases: Iterable[Sequence[Scan]], which: str | None) -> Chosen:
         for own in (several for several in studies.values() if len(several) > 1):
             others = [scan for scan in own if scan.series is not None and not is_called(scan.series, which)]
             if len(others) == len(own):
-                chosen.lost.append(f"none of these is --series {which}; passed over: {listed(own)}")
+                lost.append(f"none of these is --series {which}; passed over: {listed(own)}")
             else:
                 passed += others
             scans[:] = [scan for scan in scans if scan not in others]
     if passed:
-        chosen.notes.append(f"passed over, as not --series {which}: {len(passed)} series, such as {passed[0].title}")
+        warnings.append(f"passed over, as not --series {which}: {len(passed)} series, such as {passed[0].title}")
     return chosen
 
 
@@ -68,6 +59,12 @@ def is_called(series: Series, which: str) -> bool:
     words = which.strip().casefold()
     plain = series.description.removesuffix(series.part).rstrip(", ")
     return words in {str(series.number), series.uid, series.description.casefold(), plain.casefold()} - {"", "None"}
+
+
+def one_study(scans: Iterable[Scan]) -> bool:
+    """Whether all are DICOM series of one study, so that a person can say which of them is meant."""
+    studies = {(scan.series.patient_key, scan.series.study) if scan.series else None for scan in scans}
+    return len(studies) == 1 and None not in studies
 
 
 def listed(scans: Sequence[Scan]) -> str:
