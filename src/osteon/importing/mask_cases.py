@@ -23,7 +23,7 @@ from osteon.importing.mask_files import Mask, is_binary
 from osteon.importing.mask_merging import merge, read_mask
 from osteon.importing.mask_names import case_of, in_mask_folder, same_name, structure_of
 from osteon.importing.mask_pairing import Group
-from osteon.importing.series_choice import listed
+from osteon.importing.series_choice import listed, way_out
 
 _LISTED = 8
 _AGREE = 0.9
@@ -100,12 +100,9 @@ def sort_masks(
         else:
             case.named[name] = mask
     if group.several:
-        series = any(scan.series for scan in group.scans)
         case.problem = DatasetError(
             f"several scans, and nothing says to which its masks belong: {listed(group.scans)}",
-            hint="say which series is meant, by its number, description or UID: --series"
-            if series
-            else "leave one scan in the case's folder, or name them by their channel (T1, T2)",
+            hint=way_out(group.scans, "leave one scan in the case's folder, or name them by their channel (T1, T2)"),
         )
     elif len(case.maps) > 1 or (case.maps and case.named):
         files = [*case.maps, *case.named.values()]

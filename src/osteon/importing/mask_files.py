@@ -173,14 +173,15 @@ def find_dicom(source: Path) -> tuple[Heap, SeriesFound]:
     for series in found.series:
         scan = Scan(series.folder, _place(series.folder, source), series)
         (heap.scans if series.kind == "volume" else heap.pictures).append(scan)
-    heap.warnings += _some([f"{scan.title}: a single picture; passed over" for scan in heap.pictures], "such pictures")
+    heap.warnings += some([f"{scan.title}: a single picture; passed over" for scan in heap.pictures], "such pictures")
     folders = Counter((path.parent, reason) for path, reason in found.left_out)
     heap.warnings += [f"{folder}: {n} files left out: {reason}" for (folder, reason), n in folders.items()]
-    heap.lost += _some([f"{path}: {reason}" for path, reason in found.refused], "such files")
+    heap.lost += some([f"{path}: {reason}" for path, reason in found.refused], "such files")
     return heap, found
 
 
-def _some(lines: Sequence[str], what: str) -> list[str]:
+def some(lines: Sequence[str], what: str) -> list[str]:
+    """The first of many lines, and how many more there are of what."""
     more = [f"and {len(lines) - _LISTED} more {what}"] if len(lines) > _LISTED else []
     return [*lines[:_LISTED], *more]
 

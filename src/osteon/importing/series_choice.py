@@ -67,6 +67,12 @@ def one_study(scans: Iterable[Scan]) -> bool:
     return len(studies) == 1 and None not in studies
 
 
+def way_out(scans: Iterable[Scan], otherwise: str) -> str:
+    """The hint where nothing says which of several scans is meant: the option, where they are DICOM series."""
+    all_series = all(scan.series for scan in scans)
+    return "say which series is meant, by its number, description or UID: --series" if all_series else otherwise
+
+
 def listed(scans: Sequence[Scan]) -> str:
     """Several scans in words, by which people tell them apart."""
     words = iter(titles([scan.series for scan in scans if scan.series is not None]))
