@@ -12,11 +12,13 @@ from pydicom.dataset import Dataset
 
 import osteon
 from dicom_writing import image, save, series
-from osteon.core.errors import OsteonError, UsageError
+from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset as OsteonDataset
+from osteon.dataset.folds import make_folds, told_subject
+from osteon.dataset.manifest import Case
 from osteon.formats import write_segmentation, write_volume
 from osteon.formats.dicom_series import find_series, series_geometry
 from osteon.importing.run import ImportReport, import_dataset
@@ -323,6 +325,33 @@ def test_the_frame_of_reference_links_where_nothing_else_does(tmp_path: Path) ->
         drawn(source / f"p/seg{n}.dcm", source / f"p/ct{n}", at=n)
         unreferenced(source / f"p/seg{n}.dcm")
     assert rows(taken(source)) == {100: 1, 200: 2}
+
+
+# One PatientID for all
+
+
+def test_one_patient_id_for_all_is_told_with_the_way_out(tmp_path: Path) -> None:
+    source = tmp_path / "all"
+    for n in (1, 2):
+        ct(source / f"case{n}/ct", str(n), 100 * n, PatientID="ANON", PatientName="ANON")
+        drawn(source / f"case{n}/seg.dcm", source / f"case{n}/ct", at=n)
+    [told] = [line for line in taken(source).warnings if "one subject" in line]
+    assert told.startswith("all 2 cases are one subject, p001, and stay in one fold; import with --subject")
+    with pytest.raises(DatasetError, match=r"--hold-out: .*one subject"):
+        taken(source, hold_out="0.5")
+    with pytest.raises(DatasetError, match="one subject, p001") as refused:
+        make_folds(OsteonDataset.open(tmp_path / "set").manifest)
+    assert "--subject" in refused.value.hint
+    report = taken(source, subject_pattern="(.+)", hold_out="0.5")
+    assert [case.held_out for case in report.manifest.cases].count(True) == 1
+    assert not report.warnings
+
+
+def test_two_knees_of_one_of_many_are_no_fault() -> None:
+    cases = [Case(id=f"c{n}", images=["x"], subject=who) for n, who in enumerate("aab")]
+    assert told_subject(cases) == ""
+    assert told_subject(cases[2:]) == ""
+    assert told_subject([*cases, *cases]) == "4 cases are one subject, a"
 
 
 # Several series
