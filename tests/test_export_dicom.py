@@ -23,9 +23,9 @@ from osteon.exporting.dicom_codes import _ABNORMAL, _WHOLE, codes_of
 from osteon.exporting.outlines import outlines
 from osteon.formats import read_segmentation, write_segmentation
 from osteon.formats.contours import fill
+from osteon.formats.dicom_references import references
 from osteon.formats.dicom_seg import read_dicom_seg
 from osteon.formats.dicom_series import find_series, read_series, series_geometry
-from osteon.formats.dicom_structures import references
 from osteon.formats.rtstruct import read_rtstruct
 
 STRUCTURES = (

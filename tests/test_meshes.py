@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from dicom_writing import image, save
-from osteon.core.errors import DatasetError, UsageError
+from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
@@ -245,6 +246,28 @@ def test_two_scans_in_one_case(tmp_path: Path) -> None:
         "p1/mask.nii: is a label file, and the meshes are the labels",
         "p1/a.nii: p1/a_ct.nii is the CT",
     ]
+
+
+def test_of_several_series_the_one_that_is_chosen(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    for p in (1, 2):
+        for n, name in ((2, "SOFT"), (3, "BONE")):
+            tags = {"SeriesInstanceUID": f"1.2.{p}{n}", "SeriesNumber": n, "SeriesDescription": name}
+            for k in range(12):
+                pixels = np.random.default_rng(p).integers(100 * n, 100 * n + 50, (20, 24), dtype=np.int16)
+                path = heap / f"p{p}/dicom/{n}{k}"
+                save(image(pixels, ImagePositionPatient=[0.0, 0.0, 2.0 * k], PatientID=f"{p}", **tags), path)
+        stl(heap / f"p{p}/red.stl", ellipsoid(np.array([-12.0, -10, 11]), np.array([6.0, 6, 8])))
+    how: dict[str, Any] = {"mesh_unit": "mm", "mesh_space": "LPS"}
+    with pytest.raises(OsteonError, match=r"series 2, SOFT\), .*series 3, BONE\)"):
+        import_dataset(heap, tmp_path / "set", **how)
+    for which, pattern in (("bone", None), ("3", r"p(\d)/")):
+        report = import_dataset(heap, tmp_path / "set", overwrite=True, series=which, case_pattern=pattern, **how)
+        dataset = Dataset.open(tmp_path / "set")
+        assert [dataset.load_image(case).array.min() >= 300 for case in report.manifest.cases] == [True, True]
+        assert not report.lost
+    with pytest.raises(UsageError, match="no series has this number"):
+        import_dataset(heap, tmp_path / "set", overwrite=True, series="LUNG", **how)
 
 
 def test_the_users_pattern(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from osteon.core.errors import FileError, GeometryError, LabelError
 from osteon.core.geometry import Geometry, turn_onto
 from osteon.dataset.dataset import Dataset as Imported
 from osteon.formats.contours import combine, fill
+from osteon.formats.dicom_references import references
 from osteon.formats.dicom_series import find_series, read_series
-from osteon.formats.dicom_structures import references
 from osteon.formats.nifti import read_nifti_segmentation
 from osteon.formats.rtstruct import read_rtstruct
 from osteon.importing.run import import_dataset

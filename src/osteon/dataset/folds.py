@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Literal
 
@@ -12,6 +12,9 @@ from osteon.core.labels import Structure
 from osteon.dataset.manifest import Case, Manifest
 
 By = Literal["subject", "site"]
+SAY_WHO = "import with --subject REGEX where they are several people ('(.+)' takes each case for one)"
+_MANY = 4
+"""As many cases of one subject, and more than half of all, are worth a look."""
 
 
 def make_folds(manifest: Manifest, count: int = 5, seed: int = 0, *, by: By = "subject") -> list[list[str]]:
@@ -32,12 +35,14 @@ def make_folds(manifest: Manifest, count: int = 5, seed: int = 0, *, by: By = "s
         raise UsageError(f"{count} folds divide nothing", hint="--folds 2 or more, or --fold none to hold nothing out")
     groups = group_cases(manifest.trainable, by=by)
     if len(groups) < count:
-        cases = len(manifest.trainable)
+        cases, one = len(manifest.trainable), told_subject(manifest.trainable)
         why = f"{cases} labelled case{'s' * (cases != 1)} in {len(groups)} group{'s' * (len(groups) != 1)} that stay"
         way = f"--folds {len(groups)}, or " if len(groups) > 1 else ""
+        who = f"{SAY_WHO}, or " if one else ""
         raise DatasetError(
-            f"{manifest.name}: {count} folds need {count} groups of cases; there are {why} together ({by}, content)",
-            hint=f"{way}--fold none to hold nothing out" if cases else "import cases that have a label",
+            f"{manifest.name}: {count} folds need {count} groups of cases; there are {why} together ({by}, content)"
+            f"{one and f': {one}'}",
+            hint=f"{who}{way}--fold none to hold nothing out" if cases else "import cases that have a label",
         )
     random.Random(seed).shuffle(groups)
     folds: list[list[str]] = [[] for _ in range(count)]
@@ -69,6 +74,18 @@ def group_cases(cases: Sequence[Case], *, by: By = "subject") -> list[list[str]]
     for case in cases:
         groups[root(case.id)].append(case.id)
     return sorted(sorted(group) for group in groups.values())
+
+
+def told_subject(cases: Sequence[Case]) -> str:
+    """That one subject has so many of the cases that folds and tests are hardly possible; empty where none has.
+
+    Often it is no person, but what an anonymiser wrote over everybody's id.
+    """
+    [(subject, count)] = Counter(case.subject for case in cases).most_common(1) or [(None, 0)]
+    many = count == len(cases) > 1 or (count >= _MANY and 2 * count > len(cases))
+    if subject is None or not many:
+        return ""
+    return f"{count if count < len(cases) else f'all {count}'} cases are one subject, {subject}"
 
 
 def structures_without_cases(structures: Sequence[Structure], present: Mapping[str, Collection[str]]) -> list[str]:

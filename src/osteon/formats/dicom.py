@@ -137,9 +137,22 @@ def _nothing(found: SeriesFound, path: Path) -> OsteonError:
 
 
 def describe(series: Series) -> str:
-    """A series in words, without anything about the patient."""
-    parts = [f"{len(series.slices)} {series.modality or 'unknown'} images"]
-    if series.number is not None:
-        parts.append(f"series {series.number}")
-    parts += [series.part] if series.part else []
-    return f"{', '.join(parts)} in {series.folder.name}"
+    """A series in words, without anything about the patient: `12 CT images, series 3, BONE in DICOM`."""
+    return f"{title(series)} in {series.folder.name}"
+
+
+def title(series: Series) -> str:
+    """The same without its folder."""
+    number = "" if series.number is None else f"series {series.number}"
+    named = ", ".join(part for part in (number, series.description) if part)
+    images = f"{len(series.slices)} {series.modality or 'unknown'} images"
+    return f"{images}, {named}" if named else images
+
+
+def titles(several: Sequence[Series]) -> list[str]:
+    """Words for each of several series; with the SeriesInstanceUID where number and description are the same."""
+    plain = [title(series) for series in several]
+    return [
+        f"{words}, SeriesInstanceUID {series.uid or 'missing'}" if plain.count(words) > 1 else words
+        for words, series in zip(plain, several, strict=True)
+    ]

@@ -20,8 +20,9 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.formats.contours import Points, combine, fill
 from osteon.formats.dicom_files import read_dataset, reading, text
+from osteon.formats.dicom_references import references
 from osteon.formats.dicom_stack import LPS_TO_RAS
-from osteon.formats.dicom_structures import Part, compose, name_structures, references
+from osteon.formats.dicom_structures import Part, compose, name_structures
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -23,6 +23,7 @@ from osteon.importing.mask_files import Mask, is_binary
 from osteon.importing.mask_merging import merge, read_mask
 from osteon.importing.mask_names import case_of, in_mask_folder, same_name, structure_of
 from osteon.importing.mask_pairing import Group
+from osteon.importing.series_choice import listed, way_out
 
 _LISTED = 8
 _AGREE = 0.9
@@ -99,15 +100,14 @@ def sort_masks(
         else:
             case.named[name] = mask
     if group.several:
-        listed = ", ".join(str(scan.path) for scan in group.scans)
         case.problem = DatasetError(
-            f"several scans, and nothing says to which its masks belong: {listed}",
-            hint="leave one scan in the case's folder, or name them by their channel (T1, T2)",
+            f"several scans, and nothing says to which its masks belong: {listed(group.scans)}",
+            hint=way_out(group.scans, "leave one scan in the case's folder, or name them by their channel (T1, T2)"),
         )
     elif len(case.maps) > 1 or (case.maps and case.named):
-        listed = ", ".join(str(mask.path) for mask in (*case.maps, *case.named.values()))
+        files = [*case.maps, *case.named.values()]
         case.problem = DatasetError(
-            f"several files that may all be its labels: {listed}",
+            f"several files that may all be its labels: {', '.join(str(mask.path) for mask in files)}",
             hint="leave one label map in the case's folder, or binary masks alone",
         )
     try:
@@ -177,16 +177,16 @@ def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: O
             for own in [read_labels(mask, geometry, warnings)]
             for s in own.structures
         ]
-        listed = ", ".join(str(mask.path) for mask in case.dicom)
+        files = ", ".join(str(mask.path) for mask in case.dicom)
         known = {s.name for s in structures}
         if strange := [name for name, array in found if name not in known and array.any()]:
             raise LabelError(
-                f"{listed}: marks {', '.join(strange[:_LISTED])}, which the list of structures does not name",
+                f"{files}: marks {', '.join(strange[:_LISTED])}, which the list of structures does not name",
                 hint="name them all: --labels femur=1,tibia=2; or leave --labels and the table of labels out",
             )
         found = [(name, array) for name, array in found if name in known]
         if len({name for name, _ in found}) < len(found):
-            raise LabelError(f"{listed}: name a structure twice", hint="leave one of these files in the case's folder")
+            raise LabelError(f"{files}: name a structure twice", hint="leave one of these files in the case's folder")
         segmentation, overlaps = merge(found, structures, geometry, options.priority)
         warnings += overlaps
         done += [f"labels from {mask.place}" for mask in case.dicom]

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import FileError
+from osteon.core.errors import FileError, OsteonError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.formats.dicom_files import text
@@ -51,6 +51,15 @@ def read_labels(mask: Mask, geometry: Geometry, notes: list[str] | None = None) 
     if mask.kind == "rtstruct":
         return read_rtstruct(mask.path, geometry, notes=notes)
     return read_dicom_seg(mask.path, geometry)
+
+
+def lies_on(mask: Mask, geometry: Geometry) -> bool:
+    """Whether a DICOM SEG or RTSTRUCT can be read onto the scan's grid; reads it whole."""
+    try:
+        read_labels(mask, geometry)
+    except OsteonError:
+        return False
+    return True
 
 
 def _header(path: Path, tags: list[str]) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -14,11 +14,13 @@ import numpy as np
 from osteon.core.errors import OsteonError
 from osteon.core.geometry import Geometry
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom_series import Series, find_series, read_series
+from osteon.formats.dicom import title
+from osteon.formats.dicom_series import Series, SeriesFound, find_series, series_geometry
 from osteon.formats.registry import read_geometry, read_volume, stem_of
 from osteon.importing.mask_names import Kind, is_volume, kind_of, words
 
 _IMAGES = ("images", "image", "imgs", "img", "scans", "imagesTr", "Images")
+_LISTED = 5
 _PREAMBLE = 128
 """Bytes before the letters DICM that mark a DICOM file (PS3.10, 7.1)."""
 
@@ -47,11 +49,16 @@ class Scan:
         """The file's name without its suffix, or the name of the series' folder."""
         return self.place.name if self.series else stem_of(Path(self.place))
 
+    @property
+    def title(self) -> str:
+        """For messages: the file, or the folder with what tells the series from others in it."""
+        return f"{self.path} ({title(self.series)})" if self.series else str(self.path)
+
     @cached_property
     def geometry(self) -> Geometry | None:
         """Its grid; None where it cannot be read."""
         try:
-            return read_series(self.series)[0].geometry if self.series else read_geometry(self.path)
+            return series_geometry(self.series) if self.series else read_geometry(self.path)
         except OsteonError:
             return None
 
@@ -72,11 +79,21 @@ class Mask:
 
 @dataclass
 class Heap:
-    """All that was found below a source."""
+    """All that was found below a source.
+
+    Attributes:
+        scans: Volumes.
+        pictures: DICOM series of a single picture, which are none.
+        masks: Files of labels.
+        warnings: What is odd.
+        lost: What is there and was not taken.
+    """
 
     scans: list[Scan] = field(default_factory=list)
+    pictures: list[Scan] = field(default_factory=list)
     masks: list[Mask] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
 
 def volume_files(source: Path) -> Iterator[Path]:
@@ -117,7 +134,9 @@ def gather(source: Path, *, binary: Callable[[Path], bool] | None = None) -> Hea
     """
     heap = Heap()
     if holds_dicom(source):
-        _gather_dicom(source, heap)
+        heap, found = find_dicom(source)
+        heap.masks += [Mask(path, _place(path, source), "seg") for path in found.segmentations]
+        heap.masks += [Mask(path, _place(path, source), "rtstruct") for path in found.structure_sets]
     files = list(volume_files(source))
     told = {path: kind_of(_place(path, source)) for path in files}
     images = {scan.path for scan in heap.scans} | {path.parent for path in files if told[path] == "scan"}
@@ -148,17 +167,23 @@ def is_binary(path: Path) -> bool:
     return bool(np.isin(array, (0, array.max())).all())
 
 
-def _gather_dicom(source: Path, heap: Heap) -> None:
-    found = find_series(source)
+def find_dicom(source: Path) -> tuple[Heap, SeriesFound]:
+    """The DICOM series below `source`, and what else lies there; what is no volume is told."""
+    found, heap = find_series(source), Heap()
     for series in found.series:
-        if series.kind == "volume":
-            heap.scans.append(Scan(series.folder, _place(series.folder, source), series))
-        else:
-            heap.warnings.append(
-                f"{series.folder}: {series.description or 'a series'} is a single picture; passed over"
-            )
-    heap.masks += [Mask(path, _place(path, source), "seg") for path in found.segmentations]
-    heap.masks += [Mask(path, _place(path, source), "rtstruct") for path in found.structure_sets]
+        scan = Scan(series.folder, _place(series.folder, source), series)
+        (heap.scans if series.kind == "volume" else heap.pictures).append(scan)
+    heap.warnings += some([f"{scan.title}: a single picture; passed over" for scan in heap.pictures], "such pictures")
+    folders = Counter((path.parent, reason) for path, reason in found.left_out)
+    heap.warnings += [f"{folder}: {n} files left out: {reason}" for (folder, reason), n in folders.items()]
+    heap.lost += some([f"{path}: {reason}" for path, reason in found.refused], "such files")
+    return heap, found
+
+
+def some(lines: Sequence[str], what: str) -> list[str]:
+    """The first of many lines, and how many more there are of what."""
+    more = [f"and {len(lines) - _LISTED} more {what}"] if len(lines) > _LISTED else []
+    return [*lines[:_LISTED], *more]
 
 
 def _place(path: Path, source: Path) -> PurePosixPath:

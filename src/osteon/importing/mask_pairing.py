@@ -11,7 +11,9 @@ from pathlib import Path, PurePosixPath
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.geometry import turn_onto
 from osteon.formats.registry import read_geometry, stem_of
+from osteon.importing.mask_dicom import lies_on
 from osteon.importing.mask_files import Heap, Mask, Scan
+from osteon.importing.mask_links import Links
 from osteon.importing.mask_names import (
     MASK_WORDS,
     SCAN_WORDS,
@@ -22,6 +24,7 @@ from osteon.importing.mask_names import (
     without_mask_words,
     words,
 )
+from osteon.importing.series_choice import choose_series, listed, one_study
 
 
 @dataclass
@@ -43,74 +46,109 @@ class Group:
     several: bool = False
 
 
-def pair(heap: Heap, pattern: str | None) -> list[Group]:
-    """Sort scans and masks into cases. What belongs nowhere is told in `heap.warnings`.
+def pair(heap: Heap, pattern: str | None, *, series: str | None = None, ignore_references: bool = False) -> list[Group]:
+    """Sort scans and masks into cases. What belongs nowhere is told in `heap.warnings` and `heap.lost`.
 
     Args:
         heap: What was found.
         pattern: A regular expression whose first group, in a path, is the case.
+        series: Of several DICOM series of a case, which one is meant.
+        ignore_references: Take DICOM labels by place and grid, whatever they refer to.
 
     Raises:
-        UsageError: The pattern is none, or has no group.
+        UsageError: The pattern is none, or has no group; or no series is called as `series` says.
     """
-    if pattern is not None:
-        return _by_pattern(heap, pattern)
+    links = Links() if ignore_references else Links([*heap.scans, *heap.pictures], heap.masks)
+    groups = _by_place(heap, links, series) if pattern is None else _by_pattern(heap, pattern, links, series)
+    heap.warnings += links.notes((mask, group.scans[0]) for group in groups for mask in group.masks)
+    return groups
+
+
+def _by_place(heap: Heap, links: Links, series: str | None) -> list[Group]:
     homes: dict[PurePosixPath, list[Scan]] = defaultdict(list)
     masked = {folder for mask in heap.masks for folder in (mask.folder, *mask.folder.parents)}
     for scan in heap.scans:
         near = [folder for folder in (scan.folder, *scan.folder.parents) if folder in masked]
         homes[near[0] if near else PurePosixPath()].append(scan)
+    homes = dict(zip(homes, choose_series(homes.values(), series, heap.warnings, heap.lost), strict=True))
+    home_of = {scan: home for home, scans in homes.items() for scan in scans}
     masks: dict[PurePosixPath, list[Mask]] = defaultdict(list)
     for mask in heap.masks:
         near = [folder for folder in (mask.folder, *mask.folder.parents) if folder in homes]
-        if near:
-            masks[near[0]].append(mask)
+        home, said = links.home(mask, home_of, near[0] if near else None)
+        if home is not None and homes[home]:
+            masks[home].append(mask)
+            heap.warnings += [said] if said else []
         else:
-            heap.warnings.append(f"{mask.path}: lies with no scan; passed over")
-    groups = [group for home, scans in homes.items() for group in _of_home(home, scans, masks[home], heap)]
-    _drop_strangers(groups, heap)
+            _pass_over(mask, said or f"{mask.path}: lies with no scan; passed over", heap)
+    groups = [
+        group for home, scans in homes.items() if scans for group in _of_home(home, scans, masks[home], heap, links)
+    ]
+    _drop_strangers(groups, heap, links)
     return sorted(groups, key=lambda group: (group.home.parts, group.name))
 
 
-def _of_home(home: PurePosixPath, scans: list[Scan], masks: list[Mask], heap: Heap) -> list[Group]:
+def _pass_over(mask: Mask, why: str, heap: Heap) -> None:
+    (heap.warnings if mask.kind == "file" else heap.lost).append(why)
+
+
+def _of_home(home: PurePosixPath, scans: list[Scan], masks: list[Mask], heap: Heap, links: Links) -> list[Group]:
     groups = _grouped(home, scans)
+    refused = {mask: links.refused(mask, [group.scans for group in groups]) for mask in masks}
+    heap.lost += [why for why in refused.values() if why]
+    masks = [mask for mask in masks if not refused[mask]]
     alone = len(groups) == 1 and not _stranger(groups[0], masks)
     if alone:
         for mask in masks:
-            if home == PurePosixPath() and _of_another(mask, groups):
-                heap.warnings.append(f"{mask.path}: is named like another case, which has no scan; passed over")
+            if home == PurePosixPath() and not links.named(mask) and _of_another(mask, groups):
+                _pass_over(mask, f"{mask.path}: is named like another case, which has no scan; passed over", heap)
             else:
                 groups[0].masks.append(mask)
         return groups
-    left, named = [], False
+    left, named, linked = [], False, False
     called: dict[tuple[str, ...], list[Group]] = defaultdict(list)
     for group in groups:
         called[_called(group)].append(group)
+    may = {mask: [group for group in groups if not links.against(mask, group.scans)] for mask in masks}
     for mask in masks:
-        owner = _by_name(mask, called)
+        owner = may[mask][0] if len(may[mask]) == 1 and links.named(mask) else None
+        linked |= owner is not None
+        if owner is None:
+            owner = _by_name(mask, called)
+            owner = owner if owner in may[mask] else None
+            named |= owner is not None
         if owner is not None:
             owner.masks.append(mask)
-            named = True
         else:
             left.append(mask)
     for mask in left:
-        fitting = [group for group in groups if _fits(mask, group)]
-        if fitting and _of_another(mask, groups):
-            heap.warnings.append(f"{mask.path}: is named like another case, which has no scan; passed over")
-        elif len(fitting) == 1 and (home != PurePosixPath() or _akin(mask, fitting[0], groups)):
+        fitting = [group for group in may[mask] if _fits(mask, group)]
+        if fitting and not links.named(mask) and _of_another(mask, groups):
+            _pass_over(mask, f"{mask.path}: is named like another case, which has no scan; passed over", heap)
+        elif len(fitting) == 1 and (home != PurePosixPath() or links.named(mask) or _akin(mask, fitting[0], groups)):
             fitting[0].masks.append(mask)
-        elif named or len(fitting) < 2 or home == PurePosixPath():
-            which = "fits " + " and ".join(str(g.scans[0].path) for g in fitting) if fitting else "fits no scan"
-            heap.warnings.append(f"{mask.path}: is named after no scan, and its grid {which}; passed over")
+        elif named or linked or len(fitting) < 2 or (home == PurePosixPath() and not one_study(scans)):
+            which = f"fits {listed([group.scans[0] for group in fitting])}" if fitting else "fits no scan"
+            way = (
+                "; --series says which is meant"
+                if len(fitting) > 1 and one_study(group.scans[0] for group in fitting)
+                else ""
+            )
+            _pass_over(mask, f"{mask.path}: is named after no scan, and its grid {which}; passed over{way}", heap)
         else:
             return [Group(home, "", scans, masks, several=True)]
     taken = [group for group in groups if group.masks]
     if named or not taken or home == PurePosixPath():
         return groups
-    for group in groups:
-        if not group.masks:
-            heap.warnings.append(f"{group.scans[0].path}: no mask of its folder fits this scan; passed over")
-    return [Group(home, "" if len(taken) == 1 else group.name, group.scans, group.masks) for group in taken]
+    patients = {scan.series.patient_key for group in taken for scan in group.scans if scan.series}
+    for group in list(groups):
+        series = group.scans[0].series
+        if group.masks or (series is not None and series.patient_key not in patients):
+            continue
+        groups.remove(group)
+        why = "no label of its folder belongs to this series" if series else "no mask of its folder fits this scan"
+        heap.warnings.append(f"{group.scans[0].title}: {why}; passed over")
+    return [Group(home, "" if len(groups) == 1 else group.name, group.scans, group.masks) for group in groups]
 
 
 def _grouped(home: PurePosixPath, scans: Sequence[Scan]) -> list[Group]:
@@ -166,7 +204,7 @@ def _of_another(mask: Mask, groups: Sequence[Group]) -> bool:
     return any(_shape(part[: len(shape)]) == shape for part in parts for shape in shapes)
 
 
-def _drop_strangers(groups: Sequence[Group], heap: Heap) -> None:
+def _drop_strangers(groups: Sequence[Group], heap: Heap, links: Links) -> None:
     """Pass over masks whose name begins with that of another case: folder and name contradict each other."""
     names = {id(group): {words(group.home.name), _called(group)} - {()} for group in groups}
     for group in groups:
@@ -176,11 +214,10 @@ def _drop_strangers(groups: Sequence[Group], heap: Heap) -> None:
         for mask in list(group.masks):
             told = words(without_mask_words(stem_of(mask.path)))
             heads = {told[:length] for length in range(1, len(told))}  # alone it may be a vertebra: C2 in case c1
-            if heads & others and not heads & own:
+            if heads & others and not heads & own and not links.named(mask):
                 group.masks.remove(mask)
-                heap.warnings.append(
-                    f"{mask.path}: lies with {group.scans[0].path}, but is named after another case; passed over"
-                )
+                beside = f"{mask.path}: lies with {group.scans[0].path}"
+                _pass_over(mask, f"{beside}, but is named after another case; passed over", heap)
 
 
 def _shape(name: tuple[str, ...]) -> tuple[str, ...]:
@@ -210,8 +247,10 @@ def _stranger(group: Group, masks: Iterable[Mask]) -> bool:
 def _fits(mask: Mask, group: Group) -> bool:
     """Whether the mask lies on the scan's grid, its axes in any order and direction."""
     scan = group.scans[0].geometry
-    if scan is None or mask.kind != "file":
+    if scan is None:
         return False
+    if mask.kind != "file":
+        return lies_on(mask, scan)
     try:
         own = read_geometry(mask.path)
     except OsteonError:
@@ -219,7 +258,7 @@ def _fits(mask: Mask, group: Group) -> bool:
     return scan.same_as(own) or scan.same_as(turn_onto(own, scan).geometry(own))
 
 
-def _by_pattern(heap: Heap, pattern: str) -> list[Group]:
+def _by_pattern(heap: Heap, pattern: str, links: Links, series: str | None) -> list[Group]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
@@ -240,7 +279,9 @@ def _by_pattern(heap: Heap, pattern: str) -> list[Group]:
             group.scans.append(item)
         else:
             group.masks.append(item)
-    for name, group in list(groups.items()):
+    chosen = choose_series([group.scans for group in groups.values()], series, heap.warnings, heap.lost)
+    for (name, group), scans in zip(list(groups.items()), chosen, strict=True):
+        group.scans, group.masks = links.within(scans, group.masks, heap)
         if not group.scans:
             heap.warnings.append(f"--case-pattern: {name} has masks, but no scan; passed over")
             del groups[name]

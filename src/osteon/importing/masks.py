@@ -23,6 +23,7 @@ from osteon.importing.mask_tables import find_table, read_table
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 
 _LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
+_SHOWN = 5
 _LOOKED_AT = 20
 """Files without a telling name whose voxels are looked at to recognise the form."""
 
@@ -64,11 +65,14 @@ def read(source: Path, options: Options) -> Found:
         UsageError: `--case-pattern`, `--labels` or `--priority` does not fit what was found.
     """
     heap = gather(source)
-    groups = pair(heap, options.case_pattern)
+    groups = pair(heap, options.case_pattern, series=options.series, ignore_references=options.ignore_references)
     if not any(group.masks for group in groups):
         raise DatasetError(
-            f"{source}: no mask belongs to a scan ({len(heap.scans)} scans, {len(heap.masks)} masks)",
-            hint="name masks after their scan (p1.nii.gz, p1_femur.nii.gz), or give --case-pattern",
+            f"{source}: no mask belongs to a scan ({len(heap.scans)} scans, {len(heap.masks)} masks)"
+            f"{_first(heap.lost)}",
+            hint="name masks after their scan (p1.nii.gz, p1_femur.nii.gz), or give --case-pattern"
+            if any(mask.kind == "file" for mask in heap.masks) or not heap.lost
+            else "give the series on which they were drawn",
         )
     table = None if options.structures else find_table(source)
     told = options.named_structures() or (read_table(table) if table else None)
@@ -82,7 +86,9 @@ def read(source: Path, options: Options) -> Found:
     pseudonyms = Pseudonyms(source, [] if options.keep_identity else patients)
     for case, name in zip(cases, case_ids(groups, source, patients, pseudonyms), strict=True):
         case.id = name
-    found = Found(source.absolute().name, channels_of(cases, options), [], structures, warnings=heap.warnings)
+    found = Found(
+        source.absolute().name, channels_of(cases, options), [], structures, warnings=heap.warnings, lost=heap.lost
+    )
     found.understood = understood(cases, structures, table)
     if pseudonyms.keys and not options.keep_identity:
         found.understood.append(
@@ -95,6 +101,12 @@ def read(source: Path, options: Options) -> Found:
         found.cases.append(replace(row, between_slices=options.between_slices))
         found.warnings += [f"{mask.path}: passed over beside the folder of masks" for mask in case.passed]
     return found
+
+
+def _first(lost: list[str]) -> str:
+    return "".join(f"\n  {line}" for line in lost[:_SHOWN]) + f"\n  … and {len(lost) - _SHOWN} more" * (
+        len(lost) > _SHOWN
+    )
 
 
 def _one_map_each(groups: list[Group]) -> bool:
@@ -127,6 +139,17 @@ FORM = Form(
     misses,
     read,
     "scans and masks that no list names",
-    frozenset({"case_pattern", "priority", "accept_gaps", "resample_tilt", "keep_identity", "between_slices"}),
+    frozenset(
+        {
+            "case_pattern",
+            "priority",
+            "accept_gaps",
+            "resample_tilt",
+            "keep_identity",
+            "series",
+            "ignore_references",
+            "between_slices",
+        }
+    ),
 )
 """The form as the table of forms has it."""

@@ -36,7 +36,7 @@ def read(source: Path, options: Options) -> Found:
         DatasetError: There is no scan, or cases contradict each other in how their meshes are meant.
         FileError: None of the cases can be read.
     """
-    heap = sort_heap(source, options.case_pattern)
+    heap = sort_heap(source, options.case_pattern, options.series)
     series_of = [case.scan.series if case.scan else None for case in heap.cases]
     patients = [Patient() if series is None else patient_of(series) for series in series_of]
     pseudonyms = Pseudonyms(source, [] if options.keep_identity else patients)
@@ -122,5 +122,5 @@ FORM = Form(
     misses,
     read,
     "STL files and CTs below one folder",
-    heeds=frozenset(CONVERTING),
+    heeds=frozenset(CONVERTING) - {"ignore_references", "between_slices", "rle_order", "rle_base"},
 )

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.labels import Structure
 from osteon.core.progress import track
-from osteon.dataset.folds import structures_without_cases
+from osteon.dataset.folds import SAY_WHO, structures_without_cases, told_subject
 from osteon.dataset.manifest import FILE_NAME, Manifest, explain, write_manifest
 from osteon.formats.registry import read_structures, tell_oddities
 from osteon.importing.forms import (
@@ -236,6 +236,8 @@ def import_dataset(
         raise DatasetError(
             f"{source}: {explain(error)}", hint="correct the source, or name the structures: --labels"
         ) from None
+    if subject_pattern is None and (one := told_subject(manifest.cases)):
+        warnings.append(f"{one}, and stay in one fold; {SAY_WHO}")
     if hold_out is not None:
         manifest, lines = hold_cases_out(manifest, hold_out, dropped=[c.id for c in selected if c.id in failed])
         warnings += lines

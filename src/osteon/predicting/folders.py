@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from osteon.core.errors import DatasetError, FileError, OsteonError
+from osteon.core.errors import DatasetError, OsteonError
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Channel
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
@@ -122,13 +122,13 @@ def _series(folder: Path, files: Sequence[Path]) -> list[Item]:
         if place == PurePosixPath():
             place = PurePosixPath(folder.resolve().name)
         items.append(Item(place.with_name(stem_of(Path(place))) if single else place, (series.files,)))
-    damaged: dict[Path, list[FileError]] = defaultdict(list)
-    for path, error in found.damaged:
-        damaged[path.parent].append(error)
-    for parent, errors in damaged.items():
-        first = errors[0]
+    refused: dict[Path, list[str]] = defaultdict(list)
+    for path, reason in found.refused:
+        refused[path.parent].append(f"{path}: {reason}")
+    for parent, reasons in refused.items():
         problem = DatasetError(
-            f"{len(errors)} DICOM files in {parent} cannot be read; {first.message}", hint=first.hint
+            f"{len(reasons)} DICOM files in {parent} cannot be read; {reasons[0]}",
+            hint="copy them again from their source",
         )
         items.append(Item(_place(parent, folder) / f"{parent.name}-damaged", (), problem))
     return items
