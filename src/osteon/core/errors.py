@@ -15,6 +15,7 @@ OsteonError                 a message, and a hint that says the way out
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -98,4 +99,10 @@ def out_of_memory(error: Exception) -> bool:
 
 def missing_file(path: Path, what: str) -> FileError:
     """The error for a file that is named somewhere but is not there."""
+    with suppress(OSError, ValueError):  # a name that no system takes
+        target = path.readlink()
+        return FileError(
+            f"{path}: {what} is a link to {target}, which is not there",
+            hint="restore what it leads to (`git annex get`, the disk that it names), or correct the link",
+        )
     return FileError(f"{path}: {what} does not exist", hint="check the path, or restore the file")

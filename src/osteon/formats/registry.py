@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osteon.core.errors import FileError, missing_file
-from osteon.core.files import is_file
+from osteon.core.files import is_file, is_pointer
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
@@ -19,6 +19,12 @@ from osteon.formats.dicom import (
     read_dicom_structures,
 )
 from osteon.formats.dicom_files import looks_like_dicom
+from osteon.formats.meta_image import (
+    meta_image_data,
+    read_meta_image,
+    read_meta_image_geometry,
+    read_meta_image_segmentation,
+)
 from osteon.formats.nifti import (
     read_nifti,
     read_nifti_geometry,
@@ -30,6 +36,7 @@ from osteon.formats.nrrd import read_nrrd, read_nrrd_geometry, read_nrrd_segment
 from osteon.formats.raster import SUFFIXES as PICTURE_SUFFIXES
 from osteon.formats.raster import read_raster, read_raster_geometry, read_raster_segmentation
 from osteon.formats.seg_nrrd import read_seg_nrrd, read_seg_nrrd_structures, write_seg_nrrd
+from osteon.formats.unread import unread_format
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Format:
         write_volume: Writes an image; None where the format holds none.
         write_segmentation: Writes labels; None where the format loses their names.
         holds_overlaps: Whether structures that share voxels can be written.
+        read_companions: Which files beside it hold a part of it; None where none can.
     """
 
     name: str
@@ -57,6 +65,7 @@ class Format:
     write_volume: Callable[[Path, Volume], None] | None = None
     write_segmentation: Callable[[Path, Segmentation], None] | None = None
     holds_overlaps: bool = False
+    read_companions: Callable[[Path], tuple[Path, ...]] | None = None
 
 
 FORMATS = (
@@ -81,6 +90,14 @@ FORMATS = (
         holds_overlaps=True,
     ),
     Format("NRRD", (".nrrd",), read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_volume=write_nrrd),
+    Format(
+        "MetaImage",
+        (".mha", ".mhd"),
+        read_meta_image,
+        read_meta_image_geometry,
+        read_meta_image_segmentation,
+        read_companions=meta_image_data,
+    ),
     Format("picture", PICTURE_SUFFIXES, read_raster, read_raster_geometry, read_raster_segmentation),
     Format(
         "DICOM",
@@ -115,6 +132,8 @@ def format_of(path: Path) -> Format:
     for row in FORMATS:
         if suffix in row.suffixes:
             return row
+    if unread := unread_format(Path(path)):
+        raise FileError(f"{path}: is not read ({unread.name})", hint=unread.way)
     raise FileError(
         f"{path}: no known image format", hint=f"give a file that ends in {', '.join(sorted(known_suffixes()))}"
     )
@@ -129,6 +148,11 @@ def _to_read(path: Path) -> Format:
     row = format_of(path)
     if not there:
         raise missing_file(path, f"the {row.name} file")
+    if is_pointer(path):
+        raise FileError(
+            f"{path}: is a pointer of Git LFS or git-annex; the file itself was not fetched",
+            hint="fetch it: `git lfs pull`, `git annex get` or `datalad get`",
+        )
     return row
 
 
@@ -176,6 +200,12 @@ def read_structures(path: Path) -> tuple[Structure, ...]:
     """
     row = _to_read(path)
     return row.read_structures(Path(path)) if row.read_structures else ()
+
+
+def companions(path: Path) -> tuple[Path, ...]:
+    """Files beside an image or label file that are read with it, such as the voxels of a header. Raises FileError."""
+    row = _to_read(path)
+    return row.read_companions(Path(path)) if row.read_companions else ()
 
 
 def write_volume(path: Path, volume: Volume) -> None:

@@ -20,6 +20,7 @@ from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.dicom import read_dicom_files
 from osteon.formats.dicom_series import find_series
 from osteon.formats.registry import known_suffixes, read_geometry, read_volume, stem_of, suffix_of
+from osteon.formats.unread import told_unread
 
 _SAYS_NOTHING = ("ct", "mr", "mri", "dicom", "dcm", "images", "series", "scan", "image")
 """Names of folders that are the same for every patient."""
@@ -83,9 +84,12 @@ def find_scans(sources: Sequence[Path]) -> list[Scan]:
         elif source.is_dir():
             images = [p for p in sorted(source.iterdir()) if p.is_file() and _is_image(p)]
             found = [Scan(stem_of(image), (image,)) for image in images] or _series(source)
+            unread = told_unread(sorted(source.iterdir()), ["images"])
+            for line in unread if found else ():
+                console.print(f"[yellow]{escape(line)}[/]")
             if not found:
                 raise UsageError(
-                    f"{source}: no image lies in this folder",
+                    f"{source}: no image lies in this folder{''.join(f'; {line}' for line in unread)}",
                     hint=f"give a folder with a DICOM series, or with files that end in {', '.join(known_suffixes())}",
                 )
             scans += found
