@@ -22,7 +22,7 @@ import numpy as np
 from osteon.core.errors import DatasetError, FileError, LabelError, UsageError
 from osteon.core.files import absent_below, is_file, read_json
 from osteon.core.labels import BACKGROUND, Structure, make_structures
-from osteon.dataset.checks import align_segmentation
+from osteon.dataset.laying import lay_segmentation
 from osteon.formats.labelmap import value_counts, whole_labels
 from osteon.formats.registry import format_of, read_geometry, read_segmentation, read_volume, suffix_of
 from osteon.formats.unread import unread_format
@@ -236,14 +236,15 @@ def _convert(
     values = sorted({value for listed in regions.values() for value in listed})
     known = make_structures([f"label_{value}" for value in values], values)
     geometry = read_geometry(image)
-    own = align_segmentation(read_segmentation(label, known), geometry, name=str(label), image_name=str(image))
+    own, how = lay_segmentation(read_segmentation(label, known), geometry, name=str(label), image_name=str(image))
     structures: tuple[Structure, ...] = found.structures or ()
     missing = [s.name for s in structures if s.name not in regions]
     if missing:
         raise LabelError(f"{label}: no region is called {missing[0]}", hint=f"regions are {', '.join(regions)}")
     masks = [(s.name, np.isin(own.array, regions[s.name])) for s in structures]
     segmentation, _ = merge(masks, structures, geometry, options.priority)
-    return Converted(None, segmentation, None, (f"regions from {label.name}",))
+    told = (f"{label} is {how}",) if how else ()
+    return Converted(None, segmentation, None, (f"regions from {label.name}", *told), told)
 
 
 FORM = Form(
