@@ -423,7 +423,7 @@ def test_names_and_dates_are_hidden_however_they_are_written(tmp_path: Path, tex
 
 
 def test_what_is_no_such_heap_says_why(tmp_path: Path) -> None:
-    assert masks.misses(tmp_path) == "no scan (a DICOM series, .nii.gz or .nrrd)"
+    assert masks.misses(tmp_path) == "no scan (a DICOM series, .nii.gz, .nrrd or .mha)"
     scan(tmp_path / "a.nii.gz")
     assert "no mask file" in str(masks.misses(tmp_path))
     mask(tmp_path / "a_femur.nii.gz", FEMUR)

@@ -179,7 +179,7 @@ def test_the_form_is_recognised_and_says_what_it_misses(tmp_path: Path) -> None:
     assert meshes.misses(tmp_path) == "no .stl file"
     bone(tmp_path / "red.stl")
     assert meshes.misses(tmp_path / "red.stl") == "not a folder"
-    assert meshes.misses(tmp_path) == "no CT (NIfTI, NRRD or DICOM) beside the .stl files"
+    assert meshes.misses(tmp_path) == "no CT (NIfTI, NRRD, MetaImage or DICOM) beside the .stl files"
     ct(tmp_path / "ct.nii.gz")
     assert recognise(tmp_path).name == "meshes"
 

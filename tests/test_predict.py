@@ -152,6 +152,21 @@ def test_files_of_one_channel_each_are_one_scan(tmp_path: Path, names: tuple[str
             found[0].load()
 
 
+def test_scans_that_cannot_be_read_or_are_not_there_are_named(tmp_path: Path) -> None:
+    folder = scans(tmp_path / "scans", 1)
+    for name in ("old.hdr", "old.img", "brain.mgz", "masks/femur.mgz"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"0" * 400)
+    (folder / "gone.nii.gz").symlink_to(tmp_path / "nowhere.nii.gz")
+    found = {s.id: s.problem for s in find_scans([folder])}
+    assert {name: error and error.message.partition(": ")[2] for name, error in found.items()} == {
+        "brain": "osteon does not read FreeSurfer's MGH",
+        "gone": f"is a link to {tmp_path}/nowhere.nii.gz, which is not there",
+        "old": "osteon does not read Analyze or a NIfTI pair",
+        "s0": None,
+    }
+
+
 def test_numbers_are_channels_only_where_they_can_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a_0000", "b_0000"):
         scan(tmp_path / f"{name}.nii.gz")

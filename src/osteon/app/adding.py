@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from osteon.core.errors import DatasetError, LabelError, UsageError
+from osteon.core.files import files_below
 from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
@@ -16,7 +17,7 @@ from osteon.formats.registry import read_segmentation, stem_of, suffix_of, write
 from osteon.formats.rle import RleRow, decode, is_rle_csv, parse, read_counting, read_rle_csv
 from osteon.formats.rle_counting import RENAME, Evidence
 
-TAKEN = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".csv", ".zip")
+TAKEN = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".csv", ".zip")
 
 
 def add_result(source: Path, folder: Path, target: Path) -> tuple[list[str], list[str]]:
@@ -37,13 +38,13 @@ def add_result(source: Path, folder: Path, target: Path) -> tuple[list[str], lis
             another way than its heading says.
     """
     dataset = Dataset.open(folder)
-    files = [path for path in sorted(source.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    files = list(files_below(source, hidden=False))
     tables = [path for path in files if path.suffix.lower() == ".csv" and is_rle_csv(path)]
-    labels = [path for path in files if suffix_of(path) in (".nii.gz", ".nii", ".seg.nrrd", ".nrrd")]
+    labels = [path for path in files if suffix_of(path) in (*TAKEN, ".mhd")]
     if not tables and not labels:
         raise UsageError(
             "there is neither a label file nor a table of RLE in it",
-            hint="upload .nii.gz, .seg.nrrd, or a CSV with the columns image_name, class, rle",
+            hint="upload .nii.gz, .seg.nrrd, .mha, or a CSV with the columns image_name, class, rle",
         )
     added: list[str] = []
     notes: list[str] = []

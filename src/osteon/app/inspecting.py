@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import FileError, OsteonError
-from osteon.core.files import is_file
+from osteon.core.files import files_below, is_file
 from osteon.core.labels import Structure
 from osteon.formats.registry import read_structures, suffix_of
 from osteon.importing.forms import Found, Options
@@ -59,7 +59,7 @@ def inspect_source(source: Path, allowed: Sequence[Path], form: str | None = Non
         allowed: Folders that may be read. A source that refers to files elsewhere is refused.
         form: The form's name; recognised when None.
     """
-    files = tuple(_files(source))
+    files = tuple(_files(source, allowed))
     try:
         row = recognise(source) if form is None else form_named(form)
         if form is not None and (missing := row.misses(source)):
@@ -114,12 +114,13 @@ def _named(found: Found) -> tuple[Structure, ...]:
     return adopt(unite(named), iter(named)) if any(named) else ()
 
 
-def _files(source: Path) -> list[str]:
+def _files(source: Path, allowed: Sequence[Path]) -> list[str]:
     if source.is_file():
         return [source.name]
     listed = []
-    for path in sorted(source.rglob("*")):
-        if path.is_file() and suffix_of(path) is not None and not path.name.startswith("."):
+    for path in files_below(source, hidden=False):
+        there = any(path.resolve().is_relative_to(folder) for folder in allowed)
+        if there and suffix_of(path) is not None:
             listed.append(path.relative_to(source).as_posix())
             if len(listed) >= MOST_LISTED:
                 break

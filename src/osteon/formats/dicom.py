@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from osteon.core.errors import FileError, LabelError, OsteonError, missing_file
+from osteon.core.files import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.dicom_files import files_below
 from osteon.formats.dicom_found import Series, SeriesFound, sort_files
 from osteon.formats.dicom_seg import (
     is_dicom_seg,

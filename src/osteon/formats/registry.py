@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from osteon.core.errors import FileError, OsteonError, missing_file
-from osteon.core.files import is_file, is_folder
+from osteon.core.files import is_file, is_folder, is_pointer
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
@@ -20,6 +20,12 @@ from osteon.formats.dicom import (
     read_dicom_structures,
 )
 from osteon.formats.dicom_files import looks_like_dicom
+from osteon.formats.meta_image import (
+    meta_image_data,
+    read_meta_image,
+    read_meta_image_geometry,
+    read_meta_image_segmentation,
+)
 from osteon.formats.nifti import (
     nifti_oddities,
     read_nifti,
@@ -33,6 +39,7 @@ from osteon.formats.oddities import Oddity, told
 from osteon.formats.raster import SUFFIXES as PICTURE_SUFFIXES
 from osteon.formats.raster import read_raster, read_raster_geometry, read_raster_segmentation
 from osteon.formats.seg_nrrd import read_seg_nrrd, read_seg_nrrd_structures, write_seg_nrrd
+from osteon.formats.unread import unread_format
 
 
 class _Oddities(Protocol):
@@ -54,6 +61,7 @@ class Format:
         write_segmentation: Writes labels; None where the format loses their names.
         holds_overlaps: Whether structures that share voxels can be written.
         oddities: What is odd about a file's header, taken as labels or as an image; None where nothing can be.
+        read_companions: Which files beside it hold a part of it; None where none can.
     """
 
     name: str
@@ -66,6 +74,7 @@ class Format:
     write_segmentation: Callable[[Path, Segmentation], None] | None = None
     holds_overlaps: bool = False
     oddities: _Oddities | None = None
+    read_companions: Callable[[Path], tuple[Path, ...]] | None = None
 
 
 FORMATS = (
@@ -99,6 +108,14 @@ FORMATS = (
         read_nrrd_segmentation,
         write_volume=write_nrrd,
         oddities=nrrd_oddities,
+    ),
+    Format(
+        "MetaImage",
+        (".mha", ".mhd"),
+        read_meta_image,
+        read_meta_image_geometry,
+        read_meta_image_segmentation,
+        read_companions=meta_image_data,
     ),
     Format("picture", PICTURE_SUFFIXES, read_raster, read_raster_geometry, read_raster_segmentation),
     Format(
@@ -134,6 +151,8 @@ def format_of(path: Path) -> Format:
     for row in FORMATS:
         if suffix in row.suffixes:
             return row
+    if unread := unread_format(Path(path)):
+        raise FileError(f"{path}: is not read ({unread.name})", hint=unread.way)
     raise FileError(
         f"{path}: no known image format", hint=f"give a file that ends in {', '.join(sorted(known_suffixes()))}"
     )
@@ -148,6 +167,11 @@ def _to_read(path: Path) -> Format:
     row = format_of(path)
     if not there:
         raise missing_file(path, f"the {row.name} file")
+    if is_pointer(path):
+        raise FileError(
+            f"{path}: is a pointer of Git LFS or git-annex; the file itself was not fetched",
+            hint="fetch it: `git lfs pull`, `git annex get` or `datalad get`",
+        )
     return row
 
 
@@ -216,6 +240,12 @@ def tell_oddities(files: Iterable[tuple[Path, bool]]) -> list[str]:
         files: Each with whether it is taken as labels; one that comes twice is told once.
     """
     return told((str(path), odd) for path, label in dict.fromkeys(files) for odd in oddities(path, label=label))
+
+
+def companions(path: Path) -> tuple[Path, ...]:
+    """Files beside an image or label file that are read with it, such as the voxels of a header. Raises FileError."""
+    row = _to_read(path)
+    return row.read_companions(Path(path)) if row.read_companions else ()
 
 
 def write_volume(path: Path, volume: Volume) -> None:

@@ -13,7 +13,8 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.overlap import count_overlap, dice
 from osteon.core.volume import Volume
-from osteon.dataset.checks import align_segmentation, grid_error, turn_array
+from osteon.dataset.checks import grid_error, turn_array
+from osteon.dataset.laying import lay_segmentation
 from osteon.formats.dicom_series import read_series
 from osteon.formats.polygons import checked_label
 from osteon.formats.registry import read_geometry, read_segmentation, read_structures
@@ -158,18 +159,21 @@ def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: O
     warnings: list[str] = []
     annotated: tuple[str, ...] | None = None
     if case.named and structures is not None:
-        masks = []
+        masks, laid = [], list[str]()
         for name, mask in case.named.items():
-            array, said = read_mask(mask.path, geometry, name=str(mask.path), image_name=str(scan.path))
+            array, said, how = read_mask(mask.path, geometry, name=str(mask.path), image_name=str(scan.path))
+            laid += [f"{mask.place} is {how}"] if how else []
             done.append(f"{name} from {mask.place}" + (f": {said}" if said else ""))
             masks.append((name, array))
         segmentation, overlaps = merge(masks, structures, geometry, options.priority)
-        warnings += overlaps
+        more = f" (and {len(laid) - 1} more masks likewise)" if len(laid) > 1 else ""
+        warnings += [*overlaps, *(line + more for line in laid[:1])]
     elif case.maps:
         [mask] = case.maps
         own = read_segmentation(mask.path, structures)
-        segmentation = align_segmentation(own, geometry, name=str(mask.path), image_name=str(scan.path))
-        done.append(f"labels from {mask.place}")
+        segmentation, how = lay_segmentation(own, geometry, name=str(mask.path), image_name=str(scan.path))
+        done.append(f"labels from {mask.place}" + (f": {how}" if how else ""))
+        warnings += [f"{mask.place} is {how}"] if how else []
     elif case.dicom and structures is not None:
         found = [
             (s.name, own.mask(s))

@@ -1,7 +1,8 @@
 """Scans with one mask file for each structure; or with one label map, a DICOM SEG or an RTSTRUCT.
 
-Scans are DICOM series anywhere below the case's folder, or NIfTI or NRRD files. A folder for each case, `images/` and
-`masks/` with names `case_structure`, or a folder for each structure: `mask_pairing` tells which belongs to which.
+Scans are DICOM series anywhere below the case's folder, or NIfTI, NRRD or MetaImage files. A folder for each case,
+`images/` and `masks/` with names `case_structure`, or a folder for each structure: `mask_pairing` tells which is
+whose.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from osteon.importing.mask_files import gather, holds_dicom, is_binary, volume_f
 from osteon.importing.mask_names import kind_of, same_name
 from osteon.importing.mask_pairing import Group, pair
 from osteon.importing.mask_tables import find_table, read_table
+from osteon.importing.passed_over import tell_passed_over
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 
 _LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
@@ -38,7 +40,7 @@ def misses(source: Path) -> str | None:
     told = [kind_of(PurePosixPath(path.relative_to(source).as_posix())) for path in files]
     dicom = holds_dicom(source)
     if not files and not dicom:
-        return "no scan (a DICOM series, .nii.gz or .nrrd)"
+        return "no scan (a DICOM series, .nii.gz, .nrrd or .mha)"
     if not files:
         heap = gather(source)
         if not heap.masks:
@@ -100,6 +102,7 @@ def read(source: Path, options: Options) -> Found:
         row = _found_case(case, subject, partial(_convert, case, patient, found, pseudonyms, options))
         found.cases.append(replace(row, between_slices=options.between_slices))
         found.warnings += [f"{mask.path}: passed over beside the folder of masks" for mask in case.passed]
+    tell_passed_over(found, source, ["images"])
     return found
 
 
@@ -135,7 +138,7 @@ def _convert(case: MaskCase, patient: Patient, found: Found, pseudonyms: Pseudon
 
 FORM = Form(
     "masks",
-    "scans (DICOM, NIfTI, NRRD) with one mask file for each structure, or one label file",
+    "scans (DICOM, NIfTI, NRRD, MetaImage) with one mask file for each structure, or one label file",
     misses,
     read,
     "scans and masks that no list names",

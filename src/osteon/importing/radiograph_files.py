@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError
+from osteon.core.files import files_below, is_pointer
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.raster import SUFFIXES
-from osteon.importing.selecting import natural_key
 
 _SHOWN = 80
 
@@ -70,16 +70,10 @@ def survey(source: Path) -> Heap:
     heap = Heap()
     kinds = {**dict.fromkeys(SUFFIXES, heap.pictures), **dict.fromkeys(DICOM_SUFFIXES, heap.dicom)}
     kinds |= {".json": heap.json, ".csv": heap.csv}
-    for folder, folders, names in os.walk(source):
-        folders[:] = sorted((n for n in folders if not n.startswith(".") and n != "__MACOSX"), key=natural_key)
-        if FILE_NAME in names and Path(folder) != source:
-            folders.clear()
-            continue
-        for name in sorted(names, key=natural_key):
-            kind = kinds.get(Path(name).suffix.lower())
-            if kind is not None and not name.startswith("."):
-                path = Path(folder) / name
-                kind.append(File(path, PurePosixPath(path.relative_to(source).as_posix())))
+    for path in files_below(source, hidden=False, beside=FILE_NAME):
+        kind, place = kinds.get(path.suffix.lower()), PurePosixPath(path.relative_to(source).as_posix())
+        if kind is not None and "__MACOSX" not in place.parts and not is_pointer(path):
+            kind.append(File(path, place))
     return heap
 
 

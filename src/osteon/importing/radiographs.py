@@ -23,6 +23,7 @@ from osteon.formats.polygons import is_outlines
 from osteon.formats.rle import is_rle_csv
 from osteon.importing.forms import Form, Found, FoundCase, Options, safe_id, unique_ids
 from osteon.importing.mask_dicom import patient_in
+from osteon.importing.passed_over import tell_passed_over
 from osteon.importing.patterns import path_finder
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.importing.radiograph_drawing import convert
@@ -123,6 +124,7 @@ def read(source: Path, options: Options) -> Found:
             case = replace(case, convert=partial(pseudonyms.without_names, case.convert, patient))
         found.cases.append(case)
     found.understood += _understood(pictures, marks, kinds, subjects, found.structures, options)
+    tell_passed_over(found, folder, ["images", "pictures"], [".json", ".csv"])
     return found
 
 

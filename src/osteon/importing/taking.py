@@ -23,6 +23,7 @@ from osteon.dataset.checks import (
     resample_labels,
 )
 from osteon.dataset.dataset import read_channels
+from osteon.dataset.laying import lay_segmentation
 from osteon.dataset.manifest import Case, explain
 from osteon.formats.registry import read_segmentation, write_segmentation, write_volume
 from osteon.importing.between_slices import settle_between
@@ -147,7 +148,9 @@ def _label(
     segmentation = read_segmentation(label, found.structures)
     name, image_name = f"case {case.id}: {label}", str(case.images[0])
     try:
-        return align_segmentation(segmentation, volume.geometry, name=name, image_name=image_name), False, []
+        aligned, how = lay_segmentation(segmentation, volume.geometry, name=name, image_name=image_name)
+        told = [f"segmentation from {label.absolute()}: {how}", f"warning: case {case.id}: {label} is {how}"]
+        return aligned, bool(how), told if how else []
     except GeometryError:
         if not repair_geometry or segmentation.geometry.unit != volume.geometry.unit:
             raise

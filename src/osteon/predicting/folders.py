@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from osteon.core.errors import DatasetError, OsteonError
+from osteon.core.errors import DatasetError, FileError, OsteonError
+from osteon.core.files import absent_below, files_below
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Channel
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
-from osteon.formats.dicom_files import files_below
 from osteon.formats.dicom_found import sort_files
 from osteon.formats.raster import SUFFIXES as PICTURES
 from osteon.formats.registry import stem_of, suffix_of
+from osteon.formats.unread import unread_format
 from osteon.importing.forms import safe_id
 from osteon.importing.mask_names import SCAN_WORDS, kind_of, words
 
@@ -76,16 +77,13 @@ def scans_below(folder: Path, channels: Sequence[Channel] = (), *, pictures: boo
         Scans by id. What cannot be segmented (a channel is missing, files are damaged) has a `problem`.
     """
     below = Below()
-    made = {path.parent for name in (MANIFEST, RECORD) for path in folder.rglob(name)} - {folder}
+    everything = list(files_below(folder, hidden=False))
+    made = {path.parent for path in everything if path.name in (MANIFEST, RECORD)} - {folder}
     for path in sorted(made):
         what = "a dataset" if (path / MANIFEST).is_file() else "an earlier prediction"
         below.notes.append(f"{path}: is {what}, and passed over; give it as SCAN to segment what lies in it")
-    files = [
-        path
-        for path in files_below(folder)
-        if made.isdisjoint(path.parents) and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    ]
-    series = _series(folder, files)
+    files = [path for path in everything if made.isdisjoint(path.parents)]
+    series = [*_series(folder, files), *_not_read(folder, files, made)]
     files = [path for path in files if suffix_of(path) not in (None, ".seg.nrrd", *DICOM_SUFFIXES)]
     kinds: list[tuple[str, Callable[[Path], bool]]] = [
         ("named like masks", lambda path: kind_of(_place(path, folder)) == "mask")
@@ -132,6 +130,26 @@ def _series(folder: Path, files: Sequence[Path]) -> list[Item]:
         )
         items.append(Item(_place(parent, folder) / f"{parent.name}-damaged", (), problem))
     return items
+
+
+def _not_read(folder: Path, files: Sequence[Path], made: Set[Path]) -> list[Item]:
+    """What would be a scan, but is of a format that is not read, or is not there."""
+    problems: dict[PurePosixPath, tuple[Path, OsteonError]] = {}
+    for path in files:
+        row = unread_format(path)
+        if row is not None and row.holds == "images":
+            place = _place(path, folder)
+            bare = place.with_name(place.name[: -len(row.suffix_of(path))])
+            problems[bare] = path, FileError(f"{path}: osteon does not read {row.name}", hint=row.way)
+    for path, what in absent_below(folder):
+        if suffix_of(path) is not None and made.isdisjoint(path.parents):
+            error = FileError(f"{path}: is {what}", hint="restore what it leads to, or remove it")
+            problems[_place(path, folder).with_name(stem_of(path))] = path, error
+    return [
+        Item(place, ((path,),), error)
+        for place, (path, error) in problems.items()
+        if kind_of(_place(path, folder)) != "mask"
+    ]
 
 
 def joined(items: Sequence[Item], channels: Sequence[Channel], notes: list[str]) -> list[Item]:
