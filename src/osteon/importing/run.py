@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.labels import Structure
 from osteon.core.progress import track
-from osteon.dataset.folds import SAY_WHO, structures_without_cases, told_subject
+from osteon.dataset.folds import SAY_WHO, structures_held_out, structures_without_cases, told_subject
 from osteon.dataset.manifest import FILE_NAME, Manifest, explain, write_manifest
 from osteon.formats.registry import read_structures, tell_oddities
 from osteon.importing.forms import (
@@ -247,6 +247,10 @@ def import_dataset(
     warnings += [f"{', '.join(ids)}: the images are the same voxels; they stay in one fold" for ids in duplicates]
     if present:
         warnings += [f"structure {name} occurs in no case" for name in structures_without_cases(known, present)]
+        for name, ids in structures_held_out(manifest, present).items():
+            warnings.append(
+                f"structure {name} occurs in held-out cases alone ({', '.join(ids)}): no training can learn it"
+            )
     for what, pattern, missed in (
         ("--subject", subject_pattern, [c.id for c in manifest.cases if c.subject is None]),
         ("--site", site_pattern, [c.id for c in manifest.cases if c.site is None]),
