@@ -14,12 +14,8 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, FileError, UsageError
-from osteon.core.files import read_json
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.manifest import Channel
-from osteon.formats.coco import is_coco
-from osteon.formats.labelme import is_labelme
-from osteon.formats.polygons import is_outlines
 from osteon.formats.rle import is_rle_csv
 from osteon.importing.forms import Form, Found, FoundCase, Options, safe_id, unique_ids
 from osteon.importing.mask_dicom import patient_in
@@ -27,59 +23,17 @@ from osteon.importing.patterns import path_finder
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.importing.radiograph_drawing import convert
 from osteon.importing.radiograph_files import File, Heap, Shelf, survey
-from osteon.importing.radiograph_marks import Marks, Told, marked_twice, of_json
+from osteon.importing.radiograph_fits import misses
+from osteon.importing.radiograph_json import JsonFiles
+from osteon.importing.radiograph_marks import Marks, Told, marked_twice
 from osteon.importing.radiograph_masks import is_mask_table, of_table, read_mask_table, sort_out
 from osteon.importing.radiograph_rle import of_rle
 from osteon.importing.selecting import natural_key
 
-_LOOKED_AT = 20
 _LISTED = 6
 _MOST_OF_A_SUBJECT = 10
 """Pictures in a folder; with more, folders are more likely groups than subjects."""
 _NO_SUBJECTS = {"images", "image", "img", "imgs", "pictures", "train", "training", "val", "valid", "validation", "test"}
-
-
-def misses(source: Path) -> str | None:
-    """What `source` lacks to be pictures with annotations, or the one annotation file of many pictures."""
-    if source.is_file():
-        wanted = _is_table(source) or (source.suffix.lower() == ".json" and _is_annotation(source, alone=True))
-        return None if wanted else "neither a folder, nor a COCO file, nor a table with image_name, class and rle"
-    if _of_another(source):
-        return "its dataset.json says that it is a folder of the Decathlon or of nnU-Net"
-    heap = survey(source)
-    if not heap.pictures and not (heap.dicom and (heap.json or heap.csv)):
-        return "no picture (.png, .jpg, .tif, .bmp; DICOM beside outlines or a table)"
-    if any(_is_annotation(file.path) for file in islice(heap.json, _LOOKED_AT)):
-        return None
-    if any(_is_table(file.path) for file in heap.csv) or sort_out(heap.pictures)[1]:
-        return None
-    count = f"{len(heap.pictures)} pictures" if heap.pictures else f"{len(heap.dicom)} DICOM files"
-    return (
-        f"{count} without annotation: no JSON of outlines (per picture, LabelMe, COCO), no table with image_name, "
-        "class and rle, no masks (`masks/<structure>/<picture>`, `masks/<picture>`). Pictures that are only to be "
-        "segmented need no import: `osteon predict MODEL FOLDER OUT`"
-    )
-
-
-def _of_another(source: Path) -> bool:
-    path = source / "dataset.json"
-    try:
-        data = read_json(path, "dataset.json") if path.is_file() else None
-    except FileError:
-        return False
-    return isinstance(data, dict) and bool(data.keys() & {"training", "channel_names", "file_ending"})
-
-
-def _is_table(path: Path) -> bool:
-    return path.suffix.lower() == ".csv" and (is_rle_csv(path) or is_mask_table(path))
-
-
-def _is_annotation(path: Path, *, alone: bool = False) -> bool:
-    try:
-        data = read_json(path, "the annotation")
-    except FileError:
-        return False
-    return is_coco(data) or (not alone and (is_labelme(data) or is_outlines(data)))
 
 
 def read(source: Path, options: Options) -> Found:
@@ -109,11 +63,18 @@ def read(source: Path, options: Options) -> Found:
         if first is not said and first.kind == said.kind:
             marks[picture] = marked_twice(picture, first, said)
         kinds[picture].append(said.kind)
+    ids, subjects = _ids(pictures, options), _subjects(pictures)
+    if not marks:
+        raise DatasetError(
+            f"{folder}: no annotation finds its picture: {'; '.join(found.lost[:3]) or 'none names one'}",
+            hint="call pictures as the annotations do, or say which part of a path is the case: --case-pattern",
+        )
     found.structures = _structures(list(marks.values()), order, options, folder)
+    names = [structure.name for structure in found.structures or ()]
+    marks = {picture: _among(said, names) for picture, said in marks.items()}
     _check_priority(options.priority, found.structures)
     patients = [_patient(picture) for picture in pictures]
     pseudonyms = Pseudonyms(folder, [] if options.keep_identity else patients)
-    ids, subjects = _ids(pictures, options), _subjects(pictures)
     if not options.keep_identity:
         ids = pseudonyms.hide_ids(ids, patients)
     for name, picture, patient in zip(ids, pictures, patients, strict=True):
@@ -144,7 +105,8 @@ def _told(heap: Heap, options: Options, found: Found) -> tuple[Told, list[File],
     if lost:
         found.lost.append(f"{len(lost)} mask files belong to no picture, such as {lost[0]}; passed over")
     shelf = Shelf(pictures, case_of)
-    told, order = of_json(heap.json, shelf, found)
+    said = JsonFiles(heap.json, shelf, found)
+    told = said.told
     rle = [file for file in heap.csv if is_rle_csv(file.path)]
     if len(rle) > 1:
         raise DatasetError(
@@ -154,7 +116,18 @@ def _told(heap: Heap, options: Options, found: Found) -> tuple[Told, list[File],
         told += of_rle(file, shelf, options, found)
     for file, rows, _ in tables:
         told += of_table(file, rows, shelf, found)
-    return told + by_name, pictures, order
+    if shelf.renamed:
+        name, picture = next(iter(shelf.renamed.items()))
+        found.warnings.append(
+            f"{len(shelf.renamed)} pictures are named as annotation programs name them, such as {name}: taken as "
+            f"{picture.place}"
+        )
+    if unread := [file for file in heap.unread if file.stem not in shelf]:
+        kinds = ", ".join(sorted({file.path.suffix for file in unread}))
+        found.lost.append(
+            f"{len(unread)} pictures, such as {unread[0].place}, are of a kind without a reader ({kinds})"
+        )
+    return told + by_name, pictures, tuple(said.order)
 
 
 def _with_dicom(pictures: list[File], dicom: list[File], found: Found) -> list[File]:
@@ -192,6 +165,14 @@ def _structures(
         )
     ordered = [*order, *sorted(names - set(order), key=natural_key)]
     return make_structures(ordered)
+
+
+def _among(marks: Marks, names: Sequence[str]) -> Marks:
+    """The marks with what was looked for among the structures; None for all of them."""
+    if marks.annotated is None:
+        return marks
+    annotated = tuple(name for name in marks.annotated if name in names)
+    return replace(marks, annotated=None if len(annotated) == len(names) else annotated)
 
 
 def _check_priority(priority: Sequence[str] | None, structures: Sequence[Structure] | None) -> None:
