@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pydicom
@@ -554,6 +555,94 @@ def test_label_maps_are_referred_to(tmp_path: Path) -> None:
     assert [c.modality for c in report.manifest.channels] == ["mr"]
     for found in masks.values():
         check(found, "Ulna", "finger-2")
+
+
+def test_odd_masks_are_told_once_for_all_cases(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    for n, name in enumerate("abc"):
+        picture(heap / "images" / f"{name}.png", n)
+        levels = mask_of("Ulna").astype(np.uint8) * 255
+        mask_file(heap / "masks" / "Ulna" / f"{name}.png", 255 - levels if name == "c" else levels)
+        soft = cv2.GaussianBlur(mask_of("Radius") * 255.0, (0, 0), 1.5)
+        mask_file(heap / "masks" / "Radius" / f"{name}.png", soft)
+    report, masks = take(heap, tmp_path / "set")
+    for found in masks.values():
+        np.testing.assert_array_equal(found["Ulna"], mask_of("Ulna"))
+        assert (found["Radius"] != mask_of("Radius")).sum() <= 4  # its corners are round
+    soft_ones, bright = report.warnings
+    assert soft_ones == "3 cases, such as a: masks with soft edges: cut at half of their brightest value"
+    assert bright.startswith(
+        f"case c: {heap / 'masks' / 'Ulna' / 'c.png'}: its background is bright, 90% of the picture"
+    )
+
+
+def test_the_user_says_which_pixels_of_a_mask_are_the_structure(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    picture(heap / "images" / "a.png")
+    mask_file(heap / "masks" / "air" / "a.png", ~mask_of("Ulna"))
+    _, masks = take(heap, tmp_path / "set", mask_marks="bright")
+    np.testing.assert_array_equal(masks["a"]["air"], ~mask_of("Ulna"))
+    report, masks = take(heap, tmp_path / "other", mask_marks="dark")
+    np.testing.assert_array_equal(masks["a"]["air"], mask_of("Ulna"))
+    assert report.warnings == []
+
+
+def test_a_label_map_whose_background_has_a_value_is_told(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    picture(heap / "images" / "a.png")
+    mask_file(heap / "masks" / "a.png", ~mask_of("Ulna"))
+    report, _ = take(heap, tmp_path / "set", structures={"Ulna": 255})
+    assert "the value 255 covers 90% of the picture and most of its edges: its background?" in report.warnings[0]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_tables_of_masks_from_spreadsheets(tmp_path: Path, separator: str, suffix: str) -> None:
+    """With a byte order mark, quotes, and numbers as the spreadsheet's language has them."""
+    heap = tmp_path / "hands"
+    picture(heap / "a.png", 1)
+    rows = [["Image", "Class", "Mask", "Top", "Left"]]
+    for n, (name, (top, left, bottom, right)) in enumerate(BOXES.items()):
+        mask_file(heap / f"m{n}.png", np.ones((bottom - top, right - left), bool))
+        rows.append(["a.png", name, f"m{n}.png", f"{top},0" if separator != "," else f"{top}.0", str(left)])
+    text = "\ufeff" + "\r\n".join(separator.join(f'"{field}"' for field in row) for row in rows)
+    (heap / f"t{suffix}").write_text(text, encoding="utf-8", newline="")
+    _, masks = take(heap, tmp_path / "set")
+    check(masks["a"], *BOXES)
+
+
+def test_pictures_that_are_turned_by_exif_are_told(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    for n, orientation in enumerate((1, 3, 6)):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        pixels = np.random.default_rng(n).integers(0, 200, SHAPE if n < 2 else SHAPE[::-1], dtype=np.uint8)
+        (heap / "images").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(heap / "images" / f"{n}.jpg", exif=exif)
+        mask_file(heap / "masks" / "Ulna" / f"{n}.png", mask_of("Ulna"))
+    report, masks = take(heap, tmp_path / "set")
+    for found in masks.values():
+        check(found, "Ulna")
+    assert report.warnings == [
+        "2 pictures, such as images/1.jpg, are turned upright as their EXIF orientation says; "
+        "what marks them is taken as drawn on the upright picture"
+    ]
+    mask_file(heap / "masks" / "Ulna" / "2.png", mask_of("Ulna").T)  # drawn on the picture as it is stored
+    report = import_dataset(heap, tmp_path / "other")
+    assert "has 30×40 pixels, its picture 40×30" in report.failed["2"].message
+
+
+@pytest.mark.parametrize("broken", ["images/b.png", "masks/Ulna/b.png"])
+def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(tmp_path: Path, broken: str) -> None:
+    heap = tmp_path / "hands"
+    for n, name in enumerate("abc"):
+        picture(heap / "images" / f"{name}.png", n)
+        mask_file(heap / "masks" / "Ulna" / f"{name}.png", mask_of("Ulna"))
+    whole = (heap / broken).read_bytes()
+    (heap / broken).write_bytes(whole[: len(whole) // 2])
+    report, masks = take(heap, tmp_path / "set")
+    assert sorted(masks) == ["a", "c"]
+    assert str(heap / broken) in report.failed["b"].message
 
 
 def test_masks_cut_out_of_the_picture(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.manifest import Channel
+from osteon.formats.raster import orientation_of
 from osteon.formats.rle import is_rle_csv
 from osteon.importing.forms import Form, Found, FoundCase, Options, safe_id, unique_ids
 from osteon.importing.mask_dicom import patient_in
@@ -26,7 +28,7 @@ from osteon.importing.radiograph_files import File, Heap, Shelf, survey
 from osteon.importing.radiograph_fits import misses
 from osteon.importing.radiograph_json import JsonFiles
 from osteon.importing.radiograph_marks import Marks, Told, marked_twice
-from osteon.importing.radiograph_masks import is_mask_table, of_table, read_mask_table, sort_out
+from osteon.importing.radiograph_masks import is_mask_table, look_at_labels, of_table, read_mask_table, sort_out
 from osteon.importing.radiograph_rle import of_rle
 from osteon.importing.selecting import natural_key
 
@@ -83,6 +85,11 @@ def read(source: Path, options: Options) -> Found:
         if case.convert is not None and patient and not options.keep_identity:
             case = replace(case, convert=partial(pseudonyms.without_names, case.convert, patient))
         found.cases.append(case)
+    if turned := [picture for picture in marks if not picture.dicom and _is_turned(picture)]:
+        found.warnings.append(
+            f"{len(turned)} pictures, such as {turned[0].place}, are turned upright as their EXIF orientation says; "
+            "what marks them is taken as drawn on the upright picture"
+        )
     found.understood += _understood(pictures, marks, kinds, subjects, found.structures, options)
     return found
 
@@ -93,7 +100,7 @@ def _told(heap: Heap, options: Options, found: Found) -> tuple[Told, list[File],
     tables = [(file, *read_mask_table(file, heap.pictures)) for file in heap.csv if is_mask_table(file.path)]
     listed = {mask for _, _, masks in tables for mask in masks}
     rest = [file for file in heap.pictures if file not in listed]
-    masks, by_name, lost = sort_out(rest, case_of)
+    masks, by_name, lost = sort_out(rest, case_of, options.mask_marks)
     pictures = [file for file in rest if file not in masks]
     if heap.dicom and (heap.json or heap.csv):
         pictures = _with_dicom(pictures, heap.dicom, found)
@@ -115,7 +122,7 @@ def _told(heap: Heap, options: Options, found: Found) -> tuple[Told, list[File],
     for file in rle:
         told += of_rle(file, shelf, options, found)
     for file, rows, _ in tables:
-        told += of_table(file, rows, shelf, found)
+        told += of_table(file, rows, shelf, found, options.mask_marks)
     if shelf.renamed:
         name, picture = next(iter(shelf.renamed.items()))
         found.warnings.append(
@@ -139,6 +146,12 @@ def _with_dicom(pictures: list[File], dicom: list[File], found: Found) -> list[F
             f"{len(previews)} pictures, such as {previews[0].place}, stand beside DICOM files; left out"
         )
     return sorted([*(f for f in pictures if f not in set(previews)), *dicom], key=lambda f: natural_key(str(f.place)))
+
+
+def _is_turned(picture: File) -> bool:
+    with suppress(FileError):  # said again when the case is read
+        return orientation_of(picture.path) != 1
+    return False
 
 
 def _patient(picture: File) -> Patient:
@@ -226,7 +239,8 @@ def _case(
     label = marks.label if marks is not None else None
     drawn = marks is not None and label is None
     if not drawn and not picture.dicom:
-        return FoundCase(name, (picture.path,), label, subject=subject)
+        look = None if label is None else partial(look_at_labels, label)
+        return FoundCase(name, (picture.path,), label, subject=subject, convert=look)
     converted = partial(convert, picture, marks, structures or (), options.priority)
     parts = marks.parts if marks is not None else ()
     if picture.dicom:  # written anew: not every reader of datasets knows DICOM, nor should a patient's name go along
@@ -276,5 +290,5 @@ FORM = Form(
     misses,
     read,
     "pictures with marks beside them",
-    heeds=frozenset({"case_pattern", "priority", "keep_identity", "rle_order", "rle_base"}),
+    heeds=frozenset({"case_pattern", "priority", "keep_identity", "rle_order", "rle_base", "mask_marks"}),
 )
