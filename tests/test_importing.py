@@ -733,6 +733,7 @@ def test_the_users_files_are_not_written_over_where_the_dataset_is_made_among_th
         ("between_slices", "leave"),
         ("rle_order", "columns"),
         ("rle_base", 0),
+        ("mask_marks", "dark"),
     ],
 )
 def test_options_that_a_form_does_not_know_are_refused(tmp_path: Path, option: str, value: object) -> None:

@@ -25,6 +25,7 @@ MeshSpace = Literal["LPS", "RAS"]
 BetweenSlices = Literal["fill", "leave"]
 RleOrder = Literal["rows", "columns"]
 RleBase = Literal[0, 1]
+MaskMarks = Literal["bright", "dark"]
 MODALITIES: tuple[Modality, ...] = ("ct", "mr", "xray", "other")
 CONVERTING = (
     "case_pattern",
@@ -40,6 +41,7 @@ CONVERTING = (
     "between_slices",
     "rle_order",
     "rle_base",
+    "mask_marks",
 )
 """The fields of `Options` that only some forms know."""
 _WORDS: dict[Modality, tuple[str, ...]] = {
@@ -148,6 +150,7 @@ class Options:
         between_slices: `fill` draws the slices between those that were labelled, `leave` leaves them empty.
         rle_order: Along what runs are counted; None takes what the columns' names say.
         rle_base: The number of the first pixel; None takes what the columns' names say.
+        mask_marks: Whether bright or dark pixels of a picture's mask are the structure; None finds it out.
     """
 
     structures: Mapping[str, int] | None = None
@@ -165,6 +168,7 @@ class Options:
     between_slices: BetweenSlices = "fill"
     rle_order: RleOrder | None = None
     rle_base: RleBase | None = None
+    mask_marks: MaskMarks | None = None
 
     def named_structures(self) -> tuple[Structure, ...] | None:
         """The structures of `structures`, `background` = 0 left out; None where the user gave none.

@@ -22,6 +22,7 @@ from osteon.importing.forms import (
     Found,
     FoundCase,
     Group,
+    MaskMarks,
     MeshSpace,
     MeshUnit,
     Options,
@@ -91,6 +92,7 @@ def import_dataset(
     between_slices: BetweenSlices = "fill",
     rle_order: RleOrder | None = None,
     rle_base: RleBase | None = None,
+    mask_marks: MaskMarks | None = None,
     only: str | Sequence[str] | None = None,
     hold_out: str | None = None,
     allow_empty: bool = False,
@@ -109,7 +111,7 @@ def import_dataset(
             subject. The case id without one.
         site_pattern: The same for the site.
         modality: `ct`, `mr`, `xray` or `other` for all channels, over what the source says.
-        case_pattern: This and the next twelve are for forms that convert; `forms.Options` says more.
+        case_pattern: This and the next thirteen are for forms that convert; `forms.Options` says more.
         group: `color`, `all` or `none`: which meshes become one structure.
         mesh_unit: `mm`, `cm` or `m`; found out when None.
         mesh_space: `LPS` or `RAS`; found out when None.
@@ -122,6 +124,7 @@ def import_dataset(
         between_slices: `fill` or `leave` the slices between, where labels were drawn on every second one or so.
         rle_order: `rows` or `columns`, along which runs are counted; by the columns' names when None.
         rle_base: 0 or 1, the number of the first pixel; by the columns' names when None.
+        mask_marks: `bright` or `dark`, which pixels of a picture's mask are the structure; found out when None.
         only: Import these cases alone, in a form of `selecting`, such as `first:40` or `c1,c7`.
         hold_out: Keep these cases for the final test (`Case.held_out`), in a form of `selecting`: `6` (the last six),
             `0.2` (a fifth, drawn by whole groups), `c1,c7`. Cases of one subject or image go with each other.
@@ -155,6 +158,7 @@ def import_dataset(
         between_slices=between_slices,
         rle_order=rle_order,
         rle_base=rle_base,
+        mask_marks=mask_marks,
     )
     subject_of, site_of = finder(subject_pattern, "--subject"), finder(site_pattern, "--site")
     row = _form(source, form)
@@ -184,6 +188,7 @@ def import_dataset(
         between_slices=None if between_slices == "fill" else between_slices,
         rle_order=rle_order,
         rle_base=rle_base,
+        mask_marks=mask_marks,
         only=only,
         hold_out=hold_out,
         allow_empty=allow_empty,
@@ -242,7 +247,7 @@ def import_dataset(
         manifest, lines = hold_cases_out(manifest, hold_out, dropped=[c.id for c in selected if c.id in failed])
         warnings += lines
     duplicates = _duplicates(manifest)
-    warnings += [line for case in taken for line in case.warnings]
+    warnings += _once({case.entry.id: case.warnings for case in taken})
     warnings += tell_oddities(_read_files(case for case in selected if case.id not in failed))
     warnings += [f"{', '.join(ids)}: the images are the same voxels; they stay in one fold" for ids in duplicates]
     if present:
@@ -296,6 +301,20 @@ def _read_files(cases: Iterable[FoundCase]) -> Iterator[tuple[Path, bool]]:
     for case in cases:
         yield from ((path, False) for path in case.images)
         yield from ((path, True) for path in (*((case.label,) if case.label else ()), *case.parts))
+
+
+def _once(told: Mapping[str, Sequence[str]]) -> list[str]:
+    """What is told of cases; what is the same in several, once."""
+    cases: dict[str, list[str]] = defaultdict(list)
+    for name, lines in told.items():
+        for line in lines:
+            cases[line.removeprefix(f"case {name}: ")].append(name)
+    return [
+        f"{len(names)} cases, such as {names[0]}: {what}"
+        if len(names) > 1
+        else next(line for line in told[names[0]] if line.removeprefix(f"case {names[0]}: ") == what)
+        for what, names in cases.items()
+    ]
 
 
 def _duplicates(manifest: Manifest) -> list[tuple[str, ...]]:
