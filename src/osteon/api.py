@@ -361,8 +361,8 @@ def export(
         out: Where the files go.
         overwrite: Replace files in `out` that no export has written.
         source: A folder below which the scans' DICOM series lie.
-        **options: Fields of `osteon.exporting.forms.Options` (space, fragments, smallest_mm3, encoding, shapes, link,
-            labels).
+        **options: Fields of `osteon.exporting.forms.Options` (ignore_references, space, fragments, smallest_mm3,
+            encoding, shapes, link, labels).
     """
     from osteon.exporting.forms import Options
     from osteon.exporting.run import export
