@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dicom_writing import image, save, series
-from osteon.core.errors import FileError
+from osteon.core.errors import FileError, UsageError
 from osteon.formats import read_geometry, read_segmentation, read_structures, read_volume
 from osteon.predicting.scans import find_scans
 
@@ -68,3 +68,28 @@ def test_folders_of_series_are_scans(tmp_path: Path) -> None:
     assert [scan.load().geometry.shape for scan in scans] == [(2, 2, 1), (4, 3, 3), (4, 3, 3)]
     assert len(scans[1].fingerprint()) == 3
     assert [scan.id for scan in find_scans([tmp_path / "anna" / "ct", tmp_path / "hand.dcm"])] == ["ct", "hand"]
+
+
+def test_of_several_series_of_a_study_the_one_that_is_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n, name in ((2, "SOFT"), (3, "BONE")):
+        tags = {"SeriesInstanceUID": f"1.2.{n}", "SeriesNumber": n, "SeriesDescription": name}
+        for path in series(tmp_path / "new", PLACES, **tags):
+            path.rename(tmp_path / f"{n}{path.name}")
+    (tmp_path / "new").rmdir()
+    series(tmp_path / "other", PLACES, SeriesInstanceUID="1.2.9", StudyInstanceUID="1.3.9", SeriesNumber=7)
+    both = find_scans([tmp_path])
+    assert [len(scan.files) for scan in both] == [3, 3, 3]
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{both[0].id}: 3 CT images, series 2, SOFT in" in said
+    assert f"{both[1].id}: 3 CT images, series 3, BONE in" in said
+    for which in ("3", "bone", "1.2.3"):
+        chosen = find_scans([tmp_path], which)
+        assert [scan.files[0].parent.name for scan in chosen] == [tmp_path.name, "other"]
+        assert chosen[0].files[0].name.startswith("3")
+    with pytest.raises(UsageError, match="--series LUNG: no series has this number") as unknown:
+        find_scans([tmp_path], "LUNG")
+    assert "2 (SOFT), 3 (BONE), 7 (no description)" in unknown.value.hint
+    with pytest.raises(UsageError, match=r"--series 7: of one study no series is called so: .*SOFT.*BONE"):
+        find_scans([tmp_path], "7")

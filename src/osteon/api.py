@@ -239,6 +239,7 @@ def predict(
     device: str = "auto",
     memory: int | None = None,
     probabilities: bool = False,
+    series: str | None = None,
     overwrite: bool = False,
 ) -> PredictReport:
     """Segment files, folders of files, or a dataset's held-out and unlabelled cases into a folder.
@@ -253,6 +254,7 @@ def predict(
         device: What to load the model on, where `model` is a folder.
         memory: Bytes that may be used; None: most of what is free.
         probabilities: Keep them too, for a soft vote.
+        series: Of several DICOM series of a study, the one with this number, SeriesInstanceUID or description.
         overwrite: Do again what is done.
     """
     from osteon.predicting.measuring import all_passes, choose_engine
@@ -262,7 +264,7 @@ def predict(
     from osteon.predicting.speeds import speed_of
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
-    found = find_scans([Path(s) for s in sources])
+    found = find_scans([Path(s) for s in sources], series)
     if isinstance(model, Model):
         loaded = model
     else:

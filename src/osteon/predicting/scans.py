@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,8 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
-from osteon.formats.dicom import read_dicom_files
-from osteon.formats.dicom_series import find_series
+from osteon.formats.dicom import check_called, describe, is_called, read_dicom_files
+from osteon.formats.dicom_series import Series, find_series
 from osteon.formats.registry import known_suffixes, read_geometry, read_volume, stem_of, suffix_of
 
 _SAYS_NOTHING = ("ct", "mr", "mri", "dicom", "dcm", "images", "series", "scan", "image")
@@ -59,15 +60,19 @@ class Scan:
         return found
 
 
-def find_scans(sources: Sequence[Path]) -> list[Scan]:
+def find_scans(sources: Sequence[Path], series: str | None = None) -> list[Scan]:
     """The scans that paths stand for.
 
     A file is a scan. A folder with dataset.yaml stands for its held-out and unlabelled cases (for all of them where
     there are none of these), any other folder for the images that lie in it, or for the DICOM series below it.
 
+    Args:
+        sources: Files and folders.
+        series: Of several DICOM series of one study, the one with this number, SeriesInstanceUID or description.
+
     Raises:
         FileError: A path does not exist.
-        UsageError: A folder holds no image, or two scans have the same name.
+        UsageError: A folder holds no image, two scans have the same name, or a study has no series called so.
     """
     scans: list[Scan] = []
     for source in map(Path, sources):
@@ -82,7 +87,7 @@ def find_scans(sources: Sequence[Path]) -> list[Scan]:
                 scans.append(Scan(case.id, tuple(dataset.resolve(image) for image in case.images), dataset, case))
         elif source.is_dir():
             images = [p for p in sorted(source.iterdir()) if p.is_file() and _is_image(p)]
-            found = [Scan(stem_of(image), (image,)) for image in images] or _series(source)
+            found = [Scan(stem_of(image), (image,)) for image in images] or _series(source, series)
             if not found:
                 raise UsageError(
                     f"{source}: no image lies in this folder",
@@ -99,16 +104,36 @@ def _is_image(path: Path) -> bool:
     return suffix_of(path) not in (None, ".seg.nrrd", *DICOM_SUFFIXES) and not path.name.startswith(".")
 
 
-def _series(folder: Path) -> list[Scan]:
+def _series(folder: Path, which: str | None) -> list[Scan]:
     """The DICOM series below a folder: called by their folders, or by their files where they are pictures."""
     scans: list[Scan] = []
-    for series in find_series(folder).series:
+    found = find_series(folder).series
+    found = found if which is None else _called(found, which)
+    for series in found:
         single = len(series.files) == 1
         name = stem_of(series.files[0]) if single else _telling(series.folder.resolve(), folder.resolve())
         taken = [scan.id for scan in scans]
         others = (f"{name}-{n}" for n in range(2, len(taken) + 3))
         scans.append(Scan(name if name not in taken else next(o for o in others if o not in taken), series.files))
+    for scan, series in zip(scans, found, strict=True):
+        if len([one for one in found if one.folder == series.folder]) > 1 and not series.picture:
+            console.print(f"{escape(scan.id)}: {escape(describe(series))}", soft_wrap=True)
     return scans
+
+
+def _called(series: Sequence[Series], which: str) -> list[Series]:
+    """Of several series of one study those that `--series` names; the only one of a study stays."""
+    check_called(series, which)
+    studies: dict[tuple[str, str], list[Series]] = defaultdict(list)
+    for one in series:
+        studies[one.patient_key, one.study].append(one)
+    for own in (several for several in studies.values() if len(several) > 1):
+        if not any(is_called(one, which) for one in own):
+            raise UsageError(
+                f"--series {which}: of one study no series is called so: {'; '.join(map(describe, own))}",
+                hint="predict this study apart",
+            )
+    return [one for one in series if is_called(one, which) or len(studies[one.patient_key, one.study]) == 1]
 
 
 def _telling(series: Path, top: Path) -> str:
