@@ -240,7 +240,7 @@ def _compared(mask: Mask, segmentation: Segmentation) -> tuple[str, bool]:
     try:
         other = read_labels(mask, segmentation.geometry)
     except OsteonError as error:
-        return f"{mask.place} was not compared: {error.message}", True
+        return f"{mask.place}: was not compared: {error.message}", True
     pairs = [
         (s, t) for s in segmentation.structures for t in other.structures if same_name(s.name) == same_name(t.name)
     ]
@@ -248,7 +248,7 @@ def _compared(mask: Mask, segmentation: Segmentation) -> tuple[str, bool]:
         pairs = [(segmentation.structures[0], other.structures[0])]
     if not pairs:
         names = ", ".join(s.name for s in other.structures)
-        return f"{mask.place} names other structures ({names}); passed over", True
+        return f"{mask.place}: names other structures ({names}); passed over", True
     scores = []
     for own, theirs in pairs:
         counted = Structure(name="x", value=1, colour=own.colour)
@@ -256,4 +256,4 @@ def _compared(mask: Mask, segmentation: Segmentation) -> tuple[str, bool]:
         scores.append((own.name, theirs.name, dice(both["x"])))
     said = ", ".join(f"{own} against {theirs} Dice {'none' if d is None else f'{d:.3f}'}" for own, theirs, d in scores)
     low = any(d is not None and d < _AGREE for *_, d in scores)
-    return f"{mask.place} shows the same: {said}; the masks are taken", low
+    return f"{mask.place}: shows the same: {said}; the masks are taken", low

@@ -125,15 +125,19 @@ def _found_case(case: MaskCase, subject: str | None, convert: partial[Converted]
     plain = len(files) == 1 and case.problem is None and not case.named and not case.dicom
     if plain and len(case.maps) <= 1:
         return FoundCase(case.id, files, case.maps[0].path if case.maps else None, subject)
-    series = [path for scan in scans if scan.series for path in scan.series.files]
-    parts = (*series, *(mask.path for mask in masks))
-    return FoundCase(case.id, files, None, subject, convert=convert, parts=parts, labels=bool(masks))
+    return FoundCase(case.id, files, None, subject, convert=convert, parts=_files(case), labels=bool(masks))
+
+
+def _files(case: MaskCase) -> tuple[Path, ...]:
+    """The files of DICOM series, and the masks."""
+    series = [path for scan in case.group.scans if scan.series for path in scan.series.files]
+    return (*series, *(mask.path for mask in case.group.masks))
 
 
 def _convert(case: MaskCase, patient: Patient, found: Found, pseudonyms: Pseudonyms, options: Options) -> Converted:
     """The case as the import takes it: nothing in it says who the patient is."""
     read = partial(read_case, case, found.structures, options)
-    return read() if options.keep_identity else pseudonyms.without_names(read, patient)
+    return read() if options.keep_identity else pseudonyms.without_names(read, patient, _files(case))
 
 
 FORM = Form(

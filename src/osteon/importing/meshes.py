@@ -91,7 +91,7 @@ def read(source: Path, options: Options) -> Found:
         meshes = tuple(source / mesh for mesh in case.meshes)
         how = partial(convert, job, reading) if meshes and reading else partial(_image_alone, job) if series else None
         if how is not None and series and not options.keep_identity:
-            how = partial(pseudonyms.without_names, how, patient)
+            how = partial(pseudonyms.without_names, how, patient, (*series.files, *meshes))
         found.cases.append(
             FoundCase(
                 case_id,

@@ -84,7 +84,8 @@ def read(source: Path, options: Options) -> Found:
         subject = pseudonyms.subject(patient, keep_identity=options.keep_identity) or subjects.get(picture)
         case = _case(name, picture, marks.get(picture), subject, found.structures, options)
         if case.convert is not None and patient and not options.keep_identity:
-            case = replace(case, convert=partial(pseudonyms.without_names, case.convert, patient))
+            files = (picture.path, *case.parts)
+            case = replace(case, convert=partial(pseudonyms.without_names, case.convert, patient, files))
         found.cases.append(case)
     if turned := [picture for picture in marks if not picture.dicom and _is_turned(picture)]:
         found.warnings.append(

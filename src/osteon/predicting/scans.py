@@ -83,7 +83,7 @@ class Scan:
         )
 
 
-def find_scans(sources: Sequence[Path], plan: Plan | None = None) -> list[Scan]:
+def find_scans(sources: Sequence[Path], plan: Plan | None = None, series: str | None = None) -> list[Scan]:
     """The scans that paths stand for; what is passed over is told.
 
     A file is a scan. A folder with dataset.yaml stands for its held-out and unlabelled cases (for all of them where
@@ -92,10 +92,11 @@ def find_scans(sources: Sequence[Path], plan: Plan | None = None) -> list[Scan]:
     Args:
         sources: Files and folders.
         plan: Of the model: how many channels a scan has, and whether pictures can be segmented.
+        series: Of several DICOM series of one study, the one with this number, SeriesInstanceUID or description.
 
     Raises:
         FileError: A path does not exist.
-        UsageError: A folder holds no image, or two scans have the same name.
+        UsageError: A folder holds no image, two scans have the same name, or a study has no series called so.
     """
     channels = () if plan is None else plan.channels
     notes: list[str] = []
@@ -118,7 +119,7 @@ def find_scans(sources: Sequence[Path], plan: Plan | None = None) -> list[Scan]:
                 images = tuple((dataset.resolve(image),) for image in case.images)
                 scans.append(Scan(case.id, images, dataset, case))
         elif source.is_dir():
-            below = scans_below(source, channels, pictures=plan is None or plan.unit == "px")
+            below = scans_below(source, channels, pictures=plan is None or plan.unit == "px", series=series)
             notes += below.notes
             if not below.scans:
                 raise UsageError(
