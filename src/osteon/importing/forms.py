@@ -17,6 +17,7 @@ from osteon.core.errors import UsageError
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import LONGEST_ID, Channel, Modality
+from osteon.formats.label_tables import Table
 
 Group = Literal["color", "all", "none"]
 MeshUnit = Literal["mm", "cm", "m"]
@@ -83,6 +84,7 @@ class FoundCase:
             leave the case out.
         parts: All files that `convert` reads beside `images` and `label`.
         labels: Whether `convert` makes labels.
+        table: What names the values of `label`, where neither its header nor a table called after it does.
     """
 
     id: str
@@ -93,6 +95,7 @@ class FoundCase:
     convert: Callable[[], Converted] | None = None
     parts: tuple[Path, ...] = ()
     labels: bool = False
+    table: Table | None = None
 
     @property
     def labelled(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from osteon.core.errors import OsteonError
 from osteon.core.files import file_state
 from osteon.dataset.manifest import Manifest, read_manifest
+from osteon.formats.registry import companions, own_table
 from osteon.importing.forms import Found, FoundCase
 
 
@@ -28,10 +29,20 @@ def inputs_digest(found: Found, cases: Sequence[FoundCase]) -> str:
     """SHA-256 over what the source says, and over its files' paths, sizes and times of change; reads no voxels."""
     digest = hashlib.sha256(repr((found.name, found.channels, found.structures)).encode())
     for case in cases:
-        files = [*case.images, *([case.label] if case.label is not None else []), *case.parts]
+        named = [*case.images, *([case.label] if case.label is not None else [])]
+        files = [*named, *case.parts, *(part for path in named for part in _beside(path, case))]
         states = [f"{path.absolute()} {file_state(path)}" for path in files]
         digest.update(repr((case.id, case.subject, case.site, case.labelled, states)).encode())
     return digest.hexdigest()
+
+
+def _beside(path: Path, case: FoundCase) -> list[Path]:
+    """What is read with a file of a case: a header's voxels, a label map's table."""
+    try:
+        table = None if path != case.label else case.table or own_table(path)
+        return [*companions(path), *([table.path] if table is not None else [])]
+    except OsteonError:
+        return []  # said when its case is read
 
 
 def made_before(folder: Path, source: str, options: Mapping[str, Any], inputs: str) -> Manifest | None:

@@ -19,7 +19,7 @@ from osteon.dataset.manifest import Case
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.dicom import read_dicom_files
 from osteon.formats.dicom_series import find_series
-from osteon.formats.registry import known_suffixes, read_geometry, read_volume, stem_of, suffix_of
+from osteon.formats.registry import companions, known_suffixes, read_geometry, read_volume, stem_of, suffix_of
 from osteon.formats.unread import told_unread
 
 _SAYS_NOTHING = ("ct", "mr", "mri", "dicom", "dcm", "images", "series", "scan", "image")
@@ -52,7 +52,8 @@ class Scan:
     def fingerprint(self) -> list[list[Any]]:
         """What tells whether the files are still the same: path, size, time of change."""
         found = []
-        for file in self.files:
+        beside = companions(self.files[0]) if len(self.files) == 1 else ()
+        for file in (*self.files, *beside):
             if not file.is_file():
                 raise missing_file(file, "the scan")
             facts = file.stat()
