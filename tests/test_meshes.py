@@ -137,7 +137,7 @@ def test_all_cases_heaped_in_one_folder(tmp_path: Path) -> None:
         ("blue", 3),
         ("yellow", 4),
     ]
-    assert "lonely_red.stl: fits no case, and is left out" in report.warnings
+    assert report.lost == ["lonely_red.stl: fits no case, and is left out"]
     assert "no meshes, so taken without labels: p99" in report.warnings
     assert report.manifest.cases[3].segmentation is None
     _, masks = labels(report)
@@ -192,7 +192,7 @@ def sorted_(folder: Path, *names: str, pattern: str | None = None) -> dict[str, 
     return {
         case_id: case.problem.message if case.problem else [str(mesh) for mesh in case.meshes]
         for case_id, case in zip(heap.ids, heap.cases, strict=True)
-    } | ({"stray": heap.warnings} if heap.warnings else {})
+    } | ({"stray": [*heap.lost, *heap.warnings]} if heap.lost or heap.warnings else {})
 
 
 def test_meshes_beside_and_below_the_ct(tmp_path: Path) -> None:

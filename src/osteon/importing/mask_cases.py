@@ -213,6 +213,7 @@ def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: O
         own = read_segmentation(mask.path, structures, table=case.table)
         segmentation, how = lay_segmentation(own, geometry, name=str(mask.path), image_name=str(scan.path))
         done.append(f"labels from {mask.place}" + (f": {how}" if how else ""))
+        done += [f"their values named by {case.table.path.name}"] if case.table is not None else []
         warnings += [f"{mask.place} is {how}"] if how else []
     elif case.dicom and structures is not None:
         found = [

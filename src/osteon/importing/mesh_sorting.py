@@ -70,13 +70,15 @@ class Sorted:
         cases: In order of their files.
         ids: One for each case.
         understood: How it was sorted, in sentences.
-        warnings: What fits no case.
+        warnings: What a person should look at.
+        lost: Meshes that fit no case.
     """
 
     cases: list[MeshCase]
     ids: list[str]
     understood: list[str]
     warnings: list[str]
+    lost: list[str] = field(default_factory=list)
 
 
 def mesh_files(source: Path) -> Iterator[Path]:
@@ -109,13 +111,13 @@ def sort_heap(source: Path, pattern: str | None) -> Sorted:
         cases, stray, named = _by_place(scans, meshes)
         stray += _contradicted(cases)
         understood = _explained(cases, named)
-    warnings += [f"{mesh}: fits no case, and is left out" for mesh in stray[:10]]
+    lost = [f"{mesh}: fits no case, and is left out" for mesh in stray[:10]]
     if len(stray) > 10:
-        warnings.append(f"{len(stray) - 10} more meshes fit no case")
+        lost.append(f"{len(stray) - 10} more meshes fit no case")
     without = [case.name for case in cases if not case.meshes and case.scan]
     if without:
         warnings.append(f"no meshes, so taken without labels: {', '.join(without)}")
-    return Sorted(cases, _ids(cases), understood, warnings)
+    return Sorted(cases, _ids(cases), understood, warnings, lost)
 
 
 def _scans(source: Path) -> tuple[list[Scan], list[str]]:

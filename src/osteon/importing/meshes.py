@@ -50,6 +50,7 @@ def read(source: Path, options: Options) -> Found:
         cases=[],
         structures=grouped.structures,
         warnings=[*heap.warnings, *grouped.warnings],
+        lost=heap.lost,
         understood=[*heap.understood, *grouped.understood],
     )
     known = {structure.name for structure in grouped.structures}

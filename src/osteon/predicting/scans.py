@@ -10,6 +10,7 @@ from typing import Any
 from rich.markup import escape
 
 from osteon.core.errors import UsageError, missing_file
+from osteon.core.files import is_file
 from osteon.core.geometry import Geometry
 from osteon.core.progress import console
 from osteon.core.volume import Volume
@@ -20,7 +21,7 @@ from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.dicom import read_dicom_files
 from osteon.formats.dicom_series import find_series
 from osteon.formats.registry import companions, known_suffixes, read_geometry, read_volume, stem_of, suffix_of
-from osteon.formats.unread import told_unread
+from osteon.formats.unread import told_unread, unread_images
 
 _SAYS_NOTHING = ("ct", "mr", "mri", "dicom", "dcm", "images", "series", "scan", "image")
 """Names of folders that are the same for every patient."""
@@ -52,10 +53,11 @@ class Scan:
     def fingerprint(self) -> list[list[Any]]:
         """What tells whether the files are still the same: path, size, time of change."""
         found = []
-        beside = companions(self.files[0]) if len(self.files) == 1 else ()
-        for file in (*self.files, *beside):
+        for file in self.files:
             if not file.is_file():
                 raise missing_file(file, "the scan")
+        beside = companions(self.files[0]) if len(self.files) == 1 else ()
+        for file in (*self.files, *filter(is_file, beside)):
             facts = file.stat()
             found.append([str(file.resolve()), facts.st_size, facts.st_mtime_ns])
         return found
@@ -65,7 +67,8 @@ def find_scans(sources: Sequence[Path]) -> list[Scan]:
     """The scans that paths stand for.
 
     A file is a scan. A folder with dataset.yaml stands for its held-out and unlabelled cases (for all of them where
-    there are none of these), any other folder for the images that lie in it, or for the DICOM series below it.
+    there are none of these), any other folder for the images that lie in it, or for the DICOM series below it. Links
+    that lead to nothing and images of formats that are not read are among them, so that they fail by name.
 
     Raises:
         FileError: A path does not exist.
@@ -83,11 +86,12 @@ def find_scans(sources: Sequence[Path]) -> list[Scan]:
             for case in cases or dataset.manifest.cases:
                 scans.append(Scan(case.id, tuple(dataset.resolve(image) for image in case.images), dataset, case))
         elif source.is_dir():
-            images = [p for p in sorted(source.iterdir()) if p.is_file() and _is_image(p)]
+            files = [path for path in sorted(source.iterdir()) if not path.is_dir()]
+            images = [path for path in files if _is_image(path)]
             found = [Scan(stem_of(image), (image,)) for image in images] or _series(source)
-            unread = told_unread(sorted(source.iterdir()), ["images"])
-            for line in unread if found else ():
-                console.print(f"[yellow]{escape(line)}[/]")
+            unread = told_unread(files, ["images"])
+            # Each fails by its name, and says the way out.
+            found += [Scan(path.name, (path,)) for path in unread_images(files)] if found else []
             if not found:
                 raise UsageError(
                     f"{source}: no image lies in this folder{''.join(f'; {line}' for line in unread)}",
