@@ -15,10 +15,10 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_volume, write_segmentation, write_volume
+from osteon.formats.label_tables import read_table
 from osteon.importing import masks
 from osteon.importing.forms import Converted, Options
 from osteon.importing.mask_names import case_of, kind_of, structure_of
-from osteon.importing.mask_tables import read_table
 from osteon.importing.pseudonyms import TABLE, Patient, Pseudonyms
 from osteon.importing.recognise import recognise
 from osteon.importing.run import ImportReport, import_dataset

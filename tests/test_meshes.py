@@ -244,7 +244,7 @@ def test_two_scans_in_one_case(tmp_path: Path) -> None:
     assert told["p1"] == ["p1/red.stl"]
     assert told["stray"] == [
         "p1/mask.nii: is a label file, and the meshes are the labels",
-        "p1/a.nii: p1/a_ct.nii is the CT",
+        f"{tmp_path}/2/p1/a.nii: p1/a_ct.nii is the CT",
     ]
 
 

@@ -13,6 +13,7 @@ import SimpleITK
 from osteon.core.errors import FileError, LabelError
 from osteon.formats import read_geometry, read_segmentation, read_volume
 from osteon.formats.registry import companions
+from osteon.predicting.scans import find_scans
 from osteon.serving.recognising import kind_suffix
 
 TAGS = {
@@ -179,6 +180,17 @@ def test_a_header_leads_to_no_file_but_its_own(tmp_path: Path, file: str, says: 
     (tmp_path / "a.raw").write_bytes(VOXELS.tobytes())
     with pytest.raises(FileError, match=says):
         read_volume(write(tmp_path / "a.mhd", b"", file))
+
+
+def test_predicting_does_a_scan_again_whose_voxels_have_changed(tmp_path: Path) -> None:
+    [scan] = find_scans([write(tmp_path / "a.mhd", file="a.raw")])
+    before = scan.fingerprint()
+    (tmp_path / "a.raw").write_bytes(bytes(121))
+    assert scan.fingerprint() != before
+    (tmp_path / "a.raw").unlink()
+    assert len(scan.fingerprint()) == 1
+    with pytest.raises(FileError, match=r"a\.raw: the file of voxels"):
+        scan.load()
 
 
 def test_what_is_no_meta_image(tmp_path: Path) -> None:

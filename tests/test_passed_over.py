@@ -181,6 +181,16 @@ def test_labels_and_images_that_nnunets_names_do_not_bring_together_are_lost(tmp
     assert any("readme.txt" in line for line in report.warnings)
 
 
+def test_images_that_a_list_leaves_out_are_noted(tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    case(source / "imagesTr", ("femur", "other"))
+    (source / "labelsTr").mkdir()
+    (source / "imagesTr" / "femur.nii.gz").rename(source / "labelsTr" / "a.nii.gz")
+    entry = {"image": "./imagesTr/ct.nii.gz", "label": "./labelsTr/a.nii.gz"}
+    (source / "dataset.json").write_text(json.dumps({"labels": {"femur": 1}, "training": [entry]}))
+    assert [line for line in taken(source).warnings if "1 images, such as" in line and "other.nii.gz" in line]
+
+
 def test_meta_images_are_cases(tmp_path: Path) -> None:
     source = tmp_path / "src"
     case(source / "p1")
@@ -256,6 +266,21 @@ def test_a_folder_of_nothing_else_says_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "pairs.txt").write_text("ct.mgz,femur.mgz\n")
     with pytest.raises(OsteonError, match=r"ct\.mgz: is not read"):
         taken(tmp_path)
+
+
+def test_predicting_fails_by_name_what_it_does_not_read(tmp_path: Path) -> None:
+    case(tmp_path / "scans", ())
+    for name in ("p2.mgz", "p3.hdr", "p3.img", ".p4.mgz", "p5.zip"):
+        (tmp_path / "scans" / name).touch()
+    (tmp_path / "scans" / "p6.nii.gz").symlink_to("nowhere")
+    (tmp_path / "scans" / "p7.nii.gz").write_text(LFS)
+    scans = {scan.id: scan for scan in find_scans([tmp_path / "scans"])}
+    assert list(scans) == ["ct", "p2", "p3", "p6", "p7"]
+    for name, says in {"p2": "FreeSurfer", "p3": "Analyze", "p6": "link to nowhere", "p7": "pointer"}.items():
+        with pytest.raises(FileError, match=says):
+            scans[name].load()
+        with pytest.raises(FileError, match=says):
+            scans[name].fingerprint()
 
 
 def test_radiographs_and_meshes_follow_links_and_tell_what_they_do_not_read(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from osteon.formats.registry import read_structures, suffix_of
 from osteon.importing.forms import Found, Options
 from osteon.importing.naming import adopt, unite
 from osteon.importing.recognise import form_named, recognise
+from osteon.importing.repeat import read_beside
 
 MOST_LISTED = 2000
 SAMPLED = 3
@@ -28,7 +29,7 @@ class Inspected:
         form: Its name; empty where none was recognised.
         what: The form in words.
         understood: How the source was understood, in sentences.
-        warnings: What is odd.
+        warnings: What is not taken, and what is odd.
         cases: For each: id, names of its files, whether it is labelled.
         structures: Name and value of each, where they are known before the labels are read.
         maps: Whether labels are numbers in label files, which the structures name.
@@ -73,7 +74,7 @@ def inspect_source(source: Path, allowed: Sequence[Path], form: str | None = Non
         row.name,
         row.what,
         tuple(found.understood),
-        tuple(found.warnings),
+        (*found.lost, *found.warnings),
         tuple(_case(case) for case in found.cases),
         tuple((s.name, s.value) for s in structures),
         any(case.label is not None and not str(case.label).lower().endswith(".seg.nrrd") for case in found.cases),
@@ -85,7 +86,7 @@ def inspect_source(source: Path, allowed: Sequence[Path], form: str | None = Non
 def check_files(found: Found, allowed: Sequence[Path]) -> None:
     """Raise FileError where a list names files outside the allowed folders, however it gets there."""
     for case in found.cases:
-        for path in (*case.images, *((case.label,) if case.label else ()), *case.parts):
+        for path in (*case.images, *((case.label,) if case.label else ()), *case.parts, *read_beside(case)):
             real = path.resolve()
             if not any(real.is_relative_to(folder) for folder in allowed):
                 raise FileError(

@@ -20,6 +20,8 @@ from osteon.formats.dicom import (
     read_dicom_structures,
 )
 from osteon.formats.dicom_files import looks_like_dicom
+from osteon.formats.label_tables import Table, table_beside
+from osteon.formats.labelmap import index_map, is_generic
 from osteon.formats.meta_image import (
     meta_image_data,
     read_meta_image,
@@ -189,27 +191,53 @@ def read_geometry(path: Path) -> Geometry:
     return _to_read(path).read_geometry(Path(path))
 
 
-def read_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:
+def read_segmentation(
+    path: Path, structures: Sequence[Structure] | None = None, *, table: Table | None = None
+) -> Segmentation:
     """Read labels: an index map, or multi-hot where the file's structures overlap.
 
     Args:
         path: The file. Floats are taken where all of them are whole numbers.
         structures: What the labels mean. None takes the file's own names, `label_<value>` where it has none.
+        table: What names the file's values; None asks its header, and the table that lies beside it.
 
     Raises:
         FileError: As `read_volume`.
         LabelError: Values are not whole numbers, or are not among `structures`; the message lists values and voxels.
     """
-    return _to_read(path).read_segmentation(Path(path), structures)
+    row = _to_read(path)
+    table = table or own_table(path)
+    own = None if table is None else row.read_segmentation(Path(path), None)
+    if table is None or own is None or own.overlapping:
+        return row.read_segmentation(Path(path), structures)
+    labels, named = index_map(own.array, table.structures, structures, path, by_value=True)
+    return Segmentation(labels, own.geometry, named)
 
 
 def read_structures(path: Path) -> tuple[Structure, ...]:
-    """The structures that a label file's own header names, which takes milliseconds; empty where it names none.
+    """The structures that a label file's own header names, or a table beside it; empty where nothing names any.
+
+    It takes milliseconds.
 
     Raises:
         FileError: As `read_geometry`.
         LabelError: Two of them share a name or a value.
     """
+    table = own_table(path)
+    return table.structures if table is not None else _in_header(path)
+
+
+def own_table(path: Path) -> Table | None:
+    """The table beside a label file that names its values; None where there is none, or the header has names.
+
+    Raises:
+        FileError, DatasetError, LabelError: The header or the table cannot be read.
+    """
+    table = table_beside(Path(path), stem_of(path)) if is_file(Path(path)) else None
+    return table if table is None or all(is_generic(s.name) for s in _in_header(path)) else None
+
+
+def _in_header(path: Path) -> tuple[Structure, ...]:
     row = _to_read(path)
     return row.read_structures(Path(path)) if row.read_structures else ()
 
@@ -243,7 +271,7 @@ def tell_oddities(files: Iterable[tuple[Path, bool]]) -> list[str]:
 
 
 def companions(path: Path) -> tuple[Path, ...]:
-    """Files beside an image or label file that are read with it, such as the voxels of a header. Raises FileError."""
+    """Files beside an image or label file that hold a part of it, such as the voxels of a header. Raises FileError."""
     row = _to_read(path)
     return row.read_companions(Path(path)) if row.read_companions else ()
 

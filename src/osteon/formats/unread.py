@@ -92,6 +92,16 @@ def unread_format(path: Path) -> Unread | None:
     return next((_BY_SUFFIX[suffix] for suffix in _LONGEST_FIRST if name.endswith(suffix)), None)
 
 
+def unread_images(files: Iterable[Path]) -> list[Path]:
+    """The images of formats that are not read, one file for each."""
+    found: dict[str, Path] = {}
+    for path in files:
+        row = unread_format(path)
+        if row is not None and row.holds == "images" and not path.name.startswith("."):
+            found.setdefault(_bare(path) if row.pair else str(path), path)
+    return list(found.values())
+
+
 def told_unread(files: Iterable[Path], holding: Iterable[Holds]) -> list[str]:
     """A line for each format that is known and not read: how many files there are, an example, and the way out.
 

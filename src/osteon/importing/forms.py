@@ -18,6 +18,7 @@ from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structu
 from osteon.core.values import HIGHEST
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import LONGEST_ID, Channel, Modality
+from osteon.formats.label_tables import Table
 
 Group = Literal["color", "all", "none"]
 MeshUnit = Literal["mm", "cm", "m"]
@@ -88,6 +89,7 @@ class FoundCase:
         labels: Whether `convert` makes labels.
         between_slices: What becomes of the slices between where labels were drawn on every second slice or so: `fill`
             writes them anew, `leave` says it.
+        table: What names the values of `label`, where neither its header nor a table called after it does.
     """
 
     id: str
@@ -99,6 +101,7 @@ class FoundCase:
     parts: tuple[Path, ...] = ()
     labels: bool = False
     between_slices: BetweenSlices = "leave"
+    table: Table | None = None
 
     @property
     def labelled(self) -> bool:

@@ -10,14 +10,15 @@ import numpy.typing as npt
 
 from osteon.core.errors import DatasetError, LabelError, OsteonError
 from osteon.core.geometry import Geometry
-from osteon.core.labels import Segmentation, Structure
+from osteon.core.labels import Segmentation, Structure, make_structures
 from osteon.core.overlap import count_overlap, dice
 from osteon.core.volume import Volume
 from osteon.dataset.checks import grid_error, turn_array
 from osteon.dataset.laying import lay_segmentation
 from osteon.formats.dicom_series import read_series
+from osteon.formats.label_tables import Table, find_table, read_table
 from osteon.formats.polygons import checked_label
-from osteon.formats.registry import read_geometry, read_segmentation, read_structures
+from osteon.formats.registry import own_table, read_geometry, read_segmentation, read_structures
 from osteon.importing.forms import Converted, Options
 from osteon.importing.mask_dicom import names_in, read_labels
 from osteon.importing.mask_files import Mask, is_binary
@@ -43,6 +44,8 @@ class MaskCase:
         dicom: DICOM SEG and RTSTRUCT.
         passed: Left out beside a folder of masks.
         names: The structures that its files name, in order.
+        table: What names the values of its label map, beside it or in a folder above; None where nothing does.
+        own: The structures of its label map, by its header or its table.
         problem: Why the case cannot be read; None where it can.
     """
 
@@ -53,6 +56,8 @@ class MaskCase:
     dicom: list[Mask] = field(default_factory=list)
     passed: list[Mask] = field(default_factory=list)
     names: tuple[str, ...] = ()
+    table: Table | None = None
+    own: tuple[Structure, ...] = ()
     problem: OsteonError | None = None
 
     @property
@@ -83,6 +88,10 @@ def sort_masks(
     prefixes += group.home.parts
     for mask in files:
         name = structure_of(mask.place.relative_to(group.home), prefixes)
+        table = _own_table(mask, case)
+        one = table is not None and len(table.structures) == 1 and len(files) > 1
+        if table is not None and one:  # one of several masks, each with a table of its own
+            name = table.structures[0].name
         if name is not None:
             try:
                 name = checked_label(name, repr(str(mask.path)))
@@ -91,7 +100,7 @@ def sort_masks(
                 continue
             name = spelling.setdefault(same_name(name), name)
         alone = len(files) == 1 and (single or (known is not None and name not in known))
-        if name is None or alone or _names_itself(mask):
+        if name is None or alone or (_names_itself(mask) and not one):
             case.maps.append(mask)
         elif name in case.named:
             case.problem = DatasetError(
@@ -112,6 +121,8 @@ def sort_masks(
             hint="leave one label map in the case's folder, or binary masks alone",
         )
     try:
+        if len(case.maps) == 1:
+            case.own, case.table = _named(case.maps[0], spelling)
         case.names = _names(case)
     except OsteonError as error:
         case.problem = case.problem or error
@@ -122,8 +133,37 @@ def _names(case: MaskCase) -> tuple[str, ...]:
     if case.named:
         return tuple(case.named)
     if case.maps:
-        return tuple(structure.name for mask in case.maps for structure in read_structures(mask.path))
+        return tuple(structure.name for structure in case.own)
     return tuple(dict.fromkeys(name for mask in case.dicom for name in names_in(mask)))
+
+
+def _named(mask: Mask, spelling: dict[str, str]) -> tuple[tuple[Structure, ...], Table | None]:
+    """What names the values of a label map: its header, the table called after it, or one in a folder below the source.
+
+    Names of tables are spelt as the first table has them.
+    """
+    table = own_table(mask.path)
+    if table is None and (own := read_structures(mask.path)):
+        return own, None
+    for above in range(len(mask.folder.parts)) if table is None else ():
+        if (found := find_table(mask.path.parents[above])) is not None:
+            table = Table(found, read_table(found))
+            break
+    if table is None:
+        return (), None
+    spelt = [spelling.setdefault(same_name(s.name), s.name) for s in table.structures]
+    if len(set(spelt)) == len(spelt):
+        named = make_structures(spelt, [structure.value for structure in table.structures])
+        table = Table(table.path, named)
+    return table.structures, table
+
+
+def _own_table(mask: Mask, case: MaskCase) -> Table | None:
+    try:
+        return own_table(mask.path)
+    except OsteonError as error:
+        case.problem = case.problem or error
+        return None
 
 
 def _names_itself(mask: Mask) -> bool:
@@ -170,9 +210,10 @@ def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: O
         warnings += [*overlaps, *(line + more for line in laid[:1])]
     elif case.maps:
         [mask] = case.maps
-        own = read_segmentation(mask.path, structures)
+        own = read_segmentation(mask.path, structures, table=case.table)
         segmentation, how = lay_segmentation(own, geometry, name=str(mask.path), image_name=str(scan.path))
         done.append(f"labels from {mask.place}" + (f": {how}" if how else ""))
+        done += [f"their values named by {case.table.path.name}"] if case.table is not None else []
         warnings += [f"{mask.place} is {how}"] if how else []
     elif case.dicom and structures is not None:
         found = [

@@ -73,7 +73,7 @@ class Sorted:
         cases: In order of their files.
         ids: One for each case.
         understood: How it was sorted, in sentences.
-        warnings: What is odd.
+        warnings: What a person should look at.
         lost: What fits no case, label files beside the meshes, and series that could not be read or chosen.
     """
 
@@ -81,7 +81,7 @@ class Sorted:
     ids: list[str]
     understood: list[str]
     warnings: list[str]
-    lost: list[str]
+    lost: list[str] = field(default_factory=list)
 
 
 def mesh_files(source: Path) -> Iterator[Path]:

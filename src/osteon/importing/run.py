@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
-from osteon.core.labels import Structure
 from osteon.core.progress import track
 from osteon.dataset.folds import SAY_WHO, structures_held_out, structures_without_cases, told_subject
 from osteon.dataset.manifest import FILE_NAME, Manifest, explain, write_manifest
-from osteon.formats.registry import read_structures, tell_oddities
+from osteon.formats.registry import tell_oddities
 from osteon.importing.forms import (
     BetweenSlices,
     Form,
@@ -30,7 +28,7 @@ from osteon.importing.forms import (
     RleOrder,
     parse_modality,
 )
-from osteon.importing.naming import adopt, unite
+from osteon.importing.naming import adopt, contradicted, named_in_files, unite
 from osteon.importing.patterns import finder
 from osteon.importing.recognise import form_named, recognise
 from osteon.importing.repeat import as_told, inputs_digest, made_before
@@ -207,7 +205,9 @@ def import_dataset(
         for line in (f"form {row.name}: {row.what}{why}", *found.understood):
             announce(line)
     if found.structures is not None:
-        found.structures = adopt(found.structures, _named_in_headers(selected), rename=structures is None)
+        named = named_in_files(selected)
+        found.structures = adopt(found.structures, (own.structures for own in named), rename=structures is None)
+        warnings += contradicted(found.structures, named, "the dataset" if structures is None else "--labels")
     theirs = files_of(found)
     for case in track(selected, "Reading cases"):
         case = replace(case, subject=subject_of(case) or case.subject, site=site_of(case) or case.site)
@@ -287,13 +287,6 @@ def _selected(found: Found, only: str | Sequence[str] | None, hold_out: str | No
         if set(select(hold_out, [case.id for case in cases], "--hold-out", counted=labelled)) >= set(labelled):
             raise nothing_left(len(labelled))
     return cases
-
-
-def _named_in_headers(cases: Sequence[FoundCase]) -> Iterator[tuple[Structure, ...]]:
-    """What each label file's own header names. A file that cannot be read says so when its case is taken."""
-    for path in (case.label for case in cases if case.label is not None):
-        with suppress(OsteonError):
-            yield read_structures(path)
 
 
 def _read_files(cases: Iterable[FoundCase]) -> Iterator[tuple[Path, bool]]:

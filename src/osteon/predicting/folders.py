@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from osteon.core.errors import DatasetError, FileError, OsteonError, UsageError
+from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.files import absent_below, files_below
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Channel
@@ -17,7 +17,7 @@ from osteon.formats.dicom import check_called, describe, is_called
 from osteon.formats.dicom_found import Series, sort_files
 from osteon.formats.raster import SUFFIXES as PICTURES
 from osteon.formats.registry import stem_of, suffix_of
-from osteon.formats.unread import unread_format
+from osteon.formats.unread import unread_format, unread_images
 from osteon.importing.forms import safe_id
 from osteon.importing.mask_names import SCAN_WORDS, kind_of, words
 
@@ -158,22 +158,15 @@ def _chosen(series: Sequence[Series], which: str) -> list[Series]:
 
 
 def _not_read(folder: Path, files: Sequence[Path], made: Set[Path]) -> list[Item]:
-    """What would be a scan, but is of a format that is not read, or is not there."""
-    problems: dict[PurePosixPath, tuple[Path, OsteonError]] = {}
-    for path in files:
-        row = unread_format(path)
-        if row is not None and row.holds == "images":
-            place = _place(path, folder)
-            bare = place.with_name(place.name[: -len(row.suffix_of(path))])
-            problems[bare] = path, FileError(f"{path}: osteon does not read {row.name}", hint=row.way)
-    for path, what in absent_below(folder):
-        if suffix_of(path) is not None and made.isdisjoint(path.parents):
-            error = FileError(f"{path}: is {what}", hint="restore what it leads to, or remove it")
-            problems[_place(path, folder).with_name(stem_of(path))] = path, error
+    """What would be a scan, but is of a format that is not read, or is not there: each fails by its name."""
+    absent = [path for path, _ in absent_below(folder) if suffix_of(path) and path not in files]
+    bare = {
+        path: path.name[: -len(row.suffix_of(path))] for path in unread_images(files) if (row := unread_format(path))
+    }
+    bare |= {path: stem_of(path) for path in absent if made.isdisjoint(path.parents)}
+    places = {path: _place(path, folder) for path in bare}
     return [
-        Item(place, ((path,),), error)
-        for place, (path, error) in problems.items()
-        if kind_of(_place(path, folder)) != "mask"
+        Item(places[path].with_name(name), ((path,),)) for path, name in bare.items() if kind_of(places[path]) != "mask"
     ]
 
 
