@@ -130,7 +130,7 @@ def test_a_network_that_onnx_cannot_hold_is_refused_in_a_sentence(
         lambda: engines.export_onnx(Pooling(), (1, 1, 8, 8, 8), tmp_path / "n.onnx"),
         lambda: Engine(Pooling(), kind_of("onnx"))(torch.zeros(1, 1, 8, 8, 8)),
     ):
-        with pytest.raises(UsageError, match="cannot be written as ONNX: .*adaptive_avg_pool3d") as refused:
+        with pytest.raises(UsageError, match=r"cannot be written as ONNX: .*adaptive_avg_pool3d") as refused:
             refusing()
         assert "\n" not in refused.value.message
         assert "--engine torch" in refused.value.hint
