@@ -105,8 +105,13 @@ def plan_hash(plan: Plan) -> str:
 
 
 def check_plan_fits(dataset: Dataset, plan: Plan) -> None:
-    """Whether a plan was made for this dataset. Raises PlanError, which names the keys that differ."""
+    """Whether a plan was made for this dataset. Raises PlanError, which names the keys that do not."""
     manifest = dataset.manifest
+    if plan.grid.axes[0] in "ijk":
+        raise PlanError(
+            f"grid.axes: {', '.join(plan.grid.axes)} are a file's own axes; a training needs to know how they lie",
+            hint="begin with the model itself, `osteon train DATASET RUN --init MODEL`, which names them",
+        )
     differ = []
     if {s.name for s in plan.structures} - {s.name for s in manifest.structures}:
         differ.append("structures")
