@@ -18,6 +18,7 @@ import yaml
 import osteon
 from helpers import tiny_plan
 from osteon.core.errors import FileError, PlanError, UsageError
+from osteon.core.locks import hold_folder
 from osteon.dataset.dataset import Dataset
 from osteon.planning.plan import read_plan
 from osteon.sweeping import running
@@ -226,6 +227,18 @@ def test_every_trial_is_a_run_and_the_best_is_first(
     assert (plan.training.loss, plan.training.learning_rate) == ("ce", 1e-2)
     assert command("sweep", tmp_path / "trials.yaml", "--quiet") == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("dataset")
+def test_a_sweep_that_another_one_works_in_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, "finish(0.5)")
+    file = write(tmp_path, grid=GRID)
+    with (
+        hold_folder(tmp_path / "sweep", "x", "y"),
+        pytest.raises(UsageError, match=r"sweep: another sweep works in it \(process"),
+    ):
+        run_sweep(file)
+    assert len(run_sweep(file).rows) == 4
 
 
 @pytest.mark.usefixtures("dataset")

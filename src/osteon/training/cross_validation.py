@@ -23,7 +23,7 @@ from osteon.training.checkpoint import State
 from osteon.training.finishing import PREDICTIONS, UNORDERED, Validated, conclude, extras_s, looks_at
 from osteon.training.fit import TrainReport, train
 from osteon.training.options import TrainOptions, check_options
-from osteon.training.record import check_plan_fits, record_choices
+from osteon.training.record import RUN, check_plan_fits, hold_run, record_choices
 
 FOLD = "fold-{}"
 
@@ -50,12 +50,19 @@ def train_all_folds(
     check_options(options, plan)
     check_plan_fits(dataset, plan)
     make_folds(dataset.manifest, options.folds, seed=0, by=options.folds_by)  # too few cases are said before hours pass
+    with hold_run(run, restart=restart):
+        return _train_folds(dataset, plan, run, options, restart=restart)
+
+
+def _train_folds(dataset: Dataset, plan: Plan, run: Path, options: TrainOptions, *, restart: bool) -> TrainReport:
     folders = [run / FOLD.format(number) for number in range(options.folds)]
     if restart:
         for part in (*folders, run / "model", run / PREDICTIONS, run / UNORDERED):
             shutil.rmtree(part, ignore_errors=True)
     done = (run / "model" / WEIGHTS).is_file()
-    record_choices(run, plan, options, begun=done or any(folder.exists() for folder in folders))
+    record_choices(
+        run, plan, options, begun=done or ((run / RUN).is_file() and any(folder.exists() for folder in folders))
+    )
     if done:
         console.print(f"{run}: is trained already; --restart begins anew", soft_wrap=True)
         validation = load_model(run / "model").validation

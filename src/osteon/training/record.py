@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml, write_yaml
+from osteon.core.locks import hold_folder
 from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.planning.plan import FILE_NAME as PLAN
@@ -22,6 +24,13 @@ from osteon.training.resuming import as_begun, resumable_differences, told_diffe
 
 RUN = "run.yaml"
 SPLITS = "splits.yaml"
+
+
+def hold_run(run: Path, *, restart: bool) -> AbstractContextManager[None]:
+    """Hold a run for one training alone; a finished one is only read. Raises UsageError where another works in it."""
+    if (run / "model" / WEIGHTS).is_file() and not restart:
+        return nullcontext()
+    return hold_folder(run, "another training", "wait until it has ended, or give this training a folder of its own")
 
 
 def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool) -> None:
