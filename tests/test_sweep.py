@@ -301,6 +301,10 @@ def test_with_other_choices_a_sweep_does_not_go_on(tmp_path: Path, monkeypatch: 
     with pytest.raises(UsageError, match="loss=ce: was begun with another plan"):
         run_sweep(write(tmp_path, grid={"loss": ["ce"]}, base={**SMALL, "patch.batch": 1}))
     assert len(run_sweep(write(tmp_path, grid={"loss": ["ce", "dice"]})).rows) == 2  # more of the same is welcome
+    record = tmp_path / "sweep/sweep.yaml"
+    record.write_text(record.read_text().replace("folds_by: subject\n", ""))  # of a version without that choice
+    assert "folds_by" not in record.read_text()
+    assert len(run_sweep(write(tmp_path, grid={"loss": ["ce", "dice"]})).rows) == 2
 
 
 @pytest.mark.usefixtures("dataset")

@@ -195,7 +195,8 @@ def _check_record(folder: Path, sweep: Sweep) -> list[dict[str, Any]]:
         return []
     before = read_yaml(path, "the sweep's record")
     now = _record(sweep)
-    changed = [key for key in (*SHARED, "over") if before.get(key) != now.get(key)]
+    usual = {key: Sweep.model_fields[key].default for key in SHARED}  # what came later was not said earlier
+    changed = [key for key in (*SHARED, "over") if before.get(key, usual.get(key)) != now.get(key)]
     if changed:
         raise UsageError(
             f"{folder}: the sweep was begun with other choices: {', '.join(changed)}",
