@@ -14,6 +14,7 @@ import pytest
 from osteon.core.errors import DatasetError, FileError, GeometryError, ImageError, LabelError, UsageError
 from osteon.core.geometry import Geometry, Turn
 from osteon.core.labels import Segmentation, Structure, make_structures
+from osteon.core.locks import hold_folder
 from osteon.core.volume import Volume
 from osteon.dataset.checks import align_segmentation, resample_labels
 from osteon.dataset.dataset import Dataset
@@ -741,3 +742,14 @@ def test_options_that_a_form_does_not_know_are_refused(tmp_path: Path, option: s
     with pytest.raises(UsageError, match=f"--{option.replace('_', '-')}: means nothing for the form decathlon"):
         import_dataset(source, tmp_path / "set", **{option: value})  # type: ignore[arg-type]
     assert not (tmp_path / "set").exists()
+
+
+def test_a_dataset_that_another_import_writes_is_refused(tmp_path: Path) -> None:
+    source = decathlon_folder(tmp_path / "source")
+    with (
+        hold_folder(tmp_path / "dataset", "x", "y"),
+        pytest.raises(UsageError, match=r"dataset: another import works in it \(process"),
+    ):
+        import_dataset(source, tmp_path / "dataset")
+    assert len(import_dataset(source, tmp_path / "dataset").manifest.cases) == 2
+    assert not (tmp_path / "dataset" / ".lock").exists()

@@ -188,6 +188,24 @@ def test_what_is_done_is_skipped(model: Model, tmp_path: Path) -> None:
     assert (record["output"], record["shape"], record["spacing_mm"]) == ("s1.nii.gz", [12, 10, 8], [1, 1, 1])
 
 
+def test_two_predictions_into_one_folder_keep_each_others_records(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = scans(tmp_path / "scans", 2), tmp_path / "out"
+    segment, began = predictor._Work.segment, list[str]()
+
+    def meanwhile(self: Any, given: Any) -> Any:
+        began.append("s0")
+        if len(began) == 1:
+            assert predict(model, find_scans([folder / "s1.nii.gz"]), out).done == ["s1"]
+        return segment(self, given)
+
+    monkeypatch.setattr(predictor._Work, "segment", meanwhile)
+    assert predict(model, find_scans([folder / "s0.nii.gz"]), out).done == ["s0"]
+    assert sorted(json.loads((out / RECORD).read_text())) == ["s0", "s1"]
+    assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
+
+
 def test_what_has_changed_is_done_again(model: Model, tmp_path: Path) -> None:
     found = find_scans([scans(tmp_path / "scans", 2)])
     out = tmp_path / "out"

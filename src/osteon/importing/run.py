@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.core.locks import hold_folder
 from osteon.core.progress import track
 from osteon.dataset.folds import SAY_WHO, structures_held_out, structures_without_cases, told_subject
 from osteon.dataset.manifest import FILE_NAME, Manifest, explain, write_manifest
@@ -135,7 +136,7 @@ def import_dataset(
         What was taken, what was left out and why, and what is odd.
 
     Raises:
-        UsageError: An argument makes no sense, or `source` has no known form.
+        UsageError: An argument makes no sense, `source` has no known form, or another import works in `folder`.
         FileError: `source` is missing or its list cannot be read.
         DatasetError: No case could be taken, or none is left to train on.
     """
@@ -209,14 +210,17 @@ def import_dataset(
         found.structures = adopt(found.structures, (own.structures for own in named), rename=structures is None)
         warnings += contradicted(found.structures, named, "the dataset" if structures is None else "--labels")
     theirs = files_of(found)
-    for case in track(selected, "Reading cases"):
-        case = replace(case, subject=subject_of(case) or case.subject, site=site_of(case) or case.site)
-        try:
-            taken.append(
-                take_case(case, found, folder, repair_geometry=repair_geometry, allow_empty=allow_empty, theirs=theirs)
-            )
-        except OsteonError as error:
-            failed[case.id] = error
+    with hold_folder(folder, "another import", "wait until it has ended, or choose another folder"):
+        for case in track(selected, "Reading cases"):
+            case = replace(case, subject=subject_of(case) or case.subject, site=site_of(case) or case.site)
+            try:
+                taken.append(
+                    take_case(
+                        case, found, folder, repair_geometry=repair_geometry, allow_empty=allow_empty, theirs=theirs
+                    )
+                )
+            except OsteonError as error:
+                failed[case.id] = error
     if not taken:
         raise _nothing_taken(source, failed)
     present = {case.entry.id: case.present for case in taken if case.entry.segmentation is not None}
