@@ -12,7 +12,8 @@ from osteon.core.errors import DatasetError, LabelError, UsageError
 from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.formats.registry import read_segmentation, stem_of, suffix_of, write_segmentation
+from osteon.formats.legend import is_nameless, legend_for, read_meant
+from osteon.formats.registry import stem_of, suffix_of, write_segmentation
 from osteon.formats.rle import RleRow, decode, is_rle_csv, read_rle_csv
 
 TAKEN = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".csv", ".zip")
@@ -52,9 +53,15 @@ def add_result(source: Path, folder: Path, target: Path) -> tuple[list[str], lis
         if case is None:
             notes.append(f"{path.name}: no case of the dataset is called so")
             continue
-        read_segmentation(path, dataset.structures)  # refuses what is none
+        legend = legend_for([path])
+        read = read_meant(path, dataset.structures, legend)  # refuses what is none
         target.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target / f"{case.id}{suffix_of(path)}")
+        if legend is not None:  # its names stay behind where the file is copied
+            write_segmentation(target / f"{case.id}{'.seg.nrrd' if read.overlapping else '.nii.gz'}", read)
+        else:
+            shutil.copyfile(path, target / f"{case.id}{suffix_of(path)}")
+            if is_nameless(path):
+                notes.append(f"{path.name}: names no structures; its numbers are taken as the dataset's")
         added.append(case.id)
     if not added:
         names = ", ".join(case.id for case in dataset.manifest.cases[:3])

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from osteon.core.errors import OsteonError
+from osteon.core.errors import OsteonError, UnknownValueError
 from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
 from osteon.dataset.checks import align_segmentation
@@ -17,7 +17,7 @@ from osteon.evaluating.pairing import Pair, Pairing, pair_up
 from osteon.evaluating.record import CSV_NAME, JSON_NAME, write_metrics_json, write_scores_csv
 from osteon.evaluating.scores import EVERYTHING, Measures, Score, score_case
 from osteon.evaluating.summary import Summary, overall, summarise
-from osteon.formats import read_segmentation
+from osteon.formats.legend import read_meant
 from osteon.formats.registry import format_of, read_geometry
 
 MANY_VOXELS = 100_000_000
@@ -49,6 +49,7 @@ class Evaluation:
         unmatched: Predictions that have no reference.
         by: The field of the manifest by which cases are grouped.
         groups: One for each of its values.
+        notes: Whose word is taken for what numbers without names mean.
     """
 
     structures: tuple[Structure, ...]
@@ -60,6 +61,7 @@ class Evaluation:
     unmatched: tuple[str, ...]
     by: str | None = None
     groups: tuple[Group, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -70,6 +72,7 @@ def evaluate(
     *,
     measures: Measures = EVERYTHING,
     by: str | None = None,
+    labels: Mapping[str, int] | None = None,
     workers: int | None = None,
 ) -> Evaluation:
     """Score predictions. A case that fails is reported and the others go on.
@@ -82,6 +85,7 @@ def evaluate(
             of its structures are scored, by name.
         measures: What is measured.
         by: A field of the dataset's cases (`site`) by whose values the results are grouped.
+        labels: What numbers mean in predictions that name no structures; see `pairing.pair_up`.
         workers: Processes; None decides by the cases' size and the free memory.
 
     Raises:
@@ -89,7 +93,7 @@ def evaluate(
         UsageError: A folder holds no label files, or one case twice; or cases cannot be grouped by `by`.
         DatasetError: No prediction has a reference.
     """
-    pairing = pair_up(prediction, reference, structures)
+    pairing = pair_up(prediction, reference, structures, labels)
     wanted = {s.name for s in structures or pairing.structures}
     scored = tuple(s for s in pairing.structures if s.name in wanted)
     groups = {pair.case: field_of(pair.entry, by) for pair in pairing.pairs} if by else {}
@@ -98,8 +102,12 @@ def evaluate(
     outcomes = {out.item.case: out for out in for_each(work, pairing.pairs, "evaluating", workers=count)}
     scores: list[Score] = []
     failures: list[Failure] = []
+    strange = [p for p in pairing.pairs if p.assumed and isinstance(outcomes[p.case].error, UnknownValueError)]
     for pair in pairing.pairs:
         outcome = outcomes[pair.case]
+        if strange and pair.assumed and outcome.error is None:
+            failures.append(_in_doubt(pair, strange[0]))
+            continue
         scores.extend(score for score in outcome.result or () if score.structure in wanted)
         if outcome.error is not None:
             failures.append(Failure(pair.case, outcome.error.message, outcome.error.hint))
@@ -114,6 +122,7 @@ def evaluate(
         unmatched=pairing.unmatched,
         by=by,
         groups=group_scores(scores, groups) if by else (),
+        notes=pairing.notes,
     )
     if out is not None:
         write_evaluation(Path(out), result, groups, prediction=Path(prediction), reference=Path(reference))
@@ -124,7 +133,7 @@ def score_pair(pair: Pair, structures: Sequence[Structure], measures: Measures =
     """Read, align and score one case. Raises CaseError where a file or its geometry does not fit."""
     reference = pair.load_reference()
     prediction = align_segmentation(
-        read_segmentation(pair.prediction, structures),
+        read_meant(pair.prediction, structures, pair.legend),
         reference.geometry,
         name=f"case {pair.case}: {pair.prediction}",
         image_name="the reference",
@@ -138,6 +147,16 @@ def score_pair(pair: Pair, structures: Sequence[Structure], measures: Measures =
         structures,
         annotated=pair.annotated,
         measures=measures,
+    )
+
+
+def _in_doubt(pair: Pair, other: Pair) -> Failure:
+    """Why a prediction without names is not scored where another beside it contradicts what its numbers would mean."""
+    return Failure(
+        pair.case,
+        f"{pair.prediction}: names no structures, and {other.prediction.name} beside it holds numbers that the "
+        "reference does not have: what its own mean is in doubt, too",
+        "say what they mean: --labels NAME=VALUE,…, or nnU-Net's dataset.json beside the predictions",
     )
 
 
@@ -174,5 +193,6 @@ def write_evaluation(
         failures=[asdict(failure) for failure in result.failures],
         missing=list(result.missing),
         unmatched=list(result.unmatched),
+        **({"notes": list(result.notes)} if result.notes else {}),
         **({"by": result.by} if result.by else {}),
     )
