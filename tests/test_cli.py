@@ -491,7 +491,7 @@ def test_a_structure_that_occurs_in_no_training_case(tmp_path: Path, capsys: Cap
     assert command("train", tmp_path / "dataset", tmp_path / "run", "--device", "cpu") == 1
     said = capsys.readouterr().err
     assert "structures that occur in no training case: patella" in said
-    assert "remove them from dataset.yaml and plan.yaml" in said
+    assert "take them out of `structures` in plan.yaml" in said
 
 
 @pytest.mark.parametrize(
