@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -241,7 +241,7 @@ def import_dataset(
         warnings += lines
     duplicates = _duplicates(manifest)
     warnings += [line for case in taken for line in case.warnings]
-    warnings += tell_oddities(_read_files(case for case in selected if case.id not in failed))
+    warnings += tell_oddities(file for case in selected if case.id not in failed for file in case.files)
     warnings += [f"{', '.join(ids)}: the images are the same voxels; they stay in one fold" for ids in duplicates]
     if present:
         warnings += [f"structure {name} occurs in no case" for name in structures_without_cases(known, present)]
@@ -283,13 +283,6 @@ def _named_in_headers(cases: Sequence[FoundCase]) -> Iterator[tuple[Structure, .
     for path in (case.label for case in cases if case.label is not None):
         with suppress(OsteonError):
             yield read_structures(path)
-
-
-def _read_files(cases: Iterable[FoundCase]) -> Iterator[tuple[Path, bool]]:
-    """The files of cases, and whether each is read as labels."""
-    for case in cases:
-        yield from ((path, False) for path in case.images)
-        yield from ((path, True) for path in (*((case.label,) if case.label else ()), *case.parts))
 
 
 def _duplicates(manifest: Manifest) -> list[tuple[str, ...]]:
