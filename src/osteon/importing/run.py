@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -252,7 +252,7 @@ def import_dataset(
         warnings += lines
     duplicates = _duplicates(manifest)
     warnings += _once({case.entry.id: case.warnings for case in taken})
-    warnings += tell_oddities(_read_files(case for case in selected if case.id not in failed))
+    warnings += tell_oddities(file for case in selected if case.id not in failed for file in case.files)
     warnings += [f"{', '.join(ids)}: the images are the same voxels; they stay in one fold" for ids in duplicates]
     if present:
         warnings += [f"structure {name} occurs in no case" for name in structures_without_cases(known, present)]
@@ -291,13 +291,6 @@ def _selected(found: Found, only: str | Sequence[str] | None, hold_out: str | No
         if set(select(hold_out, [case.id for case in cases], "--hold-out", counted=labelled)) >= set(labelled):
             raise nothing_left(len(labelled))
     return cases
-
-
-def _read_files(cases: Iterable[FoundCase]) -> Iterator[tuple[Path, bool]]:
-    """The files of cases, and whether each is read as labels."""
-    for case in cases:
-        yield from ((path, False) for path in case.images)
-        yield from ((path, True) for path in (*((case.label,) if case.label else ()), *case.parts))
 
 
 def _once(told: Mapping[str, Sequence[str]]) -> list[str]:
