@@ -36,7 +36,7 @@ from osteon.importing.recognise import form_named, recognise
 from osteon.importing.repeat import as_told, inputs_digest, made_before
 from osteon.importing.selecting import hold_out as hold_cases_out
 from osteon.importing.selecting import nothing_left, select
-from osteon.importing.taking import TakenCase, files_of, take_case
+from osteon.importing.taking import TakenCase, files_of, take_case, told_once
 
 _SHOWN = 5
 
@@ -245,7 +245,7 @@ def import_dataset(
         manifest, lines = hold_cases_out(manifest, hold_out, dropped=[c.id for c in selected if c.id in failed])
         warnings += lines
     duplicates = _duplicates(manifest)
-    warnings += _once({case.entry.id: case.warnings for case in taken})
+    warnings += told_once(taken)
     warnings += [f"{', '.join(ids)}: the images are the same voxels; they stay in one fold" for ids in duplicates]
     if present:
         warnings += [f"structure {name} occurs in no case" for name in structures_without_cases(known, present)]
@@ -287,20 +287,6 @@ def _named_in_headers(cases: Sequence[FoundCase]) -> Iterator[tuple[Structure, .
     for path in (case.label for case in cases if case.label is not None):
         with suppress(OsteonError):
             yield read_structures(path)
-
-
-def _once(told: Mapping[str, Sequence[str]]) -> list[str]:
-    """What is told of cases; what is the same in several, once."""
-    cases: dict[str, list[str]] = defaultdict(list)
-    for name, lines in told.items():
-        for line in lines:
-            cases[line.removeprefix(f"case {name}: ")].append(name)
-    return [
-        f"{len(names)} cases, such as {names[0]}: {what}"
-        if len(names) > 1
-        else next(line for line in told[names[0]] if line.removeprefix(f"case {names[0]}: ") == what)
-        for what, names in cases.items()
-    ]
 
 
 def _duplicates(manifest: Manifest) -> list[tuple[str, ...]]:
