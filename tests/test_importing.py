@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from osteon.core.errors import DatasetError, FileError, GeometryError, ImageError, LabelError, UsageError
+from osteon.core.errors import (
+    DatasetError,
+    FileError,
+    GeometryError,
+    ImageError,
+    LabelError,
+    UnknownValueError,
+    UsageError,
+)
 from osteon.core.geometry import Geometry, Turn
 from osteon.core.labels import Segmentation, Structure, make_structures
 from osteon.core.locks import hold_folder
@@ -379,7 +387,7 @@ def break_empty(folder: Path) -> None:
         (break_spacing, GeometryError, r"spacing 1×1\.5×2 against 1×1\.5×2\.5 mm"),
         (break_position, GeometryError, r"position of the first voxel 0\.50 mm apart"),
         (break_orientation, GeometryError, r"position"),  # a mirror is no difference, its place is
-        (break_values, LabelError, r"labelsTr/c1\.nii\.gz: .*9 in 2 voxels"),
+        (break_values, UnknownValueError, r"labelsTr/c1\.nii\.gz: .*9 in 2 voxels"),
         (break_floats, LabelError, r"120 voxels .* such as 0\.5"),
         (break_empty, LabelError, r"case c1: .*empty"),
     ],

@@ -35,7 +35,7 @@ from osteon.importing.recognise import form_named, recognise
 from osteon.importing.repeat import as_told, inputs_digest, made_before
 from osteon.importing.selecting import hold_out as hold_cases_out
 from osteon.importing.selecting import nothing_left, select
-from osteon.importing.taking import TakenCase, files_of, take_case
+from osteon.importing.taking import TakenCase, files_of, take_case, told_once
 
 _SHOWN = 5
 
@@ -251,7 +251,7 @@ def import_dataset(
         manifest, lines = hold_cases_out(manifest, hold_out, dropped=[c.id for c in selected if c.id in failed])
         warnings += lines
     duplicates = _duplicates(manifest)
-    warnings += _once({case.entry.id: case.warnings for case in taken})
+    warnings += told_once(taken)
     warnings += tell_oddities(file for case in selected if case.id not in failed for file in case.files)
     warnings += [f"{', '.join(ids)}: the images are the same voxels; they stay in one fold" for ids in duplicates]
     if present:
@@ -291,20 +291,6 @@ def _selected(found: Found, only: str | Sequence[str] | None, hold_out: str | No
         if set(select(hold_out, [case.id for case in cases], "--hold-out", counted=labelled)) >= set(labelled):
             raise nothing_left(len(labelled))
     return cases
-
-
-def _once(told: Mapping[str, Sequence[str]]) -> list[str]:
-    """What is told of cases; what is the same in several, once."""
-    cases: dict[str, list[str]] = defaultdict(list)
-    for name, lines in told.items():
-        for line in lines:
-            cases[line.removeprefix(f"case {name}: ")].append(name)
-    return [
-        f"{len(names)} cases, such as {names[0]}: {what}"
-        if len(names) > 1
-        else next(line for line in told[names[0]] if line.removeprefix(f"case {names[0]}: ") == what)
-        for what, names in cases.items()
-    ]
 
 
 def _duplicates(manifest: Manifest) -> list[tuple[str, ...]]:
