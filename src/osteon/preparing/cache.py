@@ -22,6 +22,7 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, OsteonError, PlanError
 from osteon.core.files import read_json, whole_file, write_json
 from osteon.core.parallel import for_each, worker_count
+from osteon.core.progress import status
 from osteon.dataset.checks import content_hash, present_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
@@ -88,7 +89,8 @@ def prepare(
         The cached cases by id, and the errors of those that failed.
     """
     folder = dataset.folder / "cache" / plan.cache_key
-    ready = {case.id: entry for case in cases if (entry := _complete(dataset, folder, case, plan)) is not None}
+    with status("comparing files"):  # those that were touched are read
+        ready = {case.id: entry for case in cases if (entry := _complete(dataset, folder, case, plan)) is not None}
     left = [case for case in cases if case.id not in ready]
     failed: dict[str, OsteonError] = {}
     if left:
