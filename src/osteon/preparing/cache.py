@@ -23,6 +23,7 @@ from osteon.core.errors import DatasetError, FileError, OsteonError, PlanError
 from osteon.core.files import read_json, whole_file, write_json
 from osteon.core.locks import one_at_a_time
 from osteon.core.parallel import for_each, worker_count
+from osteon.core.progress import status
 from osteon.dataset.checks import content_hash, present_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
@@ -90,7 +91,8 @@ def prepare(
         The cached cases by id, and the errors of those that failed.
     """
     folder = dataset.folder / "cache" / plan.cache_key
-    ready = {case.id: entry for case in cases if (entry := _complete(dataset, folder, case, plan)) is not None}
+    with status("comparing files"):  # those that were touched are read
+        ready = {case.id: entry for case in cases if (entry := _complete(dataset, folder, case, plan)) is not None}
     left = [case for case in cases if case.id not in ready]
     failed: dict[str, OsteonError] = {}
     if left:
