@@ -357,6 +357,36 @@ def test_unchanged_cases_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     assert read == ["c3"]
 
 
+def test_a_structure_of_one_case_or_of_one_subject_is_named(tmp_path: Path) -> None:
+    def lower_in(*ids: str) -> dict[str, CaseArrays]:
+        every = cases(6)
+        return {
+            i: (image, labels if i in ids else without(3)(labels), affine)
+            for i, (image, labels, affine) in every.items()
+        }
+
+    def found(kind: str) -> list[tuple[list[str], list[str]]]:
+        findings = osteon.audit(tmp_path, workers=1).findings
+        return [(finding.structures, finding.cases) for finding in findings if finding.kind == kind]
+
+    assert [f.kind for f in audited(tmp_path, lower_in("c1")).findings if f.severity != "note"] == ["rare"]
+    assert found("rare") == [(["lower"], ["c1"])]
+    result = audited(tmp_path, lower_in("c1", "c4"))
+    assert result.clean
+    manifest = Dataset.open(tmp_path).manifest
+    shared = [c.model_copy(update={"subject": "p"} if c.id in ("c1", "c4") else {}) for c in manifest.cases]
+    write_manifest(tmp_path, manifest.model_copy(update={"cases": shared}))
+    assert found("rare") == [(["lower"], ["c1", "c4"])]
+    held = [c.model_copy(update={"held_out": c.id in ("c1", "c4")}) for c in manifest.cases]
+    write_manifest(tmp_path, manifest.model_copy(update={"cases": held}))
+    assert found("held-out-only") == [(["lower"], ["c1", "c4"])]
+    assert found("rare") == found("never-seen") == []
+    nobody = [c.model_copy(update={"annotated": ["upper", "middle"]}) for c in manifest.cases]
+    write_manifest(tmp_path, manifest.model_copy(update={"cases": nobody}))
+    audited(tmp_path, lower_in(), annotated={case.id: ["upper", "middle"] for case in manifest.cases})
+    assert found("never-seen") == [(["lower"], [])]
+
+
 def test_an_image_that_was_replaced_after_the_import_is_found(tmp_path: Path) -> None:
     audited(tmp_path, cases(3))
     dataset = as_imported(Dataset.open(tmp_path))

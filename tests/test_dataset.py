@@ -25,7 +25,7 @@ from osteon.dataset.checks import (
     resample_labels,
 )
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.folds import group_cases, make_folds, structures_without_cases
+from osteon.dataset.folds import group_cases, groups_having, make_folds, structures_held_out, structures_without_cases
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest, write_manifest
 from osteon.formats import read_volume, write_segmentation, write_volume
 
@@ -347,6 +347,36 @@ def test_a_single_labelled_case_cannot_be_divided(cases: list[Case]) -> None:
 def test_one_fold_is_none() -> None:
     with pytest.raises(UsageError, match="1 folds"):
         make_folds(manifest_of(case_of("a"), case_of("b")), 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.frozensets(st.sampled_from("abcdef")), min_size=5, max_size=15), st.integers(0, 5))
+def test_a_structure_that_several_cases_have_lies_in_two_folds(shown: list[frozenset[str]], seed: int) -> None:
+    cases = [case_of(f"c{n:02d}") for n in range(len(shown))]
+    present = {case.id: names for case, names in zip(cases, shown, strict=True)}
+    plain = make_folds(manifest_of(*cases), 3, seed)
+    folds = make_folds(manifest_of(*cases), 3, seed, present=present)
+
+    def alone(parts: list[list[str]]) -> set[str]:
+        having = {name: [sum(name in present[c] for c in part) for part in parts] for name in "abcdef"}
+        return {name for name, counts in having.items() if sum(counts) > 1 and sum(map(bool, counts)) == 1}
+
+    assert sorted(c for fold in folds for c in fold) == sorted(present)
+    assert sorted(map(len, folds)) == sorted(map(len, plain))
+    assert not alone(folds)
+    if not alone(plain):
+        assert folds == plain
+    assert make_folds(manifest_of(*reversed(cases)), 3, seed, present=present) == folds
+
+
+def test_what_lies_in_one_group_alone_cannot_be_spread() -> None:
+    cases = [case_of("a", subject="s"), case_of("b", subject="s"), case_of("c"), case_of("d", held_out=True)]
+    present = {"a": ["femur", "tibia"], "b": ["tibia"], "c": ["femur"], "d": ["tibia"]}
+    manifest = manifest_of(*cases)
+    assert make_folds(manifest, 2, present=present) == make_folds(manifest, 2)
+    assert groups_having(manifest, present) == {"femur": [["a"], ["c"]], "tibia": [["a", "b"]]}
+    assert structures_held_out(manifest, present) == {}
+    assert structures_held_out(manifest, present | {"a": [], "b": []}) == {"tibia": ["d"]}
 
 
 def test_structures_that_no_case_shows_are_found() -> None:

@@ -22,8 +22,8 @@ from osteon.exporting.masks import cut
 from osteon.exporting.table import measures
 from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.formats.coco import unpack
+from osteon.formats.coco_filling import fill_coco
 from osteon.formats.coco_writing import annotation, outline, pack, run_lengths
-from osteon.formats.polygons import fill
 from osteon.formats.raster import TO_RAS
 from osteon.importing.run import import_dataset
 
@@ -136,7 +136,9 @@ def test_codes_and_polygons_of_any_mask(seed: int, share: float, rows: int, colu
     found = outline(mask)
     if found is not None:
         polygons = [np.array(flat, float).reshape(-1, 2) for flat in found]
-        assert np.array_equal(fill(polygons, mask.shape), mask)
+        assert np.array_equal(fill_coco(polygons, (rows, columns)), mask)
+        across = [p[:, 0] @ np.roll(p[:, 1], -1) - p[:, 1] @ np.roll(p[:, 0], -1) for p in polygons]
+        assert np.abs(across).sum() / 2 == mask.sum()
     kept = annotation(mask, polygons=True)["segmentation"]
     assert isinstance(kept, dict) == (found is None)
 
@@ -152,7 +154,7 @@ def test_a_hole_stays_a_code(tmp_path: Path) -> None:
     assert report.notes == ["p: Ulna: written as RLE, since no polygon has a hole"]
     ring, dot = json.loads(report.files[0].read_text())["annotations"]
     assert np.array_equal(decode_coco(ring["segmentation"]), array[:, :, 0].T == 2)
-    assert dot["segmentation"] == [[8, 7, 8, 7, 8, 7]]
+    assert dot["segmentation"] == [[8, 7, 8, 8, 9, 8, 9, 7]]  # the pixel's edges
 
 
 def test_a_scan_is_no_picture(tmp_path: Path) -> None:

@@ -546,6 +546,15 @@ def test_what_the_manifest_refuses_is_an_error_that_says_why(tmp_path: Path) -> 
     assert report.failed[".c1"].hint
 
 
+def test_holding_out_the_last_case_of_a_structure_is_told(tmp_path: Path) -> None:
+    source = decathlon_folder(tmp_path / "raw", 3)
+    for name in ("c0", "c1"):
+        label(source / "labelsTr" / f"{name}.nii.gz", 1)
+    report = import_dataset(source, tmp_path / "d", hold_out="last:1")
+    assert "structure tibia occurs in held-out cases alone (c2): no training can learn it" in report.warnings
+    assert not any("tibia" in line for line in import_dataset(source, tmp_path / "e", hold_out="c0,").warnings)
+
+
 def test_the_same_import_does_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, folder = decathlon_folder(tmp_path / "raw"), tmp_path / "d"
     told: dict[str, Any] = {"modality": "MR", "only": ("c0", "c1"), "hold_out": "1", "structures": {"hip": 1, "b": 2}}
@@ -725,6 +734,7 @@ def test_the_users_files_are_not_written_over_where_the_dataset_is_made_among_th
         ("between_slices", "leave"),
         ("rle_order", "columns"),
         ("rle_base", 0),
+        ("mask_marks", "dark"),
     ],
 )
 def test_options_that_a_form_does_not_know_are_refused(tmp_path: Path, option: str, value: object) -> None:

@@ -179,7 +179,7 @@ def test_the_form_is_recognised_and_says_what_it_misses(tmp_path: Path) -> None:
     assert meshes.misses(tmp_path) == "no .stl file"
     bone(tmp_path / "red.stl")
     assert meshes.misses(tmp_path / "red.stl") == "not a folder"
-    assert meshes.misses(tmp_path) == "no CT (NIfTI, NRRD or DICOM) beside the .stl files"
+    assert meshes.misses(tmp_path) == "no CT (NIfTI, NRRD, MetaImage or DICOM) beside the .stl files"
     ct(tmp_path / "ct.nii.gz")
     assert recognise(tmp_path).name == "meshes"
 
@@ -244,7 +244,7 @@ def test_two_scans_in_one_case(tmp_path: Path) -> None:
     assert told["p1"] == ["p1/red.stl"]
     assert told["stray"] == [
         "p1/mask.nii: is a label file, and the meshes are the labels",
-        "p1/a.nii: p1/a_ct.nii is the CT",
+        f"{tmp_path}/2/p1/a.nii: p1/a_ct.nii is the CT",
     ]
 
 

@@ -261,16 +261,20 @@ def test_broken_scans_are_named_and_the_others_go_on(
     write_volume(folder / "b_nan.nii.gz", Volume(holes, Geometry(image.shape, affine)))
     scan(folder / "c_two.nii.gz", channels=2)
     (folder / "d_text.nii.gz").write_text("this is no image")
+    (folder / "e.mgz").touch()
+    (folder / "f.nii.gz").symlink_to("nowhere")
     assert command("predict", trained, folder, tmp_path / "out", "--device", "cpu") == 1
     said = capsys.readouterr()
     assert "2 scans segmented" in said.out
-    assert "4 cases failed" in said.err
+    assert "6 cases failed" in said.err
     for line in (
         f"a_cut: {folder}/a_cut.nii.gz: truncated or damaged",
         "b_nan: b_nan: 1 voxels are NaN and 0 are infinite, the first at (1, 2, 3)",
         "c_two: c_two: has 2 channels; the model needs 1 (ct)",
         f"d_text: {folder}/d_text.nii.gz: truncated, or not a NIfTI file",
         "→ copy the file again from its source",
+        f"e: {folder}/e.mgz: is not read (FreeSurfer's MGH)",
+        f"f: {folder}/f.nii.gz: the scan is a link to nowhere, which is not there",
     ):
         assert line in said.err
     assert "Traceback" not in said.err

@@ -15,9 +15,10 @@ from osteon.dataset.manifest import Channel, write_manifest
 from osteon.planning.plan import Plan, read_plan
 from osteon.training import record
 from osteon.training.checkpoint import LAST, State, load_checkpoint, save_checkpoint
-from osteon.training.fit import split, train
+from osteon.training.fit import train
 from osteon.training.options import TrainOptions
 from osteon.training.record import check_plan_fits, plan_hash, record_choices
+from osteon.training.splitting import split
 from runs import CPU, cohort
 
 

@@ -239,6 +239,7 @@ def predict(
     device: str = "auto",
     memory: int | None = None,
     probabilities: bool = False,
+    series: str | None = None,
     overwrite: bool = False,
 ) -> PredictReport:
     """Segment files, folders of files, or a dataset's held-out and unlabelled cases into a folder.
@@ -253,6 +254,7 @@ def predict(
         device: What to load the model on, where `model` is a folder.
         memory: Bytes that may be used; None: most of what is free.
         probabilities: Keep them too, for a soft vote.
+        series: Of several DICOM series of a study, the one with this number, SeriesInstanceUID or description.
         overwrite: Do again what is done.
     """
     from osteon.predicting.measuring import all_passes, choose_engine
@@ -263,7 +265,7 @@ def predict(
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
-    found = find_scans([Path(s) for s in sources], loaded.plan)
+    found = find_scans([Path(s) for s in sources], loaded.plan, series)
     if not isinstance(model, Model):
         loaded = choose_engine(loaded, model_folder(Path(model)), engine, all_passes(loaded.plan, found))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
@@ -359,8 +361,8 @@ def export(
         out: Where the files go.
         overwrite: Replace files in `out` that no export has written.
         source: A folder below which the scans' DICOM series lie.
-        **options: Fields of `osteon.exporting.forms.Options` (space, fragments, smallest_mm3, encoding, shapes, link,
-            labels).
+        **options: Fields of `osteon.exporting.forms.Options` (ignore_references, space, fragments, smallest_mm3,
+            encoding, shapes, link, labels).
     """
     from osteon.exporting.forms import Options
     from osteon.exporting.run import export

@@ -9,14 +9,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from osteon.core.errors import DatasetError, LabelError, UsageError
+from osteon.core.files import files_below
 from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.formats.registry import read_segmentation, stem_of, suffix_of, write_segmentation
+from osteon.formats.registry import companions, own_table, read_segmentation, stem_of, suffix_of, write_segmentation
 from osteon.formats.rle import RleRow, decode, is_rle_csv, parse, read_counting, read_rle_csv
 from osteon.formats.rle_counting import RENAME, Evidence
 
-TAKEN = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".csv", ".zip")
+TAKEN = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".csv", ".zip")
 
 
 def add_result(source: Path, folder: Path, target: Path) -> tuple[list[str], list[str]]:
@@ -37,13 +38,13 @@ def add_result(source: Path, folder: Path, target: Path) -> tuple[list[str], lis
             another way than its heading says.
     """
     dataset = Dataset.open(folder)
-    files = [path for path in sorted(source.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    files = list(files_below(source, hidden=False))
     tables = [path for path in files if path.suffix.lower() == ".csv" and is_rle_csv(path)]
-    labels = [path for path in files if suffix_of(path) in (".nii.gz", ".nii", ".seg.nrrd", ".nrrd")]
+    labels = [path for path in files if suffix_of(path) in (*TAKEN, ".mhd")]
     if not tables and not labels:
         raise UsageError(
             "there is neither a label file nor a table of RLE in it",
-            hint="upload .nii.gz, .seg.nrrd, or a CSV with the columns image_name, class, rle",
+            hint="upload .nii.gz, .seg.nrrd, .mha, or a CSV with the columns image_name, class, rle",
         )
     added: list[str] = []
     notes: list[str] = []
@@ -54,9 +55,12 @@ def add_result(source: Path, folder: Path, target: Path) -> tuple[list[str], lis
         if case is None:
             notes.append(f"{path.name}: no case of the dataset is called so")
             continue
-        read_segmentation(path, dataset.structures)  # refuses what is none
+        found = read_segmentation(path, dataset.structures)  # refuses what is none
         target.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target / f"{case.id}{suffix_of(path)}")
+        if companions(path) or own_table(path):  # it would leave behind what lies beside it
+            write_segmentation(target / f"{case.id}{'.seg.nrrd' if found.overlapping else '.nii.gz'}", found)
+        else:
+            shutil.copyfile(path, target / f"{case.id}{suffix_of(path)}")
         added.append(case.id)
     if not added:
         names = ", ".join(case.id for case in dataset.manifest.cases[:3])

@@ -38,8 +38,8 @@ from osteon.core.files import file_times, read_json, whole_file, write_json
 from osteon.core.gzipped import pack
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.dataset.checks import align_segmentation
 from osteon.dataset.dataset import Dataset
+from osteon.dataset.laying import lay_segmentation
 from osteon.dataset.manifest import Modality
 from osteon.formats.dicom import read_dicom_files
 from osteon.formats.nifti import write_nifti
@@ -158,11 +158,10 @@ def _read(wanted: Wanted) -> tuple[Volume, Segmentation | None, Segmentation | N
             found.append(None)
             continue
         segmentation = read_segmentation(labels.path, labels.structures)
-        found.append(
-            align_segmentation(
-                segmentation, volume.geometry, name=labels.path.name, image_name=f"the scan {wanted.name}"
-            )
+        laid, _ = lay_segmentation(
+            segmentation, volume.geometry, name=labels.path.name, image_name=f"the scan {wanted.name}"
         )
+        found.append(laid)
     return volume, found[0], found[1]
 
 

@@ -19,6 +19,7 @@ from osteon.auditing.finding import Finding, ranked
 RULES: tuple[Callable[[Cohort], Iterator[Finding]], ...] = (
     rules_labels.empty,
     rules_labels.missing,
+    rules_labels.rare,
     rules_labels.pieces,
     rules_labels.holes,
     rules_labels.tiny,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.choices import Between, Groups, MeshSpaces, MeshUnits, RleOrders
+from osteon.cli.choices import Between, Groups, MaskMarks, MeshSpaces, MeshUnits, RleOrders
 from osteon.cli.device_option import device_option
 from osteon.cli.plan_options import asked, is_given, takes_choices
 from osteon.cli.report import memory, out, report_failures, report_lost, seconds_of
@@ -73,6 +73,10 @@ def import_(
         int | None,
         typer.Option(min=0, max=1, help="RLE: the first pixel's number; by the column's name when left out."),
     ] = None,
+    mask_marks: Annotated[
+        MaskMarks | None,
+        typer.Option(help="Masks of pictures: which pixels are the structure; found out when left out."),
+    ] = None,
     repair_geometry: Annotated[
         bool, typer.Option("--repair-geometry", help="Resample labels that do not lie on their image's grid.")
     ] = False,
@@ -105,6 +109,7 @@ def import_(
         between_slices=between_slices.value,
         rle_order=rle_order and rle_order.value,
         rle_base=None if rle_base is None else (1 if rle_base else 0),
+        mask_marks=mask_marks and mask_marks.value,
         repair_geometry=repair_geometry,
         allow_empty=allow_empty,
         overwrite=overwrite,

@@ -16,6 +16,7 @@ OsteonError                 a message, and a hint that says the way out
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -128,4 +129,10 @@ def in_short(error: object, most: int = 200) -> str:
 
 def missing_file(path: Path, what: str) -> FileError:
     """The error for a file that is named somewhere but is not there."""
+    with suppress(OSError, ValueError):  # a name that no system takes
+        target = path.readlink()
+        return FileError(
+            f"{path}: {what} is a link to {target}, which is not there",
+            hint="restore what it leads to (`git annex get`, the disk that it names), or correct the link",
+        )
     return FileError(f"{path}: {what} does not exist", hint="check the path, or restore the file")

@@ -177,8 +177,13 @@ def _references(placed: Placed, header: Dataset) -> Dataset:
 
 
 def _start(options: Options, _: OsteonDataset | None) -> Rtstruct:
-    return Rtstruct(DicomSources(options.source))
+    return Rtstruct(DicomSources(options.source, by_grid=options.ignore_references))
 
 
-FORM = Form("rtstruct", "RTSTRUCT: contours that refer to the scan's series", _start, heeds=frozenset({"source"}))
+FORM = Form(
+    "rtstruct",
+    "RTSTRUCT: contours that refer to the scan's series",
+    _start,
+    heeds=frozenset({"source", "ignore_references"}),
+)
 """The form as the table of forms has it."""

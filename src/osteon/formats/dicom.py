@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from osteon.core.errors import FileError, LabelError, OsteonError, missing_file
+from osteon.core.errors import FileError, LabelError, OsteonError, UsageError, missing_file
+from osteon.core.files import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.dicom_files import files_below
 from osteon.formats.dicom_found import Series, SeriesFound, sort_files
 from osteon.formats.dicom_seg import (
     is_dicom_seg,
@@ -156,3 +156,21 @@ def titles(several: Sequence[Series]) -> list[str]:
         f"{words}, SeriesInstanceUID {series.uid or 'missing'}" if plain.count(words) > 1 else words
         for words, series in zip(plain, several, strict=True)
     ]
+
+
+def is_called(series: Series, which: str) -> bool:
+    """Whether a series has this number, SeriesInstanceUID or description (capitals or not)."""
+    words = which.strip().casefold()
+    plain = series.description.removesuffix(series.part).rstrip(", ")
+    return words in {str(series.number), series.uid, series.description.casefold(), plain.casefold()} - {"", "None"}
+
+
+def check_called(series: Sequence[Series], which: str) -> None:
+    """Raise UsageError, listing what there is, where no series is called so."""
+    if any(is_called(one, which) for one in series):
+        return
+    found = dict.fromkeys(
+        f"{'no number' if one.number is None else one.number} ({one.description or 'no description'})" for one in series
+    )
+    there = f"there are {', '.join(list(found)[:_LISTED]) or 'none'}{' …' * (len(found) > _LISTED)}"
+    raise UsageError(f"--series {which}: no series has this number, UID or description", hint=there)

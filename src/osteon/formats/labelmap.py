@@ -165,7 +165,8 @@ def index_map(
     mapping, unknown = match(own, known, by_value=by_value)
     spoken_for = {s.value for s in own}
     values = {s.value for s in known}
-    mapping |= {value: value for value in counts if value not in spoken_for and value in values}
+    taken = set(mapping.values())  # a value without a name is not what a named one already stands for
+    mapping |= {value: value for value in counts if value not in spoken_for and value in values - taken}
     strange = {value: number for value, number in counts.items() if value not in mapping}
     if strange:
         raise _unnamed(strange, unknown, known, name)

@@ -18,6 +18,7 @@ from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structu
 from osteon.core.values import HIGHEST
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import LONGEST_ID, Channel, Modality
+from osteon.formats.label_tables import Table
 
 Group = Literal["color", "all", "none"]
 MeshUnit = Literal["mm", "cm", "m"]
@@ -25,6 +26,7 @@ MeshSpace = Literal["LPS", "RAS"]
 BetweenSlices = Literal["fill", "leave"]
 RleOrder = Literal["rows", "columns"]
 RleBase = Literal[0, 1]
+MaskMarks = Literal["bright", "dark"]
 MODALITIES: tuple[Modality, ...] = ("ct", "mr", "xray", "other")
 CONVERTING = (
     "case_pattern",
@@ -40,6 +42,7 @@ CONVERTING = (
     "between_slices",
     "rle_order",
     "rle_base",
+    "mask_marks",
 )
 """The fields of `Options` that only some forms know."""
 _WORDS: dict[Modality, tuple[str, ...]] = {
@@ -86,6 +89,7 @@ class FoundCase:
         labels: Whether `convert` makes labels.
         between_slices: What becomes of the slices between where labels were drawn on every second slice or so: `fill`
             writes them anew, `leave` says it.
+        table: What names the values of `label`, where neither its header nor a table called after it does.
     """
 
     id: str
@@ -97,6 +101,7 @@ class FoundCase:
     parts: tuple[Path, ...] = ()
     labels: bool = False
     between_slices: BetweenSlices = "leave"
+    table: Table | None = None
 
     @property
     def labelled(self) -> bool:
@@ -148,6 +153,7 @@ class Options:
         between_slices: `fill` draws the slices between those that were labelled, `leave` leaves them empty.
         rle_order: Along what runs are counted; None takes what the columns' names say.
         rle_base: The number of the first pixel; None takes what the columns' names say.
+        mask_marks: Whether bright or dark pixels of a picture's mask are the structure; None finds it out.
     """
 
     structures: Mapping[str, int] | None = None
@@ -165,6 +171,7 @@ class Options:
     between_slices: BetweenSlices = "fill"
     rle_order: RleOrder | None = None
     rle_base: RleBase | None = None
+    mask_marks: MaskMarks | None = None
 
     def named_structures(self) -> tuple[Structure, ...] | None:
         """The structures of `structures`, `background` = 0 left out; None where the user gave none.

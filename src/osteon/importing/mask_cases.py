@@ -10,13 +10,15 @@ import numpy.typing as npt
 
 from osteon.core.errors import DatasetError, LabelError, OsteonError
 from osteon.core.geometry import Geometry
-from osteon.core.labels import Segmentation, Structure
+from osteon.core.labels import Segmentation, Structure, make_structures
 from osteon.core.overlap import count_overlap, dice
 from osteon.core.volume import Volume
-from osteon.dataset.checks import align_segmentation, grid_error, turn_array
+from osteon.dataset.checks import grid_error, turn_array
+from osteon.dataset.laying import lay_segmentation
 from osteon.formats.dicom_series import read_series
+from osteon.formats.label_tables import Table, find_table, read_table
 from osteon.formats.polygons import checked_label
-from osteon.formats.registry import read_geometry, read_segmentation, read_structures
+from osteon.formats.registry import own_table, read_geometry, read_segmentation, read_structures
 from osteon.importing.forms import Converted, Options
 from osteon.importing.mask_dicom import names_in, read_labels
 from osteon.importing.mask_files import Mask, is_binary
@@ -42,6 +44,8 @@ class MaskCase:
         dicom: DICOM SEG and RTSTRUCT.
         passed: Left out beside a folder of masks.
         names: The structures that its files name, in order.
+        table: What names the values of its label map, beside it or in a folder above; None where nothing does.
+        own: The structures of its label map, by its header or its table.
         problem: Why the case cannot be read; None where it can.
     """
 
@@ -52,6 +56,8 @@ class MaskCase:
     dicom: list[Mask] = field(default_factory=list)
     passed: list[Mask] = field(default_factory=list)
     names: tuple[str, ...] = ()
+    table: Table | None = None
+    own: tuple[Structure, ...] = ()
     problem: OsteonError | None = None
 
     @property
@@ -82,6 +88,10 @@ def sort_masks(
     prefixes += group.home.parts
     for mask in files:
         name = structure_of(mask.place.relative_to(group.home), prefixes)
+        table = _own_table(mask, case)
+        one = table is not None and len(table.structures) == 1 and len(files) > 1
+        if table is not None and one:  # one of several masks, each with a table of its own
+            name = table.structures[0].name
         if name is not None:
             try:
                 name = checked_label(name, repr(str(mask.path)))
@@ -90,7 +100,7 @@ def sort_masks(
                 continue
             name = spelling.setdefault(same_name(name), name)
         alone = len(files) == 1 and (single or (known is not None and name not in known))
-        if name is None or alone or _names_itself(mask):
+        if name is None or alone or (_names_itself(mask) and not one):
             case.maps.append(mask)
         elif name in case.named:
             case.problem = DatasetError(
@@ -111,6 +121,8 @@ def sort_masks(
             hint="leave one label map in the case's folder, or binary masks alone",
         )
     try:
+        if len(case.maps) == 1:
+            case.own, case.table = _named(case.maps[0], spelling)
         case.names = _names(case)
     except OsteonError as error:
         case.problem = case.problem or error
@@ -121,8 +133,37 @@ def _names(case: MaskCase) -> tuple[str, ...]:
     if case.named:
         return tuple(case.named)
     if case.maps:
-        return tuple(structure.name for mask in case.maps for structure in read_structures(mask.path))
+        return tuple(structure.name for structure in case.own)
     return tuple(dict.fromkeys(name for mask in case.dicom for name in names_in(mask)))
+
+
+def _named(mask: Mask, spelling: dict[str, str]) -> tuple[tuple[Structure, ...], Table | None]:
+    """What names the values of a label map: its header, the table called after it, or one in a folder below the source.
+
+    Names of tables are spelt as the first table has them.
+    """
+    table = own_table(mask.path)
+    if table is None and (own := read_structures(mask.path)):
+        return own, None
+    for above in range(len(mask.folder.parts)) if table is None else ():
+        if (found := find_table(mask.path.parents[above])) is not None:
+            table = Table(found, read_table(found))
+            break
+    if table is None:
+        return (), None
+    spelt = [spelling.setdefault(same_name(s.name), s.name) for s in table.structures]
+    if len(set(spelt)) == len(spelt):
+        named = make_structures(spelt, [structure.value for structure in table.structures])
+        table = Table(table.path, named)
+    return table.structures, table
+
+
+def _own_table(mask: Mask, case: MaskCase) -> Table | None:
+    try:
+        return own_table(mask.path)
+    except OsteonError as error:
+        case.problem = case.problem or error
+        return None
 
 
 def _names_itself(mask: Mask) -> bool:
@@ -158,18 +199,22 @@ def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: O
     warnings: list[str] = []
     annotated: tuple[str, ...] | None = None
     if case.named and structures is not None:
-        masks = []
+        masks, laid = [], list[str]()
         for name, mask in case.named.items():
-            array, said = read_mask(mask.path, geometry, name=str(mask.path), image_name=str(scan.path))
+            array, said, how = read_mask(mask.path, geometry, name=str(mask.path), image_name=str(scan.path))
+            laid += [f"{mask.place} is {how}"] if how else []
             done.append(f"{name} from {mask.place}" + (f": {said}" if said else ""))
             masks.append((name, array))
         segmentation, overlaps = merge(masks, structures, geometry, options.priority)
-        warnings += overlaps
+        more = f" (and {len(laid) - 1} more masks likewise)" if len(laid) > 1 else ""
+        warnings += [*overlaps, *(line + more for line in laid[:1])]
     elif case.maps:
         [mask] = case.maps
-        own = read_segmentation(mask.path, structures)
-        segmentation = align_segmentation(own, geometry, name=str(mask.path), image_name=str(scan.path))
-        done.append(f"labels from {mask.place}")
+        own = read_segmentation(mask.path, structures, table=case.table)
+        segmentation, how = lay_segmentation(own, geometry, name=str(mask.path), image_name=str(scan.path))
+        done.append(f"labels from {mask.place}" + (f": {how}" if how else ""))
+        done += [f"their values named by {case.table.path.name}"] if case.table is not None else []
+        warnings += [f"{mask.place} is {how}"] if how else []
     elif case.dicom and structures is not None:
         found = [
             (s.name, own.mask(s))
@@ -236,7 +281,7 @@ def _compared(mask: Mask, segmentation: Segmentation) -> tuple[str, bool]:
     try:
         other = read_labels(mask, segmentation.geometry)
     except OsteonError as error:
-        return f"{mask.place} was not compared: {error.message}", True
+        return f"{mask.place}: was not compared: {error.message}", True
     pairs = [
         (s, t) for s in segmentation.structures for t in other.structures if same_name(s.name) == same_name(t.name)
     ]
@@ -244,7 +289,7 @@ def _compared(mask: Mask, segmentation: Segmentation) -> tuple[str, bool]:
         pairs = [(segmentation.structures[0], other.structures[0])]
     if not pairs:
         names = ", ".join(s.name for s in other.structures)
-        return f"{mask.place} names other structures ({names}); passed over", True
+        return f"{mask.place}: names other structures ({names}); passed over", True
     scores = []
     for own, theirs in pairs:
         counted = Structure(name="x", value=1, colour=own.colour)
@@ -252,4 +297,4 @@ def _compared(mask: Mask, segmentation: Segmentation) -> tuple[str, bool]:
         scores.append((own.name, theirs.name, dice(both["x"])))
     said = ", ".join(f"{own} against {theirs} Dice {'none' if d is None else f'{d:.3f}'}" for own, theirs, d in scores)
     low = any(d is not None and d < _AGREE for *_, d in scores)
-    return f"{mask.place} shows the same: {said}; the masks are taken", low
+    return f"{mask.place}: shows the same: {said}; the masks are taken", low

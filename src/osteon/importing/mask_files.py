@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from osteon.core.errors import OsteonError
+from osteon.core.files import files_below, is_pointer
 from osteon.core.geometry import Geometry
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import title
@@ -99,21 +100,19 @@ class Heap:
 def volume_files(source: Path) -> Iterator[Path]:
     """The files below `source` in which a scan or a mask may lie, in order.
 
-    Hidden ones are passed over, and those of osteon's own datasets, which people like to make beside their files.
+    Hidden ones are passed over, those of osteon's own datasets, which people like to make beside their files, and
+    pointers to files that were not fetched.
     """
-    made = {path.parent for path in source.rglob(FILE_NAME)} - {source}
-    for path in sorted(source.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-        if is_volume(path) and path.is_file() and not hidden and made.isdisjoint(path.parents):
-            yield path
+    below = files_below(source, hidden=False, beside=FILE_NAME)
+    yield from sorted(path for path in below if is_volume(path) and not is_pointer(path))
 
 
 def holds_dicom(source: Path) -> bool:
     """Whether a DICOM file lies below `source`; looks at one file of each folder and kind of suffix."""
     seen = set()
-    for path in source.rglob("*"):
+    for path in files_below(source):
         kind = (path.parent, path.suffix.lower() if len(path.suffix) < 5 else "")  # a UID's last number is no suffix
-        if kind in seen or is_volume(path) or not path.is_file():
+        if kind in seen or is_volume(path):
             continue
         seen.add(kind)
         try:

@@ -10,7 +10,7 @@ from typing import Literal
 from osteon.formats.registry import stem_of
 
 Kind = Literal["scan", "mask", "unclear"]
-SUFFIXES = (".nii.gz", ".nii", ".nrrd")
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 """Of files that hold volumes; the registry's pictures are another form's."""
 MASK_WORDS = frozenset(
     [

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.geometry import turn_onto
+from osteon.dataset.laying import lies_within
 from osteon.formats.registry import read_geometry, stem_of
 from osteon.importing.mask_dicom import lies_on
 from osteon.importing.mask_files import Heap, Mask, Scan
@@ -123,6 +124,7 @@ def _of_home(home: PurePosixPath, scans: list[Scan], masks: list[Mask], heap: He
             left.append(mask)
     for mask in left:
         fitting = [group for group in may[mask] if _fits(mask, group)]
+        fitting = fitting or [group for group in may[mask] if _fits(mask, group, cropped=True)]
         if fitting and not links.named(mask) and _of_another(mask, groups):
             _pass_over(mask, f"{mask.path}: is named like another case, which has no scan; passed over", heap)
         elif len(fitting) == 1 and (home != PurePosixPath() or links.named(mask) or _akin(mask, fitting[0], groups)):
@@ -244,8 +246,8 @@ def _stranger(group: Group, masks: Iterable[Mask]) -> bool:
     return False
 
 
-def _fits(mask: Mask, group: Group) -> bool:
-    """Whether the mask lies on the scan's grid, its axes in any order and direction."""
+def _fits(mask: Mask, group: Group, *, cropped: bool = False) -> bool:
+    """Whether the mask lies on the scan's grid (or on a box of it), its axes in any order and direction."""
     scan = group.scans[0].geometry
     if scan is None:
         return False
@@ -255,7 +257,7 @@ def _fits(mask: Mask, group: Group) -> bool:
         own = read_geometry(mask.path)
     except OsteonError:
         return False
-    return scan.same_as(own) or scan.same_as(turn_onto(own, scan).geometry(own))
+    return scan.same_as(turn_onto(own, scan).geometry(own)) or (cropped and lies_within(scan, own))
 
 
 def _by_pattern(heap: Heap, pattern: str, links: Links, series: str | None) -> list[Group]:

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.core.files import files_below, is_pointer
+from osteon.dataset.manifest import FILE_NAME
 from osteon.importing.forms import safe_id, unique_ids
 from osteon.importing.mask_files import Heap, Scan, find_dicom, holds_dicom, some, volume_files
 from osteon.importing.mask_names import kind_of, without_words
@@ -71,7 +73,7 @@ class Sorted:
         cases: In order of their files.
         ids: One for each case.
         understood: How it was sorted, in sentences.
-        warnings: What is odd.
+        warnings: What a person should look at.
         lost: What fits no case, label files beside the meshes, and series that could not be read or chosen.
     """
 
@@ -79,15 +81,13 @@ class Sorted:
     ids: list[str]
     understood: list[str]
     warnings: list[str]
-    lost: list[str]
+    lost: list[str] = field(default_factory=list)
 
 
 def mesh_files(source: Path) -> Iterator[Path]:
-    """The STL files below `source`, hidden ones passed over; in no order."""
-    for path in source.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-        if path.suffix.lower() == ".stl" and not hidden and path.is_file():
-            yield path
+    """The STL files below `source`, hidden ones and those of osteon's datasets passed over."""
+    below = files_below(source, hidden=False, beside=FILE_NAME)
+    yield from (path for path in below if path.suffix.lower() == ".stl" and not is_pointer(path))
 
 
 def sort_heap(source: Path, pattern: str | None, series: str | None = None) -> Sorted:

@@ -14,6 +14,7 @@ from osteon.importing.mesh_convert import MeshJob, convert, decide
 from osteon.importing.mesh_headers import passed_over, read_said, without_told
 from osteon.importing.mesh_sorting import MeshCase, mesh_files, sort_heap
 from osteon.importing.mesh_structures import group_meshes
+from osteon.importing.passed_over import tell_passed_over
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 
 
@@ -24,7 +25,7 @@ def misses(source: Path) -> str | None:
     if next(mesh_files(source), None) is None:
         return "no .stl file"
     if next(volume_files(source), None) is None and not holds_dicom(source):
-        return "no CT (NIfTI, NRRD or DICOM) beside the .stl files"
+        return "no CT (NIfTI, NRRD, MetaImage or DICOM) beside the .stl files"
     return None
 
 
@@ -90,7 +91,7 @@ def read(source: Path, options: Options) -> Found:
         meshes = tuple(source / mesh for mesh in case.meshes)
         how = partial(convert, job, reading) if meshes and reading else partial(_image_alone, job) if series else None
         if how is not None and series and not options.keep_identity:
-            how = partial(pseudonyms.without_names, how, patient)
+            how = partial(pseudonyms.without_names, how, patient, (*series.files, *meshes))
         found.cases.append(
             FoundCase(
                 case_id,
@@ -101,6 +102,7 @@ def read(source: Path, options: Options) -> Found:
                 labels=bool(meshes),
             )
         )
+    tell_passed_over(found, source, ["images", "surfaces"], [".stl"])
     return found
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from osteon.core.errors import UsageError
-from osteon.formats.dicom import titles
-from osteon.formats.dicom_found import Series
+from osteon.formats.dicom import check_called, is_called, titles
 from osteon.importing.mask_files import Scan
 
 _LISTED = 8
@@ -34,8 +32,7 @@ def choose_series(
     if which is None:
         return chosen
     everything = [scan.series for scans in chosen for scan in scans if scan.series is not None]
-    if not any(is_called(series, which) for series in everything):
-        raise UsageError(f"--series {which}: no series has this number, UID or description", hint=_there(everything))
+    check_called(everything, which)
     passed: list[Scan] = []
     for scans in chosen:
         studies: dict[tuple[str, str], list[Scan]] = defaultdict(list)
@@ -52,13 +49,6 @@ def choose_series(
     if passed:
         warnings.append(f"passed over, as not --series {which}: {len(passed)} series, such as {passed[0].title}")
     return chosen
-
-
-def is_called(series: Series, which: str) -> bool:
-    """Whether a series has this number, SeriesInstanceUID or description (capitals or not)."""
-    words = which.strip().casefold()
-    plain = series.description.removesuffix(series.part).rstrip(", ")
-    return words in {str(series.number), series.uid, series.description.casefold(), plain.casefold()} - {"", "None"}
 
 
 def one_study(scans: Iterable[Scan]) -> bool:
@@ -78,11 +68,3 @@ def listed(scans: Sequence[Scan]) -> str:
     words = iter(titles([scan.series for scan in scans if scan.series is not None]))
     told = [f"{scan.path} ({next(words)})" if scan.series is not None else str(scan.path) for scan in scans[:_LISTED]]
     return ", ".join(told) + (f" and {len(scans) - _LISTED} more" if len(scans) > _LISTED else "")
-
-
-def _there(everything: Iterable[Series]) -> str:
-    found = dict.fromkeys(
-        f"{'no number' if series.number is None else series.number} ({series.description or 'no description'})"
-        for series in everything
-    )
-    return f"there are {', '.join(list(found)[:_LISTED]) or 'none'}{' …' * (len(found) > _LISTED)}"

@@ -31,6 +31,7 @@ from osteon.planning.fingerprint import BYTES_PER_VOXEL
 from osteon.planning.plan import Plan
 from osteon.preparing.case import prepare_labels, prepare_with_intensities
 from osteon.preparing.fine import fine_crops, zoom_numbers
+from osteon.preparing.nonzero import nonzero_box
 
 FOREGROUND_SAMPLES = 10_000
 """Voxels of each structure that the foreground index keeps, drawn without replacement."""
@@ -167,6 +168,9 @@ def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
 def _write_case(dataset: Dataset, plan: Plan, case: Case, folder: Path) -> None:
     mark = mark_case(dataset, case)
     volume, segmentation = dataset.load_image(case), dataset.load_segmentation(case)
+    if plan.grid.nnunet is not None and plan.grid.drop_slices is None:  # as in predicting; slices are counted in all
+        box = nonzero_box(volume.array)
+        volume, segmentation = volume.cropped(box), segmentation.cropped(box)
     image, intensities = prepare_with_intensities(volume, plan)
     labels = prepare_labels(segmentation, plan)
     kept = plan.grid.kept_slices(image.shape[3])
