@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from osteon.core.errors import DatasetError, FileError, GeometryError, LabelErro
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
 from osteon.dataset import dataset as dataset_module
-from osteon.formats import read_segmentation
+from osteon.formats import read_segmentation, write_volume
 from osteon.formats.dicom import read_dicom_segmentation
 from osteon.formats.dicom_seg import read_dicom_seg, read_dicom_seg_geometry, read_dicom_seg_structures
 from osteon.formats.dicom_series import find_series, read_series
@@ -272,3 +273,14 @@ def test_a_seg_of_thicker_slices_is_filled_or_left(tmp_path: Path, step: int) ->
     labels = dataset_module.Dataset.open(tmp_path / "left").load_segmentation(report.manifest.cases[0]).array
     assert np.flatnonzero(labels.any(axis=(0, 1))).tolist() == list(drawn)
     assert any(told in line and "count as background" in line for line in report.warnings)
+
+
+def test_a_scan_that_was_converted_takes_its_dicom_labels(tmp_path: Path) -> None:
+    source = thick(tmp_path / "heap")
+    volume, _ = read_series(find_series(source / "p1" / "ct").series[0])
+    shutil.rmtree(source / "p1" / "ct")
+    write_volume(source / "p1" / "ct.nii.gz", volume)
+    report = import_dataset(source, tmp_path / "set")
+    assert report.form == "masks"
+    assert report.present == {"p1": ("femur", "tibia")}
+    assert any("femur on 6 of 11" in line for line in report.warnings)

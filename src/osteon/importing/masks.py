@@ -55,6 +55,8 @@ def misses(source: Path) -> str | None:
     scans, masks = dicom or "scan" in told, "mask" in told
     if (scans and masks) or (scans and unclear) or (masks and unclear):
         return None
+    if dicom and "scan" in told and any(mask.kind != "file" for mask in gather(source).masks):
+        return None  # scans as files, and labels as DICOM
     if masks and not scans:
         return "masks, but no scan that they belong to"
     looked = [is_binary(path) for path in islice(unclear, _LOOKED_AT)]
