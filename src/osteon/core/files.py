@@ -6,8 +6,10 @@ import errno
 import glob
 import json
 import os
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,19 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def name_key(name: str) -> str:
+    """The same for names that are one file on some system: Windows and macOS do not tell capitals apart, and macOS does
+    not tell a letter with its accent (NFC) from a letter and an accent (NFD).
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """The name, or the first of name-2, name-3 … whose key (`name_key`) is not among those taken."""
+    others = (f"{name}-{number}" for number in count(2))
+    return next(own for own in chain([name], others) if name_key(own) not in taken)
 
 
 def file_state(path: Path) -> str:

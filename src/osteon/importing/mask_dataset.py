@@ -102,12 +102,10 @@ def channels_of(cases: Sequence[MaskCase], options: Options) -> list[Channel]:
     return [Channel(name="image" if modality == "other" else modality, modality=modality)]
 
 
-def case_ids(groups: Sequence[Group], source: Path, patients: Sequence[Patient], pseudonyms: Pseudonyms) -> list[str]:
-    """Ids from folders and names, patients' names and ids replaced by their keys.
-
-    Raises:
-        DatasetError: Two cases come to one id.
-    """
+def case_ids(
+    groups: Sequence[Group], source: Path, patients: Sequence[Patient], pseudonyms: Pseudonyms, warnings: list[str]
+) -> list[str]:
+    """Ids from folders and names, patients' names and ids replaced by their keys; twins are told in `warnings`."""
     alone = Counter(group.home for group in groups)
     short, long = [], []
     for group, patient in zip(groups, patients, strict=True):
@@ -120,10 +118,7 @@ def case_ids(groups: Sequence[Group], source: Path, patients: Sequence[Patient],
         safe_id(pseudonyms.hide(f"{'_'.join(g.scans[0].folder.parts)}_{g.scans[0].name}", p))
         for g, p in zip(groups, patients, strict=True)
     ]
-    ids = unique_ids([short, long, scans, [f"{name}_{n}" for n, name in enumerate(long, 1)]])
-    if ids is None:
-        raise DatasetError(f"{source}: two cases come to one id", hint="give --case-pattern")
-    return ids
+    return unique_ids([short, long, scans], warnings)
 
 
 def _own_name(group: Group, source: Path) -> str:

@@ -79,7 +79,7 @@ def read(source: Path, options: Options) -> Found:
     check_names(cases, structures, told=told is not None, priority=options.priority)
     patients = [patient_of(s) if (s := group.scans[0].series) else Patient() for group in groups]
     pseudonyms = Pseudonyms(source, [] if options.keep_identity else patients)
-    for case, name in zip(cases, case_ids(groups, source, patients, pseudonyms), strict=True):
+    for case, name in zip(cases, case_ids(groups, source, patients, pseudonyms, heap.warnings), strict=True):
         case.id = name
     found = Found(source.absolute().name, channels_of(cases, options), [], structures, warnings=heap.warnings)
     found.understood = understood(cases, structures, table)

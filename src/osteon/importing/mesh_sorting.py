@@ -115,7 +115,7 @@ def sort_heap(source: Path, pattern: str | None) -> Sorted:
     without = [case.name for case in cases if not case.meshes and case.scan]
     if without:
         warnings.append(f"no meshes, so taken without labels: {', '.join(without)}")
-    return Sorted(cases, _ids(cases), understood, warnings)
+    return Sorted(cases, _ids(cases, warnings), understood, warnings)
 
 
 def _scans(source: Path) -> tuple[list[Scan], list[str]]:
@@ -289,9 +289,9 @@ def _sorts_alike(pattern: str, cases: Sequence[MeshCase]) -> bool:
     return "" not in flat and len(flat) == len(cases) == len(set(flat))
 
 
-def _ids(cases: Sequence[MeshCase]) -> list[str]:
+def _ids(cases: Sequence[MeshCase], warnings: list[str]) -> list[str]:
     short = [safe_id(case.name) for case in cases]
     names = [(case.scan.name if case.scan else "") for case in cases]
     long = [safe_id("_".join((*case.home.parts, name))) for case, name in zip(cases, names, strict=True)]
     whole = [safe_id("_".join(case.scan.place.parts if case.scan else case.home.parts)) for case in cases]
-    return unique_ids([short, long, whole]) or [f"{number:04d}_{name}" for number, name in enumerate(short, start=1)]
+    return unique_ids([short, long, whole], warnings)

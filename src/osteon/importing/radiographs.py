@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, FileError, UsageError
-from osteon.core.files import read_json
+from osteon.core.files import name_key, read_json
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.manifest import Channel
 from osteon.formats.coco import is_coco
@@ -112,9 +112,9 @@ def read(source: Path, options: Options) -> Found:
     _check_priority(options.priority, found.structures)
     patients = [_patient(picture) for picture in pictures]
     pseudonyms = Pseudonyms(folder, [] if options.keep_identity else patients)
-    ids, subjects = _ids(pictures, options), _subjects(pictures)
+    ids, subjects = _ids(pictures, options, found.warnings), _subjects(pictures)
     if not options.keep_identity:
-        ids = pseudonyms.hide_ids(ids, patients)
+        ids = pseudonyms.hide_ids(ids, patients, found.warnings)
     for name, picture, patient in zip(ids, pictures, patients, strict=True):
         subject = pseudonyms.subject(patient, keep_identity=options.keep_identity) or subjects.get(picture)
         case = _case(name, picture, marks.get(picture), subject, found.structures, options)
@@ -202,14 +202,14 @@ def _check_priority(priority: Sequence[str] | None, structures: Sequence[Structu
         )
 
 
-def _ids(pictures: Sequence[File], options: Options) -> list[str]:
+def _ids(pictures: Sequence[File], options: Options, warnings: list[str]) -> list[str]:
     """The case that `--case-pattern` finds; else stems as long as they differ, else with folders in front."""
     case_of = path_finder(options.case_pattern, "--case-pattern")
     if case_of is not None:
         ids = [safe_id(case_of(file.place.as_posix()) or "") for file in pictures]
-        twice = [name for name, times in Counter(ids).items() if times > 1]
+        twice = [name for name, times in Counter(map(name_key, ids)).items() if times > 1]
         if twice:
-            same = [str(file.place) for file, name in zip(pictures, ids, strict=True) if name == twice[0]]
+            same = [str(file.place) for file, name in zip(pictures, ids, strict=True) if name_key(name) == twice[0]]
             raise DatasetError(
                 f"--case-pattern {options.case_pattern} makes one case, {twice[0]}, of {', '.join(same[:_LISTED])}",
                 hint="take a longer part of the path: a radiograph is a case of its own",
@@ -218,8 +218,7 @@ def _ids(pictures: Sequence[File], options: Options) -> list[str]:
     stems = [safe_id(file.stem) for file in pictures]
     parents = [safe_id("_".join([*file.place.parts[-2:-1], file.stem])) for file in pictures]
     places = [safe_id("_".join([*file.place.parts[:-1], file.stem])) for file in pictures]
-    named = unique_ids([stems, parents, places])
-    return named or [f"{number:05d}_{stem}"[:150] for number, stem in enumerate(stems, start=1)]
+    return unique_ids([stems, parents, places], warnings)
 
 
 def _subjects(pictures: Sequence[File]) -> dict[File, str]:
