@@ -12,7 +12,7 @@ import io
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -34,6 +34,8 @@ from osteon.formats.order import in_c_order
 _GZIP = b"\x1f\x8b"
 _HEAD = 544
 """Bytes of the longer of the two headers, and of the mark of extensions after it."""
+_PIECE = 2**18
+"""Voxels that `stored_values` gives at a time."""
 _COMMENT = 6
 """The code of a plain-text header extension (nifti1_io.h, NIFTI_ECODE_COMMENT)."""
 _MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
@@ -68,6 +70,21 @@ def read_nifti_geometry(path: Path) -> Geometry:
     path = Path(path)
     with _open(path, whole=False) as stream:
         return _geometry(_header(stream, path), path)
+
+
+def stored_values(path: Path) -> Iterator[npt.NDArray[np.generic]]:
+    """The voxels as they are stored, unscaled and in one row, a piece at a time. Raises FileError as `read_nifti`."""
+    path = Path(path)
+    with _open(path, whole=False) as stream:
+        header = _header(stream, path)
+    dtype = header.get_data_dtype()
+    with _open(path, whole=True) as stream:
+        try:
+            stream.seek(int(header["vox_offset"]))
+            while piece := stream.read(_PIECE * dtype.itemsize):
+                yield np.frombuffer(piece, dtype, len(piece) // dtype.itemsize)
+        except _READ_ERRORS as error:
+            raise FileError(f"{path}: truncated or damaged ({error})", hint=_HINT) from error
 
 
 def read_nifti_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:

@@ -19,10 +19,12 @@ from osteon.formats.polygons import checked_label
 from osteon.formats.registry import read_geometry, read_segmentation, read_structures
 from osteon.importing.forms import Converted, Options
 from osteon.importing.mask_dicom import names_in, read_labels
-from osteon.importing.mask_files import Mask, is_binary
+from osteon.importing.mask_files import Mask
+from osteon.importing.mask_groups import Group
 from osteon.importing.mask_merging import merge, read_mask
 from osteon.importing.mask_names import case_of, in_mask_folder, same_name, structure_of
-from osteon.importing.mask_pairing import Group
+from osteon.importing.mask_values import is_binary
+from osteon.importing.mask_vertebrae import before_structure, vertebrae_of
 
 _LISTED = 8
 _AGREE = 0.9
@@ -60,7 +62,7 @@ class MaskCase:
 
 
 def sort_masks(
-    group: Group, spelling: dict[str, str], known: Sequence[str] | None, *, single: bool = False
+    group: Group, spelling: dict[str, str], known: Sequence[str] | None, *, single: bool = False, spine: bool = False
 ) -> MaskCase:
     """What each label file of a group is.
 
@@ -69,6 +71,7 @@ def sort_masks(
         spelling: Key of a name → the name as first seen; new ones are added.
         known: Names of structures that the user or a table gives; None where nobody does.
         single: Whether each case's one label file is a label map of several structures.
+        spine: Whether there are masks of vertebrae in this or another case.
     """
     case = MaskCase(group, dicom=[mask for mask in group.masks if mask.kind != "file"])
     files = [mask for mask in group.masks if mask.kind == "file"]
@@ -77,10 +80,11 @@ def sort_masks(
         case.passed = [mask for mask in files if mask not in inside]
         files = inside
     scans = [scan.name for scan in group.scans]
-    prefixes = [*scans, *(case_of(name) for name in scans), group.name.rpartition("/")[2]]
-    prefixes += group.home.parts
+    prefixes = [*scans, *(case_of(name) for name in scans), *before_structure(group)]
+    prefixes += [part for scan in group.scans for part in scan.folder.parts]
+    vertebrae = vertebrae_of(group, known, spine=spine)
     for mask in files:
-        name = structure_of(mask.place.relative_to(group.home), prefixes)
+        name = vertebrae.get(mask) or structure_of(mask.place.relative_to(group.home), prefixes)
         if name is not None:
             try:
                 name = checked_label(name, repr(str(mask.path)))
@@ -108,16 +112,17 @@ def sort_masks(
         listed = ", ".join(str(mask.path) for mask in (*case.maps, *case.named.values()))
         case.problem = DatasetError(
             f"several files that may all be its labels: {listed}",
-            hint="leave one label map in the case's folder, or binary masks alone",
+            hint="leave one label map in the case's folder, or binary masks alone, each called after its structure "
+            "(a vertebra beside an MR called T1: vertebra_T1.nii.gz)",
         )
     try:
-        case.names = _names(case)
+        case.names = _named(case)
     except OsteonError as error:
         case.problem = case.problem or error
     return case
 
 
-def _names(case: MaskCase) -> tuple[str, ...]:
+def _named(case: MaskCase) -> tuple[str, ...]:
     if case.named:
         return tuple(case.named)
     if case.maps:
@@ -149,7 +154,7 @@ def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: O
         if scan.series is None and is_binary(scan.path):
             raise DatasetError(
                 f"{scan.path}: is named like a channel, but holds one value like a mask",
-                hint="put masks into a folder `masks`, or name them so (T1_mask.nii.gz)",
+                hint="put masks into a folder `masks`",
             )
     volume, done = _scan(case, options)
     scan = case.group.scans[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from osteon.core.labels import Structure, make_structures
 from osteon.dataset.manifest import Channel, Modality
 from osteon.importing.forms import Options, modality_of, safe_id, unique_ids
 from osteon.importing.mask_cases import MaskCase
+from osteon.importing.mask_groups import Group
 from osteon.importing.mask_names import case_of, channel_of
-from osteon.importing.mask_pairing import Group
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.importing.selecting import natural_key
 
@@ -136,6 +136,15 @@ def understood(cases: Sequence[MaskCase], structures: Sequence[Structure] | None
     files = sum(len(case.group.scans) for case in cases) - series
     kinds = " and ".join(part for part in (series and f"{series} DICOM series", files and f"{files} files") if part)
     lines = [f"{len(cases)} cases, {len(labelled)} of them with labels; scans are {kinds}"]
+    subjects = defaultdict[str, list[str]](list)
+    for case in cases:
+        if case.group.subject and not case.group.scans[0].series:
+            subjects[case.group.subject].append(case.id)
+    if (several := max(subjects, key=lambda subject: len(subjects[subject]), default="")) and len(
+        subjects[several]
+    ) > 1:
+        shown = ", ".join(subjects[several][:_SHOWN])
+        lines.append(f"names tell {len(subjects)} subjects, such as {several} with {shown}")
     if structures is None:
         lines.append("label files say values only; names come from --labels NAME=VALUE,… or a table labels.json")
         return lines

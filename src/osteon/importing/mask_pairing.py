@@ -3,48 +3,47 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from osteon.core.errors import OsteonError, UsageError
+from osteon.core.files import name_key
 from osteon.core.geometry import turn_onto
-from osteon.formats.registry import read_geometry, stem_of
+from osteon.formats.registry import stem_of
 from osteon.importing.mask_files import Heap, Mask, Scan
+from osteon.importing.mask_groups import Group, group_scans
 from osteon.importing.mask_names import (
     MASK_WORDS,
     SCAN_WORDS,
-    case_of,
     channel_of,
     in_mask_folder,
     same_name,
+    scan_folder,
     without_mask_words,
     words,
 )
+from osteon.importing.patterns import path_finder
 
+NOWHERE = "lies in no folder that holds a scan"
+OTHER_CASE = "is named like another case, which has no scan"
+TWO_CASES = "is named after two cases"
+UNSURE = "is named after several scans, and its grid does not tell which"
+UNREADABLE = "is named after no scan, and cannot be read"
+UNFIT = "is named after no scan, and its grid fits none"
+SEVERAL = "is named after no scan, and its grid fits several"
+GRID_ALONE = "is named after no scan, and its grid alone is no proof among many"
+STRANGER = "is named after another case than the scan with which it lies"
+NO_MASK = "no mask of its folder fits this scan"
+NO_CASE = "--case-pattern finds no case in its path"
+NO_SCAN = "--case-pattern finds no scan of its case"
 
-@dataclass
-class Group:
-    """The scans of one case and the masks that belong to it.
-
-    Attributes:
-        home: The folder of the case, relative to the source; that of many cases where names tell them apart.
-        name: What tells the case from others in `home`; empty where it is alone there.
-        scans: One for each channel.
-        masks: May be none.
-        several: The scans of the case, where nobody can tell which of them the masks belong to.
-    """
-
-    home: PurePosixPath
-    name: str
-    scans: list[Scan]
-    masks: list[Mask] = field(default_factory=list)
-    several: bool = False
+ROOT = PurePosixPath()
+Name = tuple[str, ...]
 
 
 def pair(heap: Heap, pattern: str | None) -> list[Group]:
-    """Sort scans and masks into cases. What belongs nowhere is told in `heap.warnings`.
+    """Sort scans and masks into cases. What belongs nowhere is told in `heap.strays`.
 
     Args:
         heap: What was found.
@@ -54,97 +53,122 @@ def pair(heap: Heap, pattern: str | None) -> list[Group]:
         UsageError: The pattern is none, or has no group.
     """
     if pattern is not None:
-        return _by_pattern(heap, pattern)
+        return by_pattern(heap, pattern)
     homes: dict[PurePosixPath, list[Scan]] = defaultdict(list)
     masked = {folder for mask in heap.masks for folder in (mask.folder, *mask.folder.parents)}
     for scan in heap.scans:
         near = [folder for folder in (scan.folder, *scan.folder.parents) if folder in masked]
-        homes[near[0] if near else PurePosixPath()].append(scan)
-    masks: dict[PurePosixPath, list[Mask]] = defaultdict(list)
+        homes[near[0] if near else ROOT].append(scan)
+    masks: dict[PurePosixPath, list[Mask]] = {home: [] for home in homes}
     for mask in heap.masks:
         near = [folder for folder in (mask.folder, *mask.folder.parents) if folder in homes]
         if near:
             masks[near[0]].append(mask)
         else:
-            heap.warnings.append(f"{mask.path}: lies with no scan; passed over")
-    groups = [group for home, scans in homes.items() for group in _of_home(home, scans, masks[home], heap)]
+            heap.pass_over(mask, NOWHERE)
+    groups = [
+        group for home, own in group_scans(homes, masks).items() for group in _of_home(home, own, masks[home], heap)
+    ]
     _drop_strangers(groups, heap)
     return sorted(groups, key=lambda group: (group.home.parts, group.name))
 
 
-def _of_home(home: PurePosixPath, scans: list[Scan], masks: list[Mask], heap: Heap) -> list[Group]:
-    groups = _grouped(home, scans)
-    alone = len(groups) == 1 and not _stranger(groups[0], masks)
-    if alone:
+def _of_home(home: PurePosixPath, groups: list[Group], masks: list[Mask], heap: Heap) -> list[Group]:
+    many = home == ROOT or any(scan_folder(scan.place.relative_to(home)) for group in groups for scan in group.scans)
+    if len(groups) == 1 and not _stranger(groups[0], masks):
         for mask in masks:
-            if home == PurePosixPath() and _of_another(mask, groups):
-                heap.warnings.append(f"{mask.path}: is named like another case, which has no scan; passed over")
+            if home == ROOT and _of_another(mask, groups):
+                heap.pass_over(mask, OTHER_CASE)
             else:
                 groups[0].masks.append(mask)
         return groups
-    left, named = [], False
-    called: dict[tuple[str, ...], list[Group]] = defaultdict(list)
-    for group in groups:
-        called[_called(group)].append(group)
+    index = _index(groups)
+    left: list[tuple[Mask, list[Group]]] = []
+    named = False
     for mask in masks:
-        owner = _by_name(mask, called)
-        if owner is not None:
-            owner.masks.append(mask)
+        owners = _by_name(mask, index)
+        if owners is None:
+            heap.pass_over(mask, TWO_CASES)
+        elif len(owners) == 1:
+            owners[0].masks.append(mask)
             named = True
         else:
-            left.append(mask)
-    for mask in left:
-        fitting = [group for group in groups if _fits(mask, group)]
-        if fitting and _of_another(mask, groups):
-            heap.warnings.append(f"{mask.path}: is named like another case, which has no scan; passed over")
-        elif len(fitting) == 1 and (home != PurePosixPath() or _akin(mask, fitting[0], groups)):
+            left.append((mask, owners))
+    for mask, owners in left:
+        fitting = [group for group in owners or groups if fits(mask, group)]
+        fitted = f": {' and '.join(str(group.scans[0].path) for group in fitting)}"
+        if len(fitting) == 1 and owners:
             fitting[0].masks.append(mask)
-        elif named or len(fitting) < 2 or home == PurePosixPath():
-            which = "fits " + " and ".join(str(g.scans[0].path) for g in fitting) if fitting else "fits no scan"
-            heap.warnings.append(f"{mask.path}: is named after no scan, and its grid {which}; passed over")
+        elif fitting and _of_another(mask, groups):
+            heap.pass_over(mask, OTHER_CASE)
+        elif len(fitting) == 1 and (not many or _akin(mask, fitting[0], groups)):
+            fitting[0].masks.append(mask)
+        elif not fitting:
+            heap.pass_over(mask, UNREADABLE if mask.kind == "file" and mask.geometry is None else UNFIT)
+        elif named or many:
+            heap.pass_over(mask, UNSURE if owners else SEVERAL if len(fitting) > 1 else GRID_ALONE, fitted)
         else:
-            return [Group(home, "", scans, masks, several=True)]
+            return [Group(home, "", [scan for group in groups for scan in group.scans], masks, several=True)]
     taken = [group for group in groups if group.masks]
-    if named or not taken or home == PurePosixPath():
+    if named or many or not taken:
         return groups
     for group in groups:
         if not group.masks:
-            heap.warnings.append(f"{group.scans[0].path}: no mask of its folder fits this scan; passed over")
-    return [Group(home, "" if len(taken) == 1 else group.name, group.scans, group.masks) for group in taken]
+            heap.pass_over(group.scans[0], NO_MASK)
+    if len(taken) == 1:
+        taken[0].name = ""
+    return taken
 
 
-def _grouped(home: PurePosixPath, scans: Sequence[Scan]) -> list[Group]:
-    """The scans of one folder; those that differ in the channel alone (`p1_T1`, `p1_T2`) go together."""
-    named: dict[str, list[Scan]] = defaultdict(list)
-    for scan in scans:
-        below = scan.folder.relative_to(home).parts[: -1 if scan.series else None]
-        parts = [part for part in below if part.lower() not in SCAN_WORDS]
-        named["/".join([*parts, case_of(scan.name)])].append(scan)
-    groups = []
-    for name, group in named.items():
-        channels = [channel_of(scan.name) for scan in group]
-        apart = len(group) > 1 and (len(set(channels)) < len(group) or "" in channels)
-        if apart:
-            names = [f"{name}/{scan.name}#{n}" if scan.series else scan.name for n, scan in enumerate(group, 1)]
-            groups += [Group(home, text.lstrip("/"), [scan]) for text, scan in zip(names, group, strict=True)]
-        else:
-            groups.append(Group(home, name, sorted(group, key=lambda scan: channel_of(scan.name))))
-    return groups
+def _index(groups: Sequence[Group]) -> tuple[Mapping[Name, list[Group]], Mapping[Name, list[Group]]]:
+    """Names of groups, and ends of these with a number in them: CTPelvic1K's `dataset7_CLINIC_metal_0000_data` has the
+    mask `CLINIC_metal_0000_mask_4label`.
+    """
+    called: dict[Name, list[Group]] = defaultdict(list)
+    ends: dict[Name, list[Group]] = defaultdict(list)
+    for group in groups:
+        for name in group.names:
+            called[name].append(group)
+            for tail in (name[start:] for start in range(1, len(name) - 1)):
+                if any(character.isdigit() for character in "".join(tail)) and group not in ends[tail]:
+                    ends[tail].append(group)
+    return called, ends
 
 
-def _called(group: Group) -> tuple[str, ...]:
-    return words(group.name.rpartition("/")[2])
+def _by_name(mask: Mask, index: tuple[Mapping[Name, list[Group]], Mapping[Name, list[Group]]]) -> list[Group] | None:
+    """The groups with whose name the mask's name begins, or one of its folders; None where these are two cases.
+
+    The longest name wins. Of groups that differ in capitals alone those win that are spelt alike.
+    """
+    parts = [without_mask_words(part) for part in (*mask.folder.parts, stem_of(mask.path))]
+    runs = [sum((words(part) for part in parts[start:]), ()) for start in range(len(parts))]
+    for names in index:
+        longest = max(map(len, names), default=0)
+        heads = [[run[:length] for length in range(min(len(run), longest), 0, -1)] for run in runs]
+        found = [next(head for head in own if head in names) for own in heads if not names.keys().isdisjoint(own)]
+        if not found:
+            continue
+        best = [head for head in found if len(head) == max(map(len, found))]
+        owners = [group for group in names[best[0]] if all(group in names[head] for head in best)]
+        others = [head for head in found if head not in {own[: len(head)] for own in best} and _numbered(head)]
+        if not owners or any(not set(owners).intersection(names[head]) for head in others):
+            return None
+        alike = [group for group in owners if any(part.startswith(_last(group)) for part in map(_composed, parts))]
+        return alike if len(owners) > 1 and alike else owners
+    return []
 
 
-def _by_name(mask: Mask, called: Mapping[tuple[str, ...], list[Group]]) -> Group | None:
-    """The group whose name the mask's name begins with, or that one of its folders has; the longest name wins."""
-    below = [*mask.folder.parts, without_mask_words(stem_of(mask.path))]
-    told = [words(part) for part in below]
-    for length in range(max(map(len, told)), 0, -1):
-        owners = [group for part in told if len(part) >= length for group in called.get(part[:length], [])]
-        if owners:
-            return owners[0] if len(owners) == 1 else None  # of two scans of one name, the grids must tell
-    return None
+def _last(group: Group) -> str:
+    return _composed(group.name.rpartition("/")[2])
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _numbered(name: Name) -> bool:
+    """Whether a name has a number in it, as cases have; digits alone may count masks."""
+    return _shape(name) != name and not "".join(name).isdigit()
 
 
 def _akin(mask: Mask, group: Group, groups: Sequence[Group]) -> bool:
@@ -159,7 +183,7 @@ def _akin(mask: Mask, group: Group, groups: Sequence[Group]) -> bool:
 def _of_another(mask: Mask, groups: Sequence[Group]) -> bool:
     """Whether a mask's name or folder is a case's up to the numbers in it: `p9_tibia` beside `p1` and `p2`."""
     parts = [words(part) for part in (*mask.folder.parts, without_mask_words(stem_of(mask.path)))]
-    called = [name for group in groups if (name := _called(group))]
+    called = [name for group in groups for name in group.names]
     if any(part[: len(name)] == name for part in parts for name in called):
         return False
     shapes = {shape for name in called if (shape := _shape(name)) != name}
@@ -168,19 +192,17 @@ def _of_another(mask: Mask, groups: Sequence[Group]) -> bool:
 
 def _drop_strangers(groups: Sequence[Group], heap: Heap) -> None:
     """Pass over masks whose name begins with that of another case: folder and name contradict each other."""
-    names = {id(group): {words(group.home.name), _called(group)} - {()} for group in groups}
+    names = {id(group): {words(group.home.name), *group.names} - {()} for group in groups}
     for group in groups:
         own = names[id(group)]
         others = set[tuple[str, ...]]().union(*(names[id(g)] for g in groups if g is not group)) - own
-        others = {name for name in others if _shape(name) != name and not "".join(name).isdigit()}
+        others = {name for name in others if _numbered(name)}
         for mask in list(group.masks):
             told = words(without_mask_words(stem_of(mask.path)))
             heads = {told[:length] for length in range(1, len(told))}  # alone it may be a vertebra: C2 in case c1
-            if heads & others and not heads & own:
+            if heads & others and not (heads | {told}) & own:
                 group.masks.remove(mask)
-                heap.warnings.append(
-                    f"{mask.path}: lies with {group.scans[0].path}, but is named after another case; passed over"
-                )
+                heap.pass_over(mask, STRANGER, f" ({group.scans[0].path})")
 
 
 def _shape(name: tuple[str, ...]) -> tuple[str, ...]:
@@ -195,7 +217,7 @@ def _all_words(place: PurePosixPath) -> set[str]:
 
 def _stranger(group: Group, masks: Iterable[Mask]) -> bool:
     """Whether scan and mask lie in two folders of the source that look like two patients: `p2/ct` and `p3/femur`."""
-    if group.home != PurePosixPath():
+    if group.home != ROOT:
         return False
     top = group.scans[0].folder.parts[:1]
     for mask in masks:
@@ -207,43 +229,38 @@ def _stranger(group: Group, masks: Iterable[Mask]) -> bool:
     return False
 
 
-def _fits(mask: Mask, group: Group) -> bool:
+def fits(mask: Mask, group: Group) -> bool:
     """Whether the mask lies on the scan's grid, its axes in any order and direction."""
-    scan = group.scans[0].geometry
-    if scan is None or mask.kind != "file":
-        return False
-    try:
-        own = read_geometry(mask.path)
-    except OsteonError:
-        return False
-    return scan.same_as(own) or scan.same_as(turn_onto(own, scan).geometry(own))
+    scan, own = group.scans[0].geometry, mask.geometry
+    return (
+        scan is not None and own is not None and (scan.same_as(own) or scan.same_as(turn_onto(own, scan).geometry(own)))
+    )
 
 
-def _by_pattern(heap: Heap, pattern: str) -> list[Group]:
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(
-            f"--case-pattern {pattern}: not a regular expression ({error})", hint="such as `^(\\d+)_`"
-        ) from None
-    if compiled.groups < 1:
-        raise UsageError(f"--case-pattern {pattern}: has no group", hint="put brackets around the case: `^(\\d+)_`")
-    groups: dict[str, Group] = {}
+def by_pattern(heap: Heap, pattern: str) -> list[Group]:
+    """The cases that a pattern finds; one that is spelt with other capitals at its masks is the same."""
+    find = path_finder(pattern, "--case-pattern") or str
+    cases: dict[str, Group] = {}
+    masks: dict[str, list[Mask]] = defaultdict(list)
     items: list[Scan | Mask] = [*heap.scans, *heap.masks]
     for item in items:
-        match = compiled.search(item.place.as_posix())
-        if match is None or not match[1]:
-            heap.warnings.append(f"{item.path}: --case-pattern finds no case in it; passed over")
-            continue
-        group = groups.setdefault(match[1], Group(PurePosixPath(), match[1], []))
-        if isinstance(item, Scan):
-            group.scans.append(item)
+        case = find(item.place.as_posix())
+        if not case:
+            heap.pass_over(item, NO_CASE)
+        elif isinstance(item, Scan):
+            cases.setdefault(case, Group(ROOT, case, [])).scans.append(item)
         else:
-            group.masks.append(item)
-    for name, group in list(groups.items()):
-        if not group.scans:
-            heap.warnings.append(f"--case-pattern: {name} has masks, but no scan; passed over")
-            del groups[name]
+            masks[case].append(item)
+    alike: dict[str, list[Group]] = defaultdict(list)
+    for case, group in cases.items():
+        alike[name_key(case)].append(group)
         channels = [channel_of(scan.name) for scan in group.scans]
-        group.several = len(group.scans) > 1 and (len(set(channels)) < len(channels) or "" in channels)
-    return list(groups.values())
+        group.several = len(channels) > 1 and (len(set(channels)) < len(channels) or "" in channels)
+    for case, own in masks.items():
+        owners = [cases[case]] if case in cases else alike[name_key(case)]
+        if len(owners) == 1:
+            owners[0].masks += own
+        else:
+            for mask in own:
+                heap.pass_over(mask, NO_SCAN, f", {case}")
+    return list(cases.values())

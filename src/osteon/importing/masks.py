@@ -10,15 +10,18 @@ from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from osteon.core.errors import DatasetError
 from osteon.importing.forms import Converted, Form, Found, FoundCase, Options
 from osteon.importing.mask_cases import MaskCase, read_case, sort_masks
 from osteon.importing.mask_dataset import case_ids, channels_of, check_names, structures_of, understood
 from osteon.importing.mask_dicom import patient_of
-from osteon.importing.mask_files import gather, holds_dicom, is_binary, volume_files
+from osteon.importing.mask_files import gather, holds_dicom, volume_files
+from osteon.importing.mask_groups import Group
 from osteon.importing.mask_names import kind_of, same_name
-from osteon.importing.mask_pairing import Group, pair
+from osteon.importing.mask_pairing import pair
+from osteon.importing.mask_strays import no_pairs
 from osteon.importing.mask_tables import find_table, read_table
+from osteon.importing.mask_values import is_binary
+from osteon.importing.mask_vertebrae import is_spine
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 
 _LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
@@ -51,6 +54,8 @@ def misses(source: Path) -> str | None:
     looked = [is_binary(path) for path in islice(unclear, _LOOKED_AT)]
     if any(looked) and not all(looked):
         return None
+    if scans and gather(source).masks:  # called scans, but one is none: `T1` of a vertebra
+        return None
     return "no mask file (one for each structure, such as femur.nii.gz or p1_femur.nii.gz)"
 
 
@@ -65,16 +70,14 @@ def read(source: Path, options: Options) -> Found:
     heap = gather(source)
     groups = pair(heap, options.case_pattern)
     if not any(group.masks for group in groups):
-        raise DatasetError(
-            f"{source}: no mask belongs to a scan ({len(heap.scans)} scans, {len(heap.masks)} masks)",
-            hint="name masks after their scan (p1.nii.gz, p1_femur.nii.gz), or give --case-pattern",
-        )
+        raise no_pairs(source, heap, options.case_pattern)
     table = None if options.structures else find_table(source)
     told = options.named_structures() or (read_table(table) if table else None)
     known = None if told is None else [structure.name for structure in told]
     spelling = {same_name(name): name for name in known or ()}
     single = _one_map_each(groups)
-    cases = [sort_masks(group, spelling, known, single=single) for group in groups]
+    spine = is_spine(groups)
+    cases = [sort_masks(group, spelling, known, single=single, spine=spine) for group in groups]
     structures = told or structures_of(cases)
     check_names(cases, structures, told=told is not None, priority=options.priority)
     patients = [patient_of(s) if (s := group.scans[0].series) else Patient() for group in groups]
@@ -82,6 +85,7 @@ def read(source: Path, options: Options) -> Found:
     for case, name in zip(cases, case_ids(groups, source, patients, pseudonyms, heap.warnings), strict=True):
         case.id = name
     found = Found(source.absolute().name, channels_of(cases, options), [], structures, warnings=heap.warnings)
+    found.lost = [str(stray) for stray in heap.strays]
     found.understood = understood(cases, structures, table)
     if pseudonyms.keys and not options.keep_identity:
         found.understood.append(
@@ -89,9 +93,9 @@ def read(source: Path, options: Options) -> Found:
             "who is behind a key is written beside the source, never into the dataset"
         )
     for case, patient in zip(cases, patients, strict=True):
-        subject = pseudonyms.subject(patient, keep_identity=options.keep_identity)
+        subject = pseudonyms.subject(patient, keep_identity=options.keep_identity) or case.group.subject
         found.cases.append(_found_case(case, subject, partial(_convert, case, patient, found, pseudonyms, options)))
-        found.warnings += [f"{mask.path}: passed over beside the folder of masks" for mask in case.passed]
+        found.lost += [f"{mask.path}: lies beside the case's folder of masks; passed over" for mask in case.passed]
     return found
 
 

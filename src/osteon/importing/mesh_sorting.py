@@ -18,18 +18,9 @@ from osteon.importing.forms import safe_id, unique_ids
 from osteon.importing.mask_files import Scan, holds_dicom, volume_files
 from osteon.importing.mask_names import kind_of, without_words
 from osteon.importing.mesh_names import PASSED_OVER, Names, split_words
-from osteon.importing.patterns import path_finder
+from osteon.importing.patterns import PROPOSALS, path_finder
 
 ROOT = PurePosixPath()
-_PROPOSALS = (
-    r"^([^/]+)/",
-    r"(?:^|/)([A-Za-z]*[-_ ]?\d+)[^/]*$",
-    r"(?:^|/)([^/_]+)_[^/]*$",
-    r"(?:^|/)([^/_\-. ]+)[^/]*$",
-    r"([A-Za-z]+[-_ ]?\d+)",
-    r"(\d+)",
-)
-"""Patterns that people can read, the first of which is proposed where it sorts as the names do."""
 
 Places = Sequence[PurePosixPath]
 
@@ -274,7 +265,7 @@ def _explained(cases: Sequence[MeshCase], named: Sequence[MeshCase]) -> list[str
     meshes = ", ".join(str(mesh) for mesh in shown.meshes[:3]) + (", …" if len(shown.meshes) > 3 else "")
     scan = shown.scan.place if shown.scan else ""
     lines.append(f"{len(named)} cases by what names share: {shown.name} is {scan} with {meshes}")
-    proposal = next((pattern for pattern in _PROPOSALS if _sorts_alike(pattern, whole)), None)
+    proposal = next((pattern for pattern in PROPOSALS if _sorts_alike(pattern, whole)), None)
     if proposal is not None:
         lines.append(f"the same as --case-pattern '{proposal}'")
     return lines if len(whole) > len(named) else lines[1:]
