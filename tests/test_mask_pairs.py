@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import dicom_writing as dicom
 from osteon.core.errors import DatasetError, OsteonError
 from osteon.core.geometry import Geometry
 from osteon.importing import masks
@@ -237,6 +238,26 @@ def test_an_empty_mask_of_a_vertebra_is_one(tmp_path: Path) -> None:
     report, _ = taken(source)
     assert [s.name for s in report.manifest.structures] == ["T1", "T2"]
     assert all(case.annotated is None for case in report.manifest.cases)
+
+
+@pytest.mark.parametrize("folder", ["", "dicom"])
+def test_vertebrae_beside_a_dicom_series(tmp_path: Path, folder: str) -> None:
+    source = tmp_path / "spines"
+    for case in "ab":
+        pixels = np.random.default_rng(ord(case)).integers(-99, 99, (4, 5, 6)).astype(np.int16)
+        for k in range(4):
+            slice_ = dicom.image(
+                pixels[k], ImagePositionPatient=[0.0, 0.0, 3.0 * k], SeriesInstanceUID=f"1.2.{ord(case)}"
+            )
+            dicom.save(slice_, source / case / folder / f"{k}.dcm")
+    grid = Geometry((6, 5, 4), np.diag([-1.0, -1.0, 3.0, 1.0]))
+    for name, voxels_ in (("a/T1", FEMUR), ("a/T2", TIBIA), ("b/T1", FEMUR), ("b/T2", np.zeros_like(FEMUR))):
+        mask(source / f"{name}.nii.gz", voxels_, grid)
+    assert recognise(source).name == "masks"
+    report, dataset = taken(source)
+    assert not report.failed
+    assert [channel.name for channel in report.manifest.channels] == ["ct"]
+    np.testing.assert_array_equal(voxels(report, dataset, report.manifest.cases[0].id, "T2"), TIBIA == 1)
 
 
 @pytest.mark.parametrize("names", [("T1", "T2"), ("T1w", "T1"), ("t1", "flair"), ("CT", "PET"), ("PD", "DWI")])

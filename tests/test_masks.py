@@ -229,11 +229,12 @@ def test_several_scans_are_refused_with_their_names(tmp_path: Path) -> None:
     assert "second_scan" in str(error)
 
 
-def test_of_several_scans_the_one_that_fits_is_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["", "images"])
+def test_of_several_scans_the_one_that_fits_is_taken(tmp_path: Path, folder: str) -> None:
     source = tmp_path / "legs"
     for case in ("a", "b"):
-        scan(source / case / "first_scan.nii.gz", ord(case))
-        scan(source / case / "second_scan.nii.gz", grid=OTHER)
+        scan(source / case / folder / "first_scan.nii.gz", ord(case))
+        scan(source / case / folder / "second_scan.nii.gz", grid=OTHER)
         mask(source / case / "femur.nii.gz", FEMUR)
     report, _ = taken(source)
     assert [Path(case.images[0]).name for case in report.manifest.cases] == ["first_scan.nii.gz"] * 2

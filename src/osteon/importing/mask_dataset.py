@@ -143,8 +143,8 @@ def understood(cases: Sequence[MaskCase], structures: Sequence[Structure] | None
     if (several := max(subjects, key=lambda subject: len(subjects[subject]), default="")) and len(
         subjects[several]
     ) > 1:
-        shown = ", ".join(subjects[several][:_SHOWN])
-        lines.append(f"names tell {len(subjects)} subjects, such as {several} with {shown}")
+        listed = ", ".join(subjects[several][:_SHOWN])
+        lines.append(f"names tell {len(subjects)} subjects, such as {several} with {listed}")
     if structures is None:
         lines.append("label files say values only; names come from --labels NAME=VALUE,… or a table labels.json")
         return lines

@@ -145,7 +145,7 @@ def gather(source: Path) -> Heap:
     if holds_dicom(source):
         _gather_dicom(source, heap)
     files = list(volume_files(source))
-    told = _kinds(files, source)
+    told = _kinds(files, source, heap.scans)
     images = {scan.path for scan in heap.scans} | {path.parent for path in files if told[path] == "scan"}
     near = {folder for image in images for folder in (image, *image.parents)}
     beginnings: dict[Path, set[tuple[str, ...]]] = defaultdict(set)
@@ -165,7 +165,7 @@ def gather(source: Path) -> Heap:
     return heap
 
 
-def _kinds(files: Sequence[Path], source: Path) -> dict[Path, Kind]:
+def _kinds(files: Sequence[Path], source: Path, series: Sequence[Scan]) -> dict[Path, Kind]:
     """What names say. A file that is called a scan but holds one value beside 0 is a mask: `T1` may be a vertebra.
 
     Unless a folder such as `images` says that it is a scan; further up the tree (`images/p1/T1.nii.gz`) that is only
@@ -176,6 +176,7 @@ def _kinds(files: Sequence[Path], source: Path) -> dict[Path, Kind]:
     said = {path: scan_folder(place) for path, place in places.items() if told[path] == "scan"}
     counts = {path: count_values(path) for path, folder in said.items() if folder != path.parent.name}
     beside = {path.parent for path, values in counts.items() if values in (MANY, None)}
+    beside |= {folder for scan in series for folder in (scan.path, scan.path.parent)}
     for path, values in counts.items():
         sure = values == 2 and said[path] is None
         if values in (1, 2) and (sure or path.parent in beside):

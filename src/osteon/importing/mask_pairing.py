@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -39,6 +38,7 @@ NO_CASE = "--case-pattern finds no case in its path"
 NO_SCAN = "--case-pattern finds no scan of its case"
 
 ROOT = PurePosixPath()
+_SHOWN = 3
 Name = tuple[str, ...]
 
 
@@ -66,15 +66,16 @@ def pair(heap: Heap, pattern: str | None) -> list[Group]:
             masks[near[0]].append(mask)
         else:
             heap.pass_over(mask, NOWHERE)
-    groups = [
-        group for home, own in group_scans(homes, masks).items() for group in _of_home(home, own, masks[home], heap)
-    ]
+    groups = []
+    for home, own in group_scans(homes, masks).items():
+        images = any(scan_folder(scan.place.relative_to(home)) for scan in homes[home])
+        groups += _of_home(home, own, masks[home], heap, many=home == ROOT or (len(homes) == 1 and images))
     _drop_strangers(groups, heap)
     return sorted(groups, key=lambda group: (group.home.parts, group.name))
 
 
-def _of_home(home: PurePosixPath, groups: list[Group], masks: list[Mask], heap: Heap) -> list[Group]:
-    many = home == ROOT or any(scan_folder(scan.place.relative_to(home)) for group in groups for scan in group.scans)
+def _of_home(home: PurePosixPath, groups: list[Group], masks: list[Mask], heap: Heap, *, many: bool) -> list[Group]:
+    """The cases of one folder with their masks; `many` says that it is a heap of cases rather than one case's."""
     if len(groups) == 1 and not _stranger(groups[0], masks):
         for mask in masks:
             if home == ROOT and _of_another(mask, groups):
@@ -96,7 +97,8 @@ def _of_home(home: PurePosixPath, groups: list[Group], masks: list[Mask], heap: 
             left.append((mask, owners))
     for mask, owners in left:
         fitting = [group for group in owners or groups if fits(mask, group)]
-        fitted = f": {' and '.join(str(group.scans[0].path) for group in fitting)}"
+        more = " …" if len(fitting) > _SHOWN else ""
+        fitted = f": {' and '.join(str(group.scans[0].path) for group in fitting[:_SHOWN])}{more}"
         if len(fitting) == 1 and owners:
             fitting[0].masks.append(mask)
         elif fitting and _of_another(mask, groups):
@@ -153,17 +155,9 @@ def _by_name(mask: Mask, index: tuple[Mapping[Name, list[Group]], Mapping[Name, 
         others = [head for head in found if head not in {own[: len(head)] for own in best} and _numbered(head)]
         if not owners or any(not set(owners).intersection(names[head]) for head in others):
             return None
-        alike = [group for group in owners if any(part.startswith(_last(group)) for part in map(_composed, parts))]
+        alike = [group for group in owners if any(part.startswith(group.name.rpartition("/")[2]) for part in parts)]
         return alike if len(owners) > 1 and alike else owners
     return []
-
-
-def _last(group: Group) -> str:
-    return _composed(group.name.rpartition("/")[2])
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
 
 
 def _numbered(name: Name) -> bool:
