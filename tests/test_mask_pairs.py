@@ -41,6 +41,8 @@ TREES = {
     "TotalSegmentator": ("{c}/ct.nii.gz", "{c}/segmentations/{s}.nii.gz"),
     "TotalSegmentator's MR": ("{c}/mri.nii.gz", "{c}/segmentations/{s}.nii.gz"),
     "scans and masks called alike": ("images/{c}_ct.nii.gz", "{s}/{c}_ct.nii.gz"),
+    "the structure first": ("images/x{c}.nii.gz", "masks/{s}_x{c}.nii.gz"),
+    "the structure first, in the case's folder": ("{c}/{c}_ct.nii.gz", "{c}/{s}_{c}_mask.nii.gz"),
     "dataset": ("data/{c}/{c}_data.nii.gz", "data/{c}/{s}.nii.gz"),
     "initials that are a channel": ("{c}/PD/scan.nii.gz", "{c}/PD/{s}.nii.gz"),
 }
@@ -58,7 +60,7 @@ def test_trees(tmp_path: Path, tree: str, cases: tuple[str, ...]) -> None:
     assert len(report.manifest.cases) == 3
     assert [s.name for s in report.manifest.structures] == ["femur", "tibia"]
     for n, case in enumerate(cases):
-        [own] = [entry.id for entry in report.manifest.cases if f"{case}" in entry.id.split("_")]
+        [own] = [entry.id for entry in report.manifest.cases if case in entry.id.removeprefix("x").split("_")]
         np.testing.assert_array_equal(voxels(report, dataset, own, "femur"), np.roll(FEMUR, n, axis=1) == 1)
         np.testing.assert_array_equal(voxels(report, dataset, own, "tibia"), np.roll(TIBIA, n + 1, axis=1) == 1)
 
@@ -103,6 +105,7 @@ PUBLIC: dict[str, list[tuple[str, str]]] = {
         (f"dataset6_volume/dataset6_CLINIC_{n}_data", f"dataset6_labels/dataset6_CLINIC_{n}_labels")
         for n in ("0001", "0002")
     ],
+    "CTPelvic1K, 1": [(f"RawData/img/img00{n}", f"RawData/mask/dataset1_img00{n}_mask_4label") for n in (21, 22)],
     "CTSpine1K": [
         (f"data/COLONOG/1.3.6.1.4.1.9328.50.4.{n}", f"label/COLONOG/1.3.6.1.4.1.9328.50.4.{n}_seg")
         for n in ("0001", "0002", "0003")
@@ -217,6 +220,7 @@ def test_cases_that_are_called_like_channels_or_vertebrae(
     spread(source, image, label, cases, ("femur", "tibia"))
     report, dataset = taken(source)
     assert [case.id for case in report.manifest.cases] == [*cases]
+    assert not any(case.subject for case in report.manifest.cases)
     for n, case in enumerate(cases):
         np.testing.assert_array_equal(voxels(report, dataset, case, "femur"), np.roll(FEMUR, n, axis=1) == 1)
 
@@ -376,6 +380,7 @@ def refused(source: Path, **options: object) -> DatasetError:
 PATTERNS = {
     "numbers apart": (["scans/knee7ct", "scans/knee12ct"], ["masks/femur-7", "masks/femur-12"]),
     "the last number": (["scans/2020_7", "scans/2020_12"], ["masks/2021_7_femur", "masks/2021_12_femur"]),
+    "a number behind the structure": (["images/01", "images/02"], ["masks/femur_01", "masks/femur_02"]),
     "in the middle": (["scans/a-p07-x", "scans/a-p12-x"], ["masks/femur.p07", "masks/femur.p12"]),
 }
 
@@ -394,6 +399,15 @@ def test_a_pattern_is_proposed_that_sorts_their_names(tmp_path: Path, name: str)
     assert {Path(case.images[0]).name for case in report.manifest.labelled} == {
         f"{Path(scan).name}.nii.gz" for scan in scans
     }
+
+
+def test_a_folder_of_another_case_contradicts_a_name(tmp_path: Path) -> None:
+    source = heap(
+        tmp_path / "legs", ["scans/p1/pre/ct", "scans/p2/post/ct"], ["masks/p1/pre/femur", "masks/p1/post/femur"]
+    )
+    report, _ = taken(source)
+    assert [case.segmentation is None for case in report.manifest.cases] == [False, True]
+    assert report.lost == [f"{source}/masks/p1/post/femur.nii.gz: is named after two cases; passed over"]
 
 
 def test_names_are_proposed_where_no_pattern_sorts_them(tmp_path: Path) -> None:

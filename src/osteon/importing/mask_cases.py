@@ -16,13 +16,13 @@ from osteon.core.volume import Volume
 from osteon.dataset.checks import align_segmentation, grid_error, turn_array
 from osteon.formats.dicom_series import read_series
 from osteon.formats.polygons import checked_label
-from osteon.formats.registry import read_geometry, read_segmentation, read_structures
+from osteon.formats.registry import read_geometry, read_segmentation, read_structures, stem_of
 from osteon.importing.forms import Converted, Options
 from osteon.importing.mask_dicom import names_in, read_labels
 from osteon.importing.mask_files import Mask
 from osteon.importing.mask_groups import Group
 from osteon.importing.mask_merging import merge, read_mask
-from osteon.importing.mask_names import case_of, in_mask_folder, same_name, structure_of
+from osteon.importing.mask_names import before, case_of, in_mask_folder, same_name, structure_of, without_mask_words
 from osteon.importing.mask_values import is_binary
 from osteon.importing.mask_vertebrae import before_structure, vertebrae_of
 
@@ -62,7 +62,13 @@ class MaskCase:
 
 
 def sort_masks(
-    group: Group, spelling: dict[str, str], known: Sequence[str] | None, *, single: bool = False, spine: bool = False
+    group: Group,
+    spelling: dict[str, str],
+    known: Sequence[str] | None,
+    *,
+    single: bool = False,
+    spine: bool = False,
+    last: bool = False,
 ) -> MaskCase:
     """What each label file of a group is.
 
@@ -72,6 +78,7 @@ def sort_masks(
         known: Names of structures that the user or a table gives; None where nobody does.
         single: Whether each case's one label file is a label map of several structures.
         spine: Whether there are masks of vertebrae in this or another case.
+        last: Whether all masks are called after structure and case: `femur_p1`.
     """
     case = MaskCase(group, dicom=[mask for mask in group.masks if mask.kind != "file"])
     files = [mask for mask in group.masks if mask.kind == "file"]
@@ -84,7 +91,9 @@ def sort_masks(
     prefixes += [part for scan in group.scans for part in scan.folder.parts]
     vertebrae = vertebrae_of(group, known, spine=spine)
     for mask in files:
-        name = vertebrae.get(mask) or structure_of(mask.place.relative_to(group.home), prefixes)
+        name = vertebrae.get(mask) or structure_of(
+            mask.place.relative_to(group.home), prefixes, case_names(group) if last else ()
+        )
         if name is not None:
             try:
                 name = checked_label(name, repr(str(mask.path)))
@@ -135,6 +144,22 @@ def _names_itself(mask: Mask) -> bool:
         return bool(read_structures(mask.path))
     except OsteonError:
         return False  # said when its case is read
+
+
+def ends_in_cases(groups: Sequence[Group]) -> bool:
+    """Whether the name of every mask ends in its case's, in two cases or more: `femur_p1`, `femur_p2`."""
+    told = [
+        before(without_mask_words(stem_of(mask.path)), case_names(group))
+        for group in groups
+        for mask in group.masks
+        if mask.kind == "file"
+    ]
+    return all(told) and sum(bool(group.masks) for group in groups) > 1
+
+
+def case_names(group: Group) -> list[str]:
+    """What the case is called that a group is."""
+    return [group.name.rpartition("/")[2] or group.home.name, *(case_of(scan.name) for scan in group.scans)]
 
 
 def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: Options) -> Converted:

@@ -136,13 +136,11 @@ def _parted(group: Group, owners: Sequence[Scan | None]) -> list[Group]:
     """A group of its own for each scan, unless a mask is named after the case alone."""
     if None in owners:
         return [group]
-    subject = group.name.rpartition("/")[2] or group.home.name
-    return [
-        Group(
-            group.home, _called(scan, group.home, scan.name), [scan], subject=subject if subject != scan.name else None
-        )
-        for scan in group.scans
-    ]
+    subject = "" if channel_of(group.scans[0].name).isdigit() else group.name.rpartition("/")[2] or group.home.name
+    parts = [Group(group.home, _called(scan, group.home, scan.name), [scan]) for scan in group.scans]
+    for part in parts:
+        part.subject = None if subject in ("", part.scans[0].name) else subject
+    return parts
 
 
 def _share_subjects(groups: Sequence[Group]) -> None:

@@ -192,15 +192,16 @@ def channel_of(name: str) -> str:
     return last if last in CHANNEL_WORDS else ""
 
 
-def structure_of(place: PurePosixPath, prefixes: Sequence[str]) -> str | None:
+def structure_of(place: PurePosixPath, prefixes: Sequence[str], suffixes: Sequence[str] = ()) -> str | None:
     """The structure that a mask's name says; None where it says none.
 
     Args:
         place: The mask, relative to its case's folder.
         prefixes: What may stand before the structure, and says nothing about it: the names of case, scan and folders.
+        suffixes: The same behind it.
     """
     for text in _texts(place):
-        name = _behind(text, prefixes)
+        name = _behind(before(text, suffixes) or text, prefixes)
         if name and name.lower() not in SCAN_WORDS | {_DERIVED}:
             return name
     return None
@@ -224,6 +225,14 @@ def _texts(place: PurePosixPath) -> list[str]:
     """The names of the file and of its folders, the nearest first, without the words that say that it is a mask."""
     texts = (stem_of(Path(place)), *reversed(place.parent.parts))
     return [without_mask_words(unicodedata.normalize("NFC", text)) for text in texts]
+
+
+def before(text: str, suffixes: Sequence[str]) -> str:
+    """What stands before the longest suffix, word by word: `femur_p1` before `p1` is `femur`; empty without one."""
+    own = words(text)
+    longest = max((len(told) for suffix in suffixes if (told := words(suffix)) == own[-len(told) :]), default=0)
+    ends = [match.end() for match in _WORD.finditer(text)]
+    return without_mask_words(text[: ends[-longest - 1]]) if 0 < longest < len(ends) else ""
 
 
 def _behind(text: str, prefixes: Sequence[str]) -> str:

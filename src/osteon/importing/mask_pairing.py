@@ -83,11 +83,11 @@ def _of_home(home: PurePosixPath, groups: list[Group], masks: list[Mask], heap: 
             else:
                 groups[0].masks.append(mask)
         return groups
-    index = _index(groups)
+    names = _Names(groups)
     left: list[tuple[Mask, list[Group]]] = []
     named = False
     for mask in masks:
-        owners = _by_name(mask, index)
+        owners = names.owners(mask)
         if owners is None:
             heap.pass_over(mask, TWO_CASES)
         elif len(owners) == 1:
@@ -122,42 +122,64 @@ def _of_home(home: PurePosixPath, groups: list[Group], masks: list[Mask], heap: 
     return taken
 
 
-def _index(groups: Sequence[Group]) -> tuple[Mapping[Name, list[Group]], Mapping[Name, list[Group]]]:
-    """Names of groups, and ends of these with a number in them: CTPelvic1K's `dataset7_CLINIC_metal_0000_data` has the
-    mask `CLINIC_metal_0000_mask_4label`.
-    """
-    called: dict[Name, list[Group]] = defaultdict(list)
-    ends: dict[Name, list[Group]] = defaultdict(list)
-    for group in groups:
-        for name in group.names:
-            called[name].append(group)
-            for tail in (name[start:] for start in range(1, len(name) - 1)):
-                if any(character.isdigit() for character in "".join(tail)) and group not in ends[tail]:
-                    ends[tail].append(group)
-    return called, ends
+class _Names:
+    """What groups are called, to find the one that a mask's name means."""
 
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.called = defaultdict[Name, list[Group]](list)
+        self.ends = defaultdict[Name, list[Group]](list)
+        self.folders = defaultdict[Name, list[Group]](list)
+        for group in groups:
+            for name in group.names:
+                self.called[name].append(group)
+                for tail in (name[start:] for start in range(1, len(name) - 1)):
+                    if _digits(tail) and group not in self.ends[tail]:
+                        self.ends[tail].append(group)
+            for part in map(words, group.name.split("/")):
+                self.folders[part].append(group)
+        self._longest = max(map(len, self.called), default=0)
+        self._telling = {
+            name: own for name, own in self.called.items() if _digits(name) and not "".join(name).isdigit()
+        }
 
-def _by_name(mask: Mask, index: tuple[Mapping[Name, list[Group]], Mapping[Name, list[Group]]]) -> list[Group] | None:
-    """The groups with whose name the mask's name begins, or one of its folders; None where these are two cases.
+    def owners(self, mask: Mask) -> list[Group] | None:
+        """The groups that a mask is named after; none where it is named after none, None where these are two cases.
 
-    The longest name wins. Of groups that differ in capitals alone those win that are spelt alike.
-    """
-    parts = [without_mask_words(part) for part in (*mask.folder.parts, stem_of(mask.path))]
-    runs = [sum((words(part) for part in parts[start:]), ()) for start in range(len(parts))]
-    for names in index:
-        longest = max(map(len, names), default=0)
-        heads = [[run[:length] for length in range(min(len(run), longest), 0, -1)] for run in runs]
-        found = [next(head for head in own if head in names) for own in heads if not names.keys().isdisjoint(own)]
-        if not found:
-            continue
+        Its name or one of its folders begins with theirs, the longest wins. Or else it begins with the end of theirs,
+        or holds theirs: CTPelvic1K has `CLINIC_metal_0000_mask_4label` to `dataset7_CLINIC_metal_0000_data`, and
+        `dataset1_img0021_mask_4label` to `img0021`. Of groups that differ in capitals alone those spelt alike win.
+        """
+        parts = [without_mask_words(part) for part in (*mask.folder.parts, stem_of(mask.path))]
+        told = [words(part) for part in parts]
+        runs = [tuple(word for part in told[start:] for word in part) for start in range(len(told))]
+        within = [told[-1][start:] for start in range(len(told[-1]))]
+        for names, texts in ((self.called, runs), (self.ends, runs), (self._telling, within)):
+            found = [head for text in texts if (head := self._head(text, names))]
+            if found:
+                return self._agreed(found, names, told[:-1], parts)
+        return []
+
+    def _head(self, text: Name, names: Mapping[Name, list[Group]]) -> Name:
+        """The longest name with which the words begin; empty where none does."""
+        heads = (text[:length] for length in range(min(len(text), self._longest), 0, -1))
+        return next((head for head in heads if head in names), ())
+
+    def _agreed(
+        self, found: Sequence[Name], names: Mapping[Name, list[Group]], folders: Sequence[Name], parts: Sequence[str]
+    ) -> list[Group] | None:
+        """The groups that all longest names mean, and that neither a shorter name nor a folder contradicts."""
         best = [head for head in found if len(head) == max(map(len, found))]
         owners = [group for group in names[best[0]] if all(group in names[head] for head in best)]
-        others = [head for head in found if head not in {own[: len(head)] for own in best} and _numbered(head)]
-        if not owners or any(not set(owners).intersection(names[head]) for head in others):
+        others = [names[head] for head in found if head not in {own[: len(head)] for own in best} and _numbered(head)]
+        others += [self.folders[part] for part in folders if _digits(part) and part in self.folders]
+        if not owners or any(set(owners).isdisjoint(other) for other in others):
             return None
         alike = [group for group in owners if any(part.startswith(group.name.rpartition("/")[2]) for part in parts)]
         return alike if len(owners) > 1 and alike else owners
-    return []
+
+
+def _digits(name: Name) -> bool:
+    return any(character.isdigit() for word in name for character in word)
 
 
 def _numbered(name: Name) -> bool:

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from osteon.importing.forms import Converted, Form, Found, FoundCase, Options
-from osteon.importing.mask_cases import MaskCase, read_case, sort_masks
+from osteon.importing.mask_cases import MaskCase, ends_in_cases, read_case, sort_masks
 from osteon.importing.mask_dataset import case_ids, channels_of, check_names, structures_of, understood
 from osteon.importing.mask_dicom import patient_of
 from osteon.importing.mask_files import gather, holds_dicom, volume_files
@@ -76,8 +76,8 @@ def read(source: Path, options: Options) -> Found:
     known = None if told is None else [structure.name for structure in told]
     spelling = {same_name(name): name for name in known or ()}
     single = _one_map_each(groups)
-    spine = is_spine(groups)
-    cases = [sort_masks(group, spelling, known, single=single, spine=spine) for group in groups]
+    spine, last = is_spine(groups), ends_in_cases(groups)
+    cases = [sort_masks(group, spelling, known, single=single, spine=spine, last=last) for group in groups]
     structures = told or structures_of(cases)
     check_names(cases, structures, told=told is not None, priority=options.priority)
     patients = [patient_of(s) if (s := group.scans[0].series) else Patient() for group in groups]
