@@ -73,6 +73,12 @@ def _stl(path: Path) -> object:
     return read_stl(path)
 
 
+def _label_table(path: Path) -> object:
+    from osteon.formats.label_tables import read_table
+
+    return read_table(path)
+
+
 def _series(path: Path) -> object:
     from osteon.formats.dicom_series import find_series, read_series
 
@@ -118,6 +124,8 @@ READERS = (
     Reader(
         "nrrd", ("**/*_image.nrrd", "**/*label*.nrrd"), _registry("read_geometry", "read_segmentation", "read_volume")
     ),
+    Reader("meta_image", ("**/*.mha",), _registry("read_geometry", "read_segmentation", "read_volume")),
+    Reader("label_table", ("**/*.ctbl", "**/labels.json"), _label_table),
     Reader("seg_nrrd", ("**/*_seg.nrrd", "**/*.seg.nrrd"), _registry("read_structures", "read_segmentation")),
     Reader(
         "raster", ("**/*.png", "**/*.jpg", "**/*.tif"), _registry("read_geometry", "read_segmentation", "read_volume")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from torch import nn
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
 from osteon.core.volume import Volume
+from osteon.dataset.checks import content_hash
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case, Channel, Manifest, write_manifest
-from osteon.formats import write_segmentation, write_volume
+from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.planning.plan import Plan, parse_plan
 
 PLAN: dict[str, Any] = {
@@ -158,6 +160,35 @@ def two_boxes(
     noise = np.random.default_rng(seed).normal(0, 10, shape)
     image = (noise + 100 * (labels == values[0]) + 200 * (labels == values[1])).astype(np.int16)
     return image, labels, spaced(*spacing_mm, origin=(-5, 7, 30))
+
+
+def as_imported(dataset: Dataset) -> Dataset:
+    """The dataset with each image's hash, as an import writes it."""
+    cases = [
+        case.model_copy(update={"content": content_hash(dataset.load_image(case))}) for case in dataset.manifest.cases
+    ]
+    write_manifest(dataset.folder, dataset.manifest.model_copy(update={"cases": cases}))
+    return Dataset.open(dataset.folder)
+
+
+def correct_in_place(path: Path, labels: np.ndarray) -> None:
+    """Write other labels into an unpacked NIfTI; size and time of writing stay what they were, as after `cp -p`."""
+    facts = path.stat()
+    segmentation = read_segmentation(path)
+    write_segmentation(path, Segmentation(labels, segmentation.geometry, segmentation.structures))
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (facts.st_size, facts.st_mtime_ns)
+
+
+def unpack_label(dataset: Dataset, case_id: str) -> tuple[Dataset, Path]:
+    """The dataset with a case's label as an unpacked NIfTI, and that file."""
+    case = dataset.case(case_id)
+    path = dataset.folder / f"labels/{case_id}.nii"
+    write_segmentation(path, dataset.load_segmentation(case))
+    entry = case.model_copy(update={"segmentation": f"labels/{case_id}.nii"})
+    cases = [entry if other.id == case_id else other for other in dataset.manifest.cases]
+    write_manifest(dataset.folder, dataset.manifest.model_copy(update={"cases": cases}))
+    return Dataset.open(dataset.folder), path
 
 
 class Pointwise(nn.Module):

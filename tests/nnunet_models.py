@@ -20,8 +20,8 @@ UP = {2: F.conv_transpose2d, 3: F.conv_transpose3d}
 POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
-def arch(dimensions: int, *, residual: bool = False) -> dict[str, Any]:
-    """`architecture` of a configuration: three stages, the last of which halves one axis less in 3D."""
+def arch(dimensions: int, *, residual: bool = False, norm: str = "instancenorm.InstanceNorm") -> dict[str, Any]:
+    """`architecture` of a configuration: three stages, the last of which halves one axis more in 3D."""
     kernels = [[1, 3, 3], [3, 3, 3], [3, 3, 3]]
     strides = [[1, 1, 1], [1, 2, 2], [2, 2, 2]]
     depth = {"n_blocks_per_stage": [1, 2, 1]} if residual else {"n_conv_per_stage": [2, 1, 2]}
@@ -37,7 +37,7 @@ def arch(dimensions: int, *, residual: bool = False) -> dict[str, Any]:
             **depth,
             "n_conv_per_stage_decoder": [1, 2],
             "conv_bias": True,
-            "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimensions}d",
+            "norm_op": f"torch.nn.modules.{norm}{dimensions}d",
             "norm_op_kwargs": {"eps": 1e-05, "affine": True},
             "dropout_op": None,
             "dropout_op_kwargs": None,
@@ -45,6 +45,25 @@ def arch(dimensions: int, *, residual: bool = False) -> dict[str, Any]:
             "nonlin_kwargs": {"inplace": True},
         },
         "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    }
+
+
+def before_2_2(configuration: dict[str, Any]) -> dict[str, Any]:
+    """The same as nnU-Net wrote it before version 2.2, with features that are doubled up to a limit."""
+    made = dict(configuration)
+    kwargs = made.pop("architecture")["arch_kwargs"]
+    residual = "n_blocks_per_stage" in kwargs
+    features = kwargs["features_per_stage"]
+    assert features == [min(features[0] * 2**stage, max(features)) for stage in range(len(features))]
+    return made | {
+        "UNet_class_name": "ResidualEncoderUNet" if residual else "PlainConvUNet",
+        "UNet_base_num_features": features[0],
+        "unet_max_num_features": max(features),
+        "n_conv_per_stage_encoder": kwargs["n_blocks_per_stage" if residual else "n_conv_per_stage"],
+        "n_conv_per_stage_decoder": kwargs["n_conv_per_stage_decoder"],
+        "num_pool_per_axis": [1] * len(made["patch_size"]),
+        "pool_op_kernel_sizes": kwargs["strides"],
+        "conv_kernel_sizes": kwargs["kernel_sizes"],
     }
 
 
@@ -107,6 +126,9 @@ def state(architecture: dict[str, Any], channels: int, outputs: int, seed: int =
             "1.bias": 0.3 * draw(after),
         }
         rows |= {"0.bias": draw(after)} if bias else {}
+        if "BatchNorm" in kwargs["norm_op"]:
+            rows |= {"1.running_mean": draw(after), "1.running_var": 1 + 0.3 * draw(after).abs()}
+            rows |= {"1.num_batches_tracked": torch.tensor(7)}
         for place, tensor in rows.items():
             made[f"{name}.{place.replace('0.', 'conv.').replace('1.', 'norm.')}"] = tensor
             made[f"{name}.all_modules.{place}"] = tensor
@@ -150,11 +172,14 @@ def forward(weights: State, architecture: dict[str, Any], x: torch.Tensor) -> to
         kernel = weights[f"{name}.conv.weight"]
         padding = [(size - 1) // 2 for size in kernel.shape[2:]]
         x = CONV[dimensions](x, kernel, weights.get(f"{name}.conv.bias"), stride, padding)
-        over = tuple(range(2, x.ndim))
-        x = (x - x.mean(over, keepdim=True)) / (x.var(over, unbiased=False, keepdim=True) + 1e-5).sqrt()
-        shape = (1, -1, *[1] * dimensions)
+        over, shape, first = tuple(range(2, x.ndim)), (1, -1, *[1] * dimensions), kwargs.get("nonlin_first", False)
+        x = F.leaky_relu(x, 0.01) if active and first else x
+        mean, variance = x.mean(over, keepdim=True), x.var(over, unbiased=False, keepdim=True)
+        if f"{name}.norm.running_mean" in weights:
+            mean, variance = (weights[f"{name}.norm.running_{what}"].view(shape) for what in ("mean", "var"))
+        x = (x - mean) / (variance + 1e-5).sqrt()
         x = x * weights[f"{name}.norm.weight"].view(shape) + weights[f"{name}.norm.bias"].view(shape)
-        return F.leaky_relu(x, 0.01) if active else x
+        return F.leaky_relu(x, 0.01) if active and not first else x
 
     def block(name: str, x: torch.Tensor, stride: list[int]) -> torch.Tensor:
         y = layer(f"{name}.conv2", layer(f"{name}.conv1", x, stride), active=False)

@@ -10,12 +10,20 @@ import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from helpers import write_dataset
 from osteon.app import refusing, unpacking
+from osteon.app.adding import add_result
 from osteon.app.receiving import Upload, Uploads
 from osteon.app.refusing import RefusedError, relative_path
 from osteon.app.workspace import Workspace
+from osteon.core.errors import LabelError
+from osteon.dataset.dataset import Dataset
+from osteon.formats import read_segmentation
+from osteon.formats.raster import TO_RAS
+from osteon.formats.rle import encode
 
 BAD_NAMES = [
     "../evil.nii.gz",
@@ -239,3 +247,27 @@ def test_a_huge_table_of_contents_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(bytes(100) + end)
     with pytest.raises(RefusedError, match="table of contents"):
         unpacking.unpack(tmp_path / "a.zip", tmp_path / "out", 10**9)
+
+
+@pytest.fixture
+def hands(tmp_path: Path) -> Dataset:
+    labels = np.zeros((40, 30, 1), np.uint8)
+    labels[4:20, 8:17] = 3
+    return write_dataset(tmp_path / "set", {"h": (np.arange(1200).reshape(40, 30, 1), labels, TO_RAS)}, unit="px")
+
+
+@pytest.mark.parametrize("column", ["rle", "EncodedPixels"])
+def test_a_table_of_rle_becomes_the_masks_that_it_means(tmp_path: Path, hands: Dataset, column: str) -> None:
+    """Or is refused where it counts pixels otherwise than it says."""
+    mask = hands.load_segmentation(hands.manifest.cases[0]).array[:, :, 0].T == 3
+    for right in (True, False):
+        text = encode(mask if (column == "rle") == right else mask.T)
+        (tmp_path / "up").mkdir(exist_ok=True)
+        (tmp_path / "up" / "t.csv").write_text(f"image_name,class,{column}\nh.png,femur,{text}\n")
+        if right:
+            assert add_result(tmp_path / "up", hands.folder, tmp_path / "out") == (["h"], [])
+            found = read_segmentation(tmp_path / "out" / "h.seg.nrrd")
+            np.testing.assert_array_equal(found.mask(found.structures[0])[:, :, 0].T, mask)
+        else:
+            with pytest.raises(LabelError, match=r"t\.csv: .*its masks are stripes"):
+                add_result(tmp_path / "up", hands.folder, tmp_path / "out2")

@@ -16,14 +16,16 @@ from scipy import ndimage
 from typer.testing import CliRunner
 
 import osteon
-from helpers import spaced, write_dataset
+from helpers import as_imported, correct_in_place, spaced, unpack_label, write_dataset
 from osteon.auditing.finding import Finding
-from osteon.auditing.rules_places import order
+from osteon.auditing.rules_places import amount, order
 from osteon.auditing.run import Audit
 from osteon.cli.main import app
 from osteon.core.labels import Structure, make_structures
+from osteon.dataset.checks import content_hash
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Manifest, write_manifest
+from osteon.formats import read_segmentation
 
 CaseArrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 SPINE = make_structures(["upper", "middle", "lower"])
@@ -207,6 +209,36 @@ def test_ct_without_air(tmp_path: Path) -> None:
     assert "no-air" in kinds
 
 
+def test_labels_on_every_second_slice(plant: Plant) -> None:
+    image, labels, affine = spine(3)
+    comb, upper = labels.copy(), np.flatnonzero((labels == 1).any(axis=(0, 1)))
+    comb[:, :, upper[0] + 1 :: 2] *= labels[:, :, upper[0] + 1 :: 2] != 1
+    found = first(plant(image, comb, affine))
+    assert (found.kind, found.severity, found.cases, found.structures) == ("between-slices", "error", ["c3"], ["upper"])
+    drawn = len(upper[::2])
+    assert found.what == f"drawn on every 2nd slice: upper on {drawn} of {2 * drawn - 1}"
+
+
+def test_a_forgotten_slice(plant: Plant) -> None:
+    image, labels, affine = spine(3)
+    upper = np.flatnonzero((labels == 1).any(axis=(0, 1)))
+    labels[:, :, upper[3]] = 0
+    found = first(plant(image, labels, affine))
+    assert found.kind == "pieces"
+    assert found.what.endswith(f"; nothing is drawn of upper in slices {upper[3] + 1} along k")
+
+
+@pytest.mark.parametrize("padding", [62512, -3024, -8192])
+def test_ct_with_padding_is_told_from_ct_without_an_intercept(tmp_path: Path, padding: int) -> None:
+    image, labels, affine = spine(0)
+    i, j = np.indices(SHAPE[:2])
+    image = image.astype(np.int32)
+    image[(i - 14.5) ** 2 + (j - 13.5) ** 2 > 15**2] = padding
+    found = {f.kind: f for f in audited(tmp_path, {"one": (image, labels, affine)}, modality="ct").findings}
+    assert f"has the value {padding}" in found["padding"].what
+    assert "no-air" not in found
+
+
 def legs(seed: int) -> CaseArrays:
     """The left femur on the patient's left: at lower R."""
     image, labels, affine = np.zeros(SHAPE), np.zeros(SHAPE, np.uint8), spaced(1, 1, 1)
@@ -313,7 +345,9 @@ def test_unchanged_cases_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     before = audited(tmp_path, {**cases(2), "c3": spine(3)})
     read: list[str] = []
     load = Dataset.load_image
-    monkeypatch.setattr(Dataset, "load_image", lambda self, case: (read.append(case.id), load(self, case))[1])
+    monkeypatch.setattr(
+        Dataset, "load_image", lambda self, case, **how: (read.append(case.id), load(self, case, **how))[1]
+    )
     assert osteon.audit(tmp_path).cohort.cases == before.cohort.cases
     assert read == []
     image, labels, affine = spine(50)
@@ -321,6 +355,58 @@ def test_unchanged_cases_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "new/images/c3.nii.gz").replace(tmp_path / "images/c3.nii.gz")
     osteon.audit(tmp_path)
     assert read == ["c3"]
+
+
+def test_a_structure_of_one_case_or_of_one_subject_is_named(tmp_path: Path) -> None:
+    def lower_in(*ids: str) -> dict[str, CaseArrays]:
+        every = cases(6)
+        return {
+            i: (image, labels if i in ids else without(3)(labels), affine)
+            for i, (image, labels, affine) in every.items()
+        }
+
+    def found(kind: str) -> list[tuple[list[str], list[str]]]:
+        findings = osteon.audit(tmp_path, workers=1).findings
+        return [(finding.structures, finding.cases) for finding in findings if finding.kind == kind]
+
+    assert [f.kind for f in audited(tmp_path, lower_in("c1")).findings if f.severity != "note"] == ["rare"]
+    assert found("rare") == [(["lower"], ["c1"])]
+    result = audited(tmp_path, lower_in("c1", "c4"))
+    assert result.clean
+    manifest = Dataset.open(tmp_path).manifest
+    shared = [c.model_copy(update={"subject": "p"} if c.id in ("c1", "c4") else {}) for c in manifest.cases]
+    write_manifest(tmp_path, manifest.model_copy(update={"cases": shared}))
+    assert found("rare") == [(["lower"], ["c1", "c4"])]
+    held = [c.model_copy(update={"held_out": c.id in ("c1", "c4")}) for c in manifest.cases]
+    write_manifest(tmp_path, manifest.model_copy(update={"cases": held}))
+    assert found("held-out-only") == [(["lower"], ["c1", "c4"])]
+    assert found("rare") == found("never-seen") == []
+    nobody = [c.model_copy(update={"annotated": ["upper", "middle"]}) for c in manifest.cases]
+    write_manifest(tmp_path, manifest.model_copy(update={"cases": nobody}))
+    audited(tmp_path, lower_in(), annotated={case.id: ["upper", "middle"] for case in manifest.cases})
+    assert found("never-seen") == [(["lower"], [])]
+
+
+def test_an_image_that_was_replaced_after_the_import_is_found(tmp_path: Path) -> None:
+    audited(tmp_path, cases(3))
+    dataset = as_imported(Dataset.open(tmp_path))
+    first, last = (dataset.resolve(dataset.manifest.cases[n].images[0]) for n in (0, -1))
+    shutil.copyfile(last, first)
+    found = osteon.audit(tmp_path)
+    replaced = [finding for finding in found.findings if finding.kind == "replaced"]
+    assert [finding.cases for finding in replaced] == [[dataset.manifest.cases[0].id]]
+    assert any(finding.kind == "duplicate" for finding in found.findings)
+    assert content_hash(dataset.load_image(dataset.manifest.cases[-1])) in replaced[0].action
+
+
+def test_a_label_that_was_corrected_is_measured_anew_also_where_size_and_time_stay(tmp_path: Path) -> None:
+    audited(tmp_path, cases(2))
+    dataset, label = unpack_label(Dataset.open(tmp_path), Dataset.open(tmp_path).manifest.cases[0].id)
+    before = osteon.audit(tmp_path).cohort.cases[0].structures
+    value = dataset.structures[0].value
+    array = read_segmentation(label).array
+    correct_in_place(label, np.where(array == value, 0, array))
+    assert sorted(osteon.audit(tmp_path).cohort.cases[0].structures) == sorted({*before} - {dataset.structures[0].name})
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
@@ -405,3 +491,13 @@ def test_an_order_that_varies_is_no_order(gaps: list[float], found: list[str]) -
     manifest = SimpleNamespace(structures=make_structures(["a", "b"]))
     cohort: Any = SimpleNamespace(manifest=manifest, labelled=[case(*row) for row in enumerate(gaps)])
     assert [finding.kind for finding in order(cohort)] == found
+
+
+def test_amounts_are_volumes_and_of_pictures_areas() -> None:
+    def case(unit: str, shape: tuple[int, int, int]) -> Any:
+        return SimpleNamespace(unit=unit, shape=shape, spacing=(0.5, 2.0, 0.5))
+
+    assert amount(1234.0, case("mm", (9, 9, 9))) == "1.23 cm³"
+    assert amount(12.0, case("mm", (9, 9, 9))) == "12 mm³"
+    assert amount(1234.0, case("mm", (9, 1, 9))) == "617 mm²"
+    assert amount(1234.0, case("px", (9, 1, 9))) == "1234 px"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import FLAT, SIDES, box, plan_data, tiny_plan, two_boxes, write_dataset
+from helpers import (
+    FLAT,
+    SIDES,
+    as_imported,
+    box,
+    correct_in_place,
+    plan_data,
+    tiny_plan,
+    two_boxes,
+    unpack_label,
+    write_dataset,
+)
+from osteon.core import files
 from osteon.core.errors import PlanError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
@@ -217,13 +230,58 @@ def test_while_arrays_change_a_case_is_not_complete(tmp_path: Path, monkeypatch:
     prepare(dataset, plan, dataset.manifest.trainable)
     marker = tmp_path / "cache" / plan.cache_key / "a.json"
     old = marker.read_text()
-    marker.write_text(json.dumps({**json.loads(old), "key": "outdated"}))
+    marker.write_text(json.dumps({**json.loads(old), "mark": {"meaning": "outdated", "files": {}}}))
     seen = []
     plain = module.whole_file
     monkeypatch.setattr(module, "whole_file", lambda path: seen.append(marker.exists()) or plain(path))
     prepare(dataset, plan, dataset.manifest.trainable)
     assert seen == [False, False, False]
     assert marker.read_text() == old
+
+
+def test_a_label_that_was_corrected_is_prepared_anew_also_where_size_and_time_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset, label = unpack_label(three(tmp_path), "b")
+    plan = tiny_plan()
+    prepare(dataset, plan, dataset.manifest.trainable)
+    before = dataset.load_segmentation(dataset.case("b")).array
+    correct_in_place(label, np.where(before == 3, 5, np.where(before == 5, 3, 0)))
+    capsys.readouterr()
+    ready, failed = prepare(dataset, plan, dataset.manifest.trainable)
+    assert failed == {}
+    assert np.array_equal(ready["b"].labels, np.select([before == 5, before == 3], [1, 2]))
+    assert "prepared anew, since the files have changed: b (labels/b.nii)" in capsys.readouterr().err
+    prepare(dataset, plan, dataset.manifest.trainable)
+    assert "anew" not in capsys.readouterr().err
+
+
+def test_files_that_were_only_touched_are_not_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, plan = three(tmp_path), tiny_plan()
+    prepare(dataset, plan, dataset.manifest.trainable)
+    os.utime(tmp_path / "labels/a.nii.gz", ns=(1, 1))
+    monkeypatch.setattr(module, "_prepare_case", lambda work: pytest.fail(f"{work[2].id} is prepared again"))
+    prepare(dataset, plan, dataset.manifest.trainable)
+    monkeypatch.setattr(files, "_digest", lambda path: pytest.fail(f"{path} is read again"))
+    prepare(dataset, plan, dataset.manifest.trainable)  # the new time has been noted
+
+
+def test_an_image_that_was_replaced_after_the_import_is_left_out(tmp_path: Path) -> None:
+    dataset = as_imported(three(tmp_path))
+    plan = tiny_plan()
+    assert prepare(dataset, plan, dataset.manifest.trainable)[1] == {}
+    shutil.copyfile(tmp_path / "images/c.nii.gz", tmp_path / "images/a.nii.gz")
+    ready, failed = prepare(dataset, plan, dataset.manifest.trainable)
+    assert list(ready) == ["b", "c"]
+    assert "a.nii.gz: is not the image that was imported" in failed["a"].message
+
+
+def test_a_case_that_has_no_hash_gets_one_in_the_cache(tmp_path: Path) -> None:
+    dataset = three(tmp_path)
+    ready, _ = prepare(dataset, tiny_plan(), dataset.manifest.trainable)
+    imported = as_imported(dataset)
+    assert [case.content for case in ready.values()] == [case.content for case in imported.manifest.cases]
+    assert ready["a"].structures == ("femur", "tibia")
 
 
 @pytest.mark.parametrize("workers", [1, 2])

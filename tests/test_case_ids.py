@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from osteon.core.errors import UsageError
-from osteon.core.files import name_key
+from osteon.core.file_names import name_key
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.exporting.names import file_names

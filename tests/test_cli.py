@@ -20,7 +20,18 @@ from typer.testing import CliRunner
 import osteon
 from helpers import plan_data, spaced, tiny_plan, two_boxes
 from osteon.cli import choices
-from osteon.cli.choices import Between, By, Groups, MeshSpaces, MeshUnits, Methods, Parts, Precisions, RleOrders
+from osteon.cli.choices import (
+    Between,
+    By,
+    Groups,
+    MaskMarks,
+    MeshSpaces,
+    MeshUnits,
+    Methods,
+    Parts,
+    Precisions,
+    RleOrders,
+)
 from osteon.cli.main import app
 from osteon.cli.report import memory, seconds_of
 from osteon.core.errors import UsageError
@@ -138,6 +149,7 @@ def test_choices_are_the_registries() -> None:
     assert {choice.value for choice in MeshSpaces} == set(get_args(forms.MeshSpace))
     assert {choice.value for choice in Between} == set(get_args(forms.BetweenSlices))
     assert {choice.value for choice in RleOrders} == set(get_args(forms.RleOrder))
+    assert {choice.value for choice in MaskMarks} == set(get_args(forms.MaskMarks))
     assert {choice.value for choice in Methods} == set(get_args(rules.Method))
     assert {choice.value for choice in Parts} == set(get_args(fit.Part))
 

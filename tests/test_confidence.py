@@ -148,6 +148,17 @@ def test_a_volume_far_off_is_a_reason() -> None:
     assert said[0] == "femur: 0.64 cm³; in training 0.216 to 0.216"
 
 
+def test_a_picture_is_told_by_its_area() -> None:
+    """In millimetres, on pixels of half a millimetre; the two stand for a depth that nobody measured."""
+    image, labels = (array[..., 8:9] for array in scan(99))
+    grid = ((0.5, 0.5, 2.0), (8.0, 8.0, 2.0))
+    usual = looks_of(image, labels, PLAN, *grid)
+    grown = labels.copy()
+    grown[4:14, 5:13] = 1
+    said = reasons(looks_of(image, grown, PLAN, *grid), {"femur": 0.9}, Facts([usual] * 8, {}))
+    assert said[0] == "femur: 0.2 cm²; in training 0.09 to 0.09"
+
+
 def test_a_cut_field_of_view_is_a_reason() -> None:
     image, labels = scan(99)
     said = reasons(looks_of(image[:, 5:], labels[5:], PLAN, (1, 1, 1), (11, 16, 16)))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 import osteon
-from helpers import tiny_plan
+from helpers import plan_data, tiny_plan, two_boxes, write_dataset
 from osteon.core.errors import DatasetError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation
@@ -21,7 +23,7 @@ from osteon.predicting.model import load_model
 from osteon.training import cross_validation
 from osteon.training.cross_validation import train_all_folds
 from osteon.training.finishing import Validated, _with_or_without_series
-from osteon.training.fit import split
+from osteon.training.splitting import folds_of, split
 from runs import CPU, cohort, command, learning_plan
 
 ALL = replace(CPU, fold="all", folds=3, epochs=1)
@@ -111,6 +113,71 @@ def test_too_few_cases_are_said_before_anything_is_trained(data: Dataset, tmp_pa
     with pytest.raises(DatasetError, match="9 folds need 9 groups"):
         train_all_folds(data, learning_plan(), tmp_path / "run", replace(ALL, folds=9))
     assert not (tmp_path / "run").exists()
+
+
+def rare(folder: Path, *shown: int) -> Dataset:
+    """Six cases; the tibia is in those of these numbers alone."""
+    cases = {f"c{n}": two_boxes(seed=n) for n in range(6)}
+    for number, (_, labels, _) in enumerate(cases.values()):
+        labels[(labels == 5) & (number not in shown)] = 0
+    return write_dataset(folder, cases)
+
+
+def test_a_structure_of_one_case_is_said_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, run = rare(tmp_path / "data", 3), tmp_path / "run"
+    plain = cross_validation.train
+    monkeypatch.setattr(cross_validation, "train", lambda *_, **__: pytest.fail("a fold is trained"))
+    said = r"no training case of a fold: tibia \(only in c3, which fold \d holds back\)"
+    with pytest.raises(DatasetError, match=said) as refused:
+        train_all_folds(dataset, tiny_plan(), run, ALL)
+    assert "--fold none" in refused.value.hint
+    # What the hint says can be done in the same folder: nothing was begun.
+    monkeypatch.setattr(cross_validation, "train", plain)
+    plan = tiny_plan({"structures": plan_data()["structures"][:1]})
+    report = train_all_folds(dataset, plan, run, ALL)
+    assert list(report.validation["structures"]) == ["femur"]
+
+
+def test_a_structure_of_two_cases_lies_in_two_folds(tmp_path: Path) -> None:
+    every = [{int(case[1]) for case in fold} for fold in folds_of(rare(tmp_path / "any"), ALL)]
+    together = next(fold for fold in every if len(fold) == 2)
+    dataset, run = rare(tmp_path / "data", *together), tmp_path / "run"
+    train_all_folds(dataset, tiny_plan(), run, ALL)
+    folds = yaml.safe_load((run / "splits.yaml").read_text())
+    assert list(folds) == ["fold-0", "fold-1", "fold-2"]
+    assert sorted(case for fold in folds.values() for case in fold) == [f"c{n}" for n in range(6)]
+    assert sum(bool({f"c{n}" for n in together} & set(fold)) for fold in folds.values()) == 2
+    for name, fold in folds.items():
+        assert yaml.safe_load((run / name / "splits.yaml").read_text())["validation"] == fold
+
+
+def test_a_run_of_folds_keeps_them_also_where_labels_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, run, train = rare(tmp_path / "data", *range(6)), tmp_path / "run", cross_validation.train
+
+    def only_the_first(*arguments: object, **options: object) -> object:
+        if (run / "fold-0/model").exists():
+            raise KeyboardInterrupt
+        return train(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cross_validation, "train", only_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        train_all_folds(dataset, tiny_plan(), run, ALL)
+    monkeypatch.setattr(cross_validation, "train", train)
+    folds = yaml.safe_load((run / "splits.yaml").read_text())
+    rare(tmp_path / "changed", *(int(case[1]) for case in folds["fold-1"]))
+    for label in (tmp_path / "changed/labels").iterdir():
+        shutil.move(dataset.folder / "labels" / label.name, tmp_path / label.name)
+        shutil.copyfile(label, dataset.folder / "labels" / label.name)
+    with pytest.raises(DatasetError, match="which fold 1 holds back"):  # other folds would train on what was validated
+        train_all_folds(dataset, tiny_plan(), run, ALL)
+    for label in (tmp_path / "changed/labels").iterdir():
+        shutil.move(tmp_path / label.name, dataset.folder / "labels" / label.name)
+    (run / "splits.yaml").unlink()  # as an osteon had begun it that did not write them
+    report = train_all_folds(dataset, tiny_plan(), run, ALL)
+    assert yaml.safe_load((run / "splits.yaml").read_text()) == folds
+    assert len(report.validation["cases"]) == 6
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import as_imported, two_boxes, write_dataset
 from osteon.core.errors import DatasetError, FileError, GeometryError, ImageError, LabelError, UsageError
 from osteon.core.geometry import Geometry, Turn, turn_onto
 from osteon.core.labels import Segmentation, make_structures
@@ -22,9 +25,9 @@ from osteon.dataset.checks import (
     resample_labels,
 )
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.folds import make_folds, structures_without_cases
+from osteon.dataset.folds import group_cases, groups_having, make_folds, structures_held_out, structures_without_cases
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest, write_manifest
-from osteon.formats import write_segmentation, write_volume
+from osteon.formats import read_volume, write_segmentation, write_volume
 
 BONES = make_structures(["femur", "tibia"])
 
@@ -157,7 +160,28 @@ def test_the_same_scan_has_one_hash_whatever_its_type_and_axes() -> None:
     assert content_hash(Volume(array.reshape(1, 3, 5, 4), Geometry((3, 5, 4), rotated(0)))) != first
 
 
+def test_an_image_at_45_degrees_keeps_its_hash_in_a_file(tmp_path: Path) -> None:
+    array = np.arange(60, dtype=np.int16).reshape(1, 3, 4, 5)
+    for degrees in (44.99999, 45, 45.00001, 135, 225):
+        volume = Volume(array, Geometry((3, 4, 5), rotated(degrees, (0.7, 0.7, 1))))
+        write_volume(tmp_path / "a.nii.gz", volume)
+        assert content_hash(read_volume(tmp_path / "a.nii.gz")) == content_hash(volume)
+
+
 # -- the dataset -----------------------------------------------------------------------------------------------------
+
+
+def test_an_image_that_was_replaced_after_the_import_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    dataset = as_imported(write_dataset(tmp_path, {name: two_boxes(seed=n) for n, name in enumerate("ab")}))
+    shutil.copyfile(tmp_path / "images/b.nii.gz", tmp_path / "images/a.nii.gz")
+    with pytest.raises(DatasetError, match="is not the image that was imported") as refused:
+        dataset.load_image(dataset.case("a"))
+    assert dataset.load_image(dataset.case("a"), as_imported=False).array.any()
+    content = re.search(r"`content: (\w{64})`", refused.value.hint)
+    assert content is not None
+    meant = dataset.case("a").model_copy(update={"content": content[1]})
+    dataset.load_image(meant)
+    assert group_cases([meant, dataset.case("b")]) == [["a", "b"]]
 
 
 def small_dataset(folder: Path, *, channels: int = 1, **changes: object) -> Dataset:
@@ -323,6 +347,36 @@ def test_a_single_labelled_case_cannot_be_divided(cases: list[Case]) -> None:
 def test_one_fold_is_none() -> None:
     with pytest.raises(UsageError, match="1 folds"):
         make_folds(manifest_of(case_of("a"), case_of("b")), 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.frozensets(st.sampled_from("abcdef")), min_size=5, max_size=15), st.integers(0, 5))
+def test_a_structure_that_several_cases_have_lies_in_two_folds(shown: list[frozenset[str]], seed: int) -> None:
+    cases = [case_of(f"c{n:02d}") for n in range(len(shown))]
+    present = {case.id: names for case, names in zip(cases, shown, strict=True)}
+    plain = make_folds(manifest_of(*cases), 3, seed)
+    folds = make_folds(manifest_of(*cases), 3, seed, present=present)
+
+    def alone(parts: list[list[str]]) -> set[str]:
+        having = {name: [sum(name in present[c] for c in part) for part in parts] for name in "abcdef"}
+        return {name for name, counts in having.items() if sum(counts) > 1 and sum(map(bool, counts)) == 1}
+
+    assert sorted(c for fold in folds for c in fold) == sorted(present)
+    assert sorted(map(len, folds)) == sorted(map(len, plain))
+    assert not alone(folds)
+    if not alone(plain):
+        assert folds == plain
+    assert make_folds(manifest_of(*reversed(cases)), 3, seed, present=present) == folds
+
+
+def test_what_lies_in_one_group_alone_cannot_be_spread() -> None:
+    cases = [case_of("a", subject="s"), case_of("b", subject="s"), case_of("c"), case_of("d", held_out=True)]
+    present = {"a": ["femur", "tibia"], "b": ["tibia"], "c": ["femur"], "d": ["tibia"]}
+    manifest = manifest_of(*cases)
+    assert make_folds(manifest, 2, present=present) == make_folds(manifest, 2)
+    assert groups_having(manifest, present) == {"femur": [["a"], ["c"]], "tibia": [["a", "b"]]}
+    assert structures_held_out(manifest, present) == {}
+    assert structures_held_out(manifest, present | {"a": [], "b": []}) == {"tibia": ["d"]}
 
 
 def test_structures_that_no_case_shows_are_found() -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dicom_writing import image, save, series
-from osteon.core.errors import DatasetError, FileError
+from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.formats import read_geometry, read_segmentation, read_structures, read_volume, write_volume
 from osteon.predicting.scans import find_scans
 from runs import two_channels
@@ -96,3 +96,31 @@ def test_series_named_by_channel_are_one_scan(tmp_path: Path) -> None:
     series(tmp_path / "p1" / "T2", PLACES, SeriesInstanceUID="1.2.7")
     (scan,) = find_scans([tmp_path], two_channels())
     assert (scan.id, scan.load().array.shape[0], len(scan.fingerprint())) == ("p1", 2, 6)
+
+
+def test_of_several_series_of_a_study_the_one_that_is_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n, name in ((2, "SOFT"), (3, "BONE")):
+        tags = {"SeriesInstanceUID": f"1.2.{n}", "SeriesNumber": n, "SeriesDescription": name}
+        for path in series(tmp_path / "new", PLACES, **tags):
+            path.rename(tmp_path / f"{n}{path.name}")
+    (tmp_path / "new").rmdir()
+    series(tmp_path / "other", PLACES, SeriesInstanceUID="1.2.9", StudyInstanceUID="1.3.9", SeriesNumber=7)
+    assert [(scan.id, len(scan.files)) for scan in find_scans([tmp_path])] == [
+        ("other", 3),
+        (tmp_path.name, 3),
+        (f"{tmp_path.name}-2", 3),
+    ]
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{tmp_path.name}: 3 CT images, series 2, SOFT in" in said
+    assert f"{tmp_path.name}-2: 3 CT images, series 3, BONE in" in said
+    for which in ("3", "bone", "1.2.3"):
+        chosen = find_scans([tmp_path], series=which)
+        assert [scan.files[0].parent.name for scan in chosen] == ["other", tmp_path.name]
+        assert chosen[1].files[0].name.startswith("3")
+    with pytest.raises(UsageError, match="--series LUNG: no series has this number") as unknown:
+        find_scans([tmp_path], series="LUNG")
+    assert "2 (SOFT), 3 (BONE), 7 (no description)" in unknown.value.hint
+    with pytest.raises(UsageError, match=r"--series 7: of one study no series is called so: .*SOFT.*BONE"):
+        find_scans([tmp_path], series="7")

@@ -149,6 +149,16 @@ def test_what_does_not_lie_on_the_image_is_refused(
         read_dicom_seg(path, GRID)
 
 
+def test_slices_between_those_of_the_image_are_refused_with_both_distances(tmp_path: Path) -> None:
+    """Reconstructed thicker, half a thin slice further up: which thin slices they show is not known."""
+    thick = write(tmp_path / "s", [(1, (-30, -20, z), plane((0, 0))) for z in (11, 15)])
+    with pytest.raises(GeometryError, match=r"its slices lie 2 mm apart and the image's 2 mm, the first of them 1 mm"):
+        read_dicom_seg(thick, GRID)
+    uneven = write(tmp_path / "t", [(1, (-30, -20, z), plane((0, 0))) for z in (10, 13, 16)])
+    with pytest.raises(GeometryError, match=r"its slices lie 3 mm apart and the image's 2 mm, the first of them 0 mm"):
+        read_dicom_seg(uneven, GRID)
+
+
 def test_frames_at_uneven_or_shifted_places_are_refused(tmp_path: Path) -> None:
     uneven = [(1, (-30.0, -20.0, z), plane((0, 0))) for z in (10.0, 12.0, 13.1)]
     with pytest.raises(GeometryError, match="uneven distances"):
@@ -232,3 +242,33 @@ def test_an_import_keeps_segments_whose_side_is_a_code(tmp_path: Path) -> None:
 def test_an_import_makes_no_background_of_segments_that_labels_do_not_name(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="marks femur left, femur right"):
         import_dataset(sided(tmp_path / "heap"), tmp_path / "set", structures={"tumour": 1})
+
+
+def thick(folder: Path, step: int = 2) -> Path:
+    """A CT of 2 mm, and a SEG of a rod whose frames lie `step` slices apart; the tibia is on two of them only."""
+    for k in range(12):
+        pixels = np.full((5, 6), k, np.int16)
+        save(image(pixels, ImagePositionPatient=[-30.0, -20.0, 10.0 + 2 * k]), folder / "p1" / "ct" / f"{k}.dcm")
+    rod, block = [(row, column) for row in (1, 2) for column in (1, 2)], [(4, 4), (4, 5)]
+    frames = [(1, (-30.0, -20.0, 10.0 + 2 * k), plane(*rod)) for k in range(0, 12, step)]
+    frames += [(2, (-30.0, -20.0, 10.0 + 2 * k), plane(*block)) for k in (step, 2 * step)]
+    write(folder / "p1" / "labels.dcm", frames)
+    return folder
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_seg_of_thicker_slices_is_filled_or_left(tmp_path: Path, step: int) -> None:
+    source = thick(tmp_path / "heap", step)
+    report = import_dataset(source, tmp_path / "set")
+    [case] = report.manifest.cases
+    labels = dataset_module.Dataset.open(tmp_path / "set").load_segmentation(case).array
+    drawn = range(0, 12, step)
+    assert [bool((labels[:, :, k] == 1).sum() == 4) for k in range(12)] == [k <= drawn[-1] for k in range(12)]
+    assert [int((labels[:, :, k] == 2).sum()) for k in range(12)] == [2 * (step <= k <= 2 * step) for k in range(12)]
+    told = f"femur on {len(drawn)} of {drawn[-1] + 1}, tibia on 2 of {step + 1}"
+    assert any(told in line for line in case.provenance)
+    assert any(told in line for line in report.warnings)
+    report = import_dataset(source, tmp_path / "left", between_slices="leave")
+    labels = dataset_module.Dataset.open(tmp_path / "left").load_segmentation(report.manifest.cases[0]).array
+    assert np.flatnonzero(labels.any(axis=(0, 1))).tolist() == list(drawn)
+    assert any(told in line and "count as background" in line for line in report.warnings)

@@ -115,6 +115,29 @@ def test_what_is_written_does_not_depend_on_the_machine(tmp_path: Path, monkeypa
     assert written[0] == written[1]
 
 
+class Pooling(nn.Module):
+    """Computes what ONNX has no word for."""
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        return [nn.functional.adaptive_avg_pool3d(image, 5)]
+
+
+def test_a_network_that_onnx_cannot_hold_is_refused_in_a_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx")
+    for refusing in (
+        lambda: engines.export_onnx(Pooling(), (1, 1, 8, 8, 8), tmp_path / "n.onnx"),
+        lambda: Engine(Pooling(), kind_of("onnx"))(torch.zeros(1, 1, 8, 8, 8)),
+    ):
+        with pytest.raises(UsageError, match=r"cannot be written as ONNX: .*adaptive_avg_pool3d") as refused:
+            refusing()
+        assert "\n" not in refused.value.message
+        assert "--engine torch" in refused.value.hint
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.glob("*.onnx"))
+
+
 def test_a_quantised_network_takes_other_sizes_and_is_needed(tmp_path: Path) -> None:
     kind = next(kind for kind in ENGINES if kind.quantised)
     if missing := kind.lacks():

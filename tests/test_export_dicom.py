@@ -19,13 +19,18 @@ from dicom_writing import SERIES, image, save
 from osteon.core.errors import CaseError, GeometryError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
+from osteon.core.volume import Volume
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import write_manifest
 from osteon.exporting.dicom_codes import _ABNORMAL, _WHOLE, codes_of
 from osteon.exporting.outlines import outlines
-from osteon.formats import read_segmentation, write_segmentation
+from osteon.exporting.run import ExportReport
+from osteon.formats import read_segmentation, write_segmentation, write_volume
+from osteon.formats.contours import fill
+from osteon.formats.dicom_references import references
 from osteon.formats.dicom_seg import read_dicom_seg
 from osteon.formats.dicom_series import find_series, read_series, series_geometry
-from osteon.formats.dicom_structures import references
-from osteon.formats.rtstruct import fill, read_rtstruct
+from osteon.formats.rtstruct import read_rtstruct
 
 STRUCTURES = (
     Structure(name="femur_left", value=3, colour="#ff8000", side="left"),
@@ -226,6 +231,120 @@ def test_of_two_series_with_one_grid_the_one_that_is_called_like_the_case(tmp_pa
     assert [references(file).series for file in report.files] == [{SERIES}, {SERIES + ".9"}]
     assert "2 series in" in report.failed["p3"].message
     assert len(paths) == 3
+
+
+def hospital(folder: Path, *patients: str, own: bool = True) -> Geometry:
+    """A series of each patient, all on one grid and, with `own`, each with voxels of its own."""
+    for n, patient in enumerate(patients, start=1):
+        study = f"{SERIES}.{n}.1"
+        geometry = scan(
+            folder / f"s{n}", uid=f"{SERIES}.{n}", StudyInstanceUID=study, PatientID=patient, SeriesNumber=n
+        )
+        for path in (folder / f"s{n}").iterdir() if own else ():
+            header = pydicom.dcmread(path)
+            pixels = np.random.default_rng([n, int(path.name[2:])]).integers(0, 99, (7, 9)).astype(np.int16)
+            header.PixelData = pixels.tobytes()
+            header.save_as(path)
+    return geometry
+
+
+def predicted(folder: Path, name: str, geometry: Geometry, scan_files: Sequence[Path]) -> Path:
+    """A prediction of these files, with its record."""
+    path = written(folder, noise(geometry), name)
+    entries = {name: {"input": [[str(file), 1, 2] for file in scan_files], "output": path.name, "model": "abc"}}
+    (folder / "predictions.json").write_text(json.dumps(entries))
+    return folder
+
+
+def person(report: ExportReport) -> tuple[str, str]:
+    header = pydicom.dcmread(report.files[0])
+    return str(header.PatientID), str(header.StudyInstanceUID)
+
+
+@pytest.mark.parametrize("form", ["dicom-seg", "rtstruct"])
+@pytest.mark.parametrize("scale", [1, 2.5])
+def test_the_voxels_of_the_scan_say_whose_it_is(tmp_path: Path, form: str, scale: float) -> None:
+    """Two patients on one grid; the case is called like the folder of the wrong one."""
+    geometry = hospital(tmp_path / "all", "anna", "bert")
+    volume, _ = read_series(find_series(tmp_path / "all/s2").series[0])
+    array = volume.array.astype(np.float32) * scale + (7 if scale != 1 else 0)
+    write_volume(tmp_path / "x/s1.nii.gz", Volume(array, geometry))
+    folder = predicted(tmp_path / "out", "s1", geometry, [tmp_path / "x/s1.nii.gz"])
+    assert person(osteon.export(form, folder, tmp_path / "1", source=tmp_path / "all")) == ("bert", f"{SERIES}.2.1")
+    error = osteon.export(form, folder, tmp_path / "2", source=tmp_path / "all/s1").failed["s1"]
+    assert "whose voxels no series in" in error.message
+    assert "series 1 in" in error.message
+    report = osteon.export(form, folder, tmp_path / "3", source=tmp_path / "all/s1", ignore_references=True)
+    assert person(report)[0] == "anna"
+
+
+def test_the_files_that_were_predicted_say_whose_it_is(tmp_path: Path) -> None:
+    geometry = hospital(tmp_path / "all", "anna", "bert", own=False)
+    folder = predicted(tmp_path / "out", "s1", geometry, list((tmp_path / "all/s2").iterdir()))
+    assert person(osteon.export("dicom-seg", folder, tmp_path / "1", source=tmp_path / "all"))[0] == "bert"
+    shutil.copytree(tmp_path / "all/s2", tmp_path / "copy/s2")  # the same images, filed under another name
+    for path in (tmp_path / "copy/s2").iterdir():
+        header = pydicom.dcmread(path)
+        header.PatientID = "anonymous"
+        header.save_as(path)
+    assert person(osteon.export("dicom-seg", folder, tmp_path / "2", source=tmp_path / "copy"))[0] == "anonymous"
+    assert person(osteon.export("dicom-seg", folder, tmp_path / "3", source=tmp_path))[0] == "bert"
+    shutil.rmtree(tmp_path / "all/s2")
+    error = osteon.export("dicom-seg", folder, tmp_path / "4", source=tmp_path / "all/s1").failed
+    assert not error  # nothing is known of the scan any more, and the source is one patient's alone
+
+
+def test_a_scan_is_filed_under_no_one_else_where_its_own_series_has_another_grid(tmp_path: Path) -> None:
+    geometry = hospital(tmp_path / "all", "anna", "bert")
+    scan(tmp_path / "all/s2", (9, 7, 4), uid=f"{SERIES}.2", PatientID="bert")
+    (tmp_path / "all/s2/im8").unlink()
+    folder = predicted(tmp_path / "out", "case", geometry, list((tmp_path / "all/s2").iterdir()))
+    error = osteon.export("dicom-seg", folder, tmp_path / "1", source=tmp_path / "all").failed["case"]
+    assert "which has another grid" in error.message
+    (folder / "predictions.json").unlink()
+    error = osteon.export("dicom-seg", folder, tmp_path / "2", source=tmp_path / "all").failed["case"]
+    assert "of 2 series in" in error.message
+    assert "nothing else says that it is its patient" in error.message
+    assert person(osteon.export("dicom-seg", folder, tmp_path / "3", source=tmp_path / "all/s1"))[0] == "anna"
+    report = osteon.export("dicom-seg", folder, tmp_path / "4", source=tmp_path / "all", ignore_references=True)
+    assert person(report)[0] == "anna"
+
+
+def test_a_day_is_not_filed_under_another_of_the_same_patient(tmp_path: Path) -> None:
+    geometry = hospital(tmp_path / "all", "anna", "anna")
+    scan(tmp_path / "all/s2", (9, 7, 4), uid=f"{SERIES}.2", PatientID="anna")
+    (tmp_path / "all/s2/im8").unlink()
+    path = written(tmp_path / "out", noise(geometry), "s2")
+    error = osteon.export("dicom-seg", path, tmp_path / "1", source=tmp_path / "all").failed["s2"]
+    assert "another is called like it" in error.message
+
+
+def test_a_seg_goes_on_to_the_series_that_it_refers_to(tmp_path: Path) -> None:
+    geometry = hospital(tmp_path / "all", "anna", "bert")
+    array = noise(geometry).array
+    array[0, 0] = 3  # in every slice: empty ones are left out of a SEG
+    path = written(tmp_path, Segmentation(array, geometry, STRUCTURES), "s1")
+    (seg,) = osteon.export("dicom-seg", path, tmp_path / "seg", source=tmp_path / "all/s2").files
+    (tmp_path / "again").mkdir()
+    again = seg.rename(tmp_path / "again/s1.dcm")
+    assert person(osteon.export("rtstruct", again, tmp_path / "1", source=tmp_path / "all"))[0] == "bert"
+    error = osteon.export("rtstruct", again, tmp_path / "2", source=tmp_path / "all/s1").failed["s1"]
+    assert "refers to a series that is not there" in error.message
+
+
+def test_a_dataset_made_of_series_goes_back_to_them(tmp_path: Path) -> None:
+    """Its cases have ids of their own, and images that are the series' voxels."""
+    geometry = hospital(tmp_path / "all", "anna", "bert")
+    for n in (1, 2):
+        array = (noise(geometry, n).array == 3).astype(np.uint8)
+        write_volume(tmp_path / f"all/s{n}/femur.nii.gz", Volume(array[None], geometry))
+    osteon.import_dataset(tmp_path / "all", tmp_path / "set", form="masks", case_pattern=r"s(\d)")
+    dataset = Dataset.open(tmp_path / "set")
+    entries = [case.model_copy(update={"id": f"s{3 - n}"}) for n, case in enumerate(dataset.manifest.cases, start=1)]
+    write_manifest(tmp_path / "set", dataset.manifest.model_copy(update={"cases": entries}))
+    report = osteon.export("dicom-seg", tmp_path / "set", tmp_path / "1", source=tmp_path / "all")
+    found = {path.stem: pydicom.dcmread(path).PatientID for path in report.files}
+    assert found == {"s2": "anna", "s1": "bert"}
 
 
 def test_a_prediction_knows_its_series(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ import torch
 
 import osteon
 from helpers import FLAT, tiny_plan
+from nnunet_models import configuration, plans, write_model
+from osteon.adopting.adopt import adopt
 from osteon.core.errors import FileError, ModelError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
@@ -112,6 +114,23 @@ def test_what_the_client_leaves_out_is_said(tmp_path: Path) -> None:
         "model.json",
         "client.py",
     ]
+
+
+def test_a_model_of_nnunets_has_no_client(tmp_path: Path) -> None:
+    """The client does not prepare scans in nnU-Net's way; one of an earlier export would give other masks."""
+    needs("onnx")
+    saved(tmp_path / "own", {})
+    osteon.export("onnx", tmp_path / "own", tmp_path / "out")
+    assert (tmp_path / "out/client.py").is_file()
+    low = configuration(3, spacing=[2.0, 2.0, 2.0], patch_size=[2, 8, 8])
+    second = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
+    made = plans({"3d_lowres": low, "3d_fullres": configuration(3), "3d_cascade_fullres": second})
+    write_model(tmp_path, "3d_lowres", made)
+    adopt(write_model(tmp_path, "3d_cascade_fullres", made, channels=3), tmp_path / "model")
+    report = osteon.export("onnx", tmp_path / "model", tmp_path / "out")
+    assert sorted(path.name for path in report.files) == ["model.json", "network.onnx", "plan.yaml"]
+    assert not (tmp_path / "out/client.py").exists()
+    assert ["nnU-Net's way" in report.notes[0], "model/first" in report.notes[1]] == [True, True]
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

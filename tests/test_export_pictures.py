@@ -22,8 +22,8 @@ from osteon.exporting.masks import cut
 from osteon.exporting.table import measures
 from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.formats.coco import unpack
+from osteon.formats.coco_filling import fill_coco
 from osteon.formats.coco_writing import annotation, outline, pack, run_lengths
-from osteon.formats.polygons import fill
 from osteon.formats.raster import TO_RAS
 from osteon.importing.run import import_dataset
 
@@ -136,7 +136,9 @@ def test_codes_and_polygons_of_any_mask(seed: int, share: float, rows: int, colu
     found = outline(mask)
     if found is not None:
         polygons = [np.array(flat, float).reshape(-1, 2) for flat in found]
-        assert np.array_equal(fill(polygons, mask.shape), mask)
+        assert np.array_equal(fill_coco(polygons, (rows, columns)), mask)
+        across = [p[:, 0] @ np.roll(p[:, 1], -1) - p[:, 1] @ np.roll(p[:, 0], -1) for p in polygons]
+        assert np.abs(across).sum() / 2 == mask.sum()
     kept = annotation(mask, polygons=True)["segmentation"]
     assert isinstance(kept, dict) == (found is None)
 
@@ -152,7 +154,7 @@ def test_a_hole_stays_a_code(tmp_path: Path) -> None:
     assert report.notes == ["p: Ulna: written as RLE, since no polygon has a hole"]
     ring, dot = json.loads(report.files[0].read_text())["annotations"]
     assert np.array_equal(decode_coco(ring["segmentation"]), array[:, :, 0].T == 2)
-    assert dot["segmentation"] == [[8, 7, 8, 7, 8, 7]]
+    assert dot["segmentation"] == [[8, 7, 8, 8, 9, 8, 9, 7]]  # the pixel's edges
 
 
 def test_a_scan_is_no_picture(tmp_path: Path) -> None:
@@ -223,6 +225,28 @@ def test_pictures_in_pixels_have_no_millimetres(tmp_path: Path) -> None:
         rows = list(csv.DictReader(stream))
     assert all(value == "" for row in rows for name, value in row.items() if name.endswith(("_mm", "_cm3")))
     assert int(rows[0]["voxels"]) > 0
+
+
+def test_a_picture_in_millimetres_has_an_area_and_no_volume(tmp_path: Path) -> None:
+    """A radiograph with a pixel spacing, whose depth nobody measured; on an oblique grid too."""
+    array = np.zeros((20, 12, 1), np.uint8)
+    array[2:12, 3:9] = 3
+    turn = np.array([[np.cos(0.5), -np.sin(0.5), 0], [np.sin(0.5), np.cos(0.5), 0], [0, 0, 1]])
+    oblique = np.eye(4)
+    oblique[:3, :3] = turn @ np.diag([0.5, 0.2, 4.0])
+    for name, affine in (("dx", TO_RAS * [0.5, 0.2, 1, 1]), ("slice", oblique)):
+        write_segmentation(
+            tmp_path / f"in/{name}.nii.gz", Segmentation(array, Geometry((20, 12, 1), affine), STRUCTURES)
+        )
+    report = osteon.export("table", tmp_path / "in", tmp_path / "out")
+    with report.files[0].open() as stream:
+        rows = {row["case"]: row for row in csv.DictReader(stream) if row["structure"] == "Radius"}
+    for row in rows.values():
+        assert (row["voxels"], row["volume_cm3"], row["depth_mm"]) == ("60", "", "")
+        assert float(row["area_mm2"]) == pytest.approx(60 * 0.5 * 0.2, rel=1e-4)
+        assert (float(row["length_mm"]), float(row["width_mm"])) == pytest.approx((5, 1.2), rel=1e-3)
+    assert rows["dx"]["extent_a_mm"] == ""  # through the picture
+    assert rows["slice"]["extent_s_mm"] == ""
 
 
 def test_seg_nrrd_keeps_everything(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from osteon.core import files
 from osteon.core.errors import FileError
 from osteon.core.files import (
+    file_mark,
     read_json,
     read_text,
     read_yaml,
+    still,
     whole_file,
     write_error,
     write_json,
@@ -183,3 +187,47 @@ def test_numpy_says_what_write_error_looks_for(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="requested and") as caught, Path("/dev/full").open("wb", buffering=0) as full:
         np.zeros(1 << 20).tofile(full)
     assert "the disk is full" in write_error(tmp_path, caught.value).message
+
+
+def test_a_file_is_still_the_same_by_its_bytes_whatever_its_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, copy = tmp_path / "a.nii", tmp_path / "b.nii"
+    path.write_bytes(b"one label")
+    mark = file_mark(path)
+    shutil.copy2(path, copy)
+    assert still(copy, mark) is not None
+    os.utime(path, ns=(1, 1))
+    touched = still(path, mark)
+    assert touched is not None
+    facts = path.stat()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_digest", lambda path: pytest.fail(f"{path} was not touched, and is read"))
+        assert still(path, touched) == touched
+    path.write_bytes(b"two label")
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert still(path, touched) is None
+    path.write_bytes(b"longer than before")
+    assert still(path, touched) is None
+    path.unlink()
+    assert still(path, touched) is None
+    assert still(path, file_mark(path)) is not None  # still missing
+
+
+def test_a_folder_is_still_the_same_by_what_lies_in_it(tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    for number in range(2):
+        (tmp_path / f"series/{number}.dcm").write_bytes(b"slice %d" % number)
+    mark = file_mark(tmp_path / "series")
+    assert still(tmp_path / "series", mark) == mark
+    (tmp_path / "series/1.dcm").write_bytes(b"slice 2")
+    assert still(tmp_path / "series", mark) is None
+
+
+def test_where_no_time_of_change_is_kept_bytes_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.nii").write_bytes(b"one label")
+    mark = file_mark(tmp_path / "a.nii")
+    size, written, changed, _ = mark.split()
+    monkeypatch.setattr(files, "TIMES_OF_CHANGE", False)
+    assert still(tmp_path / "a.nii", mark) is not None
+    assert still(tmp_path / "a.nii", f"{size} {written} {changed} {'0' * 64}") is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import box, spaced, two_boxes, write_dataset
+from helpers import box, correct_in_place, spaced, two_boxes, unpack_label, write_dataset
 from osteon.core.errors import DatasetError
 from osteon.core.labels import make_structures
 from osteon.core.volume import Volume
@@ -106,9 +106,15 @@ def test_a_file_that_was_written_again_is_measured_again(tmp_path: Path, monkeyp
     measured = []
     plain = module._measure_case
     monkeypatch.setattr(module, "_measure_case", lambda work: measured.append(work[1].id) or plain(work))
-    os.utime(tmp_path / "labels/a.nii.gz", ns=(1, 1))  # the same name and size, another time
+    os.utime(tmp_path / "labels/a.nii.gz", ns=(1, 1))  # touched only
     measure(dataset)
-    assert measured == ["a"]
+    assert measured == []
+    dataset, label = unpack_label(dataset, "b")
+    measure(dataset)
+    correct_in_place(label, np.where(dataset.load_segmentation(dataset.case("b")).array == 3, 5, 0))
+    facts = measure(dataset).cases[1]
+    assert measured == ["b", "b"]
+    assert list(facts.structures) == ["tibia"]
 
 
 def test_a_renamed_structure_is_found_under_its_new_name(tmp_path: Path) -> None:
@@ -163,7 +169,6 @@ def test_several_processes_find_the_same(tmp_path: Path) -> None:
 def facts(places: dict[str, float], name: str = "a") -> CaseFacts:
     return CaseFacts(
         id=name,
-        key="",
         shape=(50, 50, 50),
         spacing_mm=(2, 2, 2),
         unit="mm",
@@ -205,9 +210,7 @@ def spine(order: str, sizes: tuple[int, ...] = (40, 44, 50)) -> CaseFacts:
         name: StructureFacts(voxels=sizes["abc".index(name)], centre_mm=(5.0, 5.0, 30.0 * place), extent_mm=(1, 1, 1))
         for place, name in enumerate(order)
     }
-    return CaseFacts(
-        id=order, key="", shape=(9, 9, 99), spacing_mm=(1, 1, 1), unit="mm", structures=bodies, intensities=[[]]
-    )
+    return CaseFacts(id=order, shape=(9, 9, 99), spacing_mm=(1, 1, 1), unit="mm", structures=bodies, intensities=[[]])
 
 
 def of(*cases: CaseFacts) -> Fingerprint:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import osteon
-from nnunet_models import arch, configuration, forward, plans, state, write_model
+from nnunet_models import DATASET, arch, before_2_2, configuration, forward, plans, state, write_model
 from osteon.adopting.adopt import Wanted, adopt
 from osteon.core.errors import FileError, ModelError, OsteonError, UsageError
 from osteon.core.geometry import Geometry
@@ -43,19 +44,60 @@ def standard(array: np.ndarray) -> np.ndarray:
     return (array - array.mean()) / array.std()
 
 
-@pytest.mark.parametrize("residual", [False, True])
+def network_says(model: Path, dimensions: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some patches, and the logits of a model's network."""
+    x = torch.randn(2, 1, *[4, 16, 12][3 - dimensions :], generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        (logits,) = osteon.load_model(model).network(x[..., None] if dimensions == 2 else x)
+    return x, logits[..., 0] if dimensions == 2 else logits
+
+
+BATCH = "batchnorm.BatchNorm"
+
+
+@pytest.mark.parametrize("kind", ["plain", "residual", "batch norm", "residual batch norm", "activation first"])
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_logits_are_those_of_the_names(dimensions: int, residual: bool, tmp_path: Path) -> None:
-    architecture = arch(dimensions, residual=residual)
+def test_logits_are_those_of_the_names(dimensions: int, kind: str, tmp_path: Path) -> None:
+    norm = {"norm": BATCH} if "batch" in kind else {}
+    architecture = arch(dimensions, residual="residual" in kind, **norm)
+    if kind == "activation first":
+        architecture["arch_kwargs"]["nonlin_first"] = True
     name = "2d" if dimensions == 2 else "3d_fullres"
     made = plans({name: configuration(dimensions, architecture=architecture)})
-    adopt(write_model(tmp_path, name, made), tmp_path / "model")
-    network = osteon.load_model(tmp_path / "model").network
-    x = torch.randn(2, 1, *[4, 16, 12][3 - dimensions :], generator=torch.Generator().manual_seed(1))
+    assert not adopt(write_model(tmp_path, name, made), tmp_path / "model").notes
+    x, logits = network_says(tmp_path / "model", dimensions)
     expected = forward(state(architecture, 1, 3), architecture, x)
-    with torch.inference_mode():
-        (logits,) = network(x[..., None] if dimensions == 2 else x)
-    torch.testing.assert_close(logits[..., 0] if dimensions == 2 else logits, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_plans_of_before_2_2_describe_the_same_network(dimensions: int, residual: bool, tmp_path: Path) -> None:
+    name, architecture = "2d" if dimensions == 2 else "3d_fullres", arch(dimensions, residual=residual)
+    architecture["arch_kwargs"]["features_per_stage"] = [4, 8, 10]
+    made = plans({name: configuration(dimensions, architecture=architecture)})
+    adopt(write_model(tmp_path / "new", name, made), tmp_path / "model")
+    folder = write_model(tmp_path / "old", name, made)
+    made["configurations"][name] = before_2_2(made["configurations"][name])
+    (folder / "plans.json").write_text(json.dumps(made))
+    adopt(folder, tmp_path / "old-model")
+    old, new = (osteon.load_model(tmp_path / model) for model in ("old-model", "model"))
+    assert old.plan == new.plan
+    x, logits = network_says(tmp_path / "old-model", dimensions)
+    expected = forward(state(architecture, 1, 3), architecture, x)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_trainer_may_build_batch_norms_whatever_the_plans_say(tmp_path: Path) -> None:
+    """As nnUNetTrainerBN does: plans.json keeps its instance norms."""
+    made = plans({"3d_fullres": configuration(3, architecture=arch(3, norm=BATCH))})
+    folder = write_model(tmp_path, "3d_fullres", made, trainer_name="nnUNetTrainerBN")
+    (folder / "plans.json").write_text(json.dumps(plans({"3d_fullres": configuration(3)})))
+    done = adopt(folder, tmp_path / "model")
+    assert ["batch norms" in note for note in done.notes] == [True]
+    x, logits = network_says(tmp_path / "model", 3)
+    expected = forward(state(arch(3, norm=BATCH), 1, 3), arch(3, norm=BATCH), x)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_prediction_goes_nnunets_way(tmp_path: Path) -> None:
@@ -208,6 +250,37 @@ def test_z_scores_inside_what_is_not_zero(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_resampling_by_torch(apart: bool, tmp_path: Path) -> None:
+    """Linearly, edge to edge; where slices are apart, in each alone, and the nearest of them then."""
+    how = {"is_seg": False, "force_separate_z": apart or None, "memefficient_seg_resampling": False}
+    settings = configuration(
+        3,
+        spacing=[0.7, 1.3, 0.8],
+        normalization_schemes=["NoNormalization"],
+        resampling_fn_data="resample_torch_fornnunet",
+        resampling_fn_data_kwargs=how,
+    )
+    adopt(write_model(tmp_path, "3d_fullres", plans({"3d_fullres": settings})), tmp_path / "model")
+    volume = scan(12, 16, 4, affine=np.diag([1.0, 1.0, 1.5, 1.0]))
+    found = osteon.load_model(tmp_path / "model").prepare(volume).image[0]
+    x = torch.from_numpy(volume.array[0].T.copy())[None, None]
+    if apart:
+        x = F.interpolate(F.interpolate(x[0], (12, 15), mode="bilinear")[None], (9, 12, 15), mode="nearest-exact")
+    else:
+        x = F.interpolate(x, (9, 12, 15), mode="trilinear")
+    np.testing.assert_allclose(found, x[0, 0].numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_channels_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    colours = {"normalization_schemes": ["RGBTo01Normalization"] * 3, "use_mask_for_norm": [False] * 3}
+    dataset = DATASET | {"channel_names": {str(n): "rgb_to_0_1" for n in range(3)}}
+    made = plans({"2d": configuration(2, **colours)}, image_reader_writer="NaturalImage2DIO")
+    done = adopt(write_model(tmp_path, "2d", made, dataset=dataset, channels=3), tmp_path / "model")
+    assert [channel.name for channel in done.plan.channels] == ["rgb_to_0_1", "rgb_to_0_1 2", "rgb_to_0_1 3"]
+    assert ["red, green and blue" in note for note in done.notes] == [True]
+
+
 # -- the command, and what it refuses --------------------------------------------------------------------------------
 
 
@@ -270,6 +343,11 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "model").exists()
 
 
+def with_doubled_features(settings: dict[str, Any]) -> dict[str, Any]:
+    settings["architecture"]["arch_kwargs"]["features_per_stage"] = [4, 8, 8]
+    return settings
+
+
 def broken(change: str, folder: Path) -> None:
     """Do to a model's folder what befalls them."""
     path, made = folder / "fold_0/checkpoint_final.pth", json.loads((folder / "plans.json").read_text())
@@ -291,12 +369,37 @@ def broken(change: str, folder: Path) -> None:
         settings["architecture"]["arch_kwargs"]["features_per_stage"] = [4, 6, 10]
     elif change == "batch norm":
         settings["architecture"]["arch_kwargs"]["norm_op"] = "torch.nn.modules.batchnorm.BatchNorm3d"
+    elif change == "group norm":
+        settings["architecture"]["arch_kwargs"]["norm_op"] = "torch.nn.modules.normalization.GroupNorm"
+    elif change == "no norm":
+        del settings["architecture"]["arch_kwargs"]["norm_op"]
+    elif change == "not affine":
+        settings["architecture"]["arch_kwargs"]["norm_op_kwargs"] = {}
+    elif change == "activation":
+        settings["architecture"]["arch_kwargs"]["nonlin"] = "torch.nn.GELU"
+    elif change == "old plans of another network":
+        made["configurations"]["3d_fullres"] = old = before_2_2(with_doubled_features(settings))
+        old["UNet_class_name"] = "MyUNet"
+    elif change == "old plans without features":
+        made["configurations"]["3d_fullres"] = old = before_2_2(with_doubled_features(settings))
+        del old["unet_max_num_features"]
+    elif change == "labels of its own":
+        made["label_manager"] = "MyLabels"
+    elif change == "reader":
+        made["image_reader_writer"] = "MyReader"
+    elif change == "threshold":
+        settings["resampling_fn_data_kwargs"]["separate_z_anisotropy_threshold"] = 5
+    elif change == "argument of resampling":
+        settings["resampling_fn_probabilities_kwargs"]["sharpness"] = 5
+    elif change == "nearest":
+        settings["resampling_fn_data"] = "resample_torch_fornnunet"
+        settings["resampling_fn_data_kwargs"] = {"mode": "nearest"}
     elif change == "preprocessor":
         settings["preprocessor_name"] = "MyPreprocessor"
     elif change == "normalisation":
         settings["normalization_schemes"] = ["MyNormalization"]
     elif change == "resampling":
-        settings["resampling_fn_data"] = "resample_torch_fornnunet"
+        settings["resampling_fn_data"] = "no_resampling_hack"
     elif change == "no patch":
         del settings["patch_size"]
     elif change == "no configuration":
@@ -314,10 +417,21 @@ def broken(change: str, folder: Path) -> None:
         ("plain weights", "no checkpoint of nnU-Net v2"),
         ("another class", "the network is a UMambaBot"),
         ("other features", "not those of the plans' network"),
-        ("batch norm", "its norm is BatchNorm3d"),
+        ("batch norm", "not those of the plans' network"),
+        ("group norm", "its norm (norm_op) is GroupNorm"),
+        ("no norm", "its norm (norm_op) is None"),
+        ("not affine", "InstanceNorm3d with no arguments"),
+        ("activation", "its activation (nonlin) is GELU"),
+        ("old plans of another network", "the network is a MyUNet"),
+        ("old plans without features", "unet_max_num_features"),
+        ("labels of its own", "label_manager: MyLabels"),
+        ("reader", "image_reader_writer: MyReader"),
+        ("threshold", "separate_z_anisotropy_threshold 5"),
+        ("argument of resampling", "sharpness"),
+        ("nearest", "mode nearest"),
         ("preprocessor", "MyPreprocessor"),
         ("normalisation", "MyNormalization"),
-        ("resampling", "resample_torch_fornnunet"),
+        ("resampling", "no_resampling_hack"),
         ("no patch", "patch_size"),
         ("no configuration", "there is no 3d_fullres"),
     ],
@@ -338,7 +452,7 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
     made = plans({"3d_fullres": configuration(3), "2d": configuration(2)})
     folder = write_model(tmp_path / "results", "3d_fullres", made)
     write_model(tmp_path / "results", "2d", made)
-    with pytest.raises(UsageError, match="several trained models"):
+    with pytest.raises(UsageError, match="holds 2 trained models"):
         adopt(tmp_path / "results", tmp_path / "model")
     with pytest.raises(UsageError, match="one fold of a model"):
         adopt(folder / "fold_0", tmp_path / "model")

@@ -19,6 +19,7 @@ from osteon.importing.recognise import recognise
 from test_masks import FEMUR, GRID, OTHER, TIBIA, mask, scan, taken, voxels
 
 MAP = FEMUR + 2 * TIBIA
+FAR = Geometry((6, 5, 7), np.diag([1.0, 1.0, 1.0, 1.0]))
 Form = Literal["NFC", "NFD"]
 
 
@@ -424,10 +425,10 @@ def test_names_are_proposed_where_no_pattern_sorts_them(tmp_path: Path) -> None:
 
 
 def test_grids_that_fit_no_scan_are_shown(tmp_path: Path) -> None:
-    source = heap(tmp_path / "legs", ["images/anna", "images/bert"], ["masks/left", "masks/right"], (OTHER, OTHER))
+    source = heap(tmp_path / "legs", ["images/anna", "images/bert"], ["masks/left", "masks/right"], (FAR, FAR))
     error = refused(source)
     assert "is named after no scan, and its grid fits none" in error.message
-    assert "6×5×5" in str(error.hint)
+    assert "6×5×7" in str(error.hint)
     assert "6×5×4" in str(error.hint)
     assert "anna_left.nii.gz" in str(error.hint)
 
@@ -456,7 +457,7 @@ def test_what_is_lost_is_told_and_named(tmp_path: Path) -> None:
     report, _ = taken(source)
     assert [line.removeprefix(f"{source}/masks/") for line in report.lost] == [
         "p1/p2_tibia.nii.gz: is named after two cases; passed over",
-        f"x.nii.gz: is named after no scan, and its grid fits several: {source}/images/p1.nii.gz and "
+        f"x.nii.gz: is named after no scan, and its grid fits several: {source}/images/p1.nii.gz, "
         f"{source}/images/p2.nii.gz; passed over",
     ]
     beside = heap(tmp_path / "arms", ["p1/ct"], ["p1/masks/ulna", "p1/radius"])

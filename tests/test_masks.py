@@ -15,10 +15,10 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_volume, write_segmentation, write_volume
+from osteon.formats.label_tables import read_table
 from osteon.importing import masks
-from osteon.importing.forms import Options
+from osteon.importing.forms import Converted, Options
 from osteon.importing.mask_names import case_of, kind_of, structure_of
-from osteon.importing.mask_tables import read_table
 from osteon.importing.pseudonyms import TABLE, Patient, Pseudonyms
 from osteon.importing.recognise import recognise
 from osteon.importing.run import ImportReport, import_dataset
@@ -409,6 +409,26 @@ def test_pseudonyms_stay_and_hide_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "hidden"),
+    [
+        ("DICOM series of 12 files in 12", "DICOM series of 12 files in p001"),
+        ("DICOM series of 12 files in 12/ct", "DICOM series of 12 files in p001/ct"),
+        ("12 files that are copies of others were left out", "12 files that are copies of others were left out"),
+        ("femur from 12/femur 12.nii.gz: its value 12 taken", "femur from p001/femur p001.nii.gz: its value 12 taken"),
+        ("12: shows the same, in 12 of 12 voxels", "p001: shows the same, in 12 of 12 voxels"),
+        ("series from /mnt/12/x on may 3", "series from /mnt/p001/x on may 3"),
+        ("Series May Dates in may/ct", "Series May Dates in p001/ct"),
+    ],
+)
+def test_a_patients_number_or_name_leaves_other_words_as_they_are(tmp_path: Path, line: str, hidden: str) -> None:
+    patient = Patient("12", "May^Files")
+    files = [tmp_path / name for name in ("12/ct/im1", "12/femur 12.nii.gz", "12/ct/12", "may/ct/im1")]
+    hider = Pseudonyms(tmp_path, [patient])
+    made = hider.without_names(lambda: Converted(provenance=(line,)), patient, files)
+    assert made.provenance == (hidden,)
+
+
+@pytest.mark.parametrize(
     ("text", "hidden"),
     [
         ("Doe^Jane/ct", "p001/ct"),
@@ -425,7 +445,7 @@ def test_names_and_dates_are_hidden_however_they_are_written(tmp_path: Path, tex
 
 
 def test_what_is_no_such_heap_says_why(tmp_path: Path) -> None:
-    assert masks.misses(tmp_path) == "no scan (a DICOM series, .nii.gz or .nrrd)"
+    assert masks.misses(tmp_path) == "no scan (a DICOM series, .nii.gz, .nrrd or .mha)"
     scan(tmp_path / "a.nii.gz")
     assert "no mask file" in str(masks.misses(tmp_path))
     mask(tmp_path / "a_femur.nii.gz", FEMUR)

@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from dicom_writing import image, save
-from osteon.core.errors import DatasetError, UsageError
+from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.formats import read_segmentation, read_volume, write_volume
+from osteon.exporting.forms import Options as ExportOptions
+from osteon.exporting.run import export
+from osteon.formats import read_segmentation, read_volume, write_segmentation, write_volume
 from osteon.formats.stl import Mesh, write_stl
 from osteon.importing import meshes
-from osteon.importing.forms import Found, Options
+from osteon.importing.forms import Found, MeshSpace, Options
 from osteon.importing.mesh_colours import nearest_colour
 from osteon.importing.mesh_names import split_words
 from osteon.importing.mesh_sorting import sort_heap
@@ -137,7 +141,7 @@ def test_all_cases_heaped_in_one_folder(tmp_path: Path) -> None:
         ("blue", 3),
         ("yellow", 4),
     ]
-    assert "lonely_red.stl: fits no case, and is left out" in report.warnings
+    assert report.lost == ["lonely_red.stl: fits no case"]
     assert "no meshes, so taken without labels: p99" in report.warnings
     assert report.manifest.cases[3].segmentation is None
     _, masks = labels(report)
@@ -175,7 +179,7 @@ def test_the_form_is_recognised_and_says_what_it_misses(tmp_path: Path) -> None:
     assert meshes.misses(tmp_path) == "no .stl file"
     bone(tmp_path / "red.stl")
     assert meshes.misses(tmp_path / "red.stl") == "not a folder"
-    assert meshes.misses(tmp_path) == "no CT (NIfTI, NRRD or DICOM) beside the .stl files"
+    assert meshes.misses(tmp_path) == "no CT (NIfTI, NRRD, MetaImage or DICOM) beside the .stl files"
     ct(tmp_path / "ct.nii.gz")
     assert recognise(tmp_path).name == "meshes"
 
@@ -192,7 +196,7 @@ def sorted_(folder: Path, *names: str, pattern: str | None = None) -> dict[str, 
     return {
         case_id: case.problem.message if case.problem else [str(mesh) for mesh in case.meshes]
         for case_id, case in zip(heap.ids, heap.cases, strict=True)
-    } | ({"stray": heap.warnings} if heap.warnings else {})
+    } | ({"stray": told} if (told := [*heap.warnings, *heap.lost]) else {})
 
 
 def test_meshes_beside_and_below_the_ct(tmp_path: Path) -> None:
@@ -238,6 +242,32 @@ def test_two_scans_in_one_case(tmp_path: Path) -> None:
     assert "2 scans, and no telling which the meshes belong to" in told["p1"]
     told = sorted_(tmp_path / "2", "p1/a.nii", "p1/a_ct.nii", "p1/red.stl", "p1/mask.nii")
     assert told["p1"] == ["p1/red.stl"]
+    assert told["stray"] == [
+        "p1/mask.nii: is a label file, and the meshes are the labels",
+        f"{tmp_path}/2/p1/a.nii: p1/a_ct.nii is the CT",
+    ]
+
+
+def test_of_several_series_the_one_that_is_chosen(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    for p in (1, 2):
+        for n, name in ((2, "SOFT"), (3, "BONE")):
+            tags = {"SeriesInstanceUID": f"1.2.{p}{n}", "SeriesNumber": n, "SeriesDescription": name}
+            for k in range(12):
+                pixels = np.random.default_rng(p).integers(100 * n, 100 * n + 50, (20, 24), dtype=np.int16)
+                path = heap / f"p{p}/dicom/{n}{k}"
+                save(image(pixels, ImagePositionPatient=[0.0, 0.0, 2.0 * k], PatientID=f"{p}", **tags), path)
+        stl(heap / f"p{p}/red.stl", ellipsoid(np.array([-12.0, -10, 11]), np.array([6.0, 6, 8])))
+    how: dict[str, Any] = {"mesh_unit": "mm", "mesh_space": "LPS"}
+    with pytest.raises(OsteonError, match=r"series 2, SOFT\), .*series 3, BONE\)"):
+        import_dataset(heap, tmp_path / "set", **how)
+    for which, pattern in (("bone", None), ("3", r"p(\d)/")):
+        report = import_dataset(heap, tmp_path / "set", overwrite=True, series=which, case_pattern=pattern, **how)
+        dataset = Dataset.open(tmp_path / "set")
+        assert [dataset.load_image(case).array.min() >= 300 for case in report.manifest.cases] == [True, True]
+        assert not report.lost
+    with pytest.raises(UsageError, match="no series has this number"):
+        import_dataset(heap, tmp_path / "set", overwrite=True, series="LUNG", **how)
 
 
 def test_the_users_pattern(tmp_path: Path) -> None:
@@ -245,7 +275,7 @@ def test_the_users_pattern(tmp_path: Path) -> None:
     told = sorted_(tmp_path, *names, pattern=r"(?i)(k\d)")
     assert told["K1"] == ["x/k1a.stl", "x/k1b.stl"]
     assert told["k2"] == ["K2.stl"]
-    assert told["stray"] == ["other.stl: fits no case, and is left out"]
+    assert told["stray"] == ["other.stl: fits no case"]
     for pattern, says in (("(", "not a regular"), ("k", "has no group"), ("(nothing)", "brings no CT and mesh")):
         with pytest.raises(UsageError, match=says):
             sort_heap(tmp_path, pattern)
@@ -406,6 +436,106 @@ def test_cases_that_contradict_each_other_are_never_mixed(tmp_path: Path) -> Non
         found(tmp_path / "raw")
 
 
+def says(path: Path, header: str, space: str, mm: float = 1.0, *, text: bool = False) -> None:
+    """The bone in some world and unit, under a header that says what it will."""
+    triangles = ellipsoid(CENTRE, RADII) / mm * ([-1, -1, 1] if space == "LPS" else [1, 1, 1])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if text:
+        corners = "".join(
+            "facet normal 0 0 0\nouter loop\n"
+            + "".join(f"vertex {x:.7g} {y:.7g} {z:.7g}\n" for x, y, z in facet)
+            + "endloop\nendfacet\n"
+            for facet in triangles
+        )
+        path.write_text(f"solid {header}\n{corners}endsolid\n")
+        return
+    facets = b"".join(struct.pack("<12fH", 0, 0, 0, *corners.ravel(), 0) for corners in triangles)
+    path.write_bytes(header.encode().ljust(80) + struct.pack("<I", len(triangles)) + facets)
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("space", ["LPS", "RAS"])
+def test_the_world_that_slicer_wrote_decides(tmp_path: Path, space: str, text: bool) -> None:
+    """Also where no image could tell (no CT), and where the field of view says otherwise."""
+    header = f"3D Slicer output. SPACE={space}"
+    ct(tmp_path / "raw" / "ct.nii.gz")
+    says(tmp_path / "raw" / "red.stl", header, space, text=text)
+    report = import_dataset(tmp_path / "raw", tmp_path / "set", modality="mr")
+    case, masks = labels(report)
+    assert case.provenance[0] == f"meshes read as mm, {space}, as their headers say"
+    assert dice(masks["red"], inside()) > 0.995
+    assert report.warnings == []
+    assert found(tmp_path / "raw").understood[-1] == f"coordinates of the meshes: mm, {space}, as their headers say"
+
+
+def test_a_world_that_is_written_goes_before_the_field_of_view(tmp_path: Path) -> None:
+    """The CT is cut so that a part of the bone lies outside, and the mirror image of it does not."""
+    cut = Geometry((34, 40, 32), GRID.affine_ras - np.array([[0, 0, 0, 15.0], [0] * 4, [0] * 4, [0] * 4]))
+    ct(tmp_path / "raw" / "ct.nii.gz", grid=cut)
+    says(tmp_path / "raw" / "red.stl", "3D Slicer output. SPACE=LPS", "LPS")
+    report = import_dataset(tmp_path / "raw", tmp_path / "set")
+    assert dice(labels(report)[1]["red"], inside(grid=cut)) > 0.99
+    assert any("as their headers say, fit better as mm, RAS" in line for line in report.warnings)
+    assert any("of the meshes' corners lie outside the CT" in line for line in report.warnings)
+
+
+def test_a_world_that_is_written_and_cannot_be_is_told(tmp_path: Path) -> None:
+    away = GRID.affine_ras.copy()
+    away[:3, 3] += [200, 100, 0]
+    ct(tmp_path / "raw" / "ct.nii.gz", grid=Geometry(GRID.shape, away))
+    says(tmp_path / "raw" / "red.stl", "3D Slicer output. SPACE=RAS", "LPS")
+    with pytest.raises(DatasetError, match="read as mm, RAS, as their headers say, lie outside its CT"):
+        import_dataset(tmp_path / "raw", tmp_path / "set")
+
+
+def test_each_mesh_has_the_world_that_it_says(tmp_path: Path) -> None:
+    """One case as LPS, one as RAS, one that says nothing, one mixed, one in centimetres."""
+    for name, header, space, mm in (
+        ("a", "SPACE=LPS", "LPS", 1),
+        ("b", "SPACE=RAS", "RAS", 1),
+        ("c", "", "RAS", 1),
+        ("d", "", "RAS", 1),
+        ("e", "SPACE=LPS UNIT=cm", "LPS", 10),
+    ):
+        ct(tmp_path / "raw" / name / "ct.nii.gz", seed=ord(name))
+        says(tmp_path / "raw" / name / "red.stl", header, space, mm)
+    says(tmp_path / "raw" / "d" / "blue.stl", "SPACE=LPS", "LPS")
+    report = import_dataset(tmp_path / "raw", tmp_path / "set", priority=["red"])
+    assert report.failed == {}
+    assert all(dice(labels(report, number)[1]["red"], inside()) > 0.995 for number in range(5))
+    report = import_dataset(tmp_path / "raw", tmp_path / "other", priority=["blue"])
+    assert dice(labels(report, 3)[1]["blue"], inside()) > 0.995
+
+
+def test_an_option_goes_before_a_header_and_says_so(tmp_path: Path) -> None:
+    ct(tmp_path / "raw" / "ct.nii.gz")
+    says(tmp_path / "raw" / "red.stl", "SPACE=RAS UNIT=mm", "LPS")
+    report = import_dataset(tmp_path / "raw", tmp_path / "set", mesh_space="LPS")
+    assert dice(labels(report)[1]["red"], inside()) > 0.995
+    assert report.warnings == ["red.stl: its header says SPACE=RAS; read as LPS, as told (1 mesh like it)"]
+    assert report.lost == []
+    assert labels(import_dataset(tmp_path / "raw", tmp_path / "same", mesh_space="RAS"))[0].provenance[0] == (
+        "meshes read as mm, RAS, as their headers say"
+    )
+
+
+@pytest.mark.parametrize("space", ["LPS", "RAS"])
+def test_what_osteon_exports_comes_back_without_an_option(tmp_path: Path, space: MeshSpace) -> None:
+    """In an MR image whose middle is the world's: no field of view and no bone's edge can tell."""
+    (tmp_path / "raw").mkdir()
+    ct(tmp_path / "raw" / "p_ct.nii.gz")
+    kind = make_structures(["red", "blue"])
+    low = np.zeros(GRID.shape, bool)
+    low[:, :, 16:] = True
+    array = np.where(inside(), np.where(low, 1, 2), 0).astype(np.uint8)
+    write_segmentation(tmp_path / "p.nii.gz", Segmentation(array, GRID, kind))
+    export("stl", [tmp_path / "p.nii.gz"], tmp_path / "raw", ExportOptions(space=space))
+    report = import_dataset(tmp_path / "raw", tmp_path / "set", modality="mr")
+    _, masks = labels(report)
+    assert all(np.array_equal(masks[s.name], array == s.value) for s in kind)
+    assert report.warnings == []
+
+
 def test_a_ct_without_millimetres_holds_no_mesh(tmp_path: Path) -> None:
     ct(tmp_path / "raw" / "ct.nii.gz", grid=Geometry(GRID.shape, GRID.affine_ras, "px"))
     bone(tmp_path / "raw" / "red.stl")
@@ -485,4 +615,4 @@ def test_a_mesh_of_another_case_is_not_filled_into_this_one(tmp_path: Path) -> N
 
 def test_the_only_ct_gets_no_mesh_of_a_case_whose_ct_is_missing(tmp_path: Path) -> None:
     told = sorted_(tmp_path, "scans/p1.nii.gz", "stl/p1_red.stl", "stl/p2_blue.stl")
-    assert told == {"p1": ["stl/p1_red.stl"], "stray": ["stl/p2_blue.stl: fits no case, and is left out"]}
+    assert told == {"p1": ["stl/p1_red.stl"], "stray": ["stl/p2_blue.stl: fits no case"]}

@@ -6,10 +6,13 @@ import math
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from helpers import spaced, two_boxes, write_dataset
+from helpers import correct_in_place, spaced, two_boxes, unpack_label, write_dataset
 from osteon.core.load import LoadMeter
+from osteon.dataset.manifest import write_manifest
+from osteon.formats import read_segmentation
 from osteon.planning.choices import DEFAULTS, Choices
 from osteon.planning.plan import Plan, write_plan
 from osteon.training import own_plan, planned
@@ -142,3 +145,20 @@ def test_measuring_has_a_time_limit(wide: Path, monkeypatch: pytest.MonkeyPatch)
     assert 10 < limits[0] <= 15
     assert 3000 < limits[1] <= 3600
     assert command("plan", wide, "--measure-budget", "1min", "--no-cost", "--force") == 2
+
+
+def test_that_a_plan_was_made_of_other_labels_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset, label = unpack_label(write_dataset(tmp_path, {f"c{n}": two_boxes(seed=n) for n in range(3)}), "c1")
+    planned.plan_dataset(tmp_path, measure_cost=False)
+    capsys.readouterr()
+    planned.plan_of(tmp_path)
+    assert "other cases" not in capsys.readouterr().err
+    array = read_segmentation(label).array
+    correct_in_place(label, np.where(array == 3, 5, np.where(array == 5, 3, 0)))
+    write_manifest(tmp_path, dataset.manifest.model_copy(update={"cases": dataset.manifest.cases[:2]}))
+    for show in (lambda: planned.plan_of(tmp_path), lambda: command("plan", tmp_path)):
+        show()
+        assert (
+            "plan.yaml: was made of other cases than there are now (changed: c1; not trained on any more: c2); "
+            f"`osteon plan {tmp_path} --force` decides anew"
+        ) in capsys.readouterr().err

@@ -35,7 +35,6 @@ def facts(
     places = places if places is not None else {"femur": (5, 5, 5), "tibia": (30, 30, 30)}
     return CaseFacts(
         id=name,
-        key="",
         shape=shape,
         spacing_mm=spacing_mm,
         unit=unit,
@@ -281,6 +280,8 @@ def test_slices_are_dropped_from_2d_plans_alone(tiny: Dataset) -> None:
 def test_slices_count_as_in_python(slices: tuple[int | None, int | None], kept: list[int]) -> None:
     grid = Grid(dimensions=2, spacing_mm=(1, 1, 1), resample_last=False, drop_slices=slices)
     assert grid.kept_slices(6) == kept
+    from_the_head = grid.model_copy(update={"axes": ("L", "P", "I")})  # they still count from the feet
+    assert from_the_head.kept_slices(6) == [5 - number for number in reversed(kept)]
 
 
 def test_mr_is_normalised_by_each_image(tmp_path: Path) -> None:

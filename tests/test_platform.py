@@ -190,7 +190,7 @@ def process(_):
 def main():
     root = Path(FOLDER)
     worker_count(2, 1)
-    if os.getpid() in [outcome.result for outcome in for_each(process, [1, 2], "asking", workers=2)]:
+    if os.getpid() in [outcome.result for outcome in for_each(process, [1, 2], "asking", name=str, workers=2)]:
         raise SystemExit("the workers died")
     data = cohort(root / "data").folder
     osteon.make_plan(data, device="cpu", workers=2, measure_cost=False)

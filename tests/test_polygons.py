@@ -15,6 +15,7 @@ from skimage.draw import polygon2mask
 
 from osteon.core.errors import FileError, LabelError, OsteonError
 from osteon.formats.coco import masks_of, polygons_of, read_coco, unpack
+from osteon.formats.coco_filling import fill_coco
 from osteon.formats.polygons import fill, outside, read_outlines
 
 SQUARE = [[2, 1], [5, 1], [5, 3], [2, 3]]
@@ -232,6 +233,79 @@ def test_coco_says_what_somebody_looked_for(tmp_path: Path) -> None:
     assert b.annotated == ()
 
 
+@pytest.mark.parametrize(
+    ("x", "y", "radius", "pixels"), [(30.5, 30.5, 4, 47), (80.3, 40.2, 10, 314), (120.1, 120.4, 30, 2818)]
+)
+def test_discs_of_coco_have_as_many_pixels_as_in_pycocotools(x: float, y: float, radius: float, pixels: int) -> None:
+    """As pycocotools 2.0.11 counts them."""
+    angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    disc = np.round(np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle)], axis=1), 2)
+    assert fill_coco([disc], (200, 200)).sum() == pixels
+
+
+def test_polygons_of_coco_go_along_the_pixels_edges() -> None:
+    mask = fill_coco([points((2, 1), (5, 1), (5, 3), (2, 3))], (6, 8))
+    assert mask.sum() == 3 * 2
+    assert mask[1:3, 2:5].all()
+    whole = fill_coco([points((0, 0), (8, 0), (8, 6), (0, 6))], (6, 8))
+    assert whole.all()
+    far = fill_coco([points((-1e6, -1e6), (1e6, 1e6), (-1e6, 1e6)), points((3, 0), (4, 0), (4, 1), (3, 1))], (6, 6))
+    rows, columns = np.mgrid[:6, :6]
+    assert (far == ((rows >= columns) | ((rows == 0) & (columns == 3)))).all()
+    assert not fill_coco([], (2, 3)).any()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-80, 300), st.integers(-80, 300)), min_size=3, max_size=9),
+    st.sampled_from([1, 2, 3.7, 8, 10]),
+    st.integers(1, 40),
+    st.integers(1, 40),
+)
+def test_polygons_of_coco_are_filled_as_pycocotools_does(
+    corners: list[tuple[int, int]], scale: float, rows: int, columns: int
+) -> None:
+    tools = pytest.importorskip("pycocotools.mask", reason="pycocotools is not installed")
+    polygon = points(*corners) / scale
+    code = tools.merge(tools.frPyObjects([polygon.ravel().tolist()], rows, columns))
+    np.testing.assert_array_equal(fill_coco([polygon], (rows, columns)), tools.decode(code) > 0)
+
+
+def test_a_picture_and_a_category_may_stand_there_twice(tmp_path: Path) -> None:
+    """After a merge; and Roboflow lists the group of the categories as one that nobody uses."""
+    data = COCO | {
+        "images": [*COCO["images"], COCO["images"][0]],
+        "categories": [{"id": 0, "name": "Ulna"}, *COCO["categories"], COCO["categories"][0]],
+    }
+    coco = read_coco(written(tmp_path / "c.json", data))
+    assert coco.names == ("Ulna", "Radius")
+    assert [image.name for image in coco.images] == ["a.png", "b/b.png"]
+
+
+def test_what_has_a_box_alone_is_not_taken_as_absent(tmp_path: Path) -> None:
+    data = json.loads(json.dumps(COCO))
+    box = {"image_id": 3, "bbox": [1, 1, 2, 2], "iscrowd": 0}
+    data["annotations"] += [{**box, "category_id": 2, "segmentation": s} for s in ([], None, {})]
+    data["annotations"] += [{**box, "category_id": 2}, {**box, "image_id": 5, "category_id": 9}]
+    for number, entry in enumerate(data["annotations"]):
+        entry["id"] = number // 2
+    coco = read_coco(written(tmp_path / "c.json", data))
+    a, b = coco.images
+    assert (list(a.shapes), a.boxed) == (["Ulna"], ("Radius",))
+    assert (list(b.shapes), b.boxed) == (["Radius"], ("Ulna",))
+    assert coco.notes == ("4 ids of annotations, such as 0, stand there more than once; all are taken",)
+    data["annotations"].append({**box, "category_id": 9})  # one of two forearms, perhaps: the outline is not all of it
+    assert not read_coco(written(tmp_path / "c.json", data)).images[0].shapes
+
+
+def test_a_polygon_without_the_list_around_it(tmp_path: Path) -> None:
+    data = json.loads(json.dumps(COCO))
+    data["annotations"][1]["segmentation"] = [7, 5, 7, 4, 6, 5.0]
+    [_, _, last] = polygons_of(read_coco(written(tmp_path / "c.json", data)).images[0].shapes["Ulna"], "Ulna")
+    np.testing.assert_array_equal(last, [[7, 5], [7, 4], [6, 5]])
+
+
 def packed(lengths: list[int]) -> str:
     """As rleToString of maskApi.c writes it."""
     text = ""
@@ -278,7 +352,13 @@ def test_damaged_codes_are_refused(code: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"categories": [*COCO["categories"], {"id": 7, "name": "Ulna"}]}, "share a name"),
+        ({"categories": [*COCO["categories"], {"id": 9, "name": "Talus"}]}, "Ulna and Talus, share an id"),
+        ({"categories": [{"id": 9, "name": "Ulna"}, {"id": 2, "name": "Ulna"}]}, "share a name, Ulna"),  # two sides?
+        (
+            {"images": [{"id": 3, "file_name": "a.png"}, {"id": 3, "file_name": "b.png"}]},
+            "a.png and b.png, share the id",
+        ),
+        ({"annotations": [{"image_id": 3, "category_id": 9, "bbox": [1, 1, 2, 2]}]}, "its 1 annotations are boxes"),
         ({"categories": [{"id": 9, "name": "x" * 999}]}, "is no label"),
         ({"annotations": [{"image_id": 4, "category_id": 9, "segmentation": []}]}, "image 4"),
         ({"annotations": [{"image_id": 3}]}, "lacks a field"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,6 +206,31 @@ def test_what_has_changed_is_done_again(model: Model, tmp_path: Path) -> None:
     assert predict(other, found, out, How(speed=BEST, overwrite=True)).done == ["s0", "s1"]
 
 
+def test_a_scan_that_was_replaced_is_predicted_again_also_where_size_and_time_stay(
+    model: Model, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "scans", tmp_path / "out"
+    folder.mkdir()
+    for number in range(2):
+        image, _, affine = two_boxes(seed=number)
+        write_volume(folder / f"s{number}.nii", Volume(image[None], Geometry(image.shape, affine)))
+    predict(model, find_scans([folder]), out)
+    facts = (folder / "s1.nii").stat()
+    shutil.copyfile(folder / "s0.nii", folder / "s1.nii")
+    os.utime(folder / "s1.nii", ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert (folder / "s1.nii").stat().st_size == facts.st_size
+    again = predict(model, find_scans([folder]), out)
+    assert (again.done, again.skipped) == (["s1"], ["s0"])
+    os.utime(folder / "s0.nii")  # touched only
+    assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
+    records = json.loads((out / RECORD).read_text())
+    for name, record in records.items():  # as osteon wrote them that knew size and time of writing alone
+        now = (folder / f"{name}.nii").stat()
+        record["input"] = [[record["input"][0][0], now.st_size, now.st_mtime_ns]]
+    (out / RECORD).write_text(json.dumps(records))
+    assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
+
+
 def test_broken_scans_are_named_and_the_others_go_on(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,16 +243,20 @@ def test_broken_scans_are_named_and_the_others_go_on(
     write_volume(folder / "b_nan.nii.gz", Volume(holes, Geometry(image.shape, affine)))
     scan(folder / "c_two.nii.gz", channels=2)
     (folder / "d_text.nii.gz").write_text("this is no image")
+    (folder / "e.mgz").touch()
+    (folder / "f.nii.gz").symlink_to("nowhere")
     assert command("predict", trained, folder, tmp_path / "out", "--device", "cpu") == 1
     said = capsys.readouterr()
     assert "2 scans segmented" in said.out
-    assert "4 cases failed" in said.err
+    assert "6 cases failed" in said.err
     for line in (
         f"a_cut: {folder}/a_cut.nii.gz: truncated or damaged",
         "b_nan: b_nan: 1 voxels are NaN and 0 are infinite, the first at (1, 2, 3)",
         "c_two: c_two: has 2 channels; the model needs 1 (ct)",
         f"d_text: {folder}/d_text.nii.gz: truncated, or not a NIfTI file",
         "→ copy the file again from its source",
+        f"e: {folder}/e.mgz: is not read (FreeSurfer's MGH)",
+        f"f: {folder}/f.nii.gz: the scan is a link to nowhere, which is not there",
     ):
         assert line in said.err
     assert "Traceback" not in said.err

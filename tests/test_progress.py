@@ -188,7 +188,7 @@ def work_with_progress(item: int) -> int:
 
 
 def test_workers_leave_progress_to_their_parent(capfd: Say) -> None:
-    outcomes = list(parallel.for_each(work_with_progress, [1, 2], "working", workers=2))
+    outcomes = list(parallel.for_each(work_with_progress, [1, 2], "working", name=str, workers=2))
     assert sorted(out.result or 0 for out in outcomes) == [2, 4]
     said = capfd.readouterr().err
     assert said == "working: 0 of 2\n"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pydicom
@@ -141,7 +142,7 @@ def test_an_annotation_never_goes_to_another_subject(tmp_path: Path) -> None:
     report, masks = take(heap, tmp_path / "set")
     assert masks["hand"] == {}
     check(masks["other"], "Radius")
-    assert any("there is no picture hand" in line for line in report.warnings)
+    assert any("there is no picture hand" in line for line in report.lost)
 
 
 def test_two_annotations_of_one_picture_are_not_guessed_between(tmp_path: Path) -> None:
@@ -184,7 +185,7 @@ def test_a_table_of_rle(tmp_path: Path, suffix: str) -> None:
         assert report.form == "radiographs"
         check(masks["a"], *BOXES)
         check(masks["b"], "Ulna")
-        assert any("there is no picture gone" in line for line in report.warnings)
+        assert any("there is no picture gone" in line for line in report.lost)
 
 
 def test_a_broken_row_of_rle_leaves_out_its_picture_alone(tmp_path: Path) -> None:
@@ -200,6 +201,113 @@ def test_a_broken_row_of_rle_leaves_out_its_picture_alone(tmp_path: Path) -> Non
     assert "hands.csv: line 3 (Ulna): the runs at pixel 1 and 2 overlap" in report.failed["b"].message
     assert any("line 5 marks Ulna a second time; united" in line for line in report.warnings)
     assert masks["c"]["Ulna"].sum() == (mask_of("Ulna") | mask_of("Radius")).sum()
+
+
+DISCS = {"Ulna": (9, 12, 6), "Radius": (20, 30, 8), "Talus": (4, 34, 9)}
+"""Row, column and radius; the last reaches out of the picture at its top and right edges."""
+
+
+def runs_of(mask: npt.NDArray[np.bool_], order: str, base: int) -> str:
+    """Written pixel by pixel, in any way of counting."""
+    flat = (mask if order == "rows" else mask.T).ravel().tolist()
+    numbers: list[int] = []
+    for pixel, inside in enumerate(flat):
+        if inside and not (pixel and flat[pixel - 1]):
+            numbers += [pixel + base, 0]
+        if inside:
+            numbers[-1] += 1
+    return " ".join(map(str, numbers))
+
+
+def rle_heap(
+    heap: Path, column: str, order: str, base: int, shape: tuple[int, int] = SHAPE, names: tuple[str, ...] = ("a", "b")
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Pictures with discs, and their table; gives the discs."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    discs = {name: (rows - y) ** 2 + (columns - x) ** 2 <= r * r for name, (y, x, r) in DISCS.items()}
+    lines = [f"image_id,class,{column}"]
+    for n, stem in enumerate(names):
+        picture(heap / f"{stem}.png", n, shape)
+        lines += [f"{stem}.png,{name},{runs_of(mask, order, base)}" for name, mask in discs.items()]
+    (heap / "train.csv").write_text("\n".join(lines))
+    return discs
+
+
+@pytest.mark.parametrize(
+    ("column", "order", "base", "options", "why"),
+    [
+        ("rle", "rows", 1, {}, "along rows, from 1 (by the column's name rle)"),
+        ("EncodedPixels", "columns", 1, {}, "along columns, from 1 (by the column's name EncodedPixels)"),
+        ("rle_mask", "columns", 1, {}, "along columns, from 1 (by the column's name rle_mask)"),
+        (
+            "rle",
+            "columns",
+            1,
+            {"rle_order": "columns"},
+            "along columns, from 1 (by the column's name rle, by --rle-order)",
+        ),
+        ("rle", "rows", 0, {"rle_base": 0}, "along rows, from 0 (by the column's name rle, by --rle-base)"),
+        (
+            "EncodedPixels",
+            "rows",
+            0,
+            {"rle_order": "rows", "rle_base": 0},
+            "along rows, from 0 (by --rle-order and --rle-base)",
+        ),
+    ],
+)
+def test_how_runs_are_counted_is_told_by_the_heading_or_the_user(
+    tmp_path: Path, column: str, order: str, base: int, options: dict[str, Any], why: str
+) -> None:
+    discs = rle_heap(tmp_path / "in", column, order, base)
+    said: list[str] = []
+    _, masks = take(tmp_path / "in", tmp_path / "set", announce=said.append, **options)
+    for found in masks.values():
+        for name, mask in discs.items():
+            np.testing.assert_array_equal(found[name], mask, err_msg=name)
+    assert f"{tmp_path / 'in' / 'train.csv'}: runs are counted {why}" in said
+
+
+@pytest.mark.parametrize(("column", "order"), [("rle", "columns"), ("EncodedPixels", "rows")])
+def test_masks_that_are_stripes_are_not_taken_by_their_heading(tmp_path: Path, column: str, order: str) -> None:
+    rle_heap(tmp_path / "in", column, order, 1)
+    with pytest.raises(DatasetError, match=r"train\.csv: .*its masks are stripes: counted along") as caught:
+        import_dataset(tmp_path / "in", tmp_path / "set")
+    assert caught.value.hint.startswith(f"--rle-order {order}; or --rle-order ")
+    taken = import_dataset(tmp_path / "in", tmp_path / "set", rle_order="rows" if order == "columns" else "columns")
+    assert len(taken.manifest.cases) == 2  # as the user insists
+
+
+def test_square_pictures_do_not_show_in_which_order_runs_are_counted(tmp_path: Path) -> None:
+    discs = rle_heap(tmp_path / "in", "EncodedPixels", "columns", 1, (40, 40))
+    said: list[str] = []
+    _, masks = take(tmp_path / "in", tmp_path / "set", announce=said.append)
+    np.testing.assert_array_equal(masks["a"]["Ulna"], discs["Ulna"])
+    assert any(line.endswith("; square pictures do not show whether that is right") for line in said)
+
+
+@pytest.mark.parametrize(("column", "order"), [("rle", "rows"), ("EncodedPixels", "columns")])
+def test_runs_that_are_a_pixel_off_the_edge_are_not_taken(tmp_path: Path, column: str, order: str) -> None:
+    """Counted from 0 and read from 1, what begins at the left edge has its first pixel at the right edge."""
+    heap = tmp_path / "in"
+    mask = np.zeros(SHAPE, bool)
+    mask[:12, :9] = True
+    rest = np.zeros(SHAPE, bool)
+    rest[14:, :15] = rest[:9, 20:] = True
+    picture(heap / "a.png")
+    lines = [f"a,{name},{runs_of(m, order, 0)}" for name, m in (("Radius", rest), ("Ulna", mask))]
+    (heap / "t.csv").write_text("\n".join([f"image,class,{column}", *lines[:1]]))
+    with pytest.raises(DatasetError, match="go over the pictures' edges by a pixel, from 0 none") as caught:
+        import_dataset(heap, tmp_path / "set")
+    assert caught.value.hint.startswith("--rle-base 0; or")
+    _, masks = take(heap, tmp_path / "set", rle_base=0)
+    np.testing.assert_array_equal(masks["a"]["Radius"], rest)
+    (heap / "t.csv").write_text("\n".join([f"image,class,{column}", *lines]))  # the Ulna has the first pixel of all
+    said: list[str] = []
+    _, masks = take(heap, tmp_path / "other", announce=said.append)
+    np.testing.assert_array_equal(masks["a"]["Ulna"], mask)
+    np.testing.assert_array_equal(masks["a"]["Radius"], rest)
+    assert any("from 0 (by the column's name" in line and "begins at pixel 0, in line 3)" in line for line in said)
 
 
 def test_outlines_go_before_rle_of_the_same_pictures(tmp_path: Path) -> None:
@@ -227,10 +335,16 @@ def coco(*, negative: bool = False) -> dict[str, Any]:
         ],
         "categories": [{"id": 7, "name": "Ulna"}, {"id": 2, "name": "Radius"}, {"id": 3, "name": "Talus"}],
         "annotations": [
-            {"image_id": 1, "category_id": 7, "segmentation": [[v for point in corners("Ulna") for v in point]]},
-            {"image_id": 2, "category_id": 2, "segmentation": [[v for point in corners("Radius") for v in point]]},
+            {"id": 1, "image_id": 1, "category_id": 7, "segmentation": [along_edges("Ulna")]},
+            {"id": 2, "image_id": 2, "category_id": 2, "segmentation": [along_edges("Radius")]},
         ],
     }
+
+
+def along_edges(name: str) -> list[float]:
+    """A box as COCO has it, whose coordinates run along the pixels' edges; a fifth of a pixel is no half."""
+    top, left, bottom, right = BOXES[name]
+    return [left + 0.2, top - 0.2, right, top + 0.1, right - 0.2, bottom, left, bottom + 0.2]
 
 
 def test_coco(tmp_path: Path) -> None:
@@ -246,6 +360,164 @@ def test_coco(tmp_path: Path) -> None:
     assert a.annotated == ["Ulna", "Radius"]
     assert b.annotated is None
     assert recognise(heap / "instances.json").name == "radiographs"
+
+
+def test_a_structure_with_a_box_alone_is_unknown(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    for n, name in enumerate("abc"):
+        picture(heap / f"{name}.png", n)
+    data = coco()
+    data["images"].append({"id": 3, "file_name": "c.png"})
+    box = {"segmentation": [], "bbox": [1, 1, 5, 5]}
+    data["annotations"] += [{**box, "image_id": 1, "category_id": 3}, {**box, "image_id": 3, "category_id": 7}]
+    (heap / "c.json").write_text(json.dumps(data))
+    report, masks = take(heap, tmp_path / "set")
+    a, b, c = report.manifest.cases
+    assert (a.annotated, b.annotated, c.segmentation) == (["Ulna", "Radius"], None, None)
+    check(masks["a"], "Ulna")
+    lost = "a box alone marks Talus in a.png, Ulna in c.png: their outlines are unknown"
+    assert report.lost == [f"{heap / 'c.json'}: {lost}"]
+
+
+def test_what_the_categories_of_one_coco_file_do_not_name_is_unknown_there(tmp_path: Path) -> None:
+    """Of several files, whose numbers say nothing beyond each."""
+    heap = tmp_path / "hands"
+    for n, (name, bone) in enumerate((("a", "Ulna"), ("b", "Radius"))):
+        picture(heap / f"{name}.png", n)
+        entry = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [along_edges(bone)]}
+        data = {"images": [{"id": 1, "file_name": f"{name}.png"}], "categories": [{"id": 1, "name": bone}]}
+        (heap / f"{name}.json").write_text(json.dumps({**data, "annotations": [entry]}))
+    report, masks = take(heap, tmp_path / "set")
+    assert [case.annotated for case in report.manifest.cases] == [["Ulna"], ["Radius"]]
+    check(masks["a"], "Ulna")
+    check(masks["b"], "Radius")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hand_1 left.png",
+        "images/default/hand_1 left.png",
+        "images/1a2b3c4d-hand_1_left.png",
+        "..\\..\\label-studio\\media\\upload\\4\\1a2b3c4d-hand_1_left.png",
+        "/data/local-files/?d=hands%5Chand_1%20left.png",
+        "1a2b3c4d-hand_1%20left.png",
+        "hand_1 left_png.rf.0f9e8d7c6b5a43210f9e8d7c6b5a4321.jpg",
+    ],
+)
+def test_pictures_are_found_by_what_annotation_programs_call_them(tmp_path: Path, name: str) -> None:
+    heap = tmp_path / "hands"
+    picture(heap / "images" / "hand_1 left.png", 1)
+    picture(heap / "images" / "b.png", 2)
+    data = coco()
+    data["images"][0]["file_name"] = name
+    (heap / "instances.json").write_text(json.dumps(data))
+    report, masks = take(heap, tmp_path / "set")
+    check(masks["hand_1 left"], "Ulna")
+    told = [line for line in report.warnings if "named as annotation programs name them" in line]
+    assert bool(told) == (Path(name).name != "hand_1 left.png")
+    assert not report.lost
+
+
+def test_a_picture_that_has_the_programs_name_is_taken_by_that(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    for n, name in enumerate(("1a2b3c4d-a.png", "a.png", "b.png")):
+        picture(heap / name, n)
+    data = coco()
+    data["images"][0]["file_name"] = "images/1a2b3c4d-a.png"
+    (heap / "instances.json").write_text(json.dumps(data))
+    _, masks = take(heap, tmp_path / "set")
+    check(masks["1a2b3c4d-a"], "Ulna")
+    assert masks["a"] == {}
+    data["images"][0]["file_name"] = "images/9f8e7d6c-a.png"
+    data["images"][1]["file_name"] = "images/1a2b3c4e-a.png"  # two may be meant
+    (heap / "instances.json").write_text(json.dumps(data))
+    assert "marked by COCO twice" in import_dataset(heap, tmp_path / "other").failed["a"].message
+
+
+@pytest.mark.parametrize("kind", ["coco", "rle", "masks", "outlines"])
+def test_annotations_that_find_no_picture_make_no_dataset(tmp_path: Path, kind: str) -> None:
+    heap = tmp_path / "hands"
+    picture(heap / "one.png", 1)
+    if kind == "coco":
+        (heap / "instances.json").write_text(json.dumps(coco()))
+    elif kind == "outlines":
+        outlines(heap / "a.json", "Ulna")
+    elif kind == "rle":
+        write_rle_csv(heap / "t.csv", [("a", "Ulna", "1 1"), ("b", "Ulna", "1 1")])
+    else:
+        (heap / "t.csv").write_text("image,class,mask\na,Ulna,m.png\n")
+    with pytest.raises(DatasetError, match=r"no annotation finds its picture: .*there is no picture a"):
+        import_dataset(heap, tmp_path / "set")
+
+
+def test_annotations_without_a_picture_are_lost(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    picture(heap / "a.png", 1)
+    picture(heap / "e.webp.png", 2).rename(heap / "e.webp")
+    data = coco()
+    data["images"].append({"id": 9, "file_name": "unmarked.png"})  # nothing is lost of it
+    (heap / "instances.json").write_text(json.dumps(data))
+    outlines(heap / "c.json", "Ulna")
+    (heap / "d.json").write_text('{"shapes": [')
+    (heap / "broken.json").write_text(json.dumps({"annotations": [7], "images": [], "shapes": 1}))
+    (heap / "package.json").write_text('{"name": "viewer"}')  # no annotation
+    report, masks = take(heap, tmp_path / "set")
+    check(masks["a"], "Ulna")
+    lost = "\n".join(report.lost)
+    for said in (
+        "instances.json: there is no picture b.png; what it says of 1 is passed over",
+        "c.json: there is no picture c; passed over",
+        "d.json: ",
+        "broken.json: holds no outlines, and is no COCO file; passed over",
+        f"1 file is not read (a picture), such as {heap}/e.webp: save it as .png",
+    ):
+        assert said in lost
+    assert len(report.lost) == 5
+
+
+def labelme(path: Path, said: str, *names: str) -> None:
+    shapes = [{"label": name, "points": corners(name), "shape_type": "polygon"} for name in names]
+    path.write_text(json.dumps({"version": "5.5.0", "shapes": shapes, "imagePath": said, "imageData": None}))
+
+
+def test_labelme_files_are_about_the_picture_that_they_name(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    for n, name in enumerate("abc"):
+        picture(heap / f"{name}.png", n)
+    labelme(heap / "a.json", "b.png", "Ulna")
+    labelme(heap / "b.json", "..\\hands\\a.png", "Radius")
+    labelme(heap / "c.json", "C:\\data\\old name.png", "finger-2")  # renamed since
+    report, masks = take(heap, tmp_path / "set")
+    check(masks["a"], "Radius")
+    check(masks["b"], "Ulna")
+    check(masks["c"], "finger-2")
+    crossed, renamed = report.warnings
+    assert crossed.startswith("2 JSON files are about another picture than the one of their name")
+    assert crossed.endswith("such as a.json about b.png")
+    assert renamed.startswith("1 JSON files name a picture that is not there, such as c.json old name.png")
+    (heap / "b.json").unlink()
+    (heap / "a.json").rename(heap / "b.json")
+    labelme(heap / "c.json", "b.png", "finger-2")  # then two are about it
+    with pytest.raises(DatasetError, match=r"b\.png: is annotated twice, in .*b\.json and .*c\.json"):
+        take(heap, tmp_path / "other")
+
+
+def test_labelme_files_that_name_their_own_picture_stay_with_their_subject(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    for n, subject in enumerate(("ID1", "ID2")):
+        picture(heap / "DCM" / subject / "left.png", n)
+        (heap / "json" / subject).mkdir(parents=True)
+        labelme(heap / "json" / subject / "left.json", "left.png", "Ulna" if n else "Radius")
+    report, masks = take(heap, tmp_path / "set")
+    check(masks["ID1_left"], "Radius")
+    check(masks["ID2_left"], "Ulna")
+    assert report.warnings == []
+    labelme(heap / "json" / "ID1" / "left.json", "../../DCM/ID2/left.png", "Radius")  # a copy of the other's
+    report, masks = take(heap, tmp_path / "other")
+    check(masks["ID2_left"], "Ulna")
+    assert masks["ID1_left"] == {}
+    assert ["lies further from DCM/ID2/left.png; passed over" in line for line in report.lost] == [True]
 
 
 @pytest.mark.parametrize(
@@ -283,6 +555,94 @@ def test_label_maps_are_referred_to(tmp_path: Path) -> None:
     assert [c.modality for c in report.manifest.channels] == ["mr"]
     for found in masks.values():
         check(found, "Ulna", "finger-2")
+
+
+def test_odd_masks_are_told_once_for_all_cases(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    for n, name in enumerate("abc"):
+        picture(heap / "images" / f"{name}.png", n)
+        levels = mask_of("Ulna").astype(np.uint8) * 255
+        mask_file(heap / "masks" / "Ulna" / f"{name}.png", 255 - levels if name == "c" else levels)
+        soft = cv2.GaussianBlur(mask_of("Radius") * 255.0, (0, 0), 1.5)
+        mask_file(heap / "masks" / "Radius" / f"{name}.png", soft)
+    report, masks = take(heap, tmp_path / "set")
+    for found in masks.values():
+        np.testing.assert_array_equal(found["Ulna"], mask_of("Ulna"))
+        assert (found["Radius"] != mask_of("Radius")).sum() <= 4  # its corners are round
+    soft_ones, bright = report.warnings
+    assert soft_ones == "3 cases, such as a: masks with soft edges: cut at half of their brightest value"
+    assert bright.startswith(
+        f"case c: {heap / 'masks' / 'Ulna' / 'c.png'}: its background is bright, 90% of the picture"
+    )
+
+
+def test_the_user_says_which_pixels_of_a_mask_are_the_structure(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    picture(heap / "images" / "a.png")
+    mask_file(heap / "masks" / "air" / "a.png", ~mask_of("Ulna"))
+    _, masks = take(heap, tmp_path / "set", mask_marks="bright")
+    np.testing.assert_array_equal(masks["a"]["air"], ~mask_of("Ulna"))
+    report, masks = take(heap, tmp_path / "other", mask_marks="dark")
+    np.testing.assert_array_equal(masks["a"]["air"], mask_of("Ulna"))
+    assert report.warnings == []
+
+
+def test_a_label_map_whose_background_has_a_value_is_told(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    picture(heap / "images" / "a.png")
+    mask_file(heap / "masks" / "a.png", ~mask_of("Ulna"))
+    report, _ = take(heap, tmp_path / "set", structures={"Ulna": 255})
+    assert "the value 255 covers 90% of the picture and most of its edges: its background?" in report.warnings[0]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_tables_of_masks_from_spreadsheets(tmp_path: Path, separator: str, suffix: str) -> None:
+    """With a byte order mark, quotes, and numbers as the spreadsheet's language has them."""
+    heap = tmp_path / "hands"
+    picture(heap / "a.png", 1)
+    rows = [["Image", "Class", "Mask", "Top", "Left"]]
+    for n, (name, (top, left, bottom, right)) in enumerate(BOXES.items()):
+        mask_file(heap / f"m{n}.png", np.ones((bottom - top, right - left), bool))
+        rows.append(["a.png", name, f"m{n}.png", f"{top},0" if separator != "," else f"{top}.0", str(left)])
+    text = "\ufeff" + "\r\n".join(separator.join(f'"{field}"' for field in row) for row in rows)
+    (heap / f"t{suffix}").write_text(text, encoding="utf-8", newline="")
+    _, masks = take(heap, tmp_path / "set")
+    check(masks["a"], *BOXES)
+
+
+def test_pictures_that_are_turned_by_exif_are_told(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    for n, orientation in enumerate((1, 3, 6)):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        pixels = np.random.default_rng(n).integers(0, 200, SHAPE if n < 2 else SHAPE[::-1], dtype=np.uint8)
+        (heap / "images").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(heap / "images" / f"{n}.jpg", exif=exif)
+        mask_file(heap / "masks" / "Ulna" / f"{n}.png", mask_of("Ulna"))
+    report, masks = take(heap, tmp_path / "set")
+    for found in masks.values():
+        check(found, "Ulna")
+    assert report.warnings == [
+        "2 pictures, such as images/1.jpg, are turned upright as their EXIF orientation says; "
+        "what marks them is taken as drawn on the upright picture"
+    ]
+    mask_file(heap / "masks" / "Ulna" / "2.png", mask_of("Ulna").T)  # drawn on the picture as it is stored
+    report = import_dataset(heap, tmp_path / "other")
+    assert "has 30×40 pixels, its picture 40×30" in report.failed["2"].message
+
+
+@pytest.mark.parametrize("broken", ["images/b.png", "masks/Ulna/b.png"])
+def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(tmp_path: Path, broken: str) -> None:
+    heap = tmp_path / "hands"
+    for n, name in enumerate("abc"):
+        picture(heap / "images" / f"{name}.png", n)
+        mask_file(heap / "masks" / "Ulna" / f"{name}.png", mask_of("Ulna"))
+    whole = (heap / broken).read_bytes()
+    (heap / broken).write_bytes(whole[: len(whole) // 2])
+    report, masks = take(heap, tmp_path / "set")
+    assert sorted(masks) == ["a", "c"]
+    assert str(heap / broken) in report.failed["b"].message
 
 
 def test_masks_cut_out_of_the_picture(tmp_path: Path) -> None:
@@ -441,6 +801,22 @@ def test_dicom_radiographs_are_written_anew_under_their_outlines(shared_data: Pa
         volume = dataset.load_image(case)
         np.testing.assert_array_equal(volume.array, read_volume(heap / f"{n}.dcm").array)
     assert any("stand beside DICOM files" in line for line in report.warnings)
+
+
+def test_dicom_radiographs_need_no_suffix(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    for n, name in enumerate(("IM_0001.dcm", "IM_0002", "1.2.840.7", "IM_0004.IMA")):
+        pixels = np.random.default_rng(n).integers(0, 99, SHAPE, dtype=np.uint16)
+        tags = {"Modality": "DX", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1", "SeriesInstanceUID": f"1.2.{n}"}
+        save(image(pixels, **tags), heap / name)
+        outlines(heap / f"{name.removesuffix('.dcm').removesuffix('.IMA')}.json", "Ulna")
+    shutil.copy(heap / "IM_0002", heap / "DICOMDIR")  # never an image, whatever it holds
+    (heap / "README").write_text("these are hands")
+    report, masks = take(heap, tmp_path / "set", keep_identity=True)
+    assert sorted(masks) == ["1.2.840.7", "IM_0001", "IM_0002", "IM_0004"]
+    for found in masks.values():
+        check(found, "Ulna")
+    assert (report.lost, report.failed) == ([], {})
 
 
 def test_hands_without_masks_are_for_predicting(shared_data: Path, tmp_path: Path) -> None:

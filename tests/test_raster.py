@@ -12,15 +12,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
+from scipy import ndimage
 
 from osteon.core.errors import FileError, LabelError, OsteonError
 from osteon.core.labels import make_structures
 from osteon.formats import read_geometry, read_segmentation, read_volume
-from osteon.formats.raster import read_mask
+from osteon.formats.raster_masks import SOFT_EDGES, MaskMarks, background_of_labels, read_mask
 
 GREY = np.arange(15, dtype=np.uint8).reshape(3, 5) * 17  # 3 rows of 5 pixels
 
@@ -153,16 +155,110 @@ def test_masks_of_every_kind(tmp_path: Path) -> None:
     for name, pixels in {
         "one": np.array([[0, 0, 1, 1]], np.uint8),
         "full": np.array([[0, 0, 255, 255]], np.uint8),
-        "soft": np.array([[0, 127, 128, 255]], np.uint8),
+        "soft": np.array([[0, 126, 130, 255]], np.uint8),
         "deep": np.array([[0, 20000, 40000, 65535]], np.uint16),
         "coloured": coloured,
         "alpha": by_alpha,
         "bits": expected,
     }.items():
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
-        np.testing.assert_array_equal(read_mask(tmp_path / f"{name}.png"), expected, err_msg=name)
+        mask, notes = read_mask(tmp_path / f"{name}.png")
+        np.testing.assert_array_equal(mask, expected, err_msg=name)
+        assert bool(notes) == (name in ("soft", "deep")), name
     Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "empty.png")
-    assert not read_mask(tmp_path / "empty.png").any()
+    assert not read_mask(tmp_path / "empty.png")[0].any()
+
+
+BOX = np.zeros((40, 50), bool)
+BOX[10:25, 20:35] = True
+
+
+def test_a_border_of_a_value_of_its_own_is_not_taken_and_told(tmp_path: Path) -> None:
+    levels = ndimage.binary_dilation(BOX, iterations=2).astype(np.uint8) * 128
+    levels[BOX] = 255
+    Image.fromarray(levels).save(tmp_path / "m.png")
+    mask, [note] = read_mask(tmp_path / "m.png")
+    np.testing.assert_array_equal(mask, BOX)
+    border = int((levels == 128).sum())
+    assert note == f"has values between 0 and 255: 128 ({border} pixels); those above half are taken"
+
+
+def test_soft_edges_are_cut_in_the_middle_and_told(tmp_path: Path) -> None:
+    soft = ndimage.gaussian_filter(BOX.astype(float), 1.5)
+    for name, options in (("m.png", {}), ("m.jpg", {"quality": 95})):
+        Image.fromarray((255 * soft).astype(np.uint8)).save(tmp_path / name, **options)
+        mask, notes = read_mask(tmp_path / name)
+        assert (mask != (soft > 0.5)).sum() < 5
+        assert notes == [SOFT_EDGES]
+    Image.fromarray(255 * BOX.astype(np.uint8)).save(tmp_path / "hard.jpg", quality=95)
+    mask, notes = read_mask(tmp_path / "hard.jpg")
+    np.testing.assert_array_equal(mask, BOX)
+
+
+def on(colour: tuple[int, ...], ground: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    return np.where(BOX[..., None], np.array(colour), np.array(ground)).astype(np.uint8)
+
+
+def test_a_bright_background_is_told_from_the_structure(tmp_path: Path) -> None:
+    palette = Image.fromarray(BOX.astype(np.uint8))
+    palette.putpalette([255, 255, 255, 128, 0, 0])
+    inverted = ~BOX
+    for name, picture in {
+        "palette.png": palette,
+        "grey.png": Image.fromarray(255 * inverted.astype(np.uint8)),
+        "numbers.png": Image.fromarray(inverted.astype(np.uint8)),
+        "bits.png": Image.fromarray(inverted),
+        "deep.png": Image.fromarray(65535 * inverted.astype(np.uint16)),
+        "yellow.png": Image.fromarray(on((255, 255, 0), (255, 255, 255))),
+        "blue.png": Image.fromarray(on((0, 0, 90), (230, 230, 230))),
+        "grey.jpg": Image.fromarray(255 * inverted.astype(np.uint8)),
+    }.items():
+        picture.save(tmp_path / name)
+        mask, notes = read_mask(tmp_path / name)
+        np.testing.assert_array_equal(mask, BOX, err_msg=name)
+        assert notes[0].startswith("its background is bright, 89% of the picture and most of its edges: the other 225")
+        mask, notes = read_mask(tmp_path / name, "dark")
+        np.testing.assert_array_equal(mask, BOX, err_msg=name)
+        assert not [note for note in notes if "background" in note]
+    np.testing.assert_array_equal(read_mask(tmp_path / "grey.png", "bright")[0], inverted)
+
+
+def test_a_large_structure_is_no_background(tmp_path: Path) -> None:
+    body = np.zeros((40, 50), bool)
+    body[5:, 3:47] = True  # 77 % of the picture, a quarter of its edges
+    Image.fromarray(body).save(tmp_path / "m.png")
+    mask, notes = read_mask(tmp_path / "m.png")
+    np.testing.assert_array_equal(mask, body)
+    assert notes == []
+    Image.fromarray(np.ones((4, 5), bool)).save(tmp_path / "full.png")
+    mask, notes = read_mask(tmp_path / "full.png")
+    assert mask.all()
+    assert notes == ["marks the whole picture"]
+    inside = ~BOX[8:27, 18:37]  # cut out, as tables with top and left have them: its edge is the structure's
+    Image.fromarray(inside).save(tmp_path / "cut.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "cut.png", whole=False)[0], inside)
+
+
+@pytest.mark.parametrize("marks", [None, "bright"])
+def test_transparency_marks_the_outside(tmp_path: Path, marks: MaskMarks | None) -> None:
+    layer = on((200, 0, 0, 255), (255, 255, 255, 0))  # painted on a layer that was white
+    Image.fromarray(layer).save(tmp_path / "layer.png")
+    mask, notes = read_mask(tmp_path / "layer.png", marks)
+    np.testing.assert_array_equal(mask, BOX)
+    assert notes == []
+    layer[..., :3] = np.random.default_rng(0).integers(0, 255, (40, 50, 3))  # cut out of the radiograph itself
+    Image.fromarray(layer).save(tmp_path / "cut.png")
+    mask, notes = read_mask(tmp_path / "cut.png", marks)
+    np.testing.assert_array_equal(mask, BOX)
+    assert notes == ["some of it is transparent: that marks the outside, and no colour does"]
+
+
+def test_a_label_map_whose_background_has_a_value(tmp_path: Path) -> None:
+    for name, labels in {"mask": BOX * np.uint8(255), "one": np.uint8(1) + BOX, "none": np.zeros_like(BOX)}.items():
+        Image.fromarray(labels.astype(np.uint8)).save(tmp_path / f"{name}.png")
+    assert background_of_labels(tmp_path / "mask.png") is None
+    assert background_of_labels(tmp_path / "none.png") is None
+    assert background_of_labels(tmp_path / "one.png") == (1, pytest.approx(1 - BOX.mean()))
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:

@@ -251,7 +251,6 @@ def test_the_smallest_are_those_of_the_least_median_volume() -> None:
     cases = [
         CaseFacts(
             id=str(n),
-            key="",
             shape=(9, 9, 9),
             spacing_mm=(1, 1, 1),
             unit="mm",

@@ -10,9 +10,10 @@ from helpers import tiny_plan
 from osteon.core.errors import PlanError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Channel, write_manifest
-from osteon.training.fit import split, train
+from osteon.training.fit import train
 from osteon.training.options import TrainOptions
 from osteon.training.record import check_plan_fits, plan_hash
+from osteon.training.splitting import split
 from runs import cohort
 
 

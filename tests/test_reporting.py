@@ -212,6 +212,22 @@ def test_a_table_of_the_truth_has_a_dice_of_one(hands: Dataset, tmp_path: Path) 
     assert not made.failures
 
 
+def test_a_table_may_count_down_the_columns_where_it_says_so(hands: Dataset, tmp_path: Path) -> None:
+    rows = []
+    for case in hands.manifest.cases:
+        truth = hands.load_segmentation(case)
+        rows += [f"{case.id}.png,{s.name},{encode(truth.mask(s)[:, :, 0])}" for s in truth.structures]
+    for column in ("EncodedPixels", "rle"):
+        (tmp_path / f"{column}.csv").write_text("\n".join([f"image_id,class,{column}", *rows]))
+    made = osteon.compare([tmp_path / "EncodedPixels.csv"], hands.folder, tmp_path / "out")
+    assert made.entries[0].overall.dice.mean == 1.0
+    assert not made.failures
+    made = osteon.compare([tmp_path / "rle.csv"], hands.folder, tmp_path / "out")
+    assert "its runs go over the pictures' edges, along columns none does" in "".join(
+        error.message for error in made.failures.values()
+    )
+
+
 def test_broken_rows_are_named_and_the_others_count(hands: Dataset, tmp_path: Path) -> None:
     rows = rows_of(hands)
     rows[1] = (*rows[1][:2], "1 3 x")

@@ -13,10 +13,13 @@ from pydicom.dataset import Dataset
 from dicom_writing import image, save
 from osteon.core.errors import FileError, GeometryError, LabelError
 from osteon.core.geometry import Geometry, turn_onto
+from osteon.dataset.dataset import Dataset as Imported
+from osteon.formats.contours import combine, fill
+from osteon.formats.dicom_references import references
 from osteon.formats.dicom_series import find_series, read_series
-from osteon.formats.dicom_structures import references
 from osteon.formats.nifti import read_nifti_segmentation
-from osteon.formats.rtstruct import fill, read_rtstruct
+from osteon.formats.rtstruct import read_rtstruct
+from osteon.importing.run import import_dataset
 
 GRID = Geometry((20, 10, 4), np.array([[-0.5, 0, 0, -100], [0, -2, 0, 50], [0, 0, 3, 7], [0, 0, 0, 1]]))
 Region = tuple[str, list[list[tuple[float, float, float]]]]
@@ -88,6 +91,50 @@ def test_a_contour_written_twice_counts_once(tmp_path: Path) -> None:
     assert int(read_rtstruct(path, GRID).array.sum()) == 25
 
 
+def square(i0: float, i1: float, j0: float = 0.5, j1: float = 9.5) -> np.ndarray:
+    return np.array([(i0, j0), (i1, j0), (i1, j1), (i0, j1)])
+
+
+@pytest.mark.parametrize(
+    ("contours", "size", "partly"),
+    [
+        ([square(0.5, 5.5), square(3.5, 9.5)], 81, 1),  # a part is shared
+        ([square(0.5, 5.5), square(5.5, 9.5)], 81, 0),  # an edge is
+        ([square(0.5, 9.5), square(2.5, 6.5, 2.5, 6.5)], 81 - 16, 0),  # a hole
+        ([square(2.5, 6.5, 2.5, 6.5), square(0.5, 9.5)], 81 - 16, 0),  # in any order
+        ([square(0.5, 9.5), square(5.5, 9.5)], 45, 0),  # a hole that touches the edge
+        ([square(0.5, 9.5), square(1.5, 8.5, 1.5, 8.5), square(3.5, 6.5, 3.5, 6.5)], 81 - 49 + 9, 0),  # an island
+        ([square(0.5, 9.5), square(0.5001, 9.5001)], 81, 0),  # written twice, rounded
+        ([square(0.5, 9.5), square(2.5, 4.5, 2.5, 4.5), square(3.5, 6.5, 2.5, 4.5)], 81 - 8, 1),  # holes overlap
+        ([square(0.5, 6.5), square(3.5, 9.5), square(4.5, 5.5, 2.5, 6.5)], 81 - 4, 1),  # a hole in both of two
+        ([square(0.5, 6.5), square(1.5, 3.5, 2.5, 6.5), square(2.5, 9.5)], 81 - 4, 2),  # half of a hole is covered
+        ([square(0.5, 3.5), square(3.6, 3.9)], 27, 0),  # too thin for a pixel
+    ],
+)
+def test_contours_are_united_and_one_within_another_is_a_hole(
+    contours: list[np.ndarray], size: int, partly: int
+) -> None:
+    region, pairs = combine(contours, (12, 11))
+    assert (int(region.sum()), pairs) == (size, partly)
+
+
+def test_a_hole_joined_by_a_slit_stays_one() -> None:
+    outer, inner = square(0.5, 9.5).tolist(), square(2.5, 6.5, 2.5, 6.5).tolist()
+    keyhole = np.array([*outer, outer[0], *inner[::-1], inner[-1]])
+    assert int(combine([keyhole], (12, 11))[0].sum()) == 81 - 16
+    both, pairs = combine([keyhole, square(7.5, 10.5)], (12, 11))
+    assert (int(both.sum()), pairs) == (81 - 16 + 9, 1)
+
+
+def test_contours_that_overlap_partly_are_told(tmp_path: Path) -> None:
+    boxes = [box(0.5, 6.5, 0.5, 5.5, 1), box(4.5, 9.5, 0.5, 5.5, 1)]
+    notes: list[str] = []
+    assert int(read_rtstruct(write(tmp_path / "rt", ("femur", boxes)), GRID, notes=notes).array.sum()) == 45
+    assert notes == ["femur: contours overlap partly in 1 slices, the first of them slice 2; they were united"]
+    crossing = write(tmp_path / "xor", ("femur", boxes), kind="CLOSEDPLANAR_XOR")
+    assert int(read_rtstruct(crossing, GRID).array.sum()) == 35  # as this type says
+
+
 def test_the_grid_may_be_turned(tmp_path: Path) -> None:
     """The slices of the contours need not be the grid's last axis."""
     path = write(tmp_path / "rt", ("a", [box(1.5, 12.5, 0.5, 8.5, k) for k in range(3)]))
@@ -152,6 +199,25 @@ def test_filling_agrees_with_counting_crossings(points: list[tuple[float, float]
             assert inside[i, j] == odd
 
 
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_contours_on_every_second_slice_of_a_resampled_scan_are_filled(tmp_path: Path, modality: str) -> None:
+    """A scan that was resampled to thinner slices after its contours were drawn."""
+    for k in range(8):
+        pixels = np.random.default_rng(k).integers(0, 99, (10, 20)).astype(np.int16)
+        tags = {"ImagePositionPatient": [100.0, -50.0, 7.0 + 3 * k], "PixelSpacing": [2.0, 0.5], "Modality": modality}
+        save(image(pixels, **tags), tmp_path / "heap" / "p1" / "scan" / f"{k}.dcm")
+    slices = [box(1.5, 12.5, 0.5, 8.5, k) for k in (0, 2, 4, 6)]
+    write(tmp_path / "heap" / "p1" / "rt.dcm", ("femur", [*slices, box(3.5, 5.5, 2.5, 4.5, 2)]))
+    report = import_dataset(tmp_path / "heap", tmp_path / "set")
+    [case] = report.manifest.cases
+    filled = Imported.open(tmp_path / "set").load_segmentation(case).array
+    assert filled.sum(axis=(0, 1)).tolist() == [88, 88, 84, 88, 88, 88, 88, 0]
+    assert any("every 2nd slice: femur on 4 of 7" in line for line in report.warnings)
+    import_dataset(tmp_path / "heap", tmp_path / "left", between_slices="leave")
+    left = Imported.open(tmp_path / "left").load_segmentation(case).array
+    assert left.sum(axis=(0, 1)).tolist() == [88, 0, 84, 0, 88, 0, 88, 0]
+
+
 CASES = [
     "sts-limb-mr-dicom/STS_002/MR_T1",
     "sts-limb-mr-dicom/STS_008/CT",
@@ -173,6 +239,6 @@ def test_real_contours_give_the_masks_that_came_with_them(shared_data: Path, cas
     reference = read_nifti_segmentation(next((shared_data / case).rglob("*mask.nii.gz")))
     turn = turn_onto(reference.geometry, volume.geometry)
     assert turn.geometry(reference.geometry).same_as(volume.geometry)
-    assert np.array_equal(drawn.array > 0, turn.apply(reference.array) > 0)  # Dice 1
+    assert np.array_equal(drawn.array > 0, turn.apply(reference.array) != 0)  # Dice 1
     with pytest.raises(GeometryError):
         read_rtstruct(found.structure_sets[0], GRID)

@@ -62,3 +62,12 @@ def test_overlapping_structures_are_drawn_the_same(case: CachedCase, plan: Plan,
 def test_only_the_first_scans_have_a_picture(case: CachedCase, plan: Plan, tmp_path: Path) -> None:
     keep_sample(tmp_path, PICTURED, case, np.asarray(case.labels), plan)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_axes_that_run_backwards_give_the_same_picture(dataset: Dataset, tmp_path: Path) -> None:
+    plans = [tiny_plan({"grid.nnunet": {}, "grid.axes": list(axes)}) for axes in ("RAS", "LPI", "SPL", "AIR")]
+    for number, plan in enumerate(plans):
+        turned, _ = prepare(dataset, plan, dataset.manifest.cases, workers=1)
+        keep_sample(tmp_path / str(number), 0, turned["c0"], np.asarray(turned["c0"].labels), plan)
+    pictures = [(tmp_path / str(number) / "samples/1.jpg").read_bytes() for number in range(len(plans))]
+    assert all(picture == pictures[0] for picture in pictures)

@@ -132,6 +132,18 @@ def test_beyond_the_edge_the_outermost_voxels_repeat() -> None:
     target = np.full((2, 2, 5), -1)
     copy_patch(source, (2, -1, -1), target)
     assert (target == [18, 18, 19, 20, 20]).all()
+    target[:] = 0
+    copy_patch(source, (2, -1, -1), target, repeat=False)
+    assert target.tolist() == [[[0] * 5, [0, 18, 19, 20, 0]], [[0] * 5, [0] * 5]]
+
+
+def test_in_nnunets_way_nothing_is_beyond_the_edge(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path, {"a": two_boxes((4, 4, 4))})
+    plan = tiny_plan({"grid.nnunet": {}})
+    batch = PatchSampler(list(prepare(dataset, plan, dataset.manifest.trainable)[0].values()), plan, 0).read(0)
+    assert not batch.image[..., 0].any()
+    assert not batch.labels[..., 0].any()
+    assert batch.image[0, 0, 2:6, 2:6, 2:6].all()
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

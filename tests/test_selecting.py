@@ -134,8 +134,14 @@ def test_numbers_count_labelled_cases_alone() -> None:
 
 
 def test_something_is_left_to_train_on_and_to_test_with() -> None:
-    with pytest.raises(DatasetError, match="of 2 labelled cases none is left"):
+    with pytest.raises(
+        DatasetError, match=r"of 2 labelled cases none is left.*: all 2 cases are one subject, p"
+    ) as one:
         hold_out(manifest(case("a", "p"), case("b", "p")), "1")
+    assert "--subject" in one.value.hint
+    with pytest.raises(DatasetError) as two:
+        hold_out(manifest(case("a", "p"), case("b", "q")), "2")
+    assert two.value.message.endswith("none is left to train on")
     with pytest.raises(DatasetError, match="no labelled case is held out"):
         hold_out(manifest(case("a"), case("x", labelled=False)), "x")
 

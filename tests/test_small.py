@@ -39,9 +39,7 @@ def facts(shape: tuple[int, int, int], **extents: tuple[float, float, float]) ->
     """A case of 1 mm voxels with structures of these extents in its middle."""
     centre = tuple(n / 2 for n in shape)
     structures = {name: StructureFacts(voxels=9, centre_mm=centre, extent_mm=e) for name, e in extents.items()}  # type: ignore[arg-type]
-    return CaseFacts(
-        id="a", key="", shape=shape, spacing_mm=(1, 1, 1), unit="mm", structures=structures, intensities=[[0.0]]
-    )
+    return CaseFacts(id="a", shape=shape, spacing_mm=(1, 1, 1), unit="mm", structures=structures, intensities=[[0.0]])
 
 
 def warnings_of(plan: dict[str, object], *cases: CaseFacts) -> list[str]:

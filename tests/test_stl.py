@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from osteon.core.errors import FileError
-from osteon.formats.stl import Mesh, read_stl, read_stl_colour, write_stl
+from osteon.formats.stl import Mesh, read_stl, read_stl_colour, read_stl_frame, write_stl
 
 CORNERS = np.array([[0, 0, 0], [1.5, 0, 0], [0, -2.25e-3, 0], [0, 0, 0], [0, 4e5, 0], [0, 0, 1]], np.float64)
 TWO = Mesh(CORNERS, np.arange(6, dtype=np.int32).reshape(2, 3))
@@ -200,3 +200,29 @@ def test_real_bones(shared_data: Path, name: str, facets: int, longest: float) -
     mesh = read_stl(shared_data / "bone-stl" / name)
     assert len(mesh.faces) == facets
     assert np.ptp(mesh.bounds, axis=0).max() == pytest.approx(longest, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("said", "frame"),
+    [
+        ("3D Slicer output. SPACE=LPS", (None, "LPS")),
+        ("3D Slicer output. SPACE=RAS", (None, "RAS")),
+        ("osteon SPACE=RAS UNIT=cm", ("cm", "RAS")),
+        ("space=lps", (None, "LPS")),
+        ("WORKSPACE=LPS", (None, None)),
+        ("SPACE=LPI UNIT=mile", (None, None)),
+        ("", (None, None)),
+    ],
+)
+def test_the_world_that_a_header_says(tmp_path: Path, said: str, frame: tuple[str | None, str | None]) -> None:
+    assert read_stl_frame(file(tmp_path, binary(said.encode()))) == frame
+    assert read_stl_frame(file(tmp_path, f"solid {said}\n" + WHOLE.partition("\n")[2])) == frame
+    assert read_stl_frame(file(tmp_path, f"solid {said}\r\n" + WHOLE.partition("\n")[2])) == frame
+    corner = f"solid\n{WHOLE.partition(chr(10))[2]}solid {said}\n"  # what stands further down is no header
+    assert read_stl_frame(file(tmp_path, corner)) == (None, None)
+
+
+@pytest.mark.parametrize("space", ["LPS", "RAS", ""])
+def test_what_is_written_says_its_world(tmp_path: Path, space: str) -> None:
+    write_stl(tmp_path / "a.stl", Mesh(TWO.vertices, TWO.faces, "#12abff"), space=space)
+    assert read_stl_frame(tmp_path / "a.stl") == (("mm", space) if space else (None, None))

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 import osteon
-from helpers import tiny_plan
-from osteon.core.errors import FileError, PlanError, UsageError
+from helpers import tiny_plan, two_boxes, write_dataset
+from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.planning.plan import read_plan
 from osteon.sweeping import running
@@ -27,7 +27,8 @@ from osteon.sweeping.spec import Search, read_sweep
 from osteon.sweeping.stopping import Stopped, Stopping, falls_behind, reached, read_curve
 from osteon.sweeping.trials import choices_from, grid_values, trial_name
 from osteon.training.options import TrainOptions
-from runs import cohort, command
+from osteon.training.splitting import split
+from runs import CPU, cohort, command
 
 SMALL: dict[str, Any] = {
     "patch.size": [8, 8, 8],
@@ -194,6 +195,17 @@ def test_a_dry_run_makes_plans_and_runs_nothing(tmp_path: Path, dataset: Dataset
     assert {outcome.state for _, outcome in report.rows} == {"waiting"}
     assert not (tmp_path / "sweep").exists()
     assert not (dataset.folder / "cache").exists()
+
+
+def test_a_structure_that_no_trial_would_see_is_said_before_the_first(tmp_path: Path, dataset: Dataset) -> None:
+    held = split(dataset, CPU)[1][0]
+    cases = {f"c{n}": two_boxes(seed=n) for n in range(6)}
+    for name, (_, labels, _) in cases.items():
+        labels[(labels == 5) & (name != held)] = 0
+    write_dataset(tmp_path / "data", cases)
+    with pytest.raises(DatasetError, match=rf"occur in no training case: tibia \(only in {held}\)"):
+        run_sweep(write(tmp_path, grid=GRID))
+    assert not (tmp_path / "sweep").exists()
 
 
 @pytest.mark.usefixtures("dataset")

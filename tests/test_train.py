@@ -39,12 +39,13 @@ from osteon.preparing.case import prepare_image
 from osteon.training import conductor, display, fit
 from osteon.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from osteon.training.conductor import CHECKPOINT_EVERY_S, VALIDATION_SHARE, Conductor, DivergedError, write_metrics
-from osteon.training.fit import TrainReport, split, train
+from osteon.training.fit import TrainReport, train
 from osteon.training.module import TrainingModule
 from osteon.training.options import TrainOptions
 from osteon.training.sampling import Batch
 from osteon.training.schedule import LEAST_RATE, rate_factor
 from osteon.training.scoring import as_planned
+from osteon.training.splitting import split
 from runs import CPU, cohort, learning_plan
 
 TIMES = ("elapsed_s", "s_per_iteration")
@@ -685,15 +686,34 @@ def test_overlapping_structures_change_the_loss_and_it_is_said_once(
     assert "binary cross-entropy" not in capsys.readouterr().err
 
 
-def test_a_structure_that_no_training_case_has_is_named(tiny: Dataset, tmp_path: Path) -> None:
+def test_a_structure_that_two_cases_have_is_always_among_those_to_train_on(tiny: Dataset, tmp_path: Path) -> None:
     held = split(tiny, CPU)[1]
+    assert len(held) == 2
     cases = {f"c{n}": two_boxes(seed=n) for n in range(6)}
     for name, (_, labels, _) in cases.items():
         labels[(labels == 5) & (name not in held)] = 0
     dataset = write_dataset(tmp_path / "data", cases)
-    with pytest.raises(DatasetError, match="occur in no training case: tibia") as refused:
+    train(dataset, tiny_plan(), tmp_path / "run", CPU)
+    splits = yaml.safe_load((tmp_path / "run/splits.yaml").read_text())
+    assert len(set(held) & set(splits["training"])) == 1
+    # A run that was begun keeps its cases, however folds are made now.
+    other = {"training": [f"c{n}" for n in range(5)], "validation": ["c5"]}
+    interrupt(dataset, tiny_plan(), tmp_path / "older", 1, CPU)
+    (tmp_path / "older/splits.yaml").write_text(yaml.safe_dump(other))
+    report = train(dataset, tiny_plan(), tmp_path / "older", CPU)
+    assert list(report.validation["cases"]) == ["c5"]
+    assert yaml.safe_load((tmp_path / "older/splits.yaml").read_text()) == other
+
+
+def test_a_structure_that_no_training_case_has_is_named(tiny: Dataset, tmp_path: Path) -> None:
+    held = split(tiny, CPU)[1]
+    cases = {f"c{n}": two_boxes(seed=n) for n in range(6)}
+    for name, (_, labels, _) in cases.items():
+        labels[(labels == 5) & (name != held[0])] = 0
+    dataset = write_dataset(tmp_path / "data", cases)
+    with pytest.raises(DatasetError, match=rf"occur in no training case: tibia \(only in {held[0]}\)") as refused:
         train(dataset, tiny_plan(), tmp_path / "run", CPU)
-    assert "--fold none" in refused.value.hint
+    assert "choose another --fold, or none" in refused.value.hint
     report = train(dataset, tiny_plan(), tmp_path / "run", TrainOptions(device="cpu", fold=None))
     assert report.validation["cases"] == {}
     assert report.validation["dice"] is None

@@ -122,6 +122,35 @@ def test_the_suffix_of_a_picture_makes_no_other_picture(members: list[Path], tmp
     assert set(found) == set(masks(0))
 
 
+def kaggle(path: Path, said: Masks, column: str = "EncodedPixels") -> Path:
+    """The same masks, counted down the columns."""
+    lines = [f"{image},{bone},{encode(mask.T)}" for (image, bone), mask in said.items()]
+    path.write_text("\n".join([f"image_id,class,{column}", *lines]))
+    return path
+
+
+def test_members_may_count_down_the_columns(members: list[Path], tmp_path: Path, capsys: Captured) -> None:
+    usual, _ = vote(members, tmp_path / "usual.csv")
+    kaggle(members[1], masks(1))
+    found, report = vote(members, tmp_path / "out.csv")
+    assert not report.all_problems
+    for key, mask in usual.items():
+        np.testing.assert_array_equal(found[key], mask)
+    assert command("vote", *members, tmp_path / "out.csv", "--image-size", "30x40") == 0
+    note = f"{members[1]}: runs are counted along columns, from 1 (by the column's name EncodedPixels)"
+    assert note in capsys.readouterr().err
+
+
+def test_a_member_that_counts_otherwise_than_it_says_is_told(
+    members: list[Path], tmp_path: Path, capsys: Captured
+) -> None:
+    kaggle(members[1], masks(1), "rle")
+    assert command("vote", *members, tmp_path / "out.csv", "--image-size", "30x40") == 1
+    assert f"{members[1]}: runs are counted along rows, from 1 (by the column's name rle), its masks are stripes" in (
+        capsys.readouterr().err
+    )
+
+
 # What is missing
 
 

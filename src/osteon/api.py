@@ -195,7 +195,7 @@ def import_model(
     model: PathLike,
     *,
     folds: Sequence[str] | None = None,
-    checkpoint: Literal["final", "best"] | None = None,
+    checkpoint: Literal["final", "best", "latest"] | None = None,
     before: PathLike | None = None,
     orientation: str | None = None,
     overwrite: bool = False,
@@ -204,10 +204,10 @@ def import_model(
 
     Args:
         form: Whose it is: `nnunet`, version 2.
-        folder: TRAINER__PLANS__CONFIGURATION as nnU-Net wrote it.
+        folder: TRAINER__PLANS__CONFIGURATION as nnU-Net wrote it, or a folder or a zip that holds a single one.
         model: The model folder to make.
         folds: Those to average; None: every fold that is there.
-        checkpoint: Of each fold; None: the final one.
+        checkpoint: Of each fold; None: the final one, or else the best or the latest.
         before: Folder of the first model of a cascade; None: it lies beside the second.
         orientation: How the training scans lay in their files, as RAS; None: scans are taken as they lie.
         overwrite: Replace a model that is there.
@@ -239,6 +239,7 @@ def predict(
     device: str = "auto",
     memory: int | None = None,
     probabilities: bool = False,
+    series: str | None = None,
     overwrite: bool = False,
 ) -> PredictReport:
     """Segment files, folders of files, or a dataset's held-out and unlabelled cases into a folder.
@@ -253,6 +254,7 @@ def predict(
         device: What to load the model on, where `model` is a folder.
         memory: Bytes that may be used; None: most of what is free.
         probabilities: Keep them too, for a soft vote.
+        series: Of several DICOM series of a study, the one with this number, SeriesInstanceUID or description.
         overwrite: Do again what is done.
     """
     from osteon.predicting.measuring import all_passes, choose_engine
@@ -263,7 +265,7 @@ def predict(
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
-    found = find_scans([Path(s) for s in sources], loaded.plan)
+    found = find_scans([Path(s) for s in sources], loaded.plan, series)
     if not isinstance(model, Model):
         loaded = choose_engine(loaded, model_folder(Path(model)), engine, all_passes(loaded.plan, found))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
@@ -359,8 +361,8 @@ def export(
         out: Where the files go.
         overwrite: Replace files in `out` that no export has written.
         source: A folder below which the scans' DICOM series lie.
-        **options: Fields of `osteon.exporting.forms.Options` (space, fragments, smallest_mm3, encoding, shapes, link,
-            labels).
+        **options: Fields of `osteon.exporting.forms.Options` (ignore_references, space, fragments, smallest_mm3,
+            encoding, shapes, link, labels).
     """
     from osteon.exporting.forms import Options
     from osteon.exporting.run import export

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from torch import nn
 from osteon.adopting.card import adopted_card
 from osteon.adopting.checkpoint import Checkpoint, read_checkpoint
 from osteon.adopting.files import DatasetFile, Plans, configuration_of, read_dataset, read_plans
-from osteon.adopting.folder import DATASET, PLANS, find_model, model_before
+from osteon.adopting.folder import DATASET, PLANS, Package, find_model, model_before
+from osteon.adopting.notes import notes_of
 from osteon.adopting.plan import Source, plan_of
-from osteon.adopting.validation import validation_of
+from osteon.adopting.unpacking import opened
+from osteon.adopting.validation import SUMMARY, validation_of
 from osteon.core.errors import ModelError, UsageError
 from osteon.core.progress import status
 from osteon.networks.ensemble import Ensemble
@@ -30,8 +33,8 @@ class Wanted:
 
     Attributes:
         folds: Numbers, or `all`; None: all numbered folds, or else `all`.
-        checkpoint: `final` or `best`; None: final, or best where no fold has a final one.
-        before: Folder of the first model of a cascade; None: it lies beside the second.
+        checkpoint: `final`, `best` or `latest`; None: the first of these that some fold has.
+        before: Folder or zip of the first model of a cascade; None: it lies beside the second.
         orientation: Where the file axes of the training scans run, such as `RAS`; scans are then turned so. None: they
             are taken as they lie in their files, as nnU-Net does.
         overwrite: Replace a model that is there.
@@ -70,7 +73,7 @@ def adopt(folder: Path, model: Path, wanted: Wanted = USUAL) -> Adopted:
     """Take over a trained model of nnU-Net v2; nothing in its files is run.
 
     Args:
-        folder: TRAINER__PLANS__CONFIGURATION as nnU-Net wrote it, or a folder that holds one such.
+        folder: TRAINER__PLANS__CONFIGURATION as nnU-Net wrote it, or a folder or a zip that holds one such.
         model: The folder to make.
         wanted: Folds, checkpoint, orientation.
 
@@ -80,15 +83,15 @@ def adopt(folder: Path, model: Path, wanted: Wanted = USUAL) -> Adopted:
         UsageError: `model` is there already, or folds or orientation make no sense.
     """
     _check(model, wanted)
-    made = _read(folder, wanted)
-    first = None
-    if isinstance(made.model.plan.network, NnUNet) and made.model.plan.network.before:
-        stage = made.source.configuration.previous_stage or ""
-        before = wanted.before or model_before(made.source.path.parent, stage)
-        first = _read(before, replace(wanted, folds=None))
-        _check_first(first, made, before)
-    elif wanted.before is not None:
-        raise UsageError(f"{folder}: is no second model of a cascade", hint="leave out --before")
+    with opened(folder) as package:
+        made, first = _read(package, wanted), None
+        if isinstance(made.model.plan.network, NnUNet) and made.model.plan.network.before:
+            before = nullcontext(model_before(package, made.stage)) if wanted.before is None else opened(wanted.before)
+            with before as other:
+                first = _read(other, replace(wanted, folds=None))
+            _check_first(first, made)
+        elif wanted.before is not None:
+            raise UsageError(f"{folder}: is no second model of a cascade", hint="leave out --before")
     if wanted.overwrite:
         (model / WEIGHTS).unlink(missing_ok=True)
         shutil.rmtree(model / FIRST, ignore_errors=True)
@@ -102,6 +105,11 @@ class _Made:
     model: Model
     checkpoints: dict[str, Checkpoint]
     notes: list[str]
+
+    @property
+    def stage(self) -> str:
+        """The configuration of the first model of a cascade."""
+        return self.source.configuration.previous_stage or ""
 
 
 def _check(model: Path, wanted: Wanted) -> None:
@@ -120,19 +128,19 @@ def _check(model: Path, wanted: Wanted) -> None:
 
 
 @status("reading the model")
-def _read(folder: Path, wanted: Wanted) -> _Made:
-    found = find_model(folder, wanted.folds, wanted.checkpoint)
-    dataset, plans = read_dataset(found.folder), read_plans(found.folder)
+def _read(package: Package, wanted: Wanted) -> _Made:
+    plans, dataset = read_plans(package.file(PLANS)), read_dataset(package.file(DATASET))
+    found = find_model(package, wanted.folds, wanted.checkpoint)
     checkpoints = {fold: read_checkpoint(path) for fold, path in found.checkpoints.items()}
-    source = _source(plans, dataset, checkpoints, found.folder)
+    source = _source(plans, dataset, checkpoints, package)
     plan = plan_of(source, wanted.orientation)
     networks = [_network(plan, checkpoint) for checkpoint in checkpoints.values()]
     network = networks[0] if len(networks) == 1 else Ensemble(networks)
-    validation = validation_of((c.path.parent for c in checkpoints.values()), dataset, plan.structures)
-    return _Made(source, Model(network.eval(), plan, validation, ""), checkpoints, found.notes)
+    validation = validation_of((package.file(f"fold_{fold}/{SUMMARY}") for fold in checkpoints), dataset, plan)
+    return _Made(source, Model(network.eval(), plan, validation, ""), checkpoints, [*found.notes, *notes_of(source)])
 
 
-def _source(plans: Plans, dataset: DatasetFile, checkpoints: dict[str, Checkpoint], folder: Path) -> Source:
+def _source(plans: Plans, dataset: DatasetFile, checkpoints: dict[str, Checkpoint], package: Package) -> Source:
     first, *others = checkpoints.values()
     for other in others:
         if (other.configuration, other.mirror_axes) != (first.configuration, first.mirror_axes):
@@ -141,8 +149,11 @@ def _source(plans: Plans, dataset: DatasetFile, checkpoints: dict[str, Checkpoin
                 f"{first.path} with {first.configuration}, along {list(first.mirror_axes)}",
                 hint="import folds of one training, or name those that belong together with --folds",
             )
-    configuration = configuration_of(plans, first.configuration, folder / PLANS)
-    return Source(plans, dataset, configuration, first.configuration, first.mirror_axes, folder / PLANS)
+    path = package.folder / PLANS
+    configuration = configuration_of(plans, first.configuration, path)
+    if first.batch_norms:
+        configuration = configuration.with_batch_norms()
+    return Source(plans, dataset, configuration, first.configuration, first.mirror_axes, path)
 
 
 def _network(plan: Plan, checkpoint: Checkpoint) -> nn.Module:
@@ -157,7 +168,8 @@ def _network(plan: Plan, checkpoint: Checkpoint) -> nn.Module:
         said = "; ".join(f"{kind} {names[0]} ({len(names)} tensors)" for kind, names in kinds.items() if names)
         raise ModelError(
             f"{checkpoint.path}: its weights are not those of the plans' network: {said}",
-            hint=f"take the {PLANS} and {DATASET} that were copied beside the folds when they were trained",
+            hint=f"take the {PLANS} and {DATASET} that were copied beside the folds when they were trained; a network "
+            f"of the trainer's own ({checkpoint.trainer or 'not recorded'}), which they do not describe, is not built",
         )
     if not all(bool(torch.isfinite(tensor).all()) for tensor in given.values()):
         raise ModelError(f"{checkpoint.path}: weights are NaN or Inf", hint="take another fold, or checkpoint_best.pth")
@@ -165,11 +177,11 @@ def _network(plan: Plan, checkpoint: Checkpoint) -> nn.Module:
     return network
 
 
-def _check_first(first: _Made, second: _Made, folder: Path) -> None:
+def _check_first(first: _Made, second: _Made) -> None:
     one, other = ([(s.name, s.value) for s in made.model.plan.structures] for made in (first, second))
     if one != other or len(first.model.plan.channels) != len(second.model.plan.channels):
         raise ModelError(
-            f"{folder}: has other labels or channels than the second model of the cascade",
+            f"{first.source.path.parent}: has other labels or channels than the second model of the cascade",
             hint="give the folder of the model whose predictions the second was trained on with --before",
         )
 

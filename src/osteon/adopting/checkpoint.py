@@ -63,6 +63,11 @@ class Checkpoint:
     mirror_axes: tuple[int, ...]
     sha256: str
 
+    @property
+    def batch_norms(self) -> bool:
+        """Whether its norms keep means and variances of the training."""
+        return any(name.endswith(".norm.running_mean") for name in self.weights)
+
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint; nothing in it is run.
@@ -97,12 +102,12 @@ def _taken(path: Path, data: Any) -> Checkpoint:
             hint="give a folder with checkpoint_final.pth as nnU-Net v2 writes it",
         )
     axes = data.get("inference_allowed_mirroring_axes") or ()
-    if not all(isinstance(axis, int) for axis in axes):
-        raise ModelError(f"{path}: its mirror axes are {axes}", hint="axes are whole numbers from 0")
+    if not all(isinstance(axis, int | np.integer) for axis in axes):
+        raise ModelError(f"{path}: its mirror axes are no whole numbers", hint="axes are whole numbers from 0")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     trainer = str(data.get("trainer_name") or "")
-    return Checkpoint(path, _once(weights), configuration, trainer, tuple(axes), digest)
+    return Checkpoint(path, _once(weights), configuration, trainer, tuple(map(int, axes)), digest)
 
 
 def _once(weights: Mapping[Any, Any]) -> dict[str, torch.Tensor]:

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from osteon.adopting.folder import DATASET, PLANS
 from osteon.core.errors import ModelError
 from osteon.core.files import read_json
 from osteon.dataset.manifest import explain
@@ -15,6 +14,8 @@ from osteon.planning.sections import Length, Size
 
 PREPROCESSOR = "DefaultPreprocessor"
 RESAMPLING = "resample_data_or_seg_to_shape"
+LABELS = "LabelManager"
+"""nnU-Net's class that says what a network's outputs mean."""
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -36,14 +37,6 @@ class Architecture(Part):
     arch_kwargs: dict[str, Any]
 
 
-class Rule(Part):
-    """How an array is resampled: arguments of `resample_data_or_seg_to_shape`."""
-
-    order: int = 3
-    order_z: int = 0
-    force_separate_z: bool | None = False
-
-
 class Configuration(Part):
     """One of the plans' configurations, with what it inherits."""
 
@@ -54,19 +47,19 @@ class Configuration(Part):
     use_mask_for_norm: list[bool]
     preprocessor_name: str = PREPROCESSOR
     resampling_fn_data: str = RESAMPLING
-    resampling_fn_data_kwargs: Rule
+    resampling_fn_data_kwargs: dict[str, Any]
     resampling_fn_probabilities: str = RESAMPLING
-    resampling_fn_probabilities_kwargs: Rule
+    resampling_fn_probabilities_kwargs: dict[str, Any]
     architecture: Architecture
     previous_stage: str | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _as_now(cls, data: Any) -> Any:
-        """Plans of nnU-Net before 2.2 list the network's arguments among the others."""
+        """Plans of nnU-Net before 2.2 list the network's arguments among the others; its norms were always the same."""
         if not isinstance(data, dict) or "architecture" in data or "UNet_class_name" not in data:
             return data
-        stages = len(data["n_conv_per_stage_encoder"])
+        stages, dimensions = len(data["n_conv_per_stage_encoder"]), len(data["patch_size"])
         first, most = data["UNet_base_num_features"], data["unet_max_num_features"]
         residual = data["UNet_class_name"] == "ResidualEncoderUNet"
         kwargs = {
@@ -77,6 +70,9 @@ class Configuration(Part):
             "n_blocks_per_stage" if residual else "n_conv_per_stage": data["n_conv_per_stage_encoder"],
             "n_conv_per_stage_decoder": data["n_conv_per_stage_decoder"],
             "conv_bias": True,
+            "norm_op": f"InstanceNorm{dimensions}d",
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "nonlin": "LeakyReLU",
         }
         return {**data, "architecture": {"network_class_name": data["UNet_class_name"], "arch_kwargs": kwargs}}
 
@@ -92,6 +88,14 @@ class Configuration(Part):
     def dimensions(self) -> int:
         """2 or 3."""
         return len(self.patch_size)
+
+    def with_batch_norms(self) -> Configuration:
+        """The same where a trainer built batch norms instead of the plans' own, as nnUNetTrainerBN does."""
+        kwargs = self.architecture.arch_kwargs
+        if "BatchNorm" in str(kwargs.get("norm_op")) or (kwargs.get("norm_op_kwargs") or {}).get("track_running_stats"):
+            return self
+        kwargs = {**kwargs, "norm_op": f"BatchNorm{self.dimensions}d", "norm_op_kwargs": {"eps": 1e-5, "affine": True}}
+        return self.model_copy(update={"architecture": self.architecture.model_copy(update={"arch_kwargs": kwargs})})
 
 
 class Foreground(Part):
@@ -109,6 +113,7 @@ class Plans(Part):
     dataset_name: str
     plans_name: str = "nnUNetPlans"
     image_reader_writer: str = "SimpleITKIO"
+    label_manager: str = LABELS
     transpose_forward: tuple[int, int, int]
     original_median_spacing_after_transp: list[Length] = [1.0, 1.0, 1.0]
     foreground_intensity_properties_per_channel: dict[str, Foreground] = {}
@@ -143,18 +148,20 @@ class DatasetFile(Part):
 
     @property
     def channels(self) -> list[str]:
-        """Their names, in order."""
-        return [self.channel_names[key] for key in sorted(self.channel_names, key=int)]
+        """Their names, in order; where several have one name, as colours may, all but the first are numbered."""
+        names = [self.channel_names[key] for key in sorted(self.channel_names, key=int)]
+        times = [names[:number].count(name) for number, name in enumerate(names)]
+        return [f"{name} {before + 1}" if before else name for name, before in zip(names, times, strict=True)]
 
 
-def read_plans(folder: Path) -> Plans:
+def read_plans(path: Path) -> Plans:
     """Read plans.json. Raises FileError, or ModelError where a key is missing or nonsense."""
-    return _parsed(Plans, read_json(folder / PLANS, "nnU-Net's plans"), folder / PLANS)
+    return _parsed(Plans, read_json(path, "nnU-Net's plans"), path)
 
 
-def read_dataset(folder: Path) -> DatasetFile:
+def read_dataset(path: Path) -> DatasetFile:
     """Read dataset.json. Raises FileError, or ModelError where a key is missing or nonsense."""
-    return _parsed(DatasetFile, read_json(folder / DATASET, "nnU-Net's description"), folder / DATASET)
+    return _parsed(DatasetFile, read_json(path, "nnU-Net's description"), path)
 
 
 def configuration_of(plans: Plans, name: str, path: Path) -> Configuration:

@@ -30,11 +30,16 @@ KNOWN = {
     "dropout_op_kwargs",
     "nonlin",
     "nonlin_kwargs",
+    "nonlin_first",
     "deep_supervision",
     "stem_channels",
 }
+NORMS = {"InstanceNorm": "instance", "BatchNorm": "batch"}
+"""nnU-Net's norms, and what the plan calls them."""
+NORM_KWARGS = {"eps", "affine", "momentum", "track_running_stats"}
 SLOPES = {"LeakyReLU": 0.01, "ReLU": 0.0}
 """Below zero, where the arguments do not say otherwise."""
+ACT_KWARGS = {"inplace", "negative_slope"}
 
 
 def network_of(architecture: Architecture, dimensions: int, before: list[int], path: Path) -> NnUNet:
@@ -58,12 +63,7 @@ def network_of(architecture: Architecture, dimensions: int, before: list[int], p
     block = str(others.pop("block", "BasicBlockD"))
     if others or not block.endswith("BasicBlockD"):
         raise _refused(path, f"arch_kwargs {', '.join(others) or f'block ({block})'} of {kind} are not known here")
-    norm, act = (str(given.get(key) or default).rpartition(".")[2] for key, default in _LAYERS)
-    norm_kwargs, act_kwargs = given.get("norm_op_kwargs") or {}, given.get("nonlin_kwargs") or {}
-    if not norm.startswith("InstanceNorm") or not norm_kwargs.get("affine", False):
-        raise _refused(path, f"its norm is {norm} with {norm_kwargs}; osteon builds affine instance norms")
-    if act not in SLOPES:
-        raise _refused(path, f"its activation is {act}; osteon builds {' and '.join(SLOPES)}")
+    layers = _layers(given, path)
     try:
         features, stages = given["features_per_stage"], int(given["n_stages"])
         section = {
@@ -74,8 +74,7 @@ def network_of(architecture: Architecture, dimensions: int, before: list[int], p
             "depths": _each(given[DEPTHS[name]], stages),
             "decoder_depths": _each(given["n_conv_per_stage_decoder"], stages - 1),
             "bias": bool(given.get("conv_bias", False)),
-            "eps": norm_kwargs.get("eps", 1e-5),
-            "slope": act_kwargs.get("negative_slope", SLOPES[act]),
+            **layers,
             "stem": given.get("stem_channels"),
             "before": before,
         }
@@ -86,7 +85,27 @@ def network_of(architecture: Architecture, dimensions: int, before: list[int], p
         raise _refused(path, f"arch_kwargs: {error} is missing or makes no sense") from None
 
 
-_LAYERS = (("norm_op", "InstanceNorm"), ("nonlin", "LeakyReLU"))
+def _layers(given: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Norm and activation after each convolution. Raises ModelError where osteon has no such."""
+    norm, act = (str(given.get(key)).rpartition(".")[2] for key in ("norm_op", "nonlin"))
+    norm_kwargs, act_kwargs = (given.get(f"{key}_kwargs") or {} for key in ("norm_op", "nonlin"))
+    kind = NORMS.get(norm.rstrip("123d"))
+    batch = kind == "batch"
+    as_usual = norm_kwargs.get("affine", batch) and norm_kwargs.get("track_running_stats", batch) == batch
+    if kind is None or not as_usual or norm_kwargs.keys() - NORM_KWARGS:
+        arguments = ", ".join(f"{key} {value}" for key, value in norm_kwargs.items())
+        said = norm if kind is None else f"{norm} with {arguments or 'no arguments'}"
+        raise _refused(path, f"its norm (norm_op) is {said}; osteon builds affine instance and batch norms")
+    if act not in SLOPES or act_kwargs.keys() - ACT_KWARGS:
+        arguments = ", ".join(act_kwargs.keys() - ACT_KWARGS)
+        said = f"{act} with {arguments}" if act in SLOPES else act
+        raise _refused(path, f"its activation (nonlin) is {said}; osteon builds {' and '.join(SLOPES)}")
+    return {
+        "norm": kind,
+        "norm_last": bool(given.get("nonlin_first")),
+        "eps": norm_kwargs.get("eps", 1e-5),
+        "slope": act_kwargs.get("negative_slope", SLOPES[act]),
+    }
 
 
 def _each(value: Any, count: int) -> list[Any]:

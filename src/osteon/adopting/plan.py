@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from osteon.adopting.files import PREPROCESSOR, RESAMPLING, Configuration, DatasetFile, Plans
+from osteon.adopting.files import LABELS, Configuration, DatasetFile, Plans
 from osteon.adopting.labels import label_values, structures_of
 from osteon.adopting.network import network_of
+from osteon.adopting.resampling import unknown, way_of
 from osteon.core.errors import ModelError
 from osteon.dataset.manifest import explain
 from osteon.importing.forms import modality_of
@@ -32,6 +33,7 @@ PIXELS = ("NaturalImage2DIO",)
 """Readers of pictures."""
 REORIENTING = ("SimpleITKIOWithReorient", "NibabelIOWithReorient")
 """Readers that turn every scan to RAS; the others leave it as it lies in its file."""
+READERS = ("SimpleITKIO", "NibabelIO", "Tiff3DIO", *PIXELS, *REORIENTING)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ def plan_of(source: Source, orientation: str | None = None) -> Plan:
         ModelError: Preparing, network or labels are of a kind that osteon does not know.
     """
     plans, configuration, path = source.plans, source.configuration, source.path
+    if plans.image_reader_writer not in READERS:
+        raise unknown(path, f"image_reader_writer: {plans.image_reader_writer}", ", ".join(READERS))
+    if plans.label_manager != LABELS:
+        raise unknown(path, f"label_manager: {plans.label_manager}", LABELS)
     structures, overlapping = structures_of(source.dataset, path.with_name("dataset.json"))
     before = label_values(source.dataset) if configuration.previous_stage else []
     spacing = [*configuration.spacing]
@@ -84,7 +90,7 @@ def plan_of(source: Source, orientation: str | None = None) -> Plan:
             "axes": _axes(source, orientation),
             "spacing_mm": spacing,
             "resample_last": configuration.dimensions == 3,
-            "nnunet": _way(configuration, path),
+            "nnunet": way_of(configuration, path),
         },
         "intensities": _intensities(source),
         "patch": {
@@ -118,23 +124,6 @@ def _axes(source: Source, orientation: str | None) -> tuple[str, ...]:
     return axes if source.configuration.dimensions == 3 else (*axes[1:], axes[0])
 
 
-def _way(configuration: Configuration, path: Path) -> dict[str, Any]:
-    functions = {configuration.resampling_fn_data, configuration.resampling_fn_probabilities}
-    if configuration.preprocessor_name != PREPROCESSOR:
-        raise _unknown(path, f"preprocessor_name: {configuration.preprocessor_name}", PREPROCESSOR)
-    if functions != {RESAMPLING}:
-        raise _unknown(path, f"resampling_fn: {', '.join(sorted(functions - {RESAMPLING}))}", RESAMPLING)
-    there, back = configuration.resampling_fn_data_kwargs, configuration.resampling_fn_probabilities_kwargs
-    return {
-        "order": there.order,
-        "order_across": there.order_z,
-        "apart": there.force_separate_z,
-        "back": back.order,
-        "back_across": back.order_z,
-        "back_apart": back.force_separate_z,
-    }
-
-
 def _intensities(source: Source) -> list[dict[str, Any]]:
     configuration, names = source.configuration, source.dataset.channels
     schemes = configuration.normalization_schemes
@@ -146,7 +135,7 @@ def _intensities(source: Source) -> list[dict[str, Any]]:
     made = []
     for number, (name, scheme, masked) in enumerate(zip(names, schemes, configuration.use_mask_for_norm, strict=True)):
         if scheme not in NORMALISATIONS:
-            raise _unknown(source.path, f"normalization_schemes: {scheme}", ", ".join(NORMALISATIONS))
+            raise unknown(source.path, f"normalization_schemes: {scheme}", ", ".join(NORMALISATIONS))
         how = {"channel": name, "why": [scheme], **NORMALISATIONS[scheme]}
         if scheme == "CTNormalization":
             facts = source.plans.foreground_intensity_properties_per_channel.get(str(number))
@@ -165,10 +154,3 @@ def _intensities(source: Source) -> list[dict[str, Any]]:
 def _modality(name: str, source: Source) -> str:
     schemes = dict(zip(source.dataset.channels, source.configuration.normalization_schemes, strict=False))
     return "ct" if schemes.get(name) == "CTNormalization" else modality_of(name)
-
-
-def _unknown(path: Path, found: str, known: str) -> ModelError:
-    return ModelError(
-        f"{path}: {found} is not known here; osteon knows {known}",
-        hint="such a model stays with nnU-Net, since its scans would be prepared in another way",
-    )

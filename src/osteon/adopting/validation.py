@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,24 +10,25 @@ from typing import Any
 from osteon.adopting.files import DatasetFile
 from osteon.core.errors import FileError
 from osteon.core.files import is_file, read_json
-from osteon.core.labels import Structure
+from osteon.planning.plan import Plan
 
-SUMMARY = Path("validation") / "summary.json"
+SUMMARY = "validation/summary.json"
+"""In a fold's folder."""
 
 
-def validation_of(folds: Iterable[Path], dataset: DatasetFile, structures: Sequence[Structure]) -> dict[str, Any]:
+def validation_of(summaries: Iterable[Path], dataset: DatasetFile, plan: Plan) -> dict[str, Any]:
     """The mean Dice of each structure over all scans of these folds; None where nnU-Net has not measured it.
 
     Args:
-        folds: Folders of the folds that were taken.
+        summaries: Those of the folds that were taken; some may not be there.
         dataset: Labels, by which the summaries name structures.
-        structures: Of the plan.
+        plan: Its structures.
     """
-    keys = {name: _key(dataset.labels[name]) for name in (s.name for s in structures)}
+    keys = {structure.name: _key(dataset.labels[structure.name]) for structure in plan.structures}
     scores: dict[str, list[float]] = {name: [] for name in keys}
     count = 0
-    for folder in folds:
-        for case in _cases(folder / SUMMARY):
+    for path in summaries:
+        for case in _cases(path):
             count += 1
             for name, key in keys.items():
                 dice = case.get("metrics", {}).get(key, {}).get("Dice")

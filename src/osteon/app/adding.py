@@ -9,13 +9,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from osteon.core.errors import DatasetError, LabelError, UsageError
+from osteon.core.files import files_below
 from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.formats.registry import read_segmentation, stem_of, suffix_of, write_segmentation
-from osteon.formats.rle import RleRow, decode, is_rle_csv, read_rle_csv
+from osteon.formats.registry import companions, own_table, read_segmentation, stem_of, suffix_of, write_segmentation
+from osteon.formats.rle import RleRow, decode, is_rle_csv, parse, read_counting, read_rle_csv
+from osteon.formats.rle_counting import RENAME, Evidence
 
-TAKEN = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".csv", ".zip")
+TAKEN = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".csv", ".zip")
 
 
 def add_result(source: Path, folder: Path, target: Path) -> tuple[list[str], list[str]]:
@@ -32,16 +34,17 @@ def add_result(source: Path, folder: Path, target: Path) -> tuple[list[str], lis
     Raises:
         UsageError: Nothing in it is a label file or a table.
         DatasetError: None of it belongs to a case of the dataset.
-        LabelError: It names structures that the dataset does not have, or holds what is no label map.
+        LabelError: It names structures that the dataset does not have, holds what is no label map, or counts pixels in
+            another way than its heading says.
     """
     dataset = Dataset.open(folder)
-    files = [path for path in sorted(source.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    files = list(files_below(source, hidden=False))
     tables = [path for path in files if path.suffix.lower() == ".csv" and is_rle_csv(path)]
-    labels = [path for path in files if suffix_of(path) in (".nii.gz", ".nii", ".seg.nrrd", ".nrrd")]
+    labels = [path for path in files if suffix_of(path) in (*TAKEN, ".mhd")]
     if not tables and not labels:
         raise UsageError(
             "there is neither a label file nor a table of RLE in it",
-            hint="upload .nii.gz, .seg.nrrd, or a CSV with the columns image_name, class, rle",
+            hint="upload .nii.gz, .seg.nrrd, .mha, or a CSV with the columns image_name, class, rle",
         )
     added: list[str] = []
     notes: list[str] = []
@@ -52,9 +55,12 @@ def add_result(source: Path, folder: Path, target: Path) -> tuple[list[str], lis
         if case is None:
             notes.append(f"{path.name}: no case of the dataset is called so")
             continue
-        read_segmentation(path, dataset.structures)  # refuses what is none
+        found = read_segmentation(path, dataset.structures)  # refuses what is none
         target.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target / f"{case.id}{suffix_of(path)}")
+        if companions(path) or own_table(path):  # it would leave behind what lies beside it
+            write_segmentation(target / f"{case.id}{'.seg.nrrd' if found.overlapping else '.nii.gz'}", found)
+        else:
+            shutil.copyfile(path, target / f"{case.id}{suffix_of(path)}")
         added.append(case.id)
     if not added:
         names = ", ".join(case.id for case in dataset.manifest.cases[:3])
@@ -77,6 +83,7 @@ def _table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list
             hint=f"use its names: {', '.join(list(known)[:5])} …",
         )
     added = []
+    counting, evidence = read_counting(path), Evidence()
     for image, own in rows.items():
         case = _case_called(PurePosixPath(image.replace("\\", "/")).name, dataset)
         if case is None:
@@ -88,10 +95,13 @@ def _table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list
             raise LabelError(f"case {case.id}: is no picture, and RLE is for pictures", hint="upload label files")
         layers = np.zeros((len(known), *geometry.shape), dtype=np.uint8)
         for row in own:
-            mask = decode(row.rle, (height, columns), name=f"line {row.line}")
+            mask = decode(row.rle, (height, columns), counting, name=f"line {row.line}")
+            evidence.add(parse(row.rle), (height, columns), row.line)
             layers[known[row.structure], :, :, 0] |= mask.T
         write_segmentation(target / f"{case.id}.seg.nrrd", Segmentation(layers, geometry, dataset.structures))
         added.append(case.id)
+    if (doubt := evidence.doubt(counting)) is not None:
+        raise LabelError(f"{path.name}: {doubt}", hint=RENAME)
     return added
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import FileError, OsteonError
-from osteon.core.files import is_file
+from osteon.core.files import files_below, is_file
 from osteon.core.labels import Structure
 from osteon.formats.registry import read_structures, suffix_of
 from osteon.importing.forms import Found, Options
 from osteon.importing.naming import adopt, unite
 from osteon.importing.recognise import form_named, recognise
+from osteon.importing.repeat import read_beside
 
 MOST_LISTED = 2000
 SAMPLED = 3
@@ -28,7 +29,7 @@ class Inspected:
         form: Its name; empty where none was recognised.
         what: The form in words.
         understood: How the source was understood, in sentences.
-        warnings: What is odd.
+        warnings: What is not taken, and what is odd.
         cases: For each: id, names of its files, whether it is labelled.
         structures: Name and value of each, where they are known before the labels are read.
         maps: Whether labels are numbers in label files, which the structures name.
@@ -59,7 +60,7 @@ def inspect_source(source: Path, allowed: Sequence[Path], form: str | None = Non
         allowed: Folders that may be read. A source that refers to files elsewhere is refused.
         form: The form's name; recognised when None.
     """
-    files = tuple(_files(source))
+    files = tuple(_files(source, allowed))
     try:
         row = recognise(source) if form is None else form_named(form)
         if form is not None and (missing := row.misses(source)):
@@ -73,7 +74,7 @@ def inspect_source(source: Path, allowed: Sequence[Path], form: str | None = Non
         row.name,
         row.what,
         tuple(found.understood),
-        tuple(found.warnings),
+        (*found.lost, *found.warnings),
         tuple(_case(case) for case in found.cases),
         tuple((s.name, s.value) for s in structures),
         any(case.label is not None and not str(case.label).lower().endswith(".seg.nrrd") for case in found.cases),
@@ -85,7 +86,7 @@ def inspect_source(source: Path, allowed: Sequence[Path], form: str | None = Non
 def check_files(found: Found, allowed: Sequence[Path]) -> None:
     """Raise FileError where a list names files outside the allowed folders, however it gets there."""
     for case in found.cases:
-        for path in (*case.images, *((case.label,) if case.label else ()), *case.parts):
+        for path in (*case.images, *((case.label,) if case.label else ()), *case.parts, *read_beside(case)):
             real = path.resolve()
             if not any(real.is_relative_to(folder) for folder in allowed):
                 raise FileError(
@@ -114,12 +115,13 @@ def _named(found: Found) -> tuple[Structure, ...]:
     return adopt(unite(named), iter(named)) if any(named) else ()
 
 
-def _files(source: Path) -> list[str]:
+def _files(source: Path, allowed: Sequence[Path]) -> list[str]:
     if source.is_file():
         return [source.name]
     listed = []
-    for path in sorted(source.rglob("*")):
-        if path.is_file() and suffix_of(path) is not None and not path.name.startswith("."):
+    for path in files_below(source, hidden=False):
+        there = any(path.resolve().is_relative_to(folder) for folder in allowed)
+        if there and suffix_of(path) is not None:
             listed.append(path.relative_to(source).as_posix())
             if len(listed) >= MOST_LISTED:
                 break

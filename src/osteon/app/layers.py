@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.values import exchange
 
 WORD = 32
 """Bits, and so structures, of one word of a picture."""
@@ -49,18 +50,10 @@ def layers_of(segmentation: Segmentation) -> list[Layer]:
 def _split(segmentation: Segmentation) -> list[Layer]:
     """An index map with its values counted from 1; in parts where there are more than a table takes."""
     found = []
-    highest = max([int(segmentation.array.max(initial=0)), *(s.value for s in segmentation.structures)])
     for start in range(0, len(segmentation.structures), MOST_VALUES):
         part = segmentation.structures[start : start + MOST_VALUES]
-        if highest > np.iinfo(np.uint16).max:
-            array = np.zeros(segmentation.array.shape, dtype=np.uint8)
-            for number, structure in enumerate(part, 1):
-                array[segmentation.array == structure.value] = number
-        else:
-            table = np.zeros(highest + 1, dtype=np.uint8)
-            table[[structure.value for structure in part]] = np.arange(1, len(part) + 1)
-            array = table[segmentation.array]
-        found.append(Layer(array, part))
+        numbers = {structure.value: number for number, structure in enumerate(part, 1)}
+        found.append(Layer(exchange(segmentation.array, numbers, np.uint8), part))  # type: ignore[arg-type]
     return found
 
 

@@ -34,12 +34,12 @@ from osteon.app.shrinking import (
     window_of,
 )
 from osteon.core.errors import DatasetError
-from osteon.core.files import file_state, read_json, whole_file, write_json
+from osteon.core.files import file_times, read_json, whole_file, write_json
 from osteon.core.gzipped import pack
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.dataset.checks import align_segmentation
 from osteon.dataset.dataset import Dataset
+from osteon.dataset.laying import lay_segmentation
 from osteon.dataset.manifest import Modality
 from osteon.formats.dicom import read_dicom_files
 from osteon.formats.nifti import write_nifti
@@ -94,7 +94,7 @@ class Wanted:
         """What tells whether it was made already: what is shown, and the states of the files."""
         paths = [*self.images, *(labels.path for labels in (self.first, self.second) if labels is not None)]
         names = [[s.model_dump() for s in part.structures or ()] for part in (self.first, self.second) if part]
-        parts = [MADE, self.modality, self.channel, self.whole, names, [[str(p), file_state(p)] for p in paths]]
+        parts = [MADE, self.modality, self.channel, self.whole, names, [[str(p), file_times(p)] for p in paths]]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -144,7 +144,7 @@ def make_scene(wanted: Wanted, folder: Path) -> dict[str, Any]:
 def _read(wanted: Wanted) -> tuple[Volume, Segmentation | None, Segmentation | None]:
     dataset = None if wanted.dataset is None else Dataset.open(wanted.dataset)
     if dataset is not None:
-        volume = dataset.load_image(dataset.case(wanted.name))
+        volume = dataset.load_image(dataset.case(wanted.name), as_imported=False)
     elif len(wanted.images) > 1:
         volume = read_dicom_files(wanted.images)
     else:
@@ -158,11 +158,10 @@ def _read(wanted: Wanted) -> tuple[Volume, Segmentation | None, Segmentation | N
             found.append(None)
             continue
         segmentation = read_segmentation(labels.path, labels.structures)
-        found.append(
-            align_segmentation(
-                segmentation, volume.geometry, name=labels.path.name, image_name=f"the scan {wanted.name}"
-            )
+        laid, _ = lay_segmentation(
+            segmentation, volume.geometry, name=labels.path.name, image_name=f"the scan {wanted.name}"
         )
+        found.append(laid)
     return volume, found[0], found[1]
 
 

@@ -38,6 +38,13 @@ class Cohort:
         """Cases whose label holds a voxel."""
         return [case for case in self.cases if case.structures]
 
+    @property
+    def as_measured(self) -> Manifest:
+        """The manifest with the images' hashes as they are now: copies of one image belong together."""
+        content = {case.id: case.content for case in self.cases}
+        known = [c.model_copy(update={"content": content.get(c.id, c.content)}) for c in self.manifest.cases]
+        return self.manifest.model_copy(update={"cases": known})
+
     def annotated(self, case: CaseFacts) -> list[str]:
         """Names of the structures that somebody looked for in a case."""
         listed = next(c for c in self.manifest.cases if c.id == case.id).annotated

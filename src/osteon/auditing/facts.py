@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from osteon.dataset.marks import UNMARKED, CaseMark
+
 Triple = tuple[float, float, float]
 
 
@@ -22,6 +24,9 @@ class StructureFacts(BaseModel):
         cut: The sides of the field of view that it touches, such as `S`.
         mean, sd, p5, median, p95: Intensities inside, in the first channel.
         shell: Mean intensity just outside, where no structure is; None where there is none.
+        step: The usual distance between its slices, in slices; 1 where it is drawn on every one.
+        drawn: On how many slices it is drawn where they have others between them, such as `femur on 5 of 9`.
+        gaps: Empty slices that may be anatomy, such as `femur in slices 4 to 5 along k`, as the file counts them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,6 +46,9 @@ class StructureFacts(BaseModel):
     median: float
     p95: float
     shell: float | None = None
+    step: int = 1
+    drawn: str = ""
+    gaps: str = ""
 
 
 class ChannelFacts(BaseModel):
@@ -60,7 +68,8 @@ class CaseFacts(BaseModel):
 
     Attributes:
         id: The case.
-        key: What it was measured from; see `osteon.auditing.run`.
+        key: How it was measured; see `osteon.auditing.run`.
+        mark: What it was when it was measured.
         shape: Voxels.
         spacing: Edges of a voxel in `unit`.
         unit: `mm` or `px`.
@@ -78,6 +87,7 @@ class CaseFacts(BaseModel):
 
     id: str
     key: str
+    mark: CaseMark = UNMARKED
     shape: tuple[int, int, int]
     spacing: Triple
     unit: str

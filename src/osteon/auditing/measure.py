@@ -15,8 +15,10 @@ from osteon.auditing.coarse import Coarse, coarsen
 from osteon.auditing.facts import CaseFacts, ChannelFacts, StructureFacts
 from osteon.core.geometry import Geometry, turn_to_ras
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.values import boxes_of
 from osteon.core.volume import Volume
 from osteon.dataset.checks import content_hash
+from osteon.dataset.drawn_slices import drawn_slices
 
 SHRED_PART = 0.001
 """Pieces below this part of the structure, or of fewer than `SHRED_VOXELS`, are shreds."""
@@ -77,6 +79,11 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
             area = np.count_nonzero(mask, axis=others)
             # squared, or shreds of two structures would beat one whole
             scores[axis][box[axis]] += (area / area.max()) ** 2
+    for drawn in drawn_slices(labels) if labels is not None else []:
+        name = drawn.structure.name
+        gaps = drawn.describe_gaps() if drawn.gaps else ""
+        seen = {"step": drawn.step, "drawn": drawn.describe(), "gaps": gaps}
+        structures[name] = structures[name].model_copy(update=seen)
     r, a, s = (int(score.argmax()) if score.any() else len(score) // 2 for score in scores)
     facts = CaseFacts(
         id=case_id,
@@ -105,11 +112,10 @@ def boxed(segmentation: Segmentation) -> Iterator[tuple[Structure, Box, npt.NDAr
             if found:
                 yield structure, found[0], layer[found[0]] > 0
         return
-    found = ndimage.find_objects(segmentation.array)
-    for structure in segmentation.structures:
-        box = found[structure.value - 1] if structure.value <= len(found) else None
+    boxes = boxes_of(segmentation.array, [structure.value for structure in segmentation.structures])
+    for structure, box in zip(segmentation.structures, boxes, strict=True):
         if box is not None:
-            yield structure, box, segmentation.array[box] == structure.value
+            yield structure, box.slices, segmentation.array[box.slices] == structure.value
 
 
 def _structure(

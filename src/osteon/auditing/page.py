@@ -59,9 +59,8 @@ def _structure_row(cohort: Cohort, name: str, colour: str) -> dict[str, Any]:
     row["annotated"] = sum(name in cohort.annotated(case) for case in cohort.cases if case.labelled)
     if have:
         volumes = [facts.volume_mm3 for _, facts in have]
-        unit = have[0][0].unit
-        row["median"] = amount(float(np.median(volumes)), unit)
-        row["range"] = f"{amount(min(volumes), unit)} … {amount(max(volumes), unit)}"
+        row["median"] = amount(float(np.median(volumes)), have[0][0])
+        row["range"] = f"{amount(min(volumes), have[0][0])} … {amount(max(volumes), have[0][0])}"
         row["intensity"] = f"{np.median([facts.mean for _, facts in have]):.4g}"
         shells = [facts.shell for _, facts in have if facts.shell is not None]
         row["outside"] = f"{np.median(shells):.4g}" if shells else "–"
@@ -98,7 +97,7 @@ def _case(cohort: Cohort, number: int, by_case: dict[str, list[Finding]], pictur
         f"file's axes {case.orientation}",
         "picture": base64.b64encode(picture).decode(),
         "structures": [
-            {"name": name, "volume": amount(facts.volume_mm3, case.unit), "mean": f"{facts.mean:.4g}"}
+            {"name": name, "volume": amount(facts.volume_mm3, case), "mean": f"{facts.mean:.4g}"}
             for name, facts in case.structures.items()
         ],
     }

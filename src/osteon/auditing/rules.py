@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from osteon.auditing import rules_border, rules_duplicates, rules_geometry, rules_intensity, rules_labels, rules_places
+from osteon.auditing import (
+    rules_border,
+    rules_duplicates,
+    rules_geometry,
+    rules_intensity,
+    rules_labels,
+    rules_places,
+    rules_slices,
+)
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.finding import Finding, ranked
 
 RULES: tuple[Callable[[Cohort], Iterator[Finding]], ...] = (
     rules_labels.empty,
     rules_labels.missing,
+    rules_labels.rare,
     rules_labels.pieces,
     rules_labels.holes,
     rules_labels.tiny,
     rules_labels.cut,
     rules_labels.unlabelled,
+    rules_slices.sparse,
     rules_places.sides,
     rules_places.order,
     rules_places.positions,
@@ -28,6 +38,7 @@ RULES: tuple[Callable[[Cohort], Iterator[Finding]], ...] = (
     rules_intensity.inside,
     rules_intensity.contrast,
     rules_intensity.flat,
+    rules_duplicates.replaced,
     rules_duplicates.duplicates,
 )
 SINGLY = 3

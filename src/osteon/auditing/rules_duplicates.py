@@ -1,4 +1,4 @@
-"""The same scan, or the same label, under several names."""
+"""The same scan, or the same label, under several names; another scan than was imported under one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,25 @@ from osteon.auditing.finding import Finding
 
 ALIKE = 0.998
 """Correlation of two coarse images from which they may be one scan."""
+
+
+def replaced(cohort: Cohort) -> Iterator[Finding]:
+    """Images that are not those that were imported."""
+    imported = {case.id: case.content for case in cohort.manifest.cases}
+    for case in cohort.cases:
+        before = imported[case.id]
+        if before is not None and before != case.content:
+            yield Finding(
+                severity="error",
+                kind="replaced",
+                cases=[case.id],
+                what=f"the image is not the one that was imported: its voxels have changed since "
+                f"(content {before[:8]}… in dataset.yaml, now {case.content[:8]}…)",
+                against="folds are made by the images that were imported; no training takes another",
+                action="restore the file, or import the data again with --overwrite; where the new image is meant and "
+                f"its label belongs to it, write `content: {case.content}` into the case in dataset.yaml",
+                strength=1.0,
+            )
 
 
 def duplicates(cohort: Cohort) -> Iterator[Finding]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from osteon.auditing.cohort import FEWEST, Cohort, robust_z, strength_of
-from osteon.auditing.facts import CaseFacts, StructureFacts
+from osteon.auditing.facts import CaseFacts, ChannelFacts, StructureFacts
 from osteon.auditing.finding import Finding
+from osteon.formats.dicom_padding import HIGHEST_HU, LOWEST_HU
 
 STANDS_OUT = 6.0
 """Robust standard deviations."""
@@ -26,13 +27,24 @@ LEAST_CONTRAST = 0.03
 
 
 def modality(cohort: Cohort) -> Iterator[Finding]:
-    """CT whose numbers cannot be Hounsfield units."""
+    """CT whose numbers cannot be Hounsfield units: padding, a lost offset, air inside a bone."""
     if cohort.manifest.channels[0].modality != "ct":
         return
     for case in cohort.cases:
-        lowest = case.channels[0].lowest
+        lowest, padding = case.channels[0].lowest, _padding(case.channels[0])
+        if padding is not None:
+            yield Finding(
+                severity="warning",
+                kind="padding",
+                cases=[case.id],
+                what=f"a hundredth of the image or more has the value {padding:g}, which no CT measures: padding "
+                "outside the field of view",
+                against="air is −1000 HU in CT",
+                action="set these voxels to −1000, or import the DICOM series itself, whose padding becomes air",
+                strength=0.6,
+            )
         airy = [name for name, facts in case.structures.items() if facts.median < AIR_HU and not _holds_air(name)]
-        if lowest > LOWEST_CT_HU:
+        if lowest > LOWEST_CT_HU and padding is None:
             yield Finding(
                 severity="warning",
                 kind="no-air",
@@ -56,6 +68,13 @@ def modality(cohort: Cohort) -> Iterator[Finding]:
                 "was not taken twice; lungs are right as they are",
                 strength=0.8,
             )
+
+
+def _padding(channel: ChannelFacts) -> float | None:
+    """The one value, beyond what CT measures, that a hundredth of the voxels have; None where none is so."""
+    if channel.lowest < LOWEST_HU and channel.p1 == channel.lowest:
+        return channel.lowest
+    return channel.highest if channel.highest > HIGHEST_HU and channel.p99 == channel.highest else None
 
 
 def _holds_air(name: str) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from osteon.auditing.cohort import FEWEST, Cohort
 from osteon.auditing.finding import Finding
+from osteon.dataset.folds import group_cases, groups_having, structures_held_out
 
 USUAL_SHARE = 0.9
 """A structure that this part of the cases has, or all but one, is expected in all."""
@@ -41,13 +42,13 @@ def missing(cohort: Cohort) -> Iterator[Finding]:
     for structure in cohort.manifest.structures:
         asked = [case for case in cohort.labelled if structure.name in cohort.annotated(case)]
         have = [case for case in asked if structure.name in case.structures]
-        if asked and not have:
+        if cohort.labelled and not have:
             yield Finding(
                 severity="warning",
                 kind="never-seen",
                 structures=[structure.name],
-                what=f"no case has a voxel of {structure.name}",
-                against=f"{len(asked)} labelled cases",
+                what=f"no case has a voxel of {structure.name}" + ("" if asked else "; nobody looked for it"),
+                against=f"{len(cohort.labelled)} labelled cases",
                 action="take the structure out of dataset.yaml, or check names and values of the labels",
                 strength=0.8,
             )
@@ -65,6 +66,37 @@ def missing(cohort: Cohort) -> Iterator[Finding]:
                         f"without {structure.name}",
                         strength=0.9,
                     )
+
+
+def rare(cohort: Cohort) -> Iterator[Finding]:
+    """Structures that only one group of cases to train on has, or none of them and some that are held out."""
+    manifest = cohort.as_measured
+    present = {case.id: case.structures for case in cohort.cases}
+    for name, cases in structures_held_out(manifest, present).items():
+        yield Finding(
+            severity="warning",
+            kind="held-out-only",
+            cases=cases,
+            structures=[name],
+            what=f"{name} has voxels in cases held out alone, and no training can learn it",
+            against=f"{len(manifest.trainable)} cases to train on",
+            action="hold out other cases, or label it in some that are trained on",
+            strength=0.85,
+        )
+    for name, groups in groups_having(manifest, present).items():
+        if len(groups) == 1 and len(group_cases(manifest.trainable)) > 1:
+            yield Finding(
+                severity="warning",
+                kind="rare",
+                cases=groups[0],
+                structures=[name],
+                what=f"{name} has voxels in {'one case' if len(groups[0]) == 1 else 'cases of one subject'} only",
+                against="a fold that holds it back has nothing to learn it from: cross-validation needs it in two, "
+                "of two subjects",
+                action="label it in more cases, train with --fold none, or take it out of `structures` in plan.yaml: "
+                "it is background then",
+                strength=0.75,
+            )
 
 
 def pieces(cohort: Cohort) -> Iterator[Finding]:
@@ -85,7 +117,8 @@ def pieces(cohort: Cohort) -> Iterator[Finding]:
                 kind="pieces",
                 cases=[case.id],
                 structures=[structure.name],
-                what=f"{structure.name} is in {len(facts.pieces)} pieces: {listed}",
+                what=f"{structure.name} is in {len(facts.pieces)} pieces: {listed}"
+                + (f"; nothing is drawn of {facts.gaps}" if facts.gaps else ""),
                 against=f"it is whole in {whole} of {len(have)} cases",
                 action="look whether a slice was left out or a stroke went astray; "
                 "keeping the largest piece only would lose the rest",

@@ -148,18 +148,20 @@ def volumes(cohort: Cohort) -> Iterator[Finding]:
                     kind="volume",
                     cases=[case.id],
                     structures=[structure.name],
-                    what=f"{structure.name} has {amount(facts.volume_mm3, case.unit)}",
-                    against=f"median {amount(float(np.exp(middle)), case.unit)} of {len(have)} cases; "
+                    what=f"{structure.name} has {amount(facts.volume_mm3, case)}",
+                    against=f"median {amount(float(np.exp(middle)), case)} of {len(have)} cases; "
                     f"{abs(own):.0f} robust standard deviations",
                     action="look at its picture: is the whole structure outlined, and nothing else?",
                     strength=strength_of(own, STANDS_OUT),
                 )
 
 
-def amount(volume: float, unit: str) -> str:
-    """A volume as people write it: cm³, mm³ where small, square pixels without a spacing."""
-    if unit == "px":
+def amount(volume: float, case: CaseFacts) -> str:
+    """A volume in such a case as people write it: cm³, mm³ where small; an area where it is a picture."""
+    if case.unit == "px":
         return f"{volume:.4g} px"
+    if 1 in case.shape:
+        return f"{volume / case.spacing[case.shape.index(1)]:.4g} mm²"
     return f"{volume / 1000:.3g} cm³" if volume >= 100 else f"{volume:.3g} mm³"
 
 

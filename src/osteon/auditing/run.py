@@ -10,6 +10,7 @@ DATASET/audit/cases/<case id>.jpg    its picture
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +32,12 @@ from osteon.core.geometry import Geometry
 from osteon.core.parallel import for_each, worker_count
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.planning.fingerprint import BYTES_PER_VOXEL, case_key
+from osteon.dataset.marks import CaseMark, mark_case, still_marked, tell_changed
+from osteon.formats.registry import oddities
+from osteon.planning.fingerprint import BYTES_PER_VOXEL
 
 FOLDER = "audit"
-MEASURES = "2"
+MEASURES = "3"
 """Raised whenever measuring changes: what was measured before is then measured again."""
 MANY_VOXELS = 100e6
 """Below this, starting processes takes longer than they save."""
@@ -90,17 +93,23 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
     cases = dataset.manifest.cases
     grids = {case.id: grid for case in cases if (grid := _grid(dataset, case)) is not None}
     step = step_of(list(grids.values())) if grids else 1.0
-    keys = {case.id: _key(dataset, case, step) for case in cases}
-    found = {case.id: facts for case in cases if (facts := _known(folder, case.id, keys[case.id])) is not None}
+    key = _key(dataset, step)
+    known = {case.id: facts for case in cases if (facts := _known(folder, case.id, key)) is not None}
+    found = {
+        case.id: _refreshed(folder, known[case.id], mark)
+        for case in cases
+        if case.id in known and (mark := still_marked(dataset, case, known[case.id].mark)) is not None
+    }
     left = [case for case in cases if case.id not in found]
     failed: dict[str, OsteonError] = {}
     if left:
+        tell_changed(dataset, {case.id: known[case.id].mark for case in left if case.id in known}, "measured")
         voxels = [int(np.prod(grids[case.id].shape)) for case in left if case.id in grids]
         channels = len(dataset.manifest.channels)
         count = worker_count(len(left), max(voxels, default=0) * channels * BYTES_PER_VOXEL)
-        work = [(dataset, case, keys[case.id], step) for case in left]
+        work = [(dataset, case, key, step) for case in left]
         chosen = workers or (count if sum(voxels) > MANY_VOXELS else 1)
-        for outcome in for_each(_work, work, "auditing", workers=chosen):
+        for outcome in for_each(_work, work, "auditing", name=lambda item: f"case {item[1].id}", workers=chosen):
             case = outcome.item[1]
             if outcome.result is not None:
                 found[case.id] = outcome.result
@@ -109,7 +118,8 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
     measured = [found[case.id] for case in cases if case.id in found]
     profiles = {facts.id: _profiles(folder, facts.id) for facts in measured if facts.structures}
     cohort = Cohort(dataset.manifest, measured, profiles, step)
-    findings = ranked([*find(cohort), *(_unreadable(case, error) for case, error in failed.items())])
+    unreadable = [_unreadable(case, error) for case, error in failed.items()]
+    findings = ranked([*find(cohort), *unreadable, *_odd_headers(dataset, [facts.id for facts in measured])])
     result = Audit(findings, cohort, failed, folder / "report.html")
     write_json(folder / "audit.json", _as_json(result))
     write_page(result.page, result.summary(), cohort, findings, folder / "cases")
@@ -123,11 +133,11 @@ def _grid(dataset: Dataset, case: Case) -> Geometry | None:
         return None  # measuring it will say why
 
 
-def _key(dataset: Dataset, case: Case, step: float) -> str:
-    """What a case was measured from: its files, what its labels mean and look like, and how it was measured."""
+def _key(dataset: Dataset, step: float) -> str:
+    """What the labels look like, and how cases are measured; what one was measured from is its mark."""
     looks = "|".join(f"{structure.name} {structure.colour}" for structure in dataset.structures)
     channels = "|".join(channel.modality for channel in dataset.manifest.channels)
-    return f"{case_key(dataset, case)}|{looks}|{channels}|step {step:g}|measures {MEASURES}"
+    return f"{looks}|{channels}|step {step:g}|measures {MEASURES}"
 
 
 def _known(folder: Path, case_id: str, key: str) -> CaseFacts | None:
@@ -143,19 +153,29 @@ def _known(folder: Path, case_id: str, key: str) -> CaseFacts | None:
     return facts if facts.key == key and here else None
 
 
+def _refreshed(folder: Path, facts: CaseFacts, mark: CaseMark) -> CaseFacts:
+    """The facts with a mark of the same bytes, kept where a file was touched: it is not read for that again."""
+    if mark != facts.mark:
+        facts = facts.model_copy(update={"mark": mark})
+        write_json(folder / "cases" / f"{facts.id}.json", facts.model_dump())
+    return facts
+
+
 def _work(work: tuple[Dataset, Case, str, float]) -> CaseFacts:
     dataset, case, key, step = work
-    image = dataset.load_image(case)
+    mark = mark_case(dataset, case)
+    image = dataset.load_image(case, as_imported=False)  # that it is another one is a finding
     labels = dataset.load_segmentation(case) if case.segmentation is not None else None
     measured = measure_case(case.id, key, image, labels, step=step)
+    facts = measured.facts.model_copy(update={"mark": mark})
     cases = dataset.folder / FOLDER / "cases"
     with whole_file(cases / f"{case.id}.jpg") as temporary:
         temporary.write_bytes(case_picture(measured, dataset.manifest.channels[0].modality))
     if measured.profiles is not None:
         with whole_file(cases / f"{case.id}.npy") as temporary:
             np.save(temporary, measured.profiles, allow_pickle=False)
-    write_json(cases / f"{case.id}.json", measured.facts.model_dump())
-    return measured.facts
+    write_json(cases / f"{case.id}.json", facts.model_dump())
+    return facts
 
 
 def _profiles(folder: Path, case_id: str) -> npt.NDArray[np.float16]:
@@ -178,6 +198,29 @@ def _unreadable(case: str, error: OsteonError) -> Finding:
     )
 
 
+def _odd_headers(dataset: Dataset, cases: Sequence[str]) -> Iterator[Finding]:
+    """What is odd about the headers of cases' files: one finding for each kind, which shows the first."""
+    alike: dict[tuple[str, bool], list[tuple[str, str]]] = {}
+    for case in map(dataset.case, cases):
+        files = [(dataset.resolve(path), False) for path in case.images]
+        files += [(dataset.resolve(case.segmentation), True)] if case.segmentation else []
+        for path, label in files:
+            for odd in oddities(path, label=label):
+                alike.setdefault((odd.kind, odd.grave), []).append((case.id, f"{path.name}: {odd.what}"))
+    for (_, grave), found in alike.items():
+        more = f"; likewise in {len(found) - 1} more file{'s' * (len(found) > 2)}" if len(found) > 1 else ""
+        yield Finding(
+            severity="warning" if grave else "note",
+            kind="header",
+            cases=list(dict.fromkeys(case for case, _ in found)),
+            what=f"{found[0][1]}{more}",
+            action="make sure that this is right, and correct the header: other programs may read it otherwise"
+            if grave
+            else "nothing, if that is right",
+            strength=0.3,
+        )
+
+
 def _as_json(result: Audit) -> dict[str, object]:
     return {
         "osteon": 1,
@@ -185,5 +228,7 @@ def _as_json(result: Audit) -> dict[str, object]:
         "summary": result.summary(),
         "counts": result.counts,
         "findings": [finding.model_dump() for finding in result.findings],
-        "cases": [json.loads(facts.model_dump_json(exclude={"key", "thumbnail"})) for facts in result.cohort.cases],
+        "cases": [
+            json.loads(facts.model_dump_json(exclude={"key", "mark", "thumbnail"})) for facts in result.cohort.cases
+        ],
     }

@@ -56,6 +56,13 @@ class RleOrders(StrEnum):
     columns = "columns"
 
 
+class MaskMarks(StrEnum):
+    """Which pixels of a picture's mask are the structure (osteon.importing.forms.MaskMarks)."""
+
+    bright = "bright"
+    dark = "dark"
+
+
 class Exports(StrEnum):
     """Forms of export (osteon.exporting.registry.FORMS and MODEL_FORMS)."""
 

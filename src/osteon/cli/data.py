@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.choices import Between, Groups, MeshSpaces, MeshUnits, RleOrders
+from osteon.cli.choices import Between, Groups, MaskMarks, MeshSpaces, MeshUnits, RleOrders
 from osteon.cli.device_option import device_option
 from osteon.cli.plan_options import asked, is_given, takes_choices
 from osteon.cli.report import memory, out, report_failures, report_lost, seconds_of
@@ -67,11 +67,15 @@ def import_(
         Between, typer.Option(help="Labels on every second slice or so: draw those between, or not.")
     ] = Between.fill,
     rle_order: Annotated[
-        RleOrders | None, typer.Option(help="RLE: along what pixels are counted; by the columns' names when left out.")
+        RleOrders | None, typer.Option(help="RLE: along what pixels are counted; by the column's name when left out.")
     ] = None,
     rle_base: Annotated[
         int | None,
-        typer.Option(min=0, max=1, help="RLE: the first pixel's number; by the columns' names when left out."),
+        typer.Option(min=0, max=1, help="RLE: the first pixel's number; by the column's name when left out."),
+    ] = None,
+    mask_marks: Annotated[
+        MaskMarks | None,
+        typer.Option(help="Masks of pictures: which pixels are the structure; found out when left out."),
     ] = None,
     repair_geometry: Annotated[
         bool, typer.Option("--repair-geometry", help="Resample labels that do not lie on their image's grid.")
@@ -105,6 +109,7 @@ def import_(
         between_slices=between_slices.value,
         rle_order=rle_order and rle_order.value,
         rle_base=None if rle_base is None else (1 if rle_base else 0),
+        mask_marks=mask_marks and mask_marks.value,
         repair_geometry=repair_geometry,
         allow_empty=allow_empty,
         overwrite=overwrite,
@@ -168,7 +173,7 @@ def plan(
     """Measure the cases and write plan.yaml: every decision with its reason, and what training will cost."""
     from osteon.dataset.dataset import Dataset
     from osteon.planning.plan import FILE_NAME, read_plan
-    from osteon.training.planned import plan_dataset
+    from osteon.training.planned import plan_dataset, tell_outdated
     from osteon.training.record import check_plan_fits
 
     seconds = None if budget is None else seconds_of(budget)
@@ -189,6 +194,7 @@ def plan(
         before = read_plan(path)
         check_plan_fits(Dataset.open(dataset), before)
         show_plan(before)
+        tell_outdated(dataset)
         out.print(f"is there already: {escape(str(path))}; --force makes it anew", soft_wrap=True)
         return
     planned = plan_dataset(

@@ -53,6 +53,8 @@ def evaluate(
         console.print(f"[yellow]without a prediction: {some(result.missing)}[/]", soft_wrap=True)
     if result.unmatched:
         console.print(f"[yellow]without a reference: {some(result.unmatched)}[/]", soft_wrap=True)
+    for note in result.notes:
+        console.print(f"[yellow]note: {escape(note)}[/]", soft_wrap=True)
     if folder:
         out.print(f"each case: {escape(str(folder / 'metrics.csv'))}", soft_wrap=True)
     report_failures({f.case: CaseError(f.message, hint=f.hint) for f in result.failures}, "could not be scored")

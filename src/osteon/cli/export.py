@@ -27,6 +27,12 @@ def export(
     source: Annotated[
         Path | None, typer.Option(help="dicom-seg, rtstruct: a folder below which the scans' DICOM series lie.")
     ] = None,
+    ignore_references: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-references", help="dicom-seg, rtstruct: take a series by its grid, though the scan is another."
+        ),
+    ] = False,
     encoding: Annotated[
         Encodings, typer.Option(help="dicom-seg: a frame for each structure and slice, or one for each slice.")
     ] = Encodings.binary,
@@ -57,6 +63,7 @@ def export(
         given,
         folder,
         source=source,
+        ignore_references=ignore_references,
         encoding=encoding.value,
         space=space.value,
         fragments=fragments,

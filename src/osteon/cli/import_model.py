@@ -24,14 +24,17 @@ class Which(StrEnum):
 
     final = "final"
     best = "best"
+    latest = "latest"
 
 
 def import_model(
     form: Annotated[ModelForm, typer.Argument(help="Whose model it is.")],
-    folder: Annotated[Path, typer.Argument(help="TRAINER__PLANS__CONFIGURATION, as nnU-Net v2 wrote it.")],
+    folder: Annotated[
+        Path, typer.Argument(help="TRAINER__PLANS__CONFIGURATION, as nnU-Net v2 wrote it, or a zip of it.")
+    ],
     model: Annotated[Path, typer.Argument(help="The model folder to make.")],
     folds: Annotated[str | None, typer.Option(help="0,1,2 or all; every fold that is there when left out.")] = None,
-    checkpoint: Annotated[Which | None, typer.Option(help="final when left out.")] = None,
+    checkpoint: Annotated[Which | None, typer.Option(help="The first of these that there is when left out.")] = None,
     before: Annotated[
         Path | None, typer.Option(help="Cascade: the first model's folder; beside the second when left out.")
     ] = None,

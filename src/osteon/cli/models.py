@@ -179,6 +179,10 @@ def predict(
         str | None, typer.Option(help="Most that may be used, as 4GB; most of what is free when left out.")
     ] = None,
     device: Annotated[str, device_option("What to predict on.")] = "auto",
+    series: Annotated[
+        str | None,
+        typer.Option(help="DICOM: of several series of a study, the one with this number, UID or description."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
@@ -199,7 +203,7 @@ def predict(
         raise UsageError(f"{folder}: the last argument is the output's folder, and this is a file", hint="add OUT")
     limit = None if memory is None else bytes_of(memory)
     loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
-    found = find_scans(sources, loaded.plan)
+    found = find_scans(sources, loaded.plan, series)
     loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))
     console.print(told_needs(loaded.plan, found, limit), soft_wrap=True)
     report = predict_scans(loaded, found, folder, How(speed_of(speed), overwrite, limit, probabilities))

@@ -93,6 +93,8 @@ def _say(report: VoteReport) -> None:
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     counted = f"{len(report.cases)} cases, {len(report.structures)} structures, {len(report.members)} members"
     out.print(f"{counted}{skipped}: {escape(str(report.out))}", soft_wrap=True)
+    for note in report.notes:
+        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
     _say_absences(report)
     problems, undecided = alike(report.all_problems), report.undecided
     lines = [_line(one, count) for one, count in problems]

@@ -15,7 +15,15 @@ OsteonError                 a message, and a hint that says the way out
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_ASKED = re.compile(rf"allocate (?:more than )?([\d.]+) ({'|'.join(_UNITS)})\b")
+"""What NumPy and torch say of the memory that they did not get."""
 
 
 class OsteonError(Exception):
@@ -96,6 +104,35 @@ def out_of_memory(error: Exception) -> bool:
     )
 
 
+def memory_error(name: str, error: Exception, hint: str) -> CaseError:
+    """The error for a case that memory did not suffice for, with what was asked for where `error` says it.
+
+    Args:
+        name: The case, for people.
+        error: One that `out_of_memory` knows.
+        hint: The way out, unless the machine has no such amount at all.
+    """
+    asked = _ASKED.search(str(error))
+    if asked is None:
+        return CaseError(f"{name}: not enough memory", hint=hint)
+    amount = float(asked[1]) * 1024 ** _UNITS.index(asked[2])
+    if amount > psutil.virtual_memory().total:
+        hint = "that is more than this machine has: crop the scan, or use another machine"
+    return CaseError(f"{name}: not enough memory ({asked[1]} {asked[2]} were asked for at once)", hint=hint)
+
+
+def in_short(error: object, most: int = 200) -> str:
+    """What an error of another library says, for a message: its first line, and no more than so many characters."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0] if len(lines[0]) <= most else f"{lines[0][:most]}…"
+
+
 def missing_file(path: Path, what: str) -> FileError:
     """The error for a file that is named somewhere but is not there."""
+    with suppress(OSError, ValueError):  # a name that no system takes
+        target = path.readlink()
+        return FileError(
+            f"{path}: {what} is a link to {target}, which is not there",
+            hint="restore what it leads to (`git annex get`, the disk that it names), or correct the link",
+        )
     return FileError(f"{path}: {what} does not exist", hint="check the path, or restore the file")

@@ -26,11 +26,14 @@ class Geometry:
         shape: Number of voxels along the index axes `(i, j, k)`.
         affine_ras: `[4, 4]` float64, index → world, RAS+, in `unit`. Columns need not be orthogonal.
         unit: `mm`, or `px` for a picture whose file gives no pixel spacing.
+        also: Other affines that the same file says, each with what it is called there; they count for nothing but
+            messages.
     """
 
     shape: tuple[int, int, int]
     affine_ras: Affine
     unit: Unit = "mm"
+    also: tuple[tuple[str, Affine], ...] = ()
 
     def __post_init__(self) -> None:
         affine = np.asarray(self.affine_ras, dtype=np.float64)
@@ -51,6 +54,11 @@ class Geometry:
     def voxel_volume_mm3(self) -> float:
         """Volume of one voxel in `unit`³; also right for sheared axes."""
         return float(abs(np.linalg.det(self.affine_ras[:3, :3])))
+
+    @property
+    def thin(self) -> tuple[int, ...]:
+        """The index axes with one voxel: one in a picture, whose length along it was not measured."""
+        return tuple(axis for axis, size in enumerate(self.shape) if size == 1)
 
     @property
     def corners_world(self) -> npt.NDArray[np.float64]:
@@ -188,6 +196,34 @@ def turn_onto(source: Geometry, target: Geometry) -> Turn:
     relative = np.linalg.solve(target.directions, source.directions).astype(np.float64)
     axes, signs = closest_axes(relative)
     return Turn(tuple(axes.index(new) for new in range(3)), tuple(sign < 0 for sign in signs))
+
+
+def offset_on(grid: Geometry, other: Geometry) -> tuple[int, int, int] | None:
+    """The index in `grid` of the first voxel of `other`, where the voxels of both lie on one lattice.
+
+    Args:
+        grid: Any grid.
+        other: Its axes in the same order and direction; it may lie within `grid`, around it, or beside it.
+
+    Returns:
+        None where the voxels lie elsewhere by more than `POSITION_TOLERANCE`, or where `other` does not know its place:
+        it is measured in pixels, or has a corner or its middle at the world's 0, as made-up headers have.
+    """
+    if grid.unit == "px" or other.unit == "px" or _placeless(other):
+        return None
+    first = np.linalg.solve(grid.affine_ras[:3, :3], other.affine_ras[:3, 3] - grid.affine_ras[:3, 3])
+    at = np.rint(first)
+    if not (np.abs(at) < np.iinfo(np.int32).max).all():
+        return None
+    i, j, k = (int(index) for index in at)
+    n, m, o = other.shape
+    return (i, j, k) if grid.cropped(Box((i, j, k), (i + n, j + m, k + o))).same_as(other) else None
+
+
+def _placeless(geometry: Geometry) -> bool:
+    """Whether a corner or the middle lies at the world's 0."""
+    places = np.vstack([geometry.corners_world, geometry.corners_world.mean(axis=0)])
+    return bool((np.linalg.norm(places, axis=1) < 1e-3 * min(geometry.spacing_mm)).any())
 
 
 def _times(values: npt.ArrayLike) -> str:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry
+from osteon.core.values import HIGHEST
 
 BACKGROUND = 0
 
@@ -22,7 +23,7 @@ class Structure(BaseModel):
 
     Attributes:
         name: Unique in a dataset.
-        value: The integer that marks it in an index map; unique, at least 1.
+        value: The integer that marks it in an index map; unique, from 1 to 2⁵³.
         colour: `#rrggbb`.
         side: `left` or `right` where that is part of what it is.
         counterpart: Name of the same structure on the other side; the two swap when an image is mirrored.
@@ -31,7 +32,7 @@ class Structure(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
-    value: int = Field(ge=1)
+    value: int = Field(ge=1, le=HIGHEST)
     colour: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
     side: Literal["left", "right"] | None = None
     counterpart: str | None = None

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import psutil
 
-from osteon.core.errors import CaseError, OsteonError, out_of_memory
+from osteon.core.errors import OsteonError, memory_error, out_of_memory
 from osteon.core.platform import cores
 from osteon.core.progress import console, track
 from osteon.core.threads import set_thread_count
@@ -47,9 +47,21 @@ def worker_count(items: int, bytes_each: int, *, limit: int | None = None) -> in
 
 
 def for_each(
-    function: Callable[[Item], Result], items: Sequence[Item], what: str, *, workers: int = 1
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    what: str,
+    *,
+    name: Callable[[Item], str],
+    workers: int = 1,
 ) -> Iterator[Outcome[Item, Result]]:
     """Apply `function` to each item and yield outcomes as they come, showing progress.
+
+    Args:
+        function: OsteonError, and memory that does not suffice, are outcomes. Any other error is a bug, and raised.
+        items: What it is applied to.
+        what: For the progress.
+        name: What an item is called in an error.
+        workers: Processes.
 
     With more than one worker, `function` and items must be picklable. When a worker dies (out of memory, a signal),
     the items it leaves undone are worked on again in this process, one at a time. Workers end with this process,
@@ -57,14 +69,14 @@ def for_each(
     """
     if workers <= 1:
         for item in track(items, what):
-            yield _attempt(function, item)
+            yield _attempt(function, item, name(item))
         return
     left = dict(enumerate(items))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
         try:
             futures: dict[Future[Outcome[Item, Result]], int] = {
-                pool.submit(_attempt, function, item): number for number, item in left.items()
+                pool.submit(_attempt, function, item, name(item)): number for number, item in left.items()
             }
             for future in track(as_completed(futures), what, total=len(items)):
                 outcome = future.result()
@@ -75,7 +87,7 @@ def for_each(
         finally:  # whoever stops listening does not wait for what has not begun
             pool.shutdown(wait=False, cancel_futures=True)
     for item in track(list(left.values()), f"{what}, one at a time"):
-        yield _attempt(function, item)
+        yield _attempt(function, item, name(item))
 
 
 def begin_worker() -> None:
@@ -92,7 +104,7 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-def _attempt(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
+def _attempt(function: Callable[[Item], Result], item: Item, name: str) -> Outcome[Item, Result]:
     try:
         return Outcome(item, function(item), None)
     except OsteonError as error:
@@ -101,4 +113,4 @@ def _attempt(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Re
         if not out_of_memory(error):
             raise
         hint = "close other programs, or use fewer workers (--workers 1)"
-        return Outcome(item, None, CaseError(f"{item}: not enough memory", hint=hint))
+        return Outcome(item, None, memory_error(name, error, hint))

@@ -21,6 +21,8 @@ CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 STATUS = Path("/proc/self/status")
 _BLOCK = 1 << 20
+TIMES_OF_CHANGE = sys.platform != "win32"
+"""Whether the system notes, where no program can set it, when a file was last changed; `st_ctime` is a birth there."""
 
 
 def cores() -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import GeometryError, ImageError, LabelError
+from osteon.core.errors import DatasetError, GeometryError, ImageError, LabelError
 from osteon.core.geometry import Geometry, turn_onto, turn_to_ras
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
@@ -99,6 +100,9 @@ def grid_error(geometry: Geometry, other: Geometry, *, name: str, image_name: st
     turned = turn_onto(other, geometry).geometry(other)
     what = "; ".join(geometry.differences(turned)) or "position"
     way = "correct the header that is wrong; where both are right, --repair-geometry resamples the label"
+    if fitting := _forms_that_fit(geometry, other, image_name, name):
+        what += f"; {fitting}"
+        way = "make the header's forms say the same: write the one that is right into both"
     if geometry.unit != other.unit:
         way = "write the voxels' size in millimetres into the header that does not say it (px)"
     return GeometryError(
@@ -106,6 +110,19 @@ def grid_error(geometry: Geometry, other: Geometry, *, name: str, image_name: st
         f"  {image_name}: {geometry.describe()}\n  {name}: {other.describe()}",
         hint=hint or way,
     )
+
+
+def _forms_that_fit(geometry: Geometry, other: Geometry, image_name: str, name: str) -> str:
+    """By which other form of their headers two grids would be the same; empty where there is none."""
+    mine, theirs = (
+        [("", grid), *((form, Geometry(grid.shape, affine, grid.unit)) for form, affine in grid.also)]
+        for grid in (geometry, other)
+    )
+    for (form, one), (another, two) in itertools.product(mine, theirs):
+        if (form or another) and one.same_as(turn_onto(two, one).geometry(two)):
+            said = [f"the {f} of {whose}" for f, whose in ((form, image_name), (another, name)) if f]
+            return f"by {' and '.join(said)} they would be the same"
+    return ""
 
 
 def resample_labels(segmentation: Segmentation, geometry: Geometry) -> Segmentation:
@@ -138,9 +155,11 @@ def content_hash(volume: Volume) -> str:
     """SHA-256 of an image's shape and voxels, as 64 hexadecimal digits.
 
     The axes are turned to RAS and the values taken as float32 first, so that a scan that was saved again mirrored or
-    as another type is still the same scan.
+    as another type is still the same scan. The affine is taken as float32 too, as NIfTI keeps it: an image that lies
+    at 45 degrees is not turned otherwise when it is read again.
     """
-    turn = turn_to_ras(volume.geometry)
+    grid = volume.geometry
+    turn = turn_to_ras(Geometry(grid.shape, grid.affine_ras.astype(np.float32).astype(np.float64), grid.unit))
     digest = hashlib.sha256()
     turned = turn.apply(volume.array)
     digest.update(repr(tuple(turned.shape)).encode())
@@ -148,3 +167,15 @@ def content_hash(volume: Volume) -> str:
         for slab in channel:
             digest.update((slab.astype("<f4") + np.float32(0)).tobytes())  # adding 0 turns -0 into 0
     return digest.hexdigest()
+
+
+def check_content(volume: Volume, content: str, name: str) -> None:
+    """Raise DatasetError, naming the image by `name`, where its hash is not `content`."""
+    now = content_hash(volume)
+    if now != content:
+        raise DatasetError(
+            f"{name}: is not the image that was imported: its voxels have changed since (content {content[:8]}… in "
+            f"dataset.yaml, now {now[:8]}…)",
+            hint="restore the file, or import the data again with --overwrite; where the new image is meant and its "
+            f"label belongs to it, write `content: {now}` into the case in dataset.yaml",
+        )

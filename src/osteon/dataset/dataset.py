@@ -12,7 +12,7 @@ from osteon.core.errors import DatasetError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.dataset.checks import align_segmentation, check_image, grid_error, turn_array
+from osteon.dataset.checks import align_segmentation, check_content, check_image, grid_error, turn_array
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest
 from osteon.formats.labelmap import as_index_map, as_multi_hot
 from osteon.formats.registry import read_geometry, read_segmentation, read_volume
@@ -57,16 +57,25 @@ class Dataset:
         """The grid of the case's first image; reads no voxels."""
         return read_geometry(self.resolve(case.images[0]))
 
-    def load_image(self, case: Case) -> Volume:
+    def load_image(self, case: Case, *, as_imported: bool = True) -> Volume:
         """The image with all its channels, `[channel, i, j, k]`, on the first file's grid.
+
+        Args:
+            case: Of this dataset.
+            as_imported: Refuse an image that is not the one whose hash the manifest has (`content`): folds and the
+                final test are made by that, and its label may not belong to another.
 
         Raises:
             FileError: A file is missing or damaged.
             GeometryError: Two channels do not lie on one grid.
             ImageError: A channel holds NaN or Inf, or shows nothing.
-            DatasetError: The number of channels is not the manifest's.
+            DatasetError: The number of channels is not the manifest's, or the image is another.
         """
-        return read_channels([self.resolve(image) for image in case.images], self.manifest.channels, f"case {case.id}")
+        name = f"case {case.id}"
+        volume = read_channels([self.resolve(image) for image in case.images], self.manifest.channels, name)
+        if as_imported and case.content is not None:
+            check_content(volume, case.content, f"{name}: {self.resolve(case.images[0])}")
+        return volume
 
     def load_segmentation(self, case: Case) -> Segmentation:
         """The reference on the image's grid: multi-hot where the manifest says `overlapping`, an index map else.

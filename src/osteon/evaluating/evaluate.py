@@ -8,17 +8,20 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from rich.markup import escape
+
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
-from osteon.dataset.checks import align_segmentation
+from osteon.core.progress import console
+from osteon.dataset.laying import common_grid, lay_segmentation
 from osteon.evaluating.groups import Group, field_of, group_scores
 from osteon.evaluating.pairing import Pair, Pairing, pair_up
 from osteon.evaluating.record import CSV_NAME, JSON_NAME, write_metrics_json, write_scores_csv
 from osteon.evaluating.scores import EVERYTHING, Measures, Score, score_case
 from osteon.evaluating.summary import Summary, overall, summarise
 from osteon.formats import read_segmentation
-from osteon.formats.registry import format_of, read_geometry
+from osteon.formats.registry import format_of, read_geometry, tell_oddities
 
 MANY_VOXELS = 100_000_000
 """In all cases together: below, scoring them takes no longer than starting other processes."""
@@ -49,6 +52,7 @@ class Evaluation:
         unmatched: Predictions that have no reference.
         by: The field of the manifest by which cases are grouped.
         groups: One for each of its values.
+        notes: What a person should know of how cases were read.
     """
 
     structures: tuple[Structure, ...]
@@ -60,6 +64,7 @@ class Evaluation:
     unmatched: tuple[str, ...]
     by: str | None = None
     groups: tuple[Group, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -94,13 +99,19 @@ def evaluate(
     scored = tuple(s for s in pairing.structures if s.name in wanted)
     groups = {pair.case: field_of(pair.entry, by) for pair in pairing.pairs} if by else {}
     work = partial(score_pair, structures=pairing.structures, measures=measures)
+    for line in tell_oddities((file, True) for pair in pairing.pairs for file in (pair.prediction, pair.reference)):
+        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
     count = workers or _worker_count(pairing)
-    outcomes = {out.item.case: out for out in for_each(work, pairing.pairs, "evaluating", workers=count)}
+    outcomes = {out.item.case: out for out in for_each(work, pairing.pairs, "evaluating", name=str, workers=count)}
     scores: list[Score] = []
     failures: list[Failure] = []
+    notes: list[str] = []
     for pair in pairing.pairs:
         outcome = outcomes[pair.case]
-        scores.extend(score for score in outcome.result or () if score.structure in wanted)
+        if outcome.result is not None:
+            own, note = outcome.result
+            scores.extend(score for score in own if score.structure in wanted)
+            notes += [note] if note else []
         if outcome.error is not None:
             failures.append(Failure(pair.case, outcome.error.message, outcome.error.hint))
     summaries = tuple(summarise(scores))
@@ -114,23 +125,27 @@ def evaluate(
         unmatched=pairing.unmatched,
         by=by,
         groups=group_scores(scores, groups) if by else (),
+        notes=tuple(notes),
     )
     if out is not None:
         write_evaluation(Path(out), result, groups, prediction=Path(prediction), reference=Path(reference))
     return result
 
 
-def score_pair(pair: Pair, structures: Sequence[Structure], measures: Measures = EVERYTHING) -> list[Score]:
-    """Read, align and score one case. Raises CaseError where a file or its geometry does not fit."""
-    reference = pair.load_reference()
-    prediction = align_segmentation(
-        read_segmentation(pair.prediction, structures),
-        reference.geometry,
-        name=f"case {pair.case}: {pair.prediction}",
-        image_name="the reference",
-        hint="predict on the very scan that the reference was drawn on",
-    )
-    return score_case(
+def score_pair(pair: Pair, structures: Sequence[Structure], measures: Measures = EVERYTHING) -> tuple[list[Score], str]:
+    """Read, align and score one case; and what was cropped. Raises CaseError where a file or its geometry does not fit.
+
+    Files that are cropped to boxes of one lattice are scored on the grid that holds both. A dataset's reference says
+    nothing of what lies outside its image, so a prediction that goes on there is refused.
+    """
+    prediction, reference = read_segmentation(pair.prediction, structures), pair.load_reference()
+    name, hint = f"case {pair.case}: {pair.prediction}", "predict on the very scan that the reference was drawn on"
+    common = None if pair.entry else common_grid(reference.geometry, prediction.geometry)
+    grid = common or reference.geometry
+    reference, told = lay_segmentation(reference, grid, name="the reference", image_name=name)
+    prediction, how = lay_segmentation(prediction, grid, name=name, image_name="the reference", hint=hint)
+    note = f"{name} is {how}" if how else f"case {pair.case}: its reference is {told}" if told else ""
+    scores = score_case(
         pair.case,
         prediction.array,
         reference.array,
@@ -139,6 +154,7 @@ def score_pair(pair: Pair, structures: Sequence[Structure], measures: Measures =
         annotated=pair.annotated,
         measures=measures,
     )
+    return scores, note
 
 
 def _worker_count(pairing: Pairing) -> int:
@@ -174,5 +190,6 @@ def write_evaluation(
         failures=[asdict(failure) for failure in result.failures],
         missing=list(result.missing),
         unmatched=list(result.unmatched),
+        **({"notes": list(result.notes)} if result.notes else {}),
         **({"by": result.by} if result.by else {}),
     )

@@ -26,12 +26,14 @@ class Pair:
         case: Its id.
         prediction: The prediction's file.
         load_reference: Reads the reference.
+        reference: The reference's file.
         entry: What the manifest says of it; None where the reference is no dataset.
     """
 
     case: str
     prediction: Path
     load_reference: Callable[[], Segmentation]
+    reference: Path
     entry: Case | None = None
 
     def __str__(self) -> str:
@@ -142,11 +144,12 @@ def _settled(structure: Structure, colour: str, names: Container[str]) -> Struct
 def _dataset_pair(dataset: Dataset, case: Case, prediction: Path) -> Pair:
     # A pair travels to another process: it takes its own case along and not all of them.
     alone = Dataset(dataset.folder, dataset.manifest.model_copy(update={"cases": [case]}))
-    return Pair(case.id, prediction, partial(alone.load_segmentation, case), case)
+    reference = dataset.resolve(case.segmentation or "")
+    return Pair(case.id, prediction, partial(alone.load_segmentation, case), reference, case)
 
 
 def _file_pair(case: str, reference: Path, structures: tuple[Structure, ...], prediction: Path) -> Pair:
-    return Pair(case, prediction, partial(read_segmentation, reference, structures))
+    return Pair(case, prediction, partial(read_segmentation, reference, structures), reference)
 
 
 def label_files(path: Path, what: str) -> dict[str, Path]:

@@ -95,7 +95,7 @@ def main(scan: str, mask: str) -> None:
     shares = np.concatenate([part[..., 0].transpose(1, 2, 3, 0) if flat else part[0] for part in found], axis=3)
     shares = np.stack([resample(share.astype(np.float32), own) for share in shares])
     labels = shares.transpose(1, 2, 3, 0) > 0.5 if about["overlapping"] else np.array(about["values"])[shares.argmax(0)]
-    labels = apply_orientation(labels.astype(np.uint16), ornt_transform(planned, there))
+    labels = apply_orientation(labels.astype(np.min_scalar_type(max(about["values"]))), ornt_transform(planned, there))
     nibabel.save(nibabel.Nifti1Image(labels, file.affine), mask)
 
 

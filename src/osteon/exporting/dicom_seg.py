@@ -166,13 +166,13 @@ def _refuse_overlap(segmentation: Segmentation, case: ExportCase) -> None:
 
 
 def _start(options: Options, _: Dataset | None) -> DicomSeg:
-    return DicomSeg(options.encoding, DicomSources(options.source))
+    return DicomSeg(options.encoding, DicomSources(options.source, by_grid=options.ignore_references))
 
 
 FORM = Form(
     "dicom-seg",
     "DICOM SEG that refers to the scan's series",
     _start,
-    heeds=frozenset({"source", "encoding"}),
+    heeds=frozenset({"source", "encoding", "ignore_references"}),
 )
 """The form as the table of forms has it."""

@@ -14,13 +14,13 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.dataset.checks import align_segmentation, grid_error, turn_array
 from osteon.exporting.dicom_common import completed
+from osteon.exporting.dicom_links import choose
 from osteon.exporting.forms import ExportCase
 from osteon.formats.dicom import describe
 from osteon.formats.dicom_files import looks_like_dicom, read_dataset
 from osteon.formats.dicom_found import sort_files
 from osteon.formats.dicom_series import Series, find_series, series_geometry, slices_in_order
 from osteon.formats.dicom_slices import Slice
-from osteon.formats.registry import stem_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -48,17 +48,24 @@ class Placed:
 
 
 class DicomSources:
-    """The series below a folder; asked once, however many cases there are."""
+    """The series below a folder; asked once, however many cases there are.
 
-    def __init__(self, folder: Path | None) -> None:
+    Args:
+        folder: None takes the files that were predicted.
+        by_grid: Whether a grid will do where the scan that a case was made on is none of these.
+    """
+
+    def __init__(self, folder: Path | None, *, by_grid: bool = False) -> None:
         self.folder = folder
+        self.by_grid = by_grid
         self._below: list[tuple[Series, Geometry | GeometryError]] | None = None
 
     def place(self, case: ExportCase) -> Placed:
         """A case's segmentation on the grid of its series.
 
-        The series is the one below the folder that has the segmentation's grid. Where several have it, it is the one
-        whose file, or a folder above it, is called like the case. Without a folder it is the one that was predicted.
+        The series is the one below the folder that has the segmentation's grid and, as far as these are known, the
+        images that it was made on, or the voxels of its scan; of several the one whose file, or a folder above it, is
+        called like the case. Without a folder it is the one that was predicted.
 
         Raises:
             CaseError: It is not known which series the case belongs to.
@@ -89,14 +96,7 @@ class DicomSources:
         fitting = [series for series, grid in candidates if isinstance(grid, Geometry) and _fits(geometry, grid)]
         if not fitting:
             raise _misfit(case, geometry, candidates)
-        named = [s for s in fitting if case.id in (*s.folder.parts, stem_of(s.files[0]))]
-        if len(fitting) > 1 and len(named) != 1:
-            listed = "; ".join(describe(series) for series in fitting[:_LISTED])
-            raise CaseError(
-                f"{case.file}: {len(fitting)} series in {where} have its grid: {listed}",
-                hint="give the folder of the right one alone: --source",
-            )
-        return named[0] if len(fitting) > 1 else fitting[0]
+        return choose(case, fitting, [series for series, _ in candidates], where, by_grid=self.by_grid)
 
     def _candidates(self, case: ExportCase) -> list[tuple[Series, Geometry | GeometryError]]:
         if self.folder is None:

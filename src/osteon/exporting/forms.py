@@ -30,6 +30,7 @@ class Options:
         fragments: Each connected piece of a structure is a mesh of its own.
         smallest_mm3: Connected pieces of less are left out of meshes.
         source: A folder below which the scans' DICOM series lie.
+        ignore_references: Take a series by its grid, also where the scan has other voxels or refers to another.
         encoding: Of a DICOM SEG: a frame for each structure and slice, or one for each slice.
         shapes: Of COCO.
         link: Link to images instead of copying them.
@@ -40,6 +41,7 @@ class Options:
     fragments: bool = False
     smallest_mm3: float = 0.0
     source: Path | None = None
+    ignore_references: bool = False
     encoding: Encoding = "binary"
     shapes: Shapes = "rle"
     link: bool = False
@@ -155,6 +157,7 @@ FLAGS = {
     "fragments": "--fragments",
     "smallest_mm3": "--smallest-mm3",
     "source": "--source",
+    "ignore_references": "--ignore-references",
     "encoding": "--encoding",
     "shapes": "--shapes",
     "link": "--link",

@@ -11,11 +11,11 @@ from scipy import ndimage
 
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.values import boxes_of
 
 Mask = npt.NDArray[np.bool_]
 JOINED = ndimage.generate_binary_structure(3, 2)
 """Voxels that share a face or an edge are one piece."""
-_MOST_VALUES = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,24 +26,24 @@ class Cut:
         structure: Which.
         mask: `[i, j, k]` of the part; without any voxel where the structure is not there.
         geometry: Of the part.
+        thin: The axes along which the whole grid has one voxel.
     """
 
     structure: Structure
     mask: Mask
     geometry: Geometry
+    thin: tuple[int, ...] = ()
 
 
 def cut_masks(segmentation: Segmentation) -> Iterator[Cut]:
     """Each structure's mask in turn: a scan has far more voxels than a bone."""
-    boxes = [None] * (max((s.value for s in segmentation.structures), default=0) + 1)
-    if not segmentation.overlapping and len(boxes) <= _MOST_VALUES:
-        found = ndimage.find_objects(segmentation.array, max_label=len(boxes))
-        boxes[1:] = found[: len(boxes) - 1]
-    for structure in segmentation.structures:
-        if segmentation.overlapping or len(boxes) > _MOST_VALUES:
+    if segmentation.overlapping:
+        for structure in segmentation.structures:
             yield cut(structure, segmentation.mask(structure), segmentation.geometry)
-            continue
-        box = boxes[structure.value] or (slice(0, 0),) * 3
+        return
+    boxes = boxes_of(segmentation.array, [structure.value for structure in segmentation.structures])
+    for structure, found in zip(segmentation.structures, boxes, strict=True):
+        box = found.slices if found is not None else (slice(0, 0),) * 3
         yield _part(structure, segmentation.array[box] == structure.value, box, segmentation.geometry)
 
 
@@ -57,4 +57,4 @@ def _part(structure: Structure, mask: Mask, box: tuple[slice, ...], geometry: Ge
     affine = geometry.affine_ras.copy()
     affine[:3, 3] = geometry.to_world(np.array([[part.start for part in box]]))[0]
     i, j, k = mask.shape
-    return Cut(structure, mask, Geometry((i, j, k), affine, geometry.unit))
+    return Cut(structure, mask, Geometry((i, j, k), affine, geometry.unit), geometry.thin)

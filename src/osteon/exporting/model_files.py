@@ -13,11 +13,11 @@ from osteon.core.errors import UsageError
 from osteon.core.files import whole_file, write_json
 from osteon.exporting import client
 from osteon.exporting.ledger import Ledger
-from osteon.networks.registry import outputs
+from osteon.networks.registry import inputs, outputs
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, Pretrained, write_plan
 from osteon.predicting.engines import export_onnx, kind_of, openvino_model, write_openvino
-from osteon.predicting.model import load_model, model_folder
+from osteon.predicting.model import FIRST, load_model, model_folder
 from osteon.predicting.tiles import AIR_HU, SURE
 
 FILES = {"onnx": ("network.onnx",), "openvino": ("network.xml", "network.bin")}
@@ -30,6 +30,8 @@ AGREES = 1e-3
 
 def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) -> tuple[list[Path], list[str]]:
     """Write a model as `network.onnx`, or `network.xml` and `network.bin`, with plan.yaml, model.json and client.py.
+
+    For a model that prepares scans in nnU-Net's way there is no client.py, which does not know that way.
 
     The network takes any number of patches of any size that it can take in osteon: `image`
     `[batch, channel, i, j, k]` float32 to `logits` `[batch, output, i, j, k]`.
@@ -51,12 +53,13 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
     kind_of(form)
     loaded = load_model(model_folder(model))
     plan = loaded.plan
-    files = [Path(name) for name in (*FILES[form], PLAN, ABOUT, CLIENT)]
+    with_client = plan.grid.nnunet is None
+    files = [Path(name) for name in (*FILES[form], PLAN, ABOUT, *([CLIENT] if with_client else []))]
     ledger = Ledger.open(out, overwrite=overwrite)
     ledger.check(form, files)
     out.mkdir(parents=True, exist_ok=True)
     ledger.begin(form, "", files)
-    shape = (1, len(plan.channels), *plan.patch.size)
+    shape = (1, inputs(plan), *plan.patch.size)
     if form == "onnx":
         with whole_file(out / "network.onnx") as temporary:
             export_onnx(loaded.network, shape, temporary, any_size=not _fixed(plan))
@@ -64,8 +67,9 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
         write_openvino(openvino_model(loaded.network, shape, any_size=not _fixed(plan)), out / "network.xml")
     write_plan(out / PLAN, plan)
     write_json(out / ABOUT, about(plan))
-    with whole_file(out / CLIENT) as temporary:
-        shutil.copyfile(Path(client.__file__), temporary)
+    if with_client:
+        with whole_file(out / CLIENT) as temporary:
+            shutil.copyfile(Path(client.__file__), temporary)
     _compare(out, loaded.network, shape, plan)
     ledger.end(form, "", files)
     left_out = {
@@ -73,6 +77,11 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
         "closer looks": plan.zoom is not None and plan.zoom.predict,
         "post-processing": bool(loaded.postprocessing.steps),
     }
+    if not with_client:
+        notes = [f"no {CLIENT}: it does not know nnU-Net's way of preparing scans, in which this model was trained"]
+        if loaded.first is not None:
+            notes.append(f"the first model of the cascade is exported by itself: {model_folder(model) / FIRST}")
+        return [out / file for file in files], notes
     notes = [f"{CLIENT} leaves out what osteon does besides: {what}" for what, there in left_out.items() if there]
     return [out / file for file in files], notes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from osteon.core.files import free_name, name_key
+from osteon.core.file_names import free_name, name_key
 from osteon.importing.forms import safe_id
 
 

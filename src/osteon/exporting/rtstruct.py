@@ -110,13 +110,13 @@ def _add(dataset: Dataset, structure: Structure, contours: list[Dataset], number
     from pydicom.dataset import Dataset
 
     roi, drawn, observed = Dataset(), Dataset(), Dataset()
-    roi.ROINumber, roi.ROIName = structure.value, structure.name[:64]
+    roi.ROINumber, roi.ROIName = number, structure.name[:64]
     roi.ReferencedFrameOfReferenceUID = dataset.FrameOfReferenceUID
     roi.ROIGenerationAlgorithm = "AUTOMATIC" if model else ""
-    drawn.ReferencedROINumber = structure.value
+    drawn.ReferencedROINumber = number
     drawn.ROIDisplayColor = list(bytes.fromhex(structure.colour.removeprefix("#")))
     drawn.ContourSequence = contours
-    observed.ObservationNumber, observed.ReferencedROINumber = number, structure.value
+    observed.ObservationNumber, observed.ReferencedROINumber = number, number
     observed.RTROIInterpretedType, observed.ROIInterpreter = "", None
     dataset.StructureSetROISequence.append(roi)
     dataset.ROIContourSequence.append(drawn)
@@ -177,8 +177,13 @@ def _references(placed: Placed, header: Dataset) -> Dataset:
 
 
 def _start(options: Options, _: OsteonDataset | None) -> Rtstruct:
-    return Rtstruct(DicomSources(options.source))
+    return Rtstruct(DicomSources(options.source, by_grid=options.ignore_references))
 
 
-FORM = Form("rtstruct", "RTSTRUCT: contours that refer to the scan's series", _start, heeds=frozenset({"source"}))
+FORM = Form(
+    "rtstruct",
+    "RTSTRUCT: contours that refer to the scan's series",
+    _start,
+    heeds=frozenset({"source", "ignore_references"}),
+)
 """The form as the table of forms has it."""

@@ -17,6 +17,7 @@ from osteon.exporting.cases import find_segmentations, of_dataset
 from osteon.exporting.forms import ExportCase, Exporter, Form, Made, Options, refuse_options
 from osteon.exporting.ledger import Ledger
 from osteon.exporting.registry import MODEL_FORMS, form_of
+from osteon.formats.registry import tell_oddities
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def export(
     job = _Job(row, row.start(options, dataset), ledger)
     report = ExportReport(out)
     rows = []
-    for outcome in for_each(job.case, cases, f"exporting {row.name}"):
+    for outcome in for_each(job.case, cases, f"exporting {row.name}", name=lambda case: f"case {case.id}"):
         case, made = outcome.item, outcome.result or Made()
         if outcome.error is not None:
             report.failed[case.id] = outcome.error
@@ -82,6 +83,7 @@ def export(
         report.done.append(case.id)
         report.files.extend(out / file.path for file in made.files)
         report.notes.extend(f"{case.id}: {note}" for note in made.notes)
+    report.notes.extend(tell_oddities((case.file, True) for case in cases if case.file and case.id in report.done))
     if rows:
         made = job.all_cases(rows, cases)
         report.files.extend(out / file.path for file in made.files)

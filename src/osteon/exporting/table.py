@@ -24,6 +24,7 @@ COLUMNS = (
     "voxels",
     "fragments",
     "volume_cm3",
+    "area_mm2",
     "extent_r_mm",
     "extent_a_mm",
     "extent_s_mm",
@@ -35,12 +36,16 @@ COLUMNS = (
     "centroid_s_mm",
 )
 _DIGITS = 4
+_NOTHING = 1e-9
+"""Millimetres: a length along an axis that has none."""
 
 Row = dict[str, Any]
 
 
 def measures(cut: Cut) -> Row:
     """What a structure measures; millimetres stay empty where it is not there, and for pictures measured in pixels.
+
+    A picture, one voxel thin, has an area and no volume, and no length along its thin axis: nobody measured that.
 
     - `extent_*`: along the world's axes, from the outer face of the first voxel to that of the last.
     - `length`, `width`, `depth`: likewise along the principal axes of its voxels (eigenvectors of the covariance), the
@@ -51,8 +56,14 @@ def measures(cut: Cut) -> Row:
     row: Row = {"voxels": int(np.count_nonzero(cut.mask)), "fragments": int(ndimage.label(cut.mask, JOINED)[1])}
     if not row["voxels"] or cut.geometry.unit != "mm":
         return row
-    row["volume_cm3"] = row["voxels"] * cut.geometry.voxel_volume_mm3 / 1000
-    matrix = cut.geometry.affine_ras[:3, :3]
+    matrix = cut.geometry.affine_ras[:3, :3].copy()
+    if cut.thin:
+        matrix[:, cut.thin] = 0
+        if len(cut.thin) == 1:
+            one, other = np.delete(matrix, cut.thin, axis=1).T
+            row["area_mm2"] = row["voxels"] * float(np.linalg.norm(np.cross(one, other)))
+    else:
+        row["volume_cm3"] = row["voxels"] * cut.geometry.voxel_volume_mm3 / 1000
     places = np.argwhere(cut.mask)
     covariance = matrix @ (np.cov(places.T, bias=True) + np.eye(3) / 12) @ matrix.T  # 1/12: of a voxel itself
     principal = np.linalg.eigh(covariance)[1]
@@ -61,6 +72,7 @@ def measures(cut: Cut) -> Row:
     for name, value in zip("ras", _extents(places, matrix, np.eye(3)), strict=True):
         row[f"extent_{name}_mm"] = value
     row.update(zip(("length_mm", "width_mm", "depth_mm"), lengths, strict=True))
+    row = {name: value for name, value in row.items() if value > _NOTHING}
     row.update(zip(("centroid_r_mm", "centroid_a_mm", "centroid_s_mm"), centroid.tolist(), strict=True))
     return row
 

@@ -8,7 +8,8 @@ background, and are lengths only; packed into text, each number is the differenc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,20 +35,23 @@ class CocoImage:
         size: Width and height; None where the file does not say it.
         shapes: Structure → what marks it; not yet looked at.
         annotated: Structures that somebody looked for; None where the file does not tell.
+        boxed: Structures of which an annotation is a box alone: none of `shapes`, since nobody knows where they end.
     """
 
     name: str
     size: tuple[int, int] | None
     shapes: Mapping[str, Sequence[Any]]
     annotated: tuple[str, ...] | None
+    boxed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Coco:
-    """A whole file: the categories' names in the file's order, and its pictures."""
+    """A whole file: the categories' names in the file's order, its pictures, and what is odd about it."""
 
     names: tuple[str, ...]
     images: tuple[CocoImage, ...]
+    notes: tuple[str, ...] = ()
 
 
 def is_coco(data: Any) -> bool:
@@ -62,7 +66,8 @@ def read_coco(path: Path) -> Coco:
 
     Raises:
         FileError: The file is missing or no COCO file.
-        LabelError: Two categories share a name or number, or something refers to one that is not there.
+        LabelError: Two pictures share a number, two categories a name or number, something refers to one that is not
+            there, or no annotation has more than a box.
     """
     path = Path(path)
     data = read_json(path, "the COCO file")
@@ -75,34 +80,86 @@ def read_coco(path: Path) -> Coco:
 
 
 def _coco(data: Mapping[str, Any], path: Path) -> Coco:
-    names: dict[Any, str] = {}
-    for category in data["categories"]:
-        names[category["id"]] = checked_label(category["name"], f"{path}: category {str(category['id'])[:40]}")
-    if len(names) < len(data["categories"]) or len(set(names.values())) < len(names):
-        raise LabelError(f"{path}: two categories share a name or an id", hint="correct `categories`")
-    shapes: dict[Any, dict[str, list[Any]]] = {image["id"]: {} for image in data["images"]}
-    for number, entry in enumerate(data["annotations"], start=1):
-        if entry["image_id"] not in shapes or entry["category_id"] not in names:
+    entries = data["annotations"]
+    names = _categories(data["categories"], Counter(entry["category_id"] for entry in entries), path)
+    pictures = _pictures(data["images"], path)
+    shapes: dict[Any, dict[str, list[Any]]] = {number: {} for number in pictures}
+    boxed: dict[Any, dict[str, None]] = {number: {} for number in pictures}
+    for number, entry in enumerate(entries, start=1):
+        image, category = entry["image_id"], entry["category_id"]
+        if image not in pictures or category not in names:
             raise LabelError(
-                f"{path}: annotation {number} refers to image {str(entry['image_id'])[:40]} and category "
-                f"{str(entry['category_id'])[:40]}, one of which is not there",
+                f"{path}: annotation {number} refers to image {str(image)[:40]} and category {str(category)[:40]}, "
+                "one of which is not there",
                 hint="correct the file",
             )
-        held = shapes[entry["image_id"]].setdefault(names[entry["category_id"]], [])
-        segmentation = entry.get("segmentation")
-        held.extend(segmentation if isinstance(segmentation, list) else [segmentation])
+        if found := _shapes(entry.get("segmentation")):
+            shapes[image].setdefault(names[category], []).extend(found)
+        else:
+            boxed[image][names[category]] = None
+    if entries and not any(shapes.values()):
+        raise LabelError(
+            f"{path}: its {len(entries)} annotations are boxes alone",
+            hint="a box does not say where a structure ends: export polygons or masks",
+        )
     images = []
-    for image in data["images"]:
-        marked = shapes[image["id"]]
+    for number, image in pictures.items():
+        marked = {name: held for name, held in shapes[number].items() if name not in boxed[number]}
         width, height = image.get("width"), image.get("height")
         sized = isinstance(width, int) and isinstance(height, int)
         annotated: tuple[str, ...] | None = None
         if "neg_category_ids" in image:
             unfinished = {names[c] for c in image.get("not_exhaustive_category_ids") or []}
-            sought = {*marked, *(names[c] for c in image["neg_category_ids"])} - unfinished
-            annotated = tuple(name for name in names.values() if name in sought)
-        images.append(CocoImage(str(image["file_name"]), (width, height) if sized else None, marked, annotated))
-    return Coco(tuple(names.values()), tuple(images))
+            sought = {*marked, *(names[c] for c in image["neg_category_ids"])} - unfinished - boxed[number].keys()
+            annotated = tuple(name for name in dict.fromkeys(names.values()) if name in sought)
+        size = (width, height) if sized else None
+        images.append(CocoImage(str(image["file_name"]), size, marked, annotated, tuple(boxed[number])))
+    return Coco(tuple(dict.fromkeys(names.values())), tuple(images), tuple(_notes(entries)))
+
+
+def _categories(entries: Iterable[Any], used: Mapping[Any, int], path: Path) -> dict[Any, str]:
+    """Number → name. Of two that share a name one may be nobody's: Roboflow lists a group as a category of its own."""
+    names: dict[Any, str] = {}
+    for entry in entries:
+        number, name = entry["id"], checked_label(entry["name"], f"{path}: category {str(entry['id'])[:40]}")
+        if names.setdefault(number, name) != name:
+            raise LabelError(
+                f"{path}: two categories, {names[number]} and {name}, share an id", hint="correct `categories`"
+            )
+    for name, times in Counter(name for number, name in names.items() if used[number]).items():
+        if times > 1:
+            raise LabelError(f"{path}: two categories share a name, {name}", hint="correct `categories`")
+    return names
+
+
+def _pictures(entries: Iterable[Any], path: Path) -> dict[Any, Any]:
+    """Number → entry. One that is listed twice, as after a merge, is one."""
+    pictures: dict[Any, Any] = {}
+    for entry in entries:
+        first = pictures.setdefault(entry["id"], entry)
+        if first["file_name"] != entry["file_name"]:
+            names = " and ".join(str(one["file_name"])[:60] for one in (first, entry))
+            raise LabelError(
+                f"{path}: two pictures, {names}, share the id {str(entry['id'])[:40]}: nobody knows whose the "
+                "annotations are",
+                hint="give the files that were merged, or number pictures and their annotations anew",
+            )
+    return pictures
+
+
+def _shapes(segmentation: Any) -> list[Any]:
+    """The polygons and codes of one annotation; none where it is a box alone."""
+    if not isinstance(segmentation, list):
+        return [segmentation] if segmentation else []
+    if segmentation and all(isinstance(value, int | float) for value in segmentation):
+        return [segmentation]  # one polygon, without the list around it
+    return segmentation
+
+
+def _notes(entries: Sequence[Any]) -> Iterable[str]:
+    times = Counter(str(entry["id"])[:40] for entry in entries if "id" in entry)
+    if twice := [number for number, count in times.items() if count > 1]:
+        yield f"{len(twice)} ids of annotations, such as {twice[0]}, stand there more than once; all are taken"
 
 
 def polygons_of(shapes: Sequence[Any], name: str) -> list[Points]:

@@ -1,9 +1,8 @@
 """Annotations of COCO, written: run-length codes, or polygons where these can tell the mask.
 
-The codes are packed as pycocotools packs them (`common/maskApi.c`, rleToString). A polygon's corners are the centres of
-the outermost pixels, as OpenCV finds and fills them, and as `polygons.fill` does. pycocotools takes them for corners of
-pixels, and gives a mask that is up to a pixel smaller at its right and lower edges: where a mask has to be exact, take
-the codes.
+The codes are packed as pycocotools packs them (`common/maskApi.c`, rleToString). Polygons go along the edges of the
+outermost pixels, as COCO's coordinates do: pycocotools and `coco_filling` make the mask of them again, and their area
+is the mask's.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from osteon.formats.coco_filling import fill_coco
 
 Mask = npt.NDArray[np.bool_]
 
@@ -60,15 +61,14 @@ def pack(lengths: npt.NDArray[np.int64]) -> str:
 
 
 def outline(mask: Mask) -> list[list[int]] | None:
-    """Polygons `x1, y1, x2, y2 …` whose filling is the mask; None where it has a hole."""
+    """Polygons `x1, y1, x2, y2 …` along pixels' edges whose filling is the mask; None where it has a hole."""
     import cv2
 
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    filled = np.zeros(mask.shape, np.uint8)
-    polygons = []
-    for contour in found:
-        corners = contour.reshape(-1, 2)
-        cv2.fillPoly(filled, [corners], 1)
-        least = np.concatenate([corners, corners, corners])[: max(3, len(corners))]  # a polygon has three corners
-        polygons.append(least.ravel().tolist())
-    return polygons if np.array_equal(filled > 0, mask) else None
+    # Of each pixel four are made. OpenCV's contours go through their middles: the first of the two along an axis is at
+    # the pixel's one edge, the second at the other, whichever side it is on.
+    halves = mask.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    found, _ = cv2.findContours(halves, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    corners = [np.ceil(contour.reshape(-1, 2) / 2) for contour in found]
+    corners = [corner[(corner != np.roll(corner, 1, axis=0)).any(axis=1)] for corner in corners]
+    filled = fill_coco(corners, (mask.shape[0], mask.shape[1]))
+    return [corner.astype(int).ravel().tolist() for corner in corners] if np.array_equal(filled, mask) else None

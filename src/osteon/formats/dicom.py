@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from osteon.core.errors import FileError, LabelError, OsteonError, missing_file
+from osteon.core.errors import FileError, LabelError, OsteonError, UsageError, missing_file
+from osteon.core.files import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.dicom_files import files_below
 from osteon.formats.dicom_found import Series, SeriesFound, sort_files
 from osteon.formats.dicom_seg import (
     is_dicom_seg,
@@ -137,9 +137,40 @@ def _nothing(found: SeriesFound, path: Path) -> OsteonError:
 
 
 def describe(series: Series) -> str:
-    """A series in words, without anything about the patient."""
-    parts = [f"{len(series.slices)} {series.modality or 'unknown'} images"]
-    if series.number is not None:
-        parts.append(f"series {series.number}")
-    parts += [series.part] if series.part else []
-    return f"{', '.join(parts)} in {series.folder.name}"
+    """A series in words, without anything about the patient: `12 CT images, series 3, BONE in DICOM`."""
+    return f"{title(series)} in {series.folder.name}"
+
+
+def title(series: Series) -> str:
+    """The same without its folder."""
+    number = "" if series.number is None else f"series {series.number}"
+    named = ", ".join(part for part in (number, series.description) if part)
+    images = f"{len(series.slices)} {series.modality or 'unknown'} images"
+    return f"{images}, {named}" if named else images
+
+
+def titles(several: Sequence[Series]) -> list[str]:
+    """Words for each of several series; with the SeriesInstanceUID where number and description are the same."""
+    plain = [title(series) for series in several]
+    return [
+        f"{words}, SeriesInstanceUID {series.uid or 'missing'}" if plain.count(words) > 1 else words
+        for words, series in zip(plain, several, strict=True)
+    ]
+
+
+def is_called(series: Series, which: str) -> bool:
+    """Whether a series has this number, SeriesInstanceUID or description (capitals or not)."""
+    words = which.strip().casefold()
+    plain = series.description.removesuffix(series.part).rstrip(", ")
+    return words in {str(series.number), series.uid, series.description.casefold(), plain.casefold()} - {"", "None"}
+
+
+def check_called(series: Sequence[Series], which: str) -> None:
+    """Raise UsageError, listing what there is, where no series is called so."""
+    if any(is_called(one, which) for one in series):
+        return
+    found = dict.fromkeys(
+        f"{'no number' if one.number is None else one.number} ({one.description or 'no description'})" for one in series
+    )
+    there = f"there are {', '.join(list(found)[:_LISTED]) or 'none'}{' …' * (len(found) > _LISTED)}"
+    raise UsageError(f"--series {which}: no series has this number, UID or description", hint=there)

@@ -7,7 +7,6 @@ standard asks for (PS3.10, 7.1).
 from __future__ import annotations
 
 import math
-import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -126,22 +125,3 @@ def number(dataset: Any, keyword: str) -> float | None:
     """One finite number; None where the element is missing or empty. Raises ValueError as `numbers`."""
     found = numbers(dataset, keyword, 1)
     return found[0] if found else None
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """All files below a folder, links to folders followed once, in an order that is the same on every machine."""
-    seen: set[str] = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort(key=natural)
-        for name in sorted(files, key=natural):
-            yield Path(root) / name
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sorts `IM2` before `IM10`."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]

@@ -24,6 +24,9 @@ _STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 _DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _LOCALIZER = re.compile(r"\b(locali[sz]ers?|scout|topogram|surview|scanogram)\b", re.IGNORECASE)
+_SHORTEST = 3
+"""Letters of a part of a patient's name that is looked for in a description."""
+_LIST, _OTHER = "a list of files (DICOMDIR)", "not DICOM"
 _LONGEST = 120
 """Characters of a description; the standard allows 64."""
 
@@ -36,7 +39,8 @@ class Series:
         files: In the order of their paths; `read_series` sorts by position.
         uid: SeriesInstanceUID. Many scanners write the date into it.
         modality: `CT`, `MR`, `CR`, `DX` …, as DICOM has it.
-        description: SeriesDescription, and what tells the series from others of its UID (echo, time, orientation).
+        description: SeriesDescription without the patient's name and id, and what tells the series from others of its
+            UID (echo, time, orientation).
         number: SeriesNumber; None where there is none.
         frame_of_reference: FrameOfReferenceUID; empty where there is none.
         patient_key: `p001`, `p002` … in the order in which patients are found: stable in a run, says nothing.
@@ -44,6 +48,7 @@ class Series:
         folder: The common parent of the files.
         kind: `volume`, or `image` for a picture (radiograph, single slice).
         part: What tells it from the other parts of the same UID; empty where it is the only one.
+        study: StudyInstanceUID; empty where there is none.
         slices: What the headers say, so that they are read once.
         picture: Whether it is a picture that lies nowhere in the patient.
     """
@@ -59,6 +64,7 @@ class Series:
     folder: Path
     kind: SeriesKind
     part: str = ""
+    study: str = ""
     slices: tuple[Slice, ...] = field(default=(), repr=False)
     picture: bool = False
 
@@ -72,32 +78,37 @@ class SeriesFound:
         segmentations: DICOM SEG files.
         structure_sets: RTSTRUCT files.
         skipped: Files that are neither, and why: (path, reason).
-        damaged: Those of `skipped` that are DICOM but cannot be read: (path, error). They may have been slices.
+        refused: Those of them that may be images, but cannot be read as such.
     """
 
-    series: list[Series]
-    segmentations: list[Path]
-    structure_sets: list[Path]
-    skipped: list[tuple[Path, str]]
-    damaged: list[tuple[Path, FileError]] = field(default_factory=list)
+    series: list[Series] = field(default_factory=list)
+    segmentations: list[Path] = field(default_factory=list)
+    structure_sets: list[Path] = field(default_factory=list)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    refused: list[tuple[Path, str]] = field(default_factory=list)
+
+    @property
+    def left_out(self) -> list[tuple[Path, str]]:
+        """DICOM files that are no image of the body (localizers, doses, reports), and why."""
+        return [entry for entry in self.skipped if entry not in self.refused and entry[1] not in (_LIST, _OTHER)]
 
 
 def sort_files(files: Iterable[Path]) -> SeriesFound:
-    """Sort files by what they hold; reads no pixels. Files that cannot be read are named among `skipped`."""
-    found = SeriesFound([], [], [], [])
+    """Sort files by what they hold; reads no pixels."""
+    found = SeriesFound()
     heaps: dict[str, _Heap] = {}
     patients: dict[str, str] = {}
     for path in files:
         try:
             if path.name.upper() == "DICOMDIR":
-                found.skipped.append((path, "a list of files (DICOMDIR)"))
+                found.skipped.append((path, _LIST))
             elif not looks_like_dicom(path):
-                found.skipped.append((path, "not DICOM"))
+                found.skipped.append((path, _OTHER))
             else:
                 _sort_file(path, found, heaps, patients)
         except FileError as error:
-            found.skipped.append((path, error.message.removeprefix(f"{path}: ")))
-            found.damaged.append((path, error))
+            found.refused.append((path, error.message.removeprefix(f"{path}: ")))
+            found.skipped.append(found.refused[-1])
     for heap in heaps.values():
         found.series.extend(heap.series())
     return found
@@ -114,6 +125,7 @@ class _Heap:
     frame_of_reference: str
     patient_key: str
     patient_id: str
+    study: str
     planar: bool
     slices: list[Slice] = field(default_factory=list)
 
@@ -143,6 +155,7 @@ class _Heap:
             folder=common,
             kind="image" if len(slices) == 1 else "volume",
             part=part,
+            study=self.study,
             slices=tuple(slices),
             picture=self.planar and len(slices) == 1 and not slices[0].placed,
         )
@@ -168,18 +181,26 @@ def _sort_file(path: Path, found: SeriesFound, heaps: dict[str, _Heap], patients
             if key not in heaps:
                 counted = number(dataset, "SeriesNumber")
                 patient = patients.setdefault(person, f"p{len(patients) + 1:03d}")
-                description = text(dataset, "SeriesDescription")[:_LONGEST]
                 heaps[key] = _Heap(
                     uid,
                     modality,
-                    description,
+                    _description(dataset),
                     None if counted is None else int(counted),
                     frame,
                     patient,
                     text(dataset, "PatientID"),
+                    text(dataset, "StudyInstanceUID"),
                     planar=modality in PLANAR or kind.startswith(_SECONDARY_CAPTURE),
                 )
             heaps[key].slices.extend(slices)
+
+
+def _description(dataset: Dataset) -> str:
+    """SeriesDescription without the patient's id and the parts of the name: it is shown to people."""
+    names = [word for word in re.split(r"[\W_]+", text(dataset, "PatientName")) if len(word) >= _SHORTEST]
+    told = "|".join(re.escape(word) for word in [text(dataset, "PatientID"), *names] if word)
+    description = text(dataset, "SeriesDescription")[:_LONGEST]
+    return re.sub(rf"(?<![^\W_])(?:{told})(?![^\W_])", "", description, flags=re.IGNORECASE).strip()
 
 
 def _no_image(dataset: Dataset, kind: str) -> str:
@@ -188,7 +209,7 @@ def _no_image(dataset: Dataset, kind: str) -> str:
 
     types = text(dataset, "ImageType").upper().split("\\")
     if kind == DIRECTORY:
-        return "a list of files (DICOMDIR)"
+        return _LIST
     if kind == _DOSE:
         return "a dose, no image"
     if "Rows" not in dataset or "Columns" not in dataset:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from osteon.core.errors import FileError
 from osteon.formats.claims import check_memory
 from osteon.formats.dicom_files import read_dataset, reading, text, transfer_syntax
+from osteon.formats.dicom_padding import pad_with_air
 from osteon.formats.dicom_slices import Slice
 
 if TYPE_CHECKING:
@@ -65,7 +66,15 @@ def read_pixels(path: Path, wanted: Sequence[Slice]) -> tuple[list[Pixels], list
             notes.append("MONOCHROME1 was turned, so that bright is dense")
         if samples > 1:
             notes.append("colours were turned to grey (0.299 red + 0.587 green + 0.114 blue)")
-        return [_slice(dataset, frames[slice_.frame], slice_, turned, path) for slice_ in wanted], notes
+        read = [_slice(dataset, frames[slice_.frame], slice_, turned, path) for slice_ in wanted]
+        if dataset.get("Modality") == "CT" and samples == 1:
+            padded = [
+                pad_with_air(pixels, frames[slice_.frame, ..., 0], dataset, _lowest(frames.dtype, slice_))
+                for pixels, slice_ in zip(read, wanted, strict=True)
+            ]
+            read = [pixels for pixels, _ in padded]
+            notes += dict.fromkeys(note for _, said in padded for note in said)
+        return read, notes
 
 
 def stored_frames(dataset: Dataset, path: Path) -> Pixels:
@@ -121,6 +130,13 @@ def _rescaled(dataset: Dataset, pixels: npt.NDArray[Any], slice_: Slice) -> Pixe
     return (pixels.astype(np.float64) * slope + intercept).astype(
         np.float32 if pixels.dtype.itemsize <= 2 else np.float64
     )
+
+
+def _lowest(kind: np.dtype[Any], slice_: Slice) -> float:
+    """What the least number that a type can store becomes."""
+    if kind.kind != "u":
+        return -math.inf
+    return slice_.intercept if slice_.slope > 0 else slice_.slope * np.iinfo(kind).max + slice_.intercept
 
 
 def _fits(ends: tuple[int, int], kind: type[np.signedinteger[Any]]) -> bool:

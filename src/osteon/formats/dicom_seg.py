@@ -227,8 +227,16 @@ def _laid_onto(found: Segmentation, geometry: Geometry, *, placed: bool, path: P
     corners = (turned.corners_world - geometry.affine_ras[:3, 3]) @ np.linalg.inv(geometry.affine_ras[:3, :3]).T
     last = np.array(turned.shape) - 1
     expected = np.array(np.meshgrid(*[(0, n) for n in last], indexing="ij")).reshape(3, -1).T + offset
-    if geometry.unit != own.unit or np.abs(corners - expected).max() > POSITION_TOLERANCE:
-        raise _misfit(path, own, geometry)
+    off = np.abs(corners - expected).max(axis=0) > POSITION_TOLERANCE
+    if geometry.unit != own.unit or off.any():
+        between = ""
+        if np.count_nonzero(off) == 1 and np.argmax(off) == turn.order.index(2):  # in the plane it fits
+            step, depth = geometry.spacing_mm[int(np.argmax(off))], matrix[int(np.argmax(off)), 3]
+            between = (
+                f" its slices lie {own.spacing_mm[2]:.4g} mm apart and the image's {step:.4g} mm, the first of them "
+                f"{abs(depth - np.rint(depth)) * step:.3g} mm from the nearest slice of the image;"
+            )
+        raise _misfit(path, own, geometry, between)
     low, high = np.maximum(offset, 0), np.minimum(offset + turned.shape, geometry.shape)
     lead = (slice(None),) * (array.ndim - 3)
     inside = (*lead, *(slice(a, b) for a, b in zip(low - offset, np.maximum(high, low) - offset, strict=True)))
@@ -243,8 +251,8 @@ def _laid_onto(found: Segmentation, geometry: Geometry, *, placed: bool, path: P
     return Segmentation(laid, geometry, found.structures)
 
 
-def _misfit(path: Path, own: Geometry, geometry: Geometry) -> GeometryError:
+def _misfit(path: Path, own: Geometry, geometry: Geometry, between: str = "") -> GeometryError:
     return GeometryError(
-        f"{path}: does not lie on the image's grid: {own.describe()}, in {geometry.describe()}",
+        f"{path}: does not lie on the image's grid:{between} {own.describe()}, in {geometry.describe()}",
         hint="give the series on which it was drawn",
     )

@@ -1,4 +1,4 @@
-"""What DICOM SEG and RTSTRUCT have in common: named structures, where they overlap, and which images they belong to."""
+"""What DICOM SEG and RTSTRUCT have in common: named structures, and where they overlap."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy.typing as npt
 from osteon.core.errors import LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
-from osteon.formats.dicom_files import read_dataset, reading, text
 from osteon.formats.labelmap import smallest_uint
 
 Place = tuple[slice, slice, slice]
@@ -36,33 +35,6 @@ class Part:
     structure: int
     where: Place
     mask: npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class References:
-    """The images that a SEG or RTSTRUCT says it was drawn on.
-
-    Attributes:
-        series: SeriesInstanceUIDs.
-        frames: FrameOfReferenceUIDs.
-    """
-
-    series: frozenset[str]
-    frames: frozenset[str]
-
-
-def references(path: Path) -> References:
-    """Which images a SEG or RTSTRUCT belongs to. Raises FileError where the file cannot be read."""
-    dataset = read_dataset(Path(path), pixels=False)
-    with reading(Path(path), "its references are damaged"):
-        series, frames = set[str](), {text(dataset, "FrameOfReferenceUID")}
-        for item in dataset.get("ReferencedSeriesSequence") or []:
-            series.add(text(item, "SeriesInstanceUID"))
-        for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
-            frames.add(text(frame, "FrameOfReferenceUID"))
-            for study in frame.get("RTReferencedStudySequence") or []:
-                series |= {text(item, "SeriesInstanceUID") for item in study.get("RTReferencedSeriesSequence") or []}
-    return References(frozenset(series - {""}), frozenset(frames - {""}))
 
 
 def name_structures(

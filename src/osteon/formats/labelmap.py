@@ -12,11 +12,10 @@ import numpy.typing as npt
 from osteon.core.boxes import box_of
 from osteon.core.errors import LabelError
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
+from osteon.core.values import HIGHEST, exchange
 
 _GENERIC = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
 """Names that programs make up (`label_3`, `Segment_1`) say no more than the value beside them."""
-_HIGHEST = 2.0**53
-"""Above this, float64 no longer tells one whole number from the next."""
 _LISTED = 10
 """How many strange values a message lists."""
 _SLAB = 1 << 20
@@ -58,7 +57,7 @@ def whole_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.NDArra
         with np.errstate(over="ignore", invalid="ignore"):
             whole = np.rint(array)
             away = np.abs(np.asarray(array - whole, dtype=np.float64))
-            broken = ~(away == 0) | (np.abs(whole) > _HIGHEST)  # NaN and Inf too
+            broken = ~(away == 0) | (np.abs(whole) > HIGHEST)  # NaN and Inf too
         if broken.any():
             badness = np.where(broken, np.nan_to_num(away, nan=1.0), -1.0)
             worst = array[np.unravel_index(int(np.argmax(badness)), array.shape)]
@@ -74,6 +73,11 @@ def whole_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.NDArra
     labels: npt.NDArray[np.integer] = array  # type: ignore[assignment]
     if labels.dtype == np.uint8:
         return labels
+    if labels.size and labels.dtype.itemsize == 8 and int(labels.max()) > HIGHEST:
+        raise LabelError(
+            f"{name}: holds the value {int(labels.max())}; a structure's value is at most {HIGHEST}",
+            hint="give an integer label map whose values are small numbers",
+        )
     if labels.size and int(labels.min()) >= 0:
         return labels.astype(smallest_uint(int(labels.max())), copy=False)
     return labels
@@ -161,20 +165,15 @@ def index_map(
     mapping, unknown = match(own, known, by_value=by_value)
     spoken_for = {s.value for s in own}
     values = {s.value for s in known}
-    mapping |= {value: value for value in counts if value not in spoken_for and value in values}
+    taken = set(mapping.values())  # a value without a name is not what a named one already stands for
+    mapping |= {value: value for value in counts if value not in spoken_for and value in values - taken}
     strange = {value: number for value, number in counts.items() if value not in mapping}
     if strange:
         raise _unnamed(strange, unknown, known, name)
     highest = max(mapping.values(), default=0)
     if all(mapping[value] == value for value in counts):
         return labels, tuple(known)
-    means = np.array([BACKGROUND, *(mapping[value] for value in counts)], dtype=smallest_uint(highest))
-    held = np.array([BACKGROUND, *counts], dtype=labels.dtype)
-    if int(held[-1]) > np.iinfo(np.uint16).max:  # a table up to a huge value would take all memory
-        return means[np.searchsorted(held, labels)], tuple(known)
-    table = np.zeros(int(held[-1]) + 1, dtype=means.dtype)
-    table[held] = means
-    return table[labels], tuple(known)
+    return exchange(labels, mapping, smallest_uint(highest)), tuple(known)
 
 
 def _unnamed(

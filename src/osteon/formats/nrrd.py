@@ -19,6 +19,7 @@ from osteon.core.volume import Volume
 from osteon.formats.claims import check_claim, read_claimed
 from osteon.formats.labelmap import index_map, storable, whole_labels
 from osteon.formats.nrrd_header import Header, header_text, read_header
+from osteon.formats.oddities import Oddity
 from osteon.formats.order import in_c_order
 
 _DAMAGE: tuple[type[Exception], ...] = (*GZIP_ERRORS, OverflowError)
@@ -76,6 +77,19 @@ def write_nrrd(path: Path, volume: Volume) -> None:
     """
     data = storable(volume.array)
     store_nrrd(path, data[0] if len(data) == 1 else data, volume.geometry, {}, channel_kind="vector")
+
+
+def nrrd_oddities(path: Path, *, label: bool) -> list[Oddity]:  # noqa: ARG001 (labels are no odder than images)
+    """Where the header leaves open what was then taken; reads no voxels. Raises FileError as `read_nrrd`."""
+    fields = read_nrrd_header(path).fields
+    found = []
+    if "space" not in fields:
+        what = "does not say its space; taken as left-posterior-superior, as ITK and 3D Slicer do"
+        found.append(Oddity("no space", what, grave=True))
+    if "spacings" in fields and "space directions" in fields:
+        what = "gives spacings beside space directions, which say them too; taken are the directions"
+        found.append(Oddity("spacings", what, grave=True))
+    return found
 
 
 def load_nrrd(path: Path) -> tuple[Header, npt.NDArray[np.generic]]:

@@ -96,27 +96,12 @@ def read_raster_segmentation(path: Path, structures: Sequence[Structure] | None 
     return Segmentation(labels, _geometry(rows.shape[1], rows.shape[0]), named)
 
 
-def read_mask(path: Path) -> npt.NDArray[np.bool_]:
-    """Read the mask of one structure as `[rows, columns]`.
-
-    The brightest of the colours counts, against half of the file's brightest pixel: that takes 0/1, 0/255, flat class
-    colours, and soft (anti-aliased) edges, which are cut in the middle. The alpha channel counts only where the colours
-    are the same everywhere: many programs write 255 into all of it.
-
-    Raises:
-        FileError: As `read_raster`.
-    """
-    pixels = read_pixels(Path(path))
-    if pixels.ndim == 2:
-        levels = pixels
-    else:
-        levels = pixels[..., :3].max(axis=2)
-        alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
-        if alpha is not None and levels.min() == levels.max() and alpha.min() < alpha.max():
-            levels = alpha
-    half = float(np.max(levels)) / 2
-    mask: npt.NDArray[np.bool_] = levels.astype(np.float32) >= half
-    return mask if half > 0 else np.zeros_like(mask)
+def orientation_of(path: Path) -> int:
+    """How a JPEG or TIFF is to be turned to stand upright (EXIF; 1: it stands). Raises FileError as `read_raster`."""
+    if Path(path).suffix.lower() not in (".jpg", ".jpeg", ".tif", ".tiff"):
+        return 1
+    with _opened(Path(path)) as image:
+        return int(image.getexif().get(_ORIENTATION, 1))
 
 
 def read_pixels(path: Path, *, labels: bool = False) -> npt.NDArray[np.generic]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from osteon.core.errors import FileError, missing_file
-from osteon.core.files import is_file
+from osteon.core.errors import FileError, OsteonError, missing_file
+from osteon.core.files import is_file, is_folder, is_pointer
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
@@ -19,17 +20,32 @@ from osteon.formats.dicom import (
     read_dicom_structures,
 )
 from osteon.formats.dicom_files import looks_like_dicom
+from osteon.formats.label_tables import Table, table_beside
+from osteon.formats.labelmap import index_map, is_generic
+from osteon.formats.meta_image import (
+    meta_image_data,
+    read_meta_image,
+    read_meta_image_geometry,
+    read_meta_image_segmentation,
+)
 from osteon.formats.nifti import (
+    nifti_oddities,
     read_nifti,
     read_nifti_geometry,
     read_nifti_segmentation,
     read_nifti_structures,
     write_nifti,
 )
-from osteon.formats.nrrd import read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_nrrd
+from osteon.formats.nrrd import nrrd_oddities, read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_nrrd
+from osteon.formats.oddities import Oddity, told
 from osteon.formats.raster import SUFFIXES as PICTURE_SUFFIXES
 from osteon.formats.raster import read_raster, read_raster_geometry, read_raster_segmentation
 from osteon.formats.seg_nrrd import read_seg_nrrd, read_seg_nrrd_structures, write_seg_nrrd
+from osteon.formats.unread import unread_format
+
+
+class _Oddities(Protocol):
+    def __call__(self, path: Path, *, label: bool) -> list[Oddity]: ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,8 @@ class Format:
         write_volume: Writes an image; None where the format holds none.
         write_segmentation: Writes labels; None where the format loses their names.
         holds_overlaps: Whether structures that share voxels can be written.
+        oddities: What is odd about a file's header, taken as labels or as an image; None where nothing can be.
+        read_companions: Which files beside it hold a part of it; None where none can.
     """
 
     name: str
@@ -57,6 +75,8 @@ class Format:
     write_volume: Callable[[Path, Volume], None] | None = None
     write_segmentation: Callable[[Path, Segmentation], None] | None = None
     holds_overlaps: bool = False
+    oddities: _Oddities | None = None
+    read_companions: Callable[[Path], tuple[Path, ...]] | None = None
 
 
 FORMATS = (
@@ -69,6 +89,7 @@ FORMATS = (
         read_structures=read_nifti_structures,
         write_volume=write_nifti,
         write_segmentation=write_nifti,
+        oddities=nifti_oddities,
     ),
     Format(
         "3D Slicer segmentation",
@@ -79,8 +100,25 @@ FORMATS = (
         read_structures=read_seg_nrrd_structures,
         write_segmentation=write_seg_nrrd,
         holds_overlaps=True,
+        oddities=nrrd_oddities,
     ),
-    Format("NRRD", (".nrrd",), read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_volume=write_nrrd),
+    Format(
+        "NRRD",
+        (".nrrd",),
+        read_nrrd,
+        read_nrrd_geometry,
+        read_nrrd_segmentation,
+        write_volume=write_nrrd,
+        oddities=nrrd_oddities,
+    ),
+    Format(
+        "MetaImage",
+        (".mha", ".mhd"),
+        read_meta_image,
+        read_meta_image_geometry,
+        read_meta_image_segmentation,
+        read_companions=meta_image_data,
+    ),
     Format("picture", PICTURE_SUFFIXES, read_raster, read_raster_geometry, read_raster_segmentation),
     Format(
         "DICOM",
@@ -115,6 +153,8 @@ def format_of(path: Path) -> Format:
     for row in FORMATS:
         if suffix in row.suffixes:
             return row
+    if unread := unread_format(Path(path)):
+        raise FileError(f"{path}: is not read ({unread.name})", hint=unread.way)
     raise FileError(
         f"{path}: no known image format", hint=f"give a file that ends in {', '.join(sorted(known_suffixes()))}"
     )
@@ -124,19 +164,17 @@ def _to_read(path: Path) -> Format:
     path = Path(path)
     # A DICOM series is a folder, and its files often have no suffix.
     there = is_file(path)
-    if _is_folder(path) or (there and suffix_of(path) is None and looks_like_dicom(path)):
+    if is_folder(path) or (there and suffix_of(path) is None and looks_like_dicom(path)):
         return format_of(Path(f"any{DICOM_SUFFIXES[0]}"))
     row = format_of(path)
     if not there:
         raise missing_file(path, f"the {row.name} file")
+    if is_pointer(path):
+        raise FileError(
+            f"{path}: is a pointer of Git LFS or git-annex; the file itself was not fetched",
+            hint="fetch it: `git lfs pull`, `git annex get` or `datalad get`",
+        )
     return row
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # a name that no system takes
-        return False
 
 
 def read_volume(path: Path) -> Volume:
@@ -153,29 +191,89 @@ def read_geometry(path: Path) -> Geometry:
     return _to_read(path).read_geometry(Path(path))
 
 
-def read_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:
+def read_segmentation(
+    path: Path, structures: Sequence[Structure] | None = None, *, table: Table | None = None
+) -> Segmentation:
     """Read labels: an index map, or multi-hot where the file's structures overlap.
 
     Args:
         path: The file. Floats are taken where all of them are whole numbers.
         structures: What the labels mean. None takes the file's own names, `label_<value>` where it has none.
+        table: What names the file's values; None asks its header, and the table that lies beside it.
 
     Raises:
         FileError: As `read_volume`.
         LabelError: Values are not whole numbers, or are not among `structures`; the message lists values and voxels.
     """
-    return _to_read(path).read_segmentation(Path(path), structures)
+    row = _to_read(path)
+    table = table or own_table(path)
+    own = None if table is None else row.read_segmentation(Path(path), None)
+    if table is None or own is None or own.overlapping:
+        return row.read_segmentation(Path(path), structures)
+    labels, named = index_map(own.array, table.structures, structures, path, by_value=True)
+    return Segmentation(labels, own.geometry, named)
 
 
 def read_structures(path: Path) -> tuple[Structure, ...]:
-    """The structures that a label file's own header names, which takes milliseconds; empty where it names none.
+    """The structures that a label file's own header names, or a table beside it; empty where nothing names any.
+
+    It takes milliseconds.
 
     Raises:
         FileError: As `read_geometry`.
         LabelError: Two of them share a name or a value.
     """
+    table = own_table(path)
+    return table.structures if table is not None else _in_header(path)
+
+
+def own_table(path: Path) -> Table | None:
+    """The table beside a label file that names its values; None where there is none, or the header has names.
+
+    Raises:
+        FileError, DatasetError, LabelError: The header or the table cannot be read.
+    """
+    table = table_beside(Path(path), stem_of(path)) if is_file(Path(path)) else None
+    return table if table is None or all(is_generic(s.name) for s in _in_header(path)) else None
+
+
+def _in_header(path: Path) -> tuple[Structure, ...]:
     row = _to_read(path)
     return row.read_structures(Path(path)) if row.read_structures else ()
+
+
+def oddities(path: Path, *, label: bool) -> list[Oddity]:
+    """What is odd about a file that can be read: where its header contradicts itself, or left open what was then taken.
+
+    Reads no voxels. Files of several series, and those that cannot be read, have none.
+
+    Args:
+        path: The file.
+        label: Whether it is taken as labels, or as an image.
+    """
+    suffix = suffix_of(path)
+    row = next((row for row in FORMATS if suffix in row.suffixes), None)
+    if row is None or row.oddities is None:
+        return []
+    try:
+        return row.oddities(Path(path), label=label)
+    except OsteonError:  # said when it is read
+        return []
+
+
+def tell_oddities(files: Iterable[tuple[Path, bool]]) -> list[str]:
+    """The oddities of files as lines for people, each file named; alike ones of many files become one line.
+
+    Args:
+        files: Each with whether it is taken as labels; one that comes twice is told once.
+    """
+    return told((str(path), odd) for path, label in dict.fromkeys(files) for odd in oddities(path, label=label))
+
+
+def companions(path: Path) -> tuple[Path, ...]:
+    """Files beside an image or label file that hold a part of it, such as the voxels of a header. Raises FileError."""
+    row = _to_read(path)
+    return row.read_companions(Path(path)) if row.read_companions else ()
 
 
 def write_volume(path: Path, volume: Volume) -> None:

@@ -1,7 +1,8 @@
 """Masks as runs in text, and tables of them: `image_name,class,rle`, one row for each structure of each picture.
 
-A run is its first pixel, counted from 1 along the rows of the picture (left to right, then down), and its length. A
-mask of nothing is an empty text. The table says no picture's size; whoever decodes must know it.
+A run is its first pixel and its length. Osteon counts pixels from 1 along the rows of the picture (left to right, then
+down); others do otherwise (`rle_counting`). A mask of nothing is an empty text. The table says no picture's size;
+whoever decodes must know it.
 """
 
 from __future__ import annotations
@@ -19,37 +20,48 @@ import numpy.typing as npt
 
 from osteon.core.errors import FileError, LabelError, missing_file
 from osteon.core.files import whole_file
+from osteon.formats.rle_counting import DOWN_THE_COLUMNS, USUAL, Base, Counting, counting_by
 
 COLUMNS = ("image_name", "class", "rle")
 _OTHER_NAMES = {
-    "image_name": ("image_name", "image", "imagename", "image_id", "filename", "file_name"),
-    "class": ("class", "class_name", "label", "structure"),
-    "rle": ("rle", "encodedpixels", "encoded_pixels", "rle_mask"),
+    "image_name": ("image_name", "image", "imagename", "image_id", "imageid", "filename", "file_name"),
+    "class": ("class", "class_name", "label", "structure", "classid", "class_id"),
+    "rle": ("rle", *DOWN_THE_COLUMNS),
 }
 _LONGEST_ROW = 1 << 26
 """Bytes. A mask of 2048² in which every second pixel is set takes 32 million; a longer row is a stray quote."""
 _NUMBERS = re.compile(r"[0-9\s]*", re.ASCII)
 _TOO_LONG = re.compile(r"[0-9]{19}", re.ASCII)
-_HINT = "pairs of first pixel (from 1, along the rows) and length are needed, such as `1 3 10 2`"
+_HINT = "pairs of first pixel and length are needed, such as `1 3 10 2`"
 
 
-def decode(text: str, shape: tuple[int, int], *, name: str = "the RLE") -> npt.NDArray[np.bool_]:
+def decode(
+    text: str, shape: tuple[int, int], counting: Counting = USUAL, *, name: str = "the RLE"
+) -> npt.NDArray[np.bool_]:
     """The mask `[rows, columns]` of a text of runs.
 
     Args:
         text: First pixel and length in turns, separated by spaces; the runs in any order.
         shape: Rows and columns of the picture.
+        counting: How pixels are counted.
         name: Where the text stands, for messages.
 
     Raises:
-        LabelError: The text holds something else than whole numbers, or an odd count of them; a run begins before 1, is
-            empty, ends behind the picture, or overlaps another.
+        LabelError: The text holds something else than whole numbers, or an odd count of them; a run begins before the
+            first pixel, is empty, ends behind the picture, or overlaps another.
     """
-    return runs_to_mask(parse(text, name=name), shape, name=name)
+    starts, lengths = check_runs(parse(text, name=name), shape, base=counting.base, name=name).T
+    ends = starts + lengths  # the first pixel behind each run, from 1
+    stretches = np.empty(2 * len(starts) + 1, dtype=np.int64)  # background and run in turns
+    stretches[0:-1:2] = starts - np.concatenate(([1], ends[:-1]))
+    stretches[1::2] = lengths
+    stretches[-1] = shape[0] * shape[1] - (ends[-1] - 1 if len(ends) else 0)
+    flat = np.repeat(np.arange(len(stretches)) % 2 == 1, stretches)
+    return flat.reshape(shape) if counting.order == "rows" else flat.reshape(shape[::-1]).T
 
 
 def parse(text: str, *, name: str = "the RLE") -> npt.NDArray[np.int64]:
-    """The runs `[n, 2]` of first pixel (from 1) and length that a text says. Raises LabelError as `decode`."""
+    """The runs `[n, 2]` of first pixel and length that a text says. Raises LabelError as `decode`."""
     if not _NUMBERS.fullmatch(text) or _TOO_LONG.search(text):
         word = next((w for w in text.split() if not re.fullmatch(r"[0-9]{1,18}", w, re.ASCII)), "")
         raise LabelError(f"{name}: `{word[:40]}` is no pixel and no length", hint=_HINT)
@@ -59,30 +71,28 @@ def parse(text: str, *, name: str = "the RLE") -> npt.NDArray[np.int64]:
     return numbers.reshape(-1, 2)
 
 
-def runs_to_mask(
-    runs: npt.NDArray[np.int64], shape: tuple[int, int], *, name: str = "the RLE"
-) -> npt.NDArray[np.bool_]:
-    """The mask `[rows, columns]` of runs `[n, 2]` as `parse` gives them. Raises LabelError as `decode`."""
-    pixels = shape[0] * shape[1]
-    starts, lengths = check_runs(runs, shape, name=name).T
-    ends = starts + lengths  # the first pixel behind each run, from 1
-    stretches = np.empty(2 * len(starts) + 1, dtype=np.int64)  # background and run in turns
-    stretches[0:-1:2] = starts - np.concatenate(([1], ends[:-1]))
-    stretches[1::2] = lengths
-    stretches[-1] = pixels - (ends[-1] - 1 if len(ends) else 0)
-    inside = np.arange(len(stretches)) % 2 == 1
-    return np.repeat(inside, stretches).reshape(shape)
+def check_runs(
+    runs: npt.NDArray[np.int64], shape: tuple[int, int], *, base: Base = 1, name: str = "the RLE"
+) -> npt.NDArray[np.int64]:
+    """The runs `[n, 2]`, counted from 1, in ascending order, all of them within the picture.
 
+    Args:
+        runs: As `parse` gives them.
+        shape: Rows and columns of the picture.
+        base: The first pixel's number in `runs`.
+        name: For messages.
 
-def check_runs(runs: npt.NDArray[np.int64], shape: tuple[int, int], *, name: str = "the RLE") -> npt.NDArray[np.int64]:
-    """The runs `[n, 2]` in ascending order, all of them within the picture. Raises LabelError as `decode`."""
+    Raises:
+        LabelError: As `decode`.
+    """
     pixels = shape[0] * shape[1]
     starts, lengths = runs[:, 0], runs[:, 1]
-    if (starts < 1).any():
+    if (starts < base).any():
         raise LabelError(f"{name}: a run begins at pixel 0; the first pixel is 1", hint=_HINT)
     if (lengths < 1).any():
         raise LabelError(f"{name}: the run at pixel {starts[lengths < 1][0]} has the length 0", hint=_HINT)
-    beyond = (starts > pixels) | (lengths > pixels - starts + 1)
+    last = pixels - 1 + base
+    beyond = (starts > last) | (lengths > last - starts + 1)
     if beyond.any():
         start, length = runs[beyond][0]
         raise LabelError(
@@ -97,6 +107,7 @@ def check_runs(runs: npt.NDArray[np.int64], shape: tuple[int, int], *, name: str
     if overlapping.any():
         at = int(np.argmax(overlapping))
         raise LabelError(f"{name}: the runs at pixel {starts[at]} and {starts[at + 1]} overlap", hint=_HINT)
+    runs = runs + np.array([1 - base, 0])
     return runs
 
 
@@ -148,7 +159,7 @@ def read_rle_csv(path: Path, *, broken: Callable[[int, FileError], None] | None 
     """
     path = Path(path)
     with _opened(path) as stream:
-        columns, separator = _heading(stream, path)
+        columns, separator, _ = _heading(stream, path)
         for line, offset, record in _records(stream):
             try:
                 row = _row(record, line, offset, columns, separator, path)
@@ -164,7 +175,7 @@ def read_rle_rows(path: Path, rows: Sequence[tuple[int, int]]) -> Iterator[RleRo
     """Some rows of a table again, given by `line` and `offset`, without reading the others. Raises FileError."""
     path = Path(path)
     with _opened(path) as stream:
-        columns, separator = _heading(stream, path)
+        columns, separator, _ = _heading(stream, path)
         for line, offset in rows:
             stream.seek(offset)
             record = next(_records(stream, first_line=line), None)
@@ -184,11 +195,16 @@ def write_rle_csv(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
 def is_rle_csv(path: Path) -> bool:
     """Whether a file's heading is that of such a table."""
     try:
-        with _opened(Path(path)) as stream:
-            _heading(stream, Path(path))
+        read_counting(path)
     except FileError:
         return False
     return True
+
+
+def read_counting(path: Path) -> Counting:
+    """How a table counts, as far as its heading tells. Raises FileError where it is none."""
+    with _opened(Path(path)) as stream:
+        return _heading(stream, Path(path))[2]
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -200,14 +216,15 @@ def _opened(path: Path) -> BinaryIO:
         raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
 
 
-def _heading(stream: BinaryIO, path: Path) -> tuple[tuple[int, int, int], str]:
-    """Where the three columns stand, and what separates them; the stream is then at the first row."""
+def _heading(stream: BinaryIO, path: Path) -> tuple[tuple[int, int, int], str, Counting]:
+    """Where the three columns stand, what separates them, how pixels are counted; the stream is at the first row."""
     raw = stream.readline(_LONGEST_ROW).decode("utf-8-sig", errors="replace").strip()
     for separator in (",", ";", "\t"):
-        names = [name.strip().lower() for name in _fields(raw, separator)]
+        written = _fields(raw, separator)
+        names = [name.strip().lower() for name in written]
         places = [next((names.index(n) for n in _OTHER_NAMES[c] if n in names), -1) for c in COLUMNS]
         if min(places) >= 0:
-            return (places[0], places[1], places[2]), separator
+            return (places[0], places[1], places[2]), separator, counting_by(written[places[2]])
     raise FileError(
         f"{path}: its first line names no columns {', '.join(COLUMNS)}", hint=f"begin the file with {','.join(COLUMNS)}"
     )

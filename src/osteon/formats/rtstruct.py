@@ -1,14 +1,14 @@
 """RTSTRUCT: contours of regions, filled onto an image's grid.
 
-A voxel belongs to a region when its centre lies inside (PS3.3 C.8.8.6): in each slice, a centre is inside when a ray
-from it crosses the region's contours an odd number of times. So a contour within another is a hole, and a hole that is
-joined to the outer contour by a slit (keyhole) is one too. Crossings are computed, not sampled: no resolution limits
-them.
+A voxel belongs to a region when its centre lies inside (PS3.3 C.8.8.6). In each slice contours are united; one that
+lies wholly within another is a hole, and so is what a slit joins to the outer contour (keyhole). Contours of the type
+CLOSEDPLANAR_XOR are combined as it says: inside is what an odd number of them encloses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,22 +18,44 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, GeometryError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
+from osteon.formats.contours import Points, combine, fill
 from osteon.formats.dicom_files import read_dataset, reading, text
+from osteon.formats.dicom_references import references
 from osteon.formats.dicom_stack import LPS_TO_RAS
-from osteon.formats.dicom_structures import Part, compose, name_structures, references
+from osteon.formats.dicom_structures import Part, compose, name_structures
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-Points = npt.NDArray[np.float64]
-
 _STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 _OFF_PLANE = 0.2
 """How far a contour may lie from its slice, in parts of the distance between slices: contours are rounded to 0.1 mm."""
-_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "")
+_XOR = "CLOSEDPLANAR_XOR"
+_CLOSED = ("CLOSED_PLANAR", _XOR, "")
 
 
-def read_rtstruct(path: Path, geometry: Geometry, *, frame_of_reference: str | None = None) -> Segmentation:
+@dataclass
+class _Region:
+    """A region of the file that has closed contours.
+
+    Attributes:
+        number: ROINumber.
+        name: ROIName; empty where it has none.
+        colour: `#rrggbb`; None where it has none.
+        contours: `[n, 3]` each, LPS mm.
+        crossing: Whether its contours are of the type CLOSEDPLANAR_XOR.
+    """
+
+    number: int
+    name: str
+    colour: str | None
+    contours: list[Points] = field(default_factory=list)
+    crossing: bool = False
+
+
+def read_rtstruct(
+    path: Path, geometry: Geometry, *, frame_of_reference: str | None = None, notes: list[str] | None = None
+) -> Segmentation:
     """Read contours as a segmentation on the image's grid: an index map, or multi-hot where regions overlap.
 
     Regions without closed contours (points, such as the isocentre) are left out.
@@ -43,6 +65,7 @@ def read_rtstruct(path: Path, geometry: Geometry, *, frame_of_reference: str | N
         geometry: The image's grid: contours must lie in its slices. What sticks out of them sideways is cut off.
         frame_of_reference: FrameOfReferenceUID of the image; one that differs from the contours' is refused. None
             trusts the caller.
+        notes: Is given sentences on what in the contours is worth a look.
 
     Raises:
         FileError: The file is missing, truncated, damaged, or no RTSTRUCT.
@@ -63,66 +86,48 @@ def read_rtstruct(path: Path, geometry: Geometry, *, frame_of_reference: str | N
         )
     with reading(path, "its contours are damaged"):
         regions = _regions(dataset)
-    points = [contour for _, _, _, contours in regions for contour in contours]
+    points = [contour for region in regions for contour in region.contours]
     to_index: Points = np.asarray(np.linalg.inv(geometry.affine_ras) @ LPS_TO_RAS, dtype=np.float64)
     axis = _slice_axis([_turned(contour, to_index) for contour in points])
     parts = []
-    for n, (_, name, _, contours) in enumerate(regions):
-        where = f"{path}: {name or 'a region without name'}"
-        indexed = [_turned(contour, to_index) for contour in contours]
+    for n, region in enumerate(regions):
+        where = f"{path}: {region.name or 'a region without name'}"
+        indexed = [_turned(contour, to_index) for contour in region.contours]
+        partly = []
         for place, flat in _by_slice(indexed, axis, geometry, where).items():
             sides = np.delete(geometry.shape, axis)
             low, high = (ends.astype(int) for ends in _ends(flat, sides))
-            mask = fill([contour - low for contour in flat], (high[0] - low[0], high[1] - low[1]))
+            drawn, shape = [contour - low for contour in flat], (high[0] - low[0], high[1] - low[1])
+            mask, pairs = (fill(drawn, shape), 0) if region.crossing else combine(drawn, shape)
+            partly += [place] if pairs else []
             slots = [slice(a, b) for a, b in zip(low, high, strict=True)]
             slots.insert(axis, slice(place, place + 1))
             parts.append(Part(n, (slots[0], slots[1], slots[2]), np.expand_dims(mask, axis)))
-    numbers = [number for number, _, _, _ in regions]
-    structures = name_structures([r[1] for r in regions], numbers, [r[2] for r in regions]) if regions else ()
+        if partly and notes is not None:
+            notes.append(
+                f"{region.name or 'a region without name'}: contours overlap partly in {len(partly)} slices, the first "
+                f"of them slice {min(partly) + 1}; they were united"
+            )
+    numbers, names = [region.number for region in regions], [region.name for region in regions]
+    structures = name_structures(names, numbers, [region.colour for region in regions]) if regions else ()
     return compose(parts, structures, geometry, path)
 
 
-def fill(contours: Sequence[Points], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Pixels whose centres lie inside an odd number of closed contours.
-
-    Centres lie at whole numbers. One that lies exactly on a contour belongs to the side of larger indices, so that
-    regions that touch share no pixel and leave none out.
-
-    Args:
-        contours: Each `[n, 2]`, in pixels.
-        shape: Of the picture.
-    """
-    toggles = np.zeros((shape[0] + 1, shape[1]), np.bool_)
-    for contour in contours:
-        ends = np.stack([contour, np.roll(contour, -1, axis=0)], axis=1)
-        # From below to above: an edge that two regions share is computed in the same way for both.
-        ends = np.take_along_axis(ends, np.argsort(ends[:, :, 1], axis=1, kind="stable")[:, :, None], axis=1)
-        (x0, y0), (x1, y1) = ends[:, 0].T, ends[:, 1].T
-        first = np.ceil(np.clip(y0, 0, shape[1])).astype(int)
-        count = np.maximum(np.ceil(np.clip(y1, 0, shape[1])).astype(int) - first, 0)
-        edge = np.repeat(np.arange(len(contour)), count)
-        line = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-        x = x0[edge] + (line - y0[edge]) * ((x1 - x0)[edge] / (y1 - y0)[edge])
-        np.logical_xor.at(toggles, (np.ceil(np.clip(x, 0, shape[0])).astype(int), line), True)
-    inside: npt.NDArray[np.bool_] = np.logical_xor.accumulate(toggles, axis=0)[:-1]
-    return inside
-
-
-def _regions(dataset: Dataset) -> list[tuple[int, str, str | None, list[Points]]]:
-    """Number, name, colour and closed contours (LPS mm) of each region that has some."""
+def _regions(dataset: Dataset) -> list[_Region]:
+    """The regions that have closed contours, by their number."""
     names = {int(roi.ROINumber): text(roi, "ROIName") for roi in dataset.get("StructureSetROISequence") or []}
     found = []
     for item in dataset.get("ROIContourSequence") or []:
-        contours: list[Points] = []
+        number = int(item.ReferencedROINumber)
+        region = _Region(number, names.get(number, ""), _colour(item))
         for contour in item.get("ContourSequence") or []:
             points = _points(contour)
             # Some programs write a contour twice; odd and even would cancel it.
-            if len(points) > 2 and not any(np.array_equal(points, other) for other in contours):
-                contours.append(points)
-        number = int(item.ReferencedROINumber)
-        if contours:
-            found.append((number, names.get(number, ""), _colour(item), contours))
-    return sorted(found, key=lambda region: region[0])
+            if len(points) > 2 and not any(np.array_equal(points, other) for other in region.contours):
+                region.contours.append(points)
+                region.crossing |= text(contour, "ContourGeometricType") == _XOR
+        found += [region] if region.contours else []
+    return sorted(found, key=lambda region: region.number)
 
 
 def _points(contour: Any) -> Points:

@@ -1,6 +1,8 @@
 """STL surfaces: binary (also where the header begins with "solid") and ASCII, with the colours that some writers add.
 
-An STL says neither unit nor world, so coordinates stay as the file has them; `importing.mesh_space` finds both out.
+The format knows neither unit nor world, so coordinates stay as the file has them. 3D Slicer writes the world into the
+header, as `SPACE=LPS` or `SPACE=RAS` (since 2017, in text too, behind `solid`), and osteon both; else
+`importing.mesh_space` finds them out.
 Colours: Materialise Magics writes `COLOR=` and four bytes RGBA into the header, and 15 bits per facet with red lowest;
 VisCAM and SolidView write 15 bits per facet with blue lowest and no header. Both keep them in the facet's two spare
 bytes (https://en.wikipedia.org/wiki/STL_(file_format), "Color in binary STL").
@@ -8,6 +10,7 @@ bytes (https://en.wikipedia.org/wiki/STL_(file_format), "Color in binary STL").
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +25,7 @@ HEAD = 84
 """Bytes before the first facet: 80 of header, 4 of count."""
 _FACET = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("spare", "<u2")])
 _COLOR = b"COLOR="
+_FRAME = re.compile(rb"\b(SPACE|UNIT)=(LPS|RAS|mm|cm|m)\b", re.IGNORECASE)
 _HINT = "export the surface again; the file was probably cut short"
 
 
@@ -79,6 +83,19 @@ def read_stl_colour(path: Path) -> str | None:
     """
     head, size = _head(Path(path))
     return _header_colour(head) if _is_binary(head, size, Path(path)) else None
+
+
+def read_stl_frame(path: Path) -> tuple[str | None, str | None]:
+    """The unit (`mm`, `cm`, `m`) and the world (`LPS`, `RAS`) that the header says; None where it says none.
+
+    Raises:
+        FileError: The file is missing, or not long enough for an STL.
+    """
+    head, size = _head(Path(path))
+    line = head[:80] if _is_binary(head, size, Path(path)) else head.replace(b"\r", b"\n").lstrip().partition(b"\n")[0]
+    said = {name.upper(): value.decode() for name, value in _FRAME.findall(line)}
+    unit, space = said.get(b"UNIT", "").lower(), said.get(b"SPACE", "").upper()
+    return unit if unit in ("mm", "cm", "m") else None, space if space in ("LPS", "RAS") else None
 
 
 def write_stl(path: Path, mesh: Mesh, *, space: str = "") -> None:

@@ -7,6 +7,7 @@ image with several modalities is one 4-D file, which serves all channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +15,7 @@ from osteon.core.errors import DatasetError, FileError
 from osteon.core.files import is_file, read_json
 from osteon.core.labels import BACKGROUND, Structure, make_structures
 from osteon.dataset.manifest import Channel
-from osteon.formats.registry import stem_of
+from osteon.formats.registry import stem_of, suffix_of
 from osteon.importing.forms import Form, Found, FoundCase, Options, modality_of, unique_ids
 
 _FILE = "dataset.json"
@@ -80,6 +81,7 @@ def read(source: Path, options: Options) -> Found:
         if key in data and data[key] != count:
             found.warnings.append(f"{path}: {key} says {data[key]}, but {count} cases are listed; the list is taken")
     images = [image for image, _ in pairs]
+    found.warnings += _unlisted(path.parent / "imagesTr", images)
     if len(set(images)) < len(images):
         raise DatasetError(f"{path}: two entries have one image", hint="list every image once")
     stems = [stem_of(image) for image in images]
@@ -88,6 +90,15 @@ def read(source: Path, options: Options) -> Found:
     )
     found.cases = [FoundCase(n, (image,), label) for n, (image, label) in zip(ids, pairs, strict=True)]
     return found
+
+
+def _unlisted(folder: Path, images: Sequence[Path]) -> list[str]:
+    """A note on images that lie there and that the list leaves out; none where it names no file as it is called."""
+    there = sorted(file for file in folder.glob("[!.]*") if suffix_of(file) is not None and is_file(file))
+    left = [file for file in there if file not in set(images)]
+    if not left or len(left) == len(there):
+        return []
+    return [f"{len(left)} images, such as {left[0]}, are not listed in {_FILE}; the list is taken"]
 
 
 def channels_of(data: dict[str, Any], options: Options) -> list[Channel]:

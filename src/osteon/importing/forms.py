@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Literal
 
 from osteon.core.errors import UsageError
-from osteon.core.files import free_name, name_key
+from osteon.core.file_names import free_name, name_key
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
+from osteon.core.values import HIGHEST
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import LONGEST_ID, Channel, Modality
+from osteon.formats.label_tables import Table
 
 Group = Literal["color", "all", "none"]
 MeshUnit = Literal["mm", "cm", "m"]
@@ -25,6 +27,7 @@ MeshSpace = Literal["LPS", "RAS"]
 BetweenSlices = Literal["fill", "leave"]
 RleOrder = Literal["rows", "columns"]
 RleBase = Literal[0, 1]
+MaskMarks = Literal["bright", "dark"]
 MODALITIES: tuple[Modality, ...] = ("ct", "mr", "xray", "other")
 CONVERTING = (
     "case_pattern",
@@ -40,6 +43,7 @@ CONVERTING = (
     "between_slices",
     "rle_order",
     "rle_base",
+    "mask_marks",
 )
 """The fields of `Options` that only some forms know."""
 _WORDS: dict[Modality, tuple[str, ...]] = {
@@ -84,6 +88,9 @@ class FoundCase:
             leave the case out.
         parts: All files that `convert` reads beside `images` and `label`.
         labels: Whether `convert` makes labels.
+        between_slices: What becomes of the slices between where labels were drawn on every second slice or so: `fill`
+            writes them anew, `leave` says it.
+        table: What names the values of `label`, where neither its header nor a table called after it does.
     """
 
     id: str
@@ -94,6 +101,8 @@ class FoundCase:
     convert: Callable[[], Converted] | None = None
     parts: tuple[Path, ...] = ()
     labels: bool = False
+    between_slices: BetweenSlices = "leave"
+    table: Table | None = None
 
     @property
     def labelled(self) -> bool:
@@ -145,6 +154,7 @@ class Options:
         between_slices: `fill` draws the slices between those that were labelled, `leave` leaves them empty.
         rle_order: Along what runs are counted; None takes what the columns' names say.
         rle_base: The number of the first pixel; None takes what the columns' names say.
+        mask_marks: Whether bright or dark pixels of a picture's mask are the structure; None finds it out.
     """
 
     structures: Mapping[str, int] | None = None
@@ -162,6 +172,7 @@ class Options:
     between_slices: BetweenSlices = "fill"
     rle_order: RleOrder | None = None
     rle_base: RleBase | None = None
+    mask_marks: MaskMarks | None = None
 
     def named_structures(self) -> tuple[Structure, ...] | None:
         """The structures of `structures`, `background` = 0 left out; None where the user gave none.
@@ -180,6 +191,8 @@ class Options:
                 raise UsageError(f"--labels: the value {value} has no name", hint=hint)
             if value <= BACKGROUND:
                 raise UsageError(f"--labels: {name}={value}: a structure's value is at least 1", hint=hint)
+            if value > HIGHEST:
+                raise UsageError(f"--labels: {name}={value}: a structure's value is at most {HIGHEST}", hint=hint)
             if others := [other for other in named if other != name and named[other] == value]:
                 raise UsageError(f"--labels: {name} and {others[0]} both have the value {value}", hint=hint)
         return make_structures(list(named), list(named.values()))

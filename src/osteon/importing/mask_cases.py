@@ -13,18 +13,21 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.overlap import count_overlap, dice
 from osteon.core.volume import Volume
-from osteon.dataset.checks import align_segmentation, grid_error, turn_array
+from osteon.dataset.checks import grid_error, turn_array
+from osteon.dataset.laying import lay_segmentation
 from osteon.formats.dicom_series import read_series
+from osteon.formats.label_tables import Table
 from osteon.formats.polygons import checked_label
-from osteon.formats.registry import read_geometry, read_segmentation, read_structures, stem_of
+from osteon.formats.registry import own_table, read_geometry, read_segmentation, read_structures
 from osteon.importing.forms import Converted, Options
 from osteon.importing.mask_dicom import names_in, read_labels
 from osteon.importing.mask_files import Mask
 from osteon.importing.mask_groups import Group
 from osteon.importing.mask_merging import merge, read_mask
-from osteon.importing.mask_names import before, case_of, in_mask_folder, same_name, structure_of, without_mask_words
+from osteon.importing.mask_names import case_of, in_mask_folder, same_name, structure_of
+from osteon.importing.mask_structures import before_structure, case_names, values_of, vertebrae_of
 from osteon.importing.mask_values import is_binary
-from osteon.importing.mask_vertebrae import before_structure, vertebrae_of
+from osteon.importing.series_choice import listed, way_out
 
 _LISTED = 8
 _AGREE = 0.9
@@ -43,6 +46,8 @@ class MaskCase:
         dicom: DICOM SEG and RTSTRUCT.
         passed: Left out beside a folder of masks.
         names: The structures that its files name, in order.
+        table: What names the values of its label map, beside it or in a folder above; None where nothing does.
+        own: The structures of its label map, by its header or its table.
         problem: Why the case cannot be read; None where it can.
     """
 
@@ -53,6 +58,8 @@ class MaskCase:
     dicom: list[Mask] = field(default_factory=list)
     passed: list[Mask] = field(default_factory=list)
     names: tuple[str, ...] = ()
+    table: Table | None = None
+    own: tuple[Structure, ...] = ()
     problem: OsteonError | None = None
 
     @property
@@ -94,6 +101,10 @@ def sort_masks(
         name = vertebrae.get(mask) or structure_of(
             mask.place.relative_to(group.home), prefixes, case_names(group) if last else ()
         )
+        table = _own_table(mask, case)
+        one = table is not None and len(table.structures) == 1 and len(files) > 1
+        if table is not None and one:  # one of several masks, each with a table of its own
+            name = table.structures[0].name
         if name is not None:
             try:
                 name = checked_label(name, repr(str(mask.path)))
@@ -102,7 +113,7 @@ def sort_masks(
                 continue
             name = spelling.setdefault(same_name(name), name)
         alone = len(files) == 1 and (single or (known is not None and name not in known))
-        if name is None or alone or _names_itself(mask):
+        if name is None or alone or (_names_itself(mask) and not one):
             case.maps.append(mask)
         elif name in case.named:
             case.problem = DatasetError(
@@ -112,31 +123,40 @@ def sort_masks(
         else:
             case.named[name] = mask
     if group.several:
-        listed = ", ".join(str(scan.path) for scan in group.scans)
         case.problem = DatasetError(
-            f"several scans, and nothing says to which its masks belong: {listed}",
-            hint="leave one scan in the case's folder, or name them by their channel (T1, T2)",
+            f"several scans, and nothing says to which its masks belong: {listed(group.scans)}",
+            hint=way_out(group.scans, "leave one scan in the case's folder, or name them by their channel (T1, T2)"),
         )
     elif len(case.maps) > 1 or (case.maps and case.named):
-        listed = ", ".join(str(mask.path) for mask in (*case.maps, *case.named.values()))
+        files = [*case.maps, *case.named.values()]
         case.problem = DatasetError(
-            f"several files that may all be its labels: {listed}",
+            f"several files that may all be its labels: {', '.join(str(mask.path) for mask in files)}",
             hint="leave one label map in the case's folder, or binary masks alone, each called after its structure "
             "(a vertebra beside an MR called T1: vertebra_T1.nii.gz)",
         )
     try:
-        case.names = _named(case)
+        if len(case.maps) == 1:
+            case.own, case.table = values_of(case.maps[0], spelling)
+        case.names = _names(case)
     except OsteonError as error:
         case.problem = case.problem or error
     return case
 
 
-def _named(case: MaskCase) -> tuple[str, ...]:
+def _names(case: MaskCase) -> tuple[str, ...]:
     if case.named:
         return tuple(case.named)
     if case.maps:
-        return tuple(structure.name for mask in case.maps for structure in read_structures(mask.path))
+        return tuple(structure.name for structure in case.own)
     return tuple(dict.fromkeys(name for mask in case.dicom for name in names_in(mask)))
+
+
+def _own_table(mask: Mask, case: MaskCase) -> Table | None:
+    try:
+        return own_table(mask.path)
+    except OsteonError as error:
+        case.problem = case.problem or error
+        return None
 
 
 def _names_itself(mask: Mask) -> bool:
@@ -144,22 +164,6 @@ def _names_itself(mask: Mask) -> bool:
         return bool(read_structures(mask.path))
     except OsteonError:
         return False  # said when its case is read
-
-
-def ends_in_cases(groups: Sequence[Group]) -> bool:
-    """Whether the name of every mask ends in its case's, in two cases or more: `femur_p1`, `femur_p2`."""
-    told = [
-        before(without_mask_words(stem_of(mask.path)), case_names(group))
-        for group in groups
-        for mask in group.masks
-        if mask.kind == "file"
-    ]
-    return all(told) and sum(bool(group.masks) for group in groups) > 1
-
-
-def case_names(group: Group) -> list[str]:
-    """What the case is called that a group is."""
-    return [group.name.rpartition("/")[2] or group.home.name, *(case_of(scan.name) for scan in group.scans)]
 
 
 def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: Options) -> Converted:
@@ -188,35 +192,39 @@ def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: O
     warnings: list[str] = []
     annotated: tuple[str, ...] | None = None
     if case.named and structures is not None:
-        masks = []
+        masks, laid = [], list[str]()
         for name, mask in case.named.items():
-            array, said = read_mask(mask.path, geometry, name=str(mask.path), image_name=str(scan.path))
+            array, said, how = read_mask(mask.path, geometry, name=str(mask.path), image_name=str(scan.path))
+            laid += [f"{mask.place} is {how}"] if how else []
             done.append(f"{name} from {mask.place}" + (f": {said}" if said else ""))
             masks.append((name, array))
         segmentation, overlaps = merge(masks, structures, geometry, options.priority)
-        warnings += overlaps
+        more = f" (and {len(laid) - 1} more masks likewise)" if len(laid) > 1 else ""
+        warnings += [*overlaps, *(line + more for line in laid[:1])]
     elif case.maps:
         [mask] = case.maps
-        own = read_segmentation(mask.path, structures)
-        segmentation = align_segmentation(own, geometry, name=str(mask.path), image_name=str(scan.path))
-        done.append(f"labels from {mask.place}")
+        own = read_segmentation(mask.path, structures, table=case.table)
+        segmentation, how = lay_segmentation(own, geometry, name=str(mask.path), image_name=str(scan.path))
+        done.append(f"labels from {mask.place}" + (f": {how}" if how else ""))
+        done += [f"their values named by {case.table.path.name}"] if case.table is not None else []
+        warnings += [f"{mask.place} is {how}"] if how else []
     elif case.dicom and structures is not None:
         found = [
             (s.name, own.mask(s))
             for mask in case.dicom
-            for own in [read_labels(mask, geometry)]
+            for own in [read_labels(mask, geometry, warnings)]
             for s in own.structures
         ]
-        listed = ", ".join(str(mask.path) for mask in case.dicom)
+        files = ", ".join(str(mask.path) for mask in case.dicom)
         known = {s.name for s in structures}
         if strange := [name for name, array in found if name not in known and array.any()]:
             raise LabelError(
-                f"{listed}: marks {', '.join(strange[:_LISTED])}, which the list of structures does not name",
+                f"{files}: marks {', '.join(strange[:_LISTED])}, which the list of structures does not name",
                 hint="name them all: --labels femur=1,tibia=2; or leave --labels and the table of labels out",
             )
         found = [(name, array) for name, array in found if name in known]
         if len({name for name, _ in found}) < len(found):
-            raise LabelError(f"{listed}: name a structure twice", hint="leave one of these files in the case's folder")
+            raise LabelError(f"{files}: name a structure twice", hint="leave one of these files in the case's folder")
         segmentation, overlaps = merge(found, structures, geometry, options.priority)
         warnings += overlaps
         done += [f"labels from {mask.place}" for mask in case.dicom]
@@ -266,7 +274,7 @@ def _compared(mask: Mask, segmentation: Segmentation) -> tuple[str, bool]:
     try:
         other = read_labels(mask, segmentation.geometry)
     except OsteonError as error:
-        return f"{mask.place} was not compared: {error.message}", True
+        return f"{mask.place}: was not compared: {error.message}", True
     pairs = [
         (s, t) for s in segmentation.structures for t in other.structures if same_name(s.name) == same_name(t.name)
     ]
@@ -274,7 +282,7 @@ def _compared(mask: Mask, segmentation: Segmentation) -> tuple[str, bool]:
         pairs = [(segmentation.structures[0], other.structures[0])]
     if not pairs:
         names = ", ".join(s.name for s in other.structures)
-        return f"{mask.place} names other structures ({names}); passed over", True
+        return f"{mask.place}: names other structures ({names}); passed over", True
     scores = []
     for own, theirs in pairs:
         counted = Structure(name="x", value=1, colour=own.colour)
@@ -282,4 +290,4 @@ def _compared(mask: Mask, segmentation: Segmentation) -> tuple[str, bool]:
         scores.append((own.name, theirs.name, dice(both["x"])))
     said = ", ".join(f"{own} against {theirs} Dice {'none' if d is None else f'{d:.3f}'}" for own, theirs, d in scores)
     low = any(d is not None and d < _AGREE for *_, d in scores)
-    return f"{mask.place} shows the same: {said}; the masks are taken", low
+    return f"{mask.place}: shows the same: {said}; the masks are taken", low

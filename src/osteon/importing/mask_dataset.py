@@ -13,6 +13,7 @@ from osteon.importing.forms import Options, modality_of, safe_id, unique_ids
 from osteon.importing.mask_cases import MaskCase
 from osteon.importing.mask_groups import Group
 from osteon.importing.mask_names import case_of, channel_of
+from osteon.importing.naming import unite
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.importing.selecting import natural_key
 
@@ -23,8 +24,9 @@ def structures_of(cases: Sequence[MaskCase]) -> tuple[Structure, ...] | None:
     """The structures that all masks name, in natural order; None where only values are known."""
     names = {name for case in cases for name in case.names if case.named or (case.dicom and not case.maps)}
     maps = {name for case in cases for name in case.names if case.maps}
-    if not names:
-        return None  # each label map says its own, and the import unites them
+    if not names:  # each label map says its own: the import unites what their headers say
+        tabled = any(case.table is not None for case in cases)
+        return unite(case.own for case in cases) if tabled else None
     return make_structures(sorted(names | maps, key=natural_key))
 
 
@@ -150,6 +152,10 @@ def understood(cases: Sequence[MaskCase], structures: Sequence[Structure] | None
         return lines
     if table is not None:
         lines.append(f"structures are those of {table.name}")
+    beside = [case.table.path for case in cases if case.table is not None]
+    if beside:
+        tables = f"{len(set(beside))} tables of their own, such as" if len(set(beside)) > 1 else "the table"
+        lines.append(f"the values of {len(beside)} label maps are named by {tables} {beside[0]}")
     named = [case for case in labelled if case.named]
     have = Counter(name for case in named for name in case.named)
     if have:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import FileError
+from osteon.core.errors import FileError, OsteonError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.formats.dicom_files import text
@@ -40,15 +40,26 @@ def names_in(mask: Mask) -> tuple[str, ...]:
     return tuple(text(item, "ROIName") for item in header.get("StructureSetROISequence") or ())
 
 
-def read_labels(mask: Mask, geometry: Geometry) -> Segmentation:
-    """The structures of a DICOM SEG or RTSTRUCT on the scan's grid.
+def read_labels(mask: Mask, geometry: Geometry, notes: list[str] | None = None) -> Segmentation:
+    """The structures of a DICOM SEG or RTSTRUCT on the scan's grid; `notes` is given what in it is worth a look.
 
     Raises:
         FileError: The file cannot be read.
         GeometryError: It does not lie on the scan's slices.
         LabelError: It holds nothing.
     """
-    return read_rtstruct(mask.path, geometry) if mask.kind == "rtstruct" else read_dicom_seg(mask.path, geometry)
+    if mask.kind == "rtstruct":
+        return read_rtstruct(mask.path, geometry, notes=notes)
+    return read_dicom_seg(mask.path, geometry)
+
+
+def lies_on(mask: Mask, geometry: Geometry) -> bool:
+    """Whether a DICOM SEG or RTSTRUCT can be read onto the scan's grid; reads it whole."""
+    try:
+        read_labels(mask, geometry)
+    except OsteonError:
+        return False
+    return True
 
 
 def _header(path: Path, tags: list[str]) -> Any:

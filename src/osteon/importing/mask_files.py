@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,14 +10,17 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from osteon.core.errors import OsteonError
+from osteon.core.files import files_below, is_pointer
 from osteon.core.geometry import Geometry
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom_series import Series, find_series, read_series
+from osteon.formats.dicom import title
+from osteon.formats.dicom_series import Series, SeriesFound, find_series, series_geometry
 from osteon.formats.registry import read_geometry, stem_of
 from osteon.importing.mask_names import Kind, is_volume, kind_of, scan_folder, words
 from osteon.importing.mask_values import MANY, count_values, is_binary
 
 _IMAGES = ("images", "image", "imgs", "img", "scans", "imagesTr", "Images")
+_LISTED = 5
 _PREAMBLE = 128
 """Bytes before the letters DICM that mark a DICOM file (PS3.10, 7.1)."""
 
@@ -46,11 +49,16 @@ class Scan:
         """The file's name without its suffix, or the name of the series' folder."""
         return self.place.name if self.series else stem_of(Path(self.place))
 
+    @property
+    def title(self) -> str:
+        """For messages: the file, or the folder with what tells the series from others in it."""
+        return f"{self.path} ({title(self.series)})" if self.series else str(self.path)
+
     @cached_property
     def geometry(self) -> Geometry | None:
         """Its grid; None where it cannot be read."""
         try:
-            return read_series(self.series)[0].geometry if self.series else read_geometry(self.path)
+            return series_geometry(self.series) if self.series else read_geometry(self.path)
         except OsteonError:
             return None
 
@@ -98,11 +106,21 @@ class Stray:
 
 @dataclass
 class Heap:
-    """All that was found below a source."""
+    """All that was found below a source.
+
+    Attributes:
+        scans: Volumes.
+        pictures: DICOM series of a single picture, which are none.
+        masks: Files of labels.
+        warnings: What is odd.
+        lost: What is there and was not taken.
+    """
 
     scans: list[Scan] = field(default_factory=list)
+    pictures: list[Scan] = field(default_factory=list)
     masks: list[Mask] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
     strays: list[Stray] = field(default_factory=list)
 
     def pass_over(self, item: Scan | Mask, cause: str, detail: str = "") -> None:
@@ -113,21 +131,19 @@ class Heap:
 def volume_files(source: Path) -> Iterator[Path]:
     """The files below `source` in which a scan or a mask may lie, in order.
 
-    Hidden ones are passed over, and those of osteon's own datasets, which people like to make beside their files.
+    Hidden ones are passed over, those of osteon's own datasets, which people like to make beside their files, and
+    pointers to files that were not fetched.
     """
-    made = {path.parent for path in source.rglob(FILE_NAME)} - {source}
-    for path in sorted(source.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-        if is_volume(path) and path.is_file() and not hidden and made.isdisjoint(path.parents):
-            yield path
+    below = files_below(source, hidden=False, beside=FILE_NAME)
+    yield from sorted(path for path in below if is_volume(path) and not is_pointer(path))
 
 
 def holds_dicom(source: Path) -> bool:
     """Whether a DICOM file lies below `source`; looks at one file of each folder and kind of suffix."""
     seen = set()
-    for path in source.rglob("*"):
+    for path in files_below(source):
         kind = (path.parent, path.suffix.lower() if len(path.suffix) < 5 else "")  # a UID's last number is no suffix
-        if kind in seen or is_volume(path) or not path.is_file():
+        if kind in seen or is_volume(path):
             continue
         seen.add(kind)
         try:
@@ -143,7 +159,9 @@ def gather(source: Path) -> Heap:
     """Find scans and masks below `source`. Reads headers, and of voxels what it takes to tell the two apart."""
     heap = Heap()
     if holds_dicom(source):
-        _gather_dicom(source, heap)
+        heap, found = find_dicom(source)
+        heap.masks += [Mask(path, _place(path, source), "seg") for path in found.segmentations]
+        heap.masks += [Mask(path, _place(path, source), "rtstruct") for path in found.structure_sets]
     files = list(volume_files(source))
     told = _kinds(files, source, heap.scans)
     images = {scan.path for scan in heap.scans} | {path.parent for path in files if told[path] == "scan"}
@@ -184,17 +202,23 @@ def _kinds(files: Sequence[Path], source: Path, series: Sequence[Scan]) -> dict[
     return told
 
 
-def _gather_dicom(source: Path, heap: Heap) -> None:
-    found = find_series(source)
+def find_dicom(source: Path) -> tuple[Heap, SeriesFound]:
+    """The DICOM series below `source`, and what else lies there; what is no volume is told."""
+    found, heap = find_series(source), Heap()
     for series in found.series:
-        if series.kind == "volume":
-            heap.scans.append(Scan(series.folder, _place(series.folder, source), series))
-        else:
-            heap.warnings.append(
-                f"{series.folder}: {series.description or 'a series'} is a single picture; passed over"
-            )
-    heap.masks += [Mask(path, _place(path, source), "seg") for path in found.segmentations]
-    heap.masks += [Mask(path, _place(path, source), "rtstruct") for path in found.structure_sets]
+        scan = Scan(series.folder, _place(series.folder, source), series)
+        (heap.scans if series.kind == "volume" else heap.pictures).append(scan)
+    heap.warnings += some([f"{scan.title}: a single picture; passed over" for scan in heap.pictures], "such pictures")
+    folders = Counter((path.parent, reason) for path, reason in found.left_out)
+    heap.warnings += [f"{folder}: {n} files left out: {reason}" for (folder, reason), n in folders.items()]
+    heap.lost += some([f"{path}: {reason}" for path, reason in found.refused], "such files")
+    return heap, found
+
+
+def some(lines: Sequence[str], what: str) -> list[str]:
+    """The first of many lines, and how many more there are of what."""
+    more = [f"and {len(lines) - _LISTED} more {what}"] if len(lines) > _LISTED else []
+    return [*lines[:_LISTED], *more]
 
 
 def _place(path: Path, source: Path) -> PurePosixPath:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from osteon.core.errors import LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
-from osteon.dataset.checks import align_segmentation
+from osteon.dataset.laying import lay_segmentation
 from osteon.formats.labelmap import smallest_uint
 from osteon.formats.registry import read_volume
 
@@ -20,15 +20,15 @@ Mask = npt.NDArray[np.bool_]
 _LISTED = 6
 
 
-def read_mask(path: Path, geometry: Geometry, *, name: str, image_name: str) -> tuple[Mask, str]:
-    """A binary mask `[i, j, k]` on the scan's axes, and what was done to its values (empty where nothing was).
+def read_mask(path: Path, geometry: Geometry, *, name: str, image_name: str) -> tuple[Mask, str, str]:
+    """A binary mask `[i, j, k]` on the scan's grid, what was done to it, and how it was laid (empty where it was not).
 
     Taken are 0/1, 0/255, 0 and any other one whole number, and a mask of 0 alone, in any type.
 
     Raises:
         FileError: The file cannot be read.
         LabelError: It has several channels, or values of which nobody knows which belong to the structure.
-        GeometryError: Its grid is not the scan's, up to an order and direction of the axes.
+        GeometryError: Its grid is neither the scan's nor a box of it, up to an order and direction of the axes.
     """
     volume = read_volume(path)
     if len(volume.array) != 1:
@@ -45,12 +45,12 @@ def read_mask(path: Path, geometry: Geometry, *, name: str, image_name: str) -> 
         )
     made = Segmentation((array != 0).view(np.uint8), volume.geometry, make_structures(["mask"]))
     hint = "check that the mask belongs to this scan, and correct the header that is wrong"
-    aligned = align_segmentation(made, geometry, name=name, image_name=image_name, hint=hint)
+    aligned, laid = lay_segmentation(made, geometry, name=name, image_name=image_name, hint=hint)
     value = int(inside[0]) if inside else 1
     done = f"its value {value} taken as the structure" if value != 1 else ""
     turned = volume.geometry.axis_codes != geometry.axis_codes
     axes = f"its axes {volume.geometry.axis_codes} turned to the scan's {geometry.axis_codes}" if turned else ""
-    return aligned.array.astype(bool), "; ".join(part for part in (done, axes) if part)
+    return aligned.array.astype(bool), "; ".join(part for part in (done, axes, laid) if part), laid
 
 
 def merge(

@@ -8,11 +8,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from osteon.core.files import name_key
+from osteon.core.file_names import name_key
 from osteon.formats.registry import stem_of
 
 Kind = Literal["scan", "mask", "unclear"]
-SUFFIXES = (".nii.gz", ".nii", ".nrrd")
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 """Of files that hold volumes; the registry's pictures are another form's."""
 MASK_WORDS = frozenset(
     [

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from osteon.core.files import name_key
+from osteon.core.file_names import name_key
 from osteon.core.geometry import turn_onto
+from osteon.dataset.laying import lies_within
 from osteon.formats.registry import stem_of
+from osteon.importing.mask_dicom import lies_on
 from osteon.importing.mask_files import Heap, Mask, Scan
 from osteon.importing.mask_groups import Group, group_scans
+from osteon.importing.mask_links import Links
 from osteon.importing.mask_names import (
     MASK_WORDS,
     SCAN_WORDS,
@@ -22,7 +24,9 @@ from osteon.importing.mask_names import (
     without_mask_words,
     words,
 )
+from osteon.importing.mask_owners import Names, is_numbered, shape_of
 from osteon.importing.patterns import path_finder
+from osteon.importing.series_choice import choose_series, listed, one_study
 
 NOWHERE = "lies in no folder that holds a scan"
 OTHER_CASE = "is named like another case, which has no scan"
@@ -34,157 +38,122 @@ SEVERAL = "is named after no scan, and its grid fits several"
 GRID_ALONE = "is named after no scan, and its grid alone is no proof among many"
 STRANGER = "is named after another case than the scan with which it lies"
 NO_MASK = "no mask of its folder fits this scan"
+NO_LABEL = "no label of its folder belongs to this series"
 NO_CASE = "--case-pattern finds no case in its path"
 NO_SCAN = "--case-pattern finds no scan of its case"
 
 ROOT = PurePosixPath()
-_SHOWN = 3
-Name = tuple[str, ...]
 
 
-def pair(heap: Heap, pattern: str | None) -> list[Group]:
-    """Sort scans and masks into cases. What belongs nowhere is told in `heap.strays`.
+def pair(heap: Heap, pattern: str | None, *, series: str | None = None, ignore_references: bool = False) -> list[Group]:
+    """Sort scans and masks into cases. What belongs nowhere is told in `heap.strays` and `heap.lost`.
 
     Args:
         heap: What was found.
         pattern: A regular expression whose first group, in a path, is the case.
+        series: Of several DICOM series of a case, which one is meant.
+        ignore_references: Take DICOM labels by place and grid, whatever they refer to.
 
     Raises:
-        UsageError: The pattern is none, or has no group.
+        UsageError: The pattern is none, or has no group; or no series is called as `series` says.
     """
-    if pattern is not None:
-        return by_pattern(heap, pattern)
+    links = Links() if ignore_references else Links([*heap.scans, *heap.pictures], heap.masks)
+    groups = _by_place(heap, links, series) if pattern is None else by_pattern(heap, pattern, links, series)
+    heap.warnings += links.notes((mask, group.scans[0]) for group in groups for mask in group.masks)
+    return groups
+
+
+def _by_place(heap: Heap, links: Links, series: str | None) -> list[Group]:
     homes: dict[PurePosixPath, list[Scan]] = defaultdict(list)
     masked = {folder for mask in heap.masks for folder in (mask.folder, *mask.folder.parents)}
     for scan in heap.scans:
         near = [folder for folder in (scan.folder, *scan.folder.parents) if folder in masked]
         homes[near[0] if near else ROOT].append(scan)
+    homes = dict(zip(homes, choose_series(homes.values(), series, heap.warnings, heap.lost), strict=True))
+    home_of = {scan: home for home, scans in homes.items() for scan in scans}
     masks: dict[PurePosixPath, list[Mask]] = {home: [] for home in homes}
     for mask in heap.masks:
         near = [folder for folder in (mask.folder, *mask.folder.parents) if folder in homes]
-        if near:
-            masks[near[0]].append(mask)
+        home, said = links.home(mask, home_of, near[0] if near else None)
+        if home is not None and homes[home]:
+            masks[home].append(mask)
+            heap.warnings += [said] if said else []
+        elif said:
+            heap.lost.append(said)
         else:
             heap.pass_over(mask, NOWHERE)
     groups = []
-    for home, own in group_scans(homes, masks).items():
+    for home, own in group_scans({home: scans for home, scans in homes.items() if scans}, masks).items():
         images = any(scan_folder(scan.place.relative_to(home)) for scan in homes[home])
-        groups += _of_home(home, own, masks[home], heap, many=home == ROOT or (len(homes) == 1 and images))
-    _drop_strangers(groups, heap)
+        many = home == ROOT or (len(homes) == 1 and images)
+        groups += _of_home(home, own, masks[home], heap, links, many=many)
+    _drop_strangers(groups, heap, links)
     return sorted(groups, key=lambda group: (group.home.parts, group.name))
 
 
-def _of_home(home: PurePosixPath, groups: list[Group], masks: list[Mask], heap: Heap, *, many: bool) -> list[Group]:
+def _of_home(
+    home: PurePosixPath, groups: list[Group], masks: list[Mask], heap: Heap, links: Links, *, many: bool
+) -> list[Group]:
     """The cases of one folder with their masks; `many` says that it is a heap of cases rather than one case's."""
+    refused = {mask: links.refused(mask, [group.scans for group in groups]) for mask in masks}
+    heap.lost += [why for why in refused.values() if why]
+    masks = [mask for mask in masks if not refused[mask]]
     if len(groups) == 1 and not _stranger(groups[0], masks):
         for mask in masks:
-            if home == ROOT and _of_another(mask, groups):
+            if home == ROOT and not links.named(mask) and _of_another(mask, groups):
                 heap.pass_over(mask, OTHER_CASE)
             else:
                 groups[0].masks.append(mask)
         return groups
-    names = _Names(groups)
-    left: list[tuple[Mask, list[Group]]] = []
-    named = False
+    names = Names(groups)
+    left: list[tuple[Mask, list[Group], bool]] = []
+    sorted_out = named = False
     for mask in masks:
-        owners = names.owners(mask)
+        may = [group for group in groups if not links.against(mask, group.scans)]
+        linked = len(may) == 1 and bool(links.named(mask))
+        owners = may if linked else names.owners(mask)
         if owners is None:
             heap.pass_over(mask, TWO_CASES)
-        elif len(owners) == 1:
-            owners[0].masks.append(mask)
-            named = True
+            continue
+        told = [group for group in owners if group in may]
+        if len(told) == 1:
+            told[0].masks.append(mask)
+            sorted_out, named = True, named or not linked
         else:
-            left.append((mask, owners))
-    for mask, owners in left:
-        fitting = [group for group in owners or groups if fits(mask, group)]
-        more = " …" if len(fitting) > _SHOWN else ""
-        fitted = f": {' and '.join(str(group.scans[0].path) for group in fitting[:_SHOWN])}{more}"
-        if len(fitting) == 1 and owners:
-            fitting[0].masks.append(mask)
-        elif fitting and _of_another(mask, groups):
+            left.append((mask, told or may, bool(told)))
+    for mask, may, called in left:
+        fitting = [group for group in may if fits(mask, group)]
+        fitting = fitting or [group for group in may if fits(mask, group, cropped=True)]
+        scans = [group.scans[0] for group in fitting]
+        if fitting and not links.named(mask) and not called and _of_another(mask, groups):
             heap.pass_over(mask, OTHER_CASE)
-        elif len(fitting) == 1 and (not many or _akin(mask, fitting[0], groups)):
+        elif len(fitting) == 1 and (called or not many or links.named(mask) or _akin(mask, fitting[0], groups)):
             fitting[0].masks.append(mask)
         elif not fitting:
             heap.pass_over(mask, UNREADABLE if mask.kind == "file" and mask.geometry is None else UNFIT)
-        elif named or many:
-            heap.pass_over(mask, UNSURE if owners else SEVERAL if len(fitting) > 1 else GRID_ALONE, fitted)
+        elif sorted_out or (many and not one_study(scan for group in groups for scan in group.scans)):
+            way = "; --series says which is meant" if len(fitting) > 1 and one_study(scans) else ""
+            heap.pass_over(
+                mask, UNSURE if called else SEVERAL if len(fitting) > 1 else GRID_ALONE, f": {listed(scans)}{way}"
+            )
         else:
             return [Group(home, "", [scan for group in groups for scan in group.scans], masks, several=True)]
     taken = [group for group in groups if group.masks]
     if named or many or not taken:
         return groups
-    for group in groups:
-        if not group.masks:
+    patients = {scan.series.patient_key for group in taken for scan in group.scans if scan.series}
+    for group in list(groups):
+        series = group.scans[0].series
+        if group.masks or (series is not None and series.patient_key not in patients):
+            continue
+        groups.remove(group)
+        if series:
+            heap.warnings.append(f"{group.scans[0].title}: {NO_LABEL}; passed over")
+        else:
             heap.pass_over(group.scans[0], NO_MASK)
-    if len(taken) == 1:
-        taken[0].name = ""
-    return taken
-
-
-class _Names:
-    """What groups are called, to find the one that a mask's name means."""
-
-    def __init__(self, groups: Sequence[Group]) -> None:
-        self.called = defaultdict[Name, list[Group]](list)
-        self.ends = defaultdict[Name, list[Group]](list)
-        self.folders = defaultdict[Name, list[Group]](list)
-        for group in groups:
-            for name in group.names:
-                self.called[name].append(group)
-                for tail in (name[start:] for start in range(1, len(name) - 1)):
-                    if _digits(tail) and group not in self.ends[tail]:
-                        self.ends[tail].append(group)
-            for part in map(words, group.name.split("/")):
-                self.folders[part].append(group)
-        self._longest = max(map(len, self.called), default=0)
-        self._telling = {
-            name: own for name, own in self.called.items() if _digits(name) and not "".join(name).isdigit()
-        }
-
-    def owners(self, mask: Mask) -> list[Group] | None:
-        """The groups that a mask is named after; none where it is named after none, None where these are two cases.
-
-        Its name or one of its folders begins with theirs, the longest wins. Or else it begins with the end of theirs,
-        or holds theirs: CTPelvic1K has `CLINIC_metal_0000_mask_4label` to `dataset7_CLINIC_metal_0000_data`, and
-        `dataset1_img0021_mask_4label` to `img0021`. Of groups that differ in capitals alone those spelt alike win.
-        """
-        parts = [without_mask_words(part) for part in (*mask.folder.parts, stem_of(mask.path))]
-        told = [words(part) for part in parts]
-        runs = [tuple(word for part in told[start:] for word in part) for start in range(len(told))]
-        within = [told[-1][start:] for start in range(len(told[-1]))]
-        for names, texts in ((self.called, runs), (self.ends, runs), (self._telling, within)):
-            found = [head for text in texts if (head := self._head(text, names))]
-            if found:
-                return self._agreed(found, names, told[:-1], parts)
-        return []
-
-    def _head(self, text: Name, names: Mapping[Name, list[Group]]) -> Name:
-        """The longest name with which the words begin; empty where none does."""
-        heads = (text[:length] for length in range(min(len(text), self._longest), 0, -1))
-        return next((head for head in heads if head in names), ())
-
-    def _agreed(
-        self, found: Sequence[Name], names: Mapping[Name, list[Group]], folders: Sequence[Name], parts: Sequence[str]
-    ) -> list[Group] | None:
-        """The groups that all longest names mean, and that neither a shorter name nor a folder contradicts."""
-        best = [head for head in found if len(head) == max(map(len, found))]
-        owners = [group for group in names[best[0]] if all(group in names[head] for head in best)]
-        others = [names[head] for head in found if head not in {own[: len(head)] for own in best} and _numbered(head)]
-        others += [self.folders[part] for part in folders if _digits(part) and part in self.folders]
-        if not owners or any(set(owners).isdisjoint(other) for other in others):
-            return None
-        alike = [group for group in owners if any(part.startswith(group.name.rpartition("/")[2]) for part in parts)]
-        return alike if len(owners) > 1 and alike else owners
-
-
-def _digits(name: Name) -> bool:
-    return any(character.isdigit() for word in name for character in word)
-
-
-def _numbered(name: Name) -> bool:
-    """Whether a name has a number in it, as cases have; digits alone may count masks."""
-    return _shape(name) != name and not "".join(name).isdigit()
+    if len(groups) == 1:
+        groups[0].name = ""
+    return groups
 
 
 def _akin(mask: Mask, group: Group, groups: Sequence[Group]) -> bool:
@@ -202,28 +171,23 @@ def _of_another(mask: Mask, groups: Sequence[Group]) -> bool:
     called = [name for group in groups for name in group.names]
     if any(part[: len(name)] == name for part in parts for name in called):
         return False
-    shapes = {shape for name in called if (shape := _shape(name)) != name}
-    return any(_shape(part[: len(shape)]) == shape for part in parts for shape in shapes)
+    shapes = {shape for name in called if (shape := shape_of(name)) != name}
+    return any(shape_of(part[: len(shape)]) == shape for part in parts for shape in shapes)
 
 
-def _drop_strangers(groups: Sequence[Group], heap: Heap) -> None:
+def _drop_strangers(groups: Sequence[Group], heap: Heap, links: Links) -> None:
     """Pass over masks whose name begins with that of another case: folder and name contradict each other."""
     names = {id(group): {words(group.home.name), *group.names} - {()} for group in groups}
     for group in groups:
         own = names[id(group)]
         others = set[tuple[str, ...]]().union(*(names[id(g)] for g in groups if g is not group)) - own
-        others = {name for name in others if _numbered(name)}
+        others = {name for name in others if is_numbered(name)}
         for mask in list(group.masks):
             told = words(without_mask_words(stem_of(mask.path)))
             heads = {told[:length] for length in range(1, len(told))}  # alone it may be a vertebra: C2 in case c1
-            if heads & others and not (heads | {told}) & own:
+            if heads & others and not (heads | {told}) & own and not links.named(mask):
                 group.masks.remove(mask)
                 heap.pass_over(mask, STRANGER, f" ({group.scans[0].path})")
-
-
-def _shape(name: tuple[str, ...]) -> tuple[str, ...]:
-    """A name without its numbers; a word of digits alone keeps their count, since `01_femur` may be the first bone."""
-    return tuple("#" * len(word) if word.isdigit() else re.sub(r"\d+", "#", word) for word in name)
 
 
 def _all_words(place: PurePosixPath) -> set[str]:
@@ -245,15 +209,17 @@ def _stranger(group: Group, masks: Iterable[Mask]) -> bool:
     return False
 
 
-def fits(mask: Mask, group: Group) -> bool:
-    """Whether the mask lies on the scan's grid, its axes in any order and direction."""
+def fits(mask: Mask, group: Group, *, cropped: bool = False) -> bool:
+    """Whether the mask lies on the scan's grid (or on a box of it), its axes in any order and direction."""
     scan, own = group.scans[0].geometry, mask.geometry
-    return (
-        scan is not None and own is not None and (scan.same_as(own) or scan.same_as(turn_onto(own, scan).geometry(own)))
+    if scan is None or mask.kind != "file":
+        return scan is not None and lies_on(mask, scan)
+    return own is not None and (
+        scan.same_as(turn_onto(own, scan).geometry(own)) or (cropped and lies_within(scan, own))
     )
 
 
-def by_pattern(heap: Heap, pattern: str) -> list[Group]:
+def by_pattern(heap: Heap, pattern: str, links: Links, series: str | None = None) -> list[Group]:
     """The cases that a pattern finds; one that is spelt with other capitals at its masks is the same."""
     find = path_finder(pattern, "--case-pattern") or str
     cases: dict[str, Group] = {}
@@ -268,10 +234,13 @@ def by_pattern(heap: Heap, pattern: str) -> list[Group]:
         else:
             masks[case].append(item)
     alike: dict[str, list[Group]] = defaultdict(list)
-    for case, group in cases.items():
-        alike[name_key(case)].append(group)
-        channels = [channel_of(scan.name) for scan in group.scans]
-        group.several = len(channels) > 1 and (len(set(channels)) < len(channels) or "" in channels)
+    chosen = choose_series([group.scans for group in cases.values()], series, heap.warnings, heap.lost)
+    for (case, group), scans in zip(list(cases.items()), chosen, strict=True):
+        group.scans = scans
+        if scans:
+            alike[name_key(case)].append(group)
+        else:
+            del cases[case]
     for case, own in masks.items():
         owners = [cases[case]] if case in cases else alike[name_key(case)]
         if len(owners) == 1:
@@ -279,4 +248,8 @@ def by_pattern(heap: Heap, pattern: str) -> list[Group]:
         else:
             for mask in own:
                 heap.pass_over(mask, NO_SCAN, f", {case}")
+    for group in cases.values():
+        group.scans, group.masks = links.within(group.scans, group.masks, heap)
+        channels = [channel_of(scan.name) for scan in group.scans]
+        group.several = len(channels) > 1 and (len(set(channels)) < len(channels) or "" in channels)
     return list(cases.values())

@@ -8,10 +8,12 @@ from pathlib import Path
 from osteon.core.errors import DatasetError
 from osteon.importing import mask_pairing as pairing
 from osteon.importing.mask_files import Heap, Mask, Scan
+from osteon.importing.mask_links import Links
 from osteon.importing.mask_names import case_of, kind_of
 from osteon.importing.patterns import PROPOSALS
 
 _PATTERNS = (*PROPOSALS, r"(\d+)\D*$", r"([^/]+)/[^/]*$")
+_LISTED = 3
 _TRIED = 100
 """Scans and masks with which patterns are tried."""
 
@@ -32,6 +34,8 @@ def no_pairs(source: Path, heap: Heap, pattern: str | None) -> DatasetError:
         f"\n  {number} files, such as {first[cause].item.place}: {cause}{first[cause].detail}"
         for cause, number in counts.most_common()
     ]
+    lines += [f"\n  {line}" for line in heap.lost[:_LISTED]]
+    lines += [f"\n  … and {len(heap.lost) - _LISTED} more"] if len(heap.lost) > _LISTED else []
     return DatasetError(
         f"{source}: no mask belongs to a scan ({len(heap.scans)} scans, {len(heap.masks)} masks):{''.join(lines)}",
         hint=_way_out(heap, counts.most_common(1)[0][0] if counts else "", pattern),
@@ -55,12 +59,14 @@ def _all_alike(source: Path, heap: Heap) -> DatasetError:
 
 
 def _way_out(heap: Heap, cause: str, pattern: str | None) -> str:
+    if heap.lost and all(mask.kind != "file" for mask in heap.masks):
+        return "give the series on which they were drawn"
     scan, mask = heap.scans[0], heap.masks[0]
     if pattern is not None:
         both = f"such as {scan.place} and {mask.place}"
         return f"the first group of --case-pattern must find the same in the paths of scan and mask, {both}"
     if proposal := next((text for text in _PATTERNS if _sorts_all(heap, text)), None):
-        [group] = [group for group in pairing.by_pattern(_part(heap), proposal) if mask in group.masks]
+        [group] = [group for group in pairing.by_pattern(_part(heap), proposal, Links()) if mask in group.masks]
         return f"if {mask.place} belongs to {group.scans[0].place}, give --case-pattern '{proposal}'"
     if cause == pairing.UNFIT and scan.geometry and mask.geometry:
         grids = f"{scan.place} has {scan.geometry.describe()}, {mask.place} {mask.geometry.describe()}"
@@ -77,17 +83,17 @@ def _after(scan: Scan, mask: Mask) -> str:
 
 
 def _part(heap: Heap) -> Heap:
-    return Heap(heap.scans[:_TRIED], heap.masks[:_TRIED])
+    return Heap(scans=heap.scans[:_TRIED], masks=heap.masks[:_TRIED])
 
 
 def _sorts_all(heap: Heap, pattern: str) -> bool:
     """Whether a pattern gives every mask one scan, on whose grid it lies, and most scans masks."""
     part = _part(heap)
-    groups = pairing.by_pattern(part, pattern)
+    groups = pairing.by_pattern(part, pattern, Links())
     labelled = [group for group in groups if group.masks]
     return (
         not part.strays
         and 2 * len(labelled) > len(groups)
         and not any(group.several for group in groups)
-        and all(pairing.fits(mask, group) for group in labelled for mask in group.masks)
+        and all(pairing.fits(mask, group) for group in labelled for mask in group.masks if mask.kind == "file")
     )

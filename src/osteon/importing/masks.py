@@ -1,27 +1,36 @@
 """Scans with one mask file for each structure; or with one label map, a DICOM SEG or an RTSTRUCT.
 
-Scans are DICOM series anywhere below the case's folder, or NIfTI or NRRD files. A folder for each case, `images/` and
-`masks/` with names `case_structure`, or a folder for each structure: `mask_pairing` tells which belongs to which.
+Scans are DICOM series anywhere below the case's folder, or NIfTI, NRRD or MetaImage files. A folder for each case,
+`images/` and `masks/` with names `case_structure`, or a folder for each structure: `mask_pairing` tells which is
+whose.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from osteon.core.errors import OsteonError
+from osteon.core.files import files_below
+from osteon.dataset.manifest import FILE_NAME
+from osteon.formats.label_tables import NAMES, SUFFIXES, find_table, is_table, read_table
+from osteon.formats.registry import own_table
 from osteon.importing.forms import Converted, Form, Found, FoundCase, Options
-from osteon.importing.mask_cases import MaskCase, ends_in_cases, read_case, sort_masks
+from osteon.importing.mask_cases import MaskCase, read_case, sort_masks
 from osteon.importing.mask_dataset import case_ids, channels_of, check_names, structures_of, understood
 from osteon.importing.mask_dicom import patient_of
-from osteon.importing.mask_files import gather, holds_dicom, volume_files
+from osteon.importing.mask_files import Heap, gather, holds_dicom, volume_files
 from osteon.importing.mask_groups import Group
 from osteon.importing.mask_names import kind_of, same_name
 from osteon.importing.mask_pairing import pair
 from osteon.importing.mask_strays import no_pairs
-from osteon.importing.mask_tables import find_table, read_table
+from osteon.importing.mask_structures import ends_in_cases, is_spine
 from osteon.importing.mask_values import is_binary
-from osteon.importing.mask_vertebrae import is_spine
+from osteon.importing.passed_over import tell_passed_over
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 
 _LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
@@ -39,7 +48,7 @@ def misses(source: Path) -> str | None:
     told = [kind_of(PurePosixPath(path.relative_to(source).as_posix())) for path in files]
     dicom = holds_dicom(source)
     if not files and not dicom:
-        return "no scan (a DICOM series, .nii.gz or .nrrd)"
+        return "no scan (a DICOM series, .nii.gz, .nrrd or .mha)"
     if not files:
         heap = gather(source)
         if not heap.masks:
@@ -68,10 +77,10 @@ def read(source: Path, options: Options) -> Found:
         UsageError: `--case-pattern`, `--labels` or `--priority` does not fit what was found.
     """
     heap = gather(source)
-    groups = pair(heap, options.case_pattern)
+    groups = pair(heap, options.case_pattern, series=options.series, ignore_references=options.ignore_references)
     if not any(group.masks for group in groups):
         raise no_pairs(source, heap, options.case_pattern)
-    table = None if options.structures else find_table(source)
+    table = None if options.structures else find_table(source, _tables_beside(heap))
     told = options.named_structures() or (read_table(table) if table else None)
     known = None if told is None else [structure.name for structure in told]
     spelling = {same_name(name): name for name in known or ()}
@@ -85,7 +94,7 @@ def read(source: Path, options: Options) -> Found:
     for case, name in zip(cases, case_ids(groups, source, patients, pseudonyms, heap.warnings), strict=True):
         case.id = name
     found = Found(source.absolute().name, channels_of(cases, options), [], structures, warnings=heap.warnings)
-    found.lost = [str(stray) for stray in heap.strays]
+    found.lost = [*heap.lost, *map(str, heap.strays)]
     found.understood = understood(cases, structures, table)
     if pseudonyms.keys and not options.keep_identity:
         found.understood.append(
@@ -94,9 +103,33 @@ def read(source: Path, options: Options) -> Found:
         )
     for case, patient in zip(cases, patients, strict=True):
         subject = pseudonyms.subject(patient, keep_identity=options.keep_identity) or case.group.subject
-        found.cases.append(_found_case(case, subject, partial(_convert, case, patient, found, pseudonyms, options)))
+        row = _found_case(case, subject, partial(_convert, case, patient, found, pseudonyms, options))
+        found.cases.append(replace(row, between_slices=options.between_slices))
         found.lost += [f"{mask.path}: lies beside the case's folder of masks; passed over" for mask in case.passed]
+    found.warnings += _unused_tables(source, {table, *(case.table.path for case in cases if case.table is not None)})
+    tell_passed_over(found, source, ["images"])
     return found
+
+
+def _tables_beside(heap: Heap) -> set[Path]:
+    """Tables of names that belong to one mask each; one that cannot be read says so when its case is sorted."""
+    found = set()
+    for mask in heap.masks:
+        with suppress(OsteonError):
+            own = own_table(mask.path) if mask.kind == "file" else None
+            found |= {own.path} if own is not None else set()
+    return found
+
+
+def _unused_tables(source: Path, used: Container[Path | None]) -> list[str]:
+    """A note on the tables of names below the source that name no label map."""
+    below = files_below(source, hidden=False, beside=FILE_NAME)
+    tables = [path for path in below if path.suffix.lower() in SUFFIXES or path.name in NAMES]
+    unused = [path for path in tables if path not in used and is_table(path)]
+    if not unused:
+        return []
+    count = f"{len(unused)} tables of labels, such as {unused[0]}, name" if len(unused) > 1 else f"{unused[0]} names"
+    return [f"{count} no label map that was taken; not read"]
 
 
 def _one_map_each(groups: list[Group]) -> bool:
@@ -111,24 +144,42 @@ def _found_case(case: MaskCase, subject: str | None, convert: partial[Converted]
     files = () if any(scan.series for scan in scans) else tuple(scan.path for scan in scans)
     plain = len(files) == 1 and case.problem is None and not case.named and not case.dicom
     if plain and len(case.maps) <= 1:
-        return FoundCase(case.id, files, case.maps[0].path if case.maps else None, subject)
-    series = [path for scan in scans if scan.series for path in scan.series.files]
-    parts = (*series, *(mask.path for mask in masks))
-    return FoundCase(case.id, files, None, subject, convert=convert, parts=parts, labels=bool(masks))
+        return FoundCase(case.id, files, case.maps[0].path if case.maps else None, subject, table=case.table)
+    labels = bool(masks)
+    return FoundCase(
+        case.id, files, None, subject, convert=convert, parts=_files(case), labels=labels, table=case.table
+    )
+
+
+def _files(case: MaskCase) -> tuple[Path, ...]:
+    """The files of DICOM series, and the masks."""
+    series = [path for scan in case.group.scans if scan.series for path in scan.series.files]
+    return (*series, *(mask.path for mask in case.group.masks))
 
 
 def _convert(case: MaskCase, patient: Patient, found: Found, pseudonyms: Pseudonyms, options: Options) -> Converted:
     """The case as the import takes it: nothing in it says who the patient is."""
     read = partial(read_case, case, found.structures, options)
-    return read() if options.keep_identity else pseudonyms.without_names(read, patient)
+    return read() if options.keep_identity else pseudonyms.without_names(read, patient, _files(case))
 
 
 FORM = Form(
     "masks",
-    "scans (DICOM, NIfTI, NRRD) with one mask file for each structure, or one label file",
+    "scans (DICOM, NIfTI, NRRD, MetaImage) with one mask file for each structure, or one label file",
     misses,
     read,
     "scans and masks that no list names",
-    frozenset({"case_pattern", "priority", "accept_gaps", "resample_tilt", "keep_identity"}),
+    frozenset(
+        {
+            "case_pattern",
+            "priority",
+            "accept_gaps",
+            "resample_tilt",
+            "keep_identity",
+            "series",
+            "ignore_references",
+            "between_slices",
+        }
+    ),
 )
 """The form as the table of forms has it."""

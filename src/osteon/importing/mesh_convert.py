@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -20,6 +20,7 @@ from osteon.importing.forms import Converted, Options
 from osteon.importing.mask_files import Scan
 from osteon.importing.mask_merging import merge
 from osteon.importing.mesh_fill import Filled, fill
+from osteon.importing.mesh_headers import Said, left_open
 from osteon.importing.mesh_space import CLEAR_HU, FITS, Evidence, Points, Reading, look, readings
 
 _ASKED = 8
@@ -40,6 +41,7 @@ class MeshJob:
         parts: Structure name → its meshes.
         structures: All of the dataset.
         options: What the user says.
+        said: Mesh → what its header says that no option says otherwise.
     """
 
     id: str
@@ -48,6 +50,17 @@ class MeshJob:
     parts: Mapping[str, Sequence[PurePosixPath]]
     structures: tuple[Structure, ...]
     options: Options
+    said: Mapping[PurePosixPath, Said] = field(default_factory=dict)
+
+    @property
+    def places(self) -> list[PurePosixPath]:
+        """Its meshes."""
+        return [place for part in self.parts.values() for place in part]
+
+    @property
+    def open(self) -> list[Reading]:
+        """The readings that options and headers leave open."""
+        return left_open([self.said.get(place, Said()) for place in self.places], self.options)
 
     def image(self) -> tuple[Volume, list[str]]:
         """The scan, and what was done to it. Raises FileError or GeometryError."""
@@ -59,9 +72,23 @@ class MeshJob:
             self.scan.series, accept_gaps=self.options.accept_gaps, resample_tilt=self.options.resample_tilt
         )
 
-    def triangles(self) -> dict[PurePosixPath, Points]:
-        """The surfaces as the files have them. Raises FileError."""
-        return {place: read_stl(self.source / place).triangles for part in self.parts.values() for place in part}
+    def own_reading(self, reading: Reading) -> Reading:
+        """That of the dataset, or what is settled for this case."""
+        units, spaces = ({getattr(one, what) for one in self.open} for what in ("unit", "space"))
+        return Reading(
+            reading.unit if len(units) > 1 else units.pop(), reading.space if len(spaces) > 1 else spaces.pop()
+        )
+
+    def triangles(self, reading: Reading) -> dict[PurePosixPath, Points]:
+        """The surfaces in the coordinates of a reading; as the files have them where these say nothing else.
+
+        Raises:
+            FileError: One cannot be read.
+        """
+        return {
+            place: self.said.get(place, Said()).as_read(read_stl(self.source / place).triangles, reading)
+            for place in self.places
+        }
 
 
 def decide(jobs: Sequence[MeshJob], options: Options) -> tuple[Reading, str]:
@@ -72,16 +99,19 @@ def decide(jobs: Sequence[MeshJob], options: Options) -> tuple[Reading, str]:
         DatasetError: Cases contradict each other.
         FileError: None of the cases asked can be read.
     """
-    allowed = readings(options.mesh_unit, options.mesh_space)
-    if len(allowed) == 1:
-        return allowed[0], f"coordinates of the meshes: {allowed[0]}, as told"
+    by_space = [job for job in jobs if len({reading.space for reading in job.open}) > 1]
+    unclear_jobs = by_space or [job for job in jobs if len(job.open) > 1]
+    if not unclear_jobs:
+        why = "as told" if options.mesh_unit and options.mesh_space else "as their headers say"
+        return jobs[0].open[0], f"coordinates of the meshes: {jobs[0].open[0]}, {why}"
+    jobs = unclear_jobs
     votes: dict[Reading, list[str]] = defaultdict(list)
     unclear: list[str] = []
     failed: list[OsteonError] = []
     for number in np.unique(np.linspace(0, len(jobs) - 1, min(_ASKED, len(jobs))).astype(int)):
         job = jobs[number]
         try:
-            evidence = _evidence(job, allowed)
+            evidence = _evidence(job)
         except OsteonError as error:
             failed.append(error)
             continue
@@ -89,8 +119,9 @@ def decide(jobs: Sequence[MeshJob], options: Options) -> tuple[Reading, str]:
         if evidence.winner is None:
             unclear.append(line)
         else:
-            votes[evidence.winner].append(line)
-            if len(votes) == 1 and len(votes[evidence.winner]) == _ENOUGH:
+            winner = evidence.winner if by_space else replace(evidence.winner, space=jobs[0].open[0].space)
+            votes[winner].append(line)
+            if len(votes) == 1 and len(votes[winner]) == _ENOUGH:
                 break
     if len(votes) > 1:
         lines = "".join(f"\n  {reading}: {'; '.join(found[:3])}" for reading, found in votes.items())
@@ -102,9 +133,12 @@ def decide(jobs: Sequence[MeshJob], options: Options) -> tuple[Reading, str]:
     raise failed[0]
 
 
-def _evidence(job: MeshJob, allowed: Sequence[Reading]) -> Evidence:
-    """By the field of view, and where that leaves it open by the image."""
-    meshes = list(job.triangles().values())
+def _evidence(job: MeshJob) -> Evidence:
+    """By the field of view, and where that leaves it open by the image; of the meshes that say nothing, if any."""
+    allowed = job.open
+    surfaces = job.triangles(allowed[0])
+    meshes = [surfaces[place] for place in job.places if job.said.get(place, Said()) == Said()]
+    meshes = meshes or list(surfaces.values())
     if job.scan.series is None and job.scan.geometry is not None:
         evidence = look(meshes, job.scan.geometry, allowed)
         if evidence.winner is not None or not evidence.fitting or not _is_ct(job):
@@ -131,7 +165,8 @@ def convert(job: MeshJob, reading: Reading) -> Converted:
             f"case {job.id}: {job.scan.path}: does not say how large its voxels are, so no mesh can be placed in it",
             hint="export the CT with its spacing",
         )
-    surfaces = job.triangles()
+    reading = job.own_reading(reading)
+    surfaces = job.triangles(reading)
     evidence = look(list(surfaces.values()), image.geometry, readings(None, None), image if _is_ct(job) else None)
     warnings = _checked(job, reading, evidence)
     world = {place: reading.ras_mm(triangles) for place, triangles in surfaces.items()}
@@ -146,16 +181,15 @@ def convert(job: MeshJob, reading: Reading) -> Converted:
         volume=None if job.scan.series is None else image,
         segmentation=segmentation,
         annotated=tuple(name for name in job.parts) if job.options.group == "none" else None,
-        provenance=(*done, f"meshes read as {reading}", *made),
+        provenance=(*done, f"meshes read as {reading}{_by_headers(job)}", *made),
         warnings=(*warnings, *overlaps),
     )
 
 
 def _checked(job: MeshJob, reading: Reading, evidence: Evidence) -> list[str]:
     """What is odd about the place of the meshes. Raises DatasetError where they contradict the reading."""
-    allowed = readings(job.options.mesh_unit, job.options.mesh_space)
     share = evidence.inside[reading]
-    within = Evidence({r: evidence.inside[r] for r in allowed}, evidence.falls)
+    within = Evidence({r: evidence.inside[r] for r in job.open}, evidence.falls)
     if within.winner not in (None, reading):
         raise DatasetError(
             f"case {job.id}: its meshes are meant as {within.winner}, those of the dataset as {reading}: "
@@ -164,13 +198,14 @@ def _checked(job: MeshJob, reading: Reading, evidence: Evidence) -> list[str]:
         )
     if share == 0:
         raise DatasetError(
-            f"case {job.id}: its meshes, read as {reading}, lie outside its CT or are too small to see; "
-            f"{evidence.describe()}",
+            f"case {job.id}: its meshes, read as {reading}{_by_headers(job)}, lie outside its CT or are too small to "
+            f"see; {evidence.describe()}",
             hint=f"check that they belong to this CT; {_WAYS_OUT}",
         )
     found = []
     if evidence.winner not in (None, reading):
-        found.append(f"its meshes, read as {reading} as told, fit better as {evidence.winner}: {evidence.describe()}")
+        why = _by_headers(job) or " as told"
+        found.append(f"its meshes, read as {reading}{why}, fit better as {evidence.winner}: {evidence.describe()}")
     if share < FITS:
         found.append(f"{1 - share:.0%} of the meshes' corners lie outside the CT")
     fall = evidence.falls.get(reading)
@@ -179,6 +214,10 @@ def _checked(job: MeshJob, reading: Reading, evidence: Evidence) -> list[str]:
             f"the CT falls by only {fall:.0f} HU across the surfaces of the meshes; check that they belong to this CT"
         )
     return found
+
+
+def _by_headers(job: MeshJob) -> str:
+    return ", as their headers say" if any(said != Said() for said in job.said.values()) else ""
 
 
 def _masks(

@@ -9,20 +9,25 @@ with one scan's, which must hold what tells this scan from the others; among equ
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.core.files import files_below, is_pointer
+from osteon.dataset.manifest import FILE_NAME
 from osteon.importing.forms import safe_id, unique_ids
-from osteon.importing.mask_files import Scan, holds_dicom, volume_files
+from osteon.importing.mask_files import Heap, Scan, find_dicom, holds_dicom, some, volume_files
 from osteon.importing.mask_names import kind_of, without_words
 from osteon.importing.mesh_names import PASSED_OVER, Names, split_words
 from osteon.importing.patterns import PROPOSALS, path_finder
+from osteon.importing.series_choice import choose_series, listed, way_out
 
 ROOT = PurePosixPath()
 
 Places = Sequence[PurePosixPath]
+Choose = Callable[[Iterable[Sequence[Scan]]], list[list[Scan]]]
 
 
 @dataclass
@@ -35,7 +40,7 @@ class MeshCase:
         meshes: Relative to the source, in order.
         home: The folder that holds it all, relative to the source.
         problem: Why the case cannot be used.
-        note: What a person should look at.
+        passed: Scans beside its own that are not taken; empty where there are none.
     """
 
     name: str
@@ -43,7 +48,7 @@ class MeshCase:
     meshes: list[PurePosixPath] = field(default_factory=list)
     home: PurePosixPath = ROOT
     problem: OsteonError | None = None
-    note: str = ""
+    passed: str = ""
 
     @property
     def words(self) -> frozenset[str]:
@@ -59,37 +64,39 @@ class Sorted:
         cases: In order of their files.
         ids: One for each case.
         understood: How it was sorted, in sentences.
-        warnings: What fits no case.
+        warnings: What a person should look at.
+        lost: What fits no case, label files beside the meshes, and series that could not be read or chosen.
     """
 
     cases: list[MeshCase]
     ids: list[str]
     understood: list[str]
     warnings: list[str]
+    lost: list[str] = field(default_factory=list)
 
 
 def mesh_files(source: Path) -> Iterator[Path]:
-    """The STL files below `source`, hidden ones passed over; in no order."""
-    for path in source.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-        if path.suffix.lower() == ".stl" and not hidden and path.is_file():
-            yield path
+    """The STL files below `source`, hidden ones and those of osteon's datasets passed over."""
+    below = files_below(source, hidden=False, beside=FILE_NAME)
+    yield from (path for path in below if path.suffix.lower() == ".stl" and not is_pointer(path))
 
 
-def sort_heap(source: Path, pattern: str | None) -> Sorted:
+def sort_heap(source: Path, pattern: str | None, series: str | None = None) -> Sorted:
     """Sort scans and meshes below `source` into cases; reads headers of DICOM files alone.
 
     Raises:
-        UsageError: `pattern` is no regular expression with a group, or finds no case.
+        UsageError: `pattern` is no regular expression with a group, or finds no case; or no `series` is called so.
         DatasetError: There is no scan.
     """
     meshes = sorted(PurePosixPath(path.relative_to(source).as_posix()) for path in mesh_files(source))
-    scans, warnings = _scans(source)
+    heap = _scans(source)
+    scans, warnings = heap.scans, heap.warnings
+    choose = partial(choose_series, which=series, warnings=warnings, lost=heap.lost)
     if not scans:
         raise DatasetError(f"{source}: no CT beside the meshes", hint="put the CT (NIfTI, NRRD, DICOM) beside them")
     find = path_finder(pattern, "--case-pattern")
     if find is not None:
-        cases, stray = _by_pattern(scans, meshes, find)
+        cases, stray = _by_pattern(scans, meshes, find, choose)
         understood = [f"cases by the pattern {pattern}"]
         if not any(case.scan and case.meshes for case in cases):
             raise UsageError(
@@ -97,44 +104,33 @@ def sort_heap(source: Path, pattern: str | None) -> Sorted:
                 hint=f"its first group must be the same in the paths of both, such as {scans[0].place} and {meshes[0]}",
             )
     else:
-        cases, stray, named = _by_place(scans, meshes)
+        cases, stray, named = _by_place(scans, meshes, choose)
         stray += _contradicted(cases)
         understood = _explained(cases, named)
-    warnings += [f"{mesh}: fits no case, and is left out" for mesh in stray[:10]]
-    if len(stray) > 10:
-        warnings.append(f"{len(stray) - 10} more meshes fit no case")
+    heap.lost += some([f"{mesh}: fits no case" for mesh in stray], "meshes that fit no case")
     without = [case.name for case in cases if not case.meshes and case.scan]
     if without:
         warnings.append(f"no meshes, so taken without labels: {', '.join(without)}")
-    return Sorted(cases, _ids(cases, warnings), understood, warnings)
+    heap.lost += [case.passed for case in cases if case.passed]
+    return Sorted(cases, _ids(cases, warnings), understood, warnings, heap.lost)
 
 
-def _scans(source: Path) -> tuple[list[Scan], list[str]]:
-    """Image files and DICOM series. Files that are called masks are passed over."""
-    scans, masks = [], []
+def _scans(source: Path) -> Heap:
+    """Image files and DICOM series; what is not taken, files that are called masks too, is lost."""
+    heap = find_dicom(source)[0] if holds_dicom(source) else Heap()
+    masks = []
     for path in volume_files(source):
         place = PurePosixPath(path.relative_to(source).as_posix())
         if kind_of(place) == "mask":
             masks.append(place)
         else:
-            scans.append(Scan(path, place))
-    warnings = []
-    if masks:
-        warnings.append(f"{len(masks)} label files, such as {masks[0]}, are passed over: the meshes are the labels")
-    if holds_dicom(source):
-        from osteon.formats.dicom_series import find_series
-
-        for series in find_series(source).series:
-            place = PurePosixPath(series.folder.relative_to(source).as_posix())
-            if series.kind == "volume":
-                scans.append(Scan(series.folder, place, series))
-            else:
-                warnings.append(f"{place}: {series.description or 'a series'} is a single picture; passed over")
-    return scans, warnings
+            heap.scans.append(Scan(path, place))
+    heap.lost += some([f"{mask}: is a label file, and the meshes are the labels" for mask in masks], "label files")
+    return heap
 
 
 def _by_pattern(
-    scans: Sequence[Scan], meshes: Places, find: Callable[[str], str | None]
+    scans: Sequence[Scan], meshes: Places, find: Callable[[str], str | None], choose: Choose
 ) -> tuple[list[MeshCase], list[PurePosixPath]]:
     """Cases by the pattern's first group, capitals or not; and the meshes in which it finds nothing."""
     spelt: dict[str, str] = {}
@@ -149,7 +145,8 @@ def _by_pattern(
             theirs[spelt.setdefault(key.casefold(), key)].append(mesh)
         else:
             stray.append(mesh)
-    return [_case(name, own[name], theirs[name]) for name in spelt.values()], stray
+    left = choose([own[name] for name in spelt.values()])
+    return [_case(name, scans, theirs[name]) for name, scans in zip(spelt.values(), left, strict=True)], stray
 
 
 def _case(name: str, scans: Sequence[Scan], meshes: list[PurePosixPath], home: PurePosixPath = ROOT) -> MeshCase:
@@ -159,12 +156,11 @@ def _case(name: str, scans: Sequence[Scan], meshes: list[PurePosixPath], home: P
     if len(scans) > 1:
         by_word = [scan for scan in scans if {"ct", "cbct"}.intersection(split_words(scan.name))]
         if len(by_word) == 1:
-            others = ", ".join(str(scan.place) for scan in scans if scan is not by_word[0])
-            return MeshCase(name, by_word[0], meshes, home, note=f"{by_word[0].place} is the CT; passed over: {others}")
-        listed = ", ".join(str(scan.place) for scan in scans[:4])
+            others = listed([scan for scan in scans if scan is not by_word[0]])
+            return MeshCase(name, by_word[0], meshes, home, passed=f"{others}: {by_word[0].place} is the CT")
         problem = DatasetError(
-            f"case {name}: {len(scans)} scans, and no telling which the meshes belong to: {listed}",
-            hint="leave one, put `ct` into its name, or pass --case-pattern",
+            f"case {name}: {len(scans)} scans, and no telling which the meshes belong to: {listed(scans)}",
+            hint=way_out(scans, "leave one, put `ct` into its name, or pass --case-pattern"),
         )
     else:
         problem = DatasetError(
@@ -173,11 +169,14 @@ def _case(name: str, scans: Sequence[Scan], meshes: list[PurePosixPath], home: P
     return MeshCase(name, None, meshes, home, problem)
 
 
-def _by_place(scans: Sequence[Scan], meshes: Places) -> tuple[list[MeshCase], list[PurePosixPath], list[MeshCase]]:
+def _by_place(
+    scans: Sequence[Scan], meshes: Places, choose: Choose
+) -> tuple[list[MeshCase], list[PurePosixPath], list[MeshCase]]:
     """Cases by folder and names, the meshes that fit none, and those of the cases that names made."""
     homes: dict[PurePosixPath, list[Scan]] = defaultdict(list)
     for scan, home in zip(scans, _homes(scans, meshes), strict=True):
         homes[home].append(scan)
+    homes = {home: own for home, own in zip(list(homes), choose(homes.values()), strict=True) if own}
     names = {home: Names(own, home) for home, own in homes.items() if len(own) > 1}
     everywhere = Names(scans, ROOT)
     owned: dict[Scan, list[PurePosixPath]] = defaultdict(list)
@@ -274,7 +273,7 @@ def _explained(cases: Sequence[MeshCase], named: Sequence[MeshCase]) -> list[str
 def _sorts_alike(pattern: str, cases: Sequence[MeshCase]) -> bool:
     """Whether the pattern gives all files of a case one key, and every case its own."""
     find = path_finder(pattern, "--case-pattern") or str
-    places = [[*([case.scan.place] if case.scan else []), *case.meshes] for case in cases]
+    places = ([*([case.scan.place] if case.scan else []), *case.meshes] for case in cases)
     keys = [{(find(str(place)) or "").casefold() for place in own} for own in places]
     flat = [key for found in keys for key in found]
     return "" not in flat and len(flat) == len(cases) == len(set(flat))

@@ -11,8 +11,10 @@ from osteon.importing.forms import CONVERTING, Converted, Form, Found, FoundCase
 from osteon.importing.mask_dicom import patient_of
 from osteon.importing.mask_files import holds_dicom, volume_files
 from osteon.importing.mesh_convert import MeshJob, convert, decide
+from osteon.importing.mesh_headers import passed_over, read_said, without_told
 from osteon.importing.mesh_sorting import MeshCase, mesh_files, sort_heap
 from osteon.importing.mesh_structures import group_meshes
+from osteon.importing.passed_over import tell_passed_over
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 
 
@@ -23,7 +25,7 @@ def misses(source: Path) -> str | None:
     if next(mesh_files(source), None) is None:
         return "no .stl file"
     if next(volume_files(source), None) is None and not holds_dicom(source):
-        return "no CT (NIfTI, NRRD or DICOM) beside the .stl files"
+        return "no CT (NIfTI, NRRD, MetaImage or DICOM) beside the .stl files"
     return None
 
 
@@ -35,7 +37,7 @@ def read(source: Path, options: Options) -> Found:
         DatasetError: There is no scan, or cases contradict each other in how their meshes are meant.
         FileError: None of the cases can be read.
     """
-    heap = sort_heap(source, options.case_pattern)
+    heap = sort_heap(source, options.case_pattern, options.series)
     series_of = [case.scan.series if case.scan else None for case in heap.cases]
     patients = [Patient() if series is None else patient_of(series) for series in series_of]
     pseudonyms = Pseudonyms(source, [] if options.keep_identity else patients)
@@ -49,13 +51,25 @@ def read(source: Path, options: Options) -> Found:
         cases=[],
         structures=grouped.structures,
         warnings=[*heap.warnings, *grouped.warnings],
+        lost=heap.lost,
         understood=[*heap.understood, *grouped.understood],
     )
     known = {structure.name for structure in grouped.structures}
     if unknown := [name for name in options.priority or () if name not in known]:
         raise UsageError(f"--priority: no structure is called {', '.join(unknown)}", hint=f"use {', '.join(known)}")
+    said = read_said(source, [mesh for case in heap.cases for mesh in case.meshes])
+    found.warnings += passed_over(said, options)
+    said = {place: without_told(one, options) for place, one in said.items()}
     jobs = {
-        case_id: MeshJob(case_id, case.scan, source, parts, grouped.structures, options)
+        case_id: MeshJob(
+            case_id,
+            case.scan,
+            source,
+            parts,
+            grouped.structures,
+            options,
+            {place: said[place] for place in case.meshes},
+        )
         for case_id, case, parts in zip(heap.ids, heap.cases, grouped.parts, strict=True)
         if case.scan is not None
     }
@@ -69,8 +83,6 @@ def read(source: Path, options: Options) -> Found:
         reading, line = decide(usable, options)
         found.understood.append(line)
     for case_id, case, patient in zip(heap.ids, heap.cases, patients, strict=True):
-        if case.note:
-            found.warnings.append(f"case {case_id}: {case.note}")
         job = jobs.get(case_id)
         if case.problem is not None or job is None:
             found.cases.append(_failing(case_id, case, source))
@@ -79,7 +91,7 @@ def read(source: Path, options: Options) -> Found:
         meshes = tuple(source / mesh for mesh in case.meshes)
         how = partial(convert, job, reading) if meshes and reading else partial(_image_alone, job) if series else None
         if how is not None and series and not options.keep_identity:
-            how = partial(pseudonyms.without_names, how, patient)
+            how = partial(pseudonyms.without_names, how, patient, (*series.files, *meshes))
         found.cases.append(
             FoundCase(
                 case_id,
@@ -90,6 +102,7 @@ def read(source: Path, options: Options) -> Found:
                 labels=bool(meshes),
             )
         )
+    tell_passed_over(found, source, ["images", "surfaces"], [".stl"])
     return found
 
 
@@ -111,5 +124,5 @@ FORM = Form(
     misses,
     read,
     "STL files and CTs below one folder",
-    heeds=frozenset(CONVERTING),
+    heeds=frozenset(CONVERTING) - {"ignore_references", "between_slices", "rle_order", "rle_base"},
 )

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
-from osteon.core.errors import DatasetError
+from osteon.core.errors import DatasetError, OsteonError
 from osteon.core.labels import Structure, make_structures
 from osteon.formats.labelmap import is_generic
+from osteon.formats.registry import own_table, read_structures
+from osteon.importing.forms import FoundCase
 
 
 def unite(own: Iterable[tuple[Structure, ...]]) -> tuple[Structure, ...]:
@@ -80,6 +85,70 @@ def adopt(
         for new, old, source in zip(fresh, known, sources, strict=True)
     )
     return tuple(coloured)
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a label file's header, or a table beside it, calls the file's values."""
+
+    path: Path
+    structures: tuple[Structure, ...]
+    table: bool = False
+
+
+def named_in_files(cases: Iterable[FoundCase]) -> list[Named]:
+    """What each label file's own header names, or its table. One that cannot be read says so when its case is taken."""
+    named = []
+    for case in cases:
+        with suppress(OsteonError):
+            if (table := case.table or (own_table(case.label) if case.label is not None else None)) is not None:
+                named.append(Named(table.path, table.structures, table=True))
+            elif case.label is not None:
+                named.append(Named(case.label, read_structures(case.label)))
+    return named
+
+
+def contradicted(known: Sequence[Structure], files: Iterable[Named], told_by: str) -> list[str]:
+    """A note where label files give structures other values than the dataset: each is read by its own names.
+
+    Args:
+        known: The dataset's structures.
+        files: What each label file says of itself.
+        told_by: Who says what the dataset's values mean, for messages.
+
+    Raises:
+        DatasetError: A value to which the dataset gives a name of its own stands for different structures in the files.
+    """
+    values = {structure.name: structure.value for structure in known}
+    names = {structure.value: structure.name for structure in known}
+    meant: dict[int, dict[str, Path]] = defaultdict(dict)
+    other: list[tuple[Named, Structure]] = []
+    for file in files:
+        moved = [s for s in file.structures if values.get(s.name, s.value) != s.value]
+        if moved and (file.table or told_by != "the dataset"):
+            other.append((file, moved[0]))
+        given = {values[s.name] for s in file.structures if s.name in values}
+        by_value = not file.path.name.lower().endswith(".seg.nrrd")  # there, a name that is not known is refused
+        for structure in file.structures if by_value else ():
+            if (
+                structure.name not in values
+                and structure.value in set(names) - given
+                and not is_generic(structure.name)
+            ):
+                meant[structure.value].setdefault(structure.name, file.path)
+    for value, called in meant.items():
+        if len(called) > 1:
+            (one, here), (two, there), *_ = called.items()
+            raise DatasetError(
+                f"{told_by} calls the value {value} {names[value]}, but it is {one} by {here} and {two} by {there}",
+                hint=f"leave --labels out, or use the files' own names: --labels {one}=1,{two}=2",
+            )
+    if not other:
+        return []
+    file, structure = other[0]
+    more = f" (and {len(other) - 1} more files likewise)" if len(other) > 1 else ""
+    told = f"{structure.value} {structure.name}, which has the value {values[structure.name]} by {told_by}"
+    return [f"{file.path} calls {told}{more}; each is read by its own names"]
 
 
 def _as_in_file(structure: Structure, file: Structure, names: Collection[str]) -> Structure:

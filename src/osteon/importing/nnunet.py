@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Container
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from osteon.core.errors import DatasetError, FileError, LabelError, UsageError
-from osteon.core.files import is_file, read_json
+from osteon.core.files import absent_below, is_file, read_json
 from osteon.core.labels import BACKGROUND, Structure, make_structures
-from osteon.dataset.checks import align_segmentation
+from osteon.dataset.laying import lay_segmentation
 from osteon.formats.labelmap import value_counts, whole_labels
-from osteon.formats.registry import format_of, read_geometry, read_segmentation, read_volume
+from osteon.formats.registry import format_of, read_geometry, read_segmentation, read_volume, suffix_of
+from osteon.formats.unread import unread_format
 from osteon.importing.decathlon import channels_of, structures_of
 from osteon.importing.forms import Converted, Form, Found, FoundCase, Options, safe_id, unique_ids
 from osteon.importing.mask_merging import merge
@@ -164,17 +166,27 @@ def _by_name(path: Path, ending: str, found: Found) -> list[tuple[str, tuple[Pat
             if match := _IMAGE.fullmatch(_stem(file, ending)):
                 images[match[1]].append(file)
             else:
-                found.warnings.append(f"{file}: is not called CASE_0000{ending}; passed over")
+                told = found.lost if suffix_of(file) or unread_format(file) else found.warnings
+                told.append(f"{file}: is not called CASE_0000{ending}; passed over")
+        if part == "Tr":
+            found.lost += _strays(path.parent / "labelsTr", ending, images)
+        found.lost += [f"{file}: is {why}; passed over" for file, why in absent_below(path.parent / f"images{part}")]
         for name in sorted(images, key=natural_key):
             files = images[name]
             label = path.parent / "labelsTr" / f"{name}{ending}" if part == "Tr" else None
-            if label is not None and not is_file(label):
+            if label is not None and not is_file(label) and not label.is_symlink():
                 found.warnings.append(f"{label}: does not exist; {name} comes in without a label")
                 label = None
             cases.append((safe_id(name), tuple(files), label))
     if (path.parent / "labelsTs").is_dir():
         found.warnings.append(f"{path.parent / 'labelsTs'}: passed over; test cases come in without labels")
     return cases
+
+
+def _strays(folder: Path, ending: str, cases: Container[str]) -> list[str]:
+    """Labels that belong to no image."""
+    files = [file for file in _files(folder) if suffix_of(file) and _stem(file, ending) not in cases]
+    return [f"{file}: has no image in imagesTr; passed over" for file in files]
 
 
 def _case(
@@ -224,14 +236,15 @@ def _convert(
     values = sorted({value for listed in regions.values() for value in listed})
     known = make_structures([f"label_{value}" for value in values], values)
     geometry = read_geometry(image)
-    own = align_segmentation(read_segmentation(label, known), geometry, name=str(label), image_name=str(image))
+    own, how = lay_segmentation(read_segmentation(label, known), geometry, name=str(label), image_name=str(image))
     structures: tuple[Structure, ...] = found.structures or ()
     missing = [s.name for s in structures if s.name not in regions]
     if missing:
         raise LabelError(f"{label}: no region is called {missing[0]}", hint=f"regions are {', '.join(regions)}")
     masks = [(s.name, np.isin(own.array, regions[s.name])) for s in structures]
     segmentation, _ = merge(masks, structures, geometry, options.priority)
-    return Converted(None, segmentation, None, (f"regions from {label.name}",))
+    told = (f"{label} is {how}",) if how else ()
+    return Converted(None, segmentation, None, (f"regions from {label.name}", *told), told)
 
 
 FORM = Form(

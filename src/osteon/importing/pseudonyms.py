@@ -10,9 +10,10 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import permutations
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import FileError
 from osteon.core.files import read_text, write_text
@@ -49,6 +50,7 @@ class Pseudonyms:
     """
 
     def __init__(self, source: Path, patients: Iterable[Patient]) -> None:
+        self.source = source
         self.places = (source / TABLE, source.absolute().parent / TABLE)
         self.keys = _known(self.places)
         for patient in patients:
@@ -70,14 +72,21 @@ class Pseudonyms:
         hidden = [safe_id(new) if new != old else old for new, old in zip(hidden, ids, strict=True)]
         return unique_ids([hidden], warnings)
 
-    def without_names(self, convert: Callable[[], Converted], patient: Patient) -> Converted:
-        """A converted case in which nothing says who the patient is; the table that leads back is written."""
+    def without_names(self, convert: Callable[[], Converted], patient: Patient, files: Iterable[Path]) -> Converted:
+        """A converted case in which nothing says who the patient is; the table that leads back is written.
+
+        Args:
+            convert: Makes the case.
+            patient: Whom it shows.
+            files: All that it is made from: provenance names them, or their folders, relative to the source or not.
+        """
         made = convert()
         if self.key(patient) is None:
             return made
         said = self.write()
         warnings = (*made.warnings, *([said.removeprefix("warning: ")] if said.startswith("warning: ") else []))
-        provenance = tuple(self.hide(line, patient) for line in made.provenance)
+        places = self._places_of(files)
+        provenance = tuple(self.hide_in(line, patient, places) for line in made.provenance)
         return replace(made, provenance=provenance, warnings=warnings)
 
     def hide(self, text: str, patient: Patient) -> str:
@@ -101,6 +110,26 @@ class Pseudonyms:
             for order in ((year, month, day), (day, month, year), (month, day, year)):
                 text = re.sub(r"(?<!\d)" + r"[\W_]?".join(order) + r"(?!\d)", "date", text)
         return text
+
+    def hide_in(self, line: str, patient: Patient, places: Iterable[str]) -> str:
+        """A sentence in which the places of files are hidden; its other words and numbers stay as they are.
+
+        A place that is one word or number (the folder `12`) is one where a sentence ends, or a colon or comma follows.
+        """
+        for place in sorted((place for place in places if place in line), key=len, reverse=True):
+            after = r"(?=$|[:;,])" if re.fullmatch(r"\w+", place) else r"(?![\w])"
+            line = re.sub(rf"(?<![\w/.\-]){re.escape(place)}{after}", lambda found: self.hide(found[0], patient), line)
+        return re.sub(r"\S*/\S*", lambda found: self.hide(found[0], patient), line)
+
+    def _places_of(self, files: Iterable[Path]) -> set[str]:
+        """How sentences may name files and their folders: relative to the source, and absolute."""
+        found: set[str] = set()
+        for file in files:
+            with suppress(ValueError):
+                place = PurePosixPath(file.relative_to(self.source).as_posix())
+                found |= {part.as_posix() for part in (place, *place.parents)} - {"."}
+            found |= {file.as_posix(), str(file), str(file.absolute())}
+        return found
 
     def write(self) -> str:
         """Write the table beside the source; what was done, or a warning that it was not possible."""

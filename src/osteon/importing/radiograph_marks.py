@@ -1,32 +1,19 @@
-"""What annotation files say of radiographs: outlines per picture, COCO, tables of RLE. One `Marks` for each picture."""
+"""What marks one picture, whatever form it comes in; what the readers of these forms share."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import DatasetError, FileError, LabelError, OsteonError
-from osteon.core.files import read_json
-from osteon.formats.coco import CocoImage, is_coco, masks_of, polygons_of, read_coco
-from osteon.formats.labelme import is_labelme
-from osteon.formats.polygons import (
-    Points,
-    checked_label,
-    fill,
-    is_outlines,
-    outside,
-    parse_outlines,
-    read_outlines,
-)
-from osteon.formats.rle import decode, read_rle_csv, read_rle_rows
-from osteon.importing.radiograph_files import File, Shelf, shared, short
+from osteon.core.errors import DatasetError, LabelError
+from osteon.formats.polygons import Points, outside
+from osteon.importing.forms import Found
+from osteon.importing.radiograph_files import File, short
 
 Mask = npt.NDArray[np.bool_]
 Size = tuple[int, int]
@@ -60,62 +47,6 @@ Told = list[tuple[File, Marks]]
 """Pictures, and what is said of them."""
 
 
-def of_json(files: Iterable[File], pictures: Shelf, warnings: list[str]) -> tuple[Told, tuple[str, ...]]:
-    """What JSON files say, those of one picture before those of many; and the names that COCO files put in order."""
-    single: dict[File, list[tuple[File, Marks]]] = defaultdict(list)
-    many: Told = []
-    order: list[str] = []
-    for file in files:
-        try:
-            data = read_json(file.path, "the annotation")
-        except FileError as error:
-            data = error
-        if is_coco(data):
-            coco = read_coco(file.path)
-            order += [name for name in coco.names if name not in order]
-            many += _of_coco(file, coco.images, pictures, warnings)
-        elif (found := _picture_of(file, data, pictures, warnings)) is not None:
-            single[found].append((file, _outlines(file, data)))
-    told = [(picture, _nearest(picture, said, warnings)) for picture, said in single.items()]
-    return told + many, tuple(order)
-
-
-def _picture_of(file: File, data: Any, pictures: Shelf, warnings: list[str]) -> File | None:
-    """The picture that a JSON file is about; None where it is about none, with a warning where it should be."""
-    if is_labelme(data) or is_outlines(data):
-        found = pictures.find(file.place.as_posix(), file.path)
-        said = data.get("imagePath") or data.get("filename")
-        if found is None and isinstance(said, str):
-            found = pictures.find(said, file.path)
-        if found is None:
-            warnings.append(f"{file.path}: there is no picture {short(file.stem)}; passed over")
-        return found
-    broken = isinstance(data, FileError) or (isinstance(data, dict) and ("annotations" in data or "shapes" in data))
-    return pictures.find(file.place.as_posix(), file.path) if broken else None
-
-
-def _outlines(file: File, data: Any) -> Marks:
-    try:
-        names = tuple(parse_outlines(data, file.path).polygons)
-    except OsteonError:
-        names = ()  # said again when the case is read
-    return Marks("outlines in a JSON file of its own", names, (file.path,), partial(_draw_outlines, file.path))
-
-
-def _nearest(picture: File, said: list[tuple[File, Marks]], warnings: list[str]) -> Marks:
-    """The marks that lie nearest. Where two are as near, the case fails: nobody knows which are the right ones."""
-    near = [shared(picture.place.parts[:-1], file.place.parts[:-1]) for file, _ in said]
-    nearest = [pair for pair, n in zip(said, near, strict=True) if n == max(near)]
-    if len(nearest) == 1:
-        warnings += [
-            f"{file.path}: lies further from {picture.place}; passed over" for file, _ in said if file != nearest[0][0]
-        ]
-        return nearest[0][1]
-    (one, marks), (other, _), *_ = nearest
-    fail = partial(_two_files, picture.path, one.path, other.path)
-    return Marks(marks.kind, (), tuple(file.path for file, _ in nearest), fail)
-
-
 def marked_twice(picture: File, first: Marks, second: Marks) -> Marks:
     """Marks of one kind from two files, or under two names: the case fails, since to take one would lose the other."""
     parts = tuple(dict.fromkeys((*first.parts, *second.parts)))
@@ -130,28 +61,8 @@ def _two_entries(picture: Path, kind: str, parts: tuple[Path, ...], _: Size, __:
     )
 
 
-def _two_files(picture: Path, one: Path, other: Path, _: Size, __: Warn) -> Iterator[tuple[str, Mask]]:
-    raise DatasetError(
-        f"{picture}: is annotated twice, in {one} and {other}",
-        hint="remove one of them, or say which part of a path is the case: --case-pattern",
-    )
-
-
-def _draw_outlines(path: Path, size: Size, warn: Warn) -> Iterator[tuple[str, Mask]]:
-    outlines = read_outlines(path)
-    _check_size(outlines.size, size, path)
-    for name, polygons in outlines.polygons.items():
-        yield name, _filled(polygons, size, f"{path}: {name}", warn)
-
-
-def _filled(polygons: Sequence[Points], size: Size, name: str, warn: Warn) -> Mask:
-    mask = fill(polygons, size)
-    if beyond := outside(polygons, size):
-        warn(f"{name} reaches {beyond:.0f} pixels out of the picture; cut off at its edge")
-    return mask
-
-
-def _check_size(told: tuple[int, int] | None, size: Size, path: Path) -> None:
+def check_size(told: tuple[int, int] | None, size: Size, path: Path) -> None:
+    """Raise LabelError where a picture of another size was drawn on than the one that is there."""
     if told is not None and told != size[::-1]:
         raise LabelError(
             f"{path}: was drawn on a picture of {told[0]}×{told[1]} pixels, this one has {size[1]}×{size[0]}",
@@ -159,71 +70,15 @@ def _check_size(told: tuple[int, int] | None, size: Size, path: Path) -> None:
         )
 
 
-# -- COCO ------------------------------------------------------------------------------------------------------------
+def warn_outside(polygons: Sequence[Points], size: Size, name: str, warn: Warn) -> None:
+    """Tell how far polygons reach out of their picture, where that is more than what a hand misses."""
+    if beyond := outside(polygons, size):
+        warn(f"{name} reaches {beyond:.0f} pixels out of the picture; cut off at its edge")
 
 
-def _of_coco(file: File, images: Iterable[CocoImage], pictures: Shelf, warnings: list[str]) -> Told:
-    told: Told = []
-    missing = []
-    for image in images:
-        picture = pictures.find(image.name, file.path)
-        if picture is None:
-            missing.append(image.name)
-        else:
-            draw = partial(_draw_coco, file.path, image)
-            told.append((picture, Marks("COCO", tuple(image.shapes), (file.path,), draw, None, image.annotated)))
-    _warn_missing(file.path, missing, warnings)
-    return told
-
-
-def _draw_coco(path: Path, image: CocoImage, size: Size, warn: Warn) -> Iterator[tuple[str, Mask]]:
-    _check_size(image.size, size, path)
-    for structure, shapes in image.shapes.items():
-        name = f"{path}: {structure} in {short(image.name)}"
-        yield structure, _filled(polygons_of(shapes, name), size, name, warn)
-        for mask in masks_of(shapes, size, name):
-            yield structure, mask
-
-
-def _warn_missing(path: Path, names: list[str], warnings: list[str]) -> None:
+def tell_missing(path: Path, names: Sequence[str], found: Found) -> None:
+    """Tell the pictures that a file speaks of, and that are not there."""
     if names:
         listed = ", ".join(short(name) for name in names[:3])
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        warnings.append(f"{path}: there is no picture {listed}{more}; what it says of that is passed over")
-
-
-# -- tables of RLE ---------------------------------------------------------------------------------------------------
-
-
-def of_rle(file: File, pictures: Shelf, warnings: list[str]) -> Told:
-    """What a table of RLE says. The runs stay in the file until a picture's turn comes.
-
-    Raises:
-        FileError, LabelError: The table is broken; the message names the line.
-    """
-    rows: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    names: dict[str, dict[str, None]] = defaultdict(dict)
-    for row in read_rle_csv(file.path):
-        name = checked_label(row.structure, f"{file.path}: line {row.line}")
-        rows[row.image].append((row.line, row.offset))
-        names[row.image][name] = None
-    told: Told = []
-    missing = []
-    for image, places in rows.items():
-        picture = pictures.find(image, file.path)
-        if picture is None:
-            missing.append(image)
-        else:
-            draw = partial(_draw_rle, file.path, places)
-            told.append((picture, Marks("RLE in a table", tuple(names[image]), (file.path,), draw)))
-    _warn_missing(file.path, missing, warnings)
-    return told
-
-
-def _draw_rle(path: Path, places: list[tuple[int, int]], size: Size, warn: Warn) -> Iterator[tuple[str, Mask]]:
-    seen = set()
-    for row in read_rle_rows(path, places):
-        if row.structure in seen:
-            warn(f"{path}: line {row.line} marks {row.structure} a second time; united")
-        seen.add(row.structure)
-        yield row.structure, decode(row.rle, size, name=f"{path}: line {row.line} ({row.structure})")
+        found.lost.append(f"{path}: there is no picture {listed}{more}; what it says of {len(names)} is passed over")

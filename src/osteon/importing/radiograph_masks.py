@@ -20,9 +20,10 @@ import numpy as np
 from osteon.core.errors import FileError, LabelError
 from osteon.core.files import read_text
 from osteon.formats.polygons import checked_label
-from osteon.formats.raster import read_mask
-from osteon.importing.radiograph_files import File, Shelf, short
-from osteon.importing.radiograph_marks import Marks, Mask, Size, Told, Warn
+from osteon.formats.raster_masks import SOFT_EDGES, MaskMarks, background_of_labels, read_mask
+from osteon.importing.forms import Converted, Found
+from osteon.importing.radiograph_files import File, Shelf
+from osteon.importing.radiograph_marks import Marks, Mask, Size, Told, Warn, tell_missing
 
 _MASKS = r"(mask|label|seg|segm|segmentation|annotation|groundtruth|ground_truth|gt|target)s?"
 _MASK_FOLDER = re.compile(rf"((?P<what>.+?)[_\- ]?)?({_MASKS}|labels?(tr|ts))", re.IGNORECASE)
@@ -66,15 +67,19 @@ def is_mask_table(path: Path) -> bool:
     """Whether a CSV's heading has columns for picture, structure and mask file."""
     try:
         with Path(path).open(encoding="utf-8-sig", errors="replace") as stream:
-            return _columns(stream.readline(10_000).strip()) is not None
+            return _columns(stream.readline(10_000).strip())[0] is not None
     except OSError:
         return False
 
 
-def _columns(heading: str) -> dict[str, int] | None:
-    names = [name.strip().strip('"').lower() for name in heading.split(",")]
-    places = {key: next((names.index(n) for n in known if n in names), -1) for key, known in _COLUMNS.items()}
-    return places if all(places[key] >= 0 for key in _NEEDED) else None
+def _columns(heading: str) -> tuple[dict[str, int] | None, str]:
+    """Where the columns stand, None where one lacks, and what separates them."""
+    for separator in (",", ";", "\t"):
+        names = [name.strip().strip('"').strip().lower() for name in heading.split(separator)]
+        places = {key: next((names.index(n) for n in known if n in names), -1) for key, known in _COLUMNS.items()}
+        if all(places[key] >= 0 for key in _NEEDED):
+            return places, separator
+    return None, ","
 
 
 def read_mask_table(file: File, pictures: Sequence[File]) -> tuple[dict[str, list[MaskFile]], set[File]]:
@@ -85,11 +90,13 @@ def read_mask_table(file: File, pictures: Sequence[File]) -> tuple[dict[str, lis
         LabelError: A class is no name.
     """
     lines = read_text(file.path, "the table of masks").splitlines()
-    columns = _columns(lines[0]) or {}
+    columns, separator = _columns(lines[0])
+    if columns is None:
+        raise FileError(f"{file.path}: has changed while it was read", hint="run the command again")
     shelf = Shelf(pictures)
     rows: dict[str, list[MaskFile]] = defaultdict(list)
     masks: set[File] = set()
-    for number, fields in enumerate(csv.reader(lines[1:]), start=2):
+    for number, fields in enumerate(csv.reader(lines[1:], delimiter=separator), start=2):
         if not any(field.strip() for field in fields):
             continue
         name = f"{file.path}: line {number}"
@@ -108,20 +115,31 @@ def _corner(fields: Sequence[str], columns: Mapping[str, int], name: str) -> tup
     if columns["top"] < 0 or columns["left"] < 0:
         return None
     try:
-        return int(fields[columns["top"]]), int(fields[columns["left"]])
+        top, left = (float(fields[columns[key]].strip().replace(",", ".")) for key in ("top", "left"))
+        if not (top.is_integer() and left.is_integer()):
+            raise ValueError("a part of a pixel")
+        return int(top), int(left)
     except (IndexError, ValueError) as error:
         raise FileError(f"{name}: top and left are not whole numbers", hint="correct the line") from error
 
 
-def of_table(file: File, rows: Mapping[str, Sequence[MaskFile]], pictures: Shelf, warnings: list[str]) -> Told:
-    """What a table says of the pictures."""
+def of_table(
+    file: File,
+    rows: Mapping[str, Sequence[MaskFile]],
+    pictures: Shelf,
+    found: Found,
+    marks: MaskMarks | None,
+) -> Told:
+    """What a table says of the pictures; `marks` as for `read_mask`."""
     told: Told = []
+    missing = []
     for image, masks in rows.items():
         picture = pictures.find(image, file.path)
         if picture is None:
-            warnings.append(f"{file.path}: there is no picture {short(image)}; its masks are passed over")
+            missing.append(image)
         else:
-            told.append((picture, _marks("mask files in a table", masks, (file.path,))))
+            told.append((picture, _marks("mask files in a table", masks, (file.path,), marks)))
+    tell_missing(file.path, missing, found)
     return told
 
 
@@ -129,9 +147,9 @@ def of_table(file: File, rows: Mapping[str, Sequence[MaskFile]], pictures: Shelf
 
 
 def sort_out(
-    files: Sequence[File], case_of: Callable[[str], str | None] | None = None
+    files: Sequence[File], case_of: Callable[[str], str | None] | None = None, marks: MaskMarks | None = None
 ) -> tuple[set[File], Told, list[str]]:
-    """Tell masks from pictures by their folders and names.
+    """Tell masks from pictures by their folders and names; `marks` as for `read_mask`.
 
     Returns:
         The files that are masks; what they say of pictures; names of masks that belong to no picture.
@@ -148,7 +166,7 @@ def sort_out(
             lost.append(file.place.as_posix())
         else:
             found[picture].append(MaskFile(file, structure, str(file.path)))
-    return masks, [(picture, _marks("mask files", parts, ())) for picture, parts in found.items()], lost
+    return masks, [(picture, _marks("mask files", parts, (), marks)) for picture, parts in found.items()], lost
 
 
 def _mask_side(files: Sequence[File]) -> set[File]:
@@ -195,15 +213,16 @@ def _structure_of(folder: str) -> str | None:
     return m["what"] if (m["what"] or "").lower() not in _GENERAL else None
 
 
-def _marks(kind: str, masks: Sequence[MaskFile], parts: tuple[Path, ...]) -> Marks:
+def _marks(kind: str, masks: Sequence[MaskFile], parts: tuple[Path, ...], marks: MaskMarks | None) -> Marks:
     paths = tuple(mask.file.path for mask in masks if mask.file is not None)
     if len(masks) == 1 and masks[0].structure is None:
         return Marks("a label map", (), (), label=paths[0])
     names = tuple(dict.fromkeys(mask.structure or "" for mask in masks))
-    return Marks(kind, tuple(name for name in names if name), (*parts, *paths), partial(_draw, tuple(masks)))
+    return Marks(kind, tuple(name for name in names if name), (*parts, *paths), partial(_draw, tuple(masks), marks))
 
 
-def _draw(masks: Sequence[MaskFile], size: Size, _: Warn) -> Iterator[tuple[str, Mask]]:
+def _draw(masks: Sequence[MaskFile], marks: MaskMarks | None, size: Size, warn: Warn) -> Iterator[tuple[str, Mask]]:
+    soft = False
     for mask in masks:
         if mask.file is None:
             raise FileError(f"{mask.name}: its mask file is not there", hint="restore the file, or remove the line")
@@ -213,7 +232,23 @@ def _draw(masks: Sequence[MaskFile], size: Size, _: Warn) -> Iterator[tuple[str,
                 hint="remove the one or the others",
             )
         name = checked_label(mask.structure, mask.name)
-        yield name, _placed(read_mask(mask.file.path), mask, size)
+        read, notes = read_mask(mask.file.path, marks, whole=mask.corner is None)
+        for note in notes:
+            soft |= note == SOFT_EDGES
+            if note != SOFT_EDGES:
+                warn(f"{mask.file.path}: {note}")
+        yield name, _placed(read, mask, size)
+    if soft:
+        warn(SOFT_EDGES)
+
+
+def look_at_labels(path: Path) -> Converted:
+    """What is odd about a label map that the dataset refers to."""
+    found = background_of_labels(path)
+    if found is None:
+        return Converted()
+    what = f"{path}: the value {found[0]} covers {found[1]:.0%} of the picture and most of its edges: its background?"
+    return Converted(warnings=(what,))
 
 
 def _placed(mask: Mask, part: MaskFile, size: Size) -> Mask:

@@ -8,77 +8,36 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, FileError, UsageError
-from osteon.core.files import name_key, read_json
+from osteon.core.file_names import name_key
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.manifest import Channel
-from osteon.formats.coco import is_coco
-from osteon.formats.labelme import is_labelme
-from osteon.formats.polygons import is_outlines
+from osteon.formats.raster import orientation_of
 from osteon.formats.rle import is_rle_csv
 from osteon.importing.forms import Form, Found, FoundCase, Options, safe_id, unique_ids
 from osteon.importing.mask_dicom import patient_in
+from osteon.importing.passed_over import tell_passed_over
 from osteon.importing.patterns import path_finder
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.importing.radiograph_drawing import convert
 from osteon.importing.radiograph_files import File, Heap, Shelf, survey
-from osteon.importing.radiograph_marks import Marks, Told, marked_twice, of_json, of_rle
-from osteon.importing.radiograph_masks import is_mask_table, of_table, read_mask_table, sort_out
+from osteon.importing.radiograph_fits import misses
+from osteon.importing.radiograph_json import JsonFiles
+from osteon.importing.radiograph_marks import Marks, Told, marked_twice
+from osteon.importing.radiograph_masks import is_mask_table, look_at_labels, of_table, read_mask_table, sort_out
+from osteon.importing.radiograph_rle import of_rle
 from osteon.importing.selecting import natural_key
 
-_LOOKED_AT = 20
 _LISTED = 6
 _MOST_OF_A_SUBJECT = 10
 """Pictures in a folder; with more, folders are more likely groups than subjects."""
 _NO_SUBJECTS = {"images", "image", "img", "imgs", "pictures", "train", "training", "val", "valid", "validation", "test"}
-
-
-def misses(source: Path) -> str | None:
-    """What `source` lacks to be pictures with annotations, or the one annotation file of many pictures."""
-    if source.is_file():
-        wanted = _is_table(source) or (source.suffix.lower() == ".json" and _is_annotation(source, alone=True))
-        return None if wanted else "neither a folder, nor a COCO file, nor a table with image_name, class and rle"
-    if _of_another(source):
-        return "its dataset.json says that it is a folder of the Decathlon or of nnU-Net"
-    heap = survey(source)
-    if not heap.pictures and not (heap.dicom and (heap.json or heap.csv)):
-        return "no picture (.png, .jpg, .tif, .bmp; DICOM beside outlines or a table)"
-    if any(_is_annotation(file.path) for file in islice(heap.json, _LOOKED_AT)):
-        return None
-    if any(_is_table(file.path) for file in heap.csv) or sort_out(heap.pictures)[1]:
-        return None
-    count = f"{len(heap.pictures)} pictures" if heap.pictures else f"{len(heap.dicom)} DICOM files"
-    return (
-        f"{count} without annotation: no JSON of outlines (per picture, LabelMe, COCO), no table with image_name, "
-        "class and rle, no masks (`masks/<structure>/<picture>`, `masks/<picture>`). Pictures that are only to be "
-        "segmented need no import: `osteon predict MODEL FOLDER OUT`"
-    )
-
-
-def _of_another(source: Path) -> bool:
-    path = source / "dataset.json"
-    try:
-        data = read_json(path, "dataset.json") if path.is_file() else None
-    except FileError:
-        return False
-    return isinstance(data, dict) and bool(data.keys() & {"training", "channel_names", "file_ending"})
-
-
-def _is_table(path: Path) -> bool:
-    return path.suffix.lower() == ".csv" and (is_rle_csv(path) or is_mask_table(path))
-
-
-def _is_annotation(path: Path, *, alone: bool = False) -> bool:
-    try:
-        data = read_json(path, "the annotation")
-    except FileError:
-        return False
-    return is_coco(data) or (not alone and (is_labelme(data) or is_outlines(data)))
 
 
 def read(source: Path, options: Options) -> Found:
@@ -100,7 +59,7 @@ def read(source: Path, options: Options) -> Found:
         channels=[Channel(name=modality if modality != "other" else "image", modality=modality)],
         cases=[],
     )
-    told, pictures, order = _told(heap, options, found.warnings)
+    told, pictures, order = _told(heap, options, found)
     marks: dict[File, Marks] = {}
     kinds: dict[File, list[str]] = defaultdict(list)
     for picture, said in told:
@@ -108,61 +67,90 @@ def read(source: Path, options: Options) -> Found:
         if first is not said and first.kind == said.kind:
             marks[picture] = marked_twice(picture, first, said)
         kinds[picture].append(said.kind)
+    ids, subjects = _ids(pictures, options, found.warnings), _subjects(pictures)
+    if not marks:
+        raise DatasetError(
+            f"{folder}: no annotation finds its picture: {'; '.join(found.lost[:3]) or 'none names one'}",
+            hint="call pictures as the annotations do, or say which part of a path is the case: --case-pattern",
+        )
     found.structures = _structures(list(marks.values()), order, options, folder)
+    names = [structure.name for structure in found.structures or ()]
+    marks = {picture: _among(said, names) for picture, said in marks.items()}
     _check_priority(options.priority, found.structures)
     patients = [_patient(picture) for picture in pictures]
     pseudonyms = Pseudonyms(folder, [] if options.keep_identity else patients)
-    ids, subjects = _ids(pictures, options, found.warnings), _subjects(pictures)
     if not options.keep_identity:
         ids = pseudonyms.hide_ids(ids, patients, found.warnings)
     for name, picture, patient in zip(ids, pictures, patients, strict=True):
         subject = pseudonyms.subject(patient, keep_identity=options.keep_identity) or subjects.get(picture)
         case = _case(name, picture, marks.get(picture), subject, found.structures, options)
         if case.convert is not None and patient and not options.keep_identity:
-            case = replace(case, convert=partial(pseudonyms.without_names, case.convert, patient))
+            files = (picture.path, *case.parts)
+            case = replace(case, convert=partial(pseudonyms.without_names, case.convert, patient, files))
         found.cases.append(case)
-    found.understood = _understood(pictures, marks, kinds, subjects, found.structures, options)
+    if turned := [picture for picture in marks if not picture.dicom and _is_turned(picture)]:
+        found.warnings.append(
+            f"{len(turned)} pictures, such as {turned[0].place}, are turned upright as their EXIF orientation says; "
+            "what marks them is taken as drawn on the upright picture"
+        )
+    found.understood += _understood(pictures, marks, kinds, subjects, found.structures, options)
+    tell_passed_over(found, folder, ["images", "pictures"], [".json", ".csv"])
     return found
 
 
-def _told(heap: Heap, options: Options, warnings: list[str]) -> tuple[Told, list[File], tuple[str, ...]]:
+def _told(heap: Heap, options: Options, found: Found) -> tuple[Told, list[File], tuple[str, ...]]:
     """All that is said of pictures, the surest first; the pictures; and names in the order that a source gives."""
     case_of = path_finder(options.case_pattern, "--case-pattern")
     tables = [(file, *read_mask_table(file, heap.pictures)) for file in heap.csv if is_mask_table(file.path)]
     listed = {mask for _, _, masks in tables for mask in masks}
     rest = [file for file in heap.pictures if file not in listed]
-    masks, by_name, lost = sort_out(rest, case_of)
+    masks, by_name, lost = sort_out(rest, case_of, options.mask_marks)
     pictures = [file for file in rest if file not in masks]
     if heap.dicom and (heap.json or heap.csv):
-        pictures = _with_dicom(pictures, heap.dicom, warnings)
+        pictures = _with_dicom(pictures, heap.dicom, found)
     if case_of is not None:
         unknown = [file for file in pictures if case_of(file.place.as_posix()) is None]
         pictures = [file for file in pictures if file not in set(unknown)]
         if unknown:
-            warnings.append(f"--case-pattern finds no case in {len(unknown)} pictures, such as {unknown[0].place}")
+            found.lost.append(f"--case-pattern finds no case in {len(unknown)} pictures, such as {unknown[0].place}")
     if lost:
-        warnings.append(f"{len(lost)} mask files belong to no picture, such as {lost[0]}; passed over")
+        found.lost.append(f"{len(lost)} mask files belong to no picture, such as {lost[0]}; passed over")
     shelf = Shelf(pictures, case_of)
-    told, order = of_json(heap.json, shelf, warnings)
+    said = JsonFiles(heap.json, shelf, found)
+    told = said.told
     rle = [file for file in heap.csv if is_rle_csv(file.path)]
     if len(rle) > 1:
         raise DatasetError(
             f"{rle[0].path} and {rle[1].path} are both tables of RLE", hint="give the one that is meant as SOURCE"
         )
     for file in rle:
-        told += of_rle(file, shelf, warnings)
+        told += of_rle(file, shelf, options, found)
     for file, rows, _ in tables:
-        told += of_table(file, rows, shelf, warnings)
-    return told + by_name, pictures, order
+        told += of_table(file, rows, shelf, found, options.mask_marks)
+    if shelf.renamed:
+        name, picture = next(iter(shelf.renamed.items()))
+        found.warnings.append(
+            f"{len(shelf.renamed)} pictures are named as annotation programs name them, such as {name}: taken as "
+            f"{picture.place}"
+        )
+    return told + by_name, pictures, tuple(said.order)
 
 
-def _with_dicom(pictures: list[File], dicom: list[File], warnings: list[str]) -> list[File]:
+def _with_dicom(pictures: list[File], dicom: list[File], found: Found) -> list[File]:
     """Pictures and DICOM files; a picture beside a DICOM file of the same name is its preview, and left out."""
     whole = {file.place.with_suffix("") for file in dicom}
     previews = [file for file in pictures if file.place.with_suffix("") in whole]
     if previews:
-        warnings.append(f"{len(previews)} pictures, such as {previews[0].place}, stand beside DICOM files; left out")
+        found.warnings.append(
+            f"{len(previews)} pictures, such as {previews[0].place}, stand beside DICOM files; left out"
+        )
     return sorted([*(f for f in pictures if f not in set(previews)), *dicom], key=lambda f: natural_key(str(f.place)))
+
+
+def _is_turned(picture: File) -> bool:
+    with suppress(FileError):  # said again when the case is read
+        return orientation_of(picture.path) != 1
+    return False
 
 
 def _patient(picture: File) -> Patient:
@@ -189,6 +177,14 @@ def _structures(
         )
     ordered = [*order, *sorted(names - set(order), key=natural_key)]
     return make_structures(ordered)
+
+
+def _among(marks: Marks, names: Sequence[str]) -> Marks:
+    """The marks with what was looked for among the structures; None for all of them."""
+    if marks.annotated is None:
+        return marks
+    annotated = tuple(name for name in marks.annotated if name in names)
+    return replace(marks, annotated=None if len(annotated) == len(names) else annotated)
 
 
 def _check_priority(priority: Sequence[str] | None, structures: Sequence[Structure] | None) -> None:
@@ -241,7 +237,8 @@ def _case(
     label = marks.label if marks is not None else None
     drawn = marks is not None and label is None
     if not drawn and not picture.dicom:
-        return FoundCase(name, (picture.path,), label, subject=subject)
+        look = None if label is None else partial(look_at_labels, label)
+        return FoundCase(name, (picture.path,), label, subject=subject, convert=look)
     converted = partial(convert, picture, marks, structures or (), options.priority)
     parts = marks.parts if marks is not None else ()
     if picture.dicom:  # written anew: not every reader of datasets knows DICOM, nor should a patient's name go along
@@ -291,5 +288,5 @@ FORM = Form(
     misses,
     read,
     "pictures with marks beside them",
-    heeds=frozenset({"case_pattern", "priority", "keep_identity"}),
+    heeds=frozenset({"case_pattern", "priority", "keep_identity", "rle_order", "rle_base", "mask_marks"}),
 )

@@ -8,8 +8,10 @@ from itertools import islice
 from pathlib import Path
 
 from osteon.core.errors import UsageError, missing_file
+from osteon.core.files import files_below
 from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.registry import suffix_of
+from osteon.formats.unread import told_unread
 from osteon.importing import decathlon, masks, meshes, nnunet, pairs, radiographs
 from osteon.importing.forms import Form
 
@@ -52,7 +54,7 @@ def recognise(source: Path) -> Form:
     raise UsageError(
         f"{source}: holds no form of data that osteon knows. Found: {_inventory(source)}. What each form misses:\n"
         + reasons,
-        hint="write a text file with a line `image,label` for each case and give that as SOURCE",
+        hint="; ".join(_ways(source)) or "write a text file with a line `image,label` for each case, as SOURCE",
     )
 
 
@@ -63,10 +65,16 @@ def _kind(path: Path) -> str:
     return suffix
 
 
+def _ways(source: Path) -> list[str]:
+    """How the files that are not read become some that are."""
+    files = [source] if source.is_file() else islice(files_below(source, hidden=False), _LOOKED_AT)
+    return told_unread(files, ["images", "pictures", "surfaces", "anything"])
+
+
 def _inventory(source: Path) -> str:
     """What lies there, in words: `24 .nii.gz, 2 .txt`."""
     if source.is_file():
         return f"one file, {source.name}"
-    files = list(islice((path for path in source.rglob("*") if path.is_file()), _LOOKED_AT))
+    files = list(islice(files_below(source), _LOOKED_AT))
     kinds = Counter(_kind(path) for path in files)
     return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6)) or "an empty folder"

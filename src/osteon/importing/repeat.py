@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import file_state
 from osteon.dataset.manifest import Manifest, read_manifest
+from osteon.formats.registry import companions, own_table
 from osteon.importing.forms import Found, FoundCase
 
 
@@ -28,10 +30,21 @@ def inputs_digest(found: Found, cases: Sequence[FoundCase]) -> str:
     """SHA-256 over what the source says, and over its files' paths, sizes and times of change; reads no voxels."""
     digest = hashlib.sha256(repr((found.name, found.channels, found.structures)).encode())
     for case in cases:
-        files = [*case.images, *([case.label] if case.label is not None else []), *case.parts]
+        files = [*case.images, *([case.label] if case.label is not None else []), *case.parts, *read_beside(case)]
         states = [f"{path.absolute()} {file_state(path)}" for path in files]
         digest.update(repr((case.id, case.subject, case.site, case.labelled, states)).encode())
     return digest.hexdigest()
+
+
+def read_beside(case: FoundCase) -> list[Path]:
+    """What is read with the files of a case: a header's voxels, a label map's table."""
+    found = [case.table.path] if case.table is not None else []
+    for path in (*case.images, *([case.label] if case.label is not None else [])):
+        with suppress(OsteonError):  # said when the case is read
+            found += companions(path)
+            table = own_table(path) if path == case.label and case.table is None else None
+            found += [table.path] if table is not None else []
+    return found
 
 
 def made_before(folder: Path, source: str, options: Mapping[str, Any], inputs: str) -> Manifest | None:

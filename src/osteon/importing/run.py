@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
-from osteon.core.labels import Structure
 from osteon.core.progress import track
-from osteon.dataset.folds import structures_without_cases
+from osteon.dataset.folds import SAY_WHO, structures_held_out, structures_without_cases, told_subject
 from osteon.dataset.manifest import FILE_NAME, Manifest, explain, write_manifest
-from osteon.formats.registry import read_structures
+from osteon.formats.registry import tell_oddities
 from osteon.importing.forms import (
     BetweenSlices,
     Form,
     Found,
     FoundCase,
     Group,
+    MaskMarks,
     MeshSpace,
     MeshUnit,
     Options,
@@ -29,7 +28,7 @@ from osteon.importing.forms import (
     RleOrder,
     parse_modality,
 )
-from osteon.importing.naming import adopt, unite
+from osteon.importing.naming import adopt, contradicted, named_in_files, unite
 from osteon.importing.patterns import finder
 from osteon.importing.recognise import form_named, recognise
 from osteon.importing.repeat import as_told, inputs_digest, made_before
@@ -91,6 +90,7 @@ def import_dataset(
     between_slices: BetweenSlices = "fill",
     rle_order: RleOrder | None = None,
     rle_base: RleBase | None = None,
+    mask_marks: MaskMarks | None = None,
     only: str | Sequence[str] | None = None,
     hold_out: str | None = None,
     allow_empty: bool = False,
@@ -109,7 +109,7 @@ def import_dataset(
             subject. The case id without one.
         site_pattern: The same for the site.
         modality: `ct`, `mr`, `xray` or `other` for all channels, over what the source says.
-        case_pattern: This and the next twelve are for forms that convert; `forms.Options` says more.
+        case_pattern: This and the next thirteen are for forms that convert; `forms.Options` says more.
         group: `color`, `all` or `none`: which meshes become one structure.
         mesh_unit: `mm`, `cm` or `m`; found out when None.
         mesh_space: `LPS` or `RAS`; found out when None.
@@ -122,6 +122,7 @@ def import_dataset(
         between_slices: `fill` or `leave` the slices between, where labels were drawn on every second one or so.
         rle_order: `rows` or `columns`, along which runs are counted; by the columns' names when None.
         rle_base: 0 or 1, the number of the first pixel; by the columns' names when None.
+        mask_marks: `bright` or `dark`, which pixels of a picture's mask are the structure; found out when None.
         only: Import these cases alone, in a form of `selecting`, such as `first:40` or `c1,c7`.
         hold_out: Keep these cases for the final test (`Case.held_out`), in a form of `selecting`: `6` (the last six),
             `0.2` (a fifth, drawn by whole groups), `c1,c7`. Cases of one subject or image go with each other.
@@ -155,6 +156,7 @@ def import_dataset(
         between_slices=between_slices,
         rle_order=rle_order,
         rle_base=rle_base,
+        mask_marks=mask_marks,
     )
     subject_of, site_of = finder(subject_pattern, "--subject"), finder(site_pattern, "--site")
     row = _form(source, form)
@@ -184,6 +186,7 @@ def import_dataset(
         between_slices=None if between_slices == "fill" else between_slices,
         rle_order=rle_order,
         rle_base=rle_base,
+        mask_marks=mask_marks,
         only=only,
         hold_out=hold_out,
         allow_empty=allow_empty,
@@ -202,7 +205,9 @@ def import_dataset(
         for line in (f"form {row.name}: {row.what}{why}", *found.understood):
             announce(line)
     if found.structures is not None:
-        found.structures = adopt(found.structures, _named_in_headers(selected), rename=structures is None)
+        named = named_in_files(selected)
+        found.structures = adopt(found.structures, (own.structures for own in named), rename=structures is None)
+        warnings += contradicted(found.structures, named, "the dataset" if structures is None else "--labels")
     theirs = files_of(found)
     for case in track(selected, "Reading cases"):
         case = replace(case, subject=subject_of(case) or case.subject, site=site_of(case) or case.site)
@@ -236,14 +241,21 @@ def import_dataset(
         raise DatasetError(
             f"{source}: {explain(error)}", hint="correct the source, or name the structures: --labels"
         ) from None
+    if subject_pattern is None and (one := told_subject(manifest.cases)):
+        warnings.append(f"{one}, and stay in one fold; {SAY_WHO}")
     if hold_out is not None:
         manifest, lines = hold_cases_out(manifest, hold_out, dropped=[c.id for c in selected if c.id in failed])
         warnings += lines
     duplicates = _duplicates(manifest)
-    warnings += [line for case in taken for line in case.warnings]
+    warnings += _once({case.entry.id: case.warnings for case in taken})
+    warnings += tell_oddities(_read_files(case for case in selected if case.id not in failed))
     warnings += [f"{', '.join(ids)}: the images are the same voxels; they stay in one fold" for ids in duplicates]
     if present:
         warnings += [f"structure {name} occurs in no case" for name in structures_without_cases(known, present)]
+        for name, ids in structures_held_out(manifest, present).items():
+            warnings.append(
+                f"structure {name} occurs in held-out cases alone ({', '.join(ids)}): no training can learn it"
+            )
     for what, pattern, missed in (
         ("--subject", subject_pattern, [c.id for c in manifest.cases if c.subject is None]),
         ("--site", site_pattern, [c.id for c in manifest.cases if c.site is None]),
@@ -277,11 +289,25 @@ def _selected(found: Found, only: str | Sequence[str] | None, hold_out: str | No
     return cases
 
 
-def _named_in_headers(cases: Sequence[FoundCase]) -> Iterator[tuple[Structure, ...]]:
-    """What each label file's own header names. A file that cannot be read says so when its case is taken."""
-    for path in (case.label for case in cases if case.label is not None):
-        with suppress(OsteonError):
-            yield read_structures(path)
+def _read_files(cases: Iterable[FoundCase]) -> Iterator[tuple[Path, bool]]:
+    """The files of cases, and whether each is read as labels."""
+    for case in cases:
+        yield from ((path, False) for path in case.images)
+        yield from ((path, True) for path in (*((case.label,) if case.label else ()), *case.parts))
+
+
+def _once(told: Mapping[str, Sequence[str]]) -> list[str]:
+    """What is told of cases; what is the same in several, once."""
+    cases: dict[str, list[str]] = defaultdict(list)
+    for name, lines in told.items():
+        for line in lines:
+            cases[line.removeprefix(f"case {name}: ")].append(name)
+    return [
+        f"{len(names)} cases, such as {names[0]}: {what}"
+        if len(names) > 1
+        else next(line for line in told[names[0]] if line.removeprefix(f"case {names[0]}: ") == what)
+        for what, names in cases.items()
+    ]
 
 
 def _duplicates(manifest: Manifest) -> list[tuple[str, ...]]:

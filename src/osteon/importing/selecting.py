@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from osteon.core.errors import DatasetError, UsageError
-from osteon.dataset.folds import group_cases
+from osteon.dataset.folds import SAY_WHO, group_cases, told_subject
 from osteon.dataset.manifest import Manifest
 
 FORMS = "first:N, last:N, N (the last N), a share such as 0.2, or ids with commas between"
@@ -145,15 +145,15 @@ def hold_out(
     cases = [case.model_copy(update={"held_out": case.id in held}) for case in manifest.cases]
     marked = manifest.model_copy(update={"cases": cases})
     if not marked.trainable:
-        raise nothing_left(len(labelled))
+        raise nothing_left(len(labelled), told_subject(manifest.labelled))
     if not held & set(labelled):
         raise DatasetError("--hold-out: no labelled case is held out, so nothing can be tested", hint=f"say {FORMS}")
     return marked, warnings
 
 
-def nothing_left(labelled: int) -> DatasetError:
-    """The error for a selection that takes all cases there are to train on."""
+def nothing_left(labelled: int, why: str = "") -> DatasetError:
+    """The error for a selection that takes all cases there are to train on; `why` is from `told_subject`."""
     return DatasetError(
-        f"--hold-out: of {labelled} labelled cases none is left to train on",
-        hint="hold out fewer; cases of one subject, and copies of one image, go together",
+        f"--hold-out: of {labelled} labelled cases none is left to train on{why and f': {why}'}",
+        hint=SAY_WHO if why else "hold out fewer; cases of one subject, and copies of one image, go together",
     )

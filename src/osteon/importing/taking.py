@@ -23,12 +23,16 @@ from osteon.dataset.checks import (
     resample_labels,
 )
 from osteon.dataset.dataset import read_channels
+from osteon.dataset.laying import lay_segmentation
 from osteon.dataset.manifest import Case, explain
-from osteon.formats.registry import read_segmentation, write_segmentation, write_volume
+from osteon.formats.registry import own_table, read_segmentation, write_segmentation, write_volume
+from osteon.importing.between_slices import settle_between
 from osteon.importing.forms import Converted, Found, FoundCase
 
 _LOSS = 0.05
 """A repair that loses more of the labelled volume than this is reported."""
+
+_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,10 @@ def take_case(
         if converted.volume is not None:
             write_volume(_free(folder / entry.images[0], theirs), volume)
         return TakenCase(entry, warnings=tuple(line.removeprefix("warning: ") for line in warnings), lost=lost)
+    segmentation, filled, lines = settle_between(segmentation, case.between_slices)
+    written |= filled
+    warnings += [f"warning: {label_name}: {line}" for line in lines]
+    entry = entry.model_copy(update={"provenance": [*entry.provenance, *lines]})
     present = present_structures(segmentation) if allow_empty else check_labels(segmentation, label_name)
     if not present:
         warnings.append(f"warning: {label_name}: the label is empty")
@@ -139,19 +147,28 @@ def _label(
     case: FoundCase, label: Path, found: Found, volume: Volume, *, repair_geometry: bool
 ) -> tuple[Segmentation, bool, list[str]]:
     """The labels on the image's grid, whether they must be written anew, and what was done to them."""
-    segmentation = read_segmentation(label, found.structures)
+    table = case.table or own_table(label)
+    segmentation = read_segmentation(label, found.structures, table=table)
     name, image_name = f"case {case.id}: {label}", str(case.images[0])
+    known = None if found.structures is None else {s.name: s.value for s in found.structures}
+    done = []
+    if table is not None and (known is None or any(known.get(s.name, s.value) != s.value for s in table.structures)):
+        meant = ", ".join(f"{s.value} {s.name}" for s in table.structures[:_LISTED])
+        done = [f"segmentation from {label.absolute()}, whose values {table.path.name} names: {meant}"]
     try:
-        return align_segmentation(segmentation, volume.geometry, name=name, image_name=image_name), False, []
+        aligned, how = lay_segmentation(segmentation, volume.geometry, name=name, image_name=image_name)
+        told = [f"segmentation from {label.absolute()}: {how}", f"warning: case {case.id}: {label} is {how}"]
+        return aligned, bool(how or done), done + (told if how else [])
     except GeometryError:
         if not repair_geometry or segmentation.geometry.unit != volume.geometry.unit:
             raise
     repaired = resample_labels(segmentation, volume.geometry)
     kept = _labelled_mm3(repaired) / (_labelled_mm3(segmentation) or 1.0)
     lines = [
+        *done,
         f"segmentation resampled (nearest neighbour, in the world) from {label.absolute()}, "
         f"{segmentation.geometry.describe()}, to the image's grid, {volume.geometry.describe()}; "
-        f"{kept:.1%} of the labelled volume is kept"
+        f"{kept:.1%} of the labelled volume is kept",
     ]
     if abs(kept - 1) > _LOSS:
         lines.append(f"warning: case {case.id}: the repair of its geometry keeps {kept:.1%} of the labelled volume")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from osteon.networks.blocks import KINDS, Kinds
@@ -19,6 +20,25 @@ from osteon.planning.plan import NnUNet
 
 POOLS = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 Size = Sequence[int]
+
+
+class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
+    """`[batch, channel, …]` normalised by what the training saw (Ioffe and Szegedy, 2015), then a leaky ReLU."""
+
+    def __init__(self, channels: int, slope: float, eps: float) -> None:
+        super().__init__(channels, eps)
+        self.slope = slope
+
+    def _check_input_dim(self, input: torch.Tensor) -> None:
+        """Any."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The same shape."""
+        x = super().forward(x)
+        return x if self.slope == 1 else F.leaky_relu_(x, self.slope)
+
+
+NORMS = {"instance": NormAct, "batch": _BatchNormAct}
 
 
 @dataclass(frozen=True)
@@ -34,7 +54,7 @@ class _Make:
 
 
 class Layer(nn.Module):
-    """A convolution, its instance norm, and (`active`) a leaky ReLU."""
+    """A convolution, its norm, and (`active`) a leaky ReLU, which may come before the norm."""
 
     def __init__(
         self, make: _Make, before: int, after: int, kernel: Size, stride: Size, *, bias: bool, active: bool
@@ -42,11 +62,14 @@ class Layer(nn.Module):
         super().__init__()
         padding = tuple(k // 2 for k in kernel)
         self.conv = make.kinds.convolution(before, after, tuple(kernel), tuple(stride), padding, bias=bias)
-        self.norm = NormAct(after, make.section.slope if active else 1.0, make.section.eps)
+        slope = make.section.slope if active else 1.0
+        self.slope_before = slope if make.section.norm_last else 1.0
+        self.norm = NORMS[make.section.norm](after, 1.0 if make.section.norm_last else slope, make.section.eps)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[batch, after, …]` of `[batch, before, …]`."""
-        done: torch.Tensor = self.norm(self.conv(x))
+        x = self.conv(x)
+        done: torch.Tensor = self.norm(x if self.slope_before == 1 else F.leaky_relu_(x, self.slope_before))
         return done
 
 

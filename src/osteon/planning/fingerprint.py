@@ -11,12 +11,13 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from osteon.core.errors import DatasetError, OsteonError
-from osteon.core.files import file_state, read_json, write_json
+from osteon.core.files import read_json, write_json
 from osteon.core.geometry import turn_to_ras
 from osteon.core.labels import Segmentation
 from osteon.core.parallel import for_each, worker_count
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
+from osteon.dataset.marks import UNMARKED, CaseMark, mark_case, shortly, still_marked, tell_changed
 
 FILE_NAME = "fingerprint.json"
 SAMPLES = 2000
@@ -42,12 +43,12 @@ class StructureFacts(BaseModel):
 
 
 class CaseFacts(BaseModel):
-    """One case, its axes turned to R, A, S. `key`: see `case_key`."""
+    """One case, its axes turned to R, A, S. `mark`: what it was when it was measured."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
-    key: str
+    mark: CaseMark = UNMARKED
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     unit: str
@@ -82,16 +83,21 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
     known = _known(path)
     cases = dataset.manifest.trainable
     found = {
-        case.id: known[case.id] for case in cases if case.id in known and known[case.id].key == case_key(dataset, case)
+        case.id: known[case.id].model_copy(update={"mark": mark})
+        for case in cases
+        if case.id in known and (mark := still_marked(dataset, case, known[case.id].mark)) is not None
     }
     left = [case for case in cases if case.id not in found]
     failed: dict[str, OsteonError] = {}
     if left:
+        tell_changed(dataset, {case.id: known[case.id].mark for case in left if case.id in known}, "measured")
         voxels = [int(np.prod(dataset.geometry(case).shape)) for case in left if _readable(dataset, case)]
         largest = max(voxels, default=0) * len(dataset.manifest.channels) * BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), largest) if sum(voxels) > 100e6 else 1)
         work = [(dataset, case) for case in left]
-        for outcome in for_each(_measure_case, work, "measuring", workers=count):
+        for outcome in for_each(
+            _measure_case, work, "measuring", name=lambda item: f"case {item[1].id}", workers=count
+        ):
             case = outcome.item[1]
             if outcome.result is not None:
                 found[case.id] = outcome.result
@@ -113,13 +119,19 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
     )
 
 
-def case_key(dataset: Dataset, case: Case) -> str:
-    """What tells whether a case still is what was measured: its files, and what the manifest says its labels mean."""
-    meanings = sorted(f"{structure.value}={structure.name}" for structure in dataset.structures)
-    parts = [case.content or "", f"overlapping {dataset.manifest.overlapping}", *meanings]
-    names = [name for name in (*case.images, case.segmentation) if name is not None]
-    parts += [f"{name} {file_state(dataset.resolve(name))}" for name in names]
-    return "|".join(parts)
+def changed_since(dataset: Dataset) -> list[str]:
+    """In what the cases that can be trained on differ from those of fingerprint.json, a line each; none without one."""
+    known = _known(dataset.folder / FILE_NAME)
+    cases = {case.id: case for case in dataset.manifest.trainable}
+    others = [
+        name for name, case in cases.items() if name in known and not still_marked(dataset, case, known[name].mark)
+    ]
+    told = (
+        ("changed", others),
+        ("not measured", [name for name in cases if name not in known]),
+        ("not trained on any more", [name for name in known if name not in cases]),
+    )
+    return [f"{what}: {shortly(names)}" for what, names in told if names] if known else []
 
 
 def _readable(dataset: Dataset, case: Case) -> bool:
@@ -145,7 +157,7 @@ def _write(path: Path, found: dict[str, CaseFacts]) -> None:
 
 def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
     dataset, case = work
-    key = case_key(dataset, case)
+    mark = mark_case(dataset, case)
     image = dataset.load_image(case)
     segmentation = dataset.load_segmentation(case)
     turn = turn_to_ras(image.geometry)
@@ -158,7 +170,7 @@ def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
     intensities = [[float(f"{v:.6g}") for v in channel.ravel()[where]] for channel in array]
     return CaseFacts(
         id=case.id,
-        key=key,
+        mark=mark,
         shape=geometry.shape,
         spacing_mm=geometry.spacing_mm,
         unit=geometry.unit,

@@ -52,7 +52,7 @@ class Grid(Section):
         drop_slices: 2D: slices of each scan that are never trained on: the first of them (None: from the beginning)
             and the one after the last (None: to the end). They count along the last axis, from the left (R), the
             back (A) or the feet (S); negative numbers count from the other end, as in Python.
-        nnunet: A model of nnU-Net's: scans are prepared and restored in its way. For predicting alone.
+        nnunet: A model of nnU-Net's, or one that began with such: scans are prepared and restored in its way.
     """
 
     dimensions: Literal[2, 3]
@@ -77,11 +77,28 @@ class Grid(Section):
         """The array axis from left to right; None where nobody knows."""
         return next((number for number, letter in enumerate(self.axes) if letter in "RL"), None)
 
+    @property
+    def worlds(self) -> tuple[int, ...]:
+        """Which world axis (0 R, 1 A, 2 S) each array axis runs along, forwards or backwards.
+
+        Raises:
+            ValueError: They are a file's own axes, of which nobody knows how they lie.
+        """
+        if self.axes[0] in "ijk":
+            raise ValueError(f"axes {', '.join(self.axes)} have no world axes")
+        return tuple(AXIS_OF[letter] for letter in self.axes)
+
+    @property
+    def backwards(self) -> tuple[bool, ...]:
+        """Whether each array axis runs against its world axis."""
+        return tuple(letter in "LPI" for letter in self.axes)
+
     def kept_slices(self, count: int) -> list[int]:
         """Which of a scan's `count` slices are trained on."""
         if self.drop_slices is None:
             return list(range(count))
-        dropped = range(count)[slice(*self.drop_slices)]
+        along = range(count)[::-1] if self.backwards[2] else range(count)
+        dropped = along[slice(*self.drop_slices)]
         return [number for number in range(count) if number not in dropped]
 
 

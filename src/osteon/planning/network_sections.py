@@ -133,7 +133,9 @@ class NnUNet(Section):
         depths: Convolutions in each stage of the encoder (residual: blocks of two).
         decoder_depths: Convolutions in each stage of the decoder, from the coarsest to the finest.
         bias: Whether convolutions have one.
-        eps: Added to the variance in instance norms.
+        norm: Of each patch by itself (`instance`), or by the means and variances of the training (`batch`).
+        norm_last: The activation comes before the norm.
+        eps: Added to the variance in norms.
         slope: Of the leaky ReLU below zero; 0 a plain ReLU.
         stem: Residual: features of the convolution before the first stage; None: as many as that has.
         before: Second model of a cascade: values of the labels that the first one finds; each is one channel more.
@@ -146,6 +148,8 @@ class NnUNet(Section):
     depths: list[Size]
     decoder_depths: list[Size]
     bias: bool = True
+    norm: Literal["instance", "batch"] = "instance"
+    norm_last: bool = False
     eps: Annotated[float, Field(gt=0)] = 1e-5
     slope: Annotated[float, Field(ge=0, lt=1)] = 0.01
     stem: Size | None = None

@@ -147,7 +147,8 @@ def _check_structures(dataset: Dataset, fingerprint: Fingerprint) -> None:
     if missing:
         raise DatasetError(
             f"{dataset.folder}: structures that occur in no case that can be trained on: {', '.join(missing)}",
-            hint="remove it from `structures` in dataset.yaml, or add a case in which it is labelled",
+            hint="remove them from `structures` in dataset.yaml, or add a case in which they are labelled; "
+            "cases held out for the final test do not count",
         )
 
 

@@ -53,7 +53,7 @@ def coverage_warnings(plan: Plan, fingerprint: Fingerprint) -> list[str]:
 
     Slices of a 2D plan stand alone, so nothing is said of the axis across them.
     """
-    order = ["RAS".index(axis) for axis in plan.grid.axes]
+    order = list(plan.grid.worlds)
     large, small = [], []
     for structure in plan.structures:
         if not any(structure.name in case.structures for case in fingerprint.cases):
@@ -83,7 +83,7 @@ def coverage_warnings(plan: Plan, fingerprint: Fingerprint) -> list[str]:
 
 def zoom_voxels(plan: Plan, zoom: Zoom, case: CaseFacts) -> int:
     """About how many voxels the enlarged crops of a case have: its structures are taken for boxes."""
-    order = ["RAS".index(axis) for axis in plan.grid.axes]
+    order = list(plan.grid.worlds)
     shown = [case.structures[name] for name in zoom.structures if name in case.structures]
     flat = plan.grid.dimensions == 2
     spacing = np.array(plan.grid.spacing_mm) / (zoom.factor, zoom.factor, 1 if flat else zoom.factor)

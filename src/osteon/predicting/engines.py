@@ -8,7 +8,8 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from osteon.core.errors import UsageError
+from osteon.core.errors import UsageError, out_of_memory
 from osteon.core.files import whole_file
 from osteon.predicting.kept_networks import kept_model
 
@@ -102,12 +103,36 @@ def _int8(_: nn.Module, shape: tuple[int, ...], file: Path | None) -> Run:
 def openvino_model(network: nn.Module, shape: tuple[int, ...], *, any_size: bool = False) -> Any:
     """The network as an OpenVINO model of one fixed input shape, or of any."""
     openvino = _openvino_module()
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing warns of Python numbers, which are fixed with the shape
+    with _converting("OpenVINO"):
         model = openvino.convert_model(_Finest(network).eval(), example_input=torch.zeros(shape))
     if not any_size:
         model.reshape(list(shape))
     return model
+
+
+@contextmanager
+def _converting(form: str) -> Iterator[None]:
+    """Quietly: tracing warns of Python numbers, which are fixed with the shape, and prints what it cannot convert.
+
+    Raises:
+        UsageError: The form has no word for what the network computes.
+    """
+    printing = torch._C._jit_onnx_log  # from C++, whatever sys.stdout is
+    try:
+        torch._C._jit_onnx_log = lambda *_: None
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+        if out_of_memory(error):
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(" Please ")[0]
+        raise UsageError(
+            f"this network cannot be written as {form}: {reason}",
+            hint="take another form (onnx, openvino) or another engine: --engine torch runs every network",
+        ) from error
+    finally:
+        torch._C._jit_onnx_log = printing
 
 
 def write_openvino(model: Any, path: Path) -> None:
@@ -161,8 +186,7 @@ def _onnx(network: nn.Module, shape: tuple[int, ...], _: Path | None) -> Run:
 def export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, *, any_size: bool = False) -> None:
     """Write the network as an ONNX file of one fixed input shape, or of any: `image` in, `logits` out."""
     free = {0: "batch", 2: "i", 3: "j", 4: "k"}
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _converting("ONNX"):
         torch.onnx.export(
             _Finest(network).eval(),
             (torch.zeros(shape),),

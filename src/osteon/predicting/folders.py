@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from osteon.core.errors import DatasetError, FileError, OsteonError
-from osteon.core.files import free_name, name_key
+from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.core.file_names import free_name, name_key
+from osteon.core.files import absent_below, files_below
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Channel
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
-from osteon.formats.dicom_files import files_below
-from osteon.formats.dicom_found import sort_files
+from osteon.formats.dicom import check_called, describe, is_called
+from osteon.formats.dicom_found import Series, sort_files
 from osteon.formats.raster import SUFFIXES as PICTURES
 from osteon.formats.registry import stem_of, suffix_of
+from osteon.formats.unread import unread_format, unread_images
 from osteon.importing.forms import safe_id
 from osteon.importing.mask_names import SCAN_WORDS, kind_of, words
 
@@ -35,11 +37,13 @@ class Item:
         place: The file without its suffix, or the series' folder, relative to the source.
         channels: The files of each channel; a DICOM series has several.
         problem: Why it cannot be segmented; None where it can be tried.
+        told: Which series it is, where its folder has several.
     """
 
     place: PurePosixPath
     channels: tuple[tuple[Path, ...], ...]
     problem: OsteonError | None = None
+    told: str = ""
 
     @property
     def name(self) -> str:
@@ -61,7 +65,9 @@ def says_nothing(name: str) -> bool:
     return set(words(name)) <= SCAN_WORDS
 
 
-def scans_below(folder: Path, channels: Sequence[Channel] = (), *, pictures: bool = True) -> Below:
+def scans_below(
+    folder: Path, channels: Sequence[Channel] = (), *, pictures: bool = True, series: str | None = None
+) -> Below:
     """Find the scans below a folder.
 
     Files that are named like masks are passed over, where others are not; so are datasets and the results of earlier
@@ -72,21 +78,19 @@ def scans_below(folder: Path, channels: Sequence[Channel] = (), *, pictures: boo
         channels: Of the model. With several, files that differ in the channel alone are one scan: by nnU-Net's
             endings (`p1_0000`, `p1_0001`), or by the channels' names (`p1_T1`, `p1_T2`; `p1/T1`, `p1/T2`).
         pictures: Whether the model segments pictures.
+        series: Of several DICOM series of one study, the one with this number, SeriesInstanceUID or description.
 
     Returns:
         Scans by id. What cannot be segmented (a channel is missing, files are damaged) has a `problem`.
     """
     below = Below()
-    made = {path.parent for name in (MANIFEST, RECORD) for path in folder.rglob(name)} - {folder}
+    everything = list(files_below(folder, hidden=False))
+    made = {path.parent for path in everything if path.name in (MANIFEST, RECORD)} - {folder}
     for path in sorted(made):
         what = "a dataset" if (path / MANIFEST).is_file() else "an earlier prediction"
         below.notes.append(f"{path}: is {what}, and passed over; give it as SCAN to segment what lies in it")
-    files = [
-        path
-        for path in files_below(folder)
-        if made.isdisjoint(path.parents) and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    ]
-    series = _series(folder, files)
+    files = [path for path in everything if made.isdisjoint(path.parents)]
+    others = [*_series(folder, files, series), *_not_read(folder, files, made)]
     files = [path for path in files if suffix_of(path) not in (None, ".seg.nrrd", *DICOM_SUFFIXES)]
     kinds: list[tuple[str, Callable[[Path], bool]]] = [
         ("named like masks", lambda path: kind_of(_place(path, folder)) == "mask")
@@ -94,13 +98,14 @@ def scans_below(folder: Path, channels: Sequence[Channel] = (), *, pictures: boo
     if not pictures:
         kinds.append(("pictures, which this model does not segment", lambda path: suffix_of(path) in PICTURES))
     for what, is_other in kinds:
-        others = [path for path in files if is_other(path)]
-        if others and (len(others) < len(files) or series):
-            files = [path for path in files if path not in set(others)]
-            shown = ", ".join(str(path) for path in others[:_SHOWN]) + (" …" if len(others) > _SHOWN else "")
-            below.notes.append(f"{folder}: {len(others)} files are {what}, and passed over: {shown}")
+        passed = [path for path in files if is_other(path)]
+        if passed and (len(passed) < len(files) or others):
+            files = [path for path in files if path not in set(passed)]
+            shown = ", ".join(str(path) for path in passed[:_SHOWN]) + (" …" if len(passed) > _SHOWN else "")
+            below.notes.append(f"{folder}: {len(passed)} files are {what}, and passed over: {shown}")
     items = [Item(_place(path, folder).with_name(stem_of(path)), ((path,),)) for path in files]
-    below.scans = _called(joined([*items, *series], channels, below.notes))
+    below.scans = _called(joined([*items, *others], channels, below.notes))
+    below.notes += [f"{name}: {item.told}" for name, item in below.scans.items() if item.told]
     return below
 
 
@@ -113,26 +118,57 @@ def _place(path: Path, folder: Path) -> PurePosixPath:
     return PurePosixPath(path.relative_to(folder).as_posix())
 
 
-def _series(folder: Path, files: Sequence[Path]) -> list[Item]:
-    """The DICOM series among files, and for each folder what cannot be read."""
+def _series(folder: Path, files: Sequence[Path], which: str | None) -> list[Item]:
+    """The DICOM series among files, those that `which` names, and for each folder what cannot be read."""
     found = sort_files(path for path in files if suffix_of(path) in (None, *DICOM_SUFFIXES))
+    several = found.series if which is None else _chosen(found.series, which)
     items = []
-    for series in found.series:
+    for series in several:
+        alike = not series.picture and len([one for one in several if one.folder == series.folder]) > 1
+        told = describe(series) if alike else ""
         single = len(series.files) == 1
         place = _place(series.files[0], folder) if single else _place(series.folder, folder)
         if place == PurePosixPath():
             place = PurePosixPath(folder.resolve().name)
-        items.append(Item(place.with_name(stem_of(Path(place))) if single else place, (series.files,)))
-    damaged: dict[Path, list[FileError]] = defaultdict(list)
-    for path, error in found.damaged:
-        damaged[path.parent].append(error)
-    for parent, errors in damaged.items():
-        first = errors[0]
+        items.append(Item(place.with_name(stem_of(Path(place))) if single else place, (series.files,), told=told))
+    refused: dict[Path, list[str]] = defaultdict(list)
+    for path, reason in found.refused:
+        refused[path.parent].append(f"{path}: {reason}")
+    for parent, reasons in refused.items():
         problem = DatasetError(
-            f"{len(errors)} DICOM files in {parent} cannot be read; {first.message}", hint=first.hint
+            f"{len(reasons)} DICOM files in {parent} cannot be read; {reasons[0]}",
+            hint="copy them again from their source",
         )
         items.append(Item(_place(parent, folder) / f"{parent.name}-damaged", (), problem))
     return items
+
+
+def _chosen(series: Sequence[Series], which: str) -> list[Series]:
+    """Of several series of one study those that `--series` names; the only one of a study stays."""
+    check_called(series, which)
+    studies: dict[tuple[str, str], list[Series]] = defaultdict(list)
+    for one in series:
+        studies[one.patient_key, one.study].append(one)
+    for own in (several for several in studies.values() if len(several) > 1):
+        if not any(is_called(one, which) for one in own):
+            raise UsageError(
+                f"--series {which}: of one study no series is called so: {'; '.join(map(describe, own))}",
+                hint="predict this study apart",
+            )
+    return [one for one in series if is_called(one, which) or len(studies[one.patient_key, one.study]) == 1]
+
+
+def _not_read(folder: Path, files: Sequence[Path], made: Set[Path]) -> list[Item]:
+    """What would be a scan, but is of a format that is not read, or is not there: each fails by its name."""
+    absent = [path for path, _ in absent_below(folder) if suffix_of(path) and path not in files]
+    bare = {
+        path: path.name[: -len(row.suffix_of(path))] for path in unread_images(files) if (row := unread_format(path))
+    }
+    bare |= {path: stem_of(path) for path in absent if made.isdisjoint(path.parents)}
+    places = {path: _place(path, folder) for path in bare}
+    return [
+        Item(places[path].with_name(name), ((path,),)) for path, name in bare.items() if kind_of(places[path]) != "mask"
+    ]
 
 
 def joined(items: Sequence[Item], channels: Sequence[Channel], notes: list[str]) -> list[Item]:

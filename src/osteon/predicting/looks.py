@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from osteon.core.errors import ModelError
+from osteon.core.errors import ModelError, in_short
 from osteon.core.files import read_json, write_json
 from osteon.planning.plan import Plan
 
@@ -121,5 +121,5 @@ def read_reference(path: Path) -> list[Looks]:
         ]
     except (KeyError, TypeError) as error:
         raise ModelError(
-            f"{path}: is not what osteon writes there ({error})", hint="copy the model folder again, whole"
+            f"{path}: is not what osteon writes there ({in_short(error)})", hint="copy the model folder again, whole"
         ) from error

@@ -73,7 +73,7 @@ def _measured(model: Model, kind: Kind, image: torch.Tensor, expected: torch.Ten
     began = time.perf_counter()
     try:
         logits = engine(image)[0]
-    except (RuntimeError, ImportError, OSError) as error:  # an engine that cannot take this network
+    except (RuntimeError, ImportError, OSError, OsteonError) as error:  # an engine that cannot take this network
         return Speed(kind.name, why_not=(str(error).strip().splitlines() or [type(error).__name__])[0])
     start_s = time.perf_counter() - began
     times = []

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import CaseError, FileError, OsteonError, UsageError, out_of_memory
+from rich.markup import escape
+
+from osteon.core.errors import CaseError, FileError, OsteonError, UsageError, memory_error, out_of_memory
 from osteon.core.files import read_json, write_error, write_json
 from osteon.core.pipeline import overlapped
-from osteon.core.progress import track
+from osteon.core.progress import console, track
 from osteon.core.version import __version__
-from osteon.formats.registry import write_segmentation
+from osteon.formats.registry import tell_oddities, write_segmentation
 from osteon.planning.plan import Plan
 from osteon.predicting.folders import RECORD
 from osteon.predicting.keeping import kept, probabilities_path
@@ -90,6 +92,8 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) ->
     targets = {scan.id: output_path(out, scan.id, model.plan) for scan in scans}
     _refuse_to_replace(scans, targets, records, overwrite=how.overwrite)
     work = _Work(model, out, how, records)
+    for line in tell_oddities((file, False) for scan in scans for file in scan.files):
+        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
 
     def write(scan: Scan, result: tuple[Prediction, dict[str, Any]]) -> None:
         prediction, record = result
@@ -120,7 +124,7 @@ def _as_case_error(name: str, error: Exception) -> OsteonError:
         return error
     if out_of_memory(error):
         hint = "allow less with --memory, close other programs, or use a machine with more memory"
-        return CaseError(f"{name}: not enough memory", hint=hint)
+        return memory_error(name, error, hint)
     raise error
 
 
@@ -140,8 +144,7 @@ class _Work:
     def read(self, scan: Scan) -> Read | None:
         """Read and prepare a scan; nothing where its output is there, made from the same."""
         began = time.monotonic()
-        made_from = {
-            "input": scan.fingerprint(),
+        made_by = {
             "model": self.model.sha256,
             "speed": self.how.speed.name,
             "postprocessing": self.model.postprocessing.told(pixels=self.model.plan.unit == "px"),
@@ -150,8 +153,10 @@ class _Work:
         there = output_path(self.out, scan.id, self.model.plan).is_file()
         if self.how.probabilities:
             there = there and bool(before.get("probabilities")) and probabilities_path(self.out, scan.id).is_file()
-        if there and not self.how.overwrite and {k: before.get(k) for k in made_from} == made_from:
+        same = there and not self.how.overwrite and {k: before.get(k) for k in made_by} == made_by
+        if same and scan.is_still(before.get("input")):
             return None
+        made_from = {"input": scan.fingerprint(), **made_by}
         volume = scan.load()
         self.model.check(volume, scan.id)
         self.out.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import torch
 from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
+from osteon.formats.labelmap import smallest_uint
 from osteon.formats.order import in_c_order
 from osteon.planning.plan import Plan
 from osteon.predicting.shares import Shares, half_of, probability
@@ -73,7 +74,7 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
         for box in _parts(details):
             masks[(slice(None), *box.slices)] = (_blended(shares.values, box, shape, details) > 0.5).numpy()
         return Segmentation(in_c_order(way.turn.undo(masks)), geometry, structures)  # type: ignore[arg-type]
-    kind = np.uint8 if max(s.value for s in structures) < 256 else np.uint16
+    kind = smallest_uint(max(s.value for s in structures))
     values = np.array([0, *(s.value for s in structures)], dtype=kind)
     labels: npt.NDArray[np.integer] = np.zeros(shape, dtype=kind)
     for start, part in best_classes(shares.values, shares.best, shape, along):

@@ -76,7 +76,9 @@ def _unsure(expected: Mapping[str, float | None], usual: Mapping[str, float | No
 
 def _structures(looks: Looks, plan: Plan, cases: Sequence[Looks]) -> list[str]:
     said = []
-    unit = "cm³" if plan.unit == "mm" else "1000 px"
+    # A picture is one voxel thin: it has an area.
+    depth_mm = [e for e, s in zip(looks.extent_mm, looks.spacing_mm, strict=True) if round(e / s) == 1][:1]
+    unit, size = ("1000 px", 1.0) if plan.unit == "px" else ("cm²", depth_mm[0] / 10) if depth_mm else ("cm³", 1.0)
     for name in (structure.name for structure in plan.structures):
         asked = [case for case in cases if case.looked_for is None or name in case.looked_for]
         shown = [case for case in asked if name in case.volumes]
@@ -89,7 +91,8 @@ def _structures(looks: Looks, plan: Plan, cases: Sequence[Looks]) -> list[str]:
         volumes = [case.volumes[name] for case in shown]
         volume = looks.volumes[name]
         if not min(volumes) / VOLUME <= volume <= VOLUME * max(volumes):
-            said.append(f"{name}: {volume:.3g} {unit}; in training {min(volumes):.3g} to {max(volumes):.3g}")
+            usual = f"{min(volumes) / size:.3g} to {max(volumes) / size:.3g}"
+            said.append(f"{name}: {volume / size:.3g} {unit}; in training {usual}")
         if name in looks.touching and not any(name in case.touching for case in shown):
             said.append(f"{name}: reaches the edge of the scan, which it does in no training scan: cut off?")
     return said

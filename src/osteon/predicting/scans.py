@@ -11,7 +11,8 @@ from typing import Any
 from rich.markup import escape
 
 from osteon.core.errors import OsteonError, UsageError, missing_file
-from osteon.core.files import name_key
+from osteon.core.file_names import name_key
+from osteon.core.files import file_mark, is_file, still
 from osteon.core.geometry import Geometry
 from osteon.core.progress import console
 from osteon.core.volume import Volume
@@ -19,7 +20,7 @@ from osteon.dataset.dataset import Dataset, stacked
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case
 from osteon.formats.dicom import read_dicom_files
-from osteon.formats.registry import known_suffixes, read_geometry, read_volume
+from osteon.formats.registry import companions, known_suffixes, read_geometry, read_volume
 from osteon.planning.plan import Plan
 from osteon.predicting.folders import files_as_items, joined, scans_below
 
@@ -65,29 +66,45 @@ class Scan:
         return read_geometry(self.files[0]) if len(self.channels[0]) == 1 else None
 
     def fingerprint(self) -> list[list[Any]]:
-        """What tells whether the files are still the same: path, size, time of change."""
-        found = []
+        """What the files are: path, and `core.files.file_mark`; reads them. Raises FileError where one is missing."""
         for file in self.files:
             if not file.is_file():
                 raise missing_file(file, "the scan")
-            facts = file.stat()
-            found.append([str(file.resolve()), facts.st_size, facts.st_mtime_ns])
-        return found
+        return [[str(file.resolve()), file_mark(file)] for file in self._read()]
+
+    def is_still(self, before: Any) -> bool:
+        """Whether the files are those of an earlier fingerprint; they are read only where they were touched."""
+        files = self._read()
+        if not isinstance(before, list) or len(before) != len(files):
+            return False
+        return all(
+            isinstance(entry, list)
+            and entry[:1] == [str(file.resolve())]
+            and still(file, " ".join(map(str, entry[1:]))) is not None
+            for file, entry in zip(files, before, strict=True)
+        )
+
+    def _read(self) -> list[Path]:
+        """Its files, and those that are read with a single one."""
+        beside = companions(self.files[0]) if len(self.files) == 1 else ()
+        return [*self.files, *filter(is_file, beside)]
 
 
-def find_scans(sources: Sequence[Path], plan: Plan | None = None) -> list[Scan]:
+def find_scans(sources: Sequence[Path], plan: Plan | None = None, series: str | None = None) -> list[Scan]:
     """The scans that paths stand for; what is passed over is told.
 
     A file is a scan. A folder with dataset.yaml stands for its held-out and unlabelled cases (for all of them where
-    there are none of these), any other folder for the images and DICOM series anywhere below it.
+    there are none of these), any other folder for the images and DICOM series anywhere below it. Links that lead to
+    nothing and images of formats that are not read are among them, so that they fail by name.
 
     Args:
         sources: Files and folders.
         plan: Of the model: how many channels a scan has, and whether pictures can be segmented.
+        series: Of several DICOM series of one study, the one with this number, SeriesInstanceUID or description.
 
     Raises:
         FileError: A path does not exist.
-        UsageError: A folder holds no image, or two scans have the same name.
+        UsageError: A folder holds no image, two scans have the same name, or a study has no series called so.
     """
     channels = () if plan is None else plan.channels
     notes: list[str] = []
@@ -110,7 +127,7 @@ def find_scans(sources: Sequence[Path], plan: Plan | None = None) -> list[Scan]:
                 images = tuple((dataset.resolve(image),) for image in case.images)
                 scans.append(Scan(case.id, images, dataset, case))
         elif source.is_dir():
-            below = scans_below(source, channels, pictures=plan is None or plan.unit == "px")
+            below = scans_below(source, channels, pictures=plan is None or plan.unit == "px", series=series)
             notes += below.notes
             if not below.scans:
                 raise UsageError(

@@ -22,12 +22,15 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, OsteonError, PlanError
 from osteon.core.files import read_json, whole_file, write_json
 from osteon.core.parallel import for_each, worker_count
+from osteon.dataset.checks import content_hash, present_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.planning.fingerprint import BYTES_PER_VOXEL, case_key
+from osteon.dataset.marks import mark_case, mark_in, still_marked, tell_changed
+from osteon.planning.fingerprint import BYTES_PER_VOXEL
 from osteon.planning.plan import Plan
 from osteon.preparing.case import prepare_labels, prepare_with_intensities
 from osteon.preparing.fine import fine_crops, zoom_numbers
+from osteon.preparing.nonzero import nonzero_box
 
 FOREGROUND_SAMPLES = 10_000
 """Voxels of each structure that the foreground index keeps, drawn without replacement."""
@@ -45,6 +48,8 @@ class CachedCase:
         annotated: For each structure of the plan whether anybody looked for it.
         present: Numbers, from 0, of the structures that the foreground index lists.
         fine: The crops around the zoom structures, each like a case; their foreground lists these structures alone.
+        structures: Names of the dataset's structures that have a voxel in the case, on its own grid.
+        content: The image's hash (`dataset.checks.content_hash`).
     """
 
     id: str
@@ -52,6 +57,8 @@ class CachedCase:
     annotated: tuple[bool, ...]
     present: tuple[int, ...]
     fine: tuple[CachedCase, ...] = ()
+    structures: tuple[str, ...] = ()
+    content: str = ""
 
     @property
     def image(self) -> npt.NDArray[np.float16]:
@@ -76,7 +83,7 @@ def _open(path: Path) -> Any:
 def prepare(
     dataset: Dataset, plan: Plan, cases: list[Case], *, workers: int | None = None
 ) -> tuple[dict[str, CachedCase], dict[str, OsteonError]]:
-    """Prepare cases into the dataset's cache; complete ones are taken as they are.
+    """Prepare cases into the dataset's cache; complete ones whose files are still the same are taken as they are.
 
     Returns:
         The cached cases by id, and the errors of those that failed.
@@ -86,10 +93,15 @@ def prepare(
     left = [case for case in cases if case.id not in ready]
     failed: dict[str, OsteonError] = {}
     if left:
+        before = {case.id: mark for case in left if (mark := mark_in(_record(folder, case))) is not None}
+        tell_changed(dataset, before, "prepared")
         voxels = [_voxels(dataset, case) for case in left]
         each = max(voxels) * len(plan.channels) * BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), each) if sum(voxels) > 100e6 else 1)
-        for outcome in for_each(_prepare_case, [(dataset, plan, case) for case in left], "preparing", workers=count):
+        work = [(dataset, plan, case) for case in left]
+        for outcome in for_each(
+            _prepare_case, work, "preparing", name=lambda item: f"case {item[2].id}", workers=count
+        ):
             case = outcome.item[2]
             if outcome.error is not None:
                 failed[case.id] = outcome.error
@@ -108,22 +120,32 @@ def _voxels(dataset: Dataset, case: Case) -> int:
 
 
 def _complete(dataset: Dataset, folder: Path, case: Case, plan: Plan) -> CachedCase | None:
-    marker = folder / f"{case.id}.json"
-    if not (marker.is_file() and _has_arrays(folder, case.id)):
+    facts = _record(folder, case)
+    before = mark_in(facts)
+    if before is None or not _has_arrays(folder, case.id):
         return None
-    try:
-        facts = read_json(marker, "the cache's record")
-    except FileError:
-        return None  # damaged: the case is prepared again
-    if facts.get("key") != case_key(dataset, case):
+    now = still_marked(dataset, case, before)
+    if now is None:
         return None
+    if now != before:
+        write_json(folder / f"{case.id}.json", facts | {"mark": now.model_dump()})
     known = case.annotated
     annotated = tuple(known is None or structure.name in known for structure in plan.structures)
     crops = facts.get("fine", [])
     if not all(_has_arrays(folder / FINE, f"{case.id}.{number}") for number in range(len(crops))):
         return None
     fine = [CachedCase(f"{case.id}.{n}", folder / FINE, annotated, tuple(present)) for n, present in enumerate(crops)]
-    return CachedCase(case.id, folder, annotated, tuple(facts["present"]), tuple(fine))
+    present = tuple(facts["present"])
+    return CachedCase(case.id, folder, annotated, present, tuple(fine), tuple(facts["structures"]), facts["content"])
+
+
+def _record(folder: Path, case: Case) -> dict[str, Any]:
+    """What was written when the case was complete; empty where it never was, or is damaged: it is prepared again."""
+    try:
+        facts = read_json(folder / f"{case.id}.json", "the cache's record")
+    except FileError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _has_arrays(folder: Path, name: str) -> bool:
@@ -133,8 +155,11 @@ def _has_arrays(folder: Path, name: str) -> bool:
 def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
     dataset, plan, case = work
     folder = dataset.folder / "cache" / plan.cache_key
-    key = case_key(dataset, case)
+    mark = mark_case(dataset, case)
     volume, segmentation = dataset.load_image(case), dataset.load_segmentation(case)
+    if plan.grid.nnunet is not None and plan.grid.drop_slices is None:  # as in predicting; slices are counted in all
+        box = nonzero_box(volume.array)
+        volume, segmentation = volume.cropped(box), segmentation.cropped(box)
     image, intensities = prepare_with_intensities(volume, plan)
     labels = prepare_labels(segmentation, plan)
     kept = plan.grid.kept_slices(image.shape[3])
@@ -145,7 +170,13 @@ def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
         )
     (folder / f"{case.id}.json").unlink(missing_ok=True)  # while arrays change, the case is not complete
     present = _write_arrays(folder, case.id, plan, image, labels, kept, range(len(plan.structures)))
-    facts: dict[str, Any] = {"key": key, "shape": image.shape[1:], "present": present}
+    facts: dict[str, Any] = {
+        "mark": mark.model_dump(),
+        "shape": image.shape[1:],
+        "present": present,
+        "structures": present_structures(segmentation),
+        "content": case.content or content_hash(volume),
+    }
     if plan.zoom is not None:
         closely = zoom_numbers(plan, plan.zoom)
         facts["fine"] = []

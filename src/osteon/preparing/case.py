@@ -13,6 +13,7 @@ import numpy.typing as npt
 from osteon.core.errors import PlanError
 from osteon.core.geometry import Geometry, Turn, closest_axes
 from osteon.core.labels import Segmentation
+from osteon.core.values import exchange
 from osteon.core.volume import Volume
 from osteon.planning.grid_sections import AXIS_OF
 from osteon.planning.plan import Grid, Intensity, Plan
@@ -141,9 +142,7 @@ def planned_labels(segmentation: Segmentation, plan: Plan) -> Labels:
         return turned[positions]  # type: ignore[return-value]
     values = [structure.value for structure in segmentation.structures]
     kind = np.uint8 if len(positions) < 256 else np.uint16
-    table = np.zeros(max(values) + 1, dtype=kind)
-    table[[values[position] for position in positions]] = np.arange(1, len(positions) + 1)
-    return table[turned]
+    return exchange(turned, {values[position]: n for n, position in enumerate(positions, start=1)}, kind)  # type: ignore[arg-type, return-value]
 
 
 def resample_labels(labels: Labels, shape: tuple[int, int, int]) -> Labels:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.markup import escape
+
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.files import write_text
 from osteon.core.labels import Structure
@@ -21,6 +23,7 @@ from osteon.evaluating.ranking import Ranking, rank_runs
 from osteon.evaluating.record import DIGITS
 from osteon.evaluating.scores import EVERYTHING, Measures, Score
 from osteon.evaluating.summary import Summary, overall, summarise
+from osteon.formats.rle_counting import USUAL
 from osteon.reporting.contestants import Contestant, find_contestants
 from osteon.reporting.rle_pairs import score_table
 
@@ -156,6 +159,8 @@ def _score(contestant: Contestant, reference: Path, dataset: Dataset | None, mea
             hint="--reference DATASET",
         )
     table = score_table(contestant.predictions, dataset, measures)
+    if table.counting.order != USUAL.order:
+        console.print(escape(f"{contestant.predictions}: {table.counting.describe()}"), soft_wrap=True)
     return _Scored(tuple(dataset.structures), table.scores, table.failures, table.missing)
 
 

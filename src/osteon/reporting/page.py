@@ -17,8 +17,8 @@ from osteon.core.files import write_text
 from osteon.core.labels import Segmentation
 from osteon.core.progress import track
 from osteon.core.spread import Spread
-from osteon.dataset.checks import align_segmentation
 from osteon.dataset.dataset import Dataset
+from osteon.dataset.laying import lay_segmentation
 from osteon.evaluating.picture import PictureRow, overview_picture
 from osteon.evaluating.summary import Summary
 from osteon.formats.registry import known_suffixes, read_segmentation
@@ -187,7 +187,7 @@ def _load(entry: Entry, case_id: str, dataset: Dataset) -> tuple[Segmentation, S
     )
     reference = dataset.load_segmentation(dataset.case(case_id))
     prediction = read_segmentation(path, dataset.structures)
-    return align_segmentation(prediction, reference.geometry, name=case_id, image_name="the reference"), reference
+    return lay_segmentation(prediction, reference.geometry, name=case_id, image_name="the reference")[0], reference
 
 
 def _picture(entry: Entry, cases: Sequence[str], dataset: Dataset) -> str:

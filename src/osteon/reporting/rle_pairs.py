@@ -16,7 +16,8 @@ from osteon.dataset.manifest import Case
 from osteon.evaluating.evaluate import Failure
 from osteon.evaluating.scores import EVERYTHING, Measures, Score, score_case
 from osteon.formats.labelmap import as_multi_hot
-from osteon.formats.rle import RleRow, decode, read_rle_csv, read_rle_rows
+from osteon.formats.rle import RleRow, decode, parse, read_counting, read_rle_csv, read_rle_rows
+from osteon.formats.rle_counting import RENAME, USUAL, Counting, Evidence
 from osteon.voting.sizes import find_case
 
 Places = dict[str, tuple[int, int]]
@@ -32,12 +33,16 @@ class TableScores:
         failures: Rows that cannot be used, by their picture, and pictures that could not be scored.
         missing: Pictures of the dataset that the table does not name.
         unmatched: Pictures of the table that the dataset does not have.
+        counting: How the table counts pixels.
+        evidence: Whether its masks look like that.
     """
 
     scores: list[Score] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
+    counting: Counting = USUAL
+    evidence: Evidence = field(default_factory=Evidence)
 
 
 def score_table(path: Path, dataset: Dataset, measures: Measures = EVERYTHING) -> TableScores:
@@ -50,7 +55,7 @@ def score_table(path: Path, dataset: Dataset, measures: Measures = EVERYTHING) -
     Raises:
         FileError: The table is missing or none.
     """
-    made = TableScores()
+    made = TableScores(counting=read_counting(path))
     held = [case for case in dataset.manifest.labelled if case.held_out] or list(dataset.manifest.labelled)
     places, made.unmatched = _index(path, dataset, made)
     made.missing = [case.id for case in held if case.id not in places]
@@ -61,6 +66,8 @@ def score_table(path: Path, dataset: Dataset, measures: Measures = EVERYTHING) -
             made.scores += _score(path, case, places[case.id], dataset, made, measures)
         except OsteonError as error:
             made.failures.append(Failure(case.id, error.message, error.hint))
+    if (doubt := made.evidence.doubt(made.counting)) is not None:
+        made.failures.insert(0, Failure("the table", f"{path}: {doubt}", RENAME))
     return made
 
 
@@ -119,7 +126,9 @@ def _mask(
 ) -> npt.NDArray[np.bool_] | None:
     """`[i, j, 1]`; nothing, and a report, where the runs make no mask of that size."""
     try:
-        return decode(row.rle, (shape[1], shape[0]), name=f"{path}, line {row.line}").T[:, :, None]
+        mask = decode(row.rle, (shape[1], shape[0]), made.counting, name=f"{path}, line {row.line}")
+        made.evidence.add(parse(row.rle), (shape[1], shape[0]), row.line)
+        return mask.T[:, :, None]
     except OsteonError as error:
         made.failures.append(Failure(case.id, error.message, error.hint))
         return None

@@ -153,8 +153,8 @@ def _routes(service: Service) -> APIRouter:
     async def submit(request: Request, response: Response, forms: Forms = "") -> Status:
         """Send a scan, as the body of the request: `curl -T FILE -X POST`.
 
-        NIfTI, NRRD, a zip of one DICOM series, a DICOM file, or a picture. What it is, is seen in its first bytes; its
-        name is not asked for. All channels of the model stand in the one file.
+        NIfTI, NRRD, MetaImage, a zip of one DICOM series, a DICOM file, or a picture. What it is, is seen in its first
+        bytes; its name is not asked for. All channels of the model stand in the one file.
         """
         wanted = forms_of(forms)
         upload = upload_of(request)

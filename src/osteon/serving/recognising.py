@@ -49,6 +49,7 @@ KINDS = (
     Kind("NIfTI, packed", ".nii.gz", _nifti_gz),
     Kind("NIfTI", ".nii", _nifti),
     Kind("NRRD", ".nrrd", _starts(b"NRRD000")),
+    Kind("MetaImage", ".mha", _starts(b"ObjectType", b"NDims")),
     Kind("zip", ".zip", _starts(b"PK\x03\x04", b"PK\x05\x06")),
     Kind("PNG", ".png", _starts(b"\x89PNG\r\n\x1a\n")),
     Kind("JPEG", ".jpg", _starts(b"\xff\xd8\xff")),
@@ -69,6 +70,6 @@ def kind_suffix(path: Path) -> str:
     raise RefusedError(
         415,
         "the upload is no scan that osteon reads" if head else "the upload is empty",
-        hint="send the file itself as the body (curl -T FILE): .nii, .nii.gz, .nrrd, a zip of a DICOM series, "
+        hint="send the file itself as the body (curl -T FILE): .nii, .nii.gz, .nrrd, .mha, a zip of a DICOM series, "
         "a DICOM file, or a picture (PNG, JPEG, TIFF)",
     )

@@ -17,7 +17,7 @@ MOST_RATIO, SLACK = 200, 64 << 20
 """Bytes that come out of an archive for each that it has, and those that may come out of any."""
 CHUNK = 1 << 20
 _PASSED_OVER = ("__MACOSX", ".DS_Store", "Thumbs.db", "DICOMDIR")
-_KEPT = (".nii.gz", ".nii", ".nrrd", ".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_KEPT = (".nii.gz", ".nii", ".nrrd", ".mha", ".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _AGAIN = "zip the series' folder again, with any program"
 
 

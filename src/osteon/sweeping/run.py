@@ -23,8 +23,8 @@ from osteon.sweeping.spec import Sweep, read_sweep
 from osteon.sweeping.stopping import Point
 from osteon.sweeping.table import sweep_table, write_table
 from osteon.sweeping.trials import Trial, Workshop, grid_values, trial_name
-from osteon.training.fit import split
 from osteon.training.options import check_options
+from osteon.training.splitting import Seen, check_structures, split
 
 RECORD = "sweep.yaml"
 TABLE = "sweep.csv"
@@ -65,20 +65,22 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
     Raises:
         PlanError: A key of the sweep or of a plan is unknown or nonsense; nothing was begun.
         UsageError: The sweep was begun with another dataset or budget; Optuna is not installed.
+        DatasetError: There are too few cases; a structure occurs in none to train on.
     """
     sweep = read_sweep(file)
     if sweep.search is not None:
         check_optuna()
     dataset = Dataset.open(Path(sweep.dataset))
-    workshop = Workshop(
-        sweep, dataset, measure(dataset, workers=sweep.workers), size_kind(resolve_device(sweep.device))
-    )
+    fingerprint = measure(dataset, workers=sweep.workers)
+    workshop = Workshop(sweep, dataset, fingerprint, size_kind(resolve_device(sweep.device)))
     first = grid_values(sweep) if sweep.search is None else extremes(sweep.search)
     planned = [trial for values in first for trial in workshop.trials(values)]
     for trial in planned:
         check_options(trial.options, trial.plan)
         check_trial(trial)
-    split(dataset, sweep.options(sweep.seeds[0]))
+    seen = Seen({case.id: case.structures for case in fingerprint.cases})
+    training, _ = split(dataset, sweep.options(sweep.seeds[0]), seen)
+    check_structures(dataset, dataset.structures, seen.present, {0: training})
     folder = Path(sweep.folder or file.stem)
     begun = _check_record(folder, sweep)
     if dry:

@@ -11,10 +11,9 @@ from statistics import fmean
 from typing import Any
 
 from osteon.core.errors import OsteonError
-from osteon.core.files import whole_file
+from osteon.core.files import whole_file, write_yaml
 from osteon.core.progress import console, is_quiet
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.folds import make_folds
 from osteon.networks.ensemble import Ensemble
 from osteon.planning.plan import Plan
 from osteon.predicting.model import WEIGHTS, Model, load_model
@@ -23,7 +22,9 @@ from osteon.training.checkpoint import State
 from osteon.training.finishing import PREDICTIONS, UNORDERED, Validated, conclude, extras_s, looks_at
 from osteon.training.fit import TrainReport, train
 from osteon.training.options import TrainOptions, check_options
-from osteon.training.record import check_plan_fits, record_choices
+from osteon.training.own_plan import is_begun
+from osteon.training.record import SPLITS, check_plan_fits, record_choices, recorded_splits
+from osteon.training.splitting import UNSEEN, Seen, check_structures, folds_of, shown
 
 FOLD = "fold-{}"
 
@@ -49,27 +50,49 @@ def train_all_folds(
     """
     check_options(options, plan)
     check_plan_fits(dataset, plan)
-    make_folds(dataset.manifest, options.folds, seed=0, by=options.folds_by)  # too few cases are said before hours pass
+    folds_of(dataset, options)  # too few cases are said before any is read
     folders = [run / FOLD.format(number) for number in range(options.folds)]
     if restart:
         for part in (*folders, run / "model", run / PREDICTIONS, run / UNORDERED):
             shutil.rmtree(part, ignore_errors=True)
+        (run / SPLITS).unlink(missing_ok=True)
     done = (run / "model" / WEIGHTS).is_file()
-    record_choices(run, plan, options, begun=done or any(folder.exists() for folder in folders))
+    begun = done or any(is_begun(folder) for folder in folders)
+    record_choices(run, plan, options, begun=begun)
     if done:
         console.print(f"{run}: is trained already; --restart begins anew", soft_wrap=True)
         validation = load_model(run / "model").validation
         return TrainReport(run, validation, {}, validation["training"]["iterations"], resumed=False)
-    failed: dict[str, OsteonError] = {}
+    folds, failed = _folds(dataset, plan, run, options, begun=begun)
     resumed = False
     for number, folder in enumerate(folders):
         if not is_quiet():
             console.print(f"fold {number} of {options.folds}", soft_wrap=True)
-        report = train(dataset, plan, folder, replace(options, fold=number), part=True)
+        report = train(dataset, plan, folder, replace(options, fold=number), part=True, folds=folds)
         failed |= report.failed
         resumed |= report.resumed
     validation = _put_together(dataset, plan, run, folders, options)
     return TrainReport(run, validation, failed, validation["training"]["iterations"], resumed)
+
+
+def _folds(
+    dataset: Dataset, plan: Plan, run: Path, options: TrainOptions, *, begun: bool
+) -> tuple[list[list[str]], dict[str, OsteonError]]:
+    """The folds, all of whose trainings see every structure, and the cases that could not be prepared.
+
+    They are written into the run before the first one begins: what the cases show may change until the last one does.
+    """
+    cached, failed = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
+    splits = recorded_splits(run, dataset.manifest, options.folds_by) if begun else None
+    if splits is None:
+        # folds of a run that was begun by an osteon that did not write them were made without knowing what cases show
+        folds = folds_of(dataset, options, UNSEEN if begun else Seen.of(cached))
+        splits = {FOLD.format(number): fold for number, fold in enumerate(folds)}
+    everyone = {case for fold in splits.values() for case in fold}
+    training = {number: everyone.difference(fold) for number, fold in enumerate(splits.values())}
+    check_structures(dataset, plan.structures, shown(plan, cached), training)
+    write_yaml(run / SPLITS, splits)
+    return list(splits.values()), failed
 
 
 def _put_together(

@@ -135,7 +135,7 @@ def _quantised(model: Model, folder: Path, dataset: Dataset, validation_ids: lis
         with status("quantising"):
             images = [model.prepare(dataset.load_image(case)).image for case in trained[:MOST_SCANS]]
             quantise(model.network, model.plan, images, path)
-    except (RuntimeError, ImportError) as error:
+    except (RuntimeError, ImportError, UsageError) as error:
         console.print(f"[yellow]not quantised: {escape(str(error))}[/]", soft_wrap=True)
         return model
     return replace(model, quantised=path)

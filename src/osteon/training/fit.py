@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,11 @@ from rich.markup import escape
 from torch.utils.data import DataLoader
 
 from osteon.core.devices import device_kind, resolve_device
-from osteon.core.errors import DatasetError, OsteonError, UsageError
-from osteon.core.files import write_error
+from osteon.core.errors import OsteonError, UsageError
+from osteon.core.files import write_error, write_yaml
 from osteon.core.heap import keep_freed_memory
 from osteon.core.progress import clock, console, is_quiet
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.folds import make_folds, structures_without_cases
 from osteon.networks.registry import starts_inflated
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan
@@ -37,10 +37,11 @@ from osteon.training.initialising import TRANSFER, begin_with, initial_weights
 from osteon.training.losses import told_loss
 from osteon.training.module import TrainingModule
 from osteon.training.options import DEFAULTS, TrainOptions, check_options
-from osteon.training.record import RUN, SPLITS, check_plan_fits, record_choices, record_splits
+from osteon.training.record import RUN, SPLITS, check_plan_fits, record_choices, recorded_splits
 from osteon.training.resuming import enough_memory
 from osteon.training.samples import FOLDER as SAMPLES
 from osteon.training.sampling import PatchSampler
+from osteon.training.splitting import Seen, check_structures, shown, split
 
 RECALIBRATION_BATCHES = 8
 """With which an inflated encoder's batch norms are set before the first iteration."""
@@ -73,6 +74,7 @@ def train(
     *,
     restart: bool = False,
     part: bool = False,
+    folds: Sequence[Collection[str]] | None = None,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
 ) -> TrainReport:
     """Train, or go on with a training that was interrupted, and write `run/model`.
@@ -84,6 +86,7 @@ def train(
         options: What the plan does not decide.
         restart: Throw away what the run has done.
         part: The run is one of several folds, which are put together later.
+        folds: The cases of each fold; made when None.
         checkpoint_every_s: How much work may be lost at most when the process is killed.
 
     Raises:
@@ -116,8 +119,9 @@ def train(
     record_choices(run, plan, options, begun=done or (run / "checkpoints" / LAST).is_file())
     state = load_checkpoint(run / "checkpoints" / LAST)[1] if (run / "checkpoints" / LAST).is_file() else State()
     resumed = state.iteration > 0
-    training_ids, validation_ids = split(dataset, options)
-    record_splits(run, {"training": training_ids, "validation": validation_ids}, begun=done or resumed)
+    splits = recorded_splits(run, dataset.manifest, options.folds_by) if done or resumed else None
+    if splits is None:
+        split(dataset, options, folds=folds)  # too few cases are said before they are prepared
     if done:
         console.print(f"{escape(str(run))}: is trained already; --restart begins anew", soft_wrap=True)
         before = load_model(run / "model").validation
@@ -125,13 +129,16 @@ def train(
     device = resolve_device(options.device)
     keep_freed_memory()
     begin = None if options.init is None or resumed else initial_weights(plan, options.init, options.seed, run)
-    wanted = [case for case in dataset.manifest.trainable if case.id in {*training_ids, *validation_ids}]
-    cached, failed = prepare(dataset, plan, wanted, workers=options.workers)
+    cached, failed = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
     for case_id, error in failed.items():
         console.print(f"[yellow]left out: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
-    training = [cached[i] for i in training_ids if i in cached]
-    validation = [cached[i] for i in validation_ids if i in cached]
-    _check_cases(dataset, plan, training)
+    if splits is None:
+        training_ids, validation_ids = split(dataset, options, Seen.of(cached), folds)
+        splits = {"training": training_ids, "validation": validation_ids}
+        write_yaml(run / SPLITS, splits)
+    training = [cached[i] for i in splits["training"] if i in cached]
+    validation = [cached[i] for i in splits["validation"] if i in cached]
+    check_structures(dataset, plan.structures, shown(plan, cached), {0: splits["training"]})
     if not resumed and (told := told_loss(plan)):
         console.print(told, soft_wrap=True)
     if validation and not part and not is_quiet():
@@ -161,30 +168,6 @@ def _expected_s(plan: Plan, options: TrainOptions, device: str) -> float | None:
         return options.budget_s
     epochs = options.epochs or plan.training.epochs
     return epochs * plan.training.epoch_iterations * plan.forecast.seconds_per_iteration
-
-
-def split(dataset: Dataset, options: TrainOptions) -> tuple[list[str], list[str]]:
-    """Ids of the cases to train on and to validate on."""
-    ids = [case.id for case in dataset.manifest.trainable]
-    if not isinstance(options.fold, int):
-        if not ids:
-            raise DatasetError(f"{dataset.folder}: no labelled case to train on", hint="import cases that have a label")
-        return ids, []
-    folds = make_folds(dataset.manifest, options.folds, seed=0, by=options.folds_by)
-    held = set(folds[options.fold])
-    return [i for i in ids if i not in held], [i for i in ids if i in held]
-
-
-def _check_cases(dataset: Dataset, plan: Plan, training: list[CachedCase]) -> None:
-    if not training:
-        raise DatasetError(f"{dataset.folder}: no case is left to train on", hint="see the reasons above")
-    present = {case.id: {plan.structures[n].name for n in case.present} for case in training}
-    missing = structures_without_cases(plan.structures, present)
-    if missing:
-        raise DatasetError(
-            f"{dataset.folder}: structures that occur in no training case: {', '.join(missing)}",
-            hint="choose another --fold, use --fold none, or remove them from dataset.yaml and plan.yaml",
-        )
 
 
 def _fit(

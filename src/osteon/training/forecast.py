@@ -20,7 +20,6 @@ import torch
 from osteon.core.devices import device_kind
 from osteon.core.geometry import Geometry
 from osteon.core.processor import has_bf16
-from osteon.planning.grid_choice import WORLD_AXES
 from osteon.planning.plan import Plan, Precision, write_plan
 from osteon.predicting.measuring import passes
 from osteon.predicting.memory import scan_bytes
@@ -139,7 +138,7 @@ def _one_pass(plan: Plan, shape: tuple[int, int, int], spacing_mm: tuple[float, 
     if plan.grid.dimensions == 3 and not plan.fixed_patch and math.prod(grid) <= WHOLE * math.prod(size):
         return shape
     parts = [min(1.0, part / whole) for part, whole in zip(size, grid, strict=True)]
-    along = [plan.grid.axes.index(axis) for axis in WORLD_AXES]
+    along = [plan.grid.worlds.index(world) for world in range(3)]
     i, j, k = (max(1, math.floor(parts[axis] * n)) for axis, n in zip(along, shape, strict=True))
     return i, j, k
 

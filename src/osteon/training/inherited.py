@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from rich.markup import escape
 
+from osteon.core.errors import OsteonError
 from osteon.core.progress import console
+from osteon.dataset.dataset import Dataset
 from osteon.planning.choices import DEFAULTS, Choices
 from osteon.planning.inherit import inherit_plan
 from osteon.planning.overlay import overlay
@@ -54,14 +58,35 @@ def plan_from_model(
     if own is None or own.grid.dimensions != source.grid.dimensions:
         wanted = replace(choices, dimensions=source.grid.dimensions)
         own = decide(dataset, wanted, device=device, measure_cost=False, workers=workers).plan
-    plan = inherit_plan(own, source)
+    plan = inherit_plan(own, source, _lie(dataset) if source.grid.axes[0] in "ijk" else "RAS")
     if choices.batch is not None:
         plan = plan.model_copy(update={"patch": plan.patch.model_copy(update={"batch": choices.batch})})
     if choices.window is not None:
         plan = plan.model_copy(update={"intensities": own.intensities})
     said = f"network, grid and patch are {init}'s; a plan of your own is given with --plan"
     console.print(escape(said), soft_wrap=True)
+    for section in ("series", "zoom"):
+        if getattr(own, section) is not None and getattr(plan, section) is None:
+            told = f"the dataset's plan has a section {section}, which is left out: models of nnU-Net's do not know it"
+            console.print(f"[yellow]{told}[/]", soft_wrap=True)
     return overlay(plan, choices.settings or {})
+
+
+def _lie(folder: Path) -> str:
+    """Where the file axes of most of a dataset's scans run, such as `LPS`; those that lie otherwise are counted."""
+    dataset = Dataset.open(folder)
+    lies: Counter[str] = Counter()
+    for case in dataset.manifest.trainable:
+        with suppress(OsteonError):  # preparing it will say why
+            lies[dataset.geometry(case).axis_codes.removeprefix("~")] += 1
+    if not lies:
+        return "RAS"
+    (most, _), *others = lies.most_common()
+    if others:
+        told = ", ".join(f"{count} to {lie}" for lie, count in lies.most_common())
+        said = f"the scans lie in {len(lies)} ways in their files ({told}); all are turned to {most} for this model"
+        console.print(f"[yellow]{escape(said)}[/]", soft_wrap=True)
+    return most
 
 
 def _decide_shape(choices: Choices) -> bool:

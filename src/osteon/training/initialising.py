@@ -12,7 +12,7 @@ from rich.markup import escape
 from osteon.core.errors import FileError, ModelError
 from osteon.core.files import write_json
 from osteon.core.progress import console
-from osteon.networks.ensemble import first_member
+from osteon.networks.ensemble import Ensemble, first_member
 from osteon.networks.prior import expect_little
 from osteon.networks.registry import build_network
 from osteon.networks.transfer import transfer
@@ -65,7 +65,9 @@ def initial_weights(plan: Plan, init: str, seed: int, run: Path) -> dict[str, to
     named = {"folder": str(init), "sha256": model.sha256, "dataset": model.plan.dataset}
     report = transfer(network, plan, first_member(model.network), model.plan, named=named)
     write_json(run / TRANSFER, asdict(report))
-    console.print(escape(f"from {init}: {report.told}; each tensor: {run / TRANSFER}"), soft_wrap=True)
+    many = len(model.network.members) if isinstance(model.network, Ensemble) else 1
+    first = "" if many == 1 else f"the first of its {many} members is taken; "
+    console.print(escape(f"from {init}: {first}{report.told}; each tensor: {run / TRANSFER}"), soft_wrap=True)
     return network.state_dict()
 
 

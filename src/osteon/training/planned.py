@@ -18,7 +18,7 @@ from osteon.core.load import LoadMeter
 from osteon.core.progress import clock, console, status
 from osteon.dataset.dataset import Dataset
 from osteon.planning.choices import DEFAULTS, Choices
-from osteon.planning.fingerprint import measure
+from osteon.planning.fingerprint import changed_since, measure
 from osteon.planning.plan import FILE_NAME, Forecast, Patch, Plan, read_plan, write_plan
 from osteon.planning.planner import cache_bytes, make_plan
 from osteon.planning.recipe_files import resolve
@@ -223,8 +223,21 @@ def plan_of(
     budget_s: float | None = None,
     workers: int | None = None,
 ) -> Plan:
-    """The plan that a dataset has; made where it is missing. Cases that fail then fail again when they are prepared."""
+    """The plan that a dataset has; made where it is missing. Cases that fail then fail again when they are prepared.
+
+    Where the cases are not those any more that it was made from, that is said.
+    """
     path = folder / FILE_NAME
     if path.is_file():
+        tell_outdated(folder)
         return read_plan(path)
     return plan_dataset(folder, device=device, budget_s=budget_s, workers=workers).plan
+
+
+def tell_outdated(folder: Path) -> None:
+    """Say where a dataset's cases are not those any more that its plan was made from."""
+    if differences := changed_since(Dataset.open(folder)):
+        said = f"{folder / FILE_NAME}: was made of other cases than there are now ({'; '.join(differences)})"
+        console.print(
+            f"[yellow]{escape(said)}; `osteon plan {escape(str(folder))} --force` decides anew[/]", soft_wrap=True
+        )

@@ -13,6 +13,8 @@ from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
+from osteon.dataset.folds import By, group_cases
+from osteon.dataset.manifest import Manifest
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan, write_plan
 from osteon.predicting.model import WEIGHTS
@@ -65,17 +67,32 @@ def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool)
     write_yaml(path, {**recorded, "plan": plan_hash(plan), "torch": str(torch.__version__)})
 
 
-def record_splits(run: Path, splits: dict[str, list[str]], *, begun: bool) -> None:
-    """Write splits.yaml, or check it: what was validated on so far must never be trained on."""
+def recorded_splits(run: Path, manifest: Manifest, by: By) -> dict[str, list[str]] | None:
+    """The parts of the cases that a run was begun with; None where it has not written them.
+
+    A run keeps them however folds are made by now: what was validated on so far must never be trained on.
+
+    Args:
+        run: Its folder.
+        manifest: The cases as they are now.
+        by: What no split parts.
+
+    Raises:
+        UsageError: These are not the dataset's cases any more, or some that belong together are parted.
+    """
     path = run / SPLITS
-    if begun and path.is_file():
-        if read_yaml(path, "the run's splits") != splits:
-            raise UsageError(
-                f"{run}: was begun with other cases, or other groups of them, than the dataset has now",
-                hint="restore dataset.yaml to go on, or give another folder, or --restart to throw this run away",
-            )
-        return
-    write_yaml(path, splits)
+    if not path.is_file():
+        return None
+    splits: dict[str, list[str]] = read_yaml(path, "the run's splits")
+    part_of = {case: part for part, cases in splits.items() for case in cases}
+    groups = group_cases(manifest.trainable, by=by)
+    parted = any(len({part_of.get(case) for case in group}) > 1 for group in groups)
+    if parted or set(part_of) != {case for group in groups for case in group}:
+        raise UsageError(
+            f"{run}: was begun with other cases, or other groups of them, than the dataset has now",
+            hint="restore dataset.yaml to go on, or give another folder, or --restart to throw this run away",
+        )
+    return splits
 
 
 def plan_hash(plan: Plan) -> str:
@@ -88,8 +105,13 @@ def plan_hash(plan: Plan) -> str:
 
 
 def check_plan_fits(dataset: Dataset, plan: Plan) -> None:
-    """Whether a plan was made for this dataset. Raises PlanError, which names the keys that differ."""
+    """Whether a plan was made for this dataset. Raises PlanError, which names the keys that do not."""
     manifest = dataset.manifest
+    if plan.grid.axes[0] in "ijk":
+        raise PlanError(
+            f"grid.axes: {', '.join(plan.grid.axes)} are a file's own axes; a training needs to know how they lie",
+            hint="begin with the model itself, `osteon train DATASET RUN --init MODEL`, which names them",
+        )
     differ = []
     if {s.name for s in plan.structures} - {s.name for s in manifest.structures}:
         differ.append("structures")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from osteon.core.files import whole_file
+from osteon.core.geometry import Turn
 from osteon.planning.plan import Plan
 from osteon.preparing.cache import CachedCase
 
@@ -40,10 +41,12 @@ def keep_sample(run: Path, number: int, case: CachedCase, found: npt.NDArray[np.
     """
     if number >= PICTURED:
         return
-    order = [plan.grid.axes.index(letter) for letter in "RAS"]
-    image = np.asarray(case.image[0], dtype=np.float32).transpose(order)
-    edges = [plan.grid.spacing_mm[axis] for axis in order]
-    masks = [_masks(labels, order, len(plan.structures)) for labels in (found, np.asarray(case.labels))]
+    grid = plan.grid
+    order = tuple(grid.worlds.index(world) for world in range(3))
+    turn = Turn(order, grid.backwards)
+    image = np.asarray(turn.apply(case.image[0]), dtype=np.float32)
+    edges = [grid.spacing_mm[axis] for axis in order]
+    masks = [_masks(turn.apply(labels), len(plan.structures)) for labels in (found, np.asarray(case.labels))]
     colours = [tuple(int(s.colour[n : n + 2], 16) for n in (1, 3, 5)) for s in plan.structures]
     low, high = np.percentile(image[:: max(1, image.shape[0] // 64)], [1, 99])
     grey = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1) * 255
@@ -61,9 +64,9 @@ def keep_sample(run: Path, number: int, case: CachedCase, found: npt.NDArray[np.
         whole.save(temporary, "JPEG", quality=QUALITY)
 
 
-def _masks(labels: npt.NDArray[np.integer], order: Sequence[int], count: int) -> list[npt.NDArray[np.bool_]]:
+def _masks(labels: npt.NDArray[np.generic], count: int) -> list[npt.NDArray[np.bool_]]:
     layers = labels if labels.ndim == 4 else [labels == number for number in range(1, count + 1)]
-    return [np.asarray(layer > 0).transpose(order) for layer in layers]
+    return [np.asarray(layer) > 0 for layer in layers]
 
 
 def _panel(

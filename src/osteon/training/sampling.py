@@ -132,7 +132,10 @@ class PatchSampler:
         return i, j, k
 
     def read(self, iteration: int) -> Batch:
-        """Draw and read one batch. Beyond a scan's edge its outermost voxels repeat, in image and labels."""
+        """Draw and read one batch. Beyond a scan's edge its outermost voxels repeat, in image and labels.
+
+        In nnU-Net's way there is 0, and background, instead.
+        """
         plan = self.plan
         draws = self.draw(iteration)
         cases = [self.cases[d.case] if d.fine is None else self.cases[d.case].fine[d.fine] for d in draws]
@@ -140,14 +143,19 @@ class PatchSampler:
         lead = (len(plan.structures),) if plan.overlapping else ()
         labels = np.zeros((len(draws), *lead, *plan.patch.size), dtype=np.float32 if plan.overlapping else np.int64)
         for number, (draw, case) in enumerate(zip(draws, cases, strict=True)):
-            copy_patch(case.image, draw.origin, image[number])
-            copy_patch(case.labels, draw.origin, labels[number])
+            for source, target in ((case.image, image[number]), (case.labels, labels[number])):
+                copy_patch(source, draw.origin, target, repeat=plan.grid.nnunet is None)
         annotated = torch.tensor([case.annotated for case in cases], dtype=torch.bool)
         return Batch(iteration, torch.from_numpy(image), torch.from_numpy(labels), annotated)
 
 
-def copy_patch(source: npt.NDArray[np.generic], origin: Triple, target: npt.NDArray[np.generic]) -> None:
-    """Copy the patch of `source` `[…, i, j, k]` from `origin` on; beyond its edge the outermost voxels repeat."""
+def copy_patch(
+    source: npt.NDArray[np.generic], origin: Triple, target: npt.NDArray[np.generic], *, repeat: bool = True
+) -> None:
+    """Copy the patch of `source` `[…, i, j, k]` from `origin` on.
+
+    Beyond its edge the outermost voxels repeat, or (`repeat` false) the target stays as it is.
+    """
     here: tuple[slice, ...] = (slice(None),) * (source.ndim - 3)
     there = here
     for first, count, size in zip(origin, source.shape[-3:], target.shape[-3:], strict=True):
@@ -155,6 +163,8 @@ def copy_patch(source: npt.NDArray[np.generic], origin: Triple, target: npt.NDAr
         there = (*there, slice(start, stop))
         here = (*here, slice(start - first, stop - first))
     target[here] = source[there]
+    if not repeat:
+        return
     for axis in range(-3, 0):
         inside = here[axis]
         along = target.swapaxes(axis, 0)  # a view

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.progress import track
+from osteon.core.values import exchange
 from osteon.dataset.dataset import Dataset
 from osteon.planning.plan import Plan
 from osteon.predicting.model import Model
@@ -74,10 +75,8 @@ def as_planned(reference: Segmentation, structures: Sequence[Structure]) -> npt.
     numbers = {structure.name: n for n, structure in enumerate(reference.structures)}
     if reference.overlapping:
         return reference.array[[numbers[s.name] for s in structures]]
-    table = np.zeros(max(s.value for s in reference.structures) + 1, dtype=np.int64)
-    for structure in structures:
-        table[reference.structures[numbers[structure.name]].value] = structure.value
-    return table[reference.array]
+    values = {reference.structures[numbers[s.name]].value: s.value for s in structures}
+    return exchange(reference.array, values, np.int64)
 
 
 def rounded(value: float | None) -> float | None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import CaseError, UsageError, out_of_memory
-from osteon.core.files import file_state, write_error, write_json
+from osteon.core.errors import CaseError, UsageError, memory_error, out_of_memory
+from osteon.core.files import file_times, write_error, write_json
 from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
@@ -67,7 +67,7 @@ def vote_on_folders(
         except MemoryError as error:
             if not out_of_memory(error):
                 raise
-            report.failed[case] = CaseError(f"{case}: not enough memory", hint="use a machine with more memory")
+            report.failed[case] = memory_error(case, error, "use a machine with more memory")
             done.pop(case, None)
             continue
         report.cases[case] = vote
@@ -97,7 +97,7 @@ def _files(folders: tuple[Folder, ...], case: str) -> list[list[str] | None]:
     found: list[list[str] | None] = []
     for folder in folders:
         path = folder.files.get(case)
-        found.append(None if path is None else [str(path), file_state(path)])
+        found.append(None if path is None else [str(path), file_times(path)])
     return found
 
 

@@ -12,7 +12,7 @@ from osteon.formats.probabilities import SUFFIX as PROBABILITIES
 from osteon.importing.selecting import natural_key
 from osteon.voting.report import Absence
 
-LABEL_SUFFIXES = (".nii.gz", ".seg.nrrd", ".nrrd", ".nii")
+LABEL_SUFFIXES = (".nii.gz", ".seg.nrrd", ".nrrd", ".nii", ".mha", ".mhd")
 """Files that keep more than grey levels. A picture of labels has no names: import it, or convert it first."""
 TABLE_SUFFIX = ".csv"
 

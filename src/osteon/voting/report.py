@@ -15,7 +15,7 @@ class Problem:
     """Something that a member says and that could not be used: its row or file does not vote, all else does.
 
     Attributes:
-        kind: Which problems are alike: `broken`, `twice`, `unknown`, `unreadable`.
+        kind: Which problems are alike: `broken`, `twice`, `unknown`, `unreadable`, `counted`.
         member: The member's path.
         what: A sentence that names file, line, case and structure.
         hint: The way out.
@@ -105,6 +105,7 @@ class VoteReport:
         skipped: Cases that were done already.
         failed: Cases that could not be voted on.
         problems: Of rows and files that belong to no case that was voted on.
+        notes: How members were understood, where that is not as usual.
     """
 
     out: Path
@@ -115,6 +116,7 @@ class VoteReport:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, OsteonError] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def all_problems(self) -> list[Problem]:

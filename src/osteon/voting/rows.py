@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from osteon.core.errors import FileError, LabelError
-from osteon.core.files import file_state
+from osteon.core.files import file_times
 from osteon.formats.raster import SUFFIXES
-from osteon.formats.rle import RleRow, check_runs, parse, read_rle_csv, read_rle_rows
+from osteon.formats.rle import RleRow, check_runs, decode, parse, read_counting, read_rle_csv, read_rle_rows
+from osteon.formats.rle_counting import RENAME, Evidence
 from osteon.voting.report import Problem
-from osteon.voting.runs import Runs
+from osteon.voting.runs import Runs, runs_of_mask
 from osteon.voting.structures import KNOW, NOBODY_KNOWS
 
 _WIDTH = 4
@@ -56,6 +57,7 @@ class RowIndex:
 
     Attributes:
         problems: Rows that cannot be read or stand there twice; the first of two counts.
+        counting: How the table counts pixels.
 
     Raises:
         FileError: The table is missing, or its heading lacks a column.
@@ -64,7 +66,9 @@ class RowIndex:
     def __init__(self, path: Path, pictures: Names, structures: Names) -> None:
         self.path = Path(path)
         self.member = str(path)
-        self.state = file_state(self.path)
+        self.state = file_times(self.path)
+        self.counting = read_counting(self.path)
+        self._evidence = Evidence()
         self.problems: list[Problem] = []
         self._names = structures.written
         places = array("q")
@@ -125,7 +129,11 @@ class RowIndex:
         """
         (row,) = read_rle_rows(self.path, [place])
         name = f"{self.path}: line {row.line} ({row.structure} in {row.image})"
-        runs = check_runs(parse(row.rle, name=name), shape, name=name)
+        parsed = parse(row.rle, name=name)
+        runs = check_runs(parsed, shape, base=self.counting.base, name=name)
+        self._evidence.add(parsed, shape, row.line)
+        if self.counting.order == "columns":
+            return runs_of_mask(decode(row.rle, shape, self.counting, name=name))
         return Runs(runs[:, 0] - 1, runs[:, 0] - 1 + runs[:, 1])
 
     def read_or_tell(self, place: tuple[int, int], shape: tuple[int, int], case: str, structure: str) -> Runs | Problem:
@@ -135,9 +143,14 @@ class RowIndex:
         except LabelError as error:
             return Problem("broken", self.member, error.message, error.hint, case, structure, place[0])
 
+    def doubt(self) -> Problem | None:
+        """That the masks read so far look as if pixels were counted in another way; None where they do not."""
+        what = self._evidence.doubt(self.counting)
+        return None if what is None else Problem("counted", self.member, f"{self.path}: {what}", RENAME)
+
     def check_unchanged(self) -> None:
         """Raise FileError where the table is not the one that was indexed."""
-        if file_state(self.path) != self.state:
+        if file_times(self.path) != self.state:
             raise FileError(f"{self.path}: has changed while it was read", hint="run the command again")
 
     def _unreadable(self, line: int, error: FileError) -> None:

@@ -12,6 +12,7 @@ from osteon.core.files import file_state, read_json
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.formats.rle import write_rle_csv
+from osteon.formats.rle_counting import USUAL
 from osteon.voting.folders import RECORD, vote_on_folders, write_votes
 from osteon.voting.label_maps import open_label_maps
 from osteon.voting.members import TABLE_SUFFIX, Kind, kind_of, open_folder
@@ -102,6 +103,11 @@ def _vote_on_tables(going: TableVote, out: Path, told: dict[str, Any], *, overwr
     before = _before(record)
     members = tuple(member.member for member in tables.members)
     report = VoteReport(out, record, members, tables.names, going.cases, [], going.failed, list(tables.problems))
+    report.notes.extend(
+        f"{member.member}: {member.counting.describe()}"
+        for member in tables.members
+        if (member.counting.order, member.counting.base) != (USUAL.order, USUAL.base)
+    )
     if out.exists() and not overwrite:
         if before.get("made_from") == made_from and before.get("output") == file_state(out):
             report.cases.update({case: CaseVote.read(entry) for case, entry in before["cases"].items()})
@@ -114,6 +120,7 @@ def _vote_on_tables(going: TableVote, out: Path, told: dict[str, Any], *, overwr
                 hint="give another output, or --overwrite to replace the file",
             )
     write_rle_csv(out, going.rows())
+    report.problems.extend(one for member in tables.members if (one := member.doubt()) is not None)
     more = {
         "made_from": made_from,
         "output": file_state(out),

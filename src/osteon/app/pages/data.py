@@ -15,6 +15,7 @@ from osteon.app.jobs import Job, State
 from osteon.app.studio import Studio, open_dataset
 from osteon.app.upload import UploadBox
 from osteon.app.workspace import Item
+from osteon.core.files import files_below
 from osteon.phantoms.record import SOURCE
 
 TRUTH = "truth.json"
@@ -28,8 +29,8 @@ def register(studio: Studio) -> None:
         with frame(studio, "Data", "/data"):
             with card("Bring data"):
                 faint(
-                    "A zip, a folder or files: DICOM series, NIfTI, NRRD or pictures, with masks, meshes, label maps, "
-                    "outlines or tables beside them. What it is will be recognised."
+                    "A zip, a folder or files: DICOM series, NIfTI, NRRD, MetaImage or pictures, with masks, meshes, "
+                    "label maps, outlines or tables beside them. What it is will be recognised."
                 )
                 UploadBox(studio, "Upload data", lambda item: ui.navigate.to(f"/source/{item.id}"))
             watch(studio, lambda: _going_on(studio), lambda rows: _all(studio, rows), more=lambda: _names(studio))
@@ -76,7 +77,7 @@ def _sources(studio: Studio) -> None:
         ):
             ui.button("Make up data", on_click=lambda: ui.navigate.to("/")).props("outline no-caps")
     for item in items:
-        files = sum(1 for path in item.path.rglob("*") if path.is_file())
+        files = sum(1 for _ in files_below(item.path))
         if not files or item.name in making:
             continue
         with card(), ui.element("div").classes("osteon-row"):

@@ -88,10 +88,8 @@ class _Page:
     def _show(self, found: Inspected) -> None:
         if found.error:
             show_error(OsteonError(found.error, hint=found.hint), "It was not recognised")
-            if (
-                any(f.lower().endswith((".nii.gz", ".nii", ".nrrd", ".png", ".jpg", ".dcm")) for f in found.files)
-                or not found.files
-            ):
+            scans = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".jpg", ".dcm")
+            if not found.files or any(file.lower().endswith(scans) for file in found.files):
                 _only_predict(self.studio, self.path, self.name)
             self._forms(found)
             if found.files:

@@ -1,13 +1,27 @@
-"""Masks of vertebrae whose names are a channel's, or a case's: `T1` beside a CT, `C1` in the folder of case c1."""
+"""What structures are called beyond a mask's own name: where the case stands last, vertebrae, and tables of values.
+
+A vertebra may be called like a channel, or like a case: `T1` beside a CT, `C1` in the folder of case c1.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
+from osteon.core.labels import Structure, make_structures
+from osteon.formats.label_tables import Table, find_table, read_table
+from osteon.formats.registry import own_table, read_structures, stem_of
 from osteon.importing.mask_files import Mask
 from osteon.importing.mask_groups import Group
-from osteon.importing.mask_names import CHANNEL_WORDS, case_of, channel_of, same_name, vertebra_of
+from osteon.importing.mask_names import (
+    CHANNEL_WORDS,
+    before,
+    case_of,
+    channel_of,
+    same_name,
+    vertebra_of,
+    without_mask_words,
+)
 
 _CT = ("ct", "cbct")
 
@@ -19,15 +33,32 @@ def before_structure(group: Group) -> list[str]:
     return [*both, *parts, *group.home.parts]
 
 
+def ends_in_cases(groups: Sequence[Group]) -> bool:
+    """Whether the name of every mask ends in its case's, in two cases or more: `femur_p1`, `femur_p2`."""
+    told = [
+        before(without_mask_words(stem_of(mask.path)), case_names(group))
+        for group in groups
+        for mask in group.masks
+        if mask.kind == "file"
+    ]
+    return all(told) and sum(bool(group.masks) for group in groups) > 1
+
+
+def case_names(group: Group) -> list[str]:
+    """What the case is called that a group is."""
+    return [group.name.rpartition("/")[2] or group.home.name, *(case_of(scan.name) for scan in group.scans)]
+
+
 def _told(group: Group) -> dict[Mask, str]:
     """The masks of a group that are called like a vertebra; `T1` may be a channel's name, and `C1` the case's."""
     prefixes = [*before_structure(group), *(case_of(scan.name) for scan in group.scans)]
-    folders = Counter(mask.folder for mask in group.masks)
+    masks = [mask for mask in group.masks if mask.kind == "file"]
+    folders = Counter(mask.folder for mask in masks)
     told = {
         mask: vertebra_of(mask.place.relative_to(group.home), prefixes, alone=folders[mask.folder] == 1)
-        for mask in group.masks
+        for mask in masks
     }
-    return {mask: name for mask, name in told.items() if name is not None and mask.kind == "file"}
+    return {mask: name for mask, name in told.items() if name is not None}
 
 
 def _doubtful(group: Group) -> set[str]:
@@ -63,3 +94,24 @@ def vertebrae_of(group: Group, known: Sequence[str] | None, *, spine: bool) -> d
         for mask, name in told.items()
         if (others if same_name(name) in doubtful else sure or name in (known or ()))
     }
+
+
+def values_of(mask: Mask, spelling: dict[str, str]) -> tuple[tuple[Structure, ...], Table | None]:
+    """What names the values of a label map: its header, the table called after it, or one in a folder below the source.
+
+    Names of tables are spelt as the first table has them.
+    """
+    table = own_table(mask.path)
+    if table is None and (own := read_structures(mask.path)):
+        return own, None
+    for above in range(len(mask.folder.parts)) if table is None else ():
+        if (found := find_table(mask.path.parents[above])) is not None:
+            table = Table(found, read_table(found))
+            break
+    if table is None:
+        return (), None
+    spelt = [spelling.setdefault(same_name(s.name), s.name) for s in table.structures]
+    if len(set(spelt)) == len(spelt):
+        named = make_structures(spelt, [structure.value for structure in table.structures])
+        table = Table(table.path, named)
+    return table.structures, table

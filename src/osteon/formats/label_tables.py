@@ -2,19 +2,24 @@
 
 `labels.json` with {"1": "femur"} or {"femur": 1}, also under the key `labels`; text with a line `1,femur` or
 `1 femur …`, such as ITK-SNAP's descriptions (name in quotes) and FreeSurfer's and Slicer's colour tables.
+
+3D Slicer writes the names of a label map into a table beside it (`Segmentation-label_ColorTable.ctbl`), and numbers the
+segments of each scan anew: such a table belongs to its one file, wherever that is read.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from osteon.core.errors import DatasetError, FileError
-from osteon.core.files import read_json, read_text
+from osteon.core.errors import DatasetError, FileError, OsteonError
+from osteon.core.files import is_file, read_json, read_text
 from osteon.core.labels import BACKGROUND, Structure, make_structures
 from osteon.formats.polygons import checked_label
 
@@ -22,14 +27,91 @@ NAMES = tuple(f"label{plural}.{suffix}" for plural in ("s", "") for suffix in ("
 _HIGHEST = np.iinfo(np.int32).max
 """More than any program numbers; NIfTI's usual types hold no more."""
 _BACKGROUND = {"background", "clear label", "unknown", "bg", "air"}
+_UNUSED = {"none", "(none)"}
+"""What 3D Slicer calls the values of a table that stand for nothing."""
+SUFFIXES = (".ctbl", ".label")
+"""Of files that are tables of labels and nothing else."""
+_BESIDE = ("_ColorTable.ctbl", "_ColorTable.csv", "_ColorTable.txt", *SUFFIXES)
+_MAYBE_BESIDE = (
+    "_labels.json",
+    "_labels.txt",
+    "_labels.csv",
+    "_labels.tsv",
+    "_label.txt",
+    ".tsv",
+    ".txt",
+    ".json",
+    ".csv",
+)
+"""What may as well be something else that is called after the label map; it then names nothing."""
 
 
-def find_table(folder: Path) -> Path | None:
-    """The table in `folder`. Raises DatasetError where there are several."""
+@dataclass(frozen=True)
+class Table:
+    """What a table says of a label map's values."""
+
+    path: Path
+    structures: tuple[Structure, ...]
+
+
+def table_beside(path: Path, stem: str) -> Table | None:
+    """The table that belongs to a label map alone, called after it; None where there is none.
+
+    Args:
+        path: The label map.
+        stem: Its name without its suffix.
+
+    Raises:
+        FileError, DatasetError, LabelError: As `read_table`.
+    """
+    for ending in _BESIDE:
+        if is_file(beside := path.with_name(f"{stem}{ending}")):
+            return Table(beside, read_table(beside))
+    for ending in _MAYBE_BESIDE:
+        beside = path.with_name(f"{stem}{ending}")
+        if not is_file(beside):
+            continue
+        try:
+            if beside.suffix != ".json" or _has_values(read_json(beside, "the table of labels")):
+                return Table(beside, read_table(beside))
+        except OsteonError:
+            continue  # volumes of the structures, a scanner's notes
+    return None
+
+
+def _has_values(data: Any) -> bool:
+    """Whether JSON maps values to names beyond doubt: {"EchoTime": 5} does not."""
+    if isinstance(data, dict) and isinstance(data.get("labels"), dict):
+        return True
+    return isinstance(data, dict) and bool(data) and all(key.isdecimal() for key in data)
+
+
+def find_table(folder: Path, others: Collection[Path] = ()) -> Path | None:
+    """The table in `folder`, by its name, or else the only file there that can be nothing but a table.
+
+    Args:
+        folder: Where it lies.
+        others: Tables that belong to single label maps.
+
+    Raises:
+        DatasetError: There are several of the names that say so.
+    """
     there = [folder / name for name in NAMES if (folder / name).is_file()]
+    if not there and folder.is_dir():
+        tables = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and is_file(path))
+        alone = [path for path in tables if path not in others and not path.name.startswith(".") and is_table(path)]
+        there = alone if len(alone) == 1 else []
     if len(there) > 1:
         raise DatasetError(f"{folder}: holds {there[0].name} and {there[1].name}", hint="keep the one that is right")
     return there[0] if there else None
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file can be read as a table of labels."""
+    try:
+        return bool(read_table(path))
+    except OsteonError:
+        return False
 
 
 def read_table(path: Path) -> tuple[Structure, ...]:
@@ -76,7 +158,7 @@ def _from_text(path: Path) -> dict[str, int]:
         if len(fields) < 2 or not re.fullmatch(r"\d+", fields[0]):
             continue  # a heading or a remark
         words = [field for field in fields[1:] if not re.fullmatch(r"[-\d.]+", field)]
-        if words:
+        if words and words[0].lower() not in _UNUSED:
             pairs.append((words[0], int(fields[0])))
     return _once(pairs, path)
 

@@ -1,0 +1,30 @@
+"""Labels of every second slice or so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from osteon.auditing.cohort import Cohort
+from osteon.auditing.finding import Finding
+from osteon.dataset.drawn_slices import every
+
+_LISTED = 8
+
+
+def sparse(cohort: Cohort) -> Iterator[Finding]:
+    """Structures drawn on some slices only: the model would learn that bone comes and goes."""
+    for case in cohort.labelled:
+        found = {name: facts for name, facts in case.structures.items() if facts.step > 1}
+        if found:
+            step = min(facts.step for facts in found.values())
+            more = f", and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+            yield Finding(
+                severity="error",
+                kind="between-slices",
+                cases=[case.id],
+                structures=list(found),
+                what=f"drawn on {every(step)}: {', '.join([f.drawn for f in found.values()][:_LISTED])}{more}",
+                against="what lies between counts as background",
+                action="import it again in the form masks, which draws the slices between (--between-slices fill)",
+                strength=0.9,
+            )

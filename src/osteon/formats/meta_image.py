@@ -1,0 +1,266 @@
+"""MetaImage, as ITK writes it: header and voxels in one file (.mha), or voxels beside it (.mhd with .raw or .zraw).
+
+Read here for the reasons for which NRRD is: sheared axes are taken, a header that claims more than its file holds is
+refused before memory is taken, and whatever is wrong names the file. Reference: the tags of MetaIO
+(https://itk.org/Wiki/MetaIO/Documentation); where that is silent, what ITK 5.4 does with the same file. The world is
+LPS. A file that gives no spacing is measured in pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import isal.isal_zlib
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.errors import FileError, LabelError, missing_file
+from osteon.core.geometry import Geometry
+from osteon.core.gzipped import GZIP_ERRORS
+from osteon.core.labels import Segmentation, Structure
+from osteon.core.volume import Volume
+from osteon.formats.claims import LONGEST_HEADER, check_claim
+from osteon.formats.labelmap import index_map, storable, whole_labels
+from osteon.formats.order import in_c_order
+
+TO_RAS = np.array([-1.0, -1.0, 1.0])
+"""The one place where a MetaImage's world turns into RAS: the signs of its axes."""
+_TYPES = {
+    "char": "i1",
+    "uchar": "u1",
+    "short": "i2",
+    "ushort": "u2",
+    "int": "i4",
+    "uint": "u4",
+    "long": "i4",  # of four bytes, on every machine
+    "ulong": "u4",
+    "long_long": "i8",
+    "ulong_long": "u8",
+    "float": "f4",
+    "double": "f8",
+}
+_LOCAL = "local"
+_ANY_STREAM = 47
+"""What zlib's window bits are for streams of zlib and of gzip."""
+_CUT = "copy the file again from its source; it was probably cut short"
+_AGAIN = "save the file again from its source, for example with 3D Slicer or SimpleITK"
+_zlib: Any = isal.isal_zlib
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a header says.
+
+    Attributes:
+        fields: Lower-case tag → value.
+        shape: Channels that lie beside one another, i, j, k, and channels that follow one another.
+        geometry: The grid.
+        dtype: The stored type with its byte order.
+        data: The file of the voxels.
+        start: Byte at which they begin there; None where they end with the file (`HeaderSize = -1`).
+        packed: Whether they are a stream of zlib.
+    """
+
+    fields: Mapping[str, str]
+    shape: tuple[int, int, int, int, int]
+    geometry: Geometry
+    dtype: np.dtype[np.generic]
+    data: Path
+    start: int | None
+    packed: bool
+
+
+def read_meta_image(path: Path) -> Volume:
+    """Read an image as `[channel, i, j, k]`, RAS+ millimetres. A picture gets a singleton k.
+
+    Raises:
+        FileError: The file or that of its voxels is missing, truncated, damaged, or of a kind that is not read.
+    """
+    header = _read_header(Path(path))
+    flat = _voxels(header, Path(path))
+    beside, i, j, k, following = header.shape
+    stored = flat.reshape(header.shape, order="F")
+    stored = stored[0] if following > 1 else stored[..., 0]
+    stored = np.moveaxis(stored, -1, 0) if following > 1 else stored
+    return Volume(in_c_order(storable(stored.reshape((beside * following, i, j, k)))), header.geometry)
+
+
+def read_meta_image_geometry(path: Path) -> Geometry:
+    """The grid alone; reads no voxels. Raises FileError as `read_meta_image` does for the header."""
+    return _read_header(Path(path)).geometry
+
+
+def read_meta_image_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:
+    """Read an index map; values become `label_<value>` where `structures` is None.
+
+    Raises:
+        FileError: As `read_meta_image`.
+        LabelError: The values are not whole numbers, or no structure has them, or the file has several channels.
+    """
+    volume = read_meta_image(path)
+    if len(volume.array) != 1:
+        raise LabelError(
+            f"{path}: {len(volume.array)} channels where an index map has one",
+            hint="store overlapping structures as 3D Slicer's .seg.nrrd",
+        )
+    labels, named = index_map(whole_labels(volume.array[0], path), (), structures, path, by_value=True)
+    return Segmentation(labels, volume.geometry, named)
+
+
+def meta_image_data(path: Path) -> tuple[Path, ...]:
+    """The file beside a header that holds its voxels; none where they lie in the same file. Raises FileError."""
+    header = _read_header(Path(path))
+    return () if header.data == Path(path) else (header.data,)
+
+
+def _read_header(path: Path) -> _Header:
+    if not path.is_file():
+        raise missing_file(path, "the MetaImage file")
+    try:
+        with path.open("rb") as stream:
+            fields = _fields(stream, path)
+            start = stream.tell()
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
+    try:
+        return _understand(fields, path, start)
+    except (KeyError, ValueError, OverflowError) as error:
+        what = f"lacks {error.args[0]}" if isinstance(error, KeyError) else str(error)
+        raise FileError(f"{path}: the header is damaged: {what}", hint=_AGAIN) from error
+
+
+def _fields(stream: BinaryIO, path: Path) -> dict[str, str]:
+    """The tags up to the one that says where the voxels are; the stream then stands behind it."""
+    fields: dict[str, str] = {}
+    while "elementdatafile" not in fields:
+        line = stream.readline(LONGEST_HEADER)
+        if stream.tell() > LONGEST_HEADER or not line:
+            what = "the header does not say where the voxels are" if fields else "not a MetaImage file"
+            raise FileError(f"{path}: {what}", hint=_CUT)
+        name, equals, value = line.decode("latin-1").partition("=")
+        if not equals and not fields:
+            raise FileError(f"{path}: not a MetaImage file", hint="check that the suffix says what the file is")
+        fields[name.strip().lower()] = value.strip()
+    return fields
+
+
+def _understand(fields: dict[str, str], path: Path, start: int) -> _Header:
+    if fields.get("objecttype", "Image").lower() != "image":
+        raise FileError(f"{path}: holds a {fields['objecttype']}, no image", hint="give the image itself")
+    axes = int(fields["ndims"])
+    sizes = [int(size) for size in fields["dimsize"].split()]
+    if axes not in (2, 3, 4) or len(sizes) != axes or min(sizes) < 1:
+        raise ValueError(f"DimSize {fields['dimsize']} for NDims {axes}")
+    channels, following = int(fields.get("elementnumberofchannels", "1")), sizes[3] if axes == 4 else 1
+    if channels < 1 or (channels > 1 and following > 1):
+        raise ValueError(f"{channels} channels in {following} volumes")
+    kind = fields["elementtype"].lower().removeprefix("met_").removesuffix("_array")
+    if kind not in _TYPES:
+        raise ValueError(f"voxels of type {fields['elementtype']}")
+    if not _true(fields.get("binarydata", "True")):
+        raise FileError(f"{path}: its voxels are written as text", hint=_AGAIN)
+    scale = float(fields.get("elementtointensityfunctionslope", "1") or 1)
+    if scale != 1 or float(fields.get("elementtointensityfunctionoffset", "0") or 0) != 0:
+        raise FileError(
+            f"{path}: its header scales the voxels (ElementToIntensityFunctionSlope), which ITK's readers pass over: "
+            "their values cannot be told",
+            hint="save the scaled voxels, or take the scale out of the header where it is not meant",
+        )
+    swapped = _true(fields.get("elementbyteordermsb", fields.get("binarydatabyteordermsb", "False")))
+    i, j, k = (*sizes[:3], 1)[:3]
+    data, begin = _data_file(fields, path, start)
+    return _Header(
+        fields,
+        (channels, i, j, k, following),
+        _geometry(fields, axes, (i, j, k)),
+        np.dtype((">" if swapped else "<") + _TYPES[kind]),
+        data,
+        begin,
+        _true(fields.get("compresseddata", "False")),
+    )
+
+
+def _data_file(fields: Mapping[str, str], path: Path, start: int) -> tuple[Path, int | None]:
+    """Where the voxels lie, and from which byte on.
+
+    A header names files of its own folder alone: a path into other folders could lead to anybody's files.
+    """
+    name = fields["elementdatafile"]
+    if name.lower() == _LOCAL:
+        return path, start
+    if path.suffix.lower() == ".mha":
+        raise FileError(f"{path}: keeps its voxels in another file, {name[:80]}", hint="call such a header .mhd")
+    if name.lower().split()[:1] == ["list"] or "%" in name:
+        raise FileError(f"{path}: keeps each slice in a file of its own", hint="save it as one .mha file")
+    if not name or "/" in name or "\\" in name or name in (".", "..") or name == path.name:
+        raise FileError(
+            f"{path}: keeps its voxels in {name[:80] or 'no file'}, which is no file beside it",
+            hint="put the file beside the header and write its plain name as ElementDataFile",
+        )
+    skipped = int(fields.get("headersize", "0") or 0)
+    return path.with_name(name), None if skipped == -1 else max(skipped, 0)
+
+
+def _geometry(fields: Mapping[str, str], axes: int, shape: tuple[int, int, int]) -> Geometry:
+    space = min(axes, 3)
+    steps = _numbers(fields, ("elementspacing", "elementsize"), axes)
+    turned = _numbers(fields, ("transformmatrix", "rotation", "orientation"), axes * axes)
+    first = _numbers(fields, ("offset", "position", "origin"), axes)
+    affine = np.eye(4)
+    vectors = np.eye(axes) if turned is None else turned.reshape(axes, axes)  # a row for each axis
+    affine[:space, :space] = vectors[:space, :space].T * (1.0 if steps is None else steps[:space])
+    if space == 2:
+        normal = np.cross(affine[:3, 0], affine[:3, 1])
+        affine[:3, 2] = normal / (np.linalg.norm(normal) or 1.0)
+    if first is not None:
+        affine[:space, 3] = first[:space]
+    affine[:3] *= TO_RAS[:, None]
+    return Geometry(shape, affine, "px" if steps is None else "mm")
+
+
+def _numbers(fields: Mapping[str, str], names: Sequence[str], count: int) -> npt.NDArray[np.float64] | None:
+    """The numbers of the first of these tags that is there; None where none is. Raises ValueError."""
+    name = next((name for name in names if fields.get(name)), None)
+    if name is None:
+        return None
+    numbers = np.array([float(number) for number in fields[name].split()])
+    if len(numbers) != count:
+        raise ValueError(f"{name} holds {len(numbers)} numbers where {count} belong")
+    return numbers
+
+
+def _true(text: str) -> bool:
+    return text.strip().lower() in ("true", "t", "1")
+
+
+def _voxels(header: _Header, path: Path) -> npt.NDArray[np.generic]:
+    """The flat voxels, still in the file's byte order."""
+    count = math.prod(header.shape)
+    claimed = count * header.dtype.itemsize
+    if not header.data.is_file():
+        raise missing_file(header.data, f"the file of voxels of {path}")
+    check_claim(header.data, claimed, packed=header.packed)
+    try:
+        with header.data.open("rb") as stream:
+            stream.seek(header.start if header.start is not None else max(header.data.stat().st_size - claimed, 0))
+            raw = _unpacked(stream.read(), claimed, header.data) if header.packed else stream.read(claimed)
+    except GZIP_ERRORS as error:
+        raise FileError(f"{header.data}: the voxels are truncated or damaged ({error})", hint=_CUT) from error
+    if len(raw) < claimed:
+        raise FileError(f"{header.data}: truncated, {len(raw)} of {claimed} bytes of voxels", hint=_CUT)
+    return np.frombuffer(raw, dtype=header.dtype, count=count)
+
+
+def _unpacked(packed: bytes, claimed: int, path: Path) -> bytes:
+    """What a stream of zlib holds, no more than is claimed; read to its end, where it has its checksum."""
+    stream = _zlib.decompressobj(wbits=_ANY_STREAM)
+    raw: bytes = stream.decompress(packed, claimed)
+    if stream.decompress(stream.unconsumed_tail, 1):
+        raise FileError(f"{path}: holds more than the {claimed} bytes that its header speaks of", hint=_AGAIN)
+    if len(raw) == claimed and not stream.eof:
+        raise EOFError("it ends before its checksum")
+    return raw

@@ -1,0 +1,164 @@
+"""Slices between those that were drawn: interpolated by shape, or left empty, and told in either case.
+
+By shape: the signed distance to the outline, in mm in the slice's plane, is interpolated between the two slices that
+were drawn (Raya and Udupa, IEEE Transactions on Medical Imaging 9, 1990). Nothing is made up beyond the first slice and
+the last.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from osteon.core.labels import Segmentation
+from osteon.dataset.drawn_slices import Drawn, Mask, drawn_slices, every
+from osteon.importing.forms import BetweenSlices
+
+Distance = npt.NDArray[np.float64]
+_LISTED = 12
+_FILLED = "the slices between were drawn by interpolating the outlines (--between-slices leave leaves them empty)"
+_LEFT = "the slices between were left empty and count as background"
+_LEVEL = -1e-9
+"""Millimetres. From here on a voxel is inside: on the outline too, so that thin shapes do not tear."""
+
+
+@dataclass
+class _Shape:
+    """A structure in a slice where it was not drawn: in a window of it, how deep inside each pixel lies."""
+
+    number: int
+    window: tuple[slice, slice]
+    depth: Distance
+    inside: Mask
+
+
+def settle_between(segmentation: Segmentation, how: BetweenSlices) -> tuple[Segmentation, bool, list[str]]:
+    """The segmentation with its sparse structures filled or left, whether it was changed, and what is to be told.
+
+    Args:
+        segmentation: On its image's grid; stays as it is.
+        how: `fill` or `leave`.
+    """
+    found = drawn_slices(segmentation)
+    sparse = [drawn for drawn in found if drawn.step > 1]
+    fill = how == "fill" and any(drawn.between for drawn in sparse)
+    empty: Mapping[str, int] = {}
+    if fill:
+        segmentation, empty = fill_between(segmentation, sparse)
+    lines = []
+    for step in sorted({drawn.step for drawn in sparse}):
+        listed = _listed([drawn.describe() for drawn in sparse if drawn.step == step])
+        done = _FILLED if how == "fill" else _LEFT
+        lines.append(f"labels were drawn on {every(step)}: {listed}; {done}")
+    if empty:
+        listed = _listed([f"{name} ({count})" for name, count in empty.items()])
+        lines.append(f"slices that stayed empty, since the outlines on both sides do not lie over each other: {listed}")
+    if gaps := [drawn.describe_gaps() for drawn in found if drawn.gaps]:
+        lines.append(f"empty between slices that were drawn, and left so, as it may be anatomy: {_listed(gaps)}")
+    return segmentation, fill, lines
+
+
+def fill_between(segmentation: Segmentation, sparse: Sequence[Drawn]) -> tuple[Segmentation, dict[str, int]]:
+    """Draw the slices between, and count those of each structure that stay empty.
+
+    Structures that share no voxel where they were drawn share none here: a voxel goes to the one that it lies deeper
+    in, and what was drawn stays.
+    """
+    array = segmentation.array.copy()
+    numbers = {structure.name: n for n, structure in enumerate(segmentation.structures)}
+    empty: Counter[str] = Counter()
+    apart = cache(partial(_apart, segmentation))
+    for axis in sorted({drawn.axis for drawn in sparse}):
+        spacing = [mm for a, mm in enumerate(segmentation.geometry.spacing_mm) if a != axis]
+        wanted: dict[int, list[_Shape]] = defaultdict(list)
+        for drawn in (drawn for drawn in sparse if drawn.axis == axis):
+            n = numbers[drawn.structure.name]
+            for first, last in drawn.between:
+                window, ends = _ends(_plane(segmentation, n, axis, first), _plane(segmentation, n, axis, last), spacing)
+                for place in range(first + 1, last):
+                    part = (place - first) / (last - first)
+                    depth = (1 - part) * ends[0] + part * ends[1]
+                    shape = _Shape(n, window, depth, depth >= _LEVEL)
+                    wanted[place].append(shape)
+                    empty[drawn.structure.name] += not shape.inside.any()
+        for place, shapes in wanted.items():
+            _keep_apart(segmentation, axis, place, shapes, apart)
+            for shape in shapes:
+                if segmentation.overlapping:
+                    np.moveaxis(array[shape.number], axis, 0)[place][shape.window][shape.inside] = 1
+                else:
+                    value = segmentation.structures[shape.number].value
+                    np.moveaxis(array, axis, 0)[place][shape.window][shape.inside] = value
+    filled = Segmentation(array, segmentation.geometry, segmentation.structures)
+    return filled, {name: count for name, count in empty.items() if count}
+
+
+def _plane(segmentation: Segmentation, n: int, axis: int, place: int) -> Mask:
+    """A slice of a structure."""
+    if segmentation.overlapping:
+        return np.asarray(np.moveaxis(segmentation.array[n], axis, 0)[place] > 0)
+    return np.asarray(np.moveaxis(segmentation.array, axis, 0)[place] == segmentation.structures[n].value)
+
+
+def _ends(one: Mask, other: Mask, spacing: Sequence[float]) -> tuple[tuple[slice, slice], list[Distance]]:
+    """The window that two slices of a structure reach, and how deep its pixels lie in each of them, in mm."""
+    rows, columns = np.nonzero(one | other)
+    window = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
+    depths = []
+    for mask in (one[window], other[window]):
+        padded = np.pad(mask, 1)  # outside the image nothing was drawn
+        depth: Any = ndimage.distance_transform_edt(padded, spacing)
+        depth -= ndimage.distance_transform_edt(~padded, spacing)
+        depths.append(depth[1:-1, 1:-1])
+    return window, depths
+
+
+def _keep_apart(
+    segmentation: Segmentation, axis: int, place: int, shapes: Sequence[_Shape], apart: Callable[[int, int], bool]
+) -> None:
+    """Take from the shapes of a slice what belongs to others, where they share nothing where they were drawn."""
+    for one, other in combinations(shapes, 2):
+        both = _common(one.window, other.window)
+        if both is None:
+            continue
+        mine, theirs = (tuple(_within(both, shape.window)) for shape in (one, other))
+        shared = one.inside[mine] & other.inside[theirs]
+        if shared.any() and apart(one.number, other.number):
+            deeper = one.depth[mine] >= other.depth[theirs]
+            other.inside[theirs] &= ~(shared & deeper)
+            one.inside[mine] &= ~(shared & ~deeper)
+    for shape in shapes:
+        for n in range(len(segmentation.structures)) if segmentation.overlapping else ():
+            drawn = _plane(segmentation, n, axis, place)[shape.window] & shape.inside
+            if drawn.any() and n != shape.number and apart(n, shape.number):
+                shape.inside &= ~drawn
+        if not segmentation.overlapping:
+            shape.inside &= np.moveaxis(segmentation.array, axis, 0)[place][shape.window] == 0
+
+
+def _apart(segmentation: Segmentation, n: int, m: int) -> bool:
+    """Whether two structures share no voxel."""
+    return not segmentation.overlapping or not ((segmentation.array[n] > 0) & (segmentation.array[m] > 0)).any()
+
+
+def _common(one: tuple[slice, slice], other: tuple[slice, slice]) -> tuple[slice, slice] | None:
+    low = [max(a.start, b.start) for a, b in zip(one, other, strict=True)]
+    high = [min(a.stop, b.stop) for a, b in zip(one, other, strict=True)]
+    return (slice(low[0], high[0]), slice(low[1], high[1])) if low[0] < high[0] and low[1] < high[1] else None
+
+
+def _within(part: tuple[slice, slice], window: tuple[slice, slice]) -> list[slice]:
+    return [slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, window, strict=True)]
+
+
+def _listed(parts: Sequence[str]) -> str:
+    more = f", and {len(parts) - _LISTED} more" if len(parts) > _LISTED else ""
+    return f"{', '.join(parts[:_LISTED])}{more}"

@@ -1,0 +1,70 @@
+"""Which of several DICOM series of one patient and study is meant: `--series`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from osteon.formats.dicom import check_called, is_called, titles
+from osteon.importing.mask_files import Scan
+
+_LISTED = 8
+
+
+def choose_series(
+    cases: Iterable[Sequence[Scan]], which: str | None, warnings: list[str], lost: list[str]
+) -> list[list[Scan]]:
+    """Of several series of one study in a case, those that `--series` names; a study's only series stays.
+
+    Args:
+        cases: The scans of each case.
+        which: A SeriesNumber, a SeriesInstanceUID or a SeriesDescription; None leaves all.
+        warnings: How many series were passed over is added.
+        lost: Studies in which no series is the one that was asked for are added.
+
+    Returns:
+        The scans of each case that are left, in their order.
+
+    Raises:
+        UsageError: No series at all is called so.
+    """
+    chosen = [list(scans) for scans in cases]
+    if which is None:
+        return chosen
+    everything = [scan.series for scans in chosen for scan in scans if scan.series is not None]
+    check_called(everything, which)
+    passed: list[Scan] = []
+    for scans in chosen:
+        studies: dict[tuple[str, str], list[Scan]] = defaultdict(list)
+        for scan in scans:
+            if scan.series is not None:
+                studies[scan.series.patient_key, scan.series.study].append(scan)
+        for own in (several for several in studies.values() if len(several) > 1):
+            others = [scan for scan in own if scan.series is not None and not is_called(scan.series, which)]
+            if len(others) == len(own):
+                lost.append(f"none of these is --series {which}; passed over: {listed(own)}")
+            else:
+                passed += others
+            scans[:] = [scan for scan in scans if scan not in others]
+    if passed:
+        warnings.append(f"passed over, as not --series {which}: {len(passed)} series, such as {passed[0].title}")
+    return chosen
+
+
+def one_study(scans: Iterable[Scan]) -> bool:
+    """Whether all are DICOM series of one study, so that a person can say which of them is meant."""
+    studies = {(scan.series.patient_key, scan.series.study) if scan.series else None for scan in scans}
+    return len(studies) == 1 and None not in studies
+
+
+def way_out(scans: Iterable[Scan], otherwise: str) -> str:
+    """The hint where nothing says which of several scans is meant: the option, where they are DICOM series."""
+    all_series = all(scan.series for scan in scans)
+    return "say which series is meant, by its number, description or UID: --series" if all_series else otherwise
+
+
+def listed(scans: Sequence[Scan]) -> str:
+    """Several scans in words, by which people tell them apart."""
+    words = iter(titles([scan.series for scan in scans if scan.series is not None]))
+    told = [f"{scan.path} ({next(words)})" if scan.series is not None else str(scan.path) for scan in scans[:_LISTED]]
+    return ", ".join(told) + (f" and {len(scans) - _LISTED} more" if len(scans) > _LISTED else "")
