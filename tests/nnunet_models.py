@@ -53,7 +53,7 @@ def before_2_2(configuration: dict[str, Any]) -> dict[str, Any]:
     made = dict(configuration)
     kwargs = made.pop("architecture")["arch_kwargs"]
     residual = "n_blocks_per_stage" in kwargs
-    features = kwargs["features_per_stage"]
+    features: list[int] = kwargs["features_per_stage"]
     assert features == [min(features[0] * 2**stage, max(features)) for stage in range(len(features))]
     return made | {
         "UNet_class_name": "ResidualEncoderUNet" if residual else "PlainConvUNet",

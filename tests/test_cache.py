@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.manifest import write_manifest
+from osteon.dataset.manifest import Case, write_manifest
 from osteon.formats import write_volume
 from osteon.planning.plan import Plan, parse_plan, write_plan
 from osteon.preparing import cache as module
@@ -164,6 +165,31 @@ def test_a_second_run_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(module, "_prepare_case", never)
     assert prepare(dataset, plan, dataset.manifest.trainable)[0] == before
+
+
+def test_two_trainings_prepare_each_case_once_and_both_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, plan = three(tmp_path), tiny_plan()
+    written: list[str] = []
+    write = module._write_case
+
+    def slowly(dataset: Dataset, plan: Plan, case: Case, folder: Path) -> None:
+        written.append(case.id)
+        time.sleep(0.1)
+        write(dataset, plan, case, folder)
+
+    monkeypatch.setattr(module, "_write_case", slowly)
+    found: list[tuple[object, object]] = []
+    threads = [Thread(target=lambda: found.append(prepare(dataset, plan, dataset.manifest.trainable))) for _ in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(written) == sorted(case.id for case in dataset.manifest.trainable)
+    (ready, failed), other = found
+    assert (ready, failed) == other
+    assert len(ready) == len(written)  # type: ignore[arg-type]
+    assert failed == {}
+    assert not list((tmp_path / "cache").rglob(".*.lock"))
 
 
 @pytest.mark.parametrize("harm", ["marker gone", "marker damaged", "array gone", "label corrected"])

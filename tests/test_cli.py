@@ -385,7 +385,7 @@ def test_a_truncated_file(tmp_path: Path, capsys: Captured) -> None:
 
 OBLIQUE = np.array([[0.8, -0.6, 0, -5], [0.6, 0.8, 0, 7], [0, 0, 1, 30], [0, 0, 0, 1.0]])
 OTHER_GRIDS = {
-    "shape 12×10×8 against 12×10×7": ((12, 10, 7), spaced(1, 1, 1, origin=(-5, 7, 30))),
+    "shape 12×10×8 against 12×10×9": ((12, 10, 9), spaced(1, 1, 1, origin=(-5, 7, 30))),
     "spacing 1×1×1 against 1×1×1.5 mm": (SHAPE, spaced(1, 1, 1.5, origin=(-5, 7, 30))),
     "position of the first voxel 3.00 mm apart": (SHAPE, spaced(1, 1, 1, origin=(-5, 7, 33))),
     "orientation RAS against ~RAS": (SHAPE, OBLIQUE),
@@ -398,7 +398,8 @@ def test_a_label_on_another_grid_is_refused_and_repaired_on_request(
 ) -> None:
     shape, affine = OTHER_GRIDS[what]
     source = decathlon(tmp_path / "source")
-    labels = two_boxes(seed=2)[1][: shape[0], : shape[1], : shape[2]]
+    labels = np.pad(two_boxes(seed=2)[1], [(0, n - m) for n, m in zip(shape, SHAPE, strict=True)], mode="edge")
+    labels[0, 0, -1] = 3  # a box of the image's own voxels would be laid onto it
     path = put(source / "labelsTr/c2.nii.gz", labels, affine)
     said = import_error(source, tmp_path, capsys)
     assert f"c2: case c2: {path} does not lie on the grid of {source}/imagesTr/c2.nii.gz: {what}\n" in said
@@ -491,7 +492,7 @@ def test_a_structure_that_occurs_in_no_training_case(tmp_path: Path, capsys: Cap
     assert command("train", tmp_path / "dataset", tmp_path / "run", "--device", "cpu") == 1
     said = capsys.readouterr().err
     assert "structures that occur in no training case: patella" in said
-    assert "remove them from dataset.yaml and plan.yaml" in said
+    assert "take them out of `structures` in plan.yaml" in said
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import yaml
 import osteon
 from helpers import plan_data, tiny_plan, two_boxes, write_dataset
 from osteon.core.errors import DatasetError, UsageError
+from osteon.core.locks import hold_folder
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation
 from osteon.networks.ensemble import Ensemble, first_member, members_in
@@ -140,6 +141,18 @@ def test_a_structure_of_one_case_is_said_before_anything_is_trained(
     assert list(report.validation["structures"]) == ["femur"]
 
 
+def test_copies_of_one_image_are_not_parted_also_where_no_hash_is_written(tmp_path: Path) -> None:
+    every = [{int(case[1]) for case in fold} for fold in folds_of(rare(tmp_path / "any"), ALL)]
+    first, second = (min(fold) for fold in every[:2])
+    cases = {f"c{n}": two_boxes(seed=n) for n in range(6)}
+    cases[f"c{second}"] = cases[f"c{first}"]
+    dataset, run = write_dataset(tmp_path / "data", cases), tmp_path / "run"
+    assert all(case.content is None for case in dataset.manifest.cases)
+    train_all_folds(dataset, tiny_plan(), run, ALL)
+    folds = yaml.safe_load((run / "splits.yaml").read_text())
+    assert sum({f"c{first}", f"c{second}"} <= set(fold) for fold in folds.values()) == 1
+
+
 def test_a_structure_of_two_cases_lies_in_two_folds(tmp_path: Path) -> None:
     every = [{int(case[1]) for case in fold} for fold in folds_of(rare(tmp_path / "any"), ALL)]
     together = next(fold for fold in every if len(fold) == 2)
@@ -210,3 +223,10 @@ def test_members_need_not_be_many() -> None:
     network = build_network(tiny_plan()).eval()
     image = torch.zeros(1, 1, 8, 8, 8)
     torch.testing.assert_close(Ensemble([network])(image)[0], network(image)[0])
+
+
+def test_a_run_or_a_fold_that_another_training_works_in_is_refused(data: Dataset, tmp_path: Path) -> None:
+    for held in (tmp_path / "run", tmp_path / "run/fold-0"):
+        with hold_folder(held, "x", "y"), pytest.raises(UsageError, match="another training works in it") as refused:
+            train_all_folds(data, learning_plan(), tmp_path / "run", ALL)
+        assert str(held) in refused.value.message

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import osteon
-from helpers import spaced, two_boxes
+from helpers import spaced, two_boxes, write_dataset
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
+from osteon.core.labels import make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
@@ -171,6 +172,20 @@ def test_another_dataset_has_none_of_the_validation_cases(run: Path, tmp_path: P
     write_manifest(other.folder, renamed)
     with pytest.raises(UsageError, match="none of the model's validation cases"):
         osteon.doctor(run, other.folder)
+
+
+def test_a_dataset_of_other_structures_judges_nothing(run: Path, tmp_path: Path) -> None:
+    boxes = {f"c{n}": two_boxes(seed=n) for n in range(2)}
+    other = write_dataset(tmp_path / "other", boxes, make_structures(["femur", "cyst"], [3, 5]))
+    with pytest.raises(UsageError, match="has no tibia, which the model finds") as refused:
+        osteon.doctor(run, other.folder)
+    assert "call them as it does" in refused.value.hint
+    layers = {
+        name: (image, np.stack([labels == 3, labels == 5]), place) for name, (image, labels, place) in boxes.items()
+    }
+    overlapping = write_dataset(tmp_path / "both", layers, overlapping=True)
+    with pytest.raises(UsageError, match="has structures that overlap, the model structures that exclude"):
+        osteon.doctor(run, overlapping.folder)
 
 
 def test_a_model_that_names_no_validation_cases_is_judged_on_those_held_out(

@@ -312,7 +312,8 @@ def test_a_pair_takes_only_its_own_case_along(dataset: Path, tmp_path: Path) -> 
     many = [case.model_copy(update={"id": f"{case.id}{n}"}) for n in range(100) for case in manifest.labelled]
     write_segmentation(tmp_path / "a0.nii.gz", labels(4))
     few = len(pickle.dumps(pair_up(tmp_path / "a0.nii.gz", _renamed(dataset, manifest, many[:4])).pairs))
-    assert len(pickle.dumps(pair_up(tmp_path / "a0.nii.gz", _renamed(dataset, manifest, many)).pairs)) == few
+    whole = len(pickle.dumps(pair_up(tmp_path / "a0.nii.gz", _renamed(dataset, manifest, many)).pairs))
+    assert whole == pytest.approx(few, abs=100)  # pickle keeps equal strings once where they are one object
 
 
 def _renamed(dataset: Path, manifest: Manifest, cases: list[Case]) -> Path:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 
 import osteon
 from helpers import box, spaced, two_boxes, write_dataset
@@ -188,3 +191,19 @@ def test_a_real_dataset(shared_data: Path, tmp_path: Path) -> None:
     for form in ("nnunet", "decathlon"):
         exported(form, dataset, tmp_path / form, link=True)
         assert_taken_back(dataset, tmp_path / form, tmp_path / f"{form}-back", held)
+
+
+@pytest.mark.parametrize("form", ["nnunet", "decathlon"])
+def test_an_image_that_others_would_place_elsewhere_is_written_anew(tmp_path: Path, form: str) -> None:
+    """nnU-Net reads with SimpleITK: image and label must lie at one place for it, too."""
+    dataset = cohort(tmp_path / "data")
+    path = dataset.folder / "images/c0.nii.gz"
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    header = np.frombuffer(raw, dtype=nib.Nifti1Header.template_dtype, count=1)  # a view: changes the bytes
+    header["sform_code"], header["qoffset_x"] = 2, header["qoffset_x"] + 30  # then ITK takes the qform
+    path.write_bytes(gzip.compress(raw))
+    exported(form, dataset, tmp_path / "out")
+    images, labels = (sorted((tmp_path / "out" / folder).glob("c0*.nii.gz")) for folder in ("imagesTr", "labelsTr"))
+    one, other = (SimpleITK.ReadImage(str(found[0])) for found in (images, labels))
+    assert one.GetOrigin() == pytest.approx(other.GetOrigin())
+    assert read_volume(images[0]).geometry.same_as(read_volume(path).geometry)

@@ -87,7 +87,7 @@ def test_what_unpacks_far_beyond_its_header_is_refused(tmp_path: Path) -> None:
 def test_a_claim_beyond_free_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = picture(tmp_path / "a.nii.gz")
     read_volume(path)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 100})())
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 100, "total": 1 << 40})())
     refused(path, "are free")
 
 

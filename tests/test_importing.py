@@ -11,9 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from osteon.core.errors import DatasetError, FileError, GeometryError, ImageError, LabelError, UsageError
+from osteon.core.errors import (
+    DatasetError,
+    FileError,
+    GeometryError,
+    ImageError,
+    LabelError,
+    UnknownValueError,
+    UsageError,
+)
 from osteon.core.geometry import Geometry, Turn
 from osteon.core.labels import Segmentation, Structure, make_structures
+from osteon.core.locks import hold_folder
 from osteon.core.volume import Volume
 from osteon.dataset.checks import align_segmentation, resample_labels
 from osteon.dataset.dataset import Dataset
@@ -378,7 +387,7 @@ def break_empty(folder: Path) -> None:
         (break_spacing, GeometryError, r"spacing 1×1\.5×2 against 1×1\.5×2\.5 mm"),
         (break_position, GeometryError, r"position of the first voxel 0\.50 mm apart"),
         (break_orientation, GeometryError, r"position"),  # a mirror is no difference, its place is
-        (break_values, LabelError, r"labelsTr/c1\.nii\.gz: .*9 in 2 voxels"),
+        (break_values, UnknownValueError, r"labelsTr/c1\.nii\.gz: .*9 in 2 voxels"),
         (break_floats, LabelError, r"120 voxels .* such as 0\.5"),
         (break_empty, LabelError, r"case c1: .*empty"),
     ],
@@ -741,3 +750,14 @@ def test_options_that_a_form_does_not_know_are_refused(tmp_path: Path, option: s
     with pytest.raises(UsageError, match=f"--{option.replace('_', '-')}: means nothing for the form decathlon"):
         import_dataset(source, tmp_path / "set", **{option: value})  # type: ignore[arg-type]
     assert not (tmp_path / "set").exists()
+
+
+def test_a_dataset_that_another_import_writes_is_refused(tmp_path: Path) -> None:
+    source = decathlon_folder(tmp_path / "source")
+    with (
+        hold_folder(tmp_path / "dataset", "x", "y"),
+        pytest.raises(UsageError, match=r"dataset: another import works in it \(process"),
+    ):
+        import_dataset(source, tmp_path / "dataset")
+    assert len(import_dataset(source, tmp_path / "dataset").manifest.cases) == 2
+    assert not (tmp_path / "dataset" / ".lock").exists()

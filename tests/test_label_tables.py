@@ -249,7 +249,9 @@ def test_what_only_looks_like_a_table_names_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "a.nii.gz", labels("femur", "tibia"))
     for name, text in (
         ("a.json", '{"EchoTime": 5, "Rows": 512}'),
-        ("a.csv", "1,17.5\n2,3.5\n"),
+        ("a.csv", "visit,length\n2021,first visit\n"),
+        ("a.tsv", "1\tfemur\t17.5\n2\ttibia\t3.5\n"),
+        ("a.label", "#!ascii label\n2\n1 -10.5 2.0 3.0 0.0\n"),
         ("a.txt", "drawn by K.\n"),
         ("b.ctbl", SLICER.format("x", "y")),
     ):

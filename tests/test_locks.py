@@ -14,7 +14,8 @@ import pytest
 
 from children import LONG_S, finished, python
 from osteon.core import locks
-from osteon.core.locks import lock_file
+from osteon.core.errors import FileError, UsageError
+from osteon.core.locks import hold_folder, lock_everywhere, lock_file, one_at_a_time
 
 MSVCRT = """
 import fcntl
@@ -203,3 +204,96 @@ def test_a_holder_that_was_killed_before_it_wrote_its_name_is_given_time(
     os.utime(path, (old, old))
     with lock_file(path, wait=False):
         pass
+
+
+def elsewhere(path: Path, age_s: float) -> None:
+    """The file of a holder on another machine, touched so long ago."""
+    path.write_text(f"{os.getpid()} 1.0 aa node7:1 {time.time():.0f}")
+    touched = time.time() - age_s
+    os.utime(path, (touched, touched))
+
+
+HOLDING = """
+import time
+from pathlib import Path
+from osteon.core.locks import hold_folder
+with hold_folder(Path(FOLDER), "another training", "wait"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_held_folder_is_refused_with_its_holder_and_free_when_that_is_killed(tmp_path: Path) -> None:
+    process = python(HOLDING.replace("FOLDER", repr(str(tmp_path / "run"))), tmp_path / "site")
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "held\n"
+        told = rf"run: another training works in it \(process {process.pid} on \S+, since \d{{4}}-\d\d-\d\d \d\d:"
+        with pytest.raises(UsageError, match=told), hold_folder(tmp_path / "run", "another training", "wait"):
+            pass
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    with hold_folder(tmp_path / "run", "another training", "wait"):
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_folder_that_was_made_to_be_held_goes_where_nothing_was_written(tmp_path: Path) -> None:
+    with hold_folder(tmp_path / "a" / "b", "x", "y"):
+        pass
+    assert not (tmp_path / "a" / "b").exists()
+    with hold_folder(tmp_path / "c", "x", "y"):
+        (tmp_path / "c" / "file").touch()
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["file"]
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError), hold_folder(tmp_path / "file", "x", "y"):
+        pass
+
+
+def test_no_kernels_lock_is_needed_and_two_threads_exclude_each_other(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with lock_everywhere(path, wait=False):
+        with pytest.raises(BlockingIOError), lock_everywhere(path, wait=False):
+            pass
+        with lock_file(tmp_path / "other", wait=False):
+            pass
+    most, inside = [0], [0]
+
+    def take() -> None:
+        with one_at_a_time(tmp_path / "folder" / ".case.lock"):
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            time.sleep(0.005)
+            inside[0] -= 1
+
+    threads = [Thread(target=take) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG_S)
+    assert most == [1]
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_a_holder_on_another_machine_is_believed_while_it_touches_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "run" / ".lock"
+    path.parent.mkdir()
+    elsewhere(path, locks.LEASE_S / 2)
+    with pytest.raises(UsageError, match="on node7, since"), hold_folder(path.parent, "another training", "wait"):
+        pass
+    elsewhere(path, locks.LEASE_S + 1)
+    with hold_folder(path.parent, "another training", "wait"):
+        pass
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_holder_touches_its_file_while_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "BEAT_EVERY_S", 0.01)
+    path = tmp_path / ".lock"
+    with lock_everywhere(path, wait=False):
+        os.utime(path, (1, 1))
+        until = time.monotonic() + LONG_S
+        while path.stat().st_mtime < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert path.stat().st_mtime > 2

@@ -257,6 +257,19 @@ def test_another_frame_of_reference_is_refused(tmp_path: Path, form: str) -> Non
     assert not report.lost
 
 
+def test_regions_in_several_frames_of_reference_are_refused(tmp_path: Path) -> None:
+    """Drawn on a fusion: what lies on the other image must not be drawn on this one."""
+    source = tmp_path / "all"
+    ct(source / "p/ct", "1")
+    drawn(source / "p/rs.dcm", source / "p/ct", "rtstruct", names=("femur", "tibia"))
+    dataset = pydicom.dcmread(source / "p/rs.dcm")
+    dataset.StructureSetROISequence[1].ReferencedFrameOfReferenceUID = "1.4.77"
+    dataset.save_as(source / "p/rs.dcm")
+    with pytest.raises(OsteonError, match="regions in several frames of reference"):
+        taken(source)
+    assert taken(source, ignore_references=True).manifest.labelled
+
+
 def test_a_named_series_in_another_frame_of_reference_is_refused(tmp_path: Path) -> None:
     source = tmp_path / "all"
     ct(source / "ct", "1")

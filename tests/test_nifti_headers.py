@@ -281,6 +281,10 @@ def test_the_command_tells_it_and_ends_with_0(tmp_path: Path) -> None:
     [
         ("", ["no space"]),
         ("\nspace: LPS", []),
+        ('\nspace: LPS\nspace units: "mm" "mm" "mm"', []),
+        ('\nspace: LPS\nspace units: "um" "um" "um"', ["unit"]),
+        ('\nspace: LPS\nspace units: "inch" "inch" "inch"', ["unit"]),
+        ('\nspace: LPS\nspacings: 1 1 1\nunits: "cm" "cm" "cm"', ["unit"]),
         ("\nspace: LPS\nspacings: 1 1 1\nspace directions: (2,0,0) (0,2,0) (0,0,2)", ["spacings"]),
     ],
 )

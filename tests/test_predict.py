@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -186,6 +187,41 @@ def test_what_is_done_is_skipped(model: Model, tmp_path: Path) -> None:
     assert record["model"] == model.sha256
     assert record["input"][0][0] == str(tmp_path / "scans/s1.nii.gz")
     assert (record["output"], record["shape"], record["spacing_mm"]) == ("s1.nii.gz", [12, 10, 8], [1, 1, 1])
+
+
+def test_two_predictions_into_one_folder_keep_each_others_records(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = scans(tmp_path / "scans", 2), tmp_path / "out"
+    segment, began = predictor._Work.segment, list[str]()
+
+    def meanwhile(self: Any, given: Any) -> Any:
+        began.append("s0")
+        if len(began) == 1:
+            assert predict(model, find_scans([folder / "s1.nii.gz"]), out).done == ["s1"]
+        return segment(self, given)
+
+    monkeypatch.setattr(predictor._Work, "segment", meanwhile)
+    assert predict(model, find_scans([folder / "s0.nii.gz"]), out).done == ["s0"]
+    assert sorted(json.loads((out / RECORD).read_text())) == ["s0", "s1"]
+    assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
+
+
+def test_an_odd_header_is_told_and_the_form_that_counts_is_written(
+    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = scan(tmp_path / "s.nii")
+    raw = bytearray(path.read_bytes())
+    header = np.frombuffer(raw, dtype=nib.Nifti1Header.template_dtype, count=1)  # a view: changes the bytes
+    header["qoffset_x"][0] += 30
+    path.write_bytes(raw)
+    assert predict(model, find_scans([path]), tmp_path / "out").done == ["s"]
+    told = " ".join(capsys.readouterr().err.split())
+    assert "s.nii: its qform contradicts its sform" in told
+    written = nib.load(tmp_path / "out" / "s.nii.gz").header
+    assert (int(written["sform_code"]), int(written["qform_code"])) == (1, 1)
+    np.testing.assert_allclose(written.get_qform(), written.get_sform(), atol=1e-4)
+    np.testing.assert_allclose(written.get_sform(), nib.load(path).affine, atol=1e-4)
 
 
 def test_what_has_changed_is_done_again(model: Model, tmp_path: Path) -> None:

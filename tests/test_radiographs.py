@@ -419,6 +419,28 @@ def test_pictures_are_found_by_what_annotation_programs_call_them(tmp_path: Path
     assert not report.lost
 
 
+def test_a_coco_file_is_about_the_pictures_in_its_folder(tmp_path: Path) -> None:
+    """As Roboflow exports them: a file for each part of the data, names that occur in several."""
+    heap = tmp_path / "hands"
+    for n, part in enumerate(("train", "valid")):
+        for name in "ab":
+            picture(heap / part / f"{name}.png", 2 * n + (name == "b"))
+        data = coco()
+        data["annotations"] = data["annotations"][n : n + 1]
+        (heap / part / "_annotations.coco.json").write_text(json.dumps(data))
+    report, masks = take(heap, tmp_path / "set", allow_empty=True)
+    check(masks["train_a"], "Ulna")
+    check(masks["valid_b"], "Radius")
+    assert (masks["train_b"], masks["valid_a"], report.lost) == ({}, {}, [])
+
+
+def test_an_annotation_that_cannot_be_read_is_named_where_there_is_no_other(tmp_path: Path) -> None:
+    picture(tmp_path / "hands" / "a.png")
+    (tmp_path / "hands" / "instances.json").write_text(json.dumps(coco())[:200])
+    with pytest.raises(UsageError, match=r"without annotation \(.*instances\.json: the annotation is not valid JSON"):
+        import_dataset(tmp_path / "hands", tmp_path / "set")
+
+
 def test_a_picture_that_has_the_programs_name_is_taken_by_that(tmp_path: Path) -> None:
     heap = tmp_path / "hands"
     for n, name in enumerate(("1a2b3c4d-a.png", "a.png", "b.png")):

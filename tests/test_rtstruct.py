@@ -204,8 +204,15 @@ def test_contours_on_every_second_slice_of_a_resampled_scan_are_filled(tmp_path:
     """A scan that was resampled to thinner slices after its contours were drawn."""
     for k in range(8):
         pixels = np.random.default_rng(k).integers(0, 99, (10, 20)).astype(np.int16)
-        tags = {"ImagePositionPatient": [100.0, -50.0, 7.0 + 3 * k], "PixelSpacing": [2.0, 0.5], "Modality": modality}
-        save(image(pixels, **tags), tmp_path / "heap" / "p1" / "scan" / f"{k}.dcm")
+        slice_ = image(
+            pixels,
+            ImagePositionPatient=[100.0, -50.0, 7.0 + 3 * k],
+            PixelSpacing=[2.0, 0.5],
+            Modality=modality,
+            SeriesInstanceUID="1.2.3.9",
+            FrameOfReferenceUID="1.2.3",
+        )
+        save(slice_, tmp_path / "heap" / "p1" / "scan" / f"{k}.dcm")
     slices = [box(1.5, 12.5, 0.5, 8.5, k) for k in (0, 2, 4, 6)]
     write(tmp_path / "heap" / "p1" / "rt.dcm", ("femur", [*slices, box(3.5, 5.5, 2.5, 4.5, 2)]))
     report = import_dataset(tmp_path / "heap", tmp_path / "set")

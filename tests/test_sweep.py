@@ -18,6 +18,7 @@ import yaml
 import osteon
 from helpers import tiny_plan, two_boxes, write_dataset
 from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
+from osteon.core.locks import hold_folder
 from osteon.dataset.dataset import Dataset
 from osteon.planning.plan import read_plan
 from osteon.sweeping import running
@@ -241,6 +242,18 @@ def test_every_trial_is_a_run_and_the_best_is_first(
 
 
 @pytest.mark.usefixtures("dataset")
+def test_a_sweep_that_another_one_works_in_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, "finish(0.5)")
+    file = write(tmp_path, grid=GRID)
+    with (
+        hold_folder(tmp_path / "sweep", "x", "y"),
+        pytest.raises(UsageError, match=r"sweep: another sweep works in it \(process"),
+    ):
+        run_sweep(file)
+    assert len(run_sweep(file).rows) == 4
+
+
+@pytest.mark.usefixtures("dataset")
 def test_a_failing_trial_is_told_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -300,6 +313,10 @@ def test_with_other_choices_a_sweep_does_not_go_on(tmp_path: Path, monkeypatch: 
     with pytest.raises(UsageError, match="loss=ce: was begun with another plan"):
         run_sweep(write(tmp_path, grid={"loss": ["ce"]}, base={**SMALL, "patch.batch": 1}))
     assert len(run_sweep(write(tmp_path, grid={"loss": ["ce", "dice"]})).rows) == 2  # more of the same is welcome
+    record = tmp_path / "sweep/sweep.yaml"
+    record.write_text(record.read_text().replace("folds_by: subject\n", ""))  # of a version without that choice
+    assert "folds_by" not in record.read_text()
+    assert len(run_sweep(write(tmp_path, grid={"loss": ["ce", "dice"]})).rows) == 2
 
 
 @pytest.mark.usefixtures("dataset")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from helpers import FLAT, SIDES, box, plan_data, spaced, tiny_plan, two_boxes, w
 from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
+from osteon.core.locks import hold_folder
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
@@ -882,3 +884,32 @@ def test_a_reference_is_brought_to_the_plans_structures() -> None:
     assert as_planned(index, wanted).tolist() == [[[0, 2, 0, 1]]]
     layers = Segmentation(np.eye(4, dtype=np.uint8)[:3, None, None], grid, (first, second, third))
     assert as_planned(layers, wanted)[:, 0, 0].tolist() == [[0, 0, 1, 0], [1, 0, 0, 0]]
+
+
+def test_a_run_that_another_training_works_in_is_refused_and_left_alone(tiny: Dataset, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    interrupt(tiny, tiny_plan(), run, 1)
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path != run}
+    with hold_folder(run, "x", "y"):
+        for restart in (False, True):
+            told = rf"run: another training works in it \(process {os.getpid()} on .*, since "
+            with pytest.raises(UsageError, match=told) as refused:
+                train(tiny, tiny_plan(), run, CPU, restart=restart)
+            assert "a folder of its own" in refused.value.hint
+        assert refused.value.exit_code == 2
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path != run} == before
+    assert train(tiny, tiny_plan(), run, CPU).resumed
+
+
+def test_a_training_that_was_killed_does_not_keep_its_run(tiny: Dataset, tmp_path: Path) -> None:
+    run, path = tmp_path / "run", tmp_path / "plan.yaml"
+    write_plan(path, tiny_plan())
+    kill("checkpoint 2", tiny.folder, path, run)
+    assert (run / ".lock").is_file()
+    train(tiny, tiny_plan(), run, CPU)
+    assert not (run / ".lock").exists()
+
+
+def test_a_finished_run_is_read_without_holding_it(tiny: Dataset, finished: Path) -> None:
+    with hold_folder(finished, "x", "y"):
+        assert train(tiny, tiny_plan(), finished, CPU).iterations == 4

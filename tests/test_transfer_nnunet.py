@@ -19,6 +19,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
+from osteon.networks.ensemble import first_member
 from osteon.networks.registry import build_network
 from osteon.networks.transfer import transfer
 from osteon.planning.inherit import inherit_plan
@@ -66,7 +67,8 @@ def begun(data: Dataset, source: Path, run: Path) -> Plan:
 
 
 def volume(image: np.ndarray, affine: np.ndarray = LPS) -> Volume:
-    return Volume(image[None].astype(np.float32), Geometry(image.shape, affine))  # type: ignore[arg-type]
+    i, j, k = image.shape
+    return Volume(image[None].astype(np.float32), Geometry((i, j, k), affine))
 
 
 @pytest.mark.parametrize(
@@ -133,8 +135,8 @@ def test_other_channels_and_structures_get_what_fits(tmp_path: Path) -> None:
     channels = [{"name": name, "modality": "mr"} for name in ("t1", "t2")]
     own = tiny_plan({"channels": channels, "intensities": [{"channel": "t1"}, {"channel": "t2"}]})
     plan = inherit_plan(own.model_copy(update={"overlapping": True}), source, "LPS")
-    network, there = build_network(plan), osteon.load_model(tmp_path / "model").network
-    report = transfer(network, plan, there.members[0], source)  # type: ignore[union-attr,index]
+    there = first_member(osteon.load_model(tmp_path / "model").network)
+    report = transfer(build_network(plan), plan, there, source)
     assert list(report.resized) == ["encoder.stages.0.0.convs.0.conv.weight"]
     assert set(report.head.values()) == {"new"}
     assert not report.left

@@ -18,6 +18,7 @@ from helpers import box, spaced, write_dataset
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry, Turn
 from osteon.core.labels import Segmentation, Structure, make_structures
+from osteon.core.locks import hold_folder
 from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.voting.label_maps import open_label_maps
@@ -321,6 +322,14 @@ def test_what_is_done_is_skipped_and_what_has_changed_is_done_again(tmp_path: Pa
     assert len(vote(paths, out, threshold=1).skipped) == 0
     assert len(vote(paths, out, threshold=1).skipped) == 2
     assert len(vote(paths, out, threshold=1, overwrite=True).skipped) == 0
+
+
+def test_a_folder_that_another_vote_works_in_is_refused(tmp_path: Path, capsys: Captured) -> None:
+    paths, out = members(tmp_path), tmp_path / "out"
+    with hold_folder(out, "x", "y"):
+        assert command("vote", *paths, out) == 2
+    assert "another vote works in it" in capsys.readouterr().err
+    assert command("vote", *paths, out) == 0
 
 
 def test_what_was_wrong_is_told_again_when_it_is_skipped(tmp_path: Path) -> None:

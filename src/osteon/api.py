@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -295,6 +295,7 @@ def evaluate(
     tolerances: Sequence[float] = (2.0,),
     match_iou: float = 0.5,
     surfaces: bool = True,
+    labels: Mapping[str, int] | None = None,
     workers: int | None = None,
 ) -> Evaluation:
     """Score predictions against a dataset, a folder or a file; writes metrics.csv and metrics.json into `out`.
@@ -307,6 +308,7 @@ def evaluate(
         tolerances: Of the NSD, in mm (px in pictures).
         match_iou: Pieces match above this IoU.
         surfaces: Whether distances between surfaces, pieces and levels are measured.
+        labels: What numbers mean in predictions that name no structures, over a dataset.json beside them.
         workers: Processes; None decides by the cases' size.
     """
     from osteon.evaluating.evaluate import evaluate
@@ -314,7 +316,7 @@ def evaluate(
 
     measures = Measures(surfaces=surfaces, tolerances=tuple(tolerances), match_iou=match_iou)
     folder = None if out is None else Path(out)
-    return evaluate(Path(prediction), Path(reference), folder, measures=measures, by=by, workers=workers)
+    return evaluate(Path(prediction), Path(reference), folder, measures=measures, by=by, labels=labels, workers=workers)
 
 
 def compare(
@@ -324,6 +326,7 @@ def compare(
     *,
     tolerances: Sequence[float] = (2.0,),
     surfaces: bool = True,
+    labels: Mapping[str, int] | None = None,
 ) -> Compared:
     """Compare runs, folders of predictions and CSVs of RLE on the cases that all have.
 
@@ -333,13 +336,15 @@ def compare(
         out: Folder of report.html, comparison.csv and cases.csv; None writes nothing.
         tolerances: Of the NSD, in mm (px in pictures).
         surfaces: Whether distances between surfaces, pieces and levels are measured.
+        labels: What numbers mean in predictions that name no structures, over a dataset.json beside them.
     """
     from osteon.evaluating.scores import Measures
     from osteon.reporting.compare import compare
 
     measures = Measures(surfaces=surfaces, tolerances=tuple(tolerances))
     folder = None if out is None else Path(out)
-    return compare([Path(path) for path in contestants], Path(reference), folder, measures=measures)
+    paths = [Path(path) for path in contestants]
+    return compare(paths, Path(reference), folder, measures=measures, labels=labels)
 
 
 def export(

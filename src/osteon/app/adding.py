@@ -13,7 +13,8 @@ from osteon.core.files import files_below
 from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.formats.registry import companions, own_table, read_segmentation, stem_of, suffix_of, write_segmentation
+from osteon.formats.legend import is_nameless, legend_for, read_meant
+from osteon.formats.registry import companions, own_table, stem_of, suffix_of, write_segmentation
 from osteon.formats.rle import RleRow, decode, is_rle_csv, parse, read_counting, read_rle_csv
 from osteon.formats.rle_counting import RENAME, Evidence
 
@@ -55,12 +56,15 @@ def add_result(source: Path, folder: Path, target: Path) -> tuple[list[str], lis
         if case is None:
             notes.append(f"{path.name}: no case of the dataset is called so")
             continue
-        found = read_segmentation(path, dataset.structures)  # refuses what is none
+        legend = legend_for([path])
+        read = read_meant(path, dataset.structures, legend)  # refuses what is none
         target.mkdir(parents=True, exist_ok=True)
-        if companions(path) or own_table(path):  # it would leave behind what lies beside it
-            write_segmentation(target / f"{case.id}{'.seg.nrrd' if found.overlapping else '.nii.gz'}", found)
+        if legend is not None or companions(path) or own_table(path):  # it would leave behind what lies beside it
+            write_segmentation(target / f"{case.id}{'.seg.nrrd' if read.overlapping else '.nii.gz'}", read)
         else:
             shutil.copyfile(path, target / f"{case.id}{suffix_of(path)}")
+            if is_nameless(path):
+                notes.append(f"{path.name}: names no structures; its numbers are taken as the dataset's")
         added.append(case.id)
     if not added:
         names = ", ".join(case.id for case in dataset.manifest.cases[:3])

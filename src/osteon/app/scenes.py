@@ -42,8 +42,9 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.laying import lay_segmentation
 from osteon.dataset.manifest import Modality
 from osteon.formats.dicom import read_dicom_files
+from osteon.formats.legend import legend_for, read_meant
 from osteon.formats.nifti import write_nifti
-from osteon.formats.registry import read_segmentation, read_volume
+from osteon.formats.registry import read_volume
 
 INFO = "info.json"
 MADE = "2"
@@ -157,7 +158,8 @@ def _read(wanted: Wanted) -> tuple[Volume, Segmentation | None, Segmentation | N
         if labels is None:
             found.append(None)
             continue
-        segmentation = read_segmentation(labels.path, labels.structures)
+        legend = legend_for([labels.path])
+        segmentation = read_meant(labels.path, labels.structures, legend if labels.structures is None else None)
         laid, _ = lay_segmentation(
             segmentation, volume.geometry, name=labels.path.name, image_name=f"the scan {wanted.name}"
         )

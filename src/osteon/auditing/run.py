@@ -30,6 +30,7 @@ from osteon.core.errors import FileError, OsteonError
 from osteon.core.files import read_json, whole_file, write_json
 from osteon.core.geometry import Geometry
 from osteon.core.parallel import for_each, worker_count
+from osteon.core.progress import status
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.dataset.marks import CaseMark, mark_case, still_marked, tell_changed
@@ -95,11 +96,12 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
     step = step_of(list(grids.values())) if grids else 1.0
     key = _key(dataset, step)
     known = {case.id: facts for case in cases if (facts := _known(folder, case.id, key)) is not None}
-    found = {
-        case.id: _refreshed(folder, known[case.id], mark)
-        for case in cases
-        if case.id in known and (mark := still_marked(dataset, case, known[case.id].mark)) is not None
-    }
+    with status("comparing files"):  # those that were touched are read
+        found = {
+            case.id: _refreshed(folder, known[case.id], mark)
+            for case in cases
+            if case.id in known and (mark := still_marked(dataset, case, known[case.id].mark)) is not None
+        }
     left = [case for case in cases if case.id not in found]
     failed: dict[str, OsteonError] = {}
     if left:

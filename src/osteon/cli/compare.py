@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from osteon.cli.data import labels_of
 from osteon.cli.report import numbers_of, out, report_failures
 from osteon.core.errors import UsageError
 
@@ -21,6 +22,9 @@ def compare(
     to: Annotated[Path, typer.Option(help="Folder of report.html, comparison.csv, cases.csv.")] = Path("comparison"),
     tolerance: Annotated[str, typer.Option(help="Of the NSD, in mm (px in pictures): 2, or 1,2,3.")] = "2",
     overlap_only: Annotated[bool, typer.Option("--overlap-only", help="No distances and no pieces: faster.")] = False,
+    labels: Annotated[
+        str | None, typer.Option(help="NAME=VALUE,…: what numbers mean in predictions that name no structures.")
+    ] = None,
 ) -> None:
     """Compare runs, predictions and tables on the same scans: tables, tests, charts and pictures on one page."""
     import osteon
@@ -28,7 +32,9 @@ def compare(
     if to.exists() and not to.is_dir():
         raise UsageError(f"{to}: is a file, and a folder is needed", hint="give another one with --to")
     tolerances = numbers_of(tolerance, "a tolerance")
-    made = osteon.compare(contestants, reference, to, tolerances=tolerances, surfaces=not overlap_only)
+    made = osteon.compare(
+        contestants, reference, to, tolerances=tolerances, surfaces=not overlap_only, labels=labels_of(labels)
+    )
     table = Table(box=None, pad_edge=False)
     for head in ("rank", "", "Dice", "95% interval", "volume error %", "cases"):
         table.add_column(head, justify="left" if head == "" else "right")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from osteon.cli.data import labels_of
 from osteon.cli.report import numbers_of, out, report_failures, some
 from osteon.core.errors import CaseError
 from osteon.core.progress import console
@@ -25,6 +26,9 @@ def evaluate(
         float, typer.Option(min=0, max=1, help="Pieces (fragments, tumours) match above this IoU.")
     ] = 0.5,
     overlap_only: Annotated[bool, typer.Option("--overlap-only", help="No distances and no pieces: faster.")] = False,
+    labels: Annotated[
+        str | None, typer.Option(help="NAME=VALUE,…: what numbers mean in predictions that name no structures.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
 ) -> None:
     """Dice, distances, NSD and volume error of each structure, over all cases that have a prediction."""
@@ -40,6 +44,7 @@ def evaluate(
         tolerances=numbers_of(tolerance, "a tolerance"),
         match_iou=match_iou,
         surfaces=not overlap_only,
+        labels=labels_of(labels),
         workers=workers,
     )
     out.print(summary_table(result.summaries, result.overall, result.structures, width=out.width))
@@ -49,6 +54,8 @@ def evaluate(
     if wrong:
         listed = some([f"{name} {count}×" for name, count in wrong.items()])
         console.print(f"[yellow]on the wrong level: {listed}[/]", soft_wrap=True)
+    for note in result.notes:
+        console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
     if result.missing:
         console.print(f"[yellow]without a prediction: {some(result.missing)}[/]", soft_wrap=True)
     if result.unmatched:

@@ -7,6 +7,7 @@ OsteonError                 a message, and a hint that says the way out
     ├── FileError           a file is missing, truncated, unreadable or unwritable
     ├── GeometryError       two grids that must be the same are not
     ├── LabelError          a segmentation holds what its structures do not name
+    │   └── UnknownValueError   a number that no structure has
     ├── ImageError          an image holds what no scanner measures (NaN, Inf, nothing)
     ├── DatasetError        the dataset as a whole cannot serve (one case, too few for the folds)
     ├── ModelError          a model folder lacks a file or holds a wrong one
@@ -77,6 +78,10 @@ class GeometryError(CaseError):
 
 class LabelError(CaseError):
     """A segmentation holds values that its structures do not name, or none at all."""
+
+
+class UnknownValueError(LabelError):
+    """A segmentation holds a number that no structure has: what its other numbers mean is in doubt, too."""
 
 
 class ImageError(CaseError):

@@ -1,4 +1,4 @@
-"""A lock on a file that one thread of one process of this machine holds, however the others end."""
+"""Locks on files that one thread of one process holds, however the others end: of this machine, or of several."""
 
 from __future__ import annotations
 
@@ -6,15 +6,26 @@ import errno
 import importlib
 import os
 import secrets
+import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from osteon.core.errors import UsageError
+from osteon.core.files import write_error
 from osteon.core.processes import began_at, is_same
 
+NAME = ".lock"
+"""Of the lock's file in a folder that is held."""
 LOOK_EVERY_S = 0.02
+BEAT_EVERY_S = 15.0
+"""How often a holder touches its file while it lives."""
+LEASE_S = 120.0
+"""A holder on another machine that has not touched its file for so long is dead."""
 NAMELESS_S = 10.0
 """A holder's file that names nobody for so long is left by a process that was killed while it wrote it."""
 
@@ -63,6 +74,93 @@ def lock_file(path: Path, *, wait: bool) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def lock_everywhere(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the lock at `path`, whose folder is there, while the block runs, against other machines too.
+
+    A file names the holder, which touches it while it lives. No kernel's lock is used: shared folders of a network have
+    none that can be trusted. A holder that was killed on this machine is followed at once, one of another machine when
+    its file has not been touched for `LEASE_S`.
+
+    Raises:
+        BlockingIOError: It is held, and `wait` is false.
+        OSError: The file cannot be written.
+    """
+    ended = threading.Event()
+    with _named(path, wait) as own:
+        beat = threading.Thread(target=_beat, args=(path, own, ended), daemon=True)
+        beat.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            beat.join()
+
+
+@contextmanager
+def hold_folder(folder: Path, what: str, hint: str) -> Iterator[None]:
+    """Hold a folder, which is made where it is missing, for one command alone.
+
+    Args:
+        folder: Whose contents the block writes.
+        what: The command, as it is called in the message.
+        hint: The way out.
+
+    Raises:
+        UsageError: Another process has it; the message names it, its machine, and since when.
+        FileError: The folder cannot be written.
+    """
+    missing = not folder.exists()
+    try:
+        with ExitStack() as held:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(lock_everywhere(folder / NAME, wait=False))
+            except BlockingIOError:
+                raise UsageError(f"{folder}: {what} works in it{_holder(folder / NAME)}", hint=hint) from None
+            except OSError as error:
+                raise write_error(folder, error) from error
+            yield
+    finally:
+        if missing:
+            with suppress(OSError):  # where something was written it stays
+                folder.rmdir()
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until nobody else, of any machine, is in a block with this lock's file; its folder is made where missing.
+
+    Raises:
+        FileError: The folder cannot be written.
+    """
+    with ExitStack() as held:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock_everywhere(path, wait=True))
+        except OSError as error:
+            raise write_error(path, error) from error
+        yield
+
+
+def _holder(path: Path) -> str:
+    """Who holds a lock, for people."""
+    parts = (_read(path) or "").split()
+    try:
+        pid, _, _, machine, since = parts
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(since)))
+    except ValueError:
+        return ""
+    return f" (process {pid} on {machine.partition(':')[0]}, since {when})"
+
+
+def _beat(path: Path, own: str, ended: threading.Event) -> None:
+    while not ended.wait(BEAT_EVERY_S):
+        with suppress(OSError):
+            if _read(path) == own:
+                os.utime(path)
+
+
 def _takes_byte(windows: ModuleType, handle: int) -> bool:
     try:
         windows.locking(handle, windows.LK_NBLCK, 1)
@@ -71,10 +169,24 @@ def _takes_byte(windows: ModuleType, handle: int) -> bool:
     return True
 
 
+def _own() -> str:
+    """What a holder's file says: process, its beginning, a word of its own, the machine, the time."""
+    return f"{os.getpid()} {began_at(os.getpid())} {secrets.token_hex(8)} {_machine()} {time.time():.0f}"
+
+
+@cache
+def _machine() -> str:
+    """Where a number of a process means that process: the host, and the container on it."""
+    space = ""
+    with suppress(OSError):
+        space = "".join(filter(str.isdigit, os.readlink("/proc/self/ns/pid")))  # noqa: PTH115 (leads to no file)
+    return f"{socket.gethostname().replace(' ', '-') or 'unknown'}:{space}"
+
+
 @contextmanager
-def _named(path: Path, wait: bool) -> Iterator[None]:
-    """By a file that only one can create, and that says who it was: process, its beginning, a word of its own."""
-    own = f"{os.getpid()} {began_at(os.getpid())} {secrets.token_hex(8)}"
+def _named(path: Path, wait: bool) -> Iterator[str]:
+    """By a file that only one can create, and that says who it was."""
+    own = _own()
     while not _creates(path, own):
         holder = _read(path)
         if holder is not None and _is_dead(path, holder):
@@ -82,7 +194,7 @@ def _named(path: Path, wait: bool) -> Iterator[None]:
         elif holder is not None:
             _pause(path, wait)
     try:
-        yield
+        yield own
     finally:
         if _read(path) == own:
             path.unlink()
@@ -107,12 +219,24 @@ def _read(path: Path) -> str | None:
 
 def _is_dead(path: Path, holder: str) -> bool:
     try:
-        pid, since, _ = holder.split()
+        pid, since, _, *machine = holder.split()
+        if machine and machine[0] != _machine():
+            return _untouched_s(path) > LEASE_S
         return not is_same(int(pid), float(since))
     except ValueError:
-        with suppress(FileNotFoundError):
-            return time.time() - path.stat().st_mtime > NAMELESS_S
-        return False
+        return _untouched_s(path) > NAMELESS_S
+
+
+def _untouched_s(path: Path) -> float:
+    """Seconds since a file was touched, by the clock of the disk that it lies on."""
+    probe = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _clear(path: Path, holder: str) -> None:
@@ -121,7 +245,7 @@ def _clear(path: Path, holder: str) -> None:
     One at a time of those who found that holder dead looks again, and removes. Should this one die over it, its own
     lock is found dead in the same way.
     """
-    word = holder.rpartition(" ")[2] or "nameless"
+    word = "".join(holder.split()[2:3]) or "nameless"
     try:
         with _named(path.with_name(f"{path.name}.{word}"), wait=False):
             if _read(path) == holder:

@@ -39,6 +39,7 @@ class Drawn:
     Attributes:
         structure: Which.
         axis: Of the grid, across the slices.
+        box: In which it lies.
         slices: The slices that have a voxel, in order.
         step: The usual distance between them; 1 where it is drawn on every slice.
         between: The pairs of slices between which lies no more than the usual step.
@@ -47,6 +48,7 @@ class Drawn:
 
     structure: Structure
     axis: int
+    box: Box
     slices: tuple[int, ...]
     step: int
     between: tuple[Pair, ...]
@@ -88,12 +90,12 @@ def drawn_slices(segmentation: Segmentation) -> list[Drawn]:
             axis, step = comb
             pairs = _pairs(each[axis])
             between, gaps = (tuple(p for p in pairs if (p[1] - p[0] <= step) is near) for near in (True, False))
-            found.append(Drawn(structure, axis, tuple(each[axis].tolist()), step, between, gaps))
+            found.append(Drawn(structure, axis, box, tuple(each[axis].tolist()), step, between, gaps))
             continue
         for axis in range(3):
             short = [pair for pair in _pairs(each[axis]) if pair[1] - pair[0] <= _LONGEST + 1]
             if facing := tuple(pair for pair in short if _face(segmentation, structure, box, axis, pair)):
-                found.append(Drawn(structure, axis, tuple(each[axis].tolist()), 1, (), facing))
+                found.append(Drawn(structure, axis, box, tuple(each[axis].tolist()), 1, (), facing))
     return found
 
 

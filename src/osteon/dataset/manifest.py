@@ -134,7 +134,8 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate(data)
     except ValidationError as error:
-        raise DatasetError(f"{path}: {explain(error)}", hint="correct these fields, or import the data again") from None
+        hint = f"correct these fields, or import the data again{newer(error)}"
+        raise DatasetError(f"{path}: {explain(error)}", hint=hint) from None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Path:
@@ -156,3 +157,9 @@ def explain(error: ValidationError, tags: Sequence[str] = ()) -> str:
         message = finding["msg"].removeprefix("Value error, ")
         lines.append(f"{key}: {message}" if key else message)
     return "; ".join(lines)
+
+
+def newer(error: ValidationError) -> str:
+    """More of a hint, where a file may have been written by a newer version; empty else."""
+    strange = any(finding["type"] == "extra_forbidden" or finding["loc"] == ("osteon",) for finding in error.errors())
+    return "; where a newer version of osteon has written it, use that version" if strange else ""

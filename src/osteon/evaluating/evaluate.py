@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from osteon.core.errors import OsteonError
+from osteon.core.errors import OsteonError, UnknownValueError
 from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
 from osteon.core.progress import console
@@ -20,7 +20,7 @@ from osteon.evaluating.pairing import Pair, Pairing, pair_up
 from osteon.evaluating.record import CSV_NAME, JSON_NAME, write_metrics_json, write_scores_csv
 from osteon.evaluating.scores import EVERYTHING, Measures, Score, score_case
 from osteon.evaluating.summary import Summary, overall, summarise
-from osteon.formats import read_segmentation
+from osteon.formats.legend import read_meant
 from osteon.formats.registry import format_of, read_geometry, tell_oddities
 
 MANY_VOXELS = 100_000_000
@@ -52,7 +52,7 @@ class Evaluation:
         unmatched: Predictions that have no reference.
         by: The field of the manifest by which cases are grouped.
         groups: One for each of its values.
-        notes: What a person should know of how cases were read.
+        notes: Whose word is taken for what numbers without names mean, and how cases were read.
     """
 
     structures: tuple[Structure, ...]
@@ -75,6 +75,7 @@ def evaluate(
     *,
     measures: Measures = EVERYTHING,
     by: str | None = None,
+    labels: Mapping[str, int] | None = None,
     workers: int | None = None,
 ) -> Evaluation:
     """Score predictions. A case that fails is reported and the others go on.
@@ -87,6 +88,7 @@ def evaluate(
             of its structures are scored, by name.
         measures: What is measured.
         by: A field of the dataset's cases (`site`) by whose values the results are grouped.
+        labels: What numbers mean in predictions that name no structures; see `pairing.pair_up`.
         workers: Processes; None decides by the cases' size and the free memory.
 
     Raises:
@@ -94,7 +96,7 @@ def evaluate(
         UsageError: A folder holds no label files, or one case twice; or cases cannot be grouped by `by`.
         DatasetError: No prediction has a reference.
     """
-    pairing = pair_up(prediction, reference, structures)
+    pairing = pair_up(prediction, reference, structures, labels)
     wanted = {s.name for s in structures or pairing.structures}
     scored = tuple(s for s in pairing.structures if s.name in wanted)
     groups = {pair.case: field_of(pair.entry, by) for pair in pairing.pairs} if by else {}
@@ -105,9 +107,13 @@ def evaluate(
     outcomes = {out.item.case: out for out in for_each(work, pairing.pairs, "evaluating", name=str, workers=count)}
     scores: list[Score] = []
     failures: list[Failure] = []
-    notes: list[str] = []
+    notes = [*pairing.notes]
+    strange = [p for p in pairing.pairs if p.assumed and isinstance(outcomes[p.case].error, UnknownValueError)]
     for pair in pairing.pairs:
         outcome = outcomes[pair.case]
+        if strange and pair.assumed and outcome.error is None:
+            failures.append(_in_doubt(pair, strange[0]))
+            continue
         if outcome.result is not None:
             own, note = outcome.result
             scores.extend(score for score in own if score.structure in wanted)
@@ -138,7 +144,7 @@ def score_pair(pair: Pair, structures: Sequence[Structure], measures: Measures =
     Files that are cropped to boxes of one lattice are scored on the grid that holds both. A dataset's reference says
     nothing of what lies outside its image, so a prediction that goes on there is refused.
     """
-    prediction, reference = read_segmentation(pair.prediction, structures), pair.load_reference()
+    prediction, reference = read_meant(pair.prediction, structures, pair.legend), pair.load_reference()
     name, hint = f"case {pair.case}: {pair.prediction}", "predict on the very scan that the reference was drawn on"
     common = None if pair.entry else common_grid(reference.geometry, prediction.geometry)
     grid = common or reference.geometry
@@ -155,6 +161,16 @@ def score_pair(pair: Pair, structures: Sequence[Structure], measures: Measures =
         measures=measures,
     )
     return scores, note
+
+
+def _in_doubt(pair: Pair, other: Pair) -> Failure:
+    """Why a prediction without names is not scored where another beside it contradicts what its numbers would mean."""
+    return Failure(
+        pair.case,
+        f"{pair.prediction}: names no structures, and {other.prediction.name} beside it holds numbers that the "
+        "reference does not have: what its own mean is in doubt, too",
+        "say what they mean: --labels NAME=VALUE,…, or nnU-Net's dataset.json beside the predictions",
+    )
 
 
 def _worker_count(pairing: Pairing) -> int:

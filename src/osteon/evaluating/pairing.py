@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from osteon.core.errors import DatasetError, LabelError, UsageError, missing_fil
 from osteon.core.labels import Segmentation, Structure, palette
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME, Case
-from osteon.formats import read_segmentation
+from osteon.formats.labelmap import is_generic
+from osteon.formats.legend import Legend, is_nameless, legend_for, read_meant
 from osteon.formats.registry import known_suffixes, stem_of, suffix_of
 
 _UNNAMED = re.compile(r"label_\d+")
@@ -28,6 +29,8 @@ class Pair:
         load_reference: Reads the reference.
         reference: The reference's file.
         entry: What the manifest says of it; None where the reference is no dataset.
+        legend: What the prediction's numbers mean where it names none; None: what the reference's do.
+        assumed: Whether nothing says what they mean: they are taken as the reference's.
     """
 
     case: str
@@ -35,6 +38,8 @@ class Pair:
     load_reference: Callable[[], Segmentation]
     reference: Path
     entry: Case | None = None
+    legend: Legend | None = None
+    assumed: bool = False
 
     def __str__(self) -> str:
         return f"case {self.case}"
@@ -54,33 +59,49 @@ class Pairing:
         structures: What the labels of both sides mean.
         missing: Cases that have a reference and no prediction; where a dataset holds cases out, of those alone.
         unmatched: Predictions without a reference, by the file's stem.
+        notes: Whose word is taken for what numbers without names mean.
     """
 
     pairs: tuple[Pair, ...]
     structures: tuple[Structure, ...]
     missing: tuple[str, ...]
     unmatched: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
-def pair_up(prediction: Path, reference: Path, structures: Sequence[Structure] | None = None) -> Pairing:
+def pair_up(
+    prediction: Path,
+    reference: Path,
+    structures: Sequence[Structure] | None = None,
+    labels: Mapping[str, int] | None = None,
+) -> Pairing:
     """Match predictions with references: by name, or two files with each other whatever they are called.
 
     Args:
         prediction: A label file, or a folder of files named after the cases.
         reference: An osteon dataset, a folder of label files, or one file.
         structures: What the labels mean where the reference is no dataset; None asks the files.
+        labels: What numbers mean in predictions that name no structures, over a dataset.json beside them; where the
+            reference is no dataset, in its files too.
 
     Raises:
         FileError: One of the paths does not exist.
-        UsageError: A folder holds no label files, or one case twice.
+        UsageError: A folder holds no label files, or one case twice; `labels` name what the dataset does not have.
         DatasetError: No prediction has a reference.
         LabelError: Two files give the same value different names.
     """
     prediction, reference = Path(prediction), Path(reference)
     predictions = label_files(prediction, "the prediction")
+    legend = legend_for(predictions.values(), labels)
     if reference.is_dir() and (reference / FILE_NAME).is_file():
         dataset = Dataset.open(reference)
         known: tuple[Structure, ...] = tuple(dataset.structures)
+        if strange := [name for name in labels or () if name not in {s.name for s in known}]:
+            raise UsageError(
+                f"--labels: {reference} has no structure {strange[0]}",
+                hint=f"its structures are {', '.join(s.name for s in known)}",
+            )
+        others: Legend | None = None
         held_out = {case.id for case in dataset.manifest.labelled if case.held_out}
         expected = held_out or {case.id for case in dataset.manifest.labelled}
         make: dict[str, Callable[[Path], Pair]] = {
@@ -90,10 +111,12 @@ def pair_up(prediction: Path, reference: Path, structures: Sequence[Structure] |
         references = label_files(reference, "the reference")
         if prediction.is_file() and reference.is_file():
             references = {stem_of(prediction): reference}
-        known = tuple(structures) if structures else ask_files([*references.values(), *predictions.values()])
-        make = {case: partial(_file_pair, case, path, known) for case, path in references.items()}
+        others = legend_for(references.values(), labels)
+        asked = [(path, others) for path in references.values()] + [(path, legend) for path in predictions.values()]
+        known = tuple(structures) if structures else ask_files(asked)
+        make = {case: partial(_file_pair, case, path, known, others) for case, path in references.items()}
         expected = set(make)
-    pairs = tuple(build(predictions[case]) for case, build in make.items() if case in predictions)
+    pairs = [build(predictions[case]) for case, build in make.items() if case in predictions]
     if not pairs:
         raise DatasetError(
             f"{prediction}: no prediction has a reference in {reference} "
@@ -102,19 +125,37 @@ def pair_up(prediction: Path, reference: Path, structures: Sequence[Structure] |
         )
     missing = tuple(case for case in make if case in expected - set(predictions)) if prediction.is_dir() else ()
     unmatched = tuple(case for case in predictions if case not in make) if not reference.is_file() else ()
-    return Pairing(pairs, known, missing, unmatched)
+    pairs, notes = _meant(pairs, known, legend, reference)
+    return Pairing(tuple(pairs), known, missing, unmatched, notes)
 
 
-def ask_files(paths: Iterable[Path]) -> tuple[Structure, ...]:
-    """The structures that label files themselves name, or their values (`label_<value>`) where they name none.
+def _meant(
+    pairs: Sequence[Pair], known: Sequence[Structure], legend: Legend | None, reference: Path
+) -> tuple[list[Pair], tuple[str, ...]]:
+    """The pairs with what their predictions' numbers mean, and what a person should know of that."""
+    nameless = {pair.case for pair in pairs if is_nameless(pair.prediction)}
+    files = f"{len(nameless)} prediction{'s name' if len(nameless) > 1 else ' names'} no structures"
+    if legend is not None:
+        said = f"{files}: the numbers mean what {legend.source} says ({legend})"
+        told = () if legend.chosen or not nameless else (said,)
+        return [replace(pair, legend=legend) for pair in pairs], told
+    if not nameless or all(is_generic(structure.name) for structure in known):
+        return list(pairs), ()
+    meaning = ", ".join(f"{structure.name}={structure.value}" for structure in known)
+    said = f"{files}: the numbers are taken as those of {reference} ({meaning}); --labels NAME=VALUE,… says otherwise"
+    return [replace(pair, assumed=pair.case in nameless) for pair in pairs], (said,)
+
+
+def ask_files(paths: Iterable[tuple[Path, Legend | None]]) -> tuple[Structure, ...]:
+    """The structures that label files name, or the legend beside each; their values (`label_<value>`) where none does.
 
     Raises:
         LabelError: Two files give the same value different names.
     """
     by_name: dict[str, Structure] = {}
     by_value: dict[int, tuple[Structure, Path]] = {}
-    for path in paths:
-        for structure in read_segmentation(path).structures:
+    for path, legend in paths:
+        for structure in read_meant(path, None, legend).structures:
             if structure.name in by_name:
                 continue
             known, where = by_value.get(structure.value, (None, path))
@@ -148,8 +189,10 @@ def _dataset_pair(dataset: Dataset, case: Case, prediction: Path) -> Pair:
     return Pair(case.id, prediction, partial(alone.load_segmentation, case), reference, case)
 
 
-def _file_pair(case: str, reference: Path, structures: tuple[Structure, ...], prediction: Path) -> Pair:
-    return Pair(case, prediction, partial(read_segmentation, reference, structures), reference)
+def _file_pair(
+    case: str, reference: Path, structures: tuple[Structure, ...], legend: Legend | None, prediction: Path
+) -> Pair:
+    return Pair(case, prediction, partial(read_meant, reference, structures, legend), reference)
 
 
 def label_files(path: Path, what: str) -> dict[str, Path]:

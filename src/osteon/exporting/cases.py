@@ -16,6 +16,7 @@ from osteon.dataset.manifest import Case
 from osteon.evaluating.pairing import label_files
 from osteon.exporting.forms import ExportCase
 from osteon.formats import read_segmentation
+from osteon.formats.legend import Legend, legend_for, read_meant
 
 RECORD = "predictions.json"
 """As `predicting.predictor` calls it, which is slow to import; a test compares."""
@@ -29,7 +30,7 @@ def find_segmentations(sources: Sequence[Path], structures: Sequence[Structure] 
 
     Args:
         sources: Files and folders.
-        structures: What labels mean; None takes the files' own names.
+        structures: What labels mean; None takes the files' own names, or those of a dataset.json beside them.
 
     Raises:
         FileError: A path does not exist.
@@ -49,8 +50,10 @@ def find_segmentations(sources: Sequence[Path], structures: Sequence[Structure] 
             found += [of_dataset(dataset, case) for case in dataset.manifest.labelled]
         elif source.exists():
             record = _record(source if source.is_dir() else source.parent)
-            for name, file in label_files(source, "the segmentation").items():
-                found.append(_of_file(name, file, record.get(name), structures))
+            files = label_files(source, "the segmentation")
+            legend = None if structures else legend_for(files.values())
+            for name, file in files.items():
+                found.append(_of_file(name, file, record.get(name), structures, legend))
         else:
             raise missing_file(source, "the segmentation")
     refuse_twins(found)
@@ -88,17 +91,19 @@ def _record(folder: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _of_file(name: str, file: Path, record: Any, structures: Sequence[Structure] | None) -> ExportCase:
+def _of_file(
+    name: str, file: Path, record: Any, structures: Sequence[Structure] | None, legend: Legend | None
+) -> ExportCase:
     scan: tuple[Path, ...] = ()
     model = ""
     if isinstance(record, dict) and record.get("output") == file.name:
         scan = tuple(Path(entry[0]) for entry in record.get("input") or [])
         model = str(record.get("model") or "")
-    return ExportCase(name, file, partial(_load, file, structures), None, scan, model)
+    return ExportCase(name, file, partial(_load, file, structures, legend), None, scan, model)
 
 
-def _load(file: Path, structures: Sequence[Structure] | None) -> Segmentation:
-    found = read_segmentation(file, structures)
+def _load(file: Path, structures: Sequence[Structure] | None, legend: Legend | None) -> Segmentation:
+    found = read_segmentation(file, structures) if structures else read_meant(file, None, legend)
     if not found.structures:
         raise LabelError(f"{file}: holds no structure", hint="leave this file out")
     return found

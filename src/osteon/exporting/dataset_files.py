@@ -17,6 +17,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case, Channel
 from osteon.exporting.forms import ExportCase, Output
 from osteon.formats import write_segmentation, write_volume
+from osteon.formats.registry import oddities
 from osteon.importing.forms import modality_of
 
 ENDING = ".nii.gz"
@@ -84,7 +85,8 @@ def channel_name(channel: Channel) -> str:
 
 
 def _stays(file: Path) -> bool:
-    return file.name.endswith(ENDING)
+    """Whether a file can be handed on as it is: not where other programs may see it elsewhere than its label."""
+    return file.name.endswith(ENDING) and not any(odd.grave for odd in oddities(file, label=False))
 
 
 def _taken(path: Path, source: Path, *, link: bool) -> None:

@@ -1,7 +1,9 @@
 """nnU-Net's raw folder: imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, imagesTs and dataset.json.
 
-Labels are 1, 2, 3 … there, without gaps. Structures that overlap become regions: each combination of structures that
-occurs has a value, and a structure is the list of the values in which it takes part
+Labels are 1, 2, 3 … there, without gaps and in any order: a dataset's numbers stay where they are so, and a change is
+told. nnU-Net writes dataset.json beside what it predicts, and `formats.legend` reads it there. Structures that overlap
+become regions: each combination of structures that occurs has a value, and a structure is the list of the values in
+which it takes part
 (https://github.com/MIC-DKFZ/nnUNet/blob/master/documentation/region_based_training.md).
 """
 
@@ -31,6 +33,7 @@ from osteon.exporting.dataset_files import (
 from osteon.exporting.forms import ExportCase, Form, Made, Options, Output
 
 FILE_NAME = "dataset.json"
+RESERVED = ("background", "ignore")
 _MOST_COMBINATIONS = 255
 
 Combination = tuple[bool, ...]
@@ -68,9 +71,16 @@ class Nnunet:
     def finish(self, rows: Sequence[Any]) -> Made:
         """dataset.json."""
         manifest = self.dataset.manifest
-        labels: dict[str, Any] = {"background": 0, **self._numbers()}
+        numbers = self._numbers()
+        labels: dict[str, Any] = {"background": 0, **numbers}
         more: dict[str, Any] = {}
+        changed = [f"{s.name} {s.value}→{numbers[s.name]}" for s in manifest.structures if s.value != numbers[s.name]]
         notes = []
+        if changed and not manifest.overlapping:
+            notes = [
+                f"nnU-Net wants numbers without gaps: {', '.join(changed)}. Its predictions have these; what they "
+                f"mean, `osteon evaluate` reads in the {FILE_NAME} that nnU-Net writes beside them"
+            ]
         if manifest.overlapping:
             regions, order = self._regions()
             labels, more = {"background": 0, **regions}, {"regions_class_order": order}
@@ -90,15 +100,15 @@ class Nnunet:
         return Made([Output(Path(FILE_NAME), partial(write_json, data=data))], None, notes)
 
     def _numbers(self) -> dict[str, int]:
-        return {structure.name: n for n, structure in enumerate(self.dataset.structures, start=1)}
+        """Structure → number: the dataset's where these are 1 … n, else in their order."""
+        ordered = sorted(self.dataset.structures, key=lambda structure: structure.value)
+        return {structure.name: n for n, structure in enumerate(ordered, start=1)}
 
     def _numbered(self, segmentation: Segmentation) -> Segmentation:
-        values = [0, *(structure.value for structure in self.dataset.structures)]
-        order = np.argsort(values)
-        places = np.searchsorted(np.array(values)[order], segmentation.array)
+        values = sorted([0, *(structure.value for structure in self.dataset.structures)])
         numbers = self._numbers()
         structures = tuple(s.model_copy(update={"value": numbers[s.name]}) for s in self.dataset.structures)
-        return Segmentation(order[places], segmentation.geometry, structures)
+        return Segmentation(np.searchsorted(values, segmentation.array), segmentation.geometry, structures)
 
     def _combined(self, segmentation: Segmentation) -> Segmentation:
         """An index map of combinations."""
@@ -140,6 +150,11 @@ class Nnunet:
 def _start(options: Options, dataset: Dataset | None) -> Nnunet:
     if dataset is None:
         raise UsageError("nnunet takes a dataset", hint="give a folder with dataset.yaml")
+    if taken := [structure.name for structure in dataset.structures if structure.name in RESERVED]:
+        raise UsageError(
+            f"{dataset.folder}: nnU-Net keeps the name {taken[0]} for itself",
+            hint="give the structure another one in dataset.yaml",
+        )
     return Nnunet(dataset, options)
 
 

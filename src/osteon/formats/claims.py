@@ -48,11 +48,12 @@ def check_claim(path: Path, claimed: int, *, packed: bool) -> None:
 
 def check_memory(path: Path, needed: int) -> None:
     """Raise FileError where reading the file takes more bytes than are free."""
-    free = psutil.virtual_memory().available
-    if needed > free:
+    memory = psutil.virtual_memory()
+    if needed > memory.available:
+        more = "use a machine with more memory, or crop the file"
         raise FileError(
-            f"{path}: takes {_size(needed)} of memory to read, {_size(free)} are free",
-            hint="close other programs, use a machine with more memory, or crop the file",
+            f"{path}: takes {_size(needed)} of memory to read, {_size(memory.available)} are free",
+            hint=more if needed > memory.total else f"close other programs, {more}",
         )
 
 

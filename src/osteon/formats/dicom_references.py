@@ -32,6 +32,7 @@ class References:
         listed: SOPInstanceUIDs that the object lists as a whole.
         studies: StudyInstanceUIDs, that of the object itself among them.
         patient_id: The plain PatientID. Not to be written anywhere.
+        regions: FrameOfReferenceUIDs that regions with contours give as theirs; `frames` are these where there are any.
     """
 
     series: frozenset[str] = frozenset()
@@ -40,6 +41,7 @@ class References:
     listed: frozenset[str] = frozenset()
     studies: frozenset[str] = frozenset()
     patient_id: str = field(default="", repr=False)
+    regions: frozenset[str] = frozenset()
 
     @property
     def any(self) -> bool:
@@ -90,9 +92,10 @@ def references(path: Path) -> References:
         }
         series = _texts(told, "SeriesInstanceUID")
         listed |= _images(dataset, "SourceImageSequence")
-        drawn, frames = _of_frames(dataset), _texts([dataset], _FRAME)
+        drawn, frames, regions = _of_frames(dataset), _texts([dataset], _FRAME), set[str]()
         if "ROIContourSequence" in dataset:
-            drawn, frames = _of_contours(dataset)
+            drawn, regions = _of_contours(dataset)
+            frames = regions or frames | _texts(_items(dataset, "ReferencedFrameOfReferenceSequence"), _FRAME)
         for frame in _items(dataset, "ReferencedFrameOfReferenceSequence"):
             for study in _items(frame, "RTReferencedStudySequence") if text(frame, _FRAME) in frames | {""} else ():
                 studies.add(text(study, "ReferencedSOPInstanceUID"))
@@ -100,7 +103,7 @@ def references(path: Path) -> References:
                     series.add(text(item, "SeriesInstanceUID"))
                     listed |= _images(item, "ContourImageSequence")
     named, within, near, all_told, about = (frozenset(part - {""}) for part in (series, frames, drawn, listed, studies))
-    return References(named, within, near, all_told, about, text(dataset, "PatientID"))
+    return References(named, within, near, all_told, about, text(dataset, "PatientID"), frozenset(regions))
 
 
 def _of_frames(dataset: Any) -> set[str]:
@@ -111,17 +114,13 @@ def _of_frames(dataset: Any) -> set[str]:
 
 
 def _of_contours(dataset: Any) -> tuple[set[str], set[str]]:
-    """The images that contours of an RTSTRUCT name, and the frames of reference of the regions that have contours.
-
-    Where regions do not say it, all frames that the file lists.
-    """
+    """The images that contours of an RTSTRUCT name, and the frames of reference of the regions that have contours."""
     regions = [item for item in _items(dataset, "ROIContourSequence") if _items(item, "ContourSequence")]
     contours = [contour for region in regions for contour in _items(region, "ContourSequence")]
     drawn = {uid for contour in contours for uid in _images(contour, "ContourImageSequence")}
     numbers = _texts(regions, "ReferencedROINumber")
     rois = [roi for roi in _items(dataset, "StructureSetROISequence") if text(roi, "ROINumber") in numbers]
-    listed = [dataset, *_items(dataset, "ReferencedFrameOfReferenceSequence")]
-    return drawn, (_texts(rois, "ReferencedFrameOfReferenceUID") - {""}) or _texts(listed, _FRAME)
+    return drawn, _texts(rois, "ReferencedFrameOfReferenceUID") - {""}
 
 
 def _items(place: Any, keyword: str) -> Sequence[Any]:

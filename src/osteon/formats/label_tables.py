@@ -31,19 +31,12 @@ _UNUSED = {"none", "(none)"}
 """What 3D Slicer calls the values of a table that stand for nothing."""
 SUFFIXES = (".ctbl", ".label")
 """Of files that are tables of labels and nothing else."""
-_BESIDE = ("_ColorTable.ctbl", "_ColorTable.csv", "_ColorTable.txt", *SUFFIXES)
-_MAYBE_BESIDE = (
-    "_labels.json",
-    "_labels.txt",
-    "_labels.csv",
-    "_labels.tsv",
-    "_label.txt",
-    ".tsv",
-    ".txt",
-    ".json",
-    ".csv",
-)
-"""What may as well be something else that is called after the label map; it then names nothing."""
+_BESIDE = ("_ColorTable.ctbl", "_ColorTable.csv", "_ColorTable.txt", ".ctbl")
+_MAYBE_BESIDE = (".label", "_labels.json", "_labels.txt", "_labels.csv", "_labels.tsv", ".tsv", ".txt", ".json", ".csv")
+"""What may as well be something else that is called after the label map (measurements): it then names nothing."""
+_HEADING = re.compile(r"^(label_?value|value|index|id|label|number)[,;\t].*name", re.IGNORECASE)
+_DESCRIPTION = re.compile(r'^\s*\d+(\s+\d+){3}\s+[\d.]+\s+[01]\s+[01]\s+"', re.MULTILINE)
+"""A line of ITK-SNAP's: value, red, green, blue, opacity, two switches, the name in quotes."""
 
 
 @dataclass(frozen=True)
@@ -72,18 +65,27 @@ def table_beside(path: Path, stem: str) -> Table | None:
         if not is_file(beside):
             continue
         try:
-            if beside.suffix != ".json" or _has_values(read_json(beside, "the table of labels")):
+            if "label" in ending or _is_plainly_one(beside):
                 return Table(beside, read_table(beside))
         except OsteonError:
-            continue  # volumes of the structures, a scanner's notes
+            continue
     return None
 
 
-def _has_values(data: Any) -> bool:
-    """Whether JSON maps values to names beyond doubt: {"EchoTime": 5} does not."""
-    if isinstance(data, dict) and isinstance(data.get("labels"), dict):
-        return True
-    return isinstance(data, dict) and bool(data) and all(key.isdecimal() for key in data)
+def _is_plainly_one(path: Path) -> bool:
+    """Whether a file whose name says nothing maps values to names beyond doubt. Raises FileError.
+
+    {"EchoTime": 5} does not, nor does a table of measurements.
+    """
+    if path.suffix == ".json":
+        data = read_json(path, "the table of labels")
+        if isinstance(data, dict) and isinstance(data.get("labels"), dict):
+            return True
+        return isinstance(data, dict) and bool(data) and all(key.isdecimal() for key in data)
+    text = read_text(path, "the table of labels")
+    if path.suffix == ".txt":
+        return _DESCRIPTION.search(text) is not None or text.lower().startswith("# color table")
+    return _HEADING.search(text) is not None
 
 
 def find_table(folder: Path, others: Collection[Path] = ()) -> Path | None:

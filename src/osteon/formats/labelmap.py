@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.boxes import box_of
-from osteon.core.errors import LabelError
+from osteon.core.errors import LabelError, UnknownValueError
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
 from osteon.core.values import HIGHEST, exchange
 
@@ -178,14 +178,14 @@ def index_map(
 
 def _unnamed(
     counts: Mapping[int, int], own: Sequence[Structure], known: Sequence[Structure], name: str | Path
-) -> LabelError:
+) -> UnknownValueError:
     names = {s.value: f" ({s.name})" for s in own}
     first = dict(list(counts.items())[:_LISTED])
     listed = ", ".join(f"{value}{names.get(value, '')} in {number} voxels" for value, number in first.items())
     if len(counts) > len(first):
         listed += f", and {len(counts) - len(first)} more values"
     have = ", ".join(f"{s.name}={s.value}" for s in known) or "none"
-    return LabelError(
+    return UnknownValueError(
         f"{name}: holds labels that no structure has: {listed} (structures: {have})",
         hint="add the missing structures (--labels NAME=VALUE,…), or correct the label file",
     )

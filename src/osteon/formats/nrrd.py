@@ -18,7 +18,7 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.formats.claims import check_claim, read_claimed
 from osteon.formats.labelmap import index_map, storable, whole_labels
-from osteon.formats.nrrd_header import Header, header_text, read_header
+from osteon.formats.nrrd_header import UNITS, Header, header_text, read_header
 from osteon.formats.oddities import Oddity
 from osteon.formats.order import in_c_order
 
@@ -89,6 +89,14 @@ def nrrd_oddities(path: Path, *, label: bool) -> list[Oddity]:  # noqa: ARG001 (
     if "spacings" in fields and "space directions" in fields:
         what = "gives spacings beside space directions, which say them too; taken are the directions"
         found.append(Oddity("spacings", what, grave=True))
+    units = set(fields.get("space units", "").replace('"', " ").split()) - {"mm", "px"}
+    if applied := sorted(units & set(UNITS)):
+        what = f"its unit is {', '.join(applied)}, and was applied (ITK and 3D Slicer do not)"
+        found.append(Oddity("unit", what, grave=True))
+    if others := sorted(
+        (units - set(UNITS)) | (set(fields.get("units", "").replace('"', " ").split()) - {"mm", "???"})
+    ):
+        found.append(Oddity("unit", f"its unit is {', '.join(others)}; taken as mm", grave=True))
     return found
 
 

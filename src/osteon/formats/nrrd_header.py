@@ -34,7 +34,8 @@ TO_RAS = {
 _UNSAID = "lps"
 """The space of a file that says none."""
 
-_UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001, "µm": 0.001, "micron": 0.001}
+UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001, "µm": 0.001, "micron": 0.001}
+"""Millimetres in a unit of the field `space units`."""
 _SPATIAL = ("domain", "space")
 _TRUNCATED = "copy the file again from its source; it was probably cut short"
 _TYPES: dict[str, str] = {}
@@ -201,7 +202,7 @@ def _geometry(
         affine[: len(origin), 3] = origin
     units = fields.get("space units", "").replace('"', " ").split()
     unit: Unit = "px" if not measured or (units and set(units) == {"px"}) else "mm"
-    affine[:3] *= np.array([_UNITS.get(u, 1.0) for u in [*units, "mm", "mm", "mm"][:3]])[:, None]
+    affine[:3] *= np.array([UNITS.get(u, 1.0) for u in [*units, "mm", "mm", "mm"][:3]])[:, None]
     space = fields.get("space", "").lower().removesuffix("-time")
     if space and space not in TO_RAS:
         raise FileError(

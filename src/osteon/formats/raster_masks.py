@@ -6,6 +6,7 @@ edges, a border of another value, or transparency. What is no plain two values i
 
 from __future__ import annotations
 
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,7 +58,7 @@ def read_mask(path: Path, marks: MaskMarks | None = None, *, whole: bool = True)
             if (seen != seen[0]).any():
                 notes.append("some of it is transparent: that marks the outside, and no colour does")
             colours = alpha[..., None]
-    levels = colours.max(axis=2)
+    levels = _highest(colours)
     background = _background(colours, levels, marks) if whole or marks == "dark" else None
     if background is not None:
         levels = _away(colours, background)
@@ -109,8 +110,12 @@ def _counts(levels: Values) -> dict[float, int]:
 
 def _away(colours: Values, colour: Values) -> Values:
     """How far each pixel's colour is from one: the most that any channel differs."""
-    away: Values = (np.maximum(colours, colour) - np.minimum(colours, colour)).max(axis=2)
-    return away
+    return _highest(np.maximum(colours, colour) - np.minimum(colours, colour))
+
+
+def _highest(colours: Values) -> Values:
+    """Of all channels; numpy is slow along so short an axis."""
+    return reduce(np.maximum, np.moveaxis(colours, 2, 0))
 
 
 def _background(colours: Values, levels: Values, marks: MaskMarks | None) -> Values | None:
@@ -125,9 +130,11 @@ def _background(colours: Values, levels: Values, marks: MaskMarks | None) -> Val
     usual: Values = found[np.argmax(times)]
     if marks == "dark":
         return usual
+    if usual.max() <= HALF * top:
+        return None
     away = _away(colours, usual)
     near = HALF * float(away.max())
-    if usual.max() <= HALF * top or not near:
+    if not near:
         return None
     framed = np.mean(np.concatenate([away[0], away[-1], away[:, 0], away[:, -1]]) < near)
     return usual if framed >= _FRAME and np.mean(away < near) > _MOST else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import combinations
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.core.labels import Segmentation
-from osteon.dataset.drawn_slices import Drawn, Mask, drawn_slices, every
+from osteon.dataset.drawn_slices import Drawn, Mask, Pair, drawn_slices, every
 from osteon.importing.forms import BetweenSlices
 
 Distance = npt.NDArray[np.float64]
@@ -78,47 +78,50 @@ def fill_between(segmentation: Segmentation, sparse: Sequence[Drawn]) -> tuple[S
     apart = cache(partial(_apart, segmentation))
     for axis in sorted({drawn.axis for drawn in sparse}):
         spacing = [mm for a, mm in enumerate(segmentation.geometry.spacing_mm) if a != axis]
-        wanted: dict[int, list[_Shape]] = defaultdict(list)
+        wanted: dict[int, list[Callable[[], _Shape]]] = defaultdict(list)
         for drawn in (drawn for drawn in sparse if drawn.axis == axis):
             n = numbers[drawn.structure.name]
-            for first, last in drawn.between:
-                window, ends = _ends(_plane(segmentation, n, axis, first), _plane(segmentation, n, axis, last), spacing)
-                for place in range(first + 1, last):
-                    part = (place - first) / (last - first)
-                    depth = (1 - part) * ends[0] + part * ends[1]
-                    shape = _Shape(n, window, depth, depth >= _LEVEL)
-                    wanted[place].append(shape)
-                    empty[drawn.structure.name] += not shape.inside.any()
-        for place, shapes in wanted.items():
+            rows, columns = (part for a, part in enumerate(drawn.box) if a != axis)
+            depth_at = lru_cache(maxsize=2)(partial(_depth, segmentation, n, axis, (rows, columns), spacing))
+            for pair in drawn.between:
+                for place in range(pair[0] + 1, pair[1]):
+                    wanted[place].append(partial(_between, n, (rows, columns), depth_at, pair, place))
+        for place in sorted(wanted):
+            shapes = [make() for make in wanted[place]]
+            empty.update(segmentation.structures[shape.number].name for shape in shapes if not shape.inside.any())
             _keep_apart(segmentation, axis, place, shapes, apart)
             for shape in shapes:
-                if segmentation.overlapping:
-                    np.moveaxis(array[shape.number], axis, 0)[place][shape.window][shape.inside] = 1
-                else:
-                    value = segmentation.structures[shape.number].value
-                    np.moveaxis(array, axis, 0)[place][shape.window][shape.inside] = value
+                layer = array[shape.number] if segmentation.overlapping else array
+                value = 1 if segmentation.overlapping else segmentation.structures[shape.number].value
+                np.moveaxis(layer, axis, 0)[place][shape.window][shape.inside] = value
     filled = Segmentation(array, segmentation.geometry, segmentation.structures)
-    return filled, {name: count for name, count in empty.items() if count}
+    return filled, dict(empty)
 
 
-def _plane(segmentation: Segmentation, n: int, axis: int, place: int) -> Mask:
-    """A slice of a structure."""
+def _between(
+    n: int, window: tuple[slice, slice], depth_at: Callable[[int], Distance], pair: Pair, place: int
+) -> _Shape:
+    """The shape of a structure between the two slices of a pair."""
+    part = (place - pair[0]) / (pair[1] - pair[0])
+    depth = (1 - part) * depth_at(pair[0]) + part * depth_at(pair[1])
+    return _Shape(n, window, depth, depth >= _LEVEL)
+
+
+def _plane(segmentation: Segmentation, n: int, axis: int, place: int, window: tuple[slice, slice]) -> Mask:
+    """A window of a slice of a structure."""
     if segmentation.overlapping:
-        return np.asarray(np.moveaxis(segmentation.array[n], axis, 0)[place] > 0)
-    return np.asarray(np.moveaxis(segmentation.array, axis, 0)[place] == segmentation.structures[n].value)
+        return np.asarray(np.moveaxis(segmentation.array[n], axis, 0)[place][window] > 0)
+    return np.asarray(np.moveaxis(segmentation.array, axis, 0)[place][window] == segmentation.structures[n].value)
 
 
-def _ends(one: Mask, other: Mask, spacing: Sequence[float]) -> tuple[tuple[slice, slice], list[Distance]]:
-    """The window that two slices of a structure reach, and how deep its pixels lie in each of them, in mm."""
-    rows, columns = np.nonzero(one | other)
-    window = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
-    depths = []
-    for mask in (one[window], other[window]):
-        padded = np.pad(mask, 1)  # outside the image nothing was drawn
-        depth: Any = ndimage.distance_transform_edt(padded, spacing)
-        depth -= ndimage.distance_transform_edt(~padded, spacing)
-        depths.append(depth[1:-1, 1:-1])
-    return window, depths
+def _depth(
+    segmentation: Segmentation, n: int, axis: int, window: tuple[slice, slice], spacing: Sequence[float], place: int
+) -> Distance:
+    """How deep, in mm, the pixels of a window lie in a slice of a structure; below 0 outside."""
+    mask = np.pad(_plane(segmentation, n, axis, place, window), 1)  # outside the image nothing was drawn
+    depth: Any = ndimage.distance_transform_edt(mask, spacing)
+    depth -= ndimage.distance_transform_edt(~mask, spacing)
+    return np.asarray(depth[1:-1, 1:-1], dtype=np.float64)
 
 
 def _keep_apart(
@@ -137,7 +140,7 @@ def _keep_apart(
             one.inside[mine] &= ~(shared & ~deeper)
     for shape in shapes:
         for n in range(len(segmentation.structures)) if segmentation.overlapping else ():
-            drawn = _plane(segmentation, n, axis, place)[shape.window] & shape.inside
+            drawn = _plane(segmentation, n, axis, place, shape.window) & shape.inside
             if drawn.any() and n != shape.number and apart(n, shape.number):
                 shape.inside &= ~drawn
         if not segmentation.overlapping:

@@ -109,6 +109,12 @@ class FoundCase:
         """Whether the case comes with labels."""
         return self.label is not None or self.labels
 
+    @property
+    def files(self) -> list[tuple[Path, bool]]:
+        """All that is read for it, and whether as labels."""
+        labels = (*((self.label,) if self.label else ()), *self.parts)
+        return [*((path, False) for path in self.images), *((path, True) for path in labels)]
+
 
 @dataclass
 class Found:

@@ -89,6 +89,8 @@ class Links:
             return f"refers to {named[0].title}"
         if told.frame_of(scan.series) is False:
             return "lies in another frame of reference"
+        if len(told.regions) > 1 and scan.series.frame_of_reference:
+            return "has regions in several frames of reference"
         if mask in self._by_uid:
             return ""
         if told.of_another_patient(scan.series):

@@ -18,7 +18,7 @@ def of_coco(file: File, coco: Coco, pictures: Shelf, found: Found) -> Told:
     told: Told = []
     missing = []
     for image in coco.images:
-        picture = pictures.find(image.name, file.path)
+        picture = pictures.named_in(file, image.name)
         if picture is None:
             missing += [image.name] if image.shapes or image.boxed else []
         elif image.shapes or not image.boxed:

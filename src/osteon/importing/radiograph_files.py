@@ -139,6 +139,10 @@ class Shelf:
     def __contains__(self, stem: str) -> bool:
         return name_key(stem) in self._by_stem
 
+    def named_in(self, file: File, name: str) -> File | None:
+        """The file that an annotation file calls by a name: seen from its own folder, else as `find` does."""
+        return self.at(file.place.parent, name.replace("\\", "/")) or self.find(name, file.path)
+
     def find(self, name: str, told_by: Path) -> File | None:
         """The file that a name means, by its stem, its suffix and the folders that it shares; None where none is.
 

@@ -102,7 +102,7 @@ def read_mask_table(file: File, pictures: Sequence[File]) -> tuple[dict[str, lis
         name = f"{file.path}: line {number}"
         if len(fields) <= max(columns[key] for key in _NEEDED):
             raise FileError(f"{name} has {len(fields)} fields", hint="complete the line, or remove it")
-        mask = shelf.find(fields[columns["mask"]], file.path)
+        mask = shelf.named_in(file, fields[columns["mask"]].strip())
         structure = checked_label(fields[columns["class"]], name)
         corner = _corner(fields, columns, name)
         rows[fields[columns["image"]].strip()].append(MaskFile(mask, structure, f"{name} ({structure})", corner))
@@ -134,7 +134,7 @@ def of_table(
     told: Told = []
     missing = []
     for image, masks in rows.items():
-        picture = pictures.find(image, file.path)
+        picture = pictures.named_in(file, image)
         if picture is None:
             missing.append(image)
         else:

@@ -34,7 +34,7 @@ def of_rle(file: File, pictures: Shelf, options: Options, found: Found) -> Told:
         rows[row.image].append((row.line, row.offset))
         names[row.image][name] = None
         if row.image not in shown:
-            picture = pictures.find(row.image, file.path)
+            picture = pictures.named_in(file, row.image)
             shown[row.image] = picture, _size(picture)
         with suppress(OsteonError):  # said again when the case is read
             evidence.add(parse(row.rle), shown[row.image][1], row.line)

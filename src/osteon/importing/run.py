@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.core.locks import hold_folder
 from osteon.core.progress import track
 from osteon.dataset.folds import SAY_WHO, structures_held_out, structures_without_cases, told_subject
 from osteon.dataset.manifest import FILE_NAME, Manifest, explain, write_manifest
@@ -34,7 +35,7 @@ from osteon.importing.recognise import form_named, recognise
 from osteon.importing.repeat import as_told, inputs_digest, made_before
 from osteon.importing.selecting import hold_out as hold_cases_out
 from osteon.importing.selecting import nothing_left, select
-from osteon.importing.taking import TakenCase, files_of, take_case
+from osteon.importing.taking import TakenCase, files_of, take_case, told_once
 
 _SHOWN = 5
 
@@ -135,7 +136,7 @@ def import_dataset(
         What was taken, what was left out and why, and what is odd.
 
     Raises:
-        UsageError: An argument makes no sense, or `source` has no known form.
+        UsageError: An argument makes no sense, `source` has no known form, or another import works in `folder`.
         FileError: `source` is missing or its list cannot be read.
         DatasetError: No case could be taken, or none is left to train on.
     """
@@ -209,14 +210,17 @@ def import_dataset(
         found.structures = adopt(found.structures, (own.structures for own in named), rename=structures is None)
         warnings += contradicted(found.structures, named, "the dataset" if structures is None else "--labels")
     theirs = files_of(found)
-    for case in track(selected, "Reading cases"):
-        case = replace(case, subject=subject_of(case) or case.subject, site=site_of(case) or case.site)
-        try:
-            taken.append(
-                take_case(case, found, folder, repair_geometry=repair_geometry, allow_empty=allow_empty, theirs=theirs)
-            )
-        except OsteonError as error:
-            failed[case.id] = error
+    with hold_folder(folder, "another import", "wait until it has ended, or choose another folder"):
+        for case in track(selected, "Reading cases"):
+            case = replace(case, subject=subject_of(case) or case.subject, site=site_of(case) or case.site)
+            try:
+                taken.append(
+                    take_case(
+                        case, found, folder, repair_geometry=repair_geometry, allow_empty=allow_empty, theirs=theirs
+                    )
+                )
+            except OsteonError as error:
+                failed[case.id] = error
     if not taken:
         raise _nothing_taken(source, failed)
     present = {case.entry.id: case.present for case in taken if case.entry.segmentation is not None}
@@ -247,8 +251,8 @@ def import_dataset(
         manifest, lines = hold_cases_out(manifest, hold_out, dropped=[c.id for c in selected if c.id in failed])
         warnings += lines
     duplicates = _duplicates(manifest)
-    warnings += _once({case.entry.id: case.warnings for case in taken})
-    warnings += tell_oddities(_read_files(case for case in selected if case.id not in failed))
+    warnings += told_once(taken)
+    warnings += tell_oddities(file for case in selected if case.id not in failed for file in case.files)
     warnings += [f"{', '.join(ids)}: the images are the same voxels; they stay in one fold" for ids in duplicates]
     if present:
         warnings += [f"structure {name} occurs in no case" for name in structures_without_cases(known, present)]
@@ -287,27 +291,6 @@ def _selected(found: Found, only: str | Sequence[str] | None, hold_out: str | No
         if set(select(hold_out, [case.id for case in cases], "--hold-out", counted=labelled)) >= set(labelled):
             raise nothing_left(len(labelled))
     return cases
-
-
-def _read_files(cases: Iterable[FoundCase]) -> Iterator[tuple[Path, bool]]:
-    """The files of cases, and whether each is read as labels."""
-    for case in cases:
-        yield from ((path, False) for path in case.images)
-        yield from ((path, True) for path in (*((case.label,) if case.label else ()), *case.parts))
-
-
-def _once(told: Mapping[str, Sequence[str]]) -> list[str]:
-    """What is told of cases; what is the same in several, once."""
-    cases: dict[str, list[str]] = defaultdict(list)
-    for name, lines in told.items():
-        for line in lines:
-            cases[line.removeprefix(f"case {name}: ")].append(name)
-    return [
-        f"{len(names)} cases, such as {names[0]}: {what}"
-        if len(names) > 1
-        else next(line for line in told[names[0]] if line.removeprefix(f"case {names[0]}: ") == what)
-        for what, names in cases.items()
-    ]
 
 
 def _duplicates(manifest: Manifest) -> list[tuple[str, ...]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +126,21 @@ def take_case(
         tuple(line.removeprefix("warning: ") for line in warnings),
         lost,
     )
+
+
+def told_once(taken: Iterable[TakenCase]) -> list[str]:
+    """What is told of the cases; what is the same of several, once."""
+    cases: dict[str, list[str]] = defaultdict(list)
+    lines: dict[str, str] = {}
+    for case in taken:
+        for line in case.warnings:
+            what = line.removeprefix(f"case {case.entry.id}: ")
+            cases[what].append(case.entry.id)
+            lines[what] = line
+    return [
+        lines[what] if len(names) == 1 else f"{len(names)} cases, such as {names[0]}: {what}"
+        for what, names in cases.items()
+    ]
 
 
 def files_of(found: Found) -> frozenset[Path]:

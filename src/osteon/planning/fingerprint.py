@@ -15,6 +15,7 @@ from osteon.core.files import read_json, write_json
 from osteon.core.geometry import turn_to_ras
 from osteon.core.labels import Segmentation
 from osteon.core.parallel import for_each, worker_count
+from osteon.core.progress import status
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.dataset.marks import UNMARKED, CaseMark, mark_case, shortly, still_marked, tell_changed
@@ -82,11 +83,12 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
     path = dataset.folder / FILE_NAME
     known = _known(path)
     cases = dataset.manifest.trainable
-    found = {
-        case.id: known[case.id].model_copy(update={"mark": mark})
-        for case in cases
-        if case.id in known and (mark := still_marked(dataset, case, known[case.id].mark)) is not None
-    }
+    with status("comparing files"):  # those that were touched are read
+        found = {
+            case.id: known[case.id].model_copy(update={"mark": mark})
+            for case in cases
+            if case.id in known and (mark := still_marked(dataset, case, known[case.id].mark)) is not None
+        }
     left = [case for case in cases if case.id not in found]
     failed: dict[str, OsteonError] = {}
     if left:

@@ -12,6 +12,8 @@ from rich.markup import escape
 
 from osteon.core.errors import CaseError, FileError, OsteonError, UsageError, memory_error, out_of_memory
 from osteon.core.files import read_json, write_error, write_json
+from osteon.core.locks import NAME as LOCK
+from osteon.core.locks import one_at_a_time
 from osteon.core.pipeline import overlapped
 from osteon.core.progress import console, track
 from osteon.core.version import __version__
@@ -101,7 +103,9 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) ->
         if not how.probabilities:
             _remove(probabilities_path(out, scan.id))
         _remove(targets[scan.id])  # the record is written first, and must not pass an older result off as this one
-        write_json(path, records)
+        with one_at_a_time(out / LOCK):  # others may predict other scans into the same folder
+            written = read_json(path, "the record of predictions") if path.is_file() else {}
+            write_json(path, written | {scan.id: records[scan.id]})
         write_segmentation(targets[scan.id], prediction.segmentation)
 
     stages = overlapped(scans, work.read, work.segment, write, alike=work.alike, most=work.at_once)

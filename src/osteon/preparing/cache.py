@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, OsteonError, PlanError
+from osteon.core.errors import DatasetError, FileError, OsteonError, PlanError
 from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.locks import one_at_a_time
 from osteon.core.parallel import for_each, worker_count
+from osteon.core.progress import status
 from osteon.dataset.checks import content_hash, present_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
@@ -89,7 +91,8 @@ def prepare(
         The cached cases by id, and the errors of those that failed.
     """
     folder = dataset.folder / "cache" / plan.cache_key
-    ready = {case.id: entry for case in cases if (entry := _complete(dataset, folder, case, plan)) is not None}
+    with status("comparing files"):  # those that were touched are read
+        ready = {case.id: entry for case in cases if (entry := _complete(dataset, folder, case, plan)) is not None}
     left = [case for case in cases if case.id not in ready]
     failed: dict[str, OsteonError] = {}
     if left:
@@ -107,8 +110,12 @@ def prepare(
                 failed[case.id] = outcome.error
                 continue
             entry = _complete(dataset, folder, case, plan)
-            if entry is not None:
-                ready[case.id] = entry
+            if entry is None:
+                failed[case.id] = DatasetError(
+                    f"case {case.id}: its files were changed while it was prepared", hint="run the same command again"
+                )
+                continue
+            ready[case.id] = entry
     return {case.id: ready[case.id] for case in cases if case.id in ready}, failed
 
 
@@ -155,6 +162,12 @@ def _has_arrays(folder: Path, name: str) -> bool:
 def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
     dataset, plan, case = work
     folder = dataset.folder / "cache" / plan.cache_key
+    with one_at_a_time(folder / f".{case.id}.lock"):
+        if _complete(dataset, folder, case, plan) is None:  # another training may have prepared it meanwhile
+            _write_case(dataset, plan, case, folder)
+
+
+def _write_case(dataset: Dataset, plan: Plan, case: Case, folder: Path) -> None:
     mark = mark_case(dataset, case)
     volume, segmentation = dataset.load_image(case), dataset.load_segmentation(case)
     if plan.grid.nnunet is not None and plan.grid.drop_slices is None:  # as in predicting; slices are counted in all

@@ -19,10 +19,12 @@ from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.evaluating.comparing import RunComparison, compare_runs
 from osteon.evaluating.evaluate import Evaluation, Failure, evaluate
 from osteon.evaluating.figures import distance_figures
+from osteon.evaluating.pairing import label_files
 from osteon.evaluating.ranking import Ranking, rank_runs
 from osteon.evaluating.record import DIGITS
 from osteon.evaluating.scores import EVERYTHING, Measures, Score
 from osteon.evaluating.summary import Summary, overall, summarise
+from osteon.formats.legend import Legend, legend_for
 from osteon.formats.rle_counting import USUAL
 from osteon.reporting.contestants import Contestant, find_contestants
 from osteon.reporting.rle_pairs import score_table
@@ -41,6 +43,7 @@ class Entry:
         overall: Over the structures' means.
         failures: What could not be scored.
         missing: Cases that it lacks.
+        legend: What numbers mean in predictions that name no structures.
     """
 
     contestant: Contestant
@@ -49,6 +52,7 @@ class Entry:
     overall: Summary
     failures: list[Failure]
     missing: list[str]
+    legend: Legend | None = None
 
     @property
     def name(self) -> str:
@@ -91,7 +95,12 @@ class Compared:
 
 
 def compare(
-    paths: Sequence[Path], reference: Path, out: Path | None = None, *, measures: Measures = EVERYTHING
+    paths: Sequence[Path],
+    reference: Path,
+    out: Path | None = None,
+    *,
+    measures: Measures = EVERYTHING,
+    labels: Mapping[str, int] | None = None,
 ) -> Compared:
     """Score each on the cases that all have, rank them, and write the page and two tables.
 
@@ -100,6 +109,7 @@ def compare(
         reference: A dataset, or a folder of label files; a dataset where a CSV is compared, or pictures are wanted.
         out: Folder of report.html, comparison.csv and cases.csv; None writes nothing.
         measures: What is measured.
+        labels: What numbers mean in predictions that name no structures; see `evaluating.pairing.pair_up`.
 
     Raises:
         UsageError: Nothing to compare, or not what the three kinds are.
@@ -109,7 +119,7 @@ def compare(
         raise UsageError("there is nothing to compare", hint="osteon compare RUN… --reference DATASET")
     contestants = find_contestants(paths)
     dataset = Dataset.open(reference) if (reference / MANIFEST).is_file() else None
-    scored = [_score(contestant, reference, dataset, measures) for contestant in contestants]
+    scored = [_score(contestant, reference, dataset, measures, labels) for contestant in contestants]
     shared = _shared([result.scores for result in scored])
     if not shared:
         raise DatasetError(
@@ -147,12 +157,22 @@ class _Scored:
     scores: Sequence[Score]
     failures: Sequence[Failure]
     missing: Sequence[str]
+    legend: Legend | None = None
 
 
-def _score(contestant: Contestant, reference: Path, dataset: Dataset | None, measures: Measures) -> _Scored:
+def _score(
+    contestant: Contestant,
+    reference: Path,
+    dataset: Dataset | None,
+    measures: Measures,
+    labels: Mapping[str, int] | None,
+) -> _Scored:
     if not contestant.is_table:
-        found: Evaluation = evaluate(contestant.predictions, reference, measures=measures)
-        return _Scored(found.structures, found.scores, found.failures, found.missing)
+        found: Evaluation = evaluate(contestant.predictions, reference, measures=measures, labels=labels)
+        for note in found.notes:
+            console.print(f"[yellow]{escape(f'{contestant.name}: {note}')}[/]", soft_wrap=True)
+        legend = legend_for(label_files(contestant.predictions, "the prediction").values(), labels)
+        return _Scored(found.structures, found.scores, found.failures, found.missing, legend)
     if dataset is None:
         raise UsageError(
             f"{contestant.predictions}: a table of RLE needs a dataset as reference, which knows the pictures' sizes",
@@ -174,7 +194,7 @@ def _entry(contestant: Contestant, scored: _Scored, cases: set[str]) -> Entry:
     scores = [score for score in scored.scores if score.case in cases]
     summaries = summarise(scores)
     failures, missing = list(scored.failures), list(scored.missing)
-    return Entry(contestant, scores, summaries, overall(summaries, scores), failures, missing)
+    return Entry(contestant, scores, summaries, overall(summaries, scores), failures, missing, scored.legend)
 
 
 def published_table(made: Compared) -> str:

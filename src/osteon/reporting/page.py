@@ -21,7 +21,8 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.laying import lay_segmentation
 from osteon.evaluating.picture import PictureRow, overview_picture
 from osteon.evaluating.summary import Summary
-from osteon.formats.registry import known_suffixes, read_segmentation
+from osteon.formats.legend import read_meant
+from osteon.formats.registry import known_suffixes
 from osteon.reporting import charts
 from osteon.reporting.compare import Compared, Entry
 from osteon.reporting.confusion import Confusion, count_confusion
@@ -186,7 +187,7 @@ def _load(entry: Entry, case_id: str, dataset: Dataset) -> tuple[Segmentation, S
         path for suffix in known_suffixes() if (path := entry.contestant.predictions / f"{case_id}{suffix}").is_file()
     )
     reference = dataset.load_segmentation(dataset.case(case_id))
-    prediction = read_segmentation(path, dataset.structures)
+    prediction = read_meant(path, dataset.structures, entry.legend)
     return lay_segmentation(prediction, reference.geometry, name=case_id, image_name="the reference")[0], reference
 
 
@@ -195,7 +196,7 @@ def _picture(entry: Entry, cases: Sequence[str], dataset: Dataset) -> str:
     for case_id in cases:
         prediction, reference = _load(entry, case_id, dataset)
         dice = {score.structure: score.dice for score in entry.scores if score.case == case_id}
-        image = dataset.load_image(dataset.case(case_id))
+        image = dataset.load_image(dataset.case(case_id), as_imported=False)
         rows.append(PictureRow(case_id, image, prediction, reference, dataset.manifest.channels[0].modality, dice))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cases.png"

@@ -14,6 +14,8 @@ from rich.markup import escape
 from osteon.core.devices import resolve_device, size_kind
 from osteon.core.errors import UsageError
 from osteon.core.files import read_yaml, write_yaml
+from osteon.core.locks import NAME as LOCK
+from osteon.core.locks import hold_folder
 from osteon.core.progress import console, is_quiet, track
 from osteon.dataset.dataset import Dataset
 from osteon.planning.fingerprint import measure
@@ -64,7 +66,8 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
 
     Raises:
         PlanError: A key of the sweep or of a plan is unknown or nonsense; nothing was begun.
-        UsageError: The sweep was begun with another dataset or budget; Optuna is not installed.
+        UsageError: The sweep was begun with another dataset or budget, or another one works in its folder; Optuna is
+            not installed.
         DatasetError: There are too few cases; a structure occurs in none to train on.
     """
     sweep = read_sweep(file)
@@ -82,9 +85,15 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
     training, _ = split(dataset, sweep.options(sweep.seeds[0]), seen)
     check_structures(dataset, dataset.structures, seen.present, {0: training})
     folder = Path(sweep.folder or file.stem)
-    begun = _check_record(folder, sweep)
+    _check_record(folder, sweep)
     if dry:
         return SweepReport(folder, sweep.keys, [(trial, known_outcome(trial)) for trial in planned], {})
+    with hold_folder(folder, "another sweep", "wait until it has ended, or give this sweep a folder of its own"):
+        return _run_trials(folder, sweep, workshop, len(planned))
+
+
+def _run_trials(folder: Path, sweep: Sweep, workshop: Workshop, planned: int) -> SweepReport:
+    begun = _check_record(folder, sweep)  # as it is now that no other sweep works in it
     write_yaml(folder / RECORD, _record(sweep) | {"tried": begun})
     rows = _Rows(folder, sweep)
     source = _grid(workshop, rows) if sweep.search is None else _search(workshop, rows, begun)
@@ -94,7 +103,7 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
             for trial in trials:
                 rows.run(trial, live)
     else:
-        total = len(planned) if sweep.search is None else sweep.search.trials * len(sweep.seeds)
+        total = planned if sweep.search is None else sweep.search.trials * len(sweep.seeds)
         for trial in track(trials, "trials", total=total):
             rows.run(trial, None)
     return SweepReport(folder, sweep.keys, rows.all, rows.refused)
@@ -183,12 +192,13 @@ def _check_record(folder: Path, sweep: Sweep) -> list[dict[str, Any]]:
     """What a search has tried already. Raises UsageError where the folder holds another sweep, or other things."""
     path = folder / RECORD
     if not path.is_file():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
             raise UsageError(f"{folder}: holds other things than a sweep", hint="give the sweep another folder")
         return []
     before = read_yaml(path, "the sweep's record")
     now = _record(sweep)
-    changed = [key for key in (*SHARED, "over") if before.get(key) != now.get(key)]
+    usual = {key: Sweep.model_fields[key].default for key in SHARED}  # what came later was not said earlier
+    changed = [key for key in (*SHARED, "over") if before.get(key, usual.get(key)) != now.get(key)]
     if changed:
         raise UsageError(
             f"{folder}: the sweep was begun with other choices: {', '.join(changed)}",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
-from osteon.core.errors import FileError
+from osteon.core.errors import FileError, UsageError
 from osteon.networks.weights import save_tensors
 
 LAST = "last.safetensors"
@@ -51,11 +51,18 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], State]:
 
     Raises:
         FileError: The file is not one of those, or damaged.
+        UsageError: A newer version wrote it.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, Any] = json.loads(file.metadata()["osteon"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        strange = set(metadata) - {field.name for field in fields(State)}
+        if strange and "iteration" in metadata:
+            raise UsageError(
+                f"{path}: was written by a newer version of osteon: it says {', '.join(sorted(strange))}",
+                hint="go on with that version, or --restart to throw this run away",
+            )
         return tensors, State(**metadata)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise FileError(

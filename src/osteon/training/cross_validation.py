@@ -23,7 +23,7 @@ from osteon.training.finishing import PREDICTIONS, UNORDERED, Validated, conclud
 from osteon.training.fit import TrainReport, train
 from osteon.training.options import TrainOptions, check_options
 from osteon.training.own_plan import is_begun
-from osteon.training.record import SPLITS, check_plan_fits, record_choices, recorded_splits
+from osteon.training.record import RUN, SPLITS, check_plan_fits, hold_run, record_choices, recorded_splits
 from osteon.training.splitting import UNSEEN, Seen, check_structures, folds_of, shown
 
 FOLD = "fold-{}"
@@ -51,13 +51,18 @@ def train_all_folds(
     check_options(options, plan)
     check_plan_fits(dataset, plan)
     folds_of(dataset, options)  # too few cases are said before any is read
+    with hold_run(run, restart=restart):
+        return _train_folds(dataset, plan, run, options, restart=restart)
+
+
+def _train_folds(dataset: Dataset, plan: Plan, run: Path, options: TrainOptions, *, restart: bool) -> TrainReport:
     folders = [run / FOLD.format(number) for number in range(options.folds)]
     if restart:
         for part in (*folders, run / "model", run / PREDICTIONS, run / UNORDERED):
             shutil.rmtree(part, ignore_errors=True)
         (run / SPLITS).unlink(missing_ok=True)
     done = (run / "model" / WEIGHTS).is_file()
-    begun = done or any(is_begun(folder) for folder in folders)
+    begun = done or ((run / RUN).is_file() and any(is_begun(folder) for folder in folders))
     record_choices(run, plan, options, begun=begun)
     if done:
         console.print(f"{run}: is trained already; --restart begins anew", soft_wrap=True)

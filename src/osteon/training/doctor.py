@@ -75,7 +75,8 @@ def examine_machine(model: Path | None = None, dataset: Path | None = None) -> D
 
     Raises:
         ModelError: The model folder lacks a file, or is damaged.
-        UsageError: A dataset that has none of the model's validation cases; or no held-out ones, where it names none.
+        UsageError: A dataset that has none of the model's validation cases; or no held-out ones, where it names none;
+            or lacks structures of the model's.
     """
     checks = [
         _python(),
@@ -106,6 +107,15 @@ def examine_machine(model: Path | None = None, dataset: Path | None = None) -> D
 def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
     """Scans that the model was not trained on; for one that names none (nnU-Net's), those that are held out."""
     labelled = dataset.manifest.labelled
+    absent = [s.name for s in model.plan.structures if s.name not in {here.name for here in dataset.structures}]
+    if absent or dataset.manifest.overlapping != model.plan.overlapping:
+        how = {True: "structures that overlap", False: "structures that exclude one another"}
+        raise UsageError(
+            f"{dataset.folder}: has no {', '.join(absent)}, which the model finds"
+            if absent
+            else f"{dataset.folder}: has {how[dataset.manifest.overlapping]}, the model {how[model.plan.overlapping]}",
+            hint="engines are judged by references of the model's structures: give data that call them as it does",
+        )
     if not model.validation.get("cases"):
         held_out = [case.id for case in labelled if case.held_out]
         if not held_out:

@@ -18,6 +18,7 @@ from osteon.core.devices import device_kind, resolve_device
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import write_error, write_yaml
 from osteon.core.heap import keep_freed_memory
+from osteon.core.locks import NAME as LOCK
 from osteon.core.progress import clock, console, is_quiet
 from osteon.dataset.dataset import Dataset
 from osteon.networks.registry import starts_inflated
@@ -37,7 +38,7 @@ from osteon.training.initialising import TRANSFER, begin_with, initial_weights
 from osteon.training.losses import told_loss
 from osteon.training.module import TrainingModule
 from osteon.training.options import DEFAULTS, TrainOptions, check_options
-from osteon.training.record import RUN, SPLITS, check_plan_fits, record_choices, recorded_splits
+from osteon.training.record import RUN, SPLITS, check_plan_fits, hold_run, record_choices, recorded_splits
 from osteon.training.resuming import enough_memory
 from osteon.training.samples import FOLDER as SAMPLES
 from osteon.training.sampling import PatchSampler
@@ -91,7 +92,7 @@ def train(
 
     Raises:
         UsageError: The options contradict each other or those the run was begun with; the model to begin with
-            is of another architecture.
+            is of another architecture; another training works in the run.
         ModelError: The model to begin with lacks a file or is damaged.
         PlanError: The plan was made for other data.
         DatasetError: Too few cases for the folds; a structure occurs in no training case; no case could be prepared.
@@ -106,11 +107,25 @@ def train(
             f"--init {options.init}: is this run itself",
             hint="give the new run a folder of its own, or leave --init out",
         )
-    if restart and run.exists():
-        if any(run.iterdir()) and not (run / RUN).is_file():
-            raise UsageError(
-                f"{run}: is no run ({RUN} is missing), so nothing in it is thrown away", hint="give the run's folder"
-            )
+    if restart and run.exists() and not (run / RUN).is_file() and any(path.name != LOCK for path in run.iterdir()):
+        raise UsageError(
+            f"{run}: is no run ({RUN} is missing), so nothing in it is thrown away", hint="give the run's folder"
+        )
+    with hold_run(run, restart=restart):
+        return _train(dataset, plan, run, options, folds, restart, part, checkpoint_every_s)
+
+
+def _train(
+    dataset: Dataset,
+    plan: Plan,
+    run: Path,
+    options: TrainOptions,
+    folds: Sequence[Collection[str]] | None,
+    restart: bool,
+    part: bool,
+    checkpoint_every_s: float,
+) -> TrainReport:
+    if restart:
         for folder in ("checkpoints", "model", "predictions", SAMPLES, UNORDERED, "tensorboard"):
             shutil.rmtree(run / folder, ignore_errors=True)
         for file in (RUN, PLAN, SPLITS, TRANSFER, "metrics.csv"):

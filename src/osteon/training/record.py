@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from osteon.core.errors import PlanError, UsageError
+from osteon.core.errors import FileError, PlanError, UsageError
 from osteon.core.files import read_yaml, write_yaml
+from osteon.core.locks import hold_folder
 from osteon.core.progress import console
+from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import By, group_cases
 from osteon.dataset.manifest import Manifest
@@ -19,11 +23,20 @@ from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan, write_plan
 from osteon.predicting.model import WEIGHTS
 from osteon.training.initialising import init_sha256
-from osteon.training.options import TrainOptions
+from osteon.training.options import DEFAULTS, TrainOptions
 from osteon.training.resuming import as_begun, resumable_differences, told_differences
 
 RUN = "run.yaml"
+_OTHERS = ("init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
+"""What run.yaml says beside the options."""
 SPLITS = "splits.yaml"
+
+
+def hold_run(run: Path, *, restart: bool) -> AbstractContextManager[None]:
+    """Hold a run for one training alone; a finished one is only read. Raises UsageError where another works in it."""
+    if (run / "model" / WEIGHTS).is_file() and not restart:
+        return nullcontext()
+    return hold_folder(run, "another training", "wait until it has ended, or give this training a folder of its own")
 
 
 def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool) -> None:
@@ -31,6 +44,8 @@ def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool)
 
     Nothing is begun before there is a checkpoint: whoever is told to choose other options can do so. Later too a plan
     may change in what costs memory and leaves the weights' shapes (`resuming`); run.yaml lists such changes.
+
+    An option or a key of the plan that the version which began the run did not have counts as its default now.
     """
     recorded = {key: value for key, value in asdict(options).items() if key != "workers"}
     digest = init_sha256(options.init, needed=not begun)
@@ -38,9 +53,9 @@ def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool)
         recorded["init_sha256"] = digest
     path = run / RUN
     if begun:
-        before = read_yaml(path, "the run's record")
+        before, usual = _record(path), asdict(DEFAULTS)
         finished = (run / "model" / WEIGHTS).is_file()
-        changed = [key for key in recorded if before.get(key) != recorded[key]]
+        changed = [key for key, value in recorded.items() if before.get(key, usual.get(key, value)) != value]
         if changed == ["init"] and digest is not None and digest == before.get("init_sha256"):
             changed = []  # the model was moved
         differences = {}
@@ -50,7 +65,10 @@ def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool)
         if before.get("plan") != plan_hash(plan):
             old = read_plan(run / PLAN)
             differences |= resumable_differences(old, plan)
-            if plan_hash(as_begun(plan, old)) != before.get("plan") or finished:
+            # The hash is the version's that began the run; where plan.yaml is still its own, that is compared as read.
+            edited = before.get("plan_file") not in (None, _digest(read_yaml(run / PLAN, "the run's plan")))
+            was = before.get("plan") if edited else plan_hash(old)
+            if plan_hash(as_begun(plan, old)) != was or (finished and plan_hash(plan) != was):
                 changed.append("plan")
         if changed:
             raise UsageError(
@@ -60,11 +78,36 @@ def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool)
         if differences:
             console.print(told_differences(differences), soft_wrap=True)
             changes = [*before.get("changes", []), {key: list(pair) for key, pair in differences.items()}]
-            write_yaml(path, before | recorded | {"plan": plan_hash(plan), "changes": changes})
+            write_yaml(path, before | recorded | _plan_told(plan) | {"changes": changes})
             write_plan(run / PLAN, plan)
         return
     write_plan(run / PLAN, plan)
-    write_yaml(path, {**recorded, "plan": plan_hash(plan), "torch": str(torch.__version__)})
+    versions = {"osteon": __version__, "torch": str(torch.__version__)}
+    write_yaml(path, recorded | _plan_told(plan) | versions)
+
+
+def _plan_told(plan: Plan) -> dict[str, str]:
+    """What run.yaml says of the plan: its hash, and that of what `write_plan` writes."""
+    return {"plan": plan_hash(plan), "plan_file": _digest(plan.model_dump(mode="json", exclude_none=True))}
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What run.yaml says. Raises UsageError where it says what this version does not know."""
+    before = read_yaml(path, "the run's record")
+    if not isinstance(before, dict):
+        raise FileError(f"{path}: holds no record of a run", hint="--restart to throw this run away")
+    if strange := [str(key) for key in before if key not in (*asdict(DEFAULTS), *_OTHERS)]:
+        version = f", osteon {before['osteon']}" if "osteon" in before else ""
+        raise UsageError(
+            f"{path}: was begun by another version{version}, with choices that osteon {__version__} does not know: "
+            f"{', '.join(strange)}",
+            hint="go on with that version, or --restart to throw this run away",
+        )
+    return before
 
 
 def recorded_splits(run: Path, manifest: Manifest, by: By) -> dict[str, list[str]] | None:
@@ -101,7 +144,7 @@ def plan_hash(plan: Plan) -> str:
     for section in (*parts.values(), *parts["intensities"]):
         if isinstance(section, dict):
             section.pop("why", None)
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return _digest(parts)
 
 
 def check_plan_fits(dataset: Dataset, plan: Plan) -> None:

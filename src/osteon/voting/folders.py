@@ -97,7 +97,8 @@ def _files(folders: tuple[Folder, ...], case: str) -> list[list[str] | None]:
     found: list[list[str] | None] = []
     for folder in folders:
         path = folder.files.get(case)
-        found.append(None if path is None else [str(path), file_times(path)])
+        meant = [] if folder.legend is None else [str(folder.legend)]
+        found.append(None if path is None else [str(path), file_times(path), *meant])
     return found
 
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rich.markup import escape
 
 from osteon.core.errors import FileError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.formats.labelmap import is_generic
+from osteon.formats.legend import is_nameless, read_meant
 from osteon.formats.nrrd import read_nrrd_header
 from osteon.formats.registry import read_segmentation, read_structures
 from osteon.voting.ballot import Answers, scale_for, too_few, voices
@@ -111,8 +114,7 @@ class LabelMaps(Maps):
             problems.append(Problem("twice", member, what, "remove one of them", case))
             return {}
         try:
-            named = read_structures(path)
-            segmentation = read_segmentation(path)
+            named, segmentation = self._read(folder, path)
         except (FileError, LabelError) as error:
             problems.append(Problem("unreadable", member, error.message, error.hint, case))
             return {}
@@ -127,17 +129,34 @@ class LabelMaps(Maps):
                 problems.append(_unknown(path, member, case, name, part.count, named=bool(named)))
         return {name: runs.get(name, NOTHING) for name in own if name in known}
 
+    def _read(self, folder: Folder, path: Path) -> tuple[Sequence[Structure], Segmentation]:
+        """The structures that a file names, or the dataset.json beside it does; and its labels."""
+        if folder.legend is None or not is_nameless(path):
+            return read_structures(path), read_segmentation(path)
+        return folder.legend.structures, read_meant(path, None, folder.legend)
+
 
 def open_label_maps(folders: Sequence[Folder], rules: Rules, dataset: Dataset | None = None) -> LabelMaps:
     """Look into every file's header, and find what is voted on. Raises UsageError and LabelError as `look_into`."""
+    nameless: list[Path] = []
 
-    def look(path: Path) -> tuple[Sequence[Structure], bool]:
+    def look(folder: Folder, path: Path) -> tuple[Sequence[Structure], bool]:
         own = read_structures(path)
+        if folder.legend is not None and is_nameless(path):
+            return folder.legend.structures, folder.legend.overlapping
+        if not own and dataset is not None:
+            nameless.append(path)
         if not own and dataset is None:  # only the voxels tell
             own = read_segmentation(path).structures
         return own, path.name.lower().endswith(".nrrd") and _layers(path) > 1
 
-    return LabelMaps(tuple(folders), rules, *look_into(folders, rules, dataset, look), dataset)
+    structures, overlapping = look_into(folders, rules, dataset, look)
+    if nameless and dataset is not None:
+        files = f"{len(nameless)} files, such as {nameless[0]}, name" if len(nameless) > 1 else f"{nameless[0]} names"
+        meaning = ", ".join(f"{structure.name}={structure.value}" for structure in dataset.structures)
+        said = f"{files} no structures: the numbers are taken as those of {dataset.folder} ({meaning})"
+        console.print(f"[yellow]{escape(said)}[/]", soft_wrap=True)
+    return LabelMaps(tuple(folders), rules, structures, overlapping, dataset)
 
 
 def _layers(path: Path) -> int:

@@ -50,8 +50,8 @@ class Maps(ABC):
         """
 
 
-Look = Callable[[Path], tuple[Sequence[Structure], bool]]
-"""What a file says of itself: its structures, and whether they overlap. Raises FileError and LabelError."""
+Look = Callable[[Folder, Path], tuple[Sequence[Structure], bool]]
+"""What a file of a member says of itself: its structures, and whether they overlap. Raises FileError and LabelError."""
 
 
 def look_into(
@@ -68,7 +68,7 @@ def look_into(
     files = [(number, path) for number, folder in enumerate(folders) for path in folder.files.values()]
     for number, path in track(files, "reading headers"):
         try:
-            own, layered = look(path)
+            own, layered = look(folders[number], path)
         except (FileError, LabelError):
             continue  # said again when the case is read
         overlapping |= layered

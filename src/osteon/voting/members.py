@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from osteon.core.errors import UsageError, missing_file
+from osteon.formats.legend import Legend, legend_for
 from osteon.formats.probabilities import SUFFIX as PROBABILITIES
 from osteon.importing.selecting import natural_key
 from osteon.voting.report import Absence
@@ -27,11 +28,13 @@ class Folder:
         path: The folder.
         files: Cases and their files.
         twice: Cases that two files claim.
+        legend: What numbers mean in files that name no structures, where a dataset.json beside them says it.
     """
 
     path: Path
     files: dict[str, Path]
     twice: dict[str, tuple[Path, Path]]
+    legend: Legend | None = None
 
 
 def kind_of(paths: Sequence[Path]) -> Kind:
@@ -84,7 +87,7 @@ def open_folder(path: Path, *, probabilities: bool = False) -> Folder:
         what = f"no <case>{PROBABILITIES}" if probabilities else f"no file that ends in {', '.join(LABEL_SUFFIXES)}"
         way = "predict with --probabilities" if probabilities else "give the folder that `osteon predict` wrote"
         raise UsageError(f"{path}: holds {what}", hint=way)
-    return Folder(path, files, twice)
+    return Folder(path, files, twice, None if probabilities else legend_for(files.values()))
 
 
 def cases_of(folders: Sequence[Folder]) -> list[str]:

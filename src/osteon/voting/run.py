@@ -9,6 +9,7 @@ from typing import Any
 
 from osteon.core.errors import UsageError
 from osteon.core.files import file_state, read_json
+from osteon.core.locks import hold_folder
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.formats.rle import write_rle_csv
@@ -47,7 +48,8 @@ def vote(
         overwrite: Do again what is done, and replace what no vote has written.
 
     Raises:
-        UsageError: The members do not go together, or with the method, or a file would be replaced that no vote wrote.
+        UsageError: The members do not go together, or with the method, or a file would be replaced that no vote wrote;
+            another vote works in `out`.
         FileError: A member does not exist, a table has no heading, or `out` cannot be written.
         LabelError: The members have no structure in common.
     """
@@ -66,7 +68,9 @@ def vote(
         return _vote_on_tables(TableVote(tables, rules, Sizes(image_size, known)), out, told, overwrite=overwrite)
     folders = [open_folder(path, probabilities=method == "soft") for path in paths]
     open_maps = open_soft_maps if method == "soft" else open_label_maps
-    return vote_on_folders(open_maps(folders, rules, known), out, told, _before(out / RECORD), overwrite=overwrite)
+    maps = open_maps(folders, rules, known)
+    with hold_folder(out, "another vote", "wait until it has ended, or give this vote a folder of its own"):
+        return vote_on_folders(maps, out, told, _before(out / RECORD), overwrite=overwrite)
 
 
 def _check_out(paths: Sequence[Path], out: Path, kind: Kind) -> None:

@@ -118,7 +118,7 @@ class SoftMaps(Maps):
 def open_soft_maps(folders: Sequence[Folder], rules: Rules, dataset: Dataset | None = None) -> SoftMaps:
     """Look into what every file says of itself. Raises UsageError and LabelError as `look_into`."""
 
-    def look(path: Path) -> tuple[Sequence[Structure], bool]:
+    def look(_: Folder, path: Path) -> tuple[Sequence[Structure], bool]:
         about = read_probabilities(path).about
         return about.structures, about.overlapping
 

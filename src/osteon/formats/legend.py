@@ -1,0 +1,193 @@
+"""What the numbers of label files mean that name no structures themselves.
+
+nnU-Net and the Decathlon say it in a dataset.json. nnU-Net numbers structures without gaps, whatever they were before,
+and its `predict` writes the dataset.json that it was trained with into the folder of its predictions
+(https://github.com/MIC-DKFZ/nnUNet/blob/master/documentation/how_to_use_nnunet.md); in a raw folder it lies beside
+`labelsTr`, in a folder of results two above `validation`. Regions are drawn over one another there: a structure is
+every number in its list (documentation/region_based_training.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from osteon.core.errors import CaseError, DatasetError, LabelError, UnknownValueError
+from osteon.core.files import is_file, read_json
+from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
+from osteon.formats.labelmap import index_map, is_generic, match, smallest_uint
+from osteon.formats.registry import read_segmentation, read_structures
+
+FILE_NAME = "dataset.json"
+_IGNORED = "ignore"
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What numbers mean.
+
+    Attributes:
+        source: Who says so: a file, or an option.
+        numbers: Structure → its numbers; several where it shares voxels with others.
+        chosen: A person says so, of these very files: it also counts for names that nobody else knows.
+    """
+
+    source: str
+    numbers: Mapping[str, tuple[int, ...]]
+    chosen: bool = False
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={'+'.join(map(str, own))}" for name, own in self.numbers.items())
+
+    @property
+    def structures(self) -> tuple[Structure, ...]:
+        """The structures; each with its number where that is its own."""
+        values = [own[0] for own in self.numbers.values()]
+        return make_structures(list(self.numbers), None if self.overlapping else values)
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether structures share numbers."""
+        every = [number for own in self.numbers.values() for number in own]
+        return len(set(every)) < len(every)
+
+    def name(self, segmentation: Segmentation, path: Path) -> Segmentation:
+        """An index map without names as what it means: multi-hot where structures share numbers.
+
+        Raises:
+            UnknownValueError: It holds a number that means nothing.
+        """
+        meant = {number for own in self.numbers.values() for number in own}
+        strange = [s.value for s in segmentation.structures if s.value not in meant]
+        if strange:
+            raise UnknownValueError(
+                f"{path}: holds {', '.join(map(str, strange))}; {self.source} does not say what that is ({self})",
+                hint="correct what it says, or give --labels NAME=VALUE,…",
+            )
+        layers = [np.isin(segmentation.array, own) for own in self.numbers.values()]
+        if self.overlapping:
+            return Segmentation(np.stack(layers).astype(np.uint8), segmentation.geometry, self.structures)
+        array = np.zeros(segmentation.array.shape, smallest_uint(max(s.value for s in self.structures)))
+        for structure, layer in zip(self.structures, layers, strict=True):
+            array[layer] = structure.value
+        return Segmentation(array, segmentation.geometry, self.structures)
+
+
+def legend_of(labels: Mapping[str, int]) -> Legend:
+    """What a person says of the numbers (`--labels`)."""
+    return Legend("--labels", {name: (number,) for name, number in labels.items()}, chosen=True)
+
+
+def legend_for(files: Iterable[Path], labels: Mapping[str, int] | None = None) -> Legend | None:
+    """What numbers mean in label files of one folder that name nothing: as a person says it, or a dataset.json there.
+
+    None where every file names its structures, or nobody says it. Raises as `find_legend`.
+    """
+    if labels:
+        return legend_of(labels)
+    first = next((path for path in files if is_nameless(path)), None)
+    return None if first is None else find_legend(first.parent)
+
+
+def find_legend(folder: Path) -> Legend | None:
+    """What a dataset.json says of the label files in a folder; None where none does.
+
+    Raises:
+        FileError: It cannot be read.
+        DatasetError: It does not give structures whole numbers.
+    """
+    folder = folder.absolute()
+    places = [folder]
+    if folder.name.lower().startswith("labels"):
+        places.append(folder.parent)
+    if folder.name == "validation":
+        places.append(folder.parents[1])
+    path = next((place / FILE_NAME for place in places if is_file(place / FILE_NAME)), None)
+    data = None if path is None else read_json(path, "what label files beside it mean")
+    if path is None or not isinstance(data, dict) or not isinstance(data.get("labels"), dict):
+        return None
+    numbers = _numbers(data["labels"], path)
+    return Legend(str(path), numbers) if numbers else None
+
+
+def _numbers(table: Mapping[str, Any], path: Path) -> dict[str, tuple[int, ...]]:
+    """Structure → numbers, of {"femur": 1} (nnU-Net), {"whole": [1, 2]} (its regions) or {"1": "femur"} (Decathlon)."""
+    turned = all(str(key).isdecimal() for key in table)
+    try:
+        pairs = [(str(value), [int(key)]) if turned else (key, _listed(value)) for key, value in table.items()]
+    except (TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{path}: `labels` does not give each structure a whole number, or a list of them",
+            hint='correct it, such as {"background": 0, "femur": 1}, or give --labels NAME=VALUE,…',
+        ) from error
+    return {name: tuple(own) for name, own in pairs if name != _IGNORED and own and set(own) != {BACKGROUND}}
+
+
+def _listed(value: Any) -> list[int]:
+    return [int(number) for number in (value if isinstance(value, list) else [value])]
+
+
+def is_nameless(path: Path) -> bool:
+    """Whether a label file's header names nothing, or only what programs make up; no for one that cannot be read."""
+    try:
+        return all(is_generic(structure.name) for structure in read_structures(path))
+    except CaseError:
+        return False  # reading it will say why
+
+
+def read_meant(path: Path, known: Sequence[Structure] | None = None, legend: Legend | None = None) -> Segmentation:
+    """Read somebody's labels as what their names say: those in the header, or else the legend's.
+
+    A number decides only where nothing names it: two programs number structures as they like.
+
+    Args:
+        path: The file.
+        known: The structures wanted; None takes the file's own.
+        legend: What numbers without names mean; None takes them as those of `known`.
+
+    Raises:
+        FileError: As `read_segmentation`.
+        LabelError: As `read_segmentation`; or it holds a structure of a name that is not known.
+    """
+    own = read_structures(path)
+    if is_nameless(path):
+        if legend is None:
+            return read_segmentation(path, known)
+        found = legend.name(read_segmentation(path), path)
+        return found if known is None else _in_terms_of(found, known, path)
+    names = {structure.name for structure in known or own}
+    if all(structure.name in names for structure in own):
+        return read_segmentation(path, known)
+    found = read_segmentation(path)
+    if legend is not None and legend.chosen:
+        chosen = {numbers[0]: name for name, numbers in legend.numbers.items()}
+        renamed = tuple(
+            s if s.name in names else s.model_copy(update={"name": chosen.get(s.value, s.name), "counterpart": None})
+            for s in found.structures
+        )
+        found = Segmentation(found.array, found.geometry, renamed)
+    return _in_terms_of(found, known or (), path)
+
+
+def _in_terms_of(found: Segmentation, known: Sequence[Structure], path: Path) -> Segmentation:
+    """The same voxels as the known structures, by name. Raises LabelError where one is not known."""
+    if not found.overlapping:
+        array, structures = index_map(found.array, found.structures, known, path, by_value=False)
+        return Segmentation(array, found.geometry, structures)
+    mapping, unknown = match(found.structures, known, by_value=False)
+    strange = [s.name for s in unknown if found.mask(s).any()]
+    if strange:
+        raise LabelError(
+            f"{path}: holds {', '.join(strange)}, which no structure is called ({', '.join(s.name for s in known)})",
+            hint="correct the names, or say what the numbers mean: --labels NAME=VALUE,…",
+        )
+    layers = np.zeros((len(known), *found.geometry.shape), np.uint8)
+    for structure in found.structures:
+        if structure.value in mapping:
+            place = [s.value for s in known].index(mapping[structure.value])
+            layers[place] |= found.mask(structure)
+    return Segmentation(layers, found.geometry, tuple(known))
