@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from osteon.core.file_names import free_name, name_key
 from osteon.importing.forms import safe_id
 
 
 def file_names(names: Sequence[str]) -> list[str]:
-    """A file's stem for each name; no two are the same, also where the file system takes no account of capitals."""
+    """A file's stem for each name; no two are one file on any system."""
     taken: set[str] = set()
     found = []
     for name in names:
-        plain = safe_id(name)
-        others = (f"{plain}-{n}" for n in range(2, len(names) + 2))
-        stem = plain if plain.lower() not in taken else next(o for o in others if o.lower() not in taken)
-        taken.add(stem.lower())
-        found.append(stem)
+        found.append(free_name(safe_id(name), taken))
+        taken.add(name_key(found[-1]))
     return found

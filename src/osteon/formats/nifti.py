@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -34,6 +34,8 @@ from osteon.formats.oddities import Oddity
 from osteon.formats.order import in_c_order
 
 _GZIP = b"\x1f\x8b"
+_PIECE = 2**18
+"""Voxels that `stored_values` gives at a time."""
 _STRUCTURES = TypeAdapter(tuple[Structure, ...])
 _AGREE = 0.01
 """Voxel edges by which qform and sform of a written file may differ: rounding, and no shear."""
@@ -58,6 +60,21 @@ def read_nifti_geometry(path: Path) -> Geometry:
     """The grid alone; reads no voxels. Raises FileError as `read_nifti` does for the header."""
     path = Path(path)
     return geometry_of(_read_header(path), path)
+
+
+def stored_values(path: Path) -> Iterator[npt.NDArray[np.generic]]:
+    """The voxels as they are stored, unscaled and in one row, a piece at a time. Raises FileError as `read_nifti`."""
+    path = Path(path)
+    header = _read_header(path)
+    dtype, left = header.fields.get_data_dtype(), header.end - header.start
+    with _open(path, whole=True) as stream:
+        try:
+            stream.seek(header.start)
+            while piece := stream.read(min(_PIECE * dtype.itemsize, left)):
+                left -= len(piece)
+                yield np.frombuffer(piece, dtype, len(piece) // dtype.itemsize)
+        except READ_ERRORS as error:
+            raise FileError(f"{path}: truncated or damaged ({in_short(error)})", hint=HINT) from error
 
 
 def read_nifti_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:

@@ -82,9 +82,12 @@ def read(source: Path, options: Options) -> Found:
             found.warnings.append(f"{path}: {key} says {data[key]}, but {count} cases are listed; the list is taken")
     images = [image for image, _ in pairs]
     found.warnings += _unlisted(path.parent / "imagesTr", images)
-    ids = unique_ids([[stem_of(i) for i in images], [f"{i.parent.name}_{stem_of(i)}" for i in images]])
-    if ids is None:
+    if len(set(images)) < len(images):
         raise DatasetError(f"{path}: two entries have one image", hint="list every image once")
+    stems = [stem_of(image) for image in images]
+    ids = unique_ids(
+        [stems, [f"{i.parent.name}_{stem}" for i, stem in zip(images, stems, strict=True)]], found.warnings
+    )
     found.cases = [FoundCase(n, (image,), label) for n, (image, label) in zip(ids, pairs, strict=True)]
     return found
 

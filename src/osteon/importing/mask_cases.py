@@ -10,21 +10,23 @@ import numpy.typing as npt
 
 from osteon.core.errors import DatasetError, LabelError, OsteonError
 from osteon.core.geometry import Geometry
-from osteon.core.labels import Segmentation, Structure, make_structures
+from osteon.core.labels import Segmentation, Structure
 from osteon.core.overlap import count_overlap, dice
 from osteon.core.volume import Volume
 from osteon.dataset.checks import grid_error, turn_array
 from osteon.dataset.laying import lay_segmentation
 from osteon.formats.dicom_series import read_series
-from osteon.formats.label_tables import Table, find_table, read_table
+from osteon.formats.label_tables import Table
 from osteon.formats.polygons import checked_label
 from osteon.formats.registry import own_table, read_geometry, read_segmentation, read_structures
 from osteon.importing.forms import Converted, Options
 from osteon.importing.mask_dicom import names_in, read_labels
-from osteon.importing.mask_files import Mask, is_binary
+from osteon.importing.mask_files import Mask
+from osteon.importing.mask_groups import Group
 from osteon.importing.mask_merging import merge, read_mask
 from osteon.importing.mask_names import case_of, in_mask_folder, same_name, structure_of
-from osteon.importing.mask_pairing import Group
+from osteon.importing.mask_structures import before_structure, case_names, values_of, vertebrae_of
+from osteon.importing.mask_values import is_binary
 from osteon.importing.series_choice import listed, way_out
 
 _LISTED = 8
@@ -67,7 +69,13 @@ class MaskCase:
 
 
 def sort_masks(
-    group: Group, spelling: dict[str, str], known: Sequence[str] | None, *, single: bool = False
+    group: Group,
+    spelling: dict[str, str],
+    known: Sequence[str] | None,
+    *,
+    single: bool = False,
+    spine: bool = False,
+    last: bool = False,
 ) -> MaskCase:
     """What each label file of a group is.
 
@@ -76,6 +84,8 @@ def sort_masks(
         spelling: Key of a name → the name as first seen; new ones are added.
         known: Names of structures that the user or a table gives; None where nobody does.
         single: Whether each case's one label file is a label map of several structures.
+        spine: Whether there are masks of vertebrae in this or another case.
+        last: Whether all masks are called after structure and case: `femur_p1`.
     """
     case = MaskCase(group, dicom=[mask for mask in group.masks if mask.kind != "file"])
     files = [mask for mask in group.masks if mask.kind == "file"]
@@ -84,10 +94,13 @@ def sort_masks(
         case.passed = [mask for mask in files if mask not in inside]
         files = inside
     scans = [scan.name for scan in group.scans]
-    prefixes = [*scans, *(case_of(name) for name in scans), group.name.rpartition("/")[2]]
-    prefixes += group.home.parts
+    prefixes = [*scans, *(case_of(name) for name in scans), *before_structure(group)]
+    prefixes += [part for scan in group.scans for part in scan.folder.parts]
+    vertebrae = vertebrae_of(group, known, spine=spine)
     for mask in files:
-        name = structure_of(mask.place.relative_to(group.home), prefixes)
+        name = vertebrae.get(mask) or structure_of(
+            mask.place.relative_to(group.home), prefixes, case_names(group) if last else ()
+        )
         table = _own_table(mask, case)
         one = table is not None and len(table.structures) == 1 and len(files) > 1
         if table is not None and one:  # one of several masks, each with a table of its own
@@ -118,11 +131,12 @@ def sort_masks(
         files = [*case.maps, *case.named.values()]
         case.problem = DatasetError(
             f"several files that may all be its labels: {', '.join(str(mask.path) for mask in files)}",
-            hint="leave one label map in the case's folder, or binary masks alone",
+            hint="leave one label map in the case's folder, or binary masks alone, each called after its structure "
+            "(a vertebra beside an MR called T1: vertebra_T1.nii.gz)",
         )
     try:
         if len(case.maps) == 1:
-            case.own, case.table = _named(case.maps[0], spelling)
+            case.own, case.table = values_of(case.maps[0], spelling)
         case.names = _names(case)
     except OsteonError as error:
         case.problem = case.problem or error
@@ -135,27 +149,6 @@ def _names(case: MaskCase) -> tuple[str, ...]:
     if case.maps:
         return tuple(structure.name for structure in case.own)
     return tuple(dict.fromkeys(name for mask in case.dicom for name in names_in(mask)))
-
-
-def _named(mask: Mask, spelling: dict[str, str]) -> tuple[tuple[Structure, ...], Table | None]:
-    """What names the values of a label map: its header, the table called after it, or one in a folder below the source.
-
-    Names of tables are spelt as the first table has them.
-    """
-    table = own_table(mask.path)
-    if table is None and (own := read_structures(mask.path)):
-        return own, None
-    for above in range(len(mask.folder.parts)) if table is None else ():
-        if (found := find_table(mask.path.parents[above])) is not None:
-            table = Table(found, read_table(found))
-            break
-    if table is None:
-        return (), None
-    spelt = [spelling.setdefault(same_name(s.name), s.name) for s in table.structures]
-    if len(set(spelt)) == len(spelt):
-        named = make_structures(spelt, [structure.value for structure in table.structures])
-        table = Table(table.path, named)
-    return table.structures, table
 
 
 def _own_table(mask: Mask, case: MaskCase) -> Table | None:
@@ -190,7 +183,7 @@ def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: O
         if scan.series is None and is_binary(scan.path):
             raise DatasetError(
                 f"{scan.path}: is named like a channel, but holds one value like a mask",
-                hint="put masks into a folder `masks`, or name them so (T1_mask.nii.gz)",
+                hint="put masks into a folder `masks`",
             )
     volume, done = _scan(case, options)
     scan = case.group.scans[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from osteon.core.labels import Structure, make_structures
 from osteon.dataset.manifest import Channel, Modality
 from osteon.importing.forms import Options, modality_of, safe_id, unique_ids
 from osteon.importing.mask_cases import MaskCase
+from osteon.importing.mask_groups import Group
 from osteon.importing.mask_names import case_of, channel_of
-from osteon.importing.mask_pairing import Group
 from osteon.importing.naming import unite
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.importing.selecting import natural_key
@@ -104,12 +104,10 @@ def channels_of(cases: Sequence[MaskCase], options: Options) -> list[Channel]:
     return [Channel(name="image" if modality == "other" else modality, modality=modality)]
 
 
-def case_ids(groups: Sequence[Group], source: Path, patients: Sequence[Patient], pseudonyms: Pseudonyms) -> list[str]:
-    """Ids from folders and names, patients' names and ids replaced by their keys.
-
-    Raises:
-        DatasetError: Two cases come to one id.
-    """
+def case_ids(
+    groups: Sequence[Group], source: Path, patients: Sequence[Patient], pseudonyms: Pseudonyms, warnings: list[str]
+) -> list[str]:
+    """Ids from folders and names, patients' names and ids replaced by their keys; twins are told in `warnings`."""
     alone = Counter(group.home for group in groups)
     short, long = [], []
     for group, patient in zip(groups, patients, strict=True):
@@ -122,10 +120,7 @@ def case_ids(groups: Sequence[Group], source: Path, patients: Sequence[Patient],
         safe_id(pseudonyms.hide(f"{'_'.join(g.scans[0].folder.parts)}_{g.scans[0].name}", p))
         for g, p in zip(groups, patients, strict=True)
     ]
-    ids = unique_ids([short, long, scans, [f"{name}_{n}" for n, name in enumerate(long, 1)]])
-    if ids is None:
-        raise DatasetError(f"{source}: two cases come to one id", hint="give --case-pattern")
-    return ids
+    return unique_ids([short, long, scans], warnings)
 
 
 def _own_name(group: Group, source: Path) -> str:
@@ -143,6 +138,15 @@ def understood(cases: Sequence[MaskCase], structures: Sequence[Structure] | None
     files = sum(len(case.group.scans) for case in cases) - series
     kinds = " and ".join(part for part in (series and f"{series} DICOM series", files and f"{files} files") if part)
     lines = [f"{len(cases)} cases, {len(labelled)} of them with labels; scans are {kinds}"]
+    subjects = defaultdict[str, list[str]](list)
+    for case in cases:
+        if case.group.subject and not case.group.scans[0].series:
+            subjects[case.group.subject].append(case.id)
+    if (several := max(subjects, key=lambda subject: len(subjects[subject]), default="")) and len(
+        subjects[several]
+    ) > 1:
+        listed = ", ".join(subjects[several][:_SHOWN])
+        lines.append(f"names tell {len(subjects)} subjects, such as {several} with {listed}")
     if structures is None:
         lines.append("label files say values only; names come from --labels NAME=VALUE,… or a table labels.json")
         return lines

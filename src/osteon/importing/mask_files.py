@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
-
-import numpy as np
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import files_below, is_pointer
@@ -17,8 +15,9 @@ from osteon.core.geometry import Geometry
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import title
 from osteon.formats.dicom_series import Series, SeriesFound, find_series, series_geometry
-from osteon.formats.registry import read_geometry, read_volume, stem_of
-from osteon.importing.mask_names import Kind, is_volume, kind_of, words
+from osteon.formats.registry import read_geometry, stem_of
+from osteon.importing.mask_names import Kind, is_volume, kind_of, scan_folder, words
+from osteon.importing.mask_values import MANY, count_values, is_binary
 
 _IMAGES = ("images", "image", "imgs", "img", "scans", "imagesTr", "Images")
 _LISTED = 5
@@ -77,6 +76,33 @@ class Mask:
         """Where it lies, relative to the source."""
         return self.place.parent
 
+    @cached_property
+    def geometry(self) -> Geometry | None:
+        """A file's grid; None where it cannot be read, and for DICOM."""
+        try:
+            return read_geometry(self.path) if self.kind == "file" else None
+        except OsteonError:
+            return None
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A scan or mask that is there and belongs nowhere.
+
+    Attributes:
+        item: It.
+        cause: Why, in the words that all of its kind share.
+        detail: What is this one's own.
+    """
+
+    item: Scan | Mask
+    cause: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.item.path}: {self.cause}{self.detail}; passed over"
+
 
 @dataclass
 class Heap:
@@ -95,6 +121,11 @@ class Heap:
     masks: list[Mask] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    strays: list[Stray] = field(default_factory=list)
+
+    def pass_over(self, item: Scan | Mask, cause: str, detail: str = "") -> None:
+        """Note what is not taken, and why."""
+        self.strays.append(Stray(item, cause, detail))
 
 
 def volume_files(source: Path) -> Iterator[Path]:
@@ -124,20 +155,15 @@ def holds_dicom(source: Path) -> bool:
     return False
 
 
-def gather(source: Path, *, binary: Callable[[Path], bool] | None = None) -> Heap:
-    """Find scans and masks below `source`. Reads headers, and voxels only where no name tells the two apart.
-
-    Args:
-        source: A folder.
-        binary: What tells a mask from a scan by its voxels; `is_binary` when None.
-    """
+def gather(source: Path) -> Heap:
+    """Find scans and masks below `source`. Reads headers, and of voxels what it takes to tell the two apart."""
     heap = Heap()
     if holds_dicom(source):
         heap, found = find_dicom(source)
         heap.masks += [Mask(path, _place(path, source), "seg") for path in found.segmentations]
         heap.masks += [Mask(path, _place(path, source), "rtstruct") for path in found.structure_sets]
     files = list(volume_files(source))
-    told = {path: kind_of(_place(path, source)) for path in files}
+    told = _kinds(files, source, heap.scans)
     images = {scan.path for scan in heap.scans} | {path.parent for path in files if told[path] == "scan"}
     near = {folder for image in images for folder in (image, *image.parents)}
     beginnings: dict[Path, set[tuple[str, ...]]] = defaultdict(set)
@@ -149,7 +175,7 @@ def gather(source: Path, *, binary: Callable[[Path], bool] | None = None) -> Hea
         if kind == "unclear":
             kind = _by_neighbours(path, source, near, beginnings[path.parent])
         if kind == "unclear":
-            kind = "mask" if (binary or is_binary)(path) else "scan"
+            kind = "mask" if is_binary(path) else "scan"
         if kind == "scan":
             heap.scans.append(Scan(path, _place(path, source)))
         else:
@@ -157,13 +183,23 @@ def gather(source: Path, *, binary: Callable[[Path], bool] | None = None) -> Hea
     return heap
 
 
-def is_binary(path: Path) -> bool:
-    """Whether the file holds one value beside 0, or cannot be read as an image."""
-    try:
-        array = read_volume(path).array
-    except OsteonError:
-        return True
-    return bool(np.isin(array, (0, array.max())).all())
+def _kinds(files: Sequence[Path], source: Path, series: Sequence[Scan]) -> dict[Path, Kind]:
+    """What names say. A file that is called a scan but holds one value beside 0 is a mask: `T1` may be a vertebra.
+
+    Unless a folder such as `images` says that it is a scan; further up the tree (`images/p1/T1.nii.gz`) that is only
+    heeded where no other scan lies beside it.
+    """
+    places = {path: _place(path, source) for path in files}
+    told = {path: kind_of(place) for path, place in places.items()}
+    said = {path: scan_folder(place) for path, place in places.items() if told[path] == "scan"}
+    counts = {path: count_values(path) for path, folder in said.items() if folder != path.parent.name}
+    beside = {path.parent for path, values in counts.items() if values in (MANY, None)}
+    beside |= {folder for scan in series for folder in (scan.path, scan.path.parent)}
+    for path, values in counts.items():
+        sure = values == 2 and said[path] is None
+        if values in (1, 2) and (sure or path.parent in beside):
+            told[path] = "mask"
+    return told
 
 
 def find_dicom(source: Path) -> tuple[Heap, SeriesFound]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from osteon.core.file_names import name_key
 from osteon.formats.registry import stem_of
 
 Kind = Literal["scan", "mask", "unclear"]
@@ -20,6 +22,7 @@ MASK_WORDS = frozenset(
         "seg",
         "segs",
         "segm",
+        "dseg",
         "segmentation",
         "segmentations",
         "label",
@@ -87,16 +90,27 @@ SCAN_WORDS = CHANNEL_WORDS | frozenset(
         "dcm",
         "series",
         "raw",
+        "rawdata",
         "imagestr",
     ]
 )
 _LEADING = SCAN_WORDS - CHANNEL_WORDS
+_ENDING = SCAN_WORDS | {"data"}
+"""CTPelvic1K calls a scan `…_data`; as a folder's name `data` says nothing."""
+_DERIVED = "derivatives"
+"""BIDS keeps there what was made of the scans, https://bids-specification.readthedocs.io; masks above all."""
 _PARTS = re.compile(r"[_\-. ]+")
+_WORD = re.compile(r"[^_\-. ]+")
+_NUMBERED = re.compile(r"(?:^|(?<=[_\-. ]))rois?[_\-. ]+\d+(?![^_\-. ])", re.IGNORECASE)
+"""`roi_01` numbers a piece, a case or a structure; it does not say that a file is a mask."""
+_FIRST = (MASK_WORDS - {"roi", "rois"}) | {r"rois?(?![_\-. ]+\d+(?![^_\-. ]))"}
+_NUMBER = re.compile(r"(?<=[^_\-. ])[_\-. ]+(\d{4})$")
+_VERTEBRA = re.compile(r"[ctls]\d{1,2}", re.IGNORECASE)
 
 
 def words(text: str) -> tuple[str, ...]:
     """`STS_002-Mask` → (`sts`, `002`, `mask`)."""
-    return tuple(word for word in _PARTS.split(text.lower()) if word)
+    return tuple(word for word in _PARTS.split(name_key(text)) if word)
 
 
 def is_volume(path: Path) -> bool:
@@ -112,34 +126,53 @@ def kind_of(place: PurePosixPath) -> Kind:
     """
     if place.name.lower().endswith(".seg.nrrd"):
         return "mask"
-    told = words(stem_of(Path(place))) or ("",)
-    if {told[0], told[-1]} & MASK_WORDS or MASK_WORDS.intersection(words(place.parent.name)):
+    told = words(_NUMBERED.sub("", stem_of(Path(place)))) or ("",)
+    if {told[0], told[-1]} & MASK_WORDS or says_masks(place.parent.name):
         return "mask"
-    if told[-1] in SCAN_WORDS or told[0] in _LEADING:
+    if told[-1] in _ENDING or told[0] in _LEADING:
         return "scan"
     if MASK_WORDS.intersection(told):
         return "mask"
     for folder in reversed(place.parent.parts):
-        if MASK_WORDS.intersection(words(folder)):
+        if says_masks(folder) or folder.lower() == _DERIVED:
             return "mask"
         if folder.lower() in SCAN_WORDS:
             return "scan"
     return "unclear"
 
 
+def says_masks(folder: str) -> bool:
+    """Whether a folder's name says that masks lie in it."""
+    return bool(MASK_WORDS.intersection(words(_NUMBERED.sub("", folder))))
+
+
 def in_mask_folder(place: PurePosixPath) -> bool:
     """Whether one of the folders is there for masks: `p1/masks/femur.nii.gz`."""
-    return any(MASK_WORDS.intersection(words(folder)) for folder in place.parent.parts)
+    return any(map(says_masks, place.parent.parts))
+
+
+def scan_folder(place: PurePosixPath) -> str | None:
+    """The nearest folder whose name says that it is for scans (`images`, and not a channel's such as `t1`)."""
+    return next((folder for folder in reversed(place.parent.parts) if folder.lower() in _LEADING), None)
 
 
 def case_of(scan: str) -> str:
-    """The case that a scan's name says: `p1_ct` → `p1`, `image_001` → `001`; empty where it says none."""
-    return without_words(scan, _LEADING, SCAN_WORDS | MASK_WORDS)
+    """The case that a scan's name says: `p1_ct` → `p1`, `image_001` → `001`; empty where it says none.
+
+    A channel's number is one at the very end: `p1_0000` → `p1`, `p1_0001_data` → `p1_0001`.
+    """
+    return without_words(_NUMBER.sub("", scan), _LEADING, {word for word in _ENDING if not word.isdigit()} | MASK_WORDS)
+
+
+def numbered_channel(scan: str) -> int | None:
+    """The number at the end of a name, which in nnU-Net's are the channel's: `p1_0001` → 1."""
+    match = _NUMBER.search(scan)
+    return int(match[1]) if match else None
 
 
 def without_mask_words(text: str) -> str:
     """A mask's name without the words that say that it is one: `seg_p1_femur_mask` → `p1_femur`."""
-    return without_words(text, MASK_WORDS)
+    return without_words(text, _FIRST, MASK_WORDS)
 
 
 def without_words(text: str, first: Collection[str], last: Collection[str] | None = None) -> str:
@@ -159,23 +192,55 @@ def channel_of(name: str) -> str:
     return last if last in CHANNEL_WORDS else ""
 
 
-def structure_of(place: PurePosixPath, prefixes: Sequence[str]) -> str | None:
+def structure_of(place: PurePosixPath, prefixes: Sequence[str], suffixes: Sequence[str] = ()) -> str | None:
     """The structure that a mask's name says; None where it says none.
 
     Args:
         place: The mask, relative to its case's folder.
-        prefixes: What may stand before the structure: the names of case and scan.
+        prefixes: What may stand before the structure, and says nothing about it: the names of case, scan and folders.
+        suffixes: The same behind it.
     """
-    for text in (stem_of(Path(place)), *reversed(place.parent.parts)):
-        name = without_mask_words(text)
-        for prefix in sorted(prefixes, key=len, reverse=True):
-            short = name[len(prefix) :]
-            if prefix and name.lower().startswith(prefix.lower()) and (not short or short[0] in "_-. "):
-                name = without_mask_words(short)
-                break
-        if name and name.lower() not in SCAN_WORDS:
+    for text in _texts(place):
+        name = _behind(before(text, suffixes) or text, prefixes)
+        if name and name.lower() not in SCAN_WORDS | {_DERIVED}:
             return name
     return None
+
+
+def vertebra_of(place: PurePosixPath, prefixes: Sequence[str], *, alone: bool = False) -> str | None:
+    """The vertebra that a mask's name may say, which may be a channel's too: `p1_T1` → `T1`; None where it says none.
+
+    Args:
+        place: As for `structure_of`.
+        prefixes: Likewise, without names that end in a channel.
+        alone: Whether no other mask lies in its folder, which then may say the structure: `T1/c1`.
+    """
+    texts = _texts(place)
+    told = [name for text in texts[: None if alone else 1] if (name := _behind(text, prefixes))]
+    [name, *_] = [*told, texts[0]]  # `C1` in the folder of case c1
+    return name if _VERTEBRA.fullmatch(name) else None
+
+
+def _texts(place: PurePosixPath) -> list[str]:
+    """The names of the file and of its folders, the nearest first, without the words that say that it is a mask."""
+    texts = (stem_of(Path(place)), *reversed(place.parent.parts))
+    return [without_mask_words(unicodedata.normalize("NFC", text)) for text in texts]
+
+
+def before(text: str, suffixes: Sequence[str]) -> str:
+    """What stands before the longest suffix, word by word: `femur_p1` before `p1` is `femur`; empty without one."""
+    own = words(text)
+    longest = max((len(told) for suffix in suffixes if (told := words(suffix)) == own[-len(told) :]), default=0)
+    ends = [match.end() for match in _WORD.finditer(text)]
+    return without_mask_words(text[: ends[-longest - 1]]) if 0 < longest < len(ends) else ""
+
+
+def _behind(text: str, prefixes: Sequence[str]) -> str:
+    """What follows the longest prefix, word by word: `P1-femur-left` behind `p1` is `femur-left`."""
+    own = words(text)
+    longest = max((len(told) for prefix in prefixes if own[: len(told := words(prefix))] == told), default=0)
+    found = [match.start() for match in _WORD.finditer(text)]
+    return without_mask_words(text[found[longest] :]) if longest < len(found) else ""
 
 
 def same_name(name: str) -> str:

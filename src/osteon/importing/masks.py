@@ -14,7 +14,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from osteon.core.errors import DatasetError, OsteonError
+from osteon.core.errors import OsteonError
 from osteon.core.files import files_below
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.label_tables import NAMES, SUFFIXES, find_table, is_table, read_table
@@ -23,14 +23,17 @@ from osteon.importing.forms import Converted, Form, Found, FoundCase, Options
 from osteon.importing.mask_cases import MaskCase, read_case, sort_masks
 from osteon.importing.mask_dataset import case_ids, channels_of, check_names, structures_of, understood
 from osteon.importing.mask_dicom import patient_of
-from osteon.importing.mask_files import Heap, gather, holds_dicom, is_binary, volume_files
+from osteon.importing.mask_files import Heap, gather, holds_dicom, volume_files
+from osteon.importing.mask_groups import Group
 from osteon.importing.mask_names import kind_of, same_name
-from osteon.importing.mask_pairing import Group, pair
+from osteon.importing.mask_pairing import pair
+from osteon.importing.mask_strays import no_pairs
+from osteon.importing.mask_structures import ends_in_cases, is_spine
+from osteon.importing.mask_values import is_binary
 from osteon.importing.passed_over import tell_passed_over
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 
 _LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
-_SHOWN = 5
 _LOOKED_AT = 20
 """Files without a telling name whose voxels are looked at to recognise the form."""
 
@@ -62,6 +65,8 @@ def misses(source: Path) -> str | None:
     looked = [is_binary(path) for path in islice(unclear, _LOOKED_AT)]
     if any(looked) and not all(looked):
         return None
+    if scans and gather(source).masks:  # called scans, but one is none: `T1` of a vertebra
+        return None
     return "no mask file (one for each structure, such as femur.nii.gz or p1_femur.nii.gz)"
 
 
@@ -76,28 +81,22 @@ def read(source: Path, options: Options) -> Found:
     heap = gather(source)
     groups = pair(heap, options.case_pattern, series=options.series, ignore_references=options.ignore_references)
     if not any(group.masks for group in groups):
-        raise DatasetError(
-            f"{source}: no mask belongs to a scan ({len(heap.scans)} scans, {len(heap.masks)} masks)"
-            f"{_first(heap.lost)}",
-            hint="name masks after their scan (p1.nii.gz, p1_femur.nii.gz), or give --case-pattern"
-            if any(mask.kind == "file" for mask in heap.masks) or not heap.lost
-            else "give the series on which they were drawn",
-        )
+        raise no_pairs(source, heap, options.case_pattern)
     table = None if options.structures else find_table(source, _tables_beside(heap))
     told = options.named_structures() or (read_table(table) if table else None)
     known = None if told is None else [structure.name for structure in told]
     spelling = {same_name(name): name for name in known or ()}
     single = _one_map_each(groups)
-    cases = [sort_masks(group, spelling, known, single=single) for group in groups]
+    spine, last = is_spine(groups), ends_in_cases(groups)
+    cases = [sort_masks(group, spelling, known, single=single, spine=spine, last=last) for group in groups]
     structures = told or structures_of(cases)
     check_names(cases, structures, told=told is not None, priority=options.priority)
     patients = [patient_of(s) if (s := group.scans[0].series) else Patient() for group in groups]
     pseudonyms = Pseudonyms(source, [] if options.keep_identity else patients)
-    for case, name in zip(cases, case_ids(groups, source, patients, pseudonyms), strict=True):
+    for case, name in zip(cases, case_ids(groups, source, patients, pseudonyms, heap.warnings), strict=True):
         case.id = name
-    found = Found(
-        source.absolute().name, channels_of(cases, options), [], structures, warnings=heap.warnings, lost=heap.lost
-    )
+    found = Found(source.absolute().name, channels_of(cases, options), [], structures, warnings=heap.warnings)
+    found.lost = [*heap.lost, *map(str, heap.strays)]
     found.understood = understood(cases, structures, table)
     if pseudonyms.keys and not options.keep_identity:
         found.understood.append(
@@ -105,19 +104,13 @@ def read(source: Path, options: Options) -> Found:
             "who is behind a key is written beside the source, never into the dataset"
         )
     for case, patient in zip(cases, patients, strict=True):
-        subject = pseudonyms.subject(patient, keep_identity=options.keep_identity)
+        subject = pseudonyms.subject(patient, keep_identity=options.keep_identity) or case.group.subject
         row = _found_case(case, subject, partial(_convert, case, patient, found, pseudonyms, options))
         found.cases.append(replace(row, between_slices=options.between_slices))
-        found.warnings += [f"{mask.path}: passed over beside the folder of masks" for mask in case.passed]
+        found.lost += [f"{mask.path}: lies beside the case's folder of masks; passed over" for mask in case.passed]
     found.warnings += _unused_tables(source, {table, *(case.table.path for case in cases if case.table is not None)})
     tell_passed_over(found, source, ["images"])
     return found
-
-
-def _first(lost: list[str]) -> str:
-    return "".join(f"\n  {line}" for line in lost[:_SHOWN]) + f"\n  … and {len(lost) - _SHOWN} more" * (
-        len(lost) > _SHOWN
-    )
 
 
 def _tables_beside(heap: Heap) -> set[Path]:

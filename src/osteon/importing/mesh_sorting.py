@@ -21,19 +21,10 @@ from osteon.importing.forms import safe_id, unique_ids
 from osteon.importing.mask_files import Heap, Scan, find_dicom, holds_dicom, some, volume_files
 from osteon.importing.mask_names import kind_of, without_words
 from osteon.importing.mesh_names import PASSED_OVER, Names, split_words
-from osteon.importing.patterns import path_finder
+from osteon.importing.patterns import PROPOSALS, path_finder
 from osteon.importing.series_choice import choose_series, listed, way_out
 
 ROOT = PurePosixPath()
-_PROPOSALS = (
-    r"^([^/]+)/",
-    r"(?:^|/)([A-Za-z]*[-_ ]?\d+)[^/]*$",
-    r"(?:^|/)([^/_]+)_[^/]*$",
-    r"(?:^|/)([^/_\-. ]+)[^/]*$",
-    r"([A-Za-z]+[-_ ]?\d+)",
-    r"(\d+)",
-)
-"""Patterns that people can read, the first of which is proposed where it sorts as the names do."""
 
 Places = Sequence[PurePosixPath]
 Choose = Callable[[Iterable[Sequence[Scan]]], list[list[Scan]]]
@@ -121,7 +112,7 @@ def sort_heap(source: Path, pattern: str | None, series: str | None = None) -> S
     if without:
         warnings.append(f"no meshes, so taken without labels: {', '.join(without)}")
     heap.lost += [case.passed for case in cases if case.passed]
-    return Sorted(cases, _ids(cases), understood, warnings, heap.lost)
+    return Sorted(cases, _ids(cases, warnings), understood, warnings, heap.lost)
 
 
 def _scans(source: Path) -> Heap:
@@ -273,7 +264,7 @@ def _explained(cases: Sequence[MeshCase], named: Sequence[MeshCase]) -> list[str
     meshes = ", ".join(str(mesh) for mesh in shown.meshes[:3]) + (", …" if len(shown.meshes) > 3 else "")
     scan = shown.scan.place if shown.scan else ""
     lines.append(f"{len(named)} cases by what names share: {shown.name} is {scan} with {meshes}")
-    proposal = next((pattern for pattern in _PROPOSALS if _sorts_alike(pattern, whole)), None)
+    proposal = next((pattern for pattern in PROPOSALS if _sorts_alike(pattern, whole)), None)
     if proposal is not None:
         lines.append(f"the same as --case-pattern '{proposal}'")
     return lines if len(whole) > len(named) else lines[1:]
@@ -288,9 +279,9 @@ def _sorts_alike(pattern: str, cases: Sequence[MeshCase]) -> bool:
     return "" not in flat and len(flat) == len(cases) == len(set(flat))
 
 
-def _ids(cases: Sequence[MeshCase]) -> list[str]:
+def _ids(cases: Sequence[MeshCase], warnings: list[str]) -> list[str]:
     short = [safe_id(case.name) for case in cases]
     names = [(case.scan.name if case.scan else "") for case in cases]
     long = [safe_id("_".join((*case.home.parts, name))) for case, name in zip(cases, names, strict=True)]
     whole = [safe_id("_".join(case.scan.place.parts if case.scan else case.home.parts)) for case in cases]
-    return unique_ids([short, long, whole]) or [f"{number:04d}_{name}" for number, name in enumerate(short, start=1)]
+    return unique_ids([short, long, whole], warnings)

@@ -42,7 +42,7 @@ def read(source: Path, options: Options) -> Found:
     patients = [Patient() if series is None else patient_of(series) for series in series_of]
     pseudonyms = Pseudonyms(source, [] if options.keep_identity else patients)
     if not options.keep_identity:
-        heap.ids = pseudonyms.hide_ids(heap.ids, patients)
+        heap.ids = pseudonyms.hide_ids(heap.ids, patients, heap.warnings)
     grouped = group_meshes(heap.cases, source, options)
     modality = options.modality or "ct"
     found = Found(

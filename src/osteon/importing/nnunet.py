@@ -80,8 +80,8 @@ def read(source: Path, options: Options) -> Found:
     if not isinstance(data.get("channel_names") or data.get("modality"), dict):
         raise DatasetError(f"{path}: names no channels", hint='add "channel_names": {"0": "CT"}')
     cases = _explicit(data, path) if isinstance(data.get("dataset"), dict) else _by_name(path, ending, found)
-    ids = unique_ids([[case for case, *_ in cases], [f"{case}_{n}" for n, (case, *_) in enumerate(cases)]])
-    for case_id, (_, images, label) in zip(ids or [], cases, strict=True):
+    ids = unique_ids([[case for case, *_ in cases]], found.warnings)
+    for case_id, (_, images, label) in zip(ids, cases, strict=True):
         found.cases.append(_case(case_id, images, label, found, regions, ignore, options))
     labelled = sum(case.labelled for case in found.cases)
     found.understood = [f"{len(found.cases)} cases, {labelled} of them with labels, {len(found.channels)} channels"]

@@ -124,12 +124,12 @@ def read(source: Path, options: Options) -> Found:
             raise DatasetError(
                 f"{path}: line {number} gives {fields[0]} a second label", hint="list every image once, or copy it"
             )
-    ids = _ids(list(pairs), path.parent)
+    ids = _ids(list(pairs), path.parent, found.warnings)
     found.cases = [FoundCase(n, (image,), label) for n, (image, label) in zip(ids, pairs.items(), strict=True)]
     return found
 
 
-def _ids(images: list[Path], folder: Path) -> list[str]:
+def _ids(images: list[Path], folder: Path, warnings: list[str]) -> list[str]:
     """File names without suffix and ending, as long as they differ; else with the folders in front."""
     stems = [stem_of(image).lstrip(".") for image in images]
     short = [_ENDING.sub("", stem) for stem in stems]
@@ -143,7 +143,7 @@ def _ids(images: list[Path], folder: Path) -> list[str]:
         [f"{parent}_{stem}" for parent, stem in zip(parents, stems, strict=True)],
         full,
     )
-    return unique_ids(candidates) or [f"{number:04d}_{stem}" for number, stem in enumerate(stems, start=1)]
+    return unique_ids(candidates, warnings)
 
 
 FORM = Form(

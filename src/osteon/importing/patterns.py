@@ -8,6 +8,16 @@ from collections.abc import Callable
 from osteon.core.errors import UsageError
 from osteon.importing.forms import FoundCase
 
+PROPOSALS = (
+    r"^([^/]+)/",
+    r"(?:^|/)([A-Za-z]*[-_ ]?\d+)[^/]*$",
+    r"(?:^|/)([^/_]+)_[^/]*$",
+    r"(?:^|/)([^/_\-. ]+)[^/]*$",
+    r"([A-Za-z]+[-_ ]?\d+)",
+    r"(\d+)",
+)
+"""Patterns for `--case-pattern` that people can read; the first is proposed that sorts their files."""
+
 
 def finder(pattern: str | None, option: str) -> Callable[[FoundCase], str | None]:
     """What finds the first group of `pattern` in a case's id, or else in its image's path; None where it is in neither.

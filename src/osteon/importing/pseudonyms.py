@@ -66,12 +66,11 @@ class Pseudonyms:
         """What the dataset calls the patient; None where the scan does not say who it shows."""
         return (patient.id or patient.name or None) if keep_identity else self.key(patient)
 
-    def hide_ids(self, ids: Sequence[str], patients: Sequence[Patient]) -> list[str]:
-        """Case ids without names and dates; those that come to the same are numbered."""
+    def hide_ids(self, ids: Sequence[str], patients: Sequence[Patient], warnings: list[str]) -> list[str]:
+        """Case ids without names and dates; those that come to the same are numbered, and told in `warnings`."""
         hidden = [self.hide(name, patient) for name, patient in zip(ids, patients, strict=True)]
         hidden = [safe_id(new) if new != old else old for new, old in zip(hidden, ids, strict=True)]
-        numbered = [f"{name}_{n}" if hidden.count(name) > 1 else name for n, name in enumerate(hidden, start=1)]
-        return unique_ids([hidden, numbered]) or [f"{n:04d}_{name}" for n, name in enumerate(hidden, start=1)]
+        return unique_ids([hidden], warnings)
 
     def without_names(self, convert: Callable[[], Converted], patient: Patient, files: Iterable[Path]) -> Converted:
         """A converted case in which nothing says who the patient is; the table that leads back is written.

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from osteon.core.errors import DatasetError, FileError
+from osteon.core.file_names import name_key
 from osteon.core.files import files_below, is_pointer
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
@@ -110,10 +111,10 @@ class Shelf:
         self._by_stem: dict[str, list[File]] = defaultdict(list)
         self._by_case: dict[str, list[File]] = defaultdict(list)
         for file in self.files:
-            self._by_stem[file.stem.lower()].append(file)
+            self._by_stem[name_key(file.stem)].append(file)
             if case_of is not None and (case := case_of(file.place.as_posix())) is not None:
                 self._by_case[case].append(file)
-        self._folders = {part.lower() for file in self.files for part in file.place.parts[:-1]}
+        self._folders = {name_key(part) for file in self.files for part in file.place.parts[:-1]}
         self._by_place = {file.place.as_posix(): file for file in self.files}
         self._by_url: dict[str, list[File]] = defaultdict(list)
         for stem, fitting in self._by_stem.items():  # Django, and with it Label Studio, lets no other characters in
@@ -136,7 +137,7 @@ class Shelf:
         return fitting[0] if len(fitting) == 1 else None
 
     def __contains__(self, stem: str) -> bool:
-        return stem.lower() in self._by_stem
+        return name_key(stem) in self._by_stem
 
     def named_in(self, file: File, name: str) -> File | None:
         """The file that an annotation file calls by a name: seen from its own folder, else as `find` does."""
@@ -168,15 +169,17 @@ class Shelf:
         if self._case_of is not None and (case := self._case_of("/".join(parts))) is not None:
             fitting = self._by_case.get(case, [])
         else:
-            fitting = by_stem.get(plain_stem(parts[-1]).lower(), [])
+            fitting = by_stem.get(name_key(plain_stem(parts[-1])), [])
             # A folder that holds pictures tells whose file it is: ID2/left.json is not about ID1/left.png.
-            named = self._folders.intersection(part.lower() for part in parts[:-1])
-            fitting = [f for f in fitting if named <= {part.lower() for part in f.place.parts[:-1]}]
+            named = self._folders.intersection(map(name_key, parts[:-1]))
+            fitting = [f for f in fitting if named <= set(map(name_key, f.place.parts[:-1]))]
         if len(fitting) > 1:
-            fitting = [f for f in fitting if f.place.name.lower() == parts[-1].lower()] or fitting
+            fitting = [f for f in fitting if name_key(f.place.name) == name_key(parts[-1])] or fitting
         if len(fitting) > 1:
             near = [shared(parts[:-1], file.place.parts[:-1]) for file in fitting]
             fitting = [file for file, n in zip(fitting, near, strict=True) if n == max(near)]
+        if len(fitting) > 1:
+            fitting = [f for f in fitting if f.stem == plain_stem(parts[-1])] or fitting
         if len(fitting) > 1:
             raise DatasetError(
                 f"{told_by}: {short(name)} may be {fitting[0].place} or {fitting[1].place}",
@@ -199,7 +202,7 @@ def _plain_names(name: str) -> Iterator[str]:
 
 def shared(one: Iterable[str], other: Iterable[str]) -> int:
     """How many folders two paths have in common."""
-    return len({part.lower() for part in one} & {part.lower() for part in other})
+    return len(set(map(name_key, one)) & set(map(name_key, other)))
 
 
 def short(text: str) -> str:

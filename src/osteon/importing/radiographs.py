@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, FileError, UsageError
+from osteon.core.file_names import name_key
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.manifest import Channel
 from osteon.formats.raster import orientation_of
@@ -66,7 +67,7 @@ def read(source: Path, options: Options) -> Found:
         if first is not said and first.kind == said.kind:
             marks[picture] = marked_twice(picture, first, said)
         kinds[picture].append(said.kind)
-    ids, subjects = _ids(pictures, options), _subjects(pictures)
+    ids, subjects = _ids(pictures, options, found.warnings), _subjects(pictures)
     if not marks:
         raise DatasetError(
             f"{folder}: no annotation finds its picture: {'; '.join(found.lost[:3]) or 'none names one'}",
@@ -79,7 +80,7 @@ def read(source: Path, options: Options) -> Found:
     patients = [_patient(picture) for picture in pictures]
     pseudonyms = Pseudonyms(folder, [] if options.keep_identity else patients)
     if not options.keep_identity:
-        ids = pseudonyms.hide_ids(ids, patients)
+        ids = pseudonyms.hide_ids(ids, patients, found.warnings)
     for name, picture, patient in zip(ids, pictures, patients, strict=True):
         subject = pseudonyms.subject(patient, keep_identity=options.keep_identity) or subjects.get(picture)
         case = _case(name, picture, marks.get(picture), subject, found.structures, options)
@@ -197,14 +198,14 @@ def _check_priority(priority: Sequence[str] | None, structures: Sequence[Structu
         )
 
 
-def _ids(pictures: Sequence[File], options: Options) -> list[str]:
+def _ids(pictures: Sequence[File], options: Options, warnings: list[str]) -> list[str]:
     """The case that `--case-pattern` finds; else stems as long as they differ, else with folders in front."""
     case_of = path_finder(options.case_pattern, "--case-pattern")
     if case_of is not None:
         ids = [safe_id(case_of(file.place.as_posix()) or "") for file in pictures]
-        twice = [name for name, times in Counter(ids).items() if times > 1]
+        twice = [name for name, times in Counter(map(name_key, ids)).items() if times > 1]
         if twice:
-            same = [str(file.place) for file, name in zip(pictures, ids, strict=True) if name == twice[0]]
+            same = [str(file.place) for file, name in zip(pictures, ids, strict=True) if name_key(name) == twice[0]]
             raise DatasetError(
                 f"--case-pattern {options.case_pattern} makes one case, {twice[0]}, of {', '.join(same[:_LISTED])}",
                 hint="take a longer part of the path: a radiograph is a case of its own",
@@ -213,8 +214,7 @@ def _ids(pictures: Sequence[File], options: Options) -> list[str]:
     stems = [safe_id(file.stem) for file in pictures]
     parents = [safe_id("_".join([*file.place.parts[-2:-1], file.stem])) for file in pictures]
     places = [safe_id("_".join([*file.place.parts[:-1], file.stem])) for file in pictures]
-    named = unique_ids([stems, parents, places])
-    return named or [f"{number:05d}_{stem}"[:150] for number, stem in enumerate(stems, start=1)]
+    return unique_ids([stems, parents, places], warnings)
 
 
 def _subjects(pictures: Sequence[File]) -> dict[File, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.core.file_names import free_name, name_key
 from osteon.core.files import absent_below, files_below
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Channel
@@ -213,15 +214,13 @@ def joined(items: Sequence[Item], channels: Sequence[Channel], notes: list[str])
 
 
 def _called(items: Sequence[Item]) -> dict[str, Item]:
-    """Scans by ids that differ in more than case: names; where these repeat, places; and last a number."""
+    """Scans by ids that are different files on every system: names; where these repeat, places; and last a number."""
     names = [safe_id(item.name) for item in items]
-    often = Counter(name.lower() for name in names)
+    often = Counter(name_key(name) for name in names)
     called: dict[str, Item] = {}
+    taken: set[str] = set()
     for item, name in zip(items, names, strict=True):
-        own = name if often[name.lower()] == 1 else safe_id("_".join(item.place.parts))
-        taken = {other.lower() for other in called}
-        while own.lower() in taken:
-            base, _, number = own.rpartition("-")
-            own = f"{base}-{int(number) + 1}" if base and number.isdigit() else f"{own}-2"
+        own = free_name(name if often[name_key(name)] == 1 else safe_id("_".join(item.place.parts)), taken)
+        taken.add(name_key(own))
         called[own] = item
     return called

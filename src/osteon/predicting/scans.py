@@ -11,6 +11,7 @@ from typing import Any
 from rich.markup import escape
 
 from osteon.core.errors import OsteonError, UsageError, missing_file
+from osteon.core.file_names import name_key
 from osteon.core.files import file_mark, is_file, still
 from osteon.core.geometry import Geometry
 from osteon.core.progress import console
@@ -145,10 +146,10 @@ def find_scans(sources: Sequence[Path], plan: Plan | None = None, series: str | 
 def _refuse_twins(scans: list[Scan]) -> None:
     seen: dict[str, Scan] = {}
     for scan in scans:
-        if scan.id in seen:
-            places = " and ".join(str(twin.files[0]) for twin in (seen[scan.id], scan) if twin.files)
+        twin = seen.setdefault(name_key(scan.id), scan)
+        if twin is not scan:
+            places = " and ".join(str(one.files[0]) for one in (twin, scan) if one.files)
+            names = scan.id if twin.id == scan.id else f"{twin.id} and {scan.id} (one file on Windows and macOS)"
             raise UsageError(
-                f"two scans are called {scan.id}: {places}",
-                hint="predict them into different folders, or rename one",
+                f"two scans are called {names}: {places}", hint="predict them into different folders, or rename one"
             )
-        seen[scan.id] = scan

@@ -1,0 +1,20 @@
+"""Names of files that are one on some system, and two on others."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection
+from itertools import chain, count
+
+
+def name_key(name: str) -> str:
+    """The same for names that are one file on some system: Windows and macOS do not tell capitals apart, and macOS does
+    not tell a letter with its accent (NFC) from a letter and an accent (NFD).
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """The name, or the first of name-2, name-3 … whose key (`name_key`) is not among those taken."""
+    others = (f"{name}-{number}" for number in count(2))
+    return next(own for own in chain([name], others) if name_key(own) not in taken)

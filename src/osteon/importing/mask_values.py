@@ -1,0 +1,40 @@
+"""What the voxels of a file say: scan or mask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from osteon.core.errors import OsteonError
+from osteon.formats.nifti import stored_values
+from osteon.formats.registry import read_volume
+
+MANY = 3
+
+
+def count_values(path: Path) -> int | None:
+    """How many values the file holds: 1, 2 where these are 0 and another, `MANY` for all else, also NaN.
+
+    A NIfTI file is read up to its third value, which in a scan comes early. None where it cannot be read as an image.
+    """
+    try:
+        if path.name.lower().endswith((".nii", ".nii.gz")):
+            lowest = highest = None
+            for piece in stored_values(path):
+                lowest = piece.min() if lowest is None else min(lowest, piece.min())
+                highest = piece.max() if highest is None else max(highest, piece.max())
+                if not ((piece == lowest) | (piece == highest)).all():
+                    return MANY
+        array = read_volume(path).array
+    except (OsteonError, TypeError):  # colours have no order
+        return None
+    lowest, highest = array.min(), array.max()
+    if lowest == highest:
+        return 1
+    return 2 if np.isin(array, (0, highest)).all() else MANY
+
+
+def is_binary(path: Path) -> bool:
+    """Whether the file holds one value beside 0, or cannot be read as an image."""
+    return count_values(path) != MANY
