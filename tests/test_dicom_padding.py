@@ -175,5 +175,6 @@ def test_an_import_says_what_became_air(tmp_path: Path) -> None:
     bone = (scan.array[0] > 500).astype(np.uint8)
     write_volume(tmp_path / "heap" / "p1" / "femur.nii.gz", Volume(bone[None], scan.geometry))
     report = import_dataset(tmp_path / "heap", tmp_path / "set")
-    provenance = report.manifest.cases[0].provenance
-    assert "padding outside the field of view (62512 HU) was taken as air (-1000 HU)" in provenance
+    line = "padding outside the field of view (62512 HU) was taken as air (-1000 HU)"
+    assert line in report.manifest.cases[0].provenance
+    assert f"case p1: {line}" in report.warnings

@@ -185,11 +185,10 @@ def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: O
                 f"{scan.path}: is named like a channel, but holds one value like a mask",
                 hint="put masks into a folder `masks`",
             )
-    volume, done = _scan(case, options)
+    volume, done, warnings = _scan(case, options)
     scan = case.group.scans[0]
     geometry = volume.geometry if volume is not None else read_geometry(scan.path)
     segmentation: Segmentation | None = None
-    warnings: list[str] = []
     annotated: tuple[str, ...] | None = None
     if case.named and structures is not None:
         masks, laid = [], list[str]()
@@ -239,10 +238,11 @@ def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: O
     return Converted(volume, segmentation, annotated, tuple(done), tuple(warnings))
 
 
-def _scan(case: MaskCase, options: Options) -> tuple[Volume | None, list[str]]:
-    """The image of a DICOM case, its channels stacked, and what was done; None where the scans are files."""
+def _scan(case: MaskCase, options: Options) -> tuple[Volume | None, list[str], list[str]]:
+    """The image of a DICOM case (None where its scans are files), from what it was made, and what was changed in it."""
     arrays: list[npt.NDArray[np.generic]] = []
     done: list[str] = []
+    changed: list[str] = []
     geometry: Geometry | None = None
     for scan in case.group.scans if any(scan.series for scan in case.group.scans) else ():
         if scan.series is None:
@@ -264,9 +264,10 @@ def _scan(case: MaskCase, options: Options) -> tuple[Volume | None, list[str]]:
         arrays.append(turned)
         what = f"DICOM series of {len(scan.series.files)} files in {scan.place}"
         done += [what, *said]
+        changed += said
     if geometry is None:
-        return None, []
-    return Volume(np.concatenate(arrays) if len(arrays) > 1 else arrays[0], geometry), done
+        return None, [], []
+    return Volume(np.concatenate(arrays) if len(arrays) > 1 else arrays[0], geometry), done, changed
 
 
 def _compared(mask: Mask, segmentation: Segmentation) -> tuple[str, bool]:

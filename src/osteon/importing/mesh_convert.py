@@ -182,7 +182,7 @@ def convert(job: MeshJob, reading: Reading) -> Converted:
         segmentation=segmentation,
         annotated=tuple(name for name in job.parts) if job.options.group == "none" else None,
         provenance=(*done, f"meshes read as {reading}{_by_headers(job)}", *made),
-        warnings=(*warnings, *overlaps),
+        warnings=(*done, *warnings, *overlaps),
     )
 
 
