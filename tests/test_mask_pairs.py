@@ -315,6 +315,12 @@ def test_masks_that_are_channels_or_vertebrae_are_refused(tmp_path: Path) -> Non
         mask(source / "p1" / "masks" / f"{name}.nii.gz", FEMUR)
     with pytest.raises(OsteonError, match=r"(?s)several files that may all be its labels.*vertebra_T1"):
         taken(source, modality="mr")
+    for name in ("T1", "T2"):
+        path = source / "p1" / "masks" / f"{name}.nii.gz"
+        path.rename(path.with_name(f"vertebra_{name}.nii.gz"))
+    report, _ = taken(source, modality="mr")
+    assert [s.name for s in report.manifest.structures] == ["vertebra_T1", "vertebra_T2"]
+    assert len(report.manifest.channels) == 2
 
 
 @pytest.mark.parametrize(
