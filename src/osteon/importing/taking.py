@@ -22,6 +22,7 @@ from osteon.dataset.checks import (
     content_hash,
     present_structures,
     resample_labels,
+    seem_background,
 )
 from osteon.dataset.dataset import read_channels
 from osteon.dataset.laying import lay_segmentation
@@ -111,6 +112,9 @@ def take_case(
     present = present_structures(segmentation) if allow_empty else check_labels(segmentation, label_name)
     if not present:
         warnings.append(f"warning: {label_name}: the label is empty")
+    for structure in seem_background(segmentation):
+        covers = "covers more than half of the image and most of its sides"
+        warnings.append(f"warning: {name}: {structure} {covers}: is it the background, or the mask inverted?")
     if converted.volume is not None:
         write_volume(_free(folder / entry.images[0], theirs), volume)
     if written or case.label is None:
