@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,7 @@ def seem_background(segmentation: Segmentation) -> list[str]:
     """Names of the structures that cover more than half of a volume and most of its six sides, as a background does."""
     if min(segmentation.geometry.shape) == 1:
         return []
-    array = segmentation.array
+    array: npt.NDArray[Any] = segmentation.array
     sides = [array.take(n, axis) for axis in (-3, -2, -1) for n in (0, -1)]
     found = []
     for n, structure in enumerate(segmentation.structures):
