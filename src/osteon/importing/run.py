@@ -35,7 +35,7 @@ from osteon.importing.recognise import form_named, recognise
 from osteon.importing.repeat import as_told, inputs_digest, made_before
 from osteon.importing.selecting import hold_out as hold_cases_out
 from osteon.importing.selecting import nothing_left, select
-from osteon.importing.taking import TakenCase, files_of, take_case, told_once
+from osteon.importing.taking import TakenCase, files_of, take_case, told_once, with_oddities
 
 _SHOWN = 5
 
@@ -220,11 +220,11 @@ def import_dataset(
                     )
                 )
             except OsteonError as error:
-                failed[case.id] = error
+                failed[case.id] = with_oddities(error, case)
     if not taken:
         raise _nothing_taken(source, failed)
     present = {case.entry.id: case.present for case in taken if case.entry.segmentation is not None}
-    known = found.structures or unite(case.structures for case in taken)
+    known = found.structures or unite((case.structures for case in taken), [case.entry.id for case in taken])
     if not known and failed:
         raise _nothing_taken(source, failed)
     if not known:

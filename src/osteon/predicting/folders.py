@@ -21,6 +21,7 @@ from osteon.formats.registry import stem_of, suffix_of
 from osteon.formats.unread import unread_format, unread_images
 from osteon.importing.forms import safe_id
 from osteon.importing.mask_names import SCAN_WORDS, kind_of, words
+from osteon.importing.passed_over import may_be_data
 
 RECORD = "predictions.json"
 """In a folder of predictions: what each was made from."""
@@ -160,7 +161,7 @@ def _chosen(series: Sequence[Series], which: str) -> list[Series]:
 
 def _not_read(folder: Path, files: Sequence[Path], made: Set[Path]) -> list[Item]:
     """What would be a scan, but is of a format that is not read, or is not there: each fails by its name."""
-    absent = [path for path, _ in absent_below(folder) if suffix_of(path) and path not in files]
+    absent = [path for path, _ in absent_below(folder) if may_be_data(path) and path not in files]
     bare = {
         path: path.name[: -len(row.suffix_of(path))] for path in unread_images(files) if (row := unread_format(path))
     }
