@@ -53,11 +53,11 @@ def seem_background(segmentation: Segmentation) -> list[str]:
     if min(segmentation.geometry.shape) == 1:
         return []
     array = segmentation.array
-    sides = [array.take(n, axis) for axis in (-3, -2, -1) for n in (0, -1)]
+    sides = [np.take(array, n, axis) for axis in (-3, -2, -1) for n in (0, -1)]
     found = []
     for n, structure in enumerate(segmentation.structures):
         own = [side[n] > 0 if segmentation.overlapping else side == structure.value for side in sides]
-        framed = sum(map(np.count_nonzero, own)) > _FRAMED * sum(side.size for side in own)
+        framed = sum(int(np.count_nonzero(side)) for side in own) > _FRAMED * sum(side.size for side in own)
         if framed and np.count_nonzero(segmentation.mask(structure)) > 0.5 * np.prod(segmentation.geometry.shape):
             found.append(structure.name)
     return found
