@@ -24,15 +24,14 @@ def check_image(volume: Volume, name: str) -> None:
     """Raise ImageError, naming the image by `name`, where a channel holds NaN or Inf, or one value everywhere."""
     for number, channel in enumerate(volume.array):
         where = f"{name}, channel {number}" if len(volume.array) > 1 else name
-        if channel.dtype.kind == "f":
+        if channel.dtype.kind == "f" and not all(np.isfinite(plane).all() for plane in channel):
             broken = ~np.isfinite(channel)
-            if broken.any():
-                first = tuple(int(n) for n in np.unravel_index(int(np.argmax(broken)), channel.shape))
-                nan = int(np.isnan(channel).sum())
-                raise ImageError(
-                    f"{where}: {nan} voxels are NaN and {int(broken.sum()) - nan} are infinite, the first at {first}",
-                    hint="export the image again, or replace these voxels by the value of air or background",
-                )
+            first = tuple(int(n) for n in np.unravel_index(int(np.argmax(broken)), channel.shape))
+            nan = int(np.isnan(channel).sum())
+            raise ImageError(
+                f"{where}: {nan} voxels are NaN and {int(broken.sum()) - nan} are infinite, the first at {first}",
+                hint="export the image again, or replace these voxels by the value of air or background",
+            )
         if channel.min() == channel.max():
             raise ImageError(
                 f"{where}: every voxel is {channel.flat[0]:g}; the image shows nothing",
