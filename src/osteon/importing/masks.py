@@ -82,6 +82,11 @@ def read(source: Path, options: Options) -> Found:
     groups = pair(heap, options.case_pattern, series=options.series, ignore_references=options.ignore_references)
     if not any(group.masks for group in groups):
         raise no_pairs(source, heap, options.case_pattern)
+    return found_in(source, heap, groups, options)
+
+
+def found_in(source: Path, heap: Heap, groups: list[Group], options: Options) -> Found:
+    """The cases of scans and masks that were sorted. Raises as `read` does, but for what belongs to a scan."""
     table = None if options.structures else find_table(source, _tables_beside(heap))
     told = options.named_structures() or (read_table(table) if table else None)
     known = None if told is None else [structure.name for structure in told]

@@ -33,18 +33,17 @@ def misses(source: Path) -> str | None:
         return None
     if any(_is_table(file.path) for file in heap.csv) or sort_out(heap.pictures)[1]:
         return None
-    unreadable = [error for file in heap.json[:_LOOKED_AT] if (error := _unreadable(file.path)) is not None]
+    unreadable = [error for file in heap.json[:_LOOKED_AT] if (error := why_unreadable(file.path)) is not None]
     unreadable += [why for file in heap.csv[:_LOOKED_AT] if (why := lacks(file.path))]
     broken = f" ({unreadable[0]})" if unreadable else ""
     count = f"{len(heap.pictures)} pictures" if heap.pictures else f"{len(heap.dicom)} DICOM files"
     return (
         f"{count} without annotation{broken}: no JSON of outlines (per picture, LabelMe, COCO), no table with "
-        "image_name, class and rle, no masks (`masks/<structure>/<picture>`, `masks/<picture>`). Pictures that are "
-        "only to be segmented need no import: `osteon predict MODEL FOLDER OUT`"
+        "image_name, class and rle, no masks (`masks/<structure>/<picture>`, `masks/<picture>`)"
     )
 
 
-def _unreadable(path: Path) -> str | None:
+def why_unreadable(path: Path) -> str | None:
     """Why a JSON file cannot be read; None where it can."""
     try:
         read_json(path, "the annotation")
