@@ -71,6 +71,14 @@ def test_a_case_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: Capt
     assert [row.split(",")[0] for row in rows] == ["case", "a", "a", "c", "c"]
 
 
+def test_a_link_to_what_is_not_there_fails_by_name(tmp_path: Path) -> None:
+    folder = labels(tmp_path / "made", "p1", "p2")
+    (folder / "p3.nii.gz").symlink_to("nowhere")
+    report = osteon.export("stl", folder, tmp_path / "out")
+    assert (report.done, list(report.failed)) == (["p1", "p2"], ["p3"])
+    assert "p3.nii.gz: the NIfTI file is a link to nowhere" in report.failed["p3"].message
+
+
 def test_where_all_fail_nothing_is_written(tmp_path: Path) -> None:
     labels(tmp_path / "in", "a")
     report = osteon.export("coco", tmp_path / "in", tmp_path / "out")
