@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import psutil
 
-from osteon.core.errors import OsteonError, memory_error, out_of_memory
+from osteon.core.errors import DiskFullError, OsteonError, memory_error, out_of_memory
+from osteon.core.files import is_disk_full, write_error
 from osteon.core.platform import cores
 from osteon.core.progress import console, track
 from osteon.core.threads import set_thread_count
@@ -104,13 +106,30 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
+def failure_of(name: str, error: Exception, hint: str = "close other programs") -> OsteonError:
+    """The error of one case among many, with which the others go on.
+
+    Args:
+        name: The case, for people.
+        error: What it ended with.
+        hint: What helps where memory did not suffice.
+
+    Raises:
+        DiskFullError: The disk was full: no case is to blame, and the next would fare no better.
+        Exception: `error`, where it is a bug.
+    """
+    if isinstance(error, OSError) and is_disk_full(error):
+        raise write_error(Path(error.filename or name), error) from error
+    if isinstance(error, OsteonError) and not isinstance(error, DiskFullError):
+        return error
+    if out_of_memory(error):
+        return memory_error(name, error, hint)
+    raise error
+
+
 def _attempt(function: Callable[[Item], Result], item: Item, name: str) -> Outcome[Item, Result]:
     try:
         return Outcome(item, function(item), None)
-    except OsteonError as error:
-        return Outcome(item, None, error)
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
+    except Exception as error:  # noqa: BLE001 (bugs are raised again)
         hint = "close other programs, or use fewer workers (--workers 1)"
-        return Outcome(item, None, memory_error(name, error, hint))
+        return Outcome(item, None, failure_of(name, error, hint))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import psutil
@@ -17,6 +20,21 @@ SAME_S = 2.0
 """Two times of a process's beginning differ by less: a clock that is set meanwhile shifts them."""
 INTERRUPTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
 """What a group can be asked to end with."""
+
+
+@cache
+def machine() -> str:
+    """Where a number of a process means that process: the host, and the container on it."""
+    space = ""
+    with suppress(OSError):
+        space = "".join(filter(str.isdigit, os.readlink("/proc/self/ns/pid")))  # noqa: PTH115 (leads to no file)
+    return f"{socket.gethostname().replace(' ', '-') or 'unknown'}:{space}"
+
+
+@cache
+def machine_mark() -> str:
+    """Eight digits that stand for `machine` in names of files."""
+    return hashlib.sha256(machine().encode()).hexdigest()[:8]
 
 
 def leader_options() -> dict[str, Any]:

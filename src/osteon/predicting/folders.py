@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.file_names import free_name, name_key
 from osteon.core.files import absent_below, files_below
+from osteon.core.records import is_recorded
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Channel
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
@@ -21,9 +22,8 @@ from osteon.formats.registry import stem_of, suffix_of
 from osteon.formats.unread import unread_format, unread_images
 from osteon.importing.forms import safe_id
 from osteon.importing.mask_names import SCAN_WORDS, kind_of, words
+from osteon.predicting.records import RECORD
 
-RECORD = "predictions.json"
-"""In a folder of predictions: what each was made from."""
 _NUMBERED = re.compile(r"(.+)_(\d{4})")
 """nnU-Net's names: case, channel."""
 _SHOWN = 3
@@ -85,7 +85,9 @@ def scans_below(
     """
     below = Below()
     everything = list(files_below(folder, hidden=False))
-    made = {path.parent for path in everything if path.name in (MANIFEST, RECORD)} - {folder}
+    made = {path.parent for path in everything if path.name == MANIFEST}
+    made |= {above for above in {path.parent for path in everything} if is_recorded(above, RECORD)}
+    made.discard(folder)
     for path in sorted(made):
         what = "a dataset" if (path / MANIFEST).is_file() else "an earlier prediction"
         below.notes.append(f"{path}: is {what}, and passed over; give it as SCAN to segment what lies in it")
