@@ -19,13 +19,20 @@ def said_error(log: str) -> tuple[str, str]:
     return "", ""
 
 
+def _signal(code: int) -> str:
+    """The signal that an exit code tells of: none was heeded below 0, one ended the command in order above 128."""
+    try:
+        return signal.Signals(-code if code < 0 else code - 128).name
+    except ValueError:
+        return ""
+
+
 def error_of(job: Job, state: State, log: str) -> OsteonError:
     """What a failed job ended with, in words."""
     message, hint = said_error(log)
     if message:
         return OsteonError(message, hint=hint)
-    if state.code is not None and state.code < 0:
-        name = signal.Signals(-state.code).name
+    if state.code is not None and (name := _signal(state.code)):
         why = "not enough memory, most likely" if name == "SIGKILL" else "another program ended it"
         return OsteonError(f"{job.title}: was ended by {name}: {why}", hint="close other programs, and try it again")
     said = state.why or f"the command ended with exit code {state.code}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -74,7 +75,7 @@ def for_each(
             yield _attempt(function, item, name(item))
         return
     left = dict(enumerate(items))
-    context = multiprocessing.get_context("spawn")
+    context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
         try:
             futures: dict[Future[Outcome[Item, Result]], int] = {
@@ -86,6 +87,10 @@ def for_each(
                 yield outcome
         except BrokenProcessPool as error:
             console.print(f"[yellow]a worker process died ({error}); going on in one process[/]")
+        except KeyboardInterrupt:  # what they write is whole, or not there
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            raise
         finally:  # whoever stops listening does not wait for what has not begun
             pool.shutdown(wait=False, cancel_futures=True)
     for item in track(list(left.values()), f"{what}, one at a time"):
@@ -93,7 +98,8 @@ def for_each(
 
 
 def begin_worker() -> None:
-    """What a fresh worker does first, before it imports what it works with."""
+    """What a fresh worker does first, before it imports what it works with. Ctrl-C is its parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_thread_count(1)
     threading.Thread(target=end_with_parent, daemon=True).start()
 
