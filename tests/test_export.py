@@ -17,10 +17,10 @@ import osteon
 from children import finished, python
 from helpers import two_boxes, write_dataset
 from osteon.cli.choices import Encodings, Exports, Shapes
+from osteon.core.case_records import FOLDER
 from osteon.core.errors import FileError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
-from osteon.core.records import FOLDER
 from osteon.exporting import forms
 from osteon.exporting.ledger import FILE_NAME
 from osteon.exporting.masks import cut_masks

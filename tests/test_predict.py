@@ -20,9 +20,9 @@ from PIL import Image
 import osteon
 from children import finished, python
 from helpers import spaced, two_boxes
+from osteon.core.case_records import FOLDER
 from osteon.core.errors import CaseError, FileError, UsageError
 from osteon.core.geometry import Geometry
-from osteon.core.records import FOLDER
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Channel, write_manifest
 from osteon.formats import read_segmentation, read_volume, write_volume

@@ -20,7 +20,7 @@ from osteon.evaluating.pairing import label_files
 from osteon.evaluating.record import JSON_NAME
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import read_plan
-from osteon.predicting.records import predictions_of
+from osteon.predicting.records import read_predictions
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def cases_of(item: Item) -> dict[str, Path]:
 def record_of(item: Item) -> dict[str, Any]:
     """What is known of each case; empty where the result was uploaded."""
     try:
-        return predictions_of(item.path).read()
+        return read_predictions(item.path)
     except OsteonError:
         return {}
 

@@ -18,8 +18,8 @@ from starlette.routing import Route
 
 from osteon.app.commands import ABOUT
 from osteon.app.receiving import Upload
+from osteon.core.case_records import FOLDER
 from osteon.core.errors import OsteonError
-from osteon.core.records import FOLDER
 from osteon.exporting.ledger import FILE_NAME as RECORD
 
 if TYPE_CHECKING:

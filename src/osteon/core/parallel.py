@@ -56,6 +56,7 @@ def for_each(
     *,
     name: Callable[[Item], str],
     workers: int = 1,
+    setup: Callable[[], None] | None = None,
 ) -> Iterator[Outcome[Item, Result]]:
     """Apply `function` to each item and yield outcomes as they come, showing progress.
 
@@ -65,6 +66,7 @@ def for_each(
         what: For the progress.
         name: What an item is called in an error.
         workers: Processes.
+        setup: What each worker process does first: for what `function` needs beside an item.
 
     With more than one worker, `function` and items must be picklable. When a worker dies (out of memory, a signal),
     the items it leaves undone are worked on again in this process, one at a time. Workers end with this process,
@@ -76,7 +78,7 @@ def for_each(
         return
     left = dict(enumerate(items))
     context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker, initargs=(setup,)) as pool:
         try:
             futures: dict[Future[Outcome[Item, Result]], int] = {
                 pool.submit(_attempt, function, item, name(item)): number for number, item in left.items()
@@ -93,15 +95,19 @@ def for_each(
             raise
         finally:  # whoever stops listening does not wait for what has not begun
             pool.shutdown(wait=False, cancel_futures=True)
+    if left and setup is not None:
+        setup()
     for item in track(list(left.values()), f"{what}, one at a time"):
         yield _attempt(function, item, name(item))
 
 
-def begin_worker() -> None:
+def begin_worker(setup: Callable[[], None] | None = None) -> None:
     """What a fresh worker does first, before it imports what it works with. Ctrl-C is its parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_thread_count(1)
     threading.Thread(target=end_with_parent, daemon=True).start()
+    if setup is not None:
+        setup()
 
 
 def end_with_parent() -> None:

@@ -16,7 +16,7 @@ from osteon.evaluating.pairing import label_files
 from osteon.exporting.forms import ExportCase
 from osteon.formats import read_segmentation
 from osteon.formats.legend import Legend, legend_for, read_meant
-from osteon.predicting.records import predictions_of
+from osteon.predicting.records import read_predictions
 
 
 def find_segmentations(sources: Sequence[Path], structures: Sequence[Structure] | None = None) -> list[ExportCase]:
@@ -46,7 +46,7 @@ def find_segmentations(sources: Sequence[Path], structures: Sequence[Structure] 
                 raise UsageError(f"{source}: none of its cases has labels", hint="give a dataset with references")
             found += [of_dataset(dataset, case) for case in dataset.manifest.labelled]
         elif source.exists():
-            record = predictions_of(source if source.is_dir() else source.parent).read()
+            record = read_predictions(source if source.is_dir() else source.parent)
             files = label_files(source, "the segmentation")
             legend = None if structures else legend_for(files.values())
             for name, file in files.items():

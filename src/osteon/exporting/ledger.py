@@ -1,6 +1,6 @@
 """What an output folder's exports have written: `exports.json`. A file that is not in it is never replaced unasked.
 
-Each form and case has a record of its own (`core.records`), so that several exports can write into one folder.
+Each form and case has a record of its own (`core.case_records`), so that several exports can write into one folder.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from osteon.core.case_records import FOLDER, CaseRecords
 from osteon.core.errors import FileError
 from osteon.core.files import file_state, is_file, read_json, remove_file, write_json
-from osteon.core.records import FOLDER, Records
 
 FILE_NAME = "exports.json"
 _EACH = Path(FILE_NAME).stem
@@ -107,8 +107,8 @@ class Ledger:
         if entries := _entries(self.folder):
             write_json(self.folder / FILE_NAME, entries)
 
-    def _records(self, form: str) -> Records:
-        return Records(self.folder, f"{_EACH}/{form}")
+    def _records(self, form: str) -> CaseRecords:
+        return CaseRecords(self.folder, f"{_EACH}/{form}")
 
     def _note(self, form: str, files: Mapping[str, str]) -> None:
         for name, state in files.items():
@@ -125,7 +125,7 @@ def _entries(folder: Path) -> dict[str, dict[str, dict[str, str]]]:
     found = read_json(path, "the record of exports") if is_file(path) else {}
     if _is_record(found):
         for each in sorted((folder / FOLDER / _EACH).glob("*/")):
-            found.setdefault(each.name, {}).update(Records(folder, f"{_EACH}/{each.name}").each_record())
+            found.setdefault(each.name, {}).update(CaseRecords(folder, f"{_EACH}/{each.name}").each_record())
     if not _is_record(found):
         raise FileError(f"{path}: is no record of exports", hint="move it away, or choose another output folder")
     return dict(found)

@@ -11,12 +11,12 @@ from typing import Any
 
 from rich.markup import escape
 
+from osteon.core.case_records import CaseRecords
 from osteon.core.errors import CaseError, OsteonError, UsageError
 from osteon.core.files import is_file, is_folder, remove_file
 from osteon.core.parallel import failure_of
 from osteon.core.pipeline import overlapped
 from osteon.core.progress import console, track
-from osteon.core.records import Records
 from osteon.core.version import __version__
 from osteon.formats.registry import tell_oddities, write_segmentation
 from osteon.planning.plan import Plan
@@ -157,7 +157,7 @@ class _Work:
     model: Model
     out: Path
     how: How
-    records: Records
+    records: CaseRecords
     before: Mapping[str, Any]
     targets: Mapping[str, Path]
     claims: dict[str, ExitStack] = field(default_factory=dict)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from osteon.core.records import Records
+from osteon.core.case_records import CaseRecords
 
 RECORD = "predictions.json"
 """In a folder of predictions: all of it in one file."""
 
 
-def predictions_of(folder: Path) -> Records:
+def predictions_of(folder: Path) -> CaseRecords:
     """The records of a folder of predictions."""
-    return Records(folder, RECORD)
+    return CaseRecords(folder, RECORD)
+
+
+def read_predictions(folder: Path) -> dict[str, dict[str, Any]]:
+    """What is known of each prediction in a folder, by case; empty where nobody wrote it down. Raises FileError."""
+    return predictions_of(folder).read()

@@ -11,7 +11,7 @@ from typing import Any
 from osteon.core.errors import UsageError, missing_file
 from osteon.core.files import read_json
 from osteon.formats.rle import is_rle_csv
-from osteon.predicting.records import predictions_of
+from osteon.predicting.records import read_predictions
 
 METRICS = "metrics.csv"
 VALIDATION = Path("model/validation.json")
@@ -65,7 +65,7 @@ class Contestant:
 
     def _records(self) -> dict[str, dict[str, Any]]:
         """What is known of each prediction."""
-        return {} if self.is_table else predictions_of(self.predictions).read()
+        return {} if self.is_table else read_predictions(self.predictions)
 
 
 def find_contestants(paths: Sequence[Path]) -> list[Contestant]:

@@ -136,7 +136,7 @@ def _segment(task: Task, model: Model, how: How) -> None:
     from osteon.formats.registry import read_segmentation
     from osteon.predicting.memory import room_for
     from osteon.predicting.predictor import output_path, predict
-    from osteon.predicting.records import predictions_of
+    from osteon.predicting.records import read_predictions
 
     scan = _scan(task.folder / SCAN)
     result = task.folder / RESULT
@@ -148,7 +148,7 @@ def _segment(task: Task, model: Model, how: How) -> None:
     if report.failed:
         raise report.failed[MASK]
     mask = output_path(result, MASK, model.plan)
-    record = predictions_of(result).read()[MASK]
+    record = read_predictions(result)[MASK]
     files, unmade = [mask.name], {}
     for form in task.forms:  # one that cannot be had (DICOM SEG of a scan that is no DICOM) costs nothing but itself
         made = export(form, [mask], result / "made", overwrite=True)

@@ -12,14 +12,14 @@ import pytest
 
 from children import finished, python
 from osteon.core import locks
+from osteon.core.case_records import FOLDER, CaseRecords, is_recorded
 from osteon.core.errors import FileError
-from osteon.core.records import FOLDER, Records, is_recorded
 
 MANY = """
 import sys
 from pathlib import Path
-from osteon.core.records import Records
-records = Records(Path(FOLDER), "predictions.json")
+from osteon.core.case_records import CaseRecords
+records = CaseRecords(Path(FOLDER), "predictions.json")
 for number in range(20):
     records.write(f"{PREFIX}{number}", {"number": number})
     records.sum_up()
@@ -27,10 +27,10 @@ for number in range(20):
 WORKING = """
 import os, time
 from pathlib import Path
-from osteon.core.records import Records
+from osteon.core.case_records import CaseRecords
 if NUMBER:
     os.getpid = lambda: NUMBER
-with Records(Path(FOLDER), "predictions.json").claim("c0", wait=False):
+with CaseRecords(Path(FOLDER), "predictions.json").claim("c0", wait=False):
     print("claimed", flush=True)
     time.sleep(600)
 """
@@ -43,14 +43,14 @@ def test_no_record_is_lost_where_many_write(tmp_path: Path) -> None:
     ]
     for process in writing:
         finished(process)
-    records = Records(tmp_path, "predictions.json")
+    records = CaseRecords(tmp_path, "predictions.json")
     assert len(records.read()) == 60
     records.sum_up()
     assert len(json.loads(records.path.read_text())) == 60
 
 
 def test_what_earlier_versions_wrote_counts_and_what_is_newer_counts_more(tmp_path: Path) -> None:
-    records = Records(tmp_path, "predictions.json")
+    records = CaseRecords(tmp_path, "predictions.json")
     assert records.read() == {}
     assert not is_recorded(tmp_path, "predictions.json")
     records.path.write_text(json.dumps({"a": {"model": "old"}, "b": {"model": "old"}}))
@@ -63,7 +63,7 @@ def test_what_earlier_versions_wrote_counts_and_what_is_newer_counts_more(tmp_pa
 
 @pytest.mark.parametrize("case", ["", "a.b", "é" * 127, "n" * 255, "n" * 254 + "m"])
 def test_every_name_of_a_case_has_a_file(tmp_path: Path, case: str) -> None:
-    records = Records(tmp_path, "exports/stl.json")
+    records = CaseRecords(tmp_path, "exports/stl.json")
     records.write("n" * 254, {"other": "1"})
     with records.claim(case, wait=False):
         records.write(case, {"a": "1"})
@@ -83,7 +83,7 @@ def test_one_at_a_time_works_on_a_case_also_where_numbers_of_processes_are_the_s
     if number:  # a container elsewhere: the same number, another machine
         code = f"import socket\nsocket.gethostname = lambda: 'pod-2'\n{code}"
     process: subprocess.Popen[str] = python(code, tmp_path / "site")
-    records = Records(tmp_path, "predictions.json")
+    records = CaseRecords(tmp_path, "predictions.json")
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "claimed\n"
@@ -107,7 +107,7 @@ def test_one_at_a_time_works_on_a_case_also_where_numbers_of_processes_are_the_s
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    records = Records(tmp_path, "predictions.json")
+    records = CaseRecords(tmp_path, "predictions.json")
     records.path.write_text("[]")
     with pytest.raises(FileError, match=r"predictions\.json: is no record"):
         records.read()

@@ -24,7 +24,7 @@ _LONGEST = 200
 
 
 @dataclass(frozen=True)
-class Records:
+class CaseRecords:
     """The records of one kind in a folder.
 
     Attributes:
@@ -104,7 +104,8 @@ class Records:
             for folder in (self.each, *self.each.parents):
                 if folder == self.folder:
                     break
-                folder.rmdir()
+                with suppress(FileNotFoundError):
+                    folder.rmdir()
 
     def _file(self, case: str) -> Path:
         name = case.encode()
@@ -115,7 +116,7 @@ class Records:
 
 def is_recorded(folder: Path, name: str) -> bool:
     """Whether there are records of this kind in a folder."""
-    records = Records(folder, name)
+    records = CaseRecords(folder, name)
     return records.path.is_file() or records.each.is_dir()
 
 
