@@ -24,7 +24,7 @@ from osteon.core.parallel import for_each, worker_count
 from osteon.core.version import __version__
 from osteon.dataset.manifest import Case
 from osteon.importing.forms import Found, FoundCase
-from osteon.importing.taking import TakenCase, files_of, take_case
+from osteon.importing.taking import TakenCase, files_of, take_case, with_oddities
 
 MANY_BYTES = 200e6
 """Of files: from here on, processes gain more than their start costs."""
@@ -111,19 +111,24 @@ class _Work:
     def take(self, number: int) -> TakenCase:
         """Take a case, and keep what came of it."""
         case, how = self.cases[number], self.reading
-        taken = take_case(
-            case,
-            how.found,
-            how.folder,
-            repair_geometry=how.repair_geometry,
-            allow_empty=how.allow_empty,
-            theirs=self.theirs,
-        )
-        told = asdict(taken) | {
+        try:
+            taken = take_case(
+                case,
+                how.found,
+                how.folder,
+                repair_geometry=how.repair_geometry,
+                allow_empty=how.allow_empty,
+                theirs=self.theirs,
+            )
+        except OsteonError as error:
+            if (told := with_oddities(error, case)) is error:
+                raise
+            raise told from error
+        kept = asdict(taken) | {
             "entry": taken.entry.model_dump(mode="json"),
             "structures": [structure.model_dump() for structure in taken.structures],
         }
-        _records(how.folder).write(case.id, {"made_from": how.made_from, "taken": told})
+        _records(how.folder).write(case.id, {"made_from": how.made_from, "taken": kept})
         return taken
 
 

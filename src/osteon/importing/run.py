@@ -221,10 +221,10 @@ def import_dataset(
         if not taken:
             raise _nothing_taken(source, failed)
         present = {case.entry.id: case.present for case in taken if case.entry.segmentation is not None}
-        known = found.structures or unite(case.structures for case in taken)
+        known = found.structures or unite((case.structures for case in taken), [case.entry.id for case in taken])
         if not known and failed:
             raise _nothing_taken(source, failed)
-        if not known:
+        if not known and present:
             raise DatasetError(f"{source}: no label file names a structure", hint="name them: --labels NAME=VALUE,…")
         lost = [*found.lost, *(line for case in taken for line in case.lost)]
         try:
@@ -304,6 +304,11 @@ def _selected(found: Found, only: str | Sequence[str] | None, hold_out: str | No
         cases = [case for case in cases if case.id in chosen]
     if hold_out is not None and cases:
         labelled = [case.id for case in cases if case.labelled]
+        if not labelled:
+            raise UsageError(
+                f"--hold-out {hold_out}: none of the {len(cases)} cases has a label, so no test can score them",
+                hint="leave it out",
+            )
         if set(select(hold_out, [case.id for case in cases], "--hold-out", counted=labelled)) >= set(labelled):
             raise nothing_left(len(labelled))
     return cases
