@@ -751,6 +751,8 @@ def test_a_table_of_runs_that_lacks_a_column_says_which(tmp_path: Path, heading:
     for source in (tmp_path / "hands", tmp_path / "hands" / "train.csv"):
         with pytest.raises(UsageError, match=rf"train\.csv has runs, but {lacks}"):
             import_dataset(source, tmp_path / "set", form="radiographs")
+    with pytest.raises(UsageError, match=rf"train\.csv has runs, but {lacks}"):
+        import_dataset(tmp_path / "hands", tmp_path / "set")  # nor pictures without labels
 
 
 EVIL = ["../../evil", "/tmp/osteon-evil", "a\nb", "x" * 10_000, "..\\..\\evil", "C:\\evil", "\x00"]

@@ -14,6 +14,7 @@ from osteon.core.errors import DatasetError
 from osteon.core.files import files_below
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.raster import SUFFIXES as PICTURES
+from osteon.formats.rle import lacks
 from osteon.importing import masks, radiographs
 from osteon.importing.forms import Form, Found, Options
 from osteon.importing.mask_files import gather, holds_dicom, volume_files
@@ -54,6 +55,8 @@ def misses(source: Path) -> str | None:
             return f"{path.relative_to(source)} is called like a picture, and may mark it in a way that is not known"
         if path.suffix.lower() == ".json" and (why := why_unreadable(path)):
             return f"a file that may mark pictures cannot be read: {why}"
+        if why := lacks(path) if path.suffix.lower() in (".csv", ".tsv") else "":
+            return why
     return None
 
 
