@@ -41,7 +41,7 @@ def misses(source: Path) -> str | None:
     if (mesh := next(mesh_files(source), None)) is not None:
         return f"{mesh.name} is a surface"
     volumes, pictures = list(volume_files(source)), list(_pictures(source))
-    if not volumes and not pictures and not holds_dicom(source):
+    if not volumes and not pictures and not (holds_dicom(source) and _any_series(source)):
         return "no scan and no picture"
     for path in [*volumes, *pictures]:
         if kind_of(PurePosixPath(path.relative_to(source).as_posix())) == "mask":
@@ -91,6 +91,12 @@ def read(source: Path, options: Options) -> Found:
         )
     tell_passed_over(found, source, ["surfaces", "pictures"])
     return found
+
+
+def _any_series(source: Path) -> bool:
+    """Whether DICOM files below `source` make a series."""
+    heap = gather(source)
+    return bool(heap.scans or heap.pictures)
 
 
 def _tables(source: Path) -> Iterator[Path]:
