@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from osteon.app.commands import ABOUT
 from osteon.app.receiving import Upload
+from osteon.core.case_records import FOLDER
 from osteon.core.errors import OsteonError
 from osteon.exporting.ledger import FILE_NAME as RECORD
 from osteon.web.pace import Paced, SlowError
@@ -111,7 +112,8 @@ async def _take(upload: Upload, request: Request) -> Response:
 
 def zipped(folder: Path, name: str, may_read: Callable[[Path], bool]) -> Response:
     """A folder's files as one download: a lone file as it is, more of them as a zip that is made while it is sent."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (RECORD, ABOUT))
+    everything = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (RECORD, ABOUT))
+    found = (path for path in everything if FOLDER not in path.relative_to(folder).parts)
     files = [path for path in found if may_read(path)]
     if not files:
         return GONE

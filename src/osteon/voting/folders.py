@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import CaseError, UsageError, memory_error, out_of_memory
-from osteon.core.files import file_times, write_error, write_json
+from osteon.core.files import file_times, remove_file, write_json
 from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
@@ -57,7 +57,7 @@ def vote_on_folders(
             report.cases[case] = CaseVote.read(entry)
             report.skipped.append(case)
             continue
-        _remove(targets[case])
+        remove_file(targets[case])
         try:
             segmentation, vote = maps.vote(case)
         except CaseError as error:
@@ -100,10 +100,3 @@ def _files(folders: tuple[Folder, ...], case: str) -> list[list[str] | None]:
         meant = [] if folder.legend is None else [str(folder.legend)]
         found.append(None if path is None else [str(path), file_times(path), *meant])
     return found
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise write_error(path, error) from error
