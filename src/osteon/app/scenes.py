@@ -34,6 +34,7 @@ from osteon.app.shrinking import (
     shrink_labels,
     window_of,
 )
+from osteon.core.clock import age_order
 from osteon.core.errors import DatasetError
 from osteon.core.files import file_times, read_json, whole_file, write_json
 from osteon.core.gzipped import pack
@@ -260,7 +261,7 @@ def _sweep(cache: Path, keep: Path) -> None:
     scenes = [path for path in cache.iterdir() if (path / INFO).is_file() and path != keep]
     sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in scenes}
     total = sum(sizes.values())
-    for path in sorted(scenes, key=lambda path: (path / INFO).stat().st_mtime):
+    for path in sorted(scenes, key=lambda path: age_order(path / INFO)):
         if total <= MOST_CACHED:
             return
         shutil.rmtree(path, ignore_errors=True)
