@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,21 @@ from osteon.app.workspace import Kind
 from osteon.core.errors import OsteonError
 
 EVERY_S = 1.0
+BETWEEN = "getting ready"
+"""What a command does of which it says nothing: it loads its libraries, or goes from one work to the next."""
+KINDS = {
+    "import": "an import",
+    "audit": "a check of data",
+    "plan": "a forecast",
+    "train": "a training",
+    "sweep": "a sweep",
+    "predict": "a segmentation",
+    "vote": "a vote",
+    "evaluate": "a comparison",
+    "compare": "a report",
+    "export": "files to download",
+    "phantom": "made-up data",
+}
 PHASES = {
     "queued": ("waits", "osteon-faint"),
     "running": ("runs", "osteon-busy"),
@@ -73,7 +89,7 @@ def job_card(studio: Studio, job: Job, state: State, *, log: bool = False) -> No
         with ui.element("div").classes("osteon-row"):
             with ui.column().classes("osteon-grow gap-0"):
                 _title(studio, job)
-                _times(state)
+                _times(studio, job, state)
             chip(state)
             _buttons(studio, job, state)
         said = studio.jobs.log(job)
@@ -100,6 +116,17 @@ def page_of(studio: Studio, job: Job) -> str:
     return ""
 
 
+def part_done(doing: str) -> float | None:
+    """How far the innermost work is of which that is known, 0 … 1: `preparing: 3 of 10 (30 %), 0:20 left` is .3."""
+    found = re.findall(r"\b(\d{1,3}) %", doing)
+    return min(1.0, int(found[-1]) / 100) if found else None
+
+
+def commanded(job: Job) -> str:
+    """What a job is, without the names that people gave: those may be patients'."""
+    return KINDS.get(job.command, job.command)
+
+
 def _title(studio: Studio, job: Job) -> None:
     page = page_of(studio, job)
     made = ui.link(job.title, page) if page else ui.label(job.title)
@@ -113,12 +140,17 @@ def _log(studio: Studio, job: Job, state: State) -> None:
         ui.timer(2.0, lambda: shown.set_text(studio.jobs.log(job) or "nothing yet"))
 
 
-def _times(state: State) -> None:
+def _times(studio: Studio, job: Job, state: State) -> None:
     if state.phase == "running":
         line = faint("")
+        bar = ui.linear_progress(0, show_value=False).props(f'aria-label="How far: {commanded(job)}"')
 
         def tick() -> None:
-            line.set_text(f"for {age(time.time() - state.began)}")
+            doing = studio.jobs.progress(job)
+            line.set_text(f"for {age(time.time() - state.began)} · {doing or BETWEEN}")
+            part = part_done(doing)
+            bar.set_visibility(part is not None)
+            bar.set_value(part or 0)
 
         tick()
         ui.timer(1.0, tick)

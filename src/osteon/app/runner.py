@@ -13,8 +13,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from osteon.app.jobs import INTERRUPTED, LOG, Job, Jobs, Phase, State
+from osteon.app.jobs import INTERRUPTED, LOG, PROGRESS, Job, Jobs, Phase, State
 from osteon.core.processes import INTERRUPTS
+from osteon.core.progress import POSTED
 
 
 def run(folder: Path) -> int:
@@ -25,6 +26,7 @@ def run(folder: Path) -> int:
         return 1
     for number in INTERRUPTS:
         signal.signal(number, _note)  # a handler of one's own: the command gets the usual one back
+    told = {"COLUMNS": "160", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", POSTED: str((folder / PROGRESS).resolve())}
     with (folder / LOG).open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "osteon.cli", job.command, *job.arguments],
@@ -32,7 +34,7 @@ def run(folder: Path) -> int:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=jobs.root,
-            env=os.environ | {"COLUMNS": "160", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"},
+            env=os.environ | told,
         )
         code = child.wait()
     with jobs.locked():
