@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from osteon.app.failures import error_of, said_error
-from osteon.app.job_cards import part_done
 from osteon.app.jobs import Job, Jobs, State
+from osteon.app.wording import part_done
 from osteon.core.errors import UsageError
 from osteon.planning.plan import write_plan
 from runs import cohort, learning_plan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,34 +11,11 @@ from osteon.app.failures import error_of
 from osteon.app.frame import action, age, card, faint, refuse, show_error
 from osteon.app.jobs import OVER, RESUMABLE, Job, State
 from osteon.app.studio import Studio
+from osteon.app.wording import BETWEEN, PHASES, commanded, part_done
 from osteon.app.workspace import Kind
 from osteon.core.errors import OsteonError
 
 EVERY_S = 1.0
-BETWEEN = "getting ready"
-"""What a command does of which it says nothing: it loads its libraries, or goes from one work to the next."""
-KINDS = {
-    "import": "an import",
-    "audit": "a check of data",
-    "plan": "a forecast",
-    "train": "a training",
-    "sweep": "a sweep",
-    "predict": "a segmentation",
-    "vote": "a vote",
-    "evaluate": "a comparison",
-    "compare": "a report",
-    "export": "files to download",
-    "phantom": "made-up data",
-}
-PHASES = {
-    "queued": ("waits", "osteon-faint"),
-    "running": ("runs", "osteon-busy"),
-    "done": ("done", "osteon-good"),
-    "partly": ("done, with some cases left out", "osteon-warn"),
-    "failed": ("failed", "osteon-bad"),
-    "cancelled": ("cancelled", "osteon-faint"),
-    "paused": ("paused", "osteon-warn"),
-}
 
 
 def watch(
@@ -114,17 +90,6 @@ def page_of(studio: Studio, job: Job) -> str:
             item = studio.workspace.item(kind, job.about[about])
             return url + item.id if item.path.is_dir() else ""
     return ""
-
-
-def part_done(doing: str) -> float | None:
-    """How far the innermost work is of which that is known, 0 … 1: `preparing: 3 of 10 (30 %), 0:20 left` is .3."""
-    found = re.findall(r"\b(\d{1,3}) %", doing)
-    return min(1.0, int(found[-1]) / 100) if found else None
-
-
-def commanded(job: Job) -> str:
-    """What a job is, without the names that people gave: those may be patients'."""
-    return KINDS.get(job.command, job.command)
 
 
 def _title(studio: Studio, job: Job) -> None:
