@@ -255,6 +255,8 @@ def test_names_of_several_files_are_united() -> None:
     assert unite([alone])[0].counterpart is None
     with pytest.raises(DatasetError, match="call 1 femur, others use 1 without a name"):
         unite([(femur,), make_structures(["label_1"])])
+    with pytest.raises(DatasetError, match=r"call 1 femur \(p1\), others use 1 without a name \(p3\)"):
+        unite([(femur,), (femur,), make_structures(["label_1"])], ["p1", "p2", "p3"])
 
 
 def coloured(names: list[str], colours: list[str], values: list[int] | None = None) -> tuple[Structure, ...]:

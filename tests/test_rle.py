@@ -33,6 +33,7 @@ def test_runs_begin_at_one_and_go_along_the_rows() -> None:
     assert encode(np.ones((2, 3))) == "1 6"  # a run goes on in the next row
     assert encode(np.zeros((2, 3))) == ""
     assert not decode("", (2, 3)).any()
+    assert not decode(" -1", (2, 3)).any()  # so Kaggle's pneumothorax table says nothing
     np.testing.assert_array_equal(decode("6 1 2 2", (2, 4)), mask)  # in any order
     np.testing.assert_array_equal(decode("2 1 3 1 6 1", (2, 4)), mask)  # runs may touch
 

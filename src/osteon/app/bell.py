@@ -6,8 +6,8 @@ from weakref import WeakSet
 
 from nicegui.element import Element
 
+from osteon.app.job_words import sentence
 from osteon.app.jobs import OVER, Job, Jobs, Phase
-from osteon.app.wording import sentence
 
 EVERY_S = 2.0
 SILENT = ("export", "evaluate")

@@ -20,6 +20,7 @@ from osteon.app.commands import ABOUT
 from osteon.app.receiving import Upload
 from osteon.core.errors import OsteonError
 from osteon.exporting.ledger import FILE_NAME as RECORD
+from osteon.web.pace import Paced, SlowError
 
 if TYPE_CHECKING:
     from osteon.app.studio import Studio
@@ -101,9 +102,10 @@ def routes(studio: Studio) -> list[Route]:
 async def _take(upload: Upload, request: Request) -> Response:
     try:
         name = unquote(request.headers.get("x-osteon-name", ""), errors="strict")
-        await upload.take(name, request.stream())
+        await upload.take(name, Paced(request.stream()))
     except OsteonError as error:
-        return JSONResponse({"message": error.message, "hint": error.hint}, 413 if "GB" in error.message else 422)
+        status = 408 if isinstance(error, SlowError) else 413 if "GB" in error.message else 422
+        return JSONResponse({"message": error.message, "hint": error.hint}, status)
     except UnicodeDecodeError:
         return JSONResponse({"message": "a file's name is not written in UTF-8", "hint": "rename the file"}, 400)
     return JSONResponse({"bytes": upload.size})

@@ -129,7 +129,7 @@ def import_(
     parts = [f"{len(manifest.trainable)} to train on", f"{held} held out", f"{unlabelled} without a label"]
     out.print(
         f"{escape(str(dataset))}: {len(manifest.cases)} cases ({', '.join(p for p in parts if p[0] != '0')}), "
-        f"structures {', '.join(escape(s.name) for s in manifest.structures)}",
+        f"structures {', '.join(escape(s.name) for s in manifest.structures) or 'none'}",
         soft_wrap=True,
     )
     report_lost(report.lost)

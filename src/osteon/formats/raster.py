@@ -43,7 +43,7 @@ _SMEARED = 4
 """So many different values, 255 among them and none with a name, are the soft edge of a mask and no labels."""
 
 
-def read_raster(path: Path) -> Volume:
+def read_raster(path: Path, *, single: bool = False) -> Volume:  # noqa: ARG001 (pictures keep two bytes at most)
     """Read a picture as one grey channel `[1, i, j, 1]`, in `px`.
 
     8 and 16 bits stay what they are, 1 bit becomes 0 and 1. Colours that are grey become that grey; true colours become

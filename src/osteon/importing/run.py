@@ -35,7 +35,7 @@ from osteon.importing.recognise import form_named, recognise
 from osteon.importing.repeat import as_told, inputs_digest, made_before
 from osteon.importing.selecting import hold_out as hold_cases_out
 from osteon.importing.selecting import nothing_left, select
-from osteon.importing.taking import TakenCase, files_of, take_case, told_once
+from osteon.importing.taking import TakenCase, files_of, take_case, told_once, with_oddities
 
 _SHOWN = 5
 
@@ -220,14 +220,14 @@ def import_dataset(
                     )
                 )
             except OsteonError as error:
-                failed[case.id] = error
+                failed[case.id] = with_oddities(error, case)
     if not taken:
         raise _nothing_taken(source, failed)
     present = {case.entry.id: case.present for case in taken if case.entry.segmentation is not None}
-    known = found.structures or unite(case.structures for case in taken)
+    known = found.structures or unite((case.structures for case in taken), [case.entry.id for case in taken])
     if not known and failed:
         raise _nothing_taken(source, failed)
-    if not known:
+    if not known and present:
         raise DatasetError(f"{source}: no label file names a structure", hint="name them: --labels NAME=VALUE,…")
     lost = [*found.lost, *(line for case in taken for line in case.lost)]
     try:
@@ -288,6 +288,11 @@ def _selected(found: Found, only: str | Sequence[str] | None, hold_out: str | No
         cases = [case for case in cases if case.id in chosen]
     if hold_out is not None and cases:
         labelled = [case.id for case in cases if case.labelled]
+        if not labelled:
+            raise UsageError(
+                f"--hold-out {hold_out}: none of the {len(cases)} cases has a label, so no test can score them",
+                hint="leave it out",
+            )
         if set(select(hold_out, [case.id for case in cases], "--hold-out", counted=labelled)) >= set(labelled):
             raise nothing_left(len(labelled))
     return cases
