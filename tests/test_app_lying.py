@@ -11,15 +11,14 @@ import pytest
 from dicom_writing import image, save
 from helpers import spaced
 from osteon.app.lying import (
-    lies_nowhere,
     oblique_degrees,
     shear_degrees,
     sides_of_picture,
     sides_said,
     slices_of,
 )
-from osteon.core.geometry import Geometry
-from osteon.formats.raster import TO_RAS
+from osteon.core.geometry import Geometry, turn_to_ras
+from osteon.formats.raster import TO_RAS, lies_nowhere
 from osteon.formats.registry import read_geometry
 
 GRID = Geometry((4, 5, 6), np.eye(4))
@@ -58,7 +57,12 @@ def test_a_radiographs_sides_are_those_that_dicom_says(
 def test_a_picture_that_was_converted_still_lies_nowhere() -> None:
     assert lies_nowhere(Geometry((6, 4, 1), TO_RAS, "px"))
     assert lies_nowhere(Geometry((6, 4, 1), TO_RAS @ np.diag([0.25, 0.5, 1, 1])))
+    made_up = Geometry((6, 4, 1), TO_RAS @ np.diag([0.25, 0.5, 1, 1]))
+    assert lies_nowhere(turn_to_ras(made_up).geometry(made_up))
     assert not lies_nowhere(Geometry((6, 4, 1), spaced(1, 1, 1)))
+    moved = TO_RAS.copy()
+    moved[0, 3] = 3
+    assert not lies_nowhere(Geometry((6, 4, 1), moved))
     assert not lies_nowhere(Geometry((6, 4, 3), TO_RAS))
 
 

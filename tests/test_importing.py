@@ -42,6 +42,7 @@ from osteon.importing.run import import_dataset
 from osteon.importing.taking import TakenCase
 from osteon.phantoms.cohort import write_humerus_cohort
 from osteon.phantoms.humerus import STRUCTURES
+from runs import command
 
 GRID = Geometry((6, 5, 4), np.diag([1.0, 1.5, 2, 1]))
 BONES = make_structures(["femur", "tibia"])
@@ -874,3 +875,11 @@ def test_workers_read_what_one_process_reads(tmp_path: Path) -> None:
         name: str(error) for name, error in two.failed.items()
     }
     assert one.warnings == two.warnings
+
+
+@pytest.mark.parametrize("kind", ["humerus", "limb", "spine", "hand"])
+def test_every_form_can_be_read_by_other_processes(tmp_path: Path, kind: str) -> None:
+    assert command("phantom", kind, tmp_path / kind, "--cases", 1) == 0
+    found = recognise(tmp_path / kind / "source").read(tmp_path / kind / "source", Options())
+    how = reading.Reading(found, tmp_path, "", repair_geometry=False, allow_empty=False)
+    assert reading._packed(reading._Work(how, tuple(found.cases), frozenset()))

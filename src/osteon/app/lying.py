@@ -11,7 +11,7 @@ from osteon.app.shrinking import Factors
 from osteon.core.errors import OsteonError
 from osteon.core.geometry import Geometry, closest_axes, turn_to_ras
 from osteon.formats.dicom_files import looks_like_dicom, read_dataset, text
-from osteon.formats.raster import TO_RAS
+from osteon.formats.raster import lies_nowhere
 from osteon.formats.registry import oddities
 
 Marks = tuple[str, str, str, str]
@@ -20,12 +20,6 @@ _UNSAID = ("no orientation", "no space")
 """Kinds of oddities: headers that leave open where right, front and top are."""
 _ENDS = {"R": ("L", "R"), "L": ("R", "L"), "A": ("P", "A"), "P": ("A", "P"), "H": ("I", "S"), "F": ("S", "I")}
 """What PatientOrientation says of where a row or column runs (PS3.3, C.7.6.1.1.1): the letters of its start and end."""
-
-
-def lies_nowhere(geometry: Geometry) -> bool:
-    """Whether it is a picture whose place and sides were made up: the axes that such pictures are given, from 0 on."""
-    made_up = TO_RAS[:3, :3] * np.array(geometry.spacing_mm)
-    return geometry.shape[2] == 1 and bool(np.allclose(geometry.affine_ras[:3], np.c_[made_up, np.zeros(3)]))
 
 
 def sides_said(path: Path, geometry: Geometry) -> bool:

@@ -79,8 +79,7 @@ export default {
     async start() {
       const nv = new Niivue({ dragAndDropEnabled: false, backColor: [0, 0, 0, 1], crosshairColor: [0.95, 0.75, 0.2, 0.8],
         crosshairWidthUnit: "mm", isRadiologicalConvention: true, sagittalNoseLeft: true, isNearestInterpolation: false,
-        isForceMouseClickToVoxelCenters: true, // slices as they were taken, and none made up between them
-        viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "", dragMode: DRAG_MODE.pan, logLevel: "silent",
+        isForceMouseClickToVoxelCenters: true, viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "", dragMode: DRAG_MODE.pan, logLevel: "silent",
         multiplanarShowRender: SHOW_RENDER.NEVER, isOrientationTextVisible: true, fontColor: [1, 0.85, 0.4, 1],
         rulerWidth: 2, measureLineColor: [0.3, 0.9, 1, 1], measureTextColor: [0.3, 0.9, 1, 1], loadingText: "" });
       this.nv = nv;
@@ -194,7 +193,7 @@ export default {
       this.nv.refreshColormaps();
       this.nv.overlays.forEach((volume, number) => this.nv.refreshLayers(volume, number + 1));
       this.nv.drawScene();
-      this.nv.gl.finish(); // so that the time is true
+      this.nv.gl.finish();
       this.painted = performance.now();
     },
     window(low, high) {
@@ -221,7 +220,7 @@ export default {
     tile(event) { return this.nv.screenSlices[this.nv.tileIndex(...this.pointer(event))]; },
     wheel(event) {
       const tile = this.ready && this.tile(event);
-      if (tile && tile.axCorSag > 2) return; // 3D: nearer and farther, by NiiVue
+      if (tile?.axCorSag > 2) return; // 3D: nearer and farther, by NiiVue
       event.preventDefault();
       event.stopImmediatePropagation();
       if (!tile) return;
