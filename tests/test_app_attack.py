@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import socket
 import time
 import urllib.request
@@ -14,9 +16,12 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app_browser import Server
+from osteon.app import reader
+from osteon.app.reader import Reader
 from osteon.app.routes import routes
 from osteon.app.studio import Studio
 from osteon.app.workspace import Workspace
+from osteon.core.errors import OsteonError
 from osteon.web import pace
 from osteon.web.connections import MOST_CONNECTIONS, MOST_EACH
 
@@ -46,6 +51,24 @@ def test_a_page_is_shown_beside_connections_that_ask_for_nothing(tmp_path: Path)
             assert len(made) - closed <= MOST_EACH
     finally:
         server.kill()
+
+
+def test_a_scan_that_hangs_is_ended_and_others_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "LONGEST_S", 6.0)
+
+    async def read() -> list[object]:
+        made = Reader()
+        try:
+            await made.ask(os.getpid)
+            asked = [made.ask(time.sleep, 60.0), made.ask(os.path.basename, "a/b")]
+            return list(await asyncio.gather(*asked, return_exceptions=True))
+        finally:
+            made.close()
+
+    hung, other = asyncio.run(read())
+    assert isinstance(hung, OsteonError)
+    assert hung.message == "reading it took longer than 6 s"
+    assert other == "b"
 
 
 def test_an_upload_that_trickles_is_given_up_and_leaves_nothing(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -49,6 +49,7 @@ def test_encode_and_decode_are_exact_inverses(mask: npt.NDArray[np.bool_]) -> No
 @given(st.lists(st.integers(-3, 30), max_size=8), st.integers(1, 5), st.integers(1, 5))
 def test_any_numbers_are_a_mask_or_an_error(numbers: list[int], rows: int, columns: int) -> None:
     text = " ".join(map(str, numbers))
+    assume(numbers != [-1])  # no mask
     try:
         mask = decode(text, (rows, columns))
     except LabelError:

@@ -35,6 +35,14 @@ def said_error(log: str) -> tuple[str, str]:
     return "", ""
 
 
+def _signal(code: int) -> str:
+    """The signal that an exit code tells of: none was heeded below 0, one ended the command in order above 128."""
+    try:
+        return signal.Signals(-code if code < 0 else code - 128).name
+    except ValueError:
+        return ""
+
+
 def left_out(log: str) -> list[str]:
     """What a command lists as failed, left out or passed over, each with why; the last list of each kind."""
     lists: dict[str, list[str]] = {}
@@ -62,8 +70,7 @@ def error_of(job: Job, state: State, log: str) -> OsteonError:
         listed = "\n".join(lost) if len(lost) > 1 else ""
         first, _, way = lost[0].partition(" (")
         return OsteonError(f"{more}: {first}\n{listed}".strip(), hint=way.removesuffix(")"))
-    if state.code is not None and state.code < 0:
-        name = signal.Signals(-state.code).name
+    if state.code is not None and (name := _signal(state.code)):
         why = "not enough memory, most likely" if name == "SIGKILL" else "another program ended it"
         return OsteonError(f"{job.title}: was ended by {name}: {why}", hint="close other programs, and try it again")
     lines = [line.strip(" │") for line in log.splitlines() if line.strip(" │╭╰─╮╯")]

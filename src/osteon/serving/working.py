@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osteon.core.errors import CaseError, OsteonError, out_of_memory
-from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.files import whole_file, write_json
 from osteon.core.parallel import end_with_parent
 from osteon.core.progress import console
 from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN, note_trouble
@@ -141,7 +141,8 @@ def _segment(task: Task, model: Model, how: How, most_voxels: int) -> None:
     from osteon.exporting.run import export
     from osteon.formats.registry import read_segmentation
     from osteon.predicting.memory import room_for
-    from osteon.predicting.predictor import RECORD, output_path, predict
+    from osteon.predicting.predictor import output_path, predict
+    from osteon.predicting.records import read_predictions
 
     scan = _scan(task.folder / SCAN)
     result = task.folder / RESULT
@@ -158,7 +159,7 @@ def _segment(task: Task, model: Model, how: How, most_voxels: int) -> None:
     if report.failed:
         raise report.failed[MASK]
     mask = output_path(result, MASK, model.plan)
-    record = read_json(result / RECORD, "the record of predictions")[MASK]
+    record = read_predictions(result)[MASK]
     files, unmade = [mask.name], {}
     for form in task.forms:  # one that cannot be had (DICOM SEG of a scan that is no DICOM) costs nothing but itself
         made = export(form, [mask], result / "made", overwrite=True)
