@@ -36,6 +36,8 @@ from osteon.formats import read_segmentation, read_volume
 from osteon.planning.plan import Plan, parse_plan, read_plan, write_plan
 from osteon.planning.sections import Schedule
 from osteon.predicting import speeds
+from osteon.predicting.model import Model, Prepared
+from osteon.predicting.shares import Shares
 from osteon.predicting.tiles import probabilities
 from osteon.preparing.case import prepare_image
 from osteon.training import conductor, display, fit
@@ -605,6 +607,26 @@ def test_a_damaged_checkpoint_is_named(tiny: Dataset, finished: Path, tmp_path: 
     path.unlink()  # as the hint says
     train(tiny, tiny_plan(), run, CPU)
     assert same(weights(run), weights(finished))
+
+
+def test_a_case_that_memory_does_not_suffice_for_costs_its_validation_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, asked = cohort(tmp_path / "data"), []
+    infer = Model.infer
+
+    def short(model: Model, prepared: Prepared, **options: Any) -> Shares:
+        asked.append(prepared)
+        if len(asked) == 1:
+            raise MemoryError
+        return infer(model, prepared, **options)
+
+    monkeypatch.setattr(Model, "infer", short)
+    report = train(dataset, tiny_plan(), tmp_path / "run", CPU)
+    (name,) = report.failed
+    assert report.failed[name].message == f"{name}: not enough memory"
+    assert len(report.validation["cases"]) == 1
+    assert (tmp_path / "run/model/weights.safetensors").is_file()
 
 
 def test_a_full_disk_is_said_and_the_run_goes_on_afterwards(
