@@ -14,7 +14,9 @@ import pytest
 
 from osteon.app.failures import error_of, said_error
 from osteon.app.jobs import Job, Jobs, State
+from osteon.app.runner import outcome
 from osteon.core.errors import UsageError
+from osteon.core.files import file_state
 from osteon.planning.plan import write_plan
 from runs import cohort, learning_plan
 
@@ -69,6 +71,29 @@ def test_a_command_runs_and_says_how_it_ended(jobs: Jobs) -> None:
     wait(lambda: phase(jobs, job) == "done")
     assert jobs.log(job).startswith("osteon ")
     assert jobs.state(job).code == 0
+
+
+def test_a_clock_that_is_set_back_changes_no_order(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    long_one(jobs)
+    first = version(jobs, "first")
+    monkeypatch.setattr("osteon.app.jobs.time.time", lambda: 1000.0)
+    second = version(jobs, "second")
+    assert [job.title for job in jobs.all()][:2] == ["second", "first"]
+    assert second.created > first.created
+
+
+@pytest.mark.parametrize(("stamp", "expected"), [(None, "failed"), (1000.0, "partly")], ids=["untouched", "set back"])
+def test_what_came_of_a_command_is_seen_whatever_the_clock_says(
+    tmp_path: Path, stamp: float | None, expected: str
+) -> None:
+    product = tmp_path / "predictions.json"
+    product.write_text("before")
+    before = file_state(product)
+    if stamp is not None:
+        product.write_text("written while the clock was wrong")
+        os.utime(product, (stamp, stamp))
+    job = Job("0" * 16, "predict", (), "Predict", {}, product.name)
+    assert outcome(tmp_path, job, State("running", began=time.time()), 1, before) == expected
 
 
 def test_what_failed_says_why_in_words(jobs: Jobs) -> None:

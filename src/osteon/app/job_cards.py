@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 from nicegui import run, ui
 
-from osteon.app.failures import error_of
+from osteon.app.failures import error_of, left_out
 from osteon.app.frame import action, age, card, faint, refuse, show_error
 from osteon.app.jobs import OVER, RESUMABLE, Job, State
+from osteon.app.notes import tell_notes
 from osteon.app.studio import Studio
 from osteon.app.workspace import Kind
 from osteon.core.errors import OsteonError
@@ -79,6 +80,8 @@ def job_card(studio: Studio, job: Job, state: State, *, log: bool = False) -> No
         said = studio.jobs.log(job)
         if state.phase == "failed":
             show_error(error_of(job, state, said))
+        elif state.phase == "partly":
+            tell_notes(studio, left_out(said), kind="note", title="Left out")
         elif state.why:
             faint(state.why)
         with ui.expansion("What the command says", value=log).props("dense").classes("full-width osteon-said"):

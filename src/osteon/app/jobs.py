@@ -52,7 +52,7 @@ class Job:
         about: Names in the workspace by what they are, such as `dataset` or `run`.
         product: A file, relative to the workspace, that is there when the command came to something.
         after: Jobs that must have come to something before.
-        created: Seconds since 1970.
+        created: Seconds since 1970, later than of every other job; they begin in this order.
     """
 
     id: str
@@ -129,10 +129,11 @@ class Jobs:
             dict(about or {}),
             product,
             tuple(after),
-            time.time(),
         )
         place = self.folder / job.id
         with self.locked():
+            last = max((other.created for other in self.all()), default=0.0)
+            job = replace(job, created=max(time.time(), last + 1e-3))  # a clock that is set back changes no order
             place.mkdir(parents=True, mode=0o700)
             write_json(place / STATE, asdict(State("queued")))
             write_json(place / JOB, asdict(job))

@@ -20,8 +20,7 @@ from osteon.evaluating.pairing import label_files
 from osteon.evaluating.record import JSON_NAME
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import read_plan
-
-RECORD = "predictions.json"
+from osteon.predicting.records import read_predictions
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,11 @@ def cases_of(item: Item) -> dict[str, Path]:
 
 
 def record_of(item: Item) -> dict[str, Any]:
-    """predictions.json by case; empty where the result was uploaded."""
-    return _json(item.path / RECORD)
+    """What is known of each case; empty where the result was uploaded."""
+    try:
+        return read_predictions(item.path)
+    except OsteonError:
+        return {}
 
 
 def metrics_of(item: Item, against: Item | None = None) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from osteon.core.volume import Volume
 _TIE = 1e-6
 """Voxel edges. A point midway between two voxels goes to the upper one, also where rounding moved it by 1e-9."""
 
+_FRAMED = 0.8
+"""What covers this part of a volume's sides, and half of it, is its background."""
+
 
 def check_image(volume: Volume, name: str) -> None:
     """Raise ImageError, naming the image by `name`, where a channel holds NaN or Inf, or one value everywhere."""
@@ -42,6 +45,21 @@ def present_structures(segmentation: Segmentation) -> tuple[str, ...]:
         layers = zip(segmentation.structures, segmentation.array, strict=True)
         return tuple(structure.name for structure, layer in layers if layer.any())
     return tuple(s.name for s in segmentation.structures if (segmentation.array == s.value).any())
+
+
+def seem_background(segmentation: Segmentation) -> list[str]:
+    """Names of the structures that cover more than half of a volume and most of its six sides, as a background does."""
+    if min(segmentation.geometry.shape) == 1:
+        return []
+    array = segmentation.array
+    sides = [np.take(array, n, axis) for axis in (-3, -2, -1) for n in (0, -1)]
+    found = []
+    for n, structure in enumerate(segmentation.structures):
+        own = [side[n] > 0 if segmentation.overlapping else side == structure.value for side in sides]
+        framed = sum(int(np.count_nonzero(side)) for side in own) > _FRAMED * sum(side.size for side in own)
+        if framed and np.count_nonzero(segmentation.mask(structure)) > 0.5 * np.prod(segmentation.geometry.shape):
+            found.append(structure.name)
+    return found
 
 
 def check_labels(segmentation: Segmentation, name: str) -> tuple[str, ...]:

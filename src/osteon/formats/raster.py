@@ -143,6 +143,18 @@ def read_pixels(path: Path, *, labels: bool = False) -> npt.NDArray[np.generic]:
     return _upright(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), orientation)
 
 
+def lies_nowhere(geometry: Geometry) -> bool:
+    """Whether it is a picture whose place and sides were made up, as `TO_RAS` and DICOM's radiographs have them.
+
+    Such a picture runs from the world's 0 to the patient's left and feet, whatever file it was written to since, and
+    however its axes were turned.
+    """
+    if not geometry.thin or not np.allclose(np.sort(np.abs(geometry.directions), axis=0)[:2], 0, atol=1e-6):
+        return False
+    corners = geometry.corners_world
+    return bool(np.allclose(corners[:, 1], 0) and np.allclose(corners.max(axis=0), 0))
+
+
 def _geometry(width: int, height: int) -> Geometry:
     return Geometry((width, height, 1), TO_RAS, "px")
 

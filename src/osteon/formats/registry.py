@@ -170,6 +170,8 @@ def _to_read(path: Path) -> Format:
     there = is_file(path)
     if is_folder(path) or (there and suffix_of(path) is None and looks_like_dicom(path)):
         return format_of(Path(f"any{DICOM_SUFFIXES[0]}"))
+    if not there and suffix_of(path) is None and path.is_symlink():
+        raise missing_file(path, "the file")
     row = format_of(path)
     if not there:
         raise missing_file(path, f"the {row.name} file")

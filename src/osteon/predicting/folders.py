@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from osteon.core.case_records import is_recorded
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.file_names import free_name, name_key
 from osteon.core.files import absent_below, files_below
@@ -23,9 +24,9 @@ from osteon.formats.registry import stem_of, suffix_of
 from osteon.formats.unread import unread_format, unread_images
 from osteon.importing.forms import safe_id
 from osteon.importing.mask_names import SCAN_WORDS, kind_of, words
+from osteon.importing.passed_over import may_be_data
+from osteon.predicting.records import RECORD
 
-RECORD = "predictions.json"
-"""In a folder of predictions: what each was made from."""
 _NUMBERED = re.compile(r"(.+)_(\d{4})")
 """nnU-Net's names: case, channel."""
 _SHOWN = 3
@@ -89,7 +90,9 @@ def scans_below(
     """
     below = Below()
     everything = list(files_below(folder, hidden=False))
-    made = {path.parent for path in everything if path.name in (MANIFEST, RECORD)} - {folder}
+    made = {path.parent for path in everything if path.name == MANIFEST}
+    made |= {above for above in {path.parent for path in everything} if is_recorded(above, RECORD)}
+    made.discard(folder)
     for path in sorted(made):
         what = "a dataset" if (path / MANIFEST).is_file() else "an earlier prediction"
         below.notes.append(f"{path}: is {what}, and passed over; give it as SCAN to segment what lies in it")
@@ -173,7 +176,7 @@ def _chosen(series: Sequence[Series], which: str) -> list[Series]:
 
 def _not_read(folder: Path, files: Sequence[Path], made: Set[Path]) -> list[Item]:
     """What would be a scan, but is of a format that is not read, or is not there: each fails by its name."""
-    absent = [path for path, _ in absent_below(folder) if suffix_of(path) and path not in files]
+    absent = [path for path, _ in absent_below(folder) if may_be_data(path) and path not in files]
     bare = {
         path: path.name[: -len(row.suffix_of(path))] for path in unread_images(files) if (row := unread_format(path))
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,17 @@ class Scan:
         return [*self.files, *filter(is_file, beside)]
 
 
-def find_scans(sources: Sequence[Path], plan: Plan | None = None, series: str | None = None) -> list[Scan]:
+def _say(note: str) -> None:
+    console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+
+
+def find_scans(
+    sources: Sequence[Path],
+    plan: Plan | None = None,
+    series: str | None = None,
+    *,
+    tell: Callable[[str], None] = _say,
+) -> list[Scan]:
     """The scans that paths stand for; what is passed over is told.
 
     A file is a scan. A folder with dataset.yaml stands for its held-out and unlabelled cases (for all of them where
@@ -109,6 +119,7 @@ def find_scans(sources: Sequence[Path], plan: Plan | None = None, series: str | 
         sources: Files and folders.
         plan: Of the model: how many channels a scan has, and whether pictures can be segmented.
         series: Of several DICOM series of one study, the one with this number, SeriesInstanceUID or description.
+        tell: Is called with what is passed over, and what a person should know; says it on the terminal when left out.
 
     Raises:
         FileError: A path does not exist.
@@ -130,7 +141,7 @@ def find_scans(sources: Sequence[Path], plan: Plan | None = None, series: str | 
             dataset = Dataset.open(source)
             cases = [c for c in dataset.manifest.cases if c.held_out or c.segmentation is None]
             if not cases:
-                console.print(f"[yellow]{escape(str(source))}: holds no case out; a training may have seen these[/]")
+                notes.append(f"{source}: holds no case out; a training may have seen these")
             for case in cases or dataset.manifest.cases:
                 images = tuple((dataset.resolve(image),) for image in case.images)
                 scans.append(Scan(case.id, images, dataset, case))
@@ -148,7 +159,7 @@ def find_scans(sources: Sequence[Path], plan: Plan | None = None, series: str | 
         else:
             raise missing_file(source, "the scan")
     for note in notes:
-        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+        tell(note)
     _refuse_twins(scans)
     return scans
 

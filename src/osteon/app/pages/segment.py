@@ -12,6 +12,7 @@ from osteon.app.frame import action, card, empty, faint, frame, heading, refuse,
 from osteon.app.inspecting import scans_in
 from osteon.app.job_cards import chip, watch
 from osteon.app.jobs import Job, State
+from osteon.app.notes import tell_notes
 from osteon.app.pages.result import ResultPage, case_page
 from osteon.app.pages.source import find_source
 from osteon.app.results import cases_of
@@ -131,8 +132,9 @@ class _Form:
         held = dataset is not None and any(case.held_out for case in dataset.manifest.cases)
         return item.id if item is not None and held else None
 
-    def _sources_again(self) -> None:
+    async def _sources_again(self) -> None:
         self.source.set_options(self._sources())
+        await self._look()
 
     def _uploaded(self, item: Item) -> None:
         self.source.set_options(self._sources(), value=item.id)
@@ -145,13 +147,19 @@ class _Form:
         if place is None:
             return
         allowed = (self.studio.workspace.root, *self.studio.workspace.data)
+        model = self.models.get(str(self.model.value))
+        plan = None if model is None else model.path / "model/plan.yaml"
         try:
-            self.scans = await self.studio.reader.ask(scans_in, place[1], allowed)
+            found = await self.studio.reader.ask(scans_in, place[1], allowed, plan if plan and plan.is_file() else None)
         except OsteonError as error:
             with self.told:
                 show_error(error, "These cannot be segmented")
             return
+        self.scans = found.ids
         with self.told:
+            failing = [f"{name}: {why}" for name, why in found.problems.items()]
+            tell_notes(self.studio, failing, kind="error", title="Cannot be segmented")
+            tell_notes(self.studio, found.notes, kind="note", title="To know")
             more = f" and {len(self.scans) - 6} more" if len(self.scans) > 6 else ""
             count = len(self.scans)
             ui.label(f"{count} scan{'s' * (count != 1)}: {', '.join(self.scans[:6])}{more}")
