@@ -738,6 +738,21 @@ def test_pictures_without_annotation_are_none_of_this_form(tmp_path: Path) -> No
         import_dataset(tmp_path / "hands", tmp_path / "set", form="radiographs")
 
 
+@pytest.mark.parametrize(
+    ("heading", "lacks"),
+    [
+        ("ImageId,EncodedPixels", "no column class"),
+        ("ImageId_ClassId;EncodedPixels", "no column image_name and no column"),
+    ],
+)
+def test_a_table_of_runs_that_lacks_a_column_says_which(tmp_path: Path, heading: str, lacks: str) -> None:
+    picture(tmp_path / "hands" / "0.png")
+    (tmp_path / "hands" / "train.csv").write_text(f"{heading}\n0.png,1 2\n")
+    for source in (tmp_path / "hands", tmp_path / "hands" / "train.csv"):
+        with pytest.raises(UsageError, match=rf"train\.csv has runs, but {lacks}"):
+            import_dataset(source, tmp_path / "set", form="radiographs")
+
+
 EVIL = ["../../evil", "/tmp/osteon-evil", "a\nb", "x" * 10_000, "..\\..\\evil", "C:\\evil", "\x00"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,14 @@ from osteon.app.studio import Studio, files_of_case, open_dataset
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 from osteon.core.files import read_json
+from osteon.core.spreadsheets import read_rows
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Modality
 from osteon.evaluating.pairing import label_files
 from osteon.evaluating.record import JSON_NAME
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import read_plan
-
-RECORD = "predictions.json"
+from osteon.predicting.records import read_predictions
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,11 @@ def cases_of(item: Item) -> dict[str, Path]:
 
 
 def record_of(item: Item) -> dict[str, Any]:
-    """predictions.json by case; empty where the result was uploaded."""
-    return _json(item.path / RECORD)
+    """What is known of each case; empty where the result was uploaded."""
+    try:
+        return read_predictions(item.path)
+    except OsteonError:
+        return {}
 
 
 def metrics_of(item: Item, against: Item | None = None) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def volumes_of(studio: Studio, item: Item) -> list[Volume]:
         return []
     with path.open(encoding="utf-8", newline="") as stream:
         names = list(Volume.__dataclass_fields__)
-        return [Volume(**{name: row.get(name) or "" for name in names}) for row in csv.DictReader(stream)]
+        return [Volume(**{name: row.get(name) or "" for name in names}) for row in read_rows(stream)]
 
 
 def dataset_of(studio: Studio, item: Item) -> tuple[Item, Dataset] | None:

@@ -187,12 +187,12 @@ def predict(
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
-    from osteon.predicting.folders import RECORD
     from osteon.predicting.measuring import all_passes, choose_engine
     from osteon.predicting.memory import told_needs
     from osteon.predicting.model import model_folder
     from osteon.predicting.predictor import How
     from osteon.predicting.predictor import predict as predict_scans
+    from osteon.predicting.records import RECORD
     from osteon.predicting.scans import find_scans
     from osteon.predicting.speeds import speed_of
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from osteon.core.files import write_json, write_text
+from osteon.core.spreadsheets import as_text, table_of
 from osteon.evaluating.figures import distance_figures, flat
 from osteon.evaluating.groups import Group
 from osteon.evaluating.scores import Score
@@ -31,14 +30,12 @@ def write_scores_csv(
         groups: Where given, the group's name by case id, in a last column.
         by: The field they are grouped by; the column has its name.
     """
-    text = io.StringIO()
     names = [field.name for field in fields(Score) if field.name != "distances"] + list(distance_figures(scores))
-    writer = csv.DictWriter(text, [*names, by] if groups else names, lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for score in scores:
         row = {name: _rounded(value) for name, value in flat(score).items()}
-        writer.writerow({**row, by: groups[score.case]} if groups else row)
-    write_text(path, text.getvalue())
+        rows.append({**row, by: groups[score.case]} if groups else row)
+    write_text(path, as_text(table_of(rows, [*names, by] if groups else names)))
 
 
 def write_metrics_json(

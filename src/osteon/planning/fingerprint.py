@@ -97,16 +97,20 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
         largest = max(voxels, default=0) * len(dataset.manifest.channels) * BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), largest) if sum(voxels) > 100e6 else 1)
         work = [(dataset, case) for case in left]
-        for outcome in for_each(
-            _measure_case, work, "measuring", name=lambda item: f"case {item[1].id}", workers=count
-        ):
-            case = outcome.item[1]
-            if outcome.result is not None:
-                found[case.id] = outcome.result
-            elif outcome.error is not None:
-                failed[case.id] = outcome.error
-            if len(found) % 50 == 0:
-                _write(path, found)
+        try:
+            for outcome in for_each(
+                _measure_case, work, "measuring", name=lambda item: f"case {item[1].id}", workers=count
+            ):
+                case = outcome.item[1]
+                if outcome.result is not None:
+                    found[case.id] = outcome.result
+                elif outcome.error is not None:
+                    failed[case.id] = outcome.error
+                if len(found) % 50 == 0:
+                    _write(path, found)
+        except KeyboardInterrupt:
+            _write(path, found)
+            raise
     if not found:
         reason = next(iter(failed.values()), None)
         raise DatasetError(

@@ -35,6 +35,7 @@ class Scan:
         dataset: That lists it.
         case: In the dataset.
         problem: Why it cannot be segmented, where that is known beforehand.
+        grid: Its grid, where that is known beforehand.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Scan:
     dataset: Dataset | None = None
     case: Case | None = None
     problem: OsteonError | None = None
+    grid: Geometry | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -54,15 +56,21 @@ class Scan:
             raise self.problem
         if self.dataset is not None and self.case is not None:
             return self.dataset.load_image(self.case)
-        volumes = [read_dicom_files(files) if len(files) > 1 else read_volume(files[0]) for files in self.channels]
-        return stacked(volumes, [str(files[0]) for files in self.channels], self.id) if len(volumes) > 1 else volumes[0]
+        volumes = (
+            read_dicom_files(files, single=True) if len(files) > 1 else read_volume(files[0], single=True)
+            for files in self.channels
+        )
+        names = [str(files[0]) for files in self.channels]
+        return next(volumes) if len(names) == 1 else stacked(volumes, names, self.id)
 
     def geometry(self) -> Geometry | None:
-        """The grid, from headers; None for a DICOM series, which has to be read for it. Raises as the readers do."""
+        """The grid, from headers; None for a DICOM series whose slices make none. Raises as the readers do."""
         if self.problem is not None:
             raise self.problem
         if self.dataset is not None and self.case is not None:
             return self.dataset.geometry(self.case)
+        if self.grid is not None:
+            return self.grid
         return read_geometry(self.files[0]) if len(self.channels[0]) == 1 else None
 
     def fingerprint(self) -> list[list[Any]]:
@@ -145,7 +153,9 @@ def find_scans(
                     f"{source}: no image lies in this folder",
                     hint=f"give a folder with a DICOM series, or with files that end in {', '.join(known_suffixes())}",
                 )
-            scans += [Scan(name, item.channels, problem=item.problem) for name, item in below.scans.items()]
+            scans += [
+                Scan(name, item.channels, problem=item.problem, grid=item.grid) for name, item in below.scans.items()
+            ]
         else:
             raise missing_file(source, "the scan")
     for note in notes:

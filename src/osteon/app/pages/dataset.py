@@ -14,6 +14,7 @@ from osteon.app.findings import read_audit
 from osteon.app.frame import Weight, action, card, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_card, watch
 from osteon.app.jobs import OVER
+from osteon.app.leaving import redrawn
 from osteon.app.pages.look import wanted_case
 from osteon.app.studio import Studio, open_dataset
 from osteon.app.workspace import Item
@@ -83,7 +84,7 @@ class _Dataset:
             self.seen = self._state()
             self.drawn.refresh()
 
-    @ui.refreshable_method
+    @redrawn
     def drawn(self) -> None:
         """All of it."""
         dataset = open_dataset(self.item)

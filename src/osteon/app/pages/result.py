@@ -10,6 +10,7 @@ from osteon.app.commands import VOLUMES, about, begin_evaluation, begin_export, 
 from osteon.app.downloads import OF_SERIES, forms_for
 from osteon.app.frame import action, card, faint, frame, refuse, show_error, table
 from osteon.app.job_cards import job_list, watch
+from osteon.app.leaving import redrawn
 from osteon.app.notes import tell_notes
 from osteon.app.results import (
     cases_of,
@@ -69,7 +70,7 @@ class ResultPage:
             self.seen = self._state()
             self.drawn.refresh()
 
-    @ui.refreshable_method
+    @redrawn
     def drawn(self) -> None:
         """Cases, volumes, downloads."""
         cases = cases_of(self.item)
@@ -212,7 +213,7 @@ class ResultPage:
             self.links.refresh()
         self.exported = now
 
-    @ui.refreshable_method
+    @redrawn
     def links(self) -> None:
         """What was exported, to be fetched."""
         shown = set()
