@@ -35,6 +35,8 @@ MIDDLE = (14, 24, 16)
 AWAY = (37, 45)
 """Where the crosshair does not cross what is looked at: i and j."""
 
+MEASUREMENT = 2
+"""NiiVue's DRAG_MODE.measurement."""
 VIEW = "document.querySelectorAll('.osteon-view canvas')[n].osteonView"
 PIXEL = f"""([n, voxel, cross, plane]) => {{
   const nv = {VIEW}.nv, gl = nv.gl, found = new Uint8Array(4);
@@ -218,6 +220,9 @@ def test_the_first_press_moves_no_page_and_measures_what_lies_there(viewer: View
     viewer.look("block" if dataset == "made" else "placed", dataset=dataset, size=(1280, 560))
     viewer.page.evaluate("scrollTo(0, 0)")
     viewer.page.get_by_role("switch", name="Measure by dragging").click()
+    view = VIEW.replace("[n]", "[0]")
+    set_to = "measuring" if dataset != "made" else f"nv.opts.dragModePrimary === {MEASUREMENT}"
+    viewer.page.wait_for_function(f"() => {view}.{set_to}")  # the server says it
     viewer.page.evaluate("scrollTo(0, 10)")
     canvas = viewer.page.locator(".osteon-view canvas").bounding_box()
     assert canvas is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,7 +171,7 @@ def _to_read(path: Path) -> Format:
     there = is_file(path)
     if is_folder(path) or (there and suffix_of(path) is None and looks_like_dicom(path)):
         return format_of(Path(f"any{DICOM_SUFFIXES[0]}"))
-    if not there and suffix_of(path) is None and path.is_symlink():
+    if not there and suffix_of(path) is None and os.path.islink(path):  # noqa: PTH114 (a name that no system takes is none)
         raise missing_file(path, "the file")
     row = format_of(path)
     if not there:
