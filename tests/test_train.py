@@ -37,8 +37,9 @@ from osteon.planning.plan import Plan, parse_plan, read_plan, write_plan
 from osteon.planning.sections import Schedule
 from osteon.predicting import speeds
 from osteon.predicting.tiles import probabilities
+from osteon.preparing.cache import CachedCase
 from osteon.preparing.case import prepare_image
-from osteon.training import conductor, display, fit
+from osteon.training import conductor, display, fit, validating
 from osteon.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from osteon.training.conductor import CHECKPOINT_EVERY_S, VALIDATION_SHARE, Conductor, DivergedError, write_metrics
 from osteon.training.fit import TrainReport, train
@@ -340,6 +341,45 @@ def test_validation_takes_a_small_part_of_a_budget(
     train(tiny, tiny_plan(), tmp_path / "run", TrainOptions(device="cpu", budget_s=100))
     assert 3 <= len(done) <= 100 * VALIDATION_SHARE + 2  # the first, and the one at the end
     assert metrics(tmp_path / "run")[-1]["dice"]
+
+
+def test_a_validation_of_many_cases_takes_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of four cases takes half a second of a budget of 20 s: one at a time is all that there is room for."""
+    many = cohort(tmp_path / "data", 8)
+    clock, looked = Clock(1000), []
+    use_clock(monkeypatch, clock)
+    probabilities = validating.probabilities
+
+    def slow(*arguments: Any) -> torch.Tensor:
+        looked.append(float(arguments[1].sum()))
+        clock.now += 0.5
+        return probabilities(*arguments)
+
+    monkeypatch.setattr(validating, "probabilities", slow)
+    spent = []
+    for name in ("run", "again"):
+        looked.clear()
+        options = TrainOptions(device="cpu", workers=1, budget_s=20, folds=2, seed=3)
+        train(many, tiny_plan(), tmp_path / name, options)
+        spent.append(list(looked))
+    assert 0.5 * len(spent[0]) <= VALIDATION_SHARE * 20 + 2 * 0.5  # the first, and the one at the end
+    assert len(set(spent[0])) == 1  # the same case each time: the best of several is judged by the same
+    assert spent[0] == spent[1]
+    said = " ".join(capsys.readouterr().err.split())
+    assert "validating on 1 of the 4 validation cases during the training" in said
+    assert len(json.loads((tmp_path / "run/model/validation.json").read_text())["cases"]) == 4
+    state = load_checkpoint(tmp_path / "run/checkpoints" / LAST)[1]
+    assert state.validation_cases == 1
+
+
+def test_a_sample_of_validation_cases_shows_every_structure_first() -> None:
+    cases = [CachedCase(str(n), Path(), (True, True), (1,) if n == 17 else (0,)) for n in range(40)]
+    ordered = validating.in_order(cases, 5)
+    assert {number for case in ordered[:2] for number in case.present} == {0, 1}
+    assert sorted(case.id for case in ordered) == sorted(case.id for case in cases)
+    assert ordered == validating.in_order(cases, 5) != validating.in_order(cases, 6)
 
 
 def test_checkpoints_come_when_their_time_has(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

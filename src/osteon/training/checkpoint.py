@@ -29,6 +29,8 @@ class State:
         losses: Of the iterations since the last epoch's end.
         epoch_open: The epoch's iterations are done, its validation is not.
         finished: Why the training ended; empty while it goes on.
+        validation_cases: How many of the validation cases, in their order, the training looks at on its way; None: all,
+            or not known yet.
     """
 
     iteration: int = 0
@@ -39,6 +41,7 @@ class State:
     losses: list[float] = field(default_factory=list)
     epoch_open: bool = False
     finished: str = ""
+    validation_cases: int | None = None
 
 
 def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: State) -> None:
