@@ -128,20 +128,32 @@ def _files(source: Path, allowed: Sequence[Path]) -> list[str]:
     return listed
 
 
-def scans_in(source: Path, allowed: Sequence[Path]) -> tuple[str, ...]:
-    """Ids of the scans that a source holds for segmenting.
+@dataclass(frozen=True)
+class Scans:
+    """Ids of the scans that a source holds for segmenting, and of those among them that the model was trained on."""
+
+    ids: tuple[str, ...]
+    trained_on: tuple[str, ...]
+
+
+def scans_in(source: Path, allowed: Sequence[Path], model: Path) -> Scans:
+    """The scans that a source holds for a model, by its folder; of a dataset also those that it was trained on.
 
     Raises:
         UsageError: It holds none, or two of one name.
-        FileError: It refers to files elsewhere.
+        FileError: It refers to files elsewhere, or the model's own are damaged.
     """
+    from osteon.predicting.records import read_validation
     from osteon.predicting.scans import find_scans
+    from osteon.predicting.seen import seen_by, trained_on
 
-    scans = find_scans([source])
+    seen = seen_by(model, read_validation(model))
+    scans = find_scans([source], seen=seen)
     for scan in scans:
         if not all(any(path.resolve().is_relative_to(folder) for folder in allowed) for path in scan.files):
             raise FileError(
                 f"{scan.id}: its file lies outside the workspace, and the app reads nothing there",
                 hint="upload it, or start `osteon app` with --data FOLDER",
             )
-    return tuple(scan.id for scan in scans)
+    known = {s.id: seen.sight_of(s.id, s.case.content) for s in scans if s.case is not None}
+    return Scans(tuple(scan.id for scan in scans), tuple(trained_on(known)))

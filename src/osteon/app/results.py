@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from osteon.evaluating.pairing import label_files
 from osteon.evaluating.record import JSON_NAME
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import read_plan
+from osteon.predicting.seen import KEY, TRAINED, VALIDATED
 
 RECORD = "predictions.json"
 
@@ -110,7 +112,7 @@ def wanted_result(
 
 def score_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for each case: its mean Dice, its worst structure, and what was missed or made up. The worst first."""
-    rows = []
+    rows, seen = [], metrics.get(KEY, {})
     for case, structures in metrics.get("cases", {}).items():
         known = {name: s["dice"] for name, s in structures.items() if s.get("dice") is not None}
         worst = min(known, key=lambda name: known[name]) if known else ""
@@ -121,9 +123,39 @@ def score_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "dice": round(sum(known.values()) / len(known), 4) if known else None,
                 "worst": f"{worst} {known[worst]:.3f}" if worst else "",
                 "states": ", ".join(states),
+                "seen": seen.get(case, ""),
             }
         )
     return sorted(rows, key=lambda row: (row["dice"] is None, row["dice"] or 0.0, row["case"]))
+
+
+def is_calibrated(records: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether confidences are Dice to be expected."""
+    return all(record.get("calibrated", True) for record in records)
+
+
+def told_confidence(records: Iterable[Mapping[str, Any]]) -> str:
+    """What the confidences of a result mean."""
+    if is_calibrated(records):
+        return "Confidence is the Dice that the model expects of itself, for the structure it is least sure of."
+    return (
+        "Confidence is uncalibrated: the network's own figure, for the structure it is least sure of. The model was "
+        "validated on too few structures to say which Dice is to be expected."
+    )
+
+
+def told_seen(sights: Iterable[str]) -> str:
+    """What is to be said of scans that the model had to do with before; empty where it had not."""
+    count = Counter(sights)
+    parts = []
+    if known := count[TRAINED]:
+        parts.append(
+            f"The model was trained on {known} of these {count.total()} scans: what it finds there says nothing of new "
+            "scans, and is in no mean."
+        )
+    if validated := count[VALIDATED]:
+        parts.append(f"{validated} chose the model's settings (validation): a final test needs others.")
+    return " ".join(parts)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -21,9 +21,8 @@ from osteon.formats.registry import stem_of, suffix_of
 from osteon.formats.unread import unread_format, unread_images
 from osteon.importing.forms import safe_id
 from osteon.importing.mask_names import SCAN_WORDS, kind_of, words
+from osteon.predicting.records import PREDICTIONS as RECORD
 
-RECORD = "predictions.json"
-"""In a folder of predictions: what each was made from."""
 _NUMBERED = re.compile(r"(.+)_(\d{4})")
 """nnU-Net's names: case, channel."""
 _SHOWN = 3

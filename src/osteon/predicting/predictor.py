@@ -11,7 +11,7 @@ from typing import Any
 from rich.markup import escape
 
 from osteon.core.errors import CaseError, FileError, OsteonError, UsageError, memory_error, out_of_memory
-from osteon.core.files import read_json, write_error, write_json
+from osteon.core.files import write_error, write_json
 from osteon.core.locks import NAME as LOCK
 from osteon.core.locks import one_at_a_time
 from osteon.core.pipeline import overlapped
@@ -23,7 +23,9 @@ from osteon.predicting.folders import RECORD
 from osteon.predicting.keeping import kept, probabilities_path
 from osteon.predicting.memory import Room, room_for
 from osteon.predicting.model import Model, Prediction, Prepared
+from osteon.predicting.records import read_predictions
 from osteon.predicting.scans import Scan
+from osteon.predicting.seen import KEY, TRAINED
 from osteon.predicting.shares import Shares
 from osteon.predicting.speeds import BALANCED, Speed
 
@@ -58,6 +60,7 @@ class PredictReport:
         skipped: Segmented before.
         failed: The error of each that could not be segmented.
         review: Reasons why a person should look at a result, of all that are done.
+        trained_on: Those of them that the model was trained on: what it finds there says nothing of new scans.
     """
 
     out: Path
@@ -65,6 +68,7 @@ class PredictReport:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, OsteonError] = field(default_factory=dict)
     review: dict[str, list[str]] = field(default_factory=dict)
+    trained_on: list[str] = field(default_factory=list)
 
 
 def output_path(out: Path, case_id: str, plan: Plan) -> Path:
@@ -90,7 +94,8 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) ->
     """
     report = PredictReport(out)
     path = out / RECORD
-    records: dict[str, Any] = {} if not path.is_file() else read_json(path, "the record of predictions")
+    records = read_predictions(out)
+    earlier = {name: record.get(KEY) for name, record in records.items()}
     targets = {scan.id: output_path(out, scan.id, model.plan) for scan in scans}
     _refuse_to_replace(scans, targets, records, overwrite=how.overwrite)
     work = _Work(model, out, how, records)
@@ -103,9 +108,7 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) ->
         if not how.probabilities:
             _remove(probabilities_path(out, scan.id))
         _remove(targets[scan.id])  # the record is written first, and must not pass an older result off as this one
-        with one_at_a_time(out / LOCK):  # others may predict other scans into the same folder
-            written = read_json(path, "the record of predictions") if path.is_file() else {}
-            write_json(path, written | {scan.id: records[scan.id]})
+        _write(path, {scan.id: records[scan.id]})
         write_segmentation(targets[scan.id], prediction.segmentation)
 
     stages = overlapped(scans, work.read, work.segment, write, alike=work.alike, most=work.at_once)
@@ -117,9 +120,19 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) ->
             report.failed[name] = _as_case_error(name, error)
             continue
         (report.skipped if passed.skipped else report.done).append(name)
+        if records[name].get(KEY) == TRAINED:
+            report.trained_on.append(name)
         if reasons := records[name].get("review"):
             report.review[name] = reasons
+    if any(record.get(KEY) != earlier.get(name) for name, record in records.items() if name in report.skipped):
+        _write(path, {name: records[name] for name in report.skipped})
     return report
+
+
+def _write(path: Path, records: Mapping[str, Any]) -> None:
+    """Add these to predictions.json; others may predict other scans into the same folder."""
+    with one_at_a_time(path.with_name(LOCK)):
+        write_json(path, read_predictions(path.parent) | dict(records))
 
 
 def _as_case_error(name: str, error: Exception) -> OsteonError:
@@ -159,6 +172,8 @@ class _Work:
             there = there and bool(before.get("probabilities")) and probabilities_path(self.out, scan.id).is_file()
         same = there and not self.how.overwrite and {k: before.get(k) for k in made_by} == made_by
         if same and scan.is_still(before.get("input")):
+            if KEY not in before:  # an earlier osteon's
+                before |= self._seen(scan, None if scan.case is None else scan.case.content)
             return None
         made_from = {"input": scan.fingerprint(), **made_by}
         volume = scan.load()
@@ -174,8 +189,16 @@ class _Work:
             "memory_bytes": room.bytes,
             "engine": self.model.engine,
         }
+        content = scan.content(volume) if self.model.seen.by_content else None
+        record |= {"content": content} if content else {}
+        record |= self._seen(scan, content)
         prepared = self.model.prepare(volume)
         return prepared, room, record | {"seconds": time.monotonic() - began}
+
+    def _seen(self, scan: Scan, content: str | None) -> dict[str, str]:
+        """What the model had to do with the scan before; nothing where nobody knows."""
+        sight = self.model.seen.sight_of(scan.id, content)
+        return {} if sight is None else {KEY: sight}
 
     @property
     def at_once(self) -> int:
@@ -214,6 +237,7 @@ class _Work:
         return prediction, {
             **record,
             "confidence": prediction.confidence,
+            "calibrated": prediction.calibrated,
             "review": prediction.reasons,
             "seconds": round(record["seconds"] + seconds + time.monotonic() - began, 3),
             "osteon": __version__,

@@ -6,11 +6,10 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from osteon.core.errors import UsageError, missing_file
-from osteon.core.files import read_json
 from osteon.formats.rle import is_rle_csv
+from osteon.predicting.records import read_predictions, read_validation
 
 METRICS = "metrics.csv"
 RECORD = "predictions.json"
@@ -52,12 +51,12 @@ class Contestant:
         """Case → structure → the Dice that was expected; empty where nothing is known."""
         record = self.predictions / RECORD
         if not self.is_table and record.is_file():
-            data: dict[str, Any] = read_json(record, "the record of predictions")
+            data = read_predictions(self.predictions)
             return {case: facts["confidence"] for case, facts in data.items() if "confidence" in facts}
         if self.run is not None and (self.run / VALIDATION).is_file():
             # What was calibrated on these very cases would flatter itself: the raw figures are shown.
-            validation = read_json(self.run / VALIDATION, "the run's validation")
-            each: dict[str, dict[str, float | None]] = validation.get("confidence", {}).get("each", {})
+            validation = read_validation((self.run / VALIDATION).parent)
+            each: dict[str, dict[str, float | None]] = (validation.get("confidence") or {}).get("each", {})
             return each
         return {}
 
@@ -66,7 +65,7 @@ class Contestant:
         record = self.predictions / RECORD
         if self.is_table or not record.is_file():
             return {}
-        data: dict[str, Any] = read_json(record, "the record of predictions")
+        data = read_predictions(self.predictions)
         return {case: facts["review"] for case, facts in data.items() if facts.get("review")}
 
 

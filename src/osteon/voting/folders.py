@@ -11,11 +11,11 @@ from osteon.core.files import file_times, write_error, write_json
 from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
+from osteon.predicting.records import VOTES as RECORD
+from osteon.predicting.seen import KEY
 from osteon.voting.maps import Maps
-from osteon.voting.members import Folder, cases_of
+from osteon.voting.members import Folder, cases_of, sight_of
 from osteon.voting.report import CaseVote, VoteReport, failures_told
-
-RECORD = "votes.json"
 
 
 def vote_on_folders(
@@ -46,6 +46,8 @@ def vote_on_folders(
                 hint="choose another output folder, or --overwrite to replace the file",
             )
     for case in track(list(targets), "voting"):
+        sight = sight_of(maps.folders, case)
+        seen = {} if sight is None else {KEY: sight}
         made_from = {"how": dict(told), "structures": list(names), "files": _files(maps.folders, case)}
         entry = done.get(case)
         if (
@@ -55,6 +57,7 @@ def vote_on_folders(
             and entry.get("made_from") == made_from
         ):
             report.cases[case] = CaseVote.read(entry)
+            done[case] = entry | seen
             report.skipped.append(case)
             continue
         _remove(targets[case])
@@ -71,7 +74,7 @@ def vote_on_folders(
             done.pop(case, None)
             continue
         report.cases[case] = vote
-        done[case] = {"output": targets[case].name, **vote.told(), "made_from": made_from}
+        done[case] = {"output": targets[case].name, **vote.told(), **seen, "made_from": made_from}
         write_votes(report, told, done)  # before the file, which then never passes for an older vote's
         write_segmentation(targets[case], segmentation)
     write_votes(report, told, done)

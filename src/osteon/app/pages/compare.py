@@ -11,7 +11,7 @@ from osteon.app.commands import ABOUT, begin_evaluation
 from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job
-from osteon.app.results import cases_of, dataset_of, metrics_of, score_rows, wanted_result
+from osteon.app.results import cases_of, dataset_of, metrics_of, score_rows, told_seen, wanted_result
 from osteon.app.scenes import Labels
 from osteon.app.stage import Pane, Stage
 from osteon.app.studio import Studio
@@ -134,6 +134,10 @@ class _Choice:
         with ui.element("div").classes("osteon-cols"):
             with card("Cases, the worst first"):
                 names = {"case": "Case", "dice": "Dice", "worst": "Worst structure", "states": "Missed or made up"}
+                if told := told_seen(row["seen"] for row in rows):
+                    names["seen"] = "By the model"
+                    with card(kind="note"):
+                        ui.label(told)
                 table(rows, names, key="case", link="case")
             with card("Each structure"):
                 _structures(metrics)

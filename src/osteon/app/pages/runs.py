@@ -14,6 +14,7 @@ from osteon.app.studio import Studio
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 from osteon.core.files import read_json
+from osteon.predicting.seen import KEY, trained_on
 
 METHODS = {
     "hard": "more than half of the votes",
@@ -30,6 +31,7 @@ HEADS = {
     "n": "Scores",
     "missed": "Missed",
     "invented": "Made up",
+    "trained_on": "Cases trained on",
     "validation": "Validation Dice",
     "review": "To look at",
 }
@@ -107,6 +109,7 @@ class _Runs:
                     "each": {n: s["dice"] for n, s in metrics.get("structures", {}).items()},
                     "missed": overall.get("missed"),
                     "invented": overall.get("invented"),
+                    "trained_on": len(trained_on(metrics.get(KEY, {}))) or None,
                     "validation": self._validation(run),
                     "review": sum(bool(r.get("review")) for r in _records(item)),
                 }
