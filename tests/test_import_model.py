@@ -307,7 +307,7 @@ def test_probabilities_sum_to_one_also_outside_what_is_not_zero(tmp_path: Path) 
     write_volume(tmp_path / "scan.nii.gz", volume)
     model = osteon.load_model(tmp_path / "model")
     kept = How(probabilities=True)
-    report = predict(model, [Scan("scan", (tmp_path / "scan.nii.gz",))], tmp_path / "out", kept)
+    report = predict(model, [Scan("scan", ((tmp_path / "scan.nii.gz",),))], tmp_path / "out", kept)
     assert report.done == ["scan"]
     with np.load(tmp_path / "out/scan.probabilities.npz") as file:
         outputs = np.stack([file[str(number)] for number in range(3)]) / 255

@@ -74,8 +74,6 @@ def evaluate(
     if wrong:
         listed = some([f"{name} {count}×" for name, count in wrong.items()])
         console.print(f"[yellow]on the wrong level: {listed}[/]", soft_wrap=True)
-    for note in result.notes:
-        console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
     if result.missing:
         console.print(f"[yellow]without a prediction: {some(result.missing)}[/]", soft_wrap=True)
     if result.unmatched:
