@@ -19,13 +19,11 @@ from osteon.core.errors import FileError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.exporting import forms
-from osteon.exporting.cases import RECORD
 from osteon.exporting.ledger import FILE_NAME
 from osteon.exporting.masks import cut_masks
 from osteon.exporting.names import file_names
 from osteon.exporting.registry import FORMS, MODEL_FORMS
 from osteon.formats import write_segmentation
-from osteon.predicting import predictor
 from runs import command
 
 STRUCTURES = make_structures(["femur", "tibia"], [3, 5])
@@ -44,7 +42,6 @@ def test_choices_are_the_table() -> None:
     assert [choice.value for choice in Exports] == [*(form.name for form in FORMS), *MODEL_FORMS]
     assert {choice.value for choice in Encodings} == set(get_args(forms.Encoding))
     assert {choice.value for choice in Shapes} == set(get_args(forms.Shapes))
-    assert predictor.RECORD == RECORD
     assert set(forms.FLAGS) == set(forms.Options.__dataclass_fields__)
 
 

@@ -434,6 +434,43 @@ def test_the_last_weights_are_kept_where_they_are_as_good(
     assert all(torch.equal(tensor, last[f"network.{name}"]) for name, tensor in weights(tmp_path / "run").items())
 
 
+def test_damaged_best_weights_give_way_to_the_last(
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script_scores(monkeypatch, lambda n: 0.9 - 0.1 * n)
+
+    def damage() -> None:
+        path = tmp_path / "run/checkpoints" / BEST
+        path.write_bytes(path.read_bytes()[:-9] + b"\x42" * 9)
+
+    with monkeypatch.context() as patch:
+        at_iteration(patch, 3, damage)
+        train(tiny, tiny_plan(), tmp_path / "run", CPU)
+    assert "the last weights are taken" in " ".join(capsys.readouterr().err.split())
+    last, _ = load_checkpoint(tmp_path / "run/checkpoints" / LAST)
+    assert all(torch.equal(tensor, last[f"network.{name}"]) for name, tensor in weights(tmp_path / "run").items())
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
+    tiny: Dataset, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        at_iteration(patch, 3, lambda: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny, tiny_plan(), run, CPU, checkpoint_every_s=0)
+    last = run / "checkpoints" / LAST
+    data = last.read_bytes()
+    last.unlink()
+    last.write_bytes(data[:-9] + b"\x42" * 9)
+    report = train(tiny, tiny_plan(), run, CPU)
+    assert report.resumed
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the one before is taken, of iteration 3" in said
+    assert same(weights(run), weights(finished))
+    assert sorted(path.name for path in last.parent.iterdir()) == [BEST, LAST]
+
+
 # Interruptions
 
 KILLED = """

@@ -9,21 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from osteon.app.commands import about
 from osteon.app.scenes import Labels, Wanted
 from osteon.app.studio import Studio, files_of_case, open_dataset
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
-from osteon.core.files import read_json
+from osteon.core.records import read_record
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Modality
 from osteon.evaluating.pairing import label_files
 from osteon.evaluating.record import JSON_NAME
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import read_plan
+from osteon.predicting.records import read_predictions
 from osteon.predicting.seen import KEY, TRAINED, VALIDATED
-
-RECORD = "predictions.json"
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,32 @@ def cases_of(item: Item) -> dict[str, Path]:
 
 
 def record_of(item: Item) -> dict[str, Any]:
-    """predictions.json by case; empty where the result was uploaded."""
-    return _json(item.path / RECORD)
+    """predictions.json by case; empty where the result was uploaded, or it is damaged."""
+    try:
+        return read_predictions(item.path)
+    except OsteonError:
+        return {}
 
 
 def metrics_of(item: Item, against: Item | None = None) -> dict[str, Any]:
-    """metrics.json against a dataset, or against another result; empty where nothing was scored."""
+    """metrics.json against a dataset, or against another result; empty where nothing was scored, or it is damaged."""
     folder = item.path if against is None or against.kind == "datasets" else item.path / "against" / against.name
-    return _json(folder / JSON_NAME)
+    try:
+        found: dict[str, Any] = read_record(folder / JSON_NAME, "the scores", _Metrics, "score it again")
+    except OsteonError:
+        return {}
+    return found
+
+
+class _Line(BaseModel):
+    dice: dict[str, float | None] = {}
+
+
+class _Metrics(BaseModel):
+    overall: _Line = _Line()
+    structures: dict[str, _Line] = {}
+    cases: dict[str, dict[str, dict[str, Any]]] = {}
+    seen: dict[str, str] = {}
 
 
 def volumes_of(studio: Studio, item: Item) -> list[Volume]:
@@ -156,11 +175,3 @@ def told_seen(sights: Iterable[str]) -> str:
     if validated := count[VALIDATED]:
         parts.append(f"{validated} chose the model's settings (validation): a final test needs others.")
     return " ".join(parts)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = read_json(path, "the record")
-    except OsteonError:
-        return {}
-    return data if isinstance(data, dict) else {}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import LabelError, UsageError, missing_file
-from osteon.core.files import read_json
 from osteon.core.labels import Segmentation, Structure
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
@@ -17,9 +16,7 @@ from osteon.evaluating.pairing import label_files
 from osteon.exporting.forms import ExportCase
 from osteon.formats import read_segmentation
 from osteon.formats.legend import Legend, legend_for, read_meant
-
-RECORD = "predictions.json"
-"""As `predicting.predictor` calls it, which is slow to import; a test compares."""
+from osteon.predicting.records import read_predictions
 
 
 def find_segmentations(sources: Sequence[Path], structures: Sequence[Structure] | None = None) -> list[ExportCase]:
@@ -49,7 +46,7 @@ def find_segmentations(sources: Sequence[Path], structures: Sequence[Structure] 
                 raise UsageError(f"{source}: none of its cases has labels", hint="give a dataset with references")
             found += [of_dataset(dataset, case) for case in dataset.manifest.labelled]
         elif source.exists():
-            record = _record(source if source.is_dir() else source.parent)
+            record = read_predictions(source if source.is_dir() else source.parent)
             files = label_files(source, "the segmentation")
             legend = None if structures else legend_for(files.values())
             for name, file in files.items():
@@ -83,12 +80,6 @@ def refuse_twins(cases: Sequence[ExportCase]) -> None:
                 hint="export them into different folders, or rename one",
             )
         seen[case.id] = case
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    path = folder / RECORD
-    data = read_json(path, "the record of predictions") if path.is_file() else {}
-    return data if isinstance(data, dict) else {}
 
 
 def _of_file(

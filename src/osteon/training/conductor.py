@@ -27,6 +27,7 @@ from osteon.training.checkpoint import (
     BEST,
     LAST,
     State,
+    keep_before,
     load_checkpoint,
     pack_optimiser,
     save_checkpoint,
@@ -315,6 +316,7 @@ class Conductor(lightning.Callback):
         tensors = {f"network.{k}": v for k, v in module.network.state_dict().items()}
         if module.average is not None:
             tensors |= {f"average.{k}": v for k, v in module.average.state_dict().items()}
+        keep_before(self.folder)
         save_checkpoint(self.folder / LAST, tensors | pack_optimiser(optimiser), self.state)
         self.saved_at = self.clock()
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from torch.utils.data import DataLoader
 
 from osteon.core.devices import device_kind, resolve_device
-from osteon.core.errors import OsteonError, UsageError
+from osteon.core.errors import FileError, OsteonError, UsageError
 from osteon.core.files import write_error, write_yaml
 from osteon.core.heap import keep_freed_memory
 from osteon.core.locks import NAME as LOCK
@@ -28,7 +28,7 @@ from osteon.predicting.model import WEIGHTS, load_model
 from osteon.predicting.seen import SeenScans, trained_on
 from osteon.preparing.cache import CachedCase, prepare
 from osteon.training.batches import Batches
-from osteon.training.checkpoint import BEST, LAST, State, load_checkpoint
+from osteon.training.checkpoint import BEFORE, BEST, LAST, State, last_state, load_checkpoint
 from osteon.training.compiling import compile_forward, pays
 from osteon.training.conductor import CHECKPOINT_EVERY_S, Conductor, Limits
 from osteon.training.display import Display
@@ -133,7 +133,7 @@ def _train(
             (run / file).unlink(missing_ok=True)
     done = (run / "model" / WEIGHTS).is_file()
     record_choices(run, plan, options, begun=done or (run / "checkpoints" / LAST).is_file())
-    state = load_checkpoint(run / "checkpoints" / LAST)[1] if (run / "checkpoints" / LAST).is_file() else State()
+    state = State() if done else last_state(run / "checkpoints")
     resumed = state.iteration > 0
     splits = recorded_splits(run, dataset.manifest, options.folds_by) if done or resumed else None
     if splits is None:
@@ -176,6 +176,7 @@ def _train(
         failed,
         part=part,
     )
+    (run / "checkpoints" / BEFORE).unlink(missing_ok=True)
     return TrainReport(run, report, failed, state.iteration, resumed)
 
 
@@ -293,5 +294,8 @@ def _chosen_weights(run: Path, module: TrainingModule, state: State) -> torch.nn
     last = next((row["dice"] for row in reversed(state.history) if row.get("dice") is not None), None)
     best = run / "checkpoints" / BEST
     if last is not None and state.best_dice is not None and last < state.best_dice - 5e-6 and best.is_file():
-        network.load_state_dict(load_checkpoint(best)[0])
+        try:
+            network.load_state_dict(load_checkpoint(best)[0])
+        except FileError as error:
+            console.print(f"[yellow]{escape(error.message)}: the last weights are taken[/]", soft_wrap=True)
     return network.eval()

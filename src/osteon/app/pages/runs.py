@@ -13,7 +13,7 @@ from osteon.app.results import cases_of, metrics_of
 from osteon.app.studio import Studio
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
-from osteon.core.files import read_json
+from osteon.predicting.records import read_validation
 from osteon.predicting.seen import KEY, trained_on
 
 METHODS = {
@@ -117,9 +117,9 @@ class _Runs:
         return rows
 
     def _validation(self, run: str) -> float | None:
-        path = self.studio.workspace.root / "runs" / run / "model/validation.json"
+        folder = self.studio.workspace.root / "runs" / run / "model"
         try:
-            value = read_json(path, "the validation").get("dice") if run else None
+            value = read_validation(folder).get("dice") if run else None
         except OsteonError:
             return None
         return None if value is None else round(float(value), 3)
