@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import tiny_plan
-from osteon.core.errors import ModelError
+from osteon.core.errors import FileError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.planning.plan import Plan
@@ -237,5 +237,5 @@ def test_the_reference_comes_back(tmp_path: Path) -> None:
     assert read_reference(tmp_path / "reference.json") == cases
     assert read_reference(tmp_path / "none.json") == []
     (tmp_path / "reference.json").write_text('{"cases": [{"volumes": {}}]}')
-    with pytest.raises(ModelError, match="is not what osteon writes"):
+    with pytest.raises(FileError, match="is not what osteon writes"):
         read_reference(tmp_path / "reference.json")

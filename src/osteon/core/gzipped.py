@@ -42,7 +42,7 @@ def pack(data: bytes) -> bytes:
 
 
 def crc32_of(path: Path) -> int:
-    """The CRC-32 of a file's bytes: ISA-L's takes 0.16 s for a GB that is in memory. Raises OSError."""
+    """The CRC-32 of a file's bytes: half a second for a GB that the system has in memory. Raises OSError."""
     found = 0
     with path.open("rb", buffering=0) as stream:
         while block := stream.read(BLOCK):

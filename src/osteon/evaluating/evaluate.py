@@ -233,8 +233,8 @@ def write_evaluation(
     folder: Path, result: Evaluation, groups: Mapping[str, str], *, prediction: Path, reference: Path
 ) -> None:
     """Write metrics.csv and metrics.json, with the group's name by case id where there are any. Raises FileError."""
-    columns = {KEY: result.sights} if result.sights else {}
-    write_scores_csv(folder / CSV_NAME, result.scores, {**columns, **({result.by: groups} if result.by else {})})
+    columns = {result.by: groups} if result.by else {}
+    write_scores_csv(folder / CSV_NAME, result.scores, columns | ({KEY: result.sights} if result.sights else {}))
     write_metrics_json(
         folder / JSON_NAME,
         result.summaries,
