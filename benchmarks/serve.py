@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,12 +147,16 @@ class Server:
             time.sleep(0.5)
 
 
-def started(run: Path, folder: Path, queue: int) -> Server:
+def started(run: Path, folder: Path, queue: int, more: Sequence[str] = (), files: int = 0) -> Server:
+    """A server that answers; with `files` it may have no more open."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     line = [sys.executable, "-m", "osteon.cli", "serve", str(run), "--folder", str(folder), "--port", str(port)]
     began = time.monotonic()
-    process = subprocess.Popen([*line, "--queue", str(queue), "--max-upload", f"{LIMIT}", "--device", "cpu"])
+    line += ["--queue", str(queue), "--max-upload", f"{LIMIT}", "--device", "cpu", *more]
+    if files:
+        line = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *line]
+    process = subprocess.Popen(line)
     while True:
         with suppress(OSError, http.client.HTTPException):
             if ask(port, "GET", "/health")[0] == 200:

@@ -19,8 +19,9 @@ from osteon.core.files import write_json
 from osteon.serving.app import Service, build
 from osteon.serving.guard import Rules
 from osteon.serving.jobs import RESULT, RESULT_JSON, Store
-from osteon.serving.predictor import DiedError, Dispatcher, Predictor
+from osteon.serving.predictor import DiedError, Dispatcher, OvertimeError, Predictor
 from osteon.serving.working import Answer, Task, Work
+from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
 
 NIFTI = b"\x5c\x01\0\0" + bytes(340) + b"n+1\0" + bytes(100)
 """What looks like NIfTI, and is none."""
@@ -97,9 +98,11 @@ class Pretending(Predictor):
         self.up = False
         self.go.set()
 
-    def ask(self, task: Task) -> Answer:
+    def ask(self, task: Task, limit_s: float) -> Answer:
         self.tasks.append(task)
-        self.go.wait(30)
+        if not self.go.wait(limit_s):
+            self.up = False
+            raise OvertimeError
         if not self.up:
             raise DiedError("Killed")
         return self.behave(task)
@@ -129,10 +132,20 @@ def serving(
     rules: Rules | None = None,
     predictor: Pretending | None = None,
     keep_s: float = 100,
+    limit_s: float = 30,
 ) -> Iterator[Running]:
     predictor, store = predictor or Pretending(), Store(folder, queue)
-    service = Service(store, Dispatcher(store, predictor, keep_s), max_upload, rules or Rules())
-    config = uvicorn.Config(build(service), http="h11", ws="none", lifespan="on", log_level="error", access_log=False)
+    service = Service(store, Dispatcher(store, predictor, keep_s, limit_s), max_upload, rules or Rules())
+    config = uvicorn.Config(
+        build(service),
+        http=watched(),
+        ws="none",
+        lifespan="on",
+        log_level="error",
+        access_log=False,
+        backlog=BACKLOG,
+        limit_concurrency=MOST_CONNECTIONS,
+    )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)

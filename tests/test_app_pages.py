@@ -16,6 +16,7 @@ from nicegui.testing.user import User
 from app_pages import click, visit
 from helpers import tiny_plan, two_boxes, write_dataset
 from osteon.app.commands import ABOUT, folds_for
+from osteon.app.controls import KEYS
 from osteon.app.correcting import correct_cases
 from osteon.app.job_cards import page_of
 from osteon.app.jobs import State
@@ -303,6 +304,7 @@ KEYED = [
     ("o", "outline"),
     ("w", "window"),
     ("v", "layout"),
+    ("b", "surround"),
     ("r", "convention"),
     ("m", "measure"),
     ("c", "clear"),
@@ -336,6 +338,12 @@ def test_every_key_does_what_it_says(tmp_path: Path, key: str, method: str) -> N
 
     visit(tmp_path / "w", steps)
     assert method in calls
+
+
+def test_the_docs_have_the_keys_that_the_app_tells() -> None:
+    page = (Path(__file__).parents[1] / "docs/app.md").read_text(encoding="utf-8")
+    described = re.findall(r"^\| (.+?) \| (.+?) \|$", page.split("| key | does |")[1].split("\n\n")[0], re.MULTILINE)
+    assert described[1:] == [*KEYS, ("?", "all keys")]
 
 
 # Train

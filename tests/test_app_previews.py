@@ -41,6 +41,30 @@ def test_blocks_are_averaged_and_labels_taken_from_their_middle() -> None:
     np.testing.assert_array_equal(shrink_labels(image, (2, 2, 1))[:, 0, 0], [1, 3, 4])
 
 
+@pytest.mark.parametrize("factors", [(2, 2, 2), (3, 3, 3), (4, 4, 4), (2, 3, 1), (5, 2, 4)])
+def test_a_previews_labels_lie_where_the_scans_labels_lie(factors: tuple[int, int, int]) -> None:
+    """Of a ball: where its middle is, in millimetres, to a twentieth of a voxel, and how large it is."""
+    affine = np.array([[0.0, -1.5, 0.0, 5.0], [0.7, 0.0, 0.0, -7.0], [0.0, 0.0, 1.1, 9.0], [0.0, 0.0, 0.0, 1.0]])
+    geometry = Geometry((83, 82, 81), affine)
+    away = np.indices(geometry.shape) - np.array([40.3, 39.6, 41.2])[:, None, None, None]
+    labels = (3 * ((away**2).sum(axis=0) < 30**2)).astype(np.uint8)
+    small, found = shrink_geometry(geometry, factors), shrink_labels(labels, factors)
+    middles = [
+        grid.to_world(np.argwhere(array == 3)).mean(axis=0) for grid, array in ((geometry, labels), (small, found))
+    ]
+    np.testing.assert_allclose(middles[1], middles[0], atol=0.05 * min(geometry.spacing_mm) * max(factors))
+    ratio = (found > 0).sum() * small.voxel_volume_mm3 / ((labels > 0).sum() * geometry.voxel_volume_mm3)
+    assert ratio == pytest.approx(1, abs=0.06)
+
+
+def test_a_bone_of_one_voxel_stays_in_a_preview() -> None:
+    plate = np.zeros((8, 8, 8), dtype=np.uint8)
+    plate[3], plate[:, 6] = 1, 2
+    found = shrink_labels(plate, (2, 2, 2))
+    assert (found[1, :3] == 1).all()
+    assert (found[:, 3] == 2).all()
+
+
 def test_overlapping_structures_go_into_layers_that_do_not() -> None:
     array = np.zeros((3, *GRID.shape), dtype=np.uint8)
     array[0, :2], array[1, 1:3], array[2, 3:] = 1, 1, 1

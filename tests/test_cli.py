@@ -18,6 +18,7 @@ import yaml
 from typer.testing import CliRunner
 
 import osteon
+from children import python
 from helpers import plan_data, spaced, tiny_plan, two_boxes
 from osteon.cli import choices
 from osteon.cli.choices import (
@@ -32,7 +33,7 @@ from osteon.cli.choices import (
     Precisions,
     RleOrders,
 )
-from osteon.cli.main import app
+from osteon.cli.main import ANEW, WAYS_ON, app
 from osteon.cli.report import memory, seconds_of
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
@@ -133,6 +134,44 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.strip()) == (0, "")
     assert "Usage" in done.stdout
+
+
+ENDED = """
+import os, signal, sys
+from osteon.cli.main import app, main
+def ended(*_, **__):
+    os.kill(os.getpid(), signal.NAME)
+    os.kill(os.getpid(), signal.NAME)
+for command in app.registered_commands:
+    if command.name == "COMMAND":
+        command.callback = lambda: ended()
+sys.argv = ["osteon", "COMMAND"]
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody sends signals")
+@pytest.mark.parametrize(
+    ("command", "name", "ends_with", "said"),
+    [
+        ("import", "SIGTERM", 143, "ended by SIGTERM; the same command goes on from here"),
+        ("plan", "SIGHUP", 129, "ended by SIGHUP; the same command goes on from here"),
+        ("evaluate", "SIGTERM", 143, f"ended by SIGTERM; {ANEW}"),
+    ],
+)
+def test_whatever_ends_a_command_is_in_its_exit_code_with_the_way_on(
+    command: str, name: str, ends_with: int, said: str
+) -> None:
+    process = python(ENDED.replace("NAME", name).replace("COMMAND", command))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == ends_with, err
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_the_ways_on_are_those_of_commands() -> None:
+    names = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
+    assert set(WAYS_ON) <= names
 
 
 def test_the_version(capsys: Captured) -> None:
@@ -529,17 +568,18 @@ def test_a_model_folder_that_lacks_a_file(run: Path, tmp_path: Path, capsys: Cap
     assert "→ give the folder `model` of a finished run; copy it whole" in said
 
 
-@pytest.mark.parametrize("step", ["import", "train"])
+@pytest.mark.parametrize("step", ["import", "prepare", "train"])
 def test_a_disk_that_fills_up(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     source, dataset = decathlon(tmp_path / "source"), tmp_path / "dataset"
     arguments: list[Any] = ["import", source, dataset]
-    if step == "train":
+    if step != "import":
         shutil.rmtree(source)
         arguments = ["train", trainable(tmp_path, 6), tmp_path / "run", "--device", "cpu"]
     fsync = os.fsync
 
     def full(number: int) -> None:
-        if step == "import" or (tmp_path / "run/checkpoints").exists():
+        prepared = len(list(tmp_path.rglob("cache/*/c*.json")))
+        if step == "import" or (tmp_path / "run/checkpoints").exists() or (step == "prepare" and prepared == 2):
             raise OSError(28, "No space left on device")
         fsync(number)
 
@@ -549,6 +589,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, capsys: Captured, monkeypatch: pyt
     assert "the disk is full" in said
     assert "free some space and run the same command again" in said
     assert "Traceback" not in said
+    assert "left out" not in said  # no case is to blame
     assert not list(tmp_path.rglob(".part-*"))
     monkeypatch.undo()
     assert command(*arguments) == 0

@@ -130,6 +130,13 @@ def test_a_case_that_fails_does_not_stop_the_others(dataset: Path, tmp_path: Pat
     assert [f["case"] for f in said["failures"]] == ["a", "c", "d"]
 
 
+def test_a_link_to_no_prediction_is_a_failure(dataset: Path, tmp_path: Path) -> None:
+    write_segmentation(tmp_path / "made" / "a.nii.gz", labels(4))
+    (tmp_path / "made" / "b.nii.gz").symlink_to("nowhere")
+    [failure] = evaluate(tmp_path / "made", dataset).failures
+    assert (failure.case, "is a link to nowhere" in failure.message) == ("b", True)
+
+
 def test_a_resampled_prediction_is_refused_though_its_shape_fits(dataset: Path, tmp_path: Path) -> None:
     wider = Geometry(GRID.shape, GRID.affine_ras @ np.diag([1.1, 1, 1, 1]))
     write_segmentation(tmp_path / "a.nii.gz", labels(4, 2, wider))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 
 import osteon
+from children import finished, python
 from helpers import two_boxes, write_dataset
 from osteon.cli.choices import Encodings, Exports, Shapes
+from osteon.core.case_records import FOLDER
 from osteon.core.errors import FileError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
@@ -66,6 +69,14 @@ def test_a_case_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: Capt
     assert "b.nii.gz: truncated" in said.err
     rows = (tmp_path / "out/volumes.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["case", "a", "a", "c", "c"]
+
+
+def test_a_link_to_what_is_not_there_fails_by_name(tmp_path: Path) -> None:
+    folder = labels(tmp_path / "made", "p1", "p2")
+    (folder / "p3.nii.gz").symlink_to("nowhere")
+    report = osteon.export("stl", folder, tmp_path / "out")
+    assert (report.done, list(report.failed)) == (["p1", "p2"], ["p3"])
+    assert "p3.nii.gz: the NIfTI file is a link to nowhere" in report.failed["p3"].message
 
 
 def test_where_all_fail_nothing_is_written(tmp_path: Path) -> None:
@@ -143,6 +154,7 @@ def test_what_another_form_wrote_stays(tmp_path: Path) -> None:
     labels(tmp_path / "in", "a")
     osteon.export("seg-nrrd", tmp_path / "in", tmp_path / "out")
     record = json.loads((tmp_path / "out" / FILE_NAME).read_text())
+    shutil.rmtree(tmp_path / "out" / FOLDER)
     (tmp_path / "out" / FILE_NAME).write_text(json.dumps({"stl": record["seg-nrrd"]}))
     assert "is there already" in osteon.export("seg-nrrd", tmp_path / "in", tmp_path / "out").failed["a"].message
 
@@ -168,6 +180,28 @@ def test_a_killed_export_goes_on(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
     assert (tmp_path / "out/a/femur.stl").is_file()
     assert osteon.export("stl", tmp_path / "in", tmp_path / "out").failed == {}
+
+
+def test_no_record_is_lost_where_two_exports_write_into_one_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    both = []
+    for name in "ab":
+        labels(tmp_path / name, *(f"{name}{number}" for number in range(10)))
+        code = (
+            "import sys, osteon\nfrom osteon.exporting import run\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+            f"print(len(osteon.export('stl', {str(tmp_path / name)!r}, {str(out)!r}).failed))"
+        )
+        both.append(python(code, stdin=subprocess.PIPE))
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [finished(process) for process in both] == ["0\n", "0\n"]
+    assert len(json.loads((out / FILE_NAME).read_text())["stl"]) == 20
+    assert osteon.export("stl", [tmp_path / "a", tmp_path / "b"], out).failed == {}  # all are known to be its own
 
 
 def test_a_damaged_record_is_said(tmp_path: Path) -> None:

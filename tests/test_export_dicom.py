@@ -278,6 +278,22 @@ def test_the_voxels_of_the_scan_say_whose_it_is(tmp_path: Path, form: str, scale
     assert person(report)[0] == "anna"
 
 
+def test_of_several_segmentations_none_is_filed_for_its_grid_alone(tmp_path: Path) -> None:
+    geometry = hospital(tmp_path / "all", "anna")
+    for name in ("s1", "s2", "other"):
+        written(tmp_path / "labels", noise(geometry), name)
+    report = osteon.export("dicom-seg", tmp_path / "labels", tmp_path / "1", source=tmp_path / "all")
+    assert person(report)[0] == "anna"
+    assert (report.done, set(report.failed)) == (["s1"], {"s2", "other"})
+    assert "a series has its grid, and nothing else says that it is its patient's" in report.failed["s2"].message
+    alone = osteon.export("dicom-seg", tmp_path / "labels/s2.seg.nrrd", tmp_path / "2", source=tmp_path / "all")
+    assert person(alone)[0] == "anna"
+    taken = osteon.export(
+        "dicom-seg", tmp_path / "labels", tmp_path / "3", source=tmp_path / "all", ignore_references=True
+    )
+    assert len(taken.done) == 3
+
+
 def test_the_files_that_were_predicted_say_whose_it_is(tmp_path: Path) -> None:
     geometry = hospital(tmp_path / "all", "anna", "bert", own=False)
     folder = predicted(tmp_path / "out", "s1", geometry, list((tmp_path / "all/s2").iterdir()))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from osteon.core import files
-from osteon.core.errors import FileError
+from osteon.core.errors import DiskFullError, FileError
 from osteon.core.files import (
     file_mark,
     read_json,
@@ -26,6 +26,7 @@ from osteon.core.files import (
     write_text,
     write_yaml,
 )
+from osteon.core.processes import machine_mark
 
 
 def names(folder: Path) -> list[str]:
@@ -52,10 +53,11 @@ def test_a_file_appears_whole_and_keeps_its_suffixes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("failure", "seen", "message", "way"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), FileError, "the disk is full", "free some space"),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), FileError, "the disk is full", "free some space"),
+        (OSError(errno.ENOSPC, "No space left on device"), DiskFullError, "the disk is full", "free some space"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), DiskFullError, "the disk is full", "free some space"),
         (OSError(errno.EFBIG, "File too large"), FileError, "limit on file sizes", "another disk"),
-        (OSError("80 requested and 16 written"), FileError, "only in part", "free some space"),
+        (OSError("80 requested and 16 written"), DiskFullError, "the disk is full", "free some space"),
+        (OSError(errno.ENAMETOOLONG, "File name too long"), FileError, "longer than this disk", "shorter name"),
         (PermissionError(errno.EACCES, "Permission denied"), FileError, "Permission denied", "permissions"),
         (KeyboardInterrupt(), KeyboardInterrupt, "", ""),
         (ValueError("a bug"), ValueError, "a bug", ""),
@@ -89,7 +91,7 @@ SCRIPT = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from osteon.core.errors import FileError
+from osteon.core.errors import DiskFullError, FileError
 from osteon.core.files import whole_file, write_json
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
@@ -121,15 +123,61 @@ def test_every_writer_leaves_the_old_file_where_the_disk_ends(tmp_path: Path) ->
     assert {path.read_text() for path in tmp_path.iterdir()} == {"old"}
 
 
-def test_what_a_killed_process_left_is_swept_away_but_not_what_another_is_writing(tmp_path: Path) -> None:
+def test_what_killed_processes_left_is_swept_away_but_not_what_others_are_writing(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    left, busy = tmp_path / f".part-{gone.pid}-a[1].txt", tmp_path / f".part-{os.getppid()}-a[1].txt"
-    other = tmp_path / f".part-{gone.pid}-b.txt"
-    for file in (left, busy, other):
+    here = machine_mark()
+    left = [tmp_path / f".part-{here}-{gone.pid}-00-a.txt", tmp_path / f".part-{here}-{gone.pid}-00-b.txt"]
+    forsaken = [tmp_path / f".part-00000000-{os.getppid()}-00-a.txt", tmp_path / f".part-{os.getppid()}-a.txt"]
+    busy = [tmp_path / f".part-{here}-{os.getppid()}-00-a.txt", tmp_path / f".part-00000000-{gone.pid}-00-a.txt"]
+    for file in (*left, *forsaken, *busy):
         file.touch()
-    write_text(tmp_path / "a[1].txt", "whole")
-    assert sorted(tmp_path.iterdir()) == sorted([busy, other, tmp_path / "a[1].txt"])
+    for file in forsaken:  # of another machine, or of an earlier version
+        os.utime(file, (0, 0))
+    write_text(tmp_path / "a.txt", "whole")
+    assert sorted(tmp_path.iterdir()) == sorted([*busy, tmp_path / "a.txt"])
+
+
+SAME_NUMBER = """
+import os, sys, threading
+from pathlib import Path
+from osteon.core.files import whole_file
+os.getpid = lambda: 1  # as in every container
+with whole_file(Path(sys.argv[1])) as temporary:
+    temporary.write_text(sys.argv[2])
+    print("written", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_processes_of_one_number_do_not_write_into_each_others_files(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", SAME_NUMBER, str(path), text],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for text in ("one", "two")
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "written\n"
+    for writer, text in zip(writers, ("one", "two"), strict=True):
+        writer.communicate("\n")
+        assert writer.returncode == 0
+        assert path.read_text() == text
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["é" * 120 + ".nii.gz", "1." * 123 + "nii.gz", "n" * 251 + ".npy"])
+def test_a_name_as_long_as_the_system_allows_is_written(tmp_path: Path, name: str) -> None:
+    assert len(name.encode()) in (247, 252, 255)
+    with whole_file(tmp_path / name) as temporary:
+        assert temporary.name.endswith(Path(name).suffix)
+        temporary.write_bytes(b"12")
+    assert names(tmp_path) == [name]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ import pytest
 
 from osteon.core.errors import (
     DatasetError,
+    DiskFullError,
     FileError,
     GeometryError,
     ImageError,
@@ -29,13 +34,15 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds
 from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.formats import read_geometry, read_segmentation, read_volume, write_segmentation, write_volume
-from osteon.importing import decathlon, pairs
-from osteon.importing.forms import Options, modality_of
+from osteon.importing import decathlon, pairs, reading
+from osteon.importing.forms import FoundCase, Options, modality_of
 from osteon.importing.naming import adopt, unite
 from osteon.importing.recognise import FORMS, recognise
 from osteon.importing.run import import_dataset
+from osteon.importing.taking import TakenCase
 from osteon.phantoms.cohort import write_humerus_cohort
 from osteon.phantoms.humerus import STRUCTURES
+from runs import command
 
 GRID = Geometry((6, 5, 4), np.diag([1.0, 1.5, 2, 1]))
 BONES = make_structures(["femur", "tibia"])
@@ -255,6 +262,8 @@ def test_names_of_several_files_are_united() -> None:
     assert unite([alone])[0].counterpart is None
     with pytest.raises(DatasetError, match="call 1 femur, others use 1 without a name"):
         unite([(femur,), make_structures(["label_1"])])
+    with pytest.raises(DatasetError, match=r"call 1 femur \(p1\), others use 1 without a name \(p3\)"):
+        unite([(femur,), (femur,), make_structures(["label_1"])], ["p1", "p2", "p3"])
 
 
 def coloured(names: list[str], colours: list[str], values: list[int] | None = None) -> tuple[Structure, ...]:
@@ -761,3 +770,116 @@ def test_a_dataset_that_another_import_writes_is_refused(tmp_path: Path) -> None
         import_dataset(source, tmp_path / "dataset")
     assert len(import_dataset(source, tmp_path / "dataset").manifest.cases) == 2
     assert not (tmp_path / "dataset" / ".lock").exists()
+
+
+# Ended, out of memory, out of disk
+
+
+ENDED = """
+import os, signal, sys
+from pathlib import Path
+from osteon.importing import reading
+from osteon.importing.run import import_dataset
+from osteon.importing.taking import TakenCase
+take, taken = reading.take_case, []
+def acting(case, *arguments, **options):
+    if len(taken) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    taken.append(case.id)
+    return take(case, *arguments, **options)
+reading.take_case = acting
+import_dataset(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def count_taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    taken, take = [], reading.take_case
+
+    def counting(case: FoundCase, *arguments: Any, **options: Any) -> TakenCase:
+        taken.append(case.id)
+        return take(case, *arguments, **options)
+
+    monkeypatch.setattr(reading, "take_case", counting)
+    return taken
+
+
+def test_an_import_that_was_ended_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, folder = decathlon_folder(tmp_path / "raw", 4), tmp_path / "dataset"
+    done = subprocess.run([sys.executable, "-c", ENDED, source, folder], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    taken = count_taken(monkeypatch)
+    report = import_dataset(source, folder)
+    assert taken == ["c2", "c3"]
+    whole = import_dataset(source, tmp_path / "undisturbed")
+    assert report.manifest == whole.manifest
+    assert report.present == whole.present
+    assert report.warnings == whole.warnings
+    assert [path.name for path in folder.iterdir()] == ["dataset.yaml"]
+
+
+def test_what_was_read_of_other_files_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, folder = decathlon_folder(tmp_path / "raw", 3), tmp_path / "dataset"
+    subprocess.run([sys.executable, "-c", ENDED, source, folder], capture_output=True, check=False)
+    label(source / "labelsTr/c0.nii.gz", 1)
+    taken = count_taken(monkeypatch)
+    assert import_dataset(source, folder).present["c0"] == ("femur",)
+    assert taken == ["c0", "c1", "c2"]
+
+
+def test_a_case_that_memory_does_not_suffice_for_is_left_out_and_alone_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, folder = decathlon_folder(tmp_path / "raw", 3), tmp_path / "dataset"
+    with monkeypatch.context() as patch:
+        take = reading.take_case
+
+        def short(case: FoundCase, *arguments: Any, **options: Any) -> TakenCase:
+            if case.id == "c1":
+                raise MemoryError("Unable to allocate 3.00 TiB for an array")
+            return take(case, *arguments, **options)
+
+        patch.setattr(reading, "take_case", short)
+        report = import_dataset(source, folder)
+    assert [case.id for case in report.manifest.cases] == ["c0", "c2"]
+    assert "case c1: not enough memory (3.00 TiB" in report.failed["c1"].message
+    taken = count_taken(monkeypatch)
+    assert len(import_dataset(source, folder, overwrite=True).manifest.cases) == 3
+    assert taken == ["c1"]
+
+
+def test_a_full_disk_stops_an_import_which_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, folder = decathlon_folder(tmp_path / "raw", 4), tmp_path / "dataset"
+    fsync = os.fsync
+
+    def full(number: int) -> None:
+        if len(list(folder.rglob("c?.json"))) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(DiskFullError, match="the disk is full"):
+            import_dataset(source, folder)
+    assert not (folder / "dataset.yaml").exists()
+    taken = count_taken(monkeypatch)
+    assert len(import_dataset(source, folder).manifest.cases) == 4
+    assert taken == ["c2", "c3"]
+
+
+def test_workers_read_what_one_process_reads(tmp_path: Path) -> None:
+    source = decathlon_folder(tmp_path / "raw", 4)
+    break_truncated(source)
+    one, two = (import_dataset(source, tmp_path / f"set{n}", workers=n) for n in (1, 2))
+    assert one.manifest.model_copy(update={"source": ""}) == two.manifest.model_copy(update={"source": ""})
+    assert {name: str(error) for name, error in one.failed.items()} == {
+        name: str(error) for name, error in two.failed.items()
+    }
+    assert one.warnings == two.warnings
+
+
+@pytest.mark.parametrize("kind", ["humerus", "limb", "spine", "hand"])
+def test_every_form_can_be_read_by_other_processes(tmp_path: Path, kind: str) -> None:
+    assert command("phantom", kind, tmp_path / kind, "--cases", 1) == 0
+    found = recognise(tmp_path / kind / "source").read(tmp_path / kind / "source", Options())
+    how = reading.Reading(found, tmp_path, "", repair_geometry=False, allow_empty=False)
+    assert reading._packed(reading._Work(how, tuple(found.cases), frozenset()))

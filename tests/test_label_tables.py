@@ -145,18 +145,46 @@ def test_a_label_map_without_a_table_beside_some_that_have_one_is_refused(tmp_pa
     assert "nothing says which of femur, tibia" in str(report.failed["p2"])
 
 
-@pytest.mark.parametrize("name", ["labels.json", "label.txt", "colours.ctbl"])
+@pytest.mark.parametrize("name", ["labels.json", "label.txt", "colours.ctbl", "descriptions.txt"])
 def test_a_table_in_a_cases_folder_names_its_label_map(tmp_path: Path, name: str) -> None:
     source = slicers(tmp_path / "src")
     for case, names in (("p1", ("femur", "tibia")), ("p2", ("tibia", "femur"))):
         (source / case / "Segmentation-label_ColorTable.ctbl").unlink()
         text = json.dumps({"1": names[0], "2": names[1]}) if name.endswith("json") else SLICER.format(*names)
+        text = KINDS["ITK-SNAP"][1].format(*names) if name == "descriptions.txt" else text
         (source / case / name).write_text(text)
     report, dataset = taken(source)
     check(report, dataset)
     (source / "p2" / name).write_text("{}")
     with pytest.raises(OsteonError):
         import_dataset(source, tmp_path / "set")  # no longer made from these files
+
+
+def test_names_that_are_counted_beside_a_label_map_are_its_table(tmp_path: Path) -> None:
+    source = slicers(tmp_path / "src")
+    for case, names in (("p1", ("femur", "tibia")), ("p2", ("tibia", "femur"))):
+        (source / case / "Segmentation-label_ColorTable.ctbl").unlink()
+        (source / case / "Segmentation-label.json").write_text(json.dumps({names[0]: 1, names[1]: 2}))
+    check(*taken(source))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("json", '{"femur": 1, "tibia": 2, "pelvis": 9}'), ("txt", "1 femur\n2 tibia\n")]
+)
+def test_what_may_be_a_table_and_is_not_read_is_told(tmp_path: Path, name: str, text: str) -> None:
+    source = tmp_path / "src"
+    scan(source / "p1" / "ct.nii.gz")
+    write(source / "p1" / "seg.nii.gz", labels("femur", "tibia"))
+    (source / "p1" / f"seg.{name}").write_text(text)
+    report, _ = taken(source)
+    assert [s.name for s in report.manifest.structures] == ["label_1", "label_2"]
+    [line] = [line for line in report.warnings if "may be a table" in line]
+    assert f"seg.{name}" in line
+    assert f"seg_labels.{name}" in line
+    (source / "p1" / f"seg.{name}").rename(source / "p1" / f"seg_labels.{name}")
+    report, _ = taken(source)
+    assert "femur" in {s.name for s in report.manifest.structures}
+    assert not any("may be a table" in line for line in report.warnings)
 
 
 def test_a_table_in_the_folder_of_label_maps_names_them_all(tmp_path: Path) -> None:

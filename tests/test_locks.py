@@ -178,7 +178,7 @@ def test_who_died_over_taking_a_dead_holders_place_stops_nobody(
     monkeypatch.setattr(locks, "fcntl", None)
     path = tmp_path / ".lock"
     path.write_text(f"{os.getpid()} 1.0 aa")
-    path.with_name(".lock.aa").write_text(f"{os.getpid()} 1.0 bb")
+    path.with_name(".lock-aa").write_text(f"{os.getpid()} 1.0 bb")
     with lock_file(path, wait=False):
         pass
     assert list(tmp_path.iterdir()) == []

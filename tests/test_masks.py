@@ -169,6 +169,18 @@ def test_a_missing_mask_is_not_an_empty_one(tmp_path: Path) -> None:
     assert any("no mask of tibia in 1 cases (c)" in line for line in said)
 
 
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_an_inverted_mask_is_told(tmp_path: Path, overlapping: bool) -> None:
+    source = tmp_path / "legs"
+    for case in ("a", "b"):
+        scan(source / case / "ct.nii.gz", ord(case))
+        mask(source / case / "femur.nii.gz", 1 - FEMUR)
+        mask(source / case / "tibia.nii.gz", TIBIA if overlapping else 0 * TIBIA)
+    report, _ = taken(source)
+    [line] = [line for line in report.warnings if "inverted" in line]
+    assert line.startswith("2 cases, such as a: femur covers more than half of the image and most of its sides")
+
+
 def test_overlaps_are_counted_and_kept_or_resolved(tmp_path: Path) -> None:
     source = tmp_path / "legs"
     scan(source / "ct.nii.gz")

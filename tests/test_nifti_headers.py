@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import osteon
 from osteon.cli.main import app
-from osteon.core.errors import FileError, GeometryError
+from osteon.core.errors import DatasetError, FileError, GeometryError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
@@ -294,3 +294,17 @@ def test_a_nrrd_that_leaves_things_open_says_so(tmp_path: Path, fields: str, kin
         f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 1 2 3\nencoding: raw{fields}\n\n".encode() + bytes(6)
     )
     assert kinds(path) == kinds_of
+
+
+def test_a_case_that_does_not_fit_says_what_its_headers_leave_open(tmp_path: Path) -> None:
+    for case in ("p1", "p2"):
+        (tmp_path / "src" / case).mkdir(parents=True)
+        write(tmp_path / "src" / case / "ct.nii", sform=None, qform=None)
+    write(tmp_path / "src" / "p1" / "femur.nii", LABELS)
+    write(tmp_path / "src" / "p2" / "femur.nii", LABELS, None, None, scl_slope=0.5)
+    with pytest.raises(DatasetError) as told:
+        import_dataset(tmp_path / "src", tmp_path / "set")
+    reasons = str(told.value).partition("p2: ")
+    assert "ct.nii: sform_code and qform_code are 0, so nothing says where right" in reasons[0]
+    assert "a mask holds 0 and one other whole number" in reasons[2]
+    assert "femur.nii: its labels are scaled: stored value × 0.5" in reasons[2]

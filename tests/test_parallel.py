@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from osteon.core import parallel
-from osteon.core.errors import CaseError, GeometryError
+from osteon.core.errors import CaseError, DiskFullError, GeometryError
 from osteon.core.parallel import START_UP_BYTES, for_each, worker_count
 
 GIB = 1 << 30
@@ -85,18 +86,24 @@ PARENT = """
 import os, sys, time
 from pathlib import Path
 from osteon.core.parallel import for_each
+from osteon.core.processes import ended_by, heed_endings
 
 def work(folder):
     (folder / str(os.getpid())).touch()
     time.sleep(600)
 
 if __name__ == "__main__":
-    list(for_each(work, [Path(sys.argv[1])] * 2, "sleeping", name=str, workers=2))
+    heed_endings()
+    try:
+        list(for_each(work, [Path(sys.argv[1])] * 2, "sleeping", name=str, workers=2))
+    except KeyboardInterrupt:
+        sys.exit(128 + ended_by())
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_workers_of_a_killed_process_end_too(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+@pytest.mark.parametrize(("name", "ends_with"), [("SIGKILL", -9), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_workers_of_a_process_that_is_ended_end_too(tmp_path: Path, name: str, ends_with: int) -> None:
     (tmp_path / "parent.py").write_text(PARENT)
     (tmp_path / "pids").mkdir()
     parent = subprocess.Popen([sys.executable, tmp_path / "parent.py", tmp_path / "pids"])
@@ -107,13 +114,27 @@ def test_workers_of_a_killed_process_end_too(tmp_path: Path) -> None:
             time.sleep(0.05)
             workers = [psutil.Process(int(path.name)) for path in (tmp_path / "pids").iterdir()]
         assert len(workers) == 2
-        parent.kill()
-        parent.wait()
+        parent.send_signal(signal.Signals[name])
+        assert parent.wait(30) == ends_with
         assert psutil.wait_procs(workers, timeout=30)[1] == []
     finally:
         for process in (parent, *workers):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+def full(number: int) -> int:
+    if number == 1:
+        raise OSError(errno.ENOSPC, "No space left on device", "a.npy")
+    return number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_is_no_items_fault_and_stops_the_work(workers: int) -> None:
+    done = []
+    with pytest.raises(DiskFullError, match=r"a\.npy: the disk is full"):
+        done += [o.item for o in for_each(full, list(range(50)), "filling", name=str, workers=workers)]
+    assert len(done) < 50
 
 
 def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

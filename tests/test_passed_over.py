@@ -274,9 +274,12 @@ def test_predicting_fails_by_name_what_it_does_not_read(tmp_path: Path) -> None:
         (tmp_path / "scans" / name).touch()
     (tmp_path / "scans" / "p6.nii.gz").symlink_to("nowhere")
     (tmp_path / "scans" / "p7.nii.gz").write_text(LFS)
+    (tmp_path / "scans" / "p8").symlink_to("nowhere")  # a folder, or DICOM without a suffix
+    (tmp_path / "scans" / "notes.txt").symlink_to("nowhere")
     scans = {scan.id: scan for scan in find_scans([tmp_path / "scans"])}
-    assert list(scans) == ["ct", "p2", "p3", "p6", "p7"]
-    for name, says in {"p2": "FreeSurfer", "p3": "Analyze", "p6": "link to nowhere", "p7": "pointer"}.items():
+    assert list(scans) == ["ct", "p2", "p3", "p6", "p7", "p8"]
+    told = {"p2": "FreeSurfer", "p3": "Analyze", "p6": "link to nowhere", "p7": "pointer", "p8": "link to nowhere"}
+    for name, says in told.items():
         with pytest.raises(FileError, match=says):
             scans[name].load()
         with pytest.raises(FileError, match=says):

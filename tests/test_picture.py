@@ -1,17 +1,22 @@
 """The overview picture: its size, and that every structure's colour is in it where it should be."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from PIL import Image
 
+from osteon.auditing.measure import measure_case
+from osteon.auditing.picture import case_picture
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.evaluating.panels import best_slice, cut_panels, grey_range
 from osteon.evaluating.picture import PictureRow, overview_picture
+from osteon.formats.raster import TO_RAS
 
 RED = Structure(name="red", value=1, colour="#ff0000")
 BLUE = Structure(name="blue", value=2, colour="#0000ff")
@@ -100,6 +105,21 @@ def test_panels_keep_proportions() -> None:
     assert coronal.grey.shape == (20, 40)
     columns = np.flatnonzero(coronal.prediction["red"].any(axis=0))
     assert (columns[0], columns[-1]) == (4, 15)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_letters_stand_where_sides_are_said(*, known: bool) -> None:
+    affine = TO_RAS.copy()
+    affine[2, 3] = 40.0 * known
+    geometry = Geometry((80, 60, 1), affine)
+    labels = np.zeros(geometry.shape, dtype=np.uint8)
+    labels[30:50, 20:40] = 1
+    image, shown = Volume(np.zeros((1, *geometry.shape), np.int16), geometry), Segmentation(labels, geometry, (RED,))
+    (panel,) = cut_panels(image, shown, None)
+    assert (panel.left, panel.top) == (("R", "S") if known else ("", ""))
+    page = case_picture(measure_case("a", "", image, shown, step=1.0), "xray")
+    pixels = np.asarray(Image.open(io.BytesIO(page)).convert("L")).astype(int)
+    assert (pixels[:30].max() > 100) == known  # the letter on top of what is black but for a bone
 
 
 def test_multi_hot_and_a_radiograph(tmp_path: Path) -> None:

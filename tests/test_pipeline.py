@@ -74,7 +74,7 @@ def test_errors_stay_with_their_items_and_what_is_done_is_skipped() -> None:
     ]
 
 
-def test_what_cannot_be_written_stops_the_rest() -> None:
+def test_what_cannot_be_written_is_handed_on_and_whoever_listens_may_stop() -> None:
     worked = []
 
     def work(number: int) -> int:
@@ -85,10 +85,11 @@ def test_what_cannot_be_written_stops_the_rest() -> None:
         if number == 1:
             raise OSError("full")
 
+    assert run(4, write=write) == [(0, "", False), (1, "full", False), (2, "", False), (3, "", False)]
     stages = overlapped(range(6), lambda n: n, one_by_one(work), write)
     assert next(stages).item == 0
-    with pytest.raises(OSError, match="full"):
-        next(stages)
+    assert str(next(stages).error) == "full"
+    stages.close()
     assert worked == [0, 1, 2]
 
 

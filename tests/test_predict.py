@@ -18,18 +18,20 @@ import pytest
 from PIL import Image
 
 import osteon
+from children import finished, python
 from helpers import spaced, two_boxes
+from osteon.core.case_records import FOLDER
 from osteon.core.errors import CaseError, FileError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Channel, write_manifest
 from osteon.formats import read_segmentation, read_volume, write_volume
 from osteon.predicting import predictor
-from osteon.predicting.folders import RECORD
 from osteon.predicting.looks import write_reference
 from osteon.predicting.model import Model, Prepared, load_model
 from osteon.predicting.predictor import How, predict
-from osteon.predicting.scans import find_scans
+from osteon.predicting.records import RECORD, predictions_of
+from osteon.predicting.scans import Scan, find_scans
 from osteon.predicting.speeds import BEST
 from osteon.training.fit import train
 from runs import CPU, cohort, command, learning_plan, two_channels
@@ -263,6 +265,7 @@ def test_a_scan_that_was_replaced_is_predicted_again_also_where_size_and_time_st
     for name, record in records.items():  # as osteon wrote them that knew size and time of writing alone
         now = (folder / f"{name}.nii").stat()
         record["input"] = [[record["input"][0][0], now.st_size, now.st_mtime_ns]]
+    shutil.rmtree(out / FOLDER)
     (out / RECORD).write_text(json.dumps(records))
     assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
 
@@ -339,7 +342,7 @@ import os, signal, sys
 from pathlib import Path
 from osteon.predicting.model import load_model
 from osteon.predicting.predictor import predict
-from osteon.predicting.scans import find_scans
+from osteon.predicting.scans import Scan, find_scans
 from osteon.predicting.speeds import BEST
 
 replace = Path.replace
@@ -409,10 +412,65 @@ def test_a_full_disk_stops_and_keeps_what_is_done(
     said = capsys.readouterr().err
     assert "the disk is full" in said
     assert "→ free some space and run the same command again; what is done is kept" in said
-    assert sorted(path.name for path in out.iterdir()) == [RECORD, "s0.nii.gz", "s1.nii.gz"]
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["s0.nii.gz", "s1.nii.gz"]
+    assert sorted(predictions_of(out).read()) == ["s0", "s1"]  # also where no file for all could be written
     monkeypatch.undo()
     assert command("predict", trained, folder, out, "--device", "cpu") == 0
     assert "2 scans segmented, 2 were done already" in capsys.readouterr().out
+
+
+PREDICT = """
+import sys
+from pathlib import Path
+from osteon.predicting.model import load_model
+from osteon.predicting.predictor import predict
+from osteon.predicting.scans import Scan, find_scans
+
+model, scans = load_model(Path(MODEL)), find_scans([Path(SCANS)])
+print("ready", flush=True)
+sys.stdin.readline()
+report = predict(model, scans, Path(OUT))
+print(len(report.done), len(report.skipped), len(report.failed))
+"""
+
+
+def test_two_processes_share_the_scans_of_a_folder(trained: Path, tmp_path: Path) -> None:
+    folder, out = scans(tmp_path / "scans", 8), tmp_path / "out"
+    code = PREDICT
+    for name, path in (("MODEL", trained), ("SCANS", folder), ("OUT", out)):
+        code = code.replace(name, repr(str(path)))
+    both = [python(code, stdin=subprocess.PIPE) for _ in range(2)]
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    counts = [[int(number) for number in finished(process).split()] for process in both]
+    assert sum(done for done, _, _ in counts) == 8  # none twice
+    assert [done + skipped for done, skipped, _ in counts] == [8, 8]  # and none ends before all are there
+    assert sorted(json.loads((out / RECORD).read_text())) == [f"s{n}" for n in range(8)]
+    predict(load_model(trained), find_scans([folder]), tmp_path / "alone")
+    assert results(out) == results(tmp_path / "alone")
+    assert not list(out.rglob("*.lock"))
+
+
+def test_a_result_that_cannot_be_written_does_not_stop_the_rest(model: Model, tmp_path: Path) -> None:
+    paths = {name: scan(tmp_path / f"{name}.nii.gz", number) for number, name in enumerate("abc")}
+    found = [Scan(name, ((path,),)) for name, path in paths.items()]
+    long, longest = "n" * 249, "n" * 248  # with .nii.gz systems allow the second, which an earlier version did not
+    several = [found[0], replace(found[1], id=long), replace(found[1], id=longest), found[2]]
+    report = predict(model, several, tmp_path / "out")
+    assert report.done == ["a", longest, "c"]
+    assert f"{long}.nii.gz: the name is longer than this disk allows" in report.failed[long].message
+    assert "shorter name" in report.failed[long].hint
+    assert sorted(results(tmp_path / "out")) == ["a.nii.gz", "c.nii.gz", f"{longest}.nii.gz"]
+    assert sorted(predictions_of(tmp_path / "out").read()) == ["a", "c", longest]
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "b.probabilities.npz").mkdir()  # what cannot be replaced
+    report = predict(model, found, tmp_path / "kept", How(probabilities=True))
+    assert (report.done, list(report.failed)) == (["a", "c"], ["b"])
 
 
 # Other people's files

@@ -731,11 +731,28 @@ def test_a_dataset_made_among_the_pictures_is_not_read_again(tmp_path: Path) -> 
     assert import_dataset(tmp_path / "hands", tmp_path / "hands" / "set").repeated
 
 
-def test_pictures_without_annotation_are_no_dataset(tmp_path: Path) -> None:
+def test_pictures_without_annotation_are_none_of_this_form(tmp_path: Path) -> None:
     for n in range(3):
         picture(tmp_path / "hands" / f"{n}.png", n)
-    with pytest.raises(UsageError, match=r"3 pictures without annotation.*osteon predict"):
-        import_dataset(tmp_path / "hands", tmp_path / "set")
+    with pytest.raises(UsageError, match=r"3 pictures without annotation"):
+        import_dataset(tmp_path / "hands", tmp_path / "set", form="radiographs")
+
+
+@pytest.mark.parametrize(
+    ("heading", "lacks"),
+    [
+        ("ImageId,EncodedPixels", "no column class"),
+        ("ImageId_ClassId;EncodedPixels", "no column image_name and no column"),
+    ],
+)
+def test_a_table_of_runs_that_lacks_a_column_says_which(tmp_path: Path, heading: str, lacks: str) -> None:
+    picture(tmp_path / "hands" / "0.png")
+    (tmp_path / "hands" / "train.csv").write_text(f"{heading}\n0.png,1 2\n")
+    for source in (tmp_path / "hands", tmp_path / "hands" / "train.csv"):
+        with pytest.raises(UsageError, match=rf"train\.csv has runs, but {lacks}"):
+            import_dataset(source, tmp_path / "set", form="radiographs")
+    with pytest.raises(UsageError, match=rf"train\.csv has runs, but {lacks}"):
+        import_dataset(tmp_path / "hands", tmp_path / "set")  # nor pictures without labels
 
 
 EVIL = ["../../evil", "/tmp/osteon-evil", "a\nb", "x" * 10_000, "..\\..\\evil", "C:\\evil", "\x00"]
@@ -841,9 +858,9 @@ def test_dicom_radiographs_need_no_suffix(tmp_path: Path) -> None:
     assert (report.lost, report.failed) == ([], {})
 
 
-def test_hands_without_masks_are_for_predicting(shared_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="4 pictures without annotation"):
-        import_dataset(shared_data / "hand-radiographs", tmp_path / "set")
+def test_hands_without_masks_are_cases_without_labels(shared_data: Path, tmp_path: Path) -> None:
+    report = import_dataset(shared_data / "hand-radiographs", tmp_path / "set")
+    assert (report.form, len(report.manifest.cases), report.manifest.labelled) == ("scans", 4, [])
 
 
 def test_a_picture_that_is_marked_twice_in_one_way_is_left_out(tmp_path: Path) -> None:

@@ -183,6 +183,19 @@ def test_a_border_of_a_value_of_its_own_is_not_taken_and_told(tmp_path: Path) ->
     assert note == f"has values between 0 and 255: 128 ({border} pixels); those above half are taken"
 
 
+def test_numbers_are_no_brightness(tmp_path: Path) -> None:
+    numbers = ndimage.binary_dilation(BOX, iterations=2).astype(np.uint8) * 255  # Pascal VOC's: 255 is nobody's
+    numbers[BOX] = 1
+    Image.fromarray(numbers).save(tmp_path / "m.png")
+    outline = int((numbers == 255).sum())
+    with pytest.raises(LabelError, match=rf"m\.png: .* 1 \({BOX.sum()} pixels\), 255 \({outline} pixels\)"):
+        read_mask(tmp_path / "m.png")
+    stray = np.where(BOX, 255, 0).astype(np.uint8)
+    stray[0, 0] = 1
+    Image.fromarray(stray).save(tmp_path / "stray.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "stray.png")[0], BOX)
+
+
 def test_soft_edges_are_cut_in_the_middle_and_told(tmp_path: Path) -> None:
     soft = ndimage.gaussian_filter(BOX.astype(float), 1.5)
     for name, options in (("m.png", {}), ("m.jpg", {"quality": 95})):

@@ -49,7 +49,7 @@ def test_the_python_session_runs(workplace: Path) -> None:
         [sys.executable, str(script)], cwd=workplace, capture_output=True, text=True, check=False, env=dict(os.environ)
     )
     assert done.returncode == 0, done.stderr
-    assert {p.name for p in (workplace / "predictions").iterdir()} == {
+    assert {p.name for p in (workplace / "predictions").glob("[!.]*")} == {
         "humerus_007.nii.gz",
         "humerus_008.nii.gz",
         "metrics.csv",

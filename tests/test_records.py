@@ -66,8 +66,8 @@ def test_an_odd_record_of_predictions_is_named(
     }[what]
     assert command(what, *arguments) == 1
     said = capsys.readouterr().err
-    assert "predictions.json: the record of predictions is not what osteon writes there" in said
-    assert "remove it, and predict once more" in said
+    assert "predictions.json: the record is not what osteon writes there" in said
+    assert "move it away; what it stood for is done again" in said
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,23 @@ import json
 import socket
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from osteon.core.files import write_error, write_json
 from osteon.exporting import registry
-from osteon.serving import app, receiving
+from osteon.serving import app, keeping, receiving
 from osteon.serving.guard import Rules
 from osteon.serving.jobs import JOB, SCAN, Store
+from osteon.serving.places import Place
 from osteon.serving.predictor import DiedError
 from osteon.serving.working import Answer, Task
+from osteon.web import pace
+from osteon.web.pace import Paced
 from serving import NIFTI, Pretending, Running, masked, serving, until
 
 TOKEN = "0123456789abcdef"
@@ -29,6 +34,14 @@ TOKEN = "0123456789abcdef"
 def running(tmp_path: Path) -> Iterator[Running]:
     with serving(tmp_path) as made:
         yield made
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    yield b""
+
+
+def upload(address: str = "") -> Place:
+    return Place(address, Paced(nothing()), lambda: None)
 
 
 def archive(names: dict[str, bytes]) -> bytes:
@@ -96,9 +109,10 @@ def test_what_is_no_scan_is_refused_and_leaves_nothing(
         assert (refused.status, set(refused.data)) == (status, {"error", "hint"})
         assert said in refused.data["error"]
         assert refused.data["hint"]
-        until(lambda: running.store.receiving == 0)
+        until(lambda: not running.store.places.held)
         assert list(running.store.folder.iterdir()) == []
-        assert running.client.ask("GET", "/health").data == {"status": "ok", "waiting": 0, "free": 4}
+        health = running.client.ask("GET", "/health").data
+        assert (health["status"], health["waiting"], health["receiving"], health["free"]) == ("ok", 0, 0, 4)
 
 
 def test_a_bomb_is_told_by_what_comes_out_for_each_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +172,7 @@ def test_no_more_than_the_limit_is_read_where_nothing_is_announced(
         except OSError:  # the server closed the connection
             pass
     assert sent < 30 << 20
-    until(lambda: running.store.receiving == 0)
+    until(lambda: not running.store.places.held)
     assert list(running.store.folder.iterdir()) == []
 
 
@@ -180,15 +194,15 @@ def test_an_upload_that_breaks_off_or_falls_silent_frees_its_place(
     head = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n" + NIFTI
     with socket.create_connection(("localhost", running.client.port)) as connection:
         connection.sendall(head)
-        until(lambda: running.store.receiving == 1)
-    until(lambda: running.store.receiving == 0)
-    monkeypatch.setattr(receiving, "SILENCE_S", 0.1)
+        until(lambda: running.store.places.held)
+    until(lambda: not running.store.places.held)
+    monkeypatch.setattr(pace, "SILENCE_S", 0.1)
     monkeypatch.setattr("osteon.serving.lingering.MOST_S", 0.1)
     with socket.create_connection(("localhost", running.client.port)) as connection:
         connection.sendall(head)
         connection.settimeout(10)
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 408 ")
-    until(lambda: running.store.receiving == 0)
+    until(lambda: not running.store.places.held)
     assert list(running.store.folder.iterdir()) == []
 
 
@@ -256,6 +270,13 @@ def test_what_is_not_there_is_said_in_json(running: Running, path: str) -> None:
     assert set(reply.data) == {"error", "hint"}
 
 
+def test_what_a_path_can_be_asked_with_is_said_in_full(running: Running) -> None:
+    refused = running.client.ask("PUT", f"/jobs/{'0' * 32}")
+    assert (refused.status, refused.headers["allow"]) == (405, "GET, DELETE")
+    described = running.client.ask("GET", "/openapi.json").data["paths"]["/jobs"]["post"]
+    assert described["requestBody"]["required"]
+
+
 # Jobs
 
 
@@ -320,7 +341,7 @@ def test_what_was_accepted_is_there_after_a_restart(tmp_path: Path) -> None:
     store = Store(tmp_path, 8)
     ids = []
     for content in (b"1", b"2", b"3"):
-        with store.place() as incoming:
+        with store.place(upload()) as incoming:
             (incoming / SCAN).mkdir()
             (incoming / SCAN / "scan.nii").write_bytes(content)
             ids.append(store.submit(incoming, ()).id)
@@ -339,7 +360,7 @@ def test_what_was_accepted_is_there_after_a_restart(tmp_path: Path) -> None:
 
 def test_jobs_are_kept_for_their_time(tmp_path: Path) -> None:
     store = Store(tmp_path, 8)
-    with store.place() as incoming:
+    with store.place(upload()) as incoming:
         job = store.submit(incoming, ())
     assert store.expire(-10) == 0  # it is not over
     store.take(0)
@@ -348,6 +369,36 @@ def test_jobs_are_kept_for_their_time(tmp_path: Path) -> None:
     assert store.expire(60) == 0
     assert store.expire(0) == 1
     assert list(store.folder.iterdir()) == []
+
+
+def test_a_clock_that_is_set_ahead_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    week = 7 * 24 * 3600.0
+    ran = [0.0]
+    monkeypatch.setattr(keeping, "time", SimpleNamespace(monotonic=lambda: ran[0]))
+    store, ids = Store(tmp_path, 8), []
+    for _ in range(3):
+        with store.place(upload()) as incoming:
+            ids.append(store.submit(incoming, ()).id)
+        store.take(0)
+        store.done(ids[-1])
+    later = datetime.now(UTC) + timedelta(days=8)
+    monkeypatch.setattr("osteon.serving.jobs.datetime", SimpleNamespace(now=lambda _: later))
+    assert store.expire(week) == 0
+    ran[0] = week - 1
+    assert store.expire(week) == 0
+    again = Store(tmp_path, 8)  # with the clock still set ahead; ages go on where the other server left them
+    assert again.expire(week) == 0
+    assert [again.ages.of(job_id) for job_id in ids] == [week - 1] * 3
+    ran[0] += 2
+    assert again.expire(week) == 3
+    assert again.jobs == {}
+
+
+def test_ages_that_cannot_be_read_begin_anew(tmp_path: Path) -> None:
+    (tmp_path / keeping.AGES).write_text('{"ran_s": NaN}')
+    ages = keeping.Ages(tmp_path)
+    ages.begin("x")
+    assert ages.of("x") < 5
 
 
 def test_a_state_that_is_no_job_is_passed_over(tmp_path: Path) -> None:

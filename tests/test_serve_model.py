@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import signal
@@ -26,7 +27,7 @@ from osteon.predicting.model import Model, load_model
 from osteon.predicting.predictor import How
 from osteon.serving.guard import find_token
 from osteon.serving.jobs import RESULT, SCAN
-from osteon.serving.predictor import DiedError, started
+from osteon.serving.predictor import DiedError, OvertimeError, started
 from osteon.serving.working import MASK, Task, Work, carry_out
 from osteon.training.fit import train
 from runs import CPU, cohort, command, learning_plan
@@ -134,11 +135,17 @@ def test_a_predictor_that_is_killed_says_how_and_starts_again(trained: Path, tmp
         assert predictor.pid is not None
         os.kill(predictor.pid, signal.SIGKILL)
         with pytest.raises(DiedError, match="Killed"):
-            predictor.ask(Task(tmp_path, ()))
+            predictor.ask(Task(tmp_path, ()), 60)
         assert not predictor.alive
         predictor.start()
         scan(tmp_path / SCAN / "scan.nii.gz")
-        assert predictor.ask(Task(tmp_path, ())).error == ""
+        assert predictor.ask(Task(tmp_path, ()), 60).error == ""
+        held = predictor.pid
+        os.kill(held, signal.SIGSTOP)  # so does a scan that hangs
+        with pytest.raises(OvertimeError):
+            predictor.ask(Task(tmp_path, ()), 0.2)
+        assert not predictor.alive
+        assert not psutil.pid_exists(held)
     finally:
         predictor.kill()
     assert not predictor.alive
@@ -178,6 +185,21 @@ def test_a_scan_with_no_room_is_refused_by_its_header(model: Model, tmp_path: Pa
     scan(folder / SCAN / "scan.nii.gz")
     answer = carry_out(Task(folder, ()), model, How(memory=1000))
     assert answer.error.startswith("the scan: needs about")
+
+
+def test_a_scan_of_too_many_voxels_is_refused_by_its_header(model: Model, tmp_path: Path) -> None:
+    """The file claims 700 voxels each way, and has hardly one: it is told by its header, not by what is missing."""
+    folder = tmp_path / "job"
+    content = bytearray(gzip.decompress(scan(tmp_path / "s.nii.gz").read_bytes()))
+    content[42:48] = np.array([700] * 3, "<i2").tobytes()
+    (folder / SCAN).mkdir(parents=True)
+    (folder / SCAN / "scan.nii.gz").write_bytes(gzip.compress(bytes(content)))
+    answer = carry_out(Task(folder, ()), model, How(), 300 * 10**6)
+    assert answer.error == "the scan has 343,000,000 voxels, on its own grid or the model's; 300,000,000 are taken"
+    assert "--max-voxels" in answer.hint
+    paths = dicom_writing.series(tmp_path / "series", [(0.0, 0.0, 2.0 * n) for n in range(6)])
+    files = ((f"{n:06d}", path.read_bytes()) for n, path in enumerate(paths))
+    assert "72 voxels" in carry_out(task(tmp_path / "other", *files), model, How(), 71).error
 
 
 def test_what_nobody_foresaw_is_kept_for_the_keeper_alone(

@@ -26,9 +26,9 @@ from osteon.core.labels import Structure, make_structures
 from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_volume
 from osteon.formats.probabilities import LEVELS, about, read_probabilities, write_probabilities
-from osteon.predicting.folders import RECORD
 from osteon.predicting.model import load_model
 from osteon.predicting.predictor import How, predict
+from osteon.predicting.records import RECORD
 from osteon.predicting.scans import find_scans
 from osteon.training.fit import train
 from osteon.voting.members import open_folder
@@ -374,7 +374,7 @@ def test_a_scan_that_fails_leaves_no_probabilities(runs: list[Path], tmp_path: P
     scan(tmp_path / "scans/good.nii.gz", 70)
     report = predict(load_model(runs[0]), find_scans([tmp_path / "scans"]), out, How(probabilities=True))
     assert (report.done, list(report.failed)) == (["good"], ["bad"])
-    assert sorted(path.name for path in out.iterdir()) == ["good.nii.gz", "good.probabilities.npz", RECORD]
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["good.nii.gz", "good.probabilities.npz", RECORD]
 
 
 def test_a_full_disk_stops_the_batch(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,4 +391,4 @@ def test_a_full_disk_stops_the_batch(runs: list[Path], tmp_path: Path, monkeypat
     monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
     with pytest.raises(FileError, match="the disk is full"):
         predict(load_model(runs[0]), find_scans([tmp_path / "scans"]), out, How(probabilities=True))
-    assert sorted(path.name for path in out.iterdir()) == [RECORD, "s0.nii.gz", "s0.probabilities.npz"]
+    assert sorted(path.name for path in out.glob("[!.]*")) == [RECORD, "s0.nii.gz", "s0.probabilities.npz"]

@@ -209,6 +209,7 @@ def test_real_bones(shared_data: Path, name: str, facets: int, longest: float) -
         ("3D Slicer output. SPACE=RAS", (None, "RAS")),
         ("osteon SPACE=RAS UNIT=cm", ("cm", "RAS")),
         ("space=lps", (None, "LPS")),
+        ("Space: RAS; Unit = mm", ("mm", "RAS")),
         ("WORKSPACE=LPS", (None, None)),
         ("SPACE=LPI UNIT=mile", (None, None)),
         ("", (None, None)),

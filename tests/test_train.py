@@ -36,6 +36,8 @@ from osteon.formats import read_segmentation, read_volume
 from osteon.planning.plan import Plan, parse_plan, read_plan, write_plan
 from osteon.planning.sections import Schedule
 from osteon.predicting import speeds
+from osteon.predicting.model import Model, Prepared
+from osteon.predicting.shares import Shares
 from osteon.predicting.tiles import probabilities
 from osteon.preparing.cache import CachedCase
 from osteon.preparing.case import prepare_image
@@ -562,6 +564,22 @@ def test_ctrl_c_twice_stops_at_once(tiny: Dataset, tmp_path: Path, monkeypatch: 
     assert load_checkpoint(tmp_path / "run/checkpoints" / LAST)[1].iteration == 2
 
 
+def test_in_python_sigterm_saves_and_ends_with_143(tiny: Dataset, tmp_path: Path) -> None:
+    """Lightning takes SIGTERM for the training's end, and the process would end with 0."""
+    with pytest.MonkeyPatch.context() as patch:
+        at_iteration(patch, 2, lambda: signal.raise_signal(signal.SIGTERM))
+        before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                train(tiny, tiny_plan(), tmp_path / "run", CPU)
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143
+    assert load_checkpoint(tmp_path / "run/checkpoints" / LAST)[1].iteration == 3
+    assert train(tiny, tiny_plan(), tmp_path / "run", CPU).resumed
+
+
 def test_a_handler_that_is_not_pythons_own_is_left_alone(
     tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -572,7 +590,15 @@ def test_a_handler_that_is_not_pythons_own_is_left_alone(
     assert heard == [1]
 
 
-def test_ctrl_c_on_the_command_line_saves_and_exits_with_130(tiny: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "ends_with", "said"),
+    [("SIGINT", 130, "interrupted; "), ("SIGTERM", 143, "ended by SIGTERM; "), ("SIGHUP", 129, "ended by SIGHUP; ")],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody sends signals")
+def test_ended_on_the_command_line_it_saves_and_says_so_with_its_exit_code(
+    tiny: Dataset, tmp_path: Path, name: str, ends_with: int, said: str
+) -> None:
+    number = signal.Signals[name]
     run, path = tmp_path / "run", tmp_path / "plan.yaml"
     write_plan(path, tiny_plan({"training.epochs": 1_000_000}))
     code = (
@@ -585,12 +611,14 @@ def test_ctrl_c_on_the_command_line_saves_and_exits_with_130(tiny: Dataset, tmp_
         until = time.monotonic() + 120
         while not (run / "metrics.csv").is_file() and child.poll() is None and time.monotonic() < until:
             time.sleep(0.05)
-        child.send_signal(signal.SIGINT)
+        child.send_signal(number)
+        if number != signal.SIGINT:
+            child.send_signal(number)  # as `timeout` does, to the process and to its group
         _, err = child.communicate(timeout=60)
     finally:
         child.kill()
-    assert child.returncode == 130, err
-    assert "the same command goes on from here" in err
+    assert child.returncode == ends_with, err
+    assert f"{said}the same command goes on from here" in err
     assert "Traceback" not in err
     assert load_checkpoint(run / "checkpoints" / LAST)[1].iteration >= 2
 
@@ -656,6 +684,26 @@ def test_a_damaged_checkpoint_is_named(tiny: Dataset, finished: Path, tmp_path: 
     path.unlink()  # as the hint says
     train(tiny, tiny_plan(), run, CPU)
     assert same(weights(run), weights(finished))
+
+
+def test_a_case_that_memory_does_not_suffice_for_costs_its_validation_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, asked = cohort(tmp_path / "data"), []
+    infer = Model.infer
+
+    def short(model: Model, prepared: Prepared, **options: Any) -> Shares:
+        asked.append(prepared)
+        if len(asked) == 1:
+            raise MemoryError
+        return infer(model, prepared, **options)
+
+    monkeypatch.setattr(Model, "infer", short)
+    report = train(dataset, tiny_plan(), tmp_path / "run", CPU)
+    (name,) = report.failed
+    assert report.failed[name].message == f"{name}: not enough memory"
+    assert len(report.validation["cases"]) == 1
+    assert (tmp_path / "run/model/weights.safetensors").is_file()
 
 
 def test_a_full_disk_is_said_and_the_run_goes_on_afterwards(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -66,6 +68,34 @@ def huge_case(folder: Path) -> Path:
     nib.save(nib.Nifti1Image(labels, affine), folder / "p_seg.nii.gz")
     (folder / "pairs.txt").write_text("p_ct.nii.gz,p_seg.nii.gz\n")
     return folder / "pairs.txt"
+
+
+@pytest.mark.parametrize("labels", [{"a": HIGHEST + 1}, {"a": [1, HIGHEST + 1], "b": [1]}])
+def test_a_value_beyond_the_largest_is_refused_by_its_structure(tmp_path: Path, labels: dict[str, Any]) -> None:
+    with pytest.raises(LabelError, match=f"a has the value {HIGHEST + 1}; a structure's value is at least 1"):
+        make_structures(["a"], [HIGHEST + 1])
+    case(tmp_path / "raw")
+    (tmp_path / "raw" / "dataset.json").write_text(
+        json.dumps(
+            {
+                "channel_names": {"0": "CT"},
+                "labels": {"background": 0, **labels},
+                "numTraining": 1,
+                "file_ending": ".nii.gz",
+                "regions_class_order": [1, 2],
+            }
+        )
+    )
+    with pytest.raises(CaseError, match=str(HIGHEST + 1)):
+        import_dataset(tmp_path / "raw", tmp_path / "ds")
+
+
+def case(folder: Path) -> None:
+    """One scan with its label, as nnU-Net has them."""
+    (folder / "imagesTr").mkdir(parents=True)
+    (folder / "labelsTr").mkdir()
+    for place, name in (("imagesTr", "c_0000"), ("labelsTr", "c")):
+        nib.save(nib.Nifti1Image(np.eye(8, dtype=np.uint8)[None] * 9, np.eye(4)), folder / place / f"{name}.nii.gz")
 
 
 def test_the_largest_value_goes_all_the_way(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 from nicegui.events import KeyEventArguments, ValueChangeEventArguments
 
 from osteon.app.frame import action, card, faint
+from osteon.app.slider import Slider
 from osteon.app.windows import presets
 
 if TYPE_CHECKING:
@@ -29,14 +30,17 @@ KEYS = (
     ("w", "next window of grey"),
     ("v", "next layout"),
     ("r", "radiological or neurological"),
+    ("b", "in 3D the bones alone, or within the scan"),
     ("m", "measure, or move the crosshair"),
     ("c", "clear measurements"),
     ("f", "full resolution"),
     ("n, p", "next, previous case"),
-    ("arrows, Page Up, Page Down", "move the crosshair, ten steps with Shift; move a picture"),
-    ("+, −, Home", "zoom in, out, everything"),
+    ("wheel, Page Up, Page Down", "next slice, the tenth with Shift"),
+    ("arrows", "move the crosshair as one sees it, ten steps with Shift; move a picture"),
+    ("+, −, Home", "nearer, farther, everything"),
+    ("Ctrl and wheel, pinch", "nearer, farther; in a picture and in 3D the wheel alone"),
 )
-"""What each key does, for people."""
+"""What each key does, for people; docs/app.md has the same table."""
 OPACITY = 0.55
 
 
@@ -47,6 +51,7 @@ class Controls:
         self.stage = stage
         self.preset = 0
         self.switches: dict[str, ui.switch] = {}
+        self.opacities: dict[str, Slider] = {}
         ui.keyboard(on_key=self._key, ignore=["input", "select", "textarea"])
 
     def build(self) -> None:
@@ -59,8 +64,12 @@ class Controls:
                 with ui.element("div").classes("osteon-row"):
                     self.side = ui.switch("Radiological (patient's right on the left)", value=True)
                     self.side.on_value_change(self._side_chosen)
+                    self.side.set_visibility(stage.sided)
                     self.measure = ui.switch("Measure by dragging", value=False)
-                    self.measure.on_value_change(lambda e: stage.each("measure", bool(e.value)))
+                    self.measure.on_value_change(self._measuring)
+                    self.surround = ui.switch("Scan around the bones in 3D", value=False)
+                    self.surround.on_value_change(self._surrounded)
+                    self.surround.set_visibility(stage.volume and bool(stage.names))
                 with ui.element("div").classes("osteon-row"):
                     action("Clear", lambda: stage.each("clear"), icon="backspace", weight="quiet")
                     action("Everything", lambda: stage.each("zoom", 0), icon="fit_screen", weight="quiet")
@@ -81,14 +90,12 @@ class Controls:
                 self.layout.classes("osteon-grow")
         least, most = stage.info["range"]
         low, high = stage.window
-        faint("Range of grey")
-        self.range = ui.range(
-            min=min(least, low),
-            max=max(most, high),
-            step=max((most - least) / 1000, 1e-6),
-            value={"min": low, "max": high},
-            on_change=self._range_chosen,
-        ).props('aria-label="Range of grey"')
+        bounds, unit = (min(least, low), max(most, high)), "HU" if stage.info["modality"] == "ct" else ""
+        step = max((most - least) / 1000, 1e-6)
+        faint("Range of grey: black, white")
+        with ui.element("div").classes("osteon-row no-wrap"):
+            self.black = Slider("Black up to", bounds, low, self._range_moved, step=step, unit=unit)
+            self.white = Slider("White from", bounds, high, self._range_moved, step=step, unit=unit)
 
     def structures(self) -> None:
         """The list of what is drawn; made again when the panes change."""
@@ -105,9 +112,8 @@ class Controls:
                 self.outlines = ui.switch("Outlines", value=stage.outlines)
                 self.outlines.on_value_change(lambda e: stage.outline(bool(e.value)))
             faint("Opacity of all")
-            slider = ui.slider(min=0.05, max=1, step=0.05, value=OPACITY)
-            slider.props('aria-label="Opacity of all structures"')
-            slider.on_value_change(lambda e: self._opacity(names, e.value))
+            opacity(f"Opacity of all {len(names)} structures", OPACITY, self._all_opacities)
+            self.opacities = {}
             with ui.column().classes("osteon-structures no-wrap"):
                 for number, name in enumerate(names, 1):
                     self._structure(number, name)
@@ -115,13 +121,12 @@ class Controls:
     def _structure(self, number: int, name: str) -> None:
         structure = self.stage.shown[name]
         with ui.element("div").classes("osteon-structure"):
-            swatch(structure.colour, f"Colour of structure {number}", lambda colour: self._colour(name, colour))
+            swatch(structure.colour, f"Colour of {name}", lambda colour: self._colour(name, colour))
             switch = ui.switch(name, value=structure.visible).classes("osteon-grow").mark(f"structure-{number}")
             switch.on_value_change(lambda e: self.stage.show([name], bool(e.value)))
             self.switches[name] = switch
-            slider = ui.slider(min=0.05, max=1, step=0.05, value=structure.opacity)
-            slider.props(f'dense aria-label="Opacity of structure {number}"').style("width: 70px; flex: none")
-            slider.on_value_change(lambda e: self._opacity([name], e.value))
+            slider = opacity(f"Opacity of {name}", structure.opacity, lambda value: self._opacity([name], value))
+            self.opacities[name] = slider.style("width: 70px; flex: none")
 
     def follow(self) -> None:
         """Show the layout that the viewer chose."""
@@ -139,17 +144,33 @@ class Controls:
 
     def _opacity(self, names: Sequence[str], value: float) -> None:
         for name in names:
-            self.stage.shown[name].opacity = float(value)
+            self.stage.shown[name].opacity = value
         self.stage.restyle(names)
+
+    def _all_opacities(self, value: float) -> None:
+        self._opacity(list(self.opacities), value)
+        for slider in self.opacities.values():
+            slider.put(value)
 
     def _preset_chosen(self, event: ValueChangeEventArguments) -> None:
         self.preset = int(event.value)
         _, low, high = self.presets[self.preset]
-        self.range.set_value({"min": low, "max": high})
+        self.black.put(low)
+        self.white.put(high)
+        self._range_moved()
 
-    def _range_chosen(self, event: ValueChangeEventArguments) -> None:
-        self.stage.window = (float(event.value["min"]), float(event.value["max"]))
+    def _range_moved(self, _: float = 0.0) -> None:
+        low, high = self.black.value, self.white.value
+        self.stage.window = (low, max(high, low + 1e-6))
         self.stage.each("window", *self.stage.window)
+
+    def _measuring(self, event: ValueChangeEventArguments) -> None:
+        self.stage.measuring = bool(event.value)
+        self.stage.each("measure", self.stage.measuring)
+
+    def _surrounded(self, event: ValueChangeEventArguments) -> None:
+        self.stage.surrounded = bool(event.value)
+        self.stage.each("surround", self.stage.surrounded)
 
     def _laid_out(self, event: ValueChangeEventArguments) -> None:
         if event.value != self.stage.layout:
@@ -168,7 +189,7 @@ class Controls:
 
     async def _key(self, event: KeyEventArguments) -> None:
         held = event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt
-        if not event.action.keydown or event.action.repeat or held or not hasattr(self, "range"):
+        if not event.action.keydown or event.action.repeat or held or not hasattr(self, "black"):
             return
         await self.press(event.key.name)
 
@@ -187,7 +208,9 @@ class Controls:
         elif key == "v" and stage.volume:
             kinds = list(LAYOUTS)
             self.layout.set_value(kinds[(kinds.index(stage.layout) + 1) % len(kinds)])
-        elif key == "r":
+        elif key == "b" and self.surround.visible:
+            self.surround.set_value(not self.surround.value)
+        elif key == "r" and stage.sided:
             self.side.set_value(not self.side.value)
         elif key == "m":
             self.measure.set_value(not self.measure.value)
@@ -199,6 +222,11 @@ class Controls:
             stage.steps(1 if key == "n" else -1)
         elif key == "?":
             show_keys()
+
+
+def opacity(label: str, value: float, then: Callable[[float], object]) -> Slider:
+    """A slider from 5 to 100 %; outlines are always opaque."""
+    return Slider(label, (0.05, 1.0), value, then, step=0.05, factor=100.0, unit="%")
 
 
 def swatch(colour: str, label: str, then: Any) -> None:
@@ -222,5 +250,5 @@ def show_keys() -> None:
                 with ui.element("kbd"):
                     ui.label(keys)
                 ui.label(what)
-        faint("In a view, drag to move the crosshair, drag with the right button to move the image, turn the wheel.")
+        faint("In a view, drag to move the crosshair, and with the right button to move the image.")
         action("Close", dialog.close, weight="main")

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 from osteon.app.jobs import Job, State
 from osteon.core.errors import OsteonError
+
+_COUNTED = re.compile(r"\d+ (?:cases? [\w ]+|passed over):")
+"""Above what a command lists case by case: `2 cases failed:`, `1 case left out:`, `3 passed over:`."""
+_USAGE = re.compile(r"Usage: .* \[OPTIONS\]")
+_BROKE = re.compile(r"(?:[a-z_]+\.)*[A-Z]\w*(?:Error|Exception|Interrupt)(?::.*)?")
+_MEANS = {
+    1: "the command ended before it came to anything",
+    2: "the command was asked for something that it does not do",
+    130: "it was interrupted",
+    137: "it was ended: memory ran out, most likely",
+    143: "another program ended it",
+}
 
 
 def said_error(log: str) -> tuple[str, str]:
@@ -14,9 +27,37 @@ def said_error(log: str) -> tuple[str, str]:
     for number in range(len(lines) - 1, -1, -1):
         _, found, message = lines[number].partition("error: ")
         if found and not lines[number].partition("error: ")[0].strip():
-            hint = next((text for text in lines[number + 1 :] if text.strip().startswith("→")), "")
-            return message.strip(), hint.strip().removeprefix("→").strip()
+            rest = lines[number + 1 :]
+            hint = next((text for text in rest if text.strip().startswith("→")), "")
+            details = rest[: rest.index(hint)] if hint else []
+            indented = [text.strip() for text in details if text.startswith(" ")]
+            return "\n".join([message.strip(), *indented]), hint.strip().removeprefix("→").strip()
     return "", ""
+
+
+def _signal(code: int) -> str:
+    """The signal that an exit code tells of: none was heeded below 0, one ended the command in order above 128."""
+    try:
+        return signal.Signals(-code if code < 0 else code - 128).name
+    except ValueError:
+        return ""
+
+
+def left_out(log: str) -> list[str]:
+    """What a command lists as failed, left out or passed over, each with why; the last list of each kind."""
+    lists: dict[str, list[str]] = {}
+    kind = ""
+    for line in log.splitlines():
+        if _COUNTED.fullmatch(line.strip()):
+            kind = line.strip().lstrip("0123456789 ")
+            lists[kind] = []
+        elif not line.startswith("  "):
+            kind = ""
+        elif kind and line.strip().startswith("→") and lists[kind]:
+            lists[kind][-1] += f" ({line.strip().removeprefix('→').strip()})"
+        elif kind:
+            lists[kind].append(line.strip())
+    return [line for lines in lists.values() for line in lines]
 
 
 def error_of(job: Job, state: State, log: str) -> OsteonError:
@@ -24,9 +65,22 @@ def error_of(job: Job, state: State, log: str) -> OsteonError:
     message, hint = said_error(log)
     if message:
         return OsteonError(message, hint=hint)
-    if state.code is not None and state.code < 0:
-        name = signal.Signals(-state.code).name
+    if lost := left_out(log):
+        more = f"nothing came of {len(lost)} cases" if len(lost) > 1 else "nothing came of it"
+        listed = "\n".join(lost) if len(lost) > 1 else ""
+        first, _, way = lost[0].partition(" (")
+        return OsteonError(f"{more}: {first}\n{listed}".strip(), hint=way.removesuffix(")"))
+    if state.code is not None and (name := _signal(state.code)):
         why = "not enough memory, most likely" if name == "SIGKILL" else "another program ended it"
         return OsteonError(f"{job.title}: was ended by {name}: {why}", hint="close other programs, and try it again")
-    said = state.why or f"the command ended with exit code {state.code}"
-    return OsteonError(f"{job.title}: {said}", hint="the log says more; try it again")
+    lines = [line.strip(" │") for line in log.splitlines() if line.strip(" │╭╰─╮╯")]
+    if lines and _BROKE.fullmatch(lines[-1]):
+        return OsteonError(
+            f"{job.title}: broke off, which is a fault of osteon's\n{lines[-1]}",
+            hint="try it again; where it happens again, report it with what the command says",
+        )
+    if lines and any(_USAGE.search(line) for line in lines):
+        return OsteonError(f"{job.title}: {lines[-1]}", hint="begin it anew from its page")
+    said = state.why or _MEANS.get(state.code or 0, f"the command ended with exit code {state.code}")
+    last = f"\n{lines[-1]}" if lines else ""
+    return OsteonError(f"{job.title}: {said}{last}", hint="the log says more; try it again")

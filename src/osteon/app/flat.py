@@ -27,7 +27,7 @@ class Sheet:
         columns: Pixels of a row, `rows` of a column.
         rows: See `columns`.
         pixel_mm: Width and height of a pixel, in the geometry's unit.
-        marks: Letters at the left, right, top and bottom edge.
+        marks: Letters at the left, right, top and bottom edge, by the geometry; `lying` tells whether it knows them.
     """
 
     across: int

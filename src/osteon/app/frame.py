@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 from nicegui import ui
 
+from osteon.app.bell import Bell
+from osteon.app.leaving import Leaving
 from osteon.app.studio import Studio
+from osteon.app.wording import for_people
 from osteon.core.errors import OsteonError
 
 STYLE = Path(__file__).parent / "static/style.css"
@@ -25,6 +28,10 @@ PLACES = (
 )
 THEMES = {"light": False, "dark": True, "auto": None}
 ICONS = {"light": "light_mode", "dark": "dark_mode", "auto": "brightness_auto"}
+
+
+_PLACES = "places"
+"""In a client's storage: the workspace and the folders of --data, whose places errors do not show."""
 
 
 @cache
@@ -43,6 +50,7 @@ def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | Non
         place: URL of which of `PLACES` it belongs to.
         back: URL and name of the page above.
     """
+    ui.context.client.storage[_PLACES] = (studio.workspace.root, studio.workspace.data)
     ui.page_title(f"{title} · osteon")
     ui.add_css(style())
     ui.colors(primary="#1f6feb", positive="#1a7f4b", negative="#b3261e", warning="#9a5b00", dark="#1a2029")
@@ -52,6 +60,8 @@ def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | Non
         ui.label("osteon").classes("text-weight-bold text-h6")
         ui.label("research software, no medical device").classes("osteon-faint gt-xs")
         ui.space()
+        Bell()
+        Leaving()
         _theme(studio)
     with (
         ui.left_drawer(value=True, bordered=False)
@@ -185,6 +195,7 @@ def empty(title: str, text: str) -> Iterator[None]:
 
 def show_error(error: OsteonError, title: str = "That did not work") -> None:
     """An error in people's words; what only some need is folded."""
+    error = for_people(error, *ui.context.client.storage.get(_PLACES, ()))
     with card(kind="error") as shown:
         shown.props("role=alert")
         ui.label(title).classes("text-weight-bold osteon-bad")
@@ -204,8 +215,10 @@ def say(text: str, kind: str = "positive") -> None:
 
 def refuse(error: OsteonError) -> None:
     """A notice of an error, with the way out."""
+    error = for_people(error, *ui.context.client.storage.get(_PLACES, ()))
+    first = error.message.partition("\n")[0]
     ui.notify(
-        f"{error.message}. {error.hint}" if error.hint else error.message,
+        f"{first}. {error.hint}" if error.hint else first,
         type="negative",
         position="bottom",
         multi_line=True,

@@ -1,15 +1,17 @@
 // A radiograph and its structures, however many overlap: a canvas, and one bit for each structure of each pixel.
 const linked = (window.osteonViews ??= new Map());
 const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-const EDGE = 2; // pixels of an outline
+const EDGE = 2; // pixels of an outline on the screen; of the picture, as many as it takes for them
 
 export default {
   template: `
     <div class="osteon-view">
-      <canvas ref="canvas" tabindex="0" role="img" :aria-label="label"></canvas>
-      <div v-if="problem" class="osteon-problem" role="alert">{{ problem }}</div>
-      <span v-for="(mark, n) in marks" :class="'osteon-mark osteon-mark-' + n">{{ mark }}</span>
-      <div class="osteon-place">{{ place }}</div>
+      <div class="osteon-sheet">
+        <canvas ref="canvas" tabindex="0" role="img" :aria-label="label"></canvas>
+        <div v-if="problem" class="osteon-problem" role="alert">{{ problem }}</div>
+        <span v-for="(mark, n) in marks" :class="'osteon-mark osteon-mark-' + n">{{ mark }}</span>
+        <div class="osteon-place">{{ place }}</div>
+      </div>
     </div>`,
   props: { label: String, poster: String, group: String, scene: Object },
   watch: { "scene.key"() { this.show(this.scene); } },
@@ -19,6 +21,7 @@ export default {
     canvas.osteonView = this; // for tests and benchmarks
     this.at = { x: 0, y: 0, scale: 0, mirrored: false };
     this.lines = [];
+    this.radiological = true;
     this.sheet = document.createElement("canvas");
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(canvas);
@@ -55,11 +58,13 @@ export default {
         this.problem = `The picture could not be shown: ${error.message}. Reload the page to try again.`;
         throw error;
       }
-      this.marks = scene.marks;
+      this.hang();
       [this.sheet.width, this.sheet.height] = scene.size;
-      this.edges = words_edges(this.words, scene.size[0]);
+      this.edge = 0;
+      if (!this.at.scale) this.fit();
+      this.sharpen();
       this.paint();
-      if (!this.at.scale) this.zoom(0); else this.draw();
+      this.drawn();
       this.$emit("ready", { seconds: (performance.now() - began) / 1000, software: false });
     },
     paint() { // grey through the window, then the mean colour of what is shown of a pixel's structures
@@ -70,7 +75,6 @@ export default {
       const image = new ImageData(width, height), out = new Uint32Array(image.data.buffer);
       for (let n = 0; n < grey.length; n++) { const v = table[grey[n]]; out[n] = 0xff000000 | (v << 16) | (v << 8) | v; }
       scene.layers.forEach((layer, number) => {
-        if (layer.hidden) return;
         const words = layer.outline ? this.edges[number] : this.words[number], mixes = new Map();
         let last = 0, mix = null;
         for (let n = 0; n < words.length; n++) {
@@ -88,11 +92,19 @@ export default {
       });
       this.sheet.getContext("2d").putImageData(image, 0, 0);
     },
+    sharpen() { // outlines that are as wide on the screen at each scale; whether that changed anything
+      const wide = Math.max(1, 2 ** Math.round(Math.log2(EDGE / (this.at.scale || 1))));
+      if (wide === this.edge || !this.shown.layers.some((layer) => layer.outline)) return false;
+      this.edge = wide;
+      this.edges = words_edges(this.words, this.shown.size[0], wide);
+      return true;
+    },
     draw() {
       const canvas = this.$refs.canvas, ratio = window.devicePixelRatio || 1;
       canvas.width = canvas.clientWidth * ratio;
       canvas.height = canvas.clientHeight * ratio;
       if (!this.shown) return;
+      if (this.sharpen()) this.paint();
       const { x, y, scale, mirrored } = this.at, pen = canvas.getContext("2d"), shape = this.shape();
       const place = () => pen.setTransform(ratio * scale * (mirrored ? -1 : 1), 0, 0, ratio * scale * shape, canvas.width / 2 - ratio * scale * (mirrored ? -x : x), canvas.height / 2 - ratio * scale * shape * y);
       place();
@@ -137,10 +149,13 @@ export default {
       this.drawn();
     },
     drawn() { this.draw(); for (const other of linked.get(this.group) ?? []) if (other !== this) { Object.assign(other.at, this.at); other.draw(); } },
+    fit() {
+      const canvas = this.$refs.canvas, [width, height] = this.shown.size;
+      Object.assign(this.at, { x: width / 2, y: height / 2, scale: Math.min(canvas.clientWidth / width, canvas.clientHeight / (height * this.shape())) || 0.1 });
+    },
     zoom(factor, about) {
       if (!this.shown) return;
-      const canvas = this.$refs.canvas, [width, height] = this.shown.size;
-      if (!factor) Object.assign(this.at, { x: width / 2, y: height / 2, scale: Math.min(canvas.clientWidth / width, canvas.clientHeight / (height * this.shape())) || 0.1 });
+      if (!factor) this.fit();
       else {
         const before = about && this.pixel(about);
         this.at.scale = Math.min(40, Math.max(0.02, this.at.scale * factor));
@@ -148,23 +163,22 @@ export default {
       }
       this.drawn();
     },
-    style(layer, number, colour, opacity) { this.styles(layer, [[number, colour, opacity]]); },
     styles(layer, changes) {
       if (!this.shown) return;
       for (const [number, colour, opacity] of changes) Object.assign(this.shown.layers[layer].structures[number], { colour, opacity });
       this.paint(); this.draw();
       this.painted = performance.now();
     },
-    outline(layer, on) { this.shown.layers[layer].outline = on; this.paint(); this.draw(); },
-    hide(layer, hidden) { this.shown.layers[layer].hidden = hidden; this.paint(); this.draw(); },
+    outline(layer, on) { this.shown.layers[layer].outline = on; this.sharpen(); this.paint(); this.draw(); },
     window(low, high) { this.range = [low, high]; this.paint(); this.draw(); },
     layout() {},
-    convention(radiological) { // hung as one faces the patient, or as one stands behind
-      this.at.mirrored = !radiological;
+    hang() { // as one faces the patient, or as one stands behind; what is seen from the side, or has no side, as it is
       const [left, right, ...rest] = this.shown.marks;
-      this.marks = radiological ? [left, right, ...rest] : [right, left, ...rest];
-      this.draw();
+      this.at.mirrored = left === (this.radiological ? "L" : "R");
+      this.marks = this.at.mirrored ? [right, left, ...rest] : this.shown.marks;
     },
+    convention(radiological) { this.radiological = radiological; this.hang(); this.draw(); },
+    surround() {},
     measure(on) { this.measuring = on; },
     clear() { this.lines = []; this.draw(); },
     key(event) {
@@ -201,12 +215,12 @@ function mixed(word, structures, outline) {
   return count ? [r / count, g / count, b / count, 1 - clear] : null;
 }
 
-function words_edges(layers, width) {
+function words_edges(layers, width, wide) {
   return layers.map((words) => {
-    const edges = new Uint32Array(words.length), far = EDGE * width;
+    const edges = new Uint32Array(words.length), far = wide * width;
     for (let n = 0; n < words.length; n++) {
       const word = words[n];
-      if (word) edges[n] = word & ~(words[n - EDGE] & words[n + EDGE] & words[n - far] & words[n + far]);
+      if (word) edges[n] = word & ~(words[n - wide] & words[n + wide] & words[n - far] & words[n + far]);
     }
     return edges;
   });

@@ -16,21 +16,32 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+LONGEST_S = 600.0
+"""What is asked may take so long; then the process is ended, and whoever waits behind it has a new one."""
+
+
 class Reader:
     """One process that does what it is asked, one thing after the other."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
+        self._turn = asyncio.Lock()
 
     async def ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What a function says there; function, arguments and result are picklable.
 
         Raises:
-            OsteonError: The function's, or that memory does not suffice.
+            OsteonError: The function's, or that memory does not suffice, or that it took too long.
         """
         hint = "close other programs, or look at a smaller scan"
         try:
-            return await asyncio.wrap_future(self._open().submit(function, *args, **kwargs))
+            async with self._turn:
+                answer = asyncio.wrap_future(self._open().submit(function, *args, **kwargs))
+                if not (await asyncio.wait([answer], timeout=LONGEST_S))[0]:
+                    answer.cancel()
+                    self._kill()
+                    raise OsteonError(f"reading it took longer than {LONGEST_S:.0f} s", hint="look at a smaller scan")
+                return await answer
         except BrokenProcessPool:
             self.close()
             raise OsteonError("reading it took more memory than there is", hint=hint) from None
@@ -48,6 +59,13 @@ class Reader:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
         self._pool = None
+
+    def _kill(self) -> None:
+        """End the process at once, whatever it does."""
+        running = [] if self._pool is None else list((self._pool._processes or {}).values())  # Python 3.14 has a word
+        for process in running:
+            process.kill()
+        self.close()
 
     def _open(self) -> ProcessPoolExecutor:
         if self._pool is None:

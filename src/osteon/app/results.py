@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from osteon.app.studio import Studio, files_of_case, open_dataset
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 from osteon.core.records import read_record
+from osteon.core.spreadsheets import read_rows
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Modality
 from osteon.evaluating.pairing import label_files
@@ -83,7 +83,7 @@ def volumes_of(studio: Studio, item: Item) -> list[Volume]:
         return []
     with path.open(encoding="utf-8", newline="") as stream:
         names = list(Volume.__dataclass_fields__)
-        return [Volume(**{name: row.get(name) or "" for name in names}) for row in csv.DictReader(stream)]
+        return [Volume(**{name: row.get(name) or "" for name in names}) for row in read_rows(stream)]
 
 
 def dataset_of(studio: Studio, item: Item) -> tuple[Item, Dataset] | None:

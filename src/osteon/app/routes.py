@@ -18,8 +18,10 @@ from starlette.routing import Route
 
 from osteon.app.commands import ABOUT
 from osteon.app.receiving import Upload
+from osteon.core.case_records import FOLDER
 from osteon.core.errors import OsteonError
 from osteon.exporting.ledger import FILE_NAME as RECORD
+from osteon.web.pace import Paced, SlowError
 
 if TYPE_CHECKING:
     from osteon.app.studio import Studio
@@ -41,12 +43,14 @@ def routes(studio: Studio) -> list[Route]:
         upload = studio.uploads.open.get(request.path_params["upload_id"])
         if upload is None:
             return GONE
-        return await _take(upload, request)
+        try:
+            return await _take(upload, request)
+        except ClientDisconnect:
+            studio.uploads.break_off(upload)
+            return JSONResponse({"message": "the upload was broken off", "hint": "upload it again"}, 400)
 
     async def drop(request: Request) -> Response:
-        upload = studio.uploads.open.get(request.path_params["upload_id"])
-        if upload is not None:
-            studio.uploads.drop(upload)
+        studio.uploads.cancel(request.path_params["upload_id"])
         return JSONResponse({})
 
     async def scene(request: Request) -> Response:
@@ -99,17 +103,19 @@ def routes(studio: Studio) -> list[Route]:
 async def _take(upload: Upload, request: Request) -> Response:
     try:
         name = unquote(request.headers.get("x-osteon-name", ""), errors="strict")
-        await upload.take(name, request.stream())
+        await upload.take(name, Paced(request.stream()))
     except OsteonError as error:
-        return JSONResponse({"message": error.message, "hint": error.hint}, 413 if "GB" in error.message else 422)
-    except (UnicodeDecodeError, ClientDisconnect):
-        return JSONResponse({"message": "the upload was broken off", "hint": "upload it again"}, 400)
+        status = 408 if isinstance(error, SlowError) else 413 if "GB" in error.message else 422
+        return JSONResponse({"message": error.message, "hint": error.hint}, status)
+    except UnicodeDecodeError:
+        return JSONResponse({"message": "a file's name is not written in UTF-8", "hint": "rename the file"}, 400)
     return JSONResponse({"bytes": upload.size})
 
 
 def zipped(folder: Path, name: str, may_read: Callable[[Path], bool]) -> Response:
     """A folder's files as one download: a lone file as it is, more of them as a zip that is made while it is sent."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (RECORD, ABOUT))
+    everything = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (RECORD, ABOUT))
+    found = (path for path in everything if FOLDER not in path.relative_to(folder).parts)
     files = [path for path in found if may_read(path)]
     if not files:
         return GONE

@@ -13,8 +13,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from osteon.app.jobs import INTERRUPTED, LOG, Job, Jobs, Phase, State
+from osteon.app.jobs import INTERRUPTED, LOG, PROGRESS, Job, Jobs, Phase, State
+from osteon.core.files import file_state
 from osteon.core.processes import INTERRUPTS
+from osteon.core.progress import POSTED
 
 
 def run(folder: Path) -> int:
@@ -25,6 +27,8 @@ def run(folder: Path) -> int:
         return 1
     for number in INTERRUPTS:
         signal.signal(number, _note)  # a handler of one's own: the command gets the usual one back
+    told = {"COLUMNS": "160", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", POSTED: str((folder / PROGRESS).resolve())}
+    before = file_state(jobs.root / job.product)
     with (folder / LOG).open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "osteon.cli", job.command, *job.arguments],
@@ -32,30 +36,26 @@ def run(folder: Path) -> int:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=jobs.root,
-            env=os.environ | {"COLUMNS": "160", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"},
+            env=os.environ | told,
         )
         code = child.wait()
     with jobs.locked():
         state = jobs.state(job)
-        jobs.put(job, replace(state, phase=outcome(jobs.root, job, state, code), code=code, ended=time.time()))
+        jobs.put(job, replace(state, phase=outcome(jobs.root, job, state, code, before), code=code, ended=time.time()))
     jobs.advance()
     return code
 
 
-def outcome(root: Path, job: Job, state: State, code: int) -> Phase:
-    """What an exit code means."""
+def outcome(root: Path, job: Job, state: State, code: int, before: str) -> Phase:
+    """What an exit code means. `before` is what the product was when the command began: clocks may be set meanwhile."""
     if code == 0:
         return "done"
     if state.asked == "cancel":
         return "cancelled"
     if state.asked == "pause" and code in (INTERRUPTED, -signal.SIGINT):
         return "paused"
-    made = bool(job.product) and (root / job.product).exists() and _newer(root / job.product, state.began)
+    made = bool(job.product) and file_state(root / job.product) not in (before, "missing")
     return "partly" if code == 1 and made else "failed"
-
-
-def _newer(path: Path, began: float) -> bool:
-    return path.stat().st_mtime >= began - 1
 
 
 def _note(*_: object) -> None:

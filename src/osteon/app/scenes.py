@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from osteon.app.flat import Sheet
 from osteon.app.layers import WORD, bits_of, difference, layers_of
+from osteon.app.lying import oblique_degrees, shear_degrees, sides_of_picture, sides_said, slices_of
 from osteon.app.shrinking import (
     Factors,
     factors_for,
@@ -33,6 +34,7 @@ from osteon.app.shrinking import (
     shrink_labels,
     window_of,
 )
+from osteon.core.clock import age_order
 from osteon.core.errors import DatasetError
 from osteon.core.files import file_times, read_json, whole_file, write_json
 from osteon.core.gzipped import pack
@@ -47,7 +49,7 @@ from osteon.formats.nifti import write_nifti
 from osteon.formats.registry import read_volume
 
 INFO = "info.json"
-MADE = "2"
+MADE = "3"
 """Raised whenever what is made changes."""
 MOST_CACHED = 4 * 10**9
 """Bytes of the cache; the scenes that were not looked at for longest go first."""
@@ -108,7 +110,8 @@ def make_scene(wanted: Wanted, folder: Path) -> dict[str, Any]:
 
     Returns:
         info.json's content: `kind` (`volume` or `picture`), `size` and `full` (voxels along each axis), `spacing_mm`,
-        `unit`, `window`, `range`, `modality`, and `parts`: for each, files with their structures, in order.
+        `unit`, `window`, `range`, `modality`, `oriented` (whether right, front and top are known), `oblique_deg`,
+        `shear_deg`, and `parts`: for each, files with their structures, in order.
 
     Raises:
         OsteonError: A file cannot be read, or labels do not lie on the image's grid.
@@ -135,7 +138,14 @@ def make_scene(wanted: Wanted, folder: Path) -> dict[str, Any]:
         "modality": wanted.modality,
         "window": list(window),
         "range": [float(volume.array.min()), float(volume.array.max())],
-        **(_picture(volume, parts, folder) if flat else _volume(volume, parts, folder, window, whole=wanted.whole)),
+        "oriented": sides_said(wanted.images[0], volume.geometry),
+        "oblique_deg": round(oblique_degrees(volume.geometry), 1),
+        "shear_deg": round(shear_degrees(volume.geometry), 1),
+        **(
+            _picture(volume, parts, folder, wanted.images[0])
+            if flat
+            else _volume(volume, parts, folder, window, whole=wanted.whole)
+        ),
     }
     write_json(folder / INFO, info)
     _sweep(folder.parent, keep=folder)
@@ -185,11 +195,13 @@ def _volume(
             _write(folder / name, Volume(array[None], geometry))
             files.append({"file": name, "structures": _told(layer.structures)})
         told[part] = files
-    return {"kind": "volume", "size": list(geometry.shape), "parts": told}
+    slices = slices_of(volume.geometry, factors)
+    return {"kind": "volume", "size": list(geometry.shape), "slices": slices, "parts": told}
 
 
-def _picture(volume: Volume, parts: dict[Part, Segmentation], folder: Path) -> dict[str, Any]:
+def _picture(volume: Volume, parts: dict[Part, Segmentation], folder: Path, path: Path) -> dict[str, Any]:
     sheet = Sheet.of(volume.geometry)
+    marks = sheet.marks if sides_said(path, volume.geometry) else sides_of_picture(path)
     grey = sheet.spread(volume.array[0])
     low, high = float(grey.min()), float(grey.max())
     slope = 1.0 if grey.dtype.kind in "iu" and high - low < 65_536 else max(high - low, 1e-9) / 65_535
@@ -210,7 +222,8 @@ def _picture(volume: Volume, parts: dict[Part, Segmentation], folder: Path) -> d
         "slope": slope,
         "intercept": low,
         "pixel_mm": list(sheet.pixel_mm),
-        "marks": list(sheet.marks),
+        "marks": list(marks or ()),
+        "oriented": marks is not None,
         "parts": told,
     }
 
@@ -248,7 +261,7 @@ def _sweep(cache: Path, keep: Path) -> None:
     scenes = [path for path in cache.iterdir() if (path / INFO).is_file() and path != keep]
     sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in scenes}
     total = sum(sizes.values())
-    for path in sorted(scenes, key=lambda path: (path / INFO).stat().st_mtime):
+    for path in sorted(scenes, key=lambda path: age_order(path / INFO)):
         if total <= MOST_CACHED:
             return
         shutil.rmtree(path, ignore_errors=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from osteon.app.guard import LOOPBACK, Guard, Rules
 from osteon.app.studio import Studio
 from osteon.app.workspace import Workspace
-from osteon.core.errors import UsageError
+from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
 
 RECONNECT_S = 60.0
 """A page that loads a large scan is deaf for a while: with NiceGUI's 3 s it would be thrown away."""
@@ -54,34 +54,27 @@ def address(place: Place, rules: Rules) -> str:
     return f"http://{host}:{place.port}/" + (f"?token={rules.token}" if rules.token else "")
 
 
-def check_port(place: Place) -> None:
-    """Raise UsageError where the port is taken, or the address is none of this machine's."""
-    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((place.host, place.port))
-        except OSError as error:
-            raise UsageError(
-                f"{place.host}:{place.port}: cannot be listened on ({error.strerror or error})",
-                hint=f"another program may use it: --port {place.port + 1}",
-            ) from error
-
-
 def build(studio: Studio, rules: Rules) -> None:
     """Put pages, routes and guard onto NiceGUI's application."""
     from nicegui import app
 
+    from osteon.app.bell import EVERY_S, Ringer
+    from osteon.app.leaving import TIDY_S, Tidier
     from osteon.app.pages import compare, data, dataset, home, jobs, look, runs, segment, source, train
     from osteon.app.routes import routes
 
     for page in (home, data, source, dataset, look, train, segment, compare, runs, jobs):
         page.register(studio)
-    app.router.routes[:0] = routes(studio)
+    ringer, tidier = Ringer(studio.jobs), Tidier()
+    app.router.routes[:0] = [*routes(studio), tidier.route]
     app.add_middleware(Guard, rules=rules)
     app.on_startup(studio.uploads.sweep)
     app.on_startup(studio.jobs.advance)
     app.on_startup(studio.reader.warm)
+    app.on_startup(lambda: app.timer(EVERY_S, ringer.look))
+    app.on_startup(lambda: app.timer(EVERY_S, studio.uploads.break_idle))
+    app.on_startup(lambda: app.timer(TIDY_S, tidier.tidy))
+    app.on_delete(tidier.note)
     app.on_shutdown(studio.reader.close)
     app.on_exception(lambda error: note_error(studio.workspace, error))
 
@@ -107,6 +100,9 @@ def serve(studio: Studio, place: Place, *, show: bool = True, ready: Callable[[]
         show_welcome_message=False,
         access_log=False,
         server_header=False,
+        http=watched(),
+        backlog=BACKLOG,
+        limit_concurrency=MOST_CONNECTIONS,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -66,9 +68,35 @@ def _mean(array: npt.NDArray[Any], axis: int, step: int) -> npt.NDArray[np.float
 
 
 def shrink_labels(labels: npt.NDArray[np.integer], factors: Factors) -> npt.NDArray[np.integer]:
-    """The label nearest to the middle of each block of `[i, j, k]`."""
-    at = [np.minimum(np.arange(0, n, f) + f // 2, n - 1) for n, f in zip(labels.shape, factors, strict=True)]
-    return labels if max(factors) == 1 else labels[np.ix_(*at)]
+    """The label nearest to the middle of each block of `[i, j, k]`, which is where `shrink_geometry` puts its voxel.
+
+    Along an axis that is divided by an even number two voxels are equally near. Of all that are, the label that most of
+    them have counts, and of two that as many have the higher one, so that no bone of a single voxel is lost.
+    """
+    if max(factors) == 1:
+        return labels
+    near = [
+        [np.minimum(np.arange(0, n, f) + offset, n - 1) for offset in sorted({(f - 1) // 2, f // 2})]
+        for n, f in zip(labels.shape, factors, strict=True)
+    ]
+    votes = [labels[np.ix_(*at)] for at in product(*near)]
+    found = votes[0].copy()
+    contested = np.zeros(found.shape, dtype=bool)
+    for vote in votes[1:]:
+        contested |= vote != found
+    found[contested] = _most([vote[contested] for vote in votes])
+    return found
+
+
+def _most(votes: Sequence[npt.NDArray[np.integer]]) -> npt.NDArray[np.integer]:
+    """What most of them say of each place; of two that as many say the higher one."""
+    best = np.zeros_like(votes[0])
+    most = np.zeros(votes[0].shape, dtype=np.int8)
+    for candidate in votes:
+        count = np.array([vote == candidate for vote in votes]).sum(axis=0, dtype=np.int8)
+        better = (count > most) | ((count == most) & (candidate > best))
+        best[better], most[better] = candidate[better], count[better]
+    return best
 
 
 def window_of(image: npt.NDArray[np.generic], modality: Modality) -> tuple[float, float]:

@@ -12,6 +12,8 @@ from nicegui.events import GenericEventArguments
 from osteon.app.controls import Controls
 from osteon.app.frame import faint, show_error
 from osteon.app.views import (
+    OBLIQUE,
+    SHEARED,
     WAY_OUT,
     PictureView,
     Shown,
@@ -63,6 +65,8 @@ class Stage:
         outlines: Whether outlines alone are drawn.
         radiological: Whether the patient's right is on the left.
         whole: Whether the scan is shown in full resolution.
+        measuring: Whether dragging measures.
+        surrounded: Whether 3D shows the scan around the bones.
     """
 
     load: Load
@@ -79,6 +83,8 @@ class Stage:
     outlines: bool = False
     radiological: bool = True
     whole: bool = False
+    measuring: bool = False
+    surrounded: bool = False
 
     def build(self) -> None:
         """Put the views and their controls onto the page, and load the preview."""
@@ -122,6 +128,11 @@ class Stage:
         return bool(self.info["size"] != self.info["full"]) and self.volume
 
     @property
+    def sided(self) -> bool:
+        """Whether it can be turned to have the patient's right on either side."""
+        return bool(self.info["oriented"]) and (self.volume or self.info["marks"][0] in "RL")
+
+    @property
     def names(self) -> list[str]:
         """The structures that are drawn in some view, in order."""
         return list(dict.fromkeys(s.name for _, layers in self.views for layer in layers for s in layer.structures))
@@ -140,6 +151,8 @@ class Stage:
                     self._pane(pane, group, number)
         with self.left:
             self.status = faint(self.told())
+            for line in self.lies():
+                faint(line)
 
     def _pane(self, pane: Pane, group: str, number: int) -> None:
         poster = f"{self.base}poster.png" if self.volume else ""
@@ -166,8 +179,14 @@ class Stage:
             self.layout = "slices"  # what the viewer itself chose
             self.controls.follow()
         self.status.set_text(self.told(float(event.args.get("seconds", 0)), software=software))
-        if not self.radiological:
-            self.each("convention", False)
+        view = next((view for view, _ in self.views if view is event.sender), None)
+        for method, on, usual in (
+            ("convention", self.radiological, True),
+            ("measure", self.measuring, False),
+            ("surround", self.surrounded, False),
+        ):
+            if view is not None and on != usual:
+                view.run_method(method, on)
 
     def told(self, seconds: float = 0.0, *, software: bool = False) -> str:
         """A line about what is shown."""
@@ -177,6 +196,19 @@ class Stage:
         voxel = times(f"{s:.3g}" for s in self.info["spacing_mm"])
         ready = f" · shown after {seconds:.1f} s" if seconds else ""
         return f"{what}, {voxel} {self.info['unit']}{ready}{NO_CARD if software else ''}"
+
+    def lies(self) -> list[str]:
+        """What is to be known of how the scan lies: lines, none where it lies as expected."""
+        shear, oblique = (float(self.info[name]) for name in ("shear_deg", "oblique_deg"))
+        if not self.info["oriented"]:
+            return ["Nothing says where the patient's right, front and top are: no letters are shown."]
+        if self.volume and shear >= SHEARED:
+            what = "the slices run along the patient's axes, through several of the scan's, so that lengths are true."
+            return [f"Its axes are sheared by {shear:.1f}°: {what}"]
+        if self.volume and oblique >= OBLIQUE:
+            what = "the slices run along the scan's own axes, and the letters stand for the patient's nearest."
+            return [f"Oblique by {oblique:.1f}°: {what}"]
+        return []
 
     # What the controls ask for
 

@@ -32,6 +32,12 @@ WAY_OUT = (
 """What to do without the viewer's JavaScript."""
 
 
+OBLIQUE = 1.0
+"""Degrees from which a scan is said to be oblique: what is less is the care with which a patient lies."""
+SHEARED = 0.1
+"""Degrees from which axes count as sheared."""
+
+
 @dataclass
 class Shown:
     """A structure as a viewer shows it."""
@@ -55,21 +61,18 @@ class ShownLayer:
         part: `a`, `b` or `d`; see `scenes`.
         structures: In the file's order.
         outline: Show outlines alone.
-        hidden: Show nothing of it.
     """
 
     url: str
     part: str
     structures: list[Shown] = field(default_factory=list)
     outline: bool = False
-    hidden: bool = False
 
     def told(self) -> dict[str, Any]:
         """For the viewer."""
         return {
             "url": self.url,
             "outline": self.outline,
-            "hidden": self.hidden,
             "structures": [structure.told() for structure in self.structures],
         }
 
@@ -144,6 +147,9 @@ def scene_for(
         "layout": layout,
         "asked": asked,
         "intensity": "HU" if info["modality"] == "ct" else "",
+        "oriented": info["oriented"],
+        "sheared": info["shear_deg"] >= SHEARED,
+        "slices": info["slices"],
     }
 
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from osteon.auditing.measure import Measured
 from osteon.dataset.manifest import Modality
 from osteon.evaluating.panels import grey_range
+from osteon.formats.raster import lies_nowhere
 
 HEIGHT = 300
 """Pixels of a panel's longer side; of a picture's, `FLAT_HEIGHT`."""
@@ -68,9 +69,10 @@ def _panel(
             large = np.asarray(Image.fromarray(upright(mask).astype(np.uint8)).resize(size, Image.Resampling.NEAREST))
             canvas[outline(large > 0)] = [int(structure.colour[n : n + 2], 16) for n in (1, 3, 5)]
     picture = Image.fromarray(canvas)
-    draw = ImageDraw.Draw(picture)
-    draw.text((3, size[1] // 2 - 6), left_letter, fill=FAINT)
-    draw.text((size[0] // 2 - 3, 1), top_letter, fill=FAINT)
+    if not lies_nowhere(measured.geometry):
+        draw = ImageDraw.Draw(picture)
+        draw.text((3, size[1] // 2 - 6), left_letter, fill=FAINT)
+        draw.text((size[0] // 2 - 3, 1), top_letter, fill=FAINT)
     return picture
 
 

@@ -76,6 +76,8 @@ class Audit:
         counted = ", ".join(f"{n} {severity}{'s' * (n != 1)}" for severity, n in self.counts.items() if n)
         if self.clean:
             notes = f"; {counted} to know" if counted else ""
+            if not self.cohort.manifest.labelled:
+                return f"{cases}, none of them with a label: there is nothing to train on{notes}"
             return f"{cases}: nothing found that should keep you from training{notes}"
         return f"{cases}: {counted}"
 

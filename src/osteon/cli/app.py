@@ -34,13 +34,14 @@ def app(
     """Prepare data, train, segment, look and compare in a browser, on this machine."""
     if find_spec("nicegui") is None:
         raise UsageError("the browser app is not installed", hint="pip install 'osteon[app]'")
-    from osteon.app.server import Place, address, check_port, rules_for, serve
+    from osteon.app.server import Place, address, rules_for, serve
     from osteon.app.studio import Studio
     from osteon.app.views import WAY_OUT, viewer_is_there, why_missing
     from osteon.app.workspace import Workspace
+    from osteon.web.listening import check_port
 
     place = Place(host, port, token)
-    check_port(place)
+    check_port(host, port)
     opened = Workspace.open(workspace, tuple(data or ()))
     url = address(place, rules_for(opened, place))
     if not viewer_is_there():

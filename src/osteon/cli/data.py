@@ -82,6 +82,7 @@ def import_(
     ] = False,
     allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Take cases whose label is empty.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset.yaml that is there.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
 ) -> None:
     """Check every case of a source and write dataset.yaml. Your files stay where and as they are."""
     import osteon
@@ -113,6 +114,7 @@ def import_(
         repair_geometry=repair_geometry,
         allow_empty=allow_empty,
         overwrite=overwrite,
+        workers=workers,
         announce=lambda line: out.print(escape(line), soft_wrap=True),
     )
     if report.repeated:
@@ -129,7 +131,7 @@ def import_(
     parts = [f"{len(manifest.trainable)} to train on", f"{held} held out", f"{unlabelled} without a label"]
     out.print(
         f"{escape(str(dataset))}: {len(manifest.cases)} cases ({', '.join(p for p in parts if p[0] != '0')}), "
-        f"structures {', '.join(escape(s.name) for s in manifest.structures)}",
+        f"structures {', '.join(escape(s.name) for s in manifest.structures) or 'none'}",
         soft_wrap=True,
     )
     report_lost(report.lost)

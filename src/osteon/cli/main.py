@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +32,7 @@ from osteon.cli.quiet import Quiet, takes_quiet
 from osteon.cli.terminal import begin_in_utf8, lacks_memory, tell_limit
 from osteon.core.errors import OsteonError, in_short
 from osteon.core.files import write_error
+from osteon.core.processes import ended_by, heed_endings
 from osteon.core.progress import console
 from osteon.core.progress import quiet as silence
 from osteon.core.version import __version__
@@ -86,8 +89,13 @@ def options(
 
 
 def main() -> None:
-    """Entry of the `osteon` command. Exit codes: 0 all done, 1 some cases failed, 2 wrong use, 130 interrupted."""
+    """Entry of the `osteon` command.
+
+    Exit codes: 0 all done, 1 some cases failed, 2 wrong use, 128 and the signal's number where one ended it
+    (130 Ctrl-C, 143 SIGTERM, 129 SIGHUP).
+    """
     begin_in_utf8()
+    heed_endings()
     try:
         app()
     except OsteonError as error:
@@ -103,8 +111,26 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer makes this of a KeyboardInterrupt
-            console.print("interrupted; the same command goes on from here")
+            number = ended_by()
+            how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+            console.print(f"{how}; {_way_on(sys.argv[1:])}", soft_wrap=True)
+            sys.exit(128 + number)
         raise
+
+
+ANEW = "what is written is whole, and the same command begins anew"
+WAYS_ON = {
+    "serve": "jobs that wait are done when it is started again",
+    "app": "jobs go on without it",
+    **dict.fromkeys(("evaluate", "compare", "export", "phantom", "import-model", "doctor", "weights"), ANEW),
+}
+"""What is said of commands that do not go on from where they were ended."""
+
+
+def _way_on(arguments: Sequence[str]) -> str:
+    """How to go on with a command that was ended."""
+    command = next((argument for argument in arguments if not argument.startswith("-")), "")
+    return WAYS_ON.get(command, "the same command goes on from here")
 
 
 def _say(error: OsteonError) -> None:

@@ -187,12 +187,12 @@ def predict(
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
-    from osteon.predicting.folders import RECORD
     from osteon.predicting.measuring import all_passes, choose_engine
     from osteon.predicting.memory import told_needs
     from osteon.predicting.model import model_folder
     from osteon.predicting.predictor import How
     from osteon.predicting.predictor import predict as predict_scans
+    from osteon.predicting.records import RECORD
     from osteon.predicting.scans import find_scans
     from osteon.predicting.speeds import speed_of
 
@@ -203,7 +203,7 @@ def predict(
         raise UsageError(f"{folder}: the last argument is the output's folder, and this is a file", hint="add OUT")
     limit = None if memory is None else bytes_of(memory)
     loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
-    found = find_scans(sources, loaded.plan, series, loaded.seen)
+    found = find_scans(sources, loaded.plan, series, seen=loaded.seen)
     loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))
     console.print(told_needs(loaded.plan, found, limit), soft_wrap=True)
     report = predict_scans(loaded, found, folder, How(speed_of(speed), overwrite, limit, probabilities))

@@ -28,7 +28,11 @@ def serve(
     ] = None,
     queue: Annotated[int, typer.Option(min=1, help="Uploads coming in and jobs waiting, together, at most.")] = 32,
     max_upload: Annotated[str, typer.Option(help="The largest upload, as 2GB.")] = "2GB",
-    keep: Annotated[str, typer.Option(help="How long jobs are kept when they are over: 7d, 12h.")] = "7d",
+    keep: Annotated[
+        str, typer.Option(help="How long jobs are kept when they are over, while the server runs: 7d, 12h.")
+    ] = "7d",
+    job_limit: Annotated[str, typer.Option(help="How long a job may take: 30min, 90s; then it fails.")] = "30min",
+    max_voxels: Annotated[int, typer.Option(min=1, help="Voxels of the largest scan that is taken.")] = 10**9,
     speed: Annotated[str, typer.Option(help="As osteon predict has it: fast, balanced, best.")] = "balanced",
     postprocess: Annotated[str, typer.Option(help="As osteon predict has it.")] = "auto",
     engine: Annotated[str, typer.Option(help="What runs the network; auto: as `osteon doctor MODEL` measured.")] = (
@@ -41,14 +45,15 @@ def serve(
     if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
         raise UsageError("the server is not installed", hint="pip install 'osteon[serve]'")
     from osteon.serving.guard import find_token
-    from osteon.serving.server import Place, check_port, hold, prepare
+    from osteon.serving.server import Place, hold, prepare
     from osteon.serving.working import Work
+    from osteon.web.listening import check_port
 
     limit = None if memory is None else bytes_of(memory)
-    work = Work(model, speed, engine, postprocess, device, limit)
-    place = Place(folder, host, port, queue, bytes_of(max_upload), seconds_of(keep))
+    work = Work(model, speed, engine, postprocess, device, limit, max_voxels)
+    place = Place(folder, host, port, queue, bytes_of(max_upload), seconds_of(keep), seconds_of(job_limit))
     with hold(folder):
-        check_port(place)
+        check_port(host, port)
         token, made = find_token(token_file, os.environ.get("OSTEON_TOKEN", ""), folder, local=place.local)
         service, server = prepare(work, place, token)
         _say(place.local, folder, token if made else "", service.store.damaged)

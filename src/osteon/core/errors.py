@@ -5,6 +5,7 @@ OsteonError                 a message, and a hint that says the way out
 │   └── PlanError           a key of plan.yaml is missing, unknown or nonsense        exit 2
 └── CaseError               something is wrong with data, named by file or case       exit 1
     ├── FileError           a file is missing, truncated, unreadable or unwritable
+    │   └── DiskFullError       the disk is full, which is no case's fault: the work stops, what is done is kept
     ├── GeometryError       two grids that must be the same are not
     ├── LabelError          a segmentation holds what its structures do not name
     │   └── UnknownValueError   a number that no structure has
@@ -75,6 +76,10 @@ class CaseError(OsteonError):
 
 class FileError(CaseError):
     """A file is missing, truncated, unreadable or cannot be written."""
+
+
+class DiskFullError(FileError):
+    """The disk is full. No case is to blame, and none after it would fare better: work on many stops here."""
 
 
 class GeometryError(CaseError):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import json
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,61 +16,130 @@ from typing import Any
 import psutil
 import yaml
 
-from osteon.core.errors import FileError, missing_file
+from osteon.core.errors import DiskFullError, FileError, missing_file
 from osteon.core.platform import TIMES_OF_CHANGE
+from osteon.core.processes import machine_mark
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without an error.
 
-    The temporary keeps `path`'s suffixes, since many writers choose the format by them. On an error the
-    temporary is removed and `path` is left as it was.
+    The temporary keeps `path`'s suffixes, since many writers choose the format by them, and is called as no other is,
+    of this process or another machine's. On an error it is removed and `path` is left as it was.
 
     Raises:
-        FileError: The disk is full, or the folder cannot be written.
+        DiskFullError: The disk is full.
+        FileError: The folder cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{_PART}{machine_mark()}-{os.getpid()}-{secrets.token_hex(4)}-{path.name[-_TAIL:]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        _sweep(path.parent)
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise write_error(path, error) from error
+        raise write_error(path, error, _number(error, temporary)) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
 
 
-def _sweep(path: Path) -> None:
-    """Remove what a killed process has left of an earlier attempt at the same file."""
-    for left in path.parent.glob(f".part-*-{glob.escape(path.name)}"):
-        process = left.name.removeprefix(".part-").partition("-")[0]
-        if process.isdigit() and not psutil.pid_exists(int(process)):
-            left.unlink(missing_ok=True)
+_PART = ".part-"
+_TAIL = 24
+"""Characters of a file's name that its temporary keeps: a name may be as long as the system allows."""
+_LEFT = re.compile(rf"{re.escape(_PART)}(?:([0-9a-f]{{8}})-)?(\d+)-")
+"""A temporary's machine (earlier ones named none) and process."""
+_FORSAKEN_S = 24 * 3600.0
+"""A temporary that another machine has not touched for so long is nobody's."""
+_swept: set[Path] = set()
 
 
-def write_error(path: Path, error: OSError) -> FileError:
-    """The error for a file that could not be written, with the way out."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return FileError(
-            f"{path}: the disk is full", hint="free some space and run the same command again; what is done is kept"
-        )
-    if error.errno == errno.EFBIG:
+def _sweep(folder: Path) -> None:
+    """Remove the temporaries of processes that were killed; a process looks once into a folder, which may be long."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    with os.scandir(folder) as entries:
+        left = [(folder / entry.name, found) for entry in entries if (found := _LEFT.match(entry.name))]
+    for path, found in left:
+        with suppress(OSError):
+            if (
+                (not psutil.pid_exists(int(found[2])))
+                if found[1] == machine_mark()
+                else untouched_s(path) > _FORSAKEN_S
+            ):
+                path.unlink()
+
+
+def untouched_s(path: Path) -> float:
+    """Seconds since a file was touched, by the clock of the disk that it lies on; 0 where it is gone."""
+    probe = path.with_name(f".probe-{secrets.token_hex(8)}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _number(error: OSError, temporary: Path) -> int | None:
+    """The number of a writer's error. Where it has none, writing more of the file tells it."""
+    if not _is_short(error):
+        return error.errno
+    try:
+        with temporary.open("ab", buffering=0) as stream:
+            for _ in range(16):
+                stream.write(bytes(1 << 16))
+            os.fsync(stream.fileno())
+    except OSError as again:
+        return again.errno
+    return None  # there is room again
+
+
+def _is_short(error: OSError) -> bool:
+    """Whether NumPy could write only a part: it does not hand the system's number on."""
+    return error.errno is None and "requested and" in str(error)
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether the disk, or what one may use of it, was full, as far as the error tells."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT) or _is_short(error)
+
+
+def write_error(path: Path, error: OSError, number: int | None = None) -> FileError:
+    """The error for a file that could not be written, with the way out.
+
+    Args:
+        path: The file.
+        error: What the system said.
+        number: The error's number, where it is known better than `error` has it.
+    """
+    number = errno.ENOSPC if number is None and is_disk_full(error) else number or error.errno
+    again = "and run the same command again; what is done is kept"
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(f"{path}: the disk is full", hint=f"free some space {again}")
+    if number == errno.EFBIG:
         return FileError(
             f"{path}: is larger than this disk or the limit on file sizes (`ulimit -f`) allows",
-            hint="write to another disk, or raise the limit, and run the same command again; what is done is kept",
+            hint=f"write to another disk, or raise the limit, {again}",
         )
-    if error.errno is None and "requested and" in str(error):  # NumPy does not hand the number on
-        return FileError(
-            f"{path}: could be written only in part ({error}); the disk is full, or a limit on file sizes is reached",
-            hint="free some space and run the same command again; what is done is kept",
-        )
+    if number == errno.ENAMETOOLONG:
+        return FileError(f"{path}: the name is longer than this disk allows", hint="give a shorter name")
     return FileError(f"{path}: cannot be written ({error.strerror or error})", hint="check the folder's permissions")
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, where it is there. Raises FileError where that is not allowed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # there is none of such a name
+            raise write_error(path, error) from error
 
 
 def is_file(path: Path) -> bool:

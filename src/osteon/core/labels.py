@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from osteon.core.boxes import Box
+from osteon.core.errors import LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.values import HIGHEST
 
@@ -93,10 +94,18 @@ def make_structures(names: Sequence[str], values: Sequence[int] | None = None) -
     Args:
         names: Unique names.
         values: Their integers; 1, 2, 3 … when not given.
+
+    Raises:
+        LabelError: A value is below 1 or above `HIGHEST`.
     """
     numbers = list(values) if values is not None else list(range(1, len(names) + 1))
     made = []
     for name, value, colour in zip(names, numbers, palette(len(names)), strict=True):
+        if not 1 <= value <= HIGHEST:
+            raise LabelError(
+                f"{name} has the value {value}; a structure's value is at least 1 and at most {HIGHEST}",
+                hint="number the structures from 1",
+            )
         side, other = side_of(name)
         twin = next((n for n in names if other and n.lower() == other.lower()), None)
         if twin is None and not _FULL_WORDS.intersection(word.lower() for word in _words(name)):

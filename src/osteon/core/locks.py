@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import importlib
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 from osteon.core.errors import UsageError
-from osteon.core.files import write_error
-from osteon.core.processes import began_at, is_same
+from osteon.core.files import untouched_s, write_error
+from osteon.core.processes import began_at, is_same, machine
 
 NAME = ".lock"
 """Of the lock's file in a folder that is held."""
@@ -147,11 +146,11 @@ def _holder(path: Path) -> str:
     """Who holds a lock, for people."""
     parts = (_read(path) or "").split()
     try:
-        pid, _, _, machine, since = parts
+        pid, _, _, host, since = parts
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(since)))
     except ValueError:
         return ""
-    return f" (process {pid} on {machine.partition(':')[0]}, since {when})"
+    return f" (process {pid} on {host.partition(':')[0]}, since {when})"
 
 
 def _beat(path: Path, own: str, ended: threading.Event) -> None:
@@ -171,16 +170,7 @@ def _takes_byte(windows: ModuleType, handle: int) -> bool:
 
 def _own() -> str:
     """What a holder's file says: process, its beginning, a word of its own, the machine, the time."""
-    return f"{os.getpid()} {began_at(os.getpid())} {secrets.token_hex(8)} {_machine()} {time.time():.0f}"
-
-
-@cache
-def _machine() -> str:
-    """Where a number of a process means that process: the host, and the container on it."""
-    space = ""
-    with suppress(OSError):
-        space = "".join(filter(str.isdigit, os.readlink("/proc/self/ns/pid")))  # noqa: PTH115 (leads to no file)
-    return f"{socket.gethostname().replace(' ', '-') or 'unknown'}:{space}"
+    return f"{os.getpid()} {began_at(os.getpid())} {secrets.token_hex(8)} {machine()} {time.time():.0f}"
 
 
 @contextmanager
@@ -219,24 +209,12 @@ def _read(path: Path) -> str | None:
 
 def _is_dead(path: Path, holder: str) -> bool:
     try:
-        pid, since, _, *machine = holder.split()
-        if machine and machine[0] != _machine():
-            return _untouched_s(path) > LEASE_S
+        pid, since, _, *host = holder.split()
+        if host and host[0] != machine():
+            return untouched_s(path) > LEASE_S
         return not is_same(int(pid), float(since))
     except ValueError:
-        return _untouched_s(path) > NAMELESS_S
-
-
-def _untouched_s(path: Path) -> float:
-    """Seconds since a file was touched, by the clock of the disk that it lies on."""
-    probe = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        probe.touch()
-        return probe.stat().st_mtime - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-    finally:
-        probe.unlink(missing_ok=True)
+        return untouched_s(path) > NAMELESS_S
 
 
 def _clear(path: Path, holder: str) -> None:
@@ -245,9 +223,9 @@ def _clear(path: Path, holder: str) -> None:
     One at a time of those who found that holder dead looks again, and removes. Should this one die over it, its own
     lock is found dead in the same way.
     """
-    word = "".join(holder.split()[2:3]) or "nameless"
+    word = "".join(holder.split()[2:3])[:32] or hashlib.sha256(path.name.encode()).hexdigest()[:16]
     try:
-        with _named(path.with_name(f"{path.name}.{word}"), wait=False):
+        with _named(path.with_name(f"{NAME}-{word}"), wait=False):
             if _read(path) == holder:
                 path.unlink(missing_ok=True)
     except BlockingIOError:

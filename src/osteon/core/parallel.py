@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import psutil
 
-from osteon.core.errors import OsteonError, memory_error, out_of_memory
+from osteon.core.errors import DiskFullError, OsteonError, memory_error, out_of_memory
+from osteon.core.files import is_disk_full, write_error
 from osteon.core.platform import cores
 from osteon.core.progress import console, track
 from osteon.core.threads import set_thread_count
@@ -53,6 +56,7 @@ def for_each(
     *,
     name: Callable[[Item], str],
     workers: int = 1,
+    setup: Callable[[], None] | None = None,
 ) -> Iterator[Outcome[Item, Result]]:
     """Apply `function` to each item and yield outcomes as they come, showing progress.
 
@@ -62,6 +66,7 @@ def for_each(
         what: For the progress.
         name: What an item is called in an error.
         workers: Processes.
+        setup: What each worker process does first: for what `function` needs beside an item.
 
     With more than one worker, `function` and items must be picklable. When a worker dies (out of memory, a signal),
     the items it leaves undone are worked on again in this process, one at a time. Workers end with this process,
@@ -72,8 +77,8 @@ def for_each(
             yield _attempt(function, item, name(item))
         return
     left = dict(enumerate(items))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
+    context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker, initargs=(setup,)) as pool:
         try:
             futures: dict[Future[Outcome[Item, Result]], int] = {
                 pool.submit(_attempt, function, item, name(item)): number for number, item in left.items()
@@ -84,16 +89,25 @@ def for_each(
                 yield outcome
         except BrokenProcessPool as error:
             console.print(f"[yellow]a worker process died ({error}); going on in one process[/]")
+        except KeyboardInterrupt:  # what they write is whole, or not there
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            raise
         finally:  # whoever stops listening does not wait for what has not begun
             pool.shutdown(wait=False, cancel_futures=True)
+    if left and setup is not None:
+        setup()
     for item in track(list(left.values()), f"{what}, one at a time"):
         yield _attempt(function, item, name(item))
 
 
-def begin_worker() -> None:
-    """What a fresh worker does first, before it imports what it works with."""
+def begin_worker(setup: Callable[[], None] | None = None) -> None:
+    """What a fresh worker does first, before it imports what it works with. Ctrl-C is its parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_thread_count(1)
     threading.Thread(target=end_with_parent, daemon=True).start()
+    if setup is not None:
+        setup()
 
 
 def end_with_parent() -> None:
@@ -104,13 +118,30 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
+def failure_of(name: str, error: Exception, hint: str = "close other programs") -> OsteonError:
+    """The error of one case among many, with which the others go on.
+
+    Args:
+        name: The case, for people.
+        error: What it ended with.
+        hint: What helps where memory did not suffice.
+
+    Raises:
+        DiskFullError: The disk was full: no case is to blame, and the next would fare no better.
+        Exception: `error`, where it is a bug.
+    """
+    if isinstance(error, OSError) and is_disk_full(error):
+        raise write_error(Path(error.filename or name), error) from error
+    if isinstance(error, OsteonError) and not isinstance(error, DiskFullError):
+        return error
+    if out_of_memory(error):
+        return memory_error(name, error, hint)
+    raise error
+
+
 def _attempt(function: Callable[[Item], Result], item: Item, name: str) -> Outcome[Item, Result]:
     try:
         return Outcome(item, function(item), None)
-    except OsteonError as error:
-        return Outcome(item, None, error)
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
+    except Exception as error:  # noqa: BLE001 (bugs are raised again)
         hint = "close other programs, or use fewer workers (--workers 1)"
-        return Outcome(item, None, memory_error(name, error, hint))
+        return Outcome(item, None, failure_of(name, error, hint))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -18,7 +18,7 @@ class Passed(Generic[Item]):
 
     Attributes:
         item: It.
-        error: What its reading or work ended with.
+        error: What its reading, work or writing ended with.
         skipped: Its reading said that there is nothing to do.
         read: Its reading had ended well.
     """
@@ -37,7 +37,7 @@ def overlapped(
     *,
     alike: Callable[[Given], Hashable] = lambda _: None,
     most: int = 1,
-) -> Iterator[Passed[Item]]:
+) -> Generator[Passed[Item]]:
     """Take each item through three stages, and yield it when it is through, in order.
 
     Args:
@@ -48,8 +48,7 @@ def overlapped(
         alike: Items that follow one another and of which this is the same, and not None, are worked on together.
         most: So many at a time.
 
-    Raises:
-        What `write` raises, when the next item is through: what cannot be written stops the rest.
+    What one of them raises is handed on with its item, when that is its turn.
     """
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
         ahead = ((item, reader.submit(read, item)) for item in items)
@@ -80,24 +79,30 @@ def overlapped(
                 made = _worked(work, given)
             given = []  # their memory is free while the next one is waited for
             for earlier, future in writing:
-                future.result()
-                yield Passed(earlier)
+                yield _written(earlier, future)
             writing = []
             if not made:
                 yield passed
             for item, result in zip(group, made, strict=False):
                 if isinstance(result, Exception):
                     for earlier, future in writing:
-                        future.result()
-                        yield Passed(earlier)
+                        yield _written(earlier, future)
                     writing = []
                     yield Passed(item, result)
                 else:
                     writing.append((item, writer.submit(write, item, result)))
             made = []
         for earlier, future in writing:
-            future.result()
-            yield Passed(earlier)
+            yield _written(earlier, future)
+
+
+def _written(item: Item, future: Future[None]) -> Passed[Item]:
+    """An item whose writing has ended, well or not."""
+    try:
+        future.result()
+    except Exception as error:  # noqa: BLE001 (it is handed on with its item)
+        return Passed(item, error)
+    return Passed(item)
 
 
 def _worked(work: Callable[[list[Given]], list[Made]], given: list[Given]) -> list[Made | Exception]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import psutil
@@ -17,6 +22,27 @@ SAME_S = 2.0
 """Two times of a process's beginning differ by less: a clock that is set meanwhile shifts them."""
 INTERRUPTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
 """What a group can be asked to end with."""
+ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What schedulers, containers and closed terminals end a process with."""
+AGAIN_S = 1.0
+"""An ending that comes twice within less came from one that sends it to process and group, such as `timeout`."""
+_ended: list[tuple[int, float]] = []
+"""With what this process was ended, and when it was heard last."""
+
+
+@cache
+def machine() -> str:
+    """Where a number of a process means that process: the host, and the container on it."""
+    space = ""
+    with suppress(OSError):
+        space = "".join(filter(str.isdigit, os.readlink("/proc/self/ns/pid")))  # noqa: PTH115 (leads to no file)
+    return f"{socket.gethostname().replace(' ', '-') or 'unknown'}:{space}"
+
+
+@cache
+def machine_mark() -> str:
+    """Eight digits that stand for `machine` in names of files."""
+    return hashlib.sha256(machine().encode()).hexdigest()[:8]
 
 
 def leader_options() -> dict[str, Any]:
@@ -95,6 +121,69 @@ def interrupt_self() -> None:
         signal.raise_signal(signal.SIGINT)  # there os.kill would end it
     else:
         os.kill(os.getpid(), signal.SIGINT)  # reaches a main thread that waits in the system, too
+
+
+def heed_endings() -> None:
+    """Take SIGTERM and SIGHUP for Ctrl-C: the work ends in order, and `ended_by` says what the exit code is.
+
+    One that is ignored (`nohup`) stays so.
+    """
+    for number in ENDINGS if threading.current_thread() is threading.main_thread() else ():
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end_in_order)
+
+
+def end_in_order(number: int, _: object = None) -> None:
+    """The handler: raises KeyboardInterrupt, once for one ending. Ctrl-C raises another one at any time."""
+    heard, now = bool(_ended), time.monotonic()
+    if heard and now - _ended[0][1] < AGAIN_S:
+        return
+    _ended[:] = [(_ended[0][0] if heard else number, now)]
+    raise KeyboardInterrupt
+
+
+def ended_by() -> int:
+    """The number of the signal that this process was ended by; that of Ctrl-C where none was noted."""
+    return int(_ended[0][0] if _ended else signal.SIGINT)
+
+
+@contextmanager
+def endings_noted(note: Callable[[int], None]) -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C, SIGTERM and SIGHUP call `note` in this block, except where another program handles or ignores them.
+
+    `note` is called with the signal's number, between any two steps of the main thread. In another thread nothing is
+    noted: no signal arrives there. Yields what puts these handlers back where a library has put its own before them.
+    """
+    usual = {signal.SIGINT: (signal.default_int_handler,)} | dict.fromkeys(ENDINGS, (signal.SIG_DFL, end_in_order))
+    before = {number: handler for number in usual if (handler := signal.getsignal(number)) in usual[number]}
+
+    def take() -> None:
+        for number in before:
+            signal.signal(number, lambda heard, _frame: note(heard))
+
+    if threading.current_thread() is not threading.main_thread():
+        before.clear()
+    try:
+        take()
+        yield take
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end_for(number: int) -> None:
+    """End as the signal would have, had it not been noted.
+
+    Raises:
+        KeyboardInterrupt: Of Ctrl-C, or where endings are taken for it.
+        SystemExit: Where they are not: with 128 and the signal's number.
+    """
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    taken: bool = signal.getsignal(number) is end_in_order
+    if taken:
+        end_in_order(number)
+    raise SystemExit(128 + number)
 
 
 def heed_break() -> None:

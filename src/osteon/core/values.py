@@ -38,12 +38,17 @@ def exchange(labels: Integers, meanings: Mapping[int, int], kind: npt.DTypeLike)
         for value, meaning in known.items():
             if value <= highest:
                 table[value] = meaning
-        return np.asarray(table[labels])
+        if labels.ndim < 2:
+            return np.asarray(table[labels])
+        made = np.empty(labels.shape, dtype=kind)
+        for part, theirs in zip(made, labels, strict=True):  # a plane at a time: indices take 8 bytes for each voxel
+            part[...] = table[theirs]
+        return made
     made = np.zeros(labels.shape, dtype=kind)
     if not known:
         return made
     values, stand_for = np.array(list(known), dtype=labels.dtype), np.array(list(known.values()), dtype=kind)
-    for part, theirs in zip(made, labels, strict=True):  # a plane at a time: places take 8 bytes for each voxel
+    for part, theirs in zip(made, labels, strict=True):  # likewise
         place = np.minimum(np.searchsorted(values, theirs), len(values) - 1)
         part[...] = np.where(values[place] == theirs, stand_for[place], 0)
     return made

@@ -16,20 +16,22 @@ from osteon.core.volume import Volume
 _TIE = 1e-6
 """Voxel edges. A point midway between two voxels goes to the upper one, also where rounding moved it by 1e-9."""
 
+_FRAMED = 0.8
+"""What covers this part of a volume's sides, and half of it, is its background."""
+
 
 def check_image(volume: Volume, name: str) -> None:
     """Raise ImageError, naming the image by `name`, where a channel holds NaN or Inf, or one value everywhere."""
     for number, channel in enumerate(volume.array):
         where = f"{name}, channel {number}" if len(volume.array) > 1 else name
-        if channel.dtype.kind == "f":
+        if channel.dtype.kind == "f" and not all(np.isfinite(plane).all() for plane in channel):
             broken = ~np.isfinite(channel)
-            if broken.any():
-                first = tuple(int(n) for n in np.unravel_index(int(np.argmax(broken)), channel.shape))
-                nan = int(np.isnan(channel).sum())
-                raise ImageError(
-                    f"{where}: {nan} voxels are NaN and {int(broken.sum()) - nan} are infinite, the first at {first}",
-                    hint="export the image again, or replace these voxels by the value of air or background",
-                )
+            first = tuple(int(n) for n in np.unravel_index(int(np.argmax(broken)), channel.shape))
+            nan = int(np.isnan(channel).sum())
+            raise ImageError(
+                f"{where}: {nan} voxels are NaN and {int(broken.sum()) - nan} are infinite, the first at {first}",
+                hint="export the image again, or replace these voxels by the value of air or background",
+            )
         if channel.min() == channel.max():
             raise ImageError(
                 f"{where}: every voxel is {channel.flat[0]:g}; the image shows nothing",
@@ -43,6 +45,21 @@ def present_structures(segmentation: Segmentation) -> tuple[str, ...]:
         layers = zip(segmentation.structures, segmentation.array, strict=True)
         return tuple(structure.name for structure, layer in layers if layer.any())
     return tuple(s.name for s in segmentation.structures if (segmentation.array == s.value).any())
+
+
+def seem_background(segmentation: Segmentation) -> list[str]:
+    """Names of the structures that cover more than half of a volume and most of its six sides, as a background does."""
+    if min(segmentation.geometry.shape) == 1:
+        return []
+    array = segmentation.array
+    sides = [np.take(array, n, axis) for axis in (-3, -2, -1) for n in (0, -1)]
+    found = []
+    for n, structure in enumerate(segmentation.structures):
+        own = [side[n] > 0 if segmentation.overlapping else side == structure.value for side in sides]
+        framed = sum(int(np.count_nonzero(side)) for side in own) > _FRAMED * sum(side.size for side in own)
+        if framed and np.count_nonzero(segmentation.mask(structure)) > 0.5 * np.prod(segmentation.geometry.shape):
+            found.append(structure.name)
+    return found
 
 
 def check_labels(segmentation: Segmentation, name: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,13 +57,14 @@ class Dataset:
         """The grid of the case's first image; reads no voxels."""
         return read_geometry(self.resolve(case.images[0]))
 
-    def load_image(self, case: Case, *, as_imported: bool = True) -> Volume:
+    def load_image(self, case: Case, *, as_imported: bool = True, exact: bool = False) -> Volume:
         """The image with all its channels, `[channel, i, j, k]`, on the first file's grid.
 
         Args:
             case: Of this dataset.
             as_imported: Refuse an image that is not the one whose hash the manifest has (`content`): folds and the
                 final test are made by that, and its label may not belong to another.
+            exact: Keep types of eight bytes, to write the image anew; else they become float32, as networks take them.
 
         Raises:
             FileError: A file is missing or damaged.
@@ -72,7 +73,8 @@ class Dataset:
             DatasetError: The number of channels is not the manifest's, or the image is another.
         """
         name = f"case {case.id}"
-        volume = read_channels([self.resolve(image) for image in case.images], self.manifest.channels, name)
+        paths = [self.resolve(image) for image in case.images]
+        volume = read_channels(paths, self.manifest.channels, name, exact=exact)
         if as_imported and case.content is not None:
             check_content(volume, case.content, f"{name}: {self.resolve(case.images[0])}")
         return volume
@@ -95,18 +97,19 @@ class Dataset:
         return as_multi_hot(aligned) if self.manifest.overlapping else as_index_map(aligned, name)
 
 
-def read_channels(paths: Sequence[Path], channels: Sequence[Channel], name: str) -> Volume:
+def read_channels(paths: Sequence[Path], channels: Sequence[Channel], name: str, *, exact: bool = False) -> Volume:
     """Read and check one image from one file for each channel, or from one file that holds them all.
 
     Args:
         paths: The files, in the channels' order; the first one's axes are taken for all.
         channels: What the channels must be.
         name: The case, for messages.
+        exact: As for `Dataset.load_image`.
 
     Raises:
         FileError, GeometryError, ImageError, DatasetError: As `Dataset.load_image`.
     """
-    volume = stacked([read_volume(path) for path in paths], [str(path) for path in paths], name)
+    volume = stacked((read_volume(path, single=not exact) for path in paths), [str(path) for path in paths], name)
     array = volume.array
     if len(array) != len(channels):
         raise DatasetError(
@@ -117,11 +120,11 @@ def read_channels(paths: Sequence[Path], channels: Sequence[Channel], name: str)
     return volume
 
 
-def stacked(volumes: Sequence[Volume], names: Sequence[str], name: str) -> Volume:
+def stacked(volumes: Iterable[Volume], names: Sequence[str], name: str) -> Volume:
     """Check images and make them the channels of one, on the first one's axes; a single one stays as it is.
 
     Args:
-        volumes: One for each channel, or one that holds them all.
+        volumes: One for each channel, or one that holds them all; each is asked for when the one before is laid in.
         names: What each is called, for messages.
         name: The case, for messages.
 
@@ -130,17 +133,25 @@ def stacked(volumes: Sequence[Volume], names: Sequence[str], name: str) -> Volum
         ImageError: One holds NaN or Inf, or shows nothing.
         DatasetError: One of several holds several channels.
     """
-    grid = volumes[0].geometry
-    arrays = []
-    for own, volume in zip(names, volumes, strict=True):
+    made: Volume | None = None
+    for number, (own, volume) in enumerate(zip(names, volumes, strict=True)):
+        grid = volume.geometry if made is None else made.geometry
         turned = turn_array(volume.array, volume.geometry, grid)
         if turned is None:
             raise grid_error(grid, volume.geometry, name=f"{name}: {own}", image_name=names[0])
-        arrays.append(turned)
         check_image(volume, f"{name}: {own}")
-        if len(volumes) > 1 and len(turned) != 1:
+        if len(names) > 1 and len(turned) != 1:
             raise DatasetError(
                 f"{name}: {own} holds {len(turned)} channels, but is listed for one",
                 hint="list one file for each channel, or one file that holds them all",
             )
-    return Volume(arrays[0] if len(arrays) == 1 else np.concatenate(arrays), grid)
+        if len(names) == 1:
+            return volume
+        if made is None:
+            made = Volume(np.empty((len(names), *grid.shape), dtype=turned.dtype), grid)
+        kind = np.result_type(made.array.dtype, turned.dtype)
+        made = Volume(made.array.astype(kind, copy=False), grid)
+        made.array[number] = turned[0]
+    if made is None:
+        raise ValueError("an image without a file")
+    return made

@@ -68,7 +68,8 @@ class Manifest(BaseModel):
     """A dataset: structures, channels and cases. `overlapping` says that segmentations are multi-hot (.seg.nrrd).
 
     `source`, `options` and `inputs` say what `osteon import` made it from: the form and place of the data, what it was
-    told beside them, and a digest of the files' states (None where cases were left out).
+    told beside them, and a digest of the files' states (None where cases were left out). There may be no structures
+    where no case has a label.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,7 +77,7 @@ class Manifest(BaseModel):
     osteon: Literal[1] = 1
     name: str
     channels: list[Channel] = Field(min_length=1)
-    structures: list[Structure] = Field(min_length=1)
+    structures: list[Structure]
     overlapping: bool = False
     source: str = ""
     options: dict[str, Any] = {}
@@ -86,6 +87,8 @@ class Manifest(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> Manifest:
         names = [s.name for s in self.structures]
+        if not names and any(case.segmentation is not None for case in self.cases):
+            raise ValueError("structures: none is named, and there are cases with labels")
         _unique("structure name", names)
         _unique("structure value", [s.value for s in self.structures])
         _unique("case id", [c.id for c in self.cases])

@@ -196,14 +196,15 @@ def _file_pair(
 
 
 def label_files(path: Path, what: str) -> dict[str, Path]:
-    """Label files by stem, sorted."""
+    """Label files by stem, sorted; links to what is not there among them: reading them says so."""
     if path.is_file():
         return {stem_of(path): path}
     if not path.is_dir():
         raise missing_file(path, what)
     found: dict[str, Path] = {}
     for file in sorted(path.iterdir()):
-        if not file.is_file() or file.name.startswith(".") or suffix_of(file) is None:
+        there = file.is_file() or (file.is_symlink() and not file.exists())
+        if not there or file.name.startswith(".") or suffix_of(file) is None:
             continue
         stem = stem_of(file)
         if stem in found:

@@ -11,6 +11,7 @@ from osteon.core.geometry import turn_to_ras
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Modality
+from osteon.formats.raster import lies_nowhere
 
 BONE_WINDOW_HU = (400.0 - 900.0, 400.0 + 900.0)
 """Centre 400, width 1800: the usual bone window of CT."""
@@ -33,8 +34,8 @@ class Panel:
         reference: Likewise; empty where there is none.
         extent: Left, right, bottom, top in mm (px).
         view: The part worth seeing, as `extent`.
-        left: The patient's side on the left edge.
-        top: The one on the upper edge.
+        left: The patient's side on the left edge; empty where a picture says none.
+        top: The one on the upper edge, likewise.
     """
 
     grey: npt.NDArray[np.float32]
@@ -62,6 +63,7 @@ def cut_panels(image: Volume, prediction: Segmentation, reference: Segmentation 
     spacing = turn.geometry(image.geometry).spacing_mm
     thin = [axis for axis, size in enumerate(grey.shape) if size == 1]
     window = _window(guide, grey.shape)
+    known = not lies_nowhere(image.geometry)
     longest = max((last - first) * edge for (first, last), edge in zip(window, spacing, strict=True))
     panels = []
     for axis, right, up, left_letter, top_letter in _PLANES:
@@ -83,8 +85,8 @@ def cut_panels(image: Volume, prediction: Segmentation, reference: Segmentation 
                 reference={name: flat(mask).astype(bool) for name, mask in truth.items()},
                 extent=(0.0, width, 0.0, height),
                 view=_view(across, upwards, width, height, longest),
-                left=left_letter,
-                top=top_letter,
+                left=left_letter if known else "",
+                top=top_letter if known else "",
             )
         )
     return panels

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from osteon.core.files import write_json, write_text
+from osteon.core.spreadsheets import as_text, table_of
 from osteon.evaluating.figures import distance_figures, flat
 from osteon.evaluating.groups import Group
 from osteon.evaluating.scores import Score
@@ -30,15 +29,12 @@ def write_scores_csv(
         scores: Its rows.
         columns: Further ones, the last: a value by case id; empty where a case has none.
     """
-    text = io.StringIO()
     names = [field.name for field in fields(Score) if field.name != "distances"] + list(distance_figures(scores))
-    columns = columns or {}
-    writer = csv.DictWriter(text, [*names, *columns], lineterminator="\n")
-    writer.writeheader()
+    columns, rows = columns or {}, []
     for score in scores:
         row = {name: _rounded(value) for name, value in flat(score).items()}
-        writer.writerow({**row, **{name: values.get(score.case, "") for name, values in columns.items()}})
-    write_text(path, text.getvalue())
+        rows.append({**row, **{name: values.get(score.case, "") for name, values in columns.items()}})
+    write_text(path, as_text(table_of(rows, [*names, *columns])))
 
 
 def write_metrics_json(

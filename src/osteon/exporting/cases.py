@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def find_segmentations(sources: Sequence[Path], structures: Sequence[Structure] 
         else:
             raise missing_file(source, "the segmentation")
     refuse_twins(found)
-    return found
+    return [replace(case, alone=len(found) == 1) for case in found]
 
 
 def of_dataset(dataset: Dataset, case: Case) -> ExportCase:

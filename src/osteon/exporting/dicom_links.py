@@ -1,7 +1,8 @@
 """Which of several DICOM series a segmentation was made on: told by files, references and voxels, last by names.
 
 A grid is no proof: scanners give one to many patients. What is filed under the wrong person's name does harm, so where
-something links a scan to its series this decides, and where nothing does, only a source of one patient is trusted.
+something links a scan to its series this decides, and where nothing does, only a source of one patient is trusted, and
+that for one segmentation alone: of several each may be another patient's.
 """
 
 from __future__ import annotations
@@ -115,10 +116,11 @@ def choose(
         raise CaseError(f"{case.file}: {len(left)} series in {where} have its grid: {_told(left)}", hint=_ALONE)
     patients = {one.patient_key for one in everything}
     elsewhere = any(case.id in _names(one, where) for one in everything)
-    if not known and not named and not by_grid and (len(patients) > 1 or elsewhere):
+    if not known and not named and not by_grid and (len(patients) > 1 or elsewhere or not case.alone):
         why = "another is called like it" if elsewhere else "nothing else says that it is its patient's"
+        number = f"of {len(everything)} series in {where} one" if len(everything) > 1 else "a series"
         raise CaseError(
-            f"{case.file}: of {len(everything)} series in {where} one has its grid, and {why}: {_told(left)}",
+            f"{case.file}: {number} has its grid, and {why}: {_told(left)}",
             hint=f"give the patient's folder alone: --source; or name the file after the series' folder; or {_IGNORE}",
         )
     return named[0] if len(left) > 1 else left[0]

@@ -60,6 +60,7 @@ class ExportCase:
         model: Hash of the model that predicted it; empty where it is not known to be a prediction.
         dataset: The dataset that lists it, and `entry` its case there.
         entry: See `dataset`.
+        alone: Whether it is the only one of its export.
     """
 
     id: str
@@ -70,6 +71,7 @@ class ExportCase:
     model: str = ""
     dataset: Dataset | None = None
     entry: Case | None = None
+    alone: bool = True
 
     def __str__(self) -> str:
         return self.id

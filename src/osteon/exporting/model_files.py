@@ -56,22 +56,24 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
     with_client = plan.grid.nnunet is None
     files = [Path(name) for name in (*FILES[form], PLAN, ABOUT, *([CLIENT] if with_client else []))]
     ledger = Ledger.open(out, overwrite=overwrite)
-    ledger.check(form, files)
-    out.mkdir(parents=True, exist_ok=True)
-    ledger.begin(form, "", files)
-    shape = (1, inputs(plan), *plan.patch.size)
-    if form == "onnx":
-        with whole_file(out / "network.onnx") as temporary:
-            export_onnx(loaded.network, shape, temporary, any_size=not _fixed(plan))
-    else:
-        write_openvino(openvino_model(loaded.network, shape, any_size=not _fixed(plan)), out / "network.xml")
-    write_plan(out / PLAN, plan)
-    write_json(out / ABOUT, about(plan))
-    if with_client:
-        with whole_file(out / CLIENT) as temporary:
-            shutil.copyfile(Path(client.__file__), temporary)
-    _compare(out, loaded.network, shape, plan)
-    ledger.end(form, "", files)
+    with ledger.claim(form, ""):
+        ledger.check(form, files)
+        out.mkdir(parents=True, exist_ok=True)
+        ledger.begin(form, "", files)
+        shape = (1, inputs(plan), *plan.patch.size)
+        if form == "onnx":
+            with whole_file(out / "network.onnx") as temporary:
+                export_onnx(loaded.network, shape, temporary, any_size=not _fixed(plan))
+        else:
+            write_openvino(openvino_model(loaded.network, shape, any_size=not _fixed(plan)), out / "network.xml")
+        write_plan(out / PLAN, plan)
+        write_json(out / ABOUT, about(plan))
+        if with_client:
+            with whole_file(out / CLIENT) as temporary:
+                shutil.copyfile(Path(client.__file__), temporary)
+        _compare(out, loaded.network, shape, plan)
+        ledger.end(form, "", files)
+    ledger.sum_up()
     left_out = {
         "names in order": plan.series is not None,
         "closer looks": plan.zoom is not None and plan.zoom.predict,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,20 @@ def export(
     ledger.check(row.name, [Path(name) for name in row.once])
     job = _Job(row, row.start(options, dataset), ledger)
     report = ExportReport(out)
-    rows = []
-    for outcome in for_each(job.case, cases, f"exporting {row.name}", name=lambda case: f"case {case.id}"):
+    try:
+        _export(job, cases, report)
+    except BaseException:
+        with suppress(OsteonError):  # what stopped the work is what counts
+            ledger.sum_up()
+        raise
+    ledger.sum_up()
+    return report
+
+
+def _export(job: _Job, cases: Sequence[ExportCase], report: ExportReport) -> None:
+    """Case by case, and then what is about all of them."""
+    rows, out = [], report.out
+    for outcome in for_each(job.case, cases, f"exporting {job.form.name}", name=lambda case: f"case {case.id}"):
         case, made = outcome.item, outcome.result or Made()
         if outcome.error is not None:
             report.failed[case.id] = outcome.error
@@ -83,12 +96,12 @@ def export(
         report.done.append(case.id)
         report.files.extend(out / file.path for file in made.files)
         report.notes.extend(f"{case.id}: {note}" for note in made.notes)
-    report.notes.extend(tell_oddities((case.file, True) for case in cases if case.file and case.id in report.done))
+    done = set(report.done)
+    report.notes.extend(tell_oddities((case.file, True) for case in cases if case.file and case.id in done))
     if rows:
         made = job.all_cases(rows, cases)
         report.files.extend(out / file.path for file in made.files)
         report.notes.extend(made.notes)
-    return report
 
 
 @dataclass(frozen=True)
@@ -114,11 +127,12 @@ class _Job:
         if not files:
             return
         kept = [path for case in cases for path in (case.file, *case.scan) if path is not None]
-        self.ledger.check(self.form.name, files, kept)
-        self.ledger.begin(self.form.name, name, files)
-        for file in made.files:
-            file.write(self.ledger.folder / file.path)
-        self.ledger.end(self.form.name, name, files)
+        with self.ledger.claim(self.form.name, name):
+            self.ledger.check(self.form.name, files, kept)
+            self.ledger.begin(self.form.name, name, files)
+            for file in made.files:
+                file.write(self.ledger.folder / file.path)
+            self.ledger.end(self.form.name, name, files)
 
 
 def _model(form: str, sources: Sequence[Path], out: Path, options: Options, *, overwrite: bool) -> ExportReport:

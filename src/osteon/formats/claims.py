@@ -6,8 +6,9 @@ A header of a few bytes can claim terabytes, and a small gzip stream can unpack 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import psutil
 
@@ -19,19 +20,18 @@ LONGEST_HEADER = 64 << 20
 """Bytes. The longest headers in use (diffusion tables, hundreds of named segments) have a hundredth of it."""
 _SLACK = 16 << 20
 """Bytes that may follow the voxels: other programs' padding and notes."""
-_COPIES = 2
-"""A file's bytes, and the array that is made of them."""
 _CHUNK = 1 << 20
 _CUT = "copy the file again from its source; it was probably cut short"
 
 
-def check_claim(path: Path, claimed: int, *, packed: bool) -> None:
+def check_claim(path: Path, claimed: int, *, packed: bool, held: int | None = None) -> None:
     """Refuse a header that claims more bytes than the file can hold, or than fit into memory.
 
     Args:
         path: The file, for its size and for messages.
         claimed: Bytes of everything up to the last voxel, unpacked.
         packed: Whether the voxels are gzip.
+        held: Bytes of the array that is made of them; as many where left out.
 
     Raises:
         FileError: The message says what is claimed and what there is.
@@ -43,7 +43,7 @@ def check_claim(path: Path, claimed: int, *, packed: bool) -> None:
             f"{_size(there)} cannot hold",
             hint=_CUT,
         )
-    check_memory(path, claimed * _COPIES)
+    check_memory(path, claimed if held is None else held)
 
 
 def check_memory(path: Path, needed: int) -> None:
@@ -57,14 +57,37 @@ def check_memory(path: Path, needed: int) -> None:
         )
 
 
-def read_claimed(stream: BinaryIO, claimed: int, path: Path) -> bytes:
-    """Read `claimed` bytes, fewer where the stream ends, and go on to its end, where gzip has its checksum.
+class Stream(Protocol):
+    """What bytes are read from."""
+
+    def read(self, count: int, /) -> bytes:
+        """So many; fewer where it ends."""
+        ...
+
+
+def reader(stream: Stream, voxels: int, size: int, path: Path) -> Callable[[int], bytes]:
+    """What reads so many bytes of `voxels` of `size` bytes each, and raises FileError where the stream ends before."""
+    given = 0
+
+    def read(count: int) -> bytes:
+        nonlocal given
+        raw = stream.read(count)
+        given += len(raw)
+        if len(raw) < count:
+            raise FileError(f"{path}: truncated, {given // size} of {voxels} voxels", hint=_CUT)
+        return raw
+
+    return read
+
+
+def read_rest(stream: BinaryIO, claimed: int, path: Path) -> int:
+    """Go on to the stream's end, where gzip has its checksum. Returns how many bytes follow the `claimed` ones.
 
     Raises:
         FileError: Far more follows than the header speaks of.
         EOFError: As all of `GZIP_ERRORS`: the stream is damaged.
     """
-    raw, beyond = stream.read(claimed), 0
+    beyond = 0
     while chunk := stream.read(_CHUNK):
         beyond += len(chunk)
         if beyond > _SLACK:
@@ -72,7 +95,7 @@ def read_claimed(stream: BinaryIO, claimed: int, path: Path) -> bytes:
                 f"{path}: holds far more than the {_size(claimed)} that its header speaks of",
                 hint="save the file again from its source",
             )
-    return raw
+    return beyond
 
 
 def _size(count: int) -> str:

@@ -89,9 +89,10 @@ def _coco(data: Mapping[str, Any], path: Path) -> Coco:
         image, category = entry["image_id"], entry["category_id"]
         if image not in pictures or category not in names:
             raise LabelError(
-                f"{path}: annotation {number} refers to image {str(image)[:40]} and category {str(category)[:40]}, "
-                "one of which is not there",
-                hint="correct the file",
+                f"{path}: annotation {number} refers to "
+                f"{f'image {str(image)[:40]}' if image not in pictures else f'category {str(category)[:40]}'}, "
+                "which the file does not list",
+                hint="take the annotation out of the file, or add what it refers to",
             )
         if found := _shapes(entry.get("segmentation")):
             shapes[image].setdefault(names[category], []).extend(found)

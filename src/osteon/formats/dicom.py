@@ -29,20 +29,25 @@ SUFFIXES = (".dcm", ".dicom")
 _LISTED = 8
 
 
-def read_dicom(path: Path) -> Volume:
+def read_dicom(path: Path, *, single: bool = False) -> Volume:
     """Read the one image series in a file or folder as `[1, i, j, k]`, RAS+ millimetres.
+
+    Args:
+        path: The file or folder.
+        single: Whether types of eight bytes become float32.
 
     Raises:
         FileError: There is none, or there are several; or as `read_series`.
         GeometryError: As `read_series`.
     """
-    return read_series(_only_series(Path(path)))[0]
+    return read_series(_only_series(Path(path)), single=single)[0]
 
 
-def read_dicom_files(files: Iterable[Path]) -> Volume:
-    """Read the one image series that these files make. Raises as `read_dicom`."""
+def read_dicom_files(files: Iterable[Path], *, single: bool = False) -> Volume:
+    """Read the one image series that these files make, as `read_dicom` does."""
     files = list(files)
-    return read_series(_only(sort_files(files), files[0].parent if len(files) > 1 else files[0]))[0]
+    series = _only(sort_files(files), files[0].parent if len(files) > 1 else files[0])
+    return read_series(series, single=single)[0]
 
 
 def read_dicom_geometry(path: Path) -> Geometry:

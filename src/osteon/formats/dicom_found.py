@@ -90,7 +90,8 @@ class SeriesFound:
     @property
     def left_out(self) -> list[tuple[Path, str]]:
         """DICOM files that are no image of the body (localizers, doses, reports), and why."""
-        return [entry for entry in self.skipped if entry not in self.refused and entry[1] not in (_LIST, _OTHER)]
+        refused = set(self.refused)
+        return [entry for entry in self.skipped if entry not in refused and entry[1] not in (_LIST, _OTHER)]
 
 
 def sort_files(files: Iterable[Path]) -> SeriesFound:
@@ -133,8 +134,7 @@ class _Heap:
         """One series for each volume, and one for each picture."""
         loose = [s for s in self.slices if not s.placed]
         placed = parts([s for s in self.slices if s.placed]) if len(loose) < len(self.slices) else []
-        flat = [s for s in loose if self.planar]
-        rest = [s for s in loose if s not in flat]
+        flat, rest = (loose, []) if self.planar else ([], loose)
         # Slices that say nothing about their place stay together, so that reading them says so.
         pictures = [([s], f"image {n}" if len(flat) > 1 else "") for n, s in enumerate(flat, start=1)]
         heaps = [*placed, *pictures, *([(rest, "without positions" if placed else "")] if rest else [])]

@@ -91,15 +91,6 @@ def stored_frames(dataset: Dataset, path: Path) -> Pixels:
         return _unpacked(dataset).reshape(shape)
 
 
-def join(slices: Sequence[Pixels]) -> Pixels:
-    """Slices `[row, column]` as `[i, j, k]`, in the smallest type that holds them all."""
-    kind = np.result_type(*(part.dtype for part in slices))
-    volume = np.empty((slices[0].shape[1], slices[0].shape[0], len(slices)), dtype=kind)
-    for k, part in enumerate(slices):
-        volume[:, :, k] = part.T
-    return volume
-
-
 def _slice(dataset: Dataset, frame: Pixels, slice_: Slice, turned: bool, path: Path) -> Pixels:
     if frame.shape[-1] > 1:
         if slice_.placed:

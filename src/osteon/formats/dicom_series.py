@@ -6,6 +6,7 @@ spacing, matrix, echo and time. Where a scanner heaps several of these under one
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,14 @@ from osteon.core.files import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.formats.dicom_found import Series, SeriesFound, sort_files
-from osteon.formats.dicom_pixels import Pixels, join, read_pixels
+from osteon.formats.dicom_pixels import Pixels, read_pixels
 from osteon.formats.dicom_resample import straightened
 from osteon.formats.dicom_slices import Slice
 from osteon.formats.dicom_stack import UNKNOWN_STEP, Stack, check_stack, make_stack, picture_geometry
+from osteon.formats.filling import kept_type, lay
+
+_TOGETHER = 32
+"""Slices that are laid into a volume at once."""
 
 __all__ = ["Series", "SeriesFound", "find_series", "read_series", "series_geometry", "slices_in_order"]
 
@@ -34,13 +39,16 @@ def find_series(folder: Path) -> SeriesFound:
     return sort_files(files_below(Path(folder)))
 
 
-def read_series(series: Series, *, accept_gaps: bool = False, resample_tilt: bool = False) -> tuple[Volume, list[str]]:
+def read_series(
+    series: Series, *, accept_gaps: bool = False, resample_tilt: bool = False, single: bool = False
+) -> tuple[Volume, list[str]]:
     """Read a series as `[1, i, j, k]`, RAS+ millimetres; i along the rows, j along the columns, k along the normal.
 
     Args:
         series: From `find_series`.
         accept_gaps: Resample missing or unevenly spaced slices to even ones.
         resample_tilt: Resample a tilted gantry's slices to a right-angled grid.
+        single: Whether types of eight bytes become float32.
 
     Returns:
         The volume, and sentences that say what was done to it (none where the files were only sorted).
@@ -51,14 +59,12 @@ def read_series(series: Series, *, accept_gaps: bool = False, resample_tilt: boo
     """
     name = _name(series)
     if series.picture:
-        slice_ = series.slices[0]
-        planes, notes = read_pixels(slice_.path, [slice_])
-        return Volume(join(planes)[None], picture_geometry(slice_)), [*notes, *_picture_notes(series)]
-    slices, pixels, notes = _without_copies(series)
+        volume, notes = _joined(series.slices, single=single)
+        return Volume(volume[None], picture_geometry(series.slices[0])), [*notes, *_picture_notes(series)]
+    slices, notes = _without_copies(series)
     stack = make_stack(slices, name)
     check_stack(stack, name, accept_gaps=accept_gaps, resample_tilt=resample_tilt)
-    unpacked, more = _unpack(slices, pixels)
-    volume = join([unpacked[slice_.path, slice_.frame] for slice_ in stack.slices])
+    volume, more = _joined(stack.slices, single=single)
     notes += more
     if len(slices) == 1:
         notes.append(f"one slice: its thickness is not known from positions, {UNKNOWN_STEP:g} mm stands for it")
@@ -107,41 +113,68 @@ def _picture_notes(series: Series) -> list[str]:
     return []
 
 
-def _without_copies(series: Series) -> tuple[list[Slice], dict[tuple[Path, int], Pixels], list[str]]:
-    """The slices without those that are another's copy, and the pixels that had to be read to tell.
+def _without_copies(series: Series) -> tuple[list[Slice], list[str]]:
+    """The slices without those that are another's copy.
 
-    The same file often lies in two folders. Equal UIDs alone do not prove it, since some programs give one to all.
+    The same file often lies in two folders. Equal UIDs alone do not prove it, since some programs give one to all:
+    pixels are read to tell.
     """
     same: dict[tuple[str, int, tuple[float, ...] | None], list[Slice]] = {}
     for slice_ in series.slices:
         same.setdefault((slice_.instance, slice_.frame, slice_.position), []).append(slice_)
-    copies = [group for group in same.values() if len(group) > 1]
-    pixels, _ = _unpack([slice_ for group in copies for slice_ in group], {})
-    kept = list(series.slices)
-    for first, *others in copies:
-        for other in others:
-            if np.array_equal(pixels[first.path, first.frame], pixels[other.path, other.frame]):
-                kept.remove(other)
+    kept = []
+    for first, *others in same.values():
+        kept.append(first)
+        if others:
+            [own], _ = _planes(first.path, [first])
+            kept += [other for other in others if not np.array_equal(own, _planes(other.path, [other])[0][0])]
     left = len(series.slices) - len(kept)
-    return kept, pixels, [f"{left} files that are copies of others were left out"] if left else []
+    return kept, [f"{left} files that are copies of others were left out"] if left else []
 
 
-def _unpack(
-    slices: list[Slice], known: dict[tuple[Path, int], Pixels]
-) -> tuple[dict[tuple[Path, int], Pixels], list[str]]:
-    pixels, notes = dict(known), list[str]()
-    wanted: dict[Path, list[Slice]] = {}
-    for slice_ in slices:
-        if (slice_.path, slice_.frame) not in pixels:
-            wanted.setdefault(slice_.path, []).append(slice_)
-    for path, group in wanted.items():
-        planes, done = read_pixels(path, group)
-        for slice_, plane in zip(group, planes, strict=True):
-            if plane.shape != (slice_.rows, slice_.columns):
-                raise FileError(f"{path}: has changed while it was read", hint="run the command again")
-            pixels[slice_.path, slice_.frame] = plane
-        notes += [note for note in done if note not in notes]
-    return pixels, notes
+def _joined(slices: Sequence[Slice], *, single: bool) -> tuple[Pixels, list[str]]:
+    """Slices as `[i, j, k]` in the smallest type that holds them all, and what was done to them; files read once.
+
+    Beside the volume only some slices are held: as many as fill lines of the processor's cache.
+    """
+    notes: dict[str, None] = {}
+    places: dict[Path, list[int]] = {}
+    for place, slice_ in enumerate(slices):
+        places.setdefault(slice_.path, []).append(place)
+    volume: Pixels | None = None
+    waiting: list[tuple[int, Pixels]] = []
+    for number, (path, own) in enumerate(places.items(), start=1):
+        planes, done = _planes(path, [slices[place] for place in own])
+        notes |= dict.fromkeys(done)
+        waiting += zip(own, planes, strict=True)
+        if len(waiting) < _TOGETHER and number < len(places):
+            continue
+        types = [plane.dtype for _, plane in waiting] + ([] if volume is None else [volume.dtype])
+        kind = kept_type(np.result_type(*types), single=single)
+        if volume is None:
+            volume = np.zeros((slices[0].columns, slices[0].rows, len(slices)), dtype=kind)
+        volume = volume.astype(kind, copy=False)
+        for first in _runs([place for place, _ in waiting]):
+            run = np.stack([plane for _, plane in waiting[first]])
+            start = waiting[first][0][0]
+            lay(run.T, volume[:, :, start : start + len(run)])
+        waiting = []
+    if volume is None:
+        raise ValueError("a series without a slice")
+    return volume, list(notes)
+
+
+def _runs(places: Sequence[int]) -> Iterator[slice]:
+    """Where numbers follow one another without a gap."""
+    ends = [n for n in range(1, len(places)) if places[n] != places[n - 1] + 1]
+    yield from map(slice, [0, *ends], [*ends, len(places)])
+
+
+def _planes(path: Path, wanted: Sequence[Slice]) -> tuple[list[Pixels], list[str]]:
+    planes, done = read_pixels(path, wanted)
+    if any(plane.shape != (slice_.rows, slice_.columns) for slice_, plane in zip(wanted, planes, strict=True)):
+        raise FileError(f"{path}: has changed while it was read", hint="run the command again")
+    return planes, done
 
 
 def _name(series: Series) -> str:

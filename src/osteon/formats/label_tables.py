@@ -34,6 +34,8 @@ SUFFIXES = (".ctbl", ".label")
 _BESIDE = ("_ColorTable.ctbl", "_ColorTable.csv", "_ColorTable.txt", ".ctbl")
 _MAYBE_BESIDE = (".label", "_labels.json", "_labels.txt", "_labels.csv", "_labels.tsv", ".tsv", ".txt", ".json", ".csv")
 """What may as well be something else that is called after the label map (measurements): it then names nothing."""
+_LONGEST_TEXT = 1 << 20
+"""Bytes of a text that may be a table; logs are longer."""
 _HEADING = re.compile(r"^(label_?value|value|index|id|label|number)[,;\t].*name", re.IGNORECASE)
 _DESCRIPTION = re.compile(r'^\s*\d+(\s+\d+){3}\s+[\d.]+\s+[01]\s+[01]\s+"', re.MULTILINE)
 """A line of ITK-SNAP's: value, red, green, blue, opacity, two switches, the name in quotes."""
@@ -81,11 +83,23 @@ def _is_plainly_one(path: Path) -> bool:
         data = read_json(path, "the table of labels")
         if isinstance(data, dict) and isinstance(data.get("labels"), dict):
             return True
-        return isinstance(data, dict) and bool(data) and all(key.isdecimal() for key in data)
+        return isinstance(data, dict) and bool(data) and (all(key.isdecimal() for key in data) or _counts_up(data))
     text = read_text(path, "the table of labels")
     if path.suffix == ".txt":
         return _DESCRIPTION.search(text) is not None or text.lower().startswith("# color table")
     return _HEADING.search(text) is not None
+
+
+def _counts_up(data: dict[str, Any]) -> bool:
+    """Whether names are numbered without a gap: {"femur": 1, "tibia": 2}. Settings and measurements are not."""
+    numbers = [value for value in data.values() if type(value) is int]
+    return len(data) > 1 and sorted(numbers) in (list(range(len(data))), list(range(1, len(data) + 1)))
+
+
+def maybe_beside(path: Path, stem: str) -> list[Path]:
+    """What is called after a label map and can be read as a table of its own, but as something else too."""
+    beside = [path.with_name(f"{stem}{ending}") for ending in _MAYBE_BESIDE if "label" not in ending]
+    return [other for other in beside if is_file(other) and is_table(other)]
 
 
 def find_table(folder: Path, others: Collection[Path] = ()) -> Path | None:
@@ -100,12 +114,19 @@ def find_table(folder: Path, others: Collection[Path] = ()) -> Path | None:
     """
     there = [folder / name for name in NAMES if (folder / name).is_file()]
     if not there and folder.is_dir():
-        tables = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and is_file(path))
-        alone = [path for path in tables if path not in others and not path.name.startswith(".") and is_table(path)]
+        tables = sorted(path for path in folder.iterdir() if path not in others and not path.name.startswith("."))
+        alone = [path for path in tables if is_file(path) and is_only_a_table(path)]
         there = alone if len(alone) == 1 else []
     if len(there) > 1:
         raise DatasetError(f"{folder}: holds {there[0].name} and {there[1].name}", hint="keep the one that is right")
     return there[0] if there else None
+
+
+def is_only_a_table(path: Path) -> bool:
+    """Whether a file is a table of labels and can be nothing else, by its suffix or, in text, by how it begins."""
+    if path.suffix.lower() == ".txt":
+        return path.stat().st_size <= _LONGEST_TEXT and is_table(path) and _is_plainly_one(path)
+    return path.suffix.lower() in SUFFIXES and is_table(path)
 
 
 def is_table(path: Path) -> bool:

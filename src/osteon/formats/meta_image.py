@@ -23,9 +23,9 @@ from osteon.core.geometry import Geometry
 from osteon.core.gzipped import GZIP_ERRORS
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.claims import LONGEST_HEADER, check_claim
-from osteon.formats.labelmap import index_map, storable, whole_labels
-from osteon.formats.order import in_c_order
+from osteon.formats.claims import LONGEST_HEADER, check_claim, reader
+from osteon.formats.filling import fill, kept_type
+from osteon.formats.labelmap import index_map, whole_labels
 
 TO_RAS = np.array([-1.0, -1.0, 1.0])
 """The one place where a MetaImage's world turns into RAS: the signs of its axes."""
@@ -44,6 +44,7 @@ _TYPES = {
     "double": "f8",
 }
 _LOCAL = "local"
+_CHUNK = 1 << 20
 _ANY_STREAM = 47
 """What zlib's window bits are for streams of zlib and of gzip."""
 _CUT = "copy the file again from its source; it was probably cut short"
@@ -74,19 +75,18 @@ class _Header:
     packed: bool
 
 
-def read_meta_image(path: Path) -> Volume:
+def read_meta_image(path: Path, *, single: bool = False) -> Volume:
     """Read an image as `[channel, i, j, k]`, RAS+ millimetres. A picture gets a singleton k.
+
+    Args:
+        path: The file.
+        single: Whether types of eight bytes become float32.
 
     Raises:
         FileError: The file or that of its voxels is missing, truncated, damaged, or of a kind that is not read.
     """
     header = _read_header(Path(path))
-    flat = _voxels(header, Path(path))
-    beside, i, j, k, following = header.shape
-    stored = flat.reshape(header.shape, order="F")
-    stored = stored[0] if following > 1 else stored[..., 0]
-    stored = np.moveaxis(stored, -1, 0) if following > 1 else stored
-    return Volume(in_c_order(storable(stored.reshape((beside * following, i, j, k)))), header.geometry)
+    return Volume(_voxels(header, Path(path), single=single), header.geometry)
 
 
 def read_meta_image_geometry(path: Path) -> Geometry:
@@ -237,30 +237,52 @@ def _true(text: str) -> bool:
     return text.strip().lower() in ("true", "t", "1")
 
 
-def _voxels(header: _Header, path: Path) -> npt.NDArray[np.generic]:
-    """The flat voxels, still in the file's byte order."""
+def _voxels(header: _Header, path: Path, *, single: bool) -> npt.NDArray[np.generic]:
+    """`[channel, i, j, k]`, contiguous and native."""
     count = math.prod(header.shape)
     claimed = count * header.dtype.itemsize
     if not header.data.is_file():
         raise missing_file(header.data, f"the file of voxels of {path}")
-    check_claim(header.data, claimed, packed=header.packed)
+    kind = kept_type(header.dtype, single=single)
+    check_claim(header.data, claimed, packed=header.packed, held=count * kind.itemsize)
+    beside, i, j, k, following = header.shape
+    array = np.zeros((beside * following, i, j, k), dtype=kind)
+    own_axes = np.moveaxis(array, 0, -1)[None] if following > 1 else array[..., None]
     try:
         with header.data.open("rb") as stream:
             stream.seek(header.start if header.start is not None else max(header.data.stat().st_size - claimed, 0))
-            raw = _unpacked(stream.read(), claimed, header.data) if header.packed else stream.read(claimed)
+            packed = _Unpacked(stream) if header.packed else None
+            fill(own_axes, reader(packed or stream, count, header.dtype.itemsize, header.data), header.dtype)
+            if packed is not None:
+                packed.check_end(claimed, header.data)
     except GZIP_ERRORS as error:
         raise FileError(f"{header.data}: the voxels are truncated or damaged ({error})", hint=_CUT) from error
-    if len(raw) < claimed:
-        raise FileError(f"{header.data}: truncated, {len(raw)} of {claimed} bytes of voxels", hint=_CUT)
-    return np.frombuffer(raw, dtype=header.dtype, count=count)
+    return array
 
 
-def _unpacked(packed: bytes, claimed: int, path: Path) -> bytes:
-    """What a stream of zlib holds, no more than is claimed; read to its end, where it has its checksum."""
-    stream = _zlib.decompressobj(wbits=_ANY_STREAM)
-    raw: bytes = stream.decompress(packed, claimed)
-    if stream.decompress(stream.unconsumed_tail, 1):
-        raise FileError(f"{path}: holds more than the {claimed} bytes that its header speaks of", hint=_AGAIN)
-    if len(raw) == claimed and not stream.eof:
-        raise EOFError("it ends before its checksum")
-    return raw
+class _Unpacked:
+    """What a stream of zlib holds, unpacked as it is read."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._zlib = _zlib.decompressobj(wbits=_ANY_STREAM)
+        self._left = b""
+
+    def read(self, count: int) -> bytes:
+        """So many bytes; fewer where the stream ends."""
+        parts = []
+        while count and not self._zlib.eof:
+            self._left = self._left or self._stream.read(_CHUNK)
+            if not self._left:
+                break
+            parts.append(self._zlib.decompress(self._left, count))
+            self._left = self._zlib.unconsumed_tail
+            count -= len(parts[-1])
+        return b"".join(parts)
+
+    def check_end(self, claimed: int, path: Path) -> None:
+        """Read to the stream's end, where it has its checksum. Raises FileError, or one of `GZIP_ERRORS`."""
+        if self.read(1):
+            raise FileError(f"{path}: holds more than the {claimed} bytes that its header speaks of", hint=_AGAIN)
+        if not self._zlib.eof:
+            raise EOFError("it ends before its checksum")

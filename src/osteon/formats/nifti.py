@@ -12,6 +12,7 @@ import gzip
 import json
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -26,12 +27,12 @@ from osteon.core.geometry import Geometry
 from osteon.core.gzipped import is_gzip, open_gzip, pack_into
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.claims import check_claim, read_claimed
+from osteon.formats.claims import check_claim, check_memory, read_rest, reader
+from osteon.formats.filling import fill, kept_type
 from osteon.formats.labelmap import index_map, smallest_uint, storable, whole_labels
 from osteon.formats.nifti_header import COMMENT, HINT, READ_ERRORS, Header, geometry_of, read_header
 from osteon.formats.nifti_oddities import header_oddities
 from osteon.formats.oddities import Oddity
-from osteon.formats.order import in_c_order
 
 _GZIP = b"\x1f\x8b"
 _PIECE = 2**18
@@ -41,18 +42,21 @@ _AGREE = 0.01
 """Voxel edges by which qform and sform of a written file may differ: rounding, and no shear."""
 
 
-def read_nifti(path: Path) -> Volume:
+def read_nifti(path: Path, *, single: bool = False) -> Volume:
     """Read an image as `[channel, i, j, k]`, RAS+ millimetres.
 
     Channels come from a 4th axis, or a 5th where the 4th has length 1; a picture gets a singleton k. Integers without
     scaling keep their type; scaled ones become float32 (float64 where they are wider than 16 bits).
 
+    Args:
+        path: The file.
+        single: Whether types of eight bytes become float32.
+
     Raises:
         FileError: The file is missing, truncated, damaged, or holds colours or complex numbers.
     """
     path = Path(path)
-    header, raw = _load(path)
-    array = _voxels(header, raw, path)
+    header, array = _load(path, single=single)
     return Volume(array, geometry_of(header, path))
 
 
@@ -90,8 +94,7 @@ def read_nifti_segmentation(path: Path, structures: Sequence[Structure] | None =
         LabelError: The values are not whole numbers, or no structure has them, or the file has several channels.
     """
     path = Path(path)
-    header, raw = _load(path)
-    array = _voxels(header, raw, path)
+    header, array = _load(path)
     if len(array) != 1:
         raise LabelError(
             f"{path}: {len(array)} channels where an index map has one",
@@ -187,56 +190,82 @@ def _read_header(path: Path) -> Header:
         return read_header(stream, path)
 
 
-def _load(path: Path) -> tuple[Header, bytes]:
-    """The header and the unpacked file up to its last voxel."""
+def _load(path: Path, *, single: bool = False) -> tuple[Header, npt.NDArray[np.generic]]:
+    """The header, and the voxels `[channel, i, j, k]`, contiguous and native."""
     header = _read_header(path)
     with _open(path, whole=True) as stream:
-        check_claim(path, header.end, packed=is_gzip(stream))
+        check_claim(path, header.end, packed=is_gzip(stream), held=0)
+        stored, channels = _stored(header, path)
+        scale, spatial = _scale(header, path), (*header.shape, 1, 1, 1)[:3]
+        kind, count = (
+            kept_type(stored if scale is None else _scaled_type(stored), single=single),
+            math.prod(header.shape),
+        )
+        check_memory(path, count * kind.itemsize)
+        array = np.zeros((channels, *spatial), dtype=kind)
         try:
-            raw = read_claimed(stream, header.end + 1, path)
+            stream.read(header.start)
+            read = reader(stream, count, stored.itemsize, path)
+            fill(np.moveaxis(array, 0, -1), read, stored, _plain if scale is None else partial(_scaled, scale))
+            beyond = read_rest(stream, header.end, path)
+        except FileError as error:
+            raise error if header.start_said else _no_start(header, path) from error
         except READ_ERRORS as error:
             raise FileError(f"{path}: truncated or damaged ({in_short(error)})", hint=HINT) from error
-    if not header.start_said and len(raw) != header.end:
-        raise FileError(
-            f"{path}: vox_offset {float(header.raw['vox_offset']):g} lies within the header, and the file's length "
-            "does not say where its voxels begin",
-            hint=f"write the byte into vox_offset ({header.start} where nothing lies between), or export it again",
-        )
-    return header, raw
+    if not header.start_said and beyond:
+        raise _no_start(header, path)
+    return header, array
 
 
-def _voxels(header: Header, raw: bytes, path: Path) -> npt.NDArray[np.generic]:
-    """`[channel, i, j, k]`, contiguous and native."""
-    fields, shape = header.fields, header.shape
-    dtype = fields.get_data_dtype()
+def _no_start(header: Header, path: Path) -> FileError:
+    return FileError(
+        f"{path}: vox_offset {float(header.raw['vox_offset']):g} lies within the header, and the file's length "
+        "does not say where its voxels begin",
+        hint=f"write the byte into vox_offset ({header.start} where nothing lies between), or export it again",
+    )
+
+
+def _stored(header: Header, path: Path) -> tuple[np.dtype[Any], int]:
+    """The voxels' type in the file, and how many channels there are."""
+    dtype: np.dtype[Any] = header.fields.get_data_dtype()
     if dtype.kind not in "iuf":
         raise FileError(
-            f"{path}: voxels of type {fields.get_value_label('datatype')} are no intensities",
+            f"{path}: voxels of type {header.fields.get_value_label('datatype')} are no intensities",
             hint="convert the file to one plain number for each voxel and channel",
         )
-    spatial, rest = (*shape, 1, 1, 1)[:3], [n for n in shape[3:] if n != 1]
+    rest = [n for n in header.shape[3:] if n != 1]
     if len(rest) > 1:
-        raise FileError(f"{path}: {len(shape)} axes {shape}", hint="give at most one axis of channels after i, j, k")
-    count, start = math.prod(shape), header.start
-    if len(raw) < start + count * dtype.itemsize or count == 0:
         raise FileError(
-            f"{path}: truncated, {max(len(raw) - start, 0)} of {count * dtype.itemsize} bytes of voxels", hint=HINT
+            f"{path}: {len(header.shape)} axes {header.shape}", hint="give at most one axis of channels after i, j, k"
         )
-    flat = np.frombuffer(raw, dtype=dtype, count=count, offset=start)
-    stored = np.moveaxis(flat.reshape((*spatial, *(rest or [1])), order="F"), -1, 0)
+    return dtype, (rest or [1])[0]
+
+
+def _scale(header: Header, path: Path) -> tuple[np.float64, np.float64] | None:
+    """Slope and intercept; None where values mean what they are."""
     try:
-        slope, intercept = fields.get_slope_inter()  # None where the slope is NaN or 0: no scaling
+        slope, intercept = header.fields.get_slope_inter()  # None where the slope is NaN or 0: no scaling
     except READ_ERRORS as error:
         raise FileError(
-            f"{path}: scl_slope is {fields['scl_slope']:g}, but scl_inter is {fields['scl_inter']:g}: the voxels' "
-            "values cannot be told",
+            f"{path}: scl_slope is {header.fields['scl_slope']:g}, but scl_inter is {header.fields['scl_inter']:g}: "
+            "the voxels' values cannot be told",
             hint="correct scl_inter in the header (0 where nothing is added), or export the image again",
         ) from error
-    if slope is None or (slope, intercept) == (1, 0):
-        return in_c_order(storable(stored))
-    exact = np.float32 if dtype.kind != "f" and dtype.itemsize <= 2 else np.float64
+    plain = slope is None or (slope, intercept) == (1, 0)
+    return None if plain else (np.float64(slope), np.float64(intercept or 0))
+
+
+def _scaled_type(stored: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(np.float32 if stored.kind != "f" and stored.itemsize <= 2 else np.float64)
+
+
+def _plain(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return values
+
+
+def _scaled(scale: tuple[np.float64, np.float64], values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     with np.errstate(over="ignore", invalid="ignore"):  # infinite then, and found where images are checked
-        return np.ascontiguousarray(stored * np.float64(slope) + np.float64(intercept or 0), dtype=exact)
+        return np.asarray(values * scale[0] + scale[1])
 
 
 def _own_structures(header: Header, path: Path) -> tuple[Structure, ...]:

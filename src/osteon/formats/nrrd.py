@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -16,22 +17,26 @@ from osteon.core.geometry import Geometry
 from osteon.core.gzipped import GZIP_ERRORS, open_gzip, pack
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.claims import check_claim, read_claimed
+from osteon.formats.claims import check_claim, read_rest, reader
+from osteon.formats.filling import fill, kept_type
 from osteon.formats.labelmap import index_map, storable, whole_labels
 from osteon.formats.nrrd_header import UNITS, Header, header_text, read_header
 from osteon.formats.oddities import Oddity
-from osteon.formats.order import in_c_order
 
 _DAMAGE: tuple[type[Exception], ...] = (*GZIP_ERRORS, OverflowError)
 
 
-def read_nrrd(path: Path) -> Volume:
+def read_nrrd(path: Path, *, single: bool = False) -> Volume:
     """Read an image as `[channel, i, j, k]`, RAS+ millimetres. A picture gets a singleton k.
+
+    Args:
+        path: The file.
+        single: Whether types of eight bytes become float32.
 
     Raises:
         FileError: The file is missing, truncated, damaged, or of a kind that osteon cannot place in the world.
     """
-    header, array = load_nrrd(path)
+    header, array = load_nrrd(path, single=single)
     return Volume(array, header.geometry)
 
 
@@ -100,7 +105,7 @@ def nrrd_oddities(path: Path, *, label: bool) -> list[Oddity]:  # noqa: ARG001 (
     return found
 
 
-def load_nrrd(path: Path) -> tuple[Header, npt.NDArray[np.generic]]:
+def load_nrrd(path: Path, *, single: bool = False) -> tuple[Header, npt.NDArray[np.generic]]:
     """Read header and voxels `[channel, i, j, k]`, contiguous and native. Raises FileError as `read_nrrd`."""
     path = Path(path)
     if not path.is_file():
@@ -108,15 +113,12 @@ def load_nrrd(path: Path) -> tuple[Header, npt.NDArray[np.generic]]:
     try:
         with path.open("rb") as stream:
             header = read_header(stream, path)
-            packed = stream.read()
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
-    flat = _voxels(packed, header, path)
-    axis = header.channel_axis
-    stored = flat.reshape(header.sizes, order="F")
-    stored = stored[None] if axis is None else np.moveaxis(stored, axis, 0)
-    stored = stored.reshape((len(stored), *header.geometry.shape))
-    return header, in_c_order(storable(stored))
+            return header, _voxels(stream, header, path, single=single)
+    except _DAMAGE as error:
+        raise FileError(
+            f"{path}: the voxels are truncated or damaged ({error})",
+            hint="copy the file again from its source; it was probably cut short",
+        ) from error
 
 
 def store_nrrd(
@@ -136,30 +138,33 @@ def store_nrrd(
         stream.write(pack(data))
 
 
-def _voxels(packed: bytes, header: Header, path: Path) -> npt.NDArray[np.generic]:
-    """The flat voxels, still in the file's byte order."""
-    encoding, count = header.fields["encoding"].lower(), math.prod(header.sizes)
+def _voxels(stream: BinaryIO, header: Header, path: Path, *, single: bool) -> npt.NDArray[np.generic]:
+    """The voxels that follow the header, `[channel, i, j, k]`."""
+    encoding, count, axis = header.fields["encoding"].lower(), math.prod(header.sizes), header.channel_axis
     if any(header.fields.get(name, "0") != "0" for name in ("byte skip", "byteskip", "line skip", "lineskip")):
         raise FileError(f"{path}: skips bytes before its voxels", hint="save it again as a plain .nrrd file")
-    hint = "copy the file again from its source; it was probably cut short"
-    try:
-        if encoding in ("ascii", "txt", "text"):
-            check_claim(path, count, packed=False)  # a digit and a space each, at the least
-            flat: npt.NDArray[np.generic] = np.array(packed.split(maxsplit=count)[:count], dtype=header.dtype)
-        elif encoding in ("raw", "gzip", "gz"):
-            claimed = count * header.dtype.itemsize
-            check_claim(path, claimed, packed=encoding != "raw")
-            raw = packed
-            if encoding != "raw":
-                with open_gzip(io.BytesIO(packed)) as stream:
-                    raw = read_claimed(stream, claimed, path)
-            flat = np.frombuffer(raw, dtype=header.dtype, count=min(count, len(raw) // header.dtype.itemsize))
-        else:
-            raise FileError(
-                f"{path}: voxels are packed as {encoding}", hint="save it again with encoding raw, gzip or ascii"
-            )
-    except _DAMAGE as error:
-        raise FileError(f"{path}: the voxels are truncated or damaged ({error})", hint=hint) from error
-    if len(flat) < count:
-        raise FileError(f"{path}: truncated, {len(flat)} of {count} voxels", hint=hint)
-    return flat[:count]
+    kind, size = kept_type(header.dtype, single=single), header.dtype.itemsize
+    claimed = count * size
+    spatial = [n for place, n in enumerate(header.sizes) if place != axis]
+    shape = (1 if axis is None else header.sizes[axis], *spatial)
+
+    def filled(read: Callable[[int], bytes]) -> npt.NDArray[np.generic]:
+        array = np.zeros(shape, dtype=kind)
+        fill(array[0] if axis is None else np.moveaxis(array, 0, axis), read, header.dtype)
+        return array.reshape((shape[0], *header.geometry.shape))
+
+    if encoding in ("ascii", "txt", "text"):
+        check_claim(path, count, packed=False, held=count * kind.itemsize)  # a digit and a space each, at the least
+        flat = np.array(stream.read().split(maxsplit=count)[:count], dtype=header.dtype)
+        return filled(reader(io.BytesIO(flat.tobytes()), count, size, path))
+    if encoding not in ("raw", "gzip", "gz"):
+        raise FileError(
+            f"{path}: voxels are packed as {encoding}", hint="save it again with encoding raw, gzip or ascii"
+        )
+    check_claim(path, claimed, packed=encoding != "raw", held=count * kind.itemsize)
+    if encoding == "raw":
+        return filled(reader(stream, count, size, path))
+    with open_gzip(stream) as unpacked:
+        array = filled(reader(unpacked, count, size, path))
+        read_rest(unpacked, claimed, path)
+        return array

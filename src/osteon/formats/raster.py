@@ -43,7 +43,7 @@ _SMEARED = 4
 """So many different values, 255 among them and none with a name, are the soft edge of a mask and no labels."""
 
 
-def read_raster(path: Path) -> Volume:
+def read_raster(path: Path, *, single: bool = False) -> Volume:  # noqa: ARG001 (pictures keep two bytes at most)
     """Read a picture as one grey channel `[1, i, j, 1]`, in `px`.
 
     8 and 16 bits stay what they are, 1 bit becomes 0 and 1. Colours that are grey become that grey; true colours become
@@ -141,6 +141,18 @@ def read_pixels(path: Path, *, labels: bool = False) -> npt.NDArray[np.generic]:
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8)
     return _upright(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), orientation)
+
+
+def lies_nowhere(geometry: Geometry) -> bool:
+    """Whether it is a picture whose place and sides were made up, as `TO_RAS` and DICOM's radiographs have them.
+
+    Such a picture runs from the world's 0 to the patient's left and feet, whatever file it was written to since, and
+    however its axes were turned.
+    """
+    if not geometry.thin or not np.allclose(np.sort(np.abs(geometry.directions), axis=0)[:2], 0, atol=1e-6):
+        return False
+    corners = geometry.corners_world
+    return bool(np.allclose(corners[:, 1], 0) and np.allclose(corners.max(axis=0), 0))
 
 
 def _geometry(width: int, height: int) -> Geometry:

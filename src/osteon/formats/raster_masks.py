@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.errors import LabelError
 from osteon.formats.labelmap import value_counts
 from osteon.formats.raster import read_pixels
 
@@ -28,6 +29,9 @@ _FRAME, _MOST = 0.8, 0.5
 """What covers these parts of the picture's edges and of the picture is its background."""
 _LOOKED_AT = 1 << 17
 """Pixels, to find the most frequent colour."""
+_STRAY = 0.02
+"""Of the pixels above half: so many nearly dark ones are no chance."""
+_JPEG = (".jpg", ".jpeg")
 _LISTED = 4
 """So many values are no soft edge, and are listed."""
 SOFT_EDGES = "masks with soft edges: cut at half of their brightest value"
@@ -47,6 +51,7 @@ def read_mask(path: Path, marks: MaskMarks | None = None, *, whole: bool = True)
 
     Raises:
         FileError: As `read_raster`.
+        LabelError: It holds plain values of which the brightest may be no structure: 0, 1 and 255.
     """
     pixels = read_pixels(Path(path))
     colours: Values = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]
@@ -66,6 +71,7 @@ def read_mask(path: Path, marks: MaskMarks | None = None, *, whole: bool = True)
     if not counts:
         return np.zeros(levels.shape, bool), notes
     top = max(counts)
+    _refuse_numbers(counts, Path(path))
     mask: Mask = levels > (HALF * top if len(counts) > 1 else 0)
     if background is not None and marks is None:
         notes.append(
@@ -81,6 +87,22 @@ def read_mask(path: Path, marks: MaskMarks | None = None, *, whole: bool = True)
         listed = ", ".join(f"{v:g} ({n} pixels)" for v, n in between.items())
         notes.append(f"has values between 0 and {top:g}: {listed}; those above half are taken")
     return mask, notes
+
+
+def _refuse_numbers(counts: dict[float, int], path: Path) -> None:
+    """Refuse a mask of 0, 1 and 255: the structure is 1 where 255 is what nobody decided (Pascal VOC's outlines).
+
+    JPEG makes many values of two, and some pixels that are nearly dark are stray.
+    """
+    top = max(counts)
+    low = {value: number for value, number in counts.items() if value <= _SOFT * top}
+    bright = sum(number for value, number in counts.items() if value > HALF * top)
+    if len(counts) <= _LISTED and sum(low.values()) > _STRAY * bright and path.suffix.lower() not in _JPEG:
+        listed = ", ".join(f"{value:g} ({number} pixels)" for value, number in sorted(counts.items()))
+        raise LabelError(
+            f"{path}: a mask holds 0 and one other value; this one holds {listed}: numbers, and no brightness",
+            hint=f"write 0 and one value; {top:g} often marks what nobody decided",
+        )
 
 
 def background_of_labels(path: Path) -> tuple[int, float] | None:

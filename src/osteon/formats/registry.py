@@ -44,6 +44,10 @@ from osteon.formats.seg_nrrd import read_seg_nrrd, read_seg_nrrd_structures, wri
 from osteon.formats.unread import unread_format
 
 
+class _ReadVolume(Protocol):
+    def __call__(self, path: Path, *, single: bool = False) -> Volume: ...
+
+
 class _Oddities(Protocol):
     def __call__(self, path: Path, *, label: bool) -> list[Oddity]: ...
 
@@ -55,7 +59,7 @@ class Format:
     Attributes:
         name: As people call it.
         suffixes: Lower case, with the dot; the first is the one that osteon writes.
-        read_volume: Reads an image.
+        read_volume: Reads an image, where asked with float32 in the place of types of eight bytes.
         read_geometry: Reads the grid alone, without the voxels.
         read_segmentation: Reads labels in the given structures, or in the file's own where they are None.
         read_structures: Reads the structures that the header names, without the voxels; None where none can be there.
@@ -68,7 +72,7 @@ class Format:
 
     name: str
     suffixes: tuple[str, ...]
-    read_volume: Callable[[Path], Volume]
+    read_volume: _ReadVolume
     read_geometry: Callable[[Path], Geometry]
     read_segmentation: Callable[[Path, Sequence[Structure] | None], Segmentation]
     read_structures: Callable[[Path], tuple[Structure, ...]] | None = None
@@ -166,6 +170,8 @@ def _to_read(path: Path) -> Format:
     there = is_file(path)
     if is_folder(path) or (there and suffix_of(path) is None and looks_like_dicom(path)):
         return format_of(Path(f"any{DICOM_SUFFIXES[0]}"))
+    if not there and suffix_of(path) is None and path.is_symlink():
+        raise missing_file(path, "the file")
     row = format_of(path)
     if not there:
         raise missing_file(path, f"the {row.name} file")
@@ -177,13 +183,17 @@ def _to_read(path: Path) -> Format:
     return row
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, *, single: bool = False) -> Volume:
     """Read an image as `[channel, i, j, k]`, RAS+ millimetres.
+
+    Args:
+        path: The file, or the folder of a DICOM series.
+        single: Whether types of eight bytes become float32, as networks take them: for half the memory.
 
     Raises:
         FileError: The file is missing, of an unknown kind, truncated or damaged.
     """
-    return _to_read(path).read_volume(Path(path))
+    return _to_read(path).read_volume(Path(path), single=single)
 
 
 def read_geometry(path: Path) -> Geometry:

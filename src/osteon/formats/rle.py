@@ -61,7 +61,11 @@ def decode(
 
 
 def parse(text: str, *, name: str = "the RLE") -> npt.NDArray[np.int64]:
-    """The runs `[n, 2]` of first pixel and length that a text says. Raises LabelError as `decode`."""
+    """The runs `[n, 2]` of first pixel and length that a text says. Raises LabelError as `decode`.
+
+    `-1` is none, as Kaggle's SIIM-ACR Pneumothorax Segmentation writes it.
+    """
+    text = "" if text.strip() == "-1" else text
     if not _NUMBERS.fullmatch(text) or _TOO_LONG.search(text):
         word = next((w for w in text.split() if not re.fullmatch(r"[0-9]{1,18}", w, re.ASCII)), "")
         raise LabelError(f"{name}: `{word[:40]}` is no pixel and no length", hint=_HINT)
@@ -199,6 +203,21 @@ def is_rle_csv(path: Path) -> bool:
     except FileError:
         return False
     return True
+
+
+def lacks(path: Path) -> str:
+    """What keeps a table with runs from being one that is read, in words; empty where no column holds runs."""
+    try:
+        with _opened(Path(path)) as stream:
+            raw = stream.readline(_LONGEST_ROW).decode("utf-8-sig", errors="replace").strip()
+    except FileError:
+        return ""
+    separator = max(",;\t", key=raw.count)
+    names = [name.strip().lower() for name in _fields(raw, separator)]
+    if not any(name in _OTHER_NAMES["rle"] for name in names):
+        return ""
+    missing = [column for column in COLUMNS if not any(name in _OTHER_NAMES[column] for name in names)]
+    return f"{path.name} has runs, but no column {' and no column '.join(missing)}" if missing else ""
 
 
 def read_counting(path: Path) -> Counting:

@@ -25,7 +25,7 @@ HEAD = 84
 """Bytes before the first facet: 80 of header, 4 of count."""
 _FACET = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("spare", "<u2")])
 _COLOR = b"COLOR="
-_FRAME = re.compile(rb"\b(SPACE|UNIT)=(LPS|RAS|mm|cm|m)\b", re.IGNORECASE)
+_FRAME = re.compile(rb"\b(SPACE|UNIT)\s*[=:]\s*(LPS|RAS|mm|cm|m)\b", re.IGNORECASE)
 _HINT = "export the surface again; the file was probably cut short"
 
 

@@ -147,6 +147,8 @@ def understood(cases: Sequence[MaskCase], structures: Sequence[Structure] | None
     ) > 1:
         listed = ", ".join(subjects[several][:_SHOWN])
         lines.append(f"names tell {len(subjects)} subjects, such as {several} with {listed}")
+    if not labelled:
+        return lines
     if structures is None:
         lines.append("label files say values only; names come from --labels NAME=VALUE,… or a table labels.json")
         return lines

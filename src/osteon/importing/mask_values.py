@@ -11,6 +11,8 @@ from osteon.formats.nifti import stored_values
 from osteon.formats.registry import read_volume
 
 MANY = 3
+MOST_LABELS = 40
+"""Values of a label map at most: a spine has 26, a hand 29; pictures of 8 bits have more."""
 
 
 def count_values(path: Path) -> int | None:
@@ -33,6 +35,23 @@ def count_values(path: Path) -> int | None:
     if lowest == highest:
         return 1
     return 2 if np.isin(array, (0, highest)).all() else MANY
+
+
+def holds_labels(path: Path) -> bool:
+    """Whether the file holds few values, all of them whole: a label map, whatever it is called, and no scan.
+
+    A file is read up to the value that is one too many, which in a scan comes early.
+    """
+    values = np.zeros(0)
+    try:
+        pieces = stored_values(path) if path.name.lower().endswith((".nii", ".nii.gz")) else [read_volume(path).array]
+        for piece in pieces:
+            values = np.union1d(values, piece)
+            if len(values) > MOST_LABELS or not (values == np.round(values)).all():
+                return False
+    except (OsteonError, TypeError):  # colours have no order
+        return False
+    return True
 
 
 def is_binary(path: Path) -> bool:

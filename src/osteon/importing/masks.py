@@ -7,7 +7,7 @@ whose.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from osteon.core.errors import OsteonError
 from osteon.core.files import files_below
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.label_tables import NAMES, SUFFIXES, find_table, is_table, read_table
-from osteon.formats.registry import own_table
+from osteon.formats.label_tables import NAMES, find_table, is_only_a_table, is_table, maybe_beside, read_table
+from osteon.formats.registry import own_table, stem_of
 from osteon.importing.forms import Converted, Form, Found, FoundCase, Options
 from osteon.importing.mask_cases import MaskCase, read_case, sort_masks
 from osteon.importing.mask_dataset import case_ids, channels_of, check_names, structures_of, understood
@@ -82,6 +82,11 @@ def read(source: Path, options: Options) -> Found:
     groups = pair(heap, options.case_pattern, series=options.series, ignore_references=options.ignore_references)
     if not any(group.masks for group in groups):
         raise no_pairs(source, heap, options.case_pattern)
+    return found_in(source, heap, groups, options)
+
+
+def found_in(source: Path, heap: Heap, groups: list[Group], options: Options) -> Found:
+    """The cases of scans and masks that were sorted. Raises as `read` does, but for what belongs to a scan."""
     table = None if options.structures else find_table(source, _tables_beside(heap))
     told = options.named_structures() or (read_table(table) if table else None)
     known = None if told is None else [structure.name for structure in told]
@@ -108,7 +113,8 @@ def read(source: Path, options: Options) -> Found:
         row = _found_case(case, subject, partial(_convert, case, patient, found, pseudonyms, options))
         found.cases.append(replace(row, between_slices=options.between_slices))
         found.lost += [f"{mask.path}: lies beside the case's folder of masks; passed over" for mask in case.passed]
-    found.warnings += _unused_tables(source, {table, *(case.table.path for case in cases if case.table is not None)})
+    used = {table, *(case.table.path for case in cases if case.table is not None)}
+    found.warnings += _unused_tables(source, used) + _doubtful_tables(cases, used)
     tell_passed_over(found, source, ["images"])
     return found
 
@@ -125,13 +131,23 @@ def _tables_beside(heap: Heap) -> set[Path]:
 
 def _unused_tables(source: Path, used: Container[Path | None]) -> list[str]:
     """A note on the tables of names below the source that name no label map."""
-    below = files_below(source, hidden=False, beside=FILE_NAME)
-    tables = [path for path in below if path.suffix.lower() in SUFFIXES or path.name in NAMES]
-    unused = [path for path in tables if path not in used and is_table(path)]
+    below = [path for path in files_below(source, hidden=False, beside=FILE_NAME) if path not in used]
+    unused = [path for path in below if is_only_a_table(path) or (path.name in NAMES and is_table(path))]
     if not unused:
         return []
     count = f"{len(unused)} tables of labels, such as {unused[0]}, name" if len(unused) > 1 else f"{unused[0]} names"
     return [f"{count} no label map that was taken; not read"]
+
+
+def _doubtful_tables(cases: Sequence[MaskCase], used: Container[Path | None]) -> list[str]:
+    """A note on what is called after a label map that nothing names, and may be its table or something else."""
+    unnamed = [mask.path for case in cases if case.unnamed for mask in case.maps]
+    found = [other for path in unnamed for other in maybe_beside(path, stem_of(path)) if other not in used]
+    if not found:
+        return []
+    count = f"{len(found)} files, such as {found[0]}, may be tables" if len(found) > 1 else f"{found[0]} may be a table"
+    called = f"{found[0].stem}_labels{found[0].suffix}"
+    return [f"{count} of labels, and nothing says so; not read: call it {called} where its numbers are the label map's"]
 
 
 def _one_map_each(groups: list[Group]) -> bool:

@@ -112,10 +112,14 @@ def _image_alone(job: MeshJob) -> Converted:
 
 
 def _failing(case_id: str, case: MeshCase, source: Path) -> FoundCase:
-    def fail() -> Converted:
-        raise case.problem or OsteonError(f"case {case_id}: cannot be used")
+    problem = case.problem or OsteonError(f"case {case_id}: cannot be used")
+    return FoundCase(
+        case_id, (), convert=partial(_fail, problem), parts=tuple(source / mesh for mesh in case.meshes), labels=True
+    )
 
-    return FoundCase(case_id, (), convert=fail, parts=tuple(source / mesh for mesh in case.meshes), labels=True)
+
+def _fail(problem: OsteonError) -> Converted:
+    raise problem
 
 
 FORM = Form(

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from osteon.core.errors import DatasetError, OsteonError
@@ -15,18 +16,26 @@ from osteon.formats.registry import own_table, read_structures
 from osteon.importing.forms import FoundCase
 
 
-def unite(own: Iterable[tuple[Structure, ...]]) -> tuple[Structure, ...]:
+def unite(own: Iterable[tuple[Structure, ...]], cases: Sequence[str] = ()) -> tuple[Structure, ...]:
     """The structures of all label files together, by ascending value.
 
     A name that several files give different values keeps the first; a value that stands for several names goes to
     the first name, the others get values of their own. (Files with names are read by name.)
+
+    Args:
+        own: What each label file says.
+        cases: Whose file each is, for messages.
 
     Raises:
         DatasetError: Some files name a value and others use it without a name: nobody knows whether they mean the same.
     """
     named: dict[str, Structure] = {}
     generic: dict[int, Structure] = {}
-    for structure in (structure for structures in own for structure in structures):
+    whose: dict[str | int, str] = {}
+    for case, structure in ((case, one) for case, all_ in zip_longest(cases, own) for one in all_ or ()):
+        whose.setdefault(
+            structure.value if is_generic(structure.name) else structure.name, f" ({case})" if case else ""
+        )
         if is_generic(structure.name):
             generic.setdefault(structure.value, structure)
         else:
@@ -35,9 +44,9 @@ def unite(own: Iterable[tuple[Structure, ...]]) -> tuple[Structure, ...]:
     for structure in named.values():
         if structure.value in generic:
             raise DatasetError(
-                f"some label files call {structure.value} {structure.name}, others use {structure.value} "
-                "without a name",
-                hint="name the structures for all files: --labels NAME=VALUE,…",
+                f"some label files call {structure.value} {structure.name}{whose[structure.name]}, others use "
+                f"{structure.value} without a name{whose[structure.value]}",
+                hint="give each file its table of names, or name the structures for all: --labels NAME=VALUE,…",
             )
         taken = {*values.values(), *generic}
         highest = max([*taken, *(s.value for s in named.values())], default=0)

@@ -22,6 +22,7 @@ import numpy as np
 from osteon.core.errors import DatasetError, FileError, LabelError, UsageError
 from osteon.core.files import absent_below, is_file, read_json
 from osteon.core.labels import BACKGROUND, Structure, make_structures
+from osteon.core.values import HIGHEST
 from osteon.dataset.laying import lay_segmentation
 from osteon.formats.labelmap import value_counts, whole_labels
 from osteon.formats.registry import format_of, read_geometry, read_segmentation, read_volume, suffix_of
@@ -125,9 +126,10 @@ def _regions(data: dict[str, Any], path: Path) -> dict[str, tuple[int, ...]]:
         values = value if isinstance(value, list) else [value]
         if name == "ignore" or values == [BACKGROUND]:
             continue
-        if not values or any(not isinstance(v, int) or isinstance(v, bool) or v <= BACKGROUND for v in values):
+        whole = [v for v in values if isinstance(v, int) and not isinstance(v, bool)]
+        if not values or len(whole) < len(values) or not all(BACKGROUND < v <= HIGHEST for v in whole):
             raise DatasetError(
-                f"{path}: the region {name} is {value}", hint="give whole numbers above 0, such as [1, 2]"
+                f"{path}: the region {name} is {value}", hint=f"give whole numbers from 1 to {HIGHEST}, such as [1, 2]"
             )
         regions[name] = tuple(values)
     return regions

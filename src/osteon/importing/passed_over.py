@@ -44,14 +44,14 @@ def tell_passed_over(found: Found, source: Path, holding: Sequence[Holds], annot
     found.warnings += told_unread(files, ["anything"])
     absent: dict[bool, list[str]] = {True: [], False: []}
     for path, why in absent_below(source, beside=FILE_NAME):
-        absent[_may_be_data(path, annotations)].append(f"{path} is {why}; passed over")
+        absent[may_be_data(path, annotations)].append(f"{path} is {why}; passed over")
     for lines, told in ((absent[True], found.lost), (absent[False], found.warnings)):
         told += lines[:_SHOWN]
         if len(lines) > _SHOWN:
             told.append(f"{len(lines) - _SHOWN} more files in {source} are links or pointers to what is not there")
 
 
-def _may_be_data(path: Path, annotations: Sequence[str]) -> bool:
+def may_be_data(path: Path, annotations: Sequence[str] = ()) -> bool:
     """Whether a scan, a mask, a table or a folder of any may be meant; many DICOM files have no suffix."""
     if suffix_of(path) or unread_format(path) or path.name.lower().endswith(tuple(annotations)):
         return True

@@ -10,7 +10,7 @@ from osteon.core.files import read_json
 from osteon.formats.coco import is_coco
 from osteon.formats.labelme import is_labelme
 from osteon.formats.polygons import is_outlines
-from osteon.formats.rle import is_rle_csv
+from osteon.formats.rle import is_rle_csv, lacks
 from osteon.importing.radiograph_files import survey
 from osteon.importing.radiograph_masks import is_mask_table, sort_out
 
@@ -20,6 +20,8 @@ _LOOKED_AT = 20
 def misses(source: Path) -> str | None:
     """What `source` lacks to be pictures with annotations, or the one annotation file of many pictures."""
     if source.is_file():
+        if why := lacks(source) if source.suffix.lower() in (".csv", ".tsv") else "":
+            return why
         wanted = _is_table(source) or (source.suffix.lower() == ".json" and _is_annotation(source, alone=True))
         return None if wanted else "neither a folder, nor a COCO file, nor a table with image_name, class and rle"
     if _of_another(source):
@@ -31,17 +33,17 @@ def misses(source: Path) -> str | None:
         return None
     if any(_is_table(file.path) for file in heap.csv) or sort_out(heap.pictures)[1]:
         return None
-    unreadable = [error for file in heap.json[:_LOOKED_AT] if (error := _unreadable(file.path)) is not None]
+    unreadable = [error for file in heap.json[:_LOOKED_AT] if (error := why_unreadable(file.path)) is not None]
+    unreadable += [why for file in heap.csv[:_LOOKED_AT] if (why := lacks(file.path))]
     broken = f" ({unreadable[0]})" if unreadable else ""
     count = f"{len(heap.pictures)} pictures" if heap.pictures else f"{len(heap.dicom)} DICOM files"
     return (
         f"{count} without annotation{broken}: no JSON of outlines (per picture, LabelMe, COCO), no table with "
-        "image_name, class and rle, no masks (`masks/<structure>/<picture>`, `masks/<picture>`). Pictures that are "
-        "only to be segmented need no import: `osteon predict MODEL FOLDER OUT`"
+        "image_name, class and rle, no masks (`masks/<structure>/<picture>`, `masks/<picture>`)"
     )
 
 
-def _unreadable(path: Path) -> str | None:
+def why_unreadable(path: Path) -> str | None:
     """Why a JSON file cannot be read; None where it can."""
     try:
         read_json(path, "the annotation")

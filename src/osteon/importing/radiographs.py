@@ -22,6 +22,7 @@ from osteon.formats.raster import orientation_of
 from osteon.formats.rle import is_rle_csv
 from osteon.importing.forms import Form, Found, FoundCase, Options, safe_id, unique_ids
 from osteon.importing.mask_dicom import patient_in
+from osteon.importing.mask_files import find_dicom
 from osteon.importing.passed_over import tell_passed_over
 from osteon.importing.patterns import path_finder
 from osteon.importing.pseudonyms import Patient, Pseudonyms
@@ -40,8 +41,13 @@ _MOST_OF_A_SUBJECT = 10
 _NO_SUBJECTS = {"images", "image", "img", "imgs", "pictures", "train", "training", "val", "valid", "validation", "test"}
 
 
-def read(source: Path, options: Options) -> Found:
+def read(source: Path, options: Options, *, unmarked: bool = False) -> Found:
     """List the pictures and what marks them.
+
+    Args:
+        source: The folder, or the one annotation file of many pictures.
+        options: As the user gave them.
+        unmarked: Take pictures that nothing marks; DICOM files that show no radiograph are left out then.
 
     Raises:
         FileError, LabelError: A file that speaks of many pictures is broken.
@@ -59,7 +65,10 @@ def read(source: Path, options: Options) -> Found:
         channels=[Channel(name=modality if modality != "other" else "image", modality=modality)],
         cases=[],
     )
-    told, pictures, order = _told(heap, options, found)
+    if unmarked:
+        shown = {path for scan in find_dicom(folder)[0].pictures if scan.series for path in scan.series.files}
+        heap.dicom = [file for file in heap.dicom if file.path in shown]
+    told, pictures, order = _told(heap, options, found, dicom=unmarked)
     marks: dict[File, Marks] = {}
     kinds: dict[File, list[str]] = defaultdict(list)
     for picture, said in told:
@@ -68,7 +77,7 @@ def read(source: Path, options: Options) -> Found:
             marks[picture] = marked_twice(picture, first, said)
         kinds[picture].append(said.kind)
     ids, subjects = _ids(pictures, options, found.warnings), _subjects(pictures)
-    if not marks:
+    if not marks and not unmarked:
         raise DatasetError(
             f"{folder}: no annotation finds its picture: {'; '.join(found.lost[:3]) or 'none names one'}",
             hint="call pictures as the annotations do, or say which part of a path is the case: --case-pattern",
@@ -98,15 +107,18 @@ def read(source: Path, options: Options) -> Found:
     return found
 
 
-def _told(heap: Heap, options: Options, found: Found) -> tuple[Told, list[File], tuple[str, ...]]:
-    """All that is said of pictures, the surest first; the pictures; and names in the order that a source gives."""
+def _told(heap: Heap, options: Options, found: Found, *, dicom: bool) -> tuple[Told, list[File], tuple[str, ...]]:
+    """All that is said of pictures, the surest first; the pictures; and names in the order that a source gives.
+
+    DICOM files are among the pictures where `dicom` says so, or where a file may mark them.
+    """
     case_of = path_finder(options.case_pattern, "--case-pattern")
     tables = [(file, *read_mask_table(file, heap.pictures)) for file in heap.csv if is_mask_table(file.path)]
     listed = {mask for _, _, masks in tables for mask in masks}
     rest = [file for file in heap.pictures if file not in listed]
     masks, by_name, lost = sort_out(rest, case_of, options.mask_marks)
     pictures = [file for file in rest if file not in masks]
-    if heap.dicom and (heap.json or heap.csv):
+    if heap.dicom and (dicom or heap.json or heap.csv):
         pictures = _with_dicom(pictures, heap.dicom, found)
     if case_of is not None:
         unknown = [file for file in pictures if case_of(file.place.as_posix()) is None]

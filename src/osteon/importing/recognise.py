@@ -12,11 +12,19 @@ from osteon.core.files import files_below
 from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.registry import suffix_of
 from osteon.formats.unread import told_unread
-from osteon.importing import decathlon, masks, meshes, nnunet, pairs, radiographs
+from osteon.importing import decathlon, masks, meshes, nnunet, pairs, radiographs, scans
 from osteon.importing.forms import Form
 
-FORMS: tuple[Form, ...] = (decathlon.FORM, nnunet.FORM, pairs.FORM, masks.FORM, meshes.FORM, radiographs.FORM)
-"""Every form that osteon reads. A new one is one file and one row here."""
+FORMS: tuple[Form, ...] = (
+    decathlon.FORM,
+    nnunet.FORM,
+    pairs.FORM,
+    masks.FORM,
+    meshes.FORM,
+    radiographs.FORM,
+    scans.FORM,
+)
+"""Every form that osteon reads. A new one is one file and one row here. The last is what is left where none fits."""
 
 _LOOKED_AT = 10_000
 _SUFFIX = re.compile(r"(\.[a-z][a-z0-9]{0,7})+")
@@ -41,8 +49,12 @@ def recognise(source: Path) -> Form:
     source = Path(source)
     if not source.exists():
         raise missing_file(source, "the data to import")
-    missing = {form.name: form.misses(source) for form in FORMS}
-    fitting = [form for form in FORMS if missing[form.name] is None]
+    *labelled, bare = FORMS
+    missing = {form.name: form.misses(source) for form in labelled}
+    fitting = [form for form in labelled if missing[form.name] is None]
+    if not fitting:
+        missing[bare.name] = bare.misses(source)
+        fitting = [bare] if missing[bare.name] is None else []
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

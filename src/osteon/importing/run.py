@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.locks import hold_folder
-from osteon.core.progress import track
 from osteon.dataset.folds import SAY_WHO, structures_held_out, structures_without_cases, told_subject
 from osteon.dataset.manifest import FILE_NAME, Manifest, explain, write_manifest
 from osteon.formats.registry import tell_oddities
@@ -31,11 +31,12 @@ from osteon.importing.forms import (
 )
 from osteon.importing.naming import adopt, contradicted, named_in_files, unite
 from osteon.importing.patterns import finder
+from osteon.importing.reading import Reading, forget, made_from, read_cases
 from osteon.importing.recognise import form_named, recognise
 from osteon.importing.repeat import as_told, inputs_digest, made_before
 from osteon.importing.selecting import hold_out as hold_cases_out
 from osteon.importing.selecting import nothing_left, select
-from osteon.importing.taking import TakenCase, files_of, take_case, told_once
+from osteon.importing.taking import told_once
 
 _SHOWN = 5
 
@@ -96,6 +97,7 @@ def import_dataset(
     hold_out: str | None = None,
     allow_empty: bool = False,
     overwrite: bool = False,
+    workers: int | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> ImportReport:
     """Read and check every case of `source` and write `folder`/dataset.yaml. The user's files stay as they are.
@@ -130,6 +132,7 @@ def import_dataset(
         allow_empty: Take cases whose label is empty.
         overwrite: Replace a dataset.yaml that is there. Without it, one that was made from the same files with the
             same options is left as it is, and any other is an error.
+        workers: Processes for reading the cases; None: as memory allows.
         announce: Is told, line by line and before anything is written, how the source was understood.
 
     Returns:
@@ -163,9 +166,7 @@ def import_dataset(
     row = _form(source, form)
     row.check(options)
     found = row.read(source, options)
-    failed: dict[str, OsteonError] = {}
     warnings = list(found.warnings)
-    taken: list[TakenCase] = []
     selected = _selected(found, only, hold_out)
     place = f"{row.name}: {source.absolute()}"
     told = as_told(
@@ -193,14 +194,8 @@ def import_dataset(
         allow_empty=allow_empty,
     )
     inputs = inputs_digest(found, selected)
-    if (folder / FILE_NAME).exists() and not overwrite:
-        before = made_before(folder, place, told, inputs)
-        if before is not None:
-            return ImportReport(folder, row.name, before, duplicates=_duplicates(before), repeated=True)
-        raise UsageError(
-            f"{folder / FILE_NAME}: is there already, and was not made from these files with these options",
-            hint="choose another folder, or pass --overwrite",
-        )
+    if not overwrite and (before := _there_already(folder, place, told, inputs)) is not None:
+        return ImportReport(folder, row.name, before, duplicates=_duplicates(before), repeated=True)
     if announce is not None:
         why = f" (recognised by {row.fits})" if row.fits and form is None else ""
         for line in (f"form {row.name}: {row.what}{why}", *found.understood):
@@ -209,65 +204,86 @@ def import_dataset(
         named = named_in_files(selected)
         found.structures = adopt(found.structures, (own.structures for own in named), rename=structures is None)
         warnings += contradicted(found.structures, named, "the dataset" if structures is None else "--labels")
-    theirs = files_of(found)
+    selected = [
+        replace(case, subject=subject_of(case) or case.subject, site=site_of(case) or case.site) for case in selected
+    ]
     with hold_folder(folder, "another import", "wait until it has ended, or choose another folder"):
-        for case in track(selected, "Reading cases"):
-            case = replace(case, subject=subject_of(case) or case.subject, site=site_of(case) or case.site)
-            try:
-                taken.append(
-                    take_case(
-                        case, found, folder, repair_geometry=repair_geometry, allow_empty=allow_empty, theirs=theirs
-                    )
-                )
-            except OsteonError as error:
-                failed[case.id] = error
-    if not taken:
-        raise _nothing_taken(source, failed)
-    present = {case.entry.id: case.present for case in taken if case.entry.segmentation is not None}
-    known = found.structures or unite(case.structures for case in taken)
-    if not known and failed:
-        raise _nothing_taken(source, failed)
-    if not known:
-        raise DatasetError(f"{source}: no label file names a structure", hint="name them: --labels NAME=VALUE,…")
-    lost = [*found.lost, *(line for case in taken for line in case.lost)]
-    try:
-        manifest = Manifest(
-            name=found.name,
-            channels=found.channels,
-            structures=list(known),
-            overlapping=any(case.overlaps for case in taken),
-            source=place,
-            options=told,
-            inputs=None if failed or lost else inputs,
-            cases=[case.entry for case in taken],
+        if not overwrite and (before := _there_already(folder, place, told, inputs)) is not None:  # meanwhile
+            return ImportReport(folder, row.name, before, duplicates=_duplicates(before), repeated=True)
+        reading = Reading(
+            found,
+            folder,
+            made_from(place, told, inputs),
+            repair_geometry=repair_geometry,
+            allow_empty=allow_empty,
         )
-    except ValidationError as error:
-        raise DatasetError(
-            f"{source}: {explain(error)}", hint="correct the source, or name the structures: --labels"
-        ) from None
-    if subject_pattern is None and (one := told_subject(manifest.cases)):
-        warnings.append(f"{one}, and stay in one fold; {SAY_WHO}")
-    if hold_out is not None:
-        manifest, lines = hold_cases_out(manifest, hold_out, dropped=[c.id for c in selected if c.id in failed])
-        warnings += lines
-    duplicates = _duplicates(manifest)
-    warnings += told_once(taken)
-    warnings += tell_oddities(file for case in selected if case.id not in failed for file in case.files)
-    warnings += [f"{', '.join(ids)}: the images are the same voxels; they stay in one fold" for ids in duplicates]
-    if present:
-        warnings += [f"structure {name} occurs in no case" for name in structures_without_cases(known, present)]
-        for name, ids in structures_held_out(manifest, present).items():
-            warnings.append(
-                f"structure {name} occurs in held-out cases alone ({', '.join(ids)}): no training can learn it"
+        taken, failed = read_cases(reading, selected, workers)
+        if not taken:
+            raise _nothing_taken(source, failed)
+        present = {case.entry.id: case.present for case in taken if case.entry.segmentation is not None}
+        known = found.structures or unite((case.structures for case in taken), [case.entry.id for case in taken])
+        if not known and failed:
+            raise _nothing_taken(source, failed)
+        if not known and present:
+            raise DatasetError(f"{source}: no label file names a structure", hint="name them: --labels NAME=VALUE,…")
+        lost = [*found.lost, *(line for case in taken for line in case.lost)]
+        try:
+            manifest = Manifest(
+                name=found.name,
+                channels=found.channels,
+                structures=list(known),
+                overlapping=any(case.overlaps for case in taken),
+                source=place,
+                options=told,
+                inputs=None if failed or lost else inputs,
+                cases=[case.entry for case in taken],
             )
-    for what, pattern, missed in (
-        ("--subject", subject_pattern, [c.id for c in manifest.cases if c.subject is None]),
-        ("--site", site_pattern, [c.id for c in manifest.cases if c.site is None]),
-    ):
-        if pattern and missed:
-            warnings.append(f"{what} {pattern} finds nothing in {len(missed)} cases, such as {missed[0]}")
-    write_manifest(folder, manifest)
-    return ImportReport(folder, row.name, manifest, failed, warnings, lost, present, duplicates)
+        except ValidationError as error:
+            raise DatasetError(
+                f"{source}: {explain(error)}", hint="correct the source, or name the structures: --labels"
+            ) from None
+        if subject_pattern is None and (one := told_subject(manifest.cases)):
+            warnings.append(f"{one}, and stay in one fold; {SAY_WHO}")
+        if hold_out is not None:
+            manifest, lines = hold_cases_out(manifest, hold_out, dropped=[c.id for c in selected if c.id in failed])
+            warnings += lines
+        duplicates = _duplicates(manifest)
+        warnings += told_once(taken)
+        warnings += tell_oddities(file for case in selected if case.id not in failed for file in case.files)
+        warnings += [f"{', '.join(ids)}: the images are the same voxels; they stay in one fold" for ids in duplicates]
+        if present:
+            warnings += [f"structure {name} occurs in no case" for name in structures_without_cases(known, present)]
+            for name, ids in structures_held_out(manifest, present).items():
+                warnings.append(
+                    f"structure {name} occurs in held-out cases alone ({', '.join(ids)}): no training can learn it"
+                )
+        for what, pattern, missed in (
+            ("--subject", subject_pattern, [c.id for c in manifest.cases if c.subject is None]),
+            ("--site", site_pattern, [c.id for c in manifest.cases if c.site is None]),
+        ):
+            if pattern and missed:
+                warnings.append(f"{what} {pattern} finds nothing in {len(missed)} cases, such as {missed[0]}")
+        write_manifest(folder, manifest)
+        if not failed:  # else another attempt with --overwrite need not read the others
+            forget(folder)
+        return ImportReport(folder, row.name, manifest, failed, warnings, lost, present, duplicates)
+
+
+def _there_already(folder: Path, place: str, told: Mapping[str, Any], inputs: str) -> Manifest | None:
+    """The dataset where it is there and was made from the same; None where there is none.
+
+    Raises:
+        UsageError: Another one is there.
+    """
+    if not (folder / FILE_NAME).exists():
+        return None
+    before = made_before(folder, place, told, inputs)
+    if before is None:
+        raise UsageError(
+            f"{folder / FILE_NAME}: is there already, and was not made from these files with these options",
+            hint="choose another folder, or pass --overwrite",
+        )
+    return before
 
 
 def _form(source: Path, name: str | None) -> Form:
@@ -288,6 +304,11 @@ def _selected(found: Found, only: str | Sequence[str] | None, hold_out: str | No
         cases = [case for case in cases if case.id in chosen]
     if hold_out is not None and cases:
         labelled = [case.id for case in cases if case.labelled]
+        if not labelled:
+            raise UsageError(
+                f"--hold-out {hold_out}: none of the {len(cases)} cases has a label, so no test can score them",
+                hint="leave it out",
+            )
         if set(select(hold_out, [case.id for case in cases], "--hold-out", counted=labelled)) >= set(labelled):
             raise nothing_left(len(labelled))
     return cases

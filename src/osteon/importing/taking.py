@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
-from osteon.core.errors import DatasetError, GeometryError
+from osteon.core.errors import DatasetError, GeometryError, LabelError, OsteonError
 from osteon.core.files import is_file
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
@@ -22,11 +23,12 @@ from osteon.dataset.checks import (
     content_hash,
     present_structures,
     resample_labels,
+    seem_background,
 )
 from osteon.dataset.dataset import read_channels
 from osteon.dataset.laying import lay_segmentation
 from osteon.dataset.manifest import Case, explain
-from osteon.formats.registry import own_table, read_segmentation, write_segmentation, write_volume
+from osteon.formats.registry import own_table, read_segmentation, tell_oddities, write_segmentation, write_volume
 from osteon.importing.between_slices import settle_between
 from osteon.importing.forms import Converted, Found, FoundCase
 
@@ -111,6 +113,9 @@ def take_case(
     present = present_structures(segmentation) if allow_empty else check_labels(segmentation, label_name)
     if not present:
         warnings.append(f"warning: {label_name}: the label is empty")
+    for structure in seem_background(segmentation):
+        covers = "covers more than half of the image and most of its sides"
+        warnings.append(f"warning: {name}: {structure} {covers}: is it the background, or the mask inverted?")
     if converted.volume is not None:
         write_volume(_free(folder / entry.images[0], theirs), volume)
     if written or case.label is None:
@@ -141,6 +146,16 @@ def told_once(taken: Iterable[TakenCase]) -> list[str]:
         lines[what] if len(names) == 1 else f"{len(names)} cases, such as {names[0]}: {what}"
         for what, names in cases.items()
     ]
+
+
+def with_oddities(error: OsteonError, case: FoundCase) -> OsteonError:
+    """The error of a case that does not fit or holds odd values, with what its files' headers leave open."""
+    if not isinstance(error, (GeometryError, LabelError)):
+        return error
+    with suppress(OsteonError):
+        if lines := tell_oddities(case.files):
+            return type(error)("\n  ".join([error.message, *lines]), hint=error.hint)
+    return error
 
 
 def files_of(found: Found) -> frozenset[Path]:

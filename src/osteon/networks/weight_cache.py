@@ -12,6 +12,8 @@ from typing import Any
 
 from osteon.core.errors import FileError, ModelError, OsteonError
 from osteon.core.files import whole_file, write_yaml
+from osteon.core.locks import one_at_a_time
+from osteon.core.processes import machine_mark
 from osteon.core.records import read_record
 from osteon.networks.encoder_sources import Source
 from osteon.networks.weights import SUFFIXES
@@ -111,7 +113,7 @@ def fetch(source: Source, *, download: Download | None = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"{path.parent}: cannot be made ({error})", hint=f"set {FOLDER} to another folder") from error
-    part = path.parent / f".fetch-{os.getpid()}"
+    part = path.parent / f".fetch-{machine_mark()}-{os.getpid()}"
     try:
         got = (download or hub.download)(source, source.revision or entry.get("revision"), part)
         digest = sha256_of(got.path)
@@ -179,4 +181,5 @@ def _lock(source: Source, revision: str | None, digest: str, path: Path) -> None
         "licence": source.licence,
     }
     head = "Weights that osteon has fetched. `osteon weights verify` compares the files with these hashes."
-    write_yaml(cache_folder() / LOCK, dict(sorted({**locked(), source.name: entry}.items())), head=head)
+    with one_at_a_time(cache_folder() / f".{LOCK}"):  # others may fetch other weights
+        write_yaml(cache_folder() / LOCK, dict(sorted({**locked(), source.name: entry}.items())), head=head)

@@ -8,20 +8,24 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from osteon.core.case_records import is_recorded
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.file_names import free_name, name_key
 from osteon.core.files import absent_below, files_below
+from osteon.core.geometry import Geometry
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Channel
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.dicom import check_called, describe, is_called
 from osteon.formats.dicom_found import Series, sort_files
+from osteon.formats.dicom_series import series_geometry
 from osteon.formats.raster import SUFFIXES as PICTURES
 from osteon.formats.registry import stem_of, suffix_of
 from osteon.formats.unread import unread_format, unread_images
 from osteon.importing.forms import safe_id
 from osteon.importing.mask_names import SCAN_WORDS, kind_of, words
-from osteon.predicting.records import PREDICTIONS as RECORD
+from osteon.importing.passed_over import may_be_data
+from osteon.predicting.records import RECORD
 
 _NUMBERED = re.compile(r"(.+)_(\d{4})")
 """nnU-Net's names: case, channel."""
@@ -37,12 +41,14 @@ class Item:
         channels: The files of each channel; a DICOM series has several.
         problem: Why it cannot be segmented; None where it can be tried.
         told: Which series it is, where its folder has several.
+        grid: Of a DICOM series, as its headers give it; None where its slices make none, or for a file.
     """
 
     place: PurePosixPath
     channels: tuple[tuple[Path, ...], ...]
     problem: OsteonError | None = None
     told: str = ""
+    grid: Geometry | None = None
 
     @property
     def name(self) -> str:
@@ -84,7 +90,9 @@ def scans_below(
     """
     below = Below()
     everything = list(files_below(folder, hidden=False))
-    made = {path.parent for path in everything if path.name in (MANIFEST, RECORD)} - {folder}
+    made = {path.parent for path in everything if path.name == MANIFEST}
+    made |= {above for above in {path.parent for path in everything} if is_recorded(above, RECORD)}
+    made.discard(folder)
     for path in sorted(made):
         what = "a dataset" if (path / MANIFEST).is_file() else "an earlier prediction"
         below.notes.append(f"{path}: is {what}, and passed over; give it as SCAN to segment what lies in it")
@@ -121,15 +129,17 @@ def _series(folder: Path, files: Sequence[Path], which: str | None) -> list[Item
     """The DICOM series among files, those that `which` names, and for each folder what cannot be read."""
     found = sort_files(path for path in files if suffix_of(path) in (None, *DICOM_SUFFIXES))
     several = found.series if which is None else _chosen(found.series, which)
+    often = Counter(one.folder for one in several)
     items = []
     for series in several:
-        alike = not series.picture and len([one for one in several if one.folder == series.folder]) > 1
+        alike = not series.picture and often[series.folder] > 1
         told = describe(series) if alike else ""
         single = len(series.files) == 1
         place = _place(series.files[0], folder) if single else _place(series.folder, folder)
         if place == PurePosixPath():
             place = PurePosixPath(folder.resolve().name)
-        items.append(Item(place.with_name(stem_of(Path(place))) if single else place, (series.files,), told=told))
+        place = place.with_name(stem_of(Path(place))) if single else place
+        items.append(Item(place, (series.files,), told=told, grid=_grid(series)))
     refused: dict[Path, list[str]] = defaultdict(list)
     for path, reason in found.refused:
         refused[path.parent].append(f"{path}: {reason}")
@@ -140,6 +150,13 @@ def _series(folder: Path, files: Sequence[Path], which: str | None) -> list[Item
         )
         items.append(Item(_place(parent, folder) / f"{parent.name}-damaged", (), problem))
     return items
+
+
+def _grid(series: Series) -> Geometry | None:
+    try:
+        return series_geometry(series)
+    except OsteonError:
+        return None  # said when it is read
 
 
 def _chosen(series: Sequence[Series], which: str) -> list[Series]:
@@ -159,7 +176,7 @@ def _chosen(series: Sequence[Series], which: str) -> list[Series]:
 
 def _not_read(folder: Path, files: Sequence[Path], made: Set[Path]) -> list[Item]:
     """What would be a scan, but is of a format that is not read, or is not there: each fails by its name."""
-    absent = [path for path, _ in absent_below(folder) if suffix_of(path) and path not in files]
+    absent = [path for path, _ in absent_below(folder) if may_be_data(path) and path not in files]
     bare = {
         path: path.name[: -len(row.suffix_of(path))] for path in unread_images(files) if (row := unread_format(path))
     }
@@ -208,7 +225,7 @@ def joined(items: Sequence[Item], channels: Sequence[Channel], notes: list[str])
                 f"has the channels {there}; the model needs {len(channels)} ({', '.join(names)})",
                 hint="put the other channels beside it, called as these, or give one file that holds all",
             )
-        scans.append(Item(place, files, problem))
+        scans.append(Item(place, files, problem, grid=group[min(group)].grid))
     return sorted([*scans, *(item for item in items if item not in taken)], key=lambda item: item.place)
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from osteon.core.clock import age_order
+
 MOST = 12
 """So many networks are kept, those that were used last."""
 
@@ -54,7 +56,7 @@ def _keep(openvino: Any, model: Any, path: Path) -> None:
             openvino.save_model(model, written, compress_to_fp16=False)
             written.with_suffix(".bin").replace(path.with_suffix(".bin"))
             written.replace(path)
-        for old in sorted(path.parent.glob("*.xml"), key=lambda file: file.stat().st_mtime)[:-MOST]:
+        for old in sorted(path.parent.glob("*.xml"), key=age_order)[:-MOST]:
             old.unlink(missing_ok=True)
             old.with_suffix(".bin").unlink(missing_ok=True)
     except (OSError, RuntimeError):

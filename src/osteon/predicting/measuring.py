@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from osteon.core.errors import OsteonError, UsageError
+from osteon.core.errors import DiskFullError, OsteonError, UsageError
 from osteon.core.files import write_json
 from osteon.core.geometry import Geometry
 from osteon.core.records import read_record
@@ -74,6 +74,8 @@ def _measured(model: Model, kind: Kind, image: torch.Tensor, expected: torch.Ten
     began = time.perf_counter()
     try:
         logits = engine(image)[0]
+    except DiskFullError:
+        raise
     except (RuntimeError, ImportError, OSError, OsteonError) as error:  # an engine that cannot take this network
         return Speed(kind.name, why_not=(str(error).strip().splitlines() or [type(error).__name__])[0])
     start_s = time.perf_counter() - began

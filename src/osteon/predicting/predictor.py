@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 
-from osteon.core.errors import CaseError, FileError, OsteonError, UsageError, memory_error, out_of_memory
-from osteon.core.files import write_error, write_json
-from osteon.core.locks import NAME as LOCK
-from osteon.core.locks import one_at_a_time
+from osteon.core.case_records import CaseRecords
+from osteon.core.errors import CaseError, OsteonError, UsageError
+from osteon.core.files import is_file, is_folder, remove_file
+from osteon.core.parallel import failure_of
 from osteon.core.pipeline import overlapped
 from osteon.core.progress import console, track
 from osteon.core.version import __version__
 from osteon.formats.registry import tell_oddities, write_segmentation
 from osteon.planning.plan import Plan
-from osteon.predicting.folders import RECORD
 from osteon.predicting.keeping import kept, probabilities_path
 from osteon.predicting.memory import Room, room_for
 from osteon.predicting.model import Model, Prediction, Prepared
-from osteon.predicting.records import read_predictions
+from osteon.predicting.records import RECORD, predictions_of
 from osteon.predicting.scans import Scan
 from osteon.predicting.seen import KEY, TRAINED
 from osteon.predicting.shares import Shares
@@ -77,10 +77,11 @@ def output_path(out: Path, case_id: str, plan: Plan) -> Path:
 
 
 def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) -> PredictReport:
-    """Segment scans into `out`, and keep a record of each in predictions.json.
+    """Segment scans into `out`, and keep a record of each (`records`).
 
     A scan whose output was made from the same file by the same model is skipped. While the network works on one scan,
-    the next is read and prepared, and the one before is written.
+    the next is read and prepared, and the one before is written. Any number of processes may predict into one folder:
+    each scan is worked on by one of them, and what another one has at hand is waited for at the end.
 
     Args:
         model: A loaded model.
@@ -89,92 +90,120 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) ->
         how: Mirror images, what is done again, memory.
 
     Raises:
-        FileError: `out` cannot be written (a full disk stops the batch; what is done is kept).
+        DiskFullError: What is done is kept.
         UsageError: A file in `out` that `predict` did not write would be replaced.
     """
     report = PredictReport(out)
-    path = out / RECORD
-    records = read_predictions(out)
-    earlier = {name: record.get(KEY) for name, record in records.items()}
+    records = predictions_of(out)
     targets = {scan.id: output_path(out, scan.id, model.plan) for scan in scans}
-    _refuse_to_replace(scans, targets, records, overwrite=how.overwrite)
-    work = _Work(model, out, how, records)
+    work = _Work(model, out, how, records, records.read(), targets)
+    _refuse_to_replace(scans, work)
     for line in tell_oddities((file, False) for scan in scans for file in scan.files):
         console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
-
-    def write(scan: Scan, result: tuple[Prediction, dict[str, Any]]) -> None:
-        prediction, record = result
-        records[scan.id] = record | {"output": targets[scan.id].name}
-        if not how.probabilities:
-            _remove(probabilities_path(out, scan.id))
-        _remove(targets[scan.id])  # the record is written first, and must not pass an older result off as this one
-        _write(path, {scan.id: records[scan.id]})
-        write_segmentation(targets[scan.id], prediction.segmentation)
-
-    stages = overlapped(scans, work.read, work.segment, write, alike=work.alike, most=work.at_once)
-    for passed in track(stages, "predicting", total=len(scans)):
-        name, error = passed.item.id, passed.error
-        if isinstance(error, FileError) and passed.read:
-            raise error  # what is kept beside the result cannot be written, and the next could not either
-        if error is not None:
-            report.failed[name] = _as_case_error(name, error)
-            continue
-        (report.skipped if passed.skipped else report.done).append(name)
-        if records[name].get(KEY) == TRAINED:
-            report.trained_on.append(name)
-        if reasons := records[name].get("review"):
-            report.review[name] = reasons
-    if any(record.get(KEY) != earlier.get(name) for name, record in records.items() if name in report.skipped):
-        _write(path, {name: records[name] for name in report.skipped})
+    missing = not out.exists()
+    try:
+        others = _pass(work, scans, report, len(scans))
+        if others:
+            console.print(f"{len(others)} of the scans are predicted by another process: waiting for it")
+        for scan in track(others, "waiting"):
+            work.claim(scan.id, wait=True)
+            _pass(work, [scan], report)
+    except BaseException:
+        with suppress(OsteonError):  # what stopped the work is what counts
+            records.sum_up()
+        raise
+    finally:
+        records.tidy()
+        if missing:
+            with suppress(OSError):  # where something was written it stays
+                out.rmdir()
+    records.sum_up()
     return report
 
 
-def _write(path: Path, records: Mapping[str, Any]) -> None:
-    """Add these to predictions.json; others may predict other scans into the same folder."""
-    with one_at_a_time(path.with_name(LOCK)):
-        write_json(path, read_predictions(path.parent) | dict(records))
+def _pass(work: _Work, scans: Sequence[Scan], report: PredictReport, total: int | None = None) -> list[Scan]:
+    """Predict scans, showing progress where a total is given; those that another process works on are returned."""
+    others = []
+    with ExitStack() as ending:
+        ending.callback(work.let_go)
+        stages = overlapped(scans, work.read, work.segment, work.write, alike=work.alike, most=work.at_once)
+        ending.enter_context(closing(stages))
+        for passed in stages if total is None else track(stages, "predicting", total=total):
+            name, error = passed.item.id, passed.error
+            if isinstance(error, BlockingIOError):
+                others.append(passed.item)
+            elif error is not None:
+                report.failed[name] = _failure(name, error)
+            else:
+                (report.skipped if passed.skipped else report.done).append(name)
+                known = work.known(name)
+                if reasons := known.get("review"):
+                    report.review[name] = reasons
+                if known.get(KEY) == TRAINED:
+                    report.trained_on.append(name)
+            work.let_go(name)
+    return others
 
 
-def _as_case_error(name: str, error: Exception) -> OsteonError:
+def _failure(name: str, error: Exception) -> OsteonError:
     """The error of one scan. What is no scan's fault is raised."""
-    if isinstance(error, CaseError):
-        return error
-    if out_of_memory(error):
-        hint = "allow less with --memory, close other programs, or use a machine with more memory"
-        return memory_error(name, error, hint)
-    raise error
+    if isinstance(error, OsteonError) and not isinstance(error, CaseError):
+        raise error
+    return failure_of(name, error, "allow less with --memory, close other programs, or use a machine with more memory")
 
 
 Read = tuple[Prepared, Room, dict[str, Any]]
 """A prepared scan, within which limits it is looked at, and what its record says so far."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Work:
-    """The stages of a prediction before it is written."""
+    """The stages of a prediction. A scan is claimed before it is read, until somebody lets it go."""
 
     model: Model
     out: Path
     how: How
-    records: Mapping[str, Any]
+    records: CaseRecords
+    before: Mapping[str, Any]
+    targets: Mapping[str, Path]
+    claims: dict[str, ExitStack] = field(default_factory=dict)
+
+    def known(self, case_id: str) -> dict[str, Any]:
+        """What is recorded of a case now: another process may have written it meanwhile."""
+        found = self.records.get(case_id)
+        return dict(self.before.get(case_id, {})) if found is None else found
+
+    def claim(self, case_id: str, *, wait: bool) -> None:
+        """Keep other processes from a case. Raises BlockingIOError where one has it, and `wait` is false."""
+        with ExitStack() as claim:
+            claim.enter_context(self.records.claim(case_id, wait=wait))
+            self.claims[case_id] = claim.pop_all()
+
+    def let_go(self, case_id: str | None = None) -> None:
+        """End the claim to a case, or to all."""
+        for name in list(self.claims) if case_id is None else [case_id]:
+            if (claim := self.claims.pop(name, None)) is not None:
+                claim.close()
 
     def read(self, scan: Scan) -> Read | None:
-        """Read and prepare a scan; nothing where its output is there, made from the same."""
+        """Read and prepare a scan; nothing where its output is there, made from the same.
+
+        Raises:
+            BlockingIOError: Another process has it.
+        """
         began = time.monotonic()
         made_by = {
             "model": self.model.sha256,
             "speed": self.how.speed.name,
             "postprocessing": self.model.postprocessing.told(pixels=self.model.plan.unit == "px"),
         }
-        before = self.records.get(scan.id, {})
-        there = output_path(self.out, scan.id, self.model.plan).is_file()
-        if self.how.probabilities:
-            there = there and bool(before.get("probabilities")) and probabilities_path(self.out, scan.id).is_file()
-        same = there and not self.how.overwrite and {k: before.get(k) for k in made_by} == made_by
-        if same and scan.is_still(before.get("input")):
-            if KEY not in before:  # an earlier osteon's
-                before |= self._seen(scan, None if scan.case is None else scan.case.content)
+        if self._is_done(scan, made_by):
+            self._tell_seen(scan)
             return None
+        if scan.id not in self.claims:
+            self.claim(scan.id, wait=False)
+            if self._is_done(scan, made_by):  # meanwhile
+                return None
         made_from = {"input": scan.fingerprint(), **made_by}
         volume = scan.load()
         self.model.check(volume, scan.id)
@@ -199,6 +228,35 @@ class _Work:
         """What the model had to do with the scan before; nothing where nobody knows."""
         sight = self.model.seen.sight_of(scan.id, content)
         return {} if sight is None else {KEY: sight}
+
+    def _tell_seen(self, scan: Scan) -> None:
+        """Add it to the record of an earlier osteon, which did not say it."""
+        before = self.known(scan.id)
+        told = self._seen(scan, None if scan.case is None else scan.case.content)
+        if KEY not in before and told:
+            self.records.write(scan.id, before | told)
+
+    def write(self, scan: Scan, result: tuple[Prediction, dict[str, Any]]) -> None:
+        """Write a segmentation, and before it its record, which must not pass an older result off as this one."""
+        prediction, record = result
+        target = self.targets[scan.id]
+        if not self.how.probabilities:
+            remove_file(probabilities_path(self.out, scan.id))
+        remove_file(target)
+        self.records.write(scan.id, record | {"output": target.name})
+        try:
+            write_segmentation(target, prediction.segmentation)
+        except BaseException:
+            self.records.remove(scan.id)
+            raise
+
+    def _is_done(self, scan: Scan, made_by: Mapping[str, Any]) -> bool:
+        """Whether a scan's output is there, made from the same file by the same."""
+        before = self.known(scan.id)
+        there = is_file(self.targets[scan.id]) and not self.how.overwrite
+        if self.how.probabilities:
+            there = there and bool(before.get("probabilities")) and is_file(probabilities_path(self.out, scan.id))
+        return there and {k: before.get(k) for k in made_by} == made_by and scan.is_still(before.get("input"))
 
     @property
     def at_once(self) -> int:
@@ -244,23 +302,14 @@ class _Work:
         }
 
 
-def _refuse_to_replace(
-    scans: Sequence[Scan], targets: Mapping[str, Path], records: Mapping[str, Any], *, overwrite: bool
-) -> None:
+def _refuse_to_replace(scans: Sequence[Scan], work: _Work) -> None:
     """Raise UsageError where a result would take the place of a scan, or of a file that is no earlier result."""
     inputs = {file.resolve() for scan in scans for file in scan.files}
-    for case_id, target in targets.items():
+    for case_id, target in work.targets.items():
         if target.resolve() in inputs:
             raise UsageError(f"{target}: is a scan itself", hint="choose another output folder")
-        if target.exists() and case_id not in records and not overwrite:
+        if (is_file(target) or is_folder(target)) and not work.how.overwrite and not work.known(case_id):
             raise UsageError(
                 f"{target}: is there already, and {RECORD} beside it does not say that it was predicted",
                 hint="choose another output folder, or --overwrite to replace the file",
             )
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise write_error(path, error) from error

@@ -7,10 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from osteon.core.case_records import CaseRecords
 from osteon.core.records import read_record
 
 VALIDATION = "validation.json"
-PREDICTIONS = "predictions.json"
+RECORD = "predictions.json"
+"""In a folder of predictions: all that is known of each, in one file."""
 VOTES = "votes.json"
 SPLITS = "splits.yaml"
 
@@ -71,14 +73,19 @@ def read_validation(folder: Path) -> dict[str, Any]:
     return found
 
 
+def predictions_of(folder: Path) -> CaseRecords:
+    """The records of a folder of predictions."""
+    return CaseRecords(folder, RECORD, _Prediction)
+
+
 def read_predictions(folder: Path) -> dict[str, dict[str, Any]]:
-    """predictions.json by case; empty where a folder has none. Raises FileError where it is damaged."""
-    path = folder / PREDICTIONS
-    hint = "remove it, and predict once more with --overwrite; the segmentations beside it are whole"
-    found: dict[str, dict[str, Any]] = (
-        read_record(path, "the record of predictions", dict[str, _Prediction], hint) if path.is_file() else {}
-    )
-    return found
+    """What is known of each prediction in a folder, by case; empty where nobody wrote it down. Raises FileError."""
+    return predictions_of(folder).read()
+
+
+def votes_in(folder: Path) -> dict[str, dict[str, Any]]:
+    """What is known of each case of a vote in a folder; empty where it is none. Raises FileError."""
+    return read_votes(folder / VOTES).get("cases", {}) | CaseRecords(folder, VOTES).each_record()
 
 
 def read_votes(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Scan:
         dataset: That lists it.
         case: In the dataset.
         problem: Why it cannot be segmented, where that is known beforehand.
+        grid: Its grid, where that is known beforehand.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Scan:
     dataset: Dataset | None = None
     case: Case | None = None
     problem: OsteonError | None = None
+    grid: Geometry | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -56,15 +58,21 @@ class Scan:
             raise self.problem
         if self.dataset is not None and self.case is not None:
             return self.dataset.load_image(self.case)
-        volumes = [read_dicom_files(files) if len(files) > 1 else read_volume(files[0]) for files in self.channels]
-        return stacked(volumes, [str(files[0]) for files in self.channels], self.id) if len(volumes) > 1 else volumes[0]
+        volumes = (
+            read_dicom_files(files, single=True) if len(files) > 1 else read_volume(files[0], single=True)
+            for files in self.channels
+        )
+        names = [str(files[0]) for files in self.channels]
+        return next(volumes) if len(names) == 1 else stacked(volumes, names, self.id)
 
     def geometry(self) -> Geometry | None:
-        """The grid, from headers; None for a DICOM series, which has to be read for it. Raises as the readers do."""
+        """The grid, from headers; None for a DICOM series whose slices make none. Raises as the readers do."""
         if self.problem is not None:
             raise self.problem
         if self.dataset is not None and self.case is not None:
             return self.dataset.geometry(self.case)
+        if self.grid is not None:
+            return self.grid
         return read_geometry(self.files[0]) if len(self.channels[0]) == 1 else None
 
     def content(self, volume: Volume) -> str:
@@ -96,8 +104,17 @@ class Scan:
         return [*self.files, *filter(is_file, beside)]
 
 
+def _say(note: str) -> None:
+    console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+
+
 def find_scans(
-    sources: Sequence[Path], plan: Plan | None = None, series: str | None = None, seen: SeenScans = UNKNOWN
+    sources: Sequence[Path],
+    plan: Plan | None = None,
+    series: str | None = None,
+    *,
+    tell: Callable[[str], None] = _say,
+    seen: SeenScans = UNKNOWN,
 ) -> list[Scan]:
     """The scans that paths stand for; what is passed over is told.
 
@@ -109,6 +126,7 @@ def find_scans(
         sources: Files and folders.
         plan: Of the model: how many channels a scan has, and whether pictures can be segmented.
         series: Of several DICOM series of one study, the one with this number, SeriesInstanceUID or description.
+        tell: Is called with what is passed over, and what a person should know; says it on the terminal when left out.
         seen: What the model was trained on: where nobody knows, a dataset that holds no case out is warned of.
 
     Raises:
@@ -132,9 +150,7 @@ def find_scans(
             cases = [c for c in dataset.manifest.cases if c.held_out or c.segmentation is None]
             if not cases:
                 may = "" if seen.known else "; a training may have seen these"
-                console.print(
-                    f"[yellow]{escape(str(source))}: holds no case out: all are taken{may}[/]", soft_wrap=True
-                )
+                notes.append(f"{source}: holds no case out: all are taken{may}")
             for case in cases or dataset.manifest.cases:
                 images = tuple((dataset.resolve(image),) for image in case.images)
                 scans.append(Scan(case.id, images, dataset, case))
@@ -146,11 +162,13 @@ def find_scans(
                     f"{source}: no image lies in this folder",
                     hint=f"give a folder with a DICOM series, or with files that end in {', '.join(known_suffixes())}",
                 )
-            scans += [Scan(name, item.channels, problem=item.problem) for name, item in below.scans.items()]
+            scans += [
+                Scan(name, item.channels, problem=item.problem, grid=item.grid) for name, item in below.scans.items()
+            ]
         else:
             raise missing_file(source, "the scan")
     for note in notes:
-        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+        tell(note)
     _refuse_twins(scans)
     return scans
 

@@ -14,11 +14,10 @@ from typing import Any
 from osteon.predicting.records import (
     SPLITS,
     VALIDATION,
-    VOTES,
     read_predictions,
     read_splits,
     read_validation,
-    read_votes,
+    votes_in,
 )
 
 Sight = str
@@ -120,7 +119,7 @@ def sights_in(folder: Path) -> dict[str, Sight]:
     Raises:
         FileError: The record of predictions or votes is damaged.
     """
-    records: Mapping[str, Mapping[str, Any]] = read_predictions(folder) or read_votes(folder / VOTES).get("cases", {})
+    records = read_predictions(folder) or votes_in(folder)
     found = {case: entry[KEY] for case, entry in records.items() if entry.get(KEY)}
     model = folder.parent / "model"
     if records or folder.name != "predictions" or not (model / VALIDATION).is_file():

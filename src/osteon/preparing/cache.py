@@ -29,6 +29,7 @@ from osteon.core.files import file_times, whole_file, write_json
 from osteon.core.gzipped import crc32_of
 from osteon.core.locks import one_at_a_time
 from osteon.core.parallel import for_each, worker_count
+from osteon.core.picking import plane_counts, ranked_voxels
 from osteon.core.progress import console, status
 from osteon.core.records import read_record
 from osteon.dataset.checks import content_hash, present_structures
@@ -273,9 +274,12 @@ def foreground_index(labels: npt.NDArray[np.integer], structures: Iterable[int])
     rng = np.random.default_rng(0)
     parts = []
     for number in sorted(structures):
-        mask = labels[number] > 0 if labels.ndim == 4 else labels == number + 1
-        where = np.argwhere(mask).astype(np.int32)
-        if len(where) > FOREGROUND_SAMPLES:
-            where = where[np.sort(rng.choice(len(where), FOREGROUND_SAMPLES, replace=False))]
+        mask, value = (labels[number], None) if labels.ndim == 4 else (labels, number + 1)
+        counts = plane_counts(mask, value)
+        count = int(counts.sum())
+        ranks = np.arange(min(count, FOREGROUND_SAMPLES))
+        if count > FOREGROUND_SAMPLES:
+            ranks = np.sort(rng.choice(count, FOREGROUND_SAMPLES, replace=False))
+        where = ranked_voxels(mask, counts, ranks, value).astype(np.int32)
         parts.append(np.column_stack((np.full(len(where), number, dtype=np.int32), where)))
     return np.concatenate(parts)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.files import write_text
 from osteon.core.labels import Structure
 from osteon.core.progress import console
+from osteon.core.spreadsheets import as_text, table_of
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.evaluating.comparing import RunComparison, compare_runs
@@ -229,13 +228,11 @@ def published_table(made: Compared) -> str:
     figures = ["dice", "volume_error_cm3", "volume_error_percent"]
     figures += distance_figures(score for entry in made.entries for score in entry.scores)
     names = [structure.name for structure in made.structures]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    head = ["name", "rank", "cases"]
+    head: list[object] = ["name", "rank", "cases"]
     for figure in figures:
         head += [f"mean_{figure}", f"sd_{figure}"]
     head += [f"{part}_dice_{name}" for name in names for part in ("mean", "sd")]
-    writer.writerow(head)
+    rows = [head]
     ranks = {place.run: place.rank for place in made.ranking.places} if made.ranking else {}
     for entry in made.entries:
         row: list[object] = [entry.name, ranks.get(entry.name, 1), len(made.cases)]
@@ -246,8 +243,8 @@ def published_table(made: Compared) -> str:
         for name in names:
             own = by_name.get(name)
             row += [_digits(own.dice.mean if own else None), _digits(own.dice.sd if own else None)]
-        writer.writerow(row)
-    return text.getvalue()
+        rows.append(row)
+    return as_text(rows)
 
 
 def cases_table(made: Compared) -> str:
@@ -256,11 +253,7 @@ def cases_table(made: Compared) -> str:
 
     rows = [{"name": entry.name, **flat(score)} for entry in made.entries for score in entry.scores]
     names = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _digits(value) for key, value in row.items()} for row in rows)
-    return text.getvalue()
+    return as_text(table_of(({key: _digits(value) for key, value in row.items()} for row in rows), names))
 
 
 def _digits(value: object) -> object:

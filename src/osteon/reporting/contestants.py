@@ -6,13 +6,13 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from osteon.core.errors import UsageError, missing_file
 from osteon.formats.rle import is_rle_csv
 from osteon.predicting.records import read_predictions, read_validation
 
 METRICS = "metrics.csv"
-RECORD = "predictions.json"
 VALIDATION = Path("model/validation.json")
 
 
@@ -49,10 +49,8 @@ class Contestant:
 
     def confidence(self) -> dict[str, dict[str, float | None]]:
         """Case → structure → the Dice that was expected; empty where nothing is known."""
-        record = self.predictions / RECORD
-        if not self.is_table and record.is_file():
-            data = read_predictions(self.predictions)
-            return {case: facts["confidence"] for case, facts in data.items() if "confidence" in facts}
+        if records := self._records():
+            return {case: facts["confidence"] for case, facts in records.items() if "confidence" in facts}
         if self.run is not None and (self.run / VALIDATION).is_file():
             # What was calibrated on these very cases would flatter itself: the raw figures are shown.
             validation = read_validation((self.run / VALIDATION).parent)
@@ -62,11 +60,11 @@ class Contestant:
 
     def reviews(self) -> dict[str, list[str]]:
         """Case → reasons why a person should look at it."""
-        record = self.predictions / RECORD
-        if self.is_table or not record.is_file():
-            return {}
-        data = read_predictions(self.predictions)
-        return {case: facts["review"] for case, facts in data.items() if facts.get("review")}
+        return {case: facts["review"] for case, facts in self._records().items() if facts.get("review")}
+
+    def _records(self) -> dict[str, dict[str, Any]]:
+        """What is known of each prediction."""
+        return {} if self.is_table else read_predictions(self.predictions)
 
 
 def find_contestants(paths: Sequence[Path]) -> list[Contestant]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import anyio
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi import Path as FromPath
@@ -18,18 +19,23 @@ from rich.markup import escape
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import read_json
 from osteon.core.progress import console
 from osteon.core.version import __version__
 from osteon.serving.guard import Guard, Rules, answer
+from osteon.serving.health import Health, health_of
 from osteon.serving.jobs import RESULT, RESULT_JSON, Job, Store
 from osteon.serving.lingering import Lingering
 from osteon.serving.page import page
+from osteon.serving.places import Place, gave_way
 from osteon.serving.predictor import Dispatcher
 from osteon.serving.receiving import Upload, check_announced, receive
 from osteon.serving.refusing import RefusedError
+from osteon.web.connections import neighbourhood
+from osteon.web.pace import Paced, SlowError
 
 FORMS = ("stl", "ply", "obj", "seg-nrrd", "dicom-seg", "rtstruct", "rle-csv", "coco")
 """Of `exporting.registry.FORMS` those that a single scan can be had in; a test compares."""
@@ -46,14 +52,6 @@ class Problem(BaseModel):
 
     error: str
     hint: str
-
-
-class Health(BaseModel):
-    """How the server is."""
-
-    status: str = Field(description="ok; or starting, while the predicting process is not ready")
-    waiting: int = Field(description="jobs that wait")
-    free: int = Field(description="places of the queue that are free")
 
 
 class Status(Job):
@@ -90,9 +88,19 @@ Id = Annotated[str, FromPath(description="as POST /jobs gave it", pattern="^[0-9
 File = Annotated[
     str, FromPath(description="one of the result's `files`, such as mask.nii.gz", pattern="^[a-z.-]{1,40}$")
 ]
+_FORM = f"({'|'.join(FORMS)})"
 Forms = Annotated[
-    str, Query(description=f"further forms of the result, separated by commas: {', '.join(FORMS)}", max_length=200)
+    str,
+    Query(
+        description=f"further forms of the result, separated by commas: {', '.join(FORMS)}",
+        max_length=200,
+        json_schema_extra={"pattern": f"^({_FORM}(,{_FORM})*)?$"},  # told, not asked for: `forms_of` says which is none
+    ),
 ]
+_SCAN = {
+    "required": True,
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}},
+}
 
 
 def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
@@ -102,7 +110,7 @@ def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
 PROBLEMS = {
     401: "The token is missing or wrong.",
     404: "There is no such job, or no such file of it (yet).",
-    408: "Nothing came for a minute.",
+    408: "It came too slowly; or slowly, while the queue was full and others came for its place.",
     413: "The upload, or what comes out of it, is larger than --max-upload allows; no more is read.",
     415: "The upload is no scan that osteon reads.",
     422: "The request or the archive makes no sense.",
@@ -151,7 +159,12 @@ def _routes(service: Service) -> APIRouter:
     router = APIRouter()
     store = service.store
 
-    @router.post("/jobs", status_code=202, responses=_problems(401, 408, 413, 415, 422, 429, 507))
+    @router.post(
+        "/jobs",
+        status_code=202,
+        responses=_problems(401, 408, 413, 415, 422, 429, 507),
+        openapi_extra={"requestBody": _SCAN},
+    )
     async def submit(request: Request, response: Response, forms: Forms = "") -> Status:
         """Send a scan, as the body of the request: `curl -T FILE -X POST`.
 
@@ -161,9 +174,13 @@ def _routes(service: Service) -> APIRouter:
         wanted = forms_of(forms)
         upload = upload_of(request)
         check_announced(upload, service.max_upload)
-        with store.place() as folder:
-            await receive(upload, folder, service.max_upload)
-            job = await to_thread.run_sync(store.submit, folder, wanted)
+        address = neighbourhood(request.client.host if request.client else "")
+        with store.place(Place(address, upload.body, (scope := anyio.CancelScope()).cancel)) as folder:
+            with scope:
+                await receive(upload, folder, service.max_upload)
+                job = await to_thread.run_sync(store.submit, folder, wanted)
+            if scope.cancelled_caught:
+                raise gave_way()
         response.headers["Location"] = f"/jobs/{job.id}"
         return Status(**job.model_dump(), ahead=store.ahead(job.id))
 
@@ -193,9 +210,8 @@ def _routes(service: Service) -> APIRouter:
 
     @router.get("/health")
     def health() -> Health:
-        """Whether the server works, and how much it has to do."""
-        waiting, free = store.counts()
-        return Health(status="ok" if service.dispatcher.predictor.alive else "starting", waiting=waiting, free=free)
+        """Whether the server works, and how much it has to do. It answers 200 whatever the status."""
+        return health_of(service.dispatcher)
 
     @router.get("/model", responses=_problems(401))
     def model() -> dict[str, Any]:
@@ -226,11 +242,13 @@ def upload_of(request: Request) -> Upload:
     if announced is not None and not announced.isdecimal():
         raise RefusedError(422, "Content-Length is no number", hint="leave it to the client's library")
     return Upload(
-        None if announced is None else int(announced), request.headers.get("content-type", ""), request.stream()
+        None if announced is None else int(announced), request.headers.get("content-type", ""), Paced(request.stream())
     )
 
 
 async def _refused(_: Request, error: OsteonError) -> Response:
+    if isinstance(error, SlowError):
+        return answer(408, error.message, error.hint)
     if isinstance(error, RefusedError):
         return answer(error.status, error.message, error.hint, error.headers)
     console.print(f"[yellow]{escape(str(error))}[/]", soft_wrap=True)
@@ -244,8 +262,20 @@ async def _senseless(_: Request, error: RequestValidationError) -> Response:
     return answer(422, f"{', '.join(places)}: makes no sense", "GET / says what is expected")
 
 
-async def _unknown(_: Request, error: HTTPException) -> Response:
-    return answer(error.status_code, error.detail, "GET / lists the routes", dict(error.headers or {}))
+async def _unknown(request: Request, error: HTTPException) -> Response:
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # the error knows only the methods of the first route that has the path
+        headers["Allow"] = ", ".join(_methods(request))
+    return answer(error.status_code, error.detail, "GET / lists the routes", headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """All that a path can be asked with."""
+    return [
+        method
+        for method in ("GET", "POST", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 async def _gone(_: Request, __: ClientDisconnect) -> Response:

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -25,7 +26,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import read_json, write_json, write_text
-from osteon.serving.refusing import no_job, queue_full
+from osteon.serving.keeping import Ages
+from osteon.serving.places import Place, Places
+from osteon.serving.refusing import no_job
 
 JOB, SCAN, RESULT, RESULT_JSON = "job.json", "scan", "result", "result.json"
 State = Literal["queued", "running", "done", "failed"]
@@ -60,6 +63,27 @@ class Job(BaseModel):
     hint: str = ""
 
 
+@dataclass(frozen=True)
+class Load:
+    """What there is to do.
+
+    Attributes:
+        waiting: Jobs that wait.
+        receiving: Uploads coming in.
+        free: Places of the queue.
+        since: When the job that is worked on was begun, ISO 8601; None: there is none.
+        busy_s: Seconds since then, whatever became of the clock.
+        usual_s: What the last jobs took on average; None before the first.
+    """
+
+    waiting: int
+    receiving: int
+    free: int
+    since: str | None
+    busy_s: float | None
+    usual_s: float | None
+
+
 class Store:
     """All jobs of a folder, and the queue of those that wait.
 
@@ -69,15 +93,16 @@ class Store:
     """
 
     def __init__(self, folder: Path, places: int) -> None:
-        self.folder, self.places = folder / "jobs", places
+        self.folder, self.places = folder / "jobs", Places(places)
         self.changed = threading.Condition(threading.RLock())
         self.jobs: dict[str, Job] = {}
         self.queue: deque[str] = deque()
-        self.receiving = 0
         self.damaged = 0
+        self.running: str | None = None
         self._took: deque[float] = deque(maxlen=LEARNED_FROM)
         self._began = 0.0
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.ages = Ages(folder)
         self._find()
 
     def _find(self) -> None:
@@ -96,21 +121,20 @@ class Store:
                 self._write(job)
             if job.state in ("done", "failed"):
                 shutil.rmtree(path / SCAN, ignore_errors=True)
+                self.ages.begin(job.id)
             self.jobs[job.id] = job
         waiting = [job for job in self.jobs.values() if job.state == "queued"]
         self.queue.extend(job.id for job in sorted(waiting, key=lambda job: job.submitted))
 
     @contextmanager
-    def place(self) -> Iterator[Path]:
+    def place(self, upload: Place) -> Iterator[Path]:
         """Hold a place of the queue while an upload comes in. Yields its folder; what is left of it is removed.
 
         Raises:
             RefusedError: 429 where none is free.
         """
         with self.changed:
-            if self.receiving + len(self.queue) >= self.places:
-                raise queue_full(self.places, self._wait_s())
-            self.receiving += 1
+            self.places.take(upload, len(self.queue), self._wait_s())
         incoming = self.folder / f".incoming-{secrets.token_hex(16)}"
         try:
             incoming.mkdir(mode=0o700)
@@ -118,7 +142,7 @@ class Store:
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
             with self.changed:
-                self.receiving -= 1
+                self.places.leave(upload)
 
     def submit(self, incoming: Path, forms: tuple[str, ...]) -> Job:
         """Make a job of an upload that is whole. When this returns, the job is on the disk."""
@@ -143,10 +167,14 @@ class Store:
         with self.changed:
             return self.queue.index(job_id) if job_id in self.queue else None
 
-    def counts(self) -> tuple[int, int]:
-        """How many jobs wait, and how many places of the queue are free."""
+    def load(self) -> Load:
+        """What there is to do."""
         with self.changed:
-            return len(self.queue), max(0, self.places - self.receiving - len(self.queue))
+            waiting, receiving = len(self.queue), len(self.places.held)
+            busy_s = None if self.running is None else time.monotonic() - self._began
+            since = None if self.running is None else self.jobs[self.running].started
+            usual_s = sum(self._took) / len(self._took) if self._took else None
+            return Load(waiting, receiving, max(0, self.places.most - receiving - waiting), since, busy_s, usual_s)
 
     def path(self, job_id: str) -> Path:
         """A job's folder."""
@@ -162,6 +190,7 @@ class Store:
             self._began = time.monotonic()
             job = self._change(self.jobs[self.queue[0]], state="running", started=_now())
             self.queue.popleft()  # not before it is written: the disk may be full
+            self.running = job.id
             return job
 
     def done(self, job_id: str) -> None:
@@ -178,6 +207,8 @@ class Store:
                 return
             self._change(self.jobs[job_id], finished=_now(), **changes)
             self._took.append(time.monotonic() - self._began)
+            self.running = None
+            self.ages.begin(job_id)
             shutil.rmtree(self.path(job_id) / SCAN, ignore_errors=True)
 
     def crashed(self, job_id: str, most: int, why: str) -> None:
@@ -191,6 +222,7 @@ class Store:
                 self.failed(job_id, f"the predicting process died {most} times over this scan ({why})", _DIED)
                 return
             self._change(job, state="queued", started=None, crashes=job.crashes + 1)
+            self.running = None
             self.queue.appendleft(job_id)
 
     def remove(self, job_id: str) -> None:
@@ -202,19 +234,18 @@ class Store:
             with suppress(FileNotFoundError):  # somebody has removed it by hand
                 self.path(job_id).rename(gone)
             del self.jobs[job_id]
+            self.running = None if self.running == job_id else self.running
             if job_id in self.queue:
                 self.queue.remove(job_id)
         shutil.rmtree(gone, ignore_errors=True)
 
     def expire(self, keep_s: float) -> int:
-        """Remove jobs that have been over for so long. Returns how many."""
-        before = datetime.now(UTC).timestamp() - keep_s
+        """Remove jobs that have been over for so long while a server ran. Returns how many."""
         with self.changed:
-            old = [
-                job.id
-                for job in self.jobs.values()
-                if job.finished is not None and datetime.fromisoformat(job.finished).timestamp() < before
-            ]
+            over = {job.id for job in self.jobs.values() if job.state in ("done", "failed")}
+            self.ages.keep_only(over)
+            self.ages.save()
+            old = [job_id for job_id in over if self.ages.of(job_id) >= keep_s]
         for job_id in old:
             self.remove(job_id)
         return len(old)

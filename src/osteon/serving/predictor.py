@@ -26,8 +26,18 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """Between attempts to start the process again."""
 
 
+START_S = 600.0
+"""How long the process may take to load the model."""
+END_S = 10.0
+"""How long is waited for a process that was killed; one that hangs in the kernel is left behind."""
+
+
 class DiedError(Exception):
     """The predicting process is no more; the words say how it ended."""
+
+
+class OvertimeError(Exception):
+    """A task was not over in its time, and the process was ended."""
 
 
 class Predictor:
@@ -63,6 +73,9 @@ class Predictor:
         self._process = context.Process(target=main, args=(theirs, self.work), daemon=True, name="osteon-predictor")
         self._process.start()
         theirs.close()  # so that the pipe ends when the process does
+        if not self._pipe.poll(START_S):
+            self.kill()
+            raise DiedError(f"the model was not loaded within {START_S:.0f} s")
         said = self._heard()
         if isinstance(said, OsteonError):
             self.kill()
@@ -70,11 +83,23 @@ class Predictor:
         self.facts = said
         self._ready = True
 
-    def ask(self, task: Task) -> Answer:
-        """Have a task carried out. Raises DiedError where the process died over it."""
+    def ask(self, task: Task, limit_s: float) -> Answer:
+        """Have a task carried out.
+
+        Args:
+            task: The job.
+            limit_s: Seconds that it may take; then the process is ended.
+
+        Raises:
+            DiedError: The process died over it.
+            OvertimeError: It took too long.
+        """
         assert self._pipe is not None  # noqa: S101 (it was started)
         with suppress(OSError):  # then it is dead, and silent
             self._pipe.send(task)
+            if not self._pipe.poll(limit_s):
+                self.kill()
+                raise OvertimeError
         answer: Answer = self._heard()
         return answer
 
@@ -84,7 +109,7 @@ class Predictor:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            process.join()
+            process.join(END_S)
 
     def _heard(self) -> Any:
         process = self._process
@@ -97,7 +122,7 @@ class Predictor:
             self._pipe = None
         if process is None:
             raise DiedError("it was stopped")
-        process.join()
+        process.join(END_S)
         code = process.exitcode or 0
         raise DiedError(signal.strsignal(-code) or f"signal {-code}" if code < 0 else f"exit code {code}")
 
@@ -109,11 +134,12 @@ class Dispatcher(threading.Thread):
         store: Of the jobs.
         predictor: Started.
         keep_s: Seconds for which jobs are kept when they are over.
+        limit_s: Seconds that a job may take.
     """
 
-    def __init__(self, store: Store, predictor: Predictor, keep_s: float) -> None:
+    def __init__(self, store: Store, predictor: Predictor, keep_s: float, limit_s: float) -> None:
         super().__init__(name="dispatcher", daemon=True)
-        self.store, self.predictor, self.keep_s = store, predictor, keep_s
+        self.store, self.predictor, self.keep_s, self.limit_s = store, predictor, keep_s, limit_s
         self.ending = threading.Event()
 
     def run(self) -> None:
@@ -140,11 +166,15 @@ class Dispatcher(threading.Thread):
         self.ending.set()
         self.predictor.kill()
         with self.store.changed:
+            self.store.ages.save(now=True)
             self.store.changed.notify_all()
 
     def _carry_out(self, job: Job) -> None:
         try:
-            answer = self.predictor.ask(Task(self.store.path(job.id), job.forms))
+            answer = self.predictor.ask(Task(self.store.path(job.id), job.forms), self.limit_s)
+        except OvertimeError:
+            self._surely(lambda: self.store.failed(job.id, f"the job took longer than {self.limit_s:.4g} s", _TOO_LONG))
+            return
         except DiedError as died:
             why = str(died)  # the name ends with the block
             if not self.ending.is_set():
@@ -180,6 +210,9 @@ class Dispatcher(threading.Thread):
             else:
                 return True
         return False
+
+
+_TOO_LONG = "crop the scan; or whoever runs the server allows more with --job-limit"
 
 
 def started(work: Work) -> Predictor:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import anyio
 from anyio import to_thread
 
 from osteon.core.files import write_error
@@ -16,13 +15,12 @@ from osteon.serving.jobs import SCAN
 from osteon.serving.recognising import kind_suffix
 from osteon.serving.refusing import RefusedError, check_room, too_large
 from osteon.serving.unpacking import unpack
+from osteon.web.pace import Paced
 
 AT_ONCE = 1 << 20
 """Bytes of an upload that are held in memory."""
 UNPACKED = 4
 """So many times the limit of an upload may come out of an archive: series pack 2:1 or 3:1."""
-SILENCE_S = 60.0
-"""An upload from which nothing comes for so long is given up: it holds a place of the queue."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Upload:
 
     length: int | None
     kind: str
-    body: AsyncIterator[bytes]
+    body: Paced
 
 
 def check_announced(upload: Upload, limit: int) -> None:
@@ -54,7 +52,8 @@ async def receive(upload: Upload, folder: Path, limit: int) -> None:
     """Write an upload into a folder, as the scan that it is.
 
     Raises:
-        RefusedError: 408 nothing comes any more, 413, 415, 422, 507.
+        RefusedError: 413, 415, 422, 507.
+        SlowError: It comes too slowly.
         FileError: It cannot be written.
     """
     scan = folder / SCAN
@@ -71,13 +70,7 @@ async def receive(upload: Upload, folder: Path, limit: int) -> None:
 
 async def _write(body: AsyncIterator[bytes], out: BinaryIO, folder: Path, limit: int) -> None:
     size, held, since = 0, bytearray(), 0
-    while True:
-        with anyio.move_on_after(SILENCE_S) as patience:
-            chunk = await anext(body, None)
-        if patience.cancelled_caught:
-            raise RefusedError(408, f"nothing came for {SILENCE_S:.0f} s", hint="send the scan again")
-        if chunk is None:
-            break
+    async for chunk in body:
         size += len(chunk)
         if size > limit:
             raise too_large(limit)

@@ -37,11 +37,14 @@ def too_large(limit: int) -> RefusedError:
     )
 
 
-def queue_full(places: int, wait_s: int) -> RefusedError:
-    """No place for another job."""
+def queue_full(held: int, most: int, wait_s: int) -> RefusedError:
+    """No place for another job, or none for another upload from the same address."""
+    full = held >= most
     return RefusedError(
         429,
-        f"the queue is full: {places} uploads and jobs wait",
+        f"the queue is full: {most} uploads and jobs wait"
+        if full
+        else "many uploads already come in from this address",
         hint=f"try again in {wait_s} s",
         headers={"Retry-After": str(wait_s)},
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,9 +17,8 @@ from osteon.serving.guard import LOOPBACK, Rules
 from osteon.serving.jobs import Store
 from osteon.serving.predictor import Dispatcher, started
 from osteon.serving.working import Work
+from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
 
-MOST_CONNECTIONS = 1000
-"""Beyond it requests are answered with 503 unheard."""
 GOODBYE_S = 5
 """How long requests under way may take when the server is asked to end."""
 
@@ -36,6 +34,7 @@ class Place:
         queue: Uploads coming in and jobs waiting, together, at most.
         max_upload: Bytes.
         keep_s: Seconds for which jobs are kept when they are over.
+        limit_s: Seconds that a job may take.
     """
 
     folder: Path
@@ -44,6 +43,7 @@ class Place:
     queue: int = 32
     max_upload: int = 2 * 10**9
     keep_s: float = 7 * 24 * 3600.0
+    limit_s: float = 1800.0
 
     @property
     def local(self) -> bool:
@@ -72,39 +72,26 @@ def hold(folder: Path) -> Iterator[None]:
         yield
 
 
-def check_port(place: Place) -> None:
-    """Raise UsageError where the port is taken, or the address is none of this machine's."""
-    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
-    try:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((place.host, place.port))
-    except OSError as error:
-        raise UsageError(
-            f"{place.host}:{place.port}: cannot be listened on ({error.strerror or error})",
-            hint=f"another program may use it: --port {place.port + 1}",
-        ) from error
-
-
 def prepare(work: Work, place: Place, token: str) -> tuple[Service, uvicorn.Server]:
     """Load the model, take up what an earlier server has left, and make the server; it does not listen yet.
 
     Raises:
         OsteonError: The model cannot be loaded.
     """
-    dispatcher = Dispatcher(Store(place.folder, place.queue), started(work), place.keep_s)
+    dispatcher = Dispatcher(Store(place.folder, place.queue), started(work), place.keep_s, place.limit_s)
     service = Service(dispatcher.store, dispatcher, place.max_upload, Rules(token, place.local))
     config = uvicorn.Config(
         build(service),
         host=place.host,
         port=place.port,
-        http="h11",
+        http=watched(),
         ws="none",
         lifespan="on",
         access_log=False,  # addresses of jobs are known to their owners alone
         server_header=False,
         log_level="warning",
         limit_concurrency=MOST_CONNECTIONS,
+        backlog=BACKLOG,
         timeout_graceful_shutdown=GOODBYE_S,
     )
     return service, uvicorn.Server(config)

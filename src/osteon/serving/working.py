@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import threading
@@ -13,17 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osteon.core.errors import CaseError, OsteonError, out_of_memory
-from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.files import whole_file, write_json
 from osteon.core.parallel import end_with_parent
 from osteon.core.progress import console
 from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN, note_trouble
 
 if TYPE_CHECKING:
+    from osteon.core.geometry import Geometry
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import How
     from osteon.predicting.scans import Scan
 
 MASK = "mask"
+MOST_VOXELS = 10**9
+"""Of a scan, unless the server says otherwise: a CT of the whole body has 0.7 of them."""
 _DIGITS = 4
 
 
@@ -38,6 +42,7 @@ class Work:
         postprocess: auto, none, or a file.
         device: One of `core.devices.WORDS`.
         memory: Bytes that a scan may take; None: most of what is free.
+        most_voxels: That a scan may have, on its own grid or the model's.
     """
 
     model: Path
@@ -46,6 +51,7 @@ class Work:
     postprocess: str = "auto"
     device: str = "auto"
     memory: int | None = None
+    most_voxels: int = MOST_VOXELS
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def main(connection: Connection, work: Work) -> None:
             task: Task = connection.recv()
         except EOFError:
             return
-        connection.send(carry_out(task, model, how))
+        connection.send(carry_out(task, model, how, work.most_voxels))
 
 
 def _load(work: Work) -> tuple[Model, How]:
@@ -117,10 +123,10 @@ def facts_of(model: Model, work: Work) -> dict[str, Any]:
     }
 
 
-def carry_out(task: Task, model: Model, how: How) -> Answer:
+def carry_out(task: Task, model: Model, how: How, most_voxels: int = MOST_VOXELS) -> Answer:
     """Segment a job's scan. Whatever goes wrong is the answer: the next scan is not to suffer from it."""
     try:
-        _segment(task, model, how)
+        _segment(task, model, how, most_voxels)
     except OsteonError as error:
         return Answer(*(_without_paths(text, task.folder) for text in (error.message, error.hint)))
     except Exception as error:  # noqa: BLE001 (a scan that nobody has thought of must not stop the others)
@@ -131,23 +137,29 @@ def carry_out(task: Task, model: Model, how: How) -> Answer:
     return Answer()
 
 
-def _segment(task: Task, model: Model, how: How) -> None:
+def _segment(task: Task, model: Model, how: How, most_voxels: int) -> None:
     from osteon.exporting.run import export
     from osteon.formats.registry import read_segmentation
     from osteon.predicting.memory import room_for
-    from osteon.predicting.predictor import RECORD, output_path, predict
+    from osteon.predicting.predictor import output_path, predict
+    from osteon.predicting.records import read_predictions
 
     scan = _scan(task.folder / SCAN)
     result = task.folder / RESULT
     result.mkdir(exist_ok=True)
     grid = scan.geometry()
+    if (count := _voxels(scan, grid, model)) > most_voxels:
+        raise CaseError(
+            f"the scan has {count:,} voxels, on its own grid or the model's; {most_voxels:,} are taken",
+            hint="crop it, or check its spacing; whoever runs the server allows more with --max-voxels",
+        )
     if grid is not None:  # the header alone says whether there is room: asked before the voxels are read
         room_for(model.plan, grid, how.memory, result, "the scan")
     report = predict(model, [scan], result, how)
     if report.failed:
         raise report.failed[MASK]
     mask = output_path(result, MASK, model.plan)
-    record = read_json(result / RECORD, "the record of predictions")[MASK]
+    record = read_predictions(result)[MASK]
     files, unmade = [mask.name], {}
     for form in task.forms:  # one that cannot be had (DICOM SEG of a scan that is no DICOM) costs nothing but itself
         made = export(form, [mask], result / "made", overwrite=True)
@@ -180,6 +192,19 @@ def _scan(folder: Path) -> Scan:
     if len(found) > 1:
         raise CaseError(f"the archive holds {len(found)} scans", hint="send each by itself, in a zip of its own")
     return Scan(MASK, found[0].channels, problem=found[0].problem)
+
+
+def _voxels(scan: Scan, grid: Geometry | None, model: Model) -> int:
+    """Voxels as headers tell them, on the scan's grid or the model's, where there are more. Nothing else is read."""
+    from osteon.formats.dicom_files import number, read_dataset
+    from osteon.preparing.case import passage
+
+    if grid is not None:
+        return max(math.prod(grid.shape), math.prod(passage(grid, model.plan.grid).shape))
+    files = scan.channels[0]
+    first = read_dataset(files[0], pixels=False)
+    sizes = (number(first, word) or 1 for word in ("Rows", "Columns", "NumberOfFrames"))
+    return len(files) * round(math.prod(sizes))
 
 
 def _volumes(segmentation: Any) -> dict[str, dict[str, float | int]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -13,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from osteon.core.files import write_text
+from osteon.core.spreadsheets import as_text
 from osteon.sweeping.running import Outcome
 from osteon.sweeping.trials import Trial
 
@@ -63,15 +62,13 @@ def write_table(path: Path, rows: Rows, keys: Sequence[str]) -> None:
     structures = list(dict.fromkeys(name for _, outcome in rows for name in outcome.structures or {}))
     head = ["trial", *keys, "seed", "state", "dice", *(f"dice_{name}" for name in structures)]
     head += ["progress", "iterations", "seconds", "why"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
+    table: list[list[object]] = [[*head]]
     for trial, outcome in ranked(rows):
         each = [(outcome.structures or {}).get(name) for name in structures]
         values = ["" if key not in trial.values else _told(trial.values[key]) for key in keys]
         end = [outcome.progress, outcome.iterations, outcome.seconds, outcome.why]
-        writer.writerow([trial.name, *values, trial.seed, outcome.state, outcome.dice, *each, *end])
-    write_text(path, text.getvalue())
+        table.append([trial.name, *values, trial.seed, outcome.state, outcome.dice, *each, *end])
+    write_text(path, as_text(table))
 
 
 def _told(value: Any) -> str:

@@ -15,14 +15,13 @@ import threading
 from pathlib import Path
 
 from osteon.core.errors import OsteonError
-from osteon.core.processes import interrupt_self
-
-INTERRUPTED = 130
+from osteon.core.processes import ended_by, heed_endings, interrupt_self
 
 
 def main(arguments: list[str]) -> int:
-    """Entry of the process; its exit code: that of the error, 130 where it was ended."""
+    """Entry of the process; its exit code: that of the error, 128 and the signal's number where it was ended."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background begins with it ignored
+    heed_endings()
     threading.Thread(target=_end_with_input, daemon=True).start()
     from osteon.dataset.dataset import Dataset
     from osteon.planning.plan import FILE_NAME, read_plan
@@ -37,7 +36,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"error: {error.message}\n  → {error.hint}\n")
         return error.exit_code
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return 128 + ended_by()
     return 0
 
 

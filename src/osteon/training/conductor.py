@@ -8,7 +8,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from osteon.core.devices import device_kind
 from osteon.core.errors import DivergedError
 from osteon.core.files import write_text
 from osteon.core.load import ThreadFitter, thread_fitter
+from osteon.core.processes import end_for, endings_noted
 from osteon.core.progress import console
 from osteon.planning.plan import Plan
 from osteon.preparing.cache import CachedCase
@@ -107,7 +108,8 @@ class Conductor(lightning.Callback):
         self.validation_cost_s = 0.0
         self.losses: list[torch.Tensor] = []
         self.epoch_from = state.iteration
-        self.interrupted = False
+        self.interrupted: int | None = None
+        self.take_endings: Callable[[], None] = lambda: None
         self.fitter: ThreadFitter | None = None
         display.tick(limits.done(state, self.before_s), self.before_s, state.iteration)
 
@@ -146,6 +148,7 @@ class Conductor(lightning.Callback):
         self.restore(_ours(pl_module), trainer.optimizers[0])
         self.losses = [torch.tensor(loss, device=pl_module.device) for loss in self.state.losses]
         self.started = self.saved_at = self.epoch_at = self.clock()
+        self.take_endings()  # Lightning's handler would end the loop unsaved, and with 0
         # The same weights each time need the same threads: only where the machine's speed decides anyway.
         if self.limits.budget_s is not None and pl_module.device.type == "cpu":
             self.fitter = thread_fitter()
@@ -175,7 +178,7 @@ class Conductor(lightning.Callback):
             self._end_epoch(module, trainer.optimizers[0], done)
         self._finish_at(done)
         self.display.tick(done, self.elapsed_s(), self.state.iteration, outputs["loss"].detach())
-        stop = bool(self.state.finished) or self.interrupted
+        stop = bool(self.state.finished) or self.interrupted is not None
         if stop or self.clock() - self.saved_at >= self.checkpoint_every_s:
             self.save(module, trainer.optimizers[0])
         if stop:
@@ -183,36 +186,32 @@ class Conductor(lightning.Callback):
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let Ctrl-C end the training between two iterations, saved; a second one ends it at once, unsaved.
+        """Let Ctrl-C, SIGTERM and SIGHUP end the training between two iterations, saved; Ctrl-C again ends it at once.
 
-        Lightning would stop in the middle of an iteration, exit with 1 and leave Ctrl-C without effect.
+        Lightning would stop in the middle of an iteration, exit with 1 at Ctrl-C and leave it without effect from then
+        on, and end as if all were done at SIGTERM.
 
         Raises:
-            KeyboardInterrupt: At the block's end, where Ctrl-C was pressed in it.
+            KeyboardInterrupt: At the block's end, where one of them came in it.
+            SystemExit: SIGTERM or SIGHUP came, and nobody has taken them for Ctrl-C.
         """
-        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, or another program's to handle
-            yield
-            return
 
-        def note(*_: object) -> None:
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.interrupted = True
+        def note(number: int) -> None:
+            if self.interrupted is not None:
+                if number == signal.SIGINT:
+                    raise KeyboardInterrupt
+                return  # sent to the group, too
+            self.interrupted = number
             console.print("stopping after this iteration; Ctrl-C again stops now", soft_wrap=True)
 
-        with suppress(ValueError):  # not the main thread: Ctrl-C does not arrive here
-            signal.signal(signal.SIGINT, note)
         try:
-            yield
-        except SystemExit as end:
-            if not self.interrupted:
+            with endings_noted(note) as self.take_endings:
+                yield
+        except (SystemExit, KeyboardInterrupt):
+            if self.interrupted is None:
                 raise
-            raise KeyboardInterrupt from end
-        finally:
-            with suppress(ValueError):
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self.interrupted:
-            raise KeyboardInterrupt
+        if self.interrupted is not None:
+            end_for(self.interrupted)
 
     def close_epoch(self, module: TrainingModule) -> None:
         """Do what an earlier start was killed in: the validation at an epoch's end."""

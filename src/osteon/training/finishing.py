@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Segmentation
+from osteon.core.parallel import failure_of
 from osteon.core.progress import clock, console, track
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
@@ -256,12 +257,12 @@ def _predicted(
                 _keep(dataset, plain.conclude(prepared, shares), case_id, run / UNORDERED, plain.plan, unordered)
             prediction = model.conclude(prepared, model.name_in_order(shares))
             _keep(dataset, prediction, case_id, run, model.plan, validated)
-        except OsteonError as error:
-            failed[case_id] = error
+        except Exception as error:  # noqa: BLE001 (bugs are raised again)
+            failed[case_id] = failure_of(case_id, error)
             if unordered is not None:
                 unordered.cases.pop(case_id, None)
                 unordered.raw.pop(case_id, None)
-            console.print(f"[yellow]not validated: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
+            console.print(f"[yellow]not validated: {escape(f'{case_id}: {failed[case_id]}')}[/]", soft_wrap=True)
     return validated, unordered if validated.cases else None
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import CaseError, UsageError, memory_error, out_of_memory
-from osteon.core.files import file_times, write_error, write_json
+from osteon.core.case_records import CaseRecords
+from osteon.core.errors import OsteonError, UsageError
+from osteon.core.files import file_times, is_file, is_folder, remove_file, write_json
+from osteon.core.parallel import failure_of
 from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
@@ -31,52 +34,61 @@ def vote_on_folders(
         overwrite: Do again what is done, and replace files that no vote has written.
 
     Raises:
-        FileError: `out` cannot be written.
+        DiskFullError: What is done is kept.
+        FileError: votes.json cannot be written.
         UsageError: A file in `out` that no vote has written would be replaced.
     """
     names = tuple(structure.name for structure in maps.structures)
     members = tuple(str(folder.path) for folder in maps.folders)
     report = VoteReport(out, out / RECORD, members, names)
     done: dict[str, Any] = dict(before.get("cases", {})) if isinstance(before.get("cases"), dict) else {}
+    records = CaseRecords(out, RECORD)
+    done |= records.each_record()
     targets = {case: out / f"{case}{'.seg.nrrd' if maps.overlapping else '.nii.gz'}" for case in cases_of(maps.folders)}
     for case, target in targets.items():
-        if target.exists() and case not in done and not overwrite:
+        if (is_file(target) or is_folder(target)) and case not in done and not overwrite:
             raise UsageError(
                 f"{target}: is there already, and {RECORD} beside it does not say that it was voted on",
                 hint="choose another output folder, or --overwrite to replace the file",
             )
-    for case in track(list(targets), "voting"):
-        sight = sight_of(maps.folders, case)
-        seen = {} if sight is None else {KEY: sight}
-        made_from = {"how": dict(told), "structures": list(names), "files": _files(maps.folders, case)}
-        entry = done.get(case)
-        if (
-            not overwrite
-            and targets[case].is_file()
-            and isinstance(entry, dict)
-            and entry.get("made_from") == made_from
-        ):
-            report.cases[case] = CaseVote.read(entry)
-            done[case] = entry | seen
-            report.skipped.append(case)
-            continue
-        _remove(targets[case])
-        try:
-            segmentation, vote = maps.vote(case)
-        except CaseError as error:
-            report.failed[case] = error
+    try:
+        for case in track(list(targets), "voting"):
+            sight = sight_of(maps.folders, case)
+            seen = {} if sight is None else {KEY: sight}
+            made_from = {"how": dict(told), "structures": list(names), "files": _files(maps.folders, case)}
+            entry = done.get(case)
+            if (
+                not overwrite
+                and is_file(targets[case])
+                and isinstance(entry, dict)
+                and entry.get("made_from") == made_from
+            ):
+                report.cases[case] = CaseVote.read(entry)
+                if entry.get(KEY) != sight:
+                    done[case] = {k: v for k, v in entry.items() if k != KEY} | seen
+                    records.write(case, done[case])
+                report.skipped.append(case)
+                continue
             done.pop(case, None)
-            continue
-        except MemoryError as error:
-            if not out_of_memory(error):
-                raise
-            report.failed[case] = memory_error(case, error, "use a machine with more memory")
-            done.pop(case, None)
-            continue
-        report.cases[case] = vote
-        done[case] = {"output": targets[case].name, **vote.told(), **seen, "made_from": made_from}
-        write_votes(report, told, done)  # before the file, which then never passes for an older vote's
-        write_segmentation(targets[case], segmentation)
+            try:
+                remove_file(targets[case])
+                records.remove(case)
+                segmentation, vote = maps.vote(case)
+                record = {"output": targets[case].name, **vote.told(), **seen, "made_from": made_from}
+                records.write(case, record)  # before the file, which then never passes for an older vote's
+                write_segmentation(targets[case], segmentation)
+            except Exception as error:  # noqa: BLE001 (bugs are raised again)
+                records.remove(case)
+                report.failed[case] = failure_of(case, error, "use a machine with more memory")
+                continue
+            report.cases[case] = vote
+            done[case] = record
+    except BaseException:
+        with suppress(OsteonError):  # what stopped the work is what counts
+            write_votes(report, told, done)
+        raise
+    finally:
+        records.tidy()
     write_votes(report, told, done)
     return report
 
@@ -103,10 +115,3 @@ def _files(folders: tuple[Folder, ...], case: str) -> list[list[str] | None]:
         meant = [] if folder.legend is None else [str(folder.legend)]
         found.append(None if path is None else [str(path), file_times(path), *meant])
     return found
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise write_error(path, error) from error

@@ -11,6 +11,7 @@ from osteon.app.commands import ABOUT, begin_evaluation
 from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job
+from osteon.app.leaving import redrawn
 from osteon.app.results import cases_of, dataset_of, metrics_of, score_rows, told_seen, wanted_result
 from osteon.app.scenes import Labels
 from osteon.app.stage import Pane, Stage
@@ -112,7 +113,7 @@ class _Choice:
             self.seen = self._scored_at()
             self.cases.refresh()
 
-    @ui.refreshable_method
+    @redrawn
     def cases(self) -> None:
         """The cases, the worst first."""
         pair = self._pair()

@@ -11,9 +11,10 @@ from osteon.app.commands import about, begin_audit, called
 from osteon.app.controls import swatch
 from osteon.app.correcting import correct_cases, correct_structures
 from osteon.app.findings import read_audit
-from osteon.app.frame import action, card, faint, frame, refuse, say, show_error, table
+from osteon.app.frame import Weight, action, card, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_card, watch
 from osteon.app.jobs import OVER
+from osteon.app.leaving import redrawn
 from osteon.app.pages.look import wanted_case
 from osteon.app.studio import Studio, open_dataset
 from osteon.app.workspace import Item
@@ -83,7 +84,7 @@ class _Dataset:
             self.seen = self._state()
             self.drawn.refresh()
 
-    @ui.refreshable_method
+    @redrawn
     def drawn(self) -> None:
         """All of it."""
         dataset = open_dataset(self.item)
@@ -96,8 +97,14 @@ class _Dataset:
         with ui.element("div").classes("osteon-row"):
             held = sum(case.held_out for case in manifest.cases)
             came = called(about(self.item).get("source") or manifest.source.rpartition(": ")[2])
-            faint(f"{len(manifest.cases)} cases, {held} kept for the final test, from {came}").classes("osteon-grow")
-            action("Train on it", f"/train?dataset={self.item.id}", icon="model_training", weight="main")
+            kept = f", {held} kept for the final test" if manifest.labelled else ", none of them with a label"
+            faint(f"{len(manifest.cases)} cases{kept}, from {came}").classes("osteon-grow")
+            if manifest.labelled:
+                action("Train on it", f"/train?dataset={self.item.id}", icon="model_training", weight="main")
+            if len(manifest.labelled) < len(manifest.cases):
+                weight: Weight = "second" if manifest.labelled else "main"
+                to = f"/segment?source={self.item.id}"
+                action("Segment what has no label", to, icon="content_cut", weight=weight)
         audit = read_audit(self.item.path)
         _Cases(self, dataset, audit[2] if audit else {}).build()
         with ui.element("div").classes("osteon-cols"):
@@ -185,8 +192,9 @@ class _Cases:
             }
             self.table = table(rows, names, key="id", link="id", tick=True)
             with ui.element("div").classes("osteon-row"):
-                action("Keep for the final test", lambda: self._hold(True))
-                action("Train on them", lambda: self._hold(False))
+                if self.dataset.manifest.labelled:
+                    action("Keep for the final test", lambda: self._hold(True))
+                    action("Train on them", lambda: self._hold(False))
                 action("Take off the list", self._drop, weight="danger")
 
     async def _hold(self, held: bool) -> None:
@@ -225,6 +233,9 @@ class _Structures:
         self.names: dict[str, ui.input] = {}
         self.colours = {s.name: s.colour for s in self.dataset.structures}
         with card("Structures"):
+            if not self.dataset.structures:
+                faint("None: no case has a label.")
+                return
             with ui.column().classes("osteon-structures no-wrap"):
                 for number, structure in enumerate(self.dataset.structures, 1):
                     with ui.element("div").classes("osteon-structure"):

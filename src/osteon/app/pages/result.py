@@ -9,6 +9,7 @@ from nicegui import ui
 from osteon.app.commands import about, begin_evaluation, begin_export, source_of
 from osteon.app.frame import action, card, faint, frame, refuse, show_error, table
 from osteon.app.job_cards import job_list, watch
+from osteon.app.leaving import redrawn
 from osteon.app.results import (
     cases_of,
     dataset_of,
@@ -67,7 +68,7 @@ class ResultPage:
             self.seen = self._state()
             self.drawn.refresh()
 
-    @ui.refreshable_method
+    @redrawn
     def drawn(self) -> None:
         """Cases, volumes, downloads."""
         cases = cases_of(self.item)
@@ -192,7 +193,7 @@ class ResultPage:
             self.links.refresh()
         self.exported = now
 
-    @ui.refreshable_method
+    @redrawn
     def links(self) -> None:
         """What was exported, to be fetched."""
         shown = set()

@@ -12,6 +12,7 @@ from osteon.app.frame import action, card, empty, faint, frame, heading, refuse,
 from osteon.app.inspecting import Scans, scans_in
 from osteon.app.job_cards import chip, watch
 from osteon.app.jobs import Job, State
+from osteon.app.notes import tell_notes
 from osteon.app.pages.result import ResultPage, case_page
 from osteon.app.pages.source import find_source
 from osteon.app.results import cases_of
@@ -92,7 +93,7 @@ class _Form:
         self.studio, self.models = studio, {item.id: item for item in models}
         self.model_id = model if model in self.models else next(iter(self.models))
         self.source_id = source
-        self.scans = Scans((), ())
+        self.scans = Scans()
 
     def build(self) -> None:
         """Put them onto the page."""
@@ -153,7 +154,7 @@ class _Form:
     async def _look(self) -> None:
         """Say which scans there are, before the start."""
         self.told.clear()
-        self.scans = Scans((), ())
+        self.scans = Scans()
         place = self._place()
         if place is None:
             return
@@ -165,6 +166,9 @@ class _Form:
                 show_error(error, "These cannot be segmented")
             return
         with self.told:
+            failing = [f"{name}: {why}" for name, why in self.scans.problems.items()]
+            tell_notes(self.studio, failing, kind="error", title="Cannot be segmented")
+            tell_notes(self.studio, self.scans.notes, kind="note", title="To know")
             ui.label(f"{len(self.scans.ids)} scan{'s' * (len(self.scans.ids) != 1)}: {_some(self.scans.ids)}")
             if known := self.scans.trained_on:
                 with card(kind="note"):

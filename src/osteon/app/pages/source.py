@@ -9,8 +9,10 @@ from nicegui import ui
 from osteon.app.commands import ImportChoices, begin_import
 from osteon.app.frame import card, faint, frame, heading, refuse, show_error, table
 from osteon.app.inspecting import Inspected, inspect_source
+from osteon.app.notes import tell_notes
 from osteon.app.pages.data import source_path
 from osteon.app.studio import Studio
+from osteon.app.wording import CHOICES, FLAGS, TEXTS
 from osteon.core.errors import OsteonError
 from osteon.importing.forms import MODALITIES
 from osteon.importing.recognise import FORMS
@@ -22,12 +24,10 @@ HOLD_OUT = {
     "last:1": "the last one",
     "last:6": "the last six",
 }
-FLAGS = {
-    "--repair-geometry": "Resample labels that do not lie on their image's grid",
-    "--accept-gaps": "DICOM: take series with missing or uneven slices, resampled",
-    "--resample-tilt": "DICOM: take series with a tilted gantry, resampled",
-    "--allow-empty": "Take cases whose label is empty",
-}
+SURE = ("--repair-geometry", "--allow-empty")
+"""Ticks that mean something for every form."""
+SHOWN = 6
+"""Notes of each kind before the rest is folded."""
 
 
 def register(studio: Studio) -> None:
@@ -62,6 +62,7 @@ class _Page:
     def __init__(self, studio: Studio, name: str, path: Path) -> None:
         self.studio, self.name, self.path = studio, name, path
         self.form: str | None = None
+        self.given: dict[str, str] = {}
 
     def build(self) -> None:
         """Look at the source, then show what was found."""
@@ -75,7 +76,7 @@ class _Page:
             faint(f"Looking at {self.name} …")
         allowed = (self.studio.workspace.root, *self.studio.workspace.data)
         try:
-            found = await self.studio.reader.ask(inspect_source, self.path, allowed, self.form)
+            found = await self.studio.reader.ask(inspect_source, self.path, allowed, self.form, self.given)
         except OsteonError as error:
             self.place.clear()
             with self.place:
@@ -86,8 +87,12 @@ class _Page:
             self._show(found)
 
     def _show(self, found: Inspected) -> None:
+        self.found = found
         if found.error:
-            show_error(OsteonError(found.error, hint=found.hint), "It was not recognised")
+            show_error(OsteonError(found.error, hint=found.hint), "It was not understood")
+            if found.heeds:
+                with card("What to tell it"):
+                    self._told(found)
             scans = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".jpg", ".dcm")
             if not found.files or any(file.lower().endswith(scans) for file in found.files):
                 _only_predict(self.studio, self.path, self.name)
@@ -98,18 +103,22 @@ class _Page:
         with ui.element("div").classes("osteon-cols"):
             with ui.column().classes("full-width no-wrap gap-4"):
                 with card(f"Recognised: {found.what}"):
-                    for line in found.understood:
-                        ui.label(line)
-                    for line in found.warnings:
-                        with card(kind="note"):
-                            ui.label(line)
+                    tell_notes(self.studio, found.understood)
+                    tell_notes(self.studio, found.lost, kind="error", title="Not taken")
+                    tell_notes(self.studio, found.warnings, kind="note", title="To know", most=SHOWN)
                     self._forms(found)
                 self._cases(found)
             with ui.column().classes("full-width no-wrap gap-4"):
+                if not self._labelled(found):
+                    _only_predict(self.studio, self.path, self.name)
                 self._choices(found)
-                _only_predict(self.studio, self.path, self.name)
+                if self._labelled(found):
+                    _only_predict(self.studio, self.path, self.name)
         if found.files:
             PairByHand(self.studio, self.path, self.name, found.files).build()
+
+    def _labelled(self, found: Inspected) -> bool:
+        return any(case["labelled"] for case in found.cases)
 
     def _forms(self, found: Inspected) -> None:
         names = {form.name: f"{form.name}: {form.what}" for form in FORMS}
@@ -121,8 +130,28 @@ class _Page:
         with ui.expansion("It is something else", icon="help_outline").classes("full-width"):
             ui.select(names, value=found.form or None, label="Form", on_change=chosen).classes("full-width")
 
+    def _told(self, found: Inspected) -> None:
+        """What changes how the source is read; it is looked at again with it."""
+        boxes: dict[str, ui.input | ui.select] = {}
+        for option, text in TEXTS.items():
+            if option in found.heeds:
+                boxes[option] = ui.input(text, value=self.given.get(option, "")).classes("full-width")
+        for option, (text, values) in CHOICES.items():
+            if option in found.heeds:
+                choices = {"": "as it is found out", **values}
+                boxes[option] = ui.select(choices, value=self.given.get(option, ""), label=text).classes("full-width")
+        if "--case-pattern" in found.heeds:
+            faint("A part of a path is a regular expression; what stands in its first brackets is the case: (p\\d+)")
+
+        async def again() -> None:
+            self.given = {option: str(box.value).strip() for option, box in boxes.items() if box.value}
+            await self._look()
+
+        ui.button("Look again", icon="refresh", on_click=again).props("flat no-caps")
+
     def _choices(self, found: Inspected) -> None:
-        with card("Import for training"):
+        labelled = self._labelled(found)
+        with card("Import for training" if labelled else "Bring in, to look at and segment"):
             self.wanted = ui.input("Name of the dataset", value=self.name).classes("full-width")
             with ui.element("div").classes("osteon-row"):
                 self.modality = ui.select(
@@ -134,21 +163,41 @@ class _Page:
                     label="Modality",
                 ).classes("osteon-grow")
                 self.hold_out = ui.select(
-                    HOLD_OUT, value="0.2" if len(found.cases) >= 5 else "", label="Keep for the final test"
+                    HOLD_OUT if labelled else {"": "none"},
+                    value="0.2" if labelled and len(found.cases) >= 5 else "",
+                    label="Keep for the final test",
                 ).classes("osteon-grow")
-            faint("What is kept for the final test is never trained on: the model is judged by it.")
-            self.names: dict[int, ui.input] = {}
-            if found.structures and found.maps:
-                with ui.expansion("Structures", value=True).classes("full-width"):
-                    faint("What the values of the label files mean.")
-                    for name, value in found.structures:
-                        self.names[value] = ui.input(f"Value {value}", value=name).props("dense").classes("full-width")
+                self.hold_out.set_visibility(labelled)
+            if labelled:
+                faint("What is kept for the final test is never trained on: the model is judged by it.")
+            else:
+                faint("None of the cases has labels: nothing can be learned from them, until somebody labels them.")
+            self._names(found)
             with ui.expansion("Where a case is refused").classes("full-width"):
-                self.flags = {flag: ui.checkbox(text) for flag, text in FLAGS.items()}
-            self.found = found
-            ui.button("Import", icon="download_done", on_click=self._import).props("no-caps").mark("import")
-            if not any(case["labelled"] for case in found.cases):
-                faint("None of the cases has labels: nothing can be learned from them.")
+                ticks = [flag for flag in FLAGS if flag in (*SURE, *found.heeds) and (labelled or flag not in SURE)]
+                self.flags = {flag: ui.checkbox(FLAGS[flag]) for flag in ticks}
+            if any(option in found.heeds for option in (*TEXTS, *CHOICES)):
+                with ui.expansion("How it is read", value=bool(self.given)).classes("full-width"):
+                    self._told(found)
+            text = "Import" if labelled else "Bring in"
+            ui.button(text, icon="download_done", on_click=self._import).props("no-caps").mark("import")
+
+    def _names(self, found: Inspected) -> None:
+        """Names of the structures, where label files say them by numbers."""
+        self.names: dict[int, ui.input] = {}
+        if not found.structures:
+            return
+        with ui.expansion("Structures", value=True).classes("full-width"):
+            if not found.maps:
+                listed = ", ".join(name for name, _ in found.structures)
+                faint(f"{listed}. They can be renamed on the dataset's page.")
+                return
+            if found.looked_into:
+                faint(f"Nothing names the values that {found.looked_into} label files hold: say what they mean.")
+            else:
+                faint("What the values of the label files mean.")
+            for name, value in found.structures:
+                self.names[value] = ui.input(f"Value {value}", value=name).props("dense").classes("full-width")
 
     def _cases(self, found: Inspected) -> None:
         rows = [{"id": c["id"], "images": ", ".join(c["images"]), "label": c["label"] or "none"} for c in found.cases]
@@ -164,14 +213,21 @@ class _Page:
             refuse(OsteonError("no case is chosen", hint="tick the cases to import"))
             return
         before = {value: name for name, value in self.found.structures}
-        renamed = {value: box.value.strip() for value, box in self.names.items()}
+        renamed = {value: str(box.value or "").strip() for value, box in self.names.items()}
+        if not all(renamed.values()) or len(set(renamed.values())) < len(renamed):
+            refuse(OsteonError("two values have the same name, or one has none", hint="name each under “Structures”"))
+            return
+        if strange := next((name for name in renamed.values() if "," in name or "=" in name), None):
+            refuse(OsteonError(f"{strange}: a name holds no comma and no =", hint="name it under “Structures”"))
+            return
+        told = [part for option, value in self.given.items() if option in self.found.heeds for part in (option, value)]
         choices = ImportChoices(
             form=self.form,
             modality=str(self.modality.value) or None,
             hold_out=str(self.hold_out.value) or None,
             only=None if set(chosen) == set(listed) else chosen,
-            labels={name: value for value, name in renamed.items()} if renamed != before else None,
-            flags=tuple(flag for flag, box in self.flags.items() if box.value),
+            labels={name: value for value, name in renamed.items()} if self.names and renamed != before else None,
+            flags=(*told, *(flag for flag, box in self.flags.items() if box.value)),
         )
         item, _ = begin_import(self.studio, self.path, str(self.wanted.value or self.name), choices)
         ui.navigate.to(f"/dataset/{item.id}")
@@ -222,7 +278,7 @@ class PairByHand:
 
 def _only_predict(studio: Studio, path: Path, name: str) -> None:
     with card("Only to be segmented"):
-        faint("Scans without labels need no import: give them to a model.")
+        faint("To segment scans they need not be imported: give them to a model.")
         to = next(
             (i.id for i in studio.workspace.items("sources") if path.is_relative_to(i.path)), ""
         ) or studio.workspace.keyed("data", str(path))

@@ -1,0 +1,121 @@
+"""Scans that nobody labelled: to be looked at and segmented, and to be labelled later.
+
+It is the form of what has no other. What may hold labels is no such source: a scan is never taken without the label
+that lies beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from osteon.core.errors import DatasetError
+from osteon.core.files import files_below
+from osteon.dataset.manifest import FILE_NAME
+from osteon.formats.raster import SUFFIXES as PICTURES
+from osteon.formats.rle import lacks
+from osteon.importing import masks, radiographs
+from osteon.importing.forms import Form, Found, Options
+from osteon.importing.mask_files import gather, holds_dicom, volume_files
+from osteon.importing.mask_names import kind_of
+from osteon.importing.mask_pairing import pair
+from osteon.importing.mask_values import holds_labels
+from osteon.importing.meshes import mesh_files
+from osteon.importing.passed_over import tell_passed_over
+from osteon.importing.radiograph_files import plain_stem
+from osteon.importing.radiograph_fits import why_unreadable
+
+_LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
+_MARKS = (".json", ".xml", ".txt", ".csv", ".tsv")
+_LOOKED_AT = 20
+"""Files of each kind whose voxels are looked at: a label map is no scan."""
+
+
+def misses(source: Path) -> str | None:
+    """What `source` lacks to be scans without labels; what may be a label is named."""
+    if not source.is_dir():
+        return "is one file, not a folder of scans"
+    if listed := [name for name in _LISTS if (source / name).is_file()]:
+        return f"{listed[0]} lists cases with labels"
+    if (mesh := next(mesh_files(source), None)) is not None:
+        return f"{mesh.name} is a surface"
+    volumes, pictures = list(volume_files(source)), list(_pictures(source))
+    if not volumes and not pictures and not (holds_dicom(source) and _any_series(source)):
+        return "no scan and no picture"
+    for path in [*volumes, *pictures]:
+        if kind_of(PurePosixPath(path.relative_to(source).as_posix())) == "mask":
+            return f"{path.relative_to(source)} is called like a mask"
+    for path in [*islice(volumes, _LOOKED_AT), *islice(pictures, _LOOKED_AT)]:
+        if holds_labels(path):
+            return f"{path.relative_to(source)} holds a few whole numbers alone, as labels do"
+    stems = {plain_stem(path.name) for path in pictures}
+    for path in _tables(source) if stems else ():
+        if plain_stem(path.stem) in stems:
+            return f"{path.relative_to(source)} is called like a picture, and may mark it in a way that is not known"
+        if path.suffix.lower() == ".json" and (why := why_unreadable(path)):
+            return f"a file that may mark pictures cannot be read: {why}"
+        if why := lacks(path) if path.suffix.lower() in (".csv", ".tsv") else "":
+            return why
+    return None
+
+
+def read(source: Path, options: Options) -> Found:
+    """List the scans; of volumes and pictures in one folder the volumes, and the pictures are told.
+
+    Raises:
+        DatasetError: Labels lie among them after all, or nothing can be read.
+        UsageError: `--case-pattern` or `--series` does not fit what was found.
+    """
+    heap = gather(source)
+    if heap.masks:
+        some = heap.masks[0].place
+        raise DatasetError(
+            f"{source}: {len(heap.masks)} files among the scans hold labels, such as {some}",
+            hint="say which scan each belongs to: write a text file with a line `image,label` for each case, as SOURCE",
+        )
+    if not heap.scans:
+        found = radiographs.read(source, options, unmarked=True)
+        tables = [path for path in _tables(source) if path.suffix.lower() != ".txt"]
+        if tables:
+            found.warnings.append(
+                f"{len(tables)} tables, such as {tables[0]}, mark no picture in a known way; not read"
+            )
+        return found
+    groups = pair(heap, options.case_pattern, series=options.series)
+    found = masks.found_in(source, heap, groups, options)
+    left = [*(str(scan.path) for scan in heap.pictures), *map(str, _pictures(source))]
+    if left:
+        found.lost.append(
+            f"{len(left)} pictures beside volumes, such as {left[0]}: passed over; import them from their own folder"
+        )
+    tell_passed_over(found, source, ["surfaces", "pictures"])
+    return found
+
+
+def _any_series(source: Path) -> bool:
+    """Whether DICOM files below `source` make a series."""
+    heap = gather(source)
+    return bool(heap.scans or heap.pictures)
+
+
+def _tables(source: Path) -> Iterator[Path]:
+    """Files that may say something of pictures."""
+    below = files_below(source, hidden=False, beside=FILE_NAME)
+    yield from sorted(path for path in below if path.suffix.lower() in _MARKS and "__MACOSX" not in path.parts)
+
+
+def _pictures(source: Path) -> Iterator[Path]:
+    below = files_below(source, hidden=False, beside=FILE_NAME)
+    yield from sorted(path for path in below if path.suffix.lower() in PICTURES and "__MACOSX" not in path.parts)
+
+
+FORM = Form(
+    "scans",
+    "scans or pictures without labels, to be looked at and segmented",
+    misses,
+    read,
+    "scans with no label beside them",
+    frozenset({"case_pattern", "accept_gaps", "resample_tilt", "keep_identity", "series"}),
+)
+"""The form as the table of forms has it."""

@@ -1,0 +1,126 @@
+"""What commands say, as pages say it: no options, no places of the server's, and what is alike once."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import osteon
+from osteon.app import wording
+from osteon.app.failures import error_of, left_out, said_error
+from osteon.app.jobs import Job, State
+from osteon.app.wording import alike, for_people, plain_paths, plain_words
+from osteon.core.errors import OsteonError
+
+ROOMS = ("importing", "predicting", "evaluating", "exporting", "voting", "auditing", "training", "planning", "dataset")
+ROOMS += ("preparing", "formats", "core", "reporting")
+JOB = Job("x", "predict", (), "Segment a", {})
+
+
+def text_of(node: ast.expr) -> Iterator[str]:
+    """What an expression of strings may say; what is filled in as `x1`."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(next(text_of(v), "") if isinstance(v, ast.Constant) else "x1" for v in node.values)
+    elif isinstance(node, ast.IfExp):
+        yield from text_of(node.body)
+        yield from text_of(node.orelse)
+
+
+def hints() -> list[str]:
+    """Every hint of an error that a job of the app may end with."""
+    found = set()
+    for room in ROOMS:
+        for path in (Path(osteon.__file__).parent / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                for word in node.keywords if isinstance(node, ast.Call) else ():
+                    if word.arg == "hint":
+                        found |= set(text_of(word.value))
+    return sorted(found)
+
+
+def test_no_hint_of_any_error_shows_an_option_of_the_command_line() -> None:
+    every = hints()
+    assert len(every) > 200
+    for hint in every:
+        said = for_people(OsteonError("it failed", hint=hint)).hint
+        assert said or not hint
+        assert not wording._SPOKEN.search(said), (hint, said)
+        assert "--" not in said, (hint, said)
+
+
+def test_what_is_left_out_of_a_hint_stays_under_details() -> None:
+    error = for_people(OsteonError("x", hint="choose another folder, or pass --overwrite"))
+    assert error.hint == "choose another folder"
+    assert error.message.splitlines()[1:] == ["For the command line: choose another folder, or pass --overwrite"]
+
+
+@pytest.mark.parametrize(
+    ("hint", "said"),
+    [
+        ("name the values: --labels NAME=VALUE,…", "name the values: “Structures”"),
+        ("hold fewer out", "hold fewer out"),
+        ("remove it from `structures` in dataset.yaml", "remove it from `structures` on the dataset's page"),
+        ("--device cuda", ""),
+        ("say which part of a path is the case: --case-pattern", f"say {'which part of a path is the case'}: “{{}}”"),
+    ],
+)
+def test_options_are_called_as_the_pages_call_them(hint: str, said: str) -> None:
+    assert plain_words(hint) == said.format(wording.TEXTS["--case-pattern"])
+
+
+def test_places_of_the_server_are_left_out() -> None:
+    root, data = Path("/srv/osteon work"), (Path("/mnt/hospital"),)
+    assert plain_paths("/srv/osteon work/sources/my legs/p1/ct.nii.gz: damaged", root, data) == (
+        "my legs/p1/ct.nii.gz: damaged"
+    )
+    assert plain_paths("/mnt/hospital/p1/ct.nii.gz: damaged", root, data) == "hospital/p1/ct.nii.gz: damaged"
+    assert plain_paths("sources/legs: holds no scan", root) == "legs: holds no scan"
+    assert plain_paths("resources/legs and a/runs/b", root) == "resources/legs and a/runs/b"
+
+
+def test_what_is_alike_is_said_once() -> None:
+    lines = [f"/a/p{n}/mr: 3 files left out: a localizer" for n in range(38)]
+    groups = alike([*lines[:20], "two cases are called c; the second becomes c-2", *lines[20:]])
+    assert [len(group) for group in groups] == [38, 1]
+    assert groups[0] == lines
+
+
+LOG = """note: something
+2 cases failed:
+  p1: /w/p1.nii.gz: truncated
+    → copy it again
+  p2: has no voxels
+"""
+
+
+def test_why_cases_failed_is_found_in_the_log() -> None:
+    assert left_out(LOG) == ["p1: /w/p1.nii.gz: truncated (copy it again)", "p2: has no voxels"]
+    error = error_of(JOB, State("failed", code=1), LOG)
+    assert error.message.startswith("nothing came of 2 cases: p1: /w/p1.nii.gz: truncated")
+    assert error.hint == "copy it again"
+    assert "p2: has no voxels" in error.message
+
+
+def test_lines_below_an_error_belong_to_it() -> None:
+    log = "error: holds no form of data. What each misses:\n  pairs: no list\n  masks: no mask\n  → write one\n"
+    assert said_error(log) == ("holds no form of data. What each misses:\npairs: no list\nmasks: no mask", "write one")
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "says"),
+    [
+        (1, "Traceback (most recent call last):\n  File x\nValueError: no such thing\n", "fault of osteon"),
+        (2, "Usage: osteon predict [OPTIONS]\n╭─ Error ─╮\n│ Invalid value for '--speed' │\n╰──╯\n", "Invalid value"),
+        (137, "", "memory ran out"),
+        (1, "reading\n", "before it came to anything"),
+    ],
+)
+def test_no_failure_is_told_as_a_number(code: int, log: str, says: str) -> None:
+    error = error_of(JOB, State("failed", code=code), log)
+    assert says in error.message
+    assert "exit code" not in error.message
