@@ -14,6 +14,7 @@ from nicegui import ui
 from nicegui.testing.user import User
 
 from app_pages import click, visit
+from dicom_writing import series
 from helpers import tiny_plan, two_boxes, write_dataset
 from osteon.app.commands import ABOUT, folds_for
 from osteon.app.controls import KEYS
@@ -504,7 +505,7 @@ def test_masks_for_a_pacs_refer_to_the_series_that_was_imported(tmp_path: Path) 
     root = folder_of(tmp_path)
     dataset_in(root)
     result_in(root)
-    (root / "sources/legs/source").mkdir(parents=True)
+    series(root / "sources/legs/source/c0", [(0, 0, 0), (0, 0, 1)])
     write_json(root / "datasets/knees" / ABOUT, {"source": "sources/legs/source"})
 
     async def steps(user: User, studio: Studio) -> None:
@@ -594,7 +595,7 @@ def test_a_result_of_another_program_is_taken(tmp_path: Path) -> None:
         await user.open("/compare")
         with user:
             await add_upload(studio, studio.workspace.item("sources", "theirs"), studio.datasets()[0])
-        await user.should_see("1 cases were taken; 1 were not: nobody.nii.gz")
+        await user.should_see("1 cases were taken; 1 notes, such as: nobody.nii.gz")
 
     studio = visit(tmp_path / "w", steps)
     assert arguments(studio, "evaluate")[:2] == ["results/theirs", "datasets/knees"]
@@ -632,7 +633,7 @@ def test_results_are_sorted_filtered_voted_over_and_reported(tmp_path: Path) -> 
     assert given == ["results/good", "results/bad", "results/vote", "--method", "hard", "--dataset", "datasets/knees"]
     given = arguments(studio, "compare")
     assert given[:4] == ["results/good", "results/bad", "--reference", "datasets/knees"]
-    assert commands(studio) == ["compare", "evaluate", "vote"]
+    assert commands(studio) == ["compare", "evaluate", "export", "vote"]
 
 
 # Jobs, theme

@@ -116,7 +116,7 @@ def test_lines_below_an_error_belong_to_it() -> None:
     [
         (1, "Traceback (most recent call last):\n  File x\nValueError: no such thing\n", "fault of osteon"),
         (2, "Usage: osteon predict [OPTIONS]\n╭─ Error ─╮\n│ Invalid value for '--speed' │\n╰──╯\n", "Invalid value"),
-        (137, "", "memory ran out"),
+        (137, "", "not enough memory"),
         (1, "reading\n", "before it came to anything"),
     ],
 )

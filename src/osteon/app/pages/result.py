@@ -6,10 +6,12 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.commands import about, begin_evaluation, begin_export, source_of
+from osteon.app.commands import VOLUMES, about, begin_evaluation, begin_export, begin_measuring, measuring, source_of
+from osteon.app.downloads import OF_SERIES, forms_for
 from osteon.app.frame import action, card, faint, frame, refuse, show_error, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.leaving import redrawn
+from osteon.app.notes import tell_notes
 from osteon.app.results import (
     cases_of,
     dataset_of,
@@ -37,8 +39,10 @@ DOWNLOADS = {
     "rtstruct": "DICOM RTSTRUCT",
     "obj": "Surfaces (OBJ)",
 }
-OF_SERIES = ("dicom-seg", "rtstruct")
-"""Forms that refer to the scans' own DICOM series."""
+LENGTH = (
+    "Length is measured along the structure's own longest axis, from the first voxel's outer face to the last's. "
+    "What has no longest axis, such as a cube, may be measured along its diagonal."
+)
 
 
 class ResultPage:
@@ -58,10 +62,12 @@ class ResultPage:
         own = self.studio.jobs.about("result", self.item.name)
         return [job for job in own if self.studio.jobs.state(job).phase not in ("done", "cancelled")]
 
-    def _state(self) -> list[float]:
-        volumes = self.studio.workspace.root / "exports" / f"{self.item.name}-volumes/volumes.csv"
+    def _state(self) -> list[object]:
+        volumes = self.studio.workspace.root / "exports" / f"{self.item.name}{VOLUMES}/volumes.csv"
         files = [*cases_of(self.item).values(), self.item.path / "metrics.json", volumes]
-        return [path.stat().st_mtime if path.is_file() else 0.0 for path in files]
+        job = measuring(self.studio, self.item)
+        phase = "" if job is None else self.studio.jobs.state(job).phase
+        return [phase, *(path.stat().st_mtime if path.is_file() else 0.0 for path in files)]
 
     def _look(self) -> None:
         if self._state() != self.seen:
@@ -76,6 +82,7 @@ class ResultPage:
         by = f"the model {told['run']}" if told.get("run") else told.get("members") or "another program"
         scans = f"the dataset {told['dataset']}" if told.get("dataset") else told.get("source") or "uploaded files"
         faint(f"Made by {by}, of {scans}.")
+        tell_notes(self.studio, told.get("notes", "").splitlines(), kind="note", title="To know")
         if not cases:
             faint("Segmented scans appear here one after the other.")
             return
@@ -163,7 +170,7 @@ class ResultPage:
         flat = bool(rows) and not any(row.volume_cm3 for row in volumes_of(self.studio, self.item))
         with card("Volumes"):
             if not rows:
-                faint("They are measured when all scans are segmented.")
+                self._unmeasured()
                 return
             heads = {
                 "case": "Case",
@@ -174,11 +181,33 @@ class ResultPage:
                 "confidence": "Confidence" if is_calibrated(record.values()) else "Confidence, uncalibrated",
             }
             table(rows, heads, key="n", page=15)
+            if not flat:
+                faint(LENGTH)
+
+    def _unmeasured(self) -> None:
+        """Why there are no volumes yet, and what to do about it."""
+        job = measuring(self.studio, self.item)
+        phase = "" if job is None else self.studio.jobs.state(job).phase
+        if phase in ("queued", "running", "paused"):
+            faint("They are measured when all scans are segmented.")
+            return
+        if phase in ("done", "partly"):
+            faint("There is nothing to measure: no structure was found in any case.")
+        else:
+            faint("Nobody has measured them." if job is None else "Measuring them came to nothing: see Jobs.")
+        action("Measure them", self._measure, icon="straighten").mark("measure")
+
+    def _measure(self) -> None:
+        begin_measuring(self.studio, self.item)
+        self.drawn.refresh()
 
     def _downloads(self) -> None:
         with card("Downloads"):
             faint("The files are made, then a link appears.")
-            form = ui.select(DOWNLOADS, value="seg-nrrd", label="Form").classes("full-width")
+            offered = {form: DOWNLOADS[form] for form in forms_for(self.studio, self.item)}
+            form = ui.select(offered, value="seg-nrrd", label="Form").classes("full-width")
+            if not OF_SERIES.intersection(offered):
+                faint("For a PACS (DICOM SEG, RTSTRUCT) the scans must have come as DICOM series.")
             action("Make the files", lambda: self._export(str(form.value)), icon="build", weight="main").mark("export")
             self.links()
             ui.timer(1.0, self._links_again)
