@@ -553,6 +553,8 @@ def test_records_say_how_sure_and_why_to_look(
         assert records["s0"]["review"] == []
         assert set(records["s0"]["confidence"]) == {"femur", "tibia"}
         assert 0.5 < records["s0"]["confidence"]["femur"] <= 1
+        assert not records["s0"]["calibrated"]  # four validated structures are too few
+        assert "the confidence is uncalibrated" in said
         assert records["noise"]["review"]
         assert "1 to be looked at by a person" in said
         assert "noise: " in said

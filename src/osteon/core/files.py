@@ -306,9 +306,12 @@ def _parts(path: Path) -> list[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text whole or not at all."""
+    r"""Write UTF-8 text whole or not at all.
+
+    Of names of files that are not UTF-8 the bytes are written as `\udcXX`: JSON and YAML read them back as they were.
+    """
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_yaml(path: Path, data: Any, *, head: str = "") -> None:

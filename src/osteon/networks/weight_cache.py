@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import FileError, ModelError, OsteonError
-from osteon.core.files import read_yaml, whole_file, write_yaml
+from osteon.core.files import whole_file, write_yaml
 from osteon.core.locks import one_at_a_time
 from osteon.core.processes import machine_mark
+from osteon.core.records import read_record
 from osteon.networks.encoder_sources import Source
 from osteon.networks.weights import SUFFIXES
 
@@ -57,7 +58,8 @@ def cached_path(source: Source) -> Path:
 def locked() -> dict[str, dict[str, Any]]:
     """The lock file: name → repository, revision, SHA-256 and bytes of each file that was fetched."""
     path = cache_folder() / LOCK
-    return (read_yaml(path, "the lock file of the weights") or {}) if path.is_file() else {}
+    hint, shape = "remove it: what was fetched is compared with its checksum again", dict[str, dict[str, Any]]
+    return read_record(path, "the lock file of the weights", shape, hint) if path.is_file() else {}
 
 
 def weights_file(source: Source, *, download: Download | None = None) -> Path:

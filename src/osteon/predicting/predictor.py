@@ -25,6 +25,7 @@ from osteon.predicting.memory import Room, room_for
 from osteon.predicting.model import Model, Prediction, Prepared
 from osteon.predicting.records import RECORD, predictions_of
 from osteon.predicting.scans import Scan
+from osteon.predicting.seen import KEY, TRAINED
 from osteon.predicting.shares import Shares
 from osteon.predicting.speeds import BALANCED, Speed
 
@@ -59,6 +60,7 @@ class PredictReport:
         skipped: Segmented before.
         failed: The error of each that could not be segmented.
         review: Reasons why a person should look at a result, of all that are done.
+        trained_on: Those of them that the model was trained on: what it finds there says nothing of new scans.
     """
 
     out: Path
@@ -66,6 +68,7 @@ class PredictReport:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, OsteonError] = field(default_factory=dict)
     review: dict[str, list[str]] = field(default_factory=dict)
+    trained_on: list[str] = field(default_factory=list)
 
 
 def output_path(out: Path, case_id: str, plan: Plan) -> Path:
@@ -133,8 +136,11 @@ def _pass(work: _Work, scans: Sequence[Scan], report: PredictReport, total: int 
                 report.failed[name] = _failure(name, error)
             else:
                 (report.skipped if passed.skipped else report.done).append(name)
-                if reasons := work.known(name).get("review"):
+                known = work.known(name)
+                if reasons := known.get("review"):
                     report.review[name] = reasons
+                if known.get(KEY) == TRAINED:
+                    report.trained_on.append(name)
             work.let_go(name)
     return others
 
@@ -192,6 +198,7 @@ class _Work:
             "postprocessing": self.model.postprocessing.told(pixels=self.model.plan.unit == "px"),
         }
         if self._is_done(scan, made_by):
+            self._tell_seen(scan)
             return None
         if scan.id not in self.claims:
             self.claim(scan.id, wait=False)
@@ -211,8 +218,23 @@ class _Work:
             "memory_bytes": room.bytes,
             "engine": self.model.engine,
         }
+        content = scan.content(volume) if self.model.seen.by_content else None
+        record |= {"content": content} if content else {}
+        record |= self._seen(scan, content)
         prepared = self.model.prepare(volume)
         return prepared, room, record | {"seconds": time.monotonic() - began}
+
+    def _seen(self, scan: Scan, content: str | None) -> dict[str, str]:
+        """What the model had to do with the scan before; nothing where nobody knows."""
+        sight = self.model.seen.sight_of(scan.id, content)
+        return {} if sight is None else {KEY: sight}
+
+    def _tell_seen(self, scan: Scan) -> None:
+        """Add it to the record of an earlier osteon, which did not say it."""
+        before = self.known(scan.id)
+        told = self._seen(scan, None if scan.case is None else scan.case.content)
+        if KEY not in before and told:
+            self.records.write(scan.id, before | told)
 
     def write(self, scan: Scan, result: tuple[Prediction, dict[str, Any]]) -> None:
         """Write a segmentation, and before it its record, which must not pass an older result off as this one."""
@@ -273,6 +295,7 @@ class _Work:
         return prediction, {
             **record,
             "confidence": prediction.confidence,
+            "calibrated": prediction.calibrated,
             "review": prediction.reasons,
             "seconds": round(record["seconds"] + seconds + time.monotonic() - began, 3),
             "osteon": __version__,

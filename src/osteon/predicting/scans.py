@@ -16,6 +16,7 @@ from osteon.core.files import file_mark, is_file, still
 from osteon.core.geometry import Geometry
 from osteon.core.progress import console
 from osteon.core.volume import Volume
+from osteon.dataset.checks import content_hash
 from osteon.dataset.dataset import Dataset, stacked
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case
@@ -23,6 +24,7 @@ from osteon.formats.dicom import read_dicom_files
 from osteon.formats.registry import companions, known_suffixes, read_geometry, read_volume
 from osteon.planning.plan import Plan
 from osteon.predicting.folders import files_as_items, joined, scans_below
+from osteon.predicting.seen import UNKNOWN, SeenScans
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class Scan:
             return self.grid
         return read_geometry(self.files[0]) if len(self.channels[0]) == 1 else None
 
+    def content(self, volume: Volume) -> str:
+        """The hash of its voxels; a dataset's image that was read was compared with the one that stands there."""
+        return (None if self.case is None else self.case.content) or content_hash(volume)
+
     def fingerprint(self) -> list[list[Any]]:
         """What the files are: path, and `core.files.file_mark`; reads them. Raises FileError where one is missing."""
         for file in self.files:
@@ -108,6 +114,7 @@ def find_scans(
     series: str | None = None,
     *,
     tell: Callable[[str], None] = _say,
+    seen: SeenScans = UNKNOWN,
 ) -> list[Scan]:
     """The scans that paths stand for; what is passed over is told.
 
@@ -120,6 +127,7 @@ def find_scans(
         plan: Of the model: how many channels a scan has, and whether pictures can be segmented.
         series: Of several DICOM series of one study, the one with this number, SeriesInstanceUID or description.
         tell: Is called with what is passed over, and what a person should know; says it on the terminal when left out.
+        seen: What the model was trained on: where nobody knows, a dataset that holds no case out is warned of.
 
     Raises:
         FileError: A path does not exist.
@@ -141,7 +149,8 @@ def find_scans(
             dataset = Dataset.open(source)
             cases = [c for c in dataset.manifest.cases if c.held_out or c.segmentation is None]
             if not cases:
-                notes.append(f"{source}: holds no case out; a training may have seen these")
+                may = "" if seen.known else "; a training may have seen these"
+                notes.append(f"{source}: holds no case out: all are taken{may}")
             for case in cases or dataset.manifest.cases:
                 images = tuple((dataset.resolve(image),) for image in case.images)
                 scans.append(Scan(case.id, images, dataset, case))
