@@ -139,7 +139,7 @@ def test_what_was_trained_segments_a_scan_that_it_never_saw(visitor: Visitor, le
     visitor.upload(archive)
     visitor.sees("1 scan: ")
     visitor.click("Segment", exact=True)
-    visitor.sees("Confidence is the Dice", minutes=2)
+    visitor.sees("Confidence is uncalibrated", minutes=2)
     visitor.sees("Volume, cm³")
     visitor.choose("Form", "Surfaces (STL)")
     visitor.click("Make the files")
