@@ -157,7 +157,7 @@ def test_what_was_trained_segments_a_scan_that_it_never_saw(visitor: Visitor, le
     wait(lambda: visitor.colours() < shown)
 
     visitor.open("/segment")
-    visitor.choose("Scans", "legs: held out")
+    visitor.choose("Scans", "legs: its held-out or unlabelled cases")
     visitor.sees(f"1 scan: {KEPT}")
     visitor.click("Segment", exact=True)
     visitor.click("Compare with the reference")
