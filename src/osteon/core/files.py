@@ -7,18 +7,16 @@ import hashlib
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import yaml
 
 from osteon.core.errors import DiskFullError, FileError, missing_file
 from osteon.core.platform import TIMES_OF_CHANGE
-from osteon.core.processes import machine_mark
+from osteon.core.temporaries import sweep, temporary_beside
 
 
 @contextmanager
@@ -33,10 +31,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         FileError: The folder cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f"{_PART}{machine_mark()}-{os.getpid()}-{secrets.token_hex(4)}-{path.name[-_TAIL:]}")
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
+        sweep(path.parent)
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
@@ -46,45 +44,6 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
-
-
-_PART = ".part-"
-_TAIL = 24
-"""Characters of a file's name that its temporary keeps: a name may be as long as the system allows."""
-_LEFT = re.compile(rf"{re.escape(_PART)}(?:([0-9a-f]{{8}})-)?(\d+)-")
-"""A temporary's machine (earlier ones named none) and process."""
-_FORSAKEN_S = 24 * 3600.0
-"""A temporary that another machine has not touched for so long is nobody's."""
-_swept: set[Path] = set()
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the temporaries of processes that were killed; a process looks once into a folder, which may be long."""
-    if folder in _swept:
-        return
-    _swept.add(folder)
-    with os.scandir(folder) as entries:
-        left = [(folder / entry.name, found) for entry in entries if (found := _LEFT.match(entry.name))]
-    for path, found in left:
-        with suppress(OSError):
-            if (
-                (not psutil.pid_exists(int(found[2])))
-                if found[1] == machine_mark()
-                else untouched_s(path) > _FORSAKEN_S
-            ):
-                path.unlink()
-
-
-def untouched_s(path: Path) -> float:
-    """Seconds since a file was touched, by the clock of the disk that it lies on; 0 where it is gone."""
-    probe = path.with_name(f".probe-{secrets.token_hex(8)}")
-    try:
-        probe.touch()
-        return probe.stat().st_mtime - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-    finally:
-        probe.unlink(missing_ok=True)
 
 
 def _number(error: OSError, temporary: Path) -> int | None:
