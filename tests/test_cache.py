@@ -28,7 +28,7 @@ from helpers import (
     unpack_label,
     write_dataset,
 )
-from osteon.core import files
+from osteon.core import file_marks
 from osteon.core.errors import PlanError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
@@ -336,7 +336,7 @@ def test_files_that_were_only_touched_are_not_prepared_again(tmp_path: Path, mon
     os.utime(tmp_path / "labels/a.nii.gz", ns=(1, 1))
     monkeypatch.setattr(module, "_prepare_case", lambda work: pytest.fail(f"{work[2].id} is prepared again"))
     prepare(dataset, plan, dataset.manifest.trainable)
-    monkeypatch.setattr(files, "_digest", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr(file_marks, "_digest", lambda path: pytest.fail(f"{path} is read again"))
     prepare(dataset, plan, dataset.manifest.trainable)  # the new time has been noted
 
 

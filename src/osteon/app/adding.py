@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from osteon.core.errors import CaseError, DatasetError, LabelError, UsageError
-from osteon.core.files import files_below
+from osteon.core.folders import files_below
 from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case

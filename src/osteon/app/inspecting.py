@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from osteon.core.errors import FileError, OsteonError
-from osteon.core.files import files_below, is_file
+from osteon.core.files import is_file
+from osteon.core.folders import files_below
 from osteon.core.labels import Structure, make_structures
 from osteon.formats.registry import read_segmentation, read_structures, suffix_of
 from osteon.importing.forms import Form, Found, Options

@@ -36,7 +36,8 @@ from osteon.app.shrinking import (
 )
 from osteon.core.clock import age_order
 from osteon.core.errors import DatasetError
-from osteon.core.files import file_times, read_json, whole_file, write_json
+from osteon.core.file_marks import file_times
+from osteon.core.files import read_json, whole_file, write_json
 from osteon.core.gzipped import pack
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume

@@ -13,7 +13,8 @@ from typing import Any
 
 from osteon.core.case_records import FOLDER, CaseRecords
 from osteon.core.errors import FileError
-from osteon.core.files import file_state, is_file, read_json, remove_file, write_json
+from osteon.core.file_marks import file_state
+from osteon.core.files import is_file, read_json, remove_file, write_json
 
 FILE_NAME = "exports.json"
 _EACH = Path(FILE_NAME).stem

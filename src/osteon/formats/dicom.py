@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from osteon.core.errors import FileError, LabelError, OsteonError, UsageError, missing_file
-from osteon.core.files import files_below
+from osteon.core.folders import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from osteon.core.errors import FileError, OsteonError, missing_file
-from osteon.core.files import is_file, is_folder, is_pointer
+from osteon.core.files import is_file, is_folder
+from osteon.core.folders import is_pointer
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from osteon.core.errors import OsteonError
-from osteon.core.files import files_below, is_pointer
+from osteon.core.folders import files_below, is_pointer
 from osteon.core.geometry import Geometry
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import title

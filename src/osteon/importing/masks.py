@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import OsteonError
-from osteon.core.files import files_below
+from osteon.core.folders import files_below
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.label_tables import NAMES, find_table, is_only_a_table, is_table, maybe_beside, read_table
 from osteon.formats.registry import own_table, stem_of

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, FileError, UsageError
-from osteon.core.file_names import name_key
+from osteon.core.file_names import name_key, natural_key
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.manifest import Channel
 from osteon.formats.raster import orientation_of
@@ -33,7 +33,6 @@ from osteon.importing.radiograph_json import JsonFiles
 from osteon.importing.radiograph_marks import Marks, Told, marked_twice
 from osteon.importing.radiograph_masks import is_mask_table, look_at_labels, of_table, read_mask_table, sort_out
 from osteon.importing.radiograph_rle import of_rle
-from osteon.importing.selecting import natural_key
 
 _LISTED = 6
 _MOST_OF_A_SUBJECT = 10

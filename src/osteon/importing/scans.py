@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError
-from osteon.core.files import files_below
+from osteon.core.folders import files_below
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.raster import SUFFIXES as PICTURES
 from osteon.formats.rle import lacks

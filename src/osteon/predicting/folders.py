@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from osteon.core.case_records import is_recorded
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.file_names import free_name, name_key
-from osteon.core.files import absent_below, files_below
+from osteon.core.folders import absent_below, files_below
 from osteon.core.geometry import Geometry
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Channel

@@ -11,8 +11,9 @@ from typing import Any
 from rich.markup import escape
 
 from osteon.core.errors import OsteonError, UsageError, missing_file
+from osteon.core.file_marks import file_mark, still
 from osteon.core.file_names import name_key
-from osteon.core.files import file_mark, is_file, still
+from osteon.core.files import is_file
 from osteon.core.geometry import Geometry
 from osteon.core.progress import console
 from osteon.core.volume import Volume
@@ -80,7 +81,7 @@ class Scan:
         return (None if self.case is None else self.case.content) or content_hash(volume)
 
     def fingerprint(self) -> list[list[Any]]:
-        """What the files are: path, and `core.files.file_mark`; reads them. Raises FileError where one is missing."""
+        """What the files are: path and `file_mark`; reads them. Raises FileError where one is missing."""
         for file in self.files:
             if not file.is_file():
                 raise missing_file(file, "the scan")

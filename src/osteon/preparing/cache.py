@@ -25,7 +25,8 @@ from pydantic import BaseModel
 from rich.markup import escape
 
 from osteon.core.errors import DatasetError, FileError, OsteonError, PlanError
-from osteon.core.files import file_times, whole_file, write_json
+from osteon.core.file_marks import file_times
+from osteon.core.files import whole_file, write_json
 from osteon.core.gzipped import crc32_of
 from osteon.core.locks import one_at_a_time
 from osteon.core.parallel import for_each, worker_count

@@ -9,7 +9,8 @@ from typing import Any
 
 from osteon.core.case_records import CaseRecords
 from osteon.core.errors import OsteonError, UsageError
-from osteon.core.files import file_times, is_file, is_folder, remove_file, write_json
+from osteon.core.file_marks import file_times
+from osteon.core.files import is_file, is_folder, remove_file, write_json
 from osteon.core.parallel import failure_of
 from osteon.core.progress import track
 from osteon.core.version import __version__

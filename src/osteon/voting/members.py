@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from osteon.core.errors import UsageError, missing_file
+from osteon.core.file_names import natural_key
 from osteon.formats.legend import Legend, legend_for
 from osteon.formats.probabilities import SUFFIX as PROBABILITIES
-from osteon.importing.selecting import natural_key
 from osteon.predicting.seen import sights_in, worst
 from osteon.voting.report import Absence
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import UsageError
-from osteon.core.files import file_state
+from osteon.core.file_marks import file_state
 from osteon.core.locks import hold_folder
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
