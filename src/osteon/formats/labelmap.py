@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ def is_generic(name: str) -> bool:
     return _GENERIC.fullmatch(name) is not None
 
 
-def smallest_uint(highest: int) -> npt.DTypeLike:
+def smallest_uint(highest: int) -> type[np.unsignedinteger[Any]]:
     """The smallest unsigned type that holds 0 … `highest`."""
     return next(kind for kind in (np.uint8, np.uint16, np.uint32, np.uint64) if highest <= np.iinfo(kind).max)
 
