@@ -143,6 +143,15 @@ def test_a_runs_own_validation_is_told_as_such(world: World, tmp_path: Path, cap
     assert metrics(tmp_path)["overall"]["dice"]["n"] == 2 * len(world.validated)
 
 
+def test_what_a_newer_osteon_tells_besides_is_passed_over(world: World, tmp_path: Path) -> None:
+    run = shutil.copytree(world.run, tmp_path / "run")
+    path = run / "model/validation.json"
+    told = json.loads(path.read_text())
+    told["seen"]["elsewhere"] = {}
+    path.write_text(json.dumps(told))
+    assert load_model(run).seen == load_model(world.run).seen
+
+
 def test_a_run_of_an_earlier_osteon_is_told_by_its_splits(world: World, tmp_path: Path) -> None:
     run = shutil.copytree(world.run, tmp_path / "run")
     path = run / "model/validation.json"

@@ -167,14 +167,10 @@ def evaluate(
 
 def _sights(pairing: Pairing) -> dict[str, str]:
     """What the predictions' makers had to do with each case, where their folder says it."""
-    found: dict[str, str] = {}
-    for folder in {pair.prediction.parent for pair in pairing.pairs}:
-        told = sights_in(folder)
-        for pair in pairing.pairs:
-            name = stem_of(pair.prediction)
-            if pair.prediction.parent == folder and name in told:
-                found[pair.case] = told[name]
-    return found
+    if not pairing.pairs:
+        return {}
+    told = sights_in(pairing.pairs[0].prediction.parent)  # predictions are one folder's, or one file
+    return {pair.case: told[name] for pair in pairing.pairs if (name := stem_of(pair.prediction)) in told}
 
 
 def score_pair(pair: Pair, structures: Sequence[Structure], measures: Measures = EVERYTHING) -> tuple[list[Score], str]:

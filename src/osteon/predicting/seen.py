@@ -101,7 +101,7 @@ def seen_by(folder: Path, validation: Mapping[str, Any]) -> SeenScans:
         FileError: The run's splits.yaml is damaged.
     """
     if (told := validation.get(KEY)) is not None:
-        return SeenScans(**told)
+        return SeenScans(told["training"], told["validation"], told["before"])  # a newer version may tell more
     if not (folder.parent / SPLITS).is_file():
         return UNKNOWN
     splits = read_splits(folder.parent)
