@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -87,13 +87,14 @@ def read(source: Path, options: Options) -> Found:
 
 def found_in(source: Path, heap: Heap, groups: list[Group], options: Options) -> Found:
     """The cases of scans and masks that were sorted. Raises as `read` does, but for what belongs to a scan."""
-    table = None if options.structures else find_table(source, _tables_beside(heap))
+    table_in = cache(partial(find_table, others=_tables_beside(heap)))
+    table = None if options.structures else table_in(source)
     told = options.named_structures() or (read_table(table) if table else None)
     known = None if told is None else [structure.name for structure in told]
     spelling = {same_name(name): name for name in known or ()}
     single = _one_map_each(groups)
     spine, last = is_spine(groups), ends_in_cases(groups)
-    cases = [sort_masks(group, spelling, known, single=single, spine=spine, last=last) for group in groups]
+    cases = [sort_masks(group, spelling, known, table_in, single=single, spine=spine, last=last) for group in groups]
     structures = told or structures_of(cases)
     check_names(cases, structures, told=told is not None, priority=options.priority)
     patients = [patient_of(s) if (s := group.scans[0].series) else Patient() for group in groups]
