@@ -97,6 +97,24 @@ def test_pictures_beside_volumes_are_told(tmp_path: Path) -> None:
     assert any("1 pictures beside volumes" in line and "screenshot.png" in line for line in report.lost)
 
 
+@pytest.mark.parametrize("kind", ["volumes", "pictures"])
+def test_what_is_passed_over_is_told_once(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "scans"
+    if kind == "volumes":
+        volumes(folder)
+    else:
+        picture(folder / "a.png")
+    (folder / "more.zip").touch()
+    (folder / "bone.ply").touch()
+    (folder / "p9.nii.gz").symlink_to("nowhere")
+    report = osteon.import_dataset(folder, tmp_path / "set")
+    assert report.form == "scans"
+    told = [*report.lost, *report.warnings]
+    for name in ("more.zip", "bone.ply", "p9.nii.gz"):
+        assert [name in line for line in told].count(True) == 1, (name, told)
+    assert any("bone.ply" in line for line in report.lost)
+
+
 @pytest.mark.parametrize(
     ("beside", "label_of", "says"),
     [

@@ -19,6 +19,7 @@ from osteon.core.folders import files_below
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.label_tables import NAMES, find_table, is_only_a_table, is_table, maybe_beside, read_table
 from osteon.formats.registry import own_table, stem_of
+from osteon.formats.unread import Holds
 from osteon.importing.forms import Converted, Form, Found, FoundCase, Options
 from osteon.importing.mask_cases import MaskCase, read_case, sort_masks
 from osteon.importing.mask_dataset import case_ids, channels_of, check_names, structures_of, understood
@@ -85,8 +86,13 @@ def read(source: Path, options: Options) -> Found:
     return found_in(source, heap, groups, options)
 
 
-def found_in(source: Path, heap: Heap, groups: list[Group], options: Options) -> Found:
-    """The cases of scans and masks that were sorted. Raises as `read` does, but for what belongs to a scan."""
+def found_in(
+    source: Path, heap: Heap, groups: list[Group], options: Options, *, holding: Sequence[Holds] = ("images",)
+) -> Found:
+    """The cases of scans and masks that were sorted; `holding` as for `tell_passed_over`.
+
+    Raises as `read` does, but for what belongs to a scan.
+    """
     table_in = cache(partial(find_table, others=_tables_beside(heap)))
     table = None if options.structures else table_in(source)
     told = options.named_structures() or (read_table(table) if table else None)
@@ -116,7 +122,7 @@ def found_in(source: Path, heap: Heap, groups: list[Group], options: Options) ->
         found.lost += [f"{mask.path}: lies beside the case's folder of masks; passed over" for mask in case.passed]
     used = {table, *(case.table.path for case in cases if case.table is not None)}
     found.warnings += _unused_tables(source, used) + _doubtful_tables(cases, used)
-    tell_passed_over(found, source, ["images"])
+    tell_passed_over(found, source, holding)
     return found
 
 

@@ -20,6 +20,7 @@ from osteon.core.labels import Structure, make_structures
 from osteon.dataset.manifest import Channel
 from osteon.formats.raster import orientation_of
 from osteon.formats.rle import is_rle_csv
+from osteon.formats.unread import Holds
 from osteon.importing.forms import Form, Found, FoundCase, Options, safe_id, unique_ids
 from osteon.importing.mask_dicom import patient_in
 from osteon.importing.mask_files import find_dicom
@@ -102,7 +103,8 @@ def read(source: Path, options: Options, *, unmarked: bool = False) -> Found:
             "what marks them is taken as drawn on the upright picture"
         )
     found.understood += _understood(pictures, marks, kinds, subjects, found.structures, options)
-    tell_passed_over(found, folder, ["images", "pictures"], [".json", ".csv"])
+    holding: list[Holds] = ["images", "surfaces", "pictures"] if unmarked else ["images", "pictures"]
+    tell_passed_over(found, folder, holding, [".json", ".csv"])
     return found
 
 

@@ -22,7 +22,6 @@ from osteon.importing.mask_names import kind_of
 from osteon.importing.mask_pairing import pair
 from osteon.importing.mask_values import holds_labels
 from osteon.importing.meshes import mesh_files
-from osteon.importing.passed_over import tell_passed_over
 from osteon.importing.radiograph_files import plain_stem
 from osteon.importing.radiograph_fits import why_unreadable
 
@@ -83,13 +82,12 @@ def read(source: Path, options: Options) -> Found:
             )
         return found
     groups = pair(heap, options.case_pattern, series=options.series)
-    found = masks.found_in(source, heap, groups, options)
+    found = masks.found_in(source, heap, groups, options, holding=("images", "surfaces", "pictures"))
     left = [*(str(scan.path) for scan in heap.pictures), *map(str, _pictures(source))]
     if left:
         found.lost.append(
             f"{len(left)} pictures beside volumes, such as {left[0]}: passed over; import them from their own folder"
         )
-    tell_passed_over(found, source, ["surfaces", "pictures"])
     return found
 
 
