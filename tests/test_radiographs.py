@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ import numpy.typing as npt
 import pydicom
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from dicom_writing import image, save
-from osteon.core.errors import DatasetError, FileError, UsageError
+from osteon.cli.main import app
+from osteon.core.errors import DatasetError, FileError, OsteonError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_volume
 from osteon.formats.rle import encode, write_rle_csv
@@ -908,3 +910,24 @@ def test_why_no_picture_could_be_taken_with_labels_is_said(tmp_path: Path) -> No
     (heap / "a.json").write_text(json.dumps({"annotations": [{"label": "Ulna", "points": [[1, 2], [3, 4]]}]}))
     with pytest.raises(DatasetError, match=r"a\.json"):
         take(heap, tmp_path / "set")
+
+
+def test_dicom_beside_pictures_and_mask_files_is_told(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    picture(heap / "images" / "a.png")
+    mask_file(heap / "masks" / "Ulna" / "a.png", mask_of("Ulna"))
+    for name in ("a", "b", "c"):
+        save(image(np.zeros(SHAPE, np.uint16), Modality="DX"), heap / "images" / f"{name}.dcm")
+    report, masks = take(heap, tmp_path / "set")
+    assert list(masks) == ["a"]
+    assert report.lost == ["2 DICOM files, such as images/b.dcm, are marked by no file; passed over"]
+    assert "images/a.dcm is beside a picture of the same name; left out" in report.warnings
+
+
+def test_a_table_that_is_not_there_is_lost(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    picture(heap / "images" / "a.png")
+    mask_file(heap / "masks" / "Ulna" / "a.png", mask_of("Ulna"))
+    (heap / "runs.tsv").symlink_to("nowhere")
+    report, _ = take(heap, tmp_path / "set")
+    assert [line for line in report.lost if "runs.tsv" in line]

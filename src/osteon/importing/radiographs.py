@@ -36,6 +36,7 @@ from osteon.importing.radiograph_masks import is_mask_table, look_at_labels, of_
 from osteon.importing.radiograph_rle import of_rle
 
 _LISTED = 6
+_MARKS = (".json", ".csv", ".tsv")
 _MOST_OF_A_SUBJECT = 10
 """Pictures in a folder; with more, folders are more likely groups than subjects."""
 _NO_SUBJECTS = {"images", "image", "img", "imgs", "pictures", "train", "training", "val", "valid", "validation", "test"}
@@ -104,7 +105,7 @@ def read(source: Path, options: Options, *, unmarked: bool = False) -> Found:
         )
     found.understood += _understood(pictures, marks, kinds, subjects, found.structures, options)
     holding: list[Holds] = ["images", "surfaces", "pictures"] if unmarked else ["images", "pictures"]
-    tell_passed_over(found, folder, holding, [".json", ".csv"])
+    tell_passed_over(found, folder, holding, _MARKS)
     return found
 
 
@@ -121,6 +122,8 @@ def _told(heap: Heap, options: Options, found: Found, *, dicom: bool) -> tuple[T
     pictures = [file for file in rest if file not in masks]
     if heap.dicom and (dicom or heap.json or heap.csv):
         pictures = _with_dicom(pictures, heap.dicom, found)
+    elif heap.dicom:
+        _without_dicom(pictures, heap.dicom, found)
     if case_of is not None:
         unknown = [file for file in pictures if case_of(file.place.as_posix()) is None]
         pictures = [file for file in pictures if file not in set(unknown)]
@@ -158,6 +161,19 @@ def _with_dicom(pictures: list[File], dicom: list[File], found: Found) -> list[F
             f"{len(previews)} pictures, such as {previews[0].place}, stand beside DICOM files; left out"
         )
     return sorted([*(f for f in pictures if f not in set(previews)), *dicom], key=lambda f: natural_key(str(f.place)))
+
+
+def _without_dicom(pictures: Sequence[File], dicom: Sequence[File], found: Found) -> None:
+    """Tell DICOM files that no file can mark; one beside a picture of the same name is taken as that picture."""
+    whole = {file.place.with_suffix("") for file in pictures}
+    lost = [file for file in dicom if file.place.with_suffix("") not in whole]
+    for files, why, told in (
+        (lost, "marked by no file; passed over", found.lost),
+        ([f for f in dicom if f not in set(lost)], "beside a picture of the same name; left out", found.warnings),
+    ):
+        if files:
+            many = f"{len(files)} DICOM files, such as {files[0].place}, are"
+            told.append(f"{many if len(files) > 1 else f'{files[0].place} is'} {why}")
 
 
 def _is_turned(picture: File) -> bool:
