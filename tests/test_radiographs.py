@@ -931,3 +931,29 @@ def test_a_table_that_is_not_there_is_lost(tmp_path: Path) -> None:
     (heap / "runs.tsv").symlink_to("nowhere")
     report, _ = take(heap, tmp_path / "set")
     assert [line for line in report.lost if "runs.tsv" in line]
+
+
+@pytest.fixture
+def short_fields() -> Iterator[None]:
+    """The longest field as Python has it; reading runs raises it for the whole process."""
+    before = csv.field_size_limit(131_072)
+    yield
+    csv.field_size_limit(before)
+
+
+@pytest.mark.usefixtures("short_fields")
+def test_a_table_with_a_very_long_field_is_an_error_that_names_it(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    picture(heap / "a.png")
+    mask_file(heap / "m.png", mask_of("Ulna"))
+    long = "1 2 " * 50_000
+    (heap / "runs.csv").write_text(f"image_name,class,rle\na,Ulna,{long}\n")
+    with pytest.raises(OsteonError, match=r"runs\.csv"):
+        import_dataset(heap / "runs.csv", tmp_path / "set", form="pairs")
+    result = CliRunner().invoke(app, ["import", str(heap / "runs.csv"), str(tmp_path / "set")])
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "runs.csv" in result.output
+    (heap / "masks.csv").write_text(f"image,class,mask\na.png,Ulna,m.png\na.png,{long},m.png\n")
+    (heap / "runs.csv").unlink()
+    with pytest.raises(FileError, match=r"masks\.csv: line 3 cannot be read"):
+        import_dataset(heap, tmp_path / "set")
