@@ -60,6 +60,13 @@ def test_dicom_series_are_cases_and_nobody_is_named(tmp_path: Path) -> None:
     assert "Doe" not in (tmp_path / "set/dataset.yaml").read_text().replace(str(tmp_path), "").partition("cases:")[2]
 
 
+def test_a_folder_of_dicom_without_preambles_is_a_case(tmp_path: Path) -> None:
+    for path in series(tmp_path / "scans/p", PLACES):
+        path.write_bytes(path.read_bytes()[132:])
+    report = osteon.import_dataset(tmp_path / "scans", tmp_path / "set")
+    assert (report.form, len(report.manifest.cases), report.lost) == ("scans", 1, [])
+
+
 def test_several_series_of_a_patient_are_cases_of_one_subject(tmp_path: Path) -> None:
     for n in (1, 2):
         series(tmp_path / f"scans/p/s{n}", PLACES, SeriesInstanceUID=f"1.2.{n}", SeriesNumber=n)
