@@ -34,7 +34,8 @@ from osteon.importing.mask_values import is_binary
 from osteon.importing.passed_over import tell_passed_over
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 
-_LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
+LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
+"""Files that list the cases of a folder."""
 _LOOKED_AT = 20
 """Files without a telling name whose voxels are looked at to recognise the form."""
 
@@ -43,7 +44,7 @@ def misses(source: Path) -> str | None:
     """What `source` lacks to be scans with masks."""
     if not source.is_dir():
         return "is one file, not a folder of scans and masks"
-    if listed := [name for name in _LISTS if (source / name).is_file()]:
+    if listed := [name for name in LISTS if (source / name).is_file()]:
         return f"{listed[0]} lists the cases already"
     files = list(volume_files(source))
     told = [kind_of(PurePosixPath(path.relative_to(source).as_posix())) for path in files]

@@ -25,7 +25,6 @@ from osteon.importing.meshes import mesh_files
 from osteon.importing.radiograph_files import plain_stem
 from osteon.importing.radiograph_fits import why_unreadable
 
-_LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
 _MARKS = (".json", ".xml", ".txt", ".csv", ".tsv")
 _LOOKED_AT = 20
 """Files of each kind whose voxels are looked at: a label map is no scan."""
@@ -35,7 +34,7 @@ def misses(source: Path) -> str | None:
     """What `source` lacks to be scans without labels; what may be a label is named."""
     if not source.is_dir():
         return "is one file, not a folder of scans"
-    if listed := [name for name in _LISTS if (source / name).is_file()]:
+    if listed := [name for name in masks.LISTS if (source / name).is_file()]:
         return f"{listed[0]} lists cases with labels"
     if (mesh := next(mesh_files(source), None)) is not None:
         return f"{mesh.name} is a surface"
