@@ -14,6 +14,7 @@ from osteon.core.boxes import box_of
 from osteon.core.errors import LabelError, UnknownValueError
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
 from osteon.core.values import HIGHEST, exchange
+from osteon.formats.filling import kept_type
 
 _GENERIC = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
 """Names that programs make up (`label_3`, `Segment_1`) say no more than the value beside them."""
@@ -37,11 +38,7 @@ def smallest_uint(highest: int) -> type[np.unsignedinteger[Any]]:
 
 def storable(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """The array in a native type that image files hold: bool as uint8, float16 as float32, long double as float64."""
-    if array.dtype == np.bool_:
-        return array.astype(np.uint8)
-    if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
-        return array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array.astype(kept_type(array.dtype), copy=False)
 
 
 def whole_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.NDArray[np.integer]:

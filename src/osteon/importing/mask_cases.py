@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -70,6 +71,7 @@ def sort_masks(
     group: Group,
     spelling: dict[str, str],
     known: Sequence[str] | None,
+    table_in: Callable[[Path], Path | None],
     *,
     single: bool = False,
     spine: bool = False,
@@ -81,6 +83,7 @@ def sort_masks(
         group: From `mask_pairing.pair`.
         spelling: Key of a name → the name as first seen; new ones are added.
         known: Names of structures that the user or a table gives; None where nobody does.
+        table_in: The table in a folder that belongs to no label map alone; None where there is none.
         single: Whether each case's one label file is a label map of several structures.
         spine: Whether there are masks of vertebrae in this or another case.
         last: Whether all masks are called after structure and case: `femur_p1`.
@@ -134,7 +137,7 @@ def sort_masks(
         )
     try:
         if len(case.maps) == 1:
-            case.own, case.table = values_of(case.maps[0], spelling)
+            case.own, case.table = values_of(case.maps[0], spelling, table_in)
         case.names = _names(case)
     except OsteonError as error:
         case.problem = case.problem or error

@@ -22,11 +22,9 @@ from osteon.importing.mask_names import kind_of
 from osteon.importing.mask_pairing import pair
 from osteon.importing.mask_values import holds_labels
 from osteon.importing.meshes import mesh_files
-from osteon.importing.passed_over import tell_passed_over
 from osteon.importing.radiograph_files import plain_stem
 from osteon.importing.radiograph_fits import why_unreadable
 
-_LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
 _MARKS = (".json", ".xml", ".txt", ".csv", ".tsv")
 _LOOKED_AT = 20
 """Files of each kind whose voxels are looked at: a label map is no scan."""
@@ -36,7 +34,7 @@ def misses(source: Path) -> str | None:
     """What `source` lacks to be scans without labels; what may be a label is named."""
     if not source.is_dir():
         return "is one file, not a folder of scans"
-    if listed := [name for name in _LISTS if (source / name).is_file()]:
+    if listed := [name for name in masks.LISTS if (source / name).is_file()]:
         return f"{listed[0]} lists cases with labels"
     if (mesh := next(mesh_files(source), None)) is not None:
         return f"{mesh.name} is a surface"
@@ -83,13 +81,12 @@ def read(source: Path, options: Options) -> Found:
             )
         return found
     groups = pair(heap, options.case_pattern, series=options.series)
-    found = masks.found_in(source, heap, groups, options)
+    found = masks.found_in(source, heap, groups, options, holding=("images", "surfaces", "pictures"))
     left = [*(str(scan.path) for scan in heap.pictures), *map(str, _pictures(source))]
     if left:
         found.lost.append(
             f"{len(left)} pictures beside volumes, such as {left[0]}: passed over; import them from their own folder"
         )
-    tell_passed_over(found, source, ["surfaces", "pictures"])
     return found
 
 
