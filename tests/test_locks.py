@@ -13,8 +13,9 @@ from threading import Thread
 import pytest
 
 from children import LONG_S, finished, python
-from osteon.core import locks
+from osteon.core import locks, processes
 from osteon.core.errors import FileError, UsageError
+from osteon.core.files import write_json
 from osteon.core.locks import hold_folder, lock_everywhere, lock_file, one_at_a_time
 
 MSVCRT = """
@@ -297,3 +298,20 @@ def test_a_holder_touches_its_file_while_it_lives(tmp_path: Path, monkeypatch: p
         while path.stat().st_mtime < 2 and time.monotonic() < until:
             time.sleep(0.01)
         assert path.stat().st_mtime > 2
+
+
+@pytest.mark.parametrize("host", ["Jürgens-PC", "\udcfc"])
+def test_a_machine_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setattr(processes.socket, "gethostname", lambda: host)
+    cached = processes.machine, processes.machine_mark
+    for function in cached:
+        function.cache_clear()
+    try:
+        with hold_folder(tmp_path, "osteon train", "wait"):
+            write_json(tmp_path / "facts.json", {})
+            with pytest.raises(UsageError, match="osteon train works in it"), hold_folder(tmp_path, "osteon train", ""):
+                pass
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["facts.json"]
+    finally:
+        for function in cached:
+            function.cache_clear()
