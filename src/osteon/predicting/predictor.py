@@ -12,7 +12,7 @@ from typing import Any
 from rich.markup import escape
 
 from osteon.core.case_records import CaseRecords
-from osteon.core.errors import CaseError, OsteonError, UsageError
+from osteon.core.errors import CaseError, FileError, OsteonError, UsageError
 from osteon.core.files import is_file, is_folder, remove_file
 from osteon.core.parallel import failure_of
 from osteon.core.pipeline import overlapped
@@ -197,12 +197,13 @@ class _Work:
             "speed": self.how.speed.name,
             "postprocessing": self.model.postprocessing.told(pixels=self.model.plan.unit == "px"),
         }
-        if self._is_done(scan, made_by):
+        if (files := self._done_from(scan, made_by)) is not None:
+            self._renew(scan, files)
             self._tell_seen(scan)
             return None
         if scan.id not in self.claims:
             self.claim(scan.id, wait=False)
-            if self._is_done(scan, made_by):  # meanwhile
+            if self._done_from(scan, made_by) is not None:  # meanwhile
                 return None
         made_from = {"input": scan.fingerprint(), **made_by}
         volume = scan.load()
@@ -229,6 +230,15 @@ class _Work:
         sight = self.model.seen.sight_of(scan.id, content)
         return {} if sight is None else {KEY: sight}
 
+    def _renew(self, scan: Scan, files: list[list[Any]]) -> None:
+        """Record the times of files that were touched, so that they need not be read once more."""
+        before = self.known(scan.id)
+        if before.get("input") == files:
+            return
+        with suppress(BlockingIOError, FileError), self.records.claim(scan.id, wait=False):
+            if self.known(scan.id) == before:
+                self.records.write(scan.id, before | {"input": files})
+
     def _tell_seen(self, scan: Scan) -> None:
         """Add it to the record of an earlier osteon, which did not say it."""
         before = self.known(scan.id)
@@ -250,13 +260,15 @@ class _Work:
             self.records.remove(scan.id)
             raise
 
-    def _is_done(self, scan: Scan, made_by: Mapping[str, Any]) -> bool:
-        """Whether a scan's output is there, made from the same file by the same."""
+    def _done_from(self, scan: Scan, made_by: Mapping[str, Any]) -> list[list[Any]] | None:
+        """What a scan's output was made from, as it is now; None: there is none, made from the same by the same."""
         before = self.known(scan.id)
         there = is_file(self.targets[scan.id]) and not self.how.overwrite
         if self.how.probabilities:
             there = there and bool(before.get("probabilities")) and is_file(probabilities_path(self.out, scan.id))
-        return there and {k: before.get(k) for k in made_by} == made_by and scan.is_still(before.get("input"))
+        if not there or {k: before.get(k) for k in made_by} != made_by:
+            return None
+        return scan.still(before.get("input"))
 
     @property
     def at_once(self) -> int:

@@ -87,17 +87,23 @@ class Scan:
                 raise missing_file(file, "the scan")
         return [[str(file.resolve()), file_mark(file)] for file in self._read()]
 
-    def is_still(self, before: Any) -> bool:
-        """Whether the files are those of an earlier fingerprint; they are read only where they were touched."""
+    def still(self, before: Any) -> list[list[Any]] | None:
+        """An earlier fingerprint with the files' times as they are now, where they are those of it; None: they are not.
+
+        They are read only where they were touched.
+        """
         files = self._read()
         if not isinstance(before, list) or len(before) != len(files):
-            return False
-        return all(
-            isinstance(entry, list)
-            and entry[:1] == [str(file.resolve())]
-            and still(file, " ".join(map(str, entry[1:]))) is not None
-            for file, entry in zip(files, before, strict=True)
-        )
+            return None
+        now = []
+        for file, entry in zip(files, before, strict=True):
+            if not isinstance(entry, list) or entry[:1] != [str(file.resolve())]:
+                return None
+            mark = " ".join(map(str, entry[1:]))
+            if (found := still(file, mark)) is None:
+                return None
+            now.append(entry if found == mark else [entry[0], found])
+        return now
 
     def _read(self) -> list[Path]:
         """Its files, and those that are read with a single one."""
