@@ -170,6 +170,34 @@ def test_a_source_that_is_not_understood_asks_what_it_needs(tmp_path: Path) -> N
     assert given[given.index("--case-pattern") + 1] == r"[ab](\d)"
 
 
+def test_what_was_not_looked_at_is_not_imported(tmp_path: Path) -> None:
+    """How it is read changes the cases: what is chosen there and not looked at with would be lost."""
+    root = folder_of(tmp_path)
+    made = write_dataset(tmp_path / "made", {f"p{n}": two_boxes(seed=n) for n in (1, 2)}).folder
+    for n in (1, 2):
+        (root / f"sources/knees/a{n}").mkdir(parents=True)
+        (made / f"images/p{n}.nii.gz").rename(root / f"sources/knees/a{n}/ct.nii.gz")
+        (made / f"labels/p{n}.nii.gz").rename(root / f"sources/knees/a{n}/femur_mask.nii.gz")
+
+    async def steps(user: User, studio: Studio) -> None:
+        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+        await user.should_see("2 cases", retries=20)
+        named = "Which part of a path is the case"
+        box = next(b for b in user.find(ui.input).elements if b.props.get("label") == named)
+        box.value = r"a(\d)"
+        user.find(marker="import").click()
+        await user.should_see("how it is read was changed")
+        assert commands(studio) == []
+        await click(user, "Look again")
+        await user.should_see("2 cases", retries=20)
+        user.find(marker="import").click()
+        await asyncio.sleep(0.1)
+
+    studio = visit(tmp_path / "w", steps)
+    given = arguments(studio, "import")
+    assert given[given.index("--case-pattern") + 1] == r"a(\d)"
+
+
 def test_a_dataset_without_labels_is_looked_at_and_segmented(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset = dataset_in(root)

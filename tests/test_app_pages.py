@@ -207,13 +207,16 @@ def test_what_is_not_recognised_can_be_paired_by_hand(tmp_path: Path) -> None:
     assert (root / "sources/heap-pairs/pairs.txt").read_text() == f'"{heap}/one.nii.gz","{heap}/two.nii.gz"\n'
 
 
+ASKS = "give both the same `subject`"
+
+
 def test_a_dataset_is_corrected(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset_in(root)
     audit = {
         "summary": "4 cases: 1 error",
         "findings": [
-            {"severity": "error", "kind": "k", "cases": ["c1"], "what": "mirrored", "action": "mend", "strength": 1.0}
+            {"severity": "error", "kind": "k", "cases": ["c1"], "what": "mirrored", "action": ASKS, "strength": 1.0}
         ],
         "cases": [{"id": "c0", "structures": {"femur": {}, "tibia": {}}}],
     }
@@ -221,7 +224,7 @@ def test_a_dataset_is_corrected(tmp_path: Path) -> None:
 
     async def steps(user: User, studio: Studio) -> None:
         await user.open(f"/dataset/{studio.workspace.items('datasets')[0].id}")
-        for text in ("4 cases: 1 error", "mirrored", "What to do: mend", "Train on it"):
+        for text in ("4 cases: 1 error", "mirrored", "What to do: import the data again", "Train on it"):
             await user.should_see(text)
         box = next(box for box in user.find(ui.input).elements if box.value == "tibia")
         box.value = "shin"

@@ -209,7 +209,7 @@ def as_index_map(segmentation: Segmentation, name: str | Path) -> Segmentation:
     if shared:
         raise LabelError(
             f"{name}: structures overlap in {shared} voxels, but the dataset says that they exclude one another",
-            hint="set `overlapping: true` in dataset.yaml, or import the data again",
+            hint="import the data again, or set `overlapping: true` in dataset.yaml",
         )
     highest = max((s.value for s in segmentation.structures), default=0)
     labels = np.zeros(segmentation.geometry.shape, dtype=smallest_uint(highest))

@@ -17,6 +17,7 @@ from osteon.core.volume import Volume
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.dicom import (
     read_dicom,
+    read_dicom_files,
     read_dicom_geometry,
     read_dicom_segmentation,
     read_dicom_structures,
@@ -196,6 +197,14 @@ def read_volume(path: Path, *, single: bool = False) -> Volume:
         FileError: The file is missing, of an unknown kind, truncated or damaged.
     """
     return _to_read(path).read_volume(Path(path), single=single)
+
+
+def read_scan(files: Sequence[Path]) -> Volume:
+    """Read what the files of one scan, as a record lists them, show: a DICOM series, or the first of them.
+
+    Further files are read with the first, as the `.raw` of a `.mhd` is, or hold other channels. Raises as the readers.
+    """
+    return read_dicom_files(files) if len(files) > 1 and looks_like_dicom(files[0]) else read_volume(files[0])
 
 
 def read_geometry(path: Path) -> Geometry:
