@@ -212,3 +212,10 @@ def test_a_converted_network_is_kept_and_never_taken_for_another(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # where nothing can be kept
     assert torch.equal(logits(network()), first)
+
+
+def test_a_torch_without_the_printing_that_is_silenced_converts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch._C, "_jit_onnx_log", raising=False)
+    with engines._converting("ONNX"):
+        pass
+    assert not hasattr(torch._C, "_jit_onnx_log")

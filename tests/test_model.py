@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -92,6 +93,13 @@ def test_damaged_weights_are_refused(tmp_path: Path, harm: str) -> None:
     else:
         weights.save_tensors(path, {"x": torch.zeros(3)})
     with pytest.raises(ModelError, match=r"weights\.safetensors: the weights are damaged, or not those of the plan"):
+        load_model(tmp_path)
+
+
+def test_an_error_without_words_is_told_by_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path)
+    monkeypatch.setattr("osteon.predicting.model.load_checked", Mock(side_effect=RuntimeError))
+    with pytest.raises(ModelError, match=r"not those of the plan beside them \(RuntimeError\)"):
         load_model(tmp_path)
 
 

@@ -26,7 +26,7 @@ from osteon.sweeping.run import run_sweep
 from osteon.sweeping.searching import extremes, propose
 from osteon.sweeping.spec import Search, read_sweep
 from osteon.sweeping.stopping import Stopped, Stopping, falls_behind, reached, read_curve
-from osteon.sweeping.trials import choices_from, grid_values, trial_name
+from osteon.sweeping.trials import Trial, choices_from, grid_values, trial_name
 from osteon.training.options import TrainOptions
 from osteon.training.splitting import split
 from runs import CPU, cohort, command
@@ -446,3 +446,11 @@ def test_without_optuna_a_search_says_how_to_get_it(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UsageError, match=r"(?s)Optuna, which is not installed.*osteon\[search\]"):
         run_sweep(write(tmp_path, grid=..., search={"over": {"loss": ["ce"]}}))
+
+
+@pytest.mark.parametrize("said", [{}, {"dice": 0.5, "progress": 0.2}, {"dice": "low", "progress": 0.2, "median": 0.6}])
+def test_an_odd_word_of_why_a_trial_was_stopped_is_named(tmp_path: Path, said: dict[str, object]) -> None:
+    (tmp_path / running.STOPPED).write_text(yaml.safe_dump(said))
+    trial = Trial("a", {}, 0, tiny_plan(), tmp_path, TrainOptions())
+    with pytest.raises(FileError, match=r"stopped\.yaml: why the trial was stopped is not what osteon writes there"):
+        running.known_outcome(trial)

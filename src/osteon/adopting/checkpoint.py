@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy._core.multiarray import scalar
 
-from osteon.core.errors import ModelError
+from osteon.core.errors import ModelError, in_short
 
 _KINDS = ("Bool", *(f"{kind}{bits}" for kind in ("Int", "UInt") for bits in (8, 16, 32, 64)), "Float16", "Float32")
 HARMLESS: list[Any] = [
@@ -84,9 +84,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             hint="copy it again; save the checkpoint of a changed trainer with the keys of nnU-Net's own",
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"{path}: cannot be read; it is damaged or cut off ({reason})", hint="copy it again from its source"
+            f"{path}: cannot be read; it is damaged or cut off ({in_short(error)})",
+            hint="copy it again from its source",
         ) from error
     return _taken(path, data)
 

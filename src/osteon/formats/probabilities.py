@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-from osteon.core.errors import FileError, missing_file
+from osteon.core.errors import FileError, in_short, missing_file
 from osteon.core.files import whole_file
 from osteon.core.geometry import Geometry, Unit
 from osteon.core.labels import Structure
@@ -209,8 +209,7 @@ def read_probabilities(path: Path) -> Probabilities:
 
 
 def _damaged(path: Path, error: BaseException) -> FileError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return FileError(
-        f"{path}: damaged, or no file of probabilities ({reason})",
+        f"{path}: damaged, or no file of probabilities ({in_short(error)})",
         hint="predict again with --probabilities --overwrite",
     )

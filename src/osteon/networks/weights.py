@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from osteon.core.errors import FileError, UsageError, missing_file
+from osteon.core.errors import FileError, UsageError, in_short, missing_file
 from osteon.core.files import is_file, whole_file
 
 CHECKSUM = "sha256"
@@ -83,9 +83,9 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
             hint="copy it again; or, where it comes from, save the network's state_dict() alone, best as safetensors",
         ) from error
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FileError(
-            f"{path}: cannot be read as weights; it is damaged or cut off ({reason})", hint="fetch or copy it again"
+            f"{path}: cannot be read as weights; it is damaged or cut off ({in_short(error)})",
+            hint="fetch or copy it again",
         ) from error
     tensors = _unwrapped(data)
     if not tensors:

@@ -134,7 +134,7 @@ def _spacing_for(
 
 def _shapes(fingerprint: Fingerprint, grid: Grid) -> npt.NDArray[np.float64]:
     """`[case, 3]`: each case's shape on the grid, along the grid's axes."""
-    order = [WORLD_AXES.index(axis) for axis in grid.axes]
+    order = list(grid.worlds)
     extents = np.array([np.multiply(case.shape, case.spacing_mm)[order] for case in fingerprint.cases])
     shapes: npt.NDArray[np.float64] = extents / np.array(grid.spacing_mm)
     return shapes

@@ -15,7 +15,7 @@ from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import Channel
 from osteon.planning.choices import DEFAULTS, Choices
 from osteon.planning.fingerprint import Fingerprint, fixed_order, series, series_margin_mm, series_measures
-from osteon.planning.grid_choice import WORLD_AXES, choose_grid, digits, drop_slices, median_shape, whole_slice
+from osteon.planning.grid_choice import choose_grid, digits, drop_slices, median_shape, whole_slice
 from osteon.planning.network_choice import choose_network
 from osteon.planning.network_shape import fit_patch, to_multiples
 from osteon.planning.overlay import nearest, overlay
@@ -211,7 +211,7 @@ def _augmentation(
     why = []
     for position in (0, 1, 2) if grid.dimensions == 3 else (0, 1):
         axis = grid.axes[position]
-        order = fixed_order(fingerprint, WORLD_AXES.index(axis), partners)
+        order = fixed_order(fingerprint, grid.worlds[position], partners)
         if row.mirror_all:
             mirror.append(position)
         elif axis != "R":
@@ -227,7 +227,7 @@ def _augmentation(
         why.append("mirrored along every axis, as the recipe has it")
     shift = [0.0 if grid.dimensions == 2 and position == 2 else row.shift for position in range(3)]
     for position in range(3):
-        world = WORLD_AXES.index(grid.axes[position])
+        world = grid.worlds[position]
         alike = series(fingerprint, world) if shift[position] else []
         if alike:
             margin_mm = series_margin_mm(fingerprint, world, alike)
@@ -265,7 +265,7 @@ def _bends(fingerprint: Fingerprint, why: list[str]) -> dict[str, object]:
 
 def _series(fingerprint: Fingerprint, grid: Grid) -> Series | None:
     for position in (0, 1, 2):
-        names = series(fingerprint, WORLD_AXES.index(grid.axes[position]))
+        names = series(fingerprint, grid.worlds[position])
         if names:
             distance_mm, volume_mm3 = series_measures(fingerprint, names)
             return Series(
@@ -283,7 +283,7 @@ def _series(fingerprint: Fingerprint, grid: Grid) -> Series | None:
 
 def cache_bytes(plan: Plan, fingerprint: Fingerprint) -> int:
     """What the prepared cases will take on disk: float16 images and one byte for each voxel's label."""
-    order = [WORLD_AXES.index(axis) for axis in plan.grid.axes]
+    order = list(plan.grid.worlds)
     total = 0.0
     for case in fingerprint.cases:
         shape = np.array(case.shape)[order] * np.array(case.spacing_mm)[order] / np.array(plan.grid.spacing_mm)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from osteon.core.errors import UsageError, out_of_memory
+from osteon.core.errors import UsageError, in_short, out_of_memory
 from osteon.core.files import whole_file
 from osteon.predicting.kept_networks import kept_model
 
@@ -117,22 +117,25 @@ def _converting(form: str) -> Iterator[None]:
     Raises:
         UsageError: The form has no word for what the network computes.
     """
-    printing = torch._C._jit_onnx_log  # from C++, whatever sys.stdout is
+    # Private, and so perhaps not there: it prints from C++, whatever sys.stdout is.
+    printing = getattr(torch._C, "_jit_onnx_log", None)
     try:
-        torch._C._jit_onnx_log = lambda *_: None
+        if printing is not None:
+            torch._C._jit_onnx_log = lambda *_: None
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         if out_of_memory(error):
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(" Please ")[0]
+        reason = in_short(error).partition(" Please ")[0]
         raise UsageError(
             f"this network cannot be written as {form}: {reason}",
             hint="take another form (onnx, openvino) or another engine: --engine torch runs every network",
         ) from error
     finally:
-        torch._C._jit_onnx_log = printing
+        if printing is not None:
+            torch._C._jit_onnx_log = printing
 
 
 def write_openvino(model: Any, path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from osteon.core.boxes import Box
-from osteon.core.errors import DatasetError, GeometryError, ModelError
+from osteon.core.errors import DatasetError, GeometryError, ModelError, in_short
 from osteon.core.files import write_json, write_text
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
@@ -312,7 +312,8 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
     Raises:
         ModelError: The folder lacks a file, or the weights are damaged or not those of the plan.
         PlanError: Its plan makes no sense.
-        FileError: Its validation.json is damaged.
+        FileError: A record in it (validation.json, reference.json, postprocessing.yaml) is damaged, or splits.yaml of
+            its run.
     """
     folder = Path(folder)
     inner = folder / "model"
@@ -331,9 +332,8 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         network = _network(plan, state)
         network.load_state_dict(state)
     except (SafetensorError, OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise ModelError(
-            f"{path}: the weights are damaged, or not those of the plan beside them ({reason})",
+            f"{path}: the weights are damaged, or not those of the plan beside them ({in_short(error)})",
             hint="copy the model folder again, whole",
         ) from error
     network.to(device).eval()

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from pydantic import BaseModel
+
 from osteon.core.errors import UsageError
 from osteon.core.files import write_yaml
 from osteon.core.processes import leader_options
@@ -58,6 +60,14 @@ class Outcome:
     why: str = ""
 
 
+class _Stopped(BaseModel):
+    """What stopped.yaml says; as `stopping.Stopped`."""
+
+    progress: float
+    dice: float
+    median: float
+
+
 def known_outcome(trial: Trial) -> Outcome:
     """What the run's folder says: done, stopped, or waiting (begun or not)."""
     curve = read_curve(trial.run / "metrics.csv", trial.plan, trial.options)
@@ -77,7 +87,7 @@ def known_outcome(trial: Trial) -> Outcome:
         )
     if (trial.run / STOPPED).is_file():
         hint = "remove it, and the trial goes on"
-        said = read_record(trial.run / STOPPED, "why the trial was stopped", dict[str, float], hint)
+        said = read_record(trial.run / STOPPED, "why the trial was stopped", _Stopped, hint)
         why = f"{said['dice']:.3f} at {said['progress']:.0%}, where the median was {said['median']:.3f}"
         return replace(so_far, state="stopped", why=why)
     return so_far

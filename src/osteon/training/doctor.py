@@ -16,7 +16,7 @@ import psutil
 import torch
 from rich.markup import escape
 
-from osteon.core.errors import UsageError
+from osteon.core.errors import UsageError, in_short
 from osteon.core.labels import Segmentation
 from osteon.core.load import LoadMeter
 from osteon.core.platform import cores, cpu_quota
@@ -182,7 +182,7 @@ def _torchvision() -> Check:
     try:
         mended = mend_torchvision()
     except RuntimeError as error:
-        return Check("torchvision", "wrong", str(error).splitlines()[0], "pip install a torchvision that fits torch")
+        return Check("torchvision", "wrong", in_short(error), "pip install a torchvision that fits torch")
     if mended:
         return Check("torchvision", "note", "is a build for CUDA beside a torch for the CPU; mended, `nms` excepted")
     return Check("torchvision", "fine", "can be imported")
