@@ -31,7 +31,7 @@ from osteon.predicting import predictor
 from osteon.predicting.looks import write_reference
 from osteon.predicting.model import Model, Prepared, load_model
 from osteon.predicting.predictor import How, predict
-from osteon.predicting.records import RECORD, predictions_of
+from osteon.predicting.records import RECORD, VOTES, predictions_of
 from osteon.predicting.scans import Scan, find_scans
 from osteon.predicting.speeds import BEST
 from osteon.training.fit import train
@@ -123,13 +123,22 @@ def test_two_scans_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_scans_in_trees_are_called_by_what_tells_them_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("s0001/ct", "s0001/segmentations/femur_left", "s0002/ct", "sub-03/anat/sub-03_ct", "a/knee", "b/Knee"):
         scan(tmp_path / f"{name}.nii.gz")
-    earlier = scan(tmp_path / "out/s0001.nii.gz").parent
+    earlier, voted = (scan(tmp_path / f"{name}/s0001.nii.gz").parent for name in ("out", "voted"))
     (earlier / RECORD).write_text("{}")
+    (voted / VOTES).write_text("{}")
+    of_runs = [scan(tmp_path / f"{run}/predictions/c1.nii.gz").parent for run in ("done", "begun")]
+    scan(tmp_path / "mine/predictions/foot.nii.gz")  # nothing says that they are results
+    for path in (tmp_path / "done/model/validation.json", tmp_path / "begun/splits.yaml"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
     cohort(tmp_path / "data", 1)
-    assert [s.id for s in find_scans([tmp_path])] == ["a_knee", "b_Knee", "s0001", "s0002", "sub-03_ct"]
+    assert [s.id for s in find_scans([tmp_path])] == ["a_knee", "b_Knee", "foot", "s0001", "s0002", "sub-03_ct"]
     said = " ".join(capsys.readouterr().err.split())
     assert f"1 files are named like masks, and passed over: {tmp_path}/s0001/segmentations/femur_left.nii.gz" in said
     assert f"{earlier}: is an earlier prediction, and passed over" in said
+    assert f"{voted}: is an earlier vote, and passed over" in said
+    for folder in of_runs:
+        assert f"{folder}: is a run's validation, and passed over" in said
     assert f"{tmp_path}/data: is a dataset, and passed over" in said
     assert [s.id for s in find_scans([tmp_path / f"s000{n}/ct.nii.gz" for n in (1, 2)])] == ["s0001", "s0002"]
     assert [s.id for s in find_scans([tmp_path / "s0001/segmentations"])] == ["femur_left"]

@@ -95,3 +95,15 @@ def test_other_files_of_a_run_likewise(
         arguments = ["predict", run, world / "data/images", tmp_path / "out", "--device", "cpu"]
     assert command(*arguments) in (1, 2)
     assert Path(file).name in capsys.readouterr().err
+
+
+def test_splits_that_another_command_reads_are_restored_by_a_training(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(world / "run", tmp_path / "run")
+    told = json.loads((run / "model/validation.json").read_text())
+    del told["seen"]  # as an earlier osteon wrote it: the run's splits tell
+    write_json(run / "model/validation.json", told)
+    (run / "splits.yaml").write_text("training: 5\n")
+    assert command("predict", run, world / "data/images", tmp_path / "out", "--device", "cpu") == 1
+    assert "`osteon train … --restart` throws this run away" in " ".join(capsys.readouterr().err.split())

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from osteon.core.case_records import is_recorded
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.file_names import free_name, name_key
 from osteon.core.folders import absent_below, files_below
@@ -25,7 +24,7 @@ from osteon.formats.unread import unread_format, unread_images
 from osteon.importing.forms import safe_id
 from osteon.importing.mask_names import SCAN_WORDS, kind_of, words
 from osteon.importing.passed_over import may_be_data
-from osteon.predicting.records import RECORD
+from osteon.predicting.records import result_in
 
 _NUMBERED = re.compile(r"(.+)_(\d{4})")
 """nnU-Net's names: case, channel."""
@@ -76,7 +75,7 @@ def scans_below(
     """Find the scans below a folder.
 
     Files that are named like masks are passed over, where others are not; so are datasets and the results of earlier
-    predictions, and pictures where the model takes none.
+    predictions, votes and runs, and pictures where the model takes none.
 
     Args:
         folder: A folder.
@@ -90,14 +89,13 @@ def scans_below(
     """
     below = Below()
     everything = list(files_below(folder, hidden=False))
-    made = {path.parent for path in everything if path.name == MANIFEST}
-    made |= {above for above in {path.parent for path in everything} if is_recorded(above, RECORD)}
-    made.discard(folder)
-    for path in sorted(made):
-        what = "a dataset" if (path / MANIFEST).is_file() else "an earlier prediction"
+    results = {above: result_in(above) for above in {path.parent for path in everything} if above != folder}
+    made = {above: what for above, what in results.items() if what is not None}
+    made |= {path.parent: "a dataset" for path in everything if path.name == MANIFEST and path.parent != folder}
+    for path, what in sorted(made.items()):
         below.notes.append(f"{path}: is {what}, and passed over; give it as SCAN to segment what lies in it")
-    files = [path for path in everything if made.isdisjoint(path.parents)]
-    others = [*_series(folder, files, series), *_not_read(folder, files, made)]
+    files = [path for path in everything if made.keys().isdisjoint(path.parents)]
+    others = [*_series(folder, files, series), *_not_read(folder, files, made.keys())]
     files = [path for path in files if suffix_of(path) not in (None, ".seg.nrrd", *DICOM_SUFFIXES)]
     kinds: list[tuple[str, Callable[[Path], bool]]] = [
         ("named like masks", lambda path: kind_of(_place(path, folder)) == "mask")
@@ -107,7 +105,7 @@ def scans_below(
     for what, is_other in kinds:
         passed = [path for path in files if is_other(path)]
         if passed and (len(passed) < len(files) or others):
-            files = [path for path in files if path not in set(passed)]
+            files = [path for path in files if not is_other(path)]
             shown = ", ".join(str(path) for path in passed[:_SHOWN]) + (" …" if len(passed) > _SHOWN else "")
             below.notes.append(f"{folder}: {len(passed)} files are {what}, and passed over: {shown}")
     items = [Item(_place(path, folder).with_name(stem_of(path)), ((path,),)) for path in files]
@@ -173,7 +171,8 @@ def _chosen(series: Sequence[Series], which: str) -> list[Series]:
 
 def _not_read(folder: Path, files: Sequence[Path], made: Set[Path]) -> list[Item]:
     """What would be a scan, but is of a format that is not read, or is not there: each fails by its name."""
-    absent = [path for path, _ in absent_below(folder) if may_be_data(path) and path not in files]
+    there = set(files)
+    absent = [path for path, _ in absent_below(folder) if may_be_data(path) and path not in there]
     bare = {
         path: path.name[: -len(row.suffix_of(path))] for path in unread_images(files) if (row := unread_format(path))
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from osteon.core.case_records import CaseRecords
+from osteon.core.case_records import CaseRecords, is_recorded
 from osteon.core.records import read_record
 
 VALIDATION = "validation.json"
@@ -88,6 +88,16 @@ def votes_in(folder: Path) -> dict[str, dict[str, Any]]:
     return read_votes(folder / VOTES).get("cases", {}) | CaseRecords(folder, VOTES).each_record()
 
 
+def result_in(folder: Path) -> str | None:
+    """Of which work the label maps in a folder are the results; None where nobody wrote that down."""
+    if is_recorded(folder, RECORD):
+        return "an earlier prediction"
+    if is_recorded(folder, VOTES):
+        return "an earlier vote"
+    of_run = any((folder.parent / name).is_file() for name in (SPLITS, f"model/{VALIDATION}"))
+    return "a run's validation" if folder.name == "predictions" and of_run else None
+
+
 def read_votes(path: Path) -> dict[str, Any]:
     """The record of a vote; empty where there is none. Raises FileError where it is damaged."""
     hint = "remove it, and vote once more with --overwrite"
@@ -97,6 +107,6 @@ def read_votes(path: Path) -> dict[str, Any]:
 
 def read_splits(run: Path) -> dict[str, list[str]]:
     """splits.yaml of a run: the cases of each part. Raises FileError where it is missing or damaged."""
-    hint = "restore it from a copy of the run, or --restart to throw this run away"
+    hint = "restore it from a copy of the run, or train anew: `osteon train … --restart` throws this run away"
     found: dict[str, list[str]] = read_record(run / SPLITS, "the run's splits", dict[str, list[str]], hint)
     return found
