@@ -20,13 +20,11 @@ class Passed(Generic[Item]):
         item: It.
         error: What its reading, work or writing ended with.
         skipped: Its reading said that there is nothing to do.
-        read: Its reading had ended well.
     """
 
     item: Item
     error: Exception | None = None
     skipped: bool = False
-    read: bool = True
 
 
 def overlapped(
@@ -67,7 +65,7 @@ def overlapped(
                     given, key = [first], alike(first)
                 first = None
             except Exception as error:  # noqa: BLE001 (it is handed on with its item)
-                passed = Passed(item, error, read=False)
+                passed = Passed(item, error)
             while key is not None and len(group) < most and coming is not None:
                 another = None if coming[1].exception() else coming[1].result()
                 if another is None or alike(another) != key:

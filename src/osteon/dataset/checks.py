@@ -11,6 +11,7 @@ import numpy.typing as npt
 from osteon.core.errors import DatasetError, GeometryError, ImageError, LabelError
 from osteon.core.geometry import Geometry, turn_onto, turn_to_ras
 from osteon.core.labels import Segmentation
+from osteon.core.values import boxes_of
 from osteon.core.volume import Volume
 
 _TIE = 1e-6
@@ -41,10 +42,12 @@ def check_image(volume: Volume, name: str) -> None:
 
 def present_structures(segmentation: Segmentation) -> tuple[str, ...]:
     """Names of the structures that have a voxel, in the segmentation's order."""
+    structures, array = segmentation.structures, segmentation.array
     if segmentation.overlapping:
-        layers = zip(segmentation.structures, segmentation.array, strict=True)
-        return tuple(structure.name for structure, layer in layers if layer.any())
-    return tuple(s.name for s in segmentation.structures if (segmentation.array == s.value).any())
+        there = [layer.any() for layer in array]
+    else:
+        there = [box is not None for box in boxes_of(array, [s.value for s in structures])]
+    return tuple(structure.name for structure, shown in zip(structures, there, strict=True) if shown)
 
 
 def seem_background(segmentation: Segmentation) -> list[str]:

@@ -134,9 +134,14 @@ def _listed(value: Any) -> list[int]:
 def is_nameless(path: Path) -> bool:
     """Whether a label file's header names nothing, or only what programs make up; no for one that cannot be read."""
     try:
-        return all(is_generic(structure.name) for structure in read_structures(path))
+        return names_nothing(read_structures(path))
     except CaseError:
         return False  # reading it will say why
+
+
+def names_nothing(own: Sequence[Structure]) -> bool:
+    """Whether what a header names are no names, or only those that programs make up."""
+    return all(is_generic(structure.name) for structure in own)
 
 
 def read_meant(path: Path, known: Sequence[Structure] | None = None, legend: Legend | None = None) -> Segmentation:
@@ -154,7 +159,7 @@ def read_meant(path: Path, known: Sequence[Structure] | None = None, legend: Leg
         LabelError: As `read_segmentation`; or it holds a structure of a name that is not known.
     """
     own = read_structures(path)
-    if is_nameless(path):
+    if names_nothing(own):
         if legend is None:
             return read_segmentation(path, known)
         found = legend.name(read_segmentation(path), path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from osteon.core.labels import Segmentation
-from osteon.core.values import boxes_of
+from osteon.dataset.checks import present_structures
 from osteon.planning.plan import Plan
 from osteon.predicting.looks import Looks
 
@@ -102,12 +102,7 @@ def _missing(looks: Looks, plan: Plan, cases: Sequence[Looks]) -> list[str]:
 
 def removed(found: Sequence[str], segmentation: Segmentation) -> list[str]:
     """What is to be said of structures that were found and of which post-processing has left nothing."""
-    structures, array = segmentation.structures, segmentation.array
-    if segmentation.overlapping:
-        there = {s.name for s, layer in zip(structures, array, strict=True) if layer.any()}
-    else:
-        boxes = boxes_of(array, [s.value for s in structures])
-        there = {s.name for s, where in zip(structures, boxes, strict=True) if where is not None}
+    there = present_structures(segmentation)
     return [f"{name}: found, and removed whole by the post-processing" for name in found if name not in there]
 
 

@@ -27,7 +27,7 @@ from osteon.sweeping.stopping import Point
 from osteon.sweeping.table import sweep_table, write_table
 from osteon.sweeping.trials import Trial, Workshop, grid_values, trial_name
 from osteon.training.options import check_options
-from osteon.training.splitting import Seen, check_structures, split
+from osteon.training.splitting import Shown, check_structures, split
 
 RECORD = "sweep.yaml"
 TABLE = "sweep.csv"
@@ -82,9 +82,9 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
     for trial in planned:
         check_options(trial.options, trial.plan)
         check_trial(trial)
-    seen = Seen({case.id: case.structures for case in fingerprint.cases})
-    training, _ = split(dataset, sweep.options(sweep.seeds[0]), seen)
-    check_structures(dataset, dataset.structures, seen.present, {0: training})
+    shown = Shown({case.id: case.structures for case in fingerprint.cases})
+    training, _ = split(dataset, sweep.options(sweep.seeds[0]), shown)
+    check_structures(dataset, dataset.structures, shown.present, {0: training})
     folder = Path(sweep.folder or file.stem)
     _check_record(folder, sweep)
     if dry:

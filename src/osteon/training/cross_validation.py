@@ -25,7 +25,7 @@ from osteon.training.fit import TrainReport, train
 from osteon.training.options import TrainOptions, check_options
 from osteon.training.own_plan import is_begun
 from osteon.training.record import RUN, SPLITS, check_plan_fits, hold_run, record_choices, recorded_splits
-from osteon.training.splitting import UNSEEN, Seen, check_structures, folds_of, shown
+from osteon.training.splitting import NOTHING_SHOWN, Shown, check_structures, folds_of, shown_on_grid
 
 FOLD = "fold-{}"
 
@@ -92,11 +92,11 @@ def _folds(
     splits = recorded_splits(run, dataset.manifest, options.folds_by) if begun else None
     if splits is None:
         # folds of a run that was begun by an osteon that did not write them were made without knowing what cases show
-        folds = folds_of(dataset, options, UNSEEN if begun else Seen.of(cached))
+        folds = folds_of(dataset, options, NOTHING_SHOWN if begun else Shown.of(cached))
         splits = {FOLD.format(number): fold for number, fold in enumerate(folds)}
     everyone = {case for fold in splits.values() for case in fold}
     training = {number: everyone.difference(fold) for number, fold in enumerate(splits.values())}
-    check_structures(dataset, plan.structures, shown(plan, cached), training)
+    check_structures(dataset, plan.structures, shown_on_grid(plan, cached), training)
     write_yaml(run / SPLITS, splits)
     return list(splits.values()), failed
 

@@ -43,7 +43,7 @@ from osteon.training.record import RUN, SPLITS, check_plan_fits, hold_run, recor
 from osteon.training.resuming import enough_memory
 from osteon.training.samples import FOLDER as SAMPLES
 from osteon.training.sampling import PatchSampler
-from osteon.training.splitting import Seen, check_structures, shown, split
+from osteon.training.splitting import Shown, check_structures, shown_on_grid, split
 
 RECALIBRATION_BATCHES = 8
 """With which an inflated encoder's batch norms are set before the first iteration."""
@@ -149,12 +149,12 @@ def _train(
     for case_id, error in failed.items():
         console.print(f"[yellow]left out: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
     if splits is None:
-        training_ids, validation_ids = split(dataset, options, Seen.of(cached), folds)
+        training_ids, validation_ids = split(dataset, options, Shown.of(cached), folds)
         splits = {"training": training_ids, "validation": validation_ids}
         write_yaml(run / SPLITS, splits)
     training = [cached[i] for i in splits["training"] if i in cached]
     validation = [cached[i] for i in splits["validation"] if i in cached]
-    check_structures(dataset, plan.structures, shown(plan, cached), {0: splits["training"]})
+    check_structures(dataset, plan.structures, shown_on_grid(plan, cached), {0: splits["training"]})
     if not resumed and (told := told_loss(plan)):
         console.print(told, soft_wrap=True)
     if validation and not part and not is_quiet():

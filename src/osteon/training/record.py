@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from osteon.core.errors import FileError, PlanError, UsageError
+from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.locks import hold_folder
 from osteon.core.progress import console
+from osteon.core.records import read_record
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import By, group_cases
@@ -97,10 +98,9 @@ def _digest(data: Any) -> str:
 
 def _record(path: Path) -> dict[str, Any]:
     """What run.yaml says. Raises UsageError where it says what this version does not know."""
-    before = read_yaml(path, "the run's record")
-    if not isinstance(before, dict):
-        raise FileError(f"{path}: holds no record of a run", hint="--restart to throw this run away")
-    if strange := [str(key) for key in before if key not in (*asdict(DEFAULTS), *_OTHERS)]:
+    hint = "restore it from a copy of the run, or --restart to throw this run away"
+    before: dict[str, Any] = read_record(path, "the run's record", dict[str, Any], hint)
+    if strange := [key for key in before if key not in (*asdict(DEFAULTS), *_OTHERS)]:
         version = f", osteon {before['osteon']}" if "osteon" in before else ""
         raise UsageError(
             f"{path}: was begun by another version{version}, with choices that osteon {__version__} does not know: "

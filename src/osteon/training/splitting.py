@@ -18,8 +18,8 @@ Present = Mapping[str, Collection[str]]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What was seen of the cases when they were read; nothing yet, unless told.
+class Shown:
+    """What the cases have shown when they were read; nothing yet, unless told.
 
     Attributes:
         present: What each shows, on its own grid.
@@ -30,7 +30,7 @@ class Seen:
     content: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, cached: Mapping[str, CachedCase]) -> Seen:
+    def of(cls, cached: Mapping[str, CachedCase]) -> Shown:
         """What preparing has seen."""
         return cls(
             {case_id: case.structures for case_id, case in cached.items()},
@@ -38,27 +38,27 @@ class Seen:
         )
 
 
-UNSEEN = Seen()
+NOTHING_SHOWN = Shown()
 
 
-def folds_of(dataset: Dataset, options: TrainOptions, seen: Seen = UNSEEN) -> list[list[str]]:
+def folds_of(dataset: Dataset, options: TrainOptions, shown: Shown = NOTHING_SHOWN) -> list[list[str]]:
     """The folds of a dataset's trainable cases, by ids; those of a run once the cases have been seen.
 
     Raises:
         DatasetError: There are too few cases.
     """
     hashed = [
-        case.model_copy(update={"content": case.content or seen.content.get(case.id)})
+        case.model_copy(update={"content": case.content or shown.content.get(case.id)})
         for case in dataset.manifest.cases
     ]
     manifest = dataset.manifest.model_copy(update={"cases": hashed})
-    return make_folds(manifest, options.folds, seed=0, by=options.folds_by, present=seen.present)
+    return make_folds(manifest, options.folds, seed=0, by=options.folds_by, present=shown.present)
 
 
 def split(
     dataset: Dataset,
     options: TrainOptions,
-    seen: Seen = UNSEEN,
+    shown: Shown = NOTHING_SHOWN,
     folds: Sequence[Collection[str]] | None = None,
 ) -> tuple[list[str], list[str]]:
     """Ids of the cases to train on and to validate on.
@@ -66,7 +66,7 @@ def split(
     Args:
         dataset: The cases.
         options: Which fold validates.
-        seen: As `folds_of` takes it.
+        shown: As `folds_of` takes it.
         folds: From `folds_of`; made when None.
 
     Raises:
@@ -77,11 +77,11 @@ def split(
         if not ids:
             raise DatasetError(f"{dataset.folder}: no labelled case to train on", hint="import cases that have a label")
         return ids, []
-    held = set((folds or folds_of(dataset, options, seen))[options.fold])
+    held = set((folds or folds_of(dataset, options, shown))[options.fold])
     return [i for i in ids if i not in held], [i for i in ids if i in held]
 
 
-def shown(plan: Plan, cached: Mapping[str, CachedCase]) -> Present:
+def shown_on_grid(plan: Plan, cached: Mapping[str, CachedCase]) -> Present:
     """What each prepared case shows on the plan's grid."""
     return {i: [plan.structures[number].name for number in case.present] for i, case in cached.items()}
 

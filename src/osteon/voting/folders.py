@@ -16,35 +16,31 @@ from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
 from osteon.predicting.records import VOTES as RECORD
+from osteon.predicting.records import votes_in
 from osteon.predicting.seen import KEY
 from osteon.voting.maps import Maps
 from osteon.voting.members import Folder, cases_of, sight_of
 from osteon.voting.report import CaseVote, VoteReport, failures_told
 
 
-def vote_on_folders(
-    maps: Maps, out: Path, told: Mapping[str, Any], before: Mapping[str, Any], *, overwrite: bool
-) -> VoteReport:
+def vote_on_folders(maps: Maps, out: Path, told: Mapping[str, Any], *, overwrite: bool) -> VoteReport:
     """Vote on every case, and write each as it is decided.
 
     Args:
         maps: The members.
         out: A folder; made if it does not exist.
         told: How is voted; a case that was voted on like that, from the same files, is skipped.
-        before: An earlier record; empty where there is none.
         overwrite: Do again what is done, and replace files that no vote has written.
 
     Raises:
         DiskFullError: What is done is kept.
-        FileError: votes.json cannot be written.
+        FileError: votes.json cannot be written, or an earlier one is damaged.
         UsageError: A file in `out` that no vote has written would be replaced.
     """
     names = tuple(structure.name for structure in maps.structures)
     members = tuple(str(folder.path) for folder in maps.folders)
     report = VoteReport(out, out / RECORD, members, names)
-    done: dict[str, Any] = dict(before.get("cases", {})) if isinstance(before.get("cases"), dict) else {}
-    records = CaseRecords(out, RECORD)
-    done |= records.each_record()
+    done, records = votes_in(out), CaseRecords(out, RECORD)
     targets = {case: out / f"{case}{'.seg.nrrd' if maps.overlapping else '.nii.gz'}" for case in cases_of(maps.folders)}
     for case, target in targets.items():
         if (is_file(target) or is_folder(target)) and case not in done and not overwrite:
@@ -58,12 +54,7 @@ def vote_on_folders(
             seen = {} if sight is None else {KEY: sight}
             made_from = {"how": dict(told), "structures": list(names), "files": _files(maps.folders, case)}
             entry = done.get(case)
-            if (
-                not overwrite
-                and is_file(targets[case])
-                and isinstance(entry, dict)
-                and entry.get("made_from") == made_from
-            ):
+            if not overwrite and is_file(targets[case]) and entry and entry.get("made_from") == made_from:
                 report.cases[case] = CaseVote.read(entry)
                 if entry.get(KEY) != sight:
                     done[case] = {k: v for k, v in entry.items() if k != KEY} | seen

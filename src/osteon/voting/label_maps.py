@@ -16,7 +16,7 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.formats.labelmap import is_generic
-from osteon.formats.legend import is_nameless, read_meant
+from osteon.formats.legend import names_nothing, read_meant
 from osteon.formats.nrrd import read_nrrd_header
 from osteon.formats.registry import read_segmentation, read_structures
 from osteon.voting.ballot import Answers, scale_for, too_few, voices
@@ -131,8 +131,9 @@ class LabelMaps(Maps):
 
     def _read(self, folder: Folder, path: Path) -> tuple[Sequence[Structure], Segmentation]:
         """The structures that a file names, or the dataset.json beside it does; and its labels."""
-        if folder.legend is None or not is_nameless(path):
-            return read_structures(path), read_segmentation(path)
+        own = read_structures(path)
+        if folder.legend is None or not names_nothing(own):
+            return own, read_segmentation(path)
         return folder.legend.structures, read_meant(path, None, folder.legend)
 
 
@@ -142,7 +143,7 @@ def open_label_maps(folders: Sequence[Folder], rules: Rules, dataset: Dataset | 
 
     def look(folder: Folder, path: Path) -> tuple[Sequence[Structure], bool]:
         own = read_structures(path)
-        if folder.legend is not None and is_nameless(path):
+        if folder.legend is not None and names_nothing(own):
             return folder.legend.structures, folder.legend.overlapping
         if not own and dataset is not None:
             nameless.append(path)

@@ -71,7 +71,7 @@ def vote(
     open_maps = open_soft_maps if method == "soft" else open_label_maps
     maps = open_maps(folders, rules, known)
     with hold_folder(out, "another vote", "wait until it has ended, or give this vote a folder of its own"):
-        return vote_on_folders(maps, out, told, read_votes(out / RECORD), overwrite=overwrite)
+        return vote_on_folders(maps, out, told, overwrite=overwrite)
 
 
 def _check_out(paths: Sequence[Path], out: Path, kind: Kind) -> None:
