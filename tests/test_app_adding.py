@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from osteon.app.commands import ABOUT, begin_measuring
 from osteon.app.downloads import forms_for
 from osteon.app.jobs import State
 from osteon.app.pages.compare import _meanings
+from osteon.app.results import told_seen
 from osteon.app.studio import Studio
 from osteon.app.workspace import Workspace
 from osteon.core.errors import DatasetError
@@ -29,6 +31,7 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.evaluating.evaluate import evaluate
 from osteon.formats import read_segmentation, write_segmentation, write_volume
+from osteon.predicting.seen import TRAINED, UNSEEN, VALIDATED
 from test_app_pages import arguments, commands, dataset_in, folder_of, result_in
 
 Make = Callable[[Dataset, Path], None]
@@ -218,6 +221,28 @@ def test_only_forms_that_the_scans_allow_are_offered(tmp_path: Path) -> None:
     assert "dicom-seg" not in forms_for(studio, item)
     write_json(folder / "predictions.json", {"c0": {"input": [[str(dicom), "x"]]}})
     assert "dicom-seg" in forms_for(studio, item)
+
+
+def test_another_source_in_the_same_place_is_looked_at_anew(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    dataset_in(root)
+    result_in(root)
+    studio = Studio(Workspace.open(root))
+    [item] = studio.workspace.items("results")
+    source = root / "sources/legs"
+    series(source, [(0, 0, 0), (0, 0, 1)])
+    write_json(root / "datasets/knees" / ABOUT, {"source": "sources/legs"})
+    assert "dicom-seg" in forms_for(studio, item)
+    shutil.rmtree(source)
+    source.mkdir()
+    (source / "notes.txt").write_text("not a scan")
+    assert "dicom-seg" not in forms_for(studio, item)
+
+
+def test_what_is_told_of_seen_scans_stands_by_itself() -> None:
+    assert told_seen([VALIDATED, VALIDATED, UNSEEN]).startswith("2 of these 3 scans chose the model's settings")
+    assert " 1 chose the model's settings" in told_seen([TRAINED, VALIDATED, UNSEEN])
+    assert told_seen([UNSEEN]) == ""
 
 
 def test_of_pictures_no_surfaces_are_offered(tmp_path: Path) -> None:

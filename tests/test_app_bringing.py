@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from pathlib import Path
 
@@ -215,5 +216,23 @@ def test_a_dataset_without_labels_is_looked_at_and_segmented(tmp_path: Path) -> 
         await user.should_not_see("Train on it")
         await user.open(f"/look/{item.id}/{studio.case_id(item, 'c0')}")
         await user.should_see("12×10×8 voxels", retries=20)
+
+    visit(tmp_path / "w", steps)
+
+
+def test_pictures_of_any_kind_can_be_segmented_where_their_marks_fit_none(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    source = root / "sources/hands"
+    source.mkdir(parents=True)
+    Image.new("L", (12, 10), 7).save(source / "a.tif")
+    marks = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]}
+    picture = {"id": 1, "file_name": "b.png", "width": 12, "height": 10}
+    coco = {"images": [picture], "annotations": [marks], "categories": [{"id": 1, "name": "bone"}]}
+    (source / "instances.json").write_text(json.dumps(coco))
+
+    async def steps(user: User, studio: Studio) -> None:
+        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+        await user.should_see("no annotation finds its picture", retries=20)
+        await user.should_see("Segment hands")
 
     visit(tmp_path / "w", steps)

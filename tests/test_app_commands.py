@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from helpers import two_boxes, write_dataset
 from osteon.app import commands
 from osteon.app.commands import ImportChoices
+from osteon.app.downloads import DOWNLOADS
 from osteon.app.jobs import Job, Jobs, State
-from osteon.app.pages.result import DOWNLOADS
 from osteon.app.pages.segment import SPEEDS
 from osteon.app.pages.source import FLAGS
 from osteon.app.pages.train import RECIPES

@@ -9,9 +9,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from osteon.app import jobs as jobs_module
 from osteon.app.failures import error_of, said_error
 from osteon.app.job_words import part_done
 from osteon.app.jobs import Job, Jobs, State
@@ -244,3 +246,18 @@ def test_errors_are_found_in_logs() -> None:
     assert said_error("all is well: no error: none\n") == ("", "")
     killed = error_of(Job("0" * 16, "train", (), "Train", {}), State("failed", code=-9), "")
     assert "not enough memory" in killed.message
+
+
+def test_what_a_job_is_to_do_is_read_once(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    for title in ("first", "second"):
+        version(jobs, title)
+    told, read = [], jobs_module.read_json
+
+    def counted(path: Path, what: str) -> Any:
+        told.append(path.name)
+        return read(path, what)
+
+    monkeypatch.setattr(jobs_module, "read_json", counted)
+    for _ in range(5):
+        assert [job.title for job in jobs.all()] == ["second", "first"]
+    assert told.count("job.json") <= 2

@@ -17,10 +17,10 @@ import pytest
 
 from osteon.core.files import write_error, write_json
 from osteon.exporting import registry
-from osteon.serving import app, keeping, receiving
+from osteon.serving import ages, app, receiving
 from osteon.serving.guard import Rules
 from osteon.serving.jobs import JOB, SCAN, Store
-from osteon.serving.places import Place
+from osteon.serving.places import Held
 from osteon.serving.predictor import DiedError
 from osteon.serving.working import Answer, Task
 from osteon.web import pace
@@ -40,8 +40,8 @@ async def nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-def upload(address: str = "") -> Place:
-    return Place(address, Paced(nothing()), lambda: None)
+def upload(address: str = "") -> Held:
+    return Held(address, Paced(nothing()), lambda: None)
 
 
 def archive(names: dict[str, bytes]) -> bytes:
@@ -371,10 +371,29 @@ def test_jobs_are_kept_for_their_time(tmp_path: Path) -> None:
     assert list(store.folder.iterdir()) == []
 
 
+def test_a_job_that_is_deleted_while_it_expires_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, ids = Store(tmp_path, 8), []
+    for _ in range(3):
+        with store.place(upload()) as incoming:
+            ids.append(store.submit(incoming, ()).id)
+        store.take(0)
+        store.done(ids[-1])
+    remove = store.remove
+
+    def later(job_id: str) -> None:
+        if job_id == ids[0]:
+            remove(job_id)  # the client's own request came first
+        remove(job_id)
+
+    monkeypatch.setattr(store, "remove", later)
+    assert store.expire(0) == 2
+    assert list(store.folder.iterdir()) == []
+
+
 def test_a_clock_that_is_set_ahead_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     week = 7 * 24 * 3600.0
     ran = [0.0]
-    monkeypatch.setattr(keeping, "time", SimpleNamespace(monotonic=lambda: ran[0]))
+    monkeypatch.setattr(ages, "time", SimpleNamespace(monotonic=lambda: ran[0]))
     store, ids = Store(tmp_path, 8), []
     for _ in range(3):
         with store.place(upload()) as incoming:
@@ -395,10 +414,10 @@ def test_a_clock_that_is_set_ahead_removes_nothing(tmp_path: Path, monkeypatch: 
 
 
 def test_ages_that_cannot_be_read_begin_anew(tmp_path: Path) -> None:
-    (tmp_path / keeping.AGES).write_text('{"ran_s": NaN}')
-    ages = keeping.Ages(tmp_path)
-    ages.begin("x")
-    assert ages.of("x") < 5
+    (tmp_path / ages.AGES).write_text('{"ran_s": NaN}')
+    begun = ages.Ages(tmp_path)
+    begun.begin("x")
+    assert begun.of("x") < 5
 
 
 def test_a_state_that_is_no_job_is_passed_over(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from osteon.core.files import write_json
 from osteon.serving import places
 from osteon.serving.jobs import RESULT, RESULT_JSON
-from osteon.serving.places import Place, Places
+from osteon.serving.places import Held, Places
 from osteon.serving.refusing import RefusedError
 from osteon.serving.working import Answer, Task
 from osteon.web import connections, pace
@@ -203,8 +203,8 @@ async def nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-def upload(address: str, lag_s: float = 0.0) -> Place:
-    made = Place(address, Paced(nothing()), lambda: None)
+def upload(address: str, lag_s: float = 0.0) -> Held:
+    made = Held(address, Paced(nothing()), lambda: None)
     made.body._slow.seconds = lag_s
     return made
 

@@ -21,8 +21,6 @@ ABOUT = ".about.json"
 """In a folder of the workspace: from what it was made, in names of the workspace."""
 FOLDS = 5
 """Into which `osteon train` divides the cases: one of them validates."""
-VOLUMES = "-volumes"
-"""Behind a result's name: the export with its volumes."""
 PLANNED = ".plan-asked.json"
 """In a dataset: with which choices its plan was made."""
 
@@ -208,21 +206,26 @@ def begin_prediction(
 
 def begin_measuring(studio: Studio, result: Item, *, after: Sequence[str] = ()) -> Job:
     """Measure the volumes and lengths of a result."""
-    folder = f"exports/{result.name}{VOLUMES}"
+    table = volumes_table(result)
     return studio.jobs.submit(
         "export",
-        ["table", _place(studio, result), folder, "--overwrite"],
+        ["table", _place(studio, result), str(Path(table).parent), "--overwrite"],
         f"Measure the volumes of {result.name}",
         about={"result": result.name},
-        product=f"{folder}/volumes.csv",
+        product=table,
         after=after,
     )
+
+
+def volumes_table(result: Item) -> str:
+    """The file with a result's volumes, from the workspace on."""
+    return f"exports/{result.name}-volumes/volumes.csv"
 
 
 def measuring(studio: Studio, result: Item) -> Job | None:
     """The newest job that measures a result; None where none was begun, or its list was emptied."""
     own = studio.jobs.about("result", result.name)
-    return next((job for job in own if job.product == f"exports/{result.name}{VOLUMES}/volumes.csv"), None)
+    return next((job for job in own if job.product == volumes_table(result)), None)
 
 
 def begin_evaluation(studio: Studio, result: Item, reference: Item, *, after: Sequence[str] = ()) -> Job:

@@ -18,30 +18,34 @@ OF_SERIES = frozenset({"dicom-seg", "rtstruct"})
 """Forms that refer to the scans' own DICOM series."""
 OF_SOLIDS = frozenset({"stl", "obj", "rtstruct"})
 OF_PICTURES = frozenset({"rle-csv"})
-FORMS = ("seg-nrrd", "stl", "dicom-seg", "table", "rle-csv", "rtstruct", "obj")
+DOWNLOADS = {
+    "seg-nrrd": "Masks for 3D Slicer (.seg.nrrd)",
+    "stl": "Surfaces (STL)",
+    "dicom-seg": "DICOM SEG, for a PACS",
+    "table": "Volumes (CSV)",
+    "rle-csv": "RLE of pictures (CSV)",
+    "rtstruct": "DICOM RTSTRUCT",
+    "obj": "Surfaces (OBJ)",
+}
 
 
 def forms_for(studio: Studio, item: Item) -> list[str]:
-    """Those of `FORMS` that can be made of a result: of pictures no surface, for a PACS only what came as DICOM."""
+    """Those of `DOWNLOADS` that can be made of a result: of pictures no surface, for a PACS only what came as DICOM."""
     left_out = set(OF_SOLIDS if _is_flat(item) else OF_PICTURES)
     if not has_series(studio, item):
         left_out |= OF_SERIES
-    return [form for form in FORMS if form not in left_out]
+    return [form for form in DOWNLOADS if form not in left_out]
 
 
 def has_series(studio: Studio, item: Item) -> bool:
     """Whether the scans of a result came as DICOM, and are still there."""
-    inputs = [Path(entry[0]) for record in record_of(item).values() for entry in _inputs(record)[:1]]
-    if any(_is_dicom(path) for path in inputs[:1]):
+    inputs = (Path(entry[0]) for record in record_of(item).values() for entry in record.get("input", [])[:1])
+    first = next(inputs, None)
+    if first is not None and _is_dicom(first):
         return True
     found = dataset_of(studio, item)
     source = None if found is None else source_of(studio, found[0])
-    return source is not None and _holds_dicom(source)
-
-
-def _inputs(record: object) -> list[list[str]]:
-    listed = record.get("input") if isinstance(record, dict) else None
-    return [entry for entry in listed if isinstance(entry, list) and entry] if isinstance(listed, list) else []
+    return source is not None and source.is_dir() and _holds_dicom(source, source.stat().st_mtime_ns)
 
 
 def _is_dicom(path: Path) -> bool:
@@ -52,8 +56,9 @@ def _is_dicom(path: Path) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _holds_dicom(source: Path) -> bool:
-    return source.is_dir() and holds_dicom(source)
+def _holds_dicom(source: Path, _since: int) -> bool:
+    """Whether a source has DICOM files; asked again where another one has come in its place."""
+    return holds_dicom(source)
 
 
 def _is_flat(item: Item) -> bool:

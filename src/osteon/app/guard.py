@@ -7,7 +7,6 @@ Bound to this machine alone, the app answers only to names of this machine: a we
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -19,7 +18,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+from osteon.web.connections import neighbourhood
+from osteon.web.hosts import LOOPBACK, host_name
+
 COOKIE = "osteon"
 COOKIE_S = 30 * 24 * 3600
 MOST_WRONG, WRONG_S = 10, 60.0
@@ -73,7 +74,7 @@ class Rules:
         """The answer to a request that is let go no further; None for one that is."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self.local and _name(host) not in LOOPBACK:
+        if self.local and host_name(host) not in LOOPBACK:
             return Response("osteon answers to localhost alone", 421)
         origin = headers.get("origin")
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
@@ -89,7 +90,7 @@ class Rules:
         if scope["type"] == "websocket" or not given:
             return HTMLResponse(ASK.replace("WHY", FIRST), 401)
         if not hmac.compare_digest(given[0].strip().encode(), self.token.encode()):
-            if self._too_many(_address(scope)):
+            if self._too_many(neighbourhood((scope.get("client") or ("", 0))[0])):
                 return HTMLResponse(ASK.replace("WHY", TOO_MANY), 429, {"Retry-After": f"{WRONG_S:.0f}"})
             return HTMLResponse(ASK.replace("WHY", WRONG), 401)
         rest = urlencode([(key, value) for key, value in query if key != "token"])
@@ -133,24 +134,6 @@ class Guard:
 
         answer: Any = self.app if refusal is None else refusal
         await answer(scope, receive, with_headers)
-
-
-def _address(scope: Scope) -> str:
-    """Where a request comes from: of an IPv6 address the network, of which one machine has all addresses."""
-    host = (scope.get("client") or ("", 0))[0]
-    try:
-        parsed = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else host
-
-
-def _name(host: str) -> str:
-    """`Localhost:8080` → `localhost`; `[::1]:80` → `::1`."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
 
 
 def _cookie(headers: Headers) -> str:

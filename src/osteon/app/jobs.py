@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,9 +155,9 @@ class Jobs:
         """The job of that id; None where there is none, or its files are damaged."""
         if not (len(job_id) == 16 and set(job_id) <= set("0123456789abcdef")):
             return None
-        with suppress(FileError, TypeError):
-            data = read_json(self.folder / job_id / JOB, "the job")
-            return Job(**data | {key: tuple(data[key]) for key in ("arguments", "after")})
+        path = self.folder / job_id / JOB
+        with suppress(FileError, OSError, TypeError):
+            return _read_job(path, path.stat().st_mtime_ns)
         return None
 
     def state(self, job: Job) -> State:
@@ -270,3 +271,10 @@ class Jobs:
         child = subprocess.Popen(command, cwd=self.root, **quiet, **leader_options())
         threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie stays behind
         self.put(job, State("running", pid=child.pid, pid_since=began_at(child.pid), began=time.time()))
+
+
+@lru_cache(maxsize=4096)
+def _read_job(path: Path, _since: int) -> Job:
+    """What is to be done; read once, as it never changes, though pages ask each second. Raises FileError, TypeError."""
+    data = read_json(path, "the job")
+    return Job(**data | {key: tuple(data[key]) for key in ("arguments", "after")})

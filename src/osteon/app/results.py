@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from osteon.app.commands import about
+from osteon.app.commands import about, volumes_table
 from osteon.app.scenes import Labels, Wanted
 from osteon.app.studio import Studio, files_of_case, open_dataset
 from osteon.app.workspace import Item
@@ -78,7 +78,7 @@ class _Metrics(BaseModel):
 
 def volumes_of(studio: Studio, item: Item) -> list[Volume]:
     """The volumes table, once it was measured."""
-    path = studio.workspace.root / "exports" / f"{item.name}-volumes" / "volumes.csv"
+    path = studio.workspace.root / volumes_table(item)
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as stream:
@@ -173,5 +173,6 @@ def told_seen(sights: Iterable[str]) -> str:
             "scans, and is in no mean."
         )
     if validated := count[VALIDATED]:
-        parts.append(f"{validated} chose the model's settings (validation): a final test needs others.")
+        who = validated if parts else f"{validated} of these {count.total()} scans"
+        parts.append(f"{who} chose the model's settings (validation): a final test needs others.")
     return " ".join(parts)

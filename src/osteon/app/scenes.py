@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from osteon.app.flat import Sheet
 from osteon.app.layers import WORD, bits_of, difference, layers_of
-from osteon.app.lying import oblique_degrees, shear_degrees, sides_of_picture, sides_said, slices_of
+from osteon.app.orientation import oblique_degrees, shear_degrees, sides_of_picture, sides_said, slices_of
 from osteon.app.shrinking import (
     Factors,
     factors_for,
@@ -131,6 +131,7 @@ def make_scene(wanted: Wanted, folder: Path) -> dict[str, Any]:
         names = list(dict.fromkeys(s.name for s in (*first.structures, *second.structures)))
         parts["d"] = difference(first, second, names)
     window = window_of(volume.array[0], wanted.modality)
+    oriented = sides_said(wanted.images[0], volume.geometry)
     info = {
         "full": list(volume.geometry.shape),
         "spacing_mm": [round(s, 4) for s in volume.geometry.spacing_mm],
@@ -138,11 +139,11 @@ def make_scene(wanted: Wanted, folder: Path) -> dict[str, Any]:
         "modality": wanted.modality,
         "window": list(window),
         "range": [float(volume.array.min()), float(volume.array.max())],
-        "oriented": sides_said(wanted.images[0], volume.geometry),
+        "oriented": oriented,
         "oblique_deg": round(oblique_degrees(volume.geometry), 1),
         "shear_deg": round(shear_degrees(volume.geometry), 1),
         **(
-            _picture(volume, parts, folder, wanted.images[0])
+            _picture(volume, parts, folder, wanted.images[0], oriented=oriented)
             if flat
             else _volume(volume, parts, folder, window, whole=wanted.whole)
         ),
@@ -197,9 +198,11 @@ def _volume(
     return {"kind": "volume", "size": list(geometry.shape), "slices": slices, "parts": told}
 
 
-def _picture(volume: Volume, parts: dict[Part, Segmentation], folder: Path, path: Path) -> dict[str, Any]:
+def _picture(
+    volume: Volume, parts: dict[Part, Segmentation], folder: Path, path: Path, *, oriented: bool
+) -> dict[str, Any]:
     sheet = Sheet.of(volume.geometry)
-    marks = sheet.marks if sides_said(path, volume.geometry) else sides_of_picture(path)
+    marks = sheet.marks if oriented else sides_of_picture(path)
     grey = sheet.spread(volume.array[0])
     low, high = float(grey.min()), float(grey.max())
     slope = 1.0 if grey.dtype.kind in "iu" and high - low < 65_536 else max(high - low, 1e-9) / 65_535

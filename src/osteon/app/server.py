@@ -9,10 +9,11 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from osteon.app.guard import LOOPBACK, Guard, Rules
+from osteon.app.guard import Guard, Rules
 from osteon.app.studio import Studio
 from osteon.app.workspace import Workspace
 from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
+from osteon.web.hosts import LOOPBACK
 
 RECONNECT_S = 60.0
 """A page that loads a large scan is deaf for a while: with NiceGUI's 3 s it would be thrown away."""

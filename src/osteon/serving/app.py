@@ -30,7 +30,7 @@ from osteon.serving.health import Health, health_of
 from osteon.serving.jobs import RESULT, RESULT_JSON, Job, Store
 from osteon.serving.lingering import Lingering
 from osteon.serving.page import page
-from osteon.serving.places import Place, gave_way
+from osteon.serving.places import Held, gave_way
 from osteon.serving.predictor import Dispatcher
 from osteon.serving.receiving import Upload, check_announced, receive
 from osteon.serving.refusing import RefusedError
@@ -175,7 +175,7 @@ def _routes(service: Service) -> APIRouter:
         upload = upload_of(request)
         check_announced(upload, service.max_upload)
         address = neighbourhood(request.client.host if request.client else "")
-        with store.place(Place(address, upload.body, (scope := anyio.CancelScope()).cancel)) as folder:
+        with store.place(Held(address, upload.body, (scope := anyio.CancelScope()).cancel)) as folder:
             with scope:
                 await receive(upload, folder, service.max_upload)
                 job = await to_thread.run_sync(store.submit, folder, wanted)

@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from osteon.core.errors import UsageError
 from osteon.core.files import read_text
+from osteon.web.hosts import LOOPBACK, host_name
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 OPEN = ("/", "/health", "/openapi.json")
 """What is answered without a token: it is the same for everybody, and says nothing of any scan."""
 SHORTEST = 16
@@ -45,7 +45,7 @@ class Rules:
         """The answer to a request that is let go no further; None for one that is."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self.local and _name(host) not in LOOPBACK:
+        if self.local and host_name(host) not in LOOPBACK:
             return answer(421, "this server answers to localhost alone", "send the request to localhost")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
@@ -118,11 +118,3 @@ def find_token(file: Path | None, variable: str, folder: Path, *, local: bool) -
     kept.touch(mode=0o600)
     kept.write_text(made, encoding="ascii")
     return made, True
-
-
-def _name(host: str) -> str:
-    """`Localhost:8080` → `localhost`; `[::1]:80` → `::1`."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""

@@ -26,9 +26,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import read_json, write_json, write_text
-from osteon.serving.keeping import Ages
-from osteon.serving.places import Place, Places
-from osteon.serving.refusing import no_job
+from osteon.serving.ages import Ages
+from osteon.serving.places import Held, Places
+from osteon.serving.refusing import RefusedError, no_job
 
 JOB, SCAN, RESULT, RESULT_JSON = "job.json", "scan", "result", "result.json"
 State = Literal["queued", "running", "done", "failed"]
@@ -127,7 +127,7 @@ class Store:
         self.queue.extend(job.id for job in sorted(waiting, key=lambda job: job.submitted))
 
     @contextmanager
-    def place(self, upload: Place) -> Iterator[Path]:
+    def place(self, upload: Held) -> Iterator[Path]:
         """Hold a place of the queue while an upload comes in. Yields its folder; what is left of it is removed.
 
         Raises:
@@ -173,8 +173,9 @@ class Store:
             waiting, receiving = len(self.queue), len(self.places.held)
             busy_s = None if self.running is None else time.monotonic() - self._began
             since = None if self.running is None else self.jobs[self.running].started
-            usual_s = sum(self._took) / len(self._took) if self._took else None
-            return Load(waiting, receiving, max(0, self.places.most - receiving - waiting), since, busy_s, usual_s)
+            return Load(
+                waiting, receiving, max(0, self.places.most - receiving - waiting), since, busy_s, self._usual_s
+            )
 
     def path(self, job_id: str) -> Path:
         """A job's folder."""
@@ -246,9 +247,12 @@ class Store:
             self.ages.keep_only(over)
             self.ages.save()
             old = [job_id for job_id in over if self.ages.of(job_id) >= keep_s]
+        removed = 0
         for job_id in old:
-            self.remove(job_id)
-        return len(old)
+            with suppress(RefusedError):  # whose it is has deleted it meanwhile
+                self.remove(job_id)
+                removed += 1
+        return removed
 
     def _change(self, job: Job, **changes: object) -> Job:
         job = job.model_copy(update=changes)
@@ -261,8 +265,13 @@ class Store:
 
     def _wait_s(self) -> int:
         """Seconds until a place should be free: what a job took on average."""
-        took = sum(self._took) / len(self._took) if self._took else FIRST_WAIT_S
+        took = FIRST_WAIT_S if self._usual_s is None else self._usual_s
         return int(min(max(1, round(took)), LONGEST_WAIT_S))
+
+    @property
+    def _usual_s(self) -> float | None:
+        """What the last jobs took on average; None before the first."""
+        return sum(self._took) / len(self._took) if self._took else None
 
 
 _DIED = "the scan may need more memory than the server has: crop it, or ask who runs the server"

@@ -13,8 +13,8 @@ PATIENCE_S = 2.0
 
 
 @dataclass(eq=False)
-class Place:
-    """One that an upload holds.
+class Held:
+    """A place that an upload holds.
 
     Attributes:
         address: From which it comes.
@@ -36,9 +36,9 @@ class Places:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.held: list[Place] = []
+        self.held: list[Held] = []
 
-    def take(self, place: Place, waiting: int, wait_s: int) -> None:
+    def take(self, place: Held, waiting: int, wait_s: int) -> None:
         """Hold a place. Where there is none, the upload that lags most gives its own up.
 
         Args:
@@ -60,7 +60,7 @@ class Places:
             self.leave(last)
         self.held.append(place)
 
-    def leave(self, place: Place) -> None:
+    def leave(self, place: Held) -> None:
         """It is free again."""
         if place in self.held:
             self.held.remove(place)

@@ -13,11 +13,12 @@ from osteon.core.errors import UsageError
 from osteon.core.files import write_error
 from osteon.core.locks import lock_file
 from osteon.serving.app import Service, build
-from osteon.serving.guard import LOOPBACK, Rules
+from osteon.serving.guard import Rules
 from osteon.serving.jobs import Store
 from osteon.serving.predictor import Dispatcher, started
 from osteon.serving.working import Work
 from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
+from osteon.web.hosts import LOOPBACK
 
 GOODBYE_S = 5
 """How long requests under way may take when the server is asked to end."""

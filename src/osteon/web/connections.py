@@ -7,7 +7,7 @@ that comes, and `limit_concurrency` refuses everybody once connections without a
 from __future__ import annotations
 
 import asyncio
-from functools import cache
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any, ClassVar
 
@@ -149,15 +149,11 @@ def watched() -> type[Watched]:
     return type("WatchedHere", (Watched,), {"waiting": Waiting()})
 
 
-@cache
-def _network(address: str) -> str:
+@lru_cache(maxsize=4096)
+def neighbourhood(address: str) -> str:
+    """What counts as one address: of IPv6 the network of 64 bits, of which one machine may have all."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:
         return address
     return address if found.version == 4 else str(ip_network((found, 64), strict=False))
-
-
-def neighbourhood(address: str) -> str:
-    """What counts as one address: of IPv6 the network of 64 bits, of which one machine may have all."""
-    return _network(address)

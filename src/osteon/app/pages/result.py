@@ -6,8 +6,16 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.commands import VOLUMES, about, begin_evaluation, begin_export, begin_measuring, measuring, source_of
-from osteon.app.downloads import OF_SERIES, forms_for
+from osteon.app.commands import (
+    about,
+    begin_evaluation,
+    begin_export,
+    begin_measuring,
+    measuring,
+    source_of,
+    volumes_table,
+)
+from osteon.app.downloads import DOWNLOADS, OF_SERIES, forms_for
 from osteon.app.frame import action, card, faint, frame, refuse, show_error, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.leaving import redrawn
@@ -30,15 +38,6 @@ from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 from osteon.predicting.seen import KEY
 
-DOWNLOADS = {
-    "seg-nrrd": "Masks for 3D Slicer (.seg.nrrd)",
-    "stl": "Surfaces (STL)",
-    "dicom-seg": "DICOM SEG, for a PACS",
-    "table": "Volumes (CSV)",
-    "rle-csv": "RLE of pictures (CSV)",
-    "rtstruct": "DICOM RTSTRUCT",
-    "obj": "Surfaces (OBJ)",
-}
 LENGTH = (
     "Length is measured along the structure's own longest axis, from the first voxel's outer face to the last's. "
     "What has no longest axis, such as a cube, may be measured along its diagonal."
@@ -63,7 +62,7 @@ class ResultPage:
         return [job for job in own if self.studio.jobs.state(job).phase not in ("done", "cancelled")]
 
     def _state(self) -> list[object]:
-        volumes = self.studio.workspace.root / "exports" / f"{self.item.name}{VOLUMES}/volumes.csv"
+        volumes = self.studio.workspace.root / volumes_table(self.item)
         files = [*cases_of(self.item).values(), self.item.path / "metrics.json", volumes]
         job = measuring(self.studio, self.item)
         phase = "" if job is None else self.studio.jobs.state(job).phase
@@ -86,13 +85,14 @@ class ResultPage:
         if not cases:
             faint("Segmented scans appear here one after the other.")
             return
-        self._cases(list(cases))
+        record = record_of(self.item)
+        self._cases(list(cases), record)
         with ui.element("div").classes("osteon-cols"):
-            self._volumes()
+            self._volumes(record)
             self._downloads()
 
-    def _cases(self, names: list[str]) -> None:
-        record, scores = record_of(self.item), {row["case"]: row for row in score_rows(metrics_of(self.item))}
+    def _cases(self, names: list[str], record: dict[str, Any]) -> None:
+        scores = {row["case"]: row for row in score_rows(metrics_of(self.item))}
         rows = []
         for name in names:
             confidence = [v for v in (record.get(name, {}).get("confidence") or {}).values() if v is not None]
@@ -151,10 +151,9 @@ class ResultPage:
                     icon="rule",
                 )
 
-    def _volumes(self) -> None:
-        record = record_of(self.item)
-        rows = []
-        for number, row in enumerate(volumes_of(self.studio, self.item)):
+    def _volumes(self, record: dict[str, Any]) -> None:
+        rows, measured = [], volumes_of(self.studio, self.item)
+        for number, row in enumerate(measured):
             confidence = (record.get(row.case, {}).get("confidence") or {}).get(row.structure)
             rows.append(
                 {
@@ -167,7 +166,7 @@ class ResultPage:
                     "confidence": None if confidence is None else round(confidence, 3),
                 }
             )
-        flat = bool(rows) and not any(row.volume_cm3 for row in volumes_of(self.studio, self.item))
+        flat = bool(rows) and not any(row.volume_cm3 for row in measured)
         with card("Volumes"):
             if not rows:
                 self._unmeasured()

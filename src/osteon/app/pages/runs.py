@@ -11,7 +11,7 @@ from osteon.app.commands import about, begin_comparison, begin_vote, known_comma
 from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job, State
-from osteon.app.results import cases_of, metrics_of
+from osteon.app.results import cases_of, metrics_of, record_of
 from osteon.app.studio import Studio
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
@@ -115,7 +115,7 @@ class _Runs:
                     "invented": overall.get("invented"),
                     "trained_on": len(trained_on(metrics.get(KEY, {}))) or None,
                     "validation": self._validation(run),
-                    "review": sum(bool(r.get("review")) for r in _records(item)),
+                    "review": sum(bool(r.get("review")) for r in record_of(item).values()),
                 }
             )
         return rows
@@ -201,12 +201,6 @@ class _Runs:
             return
         result, _ = begin_vote(self.studio, found, str(self.name.value or "vote"), str(self.method.value))
         ui.navigate.to(f"/result/{result.id}")
-
-
-def _records(item: Any) -> list[dict[str, Any]]:
-    from osteon.app.results import record_of
-
-    return [record for record in record_of(item).values() if isinstance(record, dict)]
 
 
 def _rounded(value: float | None) -> float | None:

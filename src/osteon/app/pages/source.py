@@ -95,8 +95,7 @@ class _Page:
             if found.heeds:
                 with card("What to tell it"):
                     self._told(found)
-            scans = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".jpg", ".dcm")
-            if not found.files or any(file.lower().endswith(scans) for file in found.files):
+            if not found.files or any(not file.lower().endswith(".seg.nrrd") for file in found.files):
                 _only_predict(self.studio, self.path, self.name)
             self._forms(found)
             if found.files:

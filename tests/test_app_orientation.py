@@ -10,7 +10,7 @@ import pytest
 
 from dicom_writing import image, save
 from helpers import spaced
-from osteon.app.lying import (
+from osteon.app.orientation import (
     oblique_degrees,
     shear_degrees,
     sides_of_picture,
