@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from osteon.core import progress
+from osteon.core.listing import shortly
 from osteon.core.progress import clock
 from osteon.training import display as module
 from osteon.training.display import Display, score_line
@@ -90,3 +91,9 @@ def test_no_line_is_begun_that_nobody_would_end(capsys: pytest.CaptureFixture[st
     Display().tick(0.25, 1.0, 10)
     assert not capsys.readouterr().err
     assert not [thread for thread in threading.enumerate() if thread.name == "progress"]
+
+
+def test_of_many_names_the_first_are_listed_and_the_rest_counted() -> None:
+    assert shortly([]) == ""
+    assert shortly(["a", "b"], 2) == "a, b"
+    assert shortly(["a; b", "c", "d", "e"], 2, mark="; ") == "a; b; c and 2 more"

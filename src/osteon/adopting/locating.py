@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from osteon.adopting.folder import DATASET, PLANS
 from osteon.core.errors import ModelError, OsteonError, UsageError
+from osteon.core.listing import shortly
 
 DEPTH = 5
 """So far below what is given a model is looked for: a folder of downloads holds results/DATASET/TRAINER."""
@@ -79,9 +80,8 @@ def trainer_in(names: Sequence[PurePosixPath], top: Path) -> PurePosixPath:
     if len(found) == 1:
         return found[0]
     if found:
-        listed = ", ".join(str(top / path) for path in found[:LISTED])
-        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
-        raise UsageError(f"{top}: holds {len(found)} trained models", hint=f"give one of them: {listed}{more}")
+        listed = shortly([str(top / path) for path in found], LISTED)
+        raise UsageError(f"{top}: holds {len(found)} trained models", hint=f"give one of them: {listed}")
     raise _other(names, top)
 
 

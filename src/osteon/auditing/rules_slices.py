@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.finding import Finding
+from osteon.core.listing import shortly
 from osteon.dataset.drawn_slices import every
 
 _LISTED = 8
@@ -17,13 +18,12 @@ def sparse(cohort: Cohort) -> Iterator[Finding]:
         found = {name: facts for name, facts in case.structures.items() if facts.step > 1}
         if found:
             step = min(facts.step for facts in found.values())
-            more = f", and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
             yield Finding(
                 severity="error",
                 kind="between-slices",
                 cases=[case.id],
                 structures=list(found),
-                what=f"drawn on {every(step)}: {', '.join([f.drawn for f in found.values()][:_LISTED])}{more}",
+                what=f"drawn on {every(step)}: {shortly([f.drawn for f in found.values()], _LISTED)}",
                 against="what lies between counts as background",
                 action="import it again in the form masks, which draws the slices between (--between-slices fill)",
                 strength=0.9,

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from osteon.core.errors import OsteonError
+from osteon.core.listing import shortly
 from osteon.core.progress import console
 
 out = Console(highlight=False)
@@ -37,9 +38,8 @@ def report_lost(lost: Sequence[str]) -> None:
 
 
 def some(names: Sequence[str], most: int = 8) -> str:
-    """The first names, and how many more there are."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return escape(", ".join(names[:most]) + rest)
+    """The first names, and how many more there are, as rich prints them."""
+    return escape(shortly(names, most))
 
 
 def seconds_of(text: str) -> float:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.markup import escape
 
 from osteon.core.file_marks import file_mark, still
+from osteon.core.listing import shortly
 from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-
-_SHOWN = 8
 
 
 class CaseMark(BaseModel):
@@ -69,11 +68,6 @@ def tell_changed(dataset: Dataset, before: Mapping[str, CaseMark], what: str) ->
     if changed:
         said = f"{what} anew, since the files have changed: {shortly(changed)}"
         console.print(f"[yellow]{escape(said)}[/]", soft_wrap=True)
-
-
-def shortly(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:_SHOWN]) + f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN)
 
 
 def _names(case: Case) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from osteon.core.errors import DatasetError, LabelError, UsageError, missing_file
 from osteon.core.labels import Segmentation, Structure, palette
+from osteon.core.listing import shortly
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME, Case
 from osteon.formats.labelmap import is_generic
@@ -120,7 +121,7 @@ def pair_up(
     if not pairs:
         raise DatasetError(
             f"{prediction}: no prediction has a reference in {reference} "
-            f"(predictions: {_some(predictions)}; references: {_some(make)})",
+            f"(predictions: {shortly(list(predictions), 3) or 'none'}; references: {shortly(list(make), 3) or 'none'})",
             hint="name each prediction after its case, as <case id>.nii.gz",
         )
     missing = tuple(case for case in make if case in expected - set(predictions)) if prediction.is_dir() else ()
@@ -219,9 +220,3 @@ def label_files(path: Path, what: str) -> dict[str, Path]:
             hint=f"give a folder of files that end in {', '.join(known_suffixes())}",
         )
     return found
-
-
-def _some(names: Iterable[str], most: int = 3) -> str:
-    listed = list(names)
-    rest = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return (", ".join(listed[:most]) or "none") + rest

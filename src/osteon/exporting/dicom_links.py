@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import CaseError, OsteonError
+from osteon.core.listing import shortly
 from osteon.core.volume import Volume
 from osteon.dataset.checks import turn_array
 from osteon.exporting.forms import ExportCase
@@ -127,9 +128,8 @@ def choose(
 
 
 def _told(series: Sequence[Series]) -> str:
-    words = titles(series)
-    lines = [f"{told} in {one.folder}" for told, one in zip(words[:_LISTED], series, strict=False)]
-    return "; ".join(lines) + (f" and {len(series) - _LISTED} more" if len(series) > _LISTED else "")
+    lines = [f"{told} in {one.folder}" for told, one in zip(titles(series), series, strict=True)]
+    return shortly(lines, _LISTED, mark="; ")
 
 
 def _names(series: Series, where: Path) -> set[str]:

@@ -15,6 +15,7 @@ from osteon.core.errors import FileError, LabelError, OsteonError, UsageError, m
 from osteon.core.folders import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.listing import shortly
 from osteon.core.volume import Volume
 from osteon.formats.dicom_found import Series, SeriesFound, sort_files
 from osteon.formats.dicom_seg import (
@@ -122,10 +123,9 @@ def _only(found: SeriesFound, path: Path) -> Series:
     if len(found.series) == 1:
         return found.series[0]
     if found.series:
-        some = [describe(series) for series in found.series[:_LISTED]]
-        more = f", and {len(found.series) - _LISTED} more" if len(found.series) > _LISTED else ""
+        some = shortly([describe(series) for series in found.series], _LISTED, mark="; ")
         raise FileError(
-            f"{path}: holds {len(found.series)} image series where one is wanted: {'; '.join(some)}{more}",
+            f"{path}: holds {len(found.series)} image series where one is wanted: {some}",
             hint="give the folder of one series alone, or import them all with `osteon import`",
         )
     raise _nothing(found, path)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.core.labels import Segmentation
+from osteon.core.listing import shortly
 from osteon.dataset.drawn_slices import Drawn, Mask, Pair, drawn_slices, every
 from osteon.importing.forms import BetweenSlices
 
@@ -163,5 +164,4 @@ def _within(part: tuple[slice, slice], window: tuple[slice, slice]) -> list[slic
 
 
 def _listed(parts: Sequence[str]) -> str:
-    more = f", and {len(parts) - _LISTED} more" if len(parts) > _LISTED else ""
-    return f"{', '.join(parts[:_LISTED])}{more}"
+    return shortly(parts, _LISTED)

@@ -9,6 +9,7 @@ from pathlib import Path
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.file_names import natural_key
 from osteon.core.labels import Structure, make_structures
+from osteon.core.listing import shortly
 from osteon.dataset.manifest import Channel, Modality
 from osteon.importing.forms import Options, modality_of, safe_id, unique_ids
 from osteon.importing.mask_cases import MaskCase
@@ -56,8 +57,8 @@ def check_names(
     strange = sorted({name for case in cases for name in case.named if name not in listed}, key=natural_key)
     if strange:
         raise UsageError(
-            f"there are masks of {', '.join(strange[:_SHOWN])}, which the list of structures does not name "
-            f"({', '.join(listed[:_SHOWN])})",
+            f"there are masks of {shortly(strange, _SHOWN)}, which the list of structures does not name "
+            f"({shortly(listed, _SHOWN)})",
             hint="name them all: --labels femur=1,tibia=2; or leave --labels and the table of labels out",
         )
     if missing := [name for name in priority or () if name not in listed]:
@@ -65,7 +66,7 @@ def check_names(
     for case in cases:
         if case.unnamed and not told and case.problem is None:
             case.problem = DatasetError(
-                f"{case.maps[0].path}: nothing says which of {', '.join(listed[:_SHOWN])} it shows",
+                f"{case.maps[0].path}: nothing says which of {shortly(listed, _SHOWN)} it shows",
                 hint="name it after its structure, or name the structures: --labels femur=1,tibia=2",
             )
 
@@ -145,7 +146,7 @@ def understood(cases: Sequence[MaskCase], structures: Sequence[Structure] | None
     if (several := max(subjects, key=lambda subject: len(subjects[subject]), default="")) and len(
         subjects[several]
     ) > 1:
-        listed = ", ".join(subjects[several][:_SHOWN])
+        listed = shortly(subjects[several], _SHOWN)
         lines.append(f"names tell {len(subjects)} subjects, such as {several} with {listed}")
     if not labelled:
         return lines
@@ -162,8 +163,7 @@ def understood(cases: Sequence[MaskCase], structures: Sequence[Structure] | None
     have = Counter(name for case in named for name in case.named)
     if have:
         shown = [f"{s.name} ({have[s.name]})" for s in structures if have[s.name]]
-        more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-        lines.append(f"masks: {', '.join(shown[:_SHOWN])}{more}")
+        lines.append(f"masks: {shortly(shown, _SHOWN)}")
     for structure in structures:
         without = [case.id for case in named if structure.name not in case.named]
         if have[structure.name] and without:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from osteon.core.listing import shortly
 from osteon.formats.coco import Coco, CocoImage, masks_of, polygons_of
 from osteon.formats.coco_filling import fill_coco
 from osteon.importing.forms import Found
@@ -29,8 +30,7 @@ def of_coco(file: File, coco: Coco, pictures: Shelf, found: Found) -> Told:
     tell_missing(file.path, missing, found)
     boxed = [f"{name} in {short(image.name)}" for image in coco.images for name in image.boxed]
     if boxed:
-        more = f" and {len(boxed) - 3} more" if len(boxed) > 3 else ""
-        found.lost.append(f"{file.path}: a box alone marks {', '.join(boxed[:3])}{more}: their outlines are unknown")
+        found.lost.append(f"{file.path}: a box alone marks {shortly(boxed, 3)}: their outlines are unknown")
     found.warnings += [f"{file.path}: {note}" for note in coco.notes]
     return told
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.listing import shortly
 from osteon.core.volume import Volume
 from osteon.formats.dicom_found import sort_files
 from osteon.formats.dicom_series import read_series
@@ -33,9 +34,8 @@ def convert(
         return Converted(volume, provenance=tuple(done), warnings=tuple(warnings))
     drawn = marks.draw((geometry.shape[1], geometry.shape[0]), warnings.append)
     segmentation, overlap = _united(_layers(drawn, structures, geometry, picture), structures, geometry, priority)
-    sources = ", ".join(str(path.absolute()) for path in marks.parts[:_LISTED])
-    more = f" and {len(marks.parts) - _LISTED} more" if len(marks.parts) > _LISTED else ""
-    done.append(f"segmentation drawn from {marks.kind}: {sources}{more}{overlap}")
+    sources = shortly([str(path.absolute()) for path in marks.parts], _LISTED)
+    done.append(f"segmentation drawn from {marks.kind}: {sources}{overlap}")
     return Converted(volume, segmentation, marks.annotated, tuple(done), tuple(warnings))
 
 

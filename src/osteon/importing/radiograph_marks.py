@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import DatasetError, LabelError
+from osteon.core.listing import shortly
 from osteon.formats.polygons import Points, outside
 from osteon.importing.forms import Found
 from osteon.importing.radiograph_files import File, short
@@ -79,6 +80,5 @@ def warn_outside(polygons: Sequence[Points], size: Size, name: str, warn: Warn) 
 def tell_missing(path: Path, names: Sequence[str], found: Found) -> None:
     """Tell the pictures that a file speaks of, and that are not there."""
     if names:
-        listed = ", ".join(short(name) for name in names[:3])
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        found.lost.append(f"{path}: there is no picture {listed}{more}; what it says of {len(names)} is passed over")
+        listed = shortly([short(name) for name in names], 3)
+        found.lost.append(f"{path}: there is no picture {listed}; what it says of {len(names)} is passed over")

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.core.file_names import name_key, natural_key
 from osteon.core.labels import Structure, make_structures
+from osteon.core.listing import shortly
 from osteon.dataset.manifest import Channel
 from osteon.formats.raster import orientation_of
 from osteon.formats.rle import is_rle_csv
@@ -236,7 +237,7 @@ def _ids(pictures: Sequence[File], options: Options, warnings: list[str]) -> lis
         if twice:
             same = [str(file.place) for file, name in zip(pictures, ids, strict=True) if name_key(name) == twice[0]]
             raise DatasetError(
-                f"--case-pattern {options.case_pattern} makes one case, {twice[0]}, of {', '.join(same[:_LISTED])}",
+                f"--case-pattern {options.case_pattern} makes one case, {twice[0]}, of {shortly(same, _LISTED)}",
                 hint="take a longer part of the path: a radiograph is a case of its own",
             )
         return ids
@@ -295,9 +296,7 @@ def _understood(
             "(give the other's file as SOURCE to take that)"
         )
     if structures is not None:
-        listed = ", ".join(s.name for s in structures[:_LISTED])
-        more = f" and {len(structures) - _LISTED} more" if len(structures) > _LISTED else ""
-        lines.append(f"{len(structures)} structures: {listed}{more}")
+        lines.append(f"{len(structures)} structures: {shortly([s.name for s in structures], _LISTED)}")
         lines.append("a structure that is not marked in a picture is taken as not being there")
     if any(said.label is not None for said in marks.values()):
         lines.append("label maps: grey levels are the values of structures; --labels gives them names")

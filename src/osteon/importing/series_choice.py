@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from osteon.core.listing import shortly
 from osteon.formats.dicom import check_called, chosen_series, titles
 from osteon.importing.mask_files import Scan
 
@@ -64,5 +65,5 @@ def way_out(scans: Iterable[Scan], otherwise: str) -> str:
 def listed(scans: Sequence[Scan]) -> str:
     """Several scans in words, by which people tell them apart."""
     words = iter(titles([scan.series for scan in scans if scan.series is not None]))
-    told = [f"{scan.path} ({next(words)})" if scan.series is not None else str(scan.path) for scan in scans[:_LISTED]]
-    return ", ".join(told) + (f" and {len(scans) - _LISTED} more" if len(scans) > _LISTED else "")
+    told = [f"{scan.path} ({next(words)})" if scan.series is not None else str(scan.path) for scan in scans]
+    return shortly(told, _LISTED)

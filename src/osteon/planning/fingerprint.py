@@ -16,13 +16,14 @@ from osteon.core.errors import DatasetError, FileError, OsteonError
 from osteon.core.files import read_json, write_json
 from osteon.core.geometry import turn_to_ras
 from osteon.core.labels import Segmentation
+from osteon.core.listing import shortly
 from osteon.core.parallel import for_each, worker_count
 from osteon.core.picking import plane_counts, ranked_voxels
 from osteon.core.progress import status
 from osteon.core.values import boxes_of
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.dataset.marks import UNMARKED, CaseMark, mark_case, shortly, still_marked, tell_changed
+from osteon.dataset.marks import UNMARKED, CaseMark, mark_case, still_marked, tell_changed
 
 FILE_NAME = "fingerprint.json"
 SAMPLES = 2000

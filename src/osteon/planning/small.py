@@ -10,6 +10,7 @@ import numpy as np
 
 from osteon.core.boxes import Box, crops_around
 from osteon.core.errors import UsageError
+from osteon.core.listing import shortly
 from osteon.dataset.dataset import Dataset
 from osteon.planning.choices import Choices
 from osteon.planning.fingerprint import CaseFacts, Fingerprint, series
@@ -111,7 +112,7 @@ def _median_extent(fingerprint: Fingerprint, name: str) -> np.ndarray[tuple[int,
 
 def _listed(found: list[tuple[float, str]]) -> str:
     worst = [text for _, text in sorted(found, key=lambda pair: -pair[0])]
-    return ", ".join(worst[:NAMED]) + (f" and {len(worst) - NAMED} more" if len(worst) > NAMED else "")
+    return shortly(worst, NAMED)
 
 
 def _triple(values: Iterable[int]) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from osteon.core.errors import LabelError, UsageError
 from osteon.core.labels import Structure, palette
+from osteon.core.listing import shortly
 from osteon.formats.labelmap import is_generic
 from osteon.voting.rules import Rules
 
@@ -32,14 +33,15 @@ def known_names(named: Sequence[Collection[str]], dataset: Sequence[Structure] |
     if strange:
         raise UsageError(
             f"--threshold: no member and no dataset has a structure {strange[0]}",
-            hint=f"the structures are {_some(listed or everywhere)}",
+            hint=f"the structures are {shortly(listed or everywhere) or 'none'}",
         )
     counts = Counter(name for names in named for name in set(names))
     extra = [name for name in everywhere if name in rules.named and name not in listed]
     found = [*listed, *extra] if dataset is not None else [n for n in everywhere if counts[n] > 1 or n in rules.named]
     if not found:
+        each = "; ".join(shortly(sorted(names)) or "none" for names in named)
         raise LabelError(
-            f"no structure is in more than one member: {'; '.join(_some(sorted(names)) for names in named)}",
+            f"no structure is in more than one member: {each}",
             hint="give members that call structures by the same names, or --dataset DIR with the names that count",
         )
     return tuple(found)
@@ -73,8 +75,3 @@ def settle(
 def by_value(structures: Sequence[Structure] | None) -> Mapping[int, str]:
     """What the values of a file without names mean: the dataset's structures; nothing without one."""
     return {structure.value: structure.name for structure in structures or ()}
-
-
-def _some(names: Sequence[str], most: int = 8) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(names[:most]) or "none") + rest

@@ -21,6 +21,7 @@ from osteon.app.wording import to_do
 from osteon.app.workspace import Item
 from osteon.auditing.finding import Finding
 from osteon.core.errors import OsteonError
+from osteon.core.listing import shortly
 from osteon.dataset.dataset import Dataset
 
 SHOWN = 8
@@ -131,9 +132,8 @@ class _Dataset:
 
     def _finding(self, finding: Finding) -> None:
         with ui.column().classes(f"osteon-finding {finding.severity}"):
-            more = f" and {len(finding.cases) - 4} more" if len(finding.cases) > 4 else ""
-            where = ", ".join(finding.cases[:4]) + more
-            ui.label(f"{finding.severity}: {where or 'all cases'}").classes("text-weight-medium")
+            where = shortly(finding.cases, 4) or "all cases"
+            ui.label(f"{finding.severity}: {where}").classes("text-weight-medium")
             ui.label(finding.what)
             if finding.against:
                 faint(f"compared with {finding.against}")

@@ -20,6 +20,7 @@ from osteon.app.studio import Studio, open_dataset
 from osteon.app.upload import UploadBox
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
+from osteon.core.listing import shortly
 from osteon.predicting.records import read_validation
 from osteon.predicting.seen import TRAINED, seen_by
 
@@ -80,10 +81,6 @@ def _list(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
             if item.name in states:
                 chip(states[item.name])
             action("Open", f"/result/{item.id}", name=f"Open {item.name}")
-
-
-def _some(ids: Sequence[str], most: int = 6) -> str:
-    return ", ".join(ids[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "")
 
 
 class _Form:
@@ -169,12 +166,12 @@ class _Form:
             failing = [f"{name}: {why}" for name, why in self.scans.problems.items()]
             tell_notes(self.studio, failing, kind="error", title="Cannot be segmented")
             tell_notes(self.studio, self.scans.notes, kind="note", title="To know")
-            ui.label(f"{len(self.scans.ids)} scan{'s' * (len(self.scans.ids) != 1)}: {_some(self.scans.ids)}")
+            ui.label(f"{len(self.scans.ids)} scan{'s' * (len(self.scans.ids) != 1)}: {shortly(self.scans.ids, 6)}")
             if known := self.scans.trained_on:
                 with card(kind="note"):
                     ui.label(
                         f"{len(known)} of them were trained on by this model, whatever the dataset holds out by now; "
-                        f"their scores say nothing of new scans: {_some(known)}"
+                        f"their scores say nothing of new scans: {shortly(known, 6)}"
                     )
 
     def _place(self) -> tuple[str, Path] | None:
