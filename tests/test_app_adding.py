@@ -201,6 +201,26 @@ def test_a_measuring_that_failed_is_said_and_begun_again(tmp_path: Path) -> None
     visit(tmp_path / "w", steps)
 
 
+def test_the_form_chosen_for_a_download_stays_when_the_page_is_drawn_anew(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    dataset_in(root)
+    folder = result_in(root)
+
+    async def steps(user: User, studio: Studio) -> None:
+        await user.open(f"/result/{studio.workspace.items('results')[0].id}")
+        (form,) = user.find(marker="form").elements
+        form.value = "stl"  # type: ignore[attr-defined]
+        write_json(folder / "metrics.json", {})  # a job has ended
+        await asyncio.sleep(2.5)
+        (again,) = user.find(marker="form").elements
+        assert again is not form
+        user.find(marker="export").click()
+        await asyncio.sleep(0.2)
+
+    studio = visit(tmp_path / "w", steps)
+    assert arguments(studio, "export")[0] == "stl"
+
+
 # What is offered
 
 

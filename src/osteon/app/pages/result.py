@@ -49,6 +49,8 @@ class ResultPage:
 
     def __init__(self, studio: Studio, item: Item) -> None:
         self.studio, self.item = studio, item
+        self.form = "seg-nrrd"
+        """Chosen for the download; kept when the page is drawn anew, as it is whenever a job ends."""
 
     def build(self) -> None:
         """Put it onto the page; what comes later appears when it is there."""
@@ -204,10 +206,12 @@ class ResultPage:
         with card("Downloads"):
             faint("The files are made, then a link appears.")
             offered = {form: DOWNLOADS[form] for form in forms_for(self.studio, self.item)}
-            form = ui.select(offered, value="seg-nrrd", label="Form").classes("full-width")
+            self.form = self.form if self.form in offered else "seg-nrrd"
+            form = ui.select(offered, value=self.form, label="Form").classes("full-width").mark("form")
+            form.on_value_change(lambda event: setattr(self, "form", str(event.value)))
             if not OF_SERIES.intersection(offered):
                 faint("For a PACS (DICOM SEG, RTSTRUCT) the scans must have come as DICOM series.")
-            action("Make the files", lambda: self._export(str(form.value)), icon="build", weight="main").mark("export")
+            action("Make the files", lambda: self._export(self.form), icon="build", weight="main").mark("export")
             self.links()
             ui.timer(1.0, self._links_again)
 
