@@ -108,8 +108,8 @@ class Visitor:
         for _ in range(10):
             self.page.get_by_label(label, exact=True).first.click()
             try:
-                wanted.wait_for(timeout=6000)
-                break
+                wanted.click(timeout=6000)
+                return
             except TimeoutError:
                 self.page.keyboard.press("Escape")
         wanted.click()
