@@ -53,9 +53,9 @@ def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | Non
     ui.context.client.storage[_PLACES] = (studio.workspace.root, studio.workspace.data)
     ui.page_title(f"{title} · osteon")
     ui.add_css(style())
-    ui.colors(primary="#1f6feb", positive="#1a7f4b", negative="#b3261e", warning="#9a5b00", dark="#1a2029")
-    ui.link("Skip to the content", "#content").classes("osteon-skip")
+    ui.colors(primary="#1a63d2", positive="#1a7f4b", negative="#b3261e", warning="#9a5b00", dark="#1a2029")
     with ui.header().classes("osteon-head items-center row no-wrap q-px-md q-py-xs"):
+        ui.link("Skip to the content", "#content").classes("osteon-skip")
         menu = ui.button(icon="menu").props('flat round dense color=inherit aria-label="Show or hide the menu"')
         ui.label("osteon").classes("text-weight-bold text-h6")
         ui.label("research software, no medical device").classes("osteon-faint gt-xs")
@@ -77,7 +77,7 @@ def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | Non
                     ui.label(name)
                 if url == place:
                     link.props("aria-current=page")
-    with ui.element("main").props("id=content").classes("osteon-page column no-wrap"):
+    with ui.element("div").props("id=content tabindex=-1").classes("osteon-page column no-wrap"):  # in NiceGUI's main
         with ui.element("div"):
             if back is not None:
                 ui.link(f"← {back[1]}", back[0])
@@ -143,8 +143,15 @@ def table(
     """
     columns = [{"name": n, "label": t, "field": n, "align": "left", "sortable": True} for n, t in names.items()]
     ticks: Literal["multiple"] | None = "multiple" if tick else None
-    made = ui.table(columns=columns, rows=rows, row_key=key, selection=ticks, pagination=page)
+    with ui.element("div").classes("osteon-scroll") as wide:
+        made = ui.table(columns=columns, rows=rows, row_key=key, selection=ticks, pagination=page)
+    wide.props["tabindex"], wide.props["role"] = 0, "group"  # scrolled by keys where it is too wide
+    wide.props["aria-label"] = f"Table: {', '.join(names.values())}"
     made.classes("osteon-table").props("flat dense wrap-cells")
+    if tick:
+        box = '<q-checkbox v-model="props.selected" dense {} />'
+        made.add_slot("header-selection", box.format('aria-label="Tick all rows"'))
+        made.add_slot("body-selection", box.format(f''':aria-label="'Tick ' + props.row.{next(iter(names))}"'''))
     if link:
         cell = '<q-td :props="props"><a :href="props.row.href">{{ props.value }}</a></q-td>'
         made.add_slot(f"body-cell-{link}", cell)
@@ -185,6 +192,13 @@ def faint(text: str) -> ui.label:
     return ui.label(text).classes("osteon-faint")
 
 
+def long_text(text: str, name: str) -> ui.label:
+    """Lines of a fixed width in a box that is scrolled, by keys too; `name` is for screen readers."""
+    made = ui.label(text).classes("osteon-log").props("tabindex=0 role=group")
+    made.props["aria-label"] = name
+    return made
+
+
 @contextmanager
 def empty(title: str, text: str) -> Iterator[None]:
     """What stands where there is nothing yet: it says what to do next."""
@@ -205,7 +219,7 @@ def show_error(error: OsteonError, title: str = "That did not work") -> None:
             ui.label(f"What to do: {error.hint}")
         if rest:
             with ui.expansion("Details").classes("full-width"):
-                ui.label("\n".join(rest)).classes("osteon-log")
+                long_text("\n".join(rest), "Details")
 
 
 def say(text: str, kind: str = "positive") -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from nicegui import run, ui
 
 from osteon.app.failures import error_of, left_out
-from osteon.app.frame import action, age, card, faint, refuse, show_error
+from osteon.app.frame import action, age, card, faint, long_text, refuse, show_error
 from osteon.app.job_words import BETWEEN, PHASES, commanded, part_done
 from osteon.app.jobs import OVER, RESUMABLE, Job, State
 from osteon.app.notes import tell_notes
@@ -103,7 +103,7 @@ def _title(studio: Studio, job: Job) -> None:
 
 def _log(studio: Studio, job: Job, state: State) -> None:
     faint(f"osteon {job.command} {' '.join(job.arguments)}")
-    shown = ui.label(studio.jobs.log(job) or "nothing yet").classes("osteon-log")
+    shown = long_text(studio.jobs.log(job) or "nothing yet", "What the command says")
     if state.phase == "running":
         ui.timer(2.0, lambda: shown.set_text(studio.jobs.log(job) or "nothing yet"))
 

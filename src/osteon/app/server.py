@@ -92,6 +92,7 @@ def serve(studio: Studio, place: Place, *, show: bool = True, ready: Callable[[]
         host=place.host,
         port=place.port,
         title="osteon",
+        language="en-US",
         favicon="🦴",
         show=f"/?token={rules.token}" if show and rules.token else show,
         reload=False,
