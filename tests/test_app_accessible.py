@@ -1,6 +1,7 @@
 """Every page in both themes, on a small screen and by keyboard: what axe-core finds, and what it cannot see.
 
-A page is opened once and looked at in every way, since opening takes the most time.
+A page is opened once and looked at in every way, for opening takes the most time; so what its policy refuses is looked
+at here, too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import TimeoutError, expect
 
-from app_browser import Visitor, chromium, visited
+from app_browser import Visitor, chromium, visited, wait
 from helpers import two_boxes, write_dataset
 from osteon.app.jobs import Job, Jobs, State
 from osteon.app.workspace import Workspace
@@ -172,6 +173,22 @@ def test_every_page_is_for_everybody(visitor: Visitor, axe: str, page: str) -> N
     serious += found(visitor, "dark", runOnly=["color-contrast"])
     assert not serious, json.dumps(serious, indent=1)
     assert set(cut.values()) == {0}, f"pixels beyond the right edge, by the window's width: {cut}"
+    assert visitor.errors == []
+
+
+def test_a_script_that_was_smuggled_into_a_page_is_not_run(visitor: Visitor) -> None:
+    opened(visitor, "data")
+    visitor.page.evaluate("""() => {
+        document.body.insertAdjacentHTML("beforeend", `<img src="/nothing.png" onerror="window.ran = 'handler'">`);
+        document.body.insertAdjacentHTML("beforeend", `<a id="smuggled" href="javascript:window.ran = 'link'">x</a>`);
+        const script = document.createElement("script");
+        script.textContent = "window.ran = 'script'";
+        document.body.append(script);
+        document.getElementById("smuggled").click();
+    }""")
+    wait(lambda: visitor.page.evaluate("window.ran") is not None or len(visitor.errors) == 3, seconds=10)
+    assert visitor.page.evaluate("window.ran") is None
+    visitor.errors.clear()
 
 
 def test_the_first_key_leads_to_the_content(visitor: Visitor) -> None:

@@ -52,7 +52,7 @@ def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | Non
     """
     ui.context.client.storage[_PLACES] = (studio.workspace.root, studio.workspace.data)
     ui.page_title(f"{title} · osteon")
-    ui.add_css(style())
+    ui.add_head_html(f"<style>{style()}</style>")  # `add_css` brings a script along
     ui.colors(primary="#1a63d2", positive="#1a7f4b", negative="#b3261e", warning="#9a5b00", dark="#1a2029")
     with ui.header().classes("osteon-head items-center row no-wrap q-px-md q-py-xs"):
         ui.link("Skip to the content", "#content").classes("osteon-skip")
