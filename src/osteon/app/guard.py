@@ -47,9 +47,9 @@ ASK = """<!doctype html><html lang="en"><meta charset="utf-8"><title>osteon</tit
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:28rem;margin:15vh auto;padding:0 1rem;color-scheme:light dark}
 input,button{font:inherit;padding:.5rem;width:100%;box-sizing:border-box;margin:.4rem 0}</style>
-<h1>osteon</h1><p>WHY</p><form><label for="token">Token</label>
+<main><h1>osteon</h1><p>WHY</p><form><label for="token">Token</label>
 <input id="token" name="token" type="password" autocomplete="off" autofocus required>
-<button>Open</button></form></html>"""
+<button>Open</button></form></main></html>"""
 FIRST = "Enter the token that <code>osteon app</code> printed when it started."
 WRONG = "This token is not the right one. It is the one that <code>osteon app</code> printed when it started."
 TOO_MANY = "Too many wrong tokens. Wait a minute, then try again."
