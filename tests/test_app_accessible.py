@@ -180,11 +180,11 @@ def test_a_script_that_was_smuggled_into_a_page_is_not_run(visitor: Visitor) -> 
     opened(visitor, "data")
     visitor.page.evaluate("""() => {
         document.body.insertAdjacentHTML("beforeend", `<img src="/nothing.png" onerror="window.ran = 'handler'">`);
-        document.body.insertAdjacentHTML("beforeend", `<a id="smuggled" href="javascript:window.ran = 'link'">x</a>`);
+        document.body.insertAdjacentHTML("beforeend", `<a id="bad" href="javascript:void (window.ran = 'link')">x</a>`);
         const script = document.createElement("script");
         script.textContent = "window.ran = 'script'";
         document.body.append(script);
-        document.getElementById("smuggled").click();
+        document.getElementById("bad").click();
     }""")
     wait(lambda: visitor.page.evaluate("window.ran") is not None or len(visitor.errors) == 3, seconds=10)
     assert visitor.page.evaluate("window.ran") is None
