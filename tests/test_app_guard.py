@@ -175,7 +175,7 @@ def test_files_come_in_and_become_a_source(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../evil.nii", "/etc/cron.d/evil", "a/../../evil", "..\\evil.nii", "nul\0l", "<img src=x>.nii", ""]
+    "name", ["../../evil.nii", "/etc/cron.d/evil", "a/../../evil", "..\\evil.nii", "c:\\evil.nii", ""]
 )
 def test_tricks_with_paths_are_refused(studio: Studio, tmp_path: Path, name: str) -> None:
     http = client(studio)

@@ -9,7 +9,7 @@ from typing import Any
 
 from osteon.app.jobs import Job
 from osteon.app.studio import Studio
-from osteon.app.workspace import Item
+from osteon.app.workspace import ABOUT, Item
 from osteon.core.errors import FileError, OsteonError, UsageError
 from osteon.core.files import read_json, write_json
 from osteon.dataset.folds import group_cases
@@ -17,8 +17,6 @@ from osteon.dataset.manifest import read_manifest
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan
 
-ABOUT = ".about.json"
-"""In a folder of the workspace: from what it was made, in names of the workspace."""
 FOLDS = 5
 """Into which `osteon train` divides the cases: one of them validates."""
 VOLUMES = "-volumes"

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from osteon.app.refusing import RefusedError, check_room, relative_path, too_large
+from osteon.app.refusing import RefusedError, check_room, free_path, is_other, relative_path, too_large
 from osteon.core.files import write_error
 from osteon.core.zips import directory_fits
 
@@ -23,13 +23,14 @@ CHUNK = 1 << 20
 _PASSED_OVER = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 
-def unpack(archive: Path, folder: Path, limit: int) -> int:
+def unpack(archive: Path, folder: Path, limit: int, renamed: list[tuple[str, str]] | None = None) -> int:
     """Unpack a zip into a folder.
 
     Args:
         archive: The file.
         folder: Where its files go; made where it does not exist.
         limit: Bytes that may come out of it.
+        renamed: Gets, for each file that is taken under another name, its name and that.
 
     Returns:
         The number of files.
@@ -43,6 +44,7 @@ def unpack(archive: Path, folder: Path, limit: int) -> int:
     allowed = min(limit, MOST_RATIO * archive.stat().st_size + SLACK)
     out, count = 0, 0
     seen: set[str] = set()
+    names: set[str] = set()
     try:
         if not directory_fits(archive):
             raise RefusedError("the archive's table of contents is too large", hint="zip fewer files at a time")
@@ -59,9 +61,12 @@ def unpack(archive: Path, folder: Path, limit: int) -> int:
                     raise RefusedError("the archive holds links or devices", hint="zip the files themselves")
                 if entry.flag_bits & 1:
                     raise RefusedError("the archive is encrypted", hint="zip the folder without a password")
-                if str(path).lower() in seen:
+                if entry.filename in names:
                     raise RefusedError("the archive holds two files of the same name", hint=again)
-                seen.add(str(path).lower())
+                names.add(entry.filename)
+                path = free_path(path, seen)
+                if renamed is not None and is_other(path, entry.filename):
+                    renamed.append((entry.filename, str(path)))
                 target = folder / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 check_room(folder, min(entry.file_size, allowed))

@@ -31,6 +31,8 @@ from osteon.core.files import read_json, whole_file, write_error, write_json
 Kind = Literal["sources", "datasets", "runs", "results", "exports"]
 KINDS: tuple[Kind, ...] = ("sources", "datasets", "runs", "results", "exports")
 OTHERS = ("plans", "jobs", "cache")
+ABOUT = ".about.json"
+"""In a folder of the workspace: from what it was made, in names of the workspace, and what is to be known of it."""
 SECRET, SETTINGS = "secret", "app.json"
 ID_DIGITS = 20
 LONGEST_NAME = 80

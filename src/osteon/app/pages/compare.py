@@ -7,8 +7,8 @@ from typing import Any
 
 from nicegui import run, ui
 
-from osteon.app.adding import TAKEN, add_result, strange_names
-from osteon.app.commands import ABOUT, begin_evaluation, begin_measuring
+from osteon.app.adding import BESIDE, TAKEN, add_result, strange_names
+from osteon.app.commands import ABOUT, about, begin_evaluation, begin_measuring
 from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job
@@ -168,7 +168,7 @@ class _Choice:
                     else:
                         await add_upload(self.studio, source, dataset)
 
-            UploadBox(self.studio, "Upload a result", take, accept=",".join(TAKEN))
+            UploadBox(self.studio, "Upload a result", take, accept=",".join((*TAKEN, *BESIDE)))
 
 
 def _meanings(studio: Studio, source: Item, dataset: Item, strange: list[str]) -> None:
@@ -193,7 +193,7 @@ async def add_upload(studio: Studio, source: Item, dataset: Item, names: Mapping
     """Make a result of what was uploaded, score it and measure it."""
     import shutil
 
-    result = studio.workspace.new("results", source.name)
+    result, sent = studio.workspace.new("results", source.name), about(source).get("notes", "").splitlines()
     try:
         added, notes = await studio.reader.ask(add_result, source.path, dataset.path, result.path, names)
     except OsteonError as error:
@@ -202,6 +202,7 @@ async def add_upload(studio: Studio, source: Item, dataset: Item, names: Mapping
         return
     finally:
         await run.io_bound(shutil.rmtree, source.path, ignore_errors=True)
+    notes += sent
     write_json(result.path / ABOUT, {"dataset": dataset.name, **({"notes": "\n".join(notes)} if notes else {})})
     say(f"{len(added)} cases were taken" + (f"; {len(notes)} notes, such as: {notes[0]}" if notes else ""))
     begin_evaluation(studio, result, dataset)

@@ -77,7 +77,7 @@ def _sources(studio: Studio) -> None:
         ):
             ui.button("Make up data", on_click=lambda: ui.navigate.to("/")).props("outline no-caps")
     for item in items:
-        files = sum(1 for _ in files_below(item.path))
+        files = sum(1 for _ in files_below(item.path, hidden=False))
         if not files or item.name in making:
             continue
         with card(), ui.element("div").classes("osteon-row"):

@@ -157,6 +157,9 @@ class _Form:
             return
         self.scans = found.ids
         with self.told:
+            uploaded = self.studio.workspace.find("sources", str(self.source.value or ""))
+            sent = "" if uploaded is None else about(uploaded).get("notes", "")
+            tell_notes(self.studio, sent.splitlines(), kind="note", title="Names of files")
             failing = [f"{name}: {why}" for name, why in found.problems.items()]
             tell_notes(self.studio, failing, kind="error", title="Cannot be segmented")
             tell_notes(self.studio, found.notes, kind="note", title="To know")

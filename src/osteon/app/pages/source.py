@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.commands import ImportChoices, begin_import
+from osteon.app.commands import ImportChoices, about, begin_import
 from osteon.app.frame import card, faint, frame, heading, refuse, show_error, table
 from osteon.app.inspecting import Inspected, inspect_source
 from osteon.app.notes import tell_notes
@@ -41,6 +41,9 @@ def register(studio: Studio) -> None:
                 show_error(OsteonError("this source is no longer here", hint="go back to Data"))
                 return
             name, path = found
+            item = studio.workspace.find("sources", source_id)
+            sent = "" if item is None else about(item).get("notes", "")
+            tell_notes(studio, sent.splitlines(), kind="note", title="Names of files")
             _Page(studio, name, path).build()
 
 
