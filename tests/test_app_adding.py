@@ -122,6 +122,23 @@ def test_structures_that_are_called_otherwise_are_asked_for(tmp_path: Path) -> N
     np.testing.assert_array_equal(found.array != 0, truth(dataset).array == 3)
 
 
+def test_files_of_one_structure_are_taken_as_they_are_meant(tmp_path: Path) -> None:
+    dataset, source = knees(tmp_path), tmp_path / "theirs"
+    found = truth(dataset)
+    for number, structure in enumerate(found.structures, 1):
+        own = structure.model_copy(update={"name": f"Bone {number}", "counterpart": None})
+        mask = Segmentation(found.mask(structure).astype(np.uint8) * structure.value, found.geometry, (own,))
+        write_segmentation(source / f"p1/Segment_{number}.seg.nrrd", mask)
+    assert strange_names(source, dataset.folder) == ["Bone 1", "Bone 2"]
+    with pytest.raises(DatasetError, match="names no structure"):
+        add_result(source, dataset.folder, tmp_path / "no")
+    add_result(source, dataset.folder, tmp_path / "result", {"Bone 1": "femur", "Bone 2": ""})
+    result = read_segmentation(tmp_path / "result/p1.seg.nrrd", dataset.structures)
+    femur, tibia = dataset.structures
+    np.testing.assert_array_equal(result.mask(femur), truth(dataset).mask(femur))
+    assert not result.mask(tibia).any()
+
+
 def test_the_page_asks_which_structures_are_meant(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset = dataset_in(root)

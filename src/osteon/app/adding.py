@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from osteon.core.errors import CaseError, DatasetError, LabelError, UsageError
-from osteon.core.files import files_below
+from osteon.core.folders import files_below
 from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
@@ -157,7 +157,7 @@ def _renamed(found: Segmentation, wanted: Names) -> Segmentation:
 
 
 def _merge(case_id: str, paths: Sequence[Path], dataset: Dataset, target: Path, names: Names) -> None:
-    """Files of one structure each, named after it.
+    """Files of one structure each, named after it, or naming it.
 
     Raises:
         LabelError: They are no such files, or do not lie on one grid.
@@ -167,8 +167,13 @@ def _merge(case_id: str, paths: Sequence[Path], dataset: Dataset, target: Path, 
     layers = np.zeros((len(known), *geometry.shape), np.uint8)
     for path in paths:
         told = _words_behind(words(without_mask_words(stem_of(path))), words(case_id))
-        number = known.get("_".join(told), known.get(same_name(names.get("_".join(told), ""))))
+        number = known.get("_".join(told))
         read = read_segmentation(path)
+        if number is None and len(read.structures) == 1:
+            meant = _meant(read.structures[0].name, dataset, names)
+            if not meant:
+                continue
+            number = known.get(same_name(meant))
         if number is None or len(read.structures) > 1:
             listed = ", ".join(path.name for path in paths[:4])
             raise LabelError(

@@ -266,6 +266,7 @@ def begin_vote(studio: Studio, members: Sequence[Item], wanted: str, method: str
         [*(_place(studio, item) for item in members), target, "--method", method, *given],
         f"Vote over {len(members)} results",
         about={"result": result.name},
+        product=f"{target}/votes.json",
     )
     begin_measuring(studio, result, after=[job.id])
     if dataset:

@@ -6,12 +6,14 @@ A value may be any whole number (label maps count to 2³² − 1), so nothing he
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from osteon.core.boxes import Box, box_of
 
+Kind = TypeVar("Kind", bound=np.integer[Any])
 Integers = npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 
 HIGHEST = 2**53
@@ -20,7 +22,7 @@ _TABLE = 1 << 16
 """Values below it are looked up in a table; larger ones are searched for."""
 
 
-def exchange(labels: Integers, meanings: Mapping[int, int], kind: npt.DTypeLike) -> npt.NDArray[np.integer]:
+def exchange(labels: Integers, meanings: Mapping[int, int], kind: type[Kind]) -> npt.NDArray[Kind]:
     """What each value stands for in its place, 0 where it stands for nothing.
 
     Args:
@@ -38,12 +40,17 @@ def exchange(labels: Integers, meanings: Mapping[int, int], kind: npt.DTypeLike)
         for value, meaning in known.items():
             if value <= highest:
                 table[value] = meaning
-        return np.asarray(table[labels])
+        if labels.ndim < 2:
+            return np.asarray(table[labels])
+        made = np.empty(labels.shape, dtype=kind)
+        for part, theirs in zip(made, labels, strict=True):  # a plane at a time: indices take 8 bytes for each voxel
+            part[...] = table[theirs]
+        return made
     made = np.zeros(labels.shape, dtype=kind)
     if not known:
         return made
     values, stand_for = np.array(list(known), dtype=labels.dtype), np.array(list(known.values()), dtype=kind)
-    for part, theirs in zip(made, labels, strict=True):  # a plane at a time: places take 8 bytes for each voxel
+    for part, theirs in zip(made, labels, strict=True):  # likewise
         place = np.minimum(np.searchsorted(values, theirs), len(values) - 1)
         part[...] = np.where(values[place] == theirs, stand_for[place], 0)
     return made

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from osteon.core.errors import DatasetError, UsageError
+from osteon.core.file_names import natural_key
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.manifest import Channel, Modality
 from osteon.importing.forms import Options, modality_of, safe_id, unique_ids
@@ -15,7 +16,6 @@ from osteon.importing.mask_groups import Group
 from osteon.importing.mask_names import case_of, channel_of, first_words
 from osteon.importing.naming import unite
 from osteon.importing.pseudonyms import Patient, Pseudonyms
-from osteon.importing.selecting import natural_key
 
 _SHOWN = 8
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from osteon.core.errors import DatasetError, OsteonError
+from osteon.core.boxes import box_of
+from osteon.core.errors import DatasetError, FileError, OsteonError
 from osteon.core.files import read_json, write_json
 from osteon.core.geometry import turn_to_ras
 from osteon.core.labels import Segmentation
 from osteon.core.parallel import for_each, worker_count
+from osteon.core.picking import plane_counts, ranked_voxels
 from osteon.core.progress import status
+from osteon.core.values import boxes_of
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.dataset.marks import UNMARKED, CaseMark, mark_case, shortly, still_marked, tell_changed
@@ -126,14 +130,25 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
 
 
 def changed_since(dataset: Dataset) -> list[str]:
-    """In what the cases that can be trained on differ from those of fingerprint.json, a line each; none without one."""
-    known = _known(dataset.folder / FILE_NAME)
+    """In what the cases that can be trained on differ from those of fingerprint.json, a line each; none without one.
+
+    Files that were touched are read; that they are the same is written there, where it can be written.
+    """
+    path = dataset.folder / FILE_NAME
+    known = _known(path)
     cases = {case.id: case for case in dataset.manifest.trainable}
-    others = [
-        name for name, case in cases.items() if name in known and not still_marked(dataset, case, known[name].mark)
-    ]
+    with status("comparing files"):
+        marks = {name: still_marked(dataset, case, known[name].mark) for name, case in cases.items() if name in known}
+    renewed = {name: mark for name, mark in marks.items() if mark not in (None, known[name].mark)}
+    if renewed:
+        now = {
+            name: facts.model_copy(update={"mark": renewed[name]}) if name in renewed else facts
+            for name, facts in known.items()
+        }
+        with suppress(FileError):  # it only saves reading them once more
+            _write(path, now)
     told = (
-        ("changed", others),
+        ("changed", [name for name, mark in marks.items() if mark is None]),
         ("not measured", [name for name in cases if name not in known]),
         ("not trained on any more", [name for name in known if name not in cases]),
     )
@@ -169,11 +184,6 @@ def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
     turn = turn_to_ras(image.geometry)
     geometry = turn.geometry(image.geometry)
     turned = Segmentation(turn.apply(segmentation.array), geometry, segmentation.structures)  # type: ignore[arg-type]
-    array = turn.apply(image.array)
-    foreground = turned.array.any(axis=0) if turned.overlapping else turned.array > 0
-    where = np.flatnonzero(foreground)
-    where = where[np.linspace(0, len(where) - 1, min(SAMPLES, len(where))).astype(np.int64)] if len(where) else where
-    intensities = [[float(f"{v:.6g}") for v in channel.ravel()[where]] for channel in array]
     return CaseFacts(
         id=case.id,
         mark=mark,
@@ -181,28 +191,43 @@ def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
         spacing_mm=geometry.spacing_mm,
         unit=geometry.unit,
         structures=_structure_facts(turned),
-        intensities=intensities,
+        intensities=_intensities(turn.apply(image.array), turned),
     )
+
+
+def _intensities(array: npt.NDArray[np.generic], labels: Segmentation) -> list[list[float]]:
+    """Of each channel at SAMPLES voxels of the foreground, spread evenly; nothing is made of the scan's size."""
+    where: npt.NDArray[np.generic] = np.any(labels.array, axis=0) if labels.overlapping else labels.array
+    counts = plane_counts(where)
+    count = int(counts.sum())
+    ranks = np.linspace(0, count - 1, min(SAMPLES, count)).astype(np.int64)
+    i, j, k = ranked_voxels(where, counts, ranks).T
+    return [[float(f"{value:.6g}") for value in channel[i, j, k]] for channel in array]
 
 
 def _structure_facts(segmentation: Segmentation) -> dict[str, StructureFacts]:
     facts = {}
-    for structure in segmentation.structures:
-        mask = segmentation.mask(structure)
+    if segmentation.overlapping:
+        boxes = [box_of(layer) for layer in segmentation.array]
+    else:
+        boxes = boxes_of(segmentation.array, [structure.value for structure in segmentation.structures])
+    for number, (structure, box) in enumerate(zip(segmentation.structures, boxes, strict=True)):
+        if box is None:
+            continue
+        inside = segmentation.array[number if segmentation.overlapping else slice(None)][box.slices]
+        mask = inside > 0 if segmentation.overlapping else inside == structure.value
         voxels = int(np.count_nonzero(mask))
-        if voxels:
-            centre, extent = [], []
-            for axis, spacing in enumerate(segmentation.geometry.spacing_mm):
-                others = tuple(other for other in range(3) if other != axis)
-                along = mask.sum(axis=others, dtype=np.int64)
-                where = np.flatnonzero(along)
-                centre.append(float(along @ np.arange(len(along))) / voxels * spacing)
-                extent.append(float(where[-1] - where[0] + 1) * spacing)
-            facts[structure.name] = StructureFacts(
-                voxels=voxels,
-                centre_mm=(centre[0], centre[1], centre[2]),
-                extent_mm=(extent[0], extent[1], extent[2]),
-            )
+        centre, extent = [], []
+        for axis, spacing in enumerate(segmentation.geometry.spacing_mm):
+            others = tuple(other for other in range(3) if other != axis)
+            along = mask.sum(axis=others, dtype=np.int64)
+            centre.append((float(along @ np.arange(len(along))) / voxels + box.first[axis]) * spacing)
+            extent.append(float(box.shape[axis]) * spacing)
+        facts[structure.name] = StructureFacts(
+            voxels=voxels,
+            centre_mm=(centre[0], centre[1], centre[2]),
+            extent_mm=(extent[0], extent[1], extent[2]),
+        )
     return facts
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +75,7 @@ def prepare_with_intensities(volume: Volume, plan: Plan) -> tuple[npt.NDArray[np
     way = passage(volume.geometry, plan.grid)
     if plan.grid.nnunet is not None:
         return _as_nnunet(volume, way, plan)
-    image = resample_image(way.turn.apply(volume.array), way.shape)  # type: ignore[arg-type]
+    image = resample_image(way.turn.apply(volume.array), way.shape)
     settled = [_settled(channel, how) for channel, how in zip(image, plan.intensities, strict=True)]
     return normalise_all(image, settled), settled
 
@@ -108,7 +109,7 @@ def _planes(
 def _settled(channel: npt.NDArray[np.floating], how: Intensity) -> Intensity:
     if how.mean is not None and how.std is not None:
         return how.model_copy(update={"std": max(how.std, SMALLEST)})
-    _, mean, std = _clipped(channel, how)
+    mean, std = _centre(channel, how)
     return how.model_copy(update={"mean": mean, "std": max(std, SMALLEST)})
 
 
@@ -152,33 +153,47 @@ def resample_labels(labels: Labels, shape: tuple[int, int, int]) -> Labels:
 
 
 def normalise_all(image: npt.NDArray[np.float32], intensities: Sequence[Intensity]) -> npt.NDArray[np.float32]:
-    """Each channel of `[channel, i, j, k]` as its section says."""
-    return np.stack([normalise(channel, how) for channel, how in zip(image, intensities, strict=True)])
+    """Each channel of `[channel, i, j, k]` as its section says, in place: a second image would be a second memory."""
+    for channel, how in zip(image, intensities, strict=True):
+        normalise(channel, how, out=channel)
+    return image
 
 
-def normalise(channel: npt.NDArray[np.float32], how: Intensity) -> npt.NDArray[np.float32]:
-    """Clip and scale one channel `[i, j, k]` as the plan's section `intensities` says."""
-    channel, mean, std = _clipped(channel, how)
-    made = channel - mean
-    made /= max(std, SMALLEST)
-    return made.astype(np.float32, copy=False)
+def normalise(
+    channel: npt.NDArray[np.floating], how: Intensity, *, out: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float32]:
+    """Clip and scale one channel `[i, j, k]` as the plan's section `intensities` says, into `out` where it is given."""
+    mean, std = _centre(channel, how)
+    made = np.empty(channel.shape, dtype=np.float32) if out is None else out
+    for part, there in zip(_parts(channel), _parts(made), strict=True):
+        values = (part if how.clip is None else part.clip(*how.clip)) - mean
+        values /= max(std, SMALLEST)
+        there[...] = values
+    return made
 
 
-def _clipped(channel: npt.NDArray[np.floating], how: Intensity) -> tuple[npt.NDArray[np.floating], float, float]:
-    """The channel, clipped, and its mean and std: the section's, or else its own."""
-    if how.clip is not None:
-        channel = channel.clip(*how.clip)
+def _centre(channel: npt.NDArray[np.floating], how: Intensity) -> tuple[float, float]:
+    """What is taken off a clipped channel, and what it is divided by: the section's mean and std, or else its own."""
+    if how.mean is not None and how.std is not None:
+        return how.mean, how.std
+
+    def parts() -> Iterator[npt.NDArray[np.floating]]:
+        return (part if how.clip is None else part.clip(*how.clip) for part in _parts(channel))
+
     if how.mean is None and how.by == "range":
-        least = float(channel.min())
-        return channel, least, float(channel.max()) - least
-    mean = float(channel.mean(dtype=np.float64)) if how.mean is None else how.mean
-    std = _std(channel, mean) if how.std is None else how.std
-    return channel, mean, std
-
-
-def _std(values: npt.NDArray[np.floating], mean: float) -> float:
-    """The standard deviation in float64, a part at a time: NumPy's takes twice the array's memory for it."""
+        least, most = (float(end([end(part) for part in parts()])) for end in (np.min, np.max))
+        return least, most - least
+    mean = how.mean
+    if mean is None:
+        mean = math.fsum(float(part.sum(dtype=np.float64)) for part in parts()) / channel.size
+    if how.std is not None:
+        return mean, how.std
     # No np.dot: the threads that it wakes wait on the processor, in the network's way.
-    flat = values.reshape(-1)
-    parts = (flat[start : start + PART].astype(np.float64) - mean for start in range(0, flat.size, PART))
-    return math.sqrt(math.fsum(float(np.square(part, out=part).sum()) for part in parts) / flat.size)
+    apart = (part.astype(np.float64) - mean for part in parts())
+    return mean, math.sqrt(math.fsum(float(np.square(part, out=part).sum()) for part in apart) / channel.size)
+
+
+def _parts(values: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """The values, some planes along the first axis at a time: what is made of all at once takes memory as often."""
+    step = max(1, PART * len(values) // max(1, values.size))
+    return (values[first : first + step] for first in range(0, len(values), step))

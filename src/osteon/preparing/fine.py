@@ -105,7 +105,7 @@ def fine_image(
 ) -> npt.NDArray[np.float32]:
     """`[channel, i, j, k]` of a box of the turned scan at the finer spacing, normalised as the whole scan is."""
     shape = fine_shape(box.shape, spacing_mm, plan, zoom)
-    return normalise_all(resample_image(array[(slice(None), *box.slices)], shape), intensities)  # type: ignore[arg-type]
+    return normalise_all(resample_image(array[(slice(None), *box.slices)], shape), intensities)
 
 
 def _fine_spacing(plan: Plan, zoom: Zoom) -> tuple[float, float, float]:

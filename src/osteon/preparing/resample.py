@@ -6,11 +6,20 @@ their directions and only the number of voxels along each changes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import ndimage
+
+from osteon.core.boxes import box_of
+
+AT_ONCE = 1 << 22
+"""Voxels of an image that are held as floats at a time."""
+
+Slices = tuple[slice, slice, slice]
 
 
 def resampled_shape(
@@ -57,64 +66,117 @@ def weigh_along(array: torch.Tensor, weights: torch.Tensor, axis: int) -> torch.
     return torch.matmul(weights, array.flatten(-2)).unflatten(-1, array.shape[-2:])
 
 
-def resample_image(array: npt.NDArray[np.floating], shape: tuple[int, int, int]) -> npt.NDArray[np.float32]:
-    """Resample `[channel, i, j, k]` to `[channel, *shape]` float32."""
-    if array.shape[1:] == shape:
-        return np.asarray(array, dtype=np.float32)
-    image = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-    return torch.stack([resample(channel, shape) for channel in image]).numpy()
+def resample_image(array: npt.NDArray[np.generic], shape: tuple[int, int, int]) -> npt.NDArray[np.float32]:
+    """Resample `[channel, i, j, k]` of any type to `[channel, *shape]` float32, an array of its own.
+
+    Of the image only some planes are held as floats: those across the axis along which it lies outermost in memory.
+    """
+    made = np.zeros((len(array), *shape), dtype=np.float32)
+    for channel, there in zip(array, made, strict=True):
+        _resample_channel(channel, torch.from_numpy(there))
+    return made
+
+
+def _resample_channel(channel: npt.NDArray[np.generic], made: torch.Tensor) -> None:
+    """Add a channel `[i, j, k]`, resampled, to zeros."""
+    outer = max(range(3), key=lambda axis: (abs(channel.strides[axis]), -axis))
+    inner = sorted({0, 1, 2} - {outer}, key=lambda axis: made.shape[axis] / channel.shape[axis])  # what shrinks first
+    count, wanted = channel.shape[outer], made.shape[outer]
+    across = axis_weights(count, wanted)
+    step = max(1, AT_ONCE * count // channel.size)
+    for first in range(0, count, step):
+        planes = np.moveaxis(channel, outer, 0)[first : first + step]
+        part = torch.from_numpy(np.ascontiguousarray(np.moveaxis(planes, 0, outer), dtype=np.float32))
+        for axis in inner:
+            if part.shape[axis] != made.shape[axis]:
+                part = weigh_along(part, axis_weights(part.shape[axis], made.shape[axis]), axis)
+        if count == wanted:
+            made.narrow(outer, first, part.shape[outer]).copy_(part)
+            continue
+        weights = across[:, first : first + part.shape[outer]]
+        new = _span((weights > 0).any(1))
+        made.narrow(outer, new.start, new.stop - new.start).add_(weigh_along(part, weights[new].contiguous(), outer))
 
 
 def resample_index_map(labels: npt.NDArray[np.integer], shape: tuple[int, int, int]) -> npt.NDArray[np.integer]:
     """Resample an index map `[i, j, k]`: each value's mask linearly, then the value with the largest share.
 
-    Only the box around each value is resampled, so many small structures cost little. Ties go to the lower value.
+    Only the box around each value is resampled, so many small structures cost little, and some planes at a time, so
+    that no shares of the whole are held. Ties go to the lower value.
     """
     if labels.shape == shape:
         return labels
-    best = torch.zeros(shape)
-    winner = torch.zeros(shape, dtype=torch.int64)
-    total = torch.zeros(shape)
-    for value in np.unique(labels):
-        if value == 0:
-            continue
-        mask = labels == value
-        share, box = _resample_mask(mask, shape)
-        total[box] += share
-        better = share > best[box]
-        best[box] = torch.where(better, share, best[box])
-        winner[box] = torch.where(better, int(value), winner[box])
-    winner[1 - total >= best] = 0  # the background's share
-    return winner.numpy().astype(labels.dtype)
+    weights = [axis_weights(old, new) for old, new in zip(labels.shape, shape, strict=True)]
+    winner = np.zeros(shape, dtype=labels.dtype)
+    places = [(value, place) for value, place in enumerate(ndimage.find_objects(labels), start=1) if place is not None]
+    for planes in _some_planes(shape):
+        own = winner[planes]
+        best, total = torch.zeros(own.shape), torch.zeros(own.shape)
+        for value, place in places:
+            made = _share(partial(_of_value, labels, value), place, weights, planes)
+            if made is None:
+                continue
+            share, new = made
+            total[new] += share
+            better = share > best[new]
+            best[new] = torch.where(better, share, best[new])
+            own[new][better.numpy()] = value
+        own[(total.neg_().add_(1) >= best).numpy()] = 0  # the background's share
+    return winner
 
 
 def resample_multi_hot(labels: npt.NDArray[np.integer], shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
     """Resample multi-hot `[structure, i, j, k]`: each mask linearly, then 1 where its share is above a half."""
-    made = np.zeros((len(labels), *shape), dtype=np.uint8)
-    for number, mask in enumerate(labels):
-        if mask.any():
-            share, box = _resample_mask(mask > 0, shape)
-            made[number][box] = (share > 0.5).numpy()
-    return made
+    weights = [axis_weights(old, new) for old, new in zip(labels.shape[1:], shape, strict=True)]
+    result = np.zeros((len(labels), *shape), dtype=np.uint8)
+    for mask, own in zip(labels, result, strict=True):
+        box = box_of(mask)
+        if box is None:
+            continue
+        for planes in _some_planes(shape):
+            made = _share(partial(_above_0, mask), box.slices, weights, planes)
+            if made is not None:
+                own[planes][made[1]] = (made[0] > 0.5).numpy()
+    return result
 
 
-def _resample_mask(
-    mask: npt.NDArray[np.bool_], shape: tuple[int, int, int]
-) -> tuple[torch.Tensor, tuple[slice, slice, slice]]:
-    """A mask's share of each new voxel, within the box of new voxels that it can reach."""
-    filled = torch.from_numpy(mask)
-    for axis in range(3):
-        weights = axis_weights(mask.shape[axis], shape[axis])
-        others = tuple(a for a in range(3) if a != axis)
-        occupied = torch.from_numpy(mask.any(axis=others))
-        old = _span(occupied)
-        new = _span((weights[:, old] > 0).any(1))
-        part = filled.movedim(axis, -1)[..., old].float()
-        filled = torch.matmul(part, weights[new, old].T).movedim(-1, axis)
-        if axis == 0:
-            box: tuple[slice, ...] = ()
-        box = (*box, new)
-    return filled, (box[0], box[1], box[2])
+def _of_value(labels: npt.NDArray[np.integer], value: int, part: Slices) -> npt.NDArray[np.bool_]:
+    return np.asarray(labels[part] == value)
+
+
+def _above_0(mask: npt.NDArray[np.integer], part: Slices) -> npt.NDArray[np.bool_]:
+    return np.asarray(mask[part] > 0)
+
+
+def _some_planes(shape: Sequence[int]) -> Iterator[slice]:
+    """All planes of a grid along its first axis, some at a time."""
+    step = max(1, AT_ONCE // (shape[1] * shape[2]))
+    return (slice(first, min(first + step, shape[0])) for first in range(0, shape[0], step))
+
+
+def _share(
+    mask: Callable[[Slices], npt.NDArray[np.bool_]], place: Slices, weights: Sequence[torch.Tensor], planes: slice
+) -> tuple[torch.Tensor, Slices] | None:
+    """A mask's share of each new voxel in some planes, and the box of these that it can reach; None: none of them.
+
+    Args:
+        mask: Gives a box of it.
+        place: The smallest box around it.
+        weights: `[new, old]` of the three axes.
+        planes: Of the new grid.
+    """
+    first = weights[0][planes, place[0]]
+    reached = first > 0
+    if not reached.any():
+        return None
+    spans, old = [_span(reached.any(1))], _span(reached.any(0))
+    own = slice(place[0].start + old.start, place[0].start + old.stop)
+    filled = torch.from_numpy(np.ascontiguousarray(mask((own, *place[1:]))))
+    along = [first[:, old], *(weight[:, span] for weight, span in zip(weights[1:], place[1:], strict=True))]
+    spans += [_span((weight > 0).any(1)) for weight in along[1:]]
+    for axis, (weight, span) in enumerate(zip(along, spans, strict=True)):
+        filled = torch.matmul(filled.movedim(axis, -1).float(), weight[span].T).movedim(-1, axis)
+    return filled, (spans[0], spans[1], spans[2])
 
 
 def _span(occupied: torch.Tensor) -> slice:

@@ -31,7 +31,7 @@ def sweep_table(rows: Rows, keys: Sequence[str], *, several_seeds: bool) -> Tabl
     for key in [*keys, *(["seed"] if several_seeds else [])]:
         table.add_column(escape(key), overflow="fold")
     for head in ("Dice", "state", "time"):
-        table.add_column(head, justify="right" if head != "state" else "left")
+        table.add_column(head, justify="right" if head != "state" else "left", overflow="fold")
     for number, (trial, outcome) in enumerate(ranked(rows), 1):
         values = [_told(trial.values.get(key)) for key in keys] + ([str(trial.seed)] if several_seeds else [])
         state = f"running {outcome.progress:.0%}" if outcome.state == "running" else outcome.state
@@ -50,7 +50,7 @@ def seeds_table(rows: Rows, keys: Sequence[str]) -> Table:
     for key in keys:
         table.add_column(escape(key), overflow="fold")
     for head in ("mean Dice", "SD", "seeds"):
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", overflow="fold")
     for values, scores in sorted(groups.values(), key=lambda group: -fmean(group[1])):
         spread = f"{stdev(scores):.3f}" if len(scores) > 1 else "–"
         table.add_row(*(escape(_told(values.get(key))) for key in keys), _dice(fmean(scores)), spread, str(len(scores)))

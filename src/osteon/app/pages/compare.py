@@ -13,7 +13,7 @@ from osteon.app.frame import action, card, empty, faint, frame, refuse, say, sho
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job
 from osteon.app.leaving import redrawn
-from osteon.app.results import cases_of, dataset_of, metrics_of, score_rows, wanted_result
+from osteon.app.results import cases_of, dataset_of, metrics_of, score_rows, told_seen, wanted_result
 from osteon.app.scenes import Labels
 from osteon.app.stage import Pane, Stage
 from osteon.app.studio import Studio, open_dataset
@@ -136,6 +136,10 @@ class _Choice:
         with ui.element("div").classes("osteon-cols"):
             with card("Cases, the worst first"):
                 names = {"case": "Case", "dice": "Dice", "worst": "Worst structure", "states": "Missed or made up"}
+                if told := told_seen(row["seen"] for row in rows):
+                    names["seen"] = "By the model"
+                    with card(kind="note"):
+                        ui.label(told)
                 table(rows, names, key="case", link="case")
             with card("Each structure"):
                 _structures(metrics)

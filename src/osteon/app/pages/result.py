@@ -15,9 +15,12 @@ from osteon.app.notes import tell_notes
 from osteon.app.results import (
     cases_of,
     dataset_of,
+    is_calibrated,
     metrics_of,
     record_of,
     score_rows,
+    told_confidence,
+    told_seen,
     volumes_of,
     wanted_result,
 )
@@ -25,6 +28,7 @@ from osteon.app.stage import Pane, Stage
 from osteon.app.studio import Studio
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
+from osteon.predicting.seen import KEY
 
 DOWNLOADS = {
     "seg-nrrd": "Masks for 3D Slicer (.seg.nrrd)",
@@ -101,6 +105,7 @@ class ResultPage:
                     "review": "; ".join(review),
                     "flag": "look at it" if review else "",
                     "dice": scores.get(name, {}).get("dice"),
+                    "seen": record.get(name, {}).get(KEY) or scores.get(name, {}).get("seen", ""),
                     "seconds": round(record.get(name, {}).get("seconds") or 0, 1) or None,
                 }
             )
@@ -108,8 +113,9 @@ class ResultPage:
             "id": "Case",
             "flag": "Review",
             "review": "Why",
-            "confidence": "Least confidence",
+            "confidence": "Least confidence" if is_calibrated(record.values()) else "Least confidence, uncalibrated",
             "dice": "Dice",
+            "seen": "By the model",
             "seconds": "Seconds",
         }
         always = ("id", "flag", "confidence")
@@ -119,7 +125,10 @@ class ResultPage:
             if flagged:
                 with card(kind="note"):
                     ui.label(f"{flagged} of {len(rows)} should be looked at by a person: see Why.")
-            faint("Confidence is the Dice that the model expects of itself, for the structure it is least sure of.")
+            if told := told_seen(row["seen"] for row in rows):
+                with card(kind="note"):
+                    ui.label(told)
+            faint(told_confidence(record.get(name, {}) for name in names))
             order = sorted(rows, key=lambda row: (not row["review"], row["confidence"] or 0))
             made = table(order, shown, key="id", link="id")
             flag = '<span v-if="props.value" class="osteon-chip osteon-warn">{{ props.value }}</span>'
@@ -169,7 +178,7 @@ class ResultPage:
                 "volume": "Pixels" if flat else "Volume, cm³",
                 "length": "Length, mm",
                 "fragments": "Pieces",
-                "confidence": "Confidence",
+                "confidence": "Confidence" if is_calibrated(record.values()) else "Confidence, uncalibrated",
             }
             table(rows, heads, key="n", page=15)
             if not flat:

@@ -15,7 +15,8 @@ from osteon.app.results import cases_of, metrics_of
 from osteon.app.studio import Studio
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
-from osteon.core.files import read_json
+from osteon.predicting.records import read_validation
+from osteon.predicting.seen import KEY, trained_on
 
 REPORTS = 5
 """Newest comparisons that are looked at for one that is going on."""
@@ -34,6 +35,7 @@ HEADS = {
     "n": "Scores",
     "missed": "Missed",
     "invented": "Made up",
+    "trained_on": "Cases trained on",
     "validation": "Validation Dice",
     "review": "To look at",
 }
@@ -111,6 +113,7 @@ class _Runs:
                     "each": {n: s["dice"] for n, s in metrics.get("structures", {}).items()},
                     "missed": overall.get("missed"),
                     "invented": overall.get("invented"),
+                    "trained_on": len(trained_on(metrics.get(KEY, {}))) or None,
                     "validation": self._validation(run),
                     "review": sum(bool(r.get("review")) for r in _records(item)),
                 }
@@ -118,9 +121,9 @@ class _Runs:
         return rows
 
     def _validation(self, run: str) -> float | None:
-        path = self.studio.workspace.root / "runs" / run / "model/validation.json"
+        folder = self.studio.workspace.root / "runs" / run / "model"
         try:
-            value = read_json(path, "the validation").get("dice") if run else None
+            value = read_validation(folder).get("dice") if run else None
         except OsteonError:
             return None
         return None if value is None else round(float(value), 3)
