@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from osteon.app.refusing import RefusedError, check_room, free_path, is_other, relative_path, too_large
+from osteon.app.plain_names import TOLD, PlainNames
+from osteon.app.refusing import RefusedError, check_room, too_large
 from osteon.app.unpacking import unpack
 from osteon.app.workspace import ABOUT, Item, Workspace
 from osteon.core.errors import OsteonError
@@ -38,7 +39,8 @@ class Upload:
         files: That it has.
         heard: When bytes came in last; seconds of the monotonic clock.
         busy: Whether it is being made a source of.
-        renamed: Names as they were sent, of files that are taken under plainer ones, and these.
+        names: Which they have, and under which they are taken.
+        inner: The same of each archive among them.
         passed: Names of files whose endings are not taken.
     """
 
@@ -50,17 +52,16 @@ class Upload:
     files: list[PurePosixPath] = field(default_factory=list)
     heard: float = field(default_factory=time.monotonic)
     busy: bool = False
-    renamed: list[tuple[str, str]] = field(default_factory=list)
+    names: PlainNames = field(default_factory=PlainNames)
+    inner: list[PlainNames] = field(default_factory=list)
     passed: list[str] = field(default_factory=list)
-    lowered: set[str] = field(default_factory=set)
 
     def told(self) -> list[str]:
         """What a person should know of the names, in sentences."""
-        lines = [
-            f"{given!r} is taken as {plain}: its name holds what not every system takes"
-            for given, plain in self.renamed
-        ]
-        return lines + [f"{name} is passed over: {_ending(name)} is not taken here" for name in self.passed]
+        lines = [line for names in (self.names, *self.inner) for line in names.told()]
+        lines += [f"{name} is passed over: {_ending(name)} is not taken here" for name in self.passed[:TOLD]]
+        more = len(self.passed) - TOLD
+        return lines + ([f"and {more} more files are passed over"] if more > 0 else [])
 
     async def take(self, name: str, stream: AsyncIterator[bytes]) -> None:
         """Write one file as it comes in. What is refused is removed; what has another ending is noted and passed over.
@@ -69,19 +70,16 @@ class Upload:
             RefusedError: Its name, or its size.
             FileError: It cannot be written.
         """
-        path = relative_path(name)
-        if self.kinds and not path.name.lower().endswith(self.kinds):
+        if len(self.files) + len(self.passed) + self.names.junk >= MOST_FILES:
+            raise RefusedError(f"more than {MOST_FILES:,} files", hint="upload them in parts, or as a zip")
+        path = self.names.take(name)
+        wanted = path is not None and (not self.kinds or path.name.lower().endswith(self.kinds))
+        if path is None or not wanted:
             async for chunk in stream:
                 self._count(len(chunk))
-            self.passed.append(str(path))
+            if path is not None:
+                self.passed.append(str(path))
             return
-        if is_other(path, name):
-            path = free_path(path, self.lowered)
-            self.renamed.append((name, str(path)))
-        if path in self.files or any(parent in self.files for parent in path.parents):
-            raise RefusedError("two files have the same name", hint="upload them one after the other, in two folders")
-        if len(self.files) >= MOST_FILES:
-            raise RefusedError(f"more than {MOST_FILES:,} files", hint="upload them in parts, or as a zip")
         target = self.folder / path
         partly = target.with_name(f"{_PART}{secrets.token_hex(4)}")
         checked = 0
@@ -102,7 +100,6 @@ class Upload:
             with suppress(OSError):
                 partly.unlink()
         self.files.append(path)
-        self.lowered.add(str(path).lower())
 
     def _count(self, size: int) -> None:
         self.size += size
@@ -208,8 +205,10 @@ class Uploads:
             for path in upload.files:
                 if path.name.lower().endswith(".zip"):
                     archive = upload.folder / path
-                    inner = archive.with_name(archive.name[:-4]) if len(upload.files) > 1 else upload.folder
-                    unpack(archive, inner, upload.limit, upload.renamed)
+                    stem = str(path.with_name(path.stem if path.suffix else "archive"))
+                    inner = upload.folder / upload.names.folder(stem) if len(upload.files) > 1 else upload.folder
+                    upload.inner.append(PlainNames())
+                    unpack(archive, inner, upload.limit, upload.inner[-1])
                     archive.unlink()
             wanted, folder = _named(upload)
             item = self.workspace.new("sources", wanted)
