@@ -218,6 +218,31 @@ def test_a_deletion_that_is_killed_half_way_is_undone_like_any_other(
     assert everything(studio) == before
 
 
+def test_a_restoring_that_is_killed_half_way_is_ended_later(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, moves, real = everything(studio), 0, Path.rename
+    gone = delete(studio, item(studio, "sources/legs"))
+
+    def dying(path: Path, target: Path) -> Path:
+        nonlocal moves
+        moves += 1
+        if moves == 2:
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", dying)
+        with pytest.raises(KeyboardInterrupt):
+            restore(studio, gone)
+    [rest] = thrown(studio)
+    restore(studio, rest)
+    assert everything(studio) == before
+
+
+def test_an_upload_of_a_damaged_dataset_goes_with_it(studio: Studio) -> None:
+    (studio.workspace.root / "datasets/knees/dataset.yaml").write_text("osteon: [")
+    assert [each.name for each in needing(studio, item(studio, "sources/legs"))] == ["knees"]
+
+
 def test_a_deletion_that_fails_moves_nothing(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     before, moves, real = everything(studio), 0, Path.rename
 
@@ -383,7 +408,14 @@ def test_a_results_size_has_its_exports(studio: Studio) -> None:
 
 
 def test_a_size_in_words() -> None:
-    assert [told_size(n) for n in (0, 420_000, 12e6, 3.21e9, 4e12)] == ["0.0 MB", "0.4 MB", "12 MB", "3.21 GB", "4 TB"]
+    assert [told_size(n) for n in (0, 12_300, 420_000, 12e6, 3.21e9, 4e12)] == [
+        "0 kB",
+        "12 kB",
+        "0.4 MB",
+        "12 MB",
+        "3.21 GB",
+        "4 TB",
+    ]
 
 
 # Pages
@@ -435,7 +467,7 @@ def test_each_page_renames_and_says_its_size(tmp_path: Path, kind: Kind, page: s
         before = everything(studio)
         own = studio.workspace.item(kind, name)
         await user.open(page + own.id)
-        await user.should_see("MB of the disk")
+        await user.should_see("kB of the disk")
         user.find("Rename").click()
         await user.should_see("New name")
         user.find("New name").clear().type("Knees & legs")
@@ -474,7 +506,7 @@ def test_the_page_of_space_lists_sizes_references_and_the_bin(tmp_path: Path) ->
         assert set(rows) == {"legs", "knees", "mine"}  # what was exported of a result is the result's
         assert rows["legs"]["of"] == "Dataset knees, result mine"
         assert rows["knees"]["of"] == "Result mine"
-        await user.should_see("training and 1 more that belong to it")
+        await user.should_see("training and 1 more that goes with it")
         user.find(marker=f"restore-{gone.path.name}").click()
         await until(lambda: (root / "runs/first").is_dir())
         delete(studio, item(studio, "runs/first"))

@@ -45,7 +45,7 @@ def test_a_dataset_is_deleted_by_mistake_and_taken_back(visitor: Visitor) -> Non
 def test_a_result_is_renamed_on_its_page(visitor: Visitor) -> None:
     visitor.open("/segment")
     visitor.follow("mine")
-    visitor.sees("MB of the disk")
+    visitor.sees("kB of the disk")
     visitor.click("Rename")
     visitor.page.get_by_label("New name").fill("Frühling <b>1</b>")
     visitor.page.keyboard.press("Enter")
@@ -62,7 +62,7 @@ def test_an_upload_is_removed_for_good_with_the_dataset_that_needs_it(visitor: V
     visitor.click("Delete legs")
     visitor.sees("Dataset knees: the files are in this upload, so both go.")
     visitor.click("Delete both")
-    visitor.sees("legs is in the bin, with 1 more that belong to it.")
+    visitor.sees("legs is in the bin, with 1 more that goes with it.")
     visitor.follow("Space")
     visitor.sees("of the disk are free")
     _pictured(visitor, "space")

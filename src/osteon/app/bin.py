@@ -263,7 +263,10 @@ def _place(item: Item) -> str:
 def _files_in(studio: Studio, dataset: Item) -> set[str]:
     """The items in whose folders the files of a dataset lie, as `KIND/NAME`."""
     opened = open_dataset(dataset)
-    cases = opened.manifest.cases if opened is not None else []
+    if opened is None:  # it may be mended, and need what it was made of
+        source = about(dataset).get("source")
+        return _places(studio, [studio.workspace.root / source]) if source else set()
+    cases = opened.manifest.cases
     files = [dataset.path / file for case in cases for file in (*case.images, case.segmentation) if file]
     return _places(studio, files)
 

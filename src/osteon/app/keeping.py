@@ -85,9 +85,9 @@ async def ask_delete(studio: Studio, item: Item, back: str) -> None:
         except OsteonError as error:
             refuse(error)
             return
-        more = len(gone.items) - 1
+        more = goes_with(gone)
         studio.undo = Undo(
-            f"{gone.title} is in the bin{f', with {more} more that belong to it' if more else ''}.",
+            f"{gone.title} is in the bin{f', with {more}' if more else ''}.",
             lambda: restore(studio, gone),
         )
         dialog.close()
@@ -112,6 +112,12 @@ def listed(items: Sequence[Item]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     text = ", ".join(names[:NAMED]) + more
     return text[:1].upper() + text[1:]
+
+
+def goes_with(gone: Thrown) -> str:
+    """`2 more that go with it`; empty where nothing does."""
+    more = len(gone.items) - 1
+    return f"{more} more that go{'es' * (more == 1)} with it" if more else ""
 
 
 async def put_back(studio: Studio, gone: Thrown) -> None:

@@ -75,8 +75,10 @@ def sizes_of(workspace: Workspace) -> Sizes:
 
 
 def told_size(count: float) -> str:
-    """`0.4 MB`, `12 MB`, `3.2 GB`."""
+    """`12 kB`, `0.4 MB`, `12 MB`, `3.21 GB`."""
     for unit, name in ((1e12, "TB"), (1e9, "GB")):
         if count >= unit:
             return f"{count / unit:.3g} {name}"
+    if count < 1e5:
+        return f"{count / 1e3:.0f} kB"
     return f"{count / 1e6:.0f} MB" if count >= 1e7 else f"{count / 1e6:.1f} MB"

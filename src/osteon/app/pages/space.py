@@ -10,7 +10,7 @@ from nicegui import run, ui
 
 from osteon.app.bin import WORDS, Thrown, belonging, references, remove, thrown
 from osteon.app.frame import action, card, empty, faint, frame, refuse, table
-from osteon.app.keeping import ask_delete, listed, put_back
+from osteon.app.keeping import ask_delete, goes_with, listed, put_back
 from osteon.app.sizes import Sizes, sizes_of, told_size
 from osteon.app.studio import Studio
 from osteon.app.workspace import BIN, Item, Kind
@@ -111,7 +111,7 @@ class _Space:
                 with ui.element("div").classes("osteon-row"):
                     with ui.column().classes("osteon-grow gap-0"):
                         ui.label(each.title).classes("text-weight-medium")
-                        more = f" and {len(each.items) - 1} more that belong to it" if len(each.items) > 1 else ""
+                        more = f" and {goes_with(each)}" if len(each.items) > 1 else ""
                         faint(f"{WORDS[each.kind]}{more} · {told_size(size)} · deleted {each.at}")
                     back = partial(put_back, self.studio, each)
                     action("Restore", back, icon="undo", name=f"Restore {each.title}").mark(f"restore-{each.path.name}")
