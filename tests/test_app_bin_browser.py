@@ -26,7 +26,7 @@ def test_a_dataset_is_deleted_by_mistake_and_taken_back(visitor: Visitor) -> Non
     knees = visitor.server.root / "datasets/knees"
     visitor.open("/data")
     visitor.click("Delete knees")
-    visitor.sees("Training first, result mine: made of it.")
+    visitor.sees("Training first, result mine: made of it and kept")
     visitor.click("Keep", exact=True)
     expect(visitor.page.get_by_text("Delete knees?")).to_have_count(0)
     visitor.click("Delete knees")
@@ -60,7 +60,7 @@ def test_an_upload_is_removed_for_good_with_the_dataset_that_needs_it(visitor: V
     root = visitor.server.root
     visitor.open("/data")
     visitor.click("Delete legs")
-    visitor.sees("Dataset knees: the files are in this upload, so both go.")
+    visitor.sees("Dataset knees: the files are in this upload, so they go together.")
     visitor.click("Delete both")
     visitor.sees("legs is in the bin, with 1 more that goes with it.")
     visitor.follow("Space")

@@ -33,12 +33,13 @@ def keeper(studio: Studio, item: Item, back: str) -> None:
 
 def keys(studio: Studio, item: Item, back: str) -> None:
     """Rename and Delete, in a list: icons."""
-    action("", lambda: ask_name(studio, item), icon="edit", weight="quiet", name=f"Rename {item.title}").mark(
-        f"rename-{item.kind}-{item.name}"
-    )
-    action("", lambda: ask_delete(studio, item, back), icon="delete", weight="quiet", name=f"Delete {item.title}").mark(
-        f"delete-{item.kind}-{item.name}"
-    )
+    with ui.row().classes("no-wrap gap-0"):
+        action("", lambda: ask_name(studio, item), icon="edit", weight="quiet", name=f"Rename {item.title}").mark(
+            f"rename-{item.kind}-{item.name}"
+        )
+        action(
+            "", lambda: ask_delete(studio, item, back), icon="delete", weight="quiet", name=f"Delete {item.title}"
+        ).mark(f"delete-{item.kind}-{item.name}")
 
 
 def whole_size(studio: Studio, item: Item) -> int:
@@ -96,13 +97,15 @@ async def ask_delete(studio: Studio, item: Item, back: str) -> None:
     with ui.context.client.content, ui.dialog(value=True) as dialog, ui.card().classes("osteon-card"):
         ui.label(f"Delete {item.title}?").classes("text-weight-bold")
         if needed:
-            ui.label(f"{listed(needed)}: the files are in this upload, so both go.")
+            ui.label(f"{listed(needed)}: the files are in this upload, so they go together.")
         if stays:
-            ui.label(f"{listed(stays)}: made of it. They stay, but can no longer show or use it.")
+            ui.label(f"{listed(stays)}: made of it and kept, but without what is shown of it or needs it.")
         faint("It goes into the bin, from where it can be restored until the bin is emptied.")
         with ui.row():
             ui.button("Keep", on_click=dialog.close).props("flat no-caps")
-            ui.button("Delete both" if needed else "Delete", on_click=go).props("no-caps color=negative").mark("go")
+            ui.button(("Delete both" if len(needed) == 1 else "Delete all") if needed else "Delete", on_click=go).props(
+                "no-caps color=negative"
+            ).mark("go")
     dialog.on("hide", dialog.delete)
 
 
