@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from nicegui import ui
+from nicegui import run, ui
 
 from osteon.app.bell import Bell
 from osteon.app.leaving import Leaving
@@ -25,7 +26,10 @@ PLACES = (
     ("/compare", "Compare", "compare"),
     ("/runs", "Runs", "leaderboard"),
     ("/jobs", "Jobs", "list_alt"),
+    ("/space", "Space", "storage"),
 )
+UNDO_S = 120.0
+"""So long pages offer to take back what was done last; what was deleted lies in the bin afterwards, too."""
 THEMES = {"light": False, "dark": True, "auto": None}
 ICONS = {"light": "light_mode", "dark": "dark_mode", "auto": "brightness_auto"}
 
@@ -82,7 +86,34 @@ def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | Non
             if back is not None:
                 ui.link(f"← {back[1]}", back[0])
             heading(title, 1)
+        _last(studio)
         yield
+
+
+def _last(studio: Studio) -> None:
+    """What was deleted or renamed just now, on whatever page one is then, to be taken back."""
+    undo = studio.undo
+    if undo is None or time.monotonic() - undo.at > UNDO_S:
+        return
+
+    async def back() -> None:
+        studio.undo = None
+        try:
+            await run.io_bound(undo.back)
+        except OsteonError as error:
+            refuse(error)
+            return
+        ui.navigate.reload()
+
+    def close() -> None:
+        studio.undo = None
+        bar.delete()
+
+    with card() as bar, ui.element("div").classes("osteon-row"):
+        bar.props("role=status")
+        ui.label(undo.text).classes("osteon-grow")
+        action("Undo", back, icon="undo", weight="main")
+        action("", close, icon="close", weight="quiet", name="Close this notice")
 
 
 def _theme(studio: Studio) -> None:

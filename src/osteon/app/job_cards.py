@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from nicegui import run, ui
 
+from osteon.app.bin import check_present
 from osteon.app.failures import error_of, left_out
 from osteon.app.frame import action, age, card, faint, long_text, refuse, show_error
 from osteon.app.job_words import BETWEEN, PHASES, commanded, part_done
@@ -141,14 +142,22 @@ def _buttons(studio: Studio, job: Job, state: State) -> None:
     def forget() -> None:
         studio.jobs.forget(job)
 
+    def resume() -> None:
+        try:
+            check_present(studio, job)
+        except OsteonError as error:
+            refuse(error)
+            return
+        studio.jobs.resume(job)
+
     flat = "flat dense no-caps"
     if state.phase == "running" and job.command in RESUMABLE and not state.asked:
         ui.button("Pause", icon="pause", on_click=pause).props(flat)
     if state.phase == "paused":
-        ui.button("Resume", icon="play_arrow", on_click=lambda: studio.jobs.resume(job)).props(flat)
+        ui.button("Resume", icon="play_arrow", on_click=resume).props(flat)
     if state.phase in ("failed", "cancelled"):
         name = "Go on" if job.command in RESUMABLE else "Try again"
-        ui.button(name, icon="refresh", on_click=lambda: studio.jobs.resume(job)).props(flat)
+        ui.button(name, icon="refresh", on_click=resume).props(flat)
     if state.phase not in OVER:
         ui.button("Cancel", icon="stop", on_click=cancel).props(f"{flat} color=negative")
     else:

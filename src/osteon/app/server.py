@@ -70,17 +70,19 @@ def build(studio: Studio, rules: Rules) -> None:
     from nicegui.client import templates
 
     from osteon.app.bell import EVERY_S, Ringer
+    from osteon.app.bin import sweep
     from osteon.app.leaving import TIDY_S, Tidier
-    from osteon.app.pages import compare, data, dataset, home, jobs, look, runs, segment, source, train
+    from osteon.app.pages import compare, data, dataset, home, jobs, look, runs, segment, source, space, train
     from osteon.app.routes import routes
 
-    for page in (home, data, source, dataset, look, train, segment, compare, runs, jobs):
+    for page in (home, data, source, dataset, look, train, segment, compare, runs, jobs, space):
         page.register(studio)
     ringer, tidier = Ringer(studio.jobs), Tidier()
     app.router.routes[:0] = [*routes(studio), tidier.route]
     app.add_middleware(Guard, rules=rules)
     templates.env.add_extension(Marked)
     app.on_startup(studio.uploads.sweep)
+    app.on_startup(lambda: sweep(studio))
     app.on_startup(studio.jobs.advance)
     app.on_startup(studio.reader.warm)
     app.on_startup(lambda: app.timer(EVERY_S, ringer.look))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.commands import ImportChoices, begin_import
+from osteon.app.commands import ImportChoices, about, begin_import
 from osteon.app.frame import card, faint, frame, heading, refuse, show_error, table
 from osteon.app.inspecting import Inspected, inspect_source
+from osteon.app.keeping import keeper
 from osteon.app.notes import tell_notes
 from osteon.app.pages.data import source_path
 from osteon.app.studio import Studio
@@ -41,7 +42,10 @@ def register(studio: Studio) -> None:
                 show_error(OsteonError("this source is no longer here", hint="go back to Data"))
                 return
             name, path = found
-            _Page(studio, name, path).build()
+            if item := studio.workspace.find("sources", source_id):
+                keeper(studio, item, "/data")
+                tell_notes(studio, about(item).get("notes", "").splitlines(), kind="note", title="Names of files")
+            _Page(studio, item.title if item else name, path).build()
 
 
 def find_source(studio: Studio, source_id: str) -> tuple[str, Path] | None:
