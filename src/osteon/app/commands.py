@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from osteon.app.bringing_models import Brought
 from osteon.app.jobs import Job
 from osteon.app.studio import Studio
 from osteon.app.workspace import Item
@@ -93,6 +94,22 @@ def begin_import(studio: Studio, source: Path, wanted: str, choices: ImportChoic
     )
     begin_audit(studio, item, after=[first.id])
     return item, first
+
+
+def begin_model(studio: Studio, model: Brought, wanted: str) -> tuple[Item, Job | None]:
+    """Take in a model that came from elsewhere. One of osteon's needs no job: it is to be copied into the folder."""
+    item = _made(studio, "runs", wanted, {"brought": _from(studio, model.folder)})
+    if model.kind == "osteon":
+        return item, None
+    target = f"{_place(studio, item)}/model"
+    job = studio.jobs.submit(
+        "import-model",
+        [model.kind, _from(studio, model.folder), target],
+        f"Take in the model {item.name}",
+        about={"run": item.name},
+        product=f"{target}/weights.safetensors",
+    )
+    return item, job
 
 
 def begin_audit(studio: Studio, dataset: Item, *, after: Sequence[str] = ()) -> Job:

@@ -49,12 +49,12 @@ def register(studio: Studio) -> None:
     def train(dataset: str = "") -> None:
         with frame(studio, "Train", "/train"):
             items = studio.datasets()
-            if not items:
-                with empty("There is nothing to learn from yet", "Import labelled scans first."):
-                    action("Bring data", "/data", weight="main")
-                return
             with ui.element("div").classes("osteon-cols"):
-                _Form(studio, items, dataset).build()
+                if items:
+                    _Form(studio, items, dataset).build()
+                else:
+                    with empty("There is nothing to learn from yet", "Import labelled scans first."):
+                        action("Bring data", "/data", weight="main")
                 with ui.column().classes("full-width no-wrap gap-3"):
                     heading("Trainings")
                     watch(
@@ -92,7 +92,7 @@ def _row(item: Item, state: State | None) -> None:
             ui.link(item.name, f"/train/{item.id}").classes("text-weight-medium")
             newest = read_curves(item.path).newest.get("mean")
             faint(
-                f"on {about(item).get('dataset', 'unknown data')}"
+                ("brought in" if "brought" in about(item) else f"on {about(item).get('dataset', 'unknown data')}")
                 + (f", Dice {newest:.3f}" if newest is not None else "")
             )
         if state is not None:
