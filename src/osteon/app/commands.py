@@ -17,6 +17,7 @@ from osteon.dataset.folds import group_cases
 from osteon.dataset.manifest import read_manifest
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan
+from osteon.predicting.scans import cases_to_predict
 
 ABOUT = ".about.json"
 """In a folder of the workspace: from what it was made, in names of the workspace."""
@@ -219,7 +220,7 @@ def begin_prediction(
     )
     begin_measuring(studio, result, after=[job.id])
     if "dataset" in of:
-        begin_evaluation(studio, result, studio.workspace.item("datasets", of["dataset"]), after=[job.id])
+        _score_where_labelled(studio, result, of["dataset"], after=[job.id])
     return result, job
 
 
@@ -290,8 +291,15 @@ def begin_vote(studio: Studio, members: Sequence[Item], wanted: str, method: str
     begin_measuring(studio, result, after=[job.id])
     if dataset:
         write_json(result.path / ABOUT, about(result) | {"dataset": dataset})
-        begin_evaluation(studio, result, studio.workspace.item("datasets", dataset), after=[job.id])
+        _score_where_labelled(studio, result, dataset, after=[job.id])
     return result, job
+
+
+def _score_where_labelled(studio: Studio, result: Item, name: str, *, after: Sequence[str]) -> None:
+    """Score a result against its dataset, unless none of what is segmented of it has a label."""
+    dataset = studio.workspace.item("datasets", name)
+    if any(case.segmentation for case in cases_to_predict(read_manifest(dataset.path))):
+        begin_evaluation(studio, result, dataset, after=after)
 
 
 def begin_comparison(studio: Studio, members: Sequence[Item], dataset: Item) -> tuple[Item, Job]:
