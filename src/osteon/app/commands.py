@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from osteon.app.bringing_models import Brought
 from osteon.app.jobs import Job
 from osteon.app.studio import Studio
 from osteon.app.workspace import ABOUT, Item, about
@@ -16,6 +17,7 @@ from osteon.dataset.folds import group_cases
 from osteon.dataset.manifest import read_manifest
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan
+from osteon.predicting.scans import cases_to_predict
 
 FOLDS = 5
 """Into which `osteon train` divides the cases: one of them validates."""
@@ -82,6 +84,22 @@ def begin_import(studio: Studio, source: Path, wanted: str, choices: ImportChoic
     )
     begin_audit(studio, item, after=[first.id])
     return item, first
+
+
+def begin_model(studio: Studio, model: Brought, wanted: str) -> tuple[Item, Job | None]:
+    """Take in a model that came from elsewhere. One of osteon's needs no job: it is to be copied into the folder."""
+    item = _made(studio, "runs", wanted, {"brought": _from(studio, model.folder)})
+    if model.kind == "osteon":
+        return item, None
+    target = f"{_place(studio, item)}/model"
+    job = studio.jobs.submit(
+        "import-model",
+        [model.kind, _from(studio, model.folder), target],
+        f"Take in the model {item.name}",
+        about={"run": item.name},
+        product=f"{target}/weights.safetensors",
+    )
+    return item, job
 
 
 def begin_audit(studio: Studio, dataset: Item, *, after: Sequence[str] = ()) -> Job:
@@ -191,7 +209,7 @@ def begin_prediction(
     )
     begin_measuring(studio, result, after=[job.id])
     if "dataset" in of:
-        begin_evaluation(studio, result, studio.workspace.item("datasets", of["dataset"]), after=[job.id])
+        _score_where_labelled(studio, result, of["dataset"], after=[job.id])
     return result, job
 
 
@@ -262,8 +280,15 @@ def begin_vote(studio: Studio, members: Sequence[Item], wanted: str, method: str
     begin_measuring(studio, result, after=[job.id])
     if dataset:
         write_json(result.path / ABOUT, about(result) | {"dataset": dataset})
-        begin_evaluation(studio, result, studio.workspace.item("datasets", dataset), after=[job.id])
+        _score_where_labelled(studio, result, dataset, after=[job.id])
     return result, job
+
+
+def _score_where_labelled(studio: Studio, result: Item, name: str, *, after: Sequence[str]) -> None:
+    """Score a result against its dataset, unless none of what is segmented of it has a label."""
+    dataset = studio.workspace.item("datasets", name)
+    if any(case.segmentation for case in cases_to_predict(read_manifest(dataset.path))):
+        begin_evaluation(studio, result, dataset, after=after)
 
 
 def begin_comparison(studio: Studio, members: Sequence[Item], dataset: Item) -> tuple[Item, Job]:

@@ -11,7 +11,7 @@ from osteon.app.bin import check_present
 from osteon.app.failures import error_of, left_out
 from osteon.app.frame import action, age, card, faint, long_text, refuse, show_error
 from osteon.app.job_words import BETWEEN, PHASES, commanded, part_done
-from osteon.app.jobs import OVER, RESUMABLE, Job, State
+from osteon.app.jobs import MODELS_BY, OVER, RESUMABLE, Job, State
 from osteon.app.notes import tell_notes
 from osteon.app.studio import Studio
 from osteon.app.workspace import Kind
@@ -84,7 +84,7 @@ def job_card(studio: Studio, job: Job, state: State, *, log: bool = False) -> No
 def page_of(studio: Studio, job: Job) -> str:
     """The URL of what a job makes or changes; empty where it has no page."""
     pages: tuple[tuple[str, Kind, str], ...] = (
-        ("run", "runs", "/train/") if job.command == "train" else ("result", "results", "/result/"),
+        ("run", "runs", "/train/") if job.command in MODELS_BY else ("result", "results", "/result/"),
         ("dataset", "datasets", "/dataset/"),
         ("source", "sources", "/source/"),
         ("report", "exports", "/report/"),

@@ -107,7 +107,7 @@ def modality_of(studio: Studio, item: Item) -> Modality:
     """Of the model that predicted it."""
     run = about(item).get("run", "")
     try:
-        return read_plan(studio.workspace.root / "runs" / run / PLAN).channels[0].modality if run else "other"
+        return read_plan(studio.workspace.root / "runs" / run / "model" / PLAN).channels[0].modality if run else "other"
     except OsteonError:
         return "other"
 

@@ -30,7 +30,8 @@ def register(studio: Studio) -> None:
             with card("Bring data"):
                 faint(
                     "A zip, a folder or files: DICOM series, NIfTI, NRRD, MetaImage or pictures, with masks, meshes, "
-                    "label maps, outlines or tables beside them. What it is will be recognised."
+                    "label maps, outlines or tables beside them; or a trained model, osteon's or nnU-Net's. "
+                    "What it is will be recognised."
                 )
                 UploadBox(studio, "Upload data", lambda item: ui.navigate.to(f"/source/{item.id}"))
             watch(studio, lambda: _going_on(studio), lambda rows: _all(studio, rows), more=lambda: _names(studio))

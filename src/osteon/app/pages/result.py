@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from nicegui import ui
@@ -135,10 +136,12 @@ class ResultPage:
             made = table(order, shown, key="id", link="id")
             flag = '<span v-if="props.value" class="osteon-chip osteon-warn">{{ props.value }}</span>'
             made.add_slot("body-cell-flag", f'<q-td :props="props">{flag}</q-td>')
-            self._scoring(bool(scores))
+            self._scoring(names, bool(scores))
 
-    def _scoring(self, scored: bool) -> None:
+    def _scoring(self, names: Sequence[str], scored: bool) -> None:
         found = dataset_of(self.studio, self.item)
+        cases = {} if found is None else {case.id: case for case in found[1].manifest.cases}
+        labelled = any(cases[name].segmentation for name in names if name in cases)
         with ui.element("div").classes("osteon-row"):
             if scored:
                 action(
@@ -146,7 +149,7 @@ class ResultPage:
                     f"/compare?a={found[0].id if found else ''}&b={self.item.id}",
                     icon="compare",
                 )
-            elif found is not None:
+            elif found is not None and labelled:
                 action(
                     "Score against the reference",
                     lambda: begin_evaluation(self.studio, self.item, found[0]),

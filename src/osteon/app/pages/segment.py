@@ -42,8 +42,10 @@ def register(studio: Studio) -> None:
                 if models:
                     _Form(studio, models, model, source).build()
                 else:
-                    with empty("There is no model yet", "Train one first; it is then listed here."):
+                    said = "Train one, or bring one that somebody gave you: osteon's or nnU-Net's."
+                    with empty("There is no model yet", said), ui.element("div").classes("osteon-row"):
                         action("Train a model", "/train", weight="main")
+                        action("Bring a model", "/data")
                 with ui.column().classes("full-width no-wrap gap-3"):
                     heading("Results")
                     watch(

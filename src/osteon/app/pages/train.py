@@ -50,12 +50,12 @@ def register(studio: Studio) -> None:
     def train(dataset: str = "") -> None:
         with frame(studio, "Train", "/train"):
             items = studio.datasets()
-            if not items:
-                with empty("There is nothing to learn from yet", "Import labelled scans first."):
-                    action("Bring data", "/data", weight="main")
-                return
             with ui.element("div").classes("osteon-cols"):
-                _Form(studio, items, dataset).build()
+                if items:
+                    _Form(studio, items, dataset).build()
+                else:
+                    with empty("There is nothing to learn from yet", "Import labelled scans first."):
+                        action("Bring data", "/data", weight="main")
                 with ui.column().classes("full-width no-wrap gap-3"):
                     heading("Trainings")
                     watch(
@@ -95,10 +95,10 @@ def _row(studio: Studio, item: Item, state: State | None) -> None:
         with ui.column().classes("osteon-grow gap-0"):
             ui.link(item.title, f"/train/{item.id}").classes("text-weight-medium")
             newest = read_curves(item.path).newest.get("mean")
-            faint(
-                f"on {studio.workspace.title('datasets', about(item).get('dataset', 'unknown data'))}"
-                + (f", Dice {newest:.3f}" if newest is not None else "")
-            )
+            known = about(item)
+            data = studio.workspace.title("datasets", known.get("dataset", "unknown data"))
+            origin = "brought in" if "brought" in known else f"on {data}"
+            faint(origin + (f", Dice {newest:.3f}" if newest is not None else ""))
         if state is not None:
             chip(state)
         action("Open", f"/train/{item.id}", name=f"Open {item.title}")
