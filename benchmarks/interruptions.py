@@ -285,6 +285,7 @@ def main() -> None:
         for stage in (row for row in STAGES if row.name in arguments.stage):
             usual = Path(place) / f"{stage.name}-usual"
             usual.mkdir()
+            stage.lay_out(given, usual / "out")
             code, usual_s = run(stage.arguments(given, usual / "out"), usual)
             if code:
                 sys.exit(f"{stage.name} ended with {code}:\n{(usual / 'said.txt').read_text()}")
