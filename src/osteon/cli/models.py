@@ -205,7 +205,7 @@ def predict(
     loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
     found = find_scans(sources, loaded.plan, series)
     loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))
-    console.print(told_needs(loaded.plan, found, limit), soft_wrap=True)
+    console.print(told_needs(loaded.plan, found, limit, probabilities=probabilities), soft_wrap=True)
     report = predict_scans(loaded, found, folder, How(speed_of(speed), overwrite, limit, probabilities))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     count = len(report.done)

@@ -266,7 +266,7 @@ class Model:
     ) -> tuple[dict[str, float | None], dict[str, float | None], list[str]]:
         """Raw confidences, expected Dice, and reasons to look at it, all on the plan's grid."""
         found = shares.found(self.plan)
-        raw = raw_confidence(shares.values, found, self.plan)
+        raw = raw_confidence(shares, found, self.plan)
         calibration = calibration_from(self.validation.get("confidence"))
         expected = {name: None if r is None else round(calibration.expected(r), 4) for name, r in raw.items()}
         turned = passage(prepared.geometry, self.plan.grid).turned

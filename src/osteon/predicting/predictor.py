@@ -14,6 +14,7 @@ from rich.markup import escape
 from osteon.core.case_records import CaseRecords
 from osteon.core.errors import CaseError, OsteonError, UsageError
 from osteon.core.files import is_file, is_folder, remove_file
+from osteon.core.geometry import Geometry
 from osteon.core.parallel import failure_of
 from osteon.core.pipeline import overlapped
 from osteon.core.progress import console, track
@@ -21,7 +22,7 @@ from osteon.core.version import __version__
 from osteon.formats.registry import tell_oddities, write_segmentation
 from osteon.planning.plan import Plan
 from osteon.predicting.keeping import kept, probabilities_path
-from osteon.predicting.memory import Room, room_for
+from osteon.predicting.memory import Allowance, Room, most_bytes, room_for
 from osteon.predicting.model import Model, Prediction, Prepared
 from osteon.predicting.records import RECORD, predictions_of
 from osteon.predicting.scans import Scan
@@ -121,15 +122,18 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) ->
 def _pass(work: _Work, scans: Sequence[Scan], report: PredictReport, total: int | None = None) -> list[Scan]:
     """Predict scans, showing progress where a total is given; those that another process works on are returned."""
     others = []
+    work.allowance = Allowance(None if work.at_once > 1 else most_bytes(work.how.memory))
     with ExitStack() as ending:
         ending.callback(work.let_go)
         stages = overlapped(scans, work.read, work.segment, work.write, alike=work.alike, most=work.at_once)
         ending.enter_context(closing(stages))
+        ending.callback(work.allowance.open)
         for passed in stages if total is None else track(stages, "predicting", total=total):
             name, error = passed.item.id, passed.error
             if isinstance(error, BlockingIOError):
                 others.append(passed.item)
             elif error is not None:
+                work.allowance.give(name)
                 report.failed[name] = _failure(name, error)
             else:
                 (report.skipped if passed.skipped else report.done).append(name)
@@ -152,7 +156,7 @@ Read = tuple[Prepared, Room, dict[str, Any]]
 
 @dataclass
 class _Work:
-    """The stages of a prediction. A scan is claimed before it is read, until somebody lets it go."""
+    """The stages of a prediction. A scan is claimed before it is read, until somebody lets it go; so is memory."""
 
     model: Model
     out: Path
@@ -161,6 +165,7 @@ class _Work:
     before: Mapping[str, Any]
     targets: Mapping[str, Path]
     claims: dict[str, ExitStack] = field(default_factory=dict)
+    allowance: Allowance = field(default_factory=lambda: Allowance(None))
 
     def known(self, case_id: str) -> dict[str, Any]:
         """What is recorded of a case now: another process may have written it meanwhile."""
@@ -198,10 +203,12 @@ class _Work:
             if self._is_done(scan, made_by):  # meanwhile
                 return None
         made_from = {"input": scan.fingerprint(), **made_by}
+        grid = scan.geometry()
+        room = None if grid is None else self._room(scan, grid)  # asked before voxels are read
         volume = scan.load()
         self.model.check(volume, scan.id)
         self.out.mkdir(parents=True, exist_ok=True)
-        room = room_for(self.model.plan, volume.geometry, self.how.memory, self.out, scan.id)
+        room = room or self._room(scan, volume.geometry)
         kept_in = probabilities_path(self.out, scan.id)
         record = {
             **made_from,
@@ -214,9 +221,23 @@ class _Work:
         prepared = self.model.prepare(volume)
         return prepared, room, record | {"seconds": time.monotonic() - began}
 
+    def _room(self, scan: Scan, grid: Geometry) -> Room:
+        """What a scan takes, as soon as that is free. Raises as `room_for`."""
+        if grid.unit != self.model.plan.unit:  # said where it is checked
+            return Room(scan.id, 0, None, 0)
+        kept = self.how.probabilities
+        room = room_for(self.model.plan, grid, self.how.memory, self.out, scan.id, probabilities=kept)
+        self.allowance.take(room)
+        return room
+
     def write(self, scan: Scan, result: tuple[Prediction, dict[str, Any]]) -> None:
         """Write a segmentation, and before it its record, which must not pass an older result off as this one."""
-        prediction, record = result
+        try:
+            self._write(scan, *result)
+        finally:
+            self.allowance.give(scan.id)
+
+    def _write(self, scan: Scan, prediction: Prediction, record: dict[str, Any]) -> None:
         target = self.targets[scan.id]
         if not self.how.probabilities:
             remove_file(probabilities_path(self.out, scan.id))
@@ -240,7 +261,7 @@ class _Work:
     def at_once(self) -> int:
         """So many small scans are looked at together: on a GPU, which one does not fill. A CPU gains nothing by it."""
         on_gpu = next(self.model.network.parameters()).device.type != "cpu"
-        return self.model.plan.patch.batch if on_gpu else 1
+        return self.model.plan.patch.batch if on_gpu and self.how.memory is None else 1
 
     def alike(self, given: Read) -> tuple[int, ...] | None:
         """Scans of which this is the same are looked at together."""
@@ -249,6 +270,17 @@ class _Work:
 
     def segment(self, given: list[Read]) -> list[tuple[Prediction, dict[str, Any]]]:
         """Look at prepared scans: one, or several that are alike."""
+        try:
+            made = self._segmented(given)
+        except BaseException:
+            for _, room, _ in given:
+                self.allowance.give(room.name)
+            raise
+        for (_, room, _), (prediction, _) in zip(given, made, strict=True):
+            self.allowance.give(room.name, 2 * prediction.segmentation.array.nbytes)  # until it is written
+        return made
+
+    def _segmented(self, given: list[Read]) -> list[tuple[Prediction, dict[str, Any]]]:
         began = time.monotonic()
         if len(given) == 1:
             prepared, room, _ = given[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +74,7 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
             shares.release()
         for box in _parts(details):
             masks[(slice(None), *box.slices)] = (_blended(shares.values, box, shape, details) > 0.5).numpy()
-        return Segmentation(in_c_order(way.turn.undo(masks)), geometry, structures)  # type: ignore[arg-type]
+        return Segmentation(_as_files(way.turn.undo(masks)), geometry, structures)
     kind = smallest_uint(max(s.value for s in structures))
     values = np.array([0, *(s.value for s in structures)], dtype=kind)
     labels: npt.NDArray[np.integer] = np.zeros(shape, dtype=kind)
@@ -82,7 +83,12 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
         shares.release()
     for box in _parts(details):
         labels[box.slices] = values[greatest(_blended(shares.values, box, shape, details)).numpy()]
-    return Segmentation(in_c_order(way.turn.undo(labels)[None])[0], geometry, structures)
+    return Segmentation(_as_files(way.turn.undo(labels)[None])[0], geometry, structures)
+
+
+def _as_files(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """`[channel, i, j, k]` contiguous, a copy only where it must be."""
+    return array if array.flags.c_contiguous else in_c_order(array)
 
 
 def _weights(way: Passage, plan: Plan) -> list[torch.Tensor] | None:
