@@ -28,7 +28,7 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports --no-cache
 
-test: setup  ## in two processes at most, a module's tests in one of them; networks once more as without AVX-512
+test: setup  ## in two processes at most, a module's tests in one of them; networks once more with torch's kernels of AVX2
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile
 ifneq ($(shell grep -m1 -o avx2 /proc/cpuinfo 2>/dev/null),)
 	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 \

@@ -85,8 +85,9 @@ def test_what_a_model_passes_over_is_said_before_the_start(tmp_path: Path) -> No
     Image.new("L", (4, 4)).save(source / "june/p1/photo.png")
     (source / "june/p2/femur_mask.nii.gz").write_bytes((source / "june/p2/ct.nii.gz").read_bytes())
     (source / "june/p2/gone.nii.gz").symlink_to(source / "nowhere.nii.gz")
-    write_plan(tmp_path / "plan.yaml", tiny_plan())
-    found = scans_in(source, (tmp_path,), tmp_path / "plan.yaml")
+    write_plan(tmp_path / "model/plan.yaml", tiny_plan())
+    (tmp_path / "model/validation.json").write_text("{}")
+    found = scans_in(source, (tmp_path,), tmp_path / "model")
     assert found.ids == ("p1", "p2")
     assert any("1 files are named like masks" in note for note in found.notes)
     assert any("1 files are pictures" in note for note in found.notes)
@@ -167,6 +168,34 @@ def test_a_source_that_is_not_understood_asks_what_it_needs(tmp_path: Path) -> N
     studio = visit(tmp_path / "w", steps)
     given = arguments(studio, "import")
     assert given[given.index("--case-pattern") + 1] == r"[ab](\d)"
+
+
+def test_what_was_not_looked_at_is_not_imported(tmp_path: Path) -> None:
+    """How it is read changes the cases: what is chosen there and not looked at with would be lost."""
+    root = folder_of(tmp_path)
+    made = write_dataset(tmp_path / "made", {f"p{n}": two_boxes(seed=n) for n in (1, 2)}).folder
+    for n in (1, 2):
+        (root / f"sources/knees/a{n}").mkdir(parents=True)
+        (made / f"images/p{n}.nii.gz").rename(root / f"sources/knees/a{n}/ct.nii.gz")
+        (made / f"labels/p{n}.nii.gz").rename(root / f"sources/knees/a{n}/femur_mask.nii.gz")
+
+    async def steps(user: User, studio: Studio) -> None:
+        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+        await user.should_see("2 cases", retries=20)
+        named = "Which part of a path is the case"
+        box = next(b for b in user.find(ui.input).elements if b.props.get("label") == named)
+        box.value = r"a(\d)"
+        user.find(marker="import").click()
+        await user.should_see("how it is read was changed")
+        assert commands(studio) == []
+        await click(user, "Look again")
+        await user.should_see("2 cases", retries=20)
+        user.find(marker="import").click()
+        await asyncio.sleep(0.1)
+
+    studio = visit(tmp_path / "w", steps)
+    given = arguments(studio, "import")
+    assert given[given.index("--case-pattern") + 1] == r"a(\d)"
 
 
 def test_a_dataset_without_labels_is_looked_at_and_segmented(tmp_path: Path) -> None:

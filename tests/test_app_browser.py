@@ -139,7 +139,7 @@ def test_what_was_trained_segments_a_scan_that_it_never_saw(visitor: Visitor, le
     visitor.upload(archive)
     visitor.sees("1 scan: ")
     visitor.click("Segment", exact=True)
-    visitor.sees("Confidence is the Dice", minutes=2)
+    visitor.sees("Confidence is uncalibrated", minutes=2)
     visitor.sees("Volume, cm³")
     visitor.choose("Form", "Surfaces (STL)")
     visitor.click("Make the files")
@@ -157,7 +157,7 @@ def test_what_was_trained_segments_a_scan_that_it_never_saw(visitor: Visitor, le
     wait(lambda: visitor.colours() < shown)
 
     visitor.open("/segment")
-    visitor.choose("Scans", "legs: held out")
+    visitor.choose("Scans", "legs: its held-out or unlabelled cases")
     visitor.sees(f"1 scan: {KEPT}")
     visitor.click("Segment", exact=True)
     visitor.click("Compare with the reference")

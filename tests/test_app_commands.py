@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from helpers import two_boxes, write_dataset
 from osteon.app import commands
 from osteon.app.commands import ImportChoices
-from osteon.app.jobs import Job, Jobs
+from osteon.app.jobs import Job, Jobs, State
 from osteon.app.pages.result import DOWNLOADS
 from osteon.app.pages.segment import SPEEDS
 from osteon.app.pages.source import FLAGS
 from osteon.app.pages.train import RECIPES
+from osteon.app.runner import outcome
 from osteon.app.studio import Studio
 from osteon.app.workspace import Workspace
 from osteon.cli.main import app
+from osteon.core.file_marks import file_state
 from osteon.exporting.registry import FORMS
 from osteon.planning.recipe_files import published
 from osteon.predicting.speeds import SPEEDS as KNOWN_SPEEDS
@@ -64,6 +68,20 @@ def test_an_export_waits_for_what_it_exports(studio: Studio) -> None:
     result, job = commands.begin_prediction(studio, space.item("runs", "r"), space.root / "sources/x", "mine", of={})
     export = commands.begin_export(studio, result, "stl")[1]
     assert export.after == (job.id,)
+
+
+def test_a_vote_of_which_one_case_fails_comes_to_something(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = studio.workspace
+    members = [space.item("results", name) for name in ("one", "two", "three")]
+    for item in members:
+        shutil.copytree(space.root / "datasets/knees/labels", item.path)
+    (members[1].path / "c1.nii.gz").write_bytes(b"damaged")
+    _, job = commands.begin_vote(studio, members, "vote", "hard")
+    monkeypatch.chdir(space.root)
+    before = file_state(space.root / job.product)
+    code = CliRunner().invoke(app, [job.command, *job.arguments]).exit_code
+    assert code == 1
+    assert outcome(space.root, job, State("running"), code, before) == "partly"
 
 
 def test_what_the_pages_offer_exists() -> None:

@@ -126,8 +126,27 @@ def test_tokens_cannot_be_tried_one_after_the_other(studio: Studio, monkeypatch:
     http = client(studio, Rules(TOKEN, "kept", local=False))
     codes = [http.get("/", params={"token": f"{n}"}).status_code for n in range(guard.MOST_WRONG)]
     assert set(codes) == {401}
-    assert http.get("/", params={"token": TOKEN}).status_code == 429, "even the right one, for a while"
+    answer = http.get("/", params={"token": "x"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "3600")
+    assert http.get("/", params={"token": TOKEN}).status_code == 303, "the right one lets in all the same"
     assert http.get("/d/x", headers={"Cookie": f"{COOKIE}=kept"}).status_code == 404, "who was let in stays in"
+
+
+def test_each_address_has_its_own_tries(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "WRONG_S", 3600.0)
+    monkeypatch.setattr(guard, "MOST_ADDRESSES", 3)
+    rules = Rules(TOKEN, "kept", local=False)
+    app = Starlette(routes=routes(studio))
+    app.add_middleware(Guard, rules=rules)
+
+    def wrong(address: str) -> int:
+        http = TestClient(app, base_url=HERE, follow_redirects=False, client=(address, 1))
+        return http.get("/", params={"token": "x"}).status_code
+
+    assert {wrong(f"2001:db8::{n}") for n in range(1, guard.MOST_WRONG + 1)} == {401}
+    assert wrong("2001:db8::ffff") == 429, "a machine has its whole network"
+    assert [wrong(address) for address in ("2001:db8:1::1", "10.0.0.1", "10.0.0.2")] == [401, 401, 401]
+    assert len(rules.wrong) == 3, "however many addresses there are"
 
 
 def test_elsewhere_than_on_this_machine_a_token_is_made(studio: Studio) -> None:

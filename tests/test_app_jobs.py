@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from osteon.app.failures import error_of, said_error
+from osteon.app.job_words import part_done
 from osteon.app.jobs import Job, Jobs, State
 from osteon.app.runner import outcome
 from osteon.core.errors import UsageError
-from osteon.core.files import file_state
+from osteon.core.file_marks import file_state
 from osteon.planning.plan import write_plan
 from runs import cohort, learning_plan
 
@@ -151,8 +152,10 @@ def test_a_training_outlives_its_server_is_paused_resumed_and_cancelled(jobs: Jo
     wait(lambda: iterations(jobs) > before)
     assert phase(jobs, job) == "running", "the server that began it is gone"
 
-    waiting = jobs.submit("predict", ["run", "data", "out"], "Predict")
-    assert phase(jobs, waiting) == "queued", "one heavy job at a time"
+    waiting = jobs.submit("train", ["data", "other"], "Train another")
+    assert phase(jobs, waiting) == "queued", "one training at a time"
+    segmenting = jobs.submit("predict", ["run", "data", "out"], "Predict")
+    assert phase(jobs, segmenting) == "running", "a segmentation waits for no training"
     beside = version(jobs)
     wait(lambda: phase(jobs, beside) == "done")
     jobs.cancel(waiting)
@@ -170,6 +173,31 @@ def test_a_training_outlives_its_server_is_paused_resumed_and_cancelled(jobs: Jo
     jobs.cancel(job)
     assert phase(jobs, job) == "cancelled"
     assert group(pid) == []
+
+
+def test_a_running_job_says_what_it_does_just_now(jobs: Jobs) -> None:
+    job = long_one(jobs)
+    wait(lambda: "making phantoms: lung: " in jobs.progress(job))
+    assert part_done(jobs.progress(job)) == 0.0
+    pid = jobs.state(job).pid
+    os.killpg(pid, signal.SIGKILL)
+    wait(lambda: phase(jobs, job) == "failed")
+    jobs.resume(job)
+    assert jobs.progress(job) == "", "what the killed one said last"
+
+
+@pytest.mark.parametrize(
+    ("doing", "part"),
+    [
+        ("", None),
+        ("comparing files: 0:12 so far", None),
+        ("preparing: 3 of 10 (30 %), 0:20 left", 0.3),
+        ("training: 34 %, iteration 80, 5:02 left", 0.34),
+        ("trials: 1 of 2 (50 %), 1:00 left · training: 7 %, iteration 9, 0:30 left", 0.07),
+    ],
+)
+def test_how_far_a_job_is_is_read_from_what_it_says(doing: str, part: float | None) -> None:
+    assert part_done(doing) == part
 
 
 def test_a_group_that_is_killed_is_noticed_and_begun_again(jobs: Jobs) -> None:

@@ -14,6 +14,7 @@ from nicegui import ui
 from nicegui.testing.user import User
 
 from app_pages import click, visit
+from dicom_writing import series
 from helpers import tiny_plan, two_boxes, write_dataset
 from osteon.app.commands import ABOUT, folds_for
 from osteon.app.controls import KEYS
@@ -206,13 +207,16 @@ def test_what_is_not_recognised_can_be_paired_by_hand(tmp_path: Path) -> None:
     assert (root / "sources/heap-pairs/pairs.txt").read_text() == f'"{heap}/one.nii.gz","{heap}/two.nii.gz"\n'
 
 
+ASKS = "give both the same `subject`"
+
+
 def test_a_dataset_is_corrected(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset_in(root)
     audit = {
         "summary": "4 cases: 1 error",
         "findings": [
-            {"severity": "error", "kind": "k", "cases": ["c1"], "what": "mirrored", "action": "mend", "strength": 1.0}
+            {"severity": "error", "kind": "k", "cases": ["c1"], "what": "mirrored", "action": ASKS, "strength": 1.0}
         ],
         "cases": [{"id": "c0", "structures": {"femur": {}, "tibia": {}}}],
     }
@@ -220,7 +224,7 @@ def test_a_dataset_is_corrected(tmp_path: Path) -> None:
 
     async def steps(user: User, studio: Studio) -> None:
         await user.open(f"/dataset/{studio.workspace.items('datasets')[0].id}")
-        for text in ("4 cases: 1 error", "mirrored", "What to do: mend", "Train on it"):
+        for text in ("4 cases: 1 error", "mirrored", "What to do: import the data again", "Train on it"):
             await user.should_see(text)
         box = next(box for box in user.find(ui.input).elements if box.value == "tibia")
         box.value = "shin"
@@ -504,7 +508,7 @@ def test_masks_for_a_pacs_refer_to_the_series_that_was_imported(tmp_path: Path) 
     root = folder_of(tmp_path)
     dataset_in(root)
     result_in(root)
-    (root / "sources/legs/source").mkdir(parents=True)
+    series(root / "sources/legs/source/c0", [(0, 0, 0), (0, 0, 1)])
     write_json(root / "datasets/knees" / ABOUT, {"source": "sources/legs/source"})
 
     async def steps(user: User, studio: Studio) -> None:
@@ -594,7 +598,7 @@ def test_a_result_of_another_program_is_taken(tmp_path: Path) -> None:
         await user.open("/compare")
         with user:
             await add_upload(studio, studio.workspace.item("sources", "theirs"), studio.datasets()[0])
-        await user.should_see("1 cases were taken; 1 were not: nobody.nii.gz")
+        await user.should_see("1 cases were taken; 1 notes, such as: nobody.nii.gz")
 
     studio = visit(tmp_path / "w", steps)
     assert arguments(studio, "evaluate")[:2] == ["results/theirs", "datasets/knees"]
@@ -632,7 +636,7 @@ def test_results_are_sorted_filtered_voted_over_and_reported(tmp_path: Path) -> 
     assert given == ["results/good", "results/bad", "results/vote", "--method", "hard", "--dataset", "datasets/knees"]
     given = arguments(studio, "compare")
     assert given[:4] == ["results/good", "results/bad", "--reference", "datasets/knees"]
-    assert commands(studio) == ["compare", "evaluate", "vote"]
+    assert commands(studio) == ["compare", "evaluate", "export", "vote"]
 
 
 # Jobs, theme
@@ -689,3 +693,58 @@ def test_the_theme_is_kept(tmp_path: Path) -> None:
     first = visit(tmp_path, steps).workspace.settings()["theme"]
     second = visit(tmp_path, steps).workspace.settings()["theme"]
     assert (first, second) == ("light", "dark")
+
+
+# What the model has seen, and what is sure
+
+
+def test_what_the_model_was_trained_on_is_said_before_and_after(tmp_path: Path) -> None:
+    """c0 was trained on and is ticked as held out by now; c1 was not."""
+    root = folder_of(tmp_path)
+    dataset = dataset_in(root)
+    cases = [case.model_copy(update={"held_out": case.id in ("c0", "c1")}) for case in dataset.manifest.cases]
+    write_manifest(dataset.folder, dataset.manifest.model_copy(update={"cases": cases}))
+    model_in(root)
+    seen = {"training": {"c0": "", "c2": ""}, "validation": {"c3": ""}, "before": {}}
+    write_json(root / "runs/first/model/validation.json", {"dice": 0.8125, "seen": seen})
+    folder = result_in(root)
+    record = {"confidence": {"femur": 0.584}, "calibrated": False, "review": []}
+    sights = {"c0": {"seen": "trained on"}, "c1": {"seen": "not seen"}}
+    write_json(folder / "predictions.json", {case: record | sight for case, sight in sights.items()})
+    evaluate(folder, dataset.folder, folder)
+
+    async def steps(user: User, studio: Studio) -> None:
+        await user.open("/segment")
+        await user.should_see("2 scans: c0, c1", retries=30)
+        await user.should_see("1 of them were trained on by this model")
+        await user.open(f"/result/{studio.workspace.items('results')[0].id}")
+        await user.should_see("The model was trained on 1 of these 2 scans")
+        await user.should_see("Confidence is uncalibrated")
+        rows = min(user.find(ui.table).elements, key=lambda table: table.id).rows
+        assert {row["id"]: row["seen"] for row in rows} == {"c0": "trained on", "c1": "not seen"}
+        await user.open("/compare")
+        await user.should_see("The model was trained on 1 of these 2 scans")
+        _, structures = sorted(user.find(ui.table).elements, key=lambda table: table.id)
+        assert {row["n"] for row in structures.rows} == {1}
+        await user.open("/runs")
+        rows = next(iter(user.find(ui.table).elements)).rows
+        assert [(row["trained_on"], row["n"]) for row in rows] == [(1, 2)]
+
+    visit(tmp_path / "w", steps)
+
+
+def test_a_dataset_of_which_all_held_out_cases_were_trained_on_is_not_offered_first(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    dataset = dataset_in(root)
+    cases = [case.model_copy(update={"held_out": case.id == "c0"}) for case in dataset.manifest.cases]
+    write_manifest(dataset.folder, dataset.manifest.model_copy(update={"cases": cases}))
+    model_in(root)
+    seen = {"training": {"c0": ""}, "validation": {}, "before": {}}
+    write_json(root / "runs/first/model/validation.json", {"dice": 0.8125, "seen": seen})
+
+    async def steps(user: User, _: Studio) -> None:
+        await user.open("/segment")
+        chosen = [e.value for e in user.find(ui.select).elements if e.props["label"] == "Scans"]
+        assert chosen == [None]
+
+    visit(tmp_path / "w", steps)

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import SimpleITK
 
 from osteon.app.layers import bits_of, difference, layers_of
+from osteon.app.scenes import Wanted, make_scene
 from osteon.app.shrinking import MOST_VOXELS, factors_for, shrink_geometry, shrink_image, shrink_labels
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
+
+
+def test_a_scan_of_several_files_is_shown(tmp_path: Path) -> None:
+    """As the record of a prediction lists them: a header with its voxels, or one file for each channel."""
+    voxels = np.arange(120, dtype=np.int16).reshape(3, 5, 8)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(tmp_path / "a.mhd"))
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(-voxels), str(tmp_path / "b.nii.gz"))
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(tmp_path / "c.nii.gz"))
+    for names, lowest in ((("a.mhd", "a.raw"), 0.0), (("b.nii.gz", "c.nii.gz"), -119.0)):
+        scene = make_scene(Wanted("x", tuple(tmp_path / name for name in names)), tmp_path / f"cache/{names[0]}")
+        assert scene["full"] == [8, 5, 3]
+        assert scene["range"][0] == lowest
+
 
 GRID = Geometry((4, 4, 1), np.eye(4))
 

@@ -12,7 +12,7 @@ import osteon
 from osteon.app import wording
 from osteon.app.failures import error_of, left_out, said_error
 from osteon.app.jobs import Job, State
-from osteon.app.wording import alike, for_people, plain_paths, plain_words
+from osteon.app.wording import alike, for_people, plain_paths, plain_words, to_do
 from osteon.core.errors import OsteonError
 
 ROOMS = ("importing", "predicting", "evaluating", "exporting", "voting", "auditing", "training", "planning", "dataset")
@@ -31,26 +31,48 @@ def text_of(node: ast.expr) -> Iterator[str]:
         yield from text_of(node.orelse)
 
 
-def hints() -> list[str]:
-    """Every hint of an error that a job of the app may end with."""
+def told(argument: str) -> list[str]:
+    """Everything that calls give as `hint` or `action`, in rooms that jobs of the app use."""
     found = set()
     for room in ROOMS:
         for path in (Path(osteon.__file__).parent / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 for word in node.keywords if isinstance(node, ast.Call) else ():
-                    if word.arg == "hint":
+                    if word.arg == argument:
                         found |= set(text_of(word.value))
     return sorted(found)
 
 
 def test_no_hint_of_any_error_shows_an_option_of_the_command_line() -> None:
-    every = hints()
+    every = told("hint")
     assert len(every) > 200
     for hint in every:
         said = for_people(OsteonError("it failed", hint=hint)).hint
         assert said or not hint
         assert not wording._SPOKEN.search(said), (hint, said)
         assert "--" not in said, (hint, said)
+
+
+def test_no_finding_of_the_check_asks_for_what_the_pages_do_not_have() -> None:
+    every = told("action")
+    assert len(every) > 20
+    for action in every:
+        said = to_do(action)
+        assert not wording._SPOKEN.search(said), (action, said)
+        assert "dataset.yaml" not in said, (action, said)
+        assert "--" not in said, (action, said)
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        ("take the structure out of dataset.yaml", wording._NOWHERE),
+        ("label it in more cases, or train with --fold none", "label it in more cases"),
+        ("look at its picture", "look at its picture"),
+    ],
+)
+def test_what_the_pages_do_about_a_finding_is_said(action: str, said: str) -> None:
+    assert to_do(action) == said
 
 
 def test_what_is_left_out_of_a_hint_stays_under_details() -> None:
@@ -64,7 +86,9 @@ def test_what_is_left_out_of_a_hint_stays_under_details() -> None:
     [
         ("name the values: --labels NAME=VALUE,…", "name the values: “Structures”"),
         ("hold fewer out", "hold fewer out"),
-        ("remove it from `structures` in dataset.yaml", "remove it from `structures` on the dataset's page"),
+        ("remove it from `structures` in dataset.yaml", ""),
+        ("rename the structures in dataset.yaml", "rename the structures on the dataset's page, under “Structures”"),
+        ("add a case in which they are labelled", "import the data again with a case in which they are labelled"),
         ("--device cuda", ""),
         ("say which part of a path is the case: --case-pattern", f"say {'which part of a path is the case'}: “{{}}”"),
     ],
@@ -116,7 +140,7 @@ def test_lines_below_an_error_belong_to_it() -> None:
     [
         (1, "Traceback (most recent call last):\n  File x\nValueError: no such thing\n", "fault of osteon"),
         (2, "Usage: osteon predict [OPTIONS]\n╭─ Error ─╮\n│ Invalid value for '--speed' │\n╰──╯\n", "Invalid value"),
-        (137, "", "memory ran out"),
+        (137, "", "not enough memory"),
         (1, "reading\n", "before it came to anything"),
     ],
 )

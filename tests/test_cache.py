@@ -28,7 +28,7 @@ from helpers import (
     unpack_label,
     write_dataset,
 )
-from osteon.core import files
+from osteon.core import file_marks
 from osteon.core.errors import PlanError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
@@ -69,6 +69,54 @@ def test_the_arrays_are_the_scan_on_the_plans_grid(tmp_path: Path) -> None:
     for number, value in enumerate((3, 5)):
         rows = case.foreground[case.foreground[:, 0] == number][:, 1:]
         assert np.array_equal(rows, np.argwhere(labels == value))
+
+
+@pytest.mark.parametrize(
+    ("file", "place"),
+    [
+        ("b.image.npy", -100),
+        ("b.labels.npy", -100),
+        ("b.labels.npy", 3),
+        ("b.foreground.npy", -100),
+        ("b.foreground.npy", 20),
+        ("b.json", 0),
+        ("b.json", 5),
+    ],
+)
+def test_a_damaged_entry_is_told_and_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, place: int
+) -> None:
+    dataset = three(tmp_path)
+    prepare(dataset, tiny_plan(), dataset.manifest.trainable)
+    folder = next((tmp_path / "cache").iterdir())
+    before = contents(folder)
+    data = bytearray((folder / file).read_bytes())
+    data[place] ^= 0x10
+    (folder / file).write_bytes(data)
+    times = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npy")}
+    capsys.readouterr()
+    ready, failed = prepare(dataset, tiny_plan(), dataset.manifest.trainable)
+    assert (list(ready), failed) == (["a", "b", "c"], {})
+    assert contents(folder) == before
+    changed = {name for name, at in times.items() if (folder / name).stat().st_mtime_ns != at}
+    assert changed == {"b.image.npy", "b.labels.npy", "b.foreground.npy"}
+    told = "1 prepared cases are damaged in the cache, and prepared again: b"
+    assert (told in capsys.readouterr().err) == (file != "b.json")
+
+
+def test_an_entry_is_compared_once_in_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = three(tmp_path)
+    prepare(dataset, tiny_plan(), dataset.manifest.trainable)
+    read = []
+    crc32_of = module.crc32_of
+    monkeypatch.setattr(module, "crc32_of", lambda path: [read.append(path.name), crc32_of(path)][1])
+    prepare(dataset, tiny_plan(), dataset.manifest.trainable)
+    assert read == []
+    os.utime(next((tmp_path / "cache").iterdir()) / "a.image.npy")
+    monkeypatch.setattr(module, "_CHECKED", {})  # another process
+    for _ in range(2):
+        prepare(dataset, tiny_plan(), dataset.manifest.trainable)
+    assert sorted(read) == [f"{case}.{kind}.npy" for case in "abc" for kind in ("foreground", "image", "labels")]
 
 
 def test_a_permuted_grid_holds_the_same_voxels(tmp_path: Path) -> None:
@@ -288,7 +336,7 @@ def test_files_that_were_only_touched_are_not_prepared_again(tmp_path: Path, mon
     os.utime(tmp_path / "labels/a.nii.gz", ns=(1, 1))
     monkeypatch.setattr(module, "_prepare_case", lambda work: pytest.fail(f"{work[2].id} is prepared again"))
     prepare(dataset, plan, dataset.manifest.trainable)
-    monkeypatch.setattr(files, "_digest", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr(file_marks, "_digest", lambda path: pytest.fail(f"{path} is read again"))
     prepare(dataset, plan, dataset.manifest.trainable)  # the new time has been noted
 
 

@@ -109,5 +109,5 @@ def test_one_at_a_time_works_on_a_case_also_where_numbers_of_processes_are_the_s
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     records = CaseRecords(tmp_path, "predictions.json")
     records.path.write_text("[]")
-    with pytest.raises(FileError, match=r"predictions\.json: is no record"):
+    with pytest.raises(FileError, match=r"predictions\.json: the record is not what osteon writes"):
         records.read()

@@ -13,7 +13,16 @@ from safetensors import SafetensorError
 
 from osteon.core.errors import FileError
 from osteon.networks import weights
-from osteon.training.checkpoint import State, load_checkpoint, pack_optimiser, save_checkpoint, unpack_optimiser
+from osteon.training.checkpoint import (
+    LAST,
+    State,
+    keep_before,
+    last_state,
+    load_checkpoint,
+    pack_optimiser,
+    save_checkpoint,
+    unpack_optimiser,
+)
 
 STATE = State(
     iteration=40,
@@ -77,7 +86,7 @@ def test_views_and_shared_layouts_are_written_as_they_are(tmp_path: Path) -> Non
     assert state.history is not State().history
 
 
-@pytest.mark.parametrize("harm", ["missing", "empty", "cut", "words", "foreign", "older"])
+@pytest.mark.parametrize("harm", ["missing", "empty", "cut", "words", "foreign", "older", "a bit", "a digit"])
 def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, harm: str) -> None:
     path = tmp_path / "last.safetensors"
     save_checkpoint(path, {"x": torch.zeros(1000)}, STATE)
@@ -89,6 +98,10 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, harm: str) -> 
         path.write_bytes(path.read_bytes()[:-100])
     elif harm == "words":
         path.write_text("not a checkpoint at all, by any means")
+    elif harm == "a bit":
+        path.write_bytes(path.read_bytes()[:-7] + b"\x40" + path.read_bytes()[-6:])
+    elif harm == "a digit":
+        path.write_bytes(path.read_bytes().replace(b": 40", b": 41"))
     elif harm == "foreign":
         weights.save_tensors(path, {"x": torch.zeros(3)})
     else:
@@ -151,3 +164,22 @@ def test_the_system_refusing_to_write_more_is_understood(tmp_path: Path) -> None
     save_checkpoint(path, {"x": torch.ones(3)}, STATE)
     subprocess.run([sys.executable, "-c", LIMITED, str(path)], check=True, cwd=tmp_path)
     assert load_checkpoint(path)[1] == STATE
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for iteration in (7, 8):
+        keep_before(tmp_path)
+        save_checkpoint(tmp_path / LAST, {"x": torch.full((1000,), float(iteration))}, State(iteration=iteration))
+    assert last_state(tmp_path).iteration == 8
+    assert capsys.readouterr().err == ""
+    whole = (tmp_path / LAST).read_bytes()
+    (tmp_path / LAST).unlink()  # what is written in place would change the link, too
+    (tmp_path / LAST).write_bytes(whole[:-9] + b"\x42" + whole[-8:])
+    assert last_state(tmp_path).iteration == 7
+    said = " ".join(capsys.readouterr().err.split())
+    assert "last.safetensors: not a checkpoint that can be read" in said
+    assert "the one before is taken, of iteration 7" in said
+    assert load_checkpoint(tmp_path / LAST)[0]["x"][0] == 7
+    (tmp_path / LAST).write_bytes(b"")
+    with pytest.raises(FileError, match="not a checkpoint"):
+        last_state(tmp_path)

@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import tiny_plan
-from osteon.core.errors import ModelError
+from osteon.core.errors import FileError
+from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation
 from osteon.planning.plan import Plan
 from osteon.predicting.confidence import (
     UNCALIBRATED,
@@ -24,7 +26,7 @@ from osteon.predicting.confidence import (
     raw_confidence,
 )
 from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
-from osteon.predicting.review import Facts, reasons_to_review
+from osteon.predicting.review import Facts, reasons_to_review, removed
 from osteon.predicting.shares import in_memory
 
 PLAN = tiny_plan()
@@ -148,7 +150,7 @@ def test_a_volume_far_off_is_a_reason() -> None:
     labels[labels == 2] = 1
     labels[4:14, 5:13, 5:13] = 1
     said = reasons(seen(image, labels), {"femur": 0.9})
-    assert said[0] == "femur: 0.64 cm³; in training 0.216 to 0.216"
+    assert "femur: 0.64 cm³; in training 0.216 to 0.216" in said
 
 
 def test_a_picture_is_told_by_its_area() -> None:
@@ -159,7 +161,7 @@ def test_a_picture_is_told_by_its_area() -> None:
     grown = labels.copy()
     grown[4:14, 5:13] = 1
     said = reasons(looks_of(image, grown, PLAN, *grid), {"femur": 0.9}, Facts([usual] * 8, {}))
-    assert said[0] == "femur: 0.2 cm²; in training 0.09 to 0.09"
+    assert "femur: 0.2 cm²; in training 0.09 to 0.09" in said
 
 
 def test_a_cut_field_of_view_is_a_reason() -> None:
@@ -189,10 +191,47 @@ def test_a_scan_much_shorter_than_the_others_is_a_reason() -> None:
     assert reasons(looks) == ["reaches over 7 mm along A; in training at least 16"]
 
 
-def test_few_training_scans_say_nothing() -> None:
+def test_few_training_scans_say_nothing_of_ranges() -> None:
     image, labels = scan(99)
-    strange = seen(-5 * image, np.zeros_like(labels))
-    assert reasons(strange, {"femur": None, "tibia": None}, Facts(TRAINED[:4], {})) == []
+    assert reasons(seen(-5 * image, labels), SURE, Facts(TRAINED[:4], {})) == []
+
+
+@pytest.mark.parametrize("count", [1, 4, 8])
+def test_a_structure_that_is_missing_is_a_reason_however_few_the_training_scans_are(count: int) -> None:
+    image, labels = scan(99)
+    nothing = seen(image, np.zeros_like(labels))
+    assert reasons(nothing, {"femur": None, "tibia": None}, Facts(TRAINED[:count], {})) == [
+        f"{name}: not found; {count} of {count} training scans show it" for name in ("femur", "tibia")
+    ]
+    lacking = [replace(looks, volumes={"femur": 0.2}) for looks in TRAINED[:1]]
+    assert "tibia: not found; 7 of 8 training scans show it" in reasons(
+        nothing, {"femur": None, "tibia": None}, Facts([*lacking, *TRAINED[1:]], {})
+    )
+
+
+def test_a_scan_in_which_nothing_is_found_is_looked_at_though_nobody_knows_the_training_scans() -> None:
+    image, labels = scan(99)
+    nothing = seen(image, np.zeros_like(labels))
+    assert reasons(nothing, {"femur": None, "tibia": None}, Facts([], {})) == ["nothing was found"]
+
+
+def test_a_confidence_that_is_not_calibrated_is_never_called_a_dice() -> None:
+    looks = seen(*scan(99))
+    facts = Facts(TRAINED, {"femur": 0.097, "tibia": None}, calibrated=False)
+    assert reasons(looks, {"femur": 0.84, "tibia": 0.584}, facts) == [
+        "femur: confidence 0.84, uncalibrated; its Dice in validation: 0.10",
+        "tibia: confidence 0.58, uncalibrated",
+    ]
+    assert reasons(looks, {"femur": 0.9, "tibia": 0.9}, Facts(TRAINED, {"femur": 0.9}, calibrated=False)) == []
+
+
+def test_what_post_processing_removes_whole_is_a_reason() -> None:
+    _, labels = scan(99)
+    geometry, structures = Geometry(labels.shape, np.eye(4)), tuple(PLAN.structures)
+    left = Segmentation(np.where(labels == 2, 5, 0).astype(np.uint8), geometry, structures)
+    assert removed(["femur", "tibia"], left) == ["femur: found, and removed whole by the post-processing"]
+    layers = Segmentation(np.stack([labels == 1, labels == 3]).astype(np.uint8), geometry, structures)
+    assert removed(["femur", "tibia"], layers) == ["tibia: found, and removed whole by the post-processing"]
 
 
 def test_the_reference_comes_back(tmp_path: Path) -> None:
@@ -201,5 +240,5 @@ def test_the_reference_comes_back(tmp_path: Path) -> None:
     assert read_reference(tmp_path / "reference.json") == cases
     assert read_reference(tmp_path / "none.json") == []
     (tmp_path / "reference.json").write_text('{"cases": [{"volumes": {}}]}')
-    with pytest.raises(ModelError, match="is not what osteon writes"):
+    with pytest.raises(FileError, match="is not what osteon writes"):
         read_reference(tmp_path / "reference.json")

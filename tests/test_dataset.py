@@ -236,8 +236,10 @@ def test_channels_and_labels_on_turned_axes_are_turned_back_and_others_refused(t
     write_volume(tmp_path / "a1.nii.gz", Volume(whole.array[1:], shifted))
     write_segmentation(tmp_path / "label.nii.gz", Segmentation(labels.array, shifted, BONES))
     for load, file in ((dataset.load_image, "a1"), (dataset.load_segmentation, "label")):
-        with pytest.raises(GeometryError, match=rf"case a: .*{file}\.nii\.gz .*a0\.nii\.gz: spacing"):
+        with pytest.raises(GeometryError, match=rf"case a: .*{file}\.nii\.gz .*a0\.nii\.gz: spacing") as refused:
             load(case)
+        assert ("channels of one case must lie on one grid" in str(refused.value.hint)) == (file == "a1")
+        assert ("--repair-geometry" in str(refused.value.hint)) == (file == "label")
 
 
 def test_what_cannot_be_loaded_is_said_with_the_case(tmp_path: Path) -> None:

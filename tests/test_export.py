@@ -159,6 +159,15 @@ def test_what_another_form_wrote_stays(tmp_path: Path) -> None:
     assert "is there already" in osteon.export("seg-nrrd", tmp_path / "in", tmp_path / "out").failed["a"].message
 
 
+def test_a_refused_export_leaves_nothing(tmp_path: Path) -> None:
+    labels(tmp_path / "in", "a")
+    labels(tmp_path / "out", "a").rename(tmp_path / "out2")
+    (tmp_path / "out2" / "a.seg.nrrd").write_text("somebody's")
+    there = sorted((tmp_path / "out2").iterdir())
+    assert "is there already" in osteon.export("seg-nrrd", tmp_path / "in", tmp_path / "out2").failed["a"].message
+    assert sorted((tmp_path / "out2").iterdir()) == there
+
+
 def test_the_source_is_never_replaced(tmp_path: Path) -> None:
     write_segmentation(
         tmp_path / "a.seg.nrrd", Segmentation(two_boxes()[1], Geometry((12, 10, 8), np.eye(4)), STRUCTURES)

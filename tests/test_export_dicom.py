@@ -360,7 +360,10 @@ def test_a_dataset_made_of_series_goes_back_to_them(tmp_path: Path) -> None:
     write_manifest(tmp_path / "set", dataset.manifest.model_copy(update={"cases": entries}))
     report = osteon.export("dicom-seg", tmp_path / "set", tmp_path / "1", source=tmp_path / "all")
     found = {path.stem: pydicom.dcmread(path).PatientID for path in report.files}
-    assert found == {"s2": "anna", "s1": "bert"}
+    assert found == {"s2_seg": "anna", "s1_seg": "bert"}
+    contours = osteon.export("rtstruct", tmp_path / "set", tmp_path / "1", source=tmp_path / "all")
+    assert {path.name for path in contours.files} == {"s1_rtstruct.dcm", "s2_rtstruct.dcm"}, "both fit into one folder"
+    assert all(path.is_file() for path in (*report.files, *contours.files))
 
 
 def test_a_prediction_knows_its_series(tmp_path: Path) -> None:

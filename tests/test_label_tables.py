@@ -200,6 +200,16 @@ def test_a_table_in_the_folder_of_label_maps_names_them_all(tmp_path: Path) -> N
     assert report.manifest.cases[0].segmentation == "../src/labels/p1.nii.gz"
 
 
+def test_the_table_of_one_label_map_names_no_other(tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    for case, names in (("p1", ("femur", "tibia")), ("p2", ("tibia", "femur"))):
+        scan(source / "images" / case / "ct.nii.gz")
+        write(source / "labels" / f"{case}.nii.gz", labels(*names))
+    (source / "labels" / "p1_ColorTable.ctbl").write_text(SLICER.format("femur", "tibia"))
+    report, _ = taken(source, form="masks")
+    assert "nothing says which of femur, tibia" in str(report.failed["p2"])
+
+
 def test_tables_of_a_heap_belong_to_their_label_maps(tmp_path: Path) -> None:
     source = tmp_path / "src"
     slicers(tmp_path / "made")

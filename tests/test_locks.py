@@ -13,8 +13,9 @@ from threading import Thread
 import pytest
 
 from children import LONG_S, finished, python
-from osteon.core import locks
+from osteon.core import locks, processes
 from osteon.core.errors import FileError, UsageError
+from osteon.core.files import write_json
 from osteon.core.locks import hold_folder, lock_everywhere, lock_file, one_at_a_time
 
 MSVCRT = """
@@ -288,6 +289,24 @@ def test_a_holder_on_another_machine_is_believed_while_it_touches_its_file(tmp_p
     assert list(path.parent.iterdir()) == []
 
 
+def test_who_waits_for_one_holder_looks_ever_more_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, pauses = tmp_path / ".lock", list[float]()
+    elsewhere(path, 1)
+
+    def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+        if len(pauses) == 20:
+            path.write_text(f"{os.getpid()} 1.0 bb node8:1 {time.time():.0f}")
+        if len(pauses) == 22:
+            path.unlink()
+
+    monkeypatch.setattr(locks.time, "sleep", sleep)
+    with one_at_a_time(path):
+        pass
+    assert pauses[:3] == pytest.approx([0.02, 0.03, 0.045])
+    assert pauses[15:] == pytest.approx([1, 1, 1, 1, 1, 0.02, 0.03])
+
+
 def test_a_holder_touches_its_file_while_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "BEAT_EVERY_S", 0.01)
     path = tmp_path / ".lock"
@@ -297,3 +316,20 @@ def test_a_holder_touches_its_file_while_it_lives(tmp_path: Path, monkeypatch: p
         while path.stat().st_mtime < 2 and time.monotonic() < until:
             time.sleep(0.01)
         assert path.stat().st_mtime > 2
+
+
+@pytest.mark.parametrize("host", ["Jürgens-PC", "\udcfc"])
+def test_a_machine_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setattr(processes.socket, "gethostname", lambda: host)
+    cached = processes.machine, processes.machine_mark
+    for function in cached:
+        function.cache_clear()
+    try:
+        with hold_folder(tmp_path, "osteon train", "wait"):
+            write_json(tmp_path / "facts.json", {})
+            with pytest.raises(UsageError, match="osteon train works in it"), hold_folder(tmp_path, "osteon train", ""):
+                pass
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["facts.json"]
+    finally:
+        for function in cached:
+            function.cache_clear()

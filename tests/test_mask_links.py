@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,7 @@ def drawn(
     write_segmentation(work / "x.seg.nrrd", Segmentation(array, geometry, make_structures(list(names))))
     [made] = osteon.export(form, work / "x.seg.nrrd", work, source=source, overwrite=True).files
     made.rename(path)
-    for rest in work.iterdir():
-        rest.unlink()
-    work.rmdir()
+    shutil.rmtree(work)
     return path
 
 

@@ -506,3 +506,21 @@ def test_a_pattern_does_not_mind_capitals(tmp_path: Path) -> None:
     report, _ = taken(source, case_pattern=r"(?i)(p\d)")
     assert [case.id for case in report.manifest.labelled] == ["P1", "P2"]
     assert report.lost == [f"{source}/masks/femur p3.nii.gz: --case-pattern finds no scan of its case, p3; passed over"]
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [("scan{n}_image", "scan{n}_label"), ("scan_image{n}", "scan_label{n}"), ("p1_ct{n}", "p1_mask{n}")],
+)
+def test_copies_that_are_numbered_keep_their_labels(tmp_path: Path, image: str, label: str) -> None:
+    """`scan (1)_image` beside `scan_image`; a browser's `p1_mask (1)` to `p1_ct (1)`."""
+    source = tmp_path / "legs"
+    for n, copy in enumerate(("", " (1)", " (2)")):
+        scan(source / f"{image.format(n=copy)}.nii.gz", n)
+        mask(source / f"{label.format(n=copy)}.nii.gz", np.roll(MAP, n, axis=1))
+    report, dataset = taken(source)
+    assert (report.failed, report.lost) == ({}, [])
+    assert len(report.manifest.labelled) == 3
+    for case in report.manifest.cases:
+        n = next((n for n in (1, 2) if f"({n})" in case.images[0]), 0)
+        np.testing.assert_array_equal(dataset.load_segmentation(case).array, np.roll(MAP, n, axis=1))

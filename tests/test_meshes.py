@@ -616,3 +616,18 @@ def test_a_mesh_of_another_case_is_not_filled_into_this_one(tmp_path: Path) -> N
 def test_the_only_ct_gets_no_mesh_of_a_case_whose_ct_is_missing(tmp_path: Path) -> None:
     told = sorted_(tmp_path, "scans/p1.nii.gz", "stl/p1_red.stl", "stl/p2_blue.stl")
     assert told == {"p1": ["stl/p1_red.stl"], "stray": ["stl/p2_blue.stl: fits no case"]}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(ignore_references=True),
+        Options(between_slices="leave"),
+        Options(rle_order="columns"),
+        Options(rle_base=0),
+        Options(mask_marks="dark"),
+    ],
+)
+def test_options_that_mean_nothing_for_meshes_are_refused(options: Options) -> None:
+    with pytest.raises(UsageError, match="means nothing for the form meshes"):
+        meshes.FORM.check(options)

@@ -11,7 +11,7 @@ import SimpleITK
 from PIL import Image
 
 from osteon.core.errors import FileError, OsteonError, UsageError
-from osteon.core.files import absent_below, files_below
+from osteon.core.folders import absent_below, files_below
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.formats import read_volume, write_volume

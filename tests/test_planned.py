@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 
 from helpers import correct_in_place, spaced, two_boxes, unpack_label, write_dataset
+from osteon.core import file_marks
+from osteon.core.errors import FileError
 from osteon.core.load import LoadMeter
 from osteon.dataset.manifest import write_manifest
 from osteon.formats import read_segmentation
+from osteon.planning import fingerprint
 from osteon.planning.choices import DEFAULTS, Choices
 from osteon.planning.plan import Plan, write_plan
 from osteon.training import own_plan, planned
@@ -145,6 +149,27 @@ def test_measuring_has_a_time_limit(wide: Path, monkeypatch: pytest.MonkeyPatch)
     assert 10 < limits[0] <= 15
     assert 3000 < limits[1] <= 3600
     assert command("plan", wide, "--measure-budget", "1min", "--no-cost", "--force") == 2
+
+
+def test_a_dataset_that_was_copied_is_read_once_to_compare_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dataset(tmp_path, {f"c{n}": two_boxes(seed=n) for n in range(2)})
+    planned.plan_dataset(tmp_path, measure_cost=False)
+    read: list[Path] = []
+    digest = file_marks._digest
+    monkeypatch.setattr(file_marks, "_digest", lambda path: read.append(path) or digest(path))
+    os.utime(tmp_path / "images/c0.nii.gz")
+    planned.plan_of(tmp_path)
+    assert read == [tmp_path / "images/c0.nii.gz"]
+    planned.plan_of(tmp_path)
+    assert len(read) == 1
+    os.utime(tmp_path / "images/c0.nii.gz")
+
+    def refuse(path: Path, _: object) -> None:
+        raise FileError(f"{path}: cannot be written")
+
+    monkeypatch.setattr(fingerprint, "_write", refuse)
+    planned.plan_of(tmp_path)
+    assert len(read) == 2
 
 
 def test_that_a_plan_was_made_of_other_labels_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

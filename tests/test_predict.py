@@ -20,6 +20,7 @@ from PIL import Image
 import osteon
 from children import finished, python
 from helpers import spaced, two_boxes
+from osteon.core import file_marks
 from osteon.core.case_records import FOLDER
 from osteon.core.errors import CaseError, FileError, UsageError
 from osteon.core.geometry import Geometry
@@ -268,6 +269,21 @@ def test_a_scan_that_was_replaced_is_predicted_again_also_where_size_and_time_st
     shutil.rmtree(out / FOLDER)
     (out / RECORD).write_text(json.dumps(records))
     assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
+
+
+def test_scans_that_were_copied_are_read_once_to_compare_them(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = scans(tmp_path / "scans", 2), tmp_path / "out"
+    predict(model, find_scans([folder]), out)
+    read: list[str] = []
+    digest = file_marks._digest
+    monkeypatch.setattr(file_marks, "_digest", lambda path: read.append(path.name) or digest(path))
+    os.utime(folder / "s0.nii.gz")
+    for _ in range(2):
+        assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
+        assert read == ["s0.nii.gz"]
+    assert json.loads((out / RECORD).read_text())["s0"]["output"] == "s0.nii.gz"
 
 
 def test_broken_scans_are_named_and_the_others_go_on(
@@ -553,6 +569,8 @@ def test_records_say_how_sure_and_why_to_look(
         assert records["s0"]["review"] == []
         assert set(records["s0"]["confidence"]) == {"femur", "tibia"}
         assert 0.5 < records["s0"]["confidence"]["femur"] <= 1
+        assert not records["s0"]["calibrated"]  # four validated structures are too few
+        assert "the confidence is uncalibrated" in said
         assert records["noise"]["review"]
         assert "1 to be looked at by a person" in said
         assert "noise: " in said

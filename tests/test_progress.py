@@ -267,3 +267,32 @@ def test_every_long_command_can_be_quiet(tmp_path: Path, capfd: Say, name: str, 
     said = capfd.readouterr()
     assert said.out
     assert bool(re.search(r": 0 of \d+$", said.err, re.MULTILINE)) == (place == "none")
+
+
+def test_whoever_waits_reads_what_is_done_just_now(
+    log: io.StringIO, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "progress.txt"
+    monkeypatch.setenv(progress.POSTED, str(path))
+    monkeypatch.setattr(progress, "POST_S", 0.01)
+
+    def posted(wanted: str) -> None:
+        end = time.monotonic() + DEADLINE_S
+        while not path.is_file() or path.read_text() != wanted:
+            assert time.monotonic() < end, path.read_text() if path.is_file() else "nothing"
+            time.sleep(0.005)
+
+    with status("preparing"):
+        posted("preparing: 0:00 so far")
+        for item in track(range(4), "measuring"):
+            if item == 2:
+                posted("preparing: 0:20 so far\nmeasuring: 2 of 4 (50 %), 0:20 left")
+            clock.seconds += 10
+        posted("preparing: 0:40 so far")
+    posted("")
+    assert log.getvalue().splitlines() == [
+        "preparing",
+        "measuring: 0 of 4",
+        "measuring: 4 of 4 in 0:40",
+        "preparing: done in 0:40",
+    ], "the log is told no more often for it"

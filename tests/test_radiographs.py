@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ import numpy.typing as npt
 import pydicom
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from dicom_writing import image, save
-from osteon.core.errors import DatasetError, FileError, UsageError
+from osteon.cli.main import app
+from osteon.core.errors import DatasetError, FileError, OsteonError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_volume
 from osteon.formats.rle import encode, write_rle_csv
@@ -751,6 +753,8 @@ def test_a_table_of_runs_that_lacks_a_column_says_which(tmp_path: Path, heading:
     for source in (tmp_path / "hands", tmp_path / "hands" / "train.csv"):
         with pytest.raises(UsageError, match=rf"train\.csv has runs, but {lacks}"):
             import_dataset(source, tmp_path / "set", form="radiographs")
+    with pytest.raises(UsageError, match=rf"train\.csv has runs, but {lacks}"):
+        import_dataset(tmp_path / "hands", tmp_path / "set")  # nor pictures without labels
 
 
 EVIL = ["../../evil", "/tmp/osteon-evil", "a\nb", "x" * 10_000, "..\\..\\evil", "C:\\evil", "\x00"]
@@ -906,3 +910,50 @@ def test_why_no_picture_could_be_taken_with_labels_is_said(tmp_path: Path) -> No
     (heap / "a.json").write_text(json.dumps({"annotations": [{"label": "Ulna", "points": [[1, 2], [3, 4]]}]}))
     with pytest.raises(DatasetError, match=r"a\.json"):
         take(heap, tmp_path / "set")
+
+
+def test_dicom_beside_pictures_and_mask_files_is_told(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    picture(heap / "images" / "a.png")
+    mask_file(heap / "masks" / "Ulna" / "a.png", mask_of("Ulna"))
+    for name in ("a", "b", "c"):
+        save(image(np.zeros(SHAPE, np.uint16), Modality="DX"), heap / "images" / f"{name}.dcm")
+    report, masks = take(heap, tmp_path / "set")
+    assert list(masks) == ["a"]
+    assert report.lost == ["2 DICOM files, such as images/b.dcm, are marked by no file; passed over"]
+    assert "images/a.dcm is beside a picture of the same name; left out" in report.warnings
+
+
+def test_a_table_that_is_not_there_is_lost(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    picture(heap / "images" / "a.png")
+    mask_file(heap / "masks" / "Ulna" / "a.png", mask_of("Ulna"))
+    (heap / "runs.tsv").symlink_to("nowhere")
+    report, _ = take(heap, tmp_path / "set")
+    assert [line for line in report.lost if "runs.tsv" in line]
+
+
+@pytest.fixture
+def short_fields() -> Iterator[None]:
+    """The longest field as Python has it; reading runs raises it for the whole process."""
+    before = csv.field_size_limit(131_072)
+    yield
+    csv.field_size_limit(before)
+
+
+@pytest.mark.usefixtures("short_fields")
+def test_a_table_with_a_very_long_field_is_an_error_that_names_it(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    picture(heap / "a.png")
+    mask_file(heap / "m.png", mask_of("Ulna"))
+    long = "1 2 " * 50_000
+    (heap / "runs.csv").write_text(f"image_name,class,rle\na,Ulna,{long}\n")
+    with pytest.raises(OsteonError, match=r"runs\.csv"):
+        import_dataset(heap / "runs.csv", tmp_path / "set", form="pairs")
+    result = CliRunner().invoke(app, ["import", str(heap / "runs.csv"), str(tmp_path / "set")])
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "runs.csv" in result.output
+    (heap / "masks.csv").write_text(f"image,class,mask\na.png,Ulna,m.png\na.png,{long},m.png\n")
+    (heap / "runs.csv").unlink()
+    with pytest.raises(FileError, match=r"masks\.csv: line 3 cannot be read"):
+        import_dataset(heap, tmp_path / "set")

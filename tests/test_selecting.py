@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from osteon.core.errors import DatasetError, UsageError
+from osteon.core.file_names import natural_key
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
 from osteon.core.volume import Volume
@@ -16,7 +17,7 @@ from osteon.dataset.folds import make_folds
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest
 from osteon.formats import write_volume
 from osteon.importing.run import import_dataset
-from osteon.importing.selecting import hold_out, natural_key, select
+from osteon.importing.selecting import hold_out, select
 
 IDS = [f"c{n}" for n in (10, 1, 9, 2, 11)]
 

@@ -107,6 +107,8 @@ def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model
         assert job["result"]["files"] == ["mask.nii.gz", "stl.zip"]
         assert "DICOM" in job["result"]["not_made"]["dicom-seg"]
         assert set(job["result"]["confidence"]) == {"femur", "tibia"}
+        assert job["result"]["calibrated"] is False  # said beside figures that are no Dice to be expected
+        assert job["result"]["seen"] == "trained on"  # the voxels are known again, whatever the upload is called
         meshes = zipfile.ZipFile(io.BytesIO(client.ask("GET", f"/jobs/{first}/stl.zip").body))
         assert sorted(meshes.namelist()) == ["mask/femur.stl", "mask/tibia.stl"]
         for job_id, path in zip([first, *later], scans, strict=True):

@@ -36,9 +36,12 @@ from osteon.formats import read_segmentation, read_volume
 from osteon.planning.plan import Plan, parse_plan, read_plan, write_plan
 from osteon.planning.sections import Schedule
 from osteon.predicting import speeds
+from osteon.predicting.model import Model, Prepared
+from osteon.predicting.shares import Shares
 from osteon.predicting.tiles import probabilities
+from osteon.preparing.cache import CachedCase
 from osteon.preparing.case import prepare_image
-from osteon.training import conductor, display, fit
+from osteon.training import conductor, display, fit, validating
 from osteon.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from osteon.training.conductor import CHECKPOINT_EVERY_S, VALIDATION_SHARE, Conductor, DivergedError, write_metrics
 from osteon.training.fit import TrainReport, train
@@ -342,6 +345,45 @@ def test_validation_takes_a_small_part_of_a_budget(
     assert metrics(tmp_path / "run")[-1]["dice"]
 
 
+def test_a_validation_of_many_cases_takes_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of four cases takes half a second of a budget of 20 s: one at a time is all that there is room for."""
+    many = cohort(tmp_path / "data", 8)
+    clock, looked = Clock(1000), []
+    use_clock(monkeypatch, clock)
+    probabilities = validating.probabilities
+
+    def slow(*arguments: Any) -> torch.Tensor:
+        looked.append(float(arguments[1].sum()))
+        clock.now += 0.5
+        return probabilities(*arguments)
+
+    monkeypatch.setattr(validating, "probabilities", slow)
+    spent = []
+    for name in ("run", "again"):
+        looked.clear()
+        options = TrainOptions(device="cpu", workers=1, budget_s=20, folds=2, seed=3)
+        train(many, tiny_plan(), tmp_path / name, options)
+        spent.append(list(looked))
+    assert 0.5 * len(spent[0]) <= VALIDATION_SHARE * 20 + 2 * 0.5  # the first, and the one at the end
+    assert len(set(spent[0])) == 1  # the same case each time: the best of several is judged by the same
+    assert spent[0] == spent[1]
+    said = " ".join(capsys.readouterr().err.split())
+    assert "validating on 1 of the 4 validation cases during the training" in said
+    assert len(json.loads((tmp_path / "run/model/validation.json").read_text())["cases"]) == 4
+    state = load_checkpoint(tmp_path / "run/checkpoints" / LAST)[1]
+    assert state.validation_cases == 1
+
+
+def test_a_sample_of_validation_cases_shows_every_structure_first() -> None:
+    cases = [CachedCase(str(n), Path(), (True, True), (1,) if n == 17 else (0,)) for n in range(40)]
+    ordered = validating.in_order(cases, 5)
+    assert {number for case in ordered[:2] for number in case.present} == {0, 1}
+    assert sorted(case.id for case in ordered) == sorted(case.id for case in cases)
+    assert ordered == validating.in_order(cases, 5) != validating.in_order(cases, 6)
+
+
 def test_checkpoints_come_when_their_time_has(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert CHECKPOINT_EVERY_S <= 120
     use_clock(monkeypatch, Clock())
@@ -392,6 +434,43 @@ def test_the_last_weights_are_kept_where_they_are_as_good(
     train(tiny, tiny_plan(), tmp_path / "run", CPU)
     last, _ = load_checkpoint(tmp_path / "run/checkpoints" / LAST)
     assert all(torch.equal(tensor, last[f"network.{name}"]) for name, tensor in weights(tmp_path / "run").items())
+
+
+def test_damaged_best_weights_give_way_to_the_last(
+    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script_scores(monkeypatch, lambda n: 0.9 - 0.1 * n)
+
+    def damage() -> None:
+        path = tmp_path / "run/checkpoints" / BEST
+        path.write_bytes(path.read_bytes()[:-9] + b"\x42" * 9)
+
+    with monkeypatch.context() as patch:
+        at_iteration(patch, 3, damage)
+        train(tiny, tiny_plan(), tmp_path / "run", CPU)
+    assert "the last weights are taken" in " ".join(capsys.readouterr().err.split())
+    last, _ = load_checkpoint(tmp_path / "run/checkpoints" / LAST)
+    assert all(torch.equal(tensor, last[f"network.{name}"]) for name, tensor in weights(tmp_path / "run").items())
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
+    tiny: Dataset, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        at_iteration(patch, 3, lambda: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny, tiny_plan(), run, CPU, checkpoint_every_s=0)
+    last = run / "checkpoints" / LAST
+    data = last.read_bytes()
+    last.unlink()
+    last.write_bytes(data[:-9] + b"\x42" * 9)
+    report = train(tiny, tiny_plan(), run, CPU)
+    assert report.resumed
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the one before is taken, of iteration 3" in said
+    assert same(weights(run), weights(finished))
+    assert sorted(path.name for path in last.parent.iterdir()) == [BEST, LAST]
 
 
 # Interruptions
@@ -605,6 +684,26 @@ def test_a_damaged_checkpoint_is_named(tiny: Dataset, finished: Path, tmp_path: 
     path.unlink()  # as the hint says
     train(tiny, tiny_plan(), run, CPU)
     assert same(weights(run), weights(finished))
+
+
+def test_a_case_that_memory_does_not_suffice_for_costs_its_validation_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, asked = cohort(tmp_path / "data"), []
+    infer = Model.infer
+
+    def short(model: Model, prepared: Prepared, **options: Any) -> Shares:
+        asked.append(prepared)
+        if len(asked) == 1:
+            raise MemoryError
+        return infer(model, prepared, **options)
+
+    monkeypatch.setattr(Model, "infer", short)
+    report = train(dataset, tiny_plan(), tmp_path / "run", CPU)
+    (name,) = report.failed
+    assert report.failed[name].message == f"{name}: not enough memory"
+    assert len(report.validation["cases"]) == 1
+    assert (tmp_path / "run/model/weights.safetensors").is_file()
 
 
 def test_a_full_disk_is_said_and_the_run_goes_on_afterwards(

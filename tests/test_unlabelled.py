@@ -60,6 +60,13 @@ def test_dicom_series_are_cases_and_nobody_is_named(tmp_path: Path) -> None:
     assert "Doe" not in (tmp_path / "set/dataset.yaml").read_text().replace(str(tmp_path), "").partition("cases:")[2]
 
 
+def test_a_folder_of_dicom_without_preambles_is_a_case(tmp_path: Path) -> None:
+    for path in series(tmp_path / "scans/p", PLACES):
+        path.write_bytes(path.read_bytes()[132:])
+    report = osteon.import_dataset(tmp_path / "scans", tmp_path / "set")
+    assert (report.form, len(report.manifest.cases), report.lost) == ("scans", 1, [])
+
+
 def test_several_series_of_a_patient_are_cases_of_one_subject(tmp_path: Path) -> None:
     for n in (1, 2):
         series(tmp_path / f"scans/p/s{n}", PLACES, SeriesInstanceUID=f"1.2.{n}", SeriesNumber=n)
@@ -95,6 +102,24 @@ def test_pictures_beside_volumes_are_told(tmp_path: Path) -> None:
     report = osteon.import_dataset(tmp_path / "scans", tmp_path / "set")
     assert taken(report) == ["p1", "p2"]
     assert any("1 pictures beside volumes" in line and "screenshot.png" in line for line in report.lost)
+
+
+@pytest.mark.parametrize("kind", ["volumes", "pictures"])
+def test_what_is_passed_over_is_told_once(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "scans"
+    if kind == "volumes":
+        volumes(folder)
+    else:
+        picture(folder / "a.png")
+    (folder / "more.zip").touch()
+    (folder / "bone.ply").touch()
+    (folder / "p9.nii.gz").symlink_to("nowhere")
+    report = osteon.import_dataset(folder, tmp_path / "set")
+    assert report.form == "scans"
+    told = [*report.lost, *report.warnings]
+    for name in ("more.zip", "bone.ply", "p9.nii.gz"):
+        assert [name in line for line in told].count(True) == 1, (name, told)
+    assert any("bone.ply" in line for line in report.lost)
 
 
 @pytest.mark.parametrize(

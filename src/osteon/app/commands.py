@@ -21,6 +21,8 @@ ABOUT = ".about.json"
 """In a folder of the workspace: from what it was made, in names of the workspace."""
 FOLDS = 5
 """Into which `osteon train` divides the cases: one of them validates."""
+VOLUMES = "-volumes"
+"""Behind a result's name: the export with its volumes."""
 PLANNED = ".plan-asked.json"
 """In a dataset: with which choices its plan was made."""
 
@@ -198,17 +200,29 @@ def begin_prediction(
         about={"run": model.name, "result": result.name, **of},
         product=f"{target}/predictions.json",
     )
-    studio.jobs.submit(
-        "export",
-        ["table", target, f"exports/{result.name}-volumes"],
-        f"Measure the volumes of {result.name}",
-        about={"result": result.name},
-        product=f"exports/{result.name}-volumes/volumes.csv",
-        after=[job.id],
-    )
+    begin_measuring(studio, result, after=[job.id])
     if "dataset" in of:
         begin_evaluation(studio, result, studio.workspace.item("datasets", of["dataset"]), after=[job.id])
     return result, job
+
+
+def begin_measuring(studio: Studio, result: Item, *, after: Sequence[str] = ()) -> Job:
+    """Measure the volumes and lengths of a result."""
+    folder = f"exports/{result.name}{VOLUMES}"
+    return studio.jobs.submit(
+        "export",
+        ["table", _place(studio, result), folder, "--overwrite"],
+        f"Measure the volumes of {result.name}",
+        about={"result": result.name},
+        product=f"{folder}/volumes.csv",
+        after=after,
+    )
+
+
+def measuring(studio: Studio, result: Item) -> Job | None:
+    """The newest job that measures a result; None where none was begun, or its list was emptied."""
+    own = studio.jobs.about("result", result.name)
+    return next((job for job in own if job.product == f"exports/{result.name}{VOLUMES}/volumes.csv"), None)
 
 
 def begin_evaluation(studio: Studio, result: Item, reference: Item, *, after: Sequence[str] = ()) -> Job:
@@ -254,7 +268,9 @@ def begin_vote(studio: Studio, members: Sequence[Item], wanted: str, method: str
         [*(_place(studio, item) for item in members), target, "--method", method, *given],
         f"Vote over {len(members)} results",
         about={"result": result.name},
+        product=f"{target}/votes.json",
     )
+    begin_measuring(studio, result, after=[job.id])
     if dataset:
         write_json(result.path / ABOUT, about(result) | {"dataset": dataset})
         begin_evaluation(studio, result, studio.workspace.item("datasets", dataset), after=[job.id])

@@ -15,9 +15,6 @@ _BROKE = re.compile(r"(?:[a-z_]+\.)*[A-Z]\w*(?:Error|Exception|Interrupt)(?::.*)
 _MEANS = {
     1: "the command ended before it came to anything",
     2: "the command was asked for something that it does not do",
-    130: "it was interrupted",
-    137: "it was ended: memory ran out, most likely",
-    143: "another program ended it",
 }
 
 
@@ -45,7 +42,12 @@ def _signal(code: int) -> str:
 
 def left_out(log: str) -> list[str]:
     """What a command lists as failed, left out or passed over, each with why; the last list of each kind."""
-    lists: dict[str, list[str]] = {}
+    return [f"{line} ({way})" if way else line for line, way in _listed(log)]
+
+
+def _listed(log: str) -> list[tuple[str, str]]:
+    """The same, with the way out beside each."""
+    lists: dict[str, list[tuple[str, str]]] = {}
     kind = ""
     for line in log.splitlines():
         if _COUNTED.fullmatch(line.strip()):
@@ -54,10 +56,10 @@ def left_out(log: str) -> list[str]:
         elif not line.startswith("  "):
             kind = ""
         elif kind and line.strip().startswith("→") and lists[kind]:
-            lists[kind][-1] += f" ({line.strip().removeprefix('→').strip()})"
+            lists[kind][-1] = (lists[kind][-1][0], line.strip().removeprefix("→").strip())
         elif kind:
-            lists[kind].append(line.strip())
-    return [line for lines in lists.values() for line in lines]
+            lists[kind].append((line.strip(), ""))
+    return [pair for pairs in lists.values() for pair in pairs]
 
 
 def error_of(job: Job, state: State, log: str) -> OsteonError:
@@ -65,11 +67,10 @@ def error_of(job: Job, state: State, log: str) -> OsteonError:
     message, hint = said_error(log)
     if message:
         return OsteonError(message, hint=hint)
-    if lost := left_out(log):
+    if lost := _listed(log):
         more = f"nothing came of {len(lost)} cases" if len(lost) > 1 else "nothing came of it"
-        listed = "\n".join(lost) if len(lost) > 1 else ""
-        first, _, way = lost[0].partition(" (")
-        return OsteonError(f"{more}: {first}\n{listed}".strip(), hint=way.removesuffix(")"))
+        listed = "\n".join(left_out(log)) if len(lost) > 1 else ""
+        return OsteonError(f"{more}: {lost[0][0]}\n{listed}".strip(), hint=lost[0][1])
     if state.code is not None and (name := _signal(state.code)):
         why = "not enough memory, most likely" if name == "SIGKILL" else "another program ended it"
         return OsteonError(f"{job.title}: was ended by {name}: {why}", hint="close other programs, and try it again")

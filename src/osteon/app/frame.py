@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from nicegui import ui
 
+from osteon.app.bell import Bell
+from osteon.app.leaving import Leaving
 from osteon.app.studio import Studio
 from osteon.app.wording import for_people
 from osteon.core.errors import OsteonError
@@ -58,6 +60,8 @@ def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | Non
         ui.label("osteon").classes("text-weight-bold text-h6")
         ui.label("research software, no medical device").classes("osteon-faint gt-xs")
         ui.space()
+        Bell()
+        Leaving()
         _theme(studio)
     with (
         ui.left_drawer(value=True, bordered=False)

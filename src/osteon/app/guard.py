@@ -7,6 +7,7 @@ Bound to this machine alone, the app answers only to names of this machine: a we
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -22,7 +23,10 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 COOKIE = "osteon"
 COOKIE_S = 30 * 24 * 3600
 MOST_WRONG, WRONG_S = 10, 60.0
-"""So many wrong tokens within so many seconds, and no token is looked at for that long."""
+"""After so many wrong tokens within so many seconds an address is told to wait. The right one lets in from there, too:
+of 128 bits nobody guesses it, and whoever tries must lock nobody out."""
+MOST_ADDRESSES = 1000
+"""That are remembered; those whose wrong tokens are the oldest are forgotten first."""
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
@@ -57,13 +61,13 @@ class Rules:
         token: Empty where none is needed.
         cookie: What the cookie holds once the token was given.
         local: Whether only names of this machine are answered to.
-        wrong: When wrong tokens came last.
+        wrong: When wrong tokens came last, for each address that they came from.
     """
 
     token: str = ""
     cookie: str = ""
     local: bool = True
-    wrong: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_WRONG))
+    wrong: dict[str, deque[float]] = field(default_factory=dict)
 
     def refusal(self, scope: Scope) -> Response | None:
         """The answer to a request that is let go no further; None for one that is."""
@@ -84,16 +88,26 @@ class Rules:
         given = [value for key, value in query if key == "token"]
         if scope["type"] == "websocket" or not given:
             return HTMLResponse(ASK.replace("WHY", FIRST), 401)
-        if len(self.wrong) == MOST_WRONG and time.monotonic() - self.wrong[0] < WRONG_S:
-            return HTMLResponse(ASK.replace("WHY", TOO_MANY), 429)
         if not hmac.compare_digest(given[0].strip().encode(), self.token.encode()):
-            self.wrong.append(time.monotonic())
+            if self._too_many(_address(scope)):
+                return HTMLResponse(ASK.replace("WHY", TOO_MANY), 429, {"Retry-After": f"{WRONG_S:.0f}"})
             return HTMLResponse(ASK.replace("WHY", WRONG), 401)
         rest = urlencode([(key, value) for key, value in query if key != "token"])
         path = "/" + scope["path"].lstrip("/")  # `//other.site` would lead there
         answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
         answer.set_cookie(COOKIE, self.cookie, max_age=COOKIE_S, httponly=True, samesite="strict")
         return answer
+
+    def _too_many(self, address: str) -> bool:
+        """Note a wrong token; whether too many came from there lately."""
+        times = self.wrong.pop(address, deque(maxlen=MOST_WRONG))
+        self.wrong[address] = times  # the newest last
+        if len(self.wrong) > MOST_ADDRESSES:
+            del self.wrong[next(iter(self.wrong))]
+        if len(times) == MOST_WRONG and time.monotonic() - times[0] < WRONG_S:
+            return True
+        times.append(time.monotonic())
+        return False
 
 
 class Guard:
@@ -119,6 +133,16 @@ class Guard:
 
         answer: Any = self.app if refusal is None else refusal
         await answer(scope, receive, with_headers)
+
+
+def _address(scope: Scope) -> str:
+    """Where a request comes from: of an IPv6 address the network, of which one machine has all addresses."""
+    host = (scope.get("client") or ("", 0))[0]
+    try:
+        parsed = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else host
 
 
 def _name(host: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from osteon.core.errors import FileError, OsteonError
-from osteon.core.files import files_below, is_file
+from osteon.core.files import is_file
+from osteon.core.folders import files_below
 from osteon.core.labels import Structure, make_structures
 from osteon.formats.registry import read_segmentation, read_structures, suffix_of
 from osteon.importing.forms import Form, Found, Options
@@ -191,30 +192,37 @@ class Scans:
         ids: Of the scans.
         problems: Id → why it cannot be segmented.
         notes: What is passed over, and what a person should know.
+        trained_on: Of a dataset's cases among them those that the model was trained on.
     """
 
     ids: tuple[str, ...] = ()
     problems: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    trained_on: tuple[str, ...] = ()
 
 
-def scans_in(source: Path, allowed: Sequence[Path], plan: Path | None = None) -> Scans:
+def scans_in(source: Path, allowed: Sequence[Path], model: Path | None = None) -> Scans:
     """The scans that a model would segment of a source.
 
     Args:
         source: A folder, a dataset or a file.
         allowed: Folders that may be read.
-        plan: The model's plan.yaml, which says what it takes; None takes everything.
+        model: The model's folder, which says what it takes and what it has seen; None takes everything.
 
     Raises:
         UsageError: It holds none, or two of one name.
-        FileError: It refers to files elsewhere.
+        FileError: It refers to files elsewhere, or the model's own are damaged.
     """
+    from osteon.planning.plan import FILE_NAME as PLAN
     from osteon.planning.plan import read_plan
+    from osteon.predicting.records import read_validation
     from osteon.predicting.scans import find_scans
+    from osteon.predicting.seen import UNKNOWN, seen_by, trained_on
 
     notes: list[str] = []
-    scans = find_scans([source], None if plan is None else read_plan(plan), tell=notes.append)
+    plan = None if model is None or not is_file(model / PLAN) else read_plan(model / PLAN)
+    seen = UNKNOWN if model is None else seen_by(model, read_validation(model))
+    scans = find_scans([source], plan, tell=notes.append, seen=seen)
     for scan in scans:
         if not all(any(path.resolve().is_relative_to(folder) for folder in allowed) for path in scan.files):
             raise FileError(
@@ -225,4 +233,6 @@ def scans_in(source: Path, allowed: Sequence[Path], plan: Path | None = None) ->
     for scan in scans:
         if scan.problem is None and (lost := [path for path in scan.files if not is_file(path)]):
             problems[scan.id] = f"{lost[0]}: there is no such file"
-    return Scans(tuple(scan.id for scan in scans if scan.id not in problems), problems, tuple(notes))
+    known = {s.id: seen.sight_of(s.id, s.case.content) for s in scans if s.case is not None}
+    ids = tuple(scan.id for scan in scans if scan.id not in problems)
+    return Scans(ids, problems, tuple(notes), tuple(trained_on(known)))

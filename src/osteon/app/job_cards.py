@@ -9,6 +9,7 @@ from nicegui import run, ui
 
 from osteon.app.failures import error_of, left_out
 from osteon.app.frame import action, age, card, faint, refuse, show_error
+from osteon.app.job_words import BETWEEN, PHASES, commanded, part_done
 from osteon.app.jobs import OVER, RESUMABLE, Job, State
 from osteon.app.notes import tell_notes
 from osteon.app.studio import Studio
@@ -16,15 +17,6 @@ from osteon.app.workspace import Kind
 from osteon.core.errors import OsteonError
 
 EVERY_S = 1.0
-PHASES = {
-    "queued": ("waits", "osteon-faint"),
-    "running": ("runs", "osteon-busy"),
-    "done": ("done", "osteon-good"),
-    "partly": ("done, with some cases left out", "osteon-warn"),
-    "failed": ("failed", "osteon-bad"),
-    "cancelled": ("cancelled", "osteon-faint"),
-    "paused": ("paused", "osteon-warn"),
-}
 
 
 def watch(
@@ -74,7 +66,7 @@ def job_card(studio: Studio, job: Job, state: State, *, log: bool = False) -> No
         with ui.element("div").classes("osteon-row"):
             with ui.column().classes("osteon-grow gap-0"):
                 _title(studio, job)
-                _times(state)
+                _times(studio, job, state)
             chip(state)
             _buttons(studio, job, state)
         said = studio.jobs.log(job)
@@ -116,12 +108,17 @@ def _log(studio: Studio, job: Job, state: State) -> None:
         ui.timer(2.0, lambda: shown.set_text(studio.jobs.log(job) or "nothing yet"))
 
 
-def _times(state: State) -> None:
+def _times(studio: Studio, job: Job, state: State) -> None:
     if state.phase == "running":
         line = faint("")
+        bar = ui.linear_progress(0, show_value=False).props(f'aria-label="How far: {commanded(job)}"')
 
         def tick() -> None:
-            line.set_text(f"for {age(time.time() - state.began)}")
+            doing = studio.jobs.progress(job)
+            line.set_text(f"for {age(time.time() - state.began)} · {doing or BETWEEN}")
+            part = part_done(doing)
+            bar.set_visibility(part is not None)
+            bar.set_value(part or 0)
 
         tick()
         ui.timer(1.0, tick)

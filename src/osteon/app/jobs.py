@@ -3,6 +3,7 @@
 JOBS/<id>/job.json     what is to be done; never changes
 JOBS/<id>/state.json   where it stands
 JOBS/<id>/log.txt      what the command said
+JOBS/<id>/progress.txt what it does just now, and how far that is
 
 A job outlives the page that began it and the server: `runner` waits for the command, writes how it ended, and begins
 what waits in the queue. Whoever changes a state holds the lock of the jobs' folder.
@@ -27,7 +28,7 @@ from osteon.core.files import read_json, write_json
 from osteon.core.locks import lock_file
 from osteon.core.processes import began_at, end_group, interrupt_group, is_alive, leader_options
 
-JOB, STATE, LOG, LOCK = "job.json", "state.json", "log.txt", ".lock"
+JOB, STATE, LOG, PROGRESS, LOCK = "job.json", "state.json", "log.txt", "progress.txt", ".lock"
 INTERRUPTED = 130
 GRACE_S = 5.0
 """How long a cancelled group may take to end by itself."""
@@ -35,8 +36,10 @@ Phase = Literal["queued", "running", "done", "partly", "failed", "cancelled", "p
 OVER: tuple[Phase, ...] = ("done", "partly", "failed", "cancelled")
 RESUMABLE = ("train", "predict")
 """Commands that go on where they were interrupted when they are given again."""
-HEAVY = ("train", "predict", "sweep")
-"""One of these runs at a time, and one of the others beside it."""
+LANES = {"train": "training", "sweep": "training", "predict": "segmenting"}
+"""One job of each lane runs at a time, beside those of others: a segmentation waits for no training."""
+QUICK = "quick"
+"""The lane of all other commands."""
 LOG_TAIL = 64_000
 
 
@@ -65,9 +68,9 @@ class Job:
     created: float = 0.0
 
     @property
-    def heavy(self) -> bool:
-        """Whether it takes the machine for itself."""
-        return self.command in HEAVY
+    def lane(self) -> str:
+        """In which it waits for those before it."""
+        return LANES.get(self.command, QUICK)
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,12 @@ class Jobs:
             stream.seek(max(0, path.stat().st_size - most))
             return stream.read().decode("utf-8", errors="replace")
 
+    def progress(self, job: Job) -> str:
+        """What a running command does just now and how far that is, such as `preparing: 3 of 10 (30 %), 0:20 left`."""
+        with suppress(OSError, UnicodeDecodeError):
+            return (self.folder / job.id / PROGRESS).read_text(encoding="utf-8").replace("\n", " · ")
+        return ""
+
     def about(self, kind: str, name: str) -> list[Job]:
         """The jobs about one thing, the newest first."""
         return [job for job in self.all() if job.about.get(kind) == name]
@@ -231,7 +240,7 @@ class Jobs:
         with self.locked():
             jobs = sorted(self.all(), key=lambda job: job.created)
             phases = {job.id: self.state(job).phase for job in jobs}
-            busy = {job.heavy for job in jobs if phases[job.id] == "running"}
+            busy = {job.lane for job in jobs if phases[job.id] == "running"}
             for job in jobs:
                 if phases[job.id] != "queued":
                     continue
@@ -239,9 +248,9 @@ class Jobs:
                 if any(phase in ("failed", "cancelled") for phase in before):
                     self.put(job, State("cancelled", why="what it needs came to nothing"))
                     phases[job.id] = "cancelled"
-                elif job.heavy not in busy and all(phase in ("done", "partly") for phase in before):
+                elif job.lane not in busy and all(phase in ("done", "partly") for phase in before):
                     self._begin(job)
-                    busy.add(job.heavy)
+                    busy.add(job.lane)
 
     def put(self, job: Job, state: State) -> None:
         """Write where a job stands; for whoever holds the lock."""
@@ -256,6 +265,7 @@ class Jobs:
 
     def _begin(self, job: Job) -> None:
         command = [sys.executable, "-m", "osteon.app.runner", str(self.folder / job.id)]
+        (self.folder / job.id / PROGRESS).unlink(missing_ok=True)  # of an earlier try that was killed
         quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         child = subprocess.Popen(command, cwd=self.root, **quiet, **leader_options())
         threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie stays behind

@@ -53,7 +53,7 @@ def _split(segmentation: Segmentation) -> list[Layer]:
     for start in range(0, len(segmentation.structures), MOST_VALUES):
         part = segmentation.structures[start : start + MOST_VALUES]
         numbers = {structure.value: number for number, structure in enumerate(part, 1)}
-        found.append(Layer(exchange(segmentation.array, numbers, np.uint8), part))  # type: ignore[arg-type]
+        found.append(Layer(exchange(segmentation.array, numbers, np.uint8), part))
     return found
 
 

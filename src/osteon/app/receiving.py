@@ -20,8 +20,9 @@ MOST_BYTES = 20 * 10**9
 MOST_FILES = 200_000
 ROOM_EVERY = 1 << 26
 """Bytes after which the disk's free space is asked for again."""
-FORGOTTEN_S = 24 * 3600.0
-_INCOMING = ".incoming-"
+IDLE_S = 120.0
+"""A page sends one file right after the other: one that has sent nothing for so long is closed."""
+_INCOMING, _PART = ".incoming-", ".part-"
 
 
 @dataclass
@@ -35,7 +36,8 @@ class Upload:
         kinds: Endings that are taken, lower case; any where empty.
         size: Bytes that it has.
         files: That it has.
-        began: Seconds of the monotonic clock.
+        heard: When bytes came in last; seconds of the monotonic clock.
+        busy: Whether it is being made a source of.
     """
 
     id: str
@@ -44,7 +46,8 @@ class Upload:
     kinds: tuple[str, ...] = ()
     size: int = 0
     files: list[PurePosixPath] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
+    heard: float = field(default_factory=time.monotonic)
+    busy: bool = False
 
     async def take(self, name: str, stream: AsyncIterator[bytes]) -> None:
         """Write one file as it comes in. What is refused is removed.
@@ -63,13 +66,14 @@ class Upload:
         if len(self.files) >= MOST_FILES:
             raise RefusedError(f"more than {MOST_FILES:,} files", hint="upload them in parts, or as a zip")
         target = self.folder / path
-        partly = target.with_name(f".part-{secrets.token_hex(4)}")
+        partly = target.with_name(f"{_PART}{secrets.token_hex(4)}")
         checked = 0
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with partly.open("wb") as out:
                 async for chunk in stream:
                     self.size += len(chunk)
+                    self.heard = time.monotonic()
                     checked -= len(chunk)
                     if self.size > self.limit:
                         raise too_large(self.limit)
@@ -86,19 +90,45 @@ class Upload:
         self.files.append(path)
 
 
+@dataclass(frozen=True)
+class Broken:
+    """An upload that ended before all of it was there.
+
+    Attributes:
+        files: That had come in whole.
+        size: Their bytes, and those of the one that was broken off.
+    """
+
+    files: int
+    size: int
+
+    def told(self) -> str:
+        """In a sentence; without names, which may be patients'."""
+        files = f"{self.files} whole file{'s' * (self.files != 1)}"
+        return (
+            f"An upload was broken off after {self.size / 1e6:.1f} MB, {files} among it. Nothing of it was kept: "
+            "upload it again."
+        )
+
+
 @dataclass
 class Uploads:
-    """The uploads of a workspace that are not finished."""
+    """The uploads of a workspace that are not finished.
+
+    Attributes:
+        workspace: Where they become sources.
+        limit: Bytes that one may have.
+        open: Those that come in just now, by id.
+        broken: Those that ended before all of them was there and nobody has seen that yet, by id.
+    """
 
     workspace: Workspace
     limit: int = MOST_BYTES
     open: dict[str, Upload] = field(default_factory=dict)
+    broken: dict[str, Broken] = field(default_factory=dict)
 
     def begin(self, kinds: tuple[str, ...] = ()) -> Upload:
-        """A new one. What was begun and forgotten is removed."""
-        for upload in list(self.open.values()):
-            if time.monotonic() - upload.began > FORGOTTEN_S:
-                self.drop(upload)
+        """A new one."""
         upload_id = secrets.token_hex(12)
         folder = self.workspace.root / "sources" / f"{_INCOMING}{upload_id}"
         folder.mkdir(mode=0o700)
@@ -111,10 +141,33 @@ class Uploads:
         self.open.pop(upload.id, None)
         shutil.rmtree(upload.folder, ignore_errors=True)
 
+    def break_off(self, upload: Upload) -> None:
+        """Throw an upload away whose sender is gone, and note it, unless it was given up before."""
+        if self.open.get(upload.id) is upload:
+            self.broken[upload.id] = Broken(len(upload.files), upload.size)
+            self.drop(upload)
+
+    def cancel(self, upload_id: str) -> None:
+        """Throw away what its sender gives up; the connection of a body that is given up was broken off just before."""
+        self.broken.pop(upload_id, None)
+        upload = self.open.get(upload_id)
+        if upload is not None:
+            self.drop(upload)
+
+    def break_idle(self) -> None:
+        """Break off those whose page was closed between two files, or before it asked for a source."""
+        for upload in list(self.open.values()):
+            if not upload.busy and time.monotonic() - upload.heard > IDLE_S:
+                self.break_off(upload)
+
     def sweep(self) -> None:
-        """Remove what an earlier server left half received."""
+        """Remove, and note, what an earlier server left half received."""
         for folder in (self.workspace.root / "sources").glob(f"{_INCOMING}*"):
-            if folder.name.removeprefix(_INCOMING) not in self.open:
+            upload_id = folder.name.removeprefix(_INCOMING)
+            if upload_id not in self.open:
+                files = [path for path in folder.rglob("*") if path.is_file()]
+                whole = sum(not path.name.startswith(_PART) for path in files)
+                self.broken[upload_id] = Broken(whole, sum(path.stat().st_size for path in files))
                 shutil.rmtree(folder, ignore_errors=True)
 
     def finish(self, upload: Upload) -> Item:
@@ -124,6 +177,7 @@ class Uploads:
             RefusedError: Nothing came in, or an archive holds what is not taken. Nothing is left of it then.
             FileError: It cannot be written.
         """
+        upload.busy = True
         try:
             if not upload.files:
                 raise RefusedError("no file came in", hint="choose files, a folder, or a zip")

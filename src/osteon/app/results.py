@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from osteon.app.commands import about
 from osteon.app.scenes import Labels, Wanted
 from osteon.app.studio import Studio, files_of_case, open_dataset
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
-from osteon.core.files import read_json
+from osteon.core.records import read_record
+from osteon.core.spreadsheets import read_rows
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Modality
 from osteon.evaluating.pairing import label_files
@@ -21,6 +24,7 @@ from osteon.evaluating.record import JSON_NAME
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import read_plan
 from osteon.predicting.records import read_predictions
+from osteon.predicting.seen import KEY, TRAINED, VALIDATED
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def cases_of(item: Item) -> dict[str, Path]:
 
 
 def record_of(item: Item) -> dict[str, Any]:
-    """What is known of each case; empty where the result was uploaded."""
+    """predictions.json by case; empty where the result was uploaded, or it is damaged."""
     try:
         return read_predictions(item.path)
     except OsteonError:
@@ -52,9 +56,24 @@ def record_of(item: Item) -> dict[str, Any]:
 
 
 def metrics_of(item: Item, against: Item | None = None) -> dict[str, Any]:
-    """metrics.json against a dataset, or against another result; empty where nothing was scored."""
+    """metrics.json against a dataset, or against another result; empty where nothing was scored, or it is damaged."""
     folder = item.path if against is None or against.kind == "datasets" else item.path / "against" / against.name
-    return _json(folder / JSON_NAME)
+    try:
+        found: dict[str, Any] = read_record(folder / JSON_NAME, "the scores", _Metrics, "score it again")
+    except OsteonError:
+        return {}
+    return found
+
+
+class _Line(BaseModel):
+    dice: dict[str, float | None] = {}
+
+
+class _Metrics(BaseModel):
+    overall: _Line = _Line()
+    structures: dict[str, _Line] = {}
+    cases: dict[str, dict[str, dict[str, Any]]] = {}
+    seen: dict[str, str] = {}
 
 
 def volumes_of(studio: Studio, item: Item) -> list[Volume]:
@@ -64,7 +83,7 @@ def volumes_of(studio: Studio, item: Item) -> list[Volume]:
         return []
     with path.open(encoding="utf-8", newline="") as stream:
         names = list(Volume.__dataclass_fields__)
-        return [Volume(**{name: row.get(name) or "" for name in names}) for row in csv.DictReader(stream)]
+        return [Volume(**{name: row.get(name) or "" for name in names}) for row in read_rows(stream)]
 
 
 def dataset_of(studio: Studio, item: Item) -> tuple[Item, Dataset] | None:
@@ -112,7 +131,7 @@ def wanted_result(
 
 def score_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for each case: its mean Dice, its worst structure, and what was missed or made up. The worst first."""
-    rows = []
+    rows, seen = [], metrics.get(KEY, {})
     for case, structures in metrics.get("cases", {}).items():
         known = {name: s["dice"] for name, s in structures.items() if s.get("dice") is not None}
         worst = min(known, key=lambda name: known[name]) if known else ""
@@ -123,14 +142,36 @@ def score_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "dice": round(sum(known.values()) / len(known), 4) if known else None,
                 "worst": f"{worst} {known[worst]:.3f}" if worst else "",
                 "states": ", ".join(states),
+                "seen": seen.get(case, ""),
             }
         )
     return sorted(rows, key=lambda row: (row["dice"] is None, row["dice"] or 0.0, row["case"]))
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = read_json(path, "the record")
-    except OsteonError:
-        return {}
-    return data if isinstance(data, dict) else {}
+def is_calibrated(records: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether confidences are Dice to be expected."""
+    return all(record.get("calibrated", True) for record in records)
+
+
+def told_confidence(records: Iterable[Mapping[str, Any]]) -> str:
+    """What the confidences of a result mean."""
+    if is_calibrated(records):
+        return "Confidence is the Dice that the model expects of itself, for the structure it is least sure of."
+    return (
+        "Confidence is uncalibrated: the network's own figure, for the structure it is least sure of. The model was "
+        "validated on too few structures to say which Dice is to be expected."
+    )
+
+
+def told_seen(sights: Iterable[str]) -> str:
+    """What is to be said of scans that the model had to do with before; empty where it had not."""
+    count = Counter(sights)
+    parts = []
+    if known := count[TRAINED]:
+        parts.append(
+            f"The model was trained on {known} of these {count.total()} scans: what it finds there says nothing of new "
+            "scans, and is in no mean."
+        )
+    if validated := count[VALIDATED]:
+        parts.append(f"{validated} chose the model's settings (validation): a final test needs others.")
+    return " ".join(parts)

@@ -43,12 +43,14 @@ def routes(studio: Studio) -> list[Route]:
         upload = studio.uploads.open.get(request.path_params["upload_id"])
         if upload is None:
             return GONE
-        return await _take(upload, request)
+        try:
+            return await _take(upload, request)
+        except ClientDisconnect:
+            studio.uploads.break_off(upload)
+            return JSONResponse({"message": "the upload was broken off", "hint": "upload it again"}, 400)
 
     async def drop(request: Request) -> Response:
-        upload = studio.uploads.open.get(request.path_params["upload_id"])
-        if upload is not None:
-            studio.uploads.drop(upload)
+        studio.uploads.cancel(request.path_params["upload_id"])
         return JSONResponse({})
 
     async def scene(request: Request) -> Response:
@@ -105,8 +107,8 @@ async def _take(upload: Upload, request: Request) -> Response:
     except OsteonError as error:
         status = 408 if isinstance(error, SlowError) else 413 if "GB" in error.message else 422
         return JSONResponse({"message": error.message, "hint": error.hint}, status)
-    except (UnicodeDecodeError, ClientDisconnect):
-        return JSONResponse({"message": "the upload was broken off", "hint": "upload it again"}, 400)
+    except UnicodeDecodeError:
+        return JSONResponse({"message": "a file's name is not written in UTF-8", "hint": "rename the file"}, 400)
     return JSONResponse({"bytes": upload.size})
 
 

@@ -13,9 +13,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from osteon.app.jobs import INTERRUPTED, LOG, Job, Jobs, Phase, State
-from osteon.core.files import file_state
+from osteon.app.jobs import INTERRUPTED, LOG, PROGRESS, Job, Jobs, Phase, State
+from osteon.core.file_marks import file_state
 from osteon.core.processes import INTERRUPTS
+from osteon.core.progress import POSTED
 
 
 def run(folder: Path) -> int:
@@ -26,6 +27,7 @@ def run(folder: Path) -> int:
         return 1
     for number in INTERRUPTS:
         signal.signal(number, _note)  # a handler of one's own: the command gets the usual one back
+    told = {"COLUMNS": "160", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", POSTED: str((folder / PROGRESS).resolve())}
     before = file_state(jobs.root / job.product)
     with (folder / LOG).open("ab") as log:
         child = subprocess.Popen(
@@ -34,7 +36,7 @@ def run(folder: Path) -> int:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=jobs.root,
-            env=os.environ | {"COLUMNS": "160", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"},
+            env=os.environ | told,
         )
         code = child.wait()
     with jobs.locked():

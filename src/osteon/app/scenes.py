@@ -36,17 +36,17 @@ from osteon.app.shrinking import (
 )
 from osteon.core.clock import age_order
 from osteon.core.errors import DatasetError
-from osteon.core.files import file_times, read_json, whole_file, write_json
+from osteon.core.file_marks import file_times
+from osteon.core.files import read_json, whole_file, write_json
 from osteon.core.gzipped import pack
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.laying import lay_segmentation
 from osteon.dataset.manifest import Modality
-from osteon.formats.dicom import read_dicom_files
 from osteon.formats.legend import legend_for, read_meant
 from osteon.formats.nifti import write_nifti
-from osteon.formats.registry import read_volume
+from osteon.formats.registry import read_scan
 
 INFO = "info.json"
 MADE = "3"
@@ -75,7 +75,7 @@ class Wanted:
 
     Attributes:
         name: For messages.
-        images: One file for each channel, one with all, or those of a DICOM series.
+        images: One file for each channel, one with all and what is read with it, or those of a DICOM series.
         modality: Of the channel shown.
         first: Labels shown as `a`.
         second: Labels shown as `b`; where both are there, their differences are shown as `d`.
@@ -156,10 +156,8 @@ def _read(wanted: Wanted) -> tuple[Volume, Segmentation | None, Segmentation | N
     dataset = None if wanted.dataset is None else Dataset.open(wanted.dataset)
     if dataset is not None:
         volume = dataset.load_image(dataset.case(wanted.name), as_imported=False)
-    elif len(wanted.images) > 1:
-        volume = read_dicom_files(wanted.images)
     else:
-        volume = read_volume(wanted.images[0])
+        volume = read_scan(wanted.images)
     if wanted.channel >= len(volume.array):
         raise DatasetError(f"{wanted.name}: has {len(volume.array)} channels", hint="choose another channel")
     volume = Volume(volume.array[wanted.channel : wanted.channel + 1], volume.geometry)

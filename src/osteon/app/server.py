@@ -58,16 +58,23 @@ def build(studio: Studio, rules: Rules) -> None:
     """Put pages, routes and guard onto NiceGUI's application."""
     from nicegui import app
 
+    from osteon.app.bell import EVERY_S, Ringer
+    from osteon.app.leaving import TIDY_S, Tidier
     from osteon.app.pages import compare, data, dataset, home, jobs, look, runs, segment, source, train
     from osteon.app.routes import routes
 
     for page in (home, data, source, dataset, look, train, segment, compare, runs, jobs):
         page.register(studio)
-    app.router.routes[:0] = routes(studio)
+    ringer, tidier = Ringer(studio.jobs), Tidier()
+    app.router.routes[:0] = [*routes(studio), tidier.route]
     app.add_middleware(Guard, rules=rules)
     app.on_startup(studio.uploads.sweep)
     app.on_startup(studio.jobs.advance)
     app.on_startup(studio.reader.warm)
+    app.on_startup(lambda: app.timer(EVERY_S, ringer.look))
+    app.on_startup(lambda: app.timer(EVERY_S, studio.uploads.break_idle))
+    app.on_startup(lambda: app.timer(TIDY_S, tidier.tidy))
+    app.on_delete(tidier.note)
     app.on_shutdown(studio.reader.close)
     app.on_exception(lambda error: note_error(studio.workspace, error))
 

@@ -1,4 +1,6 @@
 // Files, folders or a zip, chosen or dropped: sent one after the other, each as a request of its own.
+const RESEND_MS = 200;
+
 export default {
   template: `
     <div class="osteon-drop" :class="{ over }" @dragover.prevent="over = true" @dragleave="over = false" @drop.prevent="dropped">
@@ -10,13 +12,17 @@ export default {
       <input ref="files" type="file" :multiple="folders" :accept="accept" hidden :aria-label="label" @change="chosen">
       <input v-if="folders" ref="folder" type="file" webkitdirectory hidden aria-label="Choose a folder" @change="chosen">
       <div v-if="busy" class="osteon-drop-row">
-        <progress :value="sent" :max="total" aria-label="Upload"></progress>
+        <progress :value="unpacking ? undefined : sent" :max="total" aria-label="Upload"></progress>
         <span>{{ said }}</span>
-        <button type="button" class="osteon-choose" @click="stop">Cancel</button>
+        <button v-if="!unpacking" type="button" class="osteon-choose" @click="stop">Cancel</button>
       </div>
+      <div role="alert"><p v-if="problem" class="osteon-upload-problem">{{ problem }}</p></div>
     </div>`,
   props: { label: String, accept: String, folders: Boolean },
-  data: () => ({ over: false, busy: false, sent: 0, total: 1, said: "" }),
+  data: () => ({ over: false, busy: false, unpacking: false, sent: 0, total: 1, said: "", problem: "" }),
+  unmounted() {
+    removeEventListener("beforeunload", ask);
+  },
   methods: {
     chosen(event) {
       this.send([...event.target.files].map((file) => [file.webkitRelativePath || file.name, file]));
@@ -31,33 +37,90 @@ export default {
     },
     async send(files) {
       if (!files.length || this.busy) return;
-      Object.assign(this, { busy: true, sent: 0, total: files.reduce((sum, [, file]) => sum + file.size, 0) || 1, said: "" });
-      this.stopper = new AbortController();
+      const total = files.reduce((sum, [, file]) => sum + file.size, 0) || 1;
+      Object.assign(this, { busy: true, unpacking: false, sent: 0, total, said: "", problem: "" });
+      addEventListener("beforeunload", ask);
+      this.began = performance.now();
       let id = "";
       try {
-        id = (await this.ask("/api/uploads", { "X-Osteon-Kinds": this.accept ?? "" })).id;
-        let done = 0;
-        for (const [name, file] of files) {
-          this.said = `${++done} of ${files.length}`;
-          await this.ask(`/api/uploads/${id}/files`, { "X-Osteon-Name": encodeURIComponent(name) }, file);
-          this.sent += file.size;
+        id = (await this.post("/api/uploads", { "X-Osteon-Kinds": this.accept ?? "" })).id;
+        let before = 0;
+        for (const [number, [name, file]] of files.entries()) {
+          const told = (bytes) => this.tell(number + 1, files.length, before + bytes);
+          told(0);
+          await this.post(`/api/uploads/${id}/files`, { "X-Osteon-Name": encodeURIComponent(name) }, file, told);
+          before += file.size;
         }
+        Object.assign(this, { sent: total, unpacking: true, said: "All of it is there; it is being looked through …" });
         this.$emit("uploaded", { id });
       } catch (error) {
-        if (id) fetch(`/api/uploads/${id}`, { method: "DELETE" });
-        if (error.name !== "AbortError") this.$emit("refused", { message: error.message, hint: error.hint ?? "" });
+        if (id) fetch(`/api/uploads/${id}`, { method: "DELETE", keepalive: true }).catch(() => {});
+        this.settle();
+        if (error.name === "AbortError") return;
+        const way = error.hint || "choose the files again";
+        const came = error.status ? error.message : `the upload was broken off after ${size(this.sent)} of ${size(total)}: the server is not reached`;
+        this.problem = `${came}. Nothing of it was kept: ${way}.`;
       }
-      this.busy = false;
     },
-    async ask(url, headers, body) {
-      const answer = await fetch(url, { method: "POST", headers: { "Content-Type": "application/octet-stream", ...headers }, body, signal: this.stopper.signal });
-      const said = await answer.json().catch(() => ({}));
-      if (!answer.ok) throw Object.assign(new Error(said.message ?? `the server answered ${answer.status}`), { hint: said.hint });
-      return said;
+    tell(number, count, sent) {
+      this.sent = sent;
+      const seconds = (performance.now() - this.began) / 1000;
+      const left = sent && seconds > 2 ? (seconds / sent) * (this.total - sent) : null;
+      const files = count > 1 ? `file ${number} of ${count} · ` : "";
+      this.said = `${files}${size(sent)} of ${size(this.total)}${left === null ? "" : ` · ${duration(left)} left`}`;
     },
-    stop() { this.stopper.abort(); },
+    // XMLHttpRequest alone says how much of a body has gone out.
+    post(url, headers, body, told = () => {}) {
+      return new Promise((good, bad) => {
+        const request = new XMLHttpRequest();
+        this.request = request;
+        request.open("POST", url);
+        for (const [name, value] of Object.entries({ "Content-Type": "application/octet-stream", ...headers })) request.setRequestHeader(name, value);
+        let last = 0;
+        request.upload.onprogress = (event) => {
+          if (event.timeStamp - last < RESEND_MS) return;
+          last = event.timeStamp;
+          told(event.loaded);
+        };
+        request.onload = () => {
+          let said = {};
+          try { said = JSON.parse(request.responseText); } catch { /* no answer of the app's own */ }
+          if (request.status < 400) return good(said);
+          bad(Object.assign(new Error(said.message ?? `the server answered ${request.status}`), { hint: said.hint, status: request.status }));
+        };
+        request.onerror = () => bad(new Error("the server is not reached"));
+        request.onabort = () => bad(Object.assign(new Error("stopped"), { name: "AbortError" }));
+        request.send(body);
+      });
+    },
+    stop() { this.request.abort(); },
+    // The server calls this once it has made of the upload what it could.
+    ended(problem = "") {
+      this.settle();
+      this.problem = problem;
+    },
+    settle() {
+      removeEventListener("beforeunload", ask);
+      Object.assign(this, { busy: false, unpacking: false });
+    },
   },
 };
+
+// The browser asks in its own words before the page is left.
+function ask(event) {
+  event.preventDefault();
+  event.returnValue = true;
+}
+
+function size(bytes) {
+  for (const [unit, name] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]) if (bytes >= unit) return `${(bytes / unit).toFixed(bytes >= 100 * unit ? 0 : 1)} ${name}`;
+  return `${bytes} B`;
+}
+
+function duration(seconds) {
+  if (seconds >= 5400) return `about ${Math.round(seconds / 3600)} h`;
+  return seconds >= 90 ? `about ${Math.round(seconds / 60)} min` : `${Math.max(1, Math.round(seconds))} s`;
+}
 
 async function walk(entry, found, path = "") {
   if (entry.isFile) {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from nicegui import run
+from nicegui import run, ui
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 
-from osteon.app.frame import refuse
+from osteon.app.frame import action, card
 from osteon.app.studio import Studio
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
@@ -39,20 +39,33 @@ class UploadBox(Element, component="upload.js"):
         self.classes("full-width")
         self.studio, self.then = studio, then
         self.on("uploaded", self._uploaded)
-        self.on("refused", self._refused)
+        if studio.uploads.broken:
+            self._tell_broken()
 
     async def _uploaded(self, event: GenericEventArguments) -> None:
         upload = self.studio.uploads.open.get(str(event.args.get("id")))
         if upload is None:
+            self.run_method("ended", "The upload was broken off. Nothing of it was kept: choose the files again.")
             return
         try:
             item: Item = await run.io_bound(self.studio.uploads.finish, upload)  # type: ignore[assignment]
         except OsteonError as error:
-            refuse(error)
+            said = f"{error.message}. Nothing of it was kept{f': {error.hint}' if error.hint else ''}."
+            self.run_method("ended", said)
             return
+        self.run_method("ended")  # before the page is left, or the browser would ask
         answer = self.then(item)
         if answer is not None:
             await answer
 
-    def _refused(self, event: GenericEventArguments) -> None:
-        refuse(OsteonError(str(event.args.get("message")), hint=str(event.args.get("hint") or "")))
+    def _tell_broken(self) -> None:
+        """What an earlier visit lost, until somebody has seen it: its tab was closed, or the server was ended."""
+
+        def seen() -> None:
+            self.studio.uploads.broken.clear()
+            note.delete()
+
+        with card(kind="note") as note:
+            for lost in self.studio.uploads.broken.values():
+                ui.label(lost.told())
+            action("I have seen it", seen, weight="quiet")

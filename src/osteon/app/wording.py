@@ -61,7 +61,15 @@ SAID: tuple[tuple[str, str], ...] = (
     (r"import the data again with --overwrite", "import the data again"),
     (r"import the data again with (--[a-z-]+)", r"import the data again with \1"),
     (r"let `osteon import` take it on purpose", "import it, and take it on purpose"),
-    (r"in dataset\.yaml\b", "on the dataset's page"),
+    (r"(the structures|another one) in dataset\.yaml\b", r"\1 on the dataset's page, under “Structures”"),
+    (r"add a case in which they are labelled", "import the data again with a case in which they are labelled"),
+    (
+        r"cases held out for the final test do not count",
+        "cases kept for the final test do not count: tick them on the dataset's page and press “Train on them”",
+    ),
+    (r"pass the true --modality", "import the data again with its true --modality"),
+    (r"give both the same `subject`", "import the data again with --subject"),
+    (r"; where nobody looked for it, list the case's `annotated` structures without .*", ""),
     (r"\((--labels [^)]*)\)", r"(“Structures”)"),
     (r"--labels( [\w{}\- ]+=[\w{}]+,?[^;)]*| NAME=VALUE,…)?", "“Structures”"),
     (r"--(?P<name>group|mesh-unit|mesh-space|mask-marks) (?P<value>\w+)", r"--\g<name>, \g<value>,"),
@@ -75,6 +83,7 @@ _SPOKEN = re.compile(
     r"|\bosteon (?:import|audit|plan|train|predict|evaluate|compare|export|vote|sweep|doctor|weights|phantom|demo)\b"
 )
 """What only the command line understands."""
+_NOWHERE = "nothing on these pages does it: correct the data, and import it again"
 _ASIDE = "it says what to do in the words of the command line: see Details"
 _VARIES = re.compile(r"\S*[/\\]\S*|\S*\d\S*|\b[\w-]+\.[a-z]{2,4}\b")
 
@@ -105,6 +114,11 @@ def plain_words(text: str) -> str:
         elif spoken and parts[0] in spoken:
             kept.append(", or ".join(spoken))
     return "; ".join(kept).removeprefix("or ")
+
+
+def to_do(action: str) -> str:
+    """What to do about a finding of the check, in the pages' words."""
+    return plain_words(action) or _NOWHERE
 
 
 def for_people(error: OsteonError, root: Path | None = None, data: Sequence[Path] = ()) -> OsteonError:

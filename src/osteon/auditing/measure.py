@@ -81,7 +81,8 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
             scores[axis][box[axis]] += (area / area.max()) ** 2
     for drawn in drawn_slices(labels) if labels is not None else []:
         name = drawn.structure.name
-        gaps = drawn.describe_gaps() if drawn.gaps else ""
+        told = [structures[name].gaps] if structures[name].gaps else []  # along another axis
+        gaps = "; ".join([*told, *([drawn.describe_gaps()] if drawn.gaps else [])])
         seen = {"step": drawn.step, "drawn": drawn.describe(), "gaps": gaps}
         structures[name] = structures[name].model_copy(update=seen)
     r, a, s = (int(score.argmax()) if score.any() else len(score) // 2 for score in scores)

@@ -49,7 +49,7 @@ def missing(cohort: Cohort) -> Iterator[Finding]:
                 structures=[structure.name],
                 what=f"no case has a voxel of {structure.name}" + ("" if asked else "; nobody looked for it"),
                 against=f"{len(cohort.labelled)} labelled cases",
-                action="take the structure out of dataset.yaml, or check names and values of the labels",
+                action="check names and values of the labels, or take the structure out of dataset.yaml",
                 strength=0.8,
             )
         if len(asked) >= FEWEST and len(have) >= min(USUAL_SHARE * len(asked), len(asked) - 1):
@@ -93,8 +93,8 @@ def rare(cohort: Cohort) -> Iterator[Finding]:
                 what=f"{name} has voxels in {'one case' if len(groups[0]) == 1 else 'cases of one subject'} only",
                 against="a fold that holds it back has nothing to learn it from: cross-validation needs it in two, "
                 "of two subjects",
-                action="label it in more cases, train with --fold none, or take it out of `structures` in plan.yaml: "
-                "it is background then",
+                action="label it in more cases, or train with --fold none, or take it out of `structures` in "
+                "plan.yaml: it is background then",
                 strength=0.75,
             )
 

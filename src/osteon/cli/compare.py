@@ -37,7 +37,7 @@ def compare(
     )
     table = Table(box=None, pad_edge=False)
     for head in ("rank", "", "Dice", "95% interval", "volume error %", "cases"):
-        table.add_column(head, justify="left" if head == "" else "right")
+        table.add_column(head, justify="left" if head == "" else "right", overflow="fold")
     ranks = {place.run: str(place.rank) for place in made.ranking.places} if made.ranking else {}
     for entry in made.entries:
         dice, error = entry.overall.dice, entry.overall.volume_error_percent

@@ -36,7 +36,7 @@ def doctor(
     if found.speeds:
         table = Table(box=None, pad_edge=False)
         for head in ("engine", "ready after", "a patch", "same voxels", ""):
-            table.add_column(head, justify="left" if head in ("engine", "") else "right")
+            table.add_column(head, justify="left" if head in ("engine", "") else "right", overflow="fold")
         for speed in found.speeds:
             if speed.why_not:
                 table.add_row(speed.name, "–", "–", "–", escape(speed.why_not))

@@ -34,6 +34,7 @@ def evaluate(
     """Dice, distances, NSD and volume error of each structure, over all cases that have a prediction."""
     import osteon
     from osteon.evaluating.table import group_table, summary_table
+    from osteon.predicting.seen import VALIDATED
 
     folder = to or (prediction if prediction.is_dir() else None)
     result = osteon.evaluate(
@@ -47,7 +48,26 @@ def evaluate(
         labels=labels_of(labels),
         workers=workers,
     )
-    out.print(summary_table(result.summaries, result.overall, result.structures, width=out.width))
+    known = result.cases_trained_on
+    if result.cases_unseen or not known:
+        out.print(summary_table(result.summaries, result.overall, result.structures, width=out.width))
+    if known:
+        title = "trained on: no test"
+        out.print(
+            summary_table(result.trained_on, result.overall_trained_on, result.structures, title=title, width=out.width)
+        )
+        console.print(
+            f"[yellow]the model was trained on {len(known)} of {len(known) + len(result.cases_unseen)} cases, which "
+            f"are in no figure of the others: {some(known)}[/]",
+            soft_wrap=True,
+        )
+    validated = [case for case, sight in result.sights.items() if sight == VALIDATED]
+    if validated:
+        console.print(
+            f"{len(validated)} cases were validated on: they chose the model's epoch, post-processing and calibration, "
+            f"and a final test needs others: {some(validated)}",
+            soft_wrap=True,
+        )
     if by is not None:
         out.print(group_table(result.groups, by, width=out.width))
     wrong = {s.structure: s.wrong_level for s in result.summaries if s.wrong_level}

@@ -29,7 +29,8 @@ from osteon.cli import (
     weights,
 )
 from osteon.cli.quiet import Quiet, takes_quiet
-from osteon.core.errors import OsteonError
+from osteon.cli.terminal import begin_in_utf8, lacks_memory, tell_limit
+from osteon.core.errors import OsteonError, in_short
 from osteon.core.files import write_error
 from osteon.core.processes import ended_by, heed_endings
 from osteon.core.progress import console
@@ -37,6 +38,7 @@ from osteon.core.progress import quiet as silence
 from osteon.core.version import __version__
 
 INTERRUPTED = 130
+NO_MEMORY = "close other programs, raise the limit (`ulimit -v`, the container's, the job's), and run the same command"
 
 app = typer.Typer(
     help="From labelled bone scans to a segmentation model one can trust, on the machine one owns.",
@@ -82,6 +84,7 @@ def options(
     quiet: Quiet = False,
 ) -> None:
     """Options before the command."""
+    tell_limit()
     context.with_resource(silence(quiet))
 
 
@@ -91,14 +94,20 @@ def main() -> None:
     Exit codes: 0 all done, 1 some cases failed, 2 wrong use, 128 and the signal's number where one ended it
     (130 Ctrl-C, 143 SIGTERM, 129 SIGHUP).
     """
+    begin_in_utf8()
     heed_endings()
     try:
         app()
     except OsteonError as error:
         _say(error)
         sys.exit(error.exit_code)
-    except OSError as error:
-        _say(write_error(Path(error.filename or "."), error))
+    except (MemoryError, ImportError, RuntimeError, SystemError, OSError) as error:
+        if lacks_memory(error):
+            _say(OsteonError(f"there is not enough memory to go on ({in_short(error)})", hint=NO_MEMORY))
+        elif isinstance(error, OSError):
+            _say(write_error(Path(error.filename or "."), error))
+        else:
+            raise
         sys.exit(1)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer makes this of a KeyboardInterrupt

@@ -11,7 +11,7 @@ from rich.markup import escape
 from osteon.cli.choices import By, Precisions
 from osteon.cli.device_option import device_option
 from osteon.cli.plan_options import asked, takes_choices
-from osteon.cli.report import bytes_of, memory, out, report_failures, seconds_of
+from osteon.cli.report import bytes_of, memory, out, report_failures, seconds_of, some
 from osteon.core.errors import UsageError
 from osteon.core.progress import clock, console, is_quiet
 from osteon.planning.choices import Choices
@@ -203,13 +203,25 @@ def predict(
         raise UsageError(f"{folder}: the last argument is the output's folder, and this is a file", hint="add OUT")
     limit = None if memory is None else bytes_of(memory)
     loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
-    found = find_scans(sources, loaded.plan, series)
+    found = find_scans(sources, loaded.plan, series, seen=loaded.seen)
     loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))
     console.print(told_needs(loaded.plan, found, limit, probabilities=probabilities), soft_wrap=True)
     report = predict_scans(loaded, found, folder, How(speed_of(speed), overwrite, limit, probabilities))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     count = len(report.done)
     out.print(f"{count} scan{'s' * (count != 1)} segmented{skipped}: {escape(str(folder))}", soft_wrap=True)
+    if report.trained_on:
+        console.print(
+            f"[yellow]the model was trained on {len(report.trained_on)} of these scans, which say nothing of how it "
+            f"does on new ones: {some(report.trained_on)}[/]",
+            soft_wrap=True,
+        )
+    if (report.done or report.skipped) and not loaded.calibration.is_known:
+        console.print(
+            "[yellow]the confidence is uncalibrated, since this model was validated on too few structures: it is the "
+            "network's own figure, and no Dice to be expected[/]",
+            soft_wrap=True,
+        )
     if report.review:
         console.print(f"[yellow]{len(report.review)} to be looked at by a person:[/]")
         for name, reasons in report.review.items():

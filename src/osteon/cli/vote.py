@@ -168,6 +168,12 @@ def _say_fit(result: Fit) -> None:
             f"any more: {some(result.held_out)}[/]",
             soft_wrap=True,
         )
+    if result.trained_on:
+        console.print(
+            f"[yellow]{len(result.trained_on)} cases were left out, since a member was trained on them: "
+            f"{some(result.trained_on)}[/]",
+            soft_wrap=True,
+        )
     lines = [_line(one, count) for one, count in alike(result.problems)]
     _say_lines(lines, len(result.problems))
     report_failures(result.failed, "could not be used")

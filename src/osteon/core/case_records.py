@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import FileError
-from osteon.core.files import read_json, remove_file, write_error, write_json
+from osteon.core.files import remove_file, write_error, write_json
 from osteon.core.locks import lock_everywhere
+from osteon.core.records import read_record
 
 FOLDER = ".records"
 _LONGEST = 200
@@ -31,10 +31,12 @@ class CaseRecords:
         folder: Where the results lie.
         name: The file for all, such as `predictions.json`. What stands there and in no file of its own counts, too:
             earlier versions wrote nothing else, and people copy results without hidden folders.
+        shape: What a case's record is, as `core.records` takes it.
     """
 
     folder: Path
     name: str
+    shape: Any = dict[str, Any]
 
     @property
     def path(self) -> Path:
@@ -49,17 +51,17 @@ class CaseRecords:
     def get(self, case: str) -> dict[str, Any] | None:
         """What the case's own file says; None where there is none."""
         path = self._file(case)
-        return _read(path).get(case) if path.is_file() else None
+        return self._read(path).get(case) if path.is_file() else None
 
     def read(self) -> dict[str, dict[str, Any]]:
         """What is known of each case. Raises FileError where a file is damaged."""
-        return (_read(self.path) if self.path.is_file() else {}) | self.each_record()
+        return (self._read(self.path) if self.path.is_file() else {}) | self.each_record()
 
     def each_record(self) -> dict[str, dict[str, Any]]:
         """What the cases' own files say. Raises FileError where one is damaged."""
         found: dict[str, dict[str, Any]] = {}
         for path in sorted(self.each.glob("[!.]*.json")):
-            found |= _read(path)
+            found |= self._read(path)
         return found
 
     def write(self, case: str, record: Mapping[str, Any]) -> None:
@@ -73,7 +75,7 @@ class CaseRecords:
     def sum_up(self) -> None:
         """Write the file for all, where it does not say all that is recorded. Raises FileError, DiskFullError."""
         records = self.read()
-        if records != (_read(self.path) if self.path.is_file() else {}):
+        if records != (self._read(self.path) if self.path.is_file() else {}):
             write_json(self.path, records)
 
     @contextmanager
@@ -107,6 +109,11 @@ class CaseRecords:
                 with suppress(FileNotFoundError):
                     folder.rmdir()
 
+    def _read(self, path: Path) -> dict[str, Any]:
+        hint = "move it away; what it stood for is done again"
+        found: dict[str, Any] = read_record(path, "the record", dict[str, self.shape], hint)  # type: ignore[name-defined]
+        return found
+
     def _file(self, case: str) -> Path:
         name = case.encode()
         if not name or len(name) > _LONGEST:
@@ -118,10 +125,3 @@ def is_recorded(folder: Path, name: str) -> bool:
     """Whether there are records of this kind in a folder."""
     records = CaseRecords(folder, name)
     return records.path.is_file() or records.each.is_dir()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    data = read_json(path, "the record")
-    if not isinstance(data, dict):
-        raise FileError(f"{path}: is no record", hint="move it away; what it stood for is done again")
-    return data

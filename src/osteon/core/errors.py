@@ -17,6 +17,7 @@ OsteonError                 a message, and a hint that says the way out
 
 from __future__ import annotations
 
+import errno
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,10 @@ import psutil
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _ASKED = re.compile(rf"allocate (?:more than )?([\d.]+) ({'|'.join(_UNITS)})\b")
 """What NumPy and torch say of the memory that they did not get."""
+
+
+_NO_MEMORY = ("can't allocate memory", "annot allocate memory", "failed to map segment", "can't start new thread")
+"""Said by torch, by the system, by its loader of libraries, and by Python."""
 
 
 class OsteonError(Exception):
@@ -106,11 +111,12 @@ class DivergedError(CaseError):
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether memory was what was lacking: torch says so with errors of its own, NumPy with MemoryError."""
+    """Whether memory was what was lacking: torch and the system say so with errors of their own."""
     return (
         isinstance(error, MemoryError)
+        or getattr(error, "errno", None) == errno.ENOMEM
         or type(error).__name__ == "OutOfMemoryError"  # torch's, which core does not import
-        or "can't allocate memory" in str(error)
+        or any(words in str(error) for words in _NO_MEMORY)
     )
 
 

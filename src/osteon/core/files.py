@@ -1,24 +1,19 @@
-"""Files that are written whole or not at all, and those that lie below a folder."""
+"""Files that are written whole or not at all, and reading text, YAML and JSON."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
-import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import yaml
 
 from osteon.core.errors import DiskFullError, FileError, missing_file
-from osteon.core.platform import TIMES_OF_CHANGE
-from osteon.core.processes import machine_mark
+from osteon.core.temporaries import sweep, temporary_beside
 
 
 @contextmanager
@@ -33,10 +28,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         FileError: The folder cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f"{_PART}{machine_mark()}-{os.getpid()}-{secrets.token_hex(4)}-{path.name[-_TAIL:]}")
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
+        sweep(path.parent)
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
@@ -46,45 +41,6 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
-
-
-_PART = ".part-"
-_TAIL = 24
-"""Characters of a file's name that its temporary keeps: a name may be as long as the system allows."""
-_LEFT = re.compile(rf"{re.escape(_PART)}(?:([0-9a-f]{{8}})-)?(\d+)-")
-"""A temporary's machine (earlier ones named none) and process."""
-_FORSAKEN_S = 24 * 3600.0
-"""A temporary that another machine has not touched for so long is nobody's."""
-_swept: set[Path] = set()
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the temporaries of processes that were killed; a process looks once into a folder, which may be long."""
-    if folder in _swept:
-        return
-    _swept.add(folder)
-    with os.scandir(folder) as entries:
-        left = [(folder / entry.name, found) for entry in entries if (found := _LEFT.match(entry.name))]
-    for path, found in left:
-        with suppress(OSError):
-            if (
-                (not psutil.pid_exists(int(found[2])))
-                if found[1] == machine_mark()
-                else untouched_s(path) > _FORSAKEN_S
-            ):
-                path.unlink()
-
-
-def untouched_s(path: Path) -> float:
-    """Seconds since a file was touched, by the clock of the disk that it lies on; 0 where it is gone."""
-    probe = path.with_name(f".probe-{secrets.token_hex(8)}")
-    try:
-        probe.touch()
-        return probe.stat().st_mtime - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-    finally:
-        probe.unlink(missing_ok=True)
 
 
 def _number(error: OSError, temporary: Path) -> int | None:
@@ -158,157 +114,13 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-_POINTERS = (b"version https://git-lfs.github.com/spec/", b"annex/objects/", b"annex\\objects\\")
-"""What stands in the file that Git LFS or git-annex leaves in the place of one that was not fetched."""
-_LONGEST_POINTER = 1024
-"""Bytes (github.com/git-lfs/git-lfs, docs/spec.md; git-annex.branchable.com/internals/pointer_file)."""
-
-
-def files_below(folder: Path, *, hidden: bool = True, beside: str | None = None) -> Iterator[Path]:
-    """All files below a folder, in an order that is the same on every machine.
-
-    Links are followed, and each folder is read once: a link to a folder that is reached without it, or that holds the
-    link itself, leads nowhere new.
-
-    Args:
-        folder: Where to begin.
-        hidden: Whether files and folders that begin with a dot are taken.
-        beside: Folders below that hold a file of this name are passed over.
-    """
-    return (path for path in _below(folder, hidden, beside) if is_file(path))
-
-
-def absent_below(folder: Path, *, beside: str | None = None) -> Iterator[tuple[Path, str]]:
-    """The names below a folder whose files are not there, and what lies in their place. Hidden ones are passed over.
-
-    Args:
-        folder: Where to begin.
-        beside: As for `files_below`.
-    """
-    for path in _below(folder, False, beside):
-        if path.is_symlink() and not path.exists():
-            yield path, f"a link to {path.readlink()}, which is not there"
-        elif is_pointer(path):
-            yield path, "a pointer of Git LFS or git-annex to a file that was not fetched"
-
-
-def is_pointer(path: Path) -> bool:
-    """Whether a file is only what Git LFS or git-annex leaves in the place of one that was not fetched."""
-    try:
-        if not path.is_file() or path.stat().st_size > _LONGEST_POINTER:
-            return False
-        head = path.read_bytes()
-    except (OSError, ValueError):
-        return False
-    return head.startswith(_POINTERS[0]) or any(head.count(b"\n") < 2 and mark in head for mark in _POINTERS[1:])
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sorts `IM2` before `IM10`."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
-
-
-def _below(folder: Path, hidden: bool, beside: str | None) -> Iterator[Path]:
-    """All that is no folder, links that lead nowhere too."""
-    top = os.path.realpath(folder)
-    seen = {top}
-
-    def leads_on(name: str, above: str) -> bool:
-        path = os.path.join(above, name)  # noqa: PTH118 (os.walk's)
-        real = os.path.realpath(path)
-        if os.path.islink(path):  # noqa: PTH114
-            within = Path(real).relative_to(top).parts if _within(real, top) else None
-            met = within is not None and (hidden or not any(part.startswith(".") for part in within))
-            if met or _within(os.path.realpath(above), real):
-                return False
-        if real in seen:
-            return False
-        seen.add(real)
-        return True
-
-    for root, folders, names in os.walk(folder, followlinks=True):
-        if beside in names and Path(root) != Path(folder):
-            folders.clear()
-            continue
-        folders[:] = [n for n in sorted(folders, key=natural) if (hidden or n[0] != ".") and leads_on(n, root)]
-        yield from (Path(root) / name for name in sorted(names, key=natural) if hidden or name[0] != ".")
-
-
-def _within(path: str, folder: str) -> bool:
-    return Path(path).is_relative_to(folder)
-
-
-def file_state(path: Path) -> str:
-    """Size and time of writing: what tells, without reading it, whether a file still is the one that was written.
-
-    Programs can set that time; where something would be made of an outdated file, compare `file_mark`.
-    """
-    if not is_file(path):
-        return "missing"
-    facts = path.stat()
-    return f"{facts.st_size} {facts.st_mtime_ns}"
-
-
-def file_mark(path: Path) -> str:
-    """What tells whether a file (or what lies in a folder) is still the same: size, times, and SHA-256 of its bytes.
-
-    The second time is that of the last change of any kind, which no program can set: `cp -p` and `rsync -t` bring a
-    file's size and time of writing along, but not this one. So `still` need not read what has not been touched.
-    """
-    return f"{file_times(path)} {_digest(path)}"
-
-
-def still(path: Path, mark: str) -> str | None:
-    """The mark of a file whose bytes are those that `mark` was made of, with its times as they are now; None: changed.
-
-    Bytes are read only where size is the same and a time is not. A mark that has no digest (an earlier osteon's) is
-    compared by size and time of writing.
-    """
-    before, now = mark.split(" "), file_times(path)
-    if len(before) < len(now.split(" ")) + 1:
-        return mark if before == now.split(" ")[: len(before)] else None
-    if before[0] != now.split(" ")[0]:
-        return None
-    if TIMES_OF_CHANGE and before[:-1] == now.split(" "):
-        return mark
-    return f"{now} {before[-1]}" if _digest(path) == before[-1] else None
-
-
-def file_times(path: Path) -> str:
-    """Size, time of writing and time of any change; of a folder their sum and the latest. Nothing is read.
-
-    Where these are the same the file is (on Windows, which keeps no time of any change, it almost always is); where
-    they differ it may be all the same.
-    """
-    facts = [part.stat() for part in _parts(path)]
-    if not facts:
-        return "missing 0 0"
-    written, changed = max(fact.st_mtime_ns for fact in facts), max(fact.st_ctime_ns for fact in facts)
-    return f"{sum(fact.st_size for fact in facts)} {written} {changed}"
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    for part in _parts(path):
-        try:
-            with part.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-        except OSError as error:
-            raise FileError(f"{part}: cannot be read ({error.strerror})", hint="check its permissions") from error
-    return digest.hexdigest()
-
-
-def _parts(path: Path) -> list[Path]:
-    """The file itself, or all files below a folder."""
-    if is_file(path):
-        return [path]
-    return sorted(part for part in path.rglob("*") if part.is_file()) if is_folder(path) else []
-
-
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text whole or not at all."""
+    r"""Write UTF-8 text whole or not at all.
+
+    Of names of files that are not UTF-8 the bytes are written as `\udcXX`: JSON and YAML read them back as they were.
+    """
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_yaml(path: Path, data: Any, *, head: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Memory that a training frees and takes again in every iteration, kept in between."""
+"""Freed memory: kept where a training takes it again in every iteration, given back where a server idles."""
 
 from __future__ import annotations
 
@@ -26,3 +26,15 @@ def keep_freed_memory() -> bool:
     return all(
         mallopt(what, value) == 1 for what, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _KEPT), (_TOP_PAD, _PAD))
     )
+
+
+def give_back() -> bool:
+    """Give the system what the C library keeps of freed memory.
+
+    Returns:
+        Whether there was any: other C libraries than glibc are left as they are.
+    """
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (OSError, AttributeError, TypeError):
+        return False

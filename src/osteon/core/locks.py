@@ -15,12 +15,16 @@ from pathlib import Path
 from types import ModuleType
 
 from osteon.core.errors import UsageError
-from osteon.core.files import untouched_s, write_error
+from osteon.core.files import write_error
 from osteon.core.processes import began_at, is_same, machine
+from osteon.core.temporaries import untouched_s
 
 NAME = ".lock"
 """Of the lock's file in a folder that is held."""
 LOOK_EVERY_S = 0.02
+LOOK_AT_LEAST_EVERY_S = 1.0
+"""Who waits for one and the same holder looks ever more seldom: in a network's folder each look costs several calls."""
+LONGER = 1.5
 BEAT_EVERY_S = 15.0
 """How often a holder touches its file while it lives."""
 LEASE_S = 120.0
@@ -176,13 +180,15 @@ def _own() -> str:
 @contextmanager
 def _named(path: Path, wait: bool) -> Iterator[str]:
     """By a file that only one can create, and that says who it was."""
-    own = _own()
+    own, before, pause_s = _own(), None, LOOK_EVERY_S
     while not _creates(path, own):
         holder = _read(path)
+        pause_s = min(LONGER * pause_s, LOOK_AT_LEAST_EVERY_S) if holder == before else LOOK_EVERY_S
+        before = holder
         if holder is not None and _is_dead(path, holder):
             _clear(path, holder)
         elif holder is not None:
-            _pause(path, wait)
+            _pause(path, wait, pause_s)
     try:
         yield own
     finally:
@@ -232,7 +238,7 @@ def _clear(path: Path, holder: str) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def _pause(path: Path, wait: bool) -> None:
+def _pause(path: Path, wait: bool, pause_s: float = LOOK_EVERY_S) -> None:
     if not wait:
         raise BlockingIOError(errno.EAGAIN, "another process or thread holds it", str(path))
-    time.sleep(LOOK_EVERY_S)
+    time.sleep(pause_s)

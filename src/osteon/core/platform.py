@@ -37,6 +37,16 @@ def cores() -> int:
     return allowed if quota is None else min(allowed, math.ceil(quota))
 
 
+def address_space() -> int | None:
+    """Bytes that the process may map (`ulimit -v`); None: there is no limit, or the system has none."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit in (resource.RLIM_INFINITY, -1) else limit
+
+
 def cpu_quota(cgroups: Path = CGROUPS, own_cgroup: Path = OWN_CGROUP) -> float | None:
     """Cores' worth of time that the process's control groups grant it, the tightest of them; None: there is no limit.
 

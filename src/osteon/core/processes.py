@@ -36,7 +36,8 @@ def machine() -> str:
     space = ""
     with suppress(OSError):
         space = "".join(filter(str.isdigit, os.readlink("/proc/self/ns/pid")))  # noqa: PTH115 (leads to no file)
-    return f"{socket.gethostname().replace(' ', '-') or 'unknown'}:{space}"
+    host = socket.gethostname().encode("ascii", "backslashreplace").decode()  # files of locks are ASCII
+    return f"{host.replace(' ', '-') or 'unknown'}:{space}"
 
 
 @cache

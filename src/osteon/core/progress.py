@@ -1,13 +1,18 @@
-"""How far a long work is: a bar on a terminal, a line now and then in a log, nothing where it is not wanted."""
+"""How far a long work is: a bar on a terminal, a line now and then in a log, nothing where it is not wanted.
+
+Whoever started the process and waits for it may name a file (`POSTED`), and finds there, each second, what is done now.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
+from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
@@ -20,8 +25,12 @@ console = Console(stderr=True, highlight=False)
 """Everything that is not the result of a command goes to standard error."""
 EVERY_S = 30.0
 """A log is told at least this often how far the work is."""
+POSTED = "OSTEON_PROGRESS"
+"""The environment variable that names the file for whoever waits: a line for each work, the outermost first."""
+POST_S = 1.0
 now = time.monotonic
 """Seconds; replaced in tests."""
+_going: list[Callable[[], str]] = []
 _quiet = False
 
 
@@ -54,13 +63,20 @@ def lines(start: str, line: Callable[[], str]) -> Iterator[None]:
         yield
         return
     over = threading.Event()
+    path = os.environ.get(POSTED)
 
     def repeat() -> None:
-        while not over.wait(EVERY_S):
+        said = time.monotonic()
+        while not over.wait(min(EVERY_S, POST_S) if path else EVERY_S):
             with suppress(OSError):  # a full disk under the log; the work itself will say so
-                console.out(line())
+                if path:
+                    _post(Path(path))
+                if time.monotonic() - said >= EVERY_S or not path:
+                    said = time.monotonic()
+                    console.out(line())
 
     console.out(start)
+    _going.append(line)
     thread = threading.Thread(target=repeat, name="progress", daemon=True)
     thread.start()
     try:
@@ -68,6 +84,17 @@ def lines(start: str, line: Callable[[], str]) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+        _going.remove(line)
+        if path:
+            with suppress(OSError):
+                _post(Path(path))
+
+
+def _post(path: Path) -> None:
+    """Write what goes on for whoever waits, whole or not at all."""
+    partly = path.with_name(f".{path.name}-{threading.get_ident()}")
+    partly.write_text("\n".join(line() for line in tuple(_going)), encoding="utf-8")
+    partly.replace(path)
 
 
 @dataclass

@@ -6,12 +6,14 @@ A value may be any whole number (label maps count to 2³² − 1), so nothing he
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from osteon.core.boxes import Box, box_of
 
+Kind = TypeVar("Kind", bound=np.integer[Any])
 Integers = npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 
 HIGHEST = 2**53
@@ -20,7 +22,7 @@ _TABLE = 1 << 16
 """Values below it are looked up in a table; larger ones are searched for."""
 
 
-def exchange(labels: Integers, meanings: Mapping[int, int], kind: npt.DTypeLike) -> npt.NDArray[np.integer]:
+def exchange(labels: Integers, meanings: Mapping[int, int], kind: type[Kind]) -> npt.NDArray[Kind]:
     """What each value stands for in its place, 0 where it stands for nothing.
 
     Args:

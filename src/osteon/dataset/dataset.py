@@ -138,7 +138,8 @@ def stacked(volumes: Iterable[Volume], names: Sequence[str], name: str) -> Volum
         grid = volume.geometry if made is None else made.geometry
         turned = turn_array(volume.array, volume.geometry, grid)
         if turned is None:
-            raise grid_error(grid, volume.geometry, name=f"{name}: {own}", image_name=names[0])
+            hint = "channels of one case must lie on one grid: correct the header that is wrong, or resample the image"
+            raise grid_error(grid, volume.geometry, name=f"{name}: {own}", image_name=names[0], hint=hint)
         check_image(volume, f"{name}: {own}")
         if len(names) > 1 and len(turned) != 1:
             raise DatasetError(

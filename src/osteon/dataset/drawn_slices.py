@@ -16,14 +16,13 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.values import boxes_of
 
 Mask = npt.NDArray[np.bool_]
 Box = tuple[slice, slice, slice]
 Pair = tuple[int, int]
 """Two slices that are drawn, with empty ones between them."""
 
-_MOST = 65_535
-"""A larger value of a structure is numbered anew."""
 _LONGEST = 5
 """Empty slices. A longer gap between two parts that face each other is that of two pieces."""
 _FEWEST = 4
@@ -104,13 +103,8 @@ def _boxes(segmentation: Segmentation) -> list[tuple[Structure, Box]]:
     if segmentation.overlapping:
         layers = zip(segmentation.structures, segmentation.array, strict=True)
         return [(s, box) for s, layer in layers for box in ndimage.find_objects((layer > 0).view(np.uint8))]
-    labels, values = segmentation.array, [structure.value for structure in segmentation.structures]
-    if max(values, default=0) > _MOST:  # a box is made for each value up to the largest
-        labels = np.searchsorted([0, *sorted(values)], labels)
-        values = [sorted(values).index(value) + 1 for value in values]
-    found = ndimage.find_objects(labels, max_label=max(values, default=0))
-    named = zip(segmentation.structures, values, strict=True)
-    return [(structure, box) for structure, value in named if (box := found[value - 1]) is not None]
+    boxes = boxes_of(segmentation.array, [structure.value for structure in segmentation.structures])
+    return [(s, box.slices) for s, box in zip(segmentation.structures, boxes, strict=True) if box is not None]
 
 
 def _mask(segmentation: Segmentation, structure: Structure, box: Box) -> Mask:

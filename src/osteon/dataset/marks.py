@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.markup import escape
 
-from osteon.core.files import file_mark, still
+from osteon.core.file_marks import file_mark, still
 from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
@@ -21,7 +21,7 @@ class CaseMark(BaseModel):
 
     Attributes:
         meaning: What the manifest says of its image and of what its labels mean.
-        files: Each file, as the manifest names it, and its `core.files.file_mark`.
+        files: Each file, as the manifest names it, and its `core.file_marks.file_mark`.
     """
 
     model_config = ConfigDict(frozen=True)

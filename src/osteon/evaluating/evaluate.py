@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from osteon.evaluating.groups import Group, field_of, group_scores
 from osteon.evaluating.pairing import Pair, Pairing, pair_up
 from osteon.evaluating.record import CSV_NAME, JSON_NAME, write_metrics_json, write_scores_csv
 from osteon.evaluating.scores import EVERYTHING, Measures, Score, score_case
-from osteon.evaluating.summary import Summary, overall, summarise
+from osteon.evaluating.summary import OVERALL, Summary, overall, summarise
 from osteon.formats.legend import read_meant
-from osteon.formats.registry import format_of, read_geometry, tell_oddities
+from osteon.formats.registry import format_of, read_geometry, stem_of, tell_oddities
+from osteon.predicting.seen import KEY, TRAINED, sights_in
 
 MANY_VOXELS = 100_000_000
 """In all cases together: below, scoring them takes no longer than starting other processes."""
@@ -36,6 +37,9 @@ class Failure:
     case: str
     message: str
     hint: str
+
+
+NONE = Summary(OVERALL)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ class Evaluation:
         by: The field of the manifest by which cases are grouped.
         groups: One for each of its values.
         notes: Whose word is taken for what numbers without names mean, and how cases were read.
+        sights: What those who made the predictions had to do with each case before, where it is known
+            (`predicting.seen`). A case that was trained on is in no figure of `summaries`, `overall` and `groups`,
+        trained_on: but here: the summary of these alone, one for each structure,
+        overall_trained_on: and over the structures' means.
     """
 
     structures: tuple[Structure, ...]
@@ -65,6 +73,19 @@ class Evaluation:
     by: str | None = None
     groups: tuple[Group, ...] = ()
     notes: tuple[str, ...] = ()
+    sights: Mapping[str, str] = field(default_factory=dict)
+    trained_on: tuple[Summary, ...] = ()
+    overall_trained_on: Summary = NONE
+
+    @property
+    def cases_trained_on(self) -> list[str]:
+        """Scored cases that the predictions' makers were trained on."""
+        return list(dict.fromkeys(s.case for s in self.scores if self.sights.get(s.case) == TRAINED))
+
+    @property
+    def cases_unseen(self) -> list[str]:
+        """The other scored cases."""
+        return list(dict.fromkeys(s.case for s in self.scores if self.sights.get(s.case) != TRAINED))
 
 
 def evaluate(
@@ -120,22 +141,36 @@ def evaluate(
             notes += [note] if note else []
         if outcome.error is not None:
             failures.append(Failure(pair.case, outcome.error.message, outcome.error.hint))
-    summaries = tuple(summarise(scores))
+    sights = _sights(pairing)
+    known = [score for score in scores if sights.get(score.case) == TRAINED]
+    new = [score for score in scores if sights.get(score.case) != TRAINED]
+    summaries, trained_on = tuple(summarise(new)), tuple(summarise(known))
     result = Evaluation(
         structures=scored,
         scores=tuple(scores),
         summaries=summaries,
-        overall=overall(summaries, scores),
+        overall=overall(summaries, new),
         failures=tuple(failures),
         missing=pairing.missing,
         unmatched=pairing.unmatched,
         by=by,
-        groups=group_scores(scores, groups) if by else (),
+        groups=group_scores(new, groups) if by else (),
         notes=tuple(notes),
+        sights=sights,
+        trained_on=trained_on,
+        overall_trained_on=overall(trained_on, known),
     )
     if out is not None:
         write_evaluation(Path(out), result, groups, prediction=Path(prediction), reference=Path(reference))
     return result
+
+
+def _sights(pairing: Pairing) -> dict[str, str]:
+    """What the predictions' makers had to do with each case, where their folder says it."""
+    if not pairing.pairs:
+        return {}
+    told = sights_in(pairing.pairs[0].prediction.parent)  # predictions are one folder's, or one file
+    return {pair.case: told[name] for pair in pairing.pairs if (name := stem_of(pair.prediction)) in told}
 
 
 def score_pair(pair: Pair, structures: Sequence[Structure], measures: Measures = EVERYTHING) -> tuple[list[Score], str]:
@@ -194,13 +229,15 @@ def write_evaluation(
     folder: Path, result: Evaluation, groups: Mapping[str, str], *, prediction: Path, reference: Path
 ) -> None:
     """Write metrics.csv and metrics.json, with the group's name by case id where there are any. Raises FileError."""
-    write_scores_csv(folder / CSV_NAME, result.scores, groups, result.by or "")
+    columns = {result.by: groups} if result.by else {}
+    write_scores_csv(folder / CSV_NAME, result.scores, columns | ({KEY: result.sights} if result.sights else {}))
     write_metrics_json(
         folder / JSON_NAME,
         result.summaries,
         result.overall,
         result.scores,
         result.groups,
+        (result.trained_on, result.overall_trained_on),
         prediction=str(prediction),
         reference=str(reference),
         failures=[asdict(failure) for failure in result.failures],
@@ -208,4 +245,5 @@ def write_evaluation(
         unmatched=list(result.unmatched),
         **({"notes": list(result.notes)} if result.notes else {}),
         **({"by": result.by} if result.by else {}),
+        **({KEY: dict(result.sights)} if result.sights else {}),
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from osteon.core.files import write_json, write_text
+from osteon.core.spreadsheets import as_text, table_of
 from osteon.evaluating.figures import distance_figures, flat
 from osteon.evaluating.groups import Group
 from osteon.evaluating.scores import Score
@@ -21,24 +20,21 @@ DIGITS = 6
 
 
 def write_scores_csv(
-    path: Path, scores: Sequence[Score], groups: Mapping[str, str] | None = None, by: str = ""
+    path: Path, scores: Sequence[Score], columns: Mapping[str, Mapping[str, str]] | None = None
 ) -> None:
     """Write one row for each case and structure. A figure that does not exist is an empty cell.
 
     Args:
         path: The table.
         scores: Its rows.
-        groups: Where given, the group's name by case id, in a last column.
-        by: The field they are grouped by; the column has its name.
+        columns: Further ones, the last: a value by case id; empty where a case has none.
     """
-    text = io.StringIO()
     names = [field.name for field in fields(Score) if field.name != "distances"] + list(distance_figures(scores))
-    writer = csv.DictWriter(text, [*names, by] if groups else names, lineterminator="\n")
-    writer.writeheader()
+    columns, rows = columns or {}, []
     for score in scores:
         row = {name: _rounded(value) for name, value in flat(score).items()}
-        writer.writerow({**row, by: groups[score.case]} if groups else row)
-    write_text(path, text.getvalue())
+        rows.append({**row, **{name: values.get(score.case, "") for name, values in columns.items()}})
+    write_text(path, as_text(table_of(rows, [*names, *columns])))
 
 
 def write_metrics_json(
@@ -47,9 +43,13 @@ def write_metrics_json(
     overall: Summary,
     scores: Sequence[Score],
     groups: Sequence[Group] = (),
+    trained_on: tuple[Sequence[Summary], Summary] | None = None,
     **more: Any,
 ) -> None:
-    """Write the summary and the cases. A figure that does not exist is null. `more` goes in front."""
+    """Write the summary and the cases. A figure that does not exist is null. `more` goes in front.
+
+    The summary of cases that were trained on stands by itself, where there are any.
+    """
     cases: dict[str, dict[str, Any]] = {}
     for score in scores:
         figures = {k: v for k, v in flat(score).items() if k not in ("case", "structure")}
@@ -60,6 +60,8 @@ def write_metrics_json(
         **_lines(overall, summaries),
         "cases": cases,
     }
+    if trained_on is not None and trained_on[0]:
+        data["trained_on"] = _lines(trained_on[1], trained_on[0])
     if groups:
         data["groups"] = {g.name: {"cases": g.cases, **_lines(g.overall, g.summaries)} for g in groups}
     write_json(path, data)

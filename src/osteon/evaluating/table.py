@@ -57,8 +57,9 @@ def summary_table(
         title: Stands above the table.
         width: Of the terminal; a narrow one gets fewer columns.
     """
-    columns = _fitting(_columns(overall), [*summaries, overall], [s.structure for s in (*summaries, overall)], width)
-    table = _new_table("structure", columns, title)
+    names = [s.structure for s in (*summaries, overall)]
+    columns = _fitting(_columns(overall), [*summaries, overall], names, width)
+    table = _new_table("structure", columns, title, names)
     colours = {structure.name: structure.colour for structure in structures}
     for summary in summaries:
         table.add_row(_name(summary.structure, colours), *(column.cell(summary) for column in columns))
@@ -79,7 +80,7 @@ def group_table(groups: Sequence[Group], by: str, *, width: int = WIDTH) -> Tabl
     lines = {f"{group.name} ({group.cases} case{'s' * (group.cases != 1)})": group.overall for group in groups}
     everything = {name: values for line in lines.values() for name, values in line.figures.items()}
     columns = _fitting(_columns(Summary("", everything)), list(lines.values()), list(lines), width)
-    table = _new_table(by, columns, "")
+    table = _new_table(by, columns, "", list(lines))
     for name, line in lines.items():
         table.add_row(Text(name), *(column.cell(line) for column in columns))
     return table
@@ -91,7 +92,7 @@ def _fitting(columns: Sequence[Column], lines: Sequence[Summary], names: Sequenc
     widths = [
         max(map(len, (*column.head.split("\n"), *(column.cell(line) for line in lines)))) + _GAP for column in columns
     ]
-    room = width - _GAP - min(NAME, max(map(len, names), default=0) + len("● "))
+    room = width - _GAP - _name_width(names)
     kept = list(zip(columns, widths, strict=True))
     for number in sorted({column.spare for column in columns if column.spare}, reverse=True):
         if sum(each for _, each in kept) > room:
@@ -99,24 +100,29 @@ def _fitting(columns: Sequence[Column], lines: Sequence[Summary], names: Sequenc
     return [column for column, _ in kept]
 
 
+def _name_width(names: Sequence[str]) -> int:
+    """Characters that a name has at least, however narrow the terminal is: what belongs to whom must be told."""
+    return min(NAME, max(map(len, names), default=0) + len("● "))
+
+
 def _columns(overall: Summary) -> list[Column]:
     """What is shown: of distances those in the first unit, at the first tolerance."""
     columns = [
         Column("Dice", lambda s: _mean_sd(s.dice, ".3f")),
-        Column("95%\ninterval", lambda s: _interval(s.dice, ".2f"), 1),
+        Column("95%\ninterval", lambda s: _interval(s.dice, ".2f"), 4),
     ]
     distance = next(filter(None, map(_DISTANCE.fullmatch, overall.figures)), None)
     surface_dice = next(filter(None, map(_SURFACE_DICE.fullmatch, overall.figures)), None)
     if distance and surface_dice:
         columns += [
-            Column(f"HD95\n{distance[1]}", _mean_of(distance[0], ".1f")),
-            Column(f"NSD\n{surface_dice[1]} {surface_dice[2]}", _mean_of(surface_dice[0], ".2f")),
+            Column(f"HD95\n{distance[1]}", _mean_of(distance[0], ".1f"), 3),
+            Column(f"NSD\n{surface_dice[1]} {surface_dice[2]}", _mean_of(surface_dice[0], ".2f"), 2),
         ]
     columns += [
-        Column("volume\nerror cm³", lambda s: _mean_sd(s.volume_error_cm3, "+.2f"), 3),
-        Column("volume\nerror %", lambda s: _mean_sd(s.volume_error_percent, "+.1f"), 2),
+        Column("volume\nerror cm³", lambda s: _mean_sd(s.volume_error_cm3, "+.2f"), 6),
+        Column("volume\nerror %", lambda s: _mean_sd(s.volume_error_percent, "+.1f"), 5),
         Column("n", lambda s: str(s.dice.n)),
-        Column("absent/\nmissed/\ninvented", lambda s: _counts(s.absent, s.missed, s.invented)),
+        Column("absent/\nmissed/\ninvented", lambda s: _counts(s.absent, s.missed, s.invented), 1),
     ]
     return columns
 
@@ -125,9 +131,9 @@ def _mean_of(figure: str, form: str) -> Callable[[Summary], str]:
     return lambda summary: _mean_sd(summary.figures.get(figure, NOTHING), form)
 
 
-def _new_table(first: str, columns: Sequence[Column], title: str) -> Table:
+def _new_table(first: str, columns: Sequence[Column], title: str, names: Sequence[str]) -> Table:
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column(first)
+    table.add_column(first, min_width=_name_width(names))
     for column in columns:
         table.add_column(column.head, justify="right", no_wrap=True)
     return table

@@ -17,13 +17,13 @@ from osteon.core.errors import CaseError, OsteonError
 from osteon.core.volume import Volume
 from osteon.dataset.checks import turn_array
 from osteon.exporting.forms import ExportCase
-from osteon.formats.dicom import describe, read_dicom_files, titles
+from osteon.formats.dicom import describe, titles
 from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.dicom_found import sort_files
 from osteon.formats.dicom_references import references
 from osteon.formats.dicom_seg import is_dicom_seg
 from osteon.formats.dicom_series import Series, read_series
-from osteon.formats.registry import read_volume, stem_of
+from osteon.formats.registry import read_scan, stem_of
 
 _SAME = 0.999
 """Correlation of voxels from which on a scan is the series with other units (stored values for HU, rescaled greys)."""
@@ -154,7 +154,7 @@ def _scan(case: ExportCase) -> Volume | None:
             return case.dataset.load_image(case.entry)
         if not case.scan or not all(file.is_file() for file in case.scan):
             return None
-        return read_dicom_files(case.scan) if len(case.scan) > 1 else read_volume(case.scan[0])
+        return read_scan(case.scan)
     except OsteonError:
         return None
 

@@ -48,7 +48,7 @@ class DicomSeg:
         dataset = make_seg(placed, structures, self.encoding, model=case.model)
         absent = [s.name for s in placed.segmentation.structures if s.name not in present]
         notes = [*placed.notes, *([f"without a voxel, and left out: {', '.join(absent)}"] if absent else [])]
-        return Made([Output(Path(f"{case.id}.dcm"), partial(save, dataset=dataset))], None, notes)
+        return Made([Output(Path(f"{case.id}_seg.dcm"), partial(save, dataset=dataset))], None, notes)
 
     def finish(self, rows: Sequence[Any]) -> Made:  # noqa: ARG002 (all is written with the cases)
         """Nothing more."""

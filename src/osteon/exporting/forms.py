@@ -71,7 +71,7 @@ class ExportCase:
     model: str = ""
     dataset: Dataset | None = None
     entry: Case | None = None
-    alone: bool = True
+    alone: bool = False
 
     def __str__(self) -> str:
         return self.id

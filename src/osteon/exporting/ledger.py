@@ -13,7 +13,8 @@ from typing import Any
 
 from osteon.core.case_records import FOLDER, CaseRecords
 from osteon.core.errors import FileError
-from osteon.core.files import file_state, is_file, read_json, remove_file, write_json
+from osteon.core.file_marks import file_state
+from osteon.core.files import is_file, read_json, remove_file, write_json
 
 FILE_NAME = "exports.json"
 _EACH = Path(FILE_NAME).stem
@@ -76,11 +77,15 @@ class Ledger:
         Raises:
             FileError: The claim cannot be written.
         """
-        with self._records(form).claim(case, wait=True):
-            if (files := self._records(form).get(case)) is not None:
-                self.entries.setdefault(form, {})[case] = files
-                self._note(form, files)
-            yield
+        records = self._records(form)
+        try:
+            with records.claim(case, wait=True):
+                if (files := records.get(case)) is not None:
+                    self.entries.setdefault(form, {})[case] = files
+                    self._note(form, files)
+                yield
+        finally:
+            records.tidy()  # a refused export leaves nothing
 
     def begin(self, form: str, case: str, files: Sequence[Path]) -> None:
         """Note which files are about to be written for a case (empty: about all): a killed export goes on then."""
@@ -102,8 +107,6 @@ class Ledger:
 
     def sum_up(self) -> None:
         """Write exports.json, of what all exports have recorded. Raises FileError, DiskFullError."""
-        for form in self.entries:
-            self._records(form).tidy()
         if entries := _entries(self.folder):
             write_json(self.folder / FILE_NAME, entries)
 

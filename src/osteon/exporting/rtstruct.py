@@ -60,7 +60,7 @@ class Rtstruct:
                 hint="export dicom-seg or coco",
             )
         dataset = make_rtstruct(placed, model=case.model)
-        return Made([Output(Path(f"{case.id}.dcm"), partial(save, dataset=dataset))], None, placed.notes)
+        return Made([Output(Path(f"{case.id}_rtstruct.dcm"), partial(save, dataset=dataset))], None, placed.notes)
 
     def finish(self, rows: Sequence[Any]) -> Made:  # noqa: ARG002 (all is written with the cases)
         """Nothing more."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.core.files import whole_file
+from osteon.core.spreadsheets import table_of, write_rows
 from osteon.dataset.dataset import Dataset
 from osteon.exporting.forms import ExportCase, Form, Made, Options, Output
 from osteon.exporting.masks import JOINED, Cut, cut_masks
@@ -107,10 +107,8 @@ class Table:
 
 def _write(path: Path, rows: Iterable[Row]) -> None:
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in row.items()})
+        rounded = ({k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+        write_rows(stream, table_of(rounded, COLUMNS))
 
 
 def _start(_: Options, __: Dataset | None) -> Table:

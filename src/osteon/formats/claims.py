@@ -18,7 +18,7 @@ DEFLATE_RATIO = 1032
 """The most that DEFLATE packs: 258 bytes in 2 bits (zlib.net/zlib_tech.html)."""
 LONGEST_HEADER = 64 << 20
 """Bytes. The longest headers in use (diffusion tables, hundreds of named segments) have a hundredth of it."""
-_SLACK = 16 << 20
+SLACK = 16 << 20
 """Bytes that may follow the voxels: other programs' padding and notes."""
 _CHUNK = 1 << 20
 _CUT = "copy the file again from its source; it was probably cut short"
@@ -90,7 +90,7 @@ def read_rest(stream: BinaryIO, claimed: int, path: Path) -> int:
     beyond = 0
     while chunk := stream.read(_CHUNK):
         beyond += len(chunk)
-        if beyond > _SLACK:
+        if beyond > SLACK:
             raise FileError(
                 f"{path}: holds far more than the {_size(claimed)} that its header speaks of",
                 hint="save the file again from its source",

@@ -5,13 +5,14 @@ A series that has to be repaired (gaps, tilt) is refused here; `osteon import` h
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from osteon.core.errors import FileError, LabelError, OsteonError, UsageError, missing_file
-from osteon.core.files import files_below
+from osteon.core.folders import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
@@ -179,3 +180,16 @@ def check_called(series: Sequence[Series], which: str) -> None:
     )
     there = f"there are {', '.join(list(found)[:_LISTED]) or 'none'}{' …' * (len(found) > _LISTED)}"
     raise UsageError(f"--series {which}: no series has this number, UID or description", hint=there)
+
+
+def chosen_series(series: Sequence[Series], which: str) -> tuple[list[Series], list[list[Series]]]:
+    """Of several series of one patient and study those that are called so; the only one of a study stays.
+
+    Returns:
+        Those that stay, in their order; and the studies of several in which none is called so.
+    """
+    studies: dict[tuple[str, str], list[Series]] = defaultdict(list)
+    for one in series:
+        studies[one.patient_key, one.study].append(one)
+    kept = [one for one in series if is_called(one, which) or len(studies[one.patient_key, one.study]) == 1]
+    return kept, [own for own in studies.values() if len(own) > 1 and not any(is_called(one, which) for one in own)]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from osteon.core.errors import FileError, missing_file
-from osteon.core.files import files_below
+from osteon.core.folders import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.formats.dicom_found import Series, SeriesFound, sort_files

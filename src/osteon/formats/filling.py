@@ -34,12 +34,6 @@ def kept_type(stored: np.dtype[Any], *, single: bool = False) -> np.dtype[Any]:
     return np.dtype(np.float64) if stored.kind == "f" and stored.itemsize > 8 else stored.newbyteorder("=")
 
 
-def as_single(array: Values) -> Values:
-    """The array, as float32 where its type takes eight bytes."""
-    with np.errstate(over="ignore"):  # infinite then, and found where images are checked
-        return array.astype(kept_type(array.dtype, single=True), copy=False)
-
-
 def fill(
     array: Values, read: Read, stored: np.dtype[Any], change: Callable[[Values], Values] = lambda values: values
 ) -> None:

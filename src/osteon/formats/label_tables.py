@@ -31,6 +31,7 @@ _UNUSED = {"none", "(none)"}
 """What 3D Slicer calls the values of a table that stand for nothing."""
 SUFFIXES = (".ctbl", ".label")
 """Of files that are tables of labels and nothing else."""
+_ALONE = (".txt", *SUFFIXES)
 _BESIDE = ("_ColorTable.ctbl", "_ColorTable.csv", "_ColorTable.txt", ".ctbl")
 _MAYBE_BESIDE = (".label", "_labels.json", "_labels.txt", "_labels.csv", "_labels.tsv", ".tsv", ".txt", ".json", ".csv")
 """What may as well be something else that is called after the label map (measurements): it then names nothing."""
@@ -114,8 +115,8 @@ def find_table(folder: Path, others: Collection[Path] = ()) -> Path | None:
     """
     there = [folder / name for name in NAMES if (folder / name).is_file()]
     if not there and folder.is_dir():
-        tables = sorted(path for path in folder.iterdir() if path not in others and not path.name.startswith("."))
-        alone = [path for path in tables if is_file(path) and is_only_a_table(path)]
+        text = [path for path in folder.iterdir() if path.suffix.lower() in _ALONE and not path.name.startswith(".")]
+        alone = [path for path in sorted(text) if path not in others and is_file(path) and is_only_a_table(path)]
         there = alone if len(alone) == 1 else []
     if len(there) > 1:
         raise DatasetError(f"{folder}: holds {there[0].name} and {there[1].name}", hint="keep the one that is right")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from osteon.core.boxes import box_of
 from osteon.core.errors import LabelError, UnknownValueError
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
 from osteon.core.values import HIGHEST, exchange
+from osteon.formats.filling import kept_type
 
 _GENERIC = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
 """Names that programs make up (`label_3`, `Segment_1`) say no more than the value beside them."""
@@ -29,18 +31,14 @@ def is_generic(name: str) -> bool:
     return _GENERIC.fullmatch(name) is not None
 
 
-def smallest_uint(highest: int) -> npt.DTypeLike:
+def smallest_uint(highest: int) -> type[np.unsignedinteger[Any]]:
     """The smallest unsigned type that holds 0 … `highest`."""
     return next(kind for kind in (np.uint8, np.uint16, np.uint32, np.uint64) if highest <= np.iinfo(kind).max)
 
 
 def storable(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """The array in a native type that image files hold: bool as uint8, float16 as float32, long double as float64."""
-    if array.dtype == np.bool_:
-        return array.astype(np.uint8)
-    if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
-        return array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array.astype(kept_type(array.dtype), copy=False)
 
 
 def whole_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.NDArray[np.integer]:
@@ -211,7 +209,7 @@ def as_index_map(segmentation: Segmentation, name: str | Path) -> Segmentation:
     if shared:
         raise LabelError(
             f"{name}: structures overlap in {shared} voxels, but the dataset says that they exclude one another",
-            hint="set `overlapping: true` in dataset.yaml, or import the data again",
+            hint="import the data again, or set `overlapping: true` in dataset.yaml",
         )
     highest = max((s.value for s in segmentation.structures), default=0)
     labels = np.zeros(segmentation.geometry.shape, dtype=smallest_uint(highest))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from osteon.core.geometry import Geometry
+from osteon.formats.claims import SLACK
 from osteon.formats.nifti_header import MM, Header, forms_of, geometry_of, is_whole
 from osteon.formats.oddities import Oddity
 
@@ -19,8 +20,6 @@ _PLAUSIBLE_MM = (0.005, 50.0)
 """Edges of voxels that no unit is said of; outside, another unit is likely."""
 _LABELS = (1002, 1003)
 """Intent codes of label maps: NIFTI_INTENT_LABEL, NIFTI_INTENT_NEURONAME."""
-_SLACK = 16 << 20
-"""More bytes than this after the voxels are refused when these are read."""
 
 
 def header_oddities(header: Header, path: Path, *, label: bool) -> Iterator[Oddity]:
@@ -108,7 +107,7 @@ def _odd_bytes(header: Header, path: Path) -> Iterator[Oddity]:
         yield Oddity("vox_offset", f"{what}{header.start}, which its length confirms", grave=True)
     slice_bytes = math.prod(header.shape[:2]) * int(header.fields.get_data_dtype().itemsize)
     beyond = _length(path) - header.end
-    if slice_bytes <= beyond <= _SLACK:
+    if slice_bytes <= beyond <= SLACK:
         yield Oddity(
             "bytes beyond", f"{beyond} bytes follow the voxels that its header speaks of; they are passed over"
         )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from osteon.core.errors import FileError, OsteonError, missing_file
-from osteon.core.files import is_file, is_folder, is_pointer
+from osteon.core.files import is_file, is_folder
+from osteon.core.folders import is_pointer
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.dicom import (
     read_dicom,
+    read_dicom_files,
     read_dicom_geometry,
     read_dicom_segmentation,
     read_dicom_structures,
@@ -170,7 +173,7 @@ def _to_read(path: Path) -> Format:
     there = is_file(path)
     if is_folder(path) or (there and suffix_of(path) is None and looks_like_dicom(path)):
         return format_of(Path(f"any{DICOM_SUFFIXES[0]}"))
-    if not there and suffix_of(path) is None and path.is_symlink():
+    if not there and suffix_of(path) is None and os.path.islink(path):  # noqa: PTH114 (a name that no system takes is none)
         raise missing_file(path, "the file")
     row = format_of(path)
     if not there:
@@ -194,6 +197,14 @@ def read_volume(path: Path, *, single: bool = False) -> Volume:
         FileError: The file is missing, of an unknown kind, truncated or damaged.
     """
     return _to_read(path).read_volume(Path(path), single=single)
+
+
+def read_scan(files: Sequence[Path]) -> Volume:
+    """Read what the files of one scan, as a record lists them, show: a DICOM series, or the first of them.
+
+    Further files are read with the first, as the `.raw` of a `.mhd` is, or hold other channels. Raises as the readers.
+    """
+    return read_dicom_files(files) if len(files) > 1 and looks_like_dicom(files[0]) else read_volume(files[0])
 
 
 def read_geometry(path: Path) -> Geometry:

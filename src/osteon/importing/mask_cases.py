@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from osteon.core.errors import DatasetError, LabelError, OsteonError
-from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.overlap import count_overlap, dice
 from osteon.core.volume import Volume
-from osteon.dataset.checks import grid_error, turn_array
+from osteon.dataset.dataset import stacked
 from osteon.dataset.laying import lay_segmentation
 from osteon.formats.dicom_series import read_series
 from osteon.formats.label_tables import Table
@@ -72,6 +71,7 @@ def sort_masks(
     group: Group,
     spelling: dict[str, str],
     known: Sequence[str] | None,
+    table_in: Callable[[Path], Path | None],
     *,
     single: bool = False,
     spine: bool = False,
@@ -83,6 +83,7 @@ def sort_masks(
         group: From `mask_pairing.pair`.
         spelling: Key of a name → the name as first seen; new ones are added.
         known: Names of structures that the user or a table gives; None where nobody does.
+        table_in: The table in a folder that belongs to no label map alone; None where there is none.
         single: Whether each case's one label file is a label map of several structures.
         spine: Whether there are masks of vertebrae in this or another case.
         last: Whether all masks are called after structure and case: `femur_p1`.
@@ -136,7 +137,7 @@ def sort_masks(
         )
     try:
         if len(case.maps) == 1:
-            case.own, case.table = values_of(case.maps[0], spelling)
+            case.own, case.table = values_of(case.maps[0], spelling, table_in)
         case.names = _names(case)
     except OsteonError as error:
         case.problem = case.problem or error
@@ -240,34 +241,28 @@ def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: O
 
 def _scan(case: MaskCase, options: Options) -> tuple[Volume | None, list[str], list[str]]:
     """The image of a DICOM case (None where its scans are files), from what it was made, and what was changed in it."""
-    arrays: list[npt.NDArray[np.generic]] = []
+    scans = case.group.scans
+    series = [scan.series for scan in scans if scan.series is not None]
+    if not series:
+        return None, [], []
+    if len(series) < len(scans):
+        file = next(scan for scan in scans if scan.series is None)
+        raise DatasetError(
+            f"{file.path} is a file, and {series[0].folder} a DICOM series",
+            hint="give all channels of a case as files, or all as series",
+        )
     done: list[str] = []
     changed: list[str] = []
-    geometry: Geometry | None = None
-    for scan in case.group.scans if any(scan.series for scan in case.group.scans) else ():
-        if scan.series is None:
-            raise DatasetError(
-                f"{scan.path} is a file, and {case.group.scans[0].path} a DICOM series",
-                hint="give all channels of a case as files, or all as series",
-            )
-        volume, said = read_series(scan.series, accept_gaps=options.accept_gaps, resample_tilt=options.resample_tilt)
-        geometry = geometry or volume.geometry
-        turned = turn_array(volume.array, volume.geometry, geometry)
-        if turned is None:
-            raise grid_error(
-                geometry,
-                volume.geometry,
-                name=str(scan.path),
-                image_name=str(case.group.scans[0].path),
-                hint="channels of one case must lie on one grid",
-            )
-        arrays.append(turned)
-        what = f"DICOM series of {len(scan.series.files)} files in {scan.place}"
-        done += [what, *said]
-        changed += said
-    if geometry is None:
-        return None, [], []
-    return Volume(np.concatenate(arrays) if len(arrays) > 1 else arrays[0], geometry), done, changed
+
+    def volumes() -> Iterator[Volume]:
+        for scan, own in zip(scans, series, strict=True):
+            volume, said = read_series(own, accept_gaps=options.accept_gaps, resample_tilt=options.resample_tilt)
+            done.extend([f"DICOM series of {len(own.files)} files in {scan.place}", *said])
+            changed.extend(said)
+            yield volume
+
+    whole = stacked(volumes(), [str(scan.path) for scan in scans], case.id) if len(scans) > 1 else next(volumes())
+    return whole, done, changed
 
 
 def _compared(mask: Mask, segmentation: Segmentation) -> tuple[str, bool]:

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from osteon.core.errors import DatasetError, UsageError
+from osteon.core.file_names import natural_key
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.manifest import Channel, Modality
 from osteon.importing.forms import Options, modality_of, safe_id, unique_ids
 from osteon.importing.mask_cases import MaskCase
 from osteon.importing.mask_groups import Group
-from osteon.importing.mask_names import case_of, channel_of
+from osteon.importing.mask_names import case_of, channel_of, first_words
 from osteon.importing.naming import unite
 from osteon.importing.pseudonyms import Patient, Pseudonyms
-from osteon.importing.selecting import natural_key
 
 _SHOWN = 8
 
@@ -128,7 +128,7 @@ def _own_name(group: Group, source: Path) -> str:
     if group.home.name:
         return group.home.name
     scan = group.scans[0]
-    return case_of(scan.name) or (scan.folder.parts or (source.absolute().name,))[0]
+    return case_of(scan.name) or "_".join(first_words(scan.name)) or (scan.folder.parts or (source.absolute().name,))[0]
 
 
 def understood(cases: Sequence[MaskCase], structures: Sequence[Structure] | None, table: Path | None) -> list[str]:

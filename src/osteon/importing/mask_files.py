@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from osteon.core.errors import OsteonError
-from osteon.core.files import files_below, is_pointer
+from osteon.core.errors import FileError, OsteonError
+from osteon.core.folders import files_below, is_pointer
 from osteon.core.geometry import Geometry
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import title
+from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.dicom_series import Series, SeriesFound, find_series, series_geometry
 from osteon.formats.registry import read_geometry, stem_of
 from osteon.importing.mask_names import Kind, is_volume, kind_of, scan_folder, words
@@ -21,8 +23,6 @@ from osteon.importing.mask_values import MANY, count_values, is_binary
 
 _IMAGES = ("images", "image", "imgs", "img", "scans", "imagesTr", "Images")
 _LISTED = 5
-_PREAMBLE = 128
-"""Bytes before the letters DICM that mark a DICOM file (PS3.10, 7.1)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,12 +146,9 @@ def holds_dicom(source: Path) -> bool:
         if kind in seen or is_volume(path):
             continue
         seen.add(kind)
-        try:
-            with path.open("rb") as stream:
-                if stream.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM":
-                    return True
-        except OSError:
-            continue
+        with suppress(FileError):
+            if looks_like_dicom(path):
+                return True
     return False
 
 

@@ -14,6 +14,7 @@ from osteon.importing.mask_names import (
     SCAN_WORDS,
     case_of,
     channel_of,
+    first_words,
     numbered_channel,
     vertebra_of,
     without_mask_words,
@@ -55,6 +56,8 @@ class Group:
         names = {parts[-1], tuple(word for part in parts for word in part)}
         if len(self.scans) == 1 and case_of(self.scans[0].name):
             names.add(words(self.scans[0].name))
+        if len(self.scans) == 1:  # `scan_image` beside `scan (1)_image`: what says little tells it here
+            names.add(first_words(self.scans[0].name))
         return names - {()}
 
 

@@ -105,12 +105,23 @@ _NUMBERED = re.compile(r"(?:^|(?<=[_\-. ]))rois?[_\-. ]+\d+(?![^_\-. ])", re.IGN
 """`roi_01` numbers a piece, a case or a structure; it does not say that a file is a mask."""
 _FIRST = (MASK_WORDS - {"roi", "rois"}) | {r"rois?(?![_\-. ]+\d+(?![^_\-. ]))"}
 _NUMBER = re.compile(r"(?<=[^_\-. ])[_\-. ]+(\d{4})$")
+_COPIED = re.compile(
+    rf"(?P<name>.+?)(?P<kind>(?:[_\-. ]+(?:{'|'.join(sorted(MASK_WORDS | _ENDING))}))+) ?(?P<copy>\(\d+\))",
+    re.IGNORECASE,
+)
+"""`p1_mask (1)`: a browser or Windows puts the number of a copy behind everything."""
 _VERTEBRA = re.compile(r"[ctls]\d{1,2}", re.IGNORECASE)
 
 
 def words(text: str) -> tuple[str, ...]:
     """`STS_002-Mask` → (`sts`, `002`, `mask`)."""
     return tuple(word for word in _PARTS.split(name_key(text)) if word)
+
+
+def uncopied(text: str) -> str:
+    """The name with the number of a copy where the case stands: `p1_mask (1)` → `p1 (1)_mask`."""
+    match = _COPIED.fullmatch(text)
+    return f"{match['name']} {match['copy']}{match['kind']}" if match else text
 
 
 def is_volume(path: Path) -> bool:
@@ -126,7 +137,7 @@ def kind_of(place: PurePosixPath) -> Kind:
     """
     if place.name.lower().endswith(".seg.nrrd"):
         return "mask"
-    told = words(_NUMBERED.sub("", stem_of(Path(place)))) or ("",)
+    told = words(_NUMBERED.sub("", uncopied(stem_of(Path(place))))) or ("",)
     if {told[0], told[-1]} & MASK_WORDS or says_masks(place.parent.name):
         return "mask"
     if told[-1] in _ENDING or told[0] in _LEADING:
@@ -161,7 +172,18 @@ def case_of(scan: str) -> str:
 
     A channel's number is one at the very end: `p1_0000` → `p1`, `p1_0001_data` → `p1_0001`.
     """
-    return without_words(_NUMBER.sub("", scan), _LEADING, {word for word in _ENDING if not word.isdigit()} | MASK_WORDS)
+    return without_words(
+        _NUMBER.sub("", uncopied(scan)), _LEADING, {word for word in _ENDING if not word.isdigit()} | MASK_WORDS
+    )
+
+
+def first_words(scan: str) -> tuple[str, ...]:
+    """A scan's name without the one word at its end that says that it is a scan: `scan (1)_image` → (`scan`, `(1)`).
+
+    Empty where that leaves channels alone.
+    """
+    told = words(uncopied(scan))
+    return told[:-1] if told[-1:] and told[-1] in _ENDING and not CHANNEL_WORDS.issuperset(told[:-1]) else ()
 
 
 def numbered_channel(scan: str) -> int | None:
@@ -172,7 +194,7 @@ def numbered_channel(scan: str) -> int | None:
 
 def without_mask_words(text: str) -> str:
     """A mask's name without the words that say that it is one: `seg_p1_femur_mask` → `p1_femur`."""
-    return without_words(text, _FIRST, MASK_WORDS)
+    return without_words(uncopied(text), _FIRST, MASK_WORDS)
 
 
 def without_words(text: str, first: Collection[str], last: Collection[str] | None = None) -> str:
@@ -188,7 +210,7 @@ def without_words(text: str, first: Collection[str], last: Collection[str] | Non
 
 def channel_of(name: str) -> str:
     """The channel that a scan's name ends in (`p1_T2w` → `t2w`); empty where it ends in none."""
-    last = (words(name) or ("",))[-1]
+    last = (words(uncopied(name)) or ("",))[-1]
     return last if last in CHANNEL_WORDS else ""
 
 

@@ -178,14 +178,13 @@ def _of_another(mask: Mask, groups: Sequence[Group]) -> bool:
 def _drop_strangers(groups: Sequence[Group], heap: Heap, links: Links) -> None:
     """Pass over masks whose name begins with that of another case: folder and name contradict each other."""
     names = {id(group): {words(group.home.name), *group.names} - {()} for group in groups}
+    every = {name for called in names.values() for name in called if is_numbered(name)}
     for group in groups:
         own = names[id(group)]
-        others = set[tuple[str, ...]]().union(*(names[id(g)] for g in groups if g is not group)) - own
-        others = {name for name in others if is_numbered(name)}
         for mask in list(group.masks):
             told = words(without_mask_words(stem_of(mask.path)))
             heads = {told[:length] for length in range(1, len(told))}  # alone it may be a vertebra: C2 in case c1
-            if heads & others and not (heads | {told}) & own and not links.named(mask):
+            if (heads & every) - own and not (heads | {told}) & own and not links.named(mask):
                 group.masks.remove(mask)
                 heap.pass_over(mask, STRANGER, f" ({group.scans[0].path})")
 

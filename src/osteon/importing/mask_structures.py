@@ -6,10 +6,11 @@ A vertebra may be called like a channel, or like a case: `T1` beside a CT, `C1` 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from osteon.core.labels import Structure, make_structures
-from osteon.formats.label_tables import Table, find_table, read_table
+from osteon.formats.label_tables import Table, read_table
 from osteon.formats.registry import own_table, read_structures, stem_of
 from osteon.importing.mask_files import Mask
 from osteon.importing.mask_groups import Group
@@ -96,16 +97,23 @@ def vertebrae_of(group: Group, known: Sequence[str] | None, *, spine: bool) -> d
     }
 
 
-def values_of(mask: Mask, spelling: dict[str, str]) -> tuple[tuple[Structure, ...], Table | None]:
+def values_of(
+    mask: Mask, spelling: dict[str, str], table_in: Callable[[Path], Path | None]
+) -> tuple[tuple[Structure, ...], Table | None]:
     """What names the values of a label map: its header, the table called after it, or one in a folder below the source.
 
     Names of tables are spelt as the first table has them.
+
+    Args:
+        mask: The label map.
+        spelling: Key of a name → the name as first seen; new ones are added.
+        table_in: The table in a folder that belongs to no other label map; None where there is none.
     """
     table = own_table(mask.path)
     if table is None and (own := read_structures(mask.path)):
         return own, None
     for above in range(len(mask.folder.parts)) if table is None else ():
-        if (found := find_table(mask.path.parents[above])) is not None:
+        if (found := table_in(mask.path.parents[above])) is not None:
             table = Table(found, read_table(found))
             break
     if table is None:

@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import OsteonError
-from osteon.core.files import files_below
+from osteon.core.folders import files_below
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.label_tables import NAMES, find_table, is_only_a_table, is_table, maybe_beside, read_table
 from osteon.formats.registry import own_table, stem_of
+from osteon.formats.unread import Holds
 from osteon.importing.forms import Converted, Form, Found, FoundCase, Options
 from osteon.importing.mask_cases import MaskCase, read_case, sort_masks
 from osteon.importing.mask_dataset import case_ids, channels_of, check_names, structures_of, understood
@@ -33,7 +34,8 @@ from osteon.importing.mask_values import is_binary
 from osteon.importing.passed_over import tell_passed_over
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 
-_LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
+LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
+"""Files that list the cases of a folder."""
 _LOOKED_AT = 20
 """Files without a telling name whose voxels are looked at to recognise the form."""
 
@@ -42,7 +44,7 @@ def misses(source: Path) -> str | None:
     """What `source` lacks to be scans with masks."""
     if not source.is_dir():
         return "is one file, not a folder of scans and masks"
-    if listed := [name for name in _LISTS if (source / name).is_file()]:
+    if listed := [name for name in LISTS if (source / name).is_file()]:
         return f"{listed[0]} lists the cases already"
     files = list(volume_files(source))
     told = [kind_of(PurePosixPath(path.relative_to(source).as_posix())) for path in files]
@@ -85,15 +87,21 @@ def read(source: Path, options: Options) -> Found:
     return found_in(source, heap, groups, options)
 
 
-def found_in(source: Path, heap: Heap, groups: list[Group], options: Options) -> Found:
-    """The cases of scans and masks that were sorted. Raises as `read` does, but for what belongs to a scan."""
-    table = None if options.structures else find_table(source, _tables_beside(heap))
+def found_in(
+    source: Path, heap: Heap, groups: list[Group], options: Options, *, holding: Sequence[Holds] = ("images",)
+) -> Found:
+    """The cases of scans and masks that were sorted; `holding` as for `tell_passed_over`.
+
+    Raises as `read` does, but for what belongs to a scan.
+    """
+    table_in = cache(partial(find_table, others=_tables_beside(heap)))
+    table = None if options.structures else table_in(source)
     told = options.named_structures() or (read_table(table) if table else None)
     known = None if told is None else [structure.name for structure in told]
     spelling = {same_name(name): name for name in known or ()}
     single = _one_map_each(groups)
     spine, last = is_spine(groups), ends_in_cases(groups)
-    cases = [sort_masks(group, spelling, known, single=single, spine=spine, last=last) for group in groups]
+    cases = [sort_masks(group, spelling, known, table_in, single=single, spine=spine, last=last) for group in groups]
     structures = told or structures_of(cases)
     check_names(cases, structures, told=told is not None, priority=options.priority)
     patients = [patient_of(s) if (s := group.scans[0].series) else Patient() for group in groups]
@@ -115,7 +123,7 @@ def found_in(source: Path, heap: Heap, groups: list[Group], options: Options) ->
         found.lost += [f"{mask.path}: lies beside the case's folder of masks; passed over" for mask in case.passed]
     used = {table, *(case.table.path for case in cases if case.table is not None)}
     found.warnings += _unused_tables(source, used) + _doubtful_tables(cases, used)
-    tell_passed_over(found, source, ["images"])
+    tell_passed_over(found, source, holding)
     return found
 
 

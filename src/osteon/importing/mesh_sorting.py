@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
-from osteon.core.files import files_below, is_pointer
+from osteon.core.folders import files_below, is_pointer
 from osteon.dataset.manifest import FILE_NAME
 from osteon.importing.forms import safe_id, unique_ids
 from osteon.importing.mask_files import Heap, Scan, find_dicom, holds_dicom, some, volume_files

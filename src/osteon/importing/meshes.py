@@ -7,7 +7,7 @@ from pathlib import Path
 
 from osteon.core.errors import OsteonError, UsageError
 from osteon.dataset.manifest import Channel
-from osteon.importing.forms import CONVERTING, Converted, Form, Found, FoundCase, Options
+from osteon.importing.forms import Converted, Form, Found, FoundCase, Options
 from osteon.importing.mask_dicom import patient_of
 from osteon.importing.mask_files import holds_dicom, volume_files
 from osteon.importing.mesh_convert import MeshJob, convert, decide
@@ -128,5 +128,17 @@ FORM = Form(
     misses,
     read,
     "STL files and CTs below one folder",
-    heeds=frozenset(CONVERTING) - {"ignore_references", "between_slices", "rle_order", "rle_base"},
+    heeds=frozenset(
+        {
+            "case_pattern",
+            "group",
+            "mesh_unit",
+            "mesh_space",
+            "priority",
+            "accept_gaps",
+            "resample_tilt",
+            "keep_identity",
+            "series",
+        }
+    ),
 )

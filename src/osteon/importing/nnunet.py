@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from osteon.core.errors import DatasetError, FileError, LabelError, UsageError
-from osteon.core.files import absent_below, is_file, read_json
+from osteon.core.file_names import natural_key
+from osteon.core.files import is_file, read_json
+from osteon.core.folders import absent_below
 from osteon.core.labels import BACKGROUND, Structure, make_structures
 from osteon.core.values import HIGHEST
 from osteon.dataset.laying import lay_segmentation
@@ -30,7 +32,6 @@ from osteon.formats.unread import unread_format
 from osteon.importing.decathlon import channels_of, structures_of
 from osteon.importing.forms import Converted, Form, Found, FoundCase, Options, safe_id, unique_ids
 from osteon.importing.mask_merging import merge
-from osteon.importing.selecting import natural_key
 
 _FILE = "dataset.json"
 _IMAGE = re.compile(r"(.+)_(\d{4})")

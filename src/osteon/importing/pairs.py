@@ -59,7 +59,12 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         text = line.strip()
         if not text or text.startswith("#"):
             continue
-        fields = _fields(text, path.parent)
+        try:
+            fields = _fields(text, path.parent)
+        except csv.Error as error:
+            raise FileError(
+                f"{path}: line {number} is not `image,label` ({error})", hint="give two paths, or correct the line"
+            ) from error
         if not (first and _HEADING.fullmatch(fields[0])):
             yield number, fields
         first = False

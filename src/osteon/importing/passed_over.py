@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from osteon.core.files import absent_below, files_below
+from osteon.core.folders import absent_below, files_below
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.registry import suffix_of
 from osteon.formats.unread import Holds, told_unread, unread_format

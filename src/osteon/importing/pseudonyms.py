@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import FileError
 from osteon.core.files import read_text, write_text
+from osteon.core.spreadsheets import as_text, meant
 from osteon.importing.forms import Converted, safe_id, unique_ids
 
 TABLE = "osteon-pseudonyms.csv"
@@ -133,11 +134,7 @@ class Pseudonyms:
 
     def write(self) -> str:
         """Write the table beside the source; what was done, or a warning that it was not possible."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(_HEAD)
-        writer.writerows((key, patient.id, patient.name) for patient, key in self.keys.items())
-        text = stream.getvalue()
+        text = as_text([_HEAD, *((key, patient.id, patient.name) for patient, key in self.keys.items())])
         for place in self.places:
             try:
                 if not place.is_file() or place.read_text(encoding="utf-8") != text:
@@ -164,5 +161,8 @@ def _known(places: Iterable[Path]) -> dict[Patient, str]:
             rows = csv.DictReader(io.StringIO(read_text(place, "the table of pseudonyms")))
             if rows.fieldnames is None or not set(_HEAD) <= set(rows.fieldnames):
                 raise FileError(f"{place}: is no table of pseudonyms", hint=f"its columns are {', '.join(_HEAD)}")
-            return {Patient(row["patient_id"] or "", row["patient_name"] or ""): row["key"] or "" for row in rows}
+            return {
+                Patient(meant(row["patient_id"] or ""), meant(row["patient_name"] or "")): meant(row["key"] or "")
+                for row in rows
+            }
     return {}

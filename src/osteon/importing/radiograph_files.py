@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from osteon.core.errors import DatasetError, FileError
 from osteon.core.file_names import name_key
-from osteon.core.files import files_below, is_pointer
+from osteon.core.folders import files_below, is_pointer
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.dicom_files import looks_like_dicom

@@ -96,7 +96,7 @@ def read_mask_table(file: File, pictures: Sequence[File]) -> tuple[dict[str, lis
     shelf = Shelf(pictures)
     rows: dict[str, list[MaskFile]] = defaultdict(list)
     masks: set[File] = set()
-    for number, fields in enumerate(csv.reader(lines[1:], delimiter=separator), start=2):
+    for number, fields in enumerate(_fields(file.path, lines[1:], separator), start=2):
         if not any(field.strip() for field in fields):
             continue
         name = f"{file.path}: line {number}"
@@ -109,6 +109,17 @@ def read_mask_table(file: File, pictures: Sequence[File]) -> tuple[dict[str, lis
         if mask is not None:
             masks.add(mask)
     return rows, masks
+
+
+def _fields(path: Path, lines: Sequence[str], separator: str) -> Iterator[list[str]]:
+    """The fields of each row after the heading. Raises FileError."""
+    reader = csv.reader(lines, delimiter=separator)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise FileError(
+            f"{path}: line {reader.line_num + 1} cannot be read ({error})", hint="correct the line, or remove it"
+        ) from error
 
 
 def _corner(fields: Sequence[str], columns: Mapping[str, int], name: str) -> tuple[int, int] | None:

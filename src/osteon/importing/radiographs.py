@@ -15,11 +15,12 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, FileError, UsageError
-from osteon.core.file_names import name_key
+from osteon.core.file_names import name_key, natural_key
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.manifest import Channel
 from osteon.formats.raster import orientation_of
 from osteon.formats.rle import is_rle_csv
+from osteon.formats.unread import Holds
 from osteon.importing.forms import Form, Found, FoundCase, Options, safe_id, unique_ids
 from osteon.importing.mask_dicom import patient_in
 from osteon.importing.mask_files import find_dicom
@@ -33,9 +34,9 @@ from osteon.importing.radiograph_json import JsonFiles
 from osteon.importing.radiograph_marks import Marks, Told, marked_twice
 from osteon.importing.radiograph_masks import is_mask_table, look_at_labels, of_table, read_mask_table, sort_out
 from osteon.importing.radiograph_rle import of_rle
-from osteon.importing.selecting import natural_key
 
 _LISTED = 6
+_MARKS = (".json", ".csv", ".tsv")
 _MOST_OF_A_SUBJECT = 10
 """Pictures in a folder; with more, folders are more likely groups than subjects."""
 _NO_SUBJECTS = {"images", "image", "img", "imgs", "pictures", "train", "training", "val", "valid", "validation", "test"}
@@ -103,7 +104,8 @@ def read(source: Path, options: Options, *, unmarked: bool = False) -> Found:
             "what marks them is taken as drawn on the upright picture"
         )
     found.understood += _understood(pictures, marks, kinds, subjects, found.structures, options)
-    tell_passed_over(found, folder, ["images", "pictures"], [".json", ".csv"])
+    holding: list[Holds] = ["images", "surfaces", "pictures"] if unmarked else ["images", "pictures"]
+    tell_passed_over(found, folder, holding, _MARKS)
     return found
 
 
@@ -120,6 +122,8 @@ def _told(heap: Heap, options: Options, found: Found, *, dicom: bool) -> tuple[T
     pictures = [file for file in rest if file not in masks]
     if heap.dicom and (dicom or heap.json or heap.csv):
         pictures = _with_dicom(pictures, heap.dicom, found)
+    elif heap.dicom:
+        _without_dicom(pictures, heap.dicom, found)
     if case_of is not None:
         unknown = [file for file in pictures if case_of(file.place.as_posix()) is None]
         pictures = [file for file in pictures if file not in set(unknown)]
@@ -157,6 +161,19 @@ def _with_dicom(pictures: list[File], dicom: list[File], found: Found) -> list[F
             f"{len(previews)} pictures, such as {previews[0].place}, stand beside DICOM files; left out"
         )
     return sorted([*(f for f in pictures if f not in set(previews)), *dicom], key=lambda f: natural_key(str(f.place)))
+
+
+def _without_dicom(pictures: Sequence[File], dicom: Sequence[File], found: Found) -> None:
+    """Tell DICOM files that no file can mark; one beside a picture of the same name is taken as that picture."""
+    whole = {file.place.with_suffix("") for file in pictures}
+    lost = [file for file in dicom if file.place.with_suffix("") not in whole]
+    for files, why, told in (
+        (lost, "marked by no file; passed over", found.lost),
+        ([f for f in dicom if f not in set(lost)], "beside a picture of the same name; left out", found.warnings),
+    ):
+        if files:
+            many = f"{len(files)} DICOM files, such as {files[0].place}, are"
+            told.append(f"{many if len(files) > 1 else f'{files[0].place} is'} {why}")
 
 
 def _is_turned(picture: File) -> bool:

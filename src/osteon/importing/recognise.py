@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from osteon.core.errors import UsageError, missing_file
-from osteon.core.files import files_below
+from osteon.core.folders import files_below
 from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.registry import suffix_of
 from osteon.formats.unread import told_unread

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import OsteonError
-from osteon.core.files import file_state
+from osteon.core.file_marks import file_state
 from osteon.dataset.manifest import Manifest, read_manifest
 from osteon.formats.registry import companions, own_table
 from osteon.importing.forms import Found, FoundCase

@@ -11,9 +11,10 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError
-from osteon.core.files import files_below
+from osteon.core.folders import files_below
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.raster import SUFFIXES as PICTURES
+from osteon.formats.rle import lacks
 from osteon.importing import masks, radiographs
 from osteon.importing.forms import Form, Found, Options
 from osteon.importing.mask_files import gather, holds_dicom, volume_files
@@ -21,11 +22,9 @@ from osteon.importing.mask_names import kind_of
 from osteon.importing.mask_pairing import pair
 from osteon.importing.mask_values import holds_labels
 from osteon.importing.meshes import mesh_files
-from osteon.importing.passed_over import tell_passed_over
 from osteon.importing.radiograph_files import plain_stem
 from osteon.importing.radiograph_fits import why_unreadable
 
-_LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
 _MARKS = (".json", ".xml", ".txt", ".csv", ".tsv")
 _LOOKED_AT = 20
 """Files of each kind whose voxels are looked at: a label map is no scan."""
@@ -35,12 +34,12 @@ def misses(source: Path) -> str | None:
     """What `source` lacks to be scans without labels; what may be a label is named."""
     if not source.is_dir():
         return "is one file, not a folder of scans"
-    if listed := [name for name in _LISTS if (source / name).is_file()]:
+    if listed := [name for name in masks.LISTS if (source / name).is_file()]:
         return f"{listed[0]} lists cases with labels"
     if (mesh := next(mesh_files(source), None)) is not None:
         return f"{mesh.name} is a surface"
     volumes, pictures = list(volume_files(source)), list(_pictures(source))
-    if not volumes and not pictures and not holds_dicom(source):
+    if not volumes and not pictures and not (holds_dicom(source) and _any_series(source)):
         return "no scan and no picture"
     for path in [*volumes, *pictures]:
         if kind_of(PurePosixPath(path.relative_to(source).as_posix())) == "mask":
@@ -54,6 +53,8 @@ def misses(source: Path) -> str | None:
             return f"{path.relative_to(source)} is called like a picture, and may mark it in a way that is not known"
         if path.suffix.lower() == ".json" and (why := why_unreadable(path)):
             return f"a file that may mark pictures cannot be read: {why}"
+        if why := lacks(path) if path.suffix.lower() in (".csv", ".tsv") else "":
+            return why
     return None
 
 
@@ -80,14 +81,19 @@ def read(source: Path, options: Options) -> Found:
             )
         return found
     groups = pair(heap, options.case_pattern, series=options.series)
-    found = masks.found_in(source, heap, groups, options)
+    found = masks.found_in(source, heap, groups, options, holding=("images", "surfaces", "pictures"))
     left = [*(str(scan.path) for scan in heap.pictures), *map(str, _pictures(source))]
     if left:
         found.lost.append(
             f"{len(left)} pictures beside volumes, such as {left[0]}: passed over; import them from their own folder"
         )
-    tell_passed_over(found, source, ["surfaces", "pictures"])
     return found
+
+
+def _any_series(source: Path) -> bool:
+    """Whether DICOM files below `source` make a series."""
+    heap = gather(source)
+    return bool(heap.scans or heap.pictures)
 
 
 def _tables(source: Path) -> Iterator[Path]:

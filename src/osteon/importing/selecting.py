@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from osteon.core.errors import DatasetError, UsageError
+from osteon.core.file_names import natural_key
 from osteon.dataset.folds import SAY_WHO, group_cases, told_subject
 from osteon.dataset.manifest import Manifest
 
@@ -21,13 +22,6 @@ _SEED = 0
 _SHOWN = 5
 _COUNT = re.compile(r"(?:(first|last):)?(\d+)", re.IGNORECASE)
 _SHARE = re.compile(r"\d*\.\d+|\d+\.")
-
-
-def natural_key(case_id: str) -> tuple[tuple[bool, int, str], ...]:
-    """A key that sorts numbers in ids by their value: c2 before c10."""
-    return tuple(
-        (not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", case_id)
-    )
 
 
 def select(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from osteon.formats.dicom import check_called, is_called, titles
+from osteon.formats.dicom import check_called, chosen_series, titles
 from osteon.importing.mask_files import Scan
 
 _LISTED = 8
@@ -35,17 +34,16 @@ def choose_series(
     check_called(everything, which)
     passed: list[Scan] = []
     for scans in chosen:
-        studies: dict[tuple[str, str], list[Scan]] = defaultdict(list)
-        for scan in scans:
-            if scan.series is not None:
-                studies[scan.series.patient_key, scan.series.study].append(scan)
-        for own in (several for several in studies.values() if len(several) > 1):
-            others = [scan for scan in own if scan.series is not None and not is_called(scan.series, which)]
-            if len(others) == len(own):
-                lost.append(f"none of these is --series {which}; passed over: {listed(own)}")
-            else:
-                passed += others
-            scans[:] = [scan for scan in scans if scan not in others]
+        scan_of = {id(scan.series): scan for scan in scans if scan.series is not None}
+        kept, without = chosen_series([scan.series for scan in scans if scan.series is not None], which)
+        lost += [
+            f"none of these is --series {which}; passed over: {listed([scan_of[id(one)] for one in own])}"
+            for own in without
+        ]
+        stay = {id(one) for one in kept}
+        astray = {id(one) for own in without for one in own}
+        passed += [scan for one, scan in scan_of.items() if one not in stay | astray]
+        scans[:] = [scan for scan in scans if scan.series is None or id(scan.series) in stay]
     if passed:
         warnings.append(f"passed over, as not --series {which}: {len(passed)} series, such as {passed[0].title}")
     return chosen

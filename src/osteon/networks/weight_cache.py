@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import FileError, ModelError, OsteonError
-from osteon.core.files import read_yaml, whole_file, write_yaml
+from osteon.core.files import whole_file, write_yaml
+from osteon.core.locks import one_at_a_time
+from osteon.core.processes import machine_mark
+from osteon.core.records import read_record
 from osteon.networks.encoder_sources import Source
 from osteon.networks.weights import SUFFIXES
 
@@ -55,7 +58,8 @@ def cached_path(source: Source) -> Path:
 def locked() -> dict[str, dict[str, Any]]:
     """The lock file: name → repository, revision, SHA-256 and bytes of each file that was fetched."""
     path = cache_folder() / LOCK
-    return (read_yaml(path, "the lock file of the weights") or {}) if path.is_file() else {}
+    hint, shape = "remove it: what was fetched is compared with its checksum again", dict[str, dict[str, Any]]
+    return read_record(path, "the lock file of the weights", shape, hint) if path.is_file() else {}
 
 
 def weights_file(source: Source, *, download: Download | None = None) -> Path:
@@ -109,7 +113,7 @@ def fetch(source: Source, *, download: Download | None = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"{path.parent}: cannot be made ({error})", hint=f"set {FOLDER} to another folder") from error
-    part = path.parent / f".fetch-{os.getpid()}"
+    part = path.parent / f".fetch-{machine_mark()}-{os.getpid()}"
     try:
         got = (download or hub.download)(source, source.revision or entry.get("revision"), part)
         digest = sha256_of(got.path)
@@ -177,4 +181,5 @@ def _lock(source: Source, revision: str | None, digest: str, path: Path) -> None
         "licence": source.licence,
     }
     head = "Weights that osteon has fetched. `osteon weights verify` compares the files with these hashes."
-    write_yaml(cache_folder() / LOCK, dict(sorted({**locked(), source.name: entry}.items())), head=head)
+    with one_at_a_time(cache_folder() / f".{LOCK}"):  # others may fetch other weights
+        write_yaml(cache_folder() / LOCK, dict(sorted({**locked(), source.name: entry}.items())), head=head)

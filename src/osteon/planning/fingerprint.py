@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from osteon.core.boxes import box_of
-from osteon.core.errors import DatasetError, OsteonError
+from osteon.core.errors import DatasetError, FileError, OsteonError
 from osteon.core.files import read_json, write_json
 from osteon.core.geometry import turn_to_ras
 from osteon.core.labels import Segmentation
@@ -129,14 +130,25 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
 
 
 def changed_since(dataset: Dataset) -> list[str]:
-    """In what the cases that can be trained on differ from those of fingerprint.json, a line each; none without one."""
-    known = _known(dataset.folder / FILE_NAME)
+    """In what the cases that can be trained on differ from those of fingerprint.json, a line each; none without one.
+
+    Files that were touched are read; that they are the same is written there, where it can be written.
+    """
+    path = dataset.folder / FILE_NAME
+    known = _known(path)
     cases = {case.id: case for case in dataset.manifest.trainable}
-    others = [
-        name for name, case in cases.items() if name in known and not still_marked(dataset, case, known[name].mark)
-    ]
+    with status("comparing files"):
+        marks = {name: still_marked(dataset, case, known[name].mark) for name, case in cases.items() if name in known}
+    renewed = {name: mark for name, mark in marks.items() if mark not in (None, known[name].mark)}
+    if renewed:
+        now = {
+            name: facts.model_copy(update={"mark": renewed[name]}) if name in renewed else facts
+            for name, facts in known.items()
+        }
+        with suppress(FileError):  # it only saves reading them once more
+            _write(path, now)
     told = (
-        ("changed", others),
+        ("changed", [name for name, mark in marks.items() if mark is None]),
         ("not measured", [name for name in cases if name not in known]),
         ("not trained on any more", [name for name in known if name not in cases]),
     )

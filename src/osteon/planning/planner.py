@@ -147,7 +147,7 @@ def _check_structures(dataset: Dataset, fingerprint: Fingerprint) -> None:
     if missing:
         raise DatasetError(
             f"{dataset.folder}: structures that occur in no case that can be trained on: {', '.join(missing)}",
-            hint="remove them from `structures` in dataset.yaml, or add a case in which they are labelled; "
+            hint="add a case in which they are labelled, or remove them from `structures` in dataset.yaml; "
             "cases held out for the final test do not count",
         )
 

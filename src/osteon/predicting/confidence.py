@@ -46,6 +46,11 @@ class Calibration:
         """As validation.json has it; `calibration_from` takes it."""
         return {**vars(self), "raw": list(self.raw), "dice": list(self.dice)}
 
+    @property
+    def is_known(self) -> bool:
+        """Whether `expected` says which Dice is to be expected; else it gives the raw figure back."""
+        return bool(self.raw)
+
     def expected(self, raw: float) -> float:
         """The Dice to be expected; above the known range that at its end, below it in a line down to 0."""
         if not self.raw:

@@ -11,12 +11,12 @@ from pathlib import Path, PurePosixPath
 from osteon.core.case_records import is_recorded
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.file_names import free_name, name_key
-from osteon.core.files import absent_below, files_below
+from osteon.core.folders import absent_below, files_below
 from osteon.core.geometry import Geometry
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Channel
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
-from osteon.formats.dicom import check_called, describe, is_called
+from osteon.formats.dicom import check_called, chosen_series, describe
 from osteon.formats.dicom_found import Series, sort_files
 from osteon.formats.dicom_series import series_geometry
 from osteon.formats.raster import SUFFIXES as PICTURES
@@ -162,16 +162,13 @@ def _grid(series: Series) -> Geometry | None:
 def _chosen(series: Sequence[Series], which: str) -> list[Series]:
     """Of several series of one study those that `--series` names; the only one of a study stays."""
     check_called(series, which)
-    studies: dict[tuple[str, str], list[Series]] = defaultdict(list)
-    for one in series:
-        studies[one.patient_key, one.study].append(one)
-    for own in (several for several in studies.values() if len(several) > 1):
-        if not any(is_called(one, which) for one in own):
-            raise UsageError(
-                f"--series {which}: of one study no series is called so: {'; '.join(map(describe, own))}",
-                hint="predict this study apart",
-            )
-    return [one for one in series if is_called(one, which) or len(studies[one.patient_key, one.study]) == 1]
+    kept, without = chosen_series(series, which)
+    for own in without:
+        raise UsageError(
+            f"--series {which}: of one study no series is called so: {'; '.join(map(describe, own))}",
+            hint="predict this study apart",
+        )
+    return kept
 
 
 def _not_read(folder: Path, files: Sequence[Path], made: Set[Path]) -> list[Item]:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
-from osteon.core.files import read_json, write_json
+from osteon.core.files import write_json
 from osteon.core.labels import Segmentation
 from osteon.core.overlap import count_overlap, dice
+from osteon.core.records import read_record
 from osteon.core.volume import Volume
 from osteon.predicting.engines import Kind
 from osteon.predicting.model import Model
@@ -84,10 +85,22 @@ def write_gates(folder: Path, sha256: str, gates: Iterable[Gate]) -> None:
     write_json(folder / FILE, {"model": sha256, "engines": data})
 
 
+class _Cost(BaseModel):
+    dice_drop: dict[str, float]
+    volume_change: dict[str, float]
+    cases: int
+
+
+class _Gates(BaseModel):
+    model: str
+    engines: dict[str, _Cost]
+
+
 def read_gates(folder: Path, sha256: str) -> dict[str, Gate]:
     """The figures of a model's folder; none where the gate was never tried with these weights."""
     path = folder / FILE
-    data: dict[str, Any] = read_json(path, "what engines cost") if path.is_file() else {}
+    hint = "remove it, and measure again with `osteon doctor MODEL DATASET`"
+    data = read_record(path, "what engines cost", _Gates, hint) if path.is_file() else {}
     if data.get("model") != sha256:
         return {}
     return {

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel
 from scipy import ndimage
 
-from osteon.core.errors import ModelError, in_short
-from osteon.core.files import read_json, write_json
+from osteon.core.files import write_json
+from osteon.core.records import read_record
 from osteon.planning.plan import Plan
 
 FILE_NAME = "reference.json"
@@ -102,24 +103,32 @@ def read_reference(path: Path) -> list[Looks]:
     """Read them; none where the model has no such file (it was made by an earlier osteon).
 
     Raises:
-        ModelError: The file is not one of those.
+        FileError: The file is not one of those.
     """
     if not path.is_file():
         return []
-    data = read_json(path, "what the training scans look like")
-    try:
-        return [
-            Looks(
-                case["volumes"],
-                tuple(case["touching"]),
-                case["image"],
-                tuple(case["spacing_mm"]),
-                tuple(case["extent_mm"]),
-                None if case["looked_for"] is None else tuple(case["looked_for"]),
-            )
-            for case in data["cases"]
-        ]
-    except (KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path}: is not what osteon writes there ({in_short(error)})", hint="copy the model folder again, whole"
-        ) from error
+    data = read_record(path, "what the training scans look like", _Reference, "copy the model folder again, whole")
+    return [
+        Looks(
+            case["volumes"],
+            tuple(case["touching"]),
+            case["image"],
+            tuple(case["spacing_mm"]),
+            tuple(case["extent_mm"]),
+            None if case["looked_for"] is None else tuple(case["looked_for"]),
+        )
+        for case in data["cases"]
+    ]
+
+
+class _Case(BaseModel):
+    volumes: dict[str, float]
+    touching: list[str]
+    image: dict[str, float]
+    spacing_mm: list[float]
+    extent_mm: list[float]
+    looked_for: list[str] | None
+
+
+class _Reference(BaseModel):
+    cases: list[_Case]

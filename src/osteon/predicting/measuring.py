@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
-from osteon.core.errors import OsteonError, UsageError
-from osteon.core.files import read_json, write_json
+from osteon.core.errors import DiskFullError, OsteonError, UsageError
+from osteon.core.files import write_json
 from osteon.core.geometry import Geometry
+from osteon.core.records import read_record
 from osteon.networks.registry import inputs, outputs
 from osteon.planning.plan import Plan
 from osteon.predicting.engines import ENGINES, NAMES, Kind, kind_of
@@ -73,6 +74,8 @@ def _measured(model: Model, kind: Kind, image: torch.Tensor, expected: torch.Ten
     began = time.perf_counter()
     try:
         logits = engine(image)[0]
+    except DiskFullError:
+        raise
     except (RuntimeError, ImportError, OSError, OsteonError) as error:  # an engine that cannot take this network
         return Speed(kind.name, why_not=(str(error).strip().splitlines() or [type(error).__name__])[0])
     start_s = time.perf_counter() - began
@@ -103,16 +106,18 @@ def fastest(speeds: Mapping[str, Speed], passed: set[str], patches: int) -> str:
 
 def remembered(model: Model) -> dict[str, Speed]:
     """What was measured of this model on this machine; nothing where it was not."""
-    path = _path()
-    known: dict[str, Any] = read_json(path, "the speeds of engines") if path.is_file() else {}
-    return {name: Speed(**facts) for name, facts in known.get(_key(model), {}).items()}
+    return {name: Speed(**facts) for name, facts in _known(_path()).get(_key(model), {}).items()}
+
+
+def _known(path: Path) -> dict[str, Any]:
+    shape, hint = dict[str, dict[str, dict[str, Any]]], "remove it, and measure again with `osteon doctor MODEL`"
+    return read_record(path, "the speeds of engines", shape, hint) if path.is_file() else {}
 
 
 def remember(model: Model, speeds: list[Speed]) -> Path:
     """Keep what was measured. Returns the file."""
     path = _path()
-    known: dict[str, Any] = read_json(path, "the speeds of engines") if path.is_file() else {}
-    write_json(path, known | {_key(model): {speed.name: vars(speed) for speed in speeds}})
+    write_json(path, _known(path) | {_key(model): {speed.name: vars(speed) for speed in speeds}})
     return path
 
 

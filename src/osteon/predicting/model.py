@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from osteon.core.boxes import Box
 from osteon.core.errors import DatasetError, GeometryError, ModelError
-from osteon.core.files import read_json, write_json, write_text
+from osteon.core.files import write_json, write_text
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
@@ -27,16 +27,18 @@ from osteon.networks.weights import load_checked, save_tensors
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Intensity, NnUNet, Plan, read_plan, write_plan
 from osteon.predicting.cascade import label_channels
-from osteon.predicting.confidence import calibration_from, raw_confidence
+from osteon.predicting.confidence import Calibration, calibration_from, raw_confidence
 from osteon.predicting.engines import Engine, Kind
 from osteon.predicting.looks import FILE_NAME as REFERENCE
 from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
 from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
 from osteon.predicting.postprocess import NONE, Postprocessing, postprocess, read_postprocessing, write_postprocessing
 from osteon.predicting.quantised import quantised_file
+from osteon.predicting.records import VALIDATION, read_validation
 from osteon.predicting.region import fills_little
 from osteon.predicting.restore import Keep, restore, restored_outputs
-from osteon.predicting.review import Facts, reasons_to_review
+from osteon.predicting.review import Facts, reasons_to_review, removed
+from osteon.predicting.seen import UNKNOWN, SeenScans, seen_by
 from osteon.predicting.series import name_series
 from osteon.predicting.shares import Shares, collect
 from osteon.predicting.speeds import BALANCED, Speed
@@ -46,7 +48,6 @@ from osteon.preparing.case import passage, prepare_with_intensities
 from osteon.preparing.nonzero import nonzero_box, uncropped, within
 
 WEIGHTS = "weights.safetensors"
-VALIDATION = "validation.json"
 FIRST = "first"
 """In a model's folder that of the model which looks first (a cascade)."""
 
@@ -58,14 +59,16 @@ class Prediction:
     Attributes:
         segmentation: On the scan's own grid and orientation.
         raw: The soft Dice confidence of each structure; None for one that was not found.
-        confidence: The Dice to be expected of each, by the model's calibration.
+        confidence: The Dice to be expected of each, by the model's calibration; the raw figure where it has none.
         reasons: Why a person should look at it; empty where nothing stands out.
+        calibrated: Whether the model has a calibration.
     """
 
     segmentation: Segmentation
     raw: dict[str, float | None]
     confidence: dict[str, float | None]
     reasons: list[str]
+    calibrated: bool = True
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class Model:
         reference: What the training scans look like.
         quantised: File of the network in 8-bit integers, where it was made.
         first: The model whose labels this one sees beside the image (a cascade).
+        seen: The scans that it was trained and validated on.
     """
 
     network: torch.nn.Module
@@ -117,6 +121,7 @@ class Model:
     reference: Sequence[Looks] = ()
     quantised: Path | None = None
     first: Model | None = None
+    seen: SeenScans = UNKNOWN
 
     def predict(self, scan: Path | str | Volume, *, name: str = "", speed: Speed = BALANCED) -> Segmentation:
         """Segment one scan, on its own grid and orientation; arguments and errors are those of `examine`."""
@@ -155,6 +160,11 @@ class Model:
                 hint="give a file whose header has the pixel spacing, or one without, as the training's had",
             )
         check_image(volume, name)
+
+    @property
+    def calibration(self) -> Calibration:
+        """From raw confidences to Dice to be expected."""
+        return calibration_from(self.validation.get("confidence"))
 
     @property
     def engine(self) -> str:
@@ -248,7 +258,10 @@ class Model:
                 outside = 0.0 if plan.overlapping or number else 1.0
                 keep(output if prepared.part is None else within(output, *prepared.part, outside))
         segmentation = self.restored(prepared, shares, details)
-        return Prediction(postprocess(segmentation, self.postprocessing), raw, confidence, reasons)
+        done = postprocess(segmentation, self.postprocessing)
+        if self.postprocessing.steps:
+            reasons += removed([name for name, figure in raw.items() if figure is not None], done)
+        return Prediction(done, raw, confidence, reasons, self.calibration.is_known)
 
     def restored(self, prepared: Prepared, shares: Shares, details: Sequence[Detail] = ()) -> Segmentation:
         """The segmentation on the scan's own grid, as the network has it."""
@@ -267,11 +280,11 @@ class Model:
         """Raw confidences, expected Dice, and reasons to look at it, all on the plan's grid."""
         found = shares.found(self.plan)
         raw = raw_confidence(shares, found, self.plan)
-        calibration = calibration_from(self.validation.get("confidence"))
+        calibration = self.calibration
         expected = {name: None if r is None else round(calibration.expected(r), 4) for name, r in raw.items()}
         turned = passage(prepared.geometry, self.plan.grid).turned
         looks = looks_of(prepared.image, found, self.plan, turned.spacing_mm, extent_mm(turned))
-        facts = Facts(self.reference, self.validation.get("structures", {}))
+        facts = Facts(self.reference, self.validation.get("structures", {}), calibration.is_known)
         return raw, expected, reasons_to_review(looks, expected, self.plan, facts)
 
 
@@ -299,6 +312,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
     Raises:
         ModelError: The folder lacks a file, or the weights are damaged or not those of the plan.
         PlanError: Its plan makes no sense.
+        FileError: Its validation.json is damaged.
     """
     folder = Path(folder)
     inner = folder / "model"
@@ -310,7 +324,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
             f"{folder}: not a whole model folder: {', '.join(missing)} missing",
             hint="give the folder `model` of a finished run; copy it whole",
         )
-    plan = read_plan(folder / PLAN)
+    plan, validation = read_plan(folder / PLAN), read_validation(folder)
     path = folder / WEIGHTS
     try:
         state = load_checked(path)
@@ -333,12 +347,13 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
     return Model(
         network,
         plan,
-        read_json(folder / VALIDATION, "the model's validation"),
+        validation,
         digest,
         read_postprocessing(steps, plan.structures) if steps.is_file() else NONE,
         read_reference(folder / REFERENCE),
         quantised if quantised.is_file() else None,
         first,
+        seen_by(folder, validation),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from rich.markup import escape
 
 from osteon.core.case_records import CaseRecords
-from osteon.core.errors import CaseError, OsteonError, UsageError
+from osteon.core.errors import CaseError, FileError, OsteonError, UsageError
 from osteon.core.files import is_file, is_folder, remove_file
 from osteon.core.geometry import Geometry
 from osteon.core.parallel import failure_of
@@ -26,6 +26,7 @@ from osteon.predicting.memory import Allowance, Room, most_bytes, room_for
 from osteon.predicting.model import Model, Prediction, Prepared
 from osteon.predicting.records import RECORD, predictions_of
 from osteon.predicting.scans import Scan
+from osteon.predicting.seen import KEY, TRAINED
 from osteon.predicting.shares import Shares
 from osteon.predicting.speeds import BALANCED, Speed
 
@@ -60,6 +61,7 @@ class PredictReport:
         skipped: Segmented before.
         failed: The error of each that could not be segmented.
         review: Reasons why a person should look at a result, of all that are done.
+        trained_on: Those of them that the model was trained on: what it finds there says nothing of new scans.
     """
 
     out: Path
@@ -67,6 +69,7 @@ class PredictReport:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, OsteonError] = field(default_factory=dict)
     review: dict[str, list[str]] = field(default_factory=dict)
+    trained_on: list[str] = field(default_factory=list)
 
 
 def output_path(out: Path, case_id: str, plan: Plan) -> Path:
@@ -137,8 +140,11 @@ def _pass(work: _Work, scans: Sequence[Scan], report: PredictReport, total: int 
                 report.failed[name] = _failure(name, error)
             else:
                 (report.skipped if passed.skipped else report.done).append(name)
-                if reasons := work.known(name).get("review"):
+                known = work.known(name)
+                if reasons := known.get("review"):
                     report.review[name] = reasons
+                if known.get(KEY) == TRAINED:
+                    report.trained_on.append(name)
             work.let_go(name)
     return others
 
@@ -196,11 +202,13 @@ class _Work:
             "speed": self.how.speed.name,
             "postprocessing": self.model.postprocessing.told(pixels=self.model.plan.unit == "px"),
         }
-        if self._is_done(scan, made_by):
+        if (files := self._done_from(scan, made_by)) is not None:
+            self._renew(scan, files)
+            self._tell_seen(scan)
             return None
         if scan.id not in self.claims:
             self.claim(scan.id, wait=False)
-            if self._is_done(scan, made_by):  # meanwhile
+            if self._done_from(scan, made_by) is not None:  # meanwhile
                 return None
         made_from = {"input": scan.fingerprint(), **made_by}
         grid = scan.geometry()
@@ -218,6 +226,9 @@ class _Work:
             "memory_bytes": room.bytes,
             "engine": self.model.engine,
         }
+        content = scan.content(volume) if self.model.seen.by_content else None
+        record |= {"content": content} if content else {}
+        record |= self._seen(scan, content)
         prepared = self.model.prepare(volume)
         return prepared, room, record | {"seconds": time.monotonic() - began}
 
@@ -229,6 +240,27 @@ class _Work:
         room = room_for(self.model.plan, grid, self.how.memory, self.out, scan.id, probabilities=kept)
         self.allowance.take(room)
         return room
+
+    def _seen(self, scan: Scan, content: str | None) -> dict[str, str]:
+        """What the model had to do with the scan before; nothing where nobody knows."""
+        sight = self.model.seen.sight_of(scan.id, content)
+        return {} if sight is None else {KEY: sight}
+
+    def _renew(self, scan: Scan, files: list[list[Any]]) -> None:
+        """Record the times of files that were touched, so that they need not be read once more."""
+        before = self.known(scan.id)
+        if before.get("input") == files:
+            return
+        with suppress(BlockingIOError, FileError), self.records.claim(scan.id, wait=False):
+            if self.known(scan.id) == before:
+                self.records.write(scan.id, before | {"input": files})
+
+    def _tell_seen(self, scan: Scan) -> None:
+        """Add it to the record of an earlier osteon, which did not say it."""
+        before = self.known(scan.id)
+        told = self._seen(scan, None if scan.case is None else scan.case.content)
+        if KEY not in before and told:
+            self.records.write(scan.id, before | told)
 
     def write(self, scan: Scan, result: tuple[Prediction, dict[str, Any]]) -> None:
         """Write a segmentation, and before it its record, which must not pass an older result off as this one."""
@@ -249,13 +281,15 @@ class _Work:
             self.records.remove(scan.id)
             raise
 
-    def _is_done(self, scan: Scan, made_by: Mapping[str, Any]) -> bool:
-        """Whether a scan's output is there, made from the same file by the same."""
+    def _done_from(self, scan: Scan, made_by: Mapping[str, Any]) -> list[list[Any]] | None:
+        """What a scan's output was made from, as it is now; None: there is none, made from the same by the same."""
         before = self.known(scan.id)
         there = is_file(self.targets[scan.id]) and not self.how.overwrite
         if self.how.probabilities:
             there = there and bool(before.get("probabilities")) and is_file(probabilities_path(self.out, scan.id))
-        return there and {k: before.get(k) for k in made_by} == made_by and scan.is_still(before.get("input"))
+        if not there or {k: before.get(k) for k in made_by} != made_by:
+            return None
+        return scan.still(before.get("input"))
 
     @property
     def at_once(self) -> int:
@@ -305,6 +339,7 @@ class _Work:
         return prediction, {
             **record,
             "confidence": prediction.confidence,
+            "calibrated": prediction.calibrated,
             "review": prediction.reasons,
             "seconds": round(record["seconds"] + seconds + time.monotonic() - began, 3),
             "osteon": __version__,

@@ -1,21 +1,102 @@
-"""What each prediction in a folder was made from, by which model, and how sure it is."""
+"""What is read again of models and predictions: validation.json, predictions.json, votes.json, splits.yaml."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from osteon.core.case_records import CaseRecords
+from pydantic import BaseModel, ConfigDict
 
+from osteon.core.case_records import CaseRecords
+from osteon.core.records import read_record
+
+VALIDATION = "validation.json"
 RECORD = "predictions.json"
-"""In a folder of predictions: all of it in one file."""
+"""In a folder of predictions: all that is known of each, in one file."""
+VOTES = "votes.json"
+SPLITS = "splits.yaml"
+
+Figures = dict[str, float | None]
+
+
+class _Record(BaseModel):
+    """Keys that are relied on; further ones are free."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class _Confidence(_Record):
+    raw: list[float]
+    dice: list[float]
+    pairs: int
+    rank_correlation: float | None
+    each: dict[str, Figures] = {}
+
+
+class _Seen(_Record):
+    training: dict[str, str]
+    validation: dict[str, str]
+    before: dict[str, str]
+
+
+class _Validation(_Record):
+    dice: float | None = None
+    structures: Figures = {}
+    cases: dict[str, Figures] = {}
+    confidence: _Confidence | None = None
+    speeds: dict[str, dict[str, Any]] = {}
+    training: dict[str, Any] = {}
+    seen: _Seen | None = None
+
+
+class _Prediction(_Record):
+    input: list[list[Any]] = []
+    output: str | None = None
+    confidence: Figures = {}
+    review: list[str] = []
+    seen: str | None = None
+
+
+class _Vote(_Record):
+    seen: str | None = None
+
+
+class _Votes(_Record):
+    cases: dict[str, _Vote] = {}
+
+
+def read_validation(folder: Path) -> dict[str, Any]:
+    """validation.json of a model's folder. Raises FileError where it is missing, damaged or of another shape."""
+    found: dict[str, Any] = read_record(
+        folder / VALIDATION, "the model's validation", _Validation, "copy the model folder again, whole"
+    )
+    return found
 
 
 def predictions_of(folder: Path) -> CaseRecords:
     """The records of a folder of predictions."""
-    return CaseRecords(folder, RECORD)
+    return CaseRecords(folder, RECORD, _Prediction)
 
 
 def read_predictions(folder: Path) -> dict[str, dict[str, Any]]:
     """What is known of each prediction in a folder, by case; empty where nobody wrote it down. Raises FileError."""
     return predictions_of(folder).read()
+
+
+def votes_in(folder: Path) -> dict[str, dict[str, Any]]:
+    """What is known of each case of a vote in a folder; empty where it is none. Raises FileError."""
+    return read_votes(folder / VOTES).get("cases", {}) | CaseRecords(folder, VOTES).each_record()
+
+
+def read_votes(path: Path) -> dict[str, Any]:
+    """The record of a vote; empty where there is none. Raises FileError where it is damaged."""
+    hint = "remove it, and vote once more with --overwrite"
+    found: dict[str, Any] = read_record(path, "the record of a vote", _Votes, hint) if path.is_file() else {}
+    return found
+
+
+def read_splits(run: Path) -> dict[str, list[str]]:
+    """splits.yaml of a run: the cases of each part. Raises FileError where it is missing or damaged."""
+    hint = "restore it from a copy of the run, or --restart to throw this run away"
+    found: dict[str, list[str]] = read_record(run / SPLITS, "the run's splits", dict[str, list[str]], hint)
+    return found

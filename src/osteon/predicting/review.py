@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from osteon.core.labels import Segmentation
+from osteon.core.values import boxes_of
 from osteon.planning.plan import Plan
 from osteon.predicting.looks import Looks
 
@@ -16,8 +18,8 @@ LOW_DICE = 0.7
 """An expected Dice below it is a reason, unless the structure never had a better one."""
 BELOW_USUAL = 0.1
 """So is one that lies so far below the structure's usual one."""
-ALWAYS = 0.95
-"""A structure of at least this part of the training scans is missed where it is not found."""
+MOSTLY = 0.8
+"""A structure of at least this part of the training scans, however few, is missed where it is not found."""
 VOLUME = 1.5
 """Times the largest volume, or a part of the smallest."""
 IMAGE = 1.0
@@ -37,10 +39,12 @@ class Facts:
     Attributes:
         cases: The training scans.
         usual: Mean validation Dice of each structure, where there is one.
+        calibrated: Whether confidences are Dice to be expected; else they are the network's own figures.
     """
 
     cases: Sequence[Looks]
     usual: Mapping[str, float | None]
+    calibrated: bool = True
 
 
 def reasons_to_review(looks: Looks, expected: Mapping[str, float | None], plan: Plan, facts: Facts) -> list[str]:
@@ -48,11 +52,12 @@ def reasons_to_review(looks: Looks, expected: Mapping[str, float | None], plan: 
 
     Args:
         looks: Of the scan, and what was found in it.
-        expected: Dice to be expected of each structure; None for one that was not found.
+        expected: Confidence in each structure; None for one that was not found.
         plan: Structures, unit.
         facts: Of the model's training.
     """
-    said = _unsure(expected, facts.usual)
+    said = _unsure(expected, facts.usual) if facts.calibrated else _uncalibrated(expected, facts.usual)
+    said += _missing(looks, plan, facts.cases)
     if len(facts.cases) >= FEWEST:
         said += _structures(looks, plan, facts.cases)
         said += _image(looks, facts.cases)
@@ -74,19 +79,48 @@ def _unsure(expected: Mapping[str, float | None], usual: Mapping[str, float | No
     return said
 
 
+def _uncalibrated(confidence: Mapping[str, float | None], usual: Mapping[str, float | None]) -> list[str]:
+    """Where nothing says which Dice is to be expected, the network's own figure and its usual Dice are looked at."""
+    said = []
+    for name, own in confidence.items():
+        known = usual.get(name)
+        if own is not None and min(own, own if known is None else known) < LOW_DICE:
+            beside = "" if known is None else f"; its Dice in validation: {known:.2f}"
+            said.append(f"{name}: confidence {own:.2f}, uncalibrated{beside}")
+    return said
+
+
+def _missing(looks: Looks, plan: Plan, cases: Sequence[Looks]) -> list[str]:
+    said = []
+    for name in (structure.name for structure in plan.structures if structure.name not in looks.volumes):
+        asked = [case for case in cases if case.looked_for is None or name in case.looked_for]
+        shown = sum(name in case.volumes for case in asked)
+        if shown and shown >= MOSTLY * len(asked):
+            said.append(f"{name}: not found; {shown} of {len(asked)} training scans show it")
+    return said if said or looks.volumes else ["nothing was found"]
+
+
+def removed(found: Sequence[str], segmentation: Segmentation) -> list[str]:
+    """What is to be said of structures that were found and of which post-processing has left nothing."""
+    structures, array = segmentation.structures, segmentation.array
+    if segmentation.overlapping:
+        there = {s.name for s, layer in zip(structures, array, strict=True) if layer.any()}
+    else:
+        boxes = boxes_of(array, [s.value for s in structures])
+        there = {s.name for s, where in zip(structures, boxes, strict=True) if where is not None}
+    return [f"{name}: found, and removed whole by the post-processing" for name in found if name not in there]
+
+
 def _structures(looks: Looks, plan: Plan, cases: Sequence[Looks]) -> list[str]:
     said = []
     # A picture is one voxel thin: it has an area.
     depth_mm = [e for e, s in zip(looks.extent_mm, looks.spacing_mm, strict=True) if round(e / s) == 1][:1]
     unit, size = ("1000 px", 1.0) if plan.unit == "px" else ("cm²", depth_mm[0] / 10) if depth_mm else ("cm³", 1.0)
     for name in (structure.name for structure in plan.structures):
-        asked = [case for case in cases if case.looked_for is None or name in case.looked_for]
-        shown = [case for case in asked if name in case.volumes]
-        if len(shown) < FEWEST:
-            continue
-        if name not in looks.volumes:
-            if len(shown) >= ALWAYS * len(asked):
-                said.append(f"{name}: not found; {len(shown)} of {len(asked)} training scans show it")
+        shown = [
+            case for case in cases if name in case.volumes and (case.looked_for is None or name in case.looked_for)
+        ]
+        if len(shown) < FEWEST or name not in looks.volumes:
             continue
         volumes = [case.volumes[name] for case in shown]
         volume = looks.volumes[name]

@@ -11,11 +11,13 @@ from typing import Any
 from rich.markup import escape
 
 from osteon.core.errors import OsteonError, UsageError, missing_file
+from osteon.core.file_marks import file_mark, still
 from osteon.core.file_names import name_key
-from osteon.core.files import file_mark, is_file, still
+from osteon.core.files import is_file
 from osteon.core.geometry import Geometry
 from osteon.core.progress import console
 from osteon.core.volume import Volume
+from osteon.dataset.checks import content_hash
 from osteon.dataset.dataset import Dataset, stacked
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case
@@ -23,6 +25,7 @@ from osteon.formats.dicom import read_dicom_files
 from osteon.formats.registry import companions, known_suffixes, read_geometry, read_volume
 from osteon.planning.plan import Plan
 from osteon.predicting.folders import files_as_items, joined, scans_below
+from osteon.predicting.seen import UNKNOWN, SeenScans
 
 
 @dataclass(frozen=True)
@@ -73,24 +76,34 @@ class Scan:
             return self.grid
         return read_geometry(self.files[0]) if len(self.channels[0]) == 1 else None
 
+    def content(self, volume: Volume) -> str:
+        """The hash of its voxels; a dataset's image that was read was compared with the one that stands there."""
+        return (None if self.case is None else self.case.content) or content_hash(volume)
+
     def fingerprint(self) -> list[list[Any]]:
-        """What the files are: path, and `core.files.file_mark`; reads them. Raises FileError where one is missing."""
+        """What the files are: path and `file_mark`; reads them. Raises FileError where one is missing."""
         for file in self.files:
             if not file.is_file():
                 raise missing_file(file, "the scan")
         return [[str(file.resolve()), file_mark(file)] for file in self._read()]
 
-    def is_still(self, before: Any) -> bool:
-        """Whether the files are those of an earlier fingerprint; they are read only where they were touched."""
+    def still(self, before: Any) -> list[list[Any]] | None:
+        """An earlier fingerprint with the files' times as they are now, where they are those of it; None: they are not.
+
+        They are read only where they were touched.
+        """
         files = self._read()
         if not isinstance(before, list) or len(before) != len(files):
-            return False
-        return all(
-            isinstance(entry, list)
-            and entry[:1] == [str(file.resolve())]
-            and still(file, " ".join(map(str, entry[1:]))) is not None
-            for file, entry in zip(files, before, strict=True)
-        )
+            return None
+        now = []
+        for file, entry in zip(files, before, strict=True):
+            if not isinstance(entry, list) or entry[:1] != [str(file.resolve())]:
+                return None
+            mark = " ".join(map(str, entry[1:]))
+            if (found := still(file, mark)) is None:
+                return None
+            now.append(entry if found == mark else [entry[0], found])
+        return now
 
     def _read(self) -> list[Path]:
         """Its files, and those that are read with a single one."""
@@ -108,6 +121,7 @@ def find_scans(
     series: str | None = None,
     *,
     tell: Callable[[str], None] = _say,
+    seen: SeenScans = UNKNOWN,
 ) -> list[Scan]:
     """The scans that paths stand for; what is passed over is told.
 
@@ -120,6 +134,7 @@ def find_scans(
         plan: Of the model: how many channels a scan has, and whether pictures can be segmented.
         series: Of several DICOM series of one study, the one with this number, SeriesInstanceUID or description.
         tell: Is called with what is passed over, and what a person should know; says it on the terminal when left out.
+        seen: What the model was trained on: where nobody knows, a dataset that holds no case out is warned of.
 
     Raises:
         FileError: A path does not exist.
@@ -141,7 +156,8 @@ def find_scans(
             dataset = Dataset.open(source)
             cases = [c for c in dataset.manifest.cases if c.held_out or c.segmentation is None]
             if not cases:
-                notes.append(f"{source}: holds no case out; a training may have seen these")
+                may = "" if seen.known else "; a training may have seen these"
+                notes.append(f"{source}: holds no case out: all are taken{may}")
             for case in cases or dataset.manifest.cases:
                 images = tuple((dataset.resolve(image),) for image in case.images)
                 scans.append(Scan(case.id, images, dataset, case))

@@ -4,7 +4,10 @@ cache/<key>/<case id>.image.npy        [channel, i, j, k] float16
 cache/<key>/<case id>.labels.npy       [i, j, k] or [structure, i, j, k]
 cache/<key>/<case id>.foreground.npy   [n, 4] int32: structure number (from 0), i, j, k
 cache/<key>/fine/<case id>.<n>.*.npy   the same of the n-th crop around the plan's zoom structures, at the finer spacing
-cache/<key>/<case id>.json             written last: the case is complete, and from which files it was made
+cache/<key>/<case id>.json             written last: the case is complete, from which files it was made, and each
+                                       array's checksum
+
+Each array is read and compared with its checksum once in a process, when a training opens the cache; patches are not.
 
 For a 2D plan image and labels lie in the file slice by slice (Fortran order), so that reading one reads no other.
 """
@@ -18,13 +21,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel
+from rich.markup import escape
 
 from osteon.core.errors import DatasetError, FileError, OsteonError, PlanError
-from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.file_marks import file_times
+from osteon.core.files import whole_file, write_json
+from osteon.core.gzipped import crc32_of
 from osteon.core.locks import one_at_a_time
 from osteon.core.parallel import for_each, worker_count
 from osteon.core.picking import plane_counts, ranked_voxels
-from osteon.core.progress import status
+from osteon.core.progress import console, status
+from osteon.core.records import read_record
 from osteon.dataset.checks import content_hash, present_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
@@ -88,12 +96,19 @@ def prepare(
 ) -> tuple[dict[str, CachedCase], dict[str, OsteonError]]:
     """Prepare cases into the dataset's cache; complete ones whose files are still the same are taken as they are.
 
+    One that is damaged is told, and prepared again.
+
     Returns:
         The cached cases by id, and the errors of those that failed.
     """
     folder = dataset.folder / "cache" / plan.cache_key
-    with status("comparing files"):  # those that were touched are read
-        ready = {case.id: entry for case in cases if (entry := _complete(dataset, folder, case, plan)) is not None}
+    damaged: list[str] = []
+    with status("comparing files"):  # those that were touched are read, and what is in the cache
+        found = {case.id: _complete(dataset, folder, case, plan, damaged) for case in cases}
+    ready = {case_id: entry for case_id, entry in found.items() if entry is not None}
+    if damaged:
+        told = f"{len(damaged)} prepared cases are damaged in the cache, and prepared again: {', '.join(damaged)}"
+        console.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
     left = [case for case in cases if case.id not in ready]
     failed: dict[str, OsteonError] = {}
     if left:
@@ -127,10 +142,13 @@ def _voxels(dataset: Dataset, case: Case) -> int:
         return 0  # preparing it will say why
 
 
-def _complete(dataset: Dataset, folder: Path, case: Case, plan: Plan) -> CachedCase | None:
+def _complete(
+    dataset: Dataset, folder: Path, case: Case, plan: Plan, damaged: list[str] | None = None
+) -> CachedCase | None:
+    """The entry of a case; None where it has none that still holds. One that is `damaged` is put into that list."""
     facts = _record(folder, case)
     before = mark_in(facts)
-    if before is None or not _has_arrays(folder, case.id):
+    if before is None:
         return None
     now = still_marked(dataset, case, before)
     if now is None:
@@ -140,7 +158,9 @@ def _complete(dataset: Dataset, folder: Path, case: Case, plan: Plan) -> CachedC
     known = case.annotated
     annotated = tuple(known is None or structure.name in known for structure in plan.structures)
     crops = facts.get("fine", [])
-    if not all(_has_arrays(folder / FINE, f"{case.id}.{number}") for number in range(len(crops))):
+    if not all(_is_whole(folder / name, crc) for name, crc in facts["crc32"].items()):
+        if damaged is not None:
+            damaged.append(case.id)
         return None
     fine = [CachedCase(f"{case.id}.{n}", folder / FINE, annotated, tuple(present)) for n, present in enumerate(crops)]
     present = tuple(facts["present"])
@@ -150,14 +170,39 @@ def _complete(dataset: Dataset, folder: Path, case: Case, plan: Plan) -> CachedC
 def _record(folder: Path, case: Case) -> dict[str, Any]:
     """What was written when the case was complete; empty where it never was, or is damaged: it is prepared again."""
     try:
-        facts = read_json(folder / f"{case.id}.json", "the cache's record")
+        facts: dict[str, Any] = read_record(folder / f"{case.id}.json", "the cache's record", _Facts, "prepare again")
     except FileError:
         return {}
-    return facts if isinstance(facts, dict) else {}
+    return facts
 
 
-def _has_arrays(folder: Path, name: str) -> bool:
-    return all((folder / f"{name}.{array}.npy").is_file() for array in ("image", "labels", "foreground"))
+class _Facts(BaseModel):
+    """What is relied on of a record. One of an earlier osteon's has no checksums."""
+
+    mark: dict[str, Any]
+    present: list[int]
+    structures: list[str]
+    content: str
+    crc32: dict[str, int]
+    fine: list[list[int]] = []
+
+
+def _is_whole(path: Path, crc: int) -> bool:
+    """Whether an array is there as it was written; read once in a process, and again only where it was touched."""
+    times = file_times(path)
+    if _CHECKED.get(path) == (times, crc):
+        return True
+    try:
+        whole = crc32_of(path) == crc
+    except OSError:
+        return False
+    if whole:
+        _CHECKED[path] = times, crc
+    return whole
+
+
+_CHECKED: dict[Path, tuple[str, int]] = {}
+"""Arrays that were compared with their checksum in this process, with their times then."""
 
 
 def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
@@ -183,9 +228,11 @@ def _write_case(dataset: Dataset, plan: Plan, case: Case, folder: Path) -> None:
             hint="drop fewer slices in plan.yaml, or leave the case out",
         )
     (folder / f"{case.id}.json").unlink(missing_ok=True)  # while arrays change, the case is not complete
-    present = _write_arrays(folder, case.id, plan, image, labels, kept, range(len(plan.structures)))
+    crc32: dict[str, int] = {}
+    present = _write_arrays(folder, case.id, plan, image, labels, kept, range(len(plan.structures)), crc32)
     facts: dict[str, Any] = {
         "mark": mark.model_dump(),
+        "crc32": crc32,
         "shape": image.shape[1:],
         "present": present,
         "structures": present_structures(segmentation),
@@ -196,8 +243,8 @@ def _write_case(dataset: Dataset, plan: Plan, case: Case, folder: Path) -> None:
         facts["fine"] = []
         for number, crop in enumerate(fine_crops(volume, segmentation, plan, plan.zoom, intensities)):
             shown = [k - crop.first_slice for k in kept] if plan.grid.dimensions == 2 else range(crop.image.shape[3])
-            name = f"{case.id}.{number}"
-            facts["fine"].append(_write_arrays(folder / FINE, name, plan, crop.image, crop.labels, shown, closely))
+            name = f"{FINE}/{case.id}.{number}"
+            facts["fine"].append(_write_arrays(folder, name, plan, crop.image, crop.labels, shown, closely, crc32))
     write_json(folder / f"{case.id}.json", facts)
 
 
@@ -209,8 +256,9 @@ def _write_arrays(
     labels: npt.NDArray[np.integer],
     kept: Sequence[int],
     structures: Iterable[int],
+    crc32: dict[str, int],
 ) -> list[int]:
-    """Write one case or crop; the numbers of the `structures` that `kept` slices show."""
+    """Write one case or crop; the numbers of the `structures` that `kept` slices show. Checksums go into `crc32`."""
     foreground = foreground_index(labels, structures)
     foreground = foreground[np.isin(foreground[:, 3], kept)]
     in_slices = np.asfortranarray if plan.grid.dimensions == 2 else np.asarray  # one slice then lies in one piece
@@ -218,6 +266,7 @@ def _write_arrays(
     for kind, array in arrays.items():
         with whole_file(folder / f"{name}.{kind}.npy") as temporary:
             np.save(temporary, array, allow_pickle=False)
+            crc32[f"{name}.{kind}.npy"] = crc32_of(temporary)
     return sorted({int(number) for number in foreground[:, 0]})
 
 

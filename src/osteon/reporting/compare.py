@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.files import write_text
 from osteon.core.labels import Structure
 from osteon.core.progress import console
+from osteon.core.spreadsheets import as_text, table_of
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.evaluating.comparing import RunComparison, compare_runs
@@ -26,6 +25,7 @@ from osteon.evaluating.scores import EVERYTHING, Measures, Score
 from osteon.evaluating.summary import Summary, overall, summarise
 from osteon.formats.legend import Legend, legend_for
 from osteon.formats.rle_counting import USUAL
+from osteon.predicting.seen import TRAINED
 from osteon.reporting.contestants import Contestant, find_contestants
 from osteon.reporting.rle_pairs import score_table
 
@@ -71,6 +71,7 @@ class Compared:
         left_out: Cases that some lack.
         ranking: By Dice.
         against_best: For each other contestant the tests against the first, structure by structure.
+        trained_on: By contestant the cases that it was trained on. They are in no figure, unless there are no others.
         page: The HTML page; None where nothing was written.
     """
 
@@ -80,7 +81,13 @@ class Compared:
     left_out: list[str]
     ranking: Ranking | None
     against_best: dict[str, RunComparison] = field(default_factory=dict)
+    trained_on: dict[str, list[str]] = field(default_factory=dict)
     page: Path | None = None
+
+    @property
+    def tested(self) -> bool:
+        """Whether no contestant was trained on the cases."""
+        return not any(case in cases for cases in self.trained_on.values() for case in self.cases)
 
     @property
     def failures(self) -> dict[str, OsteonError]:
@@ -129,6 +136,13 @@ def compare(
     left_out = sorted(everyone - set(shared))
     if left_out:
         console.print(f"[yellow]left out, since not all have them: {len(left_out)} cases[/]", soft_wrap=True)
+    known = _trained_on(contestants, scored, shared)
+    new = [case for case in shared if not any(case in cases for cases in known.values())]
+    for name, cases in known.items():
+        said = "left out" if new else "no test, and no case is left without these"
+        told = f"{said}: {len(cases)} cases that {name} was trained on: {', '.join(cases)}"
+        console.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
+    shared = new or shared
     entries = [_entry(c, r, set(shared)) for c, r in zip(contestants, scored, strict=True)]
     structures = scored[0].structures
     ranking = None
@@ -140,7 +154,7 @@ def compare(
         best = entries[0]
         for entry in entries[1:]:
             against[entry.name] = compare_runs(entry.scores, best.scores, names=(entry.name, best.name))
-    made = Compared(structures, entries, shared, left_out, ranking, against)
+    made = Compared(structures, entries, shared, left_out, ranking, against, known)
     if out is None:
         return made
     from osteon.reporting.page import write_page  # matplotlib takes its time
@@ -158,6 +172,7 @@ class _Scored:
     failures: Sequence[Failure]
     missing: Sequence[str]
     legend: Legend | None = None
+    sights: Mapping[str, str] = field(default_factory=dict)
 
 
 def _score(
@@ -172,7 +187,7 @@ def _score(
         for note in found.notes:
             console.print(f"[yellow]{escape(f'{contestant.name}: {note}')}[/]", soft_wrap=True)
         legend = legend_for(label_files(contestant.predictions, "the prediction").values(), labels)
-        return _Scored(found.structures, found.scores, found.failures, found.missing, legend)
+        return _Scored(found.structures, found.scores, found.failures, found.missing, legend, found.sights)
     if dataset is None:
         raise UsageError(
             f"{contestant.predictions}: a table of RLE needs a dataset as reference, which knows the pictures' sizes",
@@ -190,6 +205,17 @@ def _shared(everything: Sequence[Sequence[Score]]) -> list[str]:
     return [case for case in dict.fromkeys(score.case for score in everything[0]) if all(case in s for s in sets)]
 
 
+def _trained_on(
+    contestants: Sequence[Contestant], scored: Sequence[_Scored], shared: Sequence[str]
+) -> dict[str, list[str]]:
+    """By contestant the shared cases that it was trained on; those that were trained on none are left out."""
+    found = {
+        c.name: [case for case in shared if r.sights.get(case) == TRAINED]
+        for c, r in zip(contestants, scored, strict=True)
+    }
+    return {name: cases for name, cases in found.items() if cases}
+
+
 def _entry(contestant: Contestant, scored: _Scored, cases: set[str]) -> Entry:
     scores = [score for score in scored.scores if score.case in cases]
     summaries = summarise(scores)
@@ -202,13 +228,11 @@ def published_table(made: Compared) -> str:
     figures = ["dice", "volume_error_cm3", "volume_error_percent"]
     figures += distance_figures(score for entry in made.entries for score in entry.scores)
     names = [structure.name for structure in made.structures]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    head = ["name", "rank", "cases"]
+    head: list[object] = ["name", "rank", "cases"]
     for figure in figures:
         head += [f"mean_{figure}", f"sd_{figure}"]
     head += [f"{part}_dice_{name}" for name in names for part in ("mean", "sd")]
-    writer.writerow(head)
+    rows = [head]
     ranks = {place.run: place.rank for place in made.ranking.places} if made.ranking else {}
     for entry in made.entries:
         row: list[object] = [entry.name, ranks.get(entry.name, 1), len(made.cases)]
@@ -219,8 +243,8 @@ def published_table(made: Compared) -> str:
         for name in names:
             own = by_name.get(name)
             row += [_digits(own.dice.mean if own else None), _digits(own.dice.sd if own else None)]
-        writer.writerow(row)
-    return text.getvalue()
+        rows.append(row)
+    return as_text(rows)
 
 
 def cases_table(made: Compared) -> str:
@@ -229,11 +253,7 @@ def cases_table(made: Compared) -> str:
 
     rows = [{"name": entry.name, **flat(score)} for entry in made.entries for score in entry.scores]
     names = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _digits(value) for key, value in row.items()} for row in rows)
-    return text.getvalue()
+    return as_text(table_of(({key: _digits(value) for key, value in row.items()} for row in rows), names))
 
 
 def _digits(value: object) -> object:

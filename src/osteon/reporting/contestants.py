@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import UsageError, missing_file
-from osteon.core.files import read_json
 from osteon.formats.rle import is_rle_csv
-from osteon.predicting.records import read_predictions
+from osteon.predicting.records import read_predictions, read_validation
 
 METRICS = "metrics.csv"
 VALIDATION = Path("model/validation.json")
@@ -54,8 +53,8 @@ class Contestant:
             return {case: facts["confidence"] for case, facts in records.items() if "confidence" in facts}
         if self.run is not None and (self.run / VALIDATION).is_file():
             # What was calibrated on these very cases would flatter itself: the raw figures are shown.
-            validation = read_json(self.run / VALIDATION, "the run's validation")
-            each: dict[str, dict[str, float | None]] = validation.get("confidence", {}).get("each", {})
+            validation = read_validation((self.run / VALIDATION).parent)
+            each: dict[str, dict[str, float | None]] = (validation.get("confidence") or {}).get("each", {})
             return each
         return {}
 

@@ -60,8 +60,10 @@ class Status(Job):
     ahead: int | None = Field(None, description="jobs that wait before it; null where it does not wait")
     result: dict[str, Any] | None = Field(
         None,
-        description="of a job that is done: confidence (expected Dice of each structure), review (why a person should "
-        "look at it), volumes (cm³, mm), files, not_made (forms that could not be, and why), and how it was made",
+        description="of a job that is done: confidence (the Dice to be expected of each structure; only the network's "
+        "own figure where not calibrated), review (why a person should look at it), seen (whether the model was "
+        "trained on this very scan), volumes (cm³, mm), files, not_made (forms that could not be, and why), and how "
+        "it was made",
     )
 
 

@@ -169,7 +169,8 @@ def _segment(task: Task, model: Model, how: How, most_voxels: int) -> None:
             _zip(result / f"{form}.zip", result / "made", made.files)
             files.append(f"{form}.zip")
         shutil.rmtree(result / "made", ignore_errors=True)
-    told = {key: record[key] for key in ("confidence", "review", "shape", "spacing_mm", "seconds", "model", "osteon")}
+    keys = ("confidence", "calibrated", "review", "seen", "shape", "spacing_mm", "seconds", "model", "osteon")
+    told = {key: record[key] for key in keys if key in record}
     volumes = _volumes(read_segmentation(mask))
     write_json(result / RESULT_JSON, {**told, "volumes": volumes, "files": files, "not_made": unmade})
 

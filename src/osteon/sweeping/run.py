@@ -13,10 +13,11 @@ from rich.markup import escape
 
 from osteon.core.devices import resolve_device, size_kind
 from osteon.core.errors import UsageError
-from osteon.core.files import read_yaml, write_yaml
+from osteon.core.files import write_yaml
 from osteon.core.locks import NAME as LOCK
 from osteon.core.locks import hold_folder
 from osteon.core.progress import console, is_quiet, track
+from osteon.core.records import read_record
 from osteon.dataset.dataset import Dataset
 from osteon.planning.fingerprint import measure
 from osteon.sweeping.running import Outcome, check_trial, known_outcome, run_trial
@@ -195,7 +196,8 @@ def _check_record(folder: Path, sweep: Sweep) -> list[dict[str, Any]]:
         if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
             raise UsageError(f"{folder}: holds other things than a sweep", hint="give the sweep another folder")
         return []
-    before = read_yaml(path, "the sweep's record")
+    hint = "restore it, or give the sweep another folder"
+    before = read_record(path, "the sweep's record", dict[str, Any], hint)
     now = _record(sweep)
     usual = {key: Sweep.model_fields[key].default for key in SHARED}  # what came later was not said earlier
     changed = [key for key in (*SHARED, "over") if before.get(key, usual.get(key)) != now.get(key)]

@@ -9,14 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from osteon.core.errors import UsageError
-from osteon.core.files import read_json, read_yaml, write_yaml
+from osteon.core.files import write_yaml
 from osteon.core.processes import leader_options
+from osteon.core.records import read_record
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import read_plan, write_plan
 from osteon.predicting.model import WEIGHTS
+from osteon.predicting.records import read_validation
 from osteon.sweeping.stopping import Point, Stopped, Stopping, falls_behind, read_curve
 from osteon.sweeping.trials import Trial
 from osteon.training.own_plan import is_begun
@@ -62,7 +64,7 @@ def known_outcome(trial: Trial) -> Outcome:
     best = max((dice for _, dice in curve), default=None)
     so_far = Outcome("waiting", best, progress=curve[-1][0] if curve else 0.0, curve=tuple(curve))
     if (trial.run / "model" / WEIGHTS).is_file():
-        validation: dict[str, Any] = read_json(trial.run / "model" / "validation.json", "the trial's validation")
+        validation = read_validation(trial.run / "model")
         training = validation["training"]
         return replace(
             so_far,
@@ -74,7 +76,8 @@ def known_outcome(trial: Trial) -> Outcome:
             seconds=training["seconds"],
         )
     if (trial.run / STOPPED).is_file():
-        said = read_yaml(trial.run / STOPPED, "why the trial was stopped")
+        hint = "remove it, and the trial goes on"
+        said = read_record(trial.run / STOPPED, "why the trial was stopped", dict[str, float], hint)
         why = f"{said['dice']:.3f} at {said['progress']:.0%}, where the median was {said['median']:.3f}"
         return replace(so_far, state="stopped", why=why)
     return so_far

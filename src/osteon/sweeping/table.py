@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -13,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from osteon.core.files import write_text
+from osteon.core.spreadsheets import as_text
 from osteon.sweeping.running import Outcome
 from osteon.sweeping.trials import Trial
 
@@ -32,7 +31,7 @@ def sweep_table(rows: Rows, keys: Sequence[str], *, several_seeds: bool) -> Tabl
     for key in [*keys, *(["seed"] if several_seeds else [])]:
         table.add_column(escape(key), overflow="fold")
     for head in ("Dice", "state", "time"):
-        table.add_column(head, justify="right" if head != "state" else "left")
+        table.add_column(head, justify="right" if head != "state" else "left", overflow="fold")
     for number, (trial, outcome) in enumerate(ranked(rows), 1):
         values = [_told(trial.values.get(key)) for key in keys] + ([str(trial.seed)] if several_seeds else [])
         state = f"running {outcome.progress:.0%}" if outcome.state == "running" else outcome.state
@@ -51,7 +50,7 @@ def seeds_table(rows: Rows, keys: Sequence[str]) -> Table:
     for key in keys:
         table.add_column(escape(key), overflow="fold")
     for head in ("mean Dice", "SD", "seeds"):
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", overflow="fold")
     for values, scores in sorted(groups.values(), key=lambda group: -fmean(group[1])):
         spread = f"{stdev(scores):.3f}" if len(scores) > 1 else "–"
         table.add_row(*(escape(_told(values.get(key))) for key in keys), _dice(fmean(scores)), spread, str(len(scores)))
@@ -63,15 +62,13 @@ def write_table(path: Path, rows: Rows, keys: Sequence[str]) -> None:
     structures = list(dict.fromkeys(name for _, outcome in rows for name in outcome.structures or {}))
     head = ["trial", *keys, "seed", "state", "dice", *(f"dice_{name}" for name in structures)]
     head += ["progress", "iterations", "seconds", "why"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
+    table: list[list[object]] = [[*head]]
     for trial, outcome in ranked(rows):
         each = [(outcome.structures or {}).get(name) for name in structures]
         values = ["" if key not in trial.values else _told(trial.values[key]) for key in keys]
         end = [outcome.progress, outcome.iterations, outcome.seconds, outcome.why]
-        writer.writerow([trial.name, *values, trial.seed, outcome.state, outcome.dice, *each, *end])
-    write_text(path, text.getvalue())
+        table.append([trial.name, *values, trial.seed, outcome.state, outcome.dice, *each, *end])
+    write_text(path, as_text(table))
 
 
 def _told(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.planning.plan import Plan, Pretrained
 from osteon.predicting.model import Model
+from osteon.predicting.seen import KEY
 
 WEAK = 0.7
 """Mean Dice below which a structure is called weak."""
+LISTED = 50
+"""Ids of cases that are written out."""
 
 
 def card(dataset: Dataset, model: Model) -> str:
@@ -41,9 +45,18 @@ def _data(dataset: Dataset, plan: Plan, validation: dict[str, Any]) -> list[str]
     ]
     subjects = {case.subject for case in dataset.manifest.trainable if case.subject}
     sites = {case.site for case in dataset.manifest.trainable if case.site}
+    if seen := validation.get(KEY):
+        for what, part in (("Trained on", "training"), ("Validated on", "validation"), ("Begun with", "before")):
+            lines += [f"- {what}: {_some(seen[part])}"] if seen[part] else []
     if subjects:
         lines.append(f"- Subjects: {len(subjects)}" + (f", from {len(sites)} sites" if sites else ""))
     return lines
+
+
+def _some(ids: Iterable[str]) -> str:
+    listed = list(ids)
+    rest = f" and {len(listed) - LISTED} more, which validation.json lists" if len(listed) > LISTED else ""
+    return ", ".join(listed[:LISTED]) + rest
 
 
 def _training(validation: dict[str, Any]) -> list[str]:

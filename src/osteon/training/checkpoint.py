@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import shutil
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.markup import escape
 from safetensors import SafetensorError, safe_open
 
-from osteon.core.errors import FileError, UsageError
-from osteon.networks.weights import save_tensors
+from osteon.core.errors import FileError, UsageError, in_short
+from osteon.core.files import whole_file
+from osteon.core.progress import console
+from osteon.networks.weights import load_checked, save_tensors
 
 LAST = "last.safetensors"
+BEFORE = "before-last.safetensors"
+"""The one before the last, where that should be damaged."""
 BEST = "best.safetensors"
+SHA256 = "osteon-sha256"
+"""Under which key a checkpoint has that of what it says of the training; that of the tensors is `networks.weights`'."""
 
 
 @dataclass
@@ -29,6 +39,8 @@ class State:
         losses: Of the iterations since the last epoch's end.
         epoch_open: The epoch's iterations are done, its validation is not.
         finished: Why the training ended; empty while it goes on.
+        validation_cases: How many of the validation cases, in their order, the training looks at on its way; None: all,
+            or not known yet.
     """
 
     iteration: int = 0
@@ -39,24 +51,29 @@ class State:
     losses: list[float] = field(default_factory=list)
     epoch_open: bool = False
     finished: str = ""
+    validation_cases: int | None = None
 
 
 def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: State) -> None:
     """Write tensors and state to one safetensors file. Raises FileError where the disk is full."""
-    save_tensors(path, tensors, metadata={"osteon": json.dumps(vars(state))})
+    told = json.dumps(vars(state))
+    save_tensors(path, tensors, metadata={"osteon": told, SHA256: _sha256(told)})
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], State]:
     """Read what `save_checkpoint` wrote.
 
     Raises:
-        FileError: The file is not one of those, or damaged.
+        FileError: The file is not one of those, or damaged: its checksum is another, too.
         UsageError: A newer version wrote it.
     """
     try:
+        tensors = load_checked(path)
         with safe_open(path, framework="pt") as file:
-            metadata: dict[str, Any] = json.loads(file.metadata()["osteon"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            told = file.metadata()
+        if told.get(SHA256) not in (None, _sha256(told["osteon"])):
+            raise ValueError("what it says of the training is not what was written")
+        metadata: dict[str, Any] = json.loads(told["osteon"])
         strange = set(metadata) - {field.name for field in fields(State)}
         if strange and "iteration" in metadata:
             raise UsageError(
@@ -64,11 +81,49 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], State]:
                 hint="go on with that version, or --restart to throw this run away",
             )
         return tensors, State(**metadata)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise FileError(
-            f"{path}: not a checkpoint that can be read ({error})",
+            f"{path}: not a checkpoint that can be read ({in_short(error)})",
             hint="remove it and run the same command: training begins anew",
         ) from error
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def keep_before(folder: Path) -> None:
+    """Before the last checkpoint is written anew: keep the one that is there, as a link where the disk has links."""
+    last = folder / LAST
+    if not last.is_file():
+        return
+    with whole_file(folder / BEFORE) as temporary:
+        try:
+            os.link(last, temporary)
+        except OSError:
+            shutil.copyfile(last, temporary)
+
+
+def last_state(folder: Path) -> State:
+    """Where the last checkpoint stands; the one before takes its place where it is damaged, and that is told.
+
+    Raises:
+        FileError: Both are damaged.
+        UsageError: A newer version wrote it.
+    """
+    last, before = folder / LAST, folder / BEFORE
+    if not last.is_file():
+        return State()
+    try:
+        return load_checkpoint(last)[1]
+    except FileError as error:
+        if not before.is_file():
+            raise
+        state = load_checkpoint(before)[1]
+        told = f"{error.message}: the one before is taken, of iteration {state.iteration}"
+        console.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
+        before.replace(last)
+        return state
 
 
 def pack_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

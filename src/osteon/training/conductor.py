@@ -7,7 +7,7 @@ import io
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from osteon.training.checkpoint import (
     BEST,
     LAST,
     State,
+    keep_before,
     load_checkpoint,
     pack_optimiser,
     save_checkpoint,
@@ -39,14 +40,16 @@ from osteon.training.module import TrainingModule
 from osteon.training.samples import keep_sample
 from osteon.training.sampling import Batch
 from osteon.training.schedule import rate_factor
-from osteon.training.validating import overall, validate
+from osteon.training.validating import in_order, overall, validate
 
 CHECKPOINT_EVERY_S = 60.0
 """At most this much work is lost when a run is killed."""
 SAVE_BEFORE_VALIDATION_S = 10.0
 """A validation may take long: what was done in more than this is saved first."""
 VALIDATION_SHARE = 0.05
-"""Validation during a training with a time budget takes at most about this part of it."""
+"""Validation during a training with a time budget takes at most about this part of it,"""
+LEAST_VALIDATIONS = 4
+"""in which so many have a place: where one of all cases would take longer, it is of fewer."""
 VALIDATIONS = 20
 """Validations during a training with a number of epochs."""
 
@@ -78,6 +81,7 @@ class Conductor(lightning.Callback):
         state: Where the training stands.
         clock: Seconds; replaced in tests.
         checkpoint_every_s: How often to write a checkpoint.
+        seed: Which validation cases stand for all of them, where these take too long.
     """
 
     def __init__(
@@ -92,8 +96,9 @@ class Conductor(lightning.Callback):
         *,
         clock: Callable[[], float] = time.monotonic,
         checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+        seed: int = 0,
     ) -> None:
-        self.plan, self.limits, self.validation, self.run = plan, limits, validation, run
+        self.plan, self.limits, self.validation, self.run = plan, limits, in_order(validation, seed), run
         self.display, self.logger, self.state, self.clock = display, logger, state, clock
         self.checkpoint_every_s = checkpoint_every_s
         self.folder = run / "checkpoints"
@@ -270,8 +275,12 @@ class Conductor(lightning.Callback):
         return done >= 0.1 and since * VALIDATION_SHARE >= self.validation_cost_s
 
     def _validate(self, module: TrainingModule, done: float) -> dict[str, float | int | None]:
-        begin = self.clock()
-        scores = validate(module.validation_network(), self.validation, self.plan, self._keep_sample)
+        begin, state, budget_s = self.clock(), self.state, self.limits.budget_s
+        if budget_s is None or state.validation_cases is not None or state.best_dice is not None:
+            chosen: Iterable[CachedCase] = self.validation[: state.validation_cases]
+        else:
+            chosen = self._in_time(begin + VALIDATION_SHARE * budget_s / LEAST_VALIDATIONS)
+        scores = validate(module.validation_network(), chosen, self.plan, self._keep_sample)
         self.validation_cost_s = self.clock() - begin
         self.validated_at = self.elapsed_s()
         self.display.validated(done, self.state.iteration, scores)
@@ -281,6 +290,20 @@ class Conductor(lightning.Callback):
             save_checkpoint(self.folder / BEST, module.validation_network().state_dict(), self.state)
         rounded = {f"dice_{name}": None if v is None else round(v, 5) for name, v in scores.items()}
         return {"dice": None if mean is None else round(mean, 5), **rounded}
+
+    def _in_time(self, until: float) -> Iterator[CachedCase]:
+        """The first validation's cases: as many as there is time for. Later ones look at the same."""
+        for number, case in enumerate(self.validation):
+            if number and self.clock() >= until:
+                break
+            self.state.validation_cases = number + 1
+            yield case
+        if (count := self.state.validation_cases or 0) < len(self.validation):
+            console.print(
+                f"validating on {count} of the {len(self.validation)} validation cases during the training, since all "
+                f"would take too much of its time; on all of them at the end",
+                soft_wrap=True,
+            )
 
     def _keep_sample(self, number: int, case: CachedCase, found: np.ndarray) -> None:
         keep_sample(self.run, number, case, found, self.plan)
@@ -292,6 +315,7 @@ class Conductor(lightning.Callback):
         tensors = {f"network.{k}": v for k, v in module.network.state_dict().items()}
         if module.average is not None:
             tensors |= {f"average.{k}": v for k, v in module.average.state_dict().items()}
+        keep_before(self.folder)
         save_checkpoint(self.folder / LAST, tensors | pack_optimiser(optimiser), self.state)
         self.saved_at = self.clock()
 

@@ -17,6 +17,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.networks.ensemble import Ensemble
 from osteon.planning.plan import Plan
 from osteon.predicting.model import WEIGHTS, Model, load_model
+from osteon.predicting.seen import together
 from osteon.preparing.cache import prepare
 from osteon.training.checkpoint import State
 from osteon.training.finishing import PREDICTIONS, UNORDERED, Validated, conclude, extras_s, looks_at
@@ -120,10 +121,11 @@ def _put_together(
     )
     cached, _ = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
     reference = [looks_at(case, dataset, plan) for case in cached.values()]
-    together = Model(Ensemble([model.network for model in models]).eval(), plan, {}, "", reference=reference)
+    network, seen = Ensemble([model.network for model in models]).eval(), together(model.seen for model in models)
+    ensemble = Model(network, plan, {}, "", reference=reference, seen=seen)
     timed = _mean_speeds([each.get("speeds", {}) for each in told], len(models))
     until = time.monotonic() + extras_s(state.elapsed_s)
-    return conclude(dataset, together, validated, unordered, run, state, options, speeds=timed, until=until)
+    return conclude(dataset, ensemble, validated, unordered, run, state, options, speeds=timed, until=until)
 
 
 def _mean_speeds(folds: list[dict[str, Any]], members: int) -> dict[str, dict[str, float | None]]:

@@ -31,6 +31,7 @@ from osteon.predicting.gate import Gate, judge_engine, read_gates, write_gates
 from osteon.predicting.measuring import Speed, measure_engines, remember
 from osteon.predicting.model import Model, load_model, model_folder
 from osteon.predicting.quantised import quantise, quantised_file
+from osteon.predicting.seen import TRAINED, UNSEEN
 from osteon.training.scoring import as_planned
 
 State = Literal["fine", "note", "wrong"]
@@ -117,14 +118,15 @@ def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
             hint="engines are judged by references of the model's structures: give data that call them as it does",
         )
     if not model.validation.get("cases"):
-        held_out = [case.id for case in labelled if case.held_out]
+        held_out = [c.id for c in labelled if c.held_out and model.seen.sight_of(c.id, c.content) != TRAINED]
         if not held_out:
             raise UsageError(
-                f"{dataset.folder}: the model does not say which scans it was validated on, and none is held out here",
+                f"{dataset.folder}: the model does not say which scans it was validated on, and none that it was not "
+                "trained on is held out here",
                 hint="import scans that it was not trained on with `osteon import … --hold-out`",
             )
         return held_out
-    known = {case.id for case in labelled}
+    known = {c.id for c in labelled if model.seen.sight_in_run(c.id, c.content) != UNSEEN}  # not others of that name
     ids = [case_id for case_id in model.validation["cases"] if case_id in known]
     if not ids:
         raise UsageError(

@@ -27,6 +27,7 @@ from osteon.predicting.looks import Looks, looks_of
 from osteon.predicting.model import WEIGHTS, Model, Prediction, extent_mm, load_model, save_model
 from osteon.predicting.postprocess import NONE, Postprocessing, postprocess
 from osteon.predicting.predictor import output_path
+from osteon.predicting.seen import KEY, SeenScans
 from osteon.preparing.cache import CachedCase
 from osteon.preparing.case import passage
 from osteon.training.card import card
@@ -72,6 +73,7 @@ def finish(
     device: str,
     validation_ids: list[str],
     training: Sequence[CachedCase],
+    seen: SeenScans,
     state: State,
     options: TrainOptions,
     failed: dict[str, OsteonError],
@@ -90,6 +92,7 @@ def finish(
         device: What to predict on.
         validation_ids: Cases that were not trained on.
         training: The prepared cases that were.
+        seen: All of these, for the model to tell later.
         state: Where the training ended.
         options: What it was begun with.
         failed: Cases that were left out, and why.
@@ -101,7 +104,8 @@ def finish(
     folder = run / "model"
     if (folder / WEIGHTS).is_file():
         return load_model(folder).validation
-    model = Model(network.to(device), plan, {}, "", reference=[looks_at(case, dataset, plan) for case in training])
+    reference = [looks_at(case, dataset, plan) for case in training]
+    model = Model(network.to(device), plan, {}, "", reference=reference, seen=seen)
     began = time.monotonic()
     validated, unordered = _predicted(dataset, model, validation_ids, run, failed)
     now, most_s = time.monotonic(), extras_s(state.elapsed_s)
@@ -148,7 +152,7 @@ def conclude(
 
     Args:
         dataset: With the references.
-        model: As it predicted, with what its training cases look like.
+        model: As it predicted, with what its training cases look like, and which scans it has seen.
         validated: Its validation cases, whose segmentations lie in `run`/predictions.
         unordered: The same without names in order, in `run`/unordered; None where the plan has no series.
         run: The run's folder. Predictions are written anew where something was chosen.
@@ -184,6 +188,7 @@ def conclude(
         "speeds": speeds or {},
         **series,
         **_how(plan, len(model.reference), state, options),
+        KEY: model.seen.as_data,
     }
     done = replace(model, plan=plan, validation=result, postprocessing=steps)
     save_model(run / "model", done, card(dataset, done))

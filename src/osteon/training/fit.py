@@ -15,7 +15,7 @@ from rich.markup import escape
 from torch.utils.data import DataLoader
 
 from osteon.core.devices import device_kind, resolve_device
-from osteon.core.errors import OsteonError, UsageError
+from osteon.core.errors import FileError, OsteonError, UsageError
 from osteon.core.files import write_error, write_yaml
 from osteon.core.heap import keep_freed_memory
 from osteon.core.locks import NAME as LOCK
@@ -25,16 +25,17 @@ from osteon.networks.registry import starts_inflated
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan
 from osteon.predicting.model import WEIGHTS, load_model
+from osteon.predicting.seen import SeenScans, trained_on
 from osteon.preparing.cache import CachedCase, prepare
 from osteon.training.batches import Batches
-from osteon.training.checkpoint import BEST, LAST, State, load_checkpoint
+from osteon.training.checkpoint import BEFORE, BEST, LAST, State, last_state, load_checkpoint
 from osteon.training.compiling import compile_forward, pays
 from osteon.training.conductor import CHECKPOINT_EVERY_S, Conductor, Limits
 from osteon.training.display import Display
 from osteon.training.engine import TensorBoardLogger, lightning
 from osteon.training.finishing import UNORDERED, describe_end, finish
 from osteon.training.hardware import let_cuda_be_fast, lightning_precision, trainer_device
-from osteon.training.initialising import TRANSFER, begin_with, initial_weights
+from osteon.training.initialising import TRANSFER, begin_with, initial_weights, seen_before
 from osteon.training.losses import told_loss
 from osteon.training.module import TrainingModule
 from osteon.training.options import DEFAULTS, TrainOptions, check_options
@@ -132,7 +133,7 @@ def _train(
             (run / file).unlink(missing_ok=True)
     done = (run / "model" / WEIGHTS).is_file()
     record_choices(run, plan, options, begun=done or (run / "checkpoints" / LAST).is_file())
-    state = load_checkpoint(run / "checkpoints" / LAST)[1] if (run / "checkpoints" / LAST).is_file() else State()
+    state = State() if done else last_state(run / "checkpoints")
     resumed = state.iteration > 0
     splits = recorded_splits(run, dataset.manifest, options.folds_by) if done or resumed else None
     if splits is None:
@@ -158,6 +159,7 @@ def _train(
         console.print(told, soft_wrap=True)
     if validation and not part and not is_quiet():
         console.print(describe_end(plan, len(validation), _expected_s(plan, options, device)), soft_wrap=True)
+    seen = _seen(run, training, validation, begun=options.init is not None)
     module = _fit(plan, run, options, state, training, validation, device, checkpoint_every_s, begin)
     network = _chosen_weights(run, module, state)
     report = finish(
@@ -168,12 +170,28 @@ def _train(
         device,
         [case.id for case in validation],
         training,
+        seen,
         state,
         options,
         failed,
         part=part,
     )
+    (run / "checkpoints" / BEFORE).unlink(missing_ok=True)
     return TrainReport(run, report, failed, state.iteration, resumed)
+
+
+def _seen(run: Path, training: list[CachedCase], validation: list[CachedCase], *, begun: bool) -> SeenScans:
+    """What the model will have seen; validation scans that the weights it begins with were trained on are told."""
+    trained, validated = ({case.id: case.content for case in cases} for cases in (training, validation))
+    seen = SeenScans(trained, validated, seen_before(run) if begun else {})
+    known = trained_on({case.id: seen.sight_in_run(case.id, case.content) for case in validation})
+    if known:
+        console.print(
+            f"[yellow]{len(known)} of the {len(validation)} validation cases were trained on by the model that this "
+            f"one begins with, so that its validation says too much: {escape(', '.join(known))}[/]",
+            soft_wrap=True,
+        )
+    return seen
 
 
 def _expected_s(plan: Plan, options: TrainOptions, device: str) -> float | None:
@@ -209,6 +227,7 @@ def _fit(
             logger,
             state,
             checkpoint_every_s=checkpoint_every_s,
+            seed=options.seed,
         )
         transferred = options.init is not None
         fresh = not state.iteration and not transferred
@@ -275,5 +294,8 @@ def _chosen_weights(run: Path, module: TrainingModule, state: State) -> torch.nn
     last = next((row["dice"] for row in reversed(state.history) if row.get("dice") is not None), None)
     best = run / "checkpoints" / BEST
     if last is not None and state.best_dice is not None and last < state.best_dice - 5e-6 and best.is_file():
-        network.load_state_dict(load_checkpoint(best)[0])
+        try:
+            network.load_state_dict(load_checkpoint(best)[0])
+        except FileError as error:
+            console.print(f"[yellow]{escape(error.message)}: the last weights are taken[/]", soft_wrap=True)
     return network.eval()

@@ -173,8 +173,8 @@ def _measurements(
     command = [sys.executable, "-m", "osteon.training.probe", str(plan), device, json.dumps(list(scan)), *precisions]
     lines: queue.Queue[str | None] = queue.Queue()
     known: set[str] = set()
-    with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8", errors="replace")
         listener = threading.Thread(target=_listen, args=(process, lines), daemon=True)
         listener.start()
         try:

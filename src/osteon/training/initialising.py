@@ -7,11 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel
 from rich.markup import escape
 
 from osteon.core.errors import FileError, ModelError
 from osteon.core.files import write_json
 from osteon.core.progress import console
+from osteon.core.records import read_record
 from osteon.networks.ensemble import Ensemble, first_member
 from osteon.networks.prior import expect_little
 from osteon.networks.registry import build_network
@@ -19,6 +21,7 @@ from osteon.networks.transfer import transfer
 from osteon.networks.weight_cache import sha256_of
 from osteon.planning.plan import Plan
 from osteon.predicting.model import WEIGHTS, load_model, model_folder
+from osteon.predicting.seen import KEY
 
 TRANSFER = "transfer.json"
 
@@ -64,11 +67,28 @@ def initial_weights(plan: Plan, init: str, seed: int, run: Path) -> dict[str, to
     expect_little(network, plan)
     named = {"folder": str(init), "sha256": model.sha256, "dataset": model.plan.dataset}
     report = transfer(network, plan, first_member(model.network), model.plan, named=named)
-    write_json(run / TRANSFER, asdict(report))
+    write_json(run / TRANSFER, asdict(report) | {KEY: {**model.seen.before, **model.seen.training}})
     many = len(model.network.members) if isinstance(model.network, Ensemble) else 1
     first = "" if many == 1 else f"the first of its {many} members is taken; "
     console.print(escape(f"from {init}: {first}{report.told}; each tensor: {run / TRANSFER}"), soft_wrap=True)
     return network.state_dict()
+
+
+def seen_before(run: Path) -> dict[str, str]:
+    """The scans that the weights a run began with had been trained on: id → hash, empty where it is not known.
+
+    Raises:
+        FileError: The run's record of it is damaged.
+    """
+    path = run / TRANSFER
+    if not path.is_file():
+        return {}
+    told = read_record(path, "what the run began with", _Transfer, "restore it, or --restart to throw this run away")
+    return dict(told.get(KEY, {}))
+
+
+class _Transfer(BaseModel):
+    seen: dict[str, str] = {}
 
 
 def begin_with(networks: Mapping[str, torch.nn.Module | None], state: Mapping[str, torch.Tensor]) -> None:

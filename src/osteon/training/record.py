@@ -22,6 +22,7 @@ from osteon.dataset.manifest import Manifest
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan, write_plan
 from osteon.predicting.model import WEIGHTS
+from osteon.predicting.records import SPLITS, read_splits
 from osteon.training.initialising import init_sha256
 from osteon.training.options import DEFAULTS, TrainOptions
 from osteon.training.resuming import as_begun, resumable_differences, told_differences
@@ -29,7 +30,6 @@ from osteon.training.resuming import as_begun, resumable_differences, told_diffe
 RUN = "run.yaml"
 _OTHERS = ("init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
 """What run.yaml says beside the options."""
-SPLITS = "splits.yaml"
 
 
 def hold_run(run: Path, *, restart: bool) -> AbstractContextManager[None]:
@@ -126,7 +126,7 @@ def recorded_splits(run: Path, manifest: Manifest, by: By) -> dict[str, list[str
     path = run / SPLITS
     if not path.is_file():
         return None
-    splits: dict[str, list[str]] = read_yaml(path, "the run's splits")
+    splits = read_splits(run)
     part_of = {case: part for part, cases in splits.items() for case in cases}
     groups = group_cases(manifest.trainable, by=by)
     parted = any(len({part_of.get(case) for case in group}) > 1 for group in groups)

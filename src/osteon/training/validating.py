@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -21,7 +21,7 @@ Scores = dict[str, float | None]
 
 def validate(
     network: nn.Module,
-    cases: Sequence[CachedCase],
+    cases: Iterable[CachedCase],
     plan: Plan,
     seen: Callable[[int, CachedCase, np.ndarray], None] | None = None,
 ) -> Scores:
@@ -52,6 +52,21 @@ def validate(
         scores.append(case_dice(found, np.asarray(case.labels), numbered, case.annotated))
     network.train(was_training)
     return mean_scores(scores, plan.structures)
+
+
+def in_order(cases: Sequence[CachedCase], seed: int) -> list[CachedCase]:
+    """The cases in an order whose every beginning stands for all of them.
+
+    They are shuffled; those come first that show a structure which none before them shows.
+    """
+    shuffled = [cases[int(number)] for number in np.random.default_rng(seed).permutation(len(cases))]
+    shown: set[int] = set()
+    first: dict[str, CachedCase] = {}
+    for case in shuffled:
+        if not shown.issuperset(case.present):
+            first[case.id] = case
+            shown.update(case.present)
+    return [*first.values(), *(case for case in shuffled if case.id not in first)]
 
 
 def case_dice(

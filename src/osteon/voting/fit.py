@@ -14,9 +14,10 @@ from osteon.core.files import write_yaml
 from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
+from osteon.predicting.seen import TRAINED
 from osteon.voting.choosing import Chosen, choose_threshold, choose_weights
 from osteon.voting.label_maps import open_label_maps
-from osteon.voting.members import Kind, cases_of, kind_of, open_folder
+from osteon.voting.members import Kind, cases_of, kind_of, open_folder, sight_of
 from osteon.voting.report import Problem
 from osteon.voting.rules import Method, Rules
 from osteon.voting.samples import Sample, Samples, label_map_samples, soft_samples, table_samples
@@ -41,6 +42,7 @@ class Fit:
         structures: For each structure.
         cases: Ids of the cases that it was chosen on.
         held_out: Those of them that the dataset keeps for the final test.
+        trained_on: Ids of cases that a member was trained on, which were left out for that.
         failed: Cases that could not be used.
         problems: Rows and files that could not.
     """
@@ -50,6 +52,7 @@ class Fit:
     structures: dict[str, Chosen]
     cases: tuple[str, ...]
     held_out: tuple[str, ...]
+    trained_on: tuple[str, ...]
     failed: dict[str, OsteonError]
     problems: list[Problem]
 
@@ -75,7 +78,7 @@ def fit(
 
     Raises:
         UsageError: The members do not go together, or with the method; or `out` is there, or is no .yaml.
-        DatasetError: The dataset has no labels of what the members have.
+        DatasetError: The dataset has no labels of what the members have, or these were trained on all of it.
         FileError, LabelError: As `vote`.
     """
     paths, out = [Path(path) for path in members], Path(out)
@@ -84,7 +87,14 @@ def fit(
     _check(out, kind, method, wanted, overwrite=overwrite)
     known = Dataset.open(Path(dataset))
     problems: list[Problem] = []
-    samples, used, failed = _gather(_sources(paths, kind, known, method, problems))
+    trained: list[str] = []
+    samples, used, failed = _gather(_sources(paths, kind, known, method, problems, trained))
+    if not samples and trained:
+        raise DatasetError(
+            f"{dataset}: a member was trained on each labelled case that is there ({len(trained)}): what does best on "
+            "these says nothing of others",
+            hint="predict cases with all members that none of them was trained on, and fit on these",
+        )
     if not samples:
         raise DatasetError(
             f"{dataset}: has no labels of a case that a member has", hint="give the dataset that was predicted"
@@ -95,7 +105,7 @@ def fit(
         if structure.name in samples
     }
     held = tuple(case.id for case in known.manifest.cases if case.held_out and case.id in used)
-    result = Fit(out, wanted, chosen, tuple(used), held, failed, problems)
+    result = Fit(out, wanted, chosen, tuple(used), held, tuple(trained), failed, problems)
     _write(result, paths, known, method)
     return result
 
@@ -111,9 +121,9 @@ Source = tuple[str, Callable[[], Samples]]
 
 
 def _sources(
-    paths: Sequence[Path], kind: Kind, known: Dataset, method: Method, problems: list[Problem]
+    paths: Sequence[Path], kind: Kind, known: Dataset, method: Method, problems: list[Problem], trained: list[str]
 ) -> list[Source]:
-    """The labelled cases that a member has."""
+    """The labelled cases that a member has; ids of those that one was trained on are put into `trained` instead."""
     rules = Rules(method)
     if kind == "tables":
         going = TableVote(open_tables(paths, rules, known.structures), rules, Sizes(None, known))
@@ -124,6 +134,8 @@ def _sources(
     folders = [open_folder(path, probabilities=method == "soft") for path in paths]
     there = set(cases_of(folders))
     cases = [case for case in known.manifest.labelled if case.id in there]
+    trained += [case.id for case in cases if sight_of(folders, case.id) == TRAINED]
+    cases = [case for case in cases if case.id not in trained]
     if method == "soft":
         soft = open_soft_maps(folders, rules, known)
         return [(case.id, partial(soft_samples, soft, known, problems, case)) for case in cases]
@@ -168,6 +180,7 @@ def _write(result: Fit, members: Sequence[Path], dataset: Dataset, method: Metho
         "dataset": str(dataset.folder),
         "cases": count,
         "held_out": len(result.held_out),
+        "trained_on": len(result.trained_on),
     }
     if result.part == "threshold":
         data["thresholds"] = {name: chosen.threshold for name, chosen in taken.items()}

@@ -9,16 +9,17 @@ from typing import Any
 
 from osteon.core.case_records import CaseRecords
 from osteon.core.errors import OsteonError, UsageError
-from osteon.core.files import file_times, is_file, is_folder, remove_file, write_json
+from osteon.core.file_marks import file_times
+from osteon.core.files import is_file, is_folder, remove_file, write_json
 from osteon.core.parallel import failure_of
 from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
+from osteon.predicting.records import VOTES as RECORD
+from osteon.predicting.seen import KEY
 from osteon.voting.maps import Maps
-from osteon.voting.members import Folder, cases_of
+from osteon.voting.members import Folder, cases_of, sight_of
 from osteon.voting.report import CaseVote, VoteReport, failures_told
-
-RECORD = "votes.json"
 
 
 def vote_on_folders(
@@ -53,6 +54,8 @@ def vote_on_folders(
             )
     try:
         for case in track(list(targets), "voting"):
+            sight = sight_of(maps.folders, case)
+            seen = {} if sight is None else {KEY: sight}
             made_from = {"how": dict(told), "structures": list(names), "files": _files(maps.folders, case)}
             entry = done.get(case)
             if (
@@ -62,6 +65,9 @@ def vote_on_folders(
                 and entry.get("made_from") == made_from
             ):
                 report.cases[case] = CaseVote.read(entry)
+                if entry.get(KEY) != sight:
+                    done[case] = {k: v for k, v in entry.items() if k != KEY} | seen
+                    records.write(case, done[case])
                 report.skipped.append(case)
                 continue
             done.pop(case, None)
@@ -69,7 +75,7 @@ def vote_on_folders(
                 remove_file(targets[case])
                 records.remove(case)
                 segmentation, vote = maps.vote(case)
-                record = {"output": targets[case].name, **vote.told(), "made_from": made_from}
+                record = {"output": targets[case].name, **vote.told(), **seen, "made_from": made_from}
                 records.write(case, record)  # before the file, which then never passes for an older vote's
                 write_segmentation(targets[case], segmentation)
             except Exception as error:  # noqa: BLE001 (bugs are raised again)

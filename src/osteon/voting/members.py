@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from osteon.core.errors import UsageError, missing_file
+from osteon.core.file_names import natural_key
 from osteon.formats.legend import Legend, legend_for
 from osteon.formats.probabilities import SUFFIX as PROBABILITIES
-from osteon.importing.selecting import natural_key
+from osteon.predicting.seen import sights_in, worst
 from osteon.voting.report import Absence
 
 LABEL_SUFFIXES = (".nii.gz", ".seg.nrrd", ".nrrd", ".nii", ".mha", ".mhd")
@@ -29,12 +30,14 @@ class Folder:
         files: Cases and their files.
         twice: Cases that two files claim.
         legend: What numbers mean in files that name no structures, where a dataset.json beside them says it.
+        sights: What its model had to do with each case before, where it is known (`predicting.seen`).
     """
 
     path: Path
     files: dict[str, Path]
     twice: dict[str, tuple[Path, Path]]
     legend: Legend | None = None
+    sights: Mapping[str, str] = field(default_factory=dict)
 
 
 def kind_of(paths: Sequence[Path]) -> Kind:
@@ -71,6 +74,7 @@ def open_folder(path: Path, *, probabilities: bool = False) -> Folder:
 
     Raises:
         UsageError: There are none.
+        FileError: The record beside them is damaged.
     """
     suffixes = (PROBABILITIES,) if probabilities else LABEL_SUFFIXES
     files: dict[str, Path] = {}
@@ -87,7 +91,12 @@ def open_folder(path: Path, *, probabilities: bool = False) -> Folder:
         what = f"no <case>{PROBABILITIES}" if probabilities else f"no file that ends in {', '.join(LABEL_SUFFIXES)}"
         way = "predict with --probabilities" if probabilities else "give the folder that `osteon predict` wrote"
         raise UsageError(f"{path}: holds {what}", hint=way)
-    return Folder(path, files, twice, None if probabilities else legend_for(files.values()))
+    return Folder(path, files, twice, None if probabilities else legend_for(files.values()), sights_in(path))
+
+
+def sight_of(folders: Sequence[Folder], case: str) -> str | None:
+    """What holds of a case for all members that have it together; None where it is not known."""
+    return worst(folder.sights.get(case) for folder in folders if case in folder.files)
 
 
 def cases_of(folders: Sequence[Folder]) -> list[str]:

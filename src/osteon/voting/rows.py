@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from osteon.core.errors import FileError, LabelError
-from osteon.core.files import file_times
+from osteon.core.file_marks import file_times
 from osteon.formats.raster import SUFFIXES
 from osteon.formats.rle import RleRow, check_runs, decode, parse, read_counting, read_rle_csv, read_rle_rows
 from osteon.formats.rle_counting import RENAME, Evidence

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import UsageError
-from osteon.core.files import file_state, read_json
+from osteon.core.file_marks import file_state
 from osteon.core.locks import hold_folder
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.formats.rle import write_rle_csv
 from osteon.formats.rle_counting import USUAL
+from osteon.predicting.records import read_votes
 from osteon.voting.folders import RECORD, vote_on_folders, write_votes
 from osteon.voting.label_maps import open_label_maps
 from osteon.voting.members import TABLE_SUFFIX, Kind, kind_of, open_folder
@@ -70,7 +71,7 @@ def vote(
     open_maps = open_soft_maps if method == "soft" else open_label_maps
     maps = open_maps(folders, rules, known)
     with hold_folder(out, "another vote", "wait until it has ended, or give this vote a folder of its own"):
-        return vote_on_folders(maps, out, told, _before(out / RECORD), overwrite=overwrite)
+        return vote_on_folders(maps, out, told, read_votes(out / RECORD), overwrite=overwrite)
 
 
 def _check_out(paths: Sequence[Path], out: Path, kind: Kind) -> None:
@@ -94,17 +95,12 @@ def _check_options(kind: Kind, method: Method, image_size: Size | None) -> None:
         raise UsageError("--image-size is for tables of RLE; files say their size", hint="leave it out")
 
 
-def _before(path: Path) -> dict[str, Any]:
-    found = read_json(path, "the record of a vote") if path.is_file() else {}
-    return found if isinstance(found, dict) else {}
-
-
 def _vote_on_tables(going: TableVote, out: Path, told: dict[str, Any], *, overwrite: bool) -> VoteReport:
     """Write the table, and the record beside it; nothing where both are there, made from the same tables."""
     tables: Tables = going.tables
     record = out.with_name(f"{out.stem}.{RECORD}")
     made_from = {"how": dict(told), "files": [[member.member, member.state] for member in tables.members]}
-    before = _before(record)
+    before = read_votes(record)
     members = tuple(member.member for member in tables.members)
     report = VoteReport(out, record, members, tables.names, going.cases, [], going.failed, list(tables.problems))
     report.notes.extend(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import anyio
 
-from osteon.core.errors import OsteonError
+from osteon.core.errors import CaseError
 
 SILENCE_S = 30.0
 """How long nothing may come; likewise how far a body may fall behind `SLOWEST`."""
@@ -17,7 +17,7 @@ SLOW = 64_000
 """Bytes a second below which a body gives way to others where places are short."""
 
 
-class SlowError(OsteonError):
+class SlowError(CaseError):
     """A body that came too slowly, and was given up."""
 
 

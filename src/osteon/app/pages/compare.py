@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nicegui import run, ui
 
-from osteon.app.adding import TAKEN, add_result
-from osteon.app.commands import ABOUT, begin_evaluation
+from osteon.app.adding import TAKEN, add_result, strange_names
+from osteon.app.commands import ABOUT, begin_evaluation, begin_measuring
 from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job
-from osteon.app.results import cases_of, dataset_of, metrics_of, score_rows, wanted_result
+from osteon.app.leaving import redrawn
+from osteon.app.results import cases_of, dataset_of, metrics_of, score_rows, told_seen, wanted_result
 from osteon.app.scenes import Labels
 from osteon.app.stage import Pane, Stage
-from osteon.app.studio import Studio
+from osteon.app.studio import Studio, open_dataset
 from osteon.app.upload import UploadBox
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
@@ -112,7 +114,7 @@ class _Choice:
             self.seen = self._scored_at()
             self.cases.refresh()
 
-    @ui.refreshable_method
+    @redrawn
     def cases(self) -> None:
         """The cases, the worst first."""
         pair = self._pair()
@@ -134,6 +136,10 @@ class _Choice:
         with ui.element("div").classes("osteon-cols"):
             with card("Cases, the worst first"):
                 names = {"case": "Case", "dice": "Dice", "worst": "Worst structure", "states": "Missed or made up"}
+                if told := told_seen(row["seen"] for row in rows):
+                    names["seen"] = "By the model"
+                    with card(kind="note"):
+                        ui.label(told)
                 table(rows, names, key="case", link="case")
             with card("Each structure"):
                 _structures(metrics)
@@ -143,33 +149,67 @@ class _Choice:
             if not datasets:
                 faint("Import the dataset that it is of first.")
                 return
-            faint("NIfTI or .seg.nrrd files named after the cases, or a CSV of RLE (image_name, class, rle).")
+            faint(
+                "NIfTI, .seg.nrrd or .mha files: one for each case, or one for each structure of it, whose names or "
+                "folders begin with the case; or a CSV of RLE (image_name, class, rle)."
+            )
             chosen = ui.select(datasets, value=next(iter(datasets)), label="Of which dataset").classes("full-width")
+            place = ui.column().classes("full-width gap-2")
 
             async def take(source: Item) -> None:
                 dataset = self.studio.workspace.find("datasets", str(chosen.value))
-                if dataset is not None:
-                    await add_upload(self.studio, source, dataset)
+                if dataset is None:
+                    return
+                try:
+                    strange = await self.studio.reader.ask(strange_names, source.path, dataset.path)
+                except OsteonError as error:
+                    refuse(error)
+                    return
+                place.clear()
+                with place:
+                    if strange:
+                        _meanings(self.studio, source, dataset, strange)
+                    else:
+                        await add_upload(self.studio, source, dataset)
 
             UploadBox(self.studio, "Upload a result", take, accept=",".join(TAKEN))
 
 
-async def add_upload(studio: Studio, source: Item, dataset: Item) -> None:
-    """Make a result of what was uploaded, and score it."""
+def _meanings(studio: Studio, source: Item, dataset: Item, strange: list[str]) -> None:
+    """Ask which of the dataset's structures the names of another program mean."""
+    opened = open_dataset(dataset)
+    known = [structure.name for structure in opened.structures] if opened is not None else []
+    ui.label(f"{len(strange)} structures are called otherwise than in the dataset. Which are they?")
+    boxes = {
+        name: ui.select({"": "none of them: left out", **{k: k for k in known}}, value="", label=name).classes(
+            "full-width"
+        )
+        for name in strange
+    }
+
+    async def go_on() -> None:
+        await add_upload(studio, source, dataset, {name: str(box.value or "") for name, box in boxes.items()})
+
+    action("Take the result", go_on, icon="download_done", weight="main")
+
+
+async def add_upload(studio: Studio, source: Item, dataset: Item, names: Mapping[str, str] | None = None) -> None:
+    """Make a result of what was uploaded, score it and measure it."""
     import shutil
 
     result = studio.workspace.new("results", source.name)
     try:
-        added, notes = await studio.reader.ask(add_result, source.path, dataset.path, result.path)
+        added, notes = await studio.reader.ask(add_result, source.path, dataset.path, result.path, names)
     except OsteonError as error:
         refuse(error)
         await run.io_bound(shutil.rmtree, result.path, ignore_errors=True)
         return
     finally:
         await run.io_bound(shutil.rmtree, source.path, ignore_errors=True)
-    write_json(result.path / ABOUT, {"dataset": dataset.name})
-    say(f"{len(added)} cases were taken" + (f"; {len(notes)} were not: {notes[0]}" if notes else ""))
+    write_json(result.path / ABOUT, {"dataset": dataset.name, **({"notes": "\n".join(notes)} if notes else {})})
+    say(f"{len(added)} cases were taken" + (f"; {len(notes)} notes, such as: {notes[0]}" if notes else ""))
     begin_evaluation(studio, result, dataset)
+    begin_measuring(studio, result)
     ui.navigate.to(f"/compare?a={dataset.id}&b={result.id}")
 
 

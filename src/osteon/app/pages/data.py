@@ -15,7 +15,7 @@ from osteon.app.jobs import Job, State
 from osteon.app.studio import Studio, open_dataset
 from osteon.app.upload import UploadBox
 from osteon.app.workspace import Item
-from osteon.core.files import files_below
+from osteon.core.folders import files_below
 from osteon.phantoms.record import SOURCE
 
 TRUTH = "truth.json"

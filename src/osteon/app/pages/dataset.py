@@ -14,8 +14,10 @@ from osteon.app.findings import read_audit
 from osteon.app.frame import Weight, action, card, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_card, watch
 from osteon.app.jobs import OVER
+from osteon.app.leaving import redrawn
 from osteon.app.pages.look import wanted_case
 from osteon.app.studio import Studio, open_dataset
+from osteon.app.wording import to_do
 from osteon.app.workspace import Item
 from osteon.auditing.finding import Finding
 from osteon.core.errors import OsteonError
@@ -83,7 +85,7 @@ class _Dataset:
             self.seen = self._state()
             self.drawn.refresh()
 
-    @ui.refreshable_method
+    @redrawn
     def drawn(self) -> None:
         """All of it."""
         dataset = open_dataset(self.item)
@@ -136,7 +138,7 @@ class _Dataset:
             if finding.against:
                 faint(f"compared with {finding.against}")
             if finding.severity != "note":
-                ui.label(f"What to do: {finding.action}")
+                ui.label(f"What to do: {to_do(finding.action)}")
             if finding.cases and finding.severity != "note":
                 with ui.expansion("Pictures").classes("full-width") as expansion:
                     self._pictures(expansion, finding.cases[:PICTURED])

@@ -6,15 +6,21 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.commands import about, begin_evaluation, begin_export, source_of
+from osteon.app.commands import VOLUMES, about, begin_evaluation, begin_export, begin_measuring, measuring, source_of
+from osteon.app.downloads import OF_SERIES, forms_for
 from osteon.app.frame import action, card, faint, frame, refuse, show_error, table
 from osteon.app.job_cards import job_list, watch
+from osteon.app.leaving import redrawn
+from osteon.app.notes import tell_notes
 from osteon.app.results import (
     cases_of,
     dataset_of,
+    is_calibrated,
     metrics_of,
     record_of,
     score_rows,
+    told_confidence,
+    told_seen,
     volumes_of,
     wanted_result,
 )
@@ -22,6 +28,7 @@ from osteon.app.stage import Pane, Stage
 from osteon.app.studio import Studio
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
+from osteon.predicting.seen import KEY
 
 DOWNLOADS = {
     "seg-nrrd": "Masks for 3D Slicer (.seg.nrrd)",
@@ -32,8 +39,10 @@ DOWNLOADS = {
     "rtstruct": "DICOM RTSTRUCT",
     "obj": "Surfaces (OBJ)",
 }
-OF_SERIES = ("dicom-seg", "rtstruct")
-"""Forms that refer to the scans' own DICOM series."""
+LENGTH = (
+    "Length is measured along the structure's own longest axis, from the first voxel's outer face to the last's. "
+    "What has no longest axis, such as a cube, may be measured along its diagonal."
+)
 
 
 class ResultPage:
@@ -53,17 +62,19 @@ class ResultPage:
         own = self.studio.jobs.about("result", self.item.name)
         return [job for job in own if self.studio.jobs.state(job).phase not in ("done", "cancelled")]
 
-    def _state(self) -> list[float]:
-        volumes = self.studio.workspace.root / "exports" / f"{self.item.name}-volumes/volumes.csv"
+    def _state(self) -> list[object]:
+        volumes = self.studio.workspace.root / "exports" / f"{self.item.name}{VOLUMES}/volumes.csv"
         files = [*cases_of(self.item).values(), self.item.path / "metrics.json", volumes]
-        return [path.stat().st_mtime if path.is_file() else 0.0 for path in files]
+        job = measuring(self.studio, self.item)
+        phase = "" if job is None else self.studio.jobs.state(job).phase
+        return [phase, *(path.stat().st_mtime if path.is_file() else 0.0 for path in files)]
 
     def _look(self) -> None:
         if self._state() != self.seen:
             self.seen = self._state()
             self.drawn.refresh()
 
-    @ui.refreshable_method
+    @redrawn
     def drawn(self) -> None:
         """Cases, volumes, downloads."""
         cases = cases_of(self.item)
@@ -71,6 +82,7 @@ class ResultPage:
         by = f"the model {told['run']}" if told.get("run") else told.get("members") or "another program"
         scans = f"the dataset {told['dataset']}" if told.get("dataset") else told.get("source") or "uploaded files"
         faint(f"Made by {by}, of {scans}.")
+        tell_notes(self.studio, told.get("notes", "").splitlines(), kind="note", title="To know")
         if not cases:
             faint("Segmented scans appear here one after the other.")
             return
@@ -93,6 +105,7 @@ class ResultPage:
                     "review": "; ".join(review),
                     "flag": "look at it" if review else "",
                     "dice": scores.get(name, {}).get("dice"),
+                    "seen": record.get(name, {}).get(KEY) or scores.get(name, {}).get("seen", ""),
                     "seconds": round(record.get(name, {}).get("seconds") or 0, 1) or None,
                 }
             )
@@ -100,8 +113,9 @@ class ResultPage:
             "id": "Case",
             "flag": "Review",
             "review": "Why",
-            "confidence": "Least confidence",
+            "confidence": "Least confidence" if is_calibrated(record.values()) else "Least confidence, uncalibrated",
             "dice": "Dice",
+            "seen": "By the model",
             "seconds": "Seconds",
         }
         always = ("id", "flag", "confidence")
@@ -111,7 +125,10 @@ class ResultPage:
             if flagged:
                 with card(kind="note"):
                     ui.label(f"{flagged} of {len(rows)} should be looked at by a person: see Why.")
-            faint("Confidence is the Dice that the model expects of itself, for the structure it is least sure of.")
+            if told := told_seen(row["seen"] for row in rows):
+                with card(kind="note"):
+                    ui.label(told)
+            faint(told_confidence(record.get(name, {}) for name in names))
             order = sorted(rows, key=lambda row: (not row["review"], row["confidence"] or 0))
             made = table(order, shown, key="id", link="id")
             flag = '<span v-if="props.value" class="osteon-chip osteon-warn">{{ props.value }}</span>'
@@ -153,7 +170,7 @@ class ResultPage:
         flat = bool(rows) and not any(row.volume_cm3 for row in volumes_of(self.studio, self.item))
         with card("Volumes"):
             if not rows:
-                faint("They are measured when all scans are segmented.")
+                self._unmeasured()
                 return
             heads = {
                 "case": "Case",
@@ -161,14 +178,36 @@ class ResultPage:
                 "volume": "Pixels" if flat else "Volume, cm³",
                 "length": "Length, mm",
                 "fragments": "Pieces",
-                "confidence": "Confidence",
+                "confidence": "Confidence" if is_calibrated(record.values()) else "Confidence, uncalibrated",
             }
             table(rows, heads, key="n", page=15)
+            if not flat:
+                faint(LENGTH)
+
+    def _unmeasured(self) -> None:
+        """Why there are no volumes yet, and what to do about it."""
+        job = measuring(self.studio, self.item)
+        phase = "" if job is None else self.studio.jobs.state(job).phase
+        if phase in ("queued", "running", "paused"):
+            faint("They are measured when all scans are segmented.")
+            return
+        if phase in ("done", "partly"):
+            faint("There is nothing to measure: no structure was found in any case.")
+        else:
+            faint("Nobody has measured them." if job is None else "Measuring them came to nothing: see Jobs.")
+        action("Measure them", self._measure, icon="straighten").mark("measure")
+
+    def _measure(self) -> None:
+        begin_measuring(self.studio, self.item)
+        self.drawn.refresh()
 
     def _downloads(self) -> None:
         with card("Downloads"):
             faint("The files are made, then a link appears.")
-            form = ui.select(DOWNLOADS, value="seg-nrrd", label="Form").classes("full-width")
+            offered = {form: DOWNLOADS[form] for form in forms_for(self.studio, self.item)}
+            form = ui.select(offered, value="seg-nrrd", label="Form").classes("full-width")
+            if not OF_SERIES.intersection(offered):
+                faint("For a PACS (DICOM SEG, RTSTRUCT) the scans must have come as DICOM series.")
             action("Make the files", lambda: self._export(str(form.value)), icon="build", weight="main").mark("export")
             self.links()
             ui.timer(1.0, self._links_again)
@@ -183,7 +222,7 @@ class ResultPage:
             self.links.refresh()
         self.exported = now
 
-    @ui.refreshable_method
+    @redrawn
     def links(self) -> None:
         """What was exported, to be fetched."""
         shown = set()

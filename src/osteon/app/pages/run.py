@@ -17,10 +17,18 @@ from osteon.core.errors import OsteonError
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import read_plan
 
-BEGINS = (
-    "First it measures how quick this machine is, chooses sizes for your time, and prepares the scans: a minute or "
-    "two, which do not count. Then curves appear here."
-)
+SETTING_UP = {"comparing files": 1, "measuring": 1, "trying out": 2, "preparing": 3}
+"""What a training does before its time begins to count, as its command calls it; done work is passed over."""
+STEPS = {1: "the scans are measured", 2: "this machine's speed is measured", 3: "the scans are prepared"}
+
+
+def setting_up(doing: str, budget: str) -> str:
+    """Where a training stands of which nothing is recorded yet: the step, what the command says, what follows."""
+    step = next((number for start, number in SETTING_UP.items() if start in doing), None)
+    follows = f"None of it counts: then the training takes {budget}, and curves appear here."
+    if step is None:
+        return f"Setting up{f' · {doing}' if doing else ''}. {follows}"
+    return f"Setting up, step {step} of {len(STEPS)}, {STEPS[step]} · {doing}. {follows}"
 
 
 class RunPage:
@@ -96,20 +104,19 @@ class RunPage:
     def _say(self) -> None:
         curves = read_curves(self.item.path)
         job = next(iter(self._jobs()), None)
-        if not curves.seconds or job is None:
-            begins = job is not None and self.studio.jobs.state(job).phase == "running"
-            self.progress.set_text(BEGINS if begins else "")
+        state = None if job is None else self.studio.jobs.state(job)
+        running = state is not None and state.phase == "running"
+        doing = self.studio.jobs.progress(job) if job is not None and running else ""
+        budget = seconds_of(job.about.get("budget", "1min")) if job is not None else 0.0
+        if not curves.seconds or job is None or state is None:
+            self.progress.set_text(setting_up(doing, age(budget)) if running else "")
             self.bar.set_visibility(False)
             return
-        budget = seconds_of(job.about.get("budget", "1min"))
         done = min(budget, curves.seconds[-1])
-        state = self.studio.jobs.state(job)
         self.bar.set_visibility(state.phase in ("running", "paused"))
         self.bar.set_value(done / budget)
-        rest = f", about {age(max(0.0, budget - done))} left" if state.phase == "running" else ""
-        self.progress.set_text(
-            f"{age(done)} of {age(budget)}{rest} · iteration {curves.iteration}, {curves.pace:.2g} s each"
-        )
+        told = f"{age(done)} of {age(budget)} · iteration {curves.iteration}, {curves.pace:.2g} s each"
+        self.progress.set_text(f"{told} · {doing}" if doing else told)
 
     def _colours(self) -> dict[str, str]:
         try:

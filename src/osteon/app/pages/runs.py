@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from nicegui import ui
 
 from osteon.app.commands import about, begin_comparison, begin_vote, known_commands
-from osteon.app.frame import action, card, empty, faint, frame, refuse, show_error, table
+from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_list, watch
+from osteon.app.jobs import Job, State
 from osteon.app.results import cases_of, metrics_of
 from osteon.app.studio import Studio
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
-from osteon.core.files import read_json
+from osteon.predicting.records import read_validation
+from osteon.predicting.seen import KEY, trained_on
 
+REPORTS = 5
+"""Newest comparisons that are looked at for one that is going on."""
 METHODS = {
     "hard": "more than half of the votes",
     "staple": "STAPLE: how good each member is, found out",
@@ -30,6 +35,7 @@ HEADS = {
     "n": "Scores",
     "missed": "Missed",
     "invented": "Made up",
+    "trained_on": "Cases trained on",
     "validation": "Validation Dice",
     "review": "To look at",
 }
@@ -107,6 +113,7 @@ class _Runs:
                     "each": {n: s["dice"] for n, s in metrics.get("structures", {}).items()},
                     "missed": overall.get("missed"),
                     "invented": overall.get("invented"),
+                    "trained_on": len(trained_on(metrics.get(KEY, {}))) or None,
                     "validation": self._validation(run),
                     "review": sum(bool(r.get("review")) for r in _records(item)),
                 }
@@ -114,9 +121,9 @@ class _Runs:
         return rows
 
     def _validation(self, run: str) -> float | None:
-        path = self.studio.workspace.root / "runs" / run / "model/validation.json"
+        folder = self.studio.workspace.root / "runs" / run / "model"
         try:
-            value = read_json(path, "the validation").get("dice") if run else None
+            value = read_validation(folder).get("dice") if run else None
         except OsteonError:
             return None
         return None if value is None else round(float(value), 3)
@@ -141,9 +148,21 @@ class _Runs:
                 return
             faint("Ranking, tests, charts and pictures of the ticked results, on one page.")
             action("Make the report", self._compare, icon="summarize", weight="main")
-            for item in self.studio.workspace.items("exports"):
-                if (item.path / "report.html").is_file():
-                    ui.link(item.name, f"/report/{item.id}", new_tab=True)
+            watch(self.studio, self._being_made, self._reports, more=lambda: [item.id for item in self._made()])
+
+    def _being_made(self) -> list[Job]:
+        return [job for job in self.studio.jobs.all() if job.command == "compare"][:REPORTS]
+
+    def _made(self) -> list[Item]:
+        return [item for item in self.studio.workspace.items("exports") if (item.path / "report.html").is_file()]
+
+    def _reports(self, rows: Sequence[tuple[Job, State]]) -> None:
+        """Links to the reports, also to those that are being made, as soon as they are there."""
+        for job, state in rows:
+            if state.phase in ("queued", "running"):
+                faint(f"{job.about.get('report', 'A report')} is being made; a link appears here.")
+        for item in self._made():
+            ui.link(item.name, f"/report/{item.id}", new_tab=True)
 
     def _ticked(self, least: int) -> list[Item]:
         members = [self.studio.workspace.find("results", row["id"]) for row in self.table.selected]
@@ -161,6 +180,7 @@ class _Runs:
             refuse(OsteonError("nobody knows which dataset these are of", hint="tick results of a dataset"))
         elif found:
             begin_comparison(self.studio, found, self.studio.workspace.item("datasets", dataset))
+            say("The report is being made; a link to it appears below the button")
 
     def _vote(self) -> None:
         with card("Vote"):

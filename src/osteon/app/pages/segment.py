@@ -9,7 +9,7 @@ from nicegui import ui
 
 from osteon.app.commands import about, begin_prediction
 from osteon.app.frame import action, card, empty, faint, frame, heading, refuse, show_error
-from osteon.app.inspecting import scans_in
+from osteon.app.inspecting import Scans, scans_in
 from osteon.app.job_cards import chip, watch
 from osteon.app.jobs import Job, State
 from osteon.app.notes import tell_notes
@@ -20,6 +20,8 @@ from osteon.app.studio import Studio, open_dataset
 from osteon.app.upload import UploadBox
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
+from osteon.predicting.records import read_validation
+from osteon.predicting.seen import TRAINED, seen_by
 
 SPEEDS = {
     "fast": "fast: fewer looks",
@@ -80,6 +82,10 @@ def _list(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
             action("Open", f"/result/{item.id}", name=f"Open {item.name}")
 
 
+def _some(ids: Sequence[str], most: int = 6) -> str:
+    return ", ".join(ids[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "")
+
+
 class _Form:
     """The model, the scans, the start."""
 
@@ -87,7 +93,7 @@ class _Form:
         self.studio, self.models = studio, {item.id: item for item in models}
         self.model_id = model if model in self.models else next(iter(self.models))
         self.source_id = source
-        self.scans: tuple[str, ...] = ()
+        self.scans = Scans()
 
     def build(self) -> None:
         """Put them onto the page."""
@@ -112,11 +118,8 @@ class _Form:
     def _sources(self) -> dict[str, str]:
         """What can be segmented: datasets (what was held out), uploads, folders of --data."""
         trained_on = about(self.models[str(self.model.value)]).get("dataset")
-        found = {}
         datasets = sorted(self.studio.datasets(), key=lambda item: item.name != trained_on)
-        for item in datasets:
-            what = "held out from its training" if item.name == trained_on else "its held-out or unlabelled cases"
-            found[item.id] = f"{item.name}: {what}"
+        found = {item.id: f"{item.name}: its held-out or unlabelled cases" for item in datasets}
         for item in self.studio.workspace.items("sources"):
             found[item.id] = f"{item.name}: uploaded"
         for folder in self.studio.workspace.data:
@@ -125,12 +128,21 @@ class _Form:
         return found
 
     def _held_out(self) -> str | None:
-        """The dataset that the model was trained on, where it keeps cases for the final test: the usual next step."""
+        """The dataset that the model was trained on, where it keeps cases that it has not seen: the usual next step."""
         trained_on = about(self.models[str(self.model.value)]).get("dataset")
         item = next((item for item in self.studio.datasets() if item.name == trained_on), None)
         dataset = None if item is None else open_dataset(item)
-        held = dataset is not None and any(case.held_out for case in dataset.manifest.cases)
-        return item.id if item is not None and held else None
+        if item is None or dataset is None:
+            return None
+        try:
+            seen = seen_by(self._model(), read_validation(self._model()))
+        except OsteonError:
+            return None  # said when it is looked at
+        held = [case for case in dataset.manifest.cases if case.held_out]
+        return item.id if any(seen.sight_of(case.id, case.content) != TRAINED for case in held) else None
+
+    def _model(self) -> Path:
+        return self.models[str(self.model.value)].path / "model"
 
     async def _sources_again(self) -> None:
         self.source.set_options(self._sources())
@@ -142,27 +154,28 @@ class _Form:
     async def _look(self) -> None:
         """Say which scans there are, before the start."""
         self.told.clear()
-        self.scans = ()
+        self.scans = Scans()
         place = self._place()
         if place is None:
             return
         allowed = (self.studio.workspace.root, *self.studio.workspace.data)
-        model = self.models.get(str(self.model.value))
-        plan = None if model is None else model.path / "model/plan.yaml"
         try:
-            found = await self.studio.reader.ask(scans_in, place[1], allowed, plan if plan and plan.is_file() else None)
+            self.scans = await self.studio.reader.ask(scans_in, place[1], allowed, self._model())
         except OsteonError as error:
             with self.told:
                 show_error(error, "These cannot be segmented")
             return
-        self.scans = found.ids
         with self.told:
-            failing = [f"{name}: {why}" for name, why in found.problems.items()]
+            failing = [f"{name}: {why}" for name, why in self.scans.problems.items()]
             tell_notes(self.studio, failing, kind="error", title="Cannot be segmented")
-            tell_notes(self.studio, found.notes, kind="note", title="To know")
-            more = f" and {len(self.scans) - 6} more" if len(self.scans) > 6 else ""
-            count = len(self.scans)
-            ui.label(f"{count} scan{'s' * (count != 1)}: {', '.join(self.scans[:6])}{more}")
+            tell_notes(self.studio, self.scans.notes, kind="note", title="To know")
+            ui.label(f"{len(self.scans.ids)} scan{'s' * (len(self.scans.ids) != 1)}: {_some(self.scans.ids)}")
+            if known := self.scans.trained_on:
+                with card(kind="note"):
+                    ui.label(
+                        f"{len(known)} of them were trained on by this model, whatever the dataset holds out by now; "
+                        f"their scores say nothing of new scans: {_some(known)}"
+                    )
 
     def _place(self) -> tuple[str, Path] | None:
         chosen = str(self.source.value or "")
@@ -172,7 +185,7 @@ class _Form:
     def _start(self) -> None:
         dataset = self.studio.workspace.find("datasets", str(self.source.value or ""))
         place = self._place()
-        if place is None or not self.scans:
+        if place is None or not self.scans.ids:
             refuse(OsteonError("no scan is chosen", hint="choose scans, or upload some"))
             return
         of = {"source": place[0]} if dataset is None else {"dataset": dataset.name}

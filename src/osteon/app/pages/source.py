@@ -63,6 +63,7 @@ class _Page:
         self.studio, self.name, self.path = studio, name, path
         self.form: str | None = None
         self.given: dict[str, str] = {}
+        self.boxes: dict[str, ui.input | ui.select] = {}
 
     def build(self) -> None:
         """Look at the source, then show what was found."""
@@ -88,6 +89,7 @@ class _Page:
 
     def _show(self, found: Inspected) -> None:
         self.found = found
+        self.boxes = {}
         if found.error:
             show_error(OsteonError(found.error, hint=found.hint), "It was not understood")
             if found.heeds:
@@ -132,22 +134,26 @@ class _Page:
 
     def _told(self, found: Inspected) -> None:
         """What changes how the source is read; it is looked at again with it."""
-        boxes: dict[str, ui.input | ui.select] = {}
         for option, text in TEXTS.items():
             if option in found.heeds:
-                boxes[option] = ui.input(text, value=self.given.get(option, "")).classes("full-width")
+                self.boxes[option] = ui.input(text, value=self.given.get(option, "")).classes("full-width")
         for option, (text, values) in CHOICES.items():
             if option in found.heeds:
                 choices = {"": "as it is found out", **values}
-                boxes[option] = ui.select(choices, value=self.given.get(option, ""), label=text).classes("full-width")
+                chosen = ui.select(choices, value=self.given.get(option, ""), label=text)
+                self.boxes[option] = chosen.classes("full-width")
         if "--case-pattern" in found.heeds:
             faint("A part of a path is a regular expression; what stands in its first brackets is the case: (p\\d+)")
 
         async def again() -> None:
-            self.given = {option: str(box.value).strip() for option, box in boxes.items() if box.value}
+            self.given = self._asked()
             await self._look()
 
         ui.button("Look again", icon="refresh", on_click=again).props("flat no-caps")
+
+    def _asked(self) -> dict[str, str]:
+        """What the boxes of how it is read say now."""
+        return {option: text for option, box in self.boxes.items() if (text := str(box.value or "").strip())}
 
     def _choices(self, found: Inspected) -> None:
         labelled = self._labelled(found)
@@ -211,6 +217,9 @@ class _Page:
         listed = [case["id"] for case in self.found.cases]
         if not chosen:
             refuse(OsteonError("no case is chosen", hint="tick the cases to import"))
+            return
+        if self._asked() != {option: value for option, value in self.given.items() if option in self.boxes}:
+            refuse(OsteonError("how it is read was changed", hint="press “Look again” first: cases may differ"))
             return
         before = {value: name for name, value in self.found.structures}
         renamed = {value: str(box.value or "").strip() for value, box in self.names.items()}

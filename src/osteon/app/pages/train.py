@@ -12,6 +12,7 @@ from osteon.app.forecast import show_plan
 from osteon.app.frame import action, card, empty, faint, frame, heading, refuse, show_error
 from osteon.app.job_cards import chip, job_list, watch
 from osteon.app.jobs import Job, State
+from osteon.app.leaving import redrawn
 from osteon.app.pages.run import RunPage
 from osteon.app.studio import Studio
 from osteon.app.workspace import Item
@@ -157,7 +158,7 @@ class _Form:
         self.planned_at = now
         return now
 
-    @ui.refreshable_method
+    @redrawn
     def forecast(self) -> None:
         """What the plan says, where it was made with these choices."""
         plan = plan_asked(self.item, recipe=str(self.recipe.value), budget=self._time(), more=self._more())

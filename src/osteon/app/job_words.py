@@ -1,0 +1,49 @@
+"""What jobs, their states and their progress are called on pages and in notices."""
+
+from __future__ import annotations
+
+import re
+
+from osteon.app.jobs import Job, Phase
+
+BETWEEN = "getting ready"
+"""What a command does of which it says nothing: it loads its libraries, or goes from one work to the next."""
+KINDS = {
+    "import": "an import",
+    "audit": "a check of data",
+    "plan": "a forecast",
+    "train": "a training",
+    "sweep": "a sweep",
+    "predict": "a segmentation",
+    "vote": "a vote",
+    "evaluate": "a comparison",
+    "compare": "a report",
+    "export": "files to download",
+    "phantom": "made-up data",
+}
+PHASES = {
+    "queued": ("waits", "osteon-faint"),
+    "running": ("runs", "osteon-busy"),
+    "done": ("done", "osteon-good"),
+    "partly": ("done, with some cases left out", "osteon-warn"),
+    "failed": ("failed", "osteon-bad"),
+    "cancelled": ("cancelled", "osteon-faint"),
+    "paused": ("paused", "osteon-warn"),
+}
+
+
+def part_done(doing: str) -> float | None:
+    """How far the innermost work is of which that is known, 0 … 1: `preparing: 3 of 10 (30 %), 0:20 left` is .3."""
+    found = re.findall(r"\b(\d{1,3}) %", doing)
+    return min(1.0, int(found[-1]) / 100) if found else None
+
+
+def commanded(job: Job) -> str:
+    """What a job is, without the names that people gave: those may be patients'."""
+    return KINDS.get(job.command, job.command)
+
+
+def sentence(job: Job, phase: Phase) -> str:
+    """`A training is done`; `An import has failed`."""
+    what = commanded(job).capitalize()
+    return f"{what} has failed" if phase == "failed" else f"{what} is {PHASES[phase][0]}"

@@ -1,0 +1,54 @@
+"""What a command finds where it is begun: a terminal that is not of UTF-8, a limit on memory."""
+
+from __future__ import annotations
+
+import locale
+import os
+import sys
+
+from osteon.core.errors import out_of_memory
+from osteon.core.platform import address_space
+from osteon.core.progress import console
+
+LEAST_BYTES = 2 << 30
+"""Of address space, with which what needs torch still starts."""
+
+
+def begin_in_utf8() -> None:
+    """Let the command work in UTF-8, whatever the system's language settings are (`LC_ALL=C`, `PYTHONUTF8=0`).
+
+    Names of files, and the files that libraries read by the locale's encoding (torch's own among them), need it; it
+    cannot be changed in a process that runs, so the command begins anew in its place. Its output stays in the
+    terminal's encoding, and what that does not have is replaced.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not where a program has put something else there
+            stream.reconfigure(errors="replace")
+    if os.name != "posix" or sys.flags.utf8_mode or not sys.executable or not sys.orig_argv[1:]:
+        return  # names are UTF-16 on Windows
+    if locale.getpreferredencoding(do_setlocale=False).lower().replace("-", "") == "utf8":
+        return
+    os.environ["PYTHONUTF8"] = "1"  # for the processes that are begun from here, too
+    os.environ.setdefault("PYTHONIOENCODING", f"{getattr(sys.stdout, 'encoding', 'ascii')}:replace")
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def tell_limit() -> None:
+    """Say before the work begins that there is little memory: libraries may end the process without a word."""
+    if is_tight():
+        console.print(
+            f"[yellow]the memory of a process is limited to {(address_space() or 0) / 1e9:.1f} GB here (`ulimit -v`); "
+            f"training and predicting need about {LEAST_BYTES / 1e9:.0f} GB to start, and may break off[/]",
+            soft_wrap=True,
+        )
+
+
+def is_tight() -> bool:
+    """Whether the process may use less memory than torch takes to start."""
+    limit = address_space()
+    return limit is not None and limit < LEAST_BYTES
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether memory was what was lacking; where it is tight, libraries fail to load in ways of their own."""
+    return out_of_memory(error) or (is_tight() and isinstance(error, ImportError | SystemError))

@@ -1,0 +1,41 @@
+"""Records that osteon wrote, read again: one of another shape is an error that names the file, and the place in it."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from osteon.core.errors import FileError, in_short
+from osteon.core.files import read_json, read_yaml
+
+
+def read_record(path: Path, what: str, shape: Any, hint: str) -> Any:
+    """What a JSON or YAML file holds, as it stands there, once it is known to be of a shape.
+
+    Args:
+        path: The file; its suffix says which of the two it is.
+        what: What it is, for people.
+        shape: A type that pydantic knows: a model whose further keys are free, `dict[str, list[str]]`, ….
+        hint: The way out where it is none of that shape.
+
+    Raises:
+        FileError: It is missing, damaged, or of another shape.
+    """
+    data = (read_json if path.suffix == ".json" else read_yaml)(path, what)
+    try:
+        _adapter(shape).validate_python(data, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise FileError(
+            f"{path}: {what} is not what osteon writes there ({place}: {in_short(first['msg'])})", hint=hint
+        ) from None
+    return data
+
+
+@cache
+def _adapter(shape: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(shape)

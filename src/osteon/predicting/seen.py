@@ -1,0 +1,144 @@
+"""Which scans a model has seen: what it finds in those that it was trained on says nothing of new ones.
+
+The run's own split decides, not what a dataset holds out by now. Scans are told apart by the hash of their voxels; by
+their id alone where one of the two has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from osteon.predicting.records import (
+    SPLITS,
+    VALIDATION,
+    read_predictions,
+    read_splits,
+    read_validation,
+    votes_in,
+)
+
+Sight = str
+TRAINED, VALIDATED, UNSEEN = "trained on", "validated on", "not seen"
+"""What a model had to do with a scan before."""
+KEY = "seen"
+"""Under which records have it."""
+
+Contents = Mapping[str, str]
+"""Case id → hash of the image (`dataset.checks.content_hash`); empty where nobody knows it."""
+
+
+@dataclass(frozen=True)
+class SeenScans:
+    """What a model has seen.
+
+    Attributes:
+        training: Scans that it was trained on.
+        validation: Scans that chose its epoch, its post-processing and its calibration.
+        before: Scans that the model was trained on whose weights it began with (`--init`).
+        known: Whether it says so: one that another program trained does not.
+    """
+
+    training: Contents = field(default_factory=dict)
+    validation: Contents = field(default_factory=dict)
+    before: Contents = field(default_factory=dict)
+    known: bool = True
+
+    @property
+    def by_content(self) -> bool:
+        """Whether a scan's hash can tell anything."""
+        return any(content for scans in (self.training, self.validation, self.before) for content in scans.values())
+
+    def sight_of(self, case_id: str, content: str | None = None) -> Sight | None:
+        """What the model had to do with a scan; None: nobody knows.
+
+        Args:
+            case_id: Its id.
+            content: Its hash, where it is known.
+        """
+        if _holds(self.training, case_id, content):
+            return TRAINED
+        return self.sight_in_run(case_id, content)
+
+    def sight_in_run(self, case_id: str, content: str | None = None) -> Sight | None:
+        """As `sight_of`, of a prediction that the run itself made of a scan that this network was not trained on."""
+        if _holds(self.before, case_id, content):
+            return TRAINED
+        if _holds(self.validation, case_id, content):
+            return VALIDATED
+        return UNSEEN if self.known else None
+
+    @property
+    def as_data(self) -> dict[str, dict[str, str]]:
+        """As validation.json has it."""
+        return {part: dict(getattr(self, part)) for part in ("training", "validation", "before")}
+
+
+UNKNOWN = SeenScans(known=False)
+
+
+def _holds(scans: Contents, case_id: str, content: str | None) -> bool:
+    if content and content in scans.values():
+        return True
+    return case_id in scans and not (content and scans[case_id])
+
+
+def together(parts: Iterable[SeenScans]) -> SeenScans:
+    """What several models have seen that are put together as one."""
+    whole = SeenScans()
+    for part in parts:
+        training, validation = {**whole.training, **part.training}, {**whole.validation, **part.validation}
+        whole = SeenScans(training, validation, {**whole.before, **part.before}, whole.known and part.known)
+    return whole
+
+
+def seen_by(folder: Path, validation: Mapping[str, Any]) -> SeenScans:
+    """What the model in a folder has seen: by its validation.json; one of an earlier osteon's by the run it lies in.
+
+    Raises:
+        FileError: The run's splits.yaml is damaged.
+    """
+    if (told := validation.get(KEY)) is not None:
+        return SeenScans(told["training"], told["validation"], told["before"])  # a newer version may tell more
+    if not (folder.parent / SPLITS).is_file():
+        return UNKNOWN
+    splits = read_splits(folder.parent)
+    if "training" in splits:
+        return SeenScans(dict.fromkeys(splits["training"], ""), dict.fromkeys(splits.get("validation", ()), ""))
+    everyone = dict.fromkeys((case for fold in splits.values() for case in fold), "")
+    return SeenScans(everyone, everyone)
+
+
+def sights_in(folder: Path) -> dict[str, Sight]:
+    """What those who made the predictions in a folder had to do with each case; without those of which nobody knows.
+
+    A prediction was made by a model, by a vote, or by a run in its own validation.
+
+    Raises:
+        FileError: The record of predictions or votes is damaged.
+    """
+    records = read_predictions(folder) or votes_in(folder)
+    found = {case: entry[KEY] for case, entry in records.items() if entry.get(KEY)}
+    model = folder.parent / "model"
+    if records or folder.name != "predictions" or not (model / VALIDATION).is_file():
+        return found
+    validation = read_validation(model)
+    seen = seen_by(model, validation)
+    sights = {case: seen.sight_in_run(case) for case in validation.get("cases", {})}
+    return {case: sight for case, sight in sights.items() if sight is not None}
+
+
+def worst(sights: Iterable[Sight | None]) -> Sight | None:
+    """What holds of a vote: one member that was trained on a scan is enough; None where it hangs on one not known."""
+    said = set(sights)
+    for sight in (TRAINED, None, VALIDATED):
+        if sight in said:
+            return sight
+    return UNSEEN
+
+
+def trained_on(sights: Mapping[str, str | None]) -> list[str]:
+    """The cases among them that were trained on."""
+    return [case for case, sight in sights.items() if sight == TRAINED]

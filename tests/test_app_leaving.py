@@ -1,0 +1,77 @@
+"""Nothing of a page outlives it in the server's memory."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nicegui import Client
+from nicegui.testing.user import User
+
+from app_pages import visit
+from osteon.app import leaving
+from osteon.app.studio import Studio
+from test_app_pages import dataset_in, folder_of, model_in, result_in
+
+
+def pages(studio: Studio) -> list[str]:
+    """One of every kind."""
+    space = studio.workspace
+    dataset, run, result = space.item("datasets", "knees"), space.item("runs", "first"), space.item("results", "mine")
+    source, case = space.item("sources", "knees"), studio.case_id(dataset, "c0")
+    of_result = studio.case_id(result, "c0")
+    return [
+        "/",
+        "/data",
+        "/train",
+        "/segment",
+        f"/compare?a={dataset.id}&b={result.id}",
+        "/runs",
+        "/jobs",
+        f"/source/{source.id}",
+        f"/dataset/{dataset.id}",
+        f"/look/{dataset.id}/{case}",
+        f"/train/{run.id}",
+        f"/result/{result.id}",
+        f"/result/{result.id}/{of_result}",
+        f"/compare/{dataset.id}/{result.id}/{of_result}",
+    ]
+
+
+def test_no_page_object_survives_its_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaving, "TIDY_S", 0.5)
+    root = folder_of(tmp_path)
+    dataset_in(root)
+    dataset_in(root).folder.rename(root / "sources/knees")
+    dataset_in(root)
+    model_in(root)
+    result_in(root)
+    left: list[tuple[str, weakref.ref[Any]]] = []
+
+    async def steps(user: User, studio: Studio) -> None:
+        for page in pages(studio):
+            await user.open(page)
+            await asyncio.sleep(0.3)
+            mine = user.client
+            assert mine is not None
+            left.extend((page, weakref.ref(element)) for element in (mine, *mine.elements.values()))
+            answer = await user.http_client.post(f"/api/left/{mine.id}")
+            assert answer.status_code == 204
+            assert mine.id not in Client.instances
+            assert (await user.http_client.post(f"/api/left/{mine.id}")).status_code == 404
+            del mine
+        await user.open("/jobs")  # so that the user holds none of the pages above
+        kept: Counter[str] = Counter()
+        for _ in range(60):  # timers notice that their page is gone, and it is swept up
+            await asyncio.sleep(0.5)
+            kept = Counter(page for page, reference in left if reference() is not None)
+            if not kept:
+                break
+        assert not kept, kept
+
+    visit(tmp_path / "w", steps)
+    assert len(left) > 15 * len({page for page, _ in left})
