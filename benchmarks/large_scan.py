@@ -39,10 +39,11 @@ from osteon.networks.registry import build_network
 from osteon.planning.plan import parse_plan
 from osteon.predicting.engines import kind_of
 from osteon.predicting.model import Model
-from osteon.predicting.predictor import How, predict
+from osteon.predicting.predictor import predict
 from osteon.predicting.restore import restore
 from osteon.predicting.scans import find_scans
 from osteon.predicting.shares import in_memory
+from osteon.predicting.work import How
 
 STRUCTURES = 25
 STEP = 60.0

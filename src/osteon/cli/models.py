@@ -190,11 +190,11 @@ def predict(
     from osteon.predicting.measuring import all_passes, choose_engine
     from osteon.predicting.memory import told_needs
     from osteon.predicting.model import model_folder
-    from osteon.predicting.predictor import How
     from osteon.predicting.predictor import predict as predict_scans
     from osteon.predicting.records import RECORD
     from osteon.predicting.scans import find_scans
     from osteon.predicting.speeds import speed_of
+    from osteon.predicting.work import How
 
     if len(scans) < 2:
         raise UsageError("scans and an output folder are needed", hint="osteon predict MODEL SCAN… OUT")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -13,21 +13,25 @@ import psutil
 from osteon.core.errors import CaseError, OsteonError
 from osteon.core.geometry import Geometry
 from osteon.networks.registry import inputs, outputs
-from osteon.planning.plan import Plan
+from osteon.planning.plan import Network, NnUNet, Plan
 from osteon.predicting.scans import Scan
 from osteon.predicting.shares import shares_bytes
 from osteon.predicting.tiles import AT_ONCE, whole_size
 from osteon.preparing.case import passage
 
-BASE_BYTES = 700 << 20
-"""Libraries, weights and one pass of a network, where the plan has no measured figure."""
+FIRST_PASS_BYTES = 128 << 20
+"""What libraries load and compile when a network runs for the first time: 90 to 121 MB were measured."""
+PASS_BYTES = 350 << 20
+"""One pass of a network whose plan tells no features, where the plan has no measured figure."""
 FLOAT = 4
-LEAST_BASE_BYTES = 300 << 20
-"""Libraries alone."""
+PER_FEATURE = 7
+"""Activations at a U-Net's finest level that live at a time, in its features: the way back joins both halves, and
+turns them as oneDNN wants them."""
 PARTS_BYTES = 100 << 20
-"""What stages hold of a scan at a time, as long as its size is none of theirs: pieces of files, planes as floats."""
-PER_PROBABILITY = 12
-"""Bytes of a voxel while an output is interpolated onto the scan's grid: before, after, and turned back."""
+"""What reading, preparing and restoring hold of a scan at a time, as long as its size is none of theirs: pieces of a
+file, some planes as floats."""
+PER_PROBABILITY = 8
+"""Bytes of a voxel of an output on the scan's grid: it, and what it is interpolated from, or it turned back."""
 FREE_SHARE = 0.8
 """Of the machine's free memory, where no limit is given."""
 
@@ -49,29 +53,34 @@ class Needs:
     base: int
 
 
+@cache
+def start_bytes() -> int:
+    """What the process takes before it has read a scan: Python, the libraries, the model. Measured when first asked."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def needs(plan: Plan, geometry: Geometry, *, probabilities: bool = False) -> Needs:
     """What a scan on this grid needs.
 
     Args:
-        plan: Of the model. Its forecast was measured with `forecast.predicting_shape`; what the parts that depend on
-            the scan took then is taken off, and what they take now added.
+        plan: Of the model. What its forecast measured with `forecast.predicting_shape` counts where it is more than
+            what is computed.
         geometry: The scan's.
         probabilities: Whether these are kept on the scan's grid, too.
     """
     now, kept = scan_bytes(plan, geometry, probabilities=probabilities)
-    # Logits of a patch: the network's, their sum over mirror images, and what is made of them.
-    base = BASE_BYTES + 3 * outputs(plan) * math.prod(plan.patch.size) * FLOAT
+    base = start_bytes() + FIRST_PASS_BYTES
     cost = plan.forecast
     if cost.predicting_bytes and cost.predicting_shape and cost.predicting_spacing:
         spacing = cost.predicting_spacing
         affine = [[spacing[0], 0, 0, 0], [0, spacing[1], 0, 0], [0, 0, spacing[2], 0], [0, 0, 0, 1]]
         measured = Geometry(cost.predicting_shape, affine, plan.unit)  # type: ignore[arg-type]
-        base = max(LEAST_BASE_BYTES, cost.predicting_bytes - sum(scan_bytes(plan, measured)))
+        base = max(base, cost.predicting_bytes - sum(scan_bytes(plan, measured)))
     return Needs(base + now + kept, base + now, kept, base)
 
 
 def scan_bytes(plan: Plan, geometry: Geometry, *, probabilities: bool = False) -> tuple[int, int]:
-    """Bytes of what depends on the scan, and of its probabilities."""
+    """Bytes of what depends on the scan and the plan, and of the scan's probabilities."""
     way = passage(geometry, plan.grid)
     scan, grid, channels = math.prod(way.turned.shape), math.prod(way.shape), inputs(plan)
     labels = scan * (len(plan.structures) if plan.overlapping else 1)
@@ -81,16 +90,30 @@ def scan_bytes(plan: Plan, geometry: Geometry, *, probabilities: bool = False) -
     found = grid * (len(plan.structures) if plan.overlapping else 1)
     # The scan as it is read, at most in float32; for several channels the one that is laid in beside them.
     scanned = scan * (channels + (channels > 1)) * FLOAT
+    kept = image + closely + best
     stages = [
-        scanned + image + (2 * scan + image if plan.grid.nnunet is not None else 0),
-        # the image beside the sums of one row of tiles
-        image + closely + best + _row(plan, way.shape) * outputs(plan) * FLOAT,
+        scanned + image + (2 * scan + image if plan.grid.nnunet is not None else 0) + PARTS_BYTES,
+        # beside a pass the sums of one row of tiles, and of their weights
+        kept + _pass_bytes(plan, way.shape) + _row(plan, way.shape) * (outputs(plan) + 1) * FLOAT,
         # what was found, and where each structure was, as numbers
-        image + closely + best + found + 3 * grid,
+        kept + found + 3 * grid + PARTS_BYTES,
         # codes of voxels that agree with their neighbours; labels, and the same labels turned back
-        image + closely + best + 8 * grid + 2 * labels + (PER_PROBABILITY * scan if probabilities else 0),
+        kept + 8 * grid + 2 * labels + PARTS_BYTES,
     ]
-    return max(stages) + PARTS_BYTES, shares_bytes(outputs(plan), way.shape)
+    if probabilities:
+        total = 2 * scan * FLOAT if plan.grid.nnunet is not None and not plan.overlapping else 0
+        stages.append(kept + PER_PROBABILITY * scan + total + PARTS_BYTES)
+    return max(stages), shares_bytes(outputs(plan), way.shape)
+
+
+def _pass_bytes(plan: Plan, shape: Sequence[int]) -> int:
+    """One pass of the network: its activations, and its logits; or these, their sum over mirror images and a copy."""
+    size = whole_size(shape, plan) or plan.patch.size
+    voxels = math.prod(size) * (plan.patch.batch if plan.grid.dimensions == 2 else 1)
+    section = plan.network
+    features = section.features[0] if isinstance(section, Network | NnUNet) else 0
+    logits = outputs(plan) * voxels * FLOAT
+    return logits + max(PER_FEATURE * features * voxels * FLOAT if features else PASS_BYTES, 2 * logits)
 
 
 def _row(plan: Plan, shape: Sequence[int]) -> int:
@@ -98,7 +121,7 @@ def _row(plan: Plan, shape: Sequence[int]) -> int:
     if plan.grid.dimensions == 2:
         return 2 * math.prod(shape[:2]) * min(plan.patch.batch, shape[2])
     if whole_size(shape, plan) is not None:
-        return 3 * math.prod(shape)
+        return math.prod(shape)
     longest = max(range(3), key=lambda axis: shape[axis] / plan.patch.size[axis])
     planes = min(plan.patch.size[longest], shape[longest]) + 2 * AT_ONCE
     return math.prod(shape) // shape[longest] * planes
@@ -160,42 +183,6 @@ def room_for(
             hint="free some space, or allow more memory with --memory",
         )
     return Room(name, need.with_file, folder, need.with_file - need.base)
-
-
-class Allowance:
-    """Memory that scans share which are worked on at a time: one that is read ahead waits until it fits beside them.
-
-    Args:
-        most: Bytes; None: nobody waits.
-    """
-
-    def __init__(self, most: int | None) -> None:
-        self._most = most
-        self._taken: dict[str, int] = {}
-        self._changed = threading.Condition()
-
-    def take(self, room: Room) -> None:
-        """Take a scan's own bytes, as soon as they are there; where nobody has any they are always."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._fits(room))
-            self._taken[room.name] = room.own_bytes
-
-    def _fits(self, room: Room) -> bool:
-        others = sum(count for name, count in self._taken.items() if name != room.name)
-        return self._most is None or not others or others + room.bytes <= self._most
-
-    def give(self, name: str, left: int = 0) -> None:
-        """Give a scan's bytes back; where some are still needed, all but these."""
-        with self._changed:
-            if self._taken.pop(name, None) is not None and left:
-                self._taken[name] = left
-            self._changed.notify_all()
-
-    def open(self) -> None:
-        """Let everybody through: the work was stopped."""
-        with self._changed:
-            self._most = None
-            self._changed.notify_all()
 
 
 def told_needs(plan: Plan, scans: Sequence[Scan], limit: int | None, *, probabilities: bool = False) -> str:

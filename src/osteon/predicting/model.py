@@ -254,9 +254,11 @@ class Model:
                 self.network, prepared.scan, shares.values, plan, zoom, prepared.intensities, speed=speed
             )
         if keep is not None:
-            for number, output in enumerate(restored_outputs(shares, prepared.geometry, plan, details)):
-                outside = 0.0 if plan.overlapping or number else 1.0
+            outside = 0.0 if plan.overlapping else 1.0
+            for output in restored_outputs(shares, prepared.geometry, plan, details):
                 keep(output if prepared.part is None else within(output, *prepared.part, outside))
+                outside = 0.0
+                del output  # before there is another one; enumerate would keep it
         segmentation = self.restored(prepared, shares, details)
         done = postprocess(segmentation, self.postprocessing)
         if self.postprocessing.steps:

@@ -46,6 +46,7 @@ def restored_outputs(
         for detail in details:
             detail.blend(values[detail.box.slices], output)
         yield np.ascontiguousarray(way.turn.undo(values.numpy())).astype(np.float32, copy=False)
+        del values  # before there is another one
 
 
 def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()) -> Segmentation:

@@ -157,7 +157,7 @@ def _filled(batch: torch.Tensor, size: list[int], plan: Plan) -> tuple[torch.Ten
     margins = [p for b, a in zip(before[::-1], after[::-1], strict=True) for p in (b, a)]
     filling = "replicate" if plan.grid.nnunet is None else "constant"  # as in training; a constant is 0
     inner = [slice(b, b + n) for b, n in zip(before, shape, strict=True)]
-    return nn.functional.pad(batch, margins, mode=filling), inner
+    return nn.functional.pad(batch, margins, mode=filling) if any(margins) else batch.contiguous(), inner
 
 
 def _rows(
