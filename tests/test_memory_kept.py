@@ -83,7 +83,8 @@ def test_a_large_scan_of_any_format_takes_no_more_than_it_was_said_to(tmp_path: 
     path = tmp_path / f"one.{suffix}"
     write_volume(path, large("float64"))
     limit, peak = taken(tmp_path, path, of=(2, 32, 8.0))
-    assert peak <= limit < peak + CONSTANT_BYTES
+    assert peak <= limit - FIRST_PASS_BYTES  # the network has not run yet when most is taken
+    assert limit < peak + CONSTANT_BYTES
 
 
 def test_a_dicom_series_takes_no_more_than_it_was_said_to(tmp_path: Path) -> None:
