@@ -14,11 +14,11 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, LabelError, missing_file
 from osteon.core.files import whole_file
 from osteon.core.geometry import Geometry
-from osteon.core.gzipped import GZIP_ERRORS, open_gzip, pack
+from osteon.core.gzipped import GZIP_ERRORS, open_gzip, pack_into
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.formats.claims import check_claim, read_rest, reader
-from osteon.formats.filling import fill, kept_type
+from osteon.formats.filling import fill, kept_type, pour
 from osteon.formats.labelmap import index_map, storable, whole_labels
 from osteon.formats.nrrd_header import UNITS, Header, header_text, read_header
 from osteon.formats.oddities import Oddity
@@ -132,10 +132,11 @@ def store_nrrd(
     """Write an array `[i, j, k]` or `[channel, i, j, k]` with key/value pairs, gzip. Raises FileError."""
     path = Path(path)
     head = header_text(array, geometry, keys, channel_kind=channel_kind)
-    data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(order="F")
     with whole_file(path) as temporary, temporary.open("wb") as stream:
         stream.write(head.encode("utf-8"))
-        stream.write(pack(data))
+        with pack_into(stream) as packed:
+            for piece in pour(array):
+                packed.write(piece.astype(piece.dtype.newbyteorder("<"), copy=False).data)
 
 
 def _voxels(stream: BinaryIO, header: Header, path: Path, *, single: bool) -> npt.NDArray[np.generic]:
