@@ -6,7 +6,7 @@ import itertools
 import pickle
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,13 @@ from osteon.core.labels import make_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds
 from osteon.dataset.manifest import Case, Channel, Manifest, _unique
+from osteon.formats.dicom import titles
+from osteon.formats.dicom_found import Series
+from osteon.importing.forms import unique_ids
+from osteon.importing.mask_files import Heap, Mask, Scan
+from osteon.importing.mask_groups import Group, group_scans
+from osteon.importing.mask_owners import Likeness, Names
+from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.planning import fingerprint
 
 
@@ -138,3 +145,59 @@ def test_measurements_are_kept_as_time_passes_and_not_for_every_so_many_cases(
     monkeypatch.setattr("osteon.planning.fingerprint.time.monotonic", lambda: next(clock))
     fingerprint.measure(dataset)
     assert len(kept) == writes
+
+
+def flat(count: int) -> tuple[Heap, list[Group]]:
+    """A folder in which the series of many patients lie together, and masks that are called after the folder."""
+    folder = Path("flat")
+    scans = [
+        Scan(
+            folder,
+            PurePosixPath("flat"),
+            Series((folder / f"{n}",), f"1.{n}", "CT", "bone", 3, "", f"p{n}", f"id{n}", folder, "volume"),
+        )
+        for n in range(count)
+    ]
+    heap = Heap(scans, masks=[Mask(folder / f"m{n}.nii.gz", PurePosixPath(f"flat/flat_m{n}.nii.gz")) for n in range(9)])
+    return heap, group_scans({PurePosixPath(): scans}, {PurePosixPath(): []})[PurePosixPath()]
+
+
+def test_series_of_one_folder_are_called_with_work_that_grows_as_they_do() -> None:
+    def work(count: int) -> int:
+        heap, groups = flat(count)
+        names, likeness = Names(groups), Likeness(groups)
+        series = [scan.series for scan in heap.scans if scan.series is not None]
+        assert len(set(titles(series))) == count
+
+        def each() -> None:
+            warnings: list[str] = []
+            Pseudonyms(Path("nowhere"), [Patient(f"id{n}", f"name{n}") for n in range(count)])
+            assert len(set(unique_ids([["flat"] * count], warnings))) == count == len(warnings) + 1
+            for mask in heap.masks:
+                names.owners(mask)
+                likeness.akin(mask, groups[0])
+                likeness.of_another(mask)
+
+        return calls(each)
+
+    assert work(400) < 2.3 * work(200)
+
+
+def test_titles_of_many_series_are_not_compared_with_each_other() -> None:
+    series = [scan.series for scan in flat(300)[0].scans if scan.series is not None]
+    told = [str(one) for one in titles(series)]
+    assert told[7] == "0 CT images, series 3, bone, SeriesInstanceUID 1.7"
+    compared = itertools.count()
+
+    class Words(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            next(compared)
+            return super().__eq__(other)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("osteon.formats.dicom.title", lambda one: Words(f"series {one.uid}"))
+        titles(series)
+    assert next(compared) < 5 * len(series)
