@@ -36,7 +36,14 @@ from osteon.formats import read_segmentation, read_volume
 CASES, SIZE = 6, 48
 LEFT_S = 5.0
 """So long a process may live on after its main process has ended."""
-SMALL = ["--set", "patch.size=[16,16,16]", "--set", "training.epoch_iterations=20"]
+SMALL = ["--set", "patch.size=[16,16,16]", "--set", "training.epoch_iterations=20", "--set", "training.precision=fp32"]
+SWEEP = """dataset: {dataset}
+epochs: 4
+device: cpu
+base: {{patch.size: [16, 16, 16], training.epoch_iterations: 20, training.precision: fp32}}
+grid: {{training.learning_rate: [0.01, 0.003]}}
+"""
+PAGE = 4096
 ROOM = 3
 """A disk that fills up has room for one part in so many of what the stage writes."""
 
@@ -49,11 +56,18 @@ class Stage:
         name: As people call it.
         arguments: Of `osteon`, given the folder of what is there and that of the output.
         digest: Of the output.
+        start: A folder of what is there; the command writes into a copy of it.
     """
 
     name: str
     arguments: Callable[[Path, Path], list[object]]
     digest: Callable[[Path], str]
+    start: str = ""
+
+    def lay_out(self, given: Path, out: Path) -> None:
+        """Make what is there before the command runs."""
+        if self.start:
+            shutil.copytree(given / self.start, out)
 
 
 def hashed(parts: Sequence[object]) -> str:
@@ -95,11 +109,25 @@ def table_digest(out: Path) -> str:
 
 def findings_digest(out: Path) -> str:
     """What the audit found."""
-    return hashed([json.dumps(json.loads((out / "audit.json").read_text()).get("findings"), sort_keys=True)])
+    return hashed([json.dumps(json.loads((out / "audit" / "audit.json").read_text())["findings"], sort_keys=True)])
+
+
+def plan_digest(out: Path) -> str:
+    """The plan."""
+    return files_digest(out, "plan.yaml")
+
+
+def trials_digest(out: Path) -> str:
+    """The weights of each trial, and which were tried."""
+    with (out / "sweep.csv").open(newline="") as stream:
+        tried = sorted(row["trial"] for row in csv.DictReader(stream))
+    return hashed([*tried, files_digest(out, "weights.safetensors")])
 
 
 STAGES = (
     Stage("import", lambda given, out: ["import", given / "cohort" / "source", out], dataset_digest),
+    Stage("audit", lambda _given, out: ["audit", out], findings_digest, "imported"),
+    Stage("plan", lambda _given, out: ["plan", out, "--no-cost", "--force"], plan_digest, "imported"),
     Stage(
         "train",
         lambda given, out: [
@@ -119,6 +147,7 @@ STAGES = (
     Stage("vote", lambda given, out: ["vote", given / "one", given / "two", out], masks_digest),
     Stage("evaluate", lambda given, out: ["evaluate", given / "one", given / "dataset", "--out", out], table_digest),
     Stage("export", lambda given, out: ["export", "stl", given / "one", out], lambda out: files_digest(out, "*.stl")),
+    Stage("sweep", lambda _given, out: ["sweep", out / "sweep.yaml"], trials_digest, "trials"),
 )
 
 
@@ -140,7 +169,13 @@ def prepare(given: Path) -> None:
     given.mkdir()
     for arguments in (
         ["phantom", "humerus", given / "cohort", "--cases", CASES, "--size", SIZE],
-        ["import", given / "cohort" / "source", given / "dataset"],
+        ["import", given / "cohort" / "source", given / "imported"],
+    ):
+        done(arguments, given)
+    shutil.copytree(given / "imported", given / "dataset")
+    (given / "trials").mkdir()
+    (given / "trials" / "sweep.yaml").write_text(SWEEP.format(dataset=given / "dataset"))
+    for arguments in (
         ["plan", given / "dataset", "--no-cost"],
         ["train", given / "dataset", given / "run", "--epochs", 4, "--device", "cpu", *SMALL],
         ["train", given / "dataset", given / "other", "--epochs", 2, "--device", "cpu", *SMALL],
@@ -179,6 +214,7 @@ def ended(
 ) -> list[str]:
     """End a stage `times` times and then let it finish; what went wrong."""
     draw, out, wrong, hit = random.Random(f"{seed} {stage.name} {how}"), work / "out", [], 0
+    stage.lay_out(given, out)
     rounds = 0
     while hit < times and rounds < 4 * times:
         rounds += 1
@@ -195,6 +231,7 @@ def ended(
                 wrong.append(f"left behind: {others[0]}")
         if code == 0:  # done before it could be ended: once more from the beginning
             shutil.rmtree(out, ignore_errors=True)
+            stage.lay_out(given, out)
     code, _ = run(stage.arguments(given, out), work)
     if code:
         wrong.append(f"the last run ended with {code}: {(work / 'said.txt').read_text()[-300:]}")
@@ -205,10 +242,12 @@ def filled(stage: Stage, given: Path, work: Path, used: int) -> list[str]:
     """Run a stage on a disk that is too small, then with room; what went wrong."""
     disk, wrong = work / "disk", list[str]()
     disk.mkdir()
-    size = max(used // ROOM, 16384)
+    there = size_of(given / stage.start) if stage.start else 0
+    size = there + max((used - there) // ROOM, 4 * PAGE)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], capture_output=True).returncode:
         return ["not run: no disk can be made here (mount -t tmpfs)"]
     try:
+        stage.lay_out(given, disk / "out")
         code, _ = run(stage.arguments(given, disk / "out"), work)
         said = (work / "said.txt").read_text()
         if code != 1 or "disk is full" not in said:
@@ -225,8 +264,8 @@ def filled(stage: Stage, given: Path, work: Path, used: int) -> list[str]:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Bytes that all files take of a disk."""
+    return sum(-(-path.stat().st_size // PAGE) * PAGE for path in folder.rglob("*"))
 
 
 def main() -> None:
@@ -246,6 +285,7 @@ def main() -> None:
         for stage in (row for row in STAGES if row.name in arguments.stage):
             usual = Path(place) / f"{stage.name}-usual"
             usual.mkdir()
+            stage.lay_out(given, usual / "out")
             code, usual_s = run(stage.arguments(given, usual / "out"), usual)
             if code:
                 sys.exit(f"{stage.name} ended with {code}:\n{(usual / 'said.txt').read_text()}")

@@ -169,6 +169,21 @@ def test_whatever_ends_a_command_is_in_its_exit_code_with_the_way_on(
     assert "Traceback" not in err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody sends signals")
+def test_a_command_that_is_ended_before_it_begins_says_so_too() -> None:
+    process = python(
+        "import os, signal, sys\n"
+        "from osteon.cli import main as cli\n"
+        "cli.app = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.argv = ['osteon', 'import']\n"
+        "cli.main()\n"
+    )
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "ended by SIGTERM; the same command goes on from here" in err
+    assert "Traceback" not in err
+
+
 def test_the_ways_on_are_those_of_commands() -> None:
     names = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     assert set(WAYS_ON) <= names

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
@@ -109,13 +109,20 @@ def main() -> None:
         else:
             raise
         sys.exit(1)
+    except KeyboardInterrupt:  # before typer looks for one, or after it
+        _end()
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer makes this of a KeyboardInterrupt
-            number = ended_by()
-            how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
-            console.print(f"{how}; {_way_on(sys.argv[1:])}", soft_wrap=True)
-            sys.exit(128 + number)
+            _end()
         raise
+
+
+def _end() -> NoReturn:
+    """Say how the command was ended and how to go on, and exit with its code."""
+    number = ended_by()
+    how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+    console.print(f"{how}; {_way_on(sys.argv[1:])}", soft_wrap=True)
+    sys.exit(128 + number)
 
 
 ANEW = "what is written is whole, and the same command begins anew"

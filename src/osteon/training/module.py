@@ -9,6 +9,7 @@ import torch
 
 from osteon.networks.prior import expect_little
 from osteon.networks.registry import build_network
+from osteon.networks.small_maps import small_maps_in_fp32
 from osteon.planning.plan import Plan
 from osteon.training.augmenting import apply_changes, draw_changes
 from osteon.training.compiling import Forward
@@ -63,7 +64,8 @@ class TrainingModule(lightning.LightningModule):
             changes = draw_changes(self.plan, self.seed, batch.iteration)
             image, labels, annotated = apply_changes(batch.image, batch.labels, batch.annotated, changes, self.plan)
         self._freeze(batch.iteration)
-        logits = (self.compiled or self.network)(image)
+        with small_maps_in_fp32(self.device):
+            logits = (self.compiled or self.network)(image)
         with torch.autocast(self.device.type, enabled=False):
             how = self.plan.training
             return deep_supervision_loss(logits, labels, annotated, how, overlapping=self.plan.overlapping)
