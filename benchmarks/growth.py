@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -48,8 +49,8 @@ def measure(*command: object, own: bool = False) -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def stages(place: Path, cases: int, model: Path, wanted: list[str]) -> dict[str, tuple[float, float]]:
-    """Stage → CPU seconds and MB."""
+def stages(place: Path, cases: int, model: Path, wanted: list[str]) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Each stage as it is done, with its CPU seconds and MB."""
     source, dataset, found = place / "source", place / "dataset", place / "predictions"
     source.mkdir(parents=True)
     make(source, cases, "pairs")
@@ -62,8 +63,9 @@ def stages(place: Path, cases: int, model: Path, wanted: list[str]) -> dict[str,
         "evaluate": ("evaluate", found, dataset, "--to", place / "scores", "--workers", 1),
         "export": ("export", "seg-nrrd", found, place / "exported"),
     }
-    taken = {name: measure(*commands[name], own=name == "prepare") for name in STAGES if name in wanted}
-    return taken
+    for name in STAGES:
+        if name in wanted:
+            yield name, measure(*commands[name], own=name == "prepare")
 
 
 def series(folder: Path, slices: int, size: int = 512) -> None:
@@ -113,16 +115,16 @@ def main() -> None:
 def tell_cases(place: Path, counts: list[int], wanted: list[str]) -> None:
     """Print the table of the stages."""
     few = place / "few"
-    stages(few, FEW, Path(), ["import", "plan"])
+    list(stages(few, FEW, Path(), ["import", "plan"]))
     run = place / "run"
     tiny = ("--epochs", 1, "--fold", "none", "--set", "training.epoch_iterations=2")
     measure("train", few / "dataset", run, "--device", "cpu", *tiny)
     shutil.rmtree(few)
-    least = stages(few, FEW, run, wanted)
+    least = dict(stages(few, FEW, run, wanted))
     print("| stage | cases | CPU s | ms/case | growth | peak MB |\n| --- | --- | --- | --- | --- | --- |")
     before: dict[str, float] = {}
     for count in counts:
-        for stage, (seconds, peak) in stages(place / str(count), count, run, wanted).items():
+        for stage, (seconds, peak) in stages(place / str(count), count, run, wanted):
             each = (seconds - least[stage][0]) / (count - FEW)
             growth = f"{each / before[stage]:.2f}" if before.get(stage, 0) > 0 else ""
             before[stage] = each
