@@ -129,6 +129,7 @@ def addresses(studio: Studio) -> dict[str, str]:
         "compare-hand": f"/compare/{hands.id}/{other.id}/{studio.case_id(other, hand)}",
         "runs": "/runs",
         "jobs": "/jobs",
+        "space": "/space",
     }
 
 

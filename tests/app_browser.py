@@ -17,7 +17,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, TimeoutError, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    TimeoutError,
+    expect,
+    sync_playwright,
+)
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SOFTWARE = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
@@ -81,7 +90,7 @@ class Visitor:
         context: The browser's.
         page: The tab.
         hosts: Every host that any page asked for anything.
-        errors: What pages' scripts failed with.
+        errors: What pages' scripts failed with, and what their policy refused.
     """
 
     server: Server
@@ -156,7 +165,12 @@ def _visitor(server: Server, browser: Browser) -> Visitor:
         if address.scheme not in ("data", "blob"):
             visitor.hosts.add(address.netloc)
 
+    def refused(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            visitor.errors.append(message.text)
+
     context.on("request", noted)
+    context.on("console", refused)
     context.on("weberror", lambda error: visitor.errors.append(str(error.error)))
     return visitor
 

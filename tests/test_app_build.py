@@ -54,6 +54,12 @@ def npm_gives(build: ModuleType, monkeypatch: pytest.MonkeyPatch, content: bytes
     monkeypatch.setattr(build, "npm", lambda: ["npm"])
 
 
+def expected(build: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes) -> None:
+    """Take this tarball for the one that is meant."""
+    sha512 = base64.b64encode(hashlib.sha512(content).digest()).decode()
+    monkeypatch.setattr(build, name, getattr(build, name)._replace(sha512=sha512))
+
+
 def hook(build: ModuleType, root: Path, said: list[str]) -> Any:
     app = SimpleNamespace(display_warning=said.append)
     return build.ViewerHook(str(root), {}, None, None, str(root), "wheel", app)
@@ -62,14 +68,28 @@ def hook(build: ModuleType, root: Path, said: list[str]) -> Any:
 def test_the_code_is_taken_where_its_hash_is_the_one_expected(
     build: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    content = tarball(build.MEMBER)
+    content = tarball(build.NIIVUE.member)
     npm_gives(build, monkeypatch, content)
-    monkeypatch.setattr(build, "SHA512", base64.b64encode(hashlib.sha512(content).digest()).decode())
+    expected(build, monkeypatch, "NIIVUE", content)
     said: list[str] = []
     hook(build, tmp_path, said).initialize("standard", {})
-    assert (tmp_path / build.FOLDER / "index.js").read_bytes() == CODE
-    assert build.is_there(tmp_path / build.FOLDER)
+    assert (tmp_path / build.NIIVUE.folder / "index.js").read_bytes() == CODE
+    assert build.is_there(build.NIIVUE, tmp_path)
     assert said == []
+    assert not (tmp_path / "tests").exists(), "what tests need is no part of the package"
+
+
+def test_what_tests_need_comes_with_an_installation_for_editing(
+    build: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = tarball(build.AXE.member)
+    npm_gives(build, monkeypatch, content)
+    monkeypatch.setattr(build, "NIIVUE", build.AXE)  # so that one tarball serves
+    expected(build, monkeypatch, "AXE", content)
+    said: list[str] = []
+    hook(build, tmp_path, said).initialize("editable", {})
+    assert (tmp_path / build.AXE.folder / "index.js").read_bytes() == CODE
+    assert build.why_not(build.AXE, tmp_path) == ""
 
 
 @pytest.mark.parametrize("content", [tarball("package/dist/index.js", b"evil"), None], ids=["another", "nobody"])
@@ -79,8 +99,8 @@ def test_anything_else_is_left_out_and_noted(
     npm_gives(build, monkeypatch, content)
     said: list[str] = []
     hook(build, tmp_path, said).initialize("standard", {})
-    assert [path.name for path in (tmp_path / build.FOLDER).iterdir()] == ["MISSING.txt"]
-    note = (tmp_path / build.FOLDER / "MISSING.txt").read_text()
+    assert [path.name for path in (tmp_path / build.NIIVUE.folder).iterdir()] == ["MISSING.txt"]
+    note = (tmp_path / build.NIIVUE.folder / "MISSING.txt").read_text()
     assert ("SHA-512" if content else "nobody answers") in note
     assert "`osteon app` will show no slices" in said[0]
     monkeypatch.setenv("OSTEON_REQUIRE_VIEWER", "1")

@@ -22,6 +22,7 @@ from osteon.app.studio import Studio
 from osteon.app.workspace import Workspace
 from osteon.cli.main import app
 from osteon.core.file_marks import file_state
+from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.exporting.registry import FORMS
 from osteon.planning.recipe_files import published
 from osteon.predicting.speeds import SPEEDS as KNOWN_SPEEDS
@@ -61,6 +62,17 @@ def test_every_job_is_a_command_with_options_that_it_has(studio: Studio) -> None
     assert {job.command for job in jobs} == {
         *("phantom", "import", "audit", "plan", "train", "predict", "evaluate", "vote", "compare", "export")
     }
+
+
+def test_what_has_no_label_is_not_scored(studio: Studio) -> None:
+    space = studio.workspace
+    dataset, run = space.item("datasets", "knees"), space.item("runs", "r")
+    manifest = read_manifest(dataset.path)
+    bare = [case.model_copy(update={"segmentation": None}) for case in manifest.cases]
+    write_manifest(dataset.path, manifest.model_copy(update={"cases": bare}))
+    result, _ = commands.begin_prediction(studio, run, dataset.path, "mine", of={"dataset": "knees"})
+    commands.begin_vote(studio, [result, result], "vote", "soft")
+    assert "evaluate" not in {job.command for job in studio.jobs.all()}
 
 
 def test_an_export_waits_for_what_it_exports(studio: Studio) -> None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from jinja2 import Environment
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from osteon.app import guard, unpacking
 from osteon.app.guard import COOKIE, Guard, Rules
 from osteon.app.routes import routes
-from osteon.app.server import Place, address, rules_for
+from osteon.app.server import Marked, Place, address, rules_for
 from osteon.app.studio import Studio
 from osteon.app.workspace import Workspace
 from osteon.core.errors import OsteonError
@@ -77,10 +82,30 @@ def test_another_site_can_send_nothing(studio: Studio) -> None:
 
 def test_answers_forbid_browsers_other_hosts(studio: Studio) -> None:
     headers = client(studio).get("/d/x").headers
-    assert "default-src 'self'" in headers["content-security-policy"]
-    assert "connect-src 'self'" in headers["content-security-policy"]
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "connect-src 'self';" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_scripts_bear_what_nobody_can_know_beforehand() -> None:
+    page = Environment(extensions=[Marked]).from_string("<script>own</script>{{ name }}")
+
+    async def shown(request: Request) -> Response:
+        return HTMLResponse(page.render(request=request, name="<script>smuggled</script>"))
+
+    app = Starlette(routes=[Route("/", shown)])
+    app.add_middleware(Guard, rules=Rules())
+    http, nonces = TestClient(app, base_url=HERE), set()
+    for _ in range(3):
+        answer = http.get("/")
+        scripts = re.search("script-src [^;]*", answer.headers["content-security-policy"])
+        assert scripts is not None
+        assert "unsafe-inline" not in scripts[0]
+        nonce = scripts[0].split("'nonce-")[1].split("'")[0]
+        assert answer.text == f'<script nonce="{nonce}">own</script><script>smuggled</script>'
+        nonces.add(nonce)
+    assert len(nonces) == 3
 
 
 # The token
@@ -175,7 +200,7 @@ def test_files_come_in_and_become_a_source(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../evil.nii", "/etc/cron.d/evil", "a/../../evil", "..\\evil.nii", "nul\0l", "<img src=x>.nii", ""]
+    "name", ["../../evil.nii", "/etc/cron.d/evil", "a/../../evil", "..\\evil.nii", "c:\\evil.nii", ""]
 )
 def test_tricks_with_paths_are_refused(studio: Studio, tmp_path: Path, name: str) -> None:
     http = client(studio)
@@ -186,6 +211,15 @@ def test_tricks_with_paths_are_refused(studio: Studio, tmp_path: Path, name: str
     assert "name" in message
     assert name not in message or not name
     assert everything(tmp_path) == before
+
+
+def test_an_odd_name_is_taken_as_a_plain_one(studio: Studio) -> None:
+    http = client(studio)
+    upload = begun(http)
+    for name in ("ward/T1: sag?.nii", "ward/con", "ward/a\u202eb.nii"):
+        assert send(http, upload, name, b"one")[0] == 200
+    item = studio.uploads.finish(studio.uploads.open[upload])
+    assert {path.name for path in (item.path / "ward").iterdir()} == {"T1_ sag_.nii", "_con", "a_b.nii"}
 
 
 def test_an_upload_that_is_too_large_is_stopped_by_the_server(studio: Studio, tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def test_what_is_left_out_of_a_hint_stays_under_details() -> None:
         ("rename the structures in dataset.yaml", "rename the structures on the dataset's page, under “Structures”"),
         ("add a case in which they are labelled", "import the data again with a case in which they are labelled"),
         ("--device cuda", ""),
+        ("pass --modality ct, mr or xray", "choose “Modality”"),
         ("say which part of a path is the case: --case-pattern", f"say {'which part of a path is the case'}: “{{}}”"),
     ],
 )

@@ -33,6 +33,8 @@ from osteon.formats.rle_counting import RENAME, Evidence
 from osteon.importing.mask_names import case_of, same_name, without_mask_words, words
 
 TAKEN = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".csv", ".zip")
+BESIDE = (".mhd", ".raw", ".zraw", ".json", ".ctbl", ".label")
+"""Endings of what says more of label files, or holds their voxels."""
 Names = Mapping[str, str]
 """Structure as a file calls it → as the dataset does; empty for one that is left out."""
 

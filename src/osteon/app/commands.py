@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from osteon.app.bringing_models import Brought
 from osteon.app.jobs import Job
 from osteon.app.studio import Studio
-from osteon.app.workspace import Item
-from osteon.core.errors import FileError, OsteonError, UsageError
+from osteon.app.workspace import ABOUT, Item, about
+from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import read_json, write_json
 from osteon.dataset.folds import group_cases
 from osteon.dataset.manifest import read_manifest
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan
+from osteon.predicting.scans import cases_to_predict
 
-ABOUT = ".about.json"
-"""In a folder of the workspace: from what it was made, in names of the workspace."""
 FOLDS = 5
 """Into which `osteon train` divides the cases: one of them validates."""
 VOLUMES = "-volumes"
@@ -58,15 +58,6 @@ def known_commands() -> frozenset[str]:
     return frozenset(row.name for row in app.registered_commands if row.name)
 
 
-def about(item: Item) -> dict[str, str]:
-    """From what an item was made; empty where nobody wrote it down."""
-    try:
-        data = read_json(item.path / ABOUT, "what it was made from")
-    except FileError:
-        return {}
-    return {str(k): str(v) for k, v in data.items()} if isinstance(data, dict) else {}
-
-
 def source_of(studio: Studio, dataset: Item) -> Path | None:
     """What a dataset was imported from, where the app imported it and it is still there."""
     known = about(dataset).get("source", "")
@@ -87,12 +78,28 @@ def begin_import(studio: Studio, source: Path, wanted: str, choices: ImportChoic
     first = studio.jobs.submit(
         "import",
         [_from(studio, source), target, *choices.arguments()],
-        f"Import into {item.name}",
+        f"Import into {item.title}",
         about={"dataset": item.name},
         product=f"{target}/dataset.yaml",
     )
     begin_audit(studio, item, after=[first.id])
     return item, first
+
+
+def begin_model(studio: Studio, model: Brought, wanted: str) -> tuple[Item, Job | None]:
+    """Take in a model that came from elsewhere. One of osteon's needs no job: it is to be copied into the folder."""
+    item = _made(studio, "runs", wanted, {"brought": _from(studio, model.folder)})
+    if model.kind == "osteon":
+        return item, None
+    target = f"{_place(studio, item)}/model"
+    job = studio.jobs.submit(
+        "import-model",
+        [model.kind, _from(studio, model.folder), target],
+        f"Take in the model {item.name}",
+        about={"run": item.name},
+        product=f"{target}/weights.safetensors",
+    )
+    return item, job
 
 
 def begin_audit(studio: Studio, dataset: Item, *, after: Sequence[str] = ()) -> Job:
@@ -101,7 +108,7 @@ def begin_audit(studio: Studio, dataset: Item, *, after: Sequence[str] = ()) -> 
     return studio.jobs.submit(
         "audit",
         [target],
-        f"Check {dataset.name}",
+        f"Check {dataset.title}",
         about={"dataset": dataset.name},
         product=f"{target}/audit/audit.json",
         after=after,
@@ -116,7 +123,7 @@ def begin_plan(studio: Studio, dataset: Item, *, recipe: str, budget: str, more:
     return studio.jobs.submit(
         "plan",
         [target, "--recipe", recipe, "--budget", budget, "--force", *more],
-        f"Plan a training on {dataset.name}",
+        f"Plan a training on {dataset.title}",
         about={"dataset": dataset.name, **asked},
         product=f"{target}/{PLAN}",
     )
@@ -154,7 +161,7 @@ def begin_training(
     job = studio.jobs.submit(
         "train",
         arguments,
-        f"Train {run.name} on {dataset.name}",
+        f"Train {run.name} on {dataset.title}",
         about={"dataset": dataset.name, "run": run.name, "recipe": recipe, "budget": budget},
         product=f"{_place(studio, run)}/model/weights.safetensors",
     )
@@ -170,7 +177,7 @@ def folds_for(dataset: Item) -> list[str]:
     trainable = read_manifest(dataset.path).trainable
     if not trainable:
         raise UsageError(
-            f"{dataset.name}: no case has a label and is there to train on",
+            f"{dataset.title}: no case has a label and is there to train on",
             hint="open the dataset, tick labelled cases, and press: Train on them; or import data with labels",
         )
     groups = len(group_cases(trainable))
@@ -196,13 +203,13 @@ def begin_prediction(
     job = studio.jobs.submit(
         "predict",
         [_place(studio, model), _from(studio, source), target, "--speed", speed, *kept],
-        f"Segment {result.name} with {model.name}",
+        f"Segment {result.name} with {model.title}",
         about={"run": model.name, "result": result.name, **of},
         product=f"{target}/predictions.json",
     )
     begin_measuring(studio, result, after=[job.id])
     if "dataset" in of:
-        begin_evaluation(studio, result, studio.workspace.item("datasets", of["dataset"]), after=[job.id])
+        _score_where_labelled(studio, result, of["dataset"], after=[job.id])
     return result, job
 
 
@@ -212,7 +219,7 @@ def begin_measuring(studio: Studio, result: Item, *, after: Sequence[str] = ()) 
     return studio.jobs.submit(
         "export",
         ["table", _place(studio, result), folder, "--overwrite"],
-        f"Measure the volumes of {result.name}",
+        f"Measure the volumes of {result.title}",
         about={"result": result.name},
         product=f"{folder}/volumes.csv",
         after=after,
@@ -232,7 +239,7 @@ def begin_evaluation(studio: Studio, result: Item, reference: Item, *, after: Se
     return studio.jobs.submit(
         "evaluate",
         [target, _place(studio, reference), "--to", to],
-        f"Compare {result.name} with {reference.name}",
+        f"Compare {result.title} with {reference.title}",
         about={"result": result.name, "reference": reference.name},
         product=f"{to}/metrics.json",
         after=after,
@@ -249,7 +256,7 @@ def begin_export(
     job = studio.jobs.submit(
         "export",
         [form, *([f"{place}/{file}" for file in files] or [place]), _place(studio, target), *options],
-        f"Export {source.name} as {form}",
+        f"Export {source.title} as {form}",
         about={"result": source.name, "export": target.name, "form": form},
         product=f"{_place(studio, target)}/exports.json",
         after=[job.id for job in makers[:1] if studio.jobs.state(job).phase in ("queued", "running")],
@@ -273,18 +280,25 @@ def begin_vote(studio: Studio, members: Sequence[Item], wanted: str, method: str
     begin_measuring(studio, result, after=[job.id])
     if dataset:
         write_json(result.path / ABOUT, about(result) | {"dataset": dataset})
-        begin_evaluation(studio, result, studio.workspace.item("datasets", dataset), after=[job.id])
+        _score_where_labelled(studio, result, dataset, after=[job.id])
     return result, job
+
+
+def _score_where_labelled(studio: Studio, result: Item, name: str, *, after: Sequence[str]) -> None:
+    """Score a result against its dataset, unless none of what is segmented of it has a label."""
+    dataset = studio.workspace.item("datasets", name)
+    if any(case.segmentation for case in cases_to_predict(read_manifest(dataset.path))):
+        begin_evaluation(studio, result, dataset, after=after)
 
 
 def begin_comparison(studio: Studio, members: Sequence[Item], dataset: Item) -> tuple[Item, Job]:
     """The report that sets results side by side: ranking, tests, charts, pictures."""
-    report = _made(studio, "exports", f"comparison-on-{dataset.name}", {"dataset": dataset.name})
+    report = _made(studio, "exports", f"comparison-on-{dataset.title}", {"dataset": dataset.name})
     target = _place(studio, report)
     job = studio.jobs.submit(
         "compare",
         [*(_place(studio, item) for item in members), "--reference", _place(studio, dataset), "--to", target],
-        f"Compare {len(members)} results on {dataset.name}",
+        f"Compare {len(members)} results on {dataset.title}",
         about={"report": report.name},
         product=f"{target}/report.html",
     )

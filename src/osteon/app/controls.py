@@ -107,8 +107,8 @@ class Controls:
                 faint("Nothing is drawn here.")
                 return
             with ui.element("div").classes("osteon-row"):
-                action("All", lambda: self._all(True), weight="quiet", name="Show all structures")
-                action("None", lambda: self._all(False), weight="quiet", name="Hide all structures")
+                action("All", lambda: self._all(True), weight="quiet", name="All: show all structures")
+                action("None", lambda: self._all(False), weight="quiet", name="None: hide all structures")
                 self.outlines = ui.switch("Outlines", value=stage.outlines)
                 self.outlines.on_value_change(lambda e: stage.outline(bool(e.value)))
             faint("Opacity of all")

@@ -67,7 +67,7 @@ def chart(curves: Curves, colours: dict[str, str]) -> tuple[dict[str, Any], dict
     """Options of two charts: the loss, and the Dice of each structure, over minutes of training."""
     return (
         _options(
-            "loss", [_line("loss", [(s / 60, v) for s, v in zip(curves.seconds, curves.loss, strict=True)], "#1f6feb")]
+            "loss", [_line("loss", [(s / 60, v) for s, v in zip(curves.seconds, curves.loss, strict=True)], "#1a63d2")]
         ),
         _options(
             "Dice",
@@ -75,7 +75,7 @@ def chart(curves: Curves, colours: dict[str, str]) -> tuple[dict[str, Any], dict
                 _line(
                     name,
                     [(s / 60, v) for s, v in points],
-                    "#8c8c8c" if name == "mean" else colours.get(name, "#1f6feb"),
+                    "#8c8c8c" if name == "mean" else colours.get(name, "#1a63d2"),
                 )
                 for name, points in curves.dice.items()
             ],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from nicegui import ui
+from nicegui import run, ui
 
 from osteon.app.bell import Bell
 from osteon.app.leaving import Leaving
@@ -25,7 +26,10 @@ PLACES = (
     ("/compare", "Compare", "compare"),
     ("/runs", "Runs", "leaderboard"),
     ("/jobs", "Jobs", "list_alt"),
+    ("/space", "Space", "storage"),
 )
+UNDO_S = 120.0
+"""So long pages offer to take back what was done last; what was deleted lies in the bin afterwards, too."""
 THEMES = {"light": False, "dark": True, "auto": None}
 ICONS = {"light": "light_mode", "dark": "dark_mode", "auto": "brightness_auto"}
 
@@ -52,10 +56,10 @@ def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | Non
     """
     ui.context.client.storage[_PLACES] = (studio.workspace.root, studio.workspace.data)
     ui.page_title(f"{title} · osteon")
-    ui.add_css(style())
-    ui.colors(primary="#1f6feb", positive="#1a7f4b", negative="#b3261e", warning="#9a5b00", dark="#1a2029")
-    ui.link("Skip to the content", "#content").classes("osteon-skip")
+    ui.add_head_html(f"<style>{style()}</style>")  # `add_css` brings a script along
+    ui.colors(primary="#1a63d2", positive="#1a7f4b", negative="#b3261e", warning="#9a5b00", dark="#1a2029")
     with ui.header().classes("osteon-head items-center row no-wrap q-px-md q-py-xs"):
+        ui.link("Skip to the content", "#content").classes("osteon-skip")
         menu = ui.button(icon="menu").props('flat round dense color=inherit aria-label="Show or hide the menu"')
         ui.label("osteon").classes("text-weight-bold text-h6")
         ui.label("research software, no medical device").classes("osteon-faint gt-xs")
@@ -77,12 +81,39 @@ def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | Non
                     ui.label(name)
                 if url == place:
                     link.props("aria-current=page")
-    with ui.element("main").props("id=content").classes("osteon-page column no-wrap"):
+    with ui.element("div").props("id=content tabindex=-1").classes("osteon-page column no-wrap"):  # in NiceGUI's main
         with ui.element("div"):
             if back is not None:
                 ui.link(f"← {back[1]}", back[0])
             heading(title, 1)
+        _last(studio)
         yield
+
+
+def _last(studio: Studio) -> None:
+    """What was deleted or renamed just now, on whatever page one is then, to be taken back."""
+    undo = studio.undo
+    if undo is None or time.monotonic() - undo.at > UNDO_S:
+        return
+
+    async def back() -> None:
+        studio.undo = None
+        try:
+            await run.io_bound(undo.back)
+        except OsteonError as error:
+            refuse(error)
+            return
+        ui.navigate.reload()
+
+    def close() -> None:
+        studio.undo = None
+        bar.delete()
+
+    with card() as bar, ui.element("div").classes("osteon-row"):
+        bar.props("role=status")
+        ui.label(undo.text).classes("osteon-grow")
+        action("Undo", back, icon="undo", weight="main")
+        action("", close, icon="close", weight="quiet", name="Close this notice")
 
 
 def _theme(studio: Studio) -> None:
@@ -143,8 +174,15 @@ def table(
     """
     columns = [{"name": n, "label": t, "field": n, "align": "left", "sortable": True} for n, t in names.items()]
     ticks: Literal["multiple"] | None = "multiple" if tick else None
-    made = ui.table(columns=columns, rows=rows, row_key=key, selection=ticks, pagination=page)
+    with ui.element("div").classes("osteon-scroll") as wide:
+        made = ui.table(columns=columns, rows=rows, row_key=key, selection=ticks, pagination=page)
+    wide.props["tabindex"], wide.props["role"] = 0, "group"  # scrolled by keys where it is too wide
+    wide.props["aria-label"] = f"Table: {', '.join(names.values())}"
     made.classes("osteon-table").props("flat dense wrap-cells")
+    if tick:
+        box = '<q-checkbox v-model="props.selected" dense {} />'
+        made.add_slot("header-selection", box.format('aria-label="Tick all rows"'))
+        made.add_slot("body-selection", box.format(f''':aria-label="'Tick ' + props.row.{next(iter(names))}"'''))
     if link:
         cell = '<q-td :props="props"><a :href="props.row.href">{{ props.value }}</a></q-td>'
         made.add_slot(f"body-cell-{link}", cell)
@@ -185,6 +223,13 @@ def faint(text: str) -> ui.label:
     return ui.label(text).classes("osteon-faint")
 
 
+def long_text(text: str, name: str) -> ui.label:
+    """Lines of a fixed width in a box that is scrolled, by keys too; `name` is for screen readers."""
+    made = ui.label(text).classes("osteon-log").props("tabindex=0 role=group")
+    made.props["aria-label"] = name
+    return made
+
+
 @contextmanager
 def empty(title: str, text: str) -> Iterator[None]:
     """What stands where there is nothing yet: it says what to do next."""
@@ -205,7 +250,7 @@ def show_error(error: OsteonError, title: str = "That did not work") -> None:
             ui.label(f"What to do: {error.hint}")
         if rest:
             with ui.expansion("Details").classes("full-width"):
-                ui.label("\n".join(rest)).classes("osteon-log")
+                long_text("\n".join(rest), "Details")
 
 
 def say(text: str, kind: str = "positive") -> None:

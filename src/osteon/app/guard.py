@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import secrets
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -27,14 +28,15 @@ MOST_WRONG, WRONG_S = 10, 60.0
 of 128 bits nobody guesses it, and whoever tries must lock nobody out."""
 MOST_ADDRESSES = 1000
 """That are remembered; those whose wrong tokens are the oldest are forgotten first."""
+NONCE = "nonce"
+"""In a request's state: what an answer's own scripts bear, another one each time."""
 POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
-    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
 )
-"""The browser itself refuses to ask another host. Vue compiles the pages' templates: hence `unsafe-eval`."""
+"""The browser itself refuses to ask another host, and to run what a page's own template did not bring (docs/app.md)."""
 HEADERS = {
-    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -45,9 +47,9 @@ ASK = """<!doctype html><html lang="en"><meta charset="utf-8"><title>osteon</tit
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:28rem;margin:15vh auto;padding:0 1rem;color-scheme:light dark}
 input,button{font:inherit;padding:.5rem;width:100%;box-sizing:border-box;margin:.4rem 0}</style>
-<h1>osteon</h1><p>WHY</p><form><label for="token">Token</label>
+<main><h1>osteon</h1><p>WHY</p><form><label for="token">Token</label>
 <input id="token" name="token" type="password" autocomplete="off" autofocus required>
-<button>Open</button></form></html>"""
+<button>Open</button></form></main></html>"""
 FIRST = "Enter the token that <code>osteon app</code> printed when it started."
 WRONG = "This token is not the right one. It is the one that <code>osteon app</code> printed when it started."
 TOO_MANY = "Too many wrong tokens. Wait a minute, then try again."
@@ -126,9 +128,12 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
 
+        nonce = scope.setdefault("state", {})[NONCE] = secrets.token_urlsafe(16)
+
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                policy = POLICY.format(nonce=nonce)
+                MutableHeaders(scope=message).update({**HEADERS, "Content-Security-Policy": policy})
             await send(message)
 
         answer: Any = self.app if refusal is None else refusal

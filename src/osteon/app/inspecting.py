@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from osteon.app.bringing_models import Brought, model_in
 from osteon.core.errors import FileError, OsteonError
 from osteon.core.files import is_file
 from osteon.core.folders import files_below
@@ -45,6 +46,7 @@ class Inspected:
         files: Images and labels below the source, relative, for pairing by hand.
         error: Why nothing was recognised; `hint` the way out.
         hint: See `error`.
+        model: A trained model, where that is what came in; then all else is empty.
     """
 
     form: str = ""
@@ -61,6 +63,7 @@ class Inspected:
     files: tuple[str, ...] = ()
     error: str = ""
     hint: str = ""
+    model: Brought | None = None
 
 
 def inspect_source(
@@ -77,6 +80,8 @@ def inspect_source(
     files = tuple(_files(source, allowed))
     row = None
     try:
+        if form is None and (model := model_in(source)) is not None:
+            return Inspected(model=model)
         row = recognise(source) if form is None else form_named(form)
         if form is not None and (missing := row.misses(source)):
             raise FileError(f"not of the form {form}: {missing}", hint="choose another form")

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 from nicegui import run, ui
 
+from osteon.app.bin import check_present
 from osteon.app.failures import error_of, left_out
-from osteon.app.frame import action, age, card, faint, refuse, show_error
+from osteon.app.frame import action, age, card, faint, long_text, refuse, show_error
 from osteon.app.job_words import BETWEEN, PHASES, commanded, part_done
-from osteon.app.jobs import OVER, RESUMABLE, Job, State
+from osteon.app.jobs import MODELS_BY, OVER, RESUMABLE, Job, State
 from osteon.app.notes import tell_notes
 from osteon.app.studio import Studio
 from osteon.app.workspace import Kind
@@ -83,7 +84,7 @@ def job_card(studio: Studio, job: Job, state: State, *, log: bool = False) -> No
 def page_of(studio: Studio, job: Job) -> str:
     """The URL of what a job makes or changes; empty where it has no page."""
     pages: tuple[tuple[str, Kind, str], ...] = (
-        ("run", "runs", "/train/") if job.command == "train" else ("result", "results", "/result/"),
+        ("run", "runs", "/train/") if job.command in MODELS_BY else ("result", "results", "/result/"),
         ("dataset", "datasets", "/dataset/"),
         ("source", "sources", "/source/"),
         ("report", "exports", "/report/"),
@@ -103,7 +104,7 @@ def _title(studio: Studio, job: Job) -> None:
 
 def _log(studio: Studio, job: Job, state: State) -> None:
     faint(f"osteon {job.command} {' '.join(job.arguments)}")
-    shown = ui.label(studio.jobs.log(job) or "nothing yet").classes("osteon-log")
+    shown = long_text(studio.jobs.log(job) or "nothing yet", "What the command says")
     if state.phase == "running":
         ui.timer(2.0, lambda: shown.set_text(studio.jobs.log(job) or "nothing yet"))
 
@@ -141,14 +142,22 @@ def _buttons(studio: Studio, job: Job, state: State) -> None:
     def forget() -> None:
         studio.jobs.forget(job)
 
+    def resume() -> None:
+        try:
+            check_present(studio, job)
+        except OsteonError as error:
+            refuse(error)
+            return
+        studio.jobs.resume(job)
+
     flat = "flat dense no-caps"
     if state.phase == "running" and job.command in RESUMABLE and not state.asked:
         ui.button("Pause", icon="pause", on_click=pause).props(flat)
     if state.phase == "paused":
-        ui.button("Resume", icon="play_arrow", on_click=lambda: studio.jobs.resume(job)).props(flat)
+        ui.button("Resume", icon="play_arrow", on_click=resume).props(flat)
     if state.phase in ("failed", "cancelled"):
         name = "Go on" if job.command in RESUMABLE else "Try again"
-        ui.button(name, icon="refresh", on_click=lambda: studio.jobs.resume(job)).props(flat)
+        ui.button(name, icon="refresh", on_click=resume).props(flat)
     if state.phase not in OVER:
         ui.button("Cancel", icon="stop", on_click=cancel).props(f"{flat} color=negative")
     else:

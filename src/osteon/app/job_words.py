@@ -13,6 +13,7 @@ KINDS = {
     "audit": "a check of data",
     "plan": "a forecast",
     "train": "a training",
+    "import-model": "taking in a model",
     "sweep": "a sweep",
     "predict": "a segmentation",
     "vote": "a vote",

@@ -34,6 +34,8 @@ GRACE_S = 5.0
 """How long a cancelled group may take to end by itself."""
 Phase = Literal["queued", "running", "done", "partly", "failed", "cancelled", "paused"]
 OVER: tuple[Phase, ...] = ("done", "partly", "failed", "cancelled")
+MODELS_BY = ("train", "import-model")
+"""Commands that make a model."""
 RESUMABLE = ("train", "predict")
 """Commands that go on where they were interrupted when they are given again."""
 LANES = {"train": "training", "sweep": "training", "predict": "segmenting"}

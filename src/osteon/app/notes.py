@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from osteon.app.frame import card
+from osteon.app.frame import card, long_text
 from osteon.app.studio import Studio
 from osteon.app.wording import alike, plain_paths, plain_words
 
@@ -51,4 +51,4 @@ def _group(lines: Sequence[str]) -> None:
         return
     with ui.expansion(f"{len(lines)} times: {lines[0]}").props("dense").classes("full-width osteon-group"):
         rest = f"\n… and {len(lines) - LISTED} more" if len(lines) > LISTED else ""
-        ui.label("\n".join(lines[:LISTED]) + rest).classes("osteon-log")
+        long_text("\n".join(lines[:LISTED]) + rest, "All of them")

@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from osteon.app.refusing import RefusedError, check_room, relative_path, too_large
+from osteon.app.plain_names import TOLD, PlainNames
+from osteon.app.refusing import RefusedError, check_room, too_large
 from osteon.app.unpacking import unpack
-from osteon.app.workspace import Item, Workspace
+from osteon.app.workspace import ABOUT, Item, Workspace
 from osteon.core.errors import OsteonError
-from osteon.core.files import write_error
+from osteon.core.files import write_error, write_json
 
 MOST_BYTES = 20 * 10**9
 MOST_FILES = 200_000
@@ -38,6 +39,9 @@ class Upload:
         files: That it has.
         heard: When bytes came in last; seconds of the monotonic clock.
         busy: Whether it is being made a source of.
+        names: Which they have, and under which they are taken.
+        inner: The same of each archive among them.
+        passed: Names of files whose endings are not taken.
     """
 
     id: str
@@ -48,23 +52,34 @@ class Upload:
     files: list[PurePosixPath] = field(default_factory=list)
     heard: float = field(default_factory=time.monotonic)
     busy: bool = False
+    names: PlainNames = field(default_factory=PlainNames)
+    inner: list[PlainNames] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
+
+    def told(self) -> list[str]:
+        """What a person should know of the names, in sentences."""
+        lines = [line for names in (self.names, *self.inner) for line in names.told()]
+        lines += [f"{name} is passed over: {_ending(name)} is not taken here" for name in self.passed[:TOLD]]
+        more = len(self.passed) - TOLD
+        return lines + ([f"and {more} more files are passed over"] if more > 0 else [])
 
     async def take(self, name: str, stream: AsyncIterator[bytes]) -> None:
-        """Write one file as it comes in. What is refused is removed.
+        """Write one file as it comes in. What is refused is removed; what has another ending is noted and passed over.
 
         Raises:
             RefusedError: Its name, or its size.
             FileError: It cannot be written.
         """
-        path = relative_path(name)
-        if self.kinds and not path.name.lower().endswith(self.kinds):
-            raise RefusedError(
-                f"{path.suffix or 'a file without an ending'}: is not taken here", hint=_wanted(self.kinds)
-            )
-        if path in self.files or any(parent in self.files for parent in path.parents):
-            raise RefusedError("two files have the same name", hint="upload them one after the other, in two folders")
-        if len(self.files) >= MOST_FILES:
+        if len(self.files) + len(self.passed) + self.names.junk >= MOST_FILES:
             raise RefusedError(f"more than {MOST_FILES:,} files", hint="upload them in parts, or as a zip")
+        path = self.names.take(name)
+        wanted = path is not None and (not self.kinds or path.name.lower().endswith(self.kinds))
+        if path is None or not wanted:
+            async for chunk in stream:
+                self._count(len(chunk))
+            if path is not None:
+                self.passed.append(str(path))
+            return
         target = self.folder / path
         partly = target.with_name(f"{_PART}{secrets.token_hex(4)}")
         checked = 0
@@ -72,11 +87,8 @@ class Upload:
             target.parent.mkdir(parents=True, exist_ok=True)
             with partly.open("wb") as out:
                 async for chunk in stream:
-                    self.size += len(chunk)
-                    self.heard = time.monotonic()
+                    self._count(len(chunk))
                     checked -= len(chunk)
-                    if self.size > self.limit:
-                        raise too_large(self.limit)
                     if checked < 0:
                         check_room(self.folder, len(chunk))
                         checked = ROOM_EVERY
@@ -88,6 +100,12 @@ class Upload:
             with suppress(OSError):
                 partly.unlink()
         self.files.append(path)
+
+    def _count(self, size: int) -> None:
+        self.size += size
+        self.heard = time.monotonic()
+        if self.size > self.limit:
+            raise too_large(self.limit)
 
 
 @dataclass(frozen=True)
@@ -180,16 +198,23 @@ class Uploads:
         upload.busy = True
         try:
             if not upload.files:
+                if upload.passed:
+                    endings = ", ".join(sorted({_ending(name) for name in upload.passed}))
+                    raise RefusedError(f"{endings}: is not taken here", hint=_wanted(upload.kinds))
                 raise RefusedError("no file came in", hint="choose files, a folder, or a zip")
             for path in upload.files:
                 if path.name.lower().endswith(".zip"):
                     archive = upload.folder / path
-                    inner = archive.with_name(archive.name[:-4]) if len(upload.files) > 1 else upload.folder
-                    unpack(archive, inner, upload.limit)
+                    stem = str(path.with_name(path.stem if path.suffix else "archive"))
+                    inner = upload.folder / upload.names.folder(stem) if len(upload.files) > 1 else upload.folder
+                    upload.inner.append(PlainNames())
+                    unpack(archive, inner, upload.limit, upload.inner[-1])
                     archive.unlink()
             wanted, folder = _named(upload)
             item = self.workspace.new("sources", wanted)
             folder.rename(item.path)
+            if told := upload.told():
+                write_json(item.path / ABOUT, {"notes": "\n".join(told)})
         except (OsteonError, OSError) as error:
             self.drop(upload)
             raise error if isinstance(error, OsteonError) else write_error(Path("the upload"), error) from error
@@ -214,6 +239,10 @@ def _named(upload: Upload) -> tuple[str, Path]:
 def _alone(folder: Path) -> bool:
     """Whether a folder only wraps others: a lone folder with files is a case, and its name is needed."""
     return any(path.is_dir() for path in folder.iterdir()) or (folder / "dataset.json").is_file()
+
+
+def _ending(name: str) -> str:
+    return PurePosixPath(name).suffix or "a file without an ending"
 
 
 def _wanted(kinds: tuple[str, ...]) -> str:

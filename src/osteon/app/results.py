@@ -47,6 +47,15 @@ def cases_of(item: Item) -> dict[str, Path]:
         return {}
 
 
+def maker(studio: Studio, item: Item) -> str:
+    """Who made a result, as people call it: a model, the members of a vote, or another program."""
+    told, space = about(item), studio.workspace
+    if run := told.get("run"):
+        return f"the model {space.title('runs', run)}"
+    members = [space.title("results", name) for name in told.get("members", "").split(", ") if name]
+    return ", ".join(members) or "another program"
+
+
 def record_of(item: Item) -> dict[str, Any]:
     """predictions.json by case; empty where the result was uploaded, or it is damaged."""
     try:
@@ -98,7 +107,7 @@ def modality_of(studio: Studio, item: Item) -> Modality:
     """Of the model that predicted it."""
     run = about(item).get("run", "")
     try:
-        return read_plan(studio.workspace.root / "runs" / run / PLAN).channels[0].modality if run else "other"
+        return read_plan(studio.workspace.root / "runs" / run / "model" / PLAN).channels[0].modality if run else "other"
     except OsteonError:
         return "other"
 

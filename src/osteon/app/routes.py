@@ -16,8 +16,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from osteon.app.commands import ABOUT
 from osteon.app.receiving import Upload
+from osteon.app.workspace import ABOUT, plain_name
 from osteon.core.case_records import FOLDER
 from osteon.core.errors import OsteonError
 from osteon.exporting.ledger import FILE_NAME as RECORD
@@ -81,7 +81,7 @@ def routes(studio: Studio) -> list[Route]:
 
     async def download(request: Request) -> Response:
         item = studio.workspace.find("exports", request.path_params["export_id"])
-        return GONE if item is None else zipped(item.path, item.name, studio.workspace.may_read)
+        return GONE if item is None else zipped(item.path, plain_name(item.title), studio.workspace.may_read)
 
     async def report(request: Request) -> Response:
         item = studio.workspace.find("exports", request.path_params["export_id"])

@@ -9,7 +9,9 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from osteon.app.guard import LOOPBACK, Guard, Rules
+from jinja2.ext import Extension
+
+from osteon.app.guard import LOOPBACK, NONCE, Guard, Rules
 from osteon.app.studio import Studio
 from osteon.app.workspace import Workspace
 from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
@@ -54,21 +56,33 @@ def address(place: Place, rules: Rules) -> str:
     return f"http://{host}:{place.port}/" + (f"?token={rules.token}" if rules.token else "")
 
 
+class Marked(Extension):
+    """Writes the answer's nonce into the scripts of NiceGUI's page, and not into what values may bring along."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002 (Jinja's)
+        """The template's text, before any value is in it."""
+        return source.replace("<script", f'<script nonce="{{{{ request.state.{NONCE} }}}}"')
+
+
 def build(studio: Studio, rules: Rules) -> None:
     """Put pages, routes and guard onto NiceGUI's application."""
     from nicegui import app
+    from nicegui.client import templates
 
     from osteon.app.bell import EVERY_S, Ringer
+    from osteon.app.bin import sweep
     from osteon.app.leaving import TIDY_S, Tidier
-    from osteon.app.pages import compare, data, dataset, home, jobs, look, runs, segment, source, train
+    from osteon.app.pages import compare, data, dataset, home, jobs, look, runs, segment, source, space, train
     from osteon.app.routes import routes
 
-    for page in (home, data, source, dataset, look, train, segment, compare, runs, jobs):
+    for page in (home, data, source, dataset, look, train, segment, compare, runs, jobs, space):
         page.register(studio)
     ringer, tidier = Ringer(studio.jobs), Tidier()
     app.router.routes[:0] = [*routes(studio), tidier.route]
     app.add_middleware(Guard, rules=rules)
+    templates.env.add_extension(Marked)
     app.on_startup(studio.uploads.sweep)
+    app.on_startup(lambda: sweep(studio))
     app.on_startup(studio.jobs.advance)
     app.on_startup(studio.reader.warm)
     app.on_startup(lambda: app.timer(EVERY_S, ringer.look))
@@ -92,6 +106,7 @@ def serve(studio: Studio, place: Place, *, show: bool = True, ready: Callable[[]
         host=place.host,
         port=place.port,
         title="osteon",
+        language="en-US",
         favicon="🦴",
         show=f"/?token={rules.token}" if show and rules.token else show,
         reload=False,

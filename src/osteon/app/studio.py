@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +24,29 @@ from osteon.dataset.manifest import Case
 SCENE_FILE = re.compile(r"(image|[abd]-\d{1,2})\.(nii\.gz|bin)|poster\.png")
 
 
+@dataclass(frozen=True)
+class Undo:
+    """What was done last, and how it is taken back.
+
+    Attributes:
+        text: What was done, in a sentence.
+        back: Takes it back; may take long, and raises OsteonError where that does not work.
+        at: When it was done; seconds of the monotonic clock.
+    """
+
+    text: str
+    back: Callable[[], object]
+    at: float = field(default_factory=time.monotonic)
+
+
 @dataclass
 class Studio:
-    """The app's state: all of it lies on disk but what is being uploaded and read just now."""
+    """The app's state: all of it lies on disk but what is being uploaded and read just now, and what was done last."""
 
     workspace: Workspace
     limit: int = MOST_BYTES
     reader: Reader = field(default_factory=Reader)
+    undo: Undo | None = None
     jobs: Jobs = field(init=False)
     uploads: Uploads = field(init=False)
 

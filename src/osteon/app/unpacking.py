@@ -9,9 +9,10 @@ import stat
 import struct
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from osteon.app.refusing import RefusedError, check_room, relative_path, too_large
+from osteon.app.plain_names import PlainNames
+from osteon.app.refusing import RefusedError, check_room, too_large
 from osteon.core.files import write_error
 from osteon.core.zips import directory_fits
 
@@ -20,16 +21,16 @@ MOST_RATIO, SLACK = 200, 256 << 20
 """Bytes that come out of an archive for each that it has, and those that may come out of any. Empty masks pack 1000:1,
 but no scan does, and beside them lie scans."""
 CHUNK = 1 << 20
-_PASSED_OVER = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 
-def unpack(archive: Path, folder: Path, limit: int) -> int:
+def unpack(archive: Path, folder: Path, limit: int, names: PlainNames | None = None) -> int:
     """Unpack a zip into a folder.
 
     Args:
         archive: The file.
         folder: Where its files go; made where it does not exist.
         limit: Bytes that may come out of it.
+        names: Notes which files are taken under other names.
 
     Returns:
         The number of files.
@@ -42,7 +43,7 @@ def unpack(archive: Path, folder: Path, limit: int) -> int:
     again = "zip the folder again, with any program"
     allowed = min(limit, MOST_RATIO * archive.stat().st_size + SLACK)
     out, count = 0, 0
-    seen: set[str] = set()
+    names = names or PlainNames()
     try:
         if not directory_fits(archive):
             raise RefusedError("the archive's table of contents is too large", hint="zip fewer files at a time")
@@ -51,17 +52,13 @@ def unpack(archive: Path, folder: Path, limit: int) -> int:
             if len(entries) > MOST_ENTRIES:
                 raise RefusedError(f"the archive holds more than {MOST_ENTRIES:,} files", hint="zip them in parts")
             for entry in entries:
-                if entry.is_dir() or any(part in _PASSED_OVER for part in PurePosixPath(entry.filename).parts):
+                if entry.is_dir() or (path := names.take(entry.filename)) is None:
                     continue
-                path = relative_path(entry.filename)
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG):
                     raise RefusedError("the archive holds links or devices", hint="zip the files themselves")
                 if entry.flag_bits & 1:
                     raise RefusedError("the archive is encrypted", hint="zip the folder without a password")
-                if str(path).lower() in seen:
-                    raise RefusedError("the archive holds two files of the same name", hint=again)
-                seen.add(str(path).lower())
                 target = folder / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 check_room(folder, min(entry.file_size, allowed))

@@ -48,7 +48,7 @@ export default {
         for (const [number, [name, file]] of files.entries()) {
           const told = (bytes) => this.tell(number + 1, files.length, before + bytes);
           told(0);
-          await this.post(`/api/uploads/${id}/files`, { "X-Osteon-Name": encodeURIComponent(name) }, file, told);
+          await this.post(`/api/uploads/${id}/files`, { "X-Osteon-Name": encodeURIComponent(name.toWellFormed?.() ?? name) }, file, told);
           before += file.size;
         }
         Object.assign(this, { sent: total, unpacking: true, said: "All of it is there; it is being looked through …" });

@@ -68,6 +68,7 @@ SAID: tuple[tuple[str, str], ...] = (
         "cases kept for the final test do not count: tick them on the dataset's page and press “Train on them”",
     ),
     (r"pass the true --modality", "import the data again with its true --modality"),
+    (r"\bpass (?=--)", "choose "),
     (r"give both the same `subject`", "import the data again with --subject"),
     (r"; where nobody looked for it, list the case's `annotated` structures without .*", ""),
     (r"\((--labels [^)]*)\)", r"(“Structures”)"),

@@ -8,6 +8,7 @@ WORKSPACE/exports/    what `osteon export` made
 WORKSPACE/plans/      the plans that runs were started with
 WORKSPACE/jobs/       the commands, with their state and log: see `jobs`
 WORKSPACE/cache/      previews; may be removed at any time
+WORKSPACE/.bin/       what was deleted, until the bin is emptied: see `bin`
 WORKSPACE/app.json    what was chosen on the pages
 WORKSPACE/secret      32 bytes: of it ids, the token and cookies are made
 
@@ -26,11 +27,18 @@ from pathlib import Path
 from typing import Literal
 
 from osteon.core.errors import FileError, UsageError
+from osteon.core.file_names import free_name, name_key
 from osteon.core.files import read_json, whole_file, write_error, write_json
 
 Kind = Literal["sources", "datasets", "runs", "results", "exports"]
 KINDS: tuple[Kind, ...] = ("sources", "datasets", "runs", "results", "exports")
 OTHERS = ("plans", "jobs", "cache")
+BIN, SPENT = ".bin", "spent.json"
+"""Where what was deleted lies; in it the names of what was removed for good, which are given to nothing new."""
+ABOUT = ".about.json"
+"""In a folder of the workspace: from what it was made, in names of the workspace, and what is to be known of it."""
+TITLE = "title"
+"""There: what people renamed it to; the folder keeps its name, by which commands, jobs and other folders know it."""
 SECRET, SETTINGS = "secret", "app.json"
 ID_DIGITS = 20
 LONGEST_NAME = 80
@@ -45,6 +53,11 @@ class Item:
     name: str
     path: Path
     id: str
+
+    @property
+    def title(self) -> str:
+        """What people call it: its name, where they gave it no other."""
+        return about(self).get(TITLE) or self.name
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,7 @@ class Workspace:
             if not root.exists():
                 root.mkdir(parents=True)
                 root.chmod(0o700)
-            for name in (*KINDS, *OTHERS):
+            for name in (*KINDS, *OTHERS, BIN):
                 (root / name).mkdir(exist_ok=True, mode=0o700)
             secret = _secret(root / SECRET)
         except OSError as error:
@@ -104,16 +117,29 @@ class Workspace:
         """The item of that id; None where there is none."""
         return next((item for item in self.items(kind) if hmac.compare_digest(item.id, item_id)), None)
 
+    def title(self, kind: Kind, name: str) -> str:
+        """What people call the item of that name, whether it is there or not."""
+        return self.item(kind, name).title
+
     def new(self, kind: Kind, wanted: str) -> Item:
-        """An item with a plain name like the one wanted that nothing has yet; nothing is made."""
-        plain = plain_name(wanted)
-        taken = {path.name.lower() for path in self._inner(kind)}
-        number = 1
-        name = plain
-        while name.lower() in taken:
-            number += 1
-            name = f"{plain}-{number}"
-        return self.item(kind, name)
+        """An item with a plain name like the one wanted that nothing has or had; nothing is made."""
+        return self.item(kind, free_name(plain_name(wanted), self.taken(kind)))
+
+    def taken(self, kind: Kind) -> set[str]:
+        """Keys of the names and titles of what is there, and of the names of what was deleted."""
+        items = self.items(kind)
+        deleted = [path.name for path in (self.root / BIN).glob(f"*/{kind}/*")]
+        spent = [name for row in self.spent() for of, _, name in [row.partition("/")] if of == kind]
+        names = [*(item.name for item in items), *(item.title for item in items), *deleted, *spent]
+        return {name_key(name) for name in names}
+
+    def spent(self) -> list[str]:
+        """KIND/NAME of what was removed for good."""
+        try:
+            data = read_json(self.root / BIN / SPENT, "the names of what was removed")
+        except FileError:
+            return []
+        return [str(row) for row in data] if isinstance(data, list) else []
 
     def may_read(self, path: Path) -> bool:
         """Whether a path, followed through links and dots, lies in the workspace or in a data folder."""
@@ -147,6 +173,15 @@ class Workspace:
     def _inner(self, kind: Kind) -> Iterator[Path]:
         folder = self.root / kind
         return (path for path in folder.iterdir() if not path.name.startswith(".") and self.may_read(path))
+
+
+def about(item: Item) -> dict[str, str]:
+    """From what an item was made, and what it is called; empty where nobody wrote it down."""
+    try:
+        data = read_json(item.path / ABOUT, "what it was made from")
+    except FileError:
+        return {}
+    return {str(k): str(v) for k, v in data.items()} if isinstance(data, dict) else {}
 
 
 def plain_name(wanted: str) -> str:

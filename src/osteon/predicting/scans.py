@@ -20,7 +20,7 @@ from osteon.core.volume import Volume
 from osteon.dataset.checks import content_hash
 from osteon.dataset.dataset import Dataset, stacked
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
-from osteon.dataset.manifest import Case
+from osteon.dataset.manifest import Case, Manifest
 from osteon.formats.dicom import read_dicom_files
 from osteon.formats.registry import companions, known_suffixes, read_geometry, read_volume
 from osteon.planning.plan import Plan
@@ -154,11 +154,11 @@ def find_scans(
             continue
         if (source / MANIFEST).is_file():
             dataset = Dataset.open(source)
-            cases = [c for c in dataset.manifest.cases if c.held_out or c.segmentation is None]
-            if not cases:
+            cases = cases_to_predict(dataset.manifest)
+            if not any(case.held_out or case.segmentation is None for case in cases):
                 may = "" if seen.known else "; a training may have seen these"
                 notes.append(f"{source}: holds no case out: all are taken{may}")
-            for case in cases or dataset.manifest.cases:
+            for case in cases:
                 images = tuple((dataset.resolve(image),) for image in case.images)
                 scans.append(Scan(case.id, images, dataset, case))
         elif source.is_dir():
@@ -178,6 +178,11 @@ def find_scans(
         tell(note)
     _refuse_twins(scans)
     return scans
+
+
+def cases_to_predict(manifest: Manifest) -> Sequence[Case]:
+    """The held-out and unlabelled cases of a dataset; all of them where there are none."""
+    return [case for case in manifest.cases if case.held_out or case.segmentation is None] or manifest.cases
 
 
 def _refuse_twins(scans: list[Scan]) -> None:

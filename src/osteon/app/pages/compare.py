@@ -7,8 +7,8 @@ from typing import Any
 
 from nicegui import run, ui
 
-from osteon.app.adding import TAKEN, add_result, strange_names
-from osteon.app.commands import ABOUT, begin_evaluation, begin_measuring
+from osteon.app.adding import BESIDE, TAKEN, add_result, strange_names
+from osteon.app.commands import begin_evaluation, begin_measuring
 from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job
@@ -18,7 +18,7 @@ from osteon.app.scenes import Labels
 from osteon.app.stage import Pane, Stage
 from osteon.app.studio import Studio, open_dataset
 from osteon.app.upload import UploadBox
-from osteon.app.workspace import Item
+from osteon.app.workspace import ABOUT, Item, about
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_json
 
@@ -63,8 +63,8 @@ class _Choice:
 
     def build(self) -> None:
         """Put it onto the page."""
-        results = {item.id: item.name for item in self.studio.workspace.items("results") if cases_of(item)}
-        datasets = {item.id: f"{item.name} (reference)" for item in self.studio.datasets()}
+        results = {item.id: item.title for item in self.studio.workspace.items("results") if cases_of(item)}
+        datasets = {item.id: f"{item.title} (reference)" for item in self.studio.datasets()}
         with ui.element("div").classes("osteon-cols"):
             with card("What with what?"):
                 if not results:
@@ -172,7 +172,7 @@ class _Choice:
                     else:
                         await add_upload(self.studio, source, dataset)
 
-            UploadBox(self.studio, "Upload a result", take, accept=",".join(TAKEN))
+            UploadBox(self.studio, "Upload a result", take, accept=",".join((*TAKEN, *BESIDE)))
 
 
 def _meanings(studio: Studio, source: Item, dataset: Item, strange: list[str]) -> None:
@@ -197,7 +197,7 @@ async def add_upload(studio: Studio, source: Item, dataset: Item, names: Mapping
     """Make a result of what was uploaded, score it and measure it."""
     import shutil
 
-    result = studio.workspace.new("results", source.name)
+    result, sent = studio.workspace.new("results", source.name), about(source).get("notes", "").splitlines()
     try:
         added, notes = await studio.reader.ask(add_result, source.path, dataset.path, result.path, names)
     except OsteonError as error:
@@ -206,6 +206,7 @@ async def add_upload(studio: Studio, source: Item, dataset: Item, names: Mapping
         return
     finally:
         await run.io_bound(shutil.rmtree, source.path, ignore_errors=True)
+    notes += sent
     write_json(result.path / ABOUT, {"dataset": dataset.name, **({"notes": "\n".join(notes)} if notes else {})})
     say(f"{len(added)} cases were taken" + (f"; {len(notes)} notes, such as: {notes[0]}" if notes else ""))
     begin_evaluation(studio, result, dataset)
@@ -264,7 +265,7 @@ class _Case:
         mode.on_value_change(lambda e: self.stage.change(self._panes(str(e.value))))
 
     def _panes(self, mode: str) -> list[Pane]:
-        first, second = self.a.name, self.b.name
+        first, second = self.a.title, self.b.title
         if self.a.kind == "datasets":
             first = "Reference"
         if mode == "outline":
@@ -285,6 +286,6 @@ class _Case:
         if self.a.kind == "results":
             path = cases_of(self.a).get(self.name)
             if path is None:
-                raise OsteonError(f"{self.a.name} has no such case", hint="choose another one")
+                raise OsteonError(f"{self.a.title} has no such case", hint="choose another one")
             reference = Labels(path)
         return await self.studio.scene(wanted_result(self.studio, self.b, self.name, reference=reference, whole=whole))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from nicegui import run, ui
+from nicegui import ui
 
 from osteon.app.commands import about, called
-from osteon.app.frame import card, empty, faint, frame, heading, say
+from osteon.app.frame import card, empty, faint, frame, heading
 from osteon.app.job_cards import job_card, watch
 from osteon.app.jobs import Job, State
+from osteon.app.keeping import keys
 from osteon.app.studio import Studio, open_dataset
 from osteon.app.upload import UploadBox
 from osteon.app.workspace import Item
@@ -30,7 +30,8 @@ def register(studio: Studio) -> None:
             with card("Bring data"):
                 faint(
                     "A zip, a folder or files: DICOM series, NIfTI, NRRD, MetaImage or pictures, with masks, meshes, "
-                    "label maps, outlines or tables beside them. What it is will be recognised."
+                    "label maps, outlines or tables beside them; or a trained model, osteon's or nnU-Net's. "
+                    "What it is will be recognised."
                 )
                 UploadBox(studio, "Upload data", lambda item: ui.navigate.to(f"/source/{item.id}"))
             watch(studio, lambda: _going_on(studio), lambda rows: _all(studio, rows), more=lambda: _names(studio))
@@ -45,7 +46,7 @@ def _going_on(studio: Studio) -> list[Job]:
 
 
 def _names(studio: Studio) -> list[str]:
-    return [item.name for kind in ("sources", "datasets") for item in studio.workspace.items(kind)]
+    return [item.title for kind in ("sources", "datasets") for item in studio.workspace.items(kind)]
 
 
 def _all(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
@@ -68,7 +69,7 @@ def source_path(item: Item) -> Path:
 def _sources(studio: Studio) -> None:
     items = studio.workspace.items("sources")
     making = [job.about.get("source") for job in _going_on(studio) if job.command == "phantom"]
-    taken = {called(about(item).get("source", "")): item.name for item in reversed(studio.datasets())}
+    taken = {called(about(item).get("source", "")): item.title for item in reversed(studio.datasets())}
     if making:
         faint("What is being made up appears here when it is done: in less than a minute, usually.")
     elif not items and not studio.workspace.data:
@@ -77,12 +78,12 @@ def _sources(studio: Studio) -> None:
         ):
             ui.button("Make up data", on_click=lambda: ui.navigate.to("/")).props("outline no-caps")
     for item in items:
-        files = sum(1 for _ in files_below(item.path))
+        files = sum(1 for _ in files_below(item.path, hidden=False))
         if not files or item.name in making:
             continue
         with card(), ui.element("div").classes("osteon-row"):
             with ui.column().classes("osteon-grow gap-0"):
-                ui.label(item.name).classes("text-weight-medium")
+                ui.label(item.title).classes("text-weight-medium")
                 faint(
                     f"{files} file{'s' * (files != 1)}"
                     + (f", imported as {taken[item.name]}" if item.name in taken else "")
@@ -92,7 +93,7 @@ def _sources(studio: Studio) -> None:
                 "Import again" if again else "Import", on_click=lambda to=item.id: ui.navigate.to(f"/source/{to}")
             )
             button.props(f"no-caps {'outline' if again else 'unelevated'}")
-            _remover(studio, item)
+            keys(studio, item, "/data")
     for folder in studio.workspace.data:
         for path in (folder, *sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))):
             with card(), ui.element("div").classes("osteon-row"):
@@ -112,41 +113,10 @@ def _datasets(studio: Studio) -> None:
         dataset = open_dataset(item)
         with card(), ui.element("div").classes("osteon-row"):
             with ui.column().classes("osteon-grow gap-0"):
-                ui.link(item.name, f"/dataset/{item.id}").classes("text-weight-medium")
+                ui.link(item.title, f"/dataset/{item.id}").classes("text-weight-medium")
                 if dataset is not None:
                     cases = dataset.manifest.cases
                     held = sum(case.held_out for case in cases)
                     faint(f"{len(cases)} cases, {held} held out, {len(dataset.structures)} structures")
             ui.button("Open", on_click=lambda to=item.id: ui.navigate.to(f"/dataset/{to}")).props("no-caps unelevated")
-
-
-def _remover(studio: Studio, item: Item) -> None:
-    used = [d.name for d in studio.datasets() if (found := open_dataset(d)) and str(item.path) in found.manifest.source]
-
-    async def remove() -> None:
-        await run.io_bound(shutil.rmtree, item.path, ignore_errors=True)
-        say(f"{item.name} was removed")
-        ui.navigate.to("/data")
-
-    confirm(
-        f"Remove {item.name}?",
-        f"The dataset {', '.join(used)} refers to these files and could no longer be read."
-        if used
-        else "Its files are deleted.",
-        "Remove",
-        remove,
-        icon="delete",
-        label=f"Remove {item.name}",
-    )
-
-
-def confirm(title: str, text: str, verb: str, then: Callable[[], object], *, icon: str, label: str) -> None:
-    """A button that asks before it does what cannot be undone."""
-    with ui.dialog() as dialog, ui.card().classes("osteon-card"):
-        ui.label(title).classes("text-weight-bold")
-        ui.label(text)
-        with ui.row():
-            ui.button("Keep", on_click=dialog.close).props("flat no-caps")
-            ui.button(verb, on_click=then).props("no-caps color=negative")
-    button = ui.button(icon=icon, on_click=dialog.open).props("flat dense round color=grey")
-    button.props["aria-label"] = label
+            keys(studio, item, "/data")

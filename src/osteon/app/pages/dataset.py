@@ -14,6 +14,7 @@ from osteon.app.findings import read_audit
 from osteon.app.frame import Weight, action, card, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_card, watch
 from osteon.app.jobs import OVER
+from osteon.app.keeping import keeper
 from osteon.app.leaving import redrawn
 from osteon.app.pages.look import wanted_case
 from osteon.app.studio import Studio, open_dataset
@@ -34,11 +35,12 @@ def register(studio: Studio) -> None:
     @ui.page("/dataset/{dataset_id}")
     def dataset(dataset_id: str) -> None:
         item = studio.workspace.find("datasets", dataset_id)
-        title = "Dataset" if item is None else item.name
+        title = "Dataset" if item is None else item.title
         with frame(studio, title, "/data", back=("/data", "Data")):
             if item is None:
                 show_error(OsteonError("this dataset is no longer here", hint="go back to Data"))
                 return
+            keeper(studio, item, "/data")
             watch(
                 studio,
                 lambda: [j for j in studio.jobs.about("dataset", item.name) if _matters(studio, j)],
@@ -98,6 +100,7 @@ class _Dataset:
         with ui.element("div").classes("osteon-row"):
             held = sum(case.held_out for case in manifest.cases)
             came = called(about(self.item).get("source") or manifest.source.rpartition(": ")[2])
+            came = self.studio.workspace.title("sources", came)
             kept = f", {held} kept for the final test" if manifest.labelled else ", none of them with a label"
             faint(f"{len(manifest.cases)} cases{kept}, from {came}").classes("osteon-grow")
             if manifest.labelled:

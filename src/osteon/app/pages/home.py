@@ -69,7 +69,8 @@ def _steps(studio: Studio) -> None:
                 button = ui.button(
                     "Do this next" if number == following else "Open", on_click=lambda to=url: ui.navigate.to(to)
                 )
-                button.props(f"no-caps {'unelevated' if number == following else 'outline'} aria-label='{name}: open'")
+                button.props(f"no-caps {'unelevated' if number == following else 'outline'}")
+                button.props["aria-label"] = f"{button.text}: {name}"
 
 
 def _made_up(studio: Studio) -> None:

@@ -24,7 +24,7 @@ def register(studio: Studio) -> None:
         dataset = None if item is None else open_dataset(item)
         names = [] if dataset is None else [case.id for case in dataset.manifest.cases]
         name = None if item is None else studio.case_named(item, names, case_id)
-        with frame(studio, "Look", "/data", back=(f"/dataset/{dataset_id}", item.name if item else "Data")):
+        with frame(studio, "Look", "/data", back=(f"/dataset/{dataset_id}", item.title if item else "Data")):
             if item is None or dataset is None or name is None:
                 show_error(OsteonError("this case is no longer here", hint="go back to Data"))
                 return

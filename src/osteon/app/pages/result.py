@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from nicegui import ui
@@ -16,6 +17,7 @@ from osteon.app.results import (
     cases_of,
     dataset_of,
     is_calibrated,
+    maker,
     metrics_of,
     record_of,
     score_rows,
@@ -79,9 +81,10 @@ class ResultPage:
         """Cases, volumes, downloads."""
         cases = cases_of(self.item)
         told = about(self.item)
-        by = f"the model {told['run']}" if told.get("run") else told.get("members") or "another program"
-        scans = f"the dataset {told['dataset']}" if told.get("dataset") else told.get("source") or "uploaded files"
-        faint(f"Made by {by}, of {scans}.")
+        space, source = self.studio.workspace, told.get("source", "")
+        scans = f"the dataset {space.title('datasets', told['dataset'])}" if told.get("dataset") else ""
+        scans = scans or (space.title("sources", source) if source else "uploaded files")
+        faint(f"Made by {maker(self.studio, self.item)}, of {scans}.")
         tell_notes(self.studio, told.get("notes", "").splitlines(), kind="note", title="To know")
         if not cases:
             faint("Segmented scans appear here one after the other.")
@@ -133,10 +136,12 @@ class ResultPage:
             made = table(order, shown, key="id", link="id")
             flag = '<span v-if="props.value" class="osteon-chip osteon-warn">{{ props.value }}</span>'
             made.add_slot("body-cell-flag", f'<q-td :props="props">{flag}</q-td>')
-            self._scoring(bool(scores))
+            self._scoring(names, bool(scores))
 
-    def _scoring(self, scored: bool) -> None:
+    def _scoring(self, names: Sequence[str], scored: bool) -> None:
         found = dataset_of(self.studio, self.item)
+        cases = {} if found is None else {case.id: case for case in found[1].manifest.cases}
+        labelled = any(cases[name].segmentation for name in names if name in cases)
         with ui.element("div").classes("osteon-row"):
             if scored:
                 action(
@@ -144,7 +149,7 @@ class ResultPage:
                     f"/compare?a={found[0].id if found else ''}&b={self.item.id}",
                     icon="compare",
                 )
-            elif found is not None:
+            elif found is not None and labelled:
                 action(
                     "Score against the reference",
                     lambda: begin_evaluation(self.studio, self.item, found[0]),
@@ -228,7 +233,7 @@ class ResultPage:
         shown = set()
         for job, phase in self._exports():
             export = self.studio.workspace.item("exports", job.about["export"])
-            if phase in ("done", "partly") and export.name not in shown:
+            if phase in ("done", "partly") and export.path.is_dir() and export.name not in shown:
                 shown.add(export.name)
                 with ui.element("a").classes("osteon-download") as link:
                     ui.label(f"Download: {DOWNLOADS.get(job.about['form'], job.about['form'])}")
@@ -251,7 +256,7 @@ def case_page(studio: Studio, result_id: str, case_id: str) -> None:
     item = studio.workspace.find("results", result_id)
     names = [] if item is None else list(cases_of(item))
     name = None if item is None else studio.case_named(item, names, case_id)
-    with frame(studio, "Result", "/segment", back=(f"/result/{result_id}", item.name if item else "Result")):
+    with frame(studio, "Result", "/segment", back=(f"/result/{result_id}", item.title if item else "Result")):
         if item is None or name is None:
             show_error(OsteonError("this case is no longer here", hint="go back to Segment"))
             return

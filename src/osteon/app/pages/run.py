@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from nicegui import ui
 
+from osteon.app.commands import about, called
 from osteon.app.curves import chart, read_curves
 from osteon.app.frame import action, age, card, faint
 from osteon.app.job_cards import job_card, watch
-from osteon.app.jobs import Job, State
+from osteon.app.jobs import MODELS_BY, Job, State
 from osteon.app.studio import Studio
 from osteon.app.workspace import Item
 from osteon.cli.report import seconds_of
 from osteon.core.errors import OsteonError
+from osteon.core.labels import Structure
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import read_plan
 
@@ -40,6 +43,8 @@ class RunPage:
     def build(self) -> None:
         """Put it onto the page; it follows the run's files."""
         watch(self.studio, self._jobs, self._state)
+        if about(self.item).get("brought"):
+            return
         self.bar = ui.linear_progress(0, show_value=False).props('aria-label="How much of the time is over"')
         self.progress = faint("")
         with ui.element("div").classes("osteon-cols"):
@@ -58,16 +63,19 @@ class RunPage:
         ui.timer(2.0, self._follow)
 
     def _jobs(self) -> list[Job]:
-        return [job for job in self.studio.jobs.about("run", self.item.name) if job.command == "train"][:1]
+        return [job for job in self.studio.jobs.about("run", self.item.name) if job.command in MODELS_BY][:1]
 
     def _state(self, rows: Sequence[tuple[Job, State]]) -> None:
         for job, state in rows:
             job_card(self.studio, job, state)
-            if state.phase == "done":
-                with ui.element("div").classes("osteon-row"):
-                    action("Segment scans with it", f"/segment?model={self.item.id}", icon="content_cut", weight="main")
-        if not rows:
+        brought = about(self.item).get("brought")
+        if brought and self._finds():
+            faint(f"A model that was brought in from {called(brought)}. It finds {', '.join(self._finds())}.")
+        elif not rows and not brought:
             faint("Nobody wrote down how this run was started; its files are here.")
+        if self._finds() and (not rows or rows[0][1].phase == "done"):
+            with ui.element("div").classes("osteon-row"):
+                action("Segment scans with it", f"/segment?model={self.item.id}", icon="content_cut", weight="main")
 
     def _follow(self) -> None:
         pictures = sorted((self.item.path / "samples").glob("*.jpg"))
@@ -119,7 +127,15 @@ class RunPage:
         self.progress.set_text(f"{told} · {doing}" if doing else told)
 
     def _colours(self) -> dict[str, str]:
-        try:
-            return {s.name: s.colour for s in read_plan(self.item.path / PLAN).structures}
-        except OsteonError:
-            return {}
+        return {s.name: s.colour for s in _structures(self.item.path / PLAN)}
+
+    def _finds(self) -> list[str]:
+        """The structures that the model finds; none where there is no model yet."""
+        return [s.name for s in _structures(self.item.path / "model" / PLAN)]
+
+
+def _structures(plan: Path) -> Sequence[Structure]:
+    try:
+        return read_plan(plan).structures
+    except OsteonError:
+        return ()

@@ -11,7 +11,8 @@ from osteon.app.commands import about, begin_comparison, begin_vote, known_comma
 from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job, State
-from osteon.app.results import cases_of, metrics_of
+from osteon.app.keeping import keys
+from osteon.app.results import cases_of, maker, metrics_of
 from osteon.app.studio import Studio
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
@@ -105,10 +106,10 @@ class _Runs:
             rows.append(
                 {
                     "id": item.id,
-                    "name": item.name,
+                    "name": item.title,
                     "href": f"/result/{item.id}",
-                    "run": run or told.get("members", ""),
-                    "dataset": told.get("dataset", ""),
+                    "run": self._maker(item),
+                    "dataset": self.studio.workspace.title("datasets", told["dataset"]) if told.get("dataset") else "",
                     "overall": overall.get("dice", {}),
                     "each": {n: s["dice"] for n, s in metrics.get("structures", {}).items()},
                     "missed": overall.get("missed"),
@@ -119,6 +120,9 @@ class _Runs:
                 }
             )
         return rows
+
+    def _maker(self, item: Item) -> str:
+        return maker(self.studio, item).removeprefix("the model ").replace("another program", "")
 
     def _validation(self, run: str) -> float | None:
         folder = self.studio.workspace.root / "runs" / run / "model"
@@ -148,7 +152,7 @@ class _Runs:
                 return
             faint("Ranking, tests, charts and pictures of the ticked results, on one page.")
             action("Make the report", self._compare, icon="summarize", weight="main")
-            watch(self.studio, self._being_made, self._reports, more=lambda: [item.id for item in self._made()])
+            watch(self.studio, self._being_made, self._reports, more=lambda: [item.title for item in self._made()])
 
     def _being_made(self) -> list[Job]:
         return [job for job in self.studio.jobs.all() if job.command == "compare"][:REPORTS]
@@ -162,7 +166,9 @@ class _Runs:
             if state.phase in ("queued", "running"):
                 faint(f"{job.about.get('report', 'A report')} is being made; a link appears here.")
         for item in self._made():
-            ui.link(item.name, f"/report/{item.id}", new_tab=True)
+            with ui.element("div").classes("osteon-row"):
+                ui.link(item.title, f"/report/{item.id}", new_tab=True).classes("osteon-grow")
+                keys(self.studio, item, "/runs")
 
     def _ticked(self, least: int) -> list[Item]:
         members = [self.studio.workspace.find("results", row["id"]) for row in self.table.selected]

@@ -12,10 +12,11 @@ from osteon.app.frame import action, card, empty, faint, frame, heading, refuse,
 from osteon.app.inspecting import Scans, scans_in
 from osteon.app.job_cards import chip, watch
 from osteon.app.jobs import Job, State
+from osteon.app.keeping import keeper, keys
 from osteon.app.notes import tell_notes
 from osteon.app.pages.result import ResultPage, case_page
 from osteon.app.pages.source import find_source
-from osteon.app.results import cases_of
+from osteon.app.results import cases_of, maker
 from osteon.app.studio import Studio, open_dataset
 from osteon.app.upload import UploadBox
 from osteon.app.workspace import Item
@@ -41,8 +42,10 @@ def register(studio: Studio) -> None:
                 if models:
                     _Form(studio, models, model, source).build()
                 else:
-                    with empty("There is no model yet", "Train one first; it is then listed here."):
+                    said = "Train one, or bring one that somebody gave you: osteon's or nnU-Net's."
+                    with empty("There is no model yet", said), ui.element("div").classes("osteon-row"):
                         action("Train a model", "/train", weight="main")
+                        action("Bring a model", "/data")
                 with ui.column().classes("full-width no-wrap gap-3"):
                     heading("Results")
                     watch(
@@ -54,10 +57,11 @@ def register(studio: Studio) -> None:
     @ui.page("/result/{result_id}")
     def result(result_id: str) -> None:
         item = studio.workspace.find("results", result_id)
-        with frame(studio, "Result" if item is None else item.name, "/segment", back=("/segment", "Segment")):
+        with frame(studio, "Result" if item is None else item.title, "/segment", back=("/segment", "Segment")):
             if item is None:
                 show_error(OsteonError("this result is no longer here", hint="go back to Segment"))
                 return
+            keeper(studio, item, "/segment")
             ResultPage(studio, item).build()
 
     @ui.page("/result/{result_id}/{case_id}")
@@ -72,14 +76,15 @@ def _list(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
         with empty("No result yet", "Choose a model and scans, then start."):
             pass
     for item in items:
-        made_by = about(item).get("run") or about(item).get("members") or "another program"
+        made_by = maker(studio, item)
         with card(), ui.element("div").classes("osteon-row"):
             with ui.column().classes("osteon-grow gap-0"):
-                ui.link(item.name, f"/result/{item.id}").classes("text-weight-medium")
+                ui.link(item.title, f"/result/{item.id}").classes("text-weight-medium")
                 faint(f"{len(cases_of(item))} cases, by {made_by}")
             if item.name in states:
                 chip(states[item.name])
-            action("Open", f"/result/{item.id}", name=f"Open {item.name}")
+            action("Open", f"/result/{item.id}", name=f"Open {item.title}")
+            keys(studio, item, "/segment")
 
 
 def _some(ids: Sequence[str], most: int = 6) -> str:
@@ -98,7 +103,7 @@ class _Form:
     def build(self) -> None:
         """Put them onto the page."""
         with card("Segment scans"):
-            names = {i: item.name for i, item in self.models.items()}
+            names = {i: item.title for i, item in self.models.items()}
             self.model = ui.select(names, value=self.model_id, label="Model").classes("full-width")
             self.model.on_value_change(self._sources_again)
             self.source = ui.select(self._sources(), label="Scans").classes("full-width")
@@ -119,9 +124,9 @@ class _Form:
         """What can be segmented: datasets (what was held out), uploads, folders of --data."""
         trained_on = about(self.models[str(self.model.value)]).get("dataset")
         datasets = sorted(self.studio.datasets(), key=lambda item: item.name != trained_on)
-        found = {item.id: f"{item.name}: its held-out or unlabelled cases" for item in datasets}
+        found = {item.id: f"{item.title}: its held-out or unlabelled cases" for item in datasets}
         for item in self.studio.workspace.items("sources"):
-            found[item.id] = f"{item.name}: uploaded"
+            found[item.id] = f"{item.title}: uploaded"
         for folder in self.studio.workspace.data:
             for path in (folder, *sorted(p for p in folder.iterdir() if p.is_dir())):
                 found[self.studio.workspace.keyed("data", str(path))] = f"{path.name}: a folder of this machine"
@@ -166,6 +171,9 @@ class _Form:
                 show_error(error, "These cannot be segmented")
             return
         with self.told:
+            uploaded = self.studio.workspace.find("sources", str(self.source.value or ""))
+            sent = "" if uploaded is None else about(uploaded).get("notes", "")
+            tell_notes(self.studio, sent.splitlines(), kind="note", title="Names of files")
             failing = [f"{name}: {why}" for name, why in self.scans.problems.items()]
             tell_notes(self.studio, failing, kind="error", title="Cannot be segmented")
             tell_notes(self.studio, self.scans.notes, kind="note", title="To know")
@@ -190,7 +198,8 @@ class _Form:
             return
         of = {"source": place[0]} if dataset is None else {"dataset": dataset.name}
         model = self.models[str(self.model.value)]
-        wanted = str(self.name.value or "") or f"{place[0]}-by-{model.name}"
+        title = (dataset or self.studio.workspace.item("sources", place[0])).title
+        wanted = str(self.name.value or "") or f"{title}-by-{model.title}"
         result, _ = begin_prediction(
             self.studio,
             model,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.commands import ImportChoices, begin_import
+from osteon.app.bringing_models import Brought, take
+from osteon.app.commands import ImportChoices, about, begin_import, begin_model
 from osteon.app.frame import card, faint, frame, heading, refuse, show_error, table
 from osteon.app.inspecting import Inspected, inspect_source
+from osteon.app.keeping import keeper
 from osteon.app.notes import tell_notes
 from osteon.app.pages.data import source_path
 from osteon.app.studio import Studio
@@ -41,7 +44,10 @@ def register(studio: Studio) -> None:
                 show_error(OsteonError("this source is no longer here", hint="go back to Data"))
                 return
             name, path = found
-            _Page(studio, name, path).build()
+            if item := studio.workspace.find("sources", source_id):
+                keeper(studio, item, "/data")
+                tell_notes(studio, about(item).get("notes", "").splitlines(), kind="note", title="Names of files")
+            _Page(studio, item.title if item else name, path).build()
 
 
 def find_source(studio: Studio, source_id: str) -> tuple[str, Path] | None:
@@ -90,6 +96,9 @@ class _Page:
     def _show(self, found: Inspected) -> None:
         self.found = found
         self.boxes = {}
+        if found.model is not None:
+            self._model(found.model)
+            return
         if found.error:
             show_error(OsteonError(found.error, hint=found.hint), "It was not understood")
             if found.heeds:
@@ -118,6 +127,26 @@ class _Page:
                     _only_predict(self.studio, self.path, self.name)
         if found.files:
             PairByHand(self.studio, self.path, self.name, found.files).build()
+
+    def _model(self, model: Brought) -> None:
+        whose = {"osteon": "a model of osteon's", "nnunet": "a trained model of nnU-Net v2"}[model.kind]
+        with card(f"Recognised: {whose}"):
+            faint(f"It finds {', '.join(model.finds)}.")
+            faint("Nothing in its files is run; what it finds is as good as its training was.")
+            wanted = ui.input("Name of the model", value=model.name).classes("full-width")
+
+            async def take_in() -> None:
+                item, job = begin_model(self.studio, model, str(wanted.value or model.name))
+                if job is None:
+                    try:
+                        await self.studio.reader.ask(take, model.folder, item.path / "model")
+                    except OsteonError as error:
+                        shutil.rmtree(item.path, ignore_errors=True)
+                        refuse(error)
+                        return
+                ui.navigate.to(f"/train/{item.id}")
+
+            ui.button("Take it in", icon="download_done", on_click=take_in).props("no-caps").mark("take")
 
     def _labelled(self, found: Inspected) -> bool:
         return any(case["labelled"] for case in found.cases)

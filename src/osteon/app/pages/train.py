@@ -12,6 +12,7 @@ from osteon.app.forecast import show_plan
 from osteon.app.frame import action, card, empty, faint, frame, heading, refuse, show_error
 from osteon.app.job_cards import chip, job_list, watch
 from osteon.app.jobs import Job, State
+from osteon.app.keeping import keeper, keys
 from osteon.app.leaving import redrawn
 from osteon.app.pages.run import RunPage
 from osteon.app.studio import Studio
@@ -49,12 +50,12 @@ def register(studio: Studio) -> None:
     def train(dataset: str = "") -> None:
         with frame(studio, "Train", "/train"):
             items = studio.datasets()
-            if not items:
-                with empty("There is nothing to learn from yet", "Import labelled scans first."):
-                    action("Bring data", "/data", weight="main")
-                return
             with ui.element("div").classes("osteon-cols"):
-                _Form(studio, items, dataset).build()
+                if items:
+                    _Form(studio, items, dataset).build()
+                else:
+                    with empty("There is nothing to learn from yet", "Import labelled scans first."):
+                        action("Bring data", "/data", weight="main")
                 with ui.column().classes("full-width no-wrap gap-3"):
                     heading("Trainings")
                     watch(
@@ -66,38 +67,42 @@ def register(studio: Studio) -> None:
     @ui.page("/train/{run_id}")
     def run(run_id: str) -> None:
         item = studio.workspace.find("runs", run_id)
-        with frame(studio, "Training" if item is None else item.name, "/train", back=("/train", "Train")):
+        with frame(studio, "Training" if item is None else item.title, "/train", back=("/train", "Train")):
             if item is None:
                 show_error(OsteonError("this training is no longer here", hint="go back to Train"))
                 return
+            keeper(studio, item, "/train")
             RunPage(studio, item).build()
 
 
 def _list(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
     shown = set()
     for job, state in rows:
-        shown.add(job.about["run"])
-        _row(studio.workspace.item("runs", job.about["run"]), state)
+        item = studio.workspace.item("runs", job.about["run"])
+        if item.name not in shown and item.path.is_dir():
+            _row(studio, item, state)
+        shown.add(item.name)
     for item in studio.models():
         if item.name not in shown:
-            _row(item, None)
-    if not rows and not studio.models():
+            _row(studio, item, None)
+    if not any(studio.workspace.item("runs", name).path.is_dir() for name in shown) and not studio.models():
         with empty("No training yet", "Choose a dataset and a time on the left, then start."):
             pass
 
 
-def _row(item: Item, state: State | None) -> None:
+def _row(studio: Studio, item: Item, state: State | None) -> None:
     with card(), ui.element("div").classes("osteon-row"):
         with ui.column().classes("osteon-grow gap-0"):
-            ui.link(item.name, f"/train/{item.id}").classes("text-weight-medium")
+            ui.link(item.title, f"/train/{item.id}").classes("text-weight-medium")
             newest = read_curves(item.path).newest.get("mean")
-            faint(
-                f"on {about(item).get('dataset', 'unknown data')}"
-                + (f", Dice {newest:.3f}" if newest is not None else "")
-            )
+            known = about(item)
+            data = studio.workspace.title("datasets", known.get("dataset", "unknown data"))
+            origin = "brought in" if "brought" in known else f"on {data}"
+            faint(origin + (f", Dice {newest:.3f}" if newest is not None else ""))
         if state is not None:
             chip(state)
-        action("Open", f"/train/{item.id}", name=f"Open {item.name}")
+        action("Open", f"/train/{item.id}", name=f"Open {item.title}")
+        keys(studio, item, "/train")
 
 
 class _Form:
@@ -111,7 +116,7 @@ class _Form:
         """Put them onto the page."""
         with card("A new training"):
             self.dataset = ui.select(
-                {i: item.name for i, item in self.items.items()}, value=self.first, label="Dataset"
+                {i: item.title for i, item in self.items.items()}, value=self.first, label="Dataset"
             )
             self.dataset.classes("full-width").on_value_change(lambda: self.forecast.refresh())
             known = {name: RECIPES.get(name, name) for name in ("osteon", "nnunet", *published())}
@@ -182,7 +187,7 @@ class _Form:
     def _start(self) -> None:
         if not self._checked():
             return
-        wanted = str(self.name.value or "") or f"{self.item.name}-{self.recipe.value}"
+        wanted = str(self.name.value or "") or f"{self.item.title}-{self.recipe.value}"
         try:
             run, _ = begin_training(
                 self.studio, self.item, wanted, recipe=str(self.recipe.value), budget=self._time(), more=self._more()

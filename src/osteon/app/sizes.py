@@ -1,0 +1,84 @@
+"""What folders take of the disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from osteon.app.workspace import BIN, KINDS, Workspace
+
+BLOCK = 512
+"""Bytes in which systems count a file's blocks, whatever the disk's own are (POSIX, sys/stat.h)."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes on disk.
+
+    Attributes:
+        items: Of each thing of the workspace, by `KIND/NAME`, and of each deletion in the bin, by `.bin/NAME`.
+        whole: Of the workspace.
+        free: Of the disk, for others.
+    """
+
+    items: Mapping[str, int] = field(default_factory=dict)
+    whole: int = 0
+    free: int = 0
+
+    def of(self, kind: str) -> int:
+        """Of all of a kind."""
+        return sum(size for name, size in self.items.items() if name.startswith(f"{kind}/"))
+
+
+def size_of(folder: Path, seen: set[tuple[int, int]] | None = None) -> int:
+    """Bytes that a file or what is below a folder takes; links are not followed, and a file of two names counts once.
+
+    Args:
+        folder: Where to begin.
+        seen: Files of two names that were counted; new ones are added.
+    """
+    seen = set() if seen is None else seen
+    total, waiting = 0, [str(folder)]
+    while waiting:
+        place = waiting.pop()
+        try:
+            told = os.lstat(place)
+            is_folder = stat.S_ISDIR(told.st_mode)
+            if told.st_nlink > 1 and not is_folder:
+                if (told.st_dev, told.st_ino) in seen:
+                    continue
+                seen.add((told.st_dev, told.st_ino))
+            total += getattr(told, "st_blocks", -(-told.st_size // BLOCK)) * BLOCK
+            if is_folder:
+                waiting += [entry.path for entry in os.scandir(place)]
+        except OSError:  # removed meanwhile, or not ours to look into
+            continue
+    return total
+
+
+def sizes_of(workspace: Workspace) -> Sizes:
+    """Of everything in a workspace; takes as long as its files are many."""
+    seen: set[tuple[int, int]] = set()
+    items: dict[str, int] = {}
+    whole = 0
+    for path in sorted(workspace.root.iterdir()):
+        if path.name not in (*KINDS, BIN):
+            whole += size_of(path, seen)
+            continue
+        for inner in sorted(path.iterdir()):
+            items[f"{path.name}/{inner.name}"] = size_of(inner, seen)
+    return Sizes(items, whole + sum(items.values()), shutil.disk_usage(workspace.root).free)
+
+
+def told_size(count: float) -> str:
+    """`12 kB`, `0.4 MB`, `12 MB`, `3.21 GB`."""
+    for unit, name in ((1e12, "TB"), (1e9, "GB")):
+        if count >= unit:
+            return f"{count / unit:.3g} {name}"
+    if count < 1e5:
+        return f"{count / 1e3:.0f} kB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e7 else f"{count / 1e6:.1f} MB"
