@@ -15,7 +15,7 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def free_name(name: str, taken: Collection[str], tried: dict[str, int]) -> str:
+def free_name(name: str, taken: Collection[str], tried: dict[str, int] | None = None) -> str:
     """The name, or the first of name-2, name-3 … whose key (`name_key`) is not among those taken.
 
     Args:
@@ -23,6 +23,7 @@ def free_name(name: str, taken: Collection[str], tried: dict[str, int]) -> str:
         taken: Keys; more every time, and never fewer.
         tried: Name → the number up to which all were taken before; kept here, for many that want the same name.
     """
+    tried = {} if tried is None else tried
     numbers = count(tried.get(name, 1))
     tried[name] = next(number for number in numbers if name_key(_numbered(name, number)) not in taken)
     return _numbered(name, tried[name])
