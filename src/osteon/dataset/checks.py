@@ -44,7 +44,9 @@ def present_structures(segmentation: Segmentation) -> tuple[str, ...]:
     if segmentation.overlapping:
         layers = zip(segmentation.structures, segmentation.array, strict=True)
         return tuple(structure.name for structure, layer in layers if layer.any())
-    return tuple(s.name for s in segmentation.structures if (segmentation.array == s.value).any())
+    return tuple(
+        s.name for s in segmentation.structures if any((plane == s.value).any() for plane in segmentation.array)
+    )
 
 
 def seem_background(segmentation: Segmentation) -> list[str]:

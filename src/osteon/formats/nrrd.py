@@ -18,7 +18,7 @@ from osteon.core.gzipped import GZIP_ERRORS, open_gzip, pack_into
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.formats.claims import check_claim, read_rest, reader
-from osteon.formats.filling import PIECE_BYTES, fill, kept_type
+from osteon.formats.filling import fill, kept_type, pour
 from osteon.formats.labelmap import index_map, storable, whole_labels
 from osteon.formats.nrrd_header import UNITS, Header, header_text, read_header
 from osteon.formats.oddities import Oddity
@@ -138,20 +138,18 @@ def store_nrrd(
         geometry: Its grid.
         keys: Beside the header's own.
         channel_kind: What the first axis of four is.
-        change: What is done to planes `[…, i, j, some k]` of the array before they are written.
+        change: What is done to pieces of the array, its axes in reverse, before they are written.
 
     Raises:
         FileError: It cannot be written.
     """
     path = Path(path)
-    step = max(1, PIECE_BYTES // max(1, array[..., :1].nbytes))
-    head = header_text(array.shape, change(array[..., :0]).dtype, geometry, keys, channel_kind=channel_kind)
+    head = header_text(array.shape, change(array[..., :0].T).dtype, geometry, keys, channel_kind=channel_kind)
     with whole_file(path) as temporary, temporary.open("wb") as stream:
         stream.write(head.encode("utf-8"))
         with pack_into(stream) as packed:
-            for first in range(0, array.shape[-1], step):
-                part = change(array[..., first : first + step])
-                packed.write(part.astype(part.dtype.newbyteorder("<"), copy=False).tobytes(order="F"))
+            for piece in map(change, pour(array)):
+                packed.write(piece.astype(piece.dtype.newbyteorder("<"), order="C", copy=False).data)
 
 
 def _voxels(stream: BinaryIO, header: Header, path: Path, *, single: bool) -> npt.NDArray[np.generic]:

@@ -99,8 +99,8 @@ def write_seg_nrrd(path: Path, segmentation: Segmentation) -> None:
     if segmentation.overlapping:
         values = np.array([s.value for s in structures], dtype=smallest_uint(highest))
 
-        def valued(layers: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            return np.asarray((layers > 0) * values[:, None, None, None])
+        def valued(piece: npt.NDArray[Any]) -> npt.NDArray[Any]:  # `[k, j, i, layer]`
+            return np.asarray((piece > 0) * values)
 
         store_nrrd(path, segmentation.array, segmentation.geometry, keys, change=valued)
         return
