@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -37,10 +39,11 @@ from osteon.networks.registry import build_network
 from osteon.planning.plan import parse_plan
 from osteon.predicting.engines import kind_of
 from osteon.predicting.model import Model
-from osteon.predicting.predictor import How, predict
+from osteon.predicting.predictor import predict
 from osteon.predicting.restore import restore
 from osteon.predicting.scans import find_scans
 from osteon.predicting.shares import in_memory
+from osteon.predicting.work import How
 
 STRUCTURES = 25
 STEP = 60.0
@@ -48,17 +51,19 @@ STEP = 60.0
 SPACING_MM = (0.75, 0.75, 0.75)
 
 
-def scene(shape: tuple[int, int, int], spacing: tuple[float, float, float], seed: int) -> Volume:
-    """Ellipsoids of 25 brightnesses in a dark, noisy room."""
+def scene(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float], seed: int, structures: int = STRUCTURES
+) -> Volume:
+    """Ellipsoids of 25 (or so many) brightnesses in a dark, noisy room."""
     rng = np.random.default_rng(seed)
     labels = np.zeros(shape, dtype=np.uint8)
-    rows = 5
-    for number in range(STRUCTURES):
+    rows = math.ceil(math.sqrt(structures))
+    for number in range(structures):
         place = (number % rows, number // rows)
-        centre = [n * (0.1 + 0.2 * p) for n, p in zip(shape[:2], place, strict=True)] + [
+        centre = [n * (0.5 + p) / rows for n, p in zip(shape[:2], place, strict=True)] + [
             shape[2] * (0.3 + 0.4 * rng.random())
         ]
-        radii = [n * 0.07 * (0.8 + 0.4 * rng.random()) for n in shape[:2]] + [shape[2] * 0.2]
+        radii = [n * 0.35 / rows * (0.8 + 0.4 * rng.random()) for n in shape[:2]] + [shape[2] * 0.2]
         low = [max(0, int(c - r)) for c, r in zip(centre, radii, strict=True)]
         high = [min(n, int(c + r) + 2) for c, r, n in zip(centre, radii, shape, strict=True)]
         box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
@@ -75,20 +80,20 @@ def scene(shape: tuple[int, int, int], spacing: tuple[float, float, float], seed
 class Coded(torch.nn.Module):
     """A U-Net's work, and an answer that is right: the structure whose brightness is the nearest."""
 
-    def __init__(self, network: torch.nn.Module) -> None:
+    def __init__(self, network: torch.nn.Module, structures: int) -> None:
         super().__init__()
         self.network = network
-        self.levels = torch.nn.Parameter(torch.arange(STRUCTURES + 1.0)[None, :, None, None, None])
+        self.levels = torch.nn.Parameter(torch.arange(structures + 1.0)[None, :, None, None, None])
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Logits `[batch, output, i, j, k]`."""
         return [0.001 * self.network(image)[0] - 5 * (image - self.levels) ** 2]
 
 
-def made_model() -> Model:
+def made_model(structures: int = STRUCTURES, features: Sequence[int] = (32, 64, 128, 160, 160)) -> Model:
     """A model of 25 structures on a grid of 1.5 mm with a U-Net of 5.6 million weights."""
-    strides = [[1, 1, 1]] + [[2, 2, 2]] * 4
-    names = [{"name": f"s{n}", "value": n, "colour": "#ff0000"} for n in range(1, STRUCTURES + 1)]
+    strides = [[1, 1, 1]] + [[2, 2, 2]] * (len(features) - 1)
+    names = [{"name": f"s{n}", "value": n, "colour": "#ff0000"} for n in range(1, structures + 1)]
     data = {
         "dataset": "made up",
         "channels": [{"name": "image", "modality": "other"}],
@@ -97,7 +102,7 @@ def made_model() -> Model:
         "grid": {"dimensions": 3, "spacing_mm": [1.5, 1.5, 1.5]},
         "intensities": [{"channel": "image", "mean": 0.0, "std": STEP}],
         "patch": {"size": [96, 96, 96], "batch": 1},
-        "network": {"features": [32, 64, 128, 160, 160], "strides": strides, "kernels": [[3, 3, 3]] * 5},
+        "network": {"features": [*features], "strides": strides, "kernels": [[3, 3, 3]] * len(features)},
         "training": {
             "recipe": "osteon",
             "optimiser": "adamw",
@@ -113,7 +118,7 @@ def made_model() -> Model:
     }
     plan = parse_plan(data, Path("plan.yaml"))
     torch.manual_seed(0)
-    return Model(Coded(build_network(plan)).eval(), plan, {}, "made up")
+    return Model(Coded(build_network(plan), structures).eval(), plan, {}, "made up")
 
 
 def child_predict(scan: Path, out: Path, memory: str, engine: str) -> None:

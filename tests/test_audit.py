@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 import osteon
 from helpers import as_imported, correct_in_place, spaced, unpack_label, write_dataset
 from osteon.auditing.finding import Finding
+from osteon.auditing.rules_duplicates import duplicates
 from osteon.auditing.rules_places import amount, order
 from osteon.auditing.run import Audit
 from osteon.cli.main import app
@@ -491,6 +493,40 @@ def test_an_order_that_varies_is_no_order(gaps: list[float], found: list[str]) -
     manifest = SimpleNamespace(structures=make_structures(["a", "b"]))
     cohort: Any = SimpleNamespace(manifest=manifest, labelled=[case(*row) for row in enumerate(gaps)])
     assert [finding.kind for finding in order(cohort)] == found
+
+
+def test_many_alike_cases_are_one_finding_and_no_table_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.normal(size=(300, 1728))
+    alike = {n: n % 3 for n in range(240) if n % 3 != 2}  # two scans, each under 80 names, among 140 others
+    for number, scan in alike.items():
+        pictures[number] = pictures[280 + scan] + rng.normal(size=1728) * 0.02
+    pictures = (pictures - pictures.mean(1, keepdims=True)) / pictures.std(1, keepdims=True)
+
+    def case(number: int, content: int) -> Any:
+        return SimpleNamespace(
+            id=f"c{number}",
+            content=str(content),
+            label_content=None,
+            shape=(9, 9, 9),
+            thumbnail=pictures[number].tolist(),
+        )
+
+    cases = [case(number, number) for number in range(300)]
+    cases[6] = case(0, 0)  # the same file under two names
+    cases[6].id = "c6"
+    monkeypatch.setattr("osteon.auditing.rules_duplicates.BLOCK", 3000)
+    tracemalloc.start()
+    kinds = [(finding.kind, finding) for finding in duplicates(SimpleNamespace(cases=cases))]  # type: ignore[arg-type]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    found = [finding for kind, finding in kinds if kind == "near-duplicate"]
+    assert [kind for kind, _ in kinds] == ["duplicate", "near-duplicate", "near-duplicate"]
+    expected = [[f"c{n}" for n in [*(n for n, own in alike.items() if own == scan), 280 + scan]] for scan in (0, 1)]
+    assert [finding.cases for finding in found] == expected
+    assert found[0].what.startswith("c0, c3, c6, c9, c12, c15, c18, c21 and 73 more look nearly the same, each as")
+    assert re.search(r"correlate with 0\.99\d\d to 0\.99\d\d$", found[0].what)
+    assert peak < 1.5 * 4 * pictures.size  # the pictures once, as float32
 
 
 def test_amounts_are_volumes_and_of_pictures_areas() -> None:

@@ -169,19 +169,31 @@ def test_whatever_ends_a_command_is_in_its_exit_code_with_the_way_on(
     assert "Traceback" not in err
 
 
+EARLY = """
+import os, signal, sys
+from osteon.cli import main as cli
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+def app():
+    HOW
+cli.app = app
+sys.argv = ["osteon", "import"]
+cli.main()
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="nobody sends signals")
-def test_a_command_that_is_ended_before_it_begins_says_so_too() -> None:
-    process = python(
-        "import os, signal, sys\n"
-        "from osteon.cli import main as cli\n"
-        "cli.app = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
-        "sys.argv = ['osteon', 'import']\n"
-        "cli.main()\n"
-    )
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 143, err
-    assert "ended by SIGTERM; the same command goes on from here" in err
-    assert "Traceback" not in err
+@pytest.mark.parametrize(
+    "how",
+    ["kill()", "exec('kill()', globals())", "type('Made', (), {'field': type('Field', (), {'__set_name__': kill})()})"],
+    ids=["at once", "while a dataclass is made", "while a class is made"],
+)
+def test_a_command_that_is_ended_while_it_is_loaded_says_so_too(tmp_path: Path, how: str) -> None:
+    (tmp_path / "early.py").write_text(EARLY.replace("HOW", how))
+    ended = subprocess.run([sys.executable, "-m", "early"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 143, ended.stderr
+    assert "ended by SIGTERM; the same command goes on from here" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_the_ways_on_are_those_of_commands() -> None:

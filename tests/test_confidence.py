@@ -42,14 +42,17 @@ def test_the_soft_dice_by_hand() -> None:
     given = shares([0.9, 0.8, 0.3, 0.0], [0.0, 0.1, 0.2, 0.1])
     found = in_memory(given, PLAN).found(PLAN)
     assert found.ravel().tolist() == [1, 1, 0, 0]
-    raw = raw_confidence(given, found, PLAN)
+    raw = raw_confidence(in_memory(given, PLAN), found, PLAN)
     assert raw["femur"] == pytest.approx(2 * 1.7 / (2.0 + 2), abs=1e-5)
     assert raw["tibia"] is None
 
 
 def test_a_sure_prediction_has_a_confidence_of_one() -> None:
     given = shares([1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0])
-    assert raw_confidence(given, in_memory(given, PLAN).found(PLAN), PLAN) == {"femur": 1.0, "tibia": 1.0}
+    assert raw_confidence(in_memory(given, PLAN), in_memory(given, PLAN).found(PLAN), PLAN) == {
+        "femur": 1.0,
+        "tibia": 1.0,
+    }
 
 
 def test_structures_that_overlap_are_judged_apart() -> None:
@@ -57,7 +60,7 @@ def test_structures_that_overlap_are_judged_apart() -> None:
     given = torch.tensor([[0.9, 0.6, 0.2], [0.8, 0.1, 0.4]])[..., None, None]
     found = in_memory(given, plan).found(plan)
     assert found[:, :, 0, 0].tolist() == [[1, 1, 0], [1, 0, 0]]
-    raw = raw_confidence(given, found, plan)
+    raw = raw_confidence(in_memory(given, plan), found, plan)
     assert raw["femur"] == pytest.approx(2 * 1.5 / (1.7 + 2), abs=1e-5)
     assert raw["tibia"] == pytest.approx(2 * 0.8 / (1.3 + 1), abs=1e-5)
 

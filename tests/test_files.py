@@ -8,14 +8,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from osteon.core import file_marks
 from osteon.core.errors import DiskFullError, FileError
 from osteon.core.file_marks import file_mark, still
 from osteon.core.files import (
+    _Dumper,
     read_json,
     read_text,
     read_yaml,
@@ -89,6 +92,7 @@ WRITERS = {
 SCRIPT = """
 import resource, sys
 from pathlib import Path
+from typing import Any
 import numpy as np
 from osteon.core.errors import DiskFullError, FileError
 from osteon.core.files import whole_file, write_json
@@ -140,6 +144,7 @@ def test_what_killed_processes_left_is_swept_away_but_not_what_others_are_writin
 SAME_NUMBER = """
 import os, sys, threading
 from pathlib import Path
+from typing import Any
 from osteon.core.files import whole_file
 os.getpid = lambda: 1  # as in every container
 with whole_file(Path(sys.argv[1])) as temporary:
@@ -219,6 +224,45 @@ def test_what_cannot_be_read_is_named_with_what_it_should_be(tmp_path: Path) -> 
         read_yaml(tmp_path / "b", "the plan")
     with pytest.raises(FileError, match="b: the plan is not valid JSON"):
         read_json(tmp_path / "b", "the plan")
+
+
+@pytest.mark.skipif(not yaml.__with_libyaml__, reason="PyYAML was built without libyaml")
+def test_yaml_of_many_cases_is_left_to_libyaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = {
+        "cases": [{"id": f"c{n}", "images": ["/long" * 40], "made": "of 3 files", "size": [1, 2.5]} for n in (1, 2)]
+    }
+    monkeypatch.setattr("osteon.core.files._Dumper", None)
+    monkeypatch.setattr(yaml, "safe_load", None)
+    write_yaml(tmp_path / "a.yaml", data)
+    assert read_yaml(tmp_path / "a.yaml", "x") == data
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a folded line of many words " * 9,
+        "it's, \t folded: " * 12,
+        "\U0001f9b4 a bone",
+        "of \udcff bytes",
+        "\u2028 and \x85",
+        {"": {"": 1}, "k" * 140: [[1.0, 2], [3]]},
+        "/a path/" * 30,
+        [1e-9, float("inf"), None, True, "012", "1e3", "~", "a: b", "#", "'"],
+    ],
+)
+def test_yaml_is_the_same_whoever_writes_it(tmp_path: Path, value: Any) -> None:
+    data = {"key": value, "more": [value, {"deeper": value}]}
+    write_yaml(tmp_path / "a.yaml", data)
+    options: Any = {"sort_keys": False, "allow_unicode": True, "width": 110}
+    plain = yaml.dump(data, Dumper=_Dumper, **options).encode(errors="backslashreplace")
+    assert (tmp_path / "a.yaml").read_bytes() == plain
+    assert read_yaml(tmp_path / "a.yaml", "x") == data
+
+
+def test_yaml_of_lists_in_lists_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("a: " + "[" * 100_000)
+    with pytest.raises(FileError, match="the plan is not valid YAML"):
+        read_yaml(tmp_path / "a.yaml", "the plan")
 
 
 def test_yaml_runs_no_code(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
-"""Files into arrays, a piece at a time: every axis where it belongs, and no second copy of the voxels."""
+"""Files into arrays and back, a piece at a time: every axis where it belongs, and no second copy of the voxels."""
 
 from __future__ import annotations
 
 import io
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,13 @@ from hypothesis.extra.numpy import array_shapes
 from helpers import spaced
 from osteon.core.errors import FileError
 from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
+from osteon.dataset.checks import present_structures
 from osteon.formats import read_volume, write_volume
-from osteon.formats.filling import fill, kept_type
+from osteon.formats.filling import fill, kept_type, pour
 from osteon.formats.nifti import write_nifti
+from osteon.importing.mask_values import is_binary
 
 SHAPE = (120, 110, 100)
 KINDS = ("int16", "float64", "int64")
@@ -38,7 +42,43 @@ def test_every_voxel_lies_where_it_belongs(shape: tuple[int, ...], data: st.Data
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("osteon.formats.filling.PIECE_BYTES", piece)
         fill(array, io.BytesIO(stored.tobytes(order="F")).read, stored.dtype)
+        pieces = list(pour(array))
     assert np.array_equal(array, stored)
+    assert b"".join(part.tobytes() for part in pieces) == array.tobytes(order="F")
+    assert all(part.nbytes <= max(piece, array.itemsize) for part in pieces)
+
+
+@pytest.mark.parametrize("name", ["nifti", "nrrd"])
+def test_a_volume_is_written_in_few_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    array = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(1, *SHAPE)
+    monkeypatch.setattr("osteon.formats.filling.PIECE_BYTES", 1 << 18)
+    sizes: list[int] = []
+
+    class Counted(io.BytesIO):
+        def write(self, data: Any) -> int:
+            sizes.append(memoryview(data).nbytes)
+            return super().write(data)
+
+    monkeypatch.setattr(f"osteon.formats.{name}.pack_into", lambda _: Counted())
+    write_volume(
+        tmp_path / f"x{'.nii.gz' if name == 'nifti' else '.nrrd'}", Volume(array, Geometry(SHAPE, spaced(1, 1, 1)))
+    )
+    assert sum(size > 1000 for size in sizes) <= array.nbytes / (1 << 18) + 3
+    assert max(sizes) <= 1 << 18
+
+
+@pytest.mark.parametrize("what", ["mask", "present"])
+def test_looking_at_a_mask_makes_no_copy_of_it_in_another_type(tmp_path: Path, what: str) -> None:
+    array = np.zeros(SHAPE, np.uint8)
+    array[-20:] = 1
+    labels = Segmentation(array, Geometry(SHAPE, spaced(1, 1, 1)), make_structures(["femur"]))
+    write_nifti(tmp_path / "x.nii", labels)
+    tracemalloc.start()
+    found = is_binary(tmp_path / "x.nii") if what == "mask" else present_structures(labels) == ("femur",)
+    peak = tracemalloc.get_traced_memory()[1] - (array.nbytes if what == "mask" else 0)
+    tracemalloc.stop()
+    assert found
+    assert peak < 1.3 * array.nbytes if what == "mask" else peak < array.nbytes / 10
 
 
 def test_zeros_with_a_sign_and_nan_stay() -> None:

@@ -22,8 +22,9 @@ from osteon.core.overlap import count_overlap, dice
 from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_volume
 from osteon.predicting.model import Model
-from osteon.predicting.predictor import How, predict
+from osteon.predicting.predictor import predict
 from osteon.predicting.scans import Scan
+from osteon.predicting.work import How
 from runs import command
 
 REGIONS = {

@@ -18,7 +18,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.networks.registry import build_network
 from osteon.planning.plan import Plan
-from osteon.predicting.memory import BASE_BYTES, needs, room_for
+from osteon.predicting.memory import needs, room_for, start_bytes
 from osteon.predicting.model import Model
 from osteon.predicting.shares import collect, in_memory, shares_bytes
 from osteon.predicting.tiles import probabilities, stream
@@ -52,7 +52,9 @@ def test_what_was_measured_replaces_the_guess() -> None:
     known = plan.model_copy(update={"forecast": plan.forecast.model_copy(update=cost)})
     assert needs(known, small).in_memory == measured
     assert needs(known, LARGE).in_memory == needs(plan, LARGE).in_memory + (300 << 20)
-    assert guessed.in_memory > BASE_BYTES
+    assert guessed.base > start_bytes()
+    less = plan.model_copy(update={"forecast": plan.forecast.model_copy(update=cost | {"predicting_bytes": 1000})})
+    assert needs(less, LARGE) == needs(plan, LARGE)
 
 
 def test_room_is_in_memory_then_in_a_file_then_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

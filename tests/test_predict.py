@@ -30,10 +30,11 @@ from osteon.formats import read_segmentation, read_volume, write_volume
 from osteon.predicting import predictor
 from osteon.predicting.looks import write_reference
 from osteon.predicting.model import Model, Prepared, load_model
-from osteon.predicting.predictor import How, predict
+from osteon.predicting.predictor import predict
 from osteon.predicting.records import RECORD, VOTES, predictions_of
 from osteon.predicting.scans import Scan, find_scans
 from osteon.predicting.speeds import BEST
+from osteon.predicting.work import How
 from osteon.training.fit import train
 from runs import CPU, cohort, command, learning_plan, two_channels
 
@@ -205,7 +206,7 @@ def test_two_predictions_into_one_folder_keep_each_others_records(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, out = scans(tmp_path / "scans", 2), tmp_path / "out"
-    segment, began = predictor._Work.segment, list[str]()
+    segment, began = predictor.Work.segment, list[str]()
 
     def meanwhile(self: Any, given: Any) -> Any:
         began.append("s0")
@@ -213,7 +214,7 @@ def test_two_predictions_into_one_folder_keep_each_others_records(
             assert predict(model, find_scans([folder / "s1.nii.gz"]), out).done == ["s1"]
         return segment(self, given)
 
-    monkeypatch.setattr(predictor._Work, "segment", meanwhile)
+    monkeypatch.setattr(predictor.Work, "segment", meanwhile)
     assert predict(model, find_scans([folder / "s0.nii.gz"]), out).done == ["s0"]
     assert sorted(json.loads((out / RECORD).read_text())) == ["s0", "s1"]
     assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
@@ -612,7 +613,7 @@ def test_small_scans_looked_at_together_are_as_alone(
     """As on a GPU; a scan that fails in company is looked at alone."""
     found = find_scans([scans(tmp_path / "scans", 3)])
     alone = predict(model, found, tmp_path / "alone")
-    monkeypatch.setattr(predictor._Work, "at_once", 3)
+    monkeypatch.setattr(predictor.Work, "at_once", 3)
     asked = []
     together = Model.infer_together
     monkeypatch.setattr(Model, "infer_together", lambda *a, **k: (asked.append(len(a[1])), together(*a, **k))[1])

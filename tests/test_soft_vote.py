@@ -27,9 +27,10 @@ from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_volume
 from osteon.formats.probabilities import LEVELS, about, read_probabilities, write_probabilities
 from osteon.predicting.model import load_model
-from osteon.predicting.predictor import How, predict
+from osteon.predicting.predictor import predict
 from osteon.predicting.records import RECORD
 from osteon.predicting.scans import find_scans
+from osteon.predicting.work import How
 from osteon.training.fit import train
 from osteon.voting.members import open_folder
 from osteon.voting.rules import Rules

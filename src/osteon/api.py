@@ -259,9 +259,10 @@ def predict(
     """
     from osteon.predicting.measuring import all_passes, choose_engine
     from osteon.predicting.model import Model, model_folder
-    from osteon.predicting.predictor import How, predict
+    from osteon.predicting.predictor import predict
     from osteon.predicting.scans import find_scans
     from osteon.predicting.speeds import speed_of
+    from osteon.predicting.work import How
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +48,12 @@ class Cohort:
 
     def annotated(self, case: CaseFacts) -> list[str]:
         """Names of the structures that somebody looked for in a case."""
-        listed = next(c for c in self.manifest.cases if c.id == case.id).annotated
+        listed = self._listed[case.id]
         return [s.name for s in self.manifest.structures if listed is None or s.name in listed]
+
+    @cached_property
+    def _listed(self) -> dict[str, list[str] | None]:
+        return {case.id: case.annotated for case in self.manifest.cases}
 
     def having(self, name: str) -> list[tuple[CaseFacts, StructureFacts]]:
         """The cases in which a structure has a voxel."""

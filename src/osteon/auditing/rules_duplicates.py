@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.facts import CaseFacts
@@ -13,6 +15,10 @@ from osteon.auditing.finding import Finding
 
 ALIKE = 0.998
 """Correlation of two coarse images from which they may be one scan."""
+BLOCK = 1 << 22
+"""Pairs of cases that are compared at a time."""
+_LISTED = 8
+"""Names of cases in a sentence; the finding has them all."""
 
 
 def replaced(cohort: Cohort) -> Iterator[Finding]:
@@ -67,21 +73,74 @@ def _alike(cases: list[CaseFacts]) -> Iterator[Finding]:
     for case in cases:
         by_shape[(*case.shape, len(case.thumbnail))].append(case)
     for same in by_shape.values():
-        pictures = np.array([case.thumbnail for case in same])
-        likeness = pictures @ pictures.T / pictures.shape[1]
-        for first, second in np.argwhere(np.triu(likeness, 1) >= ALIKE):
-            one, other = same[first], same[second]
-            if one.content != other.content:
-                yield Finding(
-                    severity="warning",
-                    kind="near-duplicate",
-                    cases=[one.id, other.id],
-                    what=f"{one.id} and {other.id} look nearly the same: their coarse images correlate with "
-                    f"{likeness[first, second]:.4f}",
-                    against=f"other scans stay below {ALIKE}",
-                    action="where it is one scan, saved twice, keep one; else give both the same `subject`",
-                    strength=0.7,
-                )
+        for group in _groups_alike(same):
+            low, high = (f"{likeness:.4f}" for likeness in group.likeness)
+            two = len(group.cases) == 2
+            yield Finding(
+                severity="warning",
+                kind="near-duplicate",
+                cases=[case.id for case in group.cases],
+                what=f"{_names(group.cases)} look nearly the same{'' if two else ', each as another of them'}: "
+                f"their coarse images correlate with {low}{f' to {high}' * (high != low)}",
+                against=f"other scans stay below {ALIKE}",
+                action=f"where it is one scan, saved {'twice' if two else 'several times'}, keep one; else give "
+                f"{'both' if two else 'all'} the same `subject`",
+                strength=0.7,
+            )
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Cases of which each is like another one of them.
+
+    Attributes:
+        cases: In the manifest's order.
+        likeness: The lowest and highest correlation of two that are alike and not the same image.
+    """
+
+    cases: list[CaseFacts]
+    likeness: tuple[float, float]
+
+
+def _groups_alike(cases: list[CaseFacts]) -> list[_Group]:
+    """Groups of cases on one matrix, some rows of the table of all pairs at a time: it is never whole in memory."""
+    pictures = np.array([case.thumbnail for case in cases], dtype=np.float32)
+    contents = np.unique([case.content for case in cases], return_inverse=True)[1]
+    count = len(cases)
+    group = np.arange(count)
+    low, high = np.full(count, np.inf), np.full(count, -np.inf)
+    rows = max(1, BLOCK // count)
+    for first in range(0, count, rows):
+        likeness = pictures[first : first + rows] @ pictures[first:].T / pictures.shape[1]
+        one, other = np.nonzero(np.triu(likeness, 1) >= ALIKE)
+        values = likeness[one, other]
+        one, other = one + first, other + first
+        differ = contents[one] != contents[other]
+        one, other, values = one[differ], other[differ], values[differ]
+        np.minimum.at(low, one, values)
+        np.maximum.at(high, one, values)
+        group = _joined(group, one, other)
+    members: dict[int, list[int]] = defaultdict(list)
+    for number, own in enumerate(group.tolist()):
+        members[own].append(number)
+    return [
+        _Group([cases[number] for number in own], (float(low[own].min()), float(high[own].max())))
+        for own in members.values()
+        if len(own) > 1
+    ]
+
+
+def _joined(
+    group: npt.NDArray[np.intp], one: npt.NDArray[np.intp], other: npt.NDArray[np.intp]
+) -> npt.NDArray[np.intp]:
+    """The group of each case where those of `one` and `other` are joined, pair by pair."""
+    if not len(one):
+        return group
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    links = coo_array((np.ones(len(one), np.bool_), (group[one], group[other])), shape=(len(group), len(group)))
+    return np.asarray(connected_components(links, directed=False)[1][group], np.intp)
 
 
 def _groups(keyed: list[tuple[str | None, CaseFacts]]) -> list[list[CaseFacts]]:
@@ -92,4 +151,9 @@ def _groups(keyed: list[tuple[str | None, CaseFacts]]) -> list[list[CaseFacts]]:
 
 
 def _names(cases: list[CaseFacts]) -> str:
-    return ", ".join(case.id for case in cases[:-1]) + f" and {cases[-1].id}"
+    """The cases as words; the first ones, and how many more there are, where they are many."""
+    names = [case.id for case in cases]
+    shown, last = (
+        (names[:-1], names[-1]) if len(names) <= _LISTED else (names[:_LISTED], f"{len(names) - _LISTED} more")
+    )
+    return f"{', '.join(shown)} and {last}"

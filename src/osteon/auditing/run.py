@@ -111,7 +111,7 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
         voxels = [int(np.prod(grids[case.id].shape)) for case in left if case.id in grids]
         channels = len(dataset.manifest.channels)
         count = worker_count(len(left), max(voxels, default=0) * channels * BYTES_PER_VOXEL)
-        work = [(dataset, case, key, step) for case in left]
+        work = [(dataset.alone(case), case, key, step) for case in left]
         chosen = workers or (count if sum(voxels) > MANY_VOXELS else 1)
         for outcome in for_each(_work, work, "auditing", name=lambda item: f"case {item[1].id}", workers=chosen):
             case = outcome.item[1]

@@ -190,11 +190,11 @@ def predict(
     from osteon.predicting.measuring import all_passes, choose_engine
     from osteon.predicting.memory import told_needs
     from osteon.predicting.model import model_folder
-    from osteon.predicting.predictor import How
     from osteon.predicting.predictor import predict as predict_scans
     from osteon.predicting.records import RECORD
     from osteon.predicting.scans import find_scans
     from osteon.predicting.speeds import speed_of
+    from osteon.predicting.work import How
 
     if len(scans) < 2:
         raise UsageError("scans and an output folder are needed", hint="osteon predict MODEL SCAN… OUT")
@@ -205,7 +205,7 @@ def predict(
     loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
     found = find_scans(sources, loaded.plan, series, seen=loaded.seen)
     loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))
-    console.print(told_needs(loaded.plan, found, limit), soft_wrap=True)
+    console.print(told_needs(loaded.plan, found, limit, probabilities=probabilities), soft_wrap=True)
     report = predict_scans(loaded, found, folder, How(speed_of(speed), overwrite, limit, probabilities))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     count = len(report.done)

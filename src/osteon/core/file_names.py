@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection
-from itertools import chain, count
+from itertools import count
 
 
 def name_key(name: str) -> str:
@@ -15,10 +15,22 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def free_name(name: str, taken: Collection[str]) -> str:
-    """The name, or the first of name-2, name-3 … whose key (`name_key`) is not among those taken."""
-    others = (f"{name}-{number}" for number in count(2))
-    return next(own for own in chain([name], others) if name_key(own) not in taken)
+def free_name(name: str, taken: Collection[str], tried: dict[str, int] | None = None) -> str:
+    """The name, or the first of name-2, name-3 … whose key (`name_key`) is not among those taken.
+
+    Args:
+        name: As wanted.
+        taken: Keys; more every time, and never fewer.
+        tried: Name → the number up to which all were taken before; kept here, for many that want the same name.
+    """
+    tried = {} if tried is None else tried
+    numbers = count(tried.get(name, 1))
+    tried[name] = next(number for number in numbers if name_key(_numbered(name, number)) not in taken)
+    return _numbered(name, tried[name])
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
 
 
 def natural_key(name: str) -> tuple[tuple[bool, int, str], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +43,19 @@ class Dataset:
 
     def case(self, case_id: str) -> Case:
         """The case of that id. Raises UsageError where there is none."""
-        for case in self.manifest.cases:
-            if case.id == case_id:
-                return case
+        if case_id in self._by_id:
+            return self._by_id[case_id]
         raise UsageError(
             f"{self.folder}: no case is called {case_id}", hint="dataset.yaml lists the ids; check the spelling"
         )
+
+    @cached_property
+    def _by_id(self) -> dict[str, Case]:
+        return {case.id: case for case in self.manifest.cases}
+
+    def alone(self, case: Case) -> Dataset:
+        """The dataset with that case only: what another process is given to work on it."""
+        return Dataset(self.folder, self.manifest.model_copy(update={"cases": [case]}))
 
     def resolve(self, path: str) -> Path:
         """A path of the manifest as one that can be opened: relative ones start at the dataset's folder."""

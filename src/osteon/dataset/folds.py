@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from osteon.core.errors import DatasetError, UsageError
@@ -61,14 +61,13 @@ def make_folds(
         )
     random.Random(seed).shuffle(groups)
     folds: list[list[list[str]]] = [[] for _ in range(count)]
+    sizes = [0] * count
     for group in sorted(groups, key=len, reverse=True):  # the large ones first; stable, so the seed still decides
-        min(folds, key=_size).append(group)
+        smallest = sizes.index(min(sizes))
+        folds[smallest].append(group)
+        sizes[smallest] += len(group)
     _spread(folds, present or {})
     return [sorted(case for group in fold for case in group) for fold in folds]
-
-
-def _size(groups: Sequence[Sequence[str]]) -> int:
-    return sum(len(group) for group in groups)
 
 
 def _spread(folds: list[list[list[str]]], present: Mapping[str, Collection[str]]) -> None:
@@ -97,17 +96,23 @@ def _spread(folds: list[list[list[str]]], present: Mapping[str, Collection[str]]
         exchange(one, target, source, other)
         return after - before
 
+    def kinds(groups: Iterable[list[str]]) -> list[list[str]]:
+        """The first of those that have the same structures and size: the others would do as well."""
+        first: dict[Hashable, list[str]] = {}
+        for group in groups:
+            first.setdefault((frozenset(held[group[0]]), len(group)), group)
+        return list(first.values())
+
     for name in sorted(where):
         if not alone(name):
             continue
         source = next(iter(+where[name]))
         ways = [
             (one, target, other)
-            for one in folds[source]
-            if name in held[one[0]]
+            for one in kinds(group for group in folds[source] if name in held[group[0]])
             for target in range(len(folds))
             if target != source
-            for other in (*folds[target], [])
+            for other in (*kinds(folds[target]), [])
         ]
         costs = [(change(one, source, target, other), abs(len(one) - len(other))) for one, target, other in ways]
         best = min(range(len(ways)), key=costs.__getitem__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -86,17 +87,19 @@ class Manifest(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Manifest:
-        names = [s.name for s in self.structures]
-        if not names and any(case.segmentation is not None for case in self.cases):
+        named = {s.name: s for s in self.structures}
+        if not named and any(case.segmentation is not None for case in self.cases):
             raise ValueError("structures: none is named, and there are cases with labels")
-        _unique("structure name", names)
+        _unique("structure name", [s.name for s in self.structures])
         _unique("structure value", [s.value for s in self.structures])
         _unique("case id", [c.id for c in self.cases])
         for structure in self.structures:
-            if structure.counterpart is not None and structure.counterpart not in names:
+            if structure.counterpart is None:
+                continue
+            twin = named.get(structure.counterpart)
+            if twin is None:
                 raise ValueError(f"structure {structure.name}: its counterpart {structure.counterpart} is not listed")
-            twin = next((s for s in self.structures if s.name == structure.counterpart), None)
-            if twin is not None and twin.counterpart != structure.name:
+            if twin.counterpart != structure.name:
                 raise ValueError(
                     f"structure {twin.name}: its counterpart is not {structure.name}, but the other way round"
                 )
@@ -104,7 +107,7 @@ class Manifest(BaseModel):
             if len(case.images) not in (1, len(self.channels)):
                 raise ValueError(f"case {case.id}: {len(case.images)} images for {len(self.channels)} channels")
             for name in case.annotated or []:
-                if name not in names:
+                if name not in named:
                     raise ValueError(f"case {case.id}: annotated structure {name} is not listed")
         return self
 
@@ -120,7 +123,7 @@ class Manifest(BaseModel):
 
 
 def _unique(what: str, values: list[Any]) -> None:
-    twice = sorted({str(v) for v in values if values.count(v) > 1})
+    twice = sorted(str(value) for value, count in Counter(values).items() if count > 1)
     if twice:
         raise ValueError(f"{what} given twice: {', '.join(twice)}")
 

@@ -11,8 +11,9 @@ from osteon.importing.forms import safe_id
 def file_names(names: Sequence[str]) -> list[str]:
     """A file's stem for each name; no two are one file on any system."""
     taken: set[str] = set()
+    tried: dict[str, int] = {}
     found = []
     for name in names:
-        found.append(free_name(safe_id(name), taken))
+        found.append(free_name(safe_id(name), taken, tried))
         taken.add(name_key(found[-1]))
     return found

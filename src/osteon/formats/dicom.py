@@ -5,7 +5,7 @@ A series that has to be repaired (gaps, tilt) is refused here; `osteon import` h
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -158,8 +158,9 @@ def title(series: Series) -> str:
 def titles(several: Sequence[Series]) -> list[str]:
     """Words for each of several series; with the SeriesInstanceUID where number and description are the same."""
     plain = [title(series) for series in several]
+    often = Counter(plain)
     return [
-        f"{words}, SeriesInstanceUID {series.uid or 'missing'}" if plain.count(words) > 1 else words
+        f"{words}, SeriesInstanceUID {series.uid or 'missing'}" if often[words] > 1 else words
         for words, series in zip(plain, several, strict=True)
     ]
 

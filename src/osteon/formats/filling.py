@@ -1,4 +1,4 @@
-"""From a stream of voxels, the first axis fastest, to an array whose last axis is fastest: a piece at a time.
+"""From a stream of voxels, the first axis fastest, to an array whose last axis is fastest, and back: a piece at a time.
 
 A file's bytes and the array that is made of them are never held together: of a scan's size there is the array alone,
 and that as float32 where an image is asked for `single`, whatever the file keeps.
@@ -7,7 +7,7 @@ and that as float32 where an image is asked for `single`, whatever the file keep
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,26 @@ def fill(
         part = array[..., first : first + step]
         values = np.frombuffer(read(part.size * stored.itemsize), stored).reshape(part.shape, order="F")
         lay(change(values), part)
+
+
+def pour(array: Values) -> Iterator[Values]:
+    """The voxels of an array in any order of its axes, the first axis fastest, in contiguous pieces: what `fill` reads.
+
+    Voxel by voxel along the first axis of an array whose last is fastest, each would come with a line of the cache
+    that is gone when its next voxel is due.
+    """
+    *inner, last = array.shape
+    plane = math.prod(inner) * array.itemsize
+    if plane > PIECE_BYTES and inner:
+        for number in range(last):
+            yield from pour(array[..., number])
+        return
+    step = max(1, PIECE_BYTES // max(1, plane))
+    for first in range(0, last, step):
+        part = array[..., first : first + step]
+        piece = np.zeros(part.shape[::-1], array.dtype)
+        lay(part, piece.T)
+        yield piece
 
 
 def lay(values: Values, part: Values) -> None:

@@ -14,11 +14,11 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, LabelError, missing_file
 from osteon.core.files import whole_file
 from osteon.core.geometry import Geometry
-from osteon.core.gzipped import GZIP_ERRORS, open_gzip, pack
+from osteon.core.gzipped import GZIP_ERRORS, open_gzip, pack_into
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.formats.claims import check_claim, read_rest, reader
-from osteon.formats.filling import fill, kept_type
+from osteon.formats.filling import fill, kept_type, pour
 from osteon.formats.labelmap import index_map, storable, whole_labels
 from osteon.formats.nrrd_header import UNITS, Header, header_text, read_header
 from osteon.formats.oddities import Oddity
@@ -128,14 +128,28 @@ def store_nrrd(
     keys: Mapping[str, str],
     *,
     channel_kind: str = "list",
+    change: Callable[[npt.NDArray[np.generic]], npt.NDArray[np.generic]] = lambda part: part,
 ) -> None:
-    """Write an array `[i, j, k]` or `[channel, i, j, k]` with key/value pairs, gzip. Raises FileError."""
+    """Write an array with key/value pairs, gzip; some planes at a time, so that no second array is made.
+
+    Args:
+        path: The file.
+        array: `[i, j, k]` or `[channel, i, j, k]`.
+        geometry: Its grid.
+        keys: Beside the header's own.
+        channel_kind: What the first axis of four is.
+        change: What is done to pieces of the array, its axes in reverse, before they are written.
+
+    Raises:
+        FileError: It cannot be written.
+    """
     path = Path(path)
-    head = header_text(array, geometry, keys, channel_kind=channel_kind)
-    data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(order="F")
+    head = header_text(array.shape, change(array[..., :0].T).dtype, geometry, keys, channel_kind=channel_kind)
     with whole_file(path) as temporary, temporary.open("wb") as stream:
         stream.write(head.encode("utf-8"))
-        stream.write(pack(data))
+        with pack_into(stream) as packed:
+            for piece in map(change, pour(array)):
+                packed.write(piece.astype(piece.dtype.newbyteorder("<"), order="C", copy=False).data)
 
 
 def _voxels(stream: BinaryIO, header: Header, path: Path, *, single: bool) -> npt.NDArray[np.generic]:

@@ -10,10 +10,10 @@ pixels: a millimetre would be made up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -215,7 +215,12 @@ def _geometry(
 
 
 def header_text(
-    array: npt.NDArray[np.generic], geometry: Geometry, keys: Mapping[str, str], *, channel_kind: str = "list"
+    shape: Sequence[int],
+    dtype: np.dtype[Any],
+    geometry: Geometry,
+    keys: Mapping[str, str],
+    *,
+    channel_kind: str = "list",
 ) -> str:
     """The header for an array `[i, j, k]` or `[channel, i, j, k]`, gzip, in LPS as 3D Slicer writes it.
 
@@ -223,16 +228,16 @@ def header_text(
     """
     flip = np.array(TO_RAS["lps"])
     vectors = [_text(flip * geometry.affine_ras[:3, n]) for n in range(3)]
-    lead = ["none"] if array.ndim == 4 else []
-    kinds = [channel_kind] if array.ndim == 4 else []
+    lead = ["none"] if len(shape) == 4 else []
+    kinds = [channel_kind] if len(shape) == 4 else []
     lines = [
         "NRRD0004",
         "# Complete NRRD file format specification at:",
         "# http://teem.sourceforge.net/nrrd/format.html",
-        f"type: {TYPE_NAMES[f'{array.dtype.kind}{array.dtype.itemsize}']}",
-        f"dimension: {array.ndim}",
+        f"type: {TYPE_NAMES[f'{dtype.kind}{dtype.itemsize}']}",
+        f"dimension: {len(shape)}",
         "space: left-posterior-superior",
-        f"sizes: {' '.join(str(n) for n in array.shape)}",
+        f"sizes: {' '.join(str(n) for n in shape)}",
         f"space directions: {' '.join(lead + vectors)}",
         f"kinds: {' '.join([*kinds, 'domain', 'domain', 'domain'])}",
         "endian: little",

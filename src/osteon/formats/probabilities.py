@@ -103,10 +103,14 @@ class Writer:
 
     def add(self, share: npt.NDArray[np.floating]) -> None:
         """The next output `[i, j, k]`, from 0 to 1. A half and less stays a half and less."""
-        levels = np.ceil(np.clip(share, 0, 1) * LEVELS - 0.5).astype(np.uint8)
-        content = io.BytesIO()
-        np.lib.format.write_array(content, np.ascontiguousarray(levels), allow_pickle=False)
-        self._archive.writestr(_entry(f"{self._taken}.npy"), content.getbuffer())
+        head = io.BytesIO()
+        plain = {"descr": "|u1", "fortran_order": False, "shape": share.shape}
+        np.lib.format.write_array_header_1_0(head, plain)
+        with self._archive.open(_entry(f"{self._taken}.npy"), "w", force_zip64=share.size >= 1 << 31) as stream:
+            stream.write(head.getbuffer())
+            for plane in share:  # of the whole, levels and what they are made of would be held beside it
+                levels = np.ceil(np.clip(plane, 0, 1) * LEVELS - 0.5).astype(np.uint8)
+                stream.write(np.ascontiguousarray(levels).data)
         self._taken += 1
 
     @property

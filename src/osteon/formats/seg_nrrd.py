@@ -98,10 +98,14 @@ def write_seg_nrrd(path: Path, segmentation: Segmentation) -> None:
         keys |= _keys(n, structure, n if segmentation.overlapping else 0, segmentation.mask(structure))
     if segmentation.overlapping:
         values = np.array([s.value for s in structures], dtype=smallest_uint(highest))
-        array = (segmentation.array > 0) * values[:, None, None, None]
-    else:
-        highest = max(highest, int(segmentation.array.max(initial=0)))
-        array = segmentation.array.astype(smallest_uint(highest), copy=False)
+
+        def valued(piece: npt.NDArray[Any]) -> npt.NDArray[Any]:  # `[k, j, i, layer]`
+            return np.asarray((piece > 0) * values)
+
+        store_nrrd(path, segmentation.array, segmentation.geometry, keys, change=valued)
+        return
+    highest = max(highest, int(segmentation.array.max(initial=0)))
+    array = segmentation.array.astype(smallest_uint(highest), copy=False)
     store_nrrd(path, array, segmentation.geometry, keys)
 
 

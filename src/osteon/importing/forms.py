@@ -282,9 +282,10 @@ def unique_ids(candidates: Sequence[Sequence[str]], warnings: list[str]) -> list
     lists = [[unicodedata.normalize("NFC", name) or "case" for name in ids] for ids in candidates]
     best = min(lists, key=lambda ids: len(ids) - len({name_key(name) for name in ids}))
     called: dict[str, str] = {}
+    tried: dict[str, int] = {}
     found = []
     for name in best:
-        own = free_name(name, called)
+        own = free_name(name, called, tried)
         if own != name:
             why = f"two cases are called {name}"
             if (first := called[name_key(name)]) != name:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from osteon.formats.registry import stem_of
 from osteon.importing.mask_files import Mask
 from osteon.importing.mask_groups import Group
-from osteon.importing.mask_names import without_mask_words, words
+from osteon.importing.mask_names import MASK_WORDS, SCAN_WORDS, without_mask_words, words
 
 Name = tuple[str, ...]
 
@@ -25,7 +26,7 @@ class Names:
             for name in group.names:
                 self.called[name].append(group)
                 for tail in (name[start:] for start in range(1, len(name) - 1)):
-                    if _digits(tail) and group not in self.ends[tail]:
+                    if _digits(tail) and self.ends[tail][-1:] != [group]:
                         self.ends[tail].append(group)
             for part in map(words, group.name.split("/")):
                 self.folders[part].append(group)
@@ -61,13 +62,40 @@ class Names:
     ) -> list[Group] | None:
         """The groups that all longest names mean, and that neither a shorter name nor a folder contradicts."""
         best = [head for head in found if len(head) == max(map(len, found))]
-        owners = [group for group in names[best[0]] if all(group in names[head] for head in best)]
+        common = set(names[best[0]]).intersection(*(names[head] for head in best[1:]))
+        owners = [group for group in names[best[0]] if group in common]
         others = [names[head] for head in found if head not in {own[: len(head)] for own in best} and is_numbered(head)]
         others += [self.folders[part] for part in folders if _digits(part) and part in self.folders]
         if not owners or any(set(owners).isdisjoint(other) for other in others):
             return None
         alike = [group for group in owners if any(part.startswith(group.name.rpartition("/")[2]) for part in parts)]
         return alike if len(owners) > 1 and alike else owners
+
+
+class Likeness:
+    """What tells whose a mask may be where no name says it: words and numbers of all cases, gathered once."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self._called = {name for group in groups for name in group.names}
+        self._shapes = {shape for name in self._called if (shape := shape_of(name)) != name}
+        self._often = Counter(word for group in groups for word in all_words(group.scans[0].place))
+
+    def akin(self, mask: Mask, group: Group) -> bool:
+        """Whether mask and scan share a word that other scans lack: a grid alone is no proof in a heap of many."""
+        shared = all_words(group.scans[0].place) & all_words(mask.place)
+        return any(self._often[word] == 1 for word in shared)
+
+    def of_another(self, mask: Mask) -> bool:
+        """Whether its name or folder is a case's up to the numbers in it: `p9_tibia` beside `p1` and `p2`."""
+        parts = [words(part) for part in (*mask.folder.parts, without_mask_words(stem_of(mask.path)))]
+        heads = [part[:length] for part in parts for length in range(1, len(part) + 1)]
+        return self._called.isdisjoint(heads) and not self._shapes.isdisjoint(map(shape_of, heads))
+
+
+def all_words(place: PurePosixPath) -> set[str]:
+    """The words of a file's name and folders that say more than scan or mask."""
+    parts = (*place.parent.parts, stem_of(Path(place)))
+    return {word for part in parts for word in words(part)} - SCAN_WORDS - MASK_WORDS
 
 
 def _digits(name: Name) -> bool:

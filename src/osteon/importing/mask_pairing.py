@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from osteon.core.file_names import name_key
 from osteon.core.geometry import turn_onto
@@ -15,7 +15,6 @@ from osteon.importing.mask_files import Heap, Mask, Scan
 from osteon.importing.mask_groups import Group, group_scans
 from osteon.importing.mask_links import Links
 from osteon.importing.mask_names import (
-    MASK_WORDS,
     SCAN_WORDS,
     channel_of,
     in_mask_folder,
@@ -24,7 +23,7 @@ from osteon.importing.mask_names import (
     without_mask_words,
     words,
 )
-from osteon.importing.mask_owners import Names, is_numbered, shape_of
+from osteon.importing.mask_owners import Likeness, Names, is_numbered
 from osteon.importing.patterns import path_finder
 from osteon.importing.series_choice import choose_series, listed, one_study
 
@@ -98,9 +97,10 @@ def _of_home(
     refused = {mask: links.refused(mask, [group.scans for group in groups]) for mask in masks}
     heap.lost += [why for why in refused.values() if why]
     masks = [mask for mask in masks if not refused[mask]]
+    like = Likeness(groups)
     if len(groups) == 1 and not _stranger(groups[0], masks):
         for mask in masks:
-            if home == ROOT and not links.named(mask) and _of_another(mask, groups):
+            if home == ROOT and not links.named(mask) and like.of_another(mask):
                 heap.pass_over(mask, OTHER_CASE)
             else:
                 groups[0].masks.append(mask)
@@ -125,9 +125,9 @@ def _of_home(
         fitting = [group for group in may if fits(mask, group)]
         fitting = fitting or [group for group in may if fits(mask, group, cropped=True)]
         scans = [group.scans[0] for group in fitting]
-        if fitting and not links.named(mask) and not called and _of_another(mask, groups):
+        if fitting and not links.named(mask) and not called and like.of_another(mask):
             heap.pass_over(mask, OTHER_CASE)
-        elif len(fitting) == 1 and (called or not many or links.named(mask) or _akin(mask, fitting[0], groups)):
+        elif len(fitting) == 1 and (called or not many or links.named(mask) or like.akin(mask, fitting[0])):
             fitting[0].masks.append(mask)
         elif not fitting:
             heap.pass_over(mask, UNREADABLE if mask.kind == "file" and mask.geometry is None else UNFIT)
@@ -156,25 +156,6 @@ def _of_home(
     return groups
 
 
-def _akin(mask: Mask, group: Group, groups: Sequence[Group]) -> bool:
-    """Whether mask and scan share a word that other scans do not have: a grid alone is no proof in a heap of many."""
-    own = _all_words(group.scans[0].place) & _all_words(mask.place)
-    for other in groups:
-        if other is not group:
-            own -= _all_words(other.scans[0].place)
-    return bool(own)
-
-
-def _of_another(mask: Mask, groups: Sequence[Group]) -> bool:
-    """Whether a mask's name or folder is a case's up to the numbers in it: `p9_tibia` beside `p1` and `p2`."""
-    parts = [words(part) for part in (*mask.folder.parts, without_mask_words(stem_of(mask.path)))]
-    called = [name for group in groups for name in group.names]
-    if any(part[: len(name)] == name for part in parts for name in called):
-        return False
-    shapes = {shape for name in called if (shape := shape_of(name)) != name}
-    return any(shape_of(part[: len(shape)]) == shape for part in parts for shape in shapes)
-
-
 def _drop_strangers(groups: Sequence[Group], heap: Heap, links: Links) -> None:
     """Pass over masks whose name begins with that of another case: folder and name contradict each other."""
     names = {id(group): {words(group.home.name), *group.names} - {()} for group in groups}
@@ -187,11 +168,6 @@ def _drop_strangers(groups: Sequence[Group], heap: Heap, links: Links) -> None:
             if (heads & every) - own and not (heads | {told}) & own and not links.named(mask):
                 group.masks.remove(mask)
                 heap.pass_over(mask, STRANGER, f" ({group.scans[0].path})")
-
-
-def _all_words(place: PurePosixPath) -> set[str]:
-    parts = (*place.parent.parts, stem_of(Path(place)))
-    return {word for part in parts for word in words(part)} - SCAN_WORDS - MASK_WORDS
 
 
 def _stranger(group: Group, masks: Iterable[Mask]) -> bool:

@@ -54,10 +54,11 @@ class Pseudonyms:
         self.source = source
         self.places = (source / TABLE, source.absolute().parent / TABLE)
         self.keys = _known(self.places)
+        highest = max((int(key[1:]) for key in self.keys.values() if re.fullmatch(r"p\d+", key)), default=0)
         for patient in patients:
             if patient and patient not in self.keys:
-                taken = {int(key[1:]) for key in self.keys.values() if re.fullmatch(r"p\d+", key)}
-                self.keys[patient] = f"p{max(taken, default=0) + 1:03d}"
+                highest += 1
+                self.keys[patient] = f"p{highest:03d}"
 
     def key(self, patient: Patient) -> str | None:
         """The patient's key; None where the scan does not say who it shows."""

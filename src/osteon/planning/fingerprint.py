@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,8 @@ SAMPLES = 2000
 """Foreground voxels whose intensities are kept from each case, spread evenly, so that every case weighs the same."""
 BYTES_PER_VOXEL = 32
 """Peak memory of measuring or preparing a case (file, float copies, masks) for each voxel and channel."""
+_KEEP_EVERY_S, _KEEP_SHARE = 10.0, 20.0
+"""Seconds of measuring that a kill may cost, and at least so many times what writing all of it down takes."""
 
 
 class StructureFacts(BaseModel):
@@ -101,7 +104,8 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
         voxels = [int(np.prod(dataset.geometry(case).shape)) for case in left if _readable(dataset, case)]
         largest = max(voxels, default=0) * len(dataset.manifest.channels) * BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), largest) if sum(voxels) > 100e6 else 1)
-        work = [(dataset, case) for case in left]
+        work = [(dataset.alone(case), case) for case in left]
+        written, took = time.monotonic(), 0.0
         try:
             for outcome in for_each(
                 _measure_case, work, "measuring", name=lambda item: f"case {item[1].id}", workers=count
@@ -111,8 +115,10 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
                     found[case.id] = outcome.result
                 elif outcome.error is not None:
                     failed[case.id] = outcome.error
-                if len(found) % 50 == 0:
+                if (now := time.monotonic()) - written > max(_KEEP_EVERY_S, _KEEP_SHARE * took):
                     _write(path, found)
+                    written = time.monotonic()
+                    took = written - now
         except KeyboardInterrupt:
             _write(path, found)
             raise

@@ -18,7 +18,8 @@ import torch
 from scipy import optimize, stats
 
 from osteon.planning.plan import Plan
-from osteon.predicting.shares import probability
+from osteon.predicting.shares import Shares, probability
+from osteon.predicting.tiles import AT_ONCE
 
 FEWEST = 10
 """Pairs of raw figure and true Dice; with fewer nothing is calibrated."""
@@ -60,25 +61,31 @@ class Calibration:
 UNCALIBRATED = Calibration((), (), 0, None)
 
 
-def raw_confidence(
-    shares: torch.Tensor, found: np.ndarray[Any, np.dtype[np.integer]], plan: Plan
-) -> dict[str, float | None]:
+def raw_confidence(shares: Shares, found: np.ndarray[Any, np.dtype[np.integer]], plan: Plan) -> dict[str, float | None]:
     """The soft Dice confidence of each structure; None for one that was not found.
 
     Args:
-        shares: `[output, i, j, k]` on the plan's grid: `Shares.values`.
+        shares: On the plan's grid. They are looked at as they lie, plane by plane, and those of a file given back.
         found: What follows from them: `Shares.found`.
         plan: Structures.
     """
     result: dict[str, float | None] = {}
     first = 0 if plan.overlapping else 1
-    for number, structure in enumerate(plan.structures):
-        share = probability(shares[first + number], plan)
-        mask = torch.from_numpy(found[number] > 0 if plan.overlapping else found == number + 1)
-        count = int(mask.sum())
-        inside = float(share[mask].sum(dtype=torch.float64))
-        total = float(share.sum(dtype=torch.float64)) + count
-        result[structure.name] = round(2 * inside / total, 5) if count else None
+    counts, inside, total = (np.zeros(len(plan.structures)) for _ in range(3))
+    length = shares.values.shape[1 + shares.axis]
+    for plane in range(0, length, AT_ONCE):
+        some = shares.values.narrow(1 + shares.axis, plane, min(AT_ONCE, length - plane))
+        part = [slice(plane, plane + AT_ONCE) if axis == shares.axis else slice(None) for axis in range(3)]
+        here = found[(..., *part)]
+        for number in range(len(plan.structures)):
+            share = probability(some[first + number], plan).double()
+            mask = torch.from_numpy(here[number] > 0 if plan.overlapping else here == number + 1)
+            counts[number] += int(mask.sum())
+            inside[number] += float(share[mask].sum())
+            total[number] += float(share.sum())
+        shares.release()
+    for structure, count, within, whole in zip(plan.structures, counts, inside, total, strict=True):
+        result[structure.name] = round(float(2 * within / (whole + count)), 5) if count else None
     return result
 
 

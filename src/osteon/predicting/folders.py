@@ -231,8 +231,10 @@ def _called(items: Sequence[Item]) -> dict[str, Item]:
     often = Counter(name_key(name) for name in names)
     called: dict[str, Item] = {}
     taken: set[str] = set()
+    tried: dict[str, int] = {}
     for item, name in zip(items, names, strict=True):
-        own = free_name(name if often[name_key(name)] == 1 else safe_id("_".join(item.place.parts)), taken)
+        wanted = name if often[name_key(name)] == 1 else safe_id("_".join(item.place.parts))
+        own = free_name(wanted, taken, tried)
         taken.add(name_key(own))
         called[own] = item
     return called

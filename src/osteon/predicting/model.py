@@ -254,9 +254,11 @@ class Model:
                 self.network, prepared.scan, shares.values, plan, zoom, prepared.intensities, speed=speed
             )
         if keep is not None:
-            for number, output in enumerate(restored_outputs(shares, prepared.geometry, plan, details)):
-                outside = 0.0 if plan.overlapping or number else 1.0
+            outside = 0.0 if plan.overlapping else 1.0
+            for output in restored_outputs(shares, prepared.geometry, plan, details):
                 keep(output if prepared.part is None else within(output, *prepared.part, outside))
+                outside = 0.0
+                del output  # before there is another one; enumerate would keep it
         segmentation = self.restored(prepared, shares, details)
         done = postprocess(segmentation, self.postprocessing)
         if self.postprocessing.steps:
@@ -279,7 +281,7 @@ class Model:
     ) -> tuple[dict[str, float | None], dict[str, float | None], list[str]]:
         """Raw confidences, expected Dice, and reasons to look at it, all on the plan's grid."""
         found = shares.found(self.plan)
-        raw = raw_confidence(shares.values, found, self.plan)
+        raw = raw_confidence(shares, found, self.plan)
         calibration = self.calibration
         expected = {name: None if r is None else round(calibration.expected(r), 4) for name, r in raw.items()}
         turned = passage(prepared.geometry, self.plan.grid).turned

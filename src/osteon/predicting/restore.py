@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,7 @@ def restored_outputs(
         for detail in details:
             detail.blend(values[detail.box.slices], output)
         yield np.ascontiguousarray(way.turn.undo(values.numpy())).astype(np.float32, copy=False)
+        del values  # before there is another one
 
 
 def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()) -> Segmentation:
@@ -73,7 +75,7 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
             shares.release()
         for box in _parts(details):
             masks[(slice(None), *box.slices)] = (_blended(shares.values, box, shape, details) > 0.5).numpy()
-        return Segmentation(in_c_order(way.turn.undo(masks)), geometry, structures)  # type: ignore[arg-type]
+        return Segmentation(_as_files(way.turn.undo(masks)), geometry, structures)
     kind = smallest_uint(max(s.value for s in structures))
     values = np.array([0, *(s.value for s in structures)], dtype=kind)
     labels: npt.NDArray[np.integer] = np.zeros(shape, dtype=kind)
@@ -82,7 +84,12 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
         shares.release()
     for box in _parts(details):
         labels[box.slices] = values[greatest(_blended(shares.values, box, shape, details)).numpy()]
-    return Segmentation(in_c_order(way.turn.undo(labels)[None])[0], geometry, structures)
+    return Segmentation(_as_files(way.turn.undo(labels)[None])[0], geometry, structures)
+
+
+def _as_files(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """`[channel, i, j, k]` contiguous, a copy only where it must be."""
+    return array if array.flags.c_contiguous else in_c_order(array)
 
 
 def _weights(way: Passage, plan: Plan) -> list[torch.Tensor] | None:

@@ -47,6 +47,7 @@ class Shares:
             found = torch.zeros(self.values.shape, dtype=torch.uint8)
             for number, share in enumerate(self.values):
                 found[number] = share > half_of(plan)
+                self.release()
             return found.numpy()
         kind = np.uint8 if len(plan.structures) < 256 else np.uint16
         return self.best.numpy().astype(kind)

@@ -157,7 +157,7 @@ def _filled(batch: torch.Tensor, size: list[int], plan: Plan) -> tuple[torch.Ten
     margins = [p for b, a in zip(before[::-1], after[::-1], strict=True) for p in (b, a)]
     filling = "replicate" if plan.grid.nnunet is None else "constant"  # as in training; a constant is 0
     inner = [slice(b, b + n) for b, n in zip(before, shape, strict=True)]
-    return nn.functional.pad(batch, margins, mode=filling), inner
+    return nn.functional.pad(batch, margins, mode=filling) if any(margins) else batch.contiguous(), inner
 
 
 def _rows(
@@ -190,7 +190,7 @@ def _rows(
             logits = _asked(network, patch, plan, mirror=mirror) if wanted else _nothing(patch, plan)
             if not total.ndim:
                 total = torch.zeros((*logits.shape[:2], *shape))
-            total[where] += logits * weights
+            total[where] += logits.mul_(weights)
             seen[where] += weights
         last = row + 1 == len(starts[axis])
         done = size[axis] if last else starts[axis][row + 1] - first
@@ -254,12 +254,16 @@ def _mirrored(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bo
     sideways = plan.grid.sideways
     partners = plan.mirror_partners if plan.overlapping else [0, *(p + 1 for p in plan.mirror_partners)]
     subsets = [subset for count in range(len(axes) + 1) for subset in itertools.combinations(axes, count)]
-    total = torch.zeros(())
+    total: torch.Tensor | None = None
     for subset in subsets:
         dims = [axis - 3 for axis in subset]
-        logits = _first(network, batch.flip(dims).to(device)).flip(dims)
-        total = total + (logits[:, partners] if sideways in subset else logits)
-    return total / len(subsets)
+        logits = _first(network, batch.flip(dims).to(device))
+        logits = logits.flip(dims) if dims else logits.clone()  # an array of its own, which may be changed
+        logits = logits[:, partners] if sideways in subset else logits
+        total = logits if total is None else total.add_(logits)
+    if total is None:
+        raise ValueError("no image, not even the one that is not mirrored")
+    return total.div_(len(subsets)) if len(subsets) > 1 else total
 
 
 def tile_starts(length: int, size: int, step: float = BALANCED.step) -> list[int]:

@@ -22,8 +22,8 @@ from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN, note_trouble
 if TYPE_CHECKING:
     from osteon.core.geometry import Geometry
     from osteon.predicting.model import Model
-    from osteon.predicting.predictor import How
     from osteon.predicting.scans import Scan
+    from osteon.predicting.work import How
 
 MASK = "mask"
 MOST_VOXELS = 10**9
@@ -93,8 +93,8 @@ def _load(work: Work) -> tuple[Model, How]:
     from osteon.core.devices import resolve_device
     from osteon.predicting.measuring import choose_engine
     from osteon.predicting.model import load_model, model_folder
-    from osteon.predicting.predictor import How
     from osteon.predicting.speeds import speed_of
+    from osteon.predicting.work import How
 
     how = How(speed_of(work.speed), memory=work.memory)
     folder = model_folder(work.model)

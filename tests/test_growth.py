@@ -1,0 +1,203 @@
+"""What is done for each case does not grow with the number of cases: counted, never timed."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers import spaced, write_dataset
+from osteon.auditing.cohort import Cohort
+from osteon.auditing.run import audit
+from osteon.core.labels import make_structures
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.folds import make_folds
+from osteon.dataset.manifest import Case, Channel, Manifest, _unique
+from osteon.formats.dicom import titles
+from osteon.formats.dicom_found import Series
+from osteon.importing.forms import unique_ids
+from osteon.importing.mask_files import Heap, Mask, Scan
+from osteon.importing.mask_groups import Group, group_scans
+from osteon.importing.mask_owners import Likeness, Names
+from osteon.importing.pseudonyms import Patient, Pseudonyms
+from osteon.planning import fingerprint
+
+
+def manifest(count: int) -> Manifest:
+    return Manifest(
+        name="many",
+        channels=[Channel(name="ct", modality="ct")],
+        structures=list(make_structures(["femur", "patella"])),
+        cases=[Case(id=f"c{n}", images=[f"{n}.nii.gz"], segmentation=f"l{n}.nii.gz") for n in range(count)],
+    )
+
+
+def calls(work: Callable[[], Any]) -> int:
+    """How many functions are called in it, those in C too."""
+    counted = 0
+
+    def count(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal counted
+        counted += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return counted
+
+
+def test_ids_given_twice_are_found_without_comparing_all_pairs() -> None:
+    compared = itertools.count()
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            next(compared)
+            return super().__eq__(other)
+
+    names = [Name(n) for n in range(300)]
+    _unique("case id", names)
+    assert next(compared) < 3 * len(names)
+    with pytest.raises(ValueError, match=r"case id given twice: 7$"):
+        _unique("case id", [*names, Name(7)])
+
+
+def test_a_case_is_found_without_going_through_all() -> None:
+    looked = itertools.count()
+
+    class Counted(list[Case]):
+        def __iter__(self) -> Any:
+            next(looked)
+            return super().__iter__()
+
+    whole = manifest(50)
+    counted = whole.model_copy(update={"cases": Counted(whole.cases)})
+    dataset, cohort = Dataset(Path("x"), counted), Cohort(counted, [], {})
+    for case in whole.cases:
+        assert dataset.case(case.id) is case
+        assert cohort.annotated(case) == ["femur", "patella"]  # type: ignore[arg-type]
+    assert next(looked) == 2
+
+
+def test_folds_of_twice_the_cases_take_twice_the_work() -> None:
+    def folds(count: int) -> int:
+        many = manifest(count)
+        held = {case.id: ["femur"] for case in many.cases}
+        first = make_folds(many, 2, seed=1)[0]
+        held |= {case: ["femur", "patella"] for case in first[:3]}  # all in one fold: one of them is exchanged
+        return calls(lambda: make_folds(many, 2, seed=1, present=held))
+
+    assert folds(400) < 2.5 * folds(200)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    rng = np.random.default_rng(0)
+    labels = np.zeros((9, 8, 7), np.uint8)
+    labels[2:5, 2:5, 2:5] = 1
+    arrays = {f"c{n}": (rng.integers(0, 99, labels.shape, dtype=np.int16), labels, spaced(1, 1, 1)) for n in range(6)}
+    return write_dataset(tmp_path, arrays, make_structures(["femur"]))
+
+
+def test_a_process_is_sent_its_case_and_not_the_whole_dataset(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from osteon.core.parallel import for_each
+
+    sent: list[list[str]] = []
+
+    def watched(function: Any, items: Any, *arguments: Any, **options: Any) -> Any:
+        for item in items:
+            own = pickle.loads(pickle.dumps(item))
+            sent.extend([case.id for case in part.manifest.cases] for part in own if isinstance(part, Dataset))
+        return for_each(function, items, *arguments, **options)
+
+    for module in ("auditing.run", "planning.fingerprint"):
+        sent.clear()
+        monkeypatch.setattr(f"osteon.{module}.for_each", watched)
+        (audit if module == "auditing.run" else fingerprint.measure)(dataset)
+        assert sent == [[f"c{n}"] for n in range(6)]
+
+
+@pytest.mark.parametrize(("step_s", "writes"), [(0.0, 1), (11.0, 2)])
+def test_measurements_are_kept_as_time_passes_and_not_for_every_so_many_cases(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, step_s: float, writes: int
+) -> None:
+    kept: list[int] = []
+    clock = itertools.count(0.0, step_s)
+    write = fingerprint._write
+
+    def watched(path: Path, found: Any) -> None:
+        kept.append(len(found))
+        write(path, found)
+
+    monkeypatch.setattr("osteon.planning.fingerprint._write", watched)
+    monkeypatch.setattr("osteon.planning.fingerprint.time.monotonic", lambda: next(clock))
+    fingerprint.measure(dataset)
+    assert len(kept) == writes
+
+
+def flat(count: int) -> tuple[Heap, list[Group]]:
+    """A folder in which the series of many patients lie together, and masks that are called after the folder."""
+    folder = Path("flat")
+    scans = [
+        Scan(
+            folder,
+            PurePosixPath("flat"),
+            Series((folder / f"{n}",), f"1.{n}", "CT", "bone", 3, "", f"p{n}", f"id{n}", folder, "volume"),
+        )
+        for n in range(count)
+    ]
+    heap = Heap(scans, masks=[Mask(folder / f"m{n}.nii.gz", PurePosixPath(f"flat/flat_m{n}.nii.gz")) for n in range(9)])
+    return heap, group_scans({PurePosixPath(): scans}, {PurePosixPath(): []})[PurePosixPath()]
+
+
+def test_series_of_one_folder_are_called_with_work_that_grows_as_they_do() -> None:
+    def work(count: int) -> int:
+        heap, groups = flat(count)
+        names, likeness = Names(groups), Likeness(groups)
+        series = [scan.series for scan in heap.scans if scan.series is not None]
+        assert len(set(titles(series))) == count
+
+        def each() -> None:
+            warnings: list[str] = []
+            Pseudonyms(Path("nowhere"), [Patient(f"id{n}", f"name{n}") for n in range(count)])
+            assert len(set(unique_ids([["flat"] * count], warnings))) == count == len(warnings) + 1
+            for mask in heap.masks:
+                names.owners(mask)
+                likeness.akin(mask, groups[0])
+                likeness.of_another(mask)
+
+        return calls(each)
+
+    assert work(400) < 2.3 * work(200)
+
+
+def test_titles_of_many_series_are_not_compared_with_each_other() -> None:
+    series = [scan.series for scan in flat(300)[0].scans if scan.series is not None]
+    told = [str(one) for one in titles(series)]
+    assert told[7] == "0 CT images, series 3, bone, SeriesInstanceUID 1.7"
+    compared = itertools.count()
+
+    class Words(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            next(compared)
+            return super().__eq__(other)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("osteon.formats.dicom.title", lambda one: Words(f"series {one.uid}"))
+        titles(series)
+    assert next(compared) < 5 * len(series)
