@@ -65,9 +65,11 @@ class Stage:
     start: str = ""
 
     def lay_out(self, given: Path, out: Path) -> None:
-        """Make what is there before the command runs."""
+        """Make what is there before the command runs; a dataset refers to its cohort beside it."""
         if self.start:
             shutil.copytree(given / self.start, out)
+            if not (beside := out.with_name("cohort")).exists():
+                beside.symlink_to(given / "cohort")
 
 
 def hashed(parts: Sequence[object]) -> str:
@@ -119,7 +121,7 @@ def plan_digest(out: Path) -> str:
 
 def trials_digest(out: Path) -> str:
     """The weights of each trial, and which were tried."""
-    with (out / "sweep.csv").open(newline="") as stream:
+    with (out / "sweep" / "sweep.csv").open(newline="") as stream:
         tried = sorted(row["trial"] for row in csv.DictReader(stream))
     return hashed([*tried, files_digest(out, "weights.safetensors")])
 
