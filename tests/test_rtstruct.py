@@ -130,7 +130,7 @@ def test_contours_that_overlap_partly_are_told(tmp_path: Path) -> None:
     boxes = [box(0.5, 6.5, 0.5, 5.5, 1), box(4.5, 9.5, 0.5, 5.5, 1)]
     notes: list[str] = []
     assert int(read_rtstruct(write(tmp_path / "rt", ("femur", boxes)), GRID, notes=notes).array.sum()) == 45
-    assert notes == ["femur: contours overlap partly in 1 slices, the first of them slice 2; they were united"]
+    assert notes == ["femur: contours overlap partly in 1 slice, the first of them slice 2; they were united"]
     crossing = write(tmp_path / "xor", ("femur", boxes), kind="CLOSEDPLANAR_XOR")
     assert int(read_rtstruct(crossing, GRID).array.sum()) == 35  # as this type says
 

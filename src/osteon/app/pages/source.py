@@ -17,6 +17,7 @@ from osteon.app.pages.data import source_path
 from osteon.app.studio import Studio
 from osteon.app.wording import CHOICES, FLAGS, TEXTS
 from osteon.core.errors import OsteonError
+from osteon.core.listing import counted
 from osteon.importing.forms import MODALITIES
 from osteon.importing.recognise import FORMS
 
@@ -235,7 +236,7 @@ class _Page:
 
     def _cases(self, found: Inspected) -> None:
         rows = [{"id": c["id"], "images": ", ".join(c["images"]), "label": c["label"] or "none"} for c in found.cases]
-        with card(f"{len(found.cases)} cases"):
+        with card(f"{counted(len(found.cases), 'case')}"):
             faint("Take the tick away from cases that are not to be imported.")
             self.table = table(rows, {"id": "Case", "images": "Image", "label": "Label"}, key="id", tick=True)
             self.table.selected = list(rows)
