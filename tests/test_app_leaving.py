@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import weakref
 from collections import Counter
 from pathlib import Path
@@ -75,3 +77,16 @@ def test_no_page_object_survives_its_client(tmp_path: Path, monkeypatch: pytest.
 
     visit(tmp_path / "w", steps)
     assert len(left) > 15 * len({page for page, _ in left})
+
+
+def test_the_server_loads_no_torch() -> None:
+    """Some 230 MB: what computes does so in processes of its own."""
+    code = (
+        "import pkgutil, sys\n"
+        "import osteon.app.server, osteon.app.pages\n"
+        "for row in pkgutil.iter_modules(osteon.app.pages.__path__, 'osteon.app.pages.'):\n"
+        "    __import__(row.name)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

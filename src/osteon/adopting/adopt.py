@@ -24,7 +24,8 @@ from osteon.core.progress import status
 from osteon.networks.ensemble import Ensemble
 from osteon.networks.registry import build_network
 from osteon.planning.plan import NnUNet, Plan
-from osteon.predicting.model import FIRST, WEIGHTS, Model, save_model
+from osteon.predicting.model import Model, save_model
+from osteon.predicting.records import FIRST, WEIGHTS
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from osteon.core.files import read_json, write_error
 from osteon.core.temporaries import temporary_beside
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import read_plan
-from osteon.predicting.model import FIRST, WEIGHTS, load_model
+from osteon.predicting.records import FIRST, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ def take(folder: Path, target: Path) -> None:
     Raises:
         ModelError, PlanError, FileError: It lacks a file, or is damaged, or there is no room.
     """
+    from osteon.predicting.model import load_model  # torch's memory is the reader's, and not the server's
+
     load_model(folder)
     copy = temporary_beside(target)
     try:

@@ -17,7 +17,8 @@ from osteon.networks.registry import inputs, outputs
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, Pretrained, write_plan
 from osteon.predicting.engines import export_onnx, kind_of, openvino_model, write_openvino
-from osteon.predicting.model import FIRST, load_model, model_folder
+from osteon.predicting.model import load_model, model_folder
+from osteon.predicting.records import FIRST
 from osteon.predicting.tiles import AIR_HU, SURE
 
 FILES = {"onnx": ("network.onnx",), "openvino": ("network.xml", "network.bin")}

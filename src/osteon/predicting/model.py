@@ -34,7 +34,7 @@ from osteon.predicting.looks import Looks, looks_of, read_reference, write_refer
 from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
 from osteon.predicting.postprocess import NONE, Postprocessing, postprocess, read_postprocessing, write_postprocessing
 from osteon.predicting.quantised import quantised_file
-from osteon.predicting.records import VALIDATION, read_validation
+from osteon.predicting.records import FIRST, VALIDATION, WEIGHTS, read_validation
 from osteon.predicting.region import fills_little
 from osteon.predicting.restore import Keep, restore, restored_outputs
 from osteon.predicting.review import Facts, reasons_to_review, removed
@@ -46,10 +46,6 @@ from osteon.predicting.tiles import Slab, look_together, stream, whole_size
 from osteon.predicting.zoom import Detail, closer_looks
 from osteon.preparing.case import passage, prepare_with_intensities
 from osteon.preparing.nonzero import nonzero_box, uncropped, within
-
-WEIGHTS = "weights.safetensors"
-FIRST = "first"
-"""In a model's folder that of the model which looks first (a cascade)."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict
 from osteon.core.case_records import CaseRecords, is_recorded
 from osteon.core.records import read_record
 
-VALIDATION = "validation.json"
+WEIGHTS, VALIDATION = "weights.safetensors", "validation.json"
+FIRST = "first"
+"""In a model's folder that of the model which looks first (a cascade)."""
 RECORD = "predictions.json"
 """In a folder of predictions: all that is known of each, in one file."""
 VOTES = "votes.json"

@@ -19,8 +19,7 @@ from osteon.core.processes import leader_options
 from osteon.core.records import read_record
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import read_plan, write_plan
-from osteon.predicting.model import WEIGHTS
-from osteon.predicting.records import read_validation
+from osteon.predicting.records import WEIGHTS, read_validation
 from osteon.sweeping.stopping import Point, Stopped, Stopping, falls_behind, read_curve
 from osteon.sweeping.trials import Trial
 from osteon.training.own_plan import is_begun

@@ -16,7 +16,8 @@ from osteon.core.progress import console, is_quiet
 from osteon.dataset.dataset import Dataset
 from osteon.networks.ensemble import Ensemble
 from osteon.planning.plan import Plan
-from osteon.predicting.model import WEIGHTS, Model, load_model
+from osteon.predicting.model import Model, load_model
+from osteon.predicting.records import WEIGHTS
 from osteon.predicting.seen import together
 from osteon.preparing.cache import prepare
 from osteon.training.checkpoint import State

@@ -24,9 +24,10 @@ from osteon.formats.registry import read_segmentation, write_segmentation
 from osteon.planning.plan import Plan
 from osteon.predicting.confidence import calibrate
 from osteon.predicting.looks import Looks, looks_of
-from osteon.predicting.model import WEIGHTS, Model, Prediction, extent_mm, load_model, save_model
+from osteon.predicting.model import Model, Prediction, extent_mm, load_model, save_model
 from osteon.predicting.postprocess import NONE, Postprocessing, postprocess
 from osteon.predicting.predictor import output_path
+from osteon.predicting.records import WEIGHTS
 from osteon.predicting.seen import KEY, SeenScans
 from osteon.preparing.cache import CachedCase
 from osteon.preparing.case import passage

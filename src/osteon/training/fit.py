@@ -24,7 +24,8 @@ from osteon.dataset.dataset import Dataset
 from osteon.networks.registry import starts_inflated
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan
-from osteon.predicting.model import WEIGHTS, load_model
+from osteon.predicting.model import load_model
+from osteon.predicting.records import WEIGHTS
 from osteon.predicting.seen import SeenScans, trained_on
 from osteon.preparing.cache import CachedCase, prepare
 from osteon.training.batches import Batches

@@ -20,7 +20,8 @@ from osteon.networks.registry import build_network
 from osteon.networks.transfer import transfer
 from osteon.networks.weight_cache import sha256_of
 from osteon.planning.plan import Plan
-from osteon.predicting.model import WEIGHTS, load_model, model_folder
+from osteon.predicting.model import load_model, model_folder
+from osteon.predicting.records import WEIGHTS
 from osteon.predicting.seen import KEY
 
 TRANSFER = "transfer.json"

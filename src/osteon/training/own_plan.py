@@ -13,7 +13,7 @@ from osteon.planning.choices import Choices
 from osteon.planning.overlay import known_keys
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan
-from osteon.predicting.model import WEIGHTS
+from osteon.predicting.records import WEIGHTS
 from osteon.training.checkpoint import LAST
 from osteon.training.planned import decide, precision_is_chosen
 from osteon.training.record import RUN, plan_hash

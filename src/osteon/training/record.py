@@ -22,8 +22,7 @@ from osteon.dataset.folds import By, group_cases
 from osteon.dataset.manifest import Manifest
 from osteon.planning.plan import FILE_NAME as PLAN
 from osteon.planning.plan import Plan, read_plan, write_plan
-from osteon.predicting.model import WEIGHTS
-from osteon.predicting.records import SPLITS, read_splits
+from osteon.predicting.records import SPLITS, WEIGHTS, read_splits
 from osteon.training.initialising import init_sha256
 from osteon.training.options import DEFAULTS, TrainOptions
 from osteon.training.resuming import as_begun, resumable_differences, told_differences
