@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,6 @@ def _overlaps(cohort: Cohort) -> dict[str, Any] | None:
 
 
 def _case(case: CaseFacts, own: Sequence[Finding], pictures: Path) -> dict[str, Any]:
-    picture = (pictures / f"{case.id}.jpg").read_bytes()
     times = "×".join
     return {
         "id": case.id,
@@ -124,9 +124,13 @@ def _case(case: CaseFacts, own: Sequence[Finding], pictures: Path) -> dict[str, 
         "notes": [finding for finding in own if finding.severity == "note"],
         "grid": f"{times(map(str, case.shape))} voxels of {times(f'{e:.3g}' for e in case.spacing)} {case.unit}, "
         f"file's axes {case.orientation}",
-        "picture": base64.b64encode(picture).decode(),
+        "picture": partial(_embedded, pictures / f"{case.id}.jpg"),
         "structures": [
             {"name": name, "volume": amount(facts.volume_mm3, case), "mean": f"{facts.mean:.4g}"}
             for name, facts in case.structures.items()
         ],
     }
+
+
+def _embedded(picture: Path) -> str:
+    return base64.b64encode(picture.read_bytes()).decode()
