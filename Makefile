@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-NETWORKS := fused_norm unet networks nnunet engines export_models model
+NETWORKS := fused_norm small_maps unet networks nnunet engines export_models model
 
 .PHONY: demo check setup lint types imports test clean
 

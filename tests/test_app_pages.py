@@ -598,7 +598,7 @@ def test_a_result_of_another_program_is_taken(tmp_path: Path) -> None:
         await user.open("/compare")
         with user:
             await add_upload(studio, studio.workspace.item("sources", "theirs"), studio.datasets()[0])
-        await user.should_see("1 cases were taken; 1 notes, such as: nobody.nii.gz")
+        await user.should_see("1 case taken; 1 note, such as: nobody.nii.gz")
 
     studio = visit(tmp_path / "w", steps)
     assert arguments(studio, "evaluate")[:2] == ["results/theirs", "datasets/knees"]

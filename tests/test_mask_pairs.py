@@ -451,8 +451,8 @@ def test_several_causes_are_told_apart(tmp_path: Path) -> None:
     lines = refused(source).message.splitlines()
     assert [line.partition(":")[0] for line in lines[1:]] == [
         "  2 files, such as masks/a.nii.gz",
-        "  1 files, such as masks/p1/p2_femur.nii.gz",
-        "  1 files, such as masks/p9_tibia.nii.gz",
+        "  1 file, such as masks/p1/p2_femur.nii.gz",
+        "  1 file, such as masks/p9_tibia.nii.gz",
     ]
     for cause in ("grid fits several", "named after two cases", "like another case, which has no scan"):
         assert cause in "".join(lines)

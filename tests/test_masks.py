@@ -166,7 +166,7 @@ def test_a_missing_mask_is_not_an_empty_one(tmp_path: Path) -> None:
     report, _ = taken(source, announce=said.append)
     annotated = {case.id: case.annotated for case in report.manifest.cases}
     assert annotated == {"a": None, "b": None, "c": ["femur"]}
-    assert any("no mask of tibia in 1 cases (c)" in line for line in said)
+    assert any("no mask of tibia in 1 case (c)" in line for line in said)
 
 
 @pytest.mark.parametrize("overlapping", [False, True])

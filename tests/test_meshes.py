@@ -299,7 +299,7 @@ def test_colours_from_the_header_and_from_facets(tmp_path: Path) -> None:
     (tmp_path / "b.stl").write_bytes(raw)
     read = found(tmp_path, mesh_unit="mm", mesh_space="LPS")
     assert [s.name for s in read.structures or ()] == ["red", "blue"]
-    assert "structures by colour, from the files of 2: red (1 meshes in 1 cases), blue (1 meshes in 1 cases)" in (
+    assert "structures by colour, from the files of 2: red (1 mesh in 1 case), blue (1 mesh in 1 case)" in (
         read.understood
     )
 
@@ -571,7 +571,7 @@ def test_real_bones_come_back(shared_data: Path, tmp_path: Path, space: str, uni
     bones_as_stl(shared_data, tmp_path / "raw", space=space, mm=mm)
     said: list[str] = []
     report = import_dataset(tmp_path / "raw", tmp_path / "set", group="none", announce=said.append)
-    assert f"coordinates of the meshes: {unit}, {space}, found in 1 cases" in said[-1]
+    assert f"coordinates of the meshes: {unit}, {space}, found in 1 case" in said[-1]
     truth = read_segmentation(shared_data / "totalsegmentator-example" / "ct" / "example_ct_seg.nii.gz").array
     tables = json.loads((shared_data / "totalsegmentator-example" / "labels.json").read_text())
     value = {name: int(number) for number, name in tables["ct_bone_classes"].items()}

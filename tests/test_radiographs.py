@@ -106,7 +106,7 @@ def test_outlines_beside_the_pictures(tmp_path: Path) -> None:
     assert (masks["a"]["Ulna"] & masks["a"]["Radius"]).sum() == SHARED
     assert f"{SHARED} pixels" in a.provenance[0]
     assert "3 pictures; marked by outlines in a JSON file of its own: 2" in said
-    assert "1 pictures without annotation, taken without labels" in said
+    assert "1 picture without annotation, taken without labels" in said
     assert import_dataset(heap, tmp_path / "set").repeated
 
 

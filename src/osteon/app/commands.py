@@ -13,6 +13,7 @@ from osteon.app.studio import Studio
 from osteon.app.workspace import ABOUT, Item, about
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import read_json, write_json
+from osteon.core.listing import counted
 from osteon.dataset.folds import group_cases
 from osteon.dataset.manifest import read_manifest
 from osteon.planning.plan import FILE_NAME as PLAN
@@ -314,7 +315,7 @@ def begin_phantom(studio: Studio, kind: str, cases: int) -> tuple[Item, Job]:
     job = studio.jobs.submit(
         "phantom",
         [kind, _place(studio, item), "--cases", str(cases)],
-        f"Make up {cases} cases: {kind}",
+        f"Make up {counted(cases, 'case')}: {kind}",
         about={"source": item.name},
         product=f"{_place(studio, item)}/truth.json",
     )

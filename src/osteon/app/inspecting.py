@@ -14,6 +14,7 @@ from osteon.core.errors import FileError, OsteonError
 from osteon.core.files import is_file
 from osteon.core.folders import files_below
 from osteon.core.labels import Structure, make_structures
+from osteon.core.listing import counted
 from osteon.formats.registry import read_segmentation, read_structures, suffix_of
 from osteon.importing.forms import Form, Found, Options
 from osteon.importing.naming import adopt, unite
@@ -145,7 +146,7 @@ def check_files(found: Found, allowed: Sequence[Path]) -> None:
 def _case(case: Any) -> dict[str, Any]:
     return {
         "id": case.id,
-        "images": [path.name for path in case.images][:4] or [f"{len(case.parts)} files"],
+        "images": [path.name for path in case.images][:4] or [f"{counted(len(case.parts), 'file')}"],
         "label": case.label.name if case.label else "one for each structure" if case.labels else "",
         "labelled": case.labelled,
     }

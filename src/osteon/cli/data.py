@@ -14,6 +14,7 @@ from osteon.cli.device_option import device_option
 from osteon.cli.plan_options import asked, is_given, takes_choices
 from osteon.cli.report import memory, out, report_failures, report_lost, seconds_of
 from osteon.core.errors import UsageError
+from osteon.core.listing import counted
 from osteon.core.progress import clock, console
 from osteon.planning.choices import Choices
 
@@ -130,7 +131,8 @@ def import_(
     unlabelled = sum(case.segmentation is None for case in manifest.cases)
     parts = [f"{len(manifest.trainable)} to train on", f"{held} held out", f"{unlabelled} without a label"]
     out.print(
-        f"{escape(str(dataset))}: {len(manifest.cases)} cases ({', '.join(p for p in parts if p[0] != '0')}), "
+        f"{escape(str(dataset))}: {counted(len(manifest.cases), 'case')} "
+        f"({', '.join(p for p in parts if p[0] != '0')}), "
         f"structures {', '.join(escape(s.name) for s in manifest.structures) or 'none'}",
         soft_wrap=True,
     )

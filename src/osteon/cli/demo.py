@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from osteon.cli.report import out, seconds_of
 from osteon.core.errors import UsageError
+from osteon.core.listing import counted
 from osteon.core.progress import console, is_quiet
 
 PICTURED = 4
@@ -40,7 +41,7 @@ def demo(
         osteon.make_plan(dataset, budget_s=seconds)
     _step("4", f"trained for {budget}", run)
     osteon.train(dataset, run, budget_s=seconds, seed=seed)
-    _step("5", f"predicted: {unseen} scans that the training has not seen", predictions)
+    _step("5", f"predicted: {counted(unseen, 'scan')} that the training has not seen", predictions)
     osteon.predict(run, source / "imagesTs", predictions)
     _step("6", "evaluated", predictions / "metrics.csv")
     result = osteon.evaluate(predictions, source / "labelsTs", predictions)

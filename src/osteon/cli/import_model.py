@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.report import out
+from osteon.core.listing import counted
 from osteon.core.progress import console
 
 
@@ -64,7 +65,7 @@ def import_model(
             console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
         plan, many = part.plan, "s" * (len(part.folds) != 1)
         out.print(
-            f"{name}: {plan.grid.dimensions}D {plan.network.told}; {len(plan.structures)} structures; "
+            f"{name}: {plan.grid.dimensions}D {plan.network.told}; {counted(len(plan.structures), 'structure')}; "
             f"fold{many} {', '.join(part.folds)}",
             soft_wrap=True,
         )

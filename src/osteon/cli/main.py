@@ -102,8 +102,6 @@ def main() -> None:
         _say(error)
         sys.exit(error.exit_code)
     except (MemoryError, ImportError, RuntimeError, SystemError, OSError) as error:
-        if isinstance(_root(error), KeyboardInterrupt):  # Python wraps one that comes while a class is made
-            _end()
         if lacks_memory(error):
             _say(OsteonError(f"there is not enough memory to go on ({in_short(error)})", hint=NO_MEMORY))
         elif isinstance(error, OSError):
@@ -124,15 +122,7 @@ def _end() -> NoReturn:
     number = ended_by()
     how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
     console.print(f"{how}; {_way_on(sys.argv[1:])}", soft_wrap=True)
-    exec("")  # else Python, having seen a KeyboardInterrupt leave an exec (of a dataclass), ends by SIGINT all the same
     sys.exit(128 + number)
-
-
-def _root(error: BaseException) -> BaseException:
-    """What an error comes of."""
-    while (deeper := error.__cause__ or error.__context__) is not None:
-        error = deeper
-    return error
 
 
 ANEW = "what is written is whole, and the same command begins anew"

@@ -13,6 +13,7 @@ from rich.markup import escape
 from osteon.cli.choices import Methods, Parts
 from osteon.cli.report import out, report_failures, some
 from osteon.core.errors import UsageError
+from osteon.core.listing import counted
 from osteon.core.progress import console
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ def _say(report: VoteReport) -> None:
     from osteon.voting.report import alike
 
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
-    counted = f"{len(report.cases)} cases, {len(report.structures)} structures, {len(report.members)} members"
-    out.print(f"{counted}{skipped}: {escape(str(report.out))}", soft_wrap=True)
+    done = f"{counted(len(report.cases), 'case')}, {counted(len(report.structures), 'structure')}"
+    out.print(f"{done}, {counted(len(report.members), 'member')}{skipped}: {escape(str(report.out))}", soft_wrap=True)
     for note in report.notes:
         console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
     _say_absences(report)

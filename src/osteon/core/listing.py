@@ -1,4 +1,4 @@
-"""Lists in messages: the first few of many names."""
+"""Lists and counts in messages: the first few of many names, `1 case` and `2 cases`."""
 
 from __future__ import annotations
 
@@ -14,3 +14,14 @@ def shortly(names: Sequence[str], most: int = 8, *, mark: str = ", ") -> str:
         mark: What stands between them.
     """
     return mark.join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """`1 case`, `2 cases`.
+
+    Args:
+        count: How many.
+        noun: Of one.
+        plural: Of several, where no s makes it.
+    """
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"

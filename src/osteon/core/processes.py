@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from types import FrameType
 from typing import Any
 
 import psutil
@@ -26,6 +27,8 @@ ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 """What schedulers, containers and closed terminals end a process with."""
 AGAIN_S = 1.0
 """An ending that comes twice within less came from one that sends it to process and group, such as `timeout`."""
+LOADING_S = 0.05
+"""After so long it is seen whether a module that was being loaded is."""
 _ended: list[tuple[int, float]] = []
 """With what this process was ended, and when it was heard last."""
 
@@ -118,10 +121,14 @@ def end_group(leader: int, grace_s: float) -> None:
 
 def interrupt_self() -> None:
     """Press Ctrl-C for this process, from any of its threads."""
+    _signal_self(signal.SIGINT)
+
+
+def _signal_self(number: int) -> None:
     if sys.platform == "win32":
-        signal.raise_signal(signal.SIGINT)  # there os.kill would end it
+        signal.raise_signal(number)  # there os.kill would end it
     else:
-        os.kill(os.getpid(), signal.SIGINT)  # reaches a main thread that waits in the system, too
+        os.kill(os.getpid(), number)  # reaches a main thread that waits in the system, too
 
 
 def heed_endings() -> None:
@@ -134,13 +141,31 @@ def heed_endings() -> None:
             signal.signal(number, end_in_order)
 
 
-def end_in_order(number: int, _: object = None) -> None:
-    """The handler: raises KeyboardInterrupt, once for one ending. Ctrl-C raises another one at any time."""
+def end_in_order(number: int, frame: FrameType | None = None) -> None:
+    """The handler: raises KeyboardInterrupt, once for one ending. Ctrl-C raises another one at any time.
+
+    While a module is loaded it waits for that: an exception that comes into torch's loading ends the process by
+    SIGABRT, one that comes while a class is made becomes another, and Python ends by SIGINT after one in a dataclass.
+    """
+    if _is_loading(frame):
+        again = threading.Timer(LOADING_S, _signal_self, (number,))
+        again.daemon = True
+        again.start()
+        return
     heard, now = bool(_ended), time.monotonic()
     if heard and now - _ended[0][1] < AGAIN_S:
         return
     _ended[:] = [(_ended[0][0] if heard else number, now)]
     raise KeyboardInterrupt
+
+
+def _is_loading(frame: FrameType | None) -> bool:
+    """Whether what was interrupted is part of an import."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def ended_by() -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from osteon.core.errors import DatasetError
+from osteon.core.listing import counted
 from osteon.core.spread import Spread, spread
 from osteon.evaluating.comparing import ALPHA
 from osteon.evaluating.figures import as_loss, better, values_of
@@ -57,7 +58,7 @@ class Ranking:
         """In words, one sentence for each rank from the top."""
         ranks = [[p.run for p in own] for _, own in itertools.groupby(self.places, key=lambda place: place.rank)]
         if len(ranks) == 1 and len(ranks[0]) > 1:
-            return f"no difference shown between {_listed(ranks[0])} ({self.cases} cases)"
+            return f"no difference shown between {_listed(ranks[0])} ({counted(self.cases, 'case')})"
         lines = []
         for place in self.places:
             worse = f"better than {_listed(place.better_than)}" if place.better_than else ""

@@ -15,7 +15,7 @@ from osteon.core.errors import FileError, LabelError, OsteonError, UsageError, m
 from osteon.core.folders import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.listing import shortly
+from osteon.core.listing import counted, shortly
 from osteon.core.volume import Volume
 from osteon.formats.dicom_found import Series, SeriesFound, sort_files
 from osteon.formats.dicom_seg import (
@@ -138,7 +138,7 @@ def _nothing(found: SeriesFound, path: Path) -> OsteonError:
     if path.is_file() and found.skipped:
         return FileError(f"{path}: {found.skipped[0][1]}", hint="check that it is the image, and whole")
     reasons = sorted({reason for _, reason in found.skipped})
-    listed = f" ({len(found.skipped)} files: {'; '.join(reasons[:3])})" if reasons else ""
+    listed = f" ({counted(len(found.skipped), 'file')}: {'; '.join(reasons[:3])})" if reasons else ""
     return FileError(f"{path}: holds no DICOM image{listed}", hint="give a folder with a DICOM series")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.file_names import natural_key
 from osteon.core.labels import Structure, make_structures
-from osteon.core.listing import shortly
+from osteon.core.listing import counted, shortly
 from osteon.dataset.manifest import Channel, Modality
 from osteon.importing.forms import Options, modality_of, safe_id, unique_ids
 from osteon.importing.mask_cases import MaskCase
@@ -137,8 +137,10 @@ def understood(cases: Sequence[MaskCase], structures: Sequence[Structure] | None
     labelled = [case for case in cases if case.group.masks]
     series = sum(scan.series is not None for case in cases for scan in case.group.scans)
     files = sum(len(case.group.scans) for case in cases) - series
-    kinds = " and ".join(part for part in (series and f"{series} DICOM series", files and f"{files} files") if part)
-    lines = [f"{len(cases)} cases, {len(labelled)} of them with labels; scans are {kinds}"]
+    kinds = " and ".join(
+        part for part in (series and f"{series} DICOM series", files and f"{counted(files, 'file')}") if part
+    )
+    lines = [f"{counted(len(cases), 'case')}, {len(labelled)} of them with labels; scans are {kinds}"]
     subjects = defaultdict[str, list[str]](list)
     for case in cases:
         if case.group.subject and not case.group.scans[0].series:
@@ -169,7 +171,7 @@ def understood(cases: Sequence[MaskCase], structures: Sequence[Structure] | None
         if have[structure.name] and without:
             more = " …" if len(without) > _SHOWN else ""
             lines.append(
-                f"no mask of {structure.name} in {len(without)} cases ({', '.join(without[:_SHOWN])}{more}): "
-                "not annotated there, so neither present nor background"
+                f"no mask of {structure.name} in {counted(len(without), 'case')} "
+                f"({', '.join(without[:_SHOWN])}{more}): not annotated there, so neither present nor background"
             )
     return lines

@@ -13,6 +13,7 @@ from typing import Literal
 from osteon.core.errors import FileError, OsteonError
 from osteon.core.folders import files_below, is_pointer
 from osteon.core.geometry import Geometry
+from osteon.core.listing import counted
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import title
 from osteon.formats.dicom_files import looks_like_dicom
@@ -207,7 +208,7 @@ def find_dicom(source: Path) -> tuple[Heap, SeriesFound]:
         (heap.scans if series.kind == "volume" else heap.pictures).append(scan)
     heap.warnings += some([f"{scan.title}: a single picture; passed over" for scan in heap.pictures], "such pictures")
     folders = Counter((path.parent, reason) for path, reason in found.left_out)
-    heap.warnings += [f"{folder}: {n} files left out: {reason}" for (folder, reason), n in folders.items()]
+    heap.warnings += [f"{folder}: {counted(n, 'file')} left out: {reason}" for (folder, reason), n in folders.items()]
     heap.lost += some([f"{path}: {reason}" for path, reason in found.refused], "such files")
     return heap, found
 

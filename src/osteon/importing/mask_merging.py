@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,23 +35,26 @@ def read_mask(path: Path, geometry: Geometry, *, name: str, image_name: str) -> 
     if len(volume.array) != 1:
         raise LabelError(f"{path}: {len(volume.array)} channels where a mask has one", hint="write one file for each")
     array = volume.array[0]
-    values, counts = np.unique(array, return_counts=True)
-    inside = [value for value in values if value != 0]
-    if len(inside) > 1 or any(not np.isfinite(v) or v != np.rint(v) or v < 0 for v in inside):
+    value = array.max(initial=0) or array.min(initial=0)
+    whole = np.isfinite(value) and value == np.rint(value) and value >= 0
+    if not whole or not all(bool(((plane == 0) | (plane == value)).all()) for plane in array):
+        values, counts = np.unique(array, return_counts=True)
         listed = ", ".join(f"{value:g} in {count}" for value, count in zip(values[:_LISTED], counts, strict=False))
         more = f" and {len(values) - _LISTED} more values" if len(values) > _LISTED else ""
         raise LabelError(
             f"{path}: a mask holds 0 and one other whole number; this one holds {listed} voxels{more}",
             hint="write it again without smoothing; a label map of several structures needs a table (labels.json)",
         )
-    made = Segmentation((array != 0).view(np.uint8), volume.geometry, make_structures(["mask"]))
+    own = volume.geometry
+    ready = array.dtype == np.uint8 and value <= 1
+    made = Segmentation(array if ready else (array != 0).view(np.uint8), own, make_structures(["mask"]))
+    del volume, array  # of large scans two copies are one too many
     hint = "check that the mask belongs to this scan, and correct the header that is wrong"
     aligned, laid = lay_segmentation(made, geometry, name=name, image_name=image_name, hint=hint)
-    value = int(inside[0]) if inside else 1
-    done = f"its value {value} taken as the structure" if value != 1 else ""
-    turned = volume.geometry.axis_codes != geometry.axis_codes
-    axes = f"its axes {volume.geometry.axis_codes} turned to the scan's {geometry.axis_codes}" if turned else ""
-    return aligned.array.astype(bool), "; ".join(part for part in (done, axes, laid) if part), laid
+    done = f"its value {int(value)} taken as the structure" if value not in (0, 1) else ""
+    turned = own.axis_codes != geometry.axis_codes
+    axes = f"its axes {own.axis_codes} turned to the scan's {geometry.axis_codes}" if turned else ""
+    return aligned.array.view(np.bool_), "; ".join(part for part in (done, axes, laid) if part), laid
 
 
 def merge(
@@ -68,7 +72,7 @@ def merge(
         priority: The first wins where masks overlap, unlisted ones come last in order of `structures`; None keeps
             overlaps as multi-hot `[structure, i, j, k]`.
     """
-    packed = {name: np.packbits(mask) for name, mask in masks}
+    packed = {name: np.packbits(mask, axis=-1) for name, mask in masks}
     present = [structure for structure in structures if structure.name in packed]
     lines = []
     for one, other in combinations(present, 2):
@@ -79,16 +83,18 @@ def merge(
         layers = np.zeros((len(structures), *geometry.shape), dtype=np.uint8)
         for layer, structure in zip(layers, structures, strict=True):
             if structure.name in packed:
-                layer[...] = _unpacked(packed[structure.name], geometry)
+                _draw(layer, packed[structure.name], 1)
         return Segmentation(layers, geometry, tuple(structures)), [f"{line}; kept as overlap" for line in lines]
     labels = np.zeros(geometry.shape, dtype=smallest_uint(max(s.value for s in structures)))
     order = list(priority or ())
     ranked = sorted(present, key=lambda s: order.index(s.name) if s.name in order else len(order))
     for structure in reversed(ranked):
-        labels[_unpacked(packed[structure.name], geometry).astype(bool)] = structure.value
+        _draw(labels, packed[structure.name], structure.value)
     rule = " before ".join(s.name for s in ranked)
     return Segmentation(labels, geometry, tuple(structures)), [f"{line}; resolved by {rule}" for line in lines]
 
 
-def _unpacked(bits: npt.NDArray[np.uint8], geometry: Geometry) -> npt.NDArray[np.uint8]:
-    return np.unpackbits(bits, count=int(np.prod(geometry.shape))).reshape(geometry.shape)
+def _draw(labels: npt.NDArray[Any], packed: npt.NDArray[np.uint8], value: int) -> None:
+    """Set the voxels of a packed mask to a value, plane by plane."""
+    for plane, bits in zip(labels, packed, strict=True):
+        np.copyto(plane, value, where=np.unpackbits(bits, axis=-1, count=plane.shape[-1]).view(np.bool_))

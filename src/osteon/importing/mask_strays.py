@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from osteon.core.errors import DatasetError
+from osteon.core.listing import counted
 from osteon.importing import mask_pairing as pairing
 from osteon.importing.mask_files import Heap, Mask, Scan
 from osteon.importing.mask_grids import fits
@@ -32,7 +33,7 @@ def no_pairs(source: Path, heap: Heap, pattern: str | None) -> DatasetError:
     counts = Counter(stray.cause for stray in heap.strays)
     first = {stray.cause: stray for stray in reversed(heap.strays)}
     lines = [
-        f"\n  {number} files, such as {first[cause].item.place}: {cause}{first[cause].detail}"
+        f"\n  {counted(number, 'file')}, such as {first[cause].item.place}: {cause}{first[cause].detail}"
         for cause, number in counts.most_common()
     ]
     lines += [f"\n  {line}" for line in heap.lost[:_LISTED]]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from osteon.core.errors import DatasetError, GeometryError, OsteonError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Structure
+from osteon.core.listing import counted
 from osteon.core.volume import Volume
 from osteon.formats.registry import read_volume
 from osteon.formats.stl import read_stl
@@ -127,7 +128,10 @@ def decide(jobs: Sequence[MeshJob], options: Options) -> tuple[Reading, str]:
         lines = "".join(f"\n  {reading}: {'; '.join(found[:3])}" for reading, found in votes.items())
         raise DatasetError(f"cases contradict each other in how their meshes are meant:{lines}", hint=_WAYS_OUT)
     for reading, lines_of in votes.items():
-        return reading, f"coordinates of the meshes: {reading}, found in {len(lines_of)} cases ({lines_of[0]})"
+        return (
+            reading,
+            f"coordinates of the meshes: {reading}, found in {counted(len(lines_of), 'case')} ({lines_of[0]})",
+        )
     if unclear:
         raise UsageError(f"how the coordinates of the meshes are meant is unclear: {unclear[0]}", hint=_WAYS_OUT)
     raise failed[0]

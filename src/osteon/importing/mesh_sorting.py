@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.folders import files_below, is_pointer
+from osteon.core.listing import counted
 from osteon.dataset.manifest import FILE_NAME
 from osteon.importing.forms import safe_id, unique_ids
 from osteon.importing.mask_files import Heap, Scan, find_dicom, holds_dicom, some, volume_files
@@ -257,7 +258,7 @@ def _name(scan: Scan, home: PurePosixPath, scans: int) -> str:
 def _explained(cases: Sequence[MeshCase], named: Sequence[MeshCase]) -> list[str]:
     """How the cases came about."""
     whole = [case for case in cases if case.scan and case.meshes]
-    lines = [f"{len(whole) - len(named)} cases by folder: a CT with the meshes beside or below it"]
+    lines = [f"{counted(len(whole) - len(named), 'case')} by folder: a CT with the meshes beside or below it"]
     if not named:
         return lines
     shown = named[0]

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.labels import Structure, make_structures
+from osteon.core.listing import counted
 from osteon.formats.stl import read_stl_colour
 from osteon.importing.forms import Options
 from osteon.importing.mask_names import structure_of
@@ -65,7 +66,10 @@ def group_meshes(cases: Sequence[MeshCase], source: Path, options: Options) -> G
         raise UsageError(f"--labels: does not name {', '.join(missing)}", hint=f"the meshes are {', '.join(order)}")
     structures = tuple(s.model_copy(update={"colour": shades.get(s.name, s.colour)}) for s in structures)
     counts = {name: [len(part[name]) for part in parts if name in part] for name in order}
-    told = [f"{name} ({sum(count)} meshes in {len(count)} cases)" for name, count in counts.items()]
+    told = [
+        f"{name} ({counted(sum(count), 'mesh', 'meshes')} in {counted(len(count), 'case')})"
+        for name, count in counts.items()
+    ]
     how = {"color": f"by colour, {rows.describe()}", "all": "all meshes together", "none": "one for each mesh's name"}
     understood = [f"structures {how[options.group]}: {', '.join(told)}"]
     if options.group == "color":

@@ -24,6 +24,7 @@ from osteon.core.file_names import natural_key
 from osteon.core.files import is_file, read_json
 from osteon.core.folders import absent_below
 from osteon.core.labels import BACKGROUND, Structure, make_structures
+from osteon.core.listing import counted
 from osteon.core.values import HIGHEST
 from osteon.dataset.laying import lay_segmentation
 from osteon.formats.labelmap import value_counts, whole_labels
@@ -86,7 +87,9 @@ def read(source: Path, options: Options) -> Found:
     for case_id, (_, images, label) in zip(ids, cases, strict=True):
         found.cases.append(_case(case_id, images, label, found, regions, ignore, options))
     labelled = sum(case.labelled for case in found.cases)
-    found.understood = [f"{len(found.cases)} cases, {labelled} of them with labels, {len(found.channels)} channels"]
+    found.understood = [
+        f"{counted(len(found.cases), 'case')}, {labelled} of them with labels, {len(found.channels)} channels"
+    ]
     if regions:
         told = "; ".join(f"{name} = {', '.join(map(str, values))}" for name, values in regions.items())
         found.understood.append(f"regions become structures that may overlap: {told}")

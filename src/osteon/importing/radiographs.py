@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.core.file_names import name_key, natural_key
 from osteon.core.labels import Structure, make_structures
-from osteon.core.listing import shortly
+from osteon.core.listing import counted, shortly
 from osteon.dataset.manifest import Channel
 from osteon.formats.raster import orientation_of
 from osteon.formats.rle import is_rle_csv
@@ -129,7 +129,9 @@ def _told(heap: Heap, options: Options, found: Found, *, dicom: bool) -> tuple[T
         unknown = [file for file in pictures if case_of(file.place.as_posix()) is None]
         pictures = [file for file in pictures if file not in set(unknown)]
         if unknown:
-            found.lost.append(f"--case-pattern finds no case in {len(unknown)} pictures, such as {unknown[0].place}")
+            found.lost.append(
+                f"--case-pattern finds no case in {counted(len(unknown), 'picture')}, such as {unknown[0].place}"
+            )
     if lost:
         found.lost.append(f"{len(lost)} mask files belong to no picture, such as {lost[0]}; passed over")
     shelf = Shelf(pictures, case_of)
@@ -286,9 +288,9 @@ def _understood(
 ) -> list[str]:
     """How the heap was understood, in sentences."""
     taken = Counter(said.kind for said in marks.values())
-    lines = [f"{len(pictures)} pictures; marked by {kind}: {count}" for kind, count in taken.items()]
+    lines = [f"{counted(len(pictures), 'picture')}; marked by {kind}: {count}" for kind, count in taken.items()]
     if unmarked := sum(picture not in marks for picture in pictures):
-        lines.append(f"{unmarked} pictures without annotation, taken without labels")
+        lines.append(f"{counted(unmarked, 'picture')} without annotation, taken without labels")
     if twice := [picture for picture, said in kinds.items() if len(set(said)) > 1]:
         first, second = dict.fromkeys(kinds[twice[0]])
         lines.append(
@@ -296,7 +298,7 @@ def _understood(
             "(give the other's file as SOURCE to take that)"
         )
     if structures is not None:
-        lines.append(f"{len(structures)} structures: {shortly([s.name for s in structures], _LISTED)}")
+        lines.append(f"{counted(len(structures), 'structure')}: {shortly([s.name for s in structures], _LISTED)}")
         lines.append("a structure that is not marked in a picture is taken as not being there")
     if any(said.label is not None for said in marks.values()):
         lines.append("label maps: grey levels are the values of structures; --labels gives them names")

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.core.listing import counted
 from osteon.core.locks import hold_folder
 from osteon.dataset.folds import SAY_WHO, structures_held_out, structures_without_cases, told_subject
 from osteon.dataset.manifest import FILE_NAME, Manifest, explain, write_manifest
@@ -262,7 +263,9 @@ def import_dataset(
             ("--site", site_pattern, [c.id for c in manifest.cases if c.site is None]),
         ):
             if pattern and missed:
-                warnings.append(f"{what} {pattern} finds nothing in {len(missed)} cases, such as {missed[0]}")
+                warnings.append(
+                    f"{what} {pattern} finds nothing in {counted(len(missed), 'case')}, such as {missed[0]}"
+                )
         write_manifest(folder, manifest)
         if not failed:  # else another attempt with --overwrite need not read the others
             forget(folder)

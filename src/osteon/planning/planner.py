@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from osteon.core.errors import DatasetError, UsageError
+from osteon.core.listing import counted
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import Channel
@@ -219,7 +220,9 @@ def _augmentation(
         elif alone is not None:
             why.append(f"not mirrored along R: {alone.name} has a side, and no counterpart to become")
         elif order is not None:
-            why.append(f"not mirrored along R: {order[0]} and {order[1]} keep their order in all {order[2]} cases")
+            why.append(
+                f"not mirrored along R: {order[0]} and {order[1]} keep their order in all {counted(order[2], 'case')}"
+            )
         else:
             mirror.append(position)
             why.append("mirrored along R: no two structures keep an order from left to right, or they swap names")

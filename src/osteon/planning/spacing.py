@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.geometry import turn_to_ras
+from osteon.core.listing import counted
 from osteon.core.overlap import count_overlap, dice
 from osteon.dataset.dataset import Dataset
 from osteon.planning.fingerprint import Fingerprint
@@ -28,7 +29,7 @@ def target_spacing(fingerprint: Fingerprint) -> tuple[Vector, list[str]]:
     spacings = np.array([case.spacing_mm for case in fingerprint.cases])
     median = fingerprint.median_spacing_mm
     shape = fingerprint.median_shape
-    why = [f"median of {len(spacings)} cases, which range from {_range(spacings)}"]
+    why = [f"median of {counted(len(spacings), 'case')}, which range from {_range(spacings)}"]
     worst = int(np.argmax(median))
     others = [axis for axis in range(3) if axis != worst]
     if median[worst] > 3 * median[others].max() and shape[worst] * 3 < shape[others].min():

@@ -11,6 +11,7 @@ from rich.markup import escape
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.files import write_text
 from osteon.core.labels import Structure
+from osteon.core.listing import counted
 from osteon.core.progress import console
 from osteon.core.spreadsheets import as_text, table_of
 from osteon.dataset.dataset import Dataset
@@ -135,7 +136,7 @@ def compare(
     everyone = {score.case for result in scored for score in result.scores}
     left_out = sorted(everyone - set(shared))
     if left_out:
-        console.print(f"[yellow]left out, since not all have them: {len(left_out)} cases[/]", soft_wrap=True)
+        console.print(f"[yellow]left out, since not all have them: {counted(len(left_out), 'case')}[/]", soft_wrap=True)
     known = _trained_on(contestants, scored, shared)
     new = [case for case in shared if not any(case in cases for cases in known.values())]
     for name, cases in known.items():

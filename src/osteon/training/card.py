@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from osteon.core.listing import counted
 from osteon.core.spread import spread
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
@@ -37,8 +38,8 @@ def _data(dataset: Dataset, plan: Plan, validation: dict[str, Any]) -> list[str]
     lines = [
         "## Data",
         "",
-        f"- Source: {Path(dataset.manifest.source).name or 'not recorded'}, {validation['training']['cases']} cases "
-        "trained on",
+        f"- Source: {Path(dataset.manifest.source).name or 'not recorded'}, "
+        f"{counted(validation['training']['cases'], 'case')} trained on",
         f"- Channels: {', '.join(f'{c.name} ({c.modality})' for c in plan.channels)}",
         f"- Structures: {', '.join(s.name for s in plan.structures)}",
         f"- Grid: {spacing} {plan.unit} along {'-'.join(plan.grid.axes)}",

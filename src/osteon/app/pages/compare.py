@@ -21,6 +21,7 @@ from osteon.app.upload import UploadBox
 from osteon.app.workspace import ABOUT, Item, about
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_json
+from osteon.core.listing import counted
 
 MODES = {
     "side": "Side by side",
@@ -208,7 +209,10 @@ async def add_upload(studio: Studio, source: Item, dataset: Item, names: Mapping
         await run.io_bound(shutil.rmtree, source.path, ignore_errors=True)
     notes += sent
     write_json(result.path / ABOUT, {"dataset": dataset.name, **({"notes": "\n".join(notes)} if notes else {})})
-    say(f"{len(added)} cases were taken" + (f"; {len(notes)} notes, such as: {notes[0]}" if notes else ""))
+    say(
+        f"{counted(len(added), 'case')} taken"
+        + (f"; {counted(len(notes), 'note')}, such as: {notes[0]}" if notes else "")
+    )
     begin_evaluation(studio, result, dataset)
     begin_measuring(studio, result)
     ui.navigate.to(f"/compare?a={dataset.id}&b={result.id}")

@@ -16,6 +16,7 @@ from osteon.app.studio import Studio, open_dataset
 from osteon.app.upload import UploadBox
 from osteon.app.workspace import Item
 from osteon.core.folders import files_below
+from osteon.core.listing import counted
 from osteon.phantoms.record import SOURCE
 
 TRUTH = "truth.json"
@@ -117,6 +118,7 @@ def _datasets(studio: Studio) -> None:
                 if dataset is not None:
                     cases = dataset.manifest.cases
                     held = sum(case.held_out for case in cases)
-                    faint(f"{len(cases)} cases, {held} held out, {len(dataset.structures)} structures")
+                    structures = counted(len(dataset.structures), "structure")
+                    faint(f"{counted(len(cases), 'case')}, {held} held out, {structures}")
             ui.button("Open", on_click=lambda to=item.id: ui.navigate.to(f"/dataset/{to}")).props("no-caps unelevated")
             keys(studio, item, "/data")

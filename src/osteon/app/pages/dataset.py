@@ -22,7 +22,7 @@ from osteon.app.wording import to_do
 from osteon.app.workspace import Item
 from osteon.auditing.finding import Finding
 from osteon.core.errors import OsteonError
-from osteon.core.listing import shortly
+from osteon.core.listing import counted, shortly
 from osteon.dataset.dataset import Dataset
 
 SHOWN = 8
@@ -103,7 +103,7 @@ class _Dataset:
             came = called(about(self.item).get("source") or manifest.source.rpartition(": ")[2])
             came = self.studio.workspace.title("sources", came)
             kept = f", {held} kept for the final test" if manifest.labelled else ", none of them with a label"
-            faint(f"{len(manifest.cases)} cases{kept}, from {came}").classes("osteon-grow")
+            faint(f"{counted(len(manifest.cases), 'case')}{kept}, from {came}").classes("osteon-grow")
             if manifest.labelled:
                 action("Train on it", f"/train?dataset={self.item.id}", icon="model_training", weight="main")
             if len(manifest.labelled) < len(manifest.cases):
@@ -127,7 +127,7 @@ class _Dataset:
         others = [finding for finding in audit[1] if finding.severity != "note"]
         for finding in others[:SHOWN]:
             self._finding(finding)
-        for title, rest in ((f"{len(others) - SHOWN} more", others[SHOWN:]), (f"{len(notes)} notes", notes)):
+        for title, rest in ((f"{len(others) - SHOWN} more", others[SHOWN:]), (f"{counted(len(notes), 'note')}", notes)):
             if rest:
                 with ui.expansion(title).classes("full-width"):
                     for finding in rest:

@@ -21,7 +21,7 @@ from osteon.app.studio import Studio, open_dataset
 from osteon.app.upload import UploadBox
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
-from osteon.core.listing import shortly
+from osteon.core.listing import counted, shortly
 from osteon.predicting.records import read_validation
 from osteon.predicting.seen import TRAINED, seen_by
 
@@ -81,7 +81,7 @@ def _list(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
         with card(), ui.element("div").classes("osteon-row"):
             with ui.column().classes("osteon-grow gap-0"):
                 ui.link(item.title, f"/result/{item.id}").classes("text-weight-medium")
-                faint(f"{len(cases_of(item))} cases, by {made_by}")
+                faint(f"{counted(len(cases_of(item)), 'case')}, by {made_by}")
             if item.name in states:
                 chip(states[item.name])
             action("Open", f"/result/{item.id}", name=f"Open {item.title}")

@@ -9,14 +9,16 @@ from nicegui import ui
 
 from osteon.app.bringing_models import Brought, take
 from osteon.app.commands import ImportChoices, about, begin_import, begin_model
-from osteon.app.frame import card, faint, frame, heading, refuse, show_error, table
+from osteon.app.frame import card, faint, frame, refuse, show_error, table
 from osteon.app.inspecting import Inspected, inspect_source
 from osteon.app.keeping import keeper
 from osteon.app.notes import tell_notes
 from osteon.app.pages.data import source_path
+from osteon.app.pages.pairing import PairByHand
 from osteon.app.studio import Studio
 from osteon.app.wording import CHOICES, FLAGS, TEXTS
 from osteon.core.errors import OsteonError
+from osteon.core.listing import counted
 from osteon.importing.forms import MODALITIES
 from osteon.importing.recognise import FORMS
 
@@ -235,7 +237,7 @@ class _Page:
 
     def _cases(self, found: Inspected) -> None:
         rows = [{"id": c["id"], "images": ", ".join(c["images"]), "label": c["label"] or "none"} for c in found.cases]
-        with card(f"{len(found.cases)} cases"):
+        with card(f"{counted(len(found.cases), 'case')}"):
             faint("Take the tick away from cases that are not to be imported.")
             self.table = table(rows, {"id": "Case", "images": "Image", "label": "Label"}, key="id", tick=True)
             self.table.selected = list(rows)
@@ -267,49 +269,6 @@ class _Page:
             flags=(*told, *(flag for flag, box in self.flags.items() if box.value)),
         )
         item, _ = begin_import(self.studio, self.path, str(self.wanted.value or self.name), choices)
-        ui.navigate.to(f"/dataset/{item.id}")
-
-
-class PairByHand:
-    """A table in which images and labels are brought together where names did not tell."""
-
-    def __init__(self, studio: Studio, path: Path, name: str, files: tuple[str, ...]) -> None:
-        self.studio, self.path, self.name, self.files = studio, path, name, files
-        self.rows: list[tuple[ui.select, ui.select]] = []
-
-    def build(self) -> None:
-        """Put it onto the page, folded."""
-        with ui.expansion("Pair images and labels by hand", icon="link").classes("full-width"), card():
-            heading("Which label belongs to which image?")
-            self.place = ui.column().classes("full-width no-wrap")
-            self._add()
-            with ui.row():
-                ui.button("One more case", icon="add", on_click=self._add).props("flat no-caps")
-                ui.button("Import these pairs", on_click=self._import).props("no-caps")
-
-    def _add(self) -> None:
-        number = len(self.rows) + 1
-        with self.place, ui.element("div").classes("osteon-row"):
-            image = ui.select(list(self.files), label=f"Image {number}", with_input=True).classes("osteon-grow")
-            label = ui.select(list(self.files), label=f"Label {number}", with_input=True, clearable=True).classes(
-                "osteon-grow"
-            )
-        self.rows.append((image, label))
-
-    def _import(self) -> None:
-        pairs = [(str(i.value), str(label.value or "")) for i, label in self.rows if i.value]
-        if not pairs:
-            refuse(OsteonError("no image is chosen", hint="choose an image and its label"))
-            return
-        if any('"' in part for pair in pairs for part in pair):
-            refuse(OsteonError("a file's name holds a quotation mark", hint="rename the file"))
-            return
-        folder = self.studio.workspace.new("sources", f"{self.name}-pairs")
-        folder.path.mkdir()
-        base = self.path if self.path.is_dir() else self.path.parent
-        lines = [",".join(f'"{base / part}"' for part in pair if part) for pair in pairs]
-        (folder.path / "pairs.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        item, _ = begin_import(self.studio, folder.path / "pairs.txt", self.name, ImportChoices(form="pairs"))
         ui.navigate.to(f"/dataset/{item.id}")
 
 
