@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import pytest
 from jinja2 import Environment
@@ -302,20 +302,24 @@ def test_a_link_that_leads_outside_is_not_handed_out(studio: Studio, tmp_path: P
         "/d/..",
         "/d/%2e%2e%2fsecret",
         "/report/..%2f..",
+        "/report/mine/report.html",
+        "/report/EXPORT/a.stl",
+        "/report/EXPORT/..%2freport.html",
+        "/report/EXPORT/report-0.html",
         "/p/x/y",
         "/s/x/1",
         "/s/x/..%2f1",
     ],
 )
 def test_no_path_leads_to_a_file(studio: Studio, path: str) -> None:
-    exported(studio, {"a.stl": b"one"})
+    export = exported(studio, {"a.stl": b"one", "report-0.html": b"no page"})
     scene = studio.workspace.root / "cache" / ("0" * 20)
     scene.mkdir()
     write_json(scene / "info.json", {"secret": 1})
     (scene / "poster.png").write_bytes(b"png")
     http = client(studio)
     assert http.get(f"/v/{'0' * 20}/poster.png").content == b"png"
-    answer = http.get(path.replace("SCENE", "0" * 20))
+    answer = http.get(path.replace("SCENE", "0" * 20).replace("EXPORT", export))
     assert answer.status_code == 404
     assert studio.workspace.secret not in answer.content
 
@@ -325,3 +329,12 @@ def test_a_report_is_found_by_its_id_alone(studio: Studio) -> None:
     http = client(studio)
     assert http.get(f"/report/{export}").text == "<p>report"
     assert json.loads(http.get("/report/mine").text)["hint"] == "reload the page"
+
+
+def test_the_pages_of_a_report_lead_to_each_other(studio: Studio) -> None:
+    export = exported(studio, {"report.html": b'<a href="report-2.html">', "report-2.html": b"<p>two"})
+    http = client(studio)
+    answer = http.get(f"/report/{export}")
+    assert (answer.status_code, answer.headers["location"]) == (307, f"/report/{export}/report.html")
+    assert "report-2.html" in http.get(answer.headers["location"]).text
+    assert http.get(urljoin(answer.headers["location"], "report-2.html")).text == "<p>two"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import shutil
@@ -527,6 +528,22 @@ def test_many_alike_cases_are_one_finding_and_no_table_of_all_pairs(monkeypatch:
     assert found[0].what.startswith("c0, c3, c6, c9, c12, c15, c18, c21 and 73 more look nearly the same, each as")
     assert re.search(r"correlate with 0\.99\d\d to 0\.99\d\d$", found[0].what)
     assert peak < 1.5 * 4 * pictures.size  # the pictures once, as float32
+
+
+def test_of_each_case_little_is_held(tmp_path: Path) -> None:
+    def held(count: int) -> int:
+        folder = tmp_path / str(count)
+        audited(folder, cases(count))
+        tracemalloc.start()
+        result = osteon.audit(folder, workers=1)
+        gc.collect()
+        assert len(result.cohort.cases) == len(result.cohort.profiles) == count
+        size = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return size
+
+    held(1)  # what is imported and compiled once
+    assert held(26) - held(6) < 20 * 20_000  # bytes; the coarse image of 12³ floats alone takes 7,000
 
 
 def test_amounts_are_volumes_and_of_pictures_areas() -> None:

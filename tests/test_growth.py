@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,16 +16,21 @@ import pytest
 from helpers import spaced, write_dataset
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.run import audit
+from osteon.core.boxes import Box
+from osteon.core.geometry import Geometry, Turn, turn_onto
 from osteon.core.labels import make_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds
+from osteon.dataset.laying import lies_within
 from osteon.dataset.manifest import Case, Channel, Manifest, _unique
 from osteon.formats.dicom import titles
 from osteon.formats.dicom_found import Series
 from osteon.importing.forms import unique_ids
 from osteon.importing.mask_files import Heap, Mask, Scan
+from osteon.importing.mask_grids import Grids
 from osteon.importing.mask_groups import Group, group_scans
 from osteon.importing.mask_owners import Likeness, Names
+from osteon.importing.mask_pairing import UNFIT, pair
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.planning import fingerprint
 
@@ -201,3 +207,86 @@ def test_titles_of_many_series_are_not_compared_with_each_other() -> None:
         patch.setattr("osteon.formats.dicom.title", lambda one: Words(f"series {one.uid}"))
         titles(series)
     assert next(compared) < 5 * len(series)
+
+
+def heap_on(grids: Sequence[Geometry], masks: Sequence[Geometry]) -> Heap:
+    """Scans and masks on grids, without files and named after nothing."""
+    heap = Heap()
+    for n, grid in enumerate(grids):
+        heap.scans.append(Scan(Path(f"s{n}"), PurePosixPath(f"scans/s{n}.nii.gz")))
+        heap.scans[-1].__dict__["geometry"] = grid
+    for n, grid in enumerate(masks):
+        heap.masks.append(
+            Mask(Path(f"m{n}"), PurePosixPath(f"masks/{'abcdefghij'[n % 10]}{'klmnopqrst'[n // 10]}.nii.gz"))
+        )
+        heap.masks[-1].__dict__["geometry"] = grid
+    return heap
+
+
+def placed(x: float, *, size: int = 20) -> Geometry:
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    affine[:3, 3] = x, 5, 7
+    return Geometry((size, 16, 12), affine)
+
+
+TURNS = [
+    Turn(order, flipped) for order in itertools.permutations(range(3)) for flipped in product((False, True), repeat=3)
+]
+
+
+@pytest.mark.parametrize(("apart", "most"), [(3.0, 1), (0.0, 1 / 20)], ids=["each its own grid", "one grid"])
+def test_grids_are_compared_with_those_that_may_be_the_same(
+    apart: float, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = itertools.count()
+
+    def counted(self: Geometry, other: Geometry, **how: float) -> bool:
+        next(compared)
+        return not self.differences(other, **how)
+
+    monkeypatch.setattr(Geometry, "same_as", counted)
+    grids = [placed(apart * n) for n in range(60)]
+    heap = heap_on(grids, [TURNS[n % 48].geometry(grid) for n, grid in enumerate(grids)])
+    groups = pair(heap, None)
+    assert len(groups) == len(heap.strays) == 60
+    cause = "its grid alone is no proof" if apart else "its grid fits several"
+    assert all(cause in stray.cause for stray in heap.strays)
+    assert next(compared) <= max(48, most * 60)
+
+
+def test_masks_of_no_grid_are_compared_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = itertools.count()
+    monkeypatch.setattr(Geometry, "same_as", lambda *_: next(compared) < 0)
+    heap = heap_on([placed(3.0 * n) for n in range(60)], [placed(3.0 * n + 0.4, size=9) for n in range(60)])
+    pair(heap, None)
+    assert {stray.cause for stray in heap.strays} == {UNFIT}
+    assert next(compared) == 0
+
+
+def test_grids_that_are_looked_up_are_those_that_comparing_each_pair_finds() -> None:
+    rng = np.random.default_rng(0)
+    shears = [np.eye(3), np.array([[1, 0, 0.6], [0, 1, 0], [0, 0, 1]]), np.linalg.qr(rng.normal(size=(3, 3)))[0]]
+    grids, masks = [], []
+    for n in range(60):
+        affine = np.eye(4)
+        affine[:3, :3] = shears[n % 3] @ np.diag([(1.0, 0.5, 3.0)[n % 3], 1.0, 2.0])
+        affine[:3, 3] = rng.integers(1, 4, 3) * 7.3
+        grid = Geometry((9 + n % 2, 8, 7), affine, "px" if n % 7 == 0 else "mm")
+        box = Box((1, 2, 3), (6, 6, 6)) if n % 4 == 1 else Box((0, 0, 0), grid.shape)
+        own = grid.cropped(box)
+        moved = own.affine_ras.copy()
+        moved[:3, 3] += rng.normal(size=3) * min(own.spacing_mm) * 0.06  # about as far as grids may differ
+        grids.append(grid)
+        masks.append(TURNS[n % 48].geometry(Geometry(own.shape, moved, own.unit)))
+    heap = heap_on(grids, masks)
+    groups = [Group(PurePosixPath(), f"{n}", [scan]) for n, scan in enumerate(heap.scans)]
+    found, same, boxes = Grids(groups), 0, 0
+    for mask, own in zip(heap.masks, masks, strict=True):
+        on = [
+            group for group, grid in zip(groups, grids, strict=True) if grid.same_as(turn_onto(own, grid).geometry(own))
+        ]
+        within = [group for group, grid in zip(groups, grids, strict=True) if lies_within(grid, own)]
+        same, boxes = same + len(on), boxes + bool(within and not on)
+        assert found.fitting(mask, groups) == (on or within)
+    assert 20 < same < 60 * 59
+    assert boxes > 5

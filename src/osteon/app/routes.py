@@ -13,13 +13,14 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from osteon.app.receiving import Upload
 from osteon.app.workspace import ABOUT, plain_name
 from osteon.core.case_records import FOLDER
 from osteon.core.errors import OsteonError
+from osteon.core.pages import page_name, page_number
 from osteon.exporting.ledger import FILE_NAME as RECORD
 from osteon.web.pace import Paced, SlowError
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 PRIVATE = {"Cache-Control": "private, max-age=3600"}
 GONE = JSONResponse({"message": "this is no longer here", "hint": "reload the page"}, 404)
+REPORT = "report.html"
 CHUNK = 1 << 20
 """Bytes of a download that are read at a time."""
 
@@ -85,8 +87,13 @@ def routes(studio: Studio) -> list[Route]:
 
     async def report(request: Request) -> Response:
         item = studio.workspace.find("exports", request.path_params["export_id"])
-        path = item.path / "report.html" if item else None
-        return FileResponse(path, media_type="text/html") if path and path.is_file() else GONE
+        name = request.path_params.get("page", REPORT)
+        path = item.path / name if item and page_number(REPORT, name) else None
+        if item is None or path is None or not path.is_file():
+            return GONE
+        if "page" not in request.path_params and (item.path / page_name(REPORT, 2)).is_file():
+            return RedirectResponse(f"/report/{item.id}/{REPORT}")  # where the names in its links lead to its pages
+        return FileResponse(path, media_type="text/html")
 
     return [
         Route("/api/uploads", begin, methods=["POST"]),
@@ -97,6 +104,7 @@ def routes(studio: Studio) -> list[Route]:
         Route("/s/{run_id}/{number:int}", sample),
         Route("/d/{export_id}", download),
         Route("/report/{export_id}", report),
+        Route("/report/{export_id}/{page}", report),
     ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from osteon.auditing.augmented_picture import patch_picture
 from osteon.auditing.run import FOLDER
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.files import write_text
+from osteon.core.pages import render
 from osteon.dataset.dataset import Dataset
 from osteon.planning.plan import FILE_NAME, Plan, read_plan
 from osteon.preparing.cache import CachedCase, prepare
@@ -138,15 +138,11 @@ def _picture(image: torch.Tensor, labels: torch.Tensor, plan: Plan, grey: tuple[
 
 
 def _write_page(path: Path, name: str, plan: Plan, samples: list[Sample], seed: int) -> None:
-    import jinja2
-
-    source = resources.files("osteon.auditing").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     size = "×".join(str(n) for n in plan.patch.size[: plan.grid.dimensions])
     edges = "×".join(f"{edge:.3g}" for edge in plan.grid.spacing_mm[: plan.grid.dimensions])
-    html = environment.from_string(source).render(
+    html = render(
+        "osteon.auditing",
+        TEMPLATE,
         name=name,
         samples=samples,
         structures=plan.structures,

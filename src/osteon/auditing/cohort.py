@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,13 +25,14 @@ class Cohort:
     Attributes:
         manifest: What the dataset says of them.
         cases: Their facts, in the manifest's order.
-        profiles: Border profiles by case, see `osteon.auditing.border`; only labelled cases.
+        profiles: Border profiles by case, see `osteon.auditing.border`; only labelled cases. Read anew
+            whenever they are asked for.
         step: By what borders were compared, in the unit; see `osteon.auditing.coarse`.
     """
 
     manifest: Manifest
     cases: list[CaseFacts]
-    profiles: dict[str, npt.NDArray[np.float16]]
+    profiles: Mapping[str, npt.NDArray[np.float16]]
     step: float = 1.0
 
     @property

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
 from osteon.dataset.marks import UNMARKED, CaseMark
 
 Triple = tuple[float, float, float]
 
 
-class StructureFacts(BaseModel):
+def _packed(values: Iterable[float]) -> Sequence[float]:
+    try:
+        return array("f", values)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"no list of numbers ({error})") from error
+
+
+def _listed(values: Sequence[float]) -> list[float]:
+    return [round(value, 3) for value in values]
+
+
+Floats = Annotated[Sequence[float], PlainValidator(_packed), PlainSerializer(_listed)]
+"""Many 32-bit floats: 4 bytes for each in memory, where a list takes 32; in files a list of three decimals."""
+
+
+@dataclass(frozen=True, slots=True)
+class StructureFacts:
     """One structure in one case.
 
     Attributes:
@@ -28,8 +49,6 @@ class StructureFacts(BaseModel):
         drawn: On how many slices it is drawn where they have others between them, such as `femur on 5 of 9`.
         gaps: Empty slices that may be anatomy, such as `femur in slices 4 to 5 along k`, as the file counts them.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     voxels: int
     volume_mm3: float
@@ -51,10 +70,9 @@ class StructureFacts(BaseModel):
     gaps: str = ""
 
 
-class ChannelFacts(BaseModel):
+@dataclass(frozen=True, slots=True)
+class ChannelFacts:
     """Intensities of a whole channel: extremes and percentiles."""
-
-    model_config = ConfigDict(frozen=True)
 
     lowest: float
     p1: float
@@ -95,7 +113,7 @@ class CaseFacts(BaseModel):
     channels: list[ChannelFacts]
     content: str
     label_content: str | None
-    thumbnail: list[float]
+    thumbnail: Floats
     labelled: bool
     structures: dict[str, StructureFacts]
     overlaps: list[tuple[str, str, int]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -83,8 +83,7 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
         name = drawn.structure.name
         told = [structures[name].gaps] if structures[name].gaps else []  # along another axis
         gaps = "; ".join([*told, *([drawn.describe_gaps()] if drawn.gaps else [])])
-        seen = {"step": drawn.step, "drawn": drawn.describe(), "gaps": gaps}
-        structures[name] = structures[name].model_copy(update=seen)
+        structures[name] = replace(structures[name], step=drawn.step, drawn=drawn.describe(), gaps=gaps)
     r, a, s = (int(score.argmax()) if score.any() else len(score) // 2 for score in scores)
     facts = CaseFacts(
         id=case_id,
@@ -222,7 +221,7 @@ def _label_content(segmentation: Segmentation) -> str:
     return digest.hexdigest()
 
 
-def _thumbnail(image: npt.NDArray[np.float32]) -> list[float]:
+def _thumbnail(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Means over about 12³ blocks (48² of a picture's), standardised."""
     blocks = THUMBNAIL if min(image.shape) > 1 else 4 * THUMBNAIL
     small = image.astype(np.float64)
@@ -232,7 +231,7 @@ def _thumbnail(image: npt.NDArray[np.float32]) -> list[float]:
         summed = np.add.reduceat(small, starts, axis=axis)
         small = summed / np.expand_dims(counts, tuple(a for a in range(3) if a != axis))
     spread = float(small.std()) or 1.0
-    return [round(float(v), 3) for v in ((small - small.mean()) / spread).ravel()]
+    return np.asarray(((small - small.mean()) / spread).round(3).ravel())
 
 
 def _six(value: float) -> float:

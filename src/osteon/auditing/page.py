@@ -1,25 +1,32 @@
-"""The page that people read: one HTML file, pictures and all."""
+"""The report that people read: HTML, pictures and all; of many cases in pages, those concerned by the worst first."""
 
 from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from importlib import resources
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from osteon.auditing.cohort import Cohort
+from osteon.auditing.facts import CaseFacts
 from osteon.auditing.finding import SEVERITIES, Finding
 from osteon.auditing.rules_places import amount
-from osteon.core.files import write_text
+from osteon.core.pages import Place, in_pages, page_name, render, write_pages
 
 TEMPLATE = "page.html.j2"
+FINDINGS = 200
+"""Findings that the first page lists one by one. Of more, the strongest `OF_A_KIND` of each kind."""
+OF_A_KIND = 10
+LINKS = 200
+"""Cases of a finding that are linked to."""
 
 
 def write_page(path: Path, summary: str, cohort: Cohort, findings: list[Finding], pictures: Path) -> None:
-    """Write the page.
+    """Write the report, and of many cases its other pages beside it.
 
     Args:
         path: The HTML file.
@@ -28,29 +35,56 @@ def write_page(path: Path, summary: str, cohort: Cohort, findings: list[Finding]
         findings: Ranked.
         pictures: The folder with `<case id>.jpg`.
     """
-    import jinja2
-
-    source = resources.files("osteon.auditing").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    numbers = {case.id: number for number, case in enumerate(cohort.cases)}
-    by_case: dict[str, list[Finding]] = defaultdict(list)
-    for finding in findings:
+    by_case: dict[str, list[int]] = defaultdict(list)
+    for number, finding in enumerate(findings):
         for case_id in finding.cases:
-            by_case[case_id].append(finding)
-    html = environment.from_string(source).render(
-        name=cohort.manifest.name,
-        summary=summary,
-        findings=findings,
-        counts={severity: sum(f.severity == severity for f in findings) for severity in SEVERITIES},
-        numbers=numbers,
-        structures=[_structure_row(cohort, s.name, s.colour) for s in cohort.manifest.structures],
-        overlaps=_overlaps(cohort),
-        cases=[_case(cohort, number, by_case, pictures) for number in range(len(cohort.cases))],
-        flat=bool(cohort.cases) and all(1 in case.shape for case in cohort.cases),
-    )
-    write_text(path, html)
+            by_case[case_id].append(number)
+    numbers = {case.id: number for number, case in enumerate(cohort.cases)}
+    pages = in_pages(sorted(cohort.cases, key=lambda case: by_case.get(case.id, [len(findings)])[0]))
+    links = {
+        case.id: f"{page_name(path.name, number) if number > 1 else ''}#case-{numbers[case.id]}"
+        for number, cases in enumerate(pages, 1)
+        for case in cases
+    }
+    overlaps, rows = _overlaps(cohort), _rows(findings)
+    flat = bool(cohort.cases) and all(1 in case.shape for case in cohort.cases)
+    structures = [_structure_row(cohort, s.name, s.colour) for s in cohort.manifest.structures]
+
+    def html(place: Place, cases: Sequence[CaseFacts]) -> str:
+        return render(
+            "osteon.auditing",
+            TEMPLATE,
+            name=cohort.manifest.name,
+            place=place,
+            links=links,
+            most=LINKS,
+            summary=summary,
+            rows=rows,
+            counts={severity: sum(f.severity == severity for f in findings) for severity in SEVERITIES},
+            numbers=numbers,
+            structures=structures,
+            overlaps=overlaps,
+            cases=[_case(case, [findings[n] for n in by_case.get(case.id, [])], pictures) for case in cases],
+            flat=flat,
+        )
+
+    write_pages(path, pages, html)
+
+
+def _rows(findings: Sequence[Finding]) -> list[Mapping[str, Any]]:
+    """The findings to list, each with its cases; of many those of one kind together, the rest of them as one row."""
+    if len(findings) <= FINDINGS:
+        return [{"one": finding, "cases": finding.cases} for finding in findings]
+    kinds: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    for finding in findings:
+        kinds[finding.severity, finding.kind].append(finding)
+    rows: list[Mapping[str, Any]] = []
+    for alike in kinds.values():
+        rows += [{"one": finding, "cases": finding.cases} for finding in alike[:OF_A_KIND]]
+        if rest := alike[OF_A_KIND:]:
+            cases = list(dict.fromkeys(case for finding in rest for case in finding.cases))
+            rows.append({"one": rest[0], "cases": cases, "rest": len(rest)})
+    return rows
 
 
 def _structure_row(cohort: Cohort, name: str, colour: str) -> dict[str, Any]:
@@ -82,22 +116,21 @@ def _overlaps(cohort: Cohort) -> dict[str, Any] | None:
     return {"names": names, "rows": [[cells.get((row, column)) for column in names] for row in names]}
 
 
-def _case(cohort: Cohort, number: int, by_case: dict[str, list[Finding]], pictures: Path) -> dict[str, Any]:
-    case = cohort.cases[number]
-    own = by_case[case.id]
-    picture = (pictures / f"{case.id}.jpg").read_bytes()
+def _case(case: CaseFacts, own: Sequence[Finding], pictures: Path) -> dict[str, Any]:
     times = "×".join
     return {
         "id": case.id,
-        "number": number,
-        "worst": min((SEVERITIES.index(f.severity) for f in own), default=len(SEVERITIES)),
         "findings": [finding for finding in own if finding.severity != "note"],
-        "notes": sum(finding.severity == "note" for finding in own),
+        "notes": [finding for finding in own if finding.severity == "note"],
         "grid": f"{times(map(str, case.shape))} voxels of {times(f'{e:.3g}' for e in case.spacing)} {case.unit}, "
         f"file's axes {case.orientation}",
-        "picture": base64.b64encode(picture).decode(),
+        "picture": partial(_embedded, pictures / f"{case.id}.jpg"),
         "structures": [
             {"name": name, "volume": amount(facts.volume_mm3, case), "mean": f"{facts.mean:.4g}"}
             for name, facts in case.structures.items()
         ],
     }
+
+
+def _embedded(picture: Path) -> str:
+    return base64.b64encode(picture.read_bytes()).decode()

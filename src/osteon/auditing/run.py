@@ -10,7 +10,7 @@ DATASET/audit/cases/<case id>.jpg    its picture
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,12 +120,12 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
             elif outcome.error is not None:
                 failed[case.id] = outcome.error
     measured = [found[case.id] for case in cases if case.id in found]
-    profiles = {facts.id: _profiles(folder, facts.id) for facts in measured if facts.structures}
+    profiles = _Profiles(folder, [facts.id for facts in measured if facts.structures])
     cohort = Cohort(dataset.manifest, measured, profiles, step)
     unreadable = [_unreadable(case, error) for case, error in failed.items()]
     findings = ranked([*find(cohort), *unreadable, *_odd_headers(dataset, [facts.id for facts in measured])])
     result = Audit(findings, cohort, failed, folder / "report.html")
-    write_json(folder / "audit.json", _as_json(result))
+    _write_json(folder / "audit.json", result)
     write_page(result.page, result.summary(), cohort, findings, folder / "cases")
     return result
 
@@ -182,13 +182,32 @@ def _work(work: tuple[Dataset, Case, str, float]) -> CaseFacts:
     return facts
 
 
-def _profiles(folder: Path, case_id: str) -> npt.NDArray[np.float16]:
-    path = folder / "cases" / f"{case_id}.npy"
-    try:
-        profiles: npt.NDArray[np.float16] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise FileError(f"{path}: is damaged ({error})", hint=f"remove {folder}; it is made again") from error
-    return profiles
+@dataclass(frozen=True)
+class _Profiles(Mapping[str, npt.NDArray[np.float16]]):
+    """The borders of cases, read whenever they are asked for: those of thousands are not held.
+
+    Attributes:
+        folder: DATASET/audit.
+        cases: Their ids.
+    """
+
+    folder: Path
+    cases: Sequence[str]
+
+    def __getitem__(self, case: str) -> npt.NDArray[np.float16]:
+        """Those of a case. Raises FileError where its file is damaged."""
+        path = self.folder / "cases" / f"{case}.npy"
+        try:
+            profiles: npt.NDArray[np.float16] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise FileError(f"{path}: is damaged ({error})", hint=f"remove {self.folder}; it is made again") from error
+        return profiles
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.cases)
+
+    def __len__(self) -> int:
+        return len(self.cases)
 
 
 def _unreadable(case: str, error: OsteonError) -> Finding:
@@ -225,14 +244,18 @@ def _odd_headers(dataset: Dataset, cases: Sequence[str]) -> Iterator[Finding]:
         )
 
 
-def _as_json(result: Audit) -> dict[str, object]:
-    return {
+def _write_json(path: Path, result: Audit) -> None:
+    """Write audit.json, the cases one by one: as one text all of them would take more memory than the scan of any."""
+    told = {
         "osteon": 1,
         "dataset": result.cohort.manifest.name,
         "summary": result.summary(),
         "counts": result.counts,
         "findings": [finding.model_dump() for finding in result.findings],
-        "cases": [
-            json.loads(facts.model_dump_json(exclude={"key", "mark", "thumbnail"})) for facts in result.cohort.cases
-        ],
     }
+    head = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False)
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", errors="backslashreplace") as text:
+        text.write(f'{head.removesuffix("}").rstrip()},\n "cases": [')
+        for number, facts in enumerate(result.cohort.cases):
+            text.write(f"{',' * (number > 0)}\n  {facts.model_dump_json(exclude={'key', 'mark', 'thumbnail'})}")
+        text.write("\n ]\n}\n")

@@ -78,12 +78,14 @@ class Links:
 
     def against(self, mask: Mask, scans: Sequence[Scan]) -> str:
         """Why the mask is none of these scans, the channels of one case; empty where nothing says so."""
+        if mask not in self._told:
+            return ""
         reasons = [self._against(mask, scan) for scan in scans]
         return "" if not reasons or "" in reasons else reasons[0]
 
     def _against(self, mask: Mask, scan: Scan) -> str:
-        told, named = self._told.get(mask), self.named(mask)
-        if told is None or scan.series is None:
+        told, named = self._told[mask], self.named(mask)
+        if scan.series is None:
             return ""
         if named and scan not in named:
             return f"refers to {named[0].title}"
@@ -102,6 +104,8 @@ class Links:
     def refused(self, mask: Mask, groups: Iterable[Sequence[Scan]]) -> str:
         """That a mask belongs to none of the cases beside it; empty where it may belong to one."""
         groups = list(groups)
+        if mask not in self._told:
+            return ""
         reasons = [self.against(mask, scans) for scans in groups]
         if not all(reasons):
             return ""

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from osteon.core.file_names import name_key
-from osteon.core.geometry import turn_onto
-from osteon.dataset.laying import lies_within
 from osteon.formats.registry import stem_of
-from osteon.importing.mask_dicom import lies_on
 from osteon.importing.mask_files import Heap, Mask, Scan
+from osteon.importing.mask_grids import Grids
 from osteon.importing.mask_groups import Group, group_scans
 from osteon.importing.mask_links import Links
 from osteon.importing.mask_names import (
@@ -121,9 +119,9 @@ def _of_home(
             sorted_out, named = True, named or not linked
         else:
             left.append((mask, told or may, bool(told)))
+    grids = Grids(groups if left else ())
     for mask, may, called in left:
-        fitting = [group for group in may if fits(mask, group)]
-        fitting = fitting or [group for group in may if fits(mask, group, cropped=True)]
+        fitting = grids.fitting(mask, may)
         scans = [group.scans[0] for group in fitting]
         if fitting and not links.named(mask) and not called and like.of_another(mask):
             heap.pass_over(mask, OTHER_CASE)
@@ -182,16 +180,6 @@ def _stranger(group: Group, masks: Iterable[Mask]) -> bool:
         if top[0].lower() not in SCAN_WORDS and same_name(top[0]) not in same_name(mask.place.as_posix()):
             return True
     return False
-
-
-def fits(mask: Mask, group: Group, *, cropped: bool = False) -> bool:
-    """Whether the mask lies on the scan's grid (or on a box of it), its axes in any order and direction."""
-    scan, own = group.scans[0].geometry, mask.geometry
-    if scan is None or mask.kind != "file":
-        return scan is not None and lies_on(mask, scan)
-    return own is not None and (
-        scan.same_as(turn_onto(own, scan).geometry(own)) or (cropped and lies_within(scan, own))
-    )
 
 
 def by_pattern(heap: Heap, pattern: str, links: Links, series: str | None = None) -> list[Group]:

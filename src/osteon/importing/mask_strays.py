@@ -9,6 +9,7 @@ from osteon.core.errors import DatasetError
 from osteon.core.listing import counted
 from osteon.importing import mask_pairing as pairing
 from osteon.importing.mask_files import Heap, Mask, Scan
+from osteon.importing.mask_grids import fits
 from osteon.importing.mask_links import Links
 from osteon.importing.mask_names import case_of, kind_of
 from osteon.importing.patterns import PROPOSALS
@@ -96,5 +97,5 @@ def _sorts_all(heap: Heap, pattern: str) -> bool:
         not part.strays
         and 2 * len(labelled) > len(groups)
         and not any(group.several for group in groups)
-        and all(pairing.fits(mask, group) for group in labelled for mask in group.masks if mask.kind == "file")
+        and all(fits(mask, group) for group in labelled for mask in group.masks if mask.kind == "file")
     )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -14,6 +16,8 @@ COLOURS = ("#2f6fb3", "#d9822b", "#3f9d5a", "#a65fb5", "#c0504d", "#5b7f8c", "#9
 INK, FAINT, LINE = "#3a4250", "#7b8594", "#d6d9de"
 WIDTH = 8.6
 """Inches."""
+POINTS = 5000
+"""Dots of a chart that are drawn one by one; more become a picture, or browsers are slow to show them."""
 
 
 def colour_of(number: int) -> str:
@@ -185,7 +189,10 @@ def _svg(draw: Callable[[Any], None], width: float, height: float) -> str:
         axes.set_axisbelow(True)
         axes.patch.set_alpha(0)
         draw(axes)
+        dots = [line for line in axes.lines if line.get_linestyle() == "None"]
+        for line in dots if sum(np.size(line.get_xdata()) for line in dots) > POINTS else ():
+            line.set_rasterized(True)
         kept = io.StringIO()
-        figure.savefig(kept, format="svg", metadata={"Date": None})
+        figure.savefig(kept, format="svg", dpi=200, metadata={"Date": None})
     text = kept.getvalue()
     return text[text.index("<svg") :]

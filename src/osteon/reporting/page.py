@@ -1,11 +1,12 @@
-"""The page of a comparison: one HTML file, charts and pictures and all."""
+"""The page of a comparison: HTML, charts and pictures and all; what names many cases goes on on further pages."""
 
 from __future__ import annotations
 
 import base64
 import tempfile
-from collections.abc import Sequence
-from importlib import resources
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 from scipy import stats
 
 from osteon.core.errors import OsteonError
-from osteon.core.files import write_text
 from osteon.core.labels import Segmentation
+from osteon.core.pages import Place, in_pages, render, write_pages
 from osteon.core.progress import track
 from osteon.core.spread import Spread
 from osteon.dataset.dataset import Dataset
@@ -42,30 +43,83 @@ def write_page(path: Path, made: Compared, dataset: Dataset | None) -> None:
         made: What was compared.
         dataset: With the scans, for pictures and mix-ups; None leaves these out.
     """
-    import jinja2
-
-    source = resources.files("osteon.reporting").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     numbers = {entry.name: number for number, entry in enumerate(made.entries)}
-    html = environment.from_string(source).render(
-        made=made,
-        title=dataset.manifest.name if dataset is not None else "Comparison",
-        lines=[_line(entry, made) for entry in made.entries],
-        names=[structure.name for structure in made.structures],
-        colours={structure.name: structure.colour for structure in made.structures},
-        distances=_distances(made.entries[0].overall),
-        swatches={name: charts.colour_of(number) for name, number in numbers.items()},
-        verdict=made.ranking.verdict.splitlines() if made.ranking else [],
-        boxes=_boxes(made, "dice", "Dice"),
-        curves=_curves(made, numbers),
-        altman=_bland_altman(made),
-        confidence=[found for entry in made.entries if (found := _confidence(entry)) is not None],
-        tests=[_tests(name, comparison) for name, comparison in made.against_best.items()],
-        looks=_looks(made, dataset),
-    )
-    write_text(path, html)
+    confidence = [found for entry in made.entries if (found := _confidence(entry)) is not None]
+    named = [*_not_scored(made), *_to_review(made, {one["name"] for one in confidence}), *_trained_on(made)]
+    shown = {
+        "made": made,
+        "title": dataset.manifest.name if dataset is not None else "Comparison",
+        "lines": [_line(entry, made) for entry in made.entries],
+        "names": [structure.name for structure in made.structures],
+        "colours": {structure.name: structure.colour for structure in made.structures},
+        "distances": _distances(made.entries[0].overall),
+        "swatches": {name: charts.colour_of(number) for name, number in numbers.items()},
+        "verdict": made.ranking.verdict.splitlines() if made.ranking else [],
+        "boxes": _boxes(made, "dice", "Dice"),
+        "curves": _curves(made, numbers),
+        "altman": _bland_altman(made),
+        "confidence": confidence,
+        "tests": [_tests(name, comparison) for name, comparison in made.against_best.items()],
+        "looks": _looks(made, dataset),
+        "counts": Counter((one.about, one.name) for one in named),
+    }
+
+    def html(place: Place, own: Sequence[_Named]) -> str:
+        told: dict[tuple[str, str], list[_Named]] = defaultdict(list)
+        for one in own:
+            told[one.about, one.name].append(one)
+        return render("osteon.reporting", TEMPLATE, place=place, told=told, **shown)
+
+    write_pages(path, in_pages(named), html)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A case that the page names.
+
+    Attributes:
+        about: `not scored`, `review` or `trained on`.
+        name: The contestant.
+        case: Its id.
+        why: What is said of it; may be empty.
+    """
+
+    about: str
+    name: str
+    case: str
+    why: str = ""
+
+
+def _not_scored(made: Compared) -> Iterator[_Named]:
+    for entry in made.entries:
+        for failure in entry.failures:
+            yield _Named("not scored", entry.name, failure.case, failure.message)
+        for case in entry.missing:
+            yield _Named("not scored", entry.name, case, "no prediction")
+
+
+def _to_review(made: Compared, names: Container[str]) -> Iterator[_Named]:
+    """What a person should look at, the worst first."""
+    for entry in made.entries:
+        if entry.name in names:
+            means, cases = _means(entry), {score.case for score in entry.scores}
+            found = {case: reasons for case, reasons in entry.contestant.reviews().items() if case in cases}
+            for case in sorted(found, key=lambda case: means.get(case, 0.0)):
+                yield _Named("review", entry.name, case, "; ".join(found[case]))
+
+
+def _trained_on(made: Compared) -> Iterator[_Named]:
+    for name, cases in made.trained_on.items():
+        yield from (_Named("trained on", name, case) for case in cases)
+
+
+def _means(entry: Entry) -> dict[str, float]:
+    """Mean Dice of each case that has one."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for score in entry.scores:
+        if score.dice is not None:
+            found[score.case].append(score.dice)
+    return {case: fmean(values) for case, values in found.items()}
 
 
 def _line(entry: Entry, made: Compared) -> dict[str, Any]:
@@ -83,8 +137,6 @@ def _line(entry: Entry, made: Compared) -> dict[str, Any]:
         "invented": entry.overall.invented,
         "wrong_level": entry.overall.wrong_level,
         "structures": [by_name[s.name].dice if s.name in by_name else nothing for s in made.structures],
-        "missing": entry.missing,
-        "failures": entry.failures,
     }
 
 
@@ -138,14 +190,12 @@ def _confidence(entry: Entry) -> dict[str, Any] | None:
         return None
     varies = len({p[0] for p in pairs}) > 1 and len({p[1] for p in pairs}) > 1
     rank = float(stats.spearmanr(*zip(*pairs, strict=True)).statistic) if varies else None
-    cases = {score.case for score in entry.scores}
     return {
         "name": entry.name,
         "chart": charts.confidence(pairs, flagged),
         "rank": rank,
         "pairs": len(pairs),
         "error": fmean(abs(a - b) for a, b in pairs),
-        "reviews": {case: reasons for case, reasons in reviews.items() if case in cases},
     }
 
 
@@ -162,18 +212,15 @@ def _looks(made: Compared, dataset: Dataset | None) -> list[dict[str, Any]]:
     for entry in made.entries[:PICTURED]:
         if entry.contestant.is_table:
             continue
-        means: dict[str, list[float]] = {}
-        for score in entry.scores:
-            if score.dice is not None:
-                means.setdefault(score.case, []).append(score.dice)
-        ordered = sorted((case for case in means if case in known), key=lambda case: fmean(means[case]))
+        means = _means(entry)
+        ordered = sorted((case for case in means if case in known), key=lambda case: means[case])
         if not ordered:
             continue
         chosen = dict.fromkeys([ordered[0], ordered[len(ordered) // 2], ordered[-1]])
         found.append(
             {
                 "name": entry.name,
-                "cases": [f"{case} ({fmean(means[case]):.3f})" for case in chosen],
+                "cases": [f"{case} ({means[case]:.3f})" for case in chosen],
                 "picture": _picture(entry, list(chosen), dataset),
                 "mix_ups": _mix_ups(entry, ordered, dataset, made),
             }

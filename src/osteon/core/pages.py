@@ -1,0 +1,119 @@
+"""Reports as HTML: templates that lie beside their code, and pages where a report lists many cases.
+
+The first page has the report's own name (`report.html`), the others a number (`report-2.html`, …). They are written
+last to first, so that no link leads nowhere; pages that an earlier report left over are removed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TypeVar
+
+from osteon.core.files import remove_file, write_text
+from osteon.core.progress import track
+
+T = TypeVar("T")
+
+ITEMS = 200
+"""Cases on a page: with their pictures some 8 MB, which a browser opens at once."""
+MARK = '<meta name="generator" content="osteon">'
+"""In the head of every page: by it a page of an earlier report is told from what others put beside it."""
+_HEAD = 1024
+"""Characters within which it stands."""
+
+
+def render(package: str, template: str, **values: object) -> str:
+    """The HTML that a template of a package makes of values, all of which are text and no HTML unless it says so."""
+    import jinja2
+
+    source = resources.files(package).joinpath(template).read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(source).render(mark=MARK, **values)
+
+
+def in_pages(items: Sequence[T]) -> list[Sequence[T]]:
+    """The items of each page, `ITEMS` at most; one page, though empty, where there are none."""
+    return [items[start : start + ITEMS] for start in range(0, max(len(items), 1), ITEMS)]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page stands among those of its report.
+
+    Attributes:
+        report: The file name of the first page.
+        number: Of this page, from 1.
+        count: Of all pages.
+    """
+
+    report: str
+    number: int
+    count: int
+
+    @property
+    def words(self) -> str:
+        """`page 2 of 50`; empty where there is one page."""
+        return f"page {self.number} of {self.count}" if self.count > 1 else ""
+
+    def navigation(self, where: str) -> str:
+        """HTML of the links to the other pages; empty where there are none.
+
+        Args:
+            where: `top` or `bottom`: tells the two of a page apart for those who hear it.
+        """
+        if self.count == 1:
+            return ""
+        ways = {"first": 1, "previous": self.number - 1, "next": self.number + 1, "last": self.count}
+        links = [
+            f'<a href="{page_name(self.report, number)}">{way}</a>'
+            if number != self.number and 1 <= number <= self.count
+            else f'<span class="faint">{way}</span>'
+            for way, number in ways.items()
+        ]
+        return f'<nav class="pages" aria-label="Pages, {where}"><span>{self.words}</span> {" ".join(links)}</nav>'
+
+
+def page_name(report: str, number: int) -> str:
+    """`report.html`, `report-2.html`, …"""
+    return report if number == 1 else f"{Path(report).stem}-{number}{Path(report).suffix}"
+
+
+def page_number(report: str, name: str) -> int:
+    """Which page of a report a file name is that of: 1, 2, …; 0 where it is none."""
+    told = re.fullmatch(rf"{re.escape(Path(report).stem)}-([1-9]\d*){re.escape(Path(report).suffix)}", name, re.ASCII)
+    return 1 if name == report else int(told[1]) if told else 0
+
+
+def write_pages(path: Path, pages: Sequence[T], html: Callable[[Place, T], str]) -> None:
+    """Write a report's pages one by one, and remove those of an earlier, longer one.
+
+    Args:
+        path: The first page.
+        pages: What each page shows.
+        html: Makes a page of where it stands and what it shows.
+
+    Raises:
+        FileError: The folder cannot be written.
+    """
+    count = len(pages)
+    numbers = range(count, 0, -1)
+    for number in track(numbers, "writing the pages") if count > 1 else numbers:
+        write_text(
+            path.with_name(page_name(path.name, number)), html(Place(path.name, number, count), pages[number - 1])
+        )
+    for old in path.parent.iterdir():
+        if page_number(path.name, old.name) > count and _is_ours(old):
+            remove_file(old)
+
+
+def _is_ours(path: Path) -> bool:
+    with suppress(OSError, UnicodeDecodeError), path.open(encoding="utf-8") as text:
+        return MARK in text.read(_HEAD)
+    return False
