@@ -80,3 +80,18 @@ def test_laws_of_intervals(values: list[float], seed: int) -> None:
     slack = 1e-9 * (1 + max(map(abs, values)))
     assert min(values) - slack <= found.low <= found.high + slack
     assert found.high <= max(values) + slack
+
+
+def test_weights_of_many_cases_are_never_held_together() -> None:
+    """All ways to leave out one of 10,000 cases would be 800 MB."""
+    count, asked = 10_000, list[int]()
+
+    def mean(weights: np.ndarray) -> np.ndarray:
+        asked.append(weights.nbytes)
+        return weights @ np.arange(count)
+
+    low, high = bootstrap_interval(mean, count)
+    assert low is not None
+    assert high is not None
+    assert low < count / 2 < high
+    assert max(asked) < 100e6

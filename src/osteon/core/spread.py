@@ -92,7 +92,9 @@ def bootstrap_interval(
 
 def _acceleration(statistic: Statistic, count: int) -> float:
     """How the statistic's spread changes with its value, by leaving out one case at a time."""
-    without = statistic((1 - np.eye(count)) / (count - 1))
+    rows = max(1, _BLOCK // count)
+    blocks = (1 - np.eye(min(rows, count - start), count, start) for start in range(0, count, rows))
+    without = np.concatenate([statistic(block / (count - 1)) for block in blocks])
     without = without[np.isfinite(without)]
     away = without.mean() - without
     widest = np.abs(away).max(initial=0.0)
