@@ -147,7 +147,7 @@ STAGES = (
     ),
     Stage("predict", lambda given, out: ["predict", given / "run", given / "scans", out], masks_digest),
     Stage("vote", lambda given, out: ["vote", given / "one", given / "two", out], masks_digest),
-    Stage("evaluate", lambda given, out: ["evaluate", given / "one", given / "dataset", "--out", out], table_digest),
+    Stage("evaluate", lambda given, out: ["evaluate", given / "one", given / "dataset", "--to", out], table_digest),
     Stage("export", lambda given, out: ["export", "stl", given / "one", out], lambda out: files_digest(out, "*.stl")),
     Stage("sweep", lambda _given, out: ["sweep", out / "sweep.yaml"], trials_digest, "trials"),
 )
