@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from app_browser import SOFTWARE, chromium
+from app_browser import MINUTE_MS, SOFTWARE, chromium
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.facts import CaseFacts, StructureFacts
 from osteon.auditing.finding import Finding, Severity, ranked
@@ -227,14 +227,15 @@ def test_pages_are_turned_in_a_browser(tmp_path: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=[*SOFTWARE])
         page = browser.new_page()
+        page.set_default_timeout(MINUTE_MS)
         page.goto((tmp_path / "report.html").as_uri())
         expect(page.locator(".case")).to_have_count(ITEMS)
         expect(page.get_by_role("link", name="previous")).to_have_count(0)
         page.get_by_role("navigation", name="Pages, bottom").get_by_role("link", name="next").click()
-        expect(page.get_by_role("heading", level=1)).to_have_text("Audit of many, page 2 of 3")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Audit of many, page 2 of 3", timeout=MINUTE_MS)
         page.get_by_role("navigation", name="Pages, top").get_by_role("link", name="first").click()
         page.get_by_text("and 446 more").click()
         page.locator("td").get_by_role("link", name="c00199", exact=True).click()
-        expect(page.get_by_role("heading", name="c00199")).to_be_in_viewport()
+        expect(page.get_by_role("heading", name="c00199")).to_be_in_viewport(timeout=MINUTE_MS)
         assert page.url.endswith("report-2.html#case-199")
         browser.close()
