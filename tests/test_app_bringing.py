@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from app_pages import click, visit
 from dicom_writing import series
 from helpers import tiny_plan, two_boxes, write_dataset
 from osteon.app.inspecting import inspect_source, scans_in
+from osteon.app.reader import Reader
 from osteon.app.studio import Studio
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import write_manifest
@@ -79,6 +82,31 @@ def test_folders_in_folders_are_segmented_without_an_import(tmp_path: Path, make
 
     studio = visit(tmp_path / "w", steps)
     assert arguments(studio, "predict")[:2] == ["runs/first", "sources/new"]
+
+
+def test_nothing_is_segmented_that_is_still_being_looked_at(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    nested_volumes(root / "sources/new")
+    model_in(root)
+    write_plan(root / "runs/first/model/plan.yaml", tiny_plan())
+
+    async def steps(user: User, studio: Studio) -> None:
+        looked = asyncio.Event()
+
+        async def slowly(_: Reader, function: Callable[..., Any], *arguments: Any) -> Any:
+            await looked.wait()
+            return function(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Reader, "ask", slowly)
+            await user.open(f"/segment?source={studio.workspace.items('sources')[0].id}")
+            await asyncio.sleep(0.1)
+            user.find(content="Segment", kind=ui.button).click()
+            await user.should_see("the scans are still being looked at")
+            looked.set()
+            await user.should_see("2 scans: ", retries=20)
+
+    assert commands(visit(tmp_path / "w", steps)) == []
 
 
 def test_what_a_model_passes_over_is_said_before_the_start(tmp_path: Path) -> None:

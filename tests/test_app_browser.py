@@ -152,7 +152,7 @@ def test_what_was_trained_segments_a_scan_that_it_never_saw(visitor: Visitor, le
 
     visitor.click("Segment scans with it")
     visitor.upload(archive)
-    visitor.sees("1 scan: ")
+    visitor.sees("1 scan: mr")
     visitor.click("Segment", exact=True)
     visitor.sees("Confidence is uncalibrated", minutes=2)
     new = results(visitor)[0]

@@ -95,7 +95,7 @@ class _Form:
         self.studio, self.models = studio, {item.id: item for item in models}
         self.model_id = model if model in self.models else next(iter(self.models))
         self.source_id = source
-        self.scans = Scans()
+        self.scans: Scans | None = Scans()
 
     def build(self) -> None:
         """Put them onto the page."""
@@ -156,16 +156,23 @@ class _Form:
     async def _look(self) -> None:
         """Say which scans there are, before the start."""
         self.told.clear()
-        self.scans = Scans()
-        place = self._place()
+        place, self.scans = self._place(), None
         if place is None:
+            self.scans = Scans()
             return
+        asked = (self.source.value, self.model.value)
         allowed = (self.studio.workspace.root, *self.studio.workspace.data)
+        scans, failed = Scans(), None
         try:
-            self.scans = await self.studio.reader.ask(scans_in, place[1], allowed, self._model())
+            scans = await self.studio.reader.ask(scans_in, place[1], allowed, self._model())
         except OsteonError as error:
+            failed = error
+        if asked != (self.source.value, self.model.value):
+            return  # others were chosen meanwhile, and are looked at
+        self.scans = scans
+        if failed is not None:
             with self.told:
-                show_error(error, "These cannot be segmented")
+                show_error(failed, "These cannot be segmented")
             return
         with self.told:
             uploaded = self.studio.workspace.find("sources", str(self.source.value or ""))
@@ -190,6 +197,9 @@ class _Form:
     def _start(self) -> None:
         dataset = self.studio.workspace.find("datasets", str(self.source.value or ""))
         place = self._place()
+        if self.scans is None:
+            refuse(OsteonError("the scans are still being looked at", hint="wait until they are listed"))
+            return
         if place is None or not self.scans.ids:
             refuse(OsteonError("no scan is chosen", hint="choose scans, or upload some"))
             return
