@@ -20,7 +20,7 @@ from osteon.networks.registry import build_network
 from osteon.phantoms.limb_dicom import write_series
 from osteon.planning.plan import Plan
 from osteon.predicting.allowance import Allowance
-from osteon.predicting.memory import FIRST_PASS_BYTES, PARTS_BYTES, Room, needs, told_needs
+from osteon.predicting.memory import FIRST_PASS_BYTES, PARTS_BYTES, Room, needs, start_bytes, told_needs
 from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
 from osteon.predicting.scans import Scan, find_scans
@@ -36,7 +36,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_memory_kept import model_of
 from osteon.core.platform import peak_bytes
-from osteon.predicting.memory import needs
+from osteon.predicting.memory import needs, start_bytes
 from osteon.predicting.predictor import predict
 from osteon.predicting.work import How
 from osteon.predicting.scans import find_scans
@@ -156,6 +156,7 @@ def test_a_scan_that_cannot_fit_is_refused_unread(tmp_path: Path, monkeypatch: p
 def test_the_start_counts() -> None:
     import psutil
 
+    start_bytes.cache_clear()  # other tests asked when this process was smaller
     need = needs(plan_of(2, 16, 1.0), Geometry((20, 20, 20), spaced(1, 1, 1)))
     assert need.base > 0.5 * psutil.Process().memory_info().rss
 
