@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -195,22 +197,27 @@ def test_what_a_command_in_a_terminal_writes_is_not_deleted(studio: Studio) -> N
     delete(studio, run)
 
 
-def test_a_deletion_that_is_killed_half_way_is_undone_like_any_other(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before, moves, real = everything(studio), 0, Path.rename
+@contextmanager
+def second_move(monkeypatch: pytest.MonkeyPatch, raises: BaseException) -> Iterator[None]:
+    """Of all that is moved in this block only the first is."""
+    moves, real = itertools.count(1), Path.rename
 
-    def dying(path: Path, target: Path) -> Path:
-        nonlocal moves
-        moves += 1
-        if moves == 2:
-            raise KeyboardInterrupt
+    def rename(path: Path, target: Path) -> Path:
+        if next(moves) == 2:
+            raise raises
         return real(path, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", dying)
-        with pytest.raises(KeyboardInterrupt):
-            delete(studio, item(studio, "sources/legs"))
+        patch.setattr(Path, "rename", rename)
+        yield
+
+
+def test_a_deletion_that_is_killed_half_way_is_undone_like_any_other(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(studio)
+    with second_move(monkeypatch, raises=KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+        delete(studio, item(studio, "sources/legs"))
     [gone] = thrown(studio)
     assert gone.items == ("datasets/knees",)
     assert (studio.workspace.root / "sources/legs").is_dir()
@@ -219,20 +226,10 @@ def test_a_deletion_that_is_killed_half_way_is_undone_like_any_other(
 
 
 def test_a_restoring_that_is_killed_half_way_is_ended_later(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, moves, real = everything(studio), 0, Path.rename
+    before = everything(studio)
     gone = delete(studio, item(studio, "sources/legs"))
-
-    def dying(path: Path, target: Path) -> Path:
-        nonlocal moves
-        moves += 1
-        if moves == 2:
-            raise KeyboardInterrupt
-        return real(path, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", dying)
-        with pytest.raises(KeyboardInterrupt):
-            restore(studio, gone)
+    with second_move(monkeypatch, raises=KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+        restore(studio, gone)
     [rest] = thrown(studio)
     restore(studio, rest)
     assert everything(studio) == before
@@ -244,19 +241,9 @@ def test_an_upload_of_a_damaged_dataset_goes_with_it(studio: Studio) -> None:
 
 
 def test_a_deletion_that_fails_moves_nothing(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, moves, real = everything(studio), 0, Path.rename
-
-    def failing(path: Path, target: Path) -> Path:
-        nonlocal moves
-        moves += 1
-        if moves == 2:
-            raise OSError(18, "Invalid cross-device link")
-        return real(path, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", failing)
-        with pytest.raises(FileError):
-            delete(studio, item(studio, "sources/legs"))
+    before = everything(studio)
+    with second_move(monkeypatch, raises=OSError(18, "Invalid cross-device link")), pytest.raises(FileError):
+        delete(studio, item(studio, "sources/legs"))
     assert everything(studio) == before
     assert thrown(studio) == []
 

@@ -60,22 +60,25 @@ def calls(work: Callable[[], Any]) -> int:
     return counted
 
 
-def test_ids_given_twice_are_found_without_comparing_all_pairs() -> None:
+class Word(str):
+    """A string whose comparisons are counted."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
     compared = itertools.count()
 
-    class Name(str):
-        __slots__ = ()
-        __hash__ = str.__hash__
+    def __eq__(self, other: object) -> bool:
+        next(Word.compared)
+        return super().__eq__(other)
 
-        def __eq__(self, other: object) -> bool:
-            next(compared)
-            return super().__eq__(other)
 
-    names = [Name(n) for n in range(300)]
+def test_ids_given_twice_are_found_without_comparing_all_pairs() -> None:
+    names = [Word(n) for n in range(300)]
+    compared = Word.compared = itertools.count()
     _unique("case id", names)
     assert next(compared) < 3 * len(names)
     with pytest.raises(ValueError, match=r"case id given twice: 7$"):
-        _unique("case id", [*names, Name(7)])
+        _unique("case id", [*names, Word(7)])
 
 
 def test_a_case_is_found_without_going_through_all() -> None:
@@ -193,18 +196,9 @@ def test_titles_of_many_series_are_not_compared_with_each_other() -> None:
     series = [scan.series for scan in flat(300)[0].scans if scan.series is not None]
     told = [str(one) for one in titles(series)]
     assert told[7] == "0 CT images, series 3, bone, SeriesInstanceUID 1.7"
-    compared = itertools.count()
-
-    class Words(str):
-        __slots__ = ()
-        __hash__ = str.__hash__
-
-        def __eq__(self, other: object) -> bool:
-            next(compared)
-            return super().__eq__(other)
-
+    compared = Word.compared = itertools.count()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("osteon.formats.dicom.title", lambda one: Words(f"series {one.uid}"))
+        patch.setattr("osteon.formats.dicom.title", lambda one: Word(f"series {one.uid}"))
         titles(series)
     assert next(compared) < 5 * len(series)
 

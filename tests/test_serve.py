@@ -358,6 +358,17 @@ def test_what_was_accepted_is_there_after_a_restart(tmp_path: Path) -> None:
     assert not (again.folder / ".incoming-1").exists()
 
 
+def three_done(folder: Path) -> tuple[Store, list[str]]:
+    """A store with jobs that are over, and their ids."""
+    store, ids = Store(folder, 8), []
+    for _ in range(3):
+        with store.place(upload()) as incoming:
+            ids.append(store.submit(incoming, ()).id)
+        store.take(0)
+        store.done(ids[-1])
+    return store, ids
+
+
 def test_jobs_are_kept_for_their_time(tmp_path: Path) -> None:
     store = Store(tmp_path, 8)
     with store.place(upload()) as incoming:
@@ -372,12 +383,7 @@ def test_jobs_are_kept_for_their_time(tmp_path: Path) -> None:
 
 
 def test_a_job_that_is_deleted_while_it_expires_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, ids = Store(tmp_path, 8), []
-    for _ in range(3):
-        with store.place(upload()) as incoming:
-            ids.append(store.submit(incoming, ()).id)
-        store.take(0)
-        store.done(ids[-1])
+    store, ids = three_done(tmp_path)
     remove = store.remove
 
     def later(job_id: str) -> None:
@@ -394,12 +400,7 @@ def test_a_clock_that_is_set_ahead_removes_nothing(tmp_path: Path, monkeypatch: 
     week = 7 * 24 * 3600.0
     ran = [0.0]
     monkeypatch.setattr(ages, "time", SimpleNamespace(monotonic=lambda: ran[0]))
-    store, ids = Store(tmp_path, 8), []
-    for _ in range(3):
-        with store.place(upload()) as incoming:
-            ids.append(store.submit(incoming, ()).id)
-        store.take(0)
-        store.done(ids[-1])
+    store, ids = three_done(tmp_path)
     later = datetime.now(UTC) + timedelta(days=8)
     monkeypatch.setattr("osteon.serving.jobs.datetime", SimpleNamespace(now=lambda _: later))
     assert store.expire(week) == 0
