@@ -114,11 +114,6 @@ def findings_digest(out: Path) -> str:
     return hashed([json.dumps(json.loads((out / "audit" / "audit.json").read_text())["findings"], sort_keys=True)])
 
 
-def plan_digest(out: Path) -> str:
-    """The plan."""
-    return files_digest(out, "plan.yaml")
-
-
 def trials_digest(out: Path) -> str:
     """The weights of each trial, and which were tried."""
     with (out / "sweep" / "sweep.csv").open(newline="") as stream:
@@ -129,7 +124,12 @@ def trials_digest(out: Path) -> str:
 STAGES = (
     Stage("import", lambda given, out: ["import", given / "cohort" / "source", out], dataset_digest),
     Stage("audit", lambda _given, out: ["audit", out], findings_digest, "imported"),
-    Stage("plan", lambda _given, out: ["plan", out, "--no-cost", "--force"], plan_digest, "imported"),
+    Stage(
+        "plan",
+        lambda _given, out: ["plan", out, "--no-cost", "--force"],
+        lambda out: files_digest(out, "plan.yaml"),
+        "imported",
+    ),
     Stage(
         "train",
         lambda given, out: [

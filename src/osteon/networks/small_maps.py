@@ -4,7 +4,7 @@ oneDNN's bf16 weight gradient of a convolution with padding takes in memory that
 has fewer voxels than the kernel (torch 2.13 on a processor with AVX-512 BF16: 3 × 3 × 3 on 2 × 2 × 2, as at the
 coarsest stage of small patches and of encoders that halve five times). The gradient is then huge or no number, and
 where it is clipped nothing is learned; with an axis of 1 it also writes beyond its memory. Neither the result nor the
-gradient of the map is concerned, and in fp32 none of it is.
+gradient of the map is concerned, nor a kernel with gaps (dilation), and in fp32 none of it is.
 """
 
 from __future__ import annotations
