@@ -190,6 +190,24 @@ def test_each_job_uses_what_it_names(studio: Studio) -> None:
                 delete(studio, item(studio, place))
 
 
+def test_results_of_a_deleted_dataset_are_voted_over_and_not_scored(studio: Studio) -> None:
+    mine, knees = item(studio, "results/mine"), item(studio, "datasets/knees")
+    gone = delete(studio, knees)
+    result, job = commands.begin_vote(studio, [mine, mine], "v", "hard")
+    assert "--dataset" not in job.arguments
+    assert "dataset" not in about(result)
+    assert "evaluate" not in {each.command for each in studio.jobs.all()}
+    restore(studio, gone)
+    (knees.path / "dataset.yaml").write_text("osteon: [")
+    before = len(studio.jobs.all())
+    with pytest.raises(FileError):
+        commands.begin_vote(studio, [mine, mine], "w", "hard")
+    with pytest.raises(FileError):
+        commands.begin_prediction(studio, item(studio, "runs/first"), knees.path, "w", of={"dataset": "knees"})
+    assert len(studio.jobs.all()) == before
+    assert not item(studio, "results/w").path.exists()
+
+
 def test_what_a_command_in_a_terminal_writes_is_not_deleted(studio: Studio) -> None:
     run = item(studio, "runs/first")
     with hold_folder(run.path, "a training", "wait"), pytest.raises(UsageError, match="works in it"):

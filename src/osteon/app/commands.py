@@ -195,7 +195,12 @@ def begin_prediction(
     speed: str = "balanced",
     probabilities: bool = False,
 ) -> tuple[Item, Job]:
-    """Segment scans, measure their volumes, and score them where references are there."""
+    """Segment scans, measure their volumes, and score them where references are there.
+
+    Raises:
+        FileError: The dataset is damaged. Nothing is begun then.
+    """
+    scored = _has_references(studio, of)
     result = _made(studio, "results", wanted, {"run": model.name, **of})
     target = _place(studio, result)
     kept = ["--probabilities"] if probabilities else []
@@ -207,8 +212,8 @@ def begin_prediction(
         product=f"{target}/predictions.json",
     )
     begin_measuring(studio, result, after=[job.id])
-    if "dataset" in of:
-        _score_where_labelled(studio, result, of["dataset"], after=[job.id])
+    if scored:
+        begin_evaluation(studio, result, studio.workspace.item("datasets", of["dataset"]), after=[job.id])
     return result, job
 
 
@@ -268,11 +273,23 @@ def begin_export(
     return target, job
 
 
+def dataset_in_common(studio: Studio, members: Sequence[Item]) -> str:
+    """The name of the dataset that results are of; empty where none of them says, or it was deleted."""
+    there = {item.name for item in studio.datasets()}
+    return next((name for item in members if (name := about(item).get("dataset", "")) in there), "")
+
+
 def begin_vote(studio: Studio, members: Sequence[Item], wanted: str, method: str) -> tuple[Item, Job]:
-    """Make one answer of several results."""
-    result = _made(studio, "results", wanted, {"members": ", ".join(item.name for item in members)})
+    """Make one answer of several results; it is scored where the dataset they are of is there, and has labels.
+
+    Raises:
+        FileError: The dataset is damaged. Nothing is begun then.
+    """
+    dataset = dataset_in_common(studio, members)
+    of = {"dataset": dataset} if dataset else {}
+    scored = _has_references(studio, of)
+    result = _made(studio, "results", wanted, {"members": ", ".join(item.name for item in members), **of})
     target = _place(studio, result)
-    dataset = next((about(item)["dataset"] for item in members if "dataset" in about(item)), "")
     given = ["--dataset", f"datasets/{dataset}"] if dataset else []
     job = studio.jobs.submit(
         "vote",
@@ -282,17 +299,17 @@ def begin_vote(studio: Studio, members: Sequence[Item], wanted: str, method: str
         product=f"{target}/votes.json",
     )
     begin_measuring(studio, result, after=[job.id])
-    if dataset:
-        write_json(result.path / ABOUT, about(result) | {"dataset": dataset})
-        _score_where_labelled(studio, result, dataset, after=[job.id])
+    if scored:
+        begin_evaluation(studio, result, studio.workspace.item("datasets", dataset), after=[job.id])
     return result, job
 
 
-def _score_where_labelled(studio: Studio, result: Item, name: str, *, after: Sequence[str]) -> None:
-    """Score a result against its dataset, unless none of what is segmented of it has a label."""
-    dataset = studio.workspace.item("datasets", name)
-    if any(case.segmentation for case in cases_to_predict(read_manifest(dataset.path))):
-        begin_evaluation(studio, result, dataset, after=after)
+def _has_references(studio: Studio, of: Mapping[str, str]) -> bool:
+    """Whether something of what is segmented has a label, to be scored against."""
+    if "dataset" not in of:
+        return False
+    manifest = read_manifest(studio.workspace.item("datasets", of["dataset"]).path)
+    return any(case.segmentation for case in cases_to_predict(manifest))
 
 
 def begin_comparison(studio: Studio, members: Sequence[Item], dataset: Item) -> tuple[Item, Job]:

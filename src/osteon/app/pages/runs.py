@@ -7,7 +7,7 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.commands import about, begin_comparison, begin_vote, known_commands
+from osteon.app.commands import about, begin_comparison, begin_vote, dataset_in_common, known_commands
 from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job, State
@@ -181,9 +181,9 @@ class _Runs:
 
     def _compare(self) -> None:
         found = self._ticked(1)
-        dataset = next((about(item)["dataset"] for item in found if "dataset" in about(item)), "")
+        dataset = dataset_in_common(self.studio, found)
         if found and not dataset:
-            refuse(OsteonError("nobody knows which dataset these are of", hint="tick results of a dataset"))
+            refuse(OsteonError("no dataset is there that these are of", hint="tick results of a dataset that is there"))
         elif found:
             begin_comparison(self.studio, found, self.studio.workspace.item("datasets", dataset))
             say("The report is being made; a link to it appears below the button")
@@ -205,7 +205,11 @@ class _Runs:
         found = self._ticked(2)
         if not found:
             return
-        result, _ = begin_vote(self.studio, found, str(self.name.value or "vote"), str(self.method.value))
+        try:
+            result, _ = begin_vote(self.studio, found, str(self.name.value or "vote"), str(self.method.value))
+        except OsteonError as error:
+            refuse(error)
+            return
         ui.navigate.to(f"/result/{result.id}")
 
 

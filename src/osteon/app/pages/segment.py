@@ -207,13 +207,17 @@ class _Form:
         model = self.models[str(self.model.value)]
         title = (dataset or self.studio.workspace.item("sources", place[0])).title
         wanted = str(self.name.value or "") or f"{title}-by-{model.title}"
-        result, _ = begin_prediction(
-            self.studio,
-            model,
-            place[1],
-            wanted,
-            of=of,
-            speed=str(self.speed.value),
-            probabilities=bool(self.kept.value),
-        )
+        try:
+            result, _ = begin_prediction(
+                self.studio,
+                model,
+                place[1],
+                wanted,
+                of=of,
+                speed=str(self.speed.value),
+                probabilities=bool(self.kept.value),
+            )
+        except OsteonError as error:
+            refuse(error)
+            return
         ui.navigate.to(f"/result/{result.id}")
