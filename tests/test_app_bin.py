@@ -525,3 +525,24 @@ def test_the_page_of_space_lists_sizes_references_and_the_bin(tmp_path: Path) ->
         await until(lambda: [path.name for path in (root / BIN).iterdir()] == ["spent.json"])
 
     visit(tmp_path, steps)
+
+
+def test_a_restoring_is_undone_of_what_was_restored(tmp_path: Path) -> None:
+    """Of two results whose names begin alike: only commands in a terminal give names with a `~`."""
+
+    async def steps(user: User, studio: Studio) -> None:
+        results = studio.workspace.root / "results"
+        (results / "my").mkdir()
+        (results / "my~set").mkdir()
+        gone = delete(studio, item(studio, "results/my~set"))
+        assert (gone.name, gone.title) == ("my~set", "my~set")
+        await user.open("/space")
+        await user.should_see("Restore")
+        user.find(marker=f"restore-{gone.path.name}").click()
+        await until((results / "my~set").is_dir)
+        await user.should_see("my~set is back.")
+        user.find("Undo").click()
+        await until(lambda: not (results / "my~set").exists())
+        assert (results / "my").is_dir()
+
+    visit(tmp_path, steps)

@@ -48,6 +48,7 @@ class Thrown:
     Attributes:
         path: Its folder in the bin.
         kind: Of what was deleted.
+        name: Its own, by which its folder is known.
         title: What people called it.
         at: When, as `2026-11-29 23:15`.
         items: All that went with it, as `KIND/NAME`.
@@ -186,7 +187,11 @@ def lacking(studio: Studio, restored: Thrown) -> list[Thrown]:
 
 
 def remove(studio: Studio, gone: Sequence[Thrown]) -> None:
-    """Remove deletions for good; their names are given to nothing new."""
+    """Remove deletions for good; their names are given to nothing new.
+
+    Raises:
+        FileError: It cannot be noted which they are. Nothing is removed then.
+    """
     with studio.jobs.locked():
         names = [*studio.workspace.spent(), *(place for each in gone for place in each.items)]
         write_json(_bin(studio) / SPENT, list(dict.fromkeys(names)))

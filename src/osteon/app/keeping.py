@@ -132,13 +132,9 @@ async def put_back(studio: Studio, gone: Thrown) -> None:
         refuse(error)
         return
     also = f" Its upload {missing[0].title} is still in the bin: restore it, too." if missing else ""
-    studio.undo = Undo(f"{gone.title} is back.{also}", lambda: _again(studio, gone))
+    item = studio.workspace.item(gone.kind, gone.name)
+    studio.undo = Undo(f"{gone.title} is back.{also}", lambda: delete(studio, item))
     ui.navigate.reload()
-
-
-def _again(studio: Studio, gone: Thrown) -> None:
-    name = gone.path.name.split("-", 3)[3].partition("~")[0]
-    delete(studio, studio.workspace.item(gone.kind, name))
 
 
 def _looked_up(studio: Studio, item: Item) -> tuple[str, list[Item], list[Item]]:
