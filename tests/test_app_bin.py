@@ -527,6 +527,25 @@ def test_the_page_of_space_lists_sizes_references_and_the_bin(tmp_path: Path) ->
     visit(tmp_path, steps)
 
 
+def test_what_cannot_be_removed_for_good_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise FileError("spent.json: the disk is full", hint="make room")
+
+    async def steps(user: User, studio: Studio) -> None:
+        fill(studio.workspace.root)
+        gone = delete(studio, item(studio, "runs/first"))
+        await user.open("/space")
+        await user.should_see("Empty the bin (")
+        user.find("Empty the bin (").click()
+        await user.should_see("This cannot be undone.")
+        monkeypatch.setattr("osteon.app.bin.write_json", full)
+        user.find("Remove for good").click()
+        await user.should_see("the disk is full")
+        assert thrown(studio) == [gone]
+
+    visit(tmp_path, steps)
+
+
 def test_a_restoring_is_undone_of_what_was_restored(tmp_path: Path) -> None:
     """Of two results whose names begin alike: only commands in a terminal give names with a `~`."""
 

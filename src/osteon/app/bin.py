@@ -56,6 +56,7 @@ class Thrown:
 
     path: Path
     kind: Kind
+    name: str
     title: str
     at: str
     items: tuple[str, ...]
@@ -227,13 +228,18 @@ def _read(folder: Path) -> Thrown:
     inner = [path.relative_to(folder) for path in folder.glob("*/*") if path.parent.name in order]
     items = sorted(inner, key=lambda path: (order[path.parts[0]], path.name))
     known: Kind = next((k for k in KINDS if k == kind), "exports")
+    name = next((path.name for path in items if path.parts[0] == known), name)
     title = Item(known, name, folder / known / name, "").title
     at = f"{date[:4]}-{date[4:6]}-{date[6:]} {clock[:2]}:{clock[2:4]}"
-    return Thrown(folder, known, title, at, tuple(path.as_posix() for path in items))
+    return Thrown(folder, known, name, title, at, tuple(path.as_posix() for path in items))
 
 
 def _new_folder(studio: Studio, item: Item) -> Path:
-    """`~2` at the end where one of the name was deleted in this second; no name of an item has a `~`."""
+    """`~2` at the end where one of the name was deleted in this second.
+
+    The deleted item's name is read from what lies in the folder: it is the only one of its kind there, and a name that
+    was not given by the app may have a `~`, too.
+    """
     first = f"{time.strftime(_TIME)}-{item.kind}-{item.name}"
     number = 1
     while True:

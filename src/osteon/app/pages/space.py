@@ -121,7 +121,11 @@ class _Space:
 
     def _remover(self, text: str, question: str, gone: Sequence[Thrown], name: str) -> None:
         async def go() -> None:
-            await run.io_bound(remove, self.studio, gone)
+            try:
+                await run.io_bound(remove, self.studio, gone)
+            except OsteonError as error:
+                refuse(error)
+                return
             self.studio.undo = None
             ui.navigate.reload()
 
