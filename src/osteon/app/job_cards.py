@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from nicegui import run, ui
+from nicegui import ui
 
 from osteon.app.bin import check_present
 from osteon.app.failures import error_of, left_out
@@ -131,7 +132,7 @@ def _times(studio: Studio, job: Job, state: State) -> None:
 
 def _buttons(studio: Studio, job: Job, state: State) -> None:
     async def cancel() -> None:
-        await run.io_bound(studio.jobs.cancel, job)
+        await asyncio.to_thread(studio.jobs.cancel, job)
 
     def pause() -> None:
         try:

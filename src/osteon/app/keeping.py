@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
-from nicegui import run, ui
+from nicegui import ui
 
 from osteon.app.bin import WORDS, Thrown, belonging, delete, lacking, mentioning, needing, rename, restore, user_of
 from osteon.app.frame import action, faint, refuse
@@ -24,7 +25,7 @@ def keeper(studio: Studio, item: Item, back: str) -> None:
         folder = "" if item.title == item.name else f" · its folder is called {item.name}"
 
         async def measure() -> None:
-            size.set_text(f"takes {told_size(await run.io_bound(whole_size, studio, item) or 0)} of the disk{folder}")
+            size.set_text(f"takes {told_size(await asyncio.to_thread(whole_size, studio, item))} of the disk{folder}")
 
         ui.timer(0.05, measure, once=True)
         action("Rename", lambda: ask_name(studio, item), icon="edit", weight="quiet")
@@ -53,11 +54,11 @@ def ask_name(studio: Studio, item: Item) -> None:
 
     async def go() -> None:
         try:
-            before = await run.io_bound(rename, studio, item, str(box.value or ""))
+            before = await asyncio.to_thread(rename, studio, item, str(box.value or ""))
         except OsteonError as error:
             refuse(error)
             return
-        studio.undo = Undo(f"{before} is now called {item.title}.", lambda: rename(studio, item, str(before)))
+        studio.undo = Undo(f"{before} is now called {item.title}.", lambda: rename(studio, item, before))
         dialog.close()
         ui.navigate.reload()
 
@@ -74,7 +75,7 @@ def ask_name(studio: Studio, item: Item) -> None:
 
 async def ask_delete(studio: Studio, item: Item, back: str) -> None:
     """A dialog that says what goes along, and what stays without it."""
-    job, needed, stays = await run.io_bound(_looked_up, studio, item)  # type: ignore[misc]
+    job, needed, stays = await asyncio.to_thread(_looked_up, studio, item)
     if job:
         hint = "let it end, or cancel it on the page Jobs"
         refuse(UsageError(f"{item.title}: the job “{job}” uses it", hint=hint))
@@ -82,7 +83,7 @@ async def ask_delete(studio: Studio, item: Item, back: str) -> None:
 
     async def go() -> None:
         try:
-            gone: Thrown = await run.io_bound(delete, studio, item)  # type: ignore[assignment]
+            gone = await asyncio.to_thread(delete, studio, item)
         except OsteonError as error:
             refuse(error)
             return
@@ -126,8 +127,8 @@ def goes_with(gone: Thrown) -> str:
 async def put_back(studio: Studio, gone: Thrown) -> None:
     """Restore a deletion, and say what is still missing."""
     try:
-        await run.io_bound(restore, studio, gone)
-        missing = await run.io_bound(lacking, studio, gone) or []
+        await asyncio.to_thread(restore, studio, gone)
+        missing = await asyncio.to_thread(lacking, studio, gone)
     except OsteonError as error:
         refuse(error)
         return

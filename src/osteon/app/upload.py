@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
-from nicegui import run, ui
+from nicegui import ui
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 
@@ -48,7 +49,7 @@ class UploadBox(Element, component="upload.js"):
             self.run_method("ended", "The upload was broken off. Nothing of it was kept: choose the files again.")
             return
         try:
-            item: Item = await run.io_bound(self.studio.uploads.finish, upload)  # type: ignore[assignment]
+            item = await asyncio.to_thread(self.studio.uploads.finish, upload)
         except OsteonError as error:
             said = f"{error.message}. Nothing of it was kept{f': {error.hint}' if error.hint else ''}."
             self.run_method("ended", said)

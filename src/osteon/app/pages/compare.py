@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from nicegui import run, ui
+from nicegui import ui
 
 from osteon.app.adding import BESIDE, TAKEN, add_result, strange_names
 from osteon.app.commands import begin_evaluation, begin_measuring
@@ -203,10 +204,10 @@ async def add_upload(studio: Studio, source: Item, dataset: Item, names: Mapping
         added, notes = await studio.reader.ask(add_result, source.path, dataset.path, result.path, names)
     except OsteonError as error:
         refuse(error)
-        await run.io_bound(shutil.rmtree, result.path, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, result.path, ignore_errors=True)
         return
     finally:
-        await run.io_bound(shutil.rmtree, source.path, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, source.path, ignore_errors=True)
     notes += sent
     write_json(result.path / ABOUT, {"dataset": dataset.name, **({"notes": "\n".join(notes)} if notes else {})})
     say(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from nicegui import run, ui
+from nicegui import ui
 
 from osteon.app.bin import WORDS, Thrown, belonging, references, remove, thrown
 from osteon.app.frame import action, card, empty, faint, frame, refuse, table
@@ -56,8 +57,9 @@ class _Space:
         ui.timer(0.05, self._count, once=True)
 
     async def _count(self) -> None:
-        found = await run.io_bound(lambda: (sizes_of(self.studio.workspace), _rows(self.studio), thrown(self.studio)))
-        sizes, rows, gone = found  # type: ignore[misc]
+        sizes, rows, gone = await asyncio.to_thread(
+            lambda: (sizes_of(self.studio.workspace), _rows(self.studio), thrown(self.studio))
+        )
         self.place.clear()
         with self.place:
             self._sums(sizes)
@@ -122,7 +124,7 @@ class _Space:
     def _remover(self, text: str, question: str, gone: Sequence[Thrown], name: str) -> None:
         async def go() -> None:
             try:
-                await run.io_bound(remove, self.studio, gone)
+                await asyncio.to_thread(remove, self.studio, gone)
             except OsteonError as error:
                 refuse(error)
                 return
