@@ -137,17 +137,21 @@ class _Page:
             wanted = ui.input("Name of the model", value=model.name).classes("full-width")
 
             async def take_in() -> None:
-                item, job = begin_model(self.studio, model, str(wanted.value or model.name))
-                if job is None:
-                    try:
+                button.props("loading").disable()  # or a second press takes it again
+                item = None
+                try:
+                    item, job = begin_model(self.studio, model, str(wanted.value or model.name))
+                    if job is None:
                         await self.studio.reader.ask(take, model.folder, item.path / "model")
-                    except OsteonError as error:
+                except OsteonError as error:
+                    if item is not None:
                         shutil.rmtree(item.path, ignore_errors=True)
-                        refuse(error)
-                        return
+                    refuse(error)
+                    button.props(remove="loading").enable()
+                    return
                 ui.navigate.to(f"/train/{item.id}")
 
-            ui.button("Take it in", icon="download_done", on_click=take_in).props("no-caps").mark("take")
+            button = ui.button("Take it in", icon="download_done", on_click=take_in).props("no-caps").mark("take")
 
     def _labelled(self, found: Inspected) -> bool:
         return any(case["labelled"] for case in found.cases)
