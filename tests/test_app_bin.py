@@ -373,6 +373,24 @@ def test_what_is_no_name_is_refused(studio: Studio, wanted: str) -> None:
     assert item(studio, "datasets/knees").title == "knees"
 
 
+def test_nothing_is_renamed_to_what_may_come_back(studio: Studio) -> None:
+    (studio.workspace.root / "datasets/other").mkdir()
+    other, knees = item(studio, "datasets/other"), item(studio, "datasets/knees")
+    rename(studio, knees, "Legs")
+    gone = delete(studio, knees)
+    for wanted in ("Knees", "legs"):
+        with pytest.raises(UsageError, match="another dataset is, or was, called"):
+            rename(studio, other, wanted)
+    rename(studio, other, "third")
+    rename(studio, other, "other")
+    knees.path.mkdir()  # by a command in a terminal
+    rename(studio, knees, "fourth")
+    rename(studio, knees, "knees")
+    knees.path.rmdir()
+    restore(studio, gone)
+    assert (knees.title, other.title) == ("Legs", "other")
+
+
 def test_nothing_new_gets_a_name_that_something_was_renamed_to(studio: Studio) -> None:
     rename(studio, item(studio, "datasets/knees"), "hips")
     assert studio.workspace.new("datasets", "hips").name == "hips-2"

@@ -102,20 +102,14 @@ def rename(studio: Studio, item: Item, wanted: str) -> str:
     """Call an item otherwise; the name that it had.
 
     Raises:
-        UsageError: It is no name, or something else of its kind has it.
+        UsageError: It is no name, or something else of its kind has or had it.
         FileError: It cannot be written.
     """
     before, title = item.title, " ".join(wanted.split())
     if not title or not title.isprintable() or len(title) > LONGEST_NAME:
         raise UsageError("this is no name", hint=f"give one of 1 to {LONGEST_NAME} letters")
-    others = {
-        name_key(name)
-        for other in studio.workspace.items(item.kind)
-        if other.name != item.name
-        for name in (other.name, other.title)
-    }
-    if name_key(title) in others:
-        raise UsageError(f"another {WORDS[item.kind]} is called {title}", hint="choose another name")
+    if name_key(title) in studio.workspace.taken(item.kind, but=item):
+        raise UsageError(f"another {WORDS[item.kind]} is, or was, called {title}", hint="choose another name")
     told = {k: v for k, v in about(item).items() if k != TITLE} | ({} if title == item.name else {TITLE: title})
     if told:
         write_json(item.path / ABOUT, told)

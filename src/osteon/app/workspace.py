@@ -125,13 +125,19 @@ class Workspace:
         """An item with a plain name like the one wanted that nothing has or had; nothing is made."""
         return self.item(kind, free_name(plain_name(wanted), self.taken(kind)))
 
-    def taken(self, kind: Kind) -> set[str]:
-        """Keys of the names and titles of what is there, and of the names of what was deleted."""
-        items = self.items(kind)
-        deleted = [path.name for path in (self.root / BIN).glob(f"*/{kind}/*")]
+    def taken(self, kind: Kind, but: Item | None = None) -> set[str]:
+        """Keys of the names and titles of what is there and of what lies in the bin, and of names that were spent.
+
+        Args:
+            kind: Of which.
+            but: Whose own name and title are left out.
+        """
+        deleted = [Item(kind, path.name, path, "") for path in (self.root / BIN).glob(f"*/{kind}/*")]
+        others = [item for item in self.items(kind) if item != but]
         spent = [name for row in self.spent() for of, _, name in [row.partition("/")] if of == kind]
-        names = [*(item.name for item in items), *(item.title for item in items), *deleted, *spent]
-        return {name_key(name) for name in names}
+        names = [*spent, *(name for item in (*others, *deleted) for name in (item.name, item.title))]
+        own = "" if but is None else but.name  # what was deleted may have had it, too
+        return {name_key(name) for name in names if name != own}
 
     def spent(self) -> list[str]:
         """KIND/NAME of what was removed for good."""
