@@ -363,6 +363,16 @@ def test_a_rename_is_undone(studio: Studio) -> None:
     assert everything(studio) == before
 
 
+def test_a_rename_moves_nothing_in_a_list(studio: Studio) -> None:
+    for name, at in (("other", 1e9), ("knees", 1.1e9), ("third", 1.2e9)):
+        (studio.workspace.root / "datasets" / name).mkdir(exist_ok=True)
+        os.utime(studio.workspace.root / "datasets" / name, (at, at))
+    order = ["third", "knees", "other"]
+    for wanted in ("hips", "knees"):
+        rename(studio, item(studio, "datasets/knees"), wanted)
+        assert [each.name for each in studio.workspace.items("datasets")] == order
+
+
 @pytest.mark.parametrize("wanted", ["", "  ", "a\u202eb", "x" * 81, "Other", "OTHER", "second one"])
 def test_what_is_no_name_is_refused(studio: Studio, wanted: str) -> None:
     (studio.workspace.root / "datasets/other").mkdir()

@@ -111,10 +111,15 @@ def rename(studio: Studio, item: Item, wanted: str) -> str:
     if name_key(title) in studio.workspace.taken(item.kind, but=item):
         raise UsageError(f"another {WORDS[item.kind]} is, or was, called {title}", hint="choose another name")
     told = {k: v for k, v in about(item).items() if k != TITLE} | ({} if title == item.name else {TITLE: title})
-    if told:
-        write_json(item.path / ABOUT, told)
-    else:
-        (item.path / ABOUT).unlink(missing_ok=True)
+    try:
+        was = item.path.stat()
+        if told:
+            write_json(item.path / ABOUT, told)
+        else:
+            (item.path / ABOUT).unlink(missing_ok=True)
+        os.utime(item.path, ns=(was.st_atime_ns, was.st_mtime_ns))  # lists have the newest first: its place stays
+    except OSError as error:
+        raise write_error(item.path, error) from error
     return before
 
 
