@@ -223,6 +223,17 @@ def test_endings_that_are_not_wanted_are_passed_over(uploads: Uploads, tmp_path:
         uploads.finish(upload)
 
 
+def test_what_is_passed_over_is_not_told_as_taken(uploads: Uploads) -> None:
+    upload = uploads.begin(kinds=(".csv",))
+    for name in ("con.csv", "con.txt", "nul.txt"):
+        take(upload, name)
+    assert [line.split(":")[0] for line in upload.told()] == [
+        "'con.csv' is taken as _con.csv",
+        "_con.txt is passed over",
+        "_nul.txt is passed over",
+    ]
+
+
 def test_two_files_of_one_name_are_refused(uploads: Uploads) -> None:
     upload = uploads.begin()
     take(upload, "a/b.nii")

@@ -75,6 +75,8 @@ class Upload:
         path = self.names.take(name)
         wanted = path is not None and (not self.kinds or path.name.lower().endswith(self.kinds))
         if path is None or not wanted:
+            if (name, str(path)) in self.names.renamed[-1:]:
+                self.names.renamed.pop()  # or it would be told as taken
             async for chunk in stream:
                 self._count(len(chunk))
             if path is not None:
