@@ -18,19 +18,11 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from osteon.app.adding import add_result
-from osteon.app.commands import (
-    ABOUT,
-    ImportChoices,
-    begin_comparison,
-    begin_evaluation,
-    begin_export,
-    begin_import,
-    begin_prediction,
-    begin_training,
-)
+from osteon.app.commands import ImportChoices, begin_import, begin_training
 from osteon.app.jobs import OVER
+from osteon.app.result_commands import begin_comparison, begin_evaluation, begin_export, begin_prediction
 from osteon.app.studio import Studio
-from osteon.app.workspace import Workspace
+from osteon.app.workspace import ABOUT, Workspace
 from osteon.core.files import write_json
 from osteon.phantoms.kinds import ask, write_phantoms
 

@@ -17,13 +17,13 @@ from app_pages import click, visit
 from dicom_writing import series
 from helpers import two_boxes, write_dataset
 from osteon.app.adding import add_result, strange_names
-from osteon.app.commands import ABOUT, begin_measuring
 from osteon.app.downloads import forms_for
 from osteon.app.jobs import State
 from osteon.app.pages.compare import _meanings
+from osteon.app.result_commands import begin_measuring
 from osteon.app.results import told_seen
 from osteon.app.studio import Studio
-from osteon.app.workspace import Workspace
+from osteon.app.workspace import ABOUT, Workspace
 from osteon.core.errors import DatasetError
 from osteon.core.files import write_json
 from osteon.core.labels import Segmentation

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from app_pages import visit
 from helpers import two_boxes, write_dataset
-from osteon.app import commands
+from osteon.app import commands, result_commands
 from osteon.app.bin import check_present, delete, lacking, mentioning, needing, remove, rename, restore, sweep, thrown
 from osteon.app.jobs import Job, Jobs, State
 from osteon.app.keeping import whole_size
@@ -172,15 +172,15 @@ def test_each_job_uses_what_it_names(studio: Studio) -> None:
             {"datasets/knees", "sources/legs"},
         ),
         (
-            lambda: commands.begin_prediction(studio, run, space.root / "sources/legs", "y", of={}),
+            lambda: result_commands.begin_prediction(studio, run, space.root / "sources/legs", "y", of={}),
             {"runs/first", "sources/legs"},
         ),
         (
-            lambda: commands.begin_evaluation(studio, result, dataset),
+            lambda: result_commands.begin_evaluation(studio, result, dataset),
             {"results/mine", "datasets/knees", "sources/legs"},
         ),
-        (lambda: commands.begin_export(studio, result, "stl"), {"results/mine"}),
-        (lambda: commands.begin_vote(studio, [result, result], "v", "hard"), {"results/mine", "datasets/knees"}),
+        (lambda: result_commands.begin_export(studio, result, "stl"), {"results/mine"}),
+        (lambda: result_commands.begin_vote(studio, [result, result], "v", "hard"), {"results/mine", "datasets/knees"}),
     ]
     for make, wanted in begin:
         shutil.rmtree(studio.jobs.folder)
@@ -193,7 +193,7 @@ def test_each_job_uses_what_it_names(studio: Studio) -> None:
 def test_results_of_a_deleted_dataset_are_voted_over_and_not_scored(studio: Studio) -> None:
     mine, knees = item(studio, "results/mine"), item(studio, "datasets/knees")
     gone = delete(studio, knees)
-    result, job = commands.begin_vote(studio, [mine, mine], "v", "hard")
+    result, job = result_commands.begin_vote(studio, [mine, mine], "v", "hard")
     assert "--dataset" not in job.arguments
     assert "dataset" not in about(result)
     assert "evaluate" not in {each.command for each in studio.jobs.all()}
@@ -201,9 +201,9 @@ def test_results_of_a_deleted_dataset_are_voted_over_and_not_scored(studio: Stud
     (knees.path / "dataset.yaml").write_text("osteon: [")
     before = len(studio.jobs.all())
     with pytest.raises(FileError):
-        commands.begin_vote(studio, [mine, mine], "w", "hard")
+        result_commands.begin_vote(studio, [mine, mine], "w", "hard")
     with pytest.raises(FileError):
-        commands.begin_prediction(studio, item(studio, "runs/first"), knees.path, "w", of={"dataset": "knees"})
+        result_commands.begin_prediction(studio, item(studio, "runs/first"), knees.path, "w", of={"dataset": "knees"})
     assert len(studio.jobs.all()) == before
     assert not item(studio, "results/w").path.exists()
 
@@ -345,9 +345,9 @@ def test_all_that_refers_to_a_renamed_thing_finds_it(studio: Studio, monkeypatch
     _, training = commands.begin_training(studio, dataset, "again", recipe="limb", budget="1min")
     assert training.arguments[0] == "datasets/knees"
     assert training.title == "Train again on knees of Müller"
-    _, predicting = commands.begin_prediction(studio, run, dataset.path, "new", of={"dataset": "knees"})
+    _, predicting = result_commands.begin_prediction(studio, run, dataset.path, "new", of={"dataset": "knees"})
     assert predicting.arguments[:2] == ("runs/first", "datasets/knees")
-    measuring = commands.begin_measuring(studio, result)
+    measuring = result_commands.begin_measuring(studio, result)
     monkeypatch.chdir(space.root)
     done = CliRunner().invoke(app, [measuring.command, *measuring.arguments])
     assert done.exit_code == 0, done.output

@@ -16,13 +16,13 @@ from nicegui.testing.user import User
 from app_pages import click, visit
 from dicom_writing import series
 from helpers import tiny_plan, two_boxes, write_dataset
-from osteon.app.commands import ABOUT, folds_for
+from osteon.app.commands import folds_for
 from osteon.app.controls import KEYS
 from osteon.app.correcting import correct_cases
 from osteon.app.job_cards import page_of
 from osteon.app.jobs import State
 from osteon.app.studio import Studio
-from osteon.app.workspace import Item, Workspace
+from osteon.app.workspace import ABOUT, Item, Workspace
 from osteon.core.files import write_json
 from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset

@@ -17,11 +17,10 @@ import pytest
 from helpers import write_dataset
 from osteon.app import refusing, unpacking
 from osteon.app.adding import add_result
-from osteon.app.commands import about
 from osteon.app.plain_names import PlainNames
 from osteon.app.receiving import Upload, Uploads
 from osteon.app.refusing import RefusedError
-from osteon.app.workspace import ABOUT, Workspace
+from osteon.app.workspace import ABOUT, Workspace, about
 from osteon.core.errors import LabelError
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation

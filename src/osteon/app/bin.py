@@ -17,8 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from osteon.app.commands import volumes_table
 from osteon.app.jobs import OVER, Job
+from osteon.app.result_commands import volumes_table
 from osteon.app.results import record_of
 from osteon.app.studio import Studio, open_dataset
 from osteon.app.workspace import ABOUT, BIN, KINDS, LONGEST_NAME, SPENT, TITLE, Item, Kind, about
@@ -66,22 +66,20 @@ def references(studio: Studio) -> dict[str, list[Item]]:
     """By `KIND/NAME`: the datasets, runs and results that were made of it."""
     found: dict[str, list[Item]] = {}
     for item in (*studio.datasets(), *studio.workspace.items("runs"), *studio.workspace.items("results")):
-        for place in _origins(studio, item) - {_place(item)}:
+        for place in _origins(studio, item) - {item.place}:
             found.setdefault(place, []).append(item)
     return found
 
 
 def needing(studio: Studio, source: Item) -> list[Item]:
     """The datasets whose files an upload holds."""
-    return [
-        item for item in studio.datasets() if source.kind == "sources" and _place(source) in _files_in(studio, item)
-    ]
+    return [item for item in studio.datasets() if source.kind == "sources" and source.place in _files_in(studio, item)]
 
 
 def mentioning(studio: Studio, item: Item) -> list[Item]:
     """What was made of an item and stays when it goes, without what it shows of it."""
     needed = needing(studio, item)
-    return [other for other in references(studio).get(_place(item), []) if other not in needed]
+    return [other for other in references(studio).get(item.place, []) if other not in needed]
 
 
 def user_of(studio: Studio, items: Sequence[Item]) -> Job | None:
@@ -264,10 +262,6 @@ def belonging(studio: Studio, item: Item) -> list[Path]:
     exports = made if item.kind == "results" else []
     plans = [root / "plans" / f"{item.name}.yaml"] if item.kind == "runs" else []
     return [path for path in (*exports, *plans) if path.exists()]
-
-
-def _place(item: Item) -> str:
-    return f"{item.kind}/{item.name}"
 
 
 def _files_in(studio: Studio, dataset: Item) -> set[str]:

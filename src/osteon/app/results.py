@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from osteon.app.commands import about, volumes_table
+from osteon.app.result_commands import volumes_table
 from osteon.app.scenes import Labels, Wanted
 from osteon.app.studio import Studio, files_of_case, open_dataset
-from osteon.app.workspace import Item
+from osteon.app.workspace import Item, about
 from osteon.core.errors import OsteonError
 from osteon.core.records import read_record
 from osteon.core.spreadsheets import read_rows

@@ -9,11 +9,11 @@ from typing import Any
 from nicegui import ui
 
 from osteon.app.adding import BESIDE, TAKEN, add_result, strange_names
-from osteon.app.commands import begin_evaluation, begin_measuring
 from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job
 from osteon.app.leaving import redrawn
+from osteon.app.result_commands import begin_evaluation, begin_measuring
 from osteon.app.results import cases_of, dataset_of, metrics_of, score_rows, told_seen, wanted_result
 from osteon.app.scenes import Labels
 from osteon.app.stage import Pane, Stage

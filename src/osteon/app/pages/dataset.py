@@ -7,7 +7,7 @@ from typing import Any
 from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
 
-from osteon.app.commands import about, begin_audit, called
+from osteon.app.commands import begin_audit, called
 from osteon.app.controls import swatch
 from osteon.app.correcting import correct_cases, correct_structures
 from osteon.app.findings import read_audit
@@ -19,7 +19,7 @@ from osteon.app.leaving import redrawn
 from osteon.app.pages.look import wanted_case
 from osteon.app.studio import Studio, open_dataset
 from osteon.app.wording import to_do
-from osteon.app.workspace import Item
+from osteon.app.workspace import Item, about
 from osteon.auditing.finding import Finding
 from osteon.core.errors import OsteonError
 from osteon.core.listing import counted, shortly

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.commands import about, called
+from osteon.app.commands import called
 from osteon.app.curves import chart, read_curves
 from osteon.app.frame import action, age, card, faint
 from osteon.app.job_cards import job_card, watch
 from osteon.app.jobs import MODELS_BY, Job, State
 from osteon.app.studio import Studio
-from osteon.app.workspace import Item
+from osteon.app.workspace import Item, about
 from osteon.cli.report import seconds_of
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Structure

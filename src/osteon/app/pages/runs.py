@@ -7,14 +7,14 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.commands import about, begin_comparison, begin_vote, dataset_in_common, known_commands
-from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
+from osteon.app.frame import action, card, empty, faint, frame, refuse, say, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job, State
 from osteon.app.keeping import keys
+from osteon.app.result_commands import begin_comparison, begin_vote, dataset_in_common
 from osteon.app.results import cases_of, maker, metrics_of, record_of
 from osteon.app.studio import Studio
-from osteon.app.workspace import Item
+from osteon.app.workspace import Item, about
 from osteon.core.errors import OsteonError
 from osteon.predicting.records import read_validation
 from osteon.predicting.seen import KEY, trained_on
@@ -147,9 +147,6 @@ class _Runs:
 
     def _report(self) -> None:
         with card("Comparison report"):
-            if "compare" not in known_commands():
-                show_error(OsteonError("this osteon has no command `compare`", hint="install a newer osteon"))
-                return
             faint("Ranking, tests, charts and pictures of the ticked results, on one page.")
             action("Make the report", self._compare, icon="summarize", weight="main")
             watch(self.studio, self._being_made, self._reports, more=lambda: [item.title for item in self._made()])
@@ -182,19 +179,14 @@ class _Runs:
     def _compare(self) -> None:
         found = self._ticked(1)
         dataset = dataset_in_common(self.studio, found)
-        if found and not dataset:
+        if found and dataset is None:
             refuse(OsteonError("no dataset is there that these are of", hint="tick results of a dataset that is there"))
-        elif found:
-            begin_comparison(self.studio, found, self.studio.workspace.item("datasets", dataset))
+        elif dataset is not None:
+            begin_comparison(self.studio, found, dataset)
             say("The report is being made; a link to it appears below the button")
 
     def _vote(self) -> None:
         with card("Vote"):
-            if "vote" not in known_commands():
-                show_error(
-                    OsteonError("this osteon has no command `vote`", hint="install a newer osteon"), "Not available"
-                )
-                return
             faint("One answer of several results: ticked above, of the same cases.")
             with ui.element("div").classes("osteon-row"):
                 self.method = ui.select(METHODS, value="hard", label="How").classes("osteon-grow")

@@ -8,7 +8,7 @@ from pathlib import Path
 from nicegui import ui
 
 from osteon.app.bringing_models import Brought, take
-from osteon.app.commands import ImportChoices, about, begin_import, begin_model
+from osteon.app.commands import ImportChoices, begin_import, begin_model
 from osteon.app.frame import card, faint, frame, refuse, show_error, table
 from osteon.app.inspecting import Inspected, inspect_source
 from osteon.app.keeping import keeper
@@ -17,6 +17,7 @@ from osteon.app.pages.data import source_path
 from osteon.app.pages.pairing import PairByHand
 from osteon.app.studio import Studio
 from osteon.app.wording import CHOICES, FLAGS, TEXTS
+from osteon.app.workspace import about
 from osteon.core.errors import OsteonError
 from osteon.core.listing import counted
 from osteon.importing.forms import MODALITIES

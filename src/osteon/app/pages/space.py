@@ -152,8 +152,7 @@ def _rows(studio: Studio) -> list[tuple[Item, list[str], list[Item]]]:
     owned: set[str] = set()
     for kind in ("sources", "datasets", "runs", "results", "exports"):
         for item in studio.workspace.items(kind):
-            own = f"{kind}/{item.name}"
             more = [path.relative_to(studio.workspace.root).as_posix() for path in belonging(studio, item)]
             owned.update(more)
-            rows.append((item, [own, *more], of.get(own, [])))
+            rows.append((item, [item.place, *more], of.get(item.place, [])))
     return [row for row in rows if row[1][0] not in owned]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from osteon.app.commands import about, begin_plan, begin_training, plan_asked
+from osteon.app.commands import begin_plan, begin_training, plan_asked
 from osteon.app.curves import read_curves
 from osteon.app.forecast import show_plan
 from osteon.app.frame import action, card, empty, faint, frame, heading, refuse, show_error
@@ -16,7 +16,7 @@ from osteon.app.keeping import keeper, keys
 from osteon.app.leaving import redrawn
 from osteon.app.pages.run import RunPage
 from osteon.app.studio import Studio
-from osteon.app.workspace import Item
+from osteon.app.workspace import Item, about
 from osteon.cli.report import seconds_of
 from osteon.core.errors import OsteonError
 from osteon.planning.plan import FILE_NAME as PLAN
