@@ -13,6 +13,7 @@ from osteon.app.sizes import size_of, told_size
 from osteon.app.studio import Studio, Undo
 from osteon.app.workspace import LONGEST_NAME, Item
 from osteon.core.errors import OsteonError, UsageError
+from osteon.core.listing import shortly
 
 NAMED = 4
 """Names in a sentence before the others are counted."""
@@ -112,9 +113,7 @@ async def ask_delete(studio: Studio, item: Item, back: str) -> None:
 
 def listed(items: Sequence[Item]) -> str:
     """`Dataset knees, result mine and 3 more`."""
-    names = [f"{WORDS[item.kind]} {item.title}" for item in items]
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    text = ", ".join(names[:NAMED]) + more
+    text = shortly([f"{WORDS[item.kind]} {item.title}" for item in items], NAMED)
     return text[:1].upper() + text[1:]
 
 
