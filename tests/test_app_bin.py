@@ -127,10 +127,14 @@ def test_a_dataset_that_comes_back_without_its_upload_says_so(studio: Studio) ->
 
 
 def test_what_stays_is_named(studio: Studio) -> None:
-    assert {each.name for each in mentioning(studio, item(studio, "datasets/knees"))} == {"first", "mine"}
-    assert [each.name for each in mentioning(studio, item(studio, "runs/first"))] == ["mine"]
-    assert mentioning(studio, item(studio, "results/mine")) == []
-    assert [each.name for each in mentioning(studio, item(studio, "sources/legs"))] == ["mine"]
+    def staying(place: str) -> set[str]:
+        gone = item(studio, place)
+        return {each.name for each in mentioning(studio, gone, needing(studio, gone))}
+
+    assert staying("datasets/knees") == {"first", "mine"}
+    assert staying("runs/first") == {"mine"}
+    assert staying("results/mine") == set()
+    assert staying("sources/legs") == {"mine"}
 
 
 def test_a_results_exports_and_a_runs_plan_go_with_it(studio: Studio) -> None:

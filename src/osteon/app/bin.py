@@ -76,9 +76,8 @@ def needing(studio: Studio, source: Item) -> list[Item]:
     return [item for item in studio.datasets() if source.kind == "sources" and source.place in _files_in(studio, item)]
 
 
-def mentioning(studio: Studio, item: Item) -> list[Item]:
-    """What was made of an item and stays when it goes, without what it shows of it."""
-    needed = needing(studio, item)
+def mentioning(studio: Studio, item: Item, needed: Sequence[Item]) -> list[Item]:
+    """What was made of an item and stays when it goes with what needs it, without what it shows of it."""
     return [other for other in references(studio).get(item.place, []) if other not in needed]
 
 

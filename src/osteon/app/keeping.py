@@ -141,4 +141,4 @@ def _looked_up(studio: Studio, item: Item) -> tuple[str, list[Item], list[Item]]
     """The title of a job that uses an item, the datasets that go with it, and what stays."""
     needed = needing(studio, item)
     job = user_of(studio, [*needed, item])
-    return (job.title if job is not None else ""), needed, mentioning(studio, item)
+    return (job.title if job is not None else ""), needed, mentioning(studio, item, needed)

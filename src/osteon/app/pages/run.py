@@ -68,12 +68,12 @@ class RunPage:
     def _state(self, rows: Sequence[tuple[Job, State]]) -> None:
         for job, state in rows:
             job_card(self.studio, job, state)
-        brought = about(self.item).get("brought")
-        if brought and self._finds():
-            faint(f"A model that was brought in from {called(brought)}. It finds {', '.join(self._finds())}.")
+        brought, finds = about(self.item).get("brought"), self._finds()
+        if brought and finds:
+            faint(f"A model that was brought in from {called(brought)}. It finds {', '.join(finds)}.")
         elif not rows and not brought:
             faint("Nobody wrote down how this run was started; its files are here.")
-        if self._finds() and (not rows or rows[0][1].phase == "done"):
+        if finds and (not rows or rows[0][1].phase == "done"):
             with ui.element("div").classes("osteon-row"):
                 action("Segment scans with it", f"/segment?model={self.item.id}", icon="content_cut", weight="main")
 
