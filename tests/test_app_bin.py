@@ -20,7 +20,7 @@ from app_pages import visit
 from helpers import two_boxes, write_dataset
 from osteon.app import commands, result_commands
 from osteon.app.bin import check_present, delete, lacking, mentioning, needing, remove, rename, restore, sweep, thrown
-from osteon.app.jobs import Job, Jobs, State
+from osteon.app.jobs import Job, Jobs, Phase, State
 from osteon.app.keeping import whole_size
 from osteon.app.results import dataset_of, maker, volumes_of, wanted_result
 from osteon.app.sizes import size_of, sizes_of, told_size
@@ -86,8 +86,8 @@ def item(studio: Studio, place: str) -> Item:
     return studio.workspace.item(kind, name)  # type: ignore[arg-type]
 
 
-def over(studio: Studio, job: Job, phase: str = "done") -> None:
-    studio.jobs.put(job, State(phase))  # type: ignore[arg-type]
+def over(studio: Studio, job: Job, phase: Phase = "done") -> None:
+    studio.jobs.put(job, State(phase))
 
 
 ALL = ["sources/legs", "datasets/knees", "runs/first", "results/mine", "exports/mine-stl"]
@@ -145,10 +145,10 @@ def test_a_results_exports_and_a_runs_plan_go_with_it(studio: Studio) -> None:
 @pytest.mark.parametrize("phase", ["queued", "running", "paused"])
 @pytest.mark.parametrize("place", ["sources/legs", "datasets/knees", "runs/first"])
 def test_what_a_job_uses_is_not_deleted(
-    studio: Studio, place: str, phase: str, monkeypatch: pytest.MonkeyPatch
+    studio: Studio, place: str, phase: Phase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = studio.jobs.submit("train", ["datasets/knees", "runs/first", "--budget", "1min"], "Train first")
-    monkeypatch.setattr(Jobs, "state", lambda *_: State(phase))  # type: ignore[arg-type]
+    monkeypatch.setattr(Jobs, "state", lambda *_: State(phase))
     before = everything(studio)
     with pytest.raises(UsageError, match="the job “Train first” uses it") as refused:
         delete(studio, item(studio, place))

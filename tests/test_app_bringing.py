@@ -109,6 +109,38 @@ def test_nothing_is_segmented_that_is_still_being_looked_at(tmp_path: Path) -> N
     assert commands(visit(tmp_path / "w", steps)) == []
 
 
+def test_scans_that_are_chosen_again_while_they_are_looked_at_are_listed_once(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    nested_volumes(root / "sources/new")
+    (root / "sources/other").mkdir()
+    model_in(root)
+    write_plan(root / "runs/first/model/plan.yaml", tiny_plan())
+
+    async def steps(user: User, studio: Studio) -> None:
+        looked = asyncio.Event()
+
+        async def slowly(_: Reader, function: Callable[..., Any], *arguments: Any) -> Any:
+            await looked.wait()
+            return function(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Reader, "ask", slowly)
+            new, other = (studio.workspace.item("sources", name).id for name in ("new", "other"))
+            await user.open(f"/segment?source={new}")
+            await asyncio.sleep(0.1)
+            (box,) = (box for box in user.find(kind=ui.select).elements if new in box.options)
+            for chosen in (other, new):
+                with user:
+                    box.set_value(chosen)
+                await asyncio.sleep(0.1)
+            looked.set()
+            await user.should_see("2 scans: ", retries=20)
+            await asyncio.sleep(0.2)
+            assert len(user.find("2 scans: ").elements) == 1
+
+    visit(tmp_path / "w", steps)
+
+
 def test_what_a_model_passes_over_is_said_before_the_start(tmp_path: Path) -> None:
     source = nested_volumes(tmp_path / "new")
     Image.new("L", (4, 4)).save(source / "june/p1/photo.png")

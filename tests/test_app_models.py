@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from app_pages import visit
 from helpers import tiny_plan
 from nnunet_models import configuration, plans, write_model
+from osteon.app.bin import rename
 from osteon.app.bringing_models import model_in, take
 from osteon.app.commands import begin_model
 from osteon.app.reader import Reader
@@ -58,6 +59,10 @@ def test_a_model_of_osteons_is_taken_in_and_segments(tmp_path: Path) -> None:
         await asyncio.sleep(0.1)
         await user.open("/train")
         await user.should_see("brought in")
+
+        rename(studio, studio.workspace.item("sources", "from-a-colleague"), "Anna's")
+        await user.open(f"/train/{studio.models()[0].id}")
+        await user.should_see("A model that was brought in from Anna's")
 
     studio = visit(tmp_path / "w", steps)
     assert [item.name for item in studio.models()] == ["knees"]

@@ -70,7 +70,8 @@ class RunPage:
             job_card(self.studio, job, state)
         brought, finds = about(self.item).get("brought"), self._finds()
         if brought and finds:
-            faint(f"A model that was brought in from {called(brought)}. It finds {', '.join(finds)}.")
+            came = self.studio.workspace.title("sources", called(brought))
+            faint(f"A model that was brought in from {came}. It finds {', '.join(finds)}.")
         elif not rows and not brought:
             faint("Nobody wrote down how this run was started; its files are here.")
         if finds and (not rows or rows[0][1].phase == "done"):

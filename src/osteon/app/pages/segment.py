@@ -169,6 +169,7 @@ class _Form:
             failed = error
         if asked != (self.source.value, self.model.value):
             return  # others were chosen meanwhile, and are looked at
+        self.told.clear()  # the same ones may have been chosen again meanwhile
         self.scans = scans
         if failed is not None:
             with self.told:
