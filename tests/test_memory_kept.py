@@ -26,7 +26,7 @@ from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
 from osteon.predicting.records import read_predictions
 from osteon.predicting.scans import Scan, find_scans
-from osteon.predicting.work import How, Work
+from osteon.predicting.stages import How, Work
 
 SIDE = 320
 LARGE = (SIDE,) * 3
@@ -40,7 +40,7 @@ from test_memory_kept import model_of
 from osteon.core.platform import peak_bytes
 from osteon.predicting.memory import needs, start_bytes
 from osteon.predicting.predictor import predict
-from osteon.predicting.work import How
+from osteon.predicting.stages import How
 from osteon.predicting.scans import find_scans
 from osteon.predicting.speeds import FAST
 structures, patch, spacing, kept, *scans = json.loads(sys.argv[2])
