@@ -43,7 +43,7 @@ from osteon.predicting.predictor import predict
 from osteon.predicting.restore import restore
 from osteon.predicting.scans import find_scans
 from osteon.predicting.shares import in_memory
-from osteon.predicting.work import How
+from osteon.predicting.stages import How
 
 STRUCTURES = 25
 STEP = 60.0

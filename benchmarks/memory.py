@@ -34,7 +34,7 @@ from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
 from osteon.predicting.scans import find_scans
 from osteon.predicting.speeds import FAST
-from osteon.predicting.work import How
+from osteon.predicting.stages import How
 
 FEATURES = (8, 16)
 KINDS = (("int16", 5), ("float64", 5), ("int16", 60))

@@ -81,6 +81,12 @@ def test_looking_at_a_mask_makes_no_copy_of_it_in_another_type(tmp_path: Path, w
     assert peak < 1.3 * array.nbytes if what == "mask" else peak < array.nbytes / 10
 
 
+def test_a_scan_behind_an_empty_channel_is_no_mask(tmp_path: Path) -> None:
+    array = np.stack([np.zeros(SHAPE), np.random.default_rng(0).integers(0, 99, SHAPE)]).astype(np.int16)
+    write_volume(tmp_path / "x.nrrd", Volume(array, Geometry(SHAPE, spaced(1, 1, 1))))
+    assert not is_binary(tmp_path / "x.nrrd")
+
+
 def test_zeros_with_a_sign_and_nan_stay() -> None:
     stored = np.array([[[-0.0, 0.0], [np.nan, 1.0]]], dtype=np.float32)
     array = np.zeros(stored.shape, np.float32)

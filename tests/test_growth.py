@@ -33,6 +33,7 @@ from osteon.importing.mask_owners import Likeness, Names
 from osteon.importing.mask_pairing import UNFIT, pair
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.planning import fingerprint
+from osteon.predicting.seen import TRAINED, UNSEEN, SeenScans
 
 
 def manifest(count: int) -> Manifest:
@@ -79,6 +80,14 @@ def test_ids_given_twice_are_found_without_comparing_all_pairs() -> None:
     assert next(compared) < 3 * len(names)
     with pytest.raises(ValueError, match=r"case id given twice: 7$"):
         _unique("case id", [*names, Word(7)])
+
+
+def test_whether_a_scan_was_seen_is_found_without_going_through_all() -> None:
+    seen = SeenScans({f"c{n}": Word(f"hash {n}") for n in range(300)}, {"v": Word("other")})
+    compared = Word.compared = itertools.count()
+    assert [seen.sight_of(f"x{n}", f"hash {n}") for n in (0, 150, 299)] == [TRAINED] * 3
+    assert seen.sight_of("c0", "another") == UNSEEN
+    assert next(compared) < 50
 
 
 def test_a_case_is_found_without_going_through_all() -> None:

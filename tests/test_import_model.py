@@ -24,7 +24,7 @@ from osteon.formats import read_segmentation, write_volume
 from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
 from osteon.predicting.scans import Scan
-from osteon.predicting.work import How
+from osteon.predicting.stages import How
 from runs import command
 
 REGIONS = {

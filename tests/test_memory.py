@@ -75,6 +75,13 @@ def test_room_is_in_memory_then_in_a_file_then_nowhere(tmp_path: Path, monkeypat
         room_for(plan, LARGE, None, tmp_path, "s")
 
 
+def test_what_the_process_has_already_is_not_free_but_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook that holds 30 GB, on a machine with as many left."""
+    monkeypatch.setattr(memory, "start_bytes", lambda: 30 << 30)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 30 << 30}))
+    assert room_for(of_25(), LARGE, None, tmp_path, "s").folder is None
+
+
 @pytest.mark.parametrize("changes", [{}, {"overlapping": True}, FLAT], ids=["index", "multi-hot", "slices"])
 @pytest.mark.parametrize("shape", [(8, 8, 8), (30, 12, 9), (9, 12, 30), (3, 5, 1)])
 def test_a_file_holds_what_memory_would(tmp_path: Path, changes: dict[str, Any], shape: tuple[int, int, int]) -> None:

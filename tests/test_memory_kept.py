@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from osteon.predicting.allowance import Allowance
 from osteon.predicting.memory import FIRST_PASS_BYTES, PARTS_BYTES, Room, needs, start_bytes, told_needs
 from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
+from osteon.predicting.records import read_predictions
 from osteon.predicting.scans import Scan, find_scans
-from osteon.predicting.work import How, Work
+from osteon.predicting.stages import How, Work
 
 SIDE = 320
 LARGE = (SIDE,) * 3
@@ -38,7 +40,7 @@ from test_memory_kept import model_of
 from osteon.core.platform import peak_bytes
 from osteon.predicting.memory import needs, start_bytes
 from osteon.predicting.predictor import predict
-from osteon.predicting.work import How
+from osteon.predicting.stages import How
 from osteon.predicting.scans import find_scans
 from osteon.predicting.speeds import FAST
 structures, patch, spacing, kept, *scans = json.loads(sys.argv[2])
@@ -128,11 +130,19 @@ def test_a_scan_is_read_ahead_only_where_it_fits_beside_the_other(
         happened.append(f"write {scan.id}")
         write(work, scan, result)
 
+    def slowly(own: Model, *arguments: Any, **named: Any) -> Any:
+        time.sleep(0.3)
+        return infer(own, *arguments, **named)
+
+    infer = Model.infer
+    monkeypatch.setattr(Model, "infer", slowly)
     monkeypatch.setattr(Scan, "load", loaded)
     monkeypatch.setattr(Work, "write", written)
     scans = find_scans([tmp_path / f"{name}.nii.gz" for name in "abc"])
-    limit = needs(model.plan, grid).with_file
+    limit, began = needs(model.plan, grid).with_file, time.monotonic()
     assert len(predict(model, scans, tmp_path / "out", How(memory=limit)).done) == 3
+    took = [record["seconds"] for record in read_predictions(tmp_path / "out").values()]
+    assert sum(took) <= time.monotonic() - began  # no scan's time is that of the one it waited for
     assert happened == [f"{what} {name}" for name in "abc" for what in ("read", "write")]
 
 

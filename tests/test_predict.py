@@ -34,7 +34,7 @@ from osteon.predicting.predictor import predict
 from osteon.predicting.records import RECORD, VOTES, predictions_of
 from osteon.predicting.scans import Scan, find_scans
 from osteon.predicting.speeds import BEST
-from osteon.predicting.work import How
+from osteon.predicting.stages import How
 from osteon.training.fit import train
 from runs import CPU, cohort, command, learning_plan, two_channels
 

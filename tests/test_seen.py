@@ -12,7 +12,8 @@ import pytest
 
 import osteon
 from helpers import as_imported
-from osteon.core.errors import DatasetError, UsageError
+from osteon.core.case_records import FOLDER, CaseRecords
+from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
 from osteon.predicting.model import load_model
@@ -164,17 +165,36 @@ def test_a_run_of_an_earlier_osteon_is_told_by_its_splits(world: World, tmp_path
     assert load_model(shutil.copytree(run / "model", tmp_path / "alone")).seen == UNKNOWN
 
 
-def test_what_was_done_by_an_earlier_osteon_is_told_when_the_command_runs_again(
-    world: World, predicted: Path, capsys: Captured
-) -> None:
+def as_earlier(predicted: Path) -> None:
+    """Predictions as an earlier osteon left them: one record for all, which does not say what the model has seen."""
+    shutil.rmtree(predicted / FOLDER)
     path = predicted / "predictions.json"
     records = json.loads(path.read_text())
     for record in records.values():
         del record["seen"]
     path.write_text(json.dumps(records))
+
+
+def test_what_was_done_by_an_earlier_osteon_is_told_when_the_command_runs_again(
+    world: World, predicted: Path, capsys: Captured
+) -> None:
+    as_earlier(predicted)
     assert command("predict", world.run, world.dataset.folder, predicted, "--device", "cpu") == 0
     assert "2 were done already" in capsys.readouterr().out
     assert sights_in(predicted) == {world.trained[0]: TRAINED, "c5": UNSEEN}
+
+
+def test_what_was_done_stays_done_where_nothing_can_be_added_to_its_record(
+    world: World, predicted: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_earlier(predicted)
+
+    def refused(*_: Any) -> None:
+        raise FileError("it cannot be written")
+
+    monkeypatch.setattr(CaseRecords, "write", refused)
+    assert command("predict", world.run, world.dataset.folder, predicted, "--device", "cpu") == 0
+    assert "2 were done already" in capsys.readouterr().out
 
 
 def test_a_comparison_leaves_out_what_one_was_trained_on(

@@ -24,7 +24,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_volume
 from osteon.predicting.model import Model, load_model
-from osteon.predicting.work import How
+from osteon.predicting.stages import How
 from osteon.serving.guard import find_token
 from osteon.serving.jobs import RESULT, SCAN
 from osteon.serving.predictor import DiedError, OvertimeError, started

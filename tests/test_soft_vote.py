@@ -30,7 +30,7 @@ from osteon.predicting.model import load_model
 from osteon.predicting.predictor import predict
 from osteon.predicting.records import RECORD
 from osteon.predicting.scans import find_scans
-from osteon.predicting.work import How
+from osteon.predicting.stages import How
 from osteon.training.fit import train
 from osteon.voting.members import open_folder
 from osteon.voting.rules import Rules

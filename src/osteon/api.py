@@ -262,7 +262,7 @@ def predict(
     from osteon.predicting.predictor import predict
     from osteon.predicting.scans import find_scans
     from osteon.predicting.speeds import speed_of
-    from osteon.predicting.work import How
+    from osteon.predicting.stages import How
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)

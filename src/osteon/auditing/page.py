@@ -15,6 +15,7 @@ from osteon.auditing.cohort import Cohort
 from osteon.auditing.facts import CaseFacts
 from osteon.auditing.finding import SEVERITIES, Finding
 from osteon.auditing.rules_places import amount
+from osteon.core.file_names import natural_key
 from osteon.core.pages import Place, in_pages, page_name, render, write_pages
 
 TEMPLATE = "page.html.j2"
@@ -46,6 +47,7 @@ def write_page(path: Path, summary: str, cohort: Cohort, findings: list[Finding]
         for number, cases in enumerate(pages, 1)
         for case in cases
     }
+    names = sorted(links, key=natural_key)
     overlaps, rows = _overlaps(cohort), _rows(findings)
     flat = bool(cohort.cases) and all(1 in case.shape for case in cohort.cases)
     structures = [_structure_row(cohort, s.name, s.colour) for s in cohort.manifest.structures]
@@ -57,6 +59,7 @@ def write_page(path: Path, summary: str, cohort: Cohort, findings: list[Finding]
             name=cohort.manifest.name,
             place=place,
             links=links,
+            names=names,
             most=LINKS,
             summary=summary,
             rows=rows,

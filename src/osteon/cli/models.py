@@ -194,7 +194,7 @@ def predict(
     from osteon.predicting.records import RECORD
     from osteon.predicting.scans import find_scans
     from osteon.predicting.speeds import speed_of
-    from osteon.predicting.work import How
+    from osteon.predicting.stages import How
 
     if len(scans) < 2:
         raise UsageError("scans and an output folder are needed", hint="osteon predict MODEL SCAN… OUT")

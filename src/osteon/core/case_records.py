@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import GenericAlias
 from typing import Any
 
 from osteon.core.files import remove_file, write_error, write_json
@@ -111,7 +112,7 @@ class CaseRecords:
 
     def _read(self, path: Path) -> dict[str, Any]:
         hint = "move it away; what it stood for is done again"
-        found: dict[str, Any] = read_record(path, "the record", dict[str, self.shape], hint)  # type: ignore[name-defined]
+        found: dict[str, Any] = read_record(path, "the record", GenericAlias(dict, (str, self.shape)), hint)
         return found
 
     def _file(self, case: str) -> Path:

@@ -146,12 +146,12 @@ _UNBROKEN = re.compile(r"[ -]*([^\s\"']+: )?[^\s\"']+")
 """A line without a place to fold it, such as a long path."""
 
 
-class _OnOneLine:
+class _OnOneLine(yaml.representer.SafeRepresenter):
     """Writes lists of numbers on one line, so that `spacing_mm: [1.0, 1.0, 1.0]` reads as people write it."""
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
         """A list, on one line where it holds numbers or lists of numbers alone."""
-        plain: yaml.SequenceNode = super().represent_sequence(tag, sequence, _is_numbers(sequence) or flow_style)  # type: ignore[misc]
+        plain: yaml.SequenceNode = super().represent_sequence(tag, sequence, _is_numbers(sequence) or flow_style)
         return plain
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (the name is the library's)
@@ -163,8 +163,8 @@ class _Dumper(_OnOneLine, yaml.SafeDumper):
     """PyYAML's own."""
 
 
-class _FastDumper(_OnOneLine, getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """libyaml's, where PyYAML was built with it."""
+_FastDumper: Any = type("_FastDumper", (_OnOneLine, getattr(yaml, "CSafeDumper", yaml.SafeDumper)), {})
+"""libyaml's, where PyYAML was built with it."""
 
 
 def _is_numbers(value: Any) -> bool:

@@ -10,12 +10,16 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from osteon.core.files import remove_file, write_text
 from osteon.core.progress import track
+
+if TYPE_CHECKING:
+    import jinja2
 
 T = TypeVar("T")
 
@@ -29,13 +33,19 @@ _HEAD = 1024
 
 def render(package: str, template: str, **values: object) -> str:
     """The HTML that a template of a package makes of values, all of which are text and no HTML unless it says so."""
+    return _template(package, template).render(mark=MARK, **values)
+
+
+@cache
+def _template(package: str, template: str) -> jinja2.Template:
+    """Read and compiled once, for all pages of a report."""
     import jinja2
 
     source = resources.files(package).joinpath(template).read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(source).render(mark=MARK, **values)
+    return environment.from_string(source)
 
 
 def in_pages(items: Sequence[T]) -> list[Sequence[T]]:

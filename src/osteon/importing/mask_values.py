@@ -34,7 +34,7 @@ def count_values(path: Path) -> int | None:
     lowest, highest = array.min(), array.max()
     if lowest == highest:
         return 1
-    return 2 if all(((plane == 0) | (plane == highest)).all() for plane in array[0]) else MANY
+    return 2 if all(((plane == 0) | (plane == highest)).all() for channel in array for plane in channel) else MANY
 
 
 def holds_labels(path: Path) -> bool:

@@ -145,8 +145,8 @@ class Room:
 
 
 def most_bytes(limit: int | None) -> int:
-    """What may be taken: the limit; where there is none most of what is free now."""
-    return limit or int(FREE_SHARE * psutil.virtual_memory().available)
+    """What may be taken: the limit; where there is none what the process has, and most of what is free now."""
+    return limit or start_bytes() + int(FREE_SHARE * psutil.virtual_memory().available)
 
 
 def room_for(
@@ -170,7 +170,8 @@ def room_for(
     if need.in_memory <= most:
         return Room(name, need.in_memory, None, need.in_memory - need.base)
     if need.with_file > most:
-        said = f"--memory {most / 1e9:.1f} GB" if limit is not None else f"the {most / 1e9:.1f} GB that are free"
+        free = f"the {most / 1e9:.1f} GB that the process has and that are free"
+        said = free if limit is None else f"--memory {most / 1e9:.1f} GB"
         raise CaseError(
             f"{name}: needs about {need.with_file / 1e9:.1f} GB of memory, more than {said}",
             hint="allow more with --memory, close other programs, or crop the scan",

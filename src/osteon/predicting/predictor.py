@@ -23,7 +23,7 @@ from osteon.predicting.model import Model
 from osteon.predicting.records import RECORD, predictions_of
 from osteon.predicting.scans import Scan
 from osteon.predicting.seen import KEY, TRAINED
-from osteon.predicting.work import USUAL, How, Work
+from osteon.predicting.stages import USUAL, How, Work
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from osteon.core.case_records import CaseRecords, is_recorded
 from osteon.core.records import read_record
@@ -21,13 +21,7 @@ SPLITS = "splits.yaml"
 Figures = dict[str, float | None]
 
 
-class _Record(BaseModel):
-    """Keys that are relied on; further ones are free."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class _Confidence(_Record):
+class _Confidence(BaseModel):
     raw: list[float]
     dice: list[float]
     pairs: int
@@ -35,13 +29,13 @@ class _Confidence(_Record):
     each: dict[str, Figures] = {}
 
 
-class _Seen(_Record):
+class _Seen(BaseModel):
     training: dict[str, str]
     validation: dict[str, str]
     before: dict[str, str]
 
 
-class _Validation(_Record):
+class _Validation(BaseModel):
     dice: float | None = None
     structures: Figures = {}
     cases: dict[str, Figures] = {}
@@ -51,7 +45,7 @@ class _Validation(_Record):
     seen: _Seen | None = None
 
 
-class _Prediction(_Record):
+class _Prediction(BaseModel):
     input: list[list[Any]] = []
     output: str | None = None
     confidence: Figures = {}
@@ -59,11 +53,11 @@ class _Prediction(_Record):
     seen: str | None = None
 
 
-class _Vote(_Record):
+class _Vote(BaseModel):
     seen: str | None = None
 
 
-class _Votes(_Record):
+class _Votes(BaseModel):
     cases: dict[str, _Vote] = {}
 
 

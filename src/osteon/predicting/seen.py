@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from osteon.predicting.records import (
     SPLITS,
@@ -26,6 +27,9 @@ TRAINED, VALIDATED, UNSEEN = "trained on", "validated on", "not seen"
 KEY = "seen"
 """Under which records have it."""
 
+Part = Literal["training", "validation", "before"]
+PARTS: tuple[Part, ...] = ("training", "validation", "before")
+"""Of what a model has seen; see `SeenScans`."""
 Contents = Mapping[str, str]
 """Case id → hash of the image (`dataset.checks.content_hash`); empty where nobody knows it."""
 
@@ -49,7 +53,7 @@ class SeenScans:
     @property
     def by_content(self) -> bool:
         """Whether a scan's hash can tell anything."""
-        return any(content for scans in (self.training, self.validation, self.before) for content in scans.values())
+        return any(self._contents.values())
 
     def sight_of(self, case_id: str, content: str | None = None) -> Sight | None:
         """What the model had to do with a scan; None: nobody knows.
@@ -58,31 +62,36 @@ class SeenScans:
             case_id: Its id.
             content: Its hash, where it is known.
         """
-        if _holds(self.training, case_id, content):
+        if self._holds("training", case_id, content):
             return TRAINED
         return self.sight_in_run(case_id, content)
 
     def sight_in_run(self, case_id: str, content: str | None = None) -> Sight | None:
         """As `sight_of`, of a prediction that the run itself made of a scan that this network was not trained on."""
-        if _holds(self.before, case_id, content):
+        if self._holds("before", case_id, content):
             return TRAINED
-        if _holds(self.validation, case_id, content):
+        if self._holds("validation", case_id, content):
             return VALIDATED
         return UNSEEN if self.known else None
+
+    @cached_property
+    def _contents(self) -> dict[str, frozenset[str]]:
+        """The hashes that are known of each part's scans."""
+        return {part: frozenset(filter(None, getattr(self, part).values())) for part in PARTS}
+
+    def _holds(self, part: Part, case_id: str, content: str | None) -> bool:
+        if content and content in self._contents[part]:
+            return True
+        scans: Contents = getattr(self, part)
+        return case_id in scans and not (content and scans[case_id])
 
     @property
     def as_data(self) -> dict[str, dict[str, str]]:
         """As validation.json has it."""
-        return {part: dict(getattr(self, part)) for part in ("training", "validation", "before")}
+        return {part: dict(getattr(self, part)) for part in PARTS}
 
 
 UNKNOWN = SeenScans(known=False)
-
-
-def _holds(scans: Contents, case_id: str, content: str | None) -> bool:
-    if content and content in scans.values():
-        return True
-    return case_id in scans and not (content and scans[case_id])
 
 
 def together(parts: Iterable[SeenScans]) -> SeenScans:

@@ -254,15 +254,12 @@ def _mirrored(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bo
     sideways = plan.grid.sideways
     partners = plan.mirror_partners if plan.overlapping else [0, *(p + 1 for p in plan.mirror_partners)]
     subsets = [subset for count in range(len(axes) + 1) for subset in itertools.combinations(axes, count)]
-    total: torch.Tensor | None = None
-    for subset in subsets:
+    total = _first(network, batch.to(device)).clone()  # an array of its own, which may be changed
+    for subset in subsets[1:]:
         dims = [axis - 3 for axis in subset]
-        logits = _first(network, batch.flip(dims).to(device))
-        logits = logits.flip(dims) if dims else logits.clone()  # an array of its own, which may be changed
-        logits = logits[:, partners] if sideways in subset else logits
-        total = logits if total is None else total.add_(logits)
-    if total is None:
-        raise ValueError("no image, not even the one that is not mirrored")
+        logits = _first(network, batch.flip(dims).to(device)).flip(dims)
+        total.add_(logits[:, partners] if sideways in subset else logits)
+        del logits  # the next pass needs its memory
     return total.div_(len(subsets)) if len(subsets) > 1 else total
 
 

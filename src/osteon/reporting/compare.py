@@ -88,7 +88,7 @@ class Compared:
     @property
     def tested(self) -> bool:
         """Whether no contestant was trained on the cases."""
-        return not any(case in cases for cases in self.trained_on.values() for case in self.cases)
+        return set(self.cases).isdisjoint(case for cases in self.trained_on.values() for case in cases)
 
     @property
     def failures(self) -> dict[str, OsteonError]:
@@ -138,7 +138,8 @@ def compare(
     if left_out:
         console.print(f"[yellow]left out, since not all have them: {counted(len(left_out), 'case')}[/]", soft_wrap=True)
     known = _trained_on(contestants, scored, shared)
-    new = [case for case in shared if not any(case in cases for cases in known.values())]
+    trained = {case for cases in known.values() for case in cases}
+    new = [case for case in shared if case not in trained]
     for name, cases in known.items():
         said = "left out" if new else "no test, and no case is left without these"
         told = f"{said}: {len(cases)} cases that {name} was trained on: {', '.join(cases)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,8 @@ class Contestant:
 
     def confidence(self) -> dict[str, dict[str, float | None]]:
         """Case → structure → the Dice that was expected; empty where nothing is known."""
-        if records := self._records():
-            return {case: facts["confidence"] for case, facts in records.items() if "confidence" in facts}
+        if self._records:
+            return {case: facts["confidence"] for case, facts in self._records.items() if "confidence" in facts}
         if self.run is not None and (self.run / VALIDATION).is_file():
             # What was calibrated on these very cases would flatter itself: the raw figures are shown.
             validation = read_validation((self.run / VALIDATION).parent)
@@ -60,10 +61,11 @@ class Contestant:
 
     def reviews(self) -> dict[str, list[str]]:
         """Case → reasons why a person should look at it."""
-        return {case: facts["review"] for case, facts in self._records().items() if facts.get("review")}
+        return {case: facts["review"] for case, facts in self._records.items() if facts.get("review")}
 
+    @cached_property
     def _records(self) -> dict[str, dict[str, Any]]:
-        """What is known of each prediction."""
+        """What is known of each prediction; read once."""
         return {} if self.is_table else read_predictions(self.predictions)
 
 

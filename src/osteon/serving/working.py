@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from osteon.core.geometry import Geometry
     from osteon.predicting.model import Model
     from osteon.predicting.scans import Scan
-    from osteon.predicting.work import How
+    from osteon.predicting.stages import How
 
 MASK = "mask"
 MOST_VOXELS = 10**9
@@ -94,7 +94,7 @@ def _load(work: Work) -> tuple[Model, How]:
     from osteon.predicting.measuring import choose_engine
     from osteon.predicting.model import load_model, model_folder
     from osteon.predicting.speeds import speed_of
-    from osteon.predicting.work import How
+    from osteon.predicting.stages import How
 
     how = How(speed_of(work.speed), memory=work.memory)
     folder = model_folder(work.model)

@@ -61,6 +61,8 @@ class Work:
     targets: Mapping[str, Path]
     claims: dict[str, ExitStack] = field(default_factory=dict)
     allowance: Allowance = field(default_factory=lambda: Allowance(None))
+    waited_s: float = 0.0
+    """For memory, by the scan that is being read: no work on it."""
 
     def known(self, case_id: str) -> dict[str, Any]:
         """What is recorded of a case now: another process may have written it meanwhile."""
@@ -85,15 +87,14 @@ class Work:
         Raises:
             BlockingIOError: Another process has it.
         """
-        began = time.monotonic()
+        began, self.waited_s = time.monotonic(), 0.0
         made_by = {
             "model": self.model.sha256,
             "speed": self.how.speed.name,
             "postprocessing": self.model.postprocessing.told(pixels=self.model.plan.unit == "px"),
         }
         if (files := self._done_from(scan, made_by)) is not None:
-            self._renew(scan, files)
-            self._tell_seen(scan)
+            self._bring_up(scan, files)
             return None
         if scan.id not in self.claims:
             self.claim(scan.id, wait=False)
@@ -119,7 +120,7 @@ class Work:
         record |= {"content": content} if content else {}
         record |= self._seen(scan, content)
         prepared = self.model.prepare(volume)
-        return prepared, room, record | {"seconds": time.monotonic() - began}
+        return prepared, room, record | {"seconds": time.monotonic() - began - self.waited_s}
 
     def _room(self, scan: Scan, grid: Geometry) -> Room:
         """What a scan takes, as soon as that is free. Raises as `room_for`."""
@@ -127,7 +128,9 @@ class Work:
             return Room(scan.id, 0, None, 0)
         kept = self.how.probabilities
         room = room_for(self.model.plan, grid, self.how.memory, self.out, scan.id, probabilities=kept)
+        asked = time.monotonic()
         self.allowance.take(room)
+        self.waited_s += time.monotonic() - asked
         return room
 
     def _seen(self, scan: Scan, content: str | None) -> dict[str, str]:
@@ -135,21 +138,18 @@ class Work:
         sight = self.model.seen.sight_of(scan.id, content)
         return {} if sight is None else {KEY: sight}
 
-    def _renew(self, scan: Scan, files: list[list[Any]]) -> None:
-        """Record the times of files that were touched, so that they need not be read once more."""
+    def _bring_up(self, scan: Scan, files: list[list[Any]]) -> None:
+        """Record the times of files that were touched, so that they need not be read once more, and what the model had
+        to do with the scan before, which an earlier osteon did not say; nothing where it cannot be written.
+        """
         before = self.known(scan.id)
-        if before.get("input") == files:
+        seen = {} if KEY in before else self._seen(scan, None if scan.case is None else scan.case.content)
+        now = before | {"input": files} | seen
+        if now == before:
             return
         with suppress(BlockingIOError, FileError), self.records.claim(scan.id, wait=False):
             if self.known(scan.id) == before:
-                self.records.write(scan.id, before | {"input": files})
-
-    def _tell_seen(self, scan: Scan) -> None:
-        """Add it to the record of an earlier osteon, which did not say it."""
-        before = self.known(scan.id)
-        told = self._seen(scan, None if scan.case is None else scan.case.content)
-        if KEY not in before and told:
-            self.records.write(scan.id, before | told)
+                self.records.write(scan.id, now)
 
     def write(self, scan: Scan, result: tuple[Prediction, dict[str, Any]]) -> None:
         """Write a segmentation, and before it its record, which must not pass an older result off as this one."""
