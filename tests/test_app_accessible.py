@@ -23,7 +23,7 @@ from app_browser import Visitor, chromium, visited, wait
 from helpers import two_boxes, write_dataset
 from osteon.app.bin import delete
 from osteon.app.jobs import Job, Jobs, Phase, State
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import Workspace
 from osteon.core.files import write_json
 from test_app_pages import dataset_in, model_in, result_in

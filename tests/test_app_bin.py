@@ -20,11 +20,11 @@ from app_pages import visit
 from helpers import two_boxes, write_dataset
 from osteon.app import commands, result_commands
 from osteon.app.bin import check_present, delete, lacking, mentioning, needing, remove, rename, restore, sweep, thrown
+from osteon.app.folder_sizes import size_of, sizes_of, told_size
+from osteon.app.item_actions import whole_size
 from osteon.app.jobs import Job, Jobs, Phase, State
-from osteon.app.keeping import whole_size
 from osteon.app.results import dataset_of, maker, volumes_of, wanted_result
-from osteon.app.sizes import size_of, sizes_of, told_size
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import ABOUT, BIN, Item, Kind, Workspace, about
 from osteon.cli.main import app
 from osteon.core.errors import FileError, UsageError

@@ -18,13 +18,13 @@ from PIL import Image
 from app_pages import click, visit
 from dicom_writing import series
 from helpers import tiny_plan, two_boxes, write_dataset
-from osteon.app.inspecting import inspect_source, scans_in
 from osteon.app.reader import Reader
-from osteon.app.studio import Studio
+from osteon.app.source_inspection import inspect_source, scans_in
+from osteon.app.state import Studio
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import write_manifest
 from osteon.formats import read_segmentation, write_volume
-from osteon.planning.plan import write_plan
+from osteon.plan.schema import write_plan
 from test_app_pages import arguments, commands, dataset_in, folder_of, model_in
 
 

@@ -18,14 +18,14 @@ from osteon.app.pages.segment import SPEEDS
 from osteon.app.pages.source import FLAGS
 from osteon.app.pages.train import RECIPES
 from osteon.app.runner import outcome
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import Workspace
 from osteon.cli.main import app
-from osteon.core.file_marks import file_state
+from osteon.core.file_stamps import file_state
 from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.exporting.registry import FORMS
 from osteon.planning.recipe_files import published
-from osteon.predicting.speeds import SPEEDS as KNOWN_SPEEDS
+from osteon.predicting.speed import SPEEDS as KNOWN_SPEEDS
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from app_pages import visit
 from helpers import tiny_plan
 from nnunet_models import configuration, plans, write_model
 from osteon.app.bin import rename
-from osteon.app.bringing_models import model_in, take
 from osteon.app.commands import begin_model
+from osteon.app.model_import import model_in, take
 from osteon.app.reader import Reader
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import Workspace
 from osteon.cli.main import app
 from osteon.core.errors import OsteonError, UsageError

@@ -20,7 +20,7 @@ from pathlib import Path
 from osteon.app.jobs import OVER, Job
 from osteon.app.result_commands import volumes_table
 from osteon.app.results import record_of
-from osteon.app.studio import Studio, open_dataset
+from osteon.app.state import Studio, open_dataset
 from osteon.app.workspace import ABOUT, BIN, KINDS, LONGEST_NAME, SPENT, TITLE, Item, Kind, about
 from osteon.core.errors import UsageError
 from osteon.core.file_names import name_key

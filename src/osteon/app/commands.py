@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from osteon.app.bringing_models import Brought
 from osteon.app.jobs import Job
-from osteon.app.studio import Studio
+from osteon.app.model_import import Brought
+from osteon.app.state import Studio
 from osteon.app.workspace import Item, about
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import read_json, write_json
-from osteon.core.listing import counted
+from osteon.core.text import counted
 from osteon.dataset.folds import group_cases
 from osteon.dataset.manifest import read_manifest
-from osteon.planning.plan import FILE_NAME as PLAN
-from osteon.planning.plan import Plan, read_plan
+from osteon.plan.schema import FILE_NAME as PLAN
+from osteon.plan.schema import Plan, read_plan
 
 FOLDS = 5
 """Into which `osteon train` divides the cases: one of them validates."""

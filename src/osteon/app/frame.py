@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from nicegui import ui
 
-from osteon.app.bell import Bell
-from osteon.app.leaving import Leaving
-from osteon.app.studio import Studio
+from osteon.app.notifications import Bell
+from osteon.app.page_cleanup import Leaving
+from osteon.app.state import Studio
 from osteon.app.wording import for_people
 from osteon.core.errors import OsteonError
 

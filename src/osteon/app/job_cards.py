@@ -14,7 +14,7 @@ from osteon.app.frame import action, age, card, faint, long_text, refuse, show_e
 from osteon.app.job_words import BETWEEN, PHASES, commanded, part_done
 from osteon.app.jobs import MODELS_BY, OVER, RESUMABLE, Job, State
 from osteon.app.notes import tell_notes
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import Kind
 from osteon.core.errors import OsteonError
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from osteon.app.jobs import Job
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import Item, about
 from osteon.dataset.manifest import read_manifest
 from osteon.predicting.scans import cases_to_predict

@@ -8,21 +8,21 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.adding import BESIDE, TAKEN, add_result, strange_names
+from osteon.app.external_results import BESIDE, TAKEN, add_result, strange_names
 from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job
-from osteon.app.leaving import redrawn
+from osteon.app.page_cleanup import redrawn
 from osteon.app.result_commands import begin_evaluation, begin_measuring
 from osteon.app.results import cases_of, dataset_of, metrics_of, score_rows, told_seen, wanted_result
 from osteon.app.scenes import Labels
-from osteon.app.stage import Pane, Stage
-from osteon.app.studio import Studio, open_dataset
-from osteon.app.upload import UploadBox
+from osteon.app.state import Studio, open_dataset
+from osteon.app.upload_box import UploadBox
+from osteon.app.viewer import Pane, Stage
 from osteon.app.workspace import ABOUT, Item, about
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_json
-from osteon.core.listing import counted
+from osteon.core.text import counted
 
 MODES = {
     "side": "Side by side",

@@ -8,16 +8,16 @@ from typing import Any
 from nicegui import ui
 
 from osteon.app.frame import action, card, empty, faint, frame, refuse, say, table
+from osteon.app.item_actions import keys
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job, State
-from osteon.app.keeping import keys
 from osteon.app.result_commands import begin_comparison, begin_vote, dataset_in_common
 from osteon.app.results import cases_of, maker, metrics_of, record_of
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import Item, about
 from osteon.core.errors import OsteonError
 from osteon.predicting.records import read_validation
-from osteon.predicting.seen import KEY, trained_on
+from osteon.predicting.training_cases import KEY, trained_on
 
 REPORTS = 5
 """Newest comparisons that are looked at for one that is going on."""

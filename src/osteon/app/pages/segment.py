@@ -8,22 +8,22 @@ from pathlib import Path
 from nicegui import ui
 
 from osteon.app.frame import action, card, empty, faint, frame, heading, refuse, show_error
-from osteon.app.inspecting import Scans, scans_in
+from osteon.app.item_actions import keeper, keys
 from osteon.app.job_cards import chip, watch
 from osteon.app.jobs import Job, State
-from osteon.app.keeping import keeper, keys
 from osteon.app.notes import tell_notes
 from osteon.app.pages.result import ResultPage, case_page
 from osteon.app.pages.source import find_source
 from osteon.app.result_commands import begin_prediction
 from osteon.app.results import cases_of, maker
-from osteon.app.studio import Studio, open_dataset
-from osteon.app.upload import UploadBox
+from osteon.app.source_inspection import Scans, scans_in
+from osteon.app.state import Studio, open_dataset
+from osteon.app.upload_box import UploadBox
 from osteon.app.workspace import Item, about
 from osteon.core.errors import OsteonError
-from osteon.core.listing import counted, shortly
+from osteon.core.text import counted, shortly
 from osteon.predicting.records import read_validation
-from osteon.predicting.seen import TRAINED, seen_by
+from osteon.predicting.training_cases import TRAINED, seen_by
 
 SPEEDS = {
     "fast": "fast: fewer looks",

@@ -7,21 +7,21 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.bringing_models import Brought, take
 from osteon.app.commands import ImportChoices, begin_import, begin_model
 from osteon.app.frame import card, faint, frame, refuse, show_error, table
-from osteon.app.inspecting import Inspected, inspect_source
-from osteon.app.keeping import keeper
+from osteon.app.item_actions import keeper
+from osteon.app.model_import import Brought, take
 from osteon.app.notes import tell_notes
 from osteon.app.pages.data import source_path
 from osteon.app.pages.pairing import PairByHand
-from osteon.app.studio import Studio
+from osteon.app.source_inspection import Inspected, inspect_source
+from osteon.app.state import Studio
 from osteon.app.wording import CHOICES, FLAGS, TEXTS
 from osteon.app.workspace import about
 from osteon.core.errors import OsteonError
-from osteon.core.listing import counted
-from osteon.importing.forms import MODALITIES
-from osteon.importing.recognise import FORMS
+from osteon.core.text import counted
+from osteon.dataset.modality import MODALITIES
+from osteon.importing.recognition import FORMS
 
 HOLD_OUT = {
     "": "none",

@@ -10,10 +10,10 @@ from typing import Any
 from nicegui import ui
 
 from osteon.app.bin import WORDS, Thrown, belonging, references, remove, thrown
+from osteon.app.folder_sizes import Sizes, sizes_of, told_size
 from osteon.app.frame import action, card, empty, faint, frame, refuse, table
-from osteon.app.keeping import ask_delete, goes_with, listed, put_back
-from osteon.app.sizes import Sizes, sizes_of, told_size
-from osteon.app.studio import Studio
+from osteon.app.item_actions import ask_delete, goes_with, listed, put_back
+from osteon.app.state import Studio
 from osteon.app.workspace import BIN, Item, Kind
 from osteon.core.errors import OsteonError
 
