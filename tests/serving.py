@@ -16,12 +16,12 @@ from typing import Any
 import uvicorn
 
 from osteon.core.files import write_json
-from osteon.serving.app import Service, build
-from osteon.serving.guard import Rules
-from osteon.serving.jobs import RESULT, RESULT_JSON, Store
-from osteon.serving.predictor import DiedError, Dispatcher, OvertimeError, Predictor
-from osteon.serving.worker import Answer, Task, Work
-from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
+from osteon.serving.app import Service, create_app
+from osteon.serving.guard import ServerRules
+from osteon.serving.jobs import RESULT, RESULT_JSON, JobQueue
+from osteon.serving.predictor import Dispatcher, JobTimeoutError, PredictorProcess, ProcessDiedError
+from osteon.serving.worker import PredictionTask, ServedModel, TaskResult
+from osteon.web.connections import server_options
 
 NIFTI = b"\x5c\x01\0\0" + bytes(340) + b"n+1\0" + bytes(100)
 """What looks like NIfTI, and is none."""
@@ -29,7 +29,7 @@ NIFTI = b"\x5c\x01\0\0" + bytes(340) + b"n+1\0" + bytes(100)
 
 @dataclass
 class Reply:
-    """What the server said."""
+    """The answer of the server."""
 
     status: int
     headers: Mapping[str, str]
@@ -76,14 +76,14 @@ def until(met: Callable[[], object], within_s: float = 60) -> None:
         time.sleep(0.02)
 
 
-class Pretending(Predictor):
-    """Answers as it is told to, once `go` is set."""
+class FakePredictor(PredictorProcess):
+    """Behaves as given, once `go` is set."""
 
-    def __init__(self, behave: Callable[[Task], Answer] | None = None) -> None:
-        super().__init__(Work(Path("model")))
+    def __init__(self, behave: Callable[[PredictionTask], TaskResult] | None = None) -> None:
+        super().__init__(ServedModel(Path("model")))
         self.facts = {"structures": ["femur"]}
         self.go, self.starts, self.up = threading.Event(), 0, True
-        self.tasks: list[Task] = []
+        self.tasks: list[PredictionTask] = []
         self.behave = behave or masked
 
     @property
@@ -98,20 +98,20 @@ class Pretending(Predictor):
         self.up = False
         self.go.set()
 
-    def ask(self, task: Task, limit_s: float) -> Answer:
+    def run(self, task: PredictionTask, limit_s: float) -> TaskResult:
         self.tasks.append(task)
         if not self.go.wait(limit_s):
             self.up = False
-            raise OvertimeError
+            raise JobTimeoutError
         if not self.up:
-            raise DiedError("Killed")
+            raise ProcessDiedError("Killed")
         return self.behave(task)
 
 
-def masked(task: Task) -> Answer:
+def masked(task: PredictionTask) -> TaskResult:
     write_json(task.folder / RESULT / RESULT_JSON, {"files": ["mask.nii.gz"], "confidence": {"femur": 0.9}})
     (task.folder / RESULT / "mask.nii.gz").write_bytes(b"a mask")
-    return Answer()
+    return TaskResult()
 
 
 @dataclass
@@ -119,8 +119,8 @@ class Running:
     """A server that listens."""
 
     client: Client
-    store: Store
-    predictor: Pretending
+    queue: JobQueue
+    predictor: FakePredictor
 
 
 @contextmanager
@@ -129,22 +129,19 @@ def serving(
     *,
     queue: int = 4,
     max_upload: int = 100_000,
-    rules: Rules | None = None,
-    predictor: Pretending | None = None,
+    rules: ServerRules | None = None,
+    predictor: FakePredictor | None = None,
     keep_s: float = 100,
     limit_s: float = 30,
 ) -> Iterator[Running]:
-    predictor, store = predictor or Pretending(), Store(folder, queue)
-    service = Service(store, Dispatcher(store, predictor, keep_s, limit_s), max_upload, rules or Rules())
+    predictor, jobs = predictor or FakePredictor(), JobQueue(folder, queue)
+    service = Service(Dispatcher(jobs, predictor, keep_s, limit_s), max_upload, rules or ServerRules())
     config = uvicorn.Config(
-        build(service),
-        http=watched(),
+        create_app(service),
         ws="none",
         lifespan="on",
         log_level="error",
-        access_log=False,
-        backlog=BACKLOG,
-        limit_concurrency=MOST_CONNECTIONS,
+        **server_options(),
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -152,7 +149,7 @@ def serving(
         thread.start()
         until(lambda: server.started)
         try:
-            yield Running(Client(listening.getsockname()[1]), store, predictor)
+            yield Running(Client(listening.getsockname()[1]), jobs, predictor)
         finally:
             server.should_exit = True
             thread.join(20)

@@ -90,9 +90,9 @@ def furnish(root: Path) -> None:
     for number, (command, phase) in enumerate(phases.items()):
         about = of.get(command, {"result": "mine", "run": "first"})
         job = Job(f"{number:016x}", command, ("knees",), f"{command} of knees", about, created=time.time() + number)
-        write_json(jobs.folder / job.id / "job.json", asdict(job))
+        write_json(jobs.store.folder / job.id / "job.json", asdict(job))
         jobs.put(job, State(phase, began=time.time() - 60, ended=time.time(), code=1))
-        (jobs.folder / job.id / "log.txt").write_text("error: knees: nothing is there\n  → look elsewhere\n" * 40)
+        (jobs.store.folder / job.id / "log.txt").write_text("error: knees: nothing is there\n  → look elsewhere\n" * 40)
 
 
 def address(visitor: Visitor, page: str) -> str:

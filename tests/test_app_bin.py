@@ -187,7 +187,7 @@ def test_each_job_uses_what_it_names(studio: Studio) -> None:
         (lambda: result_commands.begin_vote(studio, [result, result], "v", "hard"), {"results/mine", "datasets/knees"}),
     ]
     for make, wanted in begin:
-        shutil.rmtree(studio.jobs.folder)
+        shutil.rmtree(studio.jobs.store.folder)
         make()
         for place in wanted:
             with pytest.raises(UsageError, match="uses it"):

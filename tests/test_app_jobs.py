@@ -234,8 +234,8 @@ def test_what_is_no_id_finds_no_job(jobs: Jobs, wrong: str) -> None:
 def test_damaged_files_of_a_job_harm_no_other(jobs: Jobs) -> None:
     first, second = version(jobs), version(jobs)
     wait(lambda: {phase(jobs, first), phase(jobs, second)} == {"done"})
-    (jobs.folder / first.id / "job.json").write_text("{")
-    (jobs.folder / second.id / "state.json").write_text("[]")
+    (jobs.store.folder / first.id / "job.json").write_text("{")
+    (jobs.store.folder / second.id / "state.json").write_text("[]")
     assert jobs.all() == [second]
     assert jobs.state(second).why == "its state on disk is damaged"
 

@@ -646,7 +646,7 @@ def test_jobs_show_where_they_stand(tmp_path: Path) -> None:
     async def steps(user: User, studio: Studio) -> None:
         failed = studio.jobs.submit("evaluate", ["a", "b"], "Compare a with b")
         studio.jobs.put(failed, State("failed", code=1, began=1.0, ended=2.0))
-        (studio.jobs.folder / failed.id / "log.txt").write_text("error: a: is not there\n  → look for it\n")
+        (studio.jobs.store.folder / failed.id / "log.txt").write_text("error: a: is not there\n  → look for it\n")
         waiting = studio.jobs.submit("train", ["a", "b"], "Train b")
         await user.open("/jobs")
         for text in ("Going on", "Ended", "waits", "failed", "a: is not there", "What to do: look for it", "Try again"):

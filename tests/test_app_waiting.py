@@ -157,8 +157,8 @@ def test_each_end_is_told_once_and_a_cancelled_job_is_none(tmp_path: Path) -> No
 
     def put(command: str, state: State) -> Job:
         job = Job(f"{len(jobs.all()):016x}", command, (), "Somebody", {}, created=time.time())
-        (jobs.folder / job.id).mkdir(parents=True)
-        (jobs.folder / job.id / "job.json").write_text(json.dumps(dataclasses.asdict(job)))
+        (jobs.store.folder / job.id).mkdir(parents=True)
+        (jobs.store.folder / job.id / "job.json").write_text(json.dumps(dataclasses.asdict(job)))
         jobs.put(job, state)
         return job
 
@@ -180,12 +180,12 @@ def test_each_end_is_told_once_and_a_cancelled_job_is_none(tmp_path: Path) -> No
 
 def test_a_page_that_sends_no_more_is_taken_for_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uploads = Uploads(Workspace.open(tmp_path))
-    silent, working = uploads.begin(), uploads.begin()
-    working.busy = True
-    uploads.break_idle()
+    silent, working = uploads.start(), uploads.start()
+    working.finishing = True
+    uploads.interrupt_idle()
     assert len(uploads.open) == 2
     monkeypatch.setattr(receiving, "IDLE_S", -1.0)
-    uploads.break_idle()
+    uploads.interrupt_idle()
     assert list(uploads.open) == [working.id]
-    assert list(uploads.broken) == [silent.id]
+    assert list(uploads.interrupted) == [silent.id]
     assert not silent.folder.exists()

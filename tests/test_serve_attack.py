@@ -15,14 +15,14 @@ import pytest
 
 from osteon.core.files import write_json
 from osteon.serving import upload_slots
-from osteon.serving.http_errors import RefusedError
 from osteon.serving.jobs import RESULT, RESULT_JSON
-from osteon.serving.upload_slots import Held, Places
-from osteon.serving.worker import Answer, Task
+from osteon.serving.upload_slots import UploadSlot, UploadSlots
+from osteon.serving.worker import PredictionTask, TaskResult
 from osteon.web import connections, slow_bodies
-from osteon.web.connections import neighbourhood
-from osteon.web.slow_bodies import Lag, Paced, SlowError
-from serving import NIFTI, Pretending, Running, serving, until
+from osteon.web.connections import client_network
+from osteon.web.http_errors import RejectedError
+from osteon.web.slow_bodies import Lag, PacedBody
+from serving import NIFTI, FakePredictor, Running, serving, until
 
 HALF = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 UPLOAD = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n"
@@ -108,8 +108,8 @@ def test_a_request_that_is_worked_on_has_all_its_time(running: Running, monkeypa
 def test_connections_without_a_request_leave_room_for_those_with_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MOST_EACH", 20)
-    monkeypatch.setattr("serving.MOST_CONNECTIONS", 40)
+    monkeypatch.setattr(connections, "MOST_PENDING_EACH", 20)
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 40)
     with serving(tmp_path) as running, ExitStack() as held:
         made = [held.enter_context(socket.create_connection(("127.0.0.1", running.client.port))) for _ in range(100)]
         for one in made:
@@ -122,7 +122,7 @@ def test_connections_without_a_request_leave_room_for_those_with_one(
 
 
 def test_an_address_closes_none_of_another(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MOST_EACH", 3)
+    monkeypatch.setattr(connections, "MOST_PENDING_EACH", 3)
     here = ("127.0.0.1", running.client.port)
     with socket.create_connection(here, source_address=("127.0.0.2", 0)) as other, ExitStack() as held:
         time.sleep(0.05)
@@ -134,8 +134,8 @@ def test_an_address_closes_none_of_another(running: Running, monkeypatch: pytest
 
 
 def test_a_network_of_64_bits_is_one_address() -> None:
-    assert neighbourhood("2001:db8::1") == neighbourhood("2001:db8::ffff:1") != neighbourhood("2001:db8:0:1::1")
-    assert (neighbourhood("10.0.0.1"), neighbourhood("x"), neighbourhood("fe80::1%eth0")) == (
+    assert client_network("2001:db8::1") == client_network("2001:db8::ffff:1") != client_network("2001:db8:0:1::1")
+    assert (client_network("10.0.0.1"), client_network("x"), client_network("fe80::1%eth0")) == (
         "10.0.0.1",
         "x",
         "fe80::/64",
@@ -143,13 +143,13 @@ def test_a_network_of_64_bits_is_one_address() -> None:
 
 
 def test_an_answer_that_nobody_takes_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def large(task: Task) -> Answer:
+    def large(task: PredictionTask) -> TaskResult:
         write_json(task.folder / RESULT / RESULT_JSON, {"files": ["mask.nii.gz"]})
         (task.folder / RESULT / "mask.nii.gz").write_bytes(bytes(64 << 20))
-        return Answer()
+        return TaskResult()
 
     monkeypatch.setattr(connections, "STALLED_S", 1.0)
-    predictor = Pretending(large)
+    predictor = FakePredictor(large)
     predictor.go.set()
     with serving(tmp_path, predictor=predictor) as running:
         job_id = running.client.send().data["id"]
@@ -174,21 +174,21 @@ def held(port: int, client: int) -> bool:
 
 def test_a_body_that_trickles_is_given_up(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slow_bodies, "SILENCE_S", 0.5)
-    monkeypatch.setattr("osteon.serving.drain_request.MOST_S", 0.2)
+    monkeypatch.setattr("osteon.web.drain_request.MOST_S", 0.2)
     with slow(running, UPLOAD + NIFTI, b"x") as made:
         said = heard(made)
     assert said.startswith(b"HTTP/1.1 408 ")
     assert b"came too slowly" in said
-    until(lambda: not running.store.places.held)
-    assert list(running.store.folder.iterdir()) == []
+    until(lambda: not running.queue.slots.held)
+    assert list(running.queue.store.folder.iterdir()) == []
 
 
 def test_a_slow_upload_gives_its_place_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload_slots, "PATIENCE_S", 0.2)
-    monkeypatch.setattr("osteon.serving.drain_request.MOST_S", 0.2)
+    monkeypatch.setattr("osteon.web.drain_request.MOST_S", 0.2)
     with serving(tmp_path, queue=4) as running, ExitStack() as held:
         made = [held.enter_context(slow(running, UPLOAD + NIFTI, b"x")) for _ in range(2)]
-        until(lambda: len(running.store.places.held) == 2)
+        until(lambda: len(running.queue.slots.held) == 2)
         full = running.client.send()
         assert (full.status, full.data["error"]) == (429, "many uploads already come in from this address")
         time.sleep(0.5)
@@ -196,36 +196,36 @@ def test_a_slow_upload_gives_its_place_to_another(tmp_path: Path, monkeypatch: p
         said = heard(made[0])
         assert said.startswith(b"HTTP/1.1 408 ")
         assert b"others came for its place" in said
-        assert len(running.store.places.held) == 1, "no more than one gave way"
+        assert len(running.queue.slots.held) == 1, "no more than one gave way"
 
 
 async def nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-def upload(address: str, lag_s: float = 0.0) -> Held:
-    made = Held(address, Paced(nothing()), lambda: None)
+def upload(address: str, lag_s: float = 0.0) -> UploadSlot:
+    made = UploadSlot(address, PacedBody(nothing()), lambda: None)
     made.body._slow.seconds = lag_s
     return made
 
 
 def test_an_address_has_half_of_the_places_and_quick_uploads_keep_theirs() -> None:
-    taken = Places(4)
+    taken = UploadSlots(4)
     for address in ("a", "a", "b"):
-        taken.take(upload(address), 0, 5)
-    with pytest.raises(RefusedError, match="from this address"):
-        taken.take(upload("a"), 0, 5)
-    taken.take(upload("c"), 0, 5)
-    with pytest.raises(RefusedError, match="the queue is full: 4"):
-        taken.take(upload("d"), 0, 5)
+        taken.acquire(upload(address), 0, 5)
+    with pytest.raises(RejectedError, match="from this address"):
+        taken.acquire(upload("a"), 0, 5)
+    taken.acquire(upload("c"), 0, 5)
+    with pytest.raises(RejectedError, match="the queue is full: 4"):
+        taken.acquire(upload("d"), 0, 5)
     slowest = taken.held[2] = upload("b", 9.0)
     taken.held[3] = upload("c", 8.0)
-    taken.take(upload("d"), 0, 5)
+    taken.acquire(upload("d"), 0, 5)
     assert slowest not in taken.held
     taken.held[:] = [upload("a", 9.0)]
-    taken.held[0].body.whole = True
-    with pytest.raises(RefusedError):
-        taken.take(upload("b"), 3, 5)
+    taken.held[0].body.complete = True
+    with pytest.raises(RejectedError):
+        taken.acquire(upload("b"), 3, 5)
 
 
 def test_what_came_quickly_at_first_does_not_pay_for_a_trickle() -> None:
@@ -248,13 +248,13 @@ def test_only_the_clients_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def read(body: AsyncIterator[bytes]) -> int:
         count = 0
-        async for _ in Paced(body):
+        async for _ in PacedBody(body):
             await anyio.sleep(0.1)  # a disk that is slow
             count += 1
         return count
 
     assert anyio.run(read, quick()) == 4
-    with pytest.raises(SlowError, match="came too slowly"):
+    with pytest.raises(RejectedError, match="came too slowly"):
         anyio.run(read, silent())
 
 

@@ -128,7 +128,7 @@ def delete(studio: Studio, item: Item) -> Thrown:
         FileError: It cannot be moved.
     """
     items = [*needing(studio, item), item]
-    with studio.jobs.locked():  # no job begins meanwhile
+    with studio.jobs.store.locked():  # no job begins meanwhile
         job = user_of(studio, items)
         if job is not None:
             raise UsageError(
@@ -164,7 +164,7 @@ def restore(studio: Studio, gone: Thrown) -> None:
         FileError: It cannot be moved.
     """
     root = studio.workspace.root
-    with studio.jobs.locked():
+    with studio.jobs.store.locked():
         if not gone.path.is_dir():
             raise UsageError(f"{gone.title}: is no longer in the bin", hint="reload the page")
         for place in gone.items:
@@ -189,7 +189,7 @@ def remove(studio: Studio, gone: Sequence[Thrown]) -> None:
     Raises:
         FileError: It cannot be noted which they are. Nothing is removed then.
     """
-    with studio.jobs.locked():
+    with studio.jobs.store.locked():
         names = [*studio.workspace.spent(), *(place for each in gone for place in each.items)]
         write_json(_bin(studio) / SPENT, list(dict.fromkeys(names)))
         for each in gone:

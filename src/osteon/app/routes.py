@@ -22,7 +22,8 @@ from osteon.core.case_records import FOLDER
 from osteon.core.errors import OsteonError
 from osteon.core.html_pages import page_name, page_number
 from osteon.exporting.output_record import FILE_NAME as RECORD
-from osteon.web.slow_bodies import Paced, SlowError
+from osteon.web.http_errors import RejectedError
+from osteon.web.slow_bodies import PacedBody
 
 if TYPE_CHECKING:
     from osteon.app.state import Studio
@@ -38,8 +39,8 @@ def routes(studio: Studio) -> list[Route]:
     """All of them, for an application's router."""
 
     async def begin(request: Request) -> Response:
-        kinds = tuple(k.strip().lower() for k in request.headers.get("x-osteon-kinds", "").split(",") if k.strip())
-        return JSONResponse({"id": studio.uploads.begin(kinds).id})
+        suffixes = tuple(k.strip().lower() for k in request.headers.get("x-osteon-kinds", "").split(",") if k.strip())
+        return JSONResponse({"id": studio.uploads.start(suffixes).id})
 
     async def take(request: Request) -> Response:
         upload = studio.uploads.open.get(request.path_params["upload_id"])
@@ -48,7 +49,7 @@ def routes(studio: Studio) -> list[Route]:
         try:
             return await _take(upload, request)
         except ClientDisconnect:
-            studio.uploads.break_off(upload)
+            studio.uploads.interrupt(upload)
             return JSONResponse({"message": "the upload was broken off", "hint": "upload it again"}, 400)
 
     async def drop(request: Request) -> Response:
@@ -111,9 +112,9 @@ def routes(studio: Studio) -> list[Route]:
 async def _take(upload: Upload, request: Request) -> Response:
     try:
         name = unquote(request.headers.get("x-osteon-name", ""), errors="strict")
-        await upload.take(name, Paced(request.stream()))
+        await upload.receive(name, PacedBody(request.stream()))
     except OsteonError as error:
-        status = 408 if isinstance(error, SlowError) else 413 if "GB" in error.message else 422
+        status = error.status if isinstance(error, RejectedError) and error.status in (408, 413) else 422
         return JSONResponse({"message": error.message, "hint": error.hint}, status)
     except UnicodeDecodeError:
         return JSONResponse({"message": "a file's name is not written in UTF-8", "hint": "rename the file"}, 400)

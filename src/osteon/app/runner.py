@@ -39,7 +39,7 @@ def run(folder: Path) -> int:
             env=os.environ | told,
         )
         code = child.wait()
-    with jobs.locked():
+    with jobs.store.locked():
         state = jobs.state(job)
         jobs.put(job, replace(state, phase=outcome(jobs.root, job, state, code, before), code=code, ended=time.time()))
     jobs.advance()

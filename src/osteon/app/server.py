@@ -7,15 +7,15 @@ import os
 import socket
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from jinja2.ext import Extension
 
-from osteon.app.guard import NONCE, Guard, Rules
+from osteon.app.guard import NONCE, AppRules
 from osteon.app.state import Studio
 from osteon.app.workspace import Workspace
-from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
-from osteon.web.hosts import LOOPBACK
+from osteon.web.address import ServerAddress
+from osteon.web.connections import server_options
+from osteon.web.guard import AccessRules, Guard
 
 RECONNECT_S = 60.0
 """A page that loads a large scan is deaf for a while: with NiceGUI's 3 s it would be thrown away."""
@@ -23,38 +23,18 @@ TOKEN_DIGITS = 32
 ERRORS = "errors.log"
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where the server listens, and what it asks for.
-
-    Attributes:
-        host: The address it binds to.
-        port: The port.
-        token: Asked for even on this machine.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    token: bool = False
-
-    @property
-    def local(self) -> bool:
-        """Whether only this machine reaches it."""
-        return self.host in LOOPBACK
-
-
-def rules_for(workspace: Workspace, place: Place) -> Rules:
-    """What requests must satisfy: a token unless only this machine reaches the server."""
-    if place.local and not place.token:
-        return Rules()
+def access_rules(workspace: Workspace, address: ServerAddress, *, ask_token: bool = False) -> AppRules:
+    """What requests must satisfy: a token where others than this machine reach the server, or where it is wanted."""
+    if address.local and not ask_token:
+        return AppRules()
     token = workspace.keyed("token", digits=TOKEN_DIGITS)
-    return Rules(token, workspace.keyed("cookie", token, digits=TOKEN_DIGITS), place.local)
+    return AppRules(token, address.local, workspace.keyed("cookie", token, digits=TOKEN_DIGITS))
 
 
-def address(place: Place, rules: Rules) -> str:
+def page_url(address: ServerAddress, rules: AccessRules) -> str:
     """What to open in a browser."""
-    host = "localhost" if place.local else place.host if place.host not in ("0.0.0.0", "::") else socket.gethostname()
-    return f"http://{host}:{place.port}/" + (f"?token={rules.token}" if rules.token else "")
+    host = address.host if address.host not in ("0.0.0.0", "::") else socket.gethostname()
+    return address.url(host) + (f"?token={rules.token}" if rules.token else "")
 
 
 class Marked(Extension):
@@ -65,7 +45,7 @@ class Marked(Extension):
         return source.replace("<script", f'<script nonce="{{{{ request.state.{NONCE} }}}}"')
 
 
-def build(studio: Studio, rules: Rules) -> None:
+def build(studio: Studio, rules: AccessRules) -> None:
     """Put pages, routes and guard onto NiceGUI's application."""
     from nicegui import app
     from nicegui.client import templates
@@ -82,30 +62,36 @@ def build(studio: Studio, rules: Rules) -> None:
     app.router.routes[:0] = [*routes(studio), tidier.route]
     app.add_middleware(Guard, rules=rules)
     templates.env.add_extension(Marked)
-    app.on_startup(studio.uploads.sweep)
+    app.on_startup(studio.uploads.remove_leftovers)
     app.on_startup(lambda: sweep(studio))
     app.on_startup(studio.jobs.advance)
     app.on_startup(studio.reader.warm)
     app.on_startup(lambda: app.timer(EVERY_S, ringer.look))
-    app.on_startup(lambda: app.timer(EVERY_S, studio.uploads.break_idle))
+    app.on_startup(lambda: app.timer(EVERY_S, studio.uploads.interrupt_idle))
     app.on_startup(lambda: app.timer(TIDY_S, tidier.tidy))
     app.on_delete(tidier.note)
     app.on_shutdown(studio.reader.close)
     app.on_exception(lambda error: note_error(studio.workspace, error))
 
 
-def serve(studio: Studio, place: Place, *, show: bool = True, ready: Callable[[], None] = lambda: None) -> None:
+def serve(
+    studio: Studio,
+    address: ServerAddress,
+    rules: AccessRules,
+    *,
+    show: bool = True,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
     """Listen until interrupted."""
     os.environ["NICEGUI_STORAGE_PATH"] = str(studio.workspace.root / "cache/.nicegui")  # before the import
     from nicegui import app, ui
 
-    rules = rules_for(studio.workspace, place)
     build(studio, rules)
     quiet(studio.workspace)
     app.on_startup(ready)
     ui.run(
-        host=place.host,
-        port=place.port,
+        host=address.host,
+        port=address.port,
         title="osteon",
         language="en-US",
         favicon="🦴",
@@ -114,11 +100,7 @@ def serve(studio: Studio, place: Place, *, show: bool = True, ready: Callable[[]
         tailwind=False,
         reconnect_timeout=RECONNECT_S,
         show_welcome_message=False,
-        access_log=False,
-        server_header=False,
-        http=watched(),
-        backlog=BACKLOG,
-        limit_concurrency=MOST_CONNECTIONS,
+        **server_options(),
     )
 
 

@@ -40,8 +40,8 @@ class UploadBox(Element, component="upload.js"):
         self.classes("full-width")
         self.studio, self.then = studio, then
         self.on("uploaded", self._uploaded)
-        if studio.uploads.broken:
-            self._tell_broken()
+        if studio.uploads.interrupted:
+            self._show_interrupted()
 
     async def _uploaded(self, event: GenericEventArguments) -> None:
         upload = self.studio.uploads.open.get(str(event.args.get("id")))
@@ -59,14 +59,14 @@ class UploadBox(Element, component="upload.js"):
         if answer is not None:
             await answer
 
-    def _tell_broken(self) -> None:
+    def _show_interrupted(self) -> None:
         """What an earlier visit lost, until somebody has seen it: its tab was closed, or the server was ended."""
 
         def seen() -> None:
-            self.studio.uploads.broken.clear()
+            self.studio.uploads.interrupted.clear()
             note.delete()
 
         with card(kind="note") as note:
-            for lost in self.studio.uploads.broken.values():
-                ui.label(lost.told())
+            for lost in self.studio.uploads.interrupted.values():
+                ui.label(lost.describe())
             action("I have seen it", seen, weight="quiet")

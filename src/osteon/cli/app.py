@@ -35,24 +35,24 @@ def app(
     """Prepare data, train, segment, look and compare in a browser, on this machine."""
     if find_spec("nicegui") is None:
         raise UsageError("the browser app is not installed", hint="pip install 'osteon[app]'")
-    from osteon.app.server import Place, address, rules_for, serve
+    from osteon.app.server import access_rules, page_url, serve
     from osteon.app.state import Studio
     from osteon.app.viewer_panes import WAY_OUT, viewer_is_there, why_missing
     from osteon.app.workspace import Workspace
-    from osteon.web.listening import check_port
+    from osteon.web.address import ServerAddress
 
-    place = Place(host, port, token)
-    check_port(host, port)
+    address = ServerAddress(host, port)
+    address.check()
     opened = Workspace.open(workspace, tuple(data or ()))
-    url = address(place, rules_for(opened, place))
+    rules = access_rules(opened, address, ask_token=token)
     if not viewer_is_there():
         console.print(f"[yellow]slices and 3D cannot be shown: {escape(why_missing())}[/]", soft_wrap=True)
         console.print(f"  → {escape(WAY_OUT)}", soft_wrap=True)
-    if not place.local:
+    if not address.local:
         console.print(
             "[yellow]whoever sees the network's traffic can read it; over an SSH tunnel nobody can[/]", soft_wrap=True
         )
     out.print(f"workspace {escape(str(opened.root))}", soft_wrap=True)
-    out.print(f"open      {escape(url)}", soft_wrap=True)
+    out.print(f"open      {escape(page_url(address, rules))}", soft_wrap=True)
     out.print("stop      Ctrl-C; jobs go on without it")
-    serve(Studio(opened, parse_bytes(upload_limit)), place, show=not no_browser and place.local)
+    serve(Studio(opened, parse_bytes(upload_limit)), address, rules, show=not no_browser and address.local)

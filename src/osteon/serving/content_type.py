@@ -1,4 +1,4 @@
-"""What kind of file an upload is, by its first bytes: its name is not asked for, since it may be a patient's."""
+"""The kind of file that an upload is, by its first bytes: its name is not asked for, since it may be a patient's."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osteon.formats.dicom_files import looks_like_dicom
-from osteon.serving.http_errors import RefusedError
+from osteon.web.http_errors import RejectedError
 
 _HEAD = 540
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of file.
+class FileSignature:
+    """How a kind of file begins.
 
     Attributes:
-        name: As people call it.
         suffix: With which the file is kept, so that readers know it.
-        begins: Whether the first bytes are its own.
+        matches: Whether a file's first bytes are of this kind.
     """
 
-    name: str
     suffix: str
-    begins: Callable[[bytes], bool]
+    matches: Callable[[bytes], bool]
 
 
 def _nifti(head: bytes) -> bool:
@@ -45,29 +43,28 @@ def _starts(*magic: bytes) -> Callable[[bytes], bool]:
     return lambda head: head.startswith(magic)
 
 
-KINDS = (
-    Kind("NIfTI, packed", ".nii.gz", _nifti_gz),
-    Kind("NIfTI", ".nii", _nifti),
-    Kind("NRRD", ".nrrd", _starts(b"NRRD000")),
-    Kind("MetaImage", ".mha", _starts(b"ObjectType", b"NDims")),
-    Kind("zip", ".zip", _starts(b"PK\x03\x04", b"PK\x05\x06")),
-    Kind("PNG", ".png", _starts(b"\x89PNG\r\n\x1a\n")),
-    Kind("JPEG", ".jpg", _starts(b"\xff\xd8\xff")),
-    Kind("TIFF", ".tif", _starts(b"II*\x00", b"MM\x00*")),
+SIGNATURES = (
+    FileSignature(".nii.gz", _nifti_gz),
+    FileSignature(".nii", _nifti),
+    FileSignature(".nrrd", _starts(b"NRRD000")),
+    FileSignature(".mha", _starts(b"ObjectType", b"NDims")),
+    FileSignature(".zip", _starts(b"PK\x03\x04", b"PK\x05\x06")),
+    FileSignature(".png", _starts(b"\x89PNG\r\n\x1a\n")),
+    FileSignature(".jpg", _starts(b"\xff\xd8\xff")),
+    FileSignature(".tif", _starts(b"II*\x00", b"MM\x00*")),
 )
-DICOM = ".dcm"
 
 
-def kind_suffix(path: Path) -> str:
-    """The suffix of a file whose name says nothing. Raises RefusedError (415) where it is none that osteon reads."""
+def detect_suffix(path: Path) -> str:
+    """The suffix of a file whose name says nothing. Raises RejectedError (415) where it is none that osteon reads."""
     with path.open("rb") as stream:
         head = stream.read(1 << 12)
-    for kind in KINDS:
-        if kind.begins(head):
-            return kind.suffix
+    for signature in SIGNATURES:
+        if signature.matches(head):
+            return signature.suffix
     if looks_like_dicom(path):
-        return DICOM
-    raise RefusedError(
+        return ".dcm"
+    raise RejectedError(
         415,
         "the upload is no scan that osteon reads" if head else "the upload is empty",
         hint="send the file itself as the body (curl -T FILE): .nii, .nii.gz, .nrrd, .mha, a zip of a DICOM series, "
