@@ -16,7 +16,7 @@ from typing import Any
 import uvicorn
 
 from osteon.core.files import write_json
-from osteon.serving.app import Service, create_app
+from osteon.serving.app import create_app
 from osteon.serving.guard import ServerRules
 from osteon.serving.jobs import RESULT, RESULT_JSON, JobQueue
 from osteon.serving.predictor import Dispatcher, JobTimeoutError, PredictorProcess, ProcessDiedError
@@ -135,9 +135,9 @@ def serving(
     limit_s: float = 30,
 ) -> Iterator[Running]:
     predictor, jobs = predictor or FakePredictor(), JobQueue(folder, queue)
-    service = Service(Dispatcher(jobs, predictor, keep_s, limit_s), max_upload, rules or ServerRules())
+    dispatcher = Dispatcher(jobs, predictor, keep_s, limit_s)
     config = uvicorn.Config(
-        create_app(service),
+        create_app(dispatcher, rules or ServerRules(), max_upload),
         ws="none",
         lifespan="on",
         log_level="error",
@@ -153,4 +153,4 @@ def serving(
         finally:
             server.should_exit = True
             thread.join(20)
-            service.dispatcher.join(20)
+            dispatcher.join(20)

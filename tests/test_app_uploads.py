@@ -27,7 +27,7 @@ from osteon.formats.raster import TO_RAS
 from osteon.formats.rle import encode
 from osteon.web import uploads as web_uploads
 from osteon.web.http_errors import RejectedError
-from osteon.web.uploads import UploadLimit
+from osteon.web.uploads import ByteCounter
 
 LEADING_OUT = [
     "../evil.nii.gz",
@@ -87,8 +87,8 @@ def archive(path: Path, files: dict[str, bytes], **attributes: int) -> Path:
     return path
 
 
-def unpack(path: Path, folder: Path, limit: int) -> int:
-    return unpack_archive(path, folder, UploadLimit(limit, "upload less"), SafeNames())
+def unpack(path: Path, folder: Path, limit: int) -> None:
+    unpack_archive(path, folder, ByteCounter(limit, "upload less"), SafeNames())
 
 
 def files_in(folder: Path) -> set[str]:

@@ -118,7 +118,7 @@ async def _take(upload: Upload, request: Request) -> Response:
         return JSONResponse({"message": error.message, "hint": error.hint}, status)
     except UnicodeDecodeError:
         return JSONResponse({"message": "a file's name is not written in UTF-8", "hint": "rename the file"}, 400)
-    return JSONResponse({"bytes": upload.size})
+    return JSONResponse({"bytes": upload.received.size})
 
 
 def zipped(folder: Path, name: str, may_read: Callable[[Path], bool]) -> Response:

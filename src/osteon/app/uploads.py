@@ -7,18 +7,16 @@ import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from osteon.app.upload_names import MOST_LISTED, SafeNames
 from osteon.app.workspace import ABOUT, Item, Workspace
 from osteon.core.files import write_error, write_json
 from osteon.web.http_errors import RejectedError
-from osteon.web.uploads import UploadLimit, unpack, write_body
+from osteon.web.uploads import MOST_FILES, ByteCounter, unpack, write_body
 
 MOST_BYTES = 20 * 10**9
-MOST_FILES = 200_000
-"""Of an upload, and of an archive."""
 ARCHIVE_SLACK = 256 << 20
 """Bytes that may come out of any archive."""
 IDLE_S = 120.0
@@ -33,9 +31,8 @@ class Upload:
     Attributes:
         id: Opaque; the page that asked for it knows it.
         folder: Where its files lie until then.
-        limit: Of what it holds, unpacked too.
+        received: Counts its bytes; as many may come out of its archives.
         suffixes: Of the files that are taken, lower case; any where empty.
-        size: Bytes received.
         files: Paths of the files received.
         active: When bytes came in last; seconds of the monotonic clock.
         finishing: Whether it is being made a source of.
@@ -46,9 +43,8 @@ class Upload:
 
     id: str
     folder: Path
-    limit: UploadLimit
+    received: ByteCounter
     suffixes: tuple[str, ...] = ()
-    size: int = 0
     files: list[PurePosixPath] = field(default_factory=list)
     active: float = field(default_factory=time.monotonic)
     finishing: bool = False
@@ -95,9 +91,8 @@ class Upload:
         self.files.append(path)
 
     def _count(self, size: int) -> None:
-        self.size += size
         self.active = time.monotonic()
-        self.limit.check(self.size)
+        self.received.add(size)
 
     def unpack(self) -> None:
         """Put the contents of each archive in its place: a folder of its name, or where it is alone the upload's.
@@ -111,20 +106,13 @@ class Upload:
             stem = str(path.with_name(path.stem if path.suffix else "archive"))
             folder = self.folder / self.names.new_folder(stem) if len(self.files) > 1 else self.folder
             self.archive_names.append(SafeNames())
-            unpack_archive(self.folder / path, folder, self.limit, self.archive_names[-1])
+            unpack_archive(self.folder / path, folder, replace(self.received, size=0), self.archive_names[-1])
             (self.folder / path).unlink()
 
 
-def unpack_archive(archive: Path, folder: Path, limit: UploadLimit, names: SafeNames) -> int:
+def unpack_archive(archive: Path, folder: Path, counter: ByteCounter, names: SafeNames) -> None:
     """Unpack a zip under names that are safe (`web.uploads.unpack`)."""
-    return unpack(
-        archive,
-        folder,
-        limit,
-        lambda _, entry: names.add(entry.filename),
-        most_files=MOST_FILES,
-        slack=ARCHIVE_SLACK,
-    )
+    unpack(archive, folder, counter, lambda _, entry: names.add(entry.filename), slack=ARCHIVE_SLACK)
 
 
 @dataclass(frozen=True)
@@ -169,8 +157,8 @@ class Uploads:
         upload_id = secrets.token_hex(12)
         folder = self.workspace.root / "sources" / f"{_INCOMING}{upload_id}"
         folder.mkdir(mode=0o700)
-        limit = UploadLimit(self.limit, "start `osteon app` with a larger --upload-limit")
-        upload = self.open[upload_id] = Upload(upload_id, folder, limit, suffixes)
+        counter = ByteCounter(self.limit, "start `osteon app` with a larger --upload-limit")
+        upload = self.open[upload_id] = Upload(upload_id, folder, counter, suffixes)
         return upload
 
     def discard(self, upload: Upload) -> None:
@@ -181,7 +169,7 @@ class Uploads:
     def interrupt(self, upload: Upload) -> None:
         """Discard an upload whose sender is gone, and note it, unless it was given up before."""
         if self.open.get(upload.id) is upload:
-            self.interrupted[upload.id] = InterruptedUpload(len(upload.files), upload.size)
+            self.interrupted[upload.id] = InterruptedUpload(len(upload.files), upload.received.size)
             self.discard(upload)
 
     def cancel(self, upload_id: str) -> None:

@@ -68,33 +68,29 @@ class UntrustedZip:
             raise self.reject("holds a name that leads out of its folder", _AGAIN)
         return name
 
-    def check(self, entry: zipfile.ZipInfo) -> None:
-        """Raise OsteonError (`reject`) where an entry is no plain file, or encrypted."""
+    def extract(self, entry: zipfile.ZipInfo, target: Path, count: Callable[[int], None] | None = None) -> None:
+        """Write one of `files` to a path where nothing is yet; its folder is made.
+
+        Args:
+            entry: The file.
+            target: The path.
+            count: Called with the size of each piece that comes out, before it is written; may raise.
+
+        Raises:
+            OsteonError: As `reject` makes it: a link or device, damaged or encrypted, or the archive is a bomb.
+            OSError: It cannot be written.
+        """
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
             raise self.reject("holds links or devices", "zip the files themselves")
         if entry.flag_bits & 1:
             raise self.reject("is encrypted", "zip the folder without a password")
-
-    def extract(self, entry: zipfile.ZipInfo, target: Path, check_size: Callable[[int], None] | None = None) -> None:
-        """Write one file out; its folder is made.
-
-        Args:
-            entry: One of `files`.
-            target: A file that is not there yet.
-            check_size: Called with the bytes that have come out of the whole archive, before each piece is written.
-
-        Raises:
-            OsteonError: As `reject` makes it: the file is no plain one, damaged or encrypted, or the archive a bomb.
-            OSError: It cannot be written.
-        """
-        self.check(entry)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self._zip.open(entry) as packed, target.open("xb") as unpacked:
                 while chunk := packed.read(CHUNK):
+                    if count is not None:
+                        count(len(chunk))
                     self.size += len(chunk)
-                    if check_size is not None:
-                        check_size(self.size)
                     if self.size > self.budget:
                         raise self.reject("unpacks to far more than it holds: a zip bomb", _AGAIN)
                     unpacked.write(chunk)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +30,7 @@ from osteon.serving.jobs import RESULT, RESULT_JSON, Job
 from osteon.serving.page import api_page
 from osteon.serving.predictor import Dispatcher
 from osteon.serving.upload_slots import UploadSlot
-from osteon.serving.uploads import Upload, receive
+from osteon.serving.uploads import check_headers, receive
 from osteon.web.connections import client_network
 from osteon.web.drain_request import DrainRequestMiddleware
 from osteon.web.guard import Guard
@@ -66,21 +65,6 @@ class Status(Job):
         "trained on this very scan), volumes (cm³, mm), files, not_made (forms that could not be, and why), and how "
         "it was made",
     )
-
-
-@dataclass(frozen=True)
-class Service:
-    """What the routes work with.
-
-    Attributes:
-        dispatcher: Hands the jobs of its queue to the predicting process.
-        max_upload: Bytes.
-        rules: Of requests.
-    """
-
-    dispatcher: Dispatcher
-    max_upload: int
-    rules: ServerRules
 
 
 Id = Annotated[str, FromPath(description="as POST /jobs gave it", pattern="^[0-9a-f]{32}$")]
@@ -118,14 +102,14 @@ PROBLEMS = {
 }
 
 
-def create_app(service: Service) -> Callable[..., Any]:
-    """The ASGI application, with guard and routes."""
+def create_app(dispatcher: Dispatcher, rules: ServerRules, max_upload: int) -> Callable[..., Any]:
+    """The ASGI application, with guard and routes; it takes uploads of `max_upload` bytes."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        service.dispatcher.start()
+        dispatcher.start()
         yield
-        service.dispatcher.stop()
+        dispatcher.stop()
 
     app = FastAPI(
         title="osteon serve",
@@ -135,7 +119,7 @@ def create_app(service: Service) -> Callable[..., Any]:
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.include_router(_routes(service))
+    app.include_router(_routes(dispatcher, max_upload))
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def index() -> str:
@@ -151,12 +135,12 @@ def create_app(service: Service) -> Callable[..., Any]:
         for operation in methods.values():
             if "{" in path:
                 operation["responses"].pop("422", None)  # an id or name that makes no sense names nothing: 404
-    return DrainRequestMiddleware(Guard(app, service.rules))
+    return DrainRequestMiddleware(Guard(app, rules))
 
 
-def _routes(service: Service) -> APIRouter:
+def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
     router = APIRouter()
-    queue = service.dispatcher.queue
+    queue = dispatcher.queue
 
     @router.post(
         "/jobs",
@@ -171,12 +155,13 @@ def _routes(service: Service) -> APIRouter:
         bytes; its name is not asked for. All channels of the model stand in the one file.
         """
         export_forms = parse_forms(forms)
-        upload = read_headers(request)
-        upload.check(service.max_upload)
+        length = check_headers(request.headers, max_upload)
         address = client_network(request.client.host if request.client else "")
-        with queue.incoming(UploadSlot(address, upload.body, (scope := anyio.CancelScope()).cancel)) as folder:
+        with queue.incoming(
+            UploadSlot(address, body := PacedBody(request.stream()), (scope := anyio.CancelScope()).cancel)
+        ) as folder:
             with scope:
-                await receive(upload, folder, service.max_upload)
+                await receive(body, length, folder, max_upload)
                 job = await to_thread.run_sync(queue.submit, folder, export_forms)
             if scope.cancelled_caught:
                 raise RejectedError(
@@ -210,17 +195,17 @@ def _routes(service: Service) -> APIRouter:
     @router.delete("/jobs/{job_id}", status_code=204, responses=_problems(401, 404))
     def delete(job_id: Id) -> None:
         """Remove a job with everything that it has; one that runs is stopped."""
-        service.dispatcher.delete(job_id)
+        dispatcher.delete(job_id)
 
     @router.get("/health")
     def health() -> Health:
         """Whether the server works, and how much it has to do. It answers 200 whatever the status."""
-        return check_health(service.dispatcher)
+        return check_health(dispatcher)
 
     @router.get("/model", responses=_problems(401))
     def model() -> dict[str, Any]:
         """What the model finds, and in what: structures, channels, validation, weights' hash."""
-        return service.dispatcher.predictor.facts
+        return dispatcher.predictor.facts
 
     return router
 
@@ -238,15 +223,6 @@ def parse_forms(text: str) -> tuple[str, ...]:
     if unknown := [form for form in forms if form not in EXPORT_FORMS]:
         raise RejectedError(422, f"forms: {unknown[0]} is none", hint=f"there are {', '.join(EXPORT_FORMS)}")
     return forms
-
-
-def read_headers(request: Request) -> Upload:
-    """The upload that a request announces. Raises RejectedError (422) where its length is none."""
-    announced = request.headers.get("content-length")
-    if announced is not None and not announced.isdecimal():
-        raise RejectedError(422, "Content-Length is no number", hint="leave it to the client's library")
-    length = None if announced is None else int(announced)
-    return Upload(length, request.headers.get("content-type", ""), PacedBody(request.stream()))
 
 
 async def _on_error(_: Request, error: OsteonError) -> Response:

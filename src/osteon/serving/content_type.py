@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from osteon.formats.dicom_files import looks_like_dicom
@@ -13,55 +11,28 @@ from osteon.web.http_errors import RejectedError
 _HEAD = 540
 
 
-@dataclass(frozen=True)
-class FileSignature:
-    """How a kind of file begins.
-
-    Attributes:
-        suffix: With which the file is kept, so that readers know it.
-        matches: Whether a file's first bytes are of this kind.
-    """
-
-    suffix: str
-    matches: Callable[[bytes], bool]
-
-
-def _nifti(head: bytes) -> bool:
-    return head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
-
-
-def _nifti_gz(head: bytes) -> bool:
-    if not head.startswith(b"\x1f\x8b"):
-        return False
-    try:
-        return _nifti(zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head, _HEAD))
-    except zlib.error:
-        return False
-
-
-def _starts(*magic: bytes) -> Callable[[bytes], bool]:
-    return lambda head: head.startswith(magic)
-
-
-SIGNATURES = (
-    FileSignature(".nii.gz", _nifti_gz),
-    FileSignature(".nii", _nifti),
-    FileSignature(".nrrd", _starts(b"NRRD000")),
-    FileSignature(".mha", _starts(b"ObjectType", b"NDims")),
-    FileSignature(".zip", _starts(b"PK\x03\x04", b"PK\x05\x06")),
-    FileSignature(".png", _starts(b"\x89PNG\r\n\x1a\n")),
-    FileSignature(".jpg", _starts(b"\xff\xd8\xff")),
-    FileSignature(".tif", _starts(b"II*\x00", b"MM\x00*")),
-)
+_SIGNATURES = {
+    ".nrrd": (b"NRRD000",),
+    ".mha": (b"ObjectType", b"NDims"),
+    ".zip": (b"PK\x03\x04", b"PK\x05\x06"),
+    ".png": (b"\x89PNG\r\n\x1a\n",),
+    ".jpg": (b"\xff\xd8\xff",),
+    ".tif": (b"II*\x00", b"MM\x00*"),
+}
+"""How files begin, by the suffix by which readers know them."""
 
 
 def detect_suffix(path: Path) -> str:
     """The suffix of a file whose name says nothing. Raises RejectedError (415) where it is none that osteon reads."""
     with path.open("rb") as stream:
         head = stream.read(1 << 12)
-    for signature in SIGNATURES:
-        if signature.matches(head):
-            return signature.suffix
+    if _is_nifti(head):
+        return ".nii"
+    if head.startswith(b"\x1f\x8b") and _is_nifti(_unpacked(head)):
+        return ".nii.gz"
+    for suffix, signatures in _SIGNATURES.items():
+        if head.startswith(signatures):
+            return suffix
     if looks_like_dicom(path):
         return ".dcm"
     raise RejectedError(
@@ -70,3 +41,15 @@ def detect_suffix(path: Path) -> str:
         hint="send the file itself as the body (curl -T FILE): .nii, .nii.gz, .nrrd, .mha, a zip of a DICOM series, "
         "a DICOM file, or a picture (PNG, JPEG, TIFF)",
     )
+
+
+def _is_nifti(head: bytes) -> bool:
+    return head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
+
+
+def _unpacked(head: bytes) -> bytes:
+    """The first bytes of what is packed by gzip; none where it is damaged."""
+    try:
+        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head, _HEAD)
+    except zlib.error:
+        return b""

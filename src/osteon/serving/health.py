@@ -31,23 +31,25 @@ class Health(BaseModel):
 
 def check_health(dispatcher: Dispatcher) -> Health:
     """The state of the server now."""
-    load, limit_s = dispatcher.queue.load(), dispatcher.limit_s
-    long_s = limit_s / 2 if load.mean_s is None else min(limit_s / 2, max(LONG_S, LONG_FACTOR * load.mean_s))
-    why = []
-    if load.busy_s is not None and load.busy_s > long_s:
-        why.append(f"a job has been worked on for {load.busy_s:.0f} s; after {limit_s:.0f} s it is ended")
-    if not load.free:
-        why.append("the queue is full")
-    if shutil.disk_usage(dispatcher.queue.store.folder).free < SPARE_BYTES:
-        why.append("the disk is nearly full")
-    alive = dispatcher.predictor.alive
-    return Health(
-        status="degraded" if why else "ok" if alive else "starting",
-        why=why if alive else [*why, "the predicting process is not ready"],
-        waiting=load.waiting,
-        receiving=load.receiving,
-        free=load.free,
-        busy_since=load.since,
-        busy_s=None if load.busy_s is None else round(load.busy_s, 1),
-        job_limit_s=limit_s,
-    )
+    queue, limit_s = dispatcher.queue, dispatcher.limit_s
+    with queue.changed:
+        busy_s, mean_s = queue.busy_s, queue.mean_s
+        long_s = limit_s / 2 if mean_s is None else min(limit_s / 2, max(LONG_S, LONG_FACTOR * mean_s))
+        why = []
+        if busy_s is not None and busy_s > long_s:
+            why.append(f"a job has been worked on for {busy_s:.0f} s; after {limit_s:.0f} s it is ended")
+        if not queue.free:
+            why.append("the queue is full")
+        if shutil.disk_usage(queue.store.folder).free < SPARE_BYTES:
+            why.append("the disk is nearly full")
+        alive = dispatcher.predictor.alive
+        return Health(
+            status="degraded" if why else "ok" if alive else "starting",
+            why=why if alive else [*why, "the predicting process is not ready"],
+            waiting=len(queue.waiting),
+            receiving=len(queue.slots.held),
+            free=queue.free,
+            busy_since=None if queue.running is None else queue.jobs[queue.running].started,
+            busy_s=None if busy_s is None else round(busy_s, 1),
+            job_limit_s=limit_s,
+        )

@@ -15,7 +15,6 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -23,7 +22,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from osteon.core.errors import OsteonError
-from osteon.core.files import read_json, write_json, write_text
+from osteon.core.files import read_json, write_json
 from osteon.serving.job_ages import JobAges
 from osteon.serving.upload_slots import UploadSlot, UploadSlots
 from osteon.web.http_errors import RejectedError
@@ -61,27 +60,6 @@ class Job(BaseModel):
     crashes: int = 0
     error: str = ""
     hint: str = ""
-
-
-@dataclass(frozen=True)
-class QueueLoad:
-    """How much there is to do.
-
-    Attributes:
-        waiting: Jobs that wait.
-        receiving: Uploads coming in.
-        free: Places of the queue.
-        since: When the job that is worked on was begun, ISO 8601; None: there is none.
-        busy_s: Seconds since then, by a clock that nobody can set.
-        mean_s: What the last jobs took on average; None before the first.
-    """
-
-    waiting: int
-    receiving: int
-    free: int
-    since: str | None
-    busy_s: float | None
-    mean_s: float | None
 
 
 class JobQueue:
@@ -177,14 +155,20 @@ class JobQueue:
         with self.changed:
             return self.waiting.index(job_id) if job_id in self.waiting else None
 
-    def load(self) -> QueueLoad:
-        """How much there is to do."""
-        with self.changed:
-            waiting, receiving = len(self.waiting), len(self.slots.held)
-            busy_s = None if self.running is None else time.monotonic() - self._began
-            since = None if self.running is None else self.jobs[self.running].started
-            free = max(0, self.slots.most - receiving - waiting)
-            return QueueLoad(waiting, receiving, free, since, busy_s, self._mean_s)
+    @property
+    def free(self) -> int:
+        """Places that neither an upload nor a job has."""
+        return max(0, self.slots.most - len(self.slots.held) - len(self.waiting))
+
+    @property
+    def busy_s(self) -> float | None:
+        """Seconds for which a job has been worked on, by a clock that nobody can set; None: there is none."""
+        return None if self.running is None else time.monotonic() - self._began
+
+    @property
+    def mean_s(self) -> float | None:
+        """What the last jobs took on average; None before the first."""
+        return sum(self._durations_s) / len(self._durations_s) if self._durations_s else None
 
     def start_next(self, timeout_s: float) -> Job | None:
         """The next job, from now on running; None where none came in that time."""
@@ -266,20 +250,11 @@ class JobQueue:
 
     def _wait_s(self) -> int:
         """Seconds until a place should be free: what a job took on average."""
-        took = FIRST_WAIT_S if self._mean_s is None else self._mean_s
+        took = FIRST_WAIT_S if self.mean_s is None else self.mean_s
         return int(min(max(1, round(took)), LONGEST_WAIT_S))
-
-    @property
-    def _mean_s(self) -> float | None:
-        return sum(self._durations_s) / len(self._durations_s) if self._durations_s else None
 
 
 _CRASH_HINT = "the scan may need more memory than the server has: crop it, or ask who runs the server"
-
-
-def write_trouble(folder: Path, text: str) -> None:
-    """Keep what only whoever runs the server should see: it may name what the scan holds."""
-    write_text(folder / "trouble.txt", text)
 
 
 def _now() -> str:

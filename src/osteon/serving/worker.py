@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osteon.core.errors import CaseError, OsteonError, out_of_memory
-from osteon.core.files import whole_file, write_json
+from osteon.core.files import whole_file, write_json, write_text
 from osteon.core.parallel import end_with_parent
 from osteon.core.progress import console
-from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN, write_trouble
+from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN
 
 if TYPE_CHECKING:
     from osteon.core.geometry import Geometry
@@ -132,7 +132,7 @@ def run_task(task: PredictionTask, model: Model, how: How, most_voxels: int = MO
     except Exception as error:  # noqa: BLE001 (a scan that nobody has thought of must not stop the others)
         if out_of_memory(error):
             return TaskResult("not enough memory", "crop the scan, or ask who runs the server")
-        write_trouble(task.folder, traceback.format_exc())
+        write_text(task.folder / "trouble.txt", traceback.format_exc())  # for whoever runs the server alone
         return TaskResult("an unexpected error", "whoever runs the server finds it in the job's trouble.txt")
     return TaskResult()
 

@@ -12,9 +12,12 @@ from zipfile import ZipInfo
 from anyio import to_thread
 
 from osteon.core.files import write_error
+from osteon.core.quantities import format_bytes
 from osteon.core.zip_files import UntrustedZip
 from osteon.web.http_errors import RejectedError
 
+MOST_FILES = 200_000
+"""Of an upload, or an archive in it."""
 SPARE_BYTES = 10**9
 """Of the disk, that stay free."""
 BUFFER_BYTES = 1 << 20
@@ -23,22 +26,25 @@ CHECK_EVERY = 64
 """Buffers after which the disk's free space is looked at again."""
 
 
-@dataclass(frozen=True)
-class UploadLimit:
-    """Most that an upload may hold.
+@dataclass
+class ByteCounter:
+    """Counts the bytes of an upload, or those that come out of it, and ends it where they are too many.
 
     Attributes:
-        size: Bytes, packed or unpacked.
+        limit: Bytes.
         hint: How more is allowed.
+        size: Bytes counted.
     """
 
-    size: float
+    limit: int
     hint: str
+    size: int = 0
 
-    def check(self, size: int) -> None:
-        """Raise RejectedError (413) where an upload has more bytes."""
-        if size > self.size:
-            raise RejectedError(413, f"the upload has more than {format_size(self.size)}", hint=self.hint)
+    def add(self, size: int) -> None:
+        """Count so many more. Raises RejectedError (413) where that is too many."""
+        self.size += size
+        if self.size > self.limit:
+            raise RejectedError(413, f"the upload has more than {format_bytes(self.limit)}", hint=self.hint)
 
 
 def check_free_space(folder: Path, needed: int = 0) -> None:
@@ -86,24 +92,19 @@ async def write_body(
 def unpack(
     archive: Path,
     folder: Path,
-    limit: UploadLimit,
+    counter: ByteCounter,
     place: Callable[[UntrustedZip, ZipInfo], PurePath | None],
     *,
-    most_files: int,
     slack: int,
-) -> int:
+) -> None:
     """Unpack a zip of unknown origin into a folder.
 
     Args:
         archive: The file.
         folder: Where its files go; made where it does not exist.
-        limit: Of what comes out of it.
-        place: Where a file goes, relative to the folder; None for one that is passed over.
-        most_files: That it may hold.
+        counter: Of what comes out of it.
+        place: Where a file goes, relative to the folder; None for one that is skipped.
         slack: Bytes that may come out of any archive (`core.zip_files.UntrustedZip`).
-
-    Returns:
-        The number of files.
 
     Raises:
         RejectedError: 422 where it is damaged, encrypted, empty, a bomb, or holds links or too many files, 413 where
@@ -112,33 +113,18 @@ def unpack(
     """
     try:
         with UntrustedZip(archive, _reject, slack=slack) as zipped:
-            files = []
-            for entry in zipped.files:
-                if (path := place(zipped, entry)) is None:
-                    continue
-                zipped.check(entry)
-                files.append((entry, folder / path))
-                if len(files) > most_files:
-                    raise _reject(f"holds more than {most_files:,} files", "zip fewer files at a time")
+            if len(zipped.files) > MOST_FILES:
+                raise _reject(f"holds more than {MOST_FILES:,} files", "zip fewer files at a time")
+            files = [(entry, path) for entry in zipped.files if (path := place(zipped, entry)) is not None]
             if not files:
                 raise _reject("is empty", "zip a folder that holds files")
             folder.mkdir(parents=True, exist_ok=True)
-            allowed = min(limit.size, zipped.budget)
             for entry, path in files:
-                check_free_space(folder, int(min(entry.file_size, allowed)))
-                zipped.extract(entry, path, limit.check)
-            return len(files)
+                check_free_space(folder, min(entry.file_size, counter.limit, zipped.budget))
+                zipped.extract(entry, folder / path, counter.add)
     except OSError as error:
         raise write_error(Path("the archive"), error) from error
 
 
 def _reject(problem: str, hint: str) -> RejectedError:
     return RejectedError(422, f"the archive {problem}", hint=hint)
-
-
-def format_size(count: float) -> str:
-    """`2 GB`, `20 MB`, `300 bytes`."""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count} bytes"
