@@ -157,9 +157,8 @@ def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
         export_forms = parse_forms(forms)
         length = check_headers(request.headers, max_upload)
         address = client_network(request.client.host if request.client else "")
-        with queue.incoming(
-            UploadSlot(address, body := PacedBody(request.stream()), (scope := anyio.CancelScope()).cancel)
-        ) as folder:
+        body, scope = PacedBody(request.stream()), anyio.CancelScope()
+        with queue.incoming(UploadSlot(address, body, scope.cancel)) as folder:
             with scope:
                 await receive(body, length, folder, max_upload)
                 job = await to_thread.run_sync(queue.submit, folder, export_forms)
