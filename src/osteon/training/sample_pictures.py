@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from osteon.core.files import whole_file
-from osteon.core.geometry import Turn
+from osteon.core.geometry import AxisPermutation
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
 
@@ -43,7 +43,7 @@ def keep_sample(run: Path, number: int, case: CachedCase, found: npt.NDArray[np.
         return
     grid = plan.grid
     order = tuple(grid.worlds.index(world) for world in range(3))
-    turn = Turn(order, grid.backwards)
+    turn = AxisPermutation(order, grid.backwards)
     image = np.asarray(turn.apply(case.image[0]), dtype=np.float32)
     edges = [grid.spacing_mm[axis] for axis in order]
     masks = [_masks(turn.apply(labels), len(plan.structures)) for labels in (found, np.asarray(case.labels))]
