@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.geometry import Geometry, turn_to_ras
+from osteon.core.geometry import Geometry, reorient_to_ras
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Modality
 from osteon.drawing.slices import PLANES, encoded, paint_slice, side_by_side
@@ -111,7 +111,7 @@ def window_of(image: npt.NDArray[np.generic], modality: Modality) -> tuple[float
 
 def poster(volume: Volume, window: tuple[float, float]) -> bytes:
     """A PNG of the three middle slices, axial, coronal, sagittal, with the patient's right on the left."""
-    turn = turn_to_ras(volume.geometry)
+    turn = reorient_to_ras(volume.geometry)
     image = turn.apply(volume.array[0])
     spacing = turn.geometry(volume.geometry).spacing_mm
     panels = []

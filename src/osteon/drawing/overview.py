@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from osteon.core.errors import UsageError
 from osteon.core.files import whole_file
-from osteon.core.geometry import turn_to_ras
+from osteon.core.geometry import reorient_to_ras
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Modality
@@ -116,7 +116,7 @@ class View:
 
 def cut_views(row: PictureRow) -> list[View]:
     """Coronal, sagittal and axial views, of a picture its own plane; a reference decides which slices."""
-    turn = turn_to_ras(row.image.geometry)
+    turn = reorient_to_ras(row.image.geometry)
     grey = turn.apply(row.image.array[0])
     spacing = turn.geometry(row.image.geometry).spacing_mm
     masks, truth = (

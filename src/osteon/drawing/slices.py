@@ -1,7 +1,7 @@
 """Slices of scans as pictures: grey, with structures filled and outlined, seen as radiologists do.
 
 One painter for the audit, for patches as training sees them, for a training's samples, for overviews of cases and for
-the app's posters. Arrays have their axes along R, A, S (`core.geometry.turn_to_ras`); the patient's right is on the
+the app's posters. Arrays have their axes along R, A, S (`core.geometry.reorient_to_ras`); the patient's right is on the
 left, the front on the left of a sagittal slice.
 """
 

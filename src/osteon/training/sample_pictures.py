@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.files import whole_file
-from osteon.core.geometry import Turn
+from osteon.core.geometry import AxisPermutation
 from osteon.drawing.slices import Layer, best_slice, encoded, paint_slice, planes_of, side_by_side
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
@@ -38,7 +38,7 @@ def write_sample_picture(
     if number >= PICTURED:
         return
     order = tuple(plan.grid.worlds.index(world) for world in range(3))
-    turn = Turn(order, plan.grid.backwards)
+    turn = AxisPermutation(order, plan.grid.backwards)
     image = np.asarray(turn.apply(case.image[0]), dtype=np.float32)
     edges = [plan.grid.spacing_mm[axis] for axis in order]
     count = len(plan.structures)
