@@ -2,7 +2,7 @@
 
 JOBS/<id>/job.json     what is to be done; never changes
 JOBS/<id>/state.json   where it stands
-JOBS/<id>/log.txt      what the command said
+JOBS/<id>/log.txt      what the command printed
 JOBS/<id>/progress.txt what it does just now, and how far that is
 
 A job outlives the page that began it and the server: `runner` waits for the command, writes how it ended, and begins
@@ -41,7 +41,7 @@ LANES = {"train": "training", "sweep": "training", "predict": "segmenting"}
 """One job of each lane runs at a time, beside those of others: a segmentation waits for no training."""
 QUICK = "quick"
 """The lane of all other commands."""
-LOG_TAIL = 64_000
+LOG_TAIL_BYTES = 64_000
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Jobs:
         return None
 
     def state(self, job: Job) -> State:
-        """Where it stands; a runner that is gone without a word is noticed."""
+        """Where it stands; a runner that is gone without a trace is noticed."""
         try:
             state = State(**read_json(self.store.path(job.id) / STATE, "the job's state"))
         except (FileError, TypeError):
@@ -162,8 +162,8 @@ class Jobs:
         why = "" if state.asked else "it ended without a word: the machine was restarted, or memory ran out"
         return replace(state, phase=phase, why=why)
 
-    def log(self, job: Job, most: int = LOG_TAIL) -> str:
-        """The end of what the command said."""
+    def log(self, job: Job, most: int = LOG_TAIL_BYTES) -> str:
+        """The end of what the command printed."""
         path = self.store.path(job.id) / LOG
         if not path.is_file():
             return ""
@@ -235,19 +235,19 @@ class Jobs:
             for job in jobs:
                 if phases[job.id] != "queued":
                     continue
-                before = [phases.get(other, "failed") for other in job.after]
-                if any(phase in ("failed", "cancelled") for phase in before):
+                earlier = [phases.get(other, "failed") for other in job.after]
+                if any(phase in ("failed", "cancelled") for phase in earlier):
                     self.put(job, State("cancelled", why="what it needs came to nothing"))
                     phases[job.id] = "cancelled"
-                elif job.lane not in busy and all(phase in ("done", "partly") for phase in before):
-                    self._begin(job)
+                elif job.lane not in busy and all(phase in ("done", "partly") for phase in earlier):
+                    self._start(job)
                     busy.add(job.lane)
 
     def put(self, job: Job, state: State) -> None:
         """Write where a job stands; for whoever holds the lock."""
         write_json(self.store.path(job.id) / STATE, asdict(state))
 
-    def _begin(self, job: Job) -> None:
+    def _start(self, job: Job) -> None:
         command = [sys.executable, "-m", "osteon.app.runner", str(self.store.path(job.id))]
         (self.store.path(job.id) / PROGRESS).unlink(missing_ok=True)  # of an earlier try that was killed
         silent: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)

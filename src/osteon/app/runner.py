@@ -1,6 +1,6 @@
 """`python -m osteon.app.runner JOBS/ID`: run one job's command, write how it ended, begin the next.
 
-It leads the process group of the command. What is asked of the group reaches both: the runner only notes it and waits.
+It leads the process group of the command. A signal to the group reaches both: the runner waits for the command.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def run(folder: Path) -> int:
     if job is None:
         return 1
     for number in INTERRUPTS:
-        signal.signal(number, _note)  # a handler of one's own: the command gets the usual one back
-    told = {"COLUMNS": "160", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", POSTED: str((folder / PROGRESS).resolve())}
+        signal.signal(number, _ignore)  # a handler, and not SIG_IGN, which the command would inherit
+    variables = {"COLUMNS": "160", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", POSTED: str((folder / PROGRESS).resolve())}
     before = file_state(jobs.root / job.product)
     with (folder / LOG).open("ab") as log:
         child = subprocess.Popen(
@@ -36,7 +36,7 @@ def run(folder: Path) -> int:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=jobs.root,
-            env=os.environ | told,
+            env=os.environ | variables,
         )
         code = child.wait()
     with jobs.store.locked():
@@ -58,8 +58,8 @@ def outcome(root: Path, job: Job, state: State, code: int, before: str) -> Phase
     return "partly" if code == 1 and made else "failed"
 
 
-def _note(*_: object) -> None:
-    """The command has got the same signal: wait for what it makes of it."""
+def _ignore(*_: object) -> None:
+    """The command has got the same signal, and ends as it sees fit."""
 
 
 if __name__ == "__main__":

@@ -29,8 +29,7 @@ from osteon.web.http_errors import RejectedError
 from osteon.web.job_store import JobStore
 
 JOB, SCAN, RESULT, RESULT_JSON = "job.json", "scan", "result", "result.json"
-JobState = Literal["queued", "running", "done", "failed"]
-FINISHED: tuple[JobState, ...] = ("done", "failed")
+FINISHED = ("done", "failed")
 FIRST_WAIT_S, LONGEST_WAIT_S = 5, 600
 """What `Retry-After` says before any job was done, and at most."""
 RECENT_JOBS = 20
@@ -52,7 +51,7 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    state: JobState = "queued"
+    state: Literal["queued", "running", "done", "failed"] = "queued"
     submitted: str
     started: str | None = None
     finished: str | None = None

@@ -154,7 +154,7 @@ class Dispatcher(threading.Thread):
                 self._pause(error)
 
     def delete(self, job_id: str) -> None:
-        """Remove a job; one that runs is stopped. Raises RefusedError (404) where there is none."""
+        """Remove a job; one that runs is stopped. Raises RejectedError (404) where there is none."""
         with self.queue.changed:
             if self.queue.get(job_id).state == "running":
                 self.predictor.kill()
