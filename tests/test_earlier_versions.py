@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from osteon.app.bin import restore, thrown
 from osteon.app.curves import read_curves
@@ -17,14 +18,18 @@ from osteon.app.jobs import OVER
 from osteon.app.results import cases_of, dataset_of, maker, metrics_of, record_of, volumes_of
 from osteon.app.studio import Studio
 from osteon.app.workspace import Workspace
+from osteon.core import schema_versions
+from osteon.core.errors import DatasetError, OsteonError, PlanError, UsageError
 from osteon.core.files import read_json, read_yaml
+from osteon.core.schema_versions import SCHEMAS, Kind, Schema, migrate
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.manifest import read_manifest, write_manifest
+from osteon.dataset.manifest import Manifest, read_manifest, write_manifest
 from osteon.formats import read_segmentation
-from osteon.planning.plan import read_plan, write_plan
+from osteon.planning.plan import Plan, read_plan, write_plan
 from osteon.planning.recipe_files import read_recipe
 from osteon.predicting.model import load_model
 from osteon.serving.jobs import RESULT, SCAN, Store
+from osteon.training.record import plan_hash
 from runs import command
 
 BEFORE = Path(__file__).parent / "fixtures/before"
@@ -97,7 +102,10 @@ def test_a_plan_says_what_it_said(left: Path) -> None:
     assert read_recipe(left / "recipe.yaml").plan == {"training": {"learning_rate": 0.02}}
     write_plan(left / "new.yaml", plan)
     assert read_plan(left / "new.yaml") == plan
-    assert read_yaml(left / "new.yaml", "").items() >= {k: before[k] for k in ("osteon", "structures", "unit")}.items()
+    written = read_yaml(left / "new.yaml", "")
+    assert [written[key] for key in ("structures", "grid", "patch")] == [
+        before[k] for k in ("structures", "grid", "patch")
+    ]
 
 
 # Trainings
@@ -128,6 +136,7 @@ def test_a_finished_training_is_found_done(left: Path, capsys: pytest.CaptureFix
 def test_a_training_begins_with_a_model(left: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("train", "legs", "new", "--init", "run", "--epochs", "1", *TRAIN) == 0
     assert "head kept for femur, tibia" in told(capsys)
+    assert read_yaml(left / "new/run.yaml", "")["schema"] == SCHEMAS["run"].version
 
 
 def test_a_sweep_is_found_done(left: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,3 +216,65 @@ def test_a_server_takes_its_jobs_up(left: Path) -> None:
     waiting = store.take(0)
     assert waiting is not None
     assert (store.path(waiting.id) / SCAN / "scan.nii.gz").is_file()
+
+
+# Versions of files
+
+
+READERS = {
+    "dataset": ("legs/dataset.yaml", ("audit", "legs"), 1),
+    "plan": ("legs/plan.yaml", ("train", "legs", "new", "--epochs", "1"), 2),
+    "run": ("run/run.yaml", ("train", "legs", "run", "--epochs", "4", *TRAIN), 2),
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_newer_version_is_refused(left: Path, kind: Kind, capsys: pytest.CaptureFixture[str]) -> None:
+    name, given, code = READERS[kind]
+    data = read_yaml(left / name, "")
+    (left / name).write_text(yaml.safe_dump(data | {SCHEMAS[kind].key: 7}))
+    assert command(*given) == code
+    said = " ".join(told(capsys).split())
+    assert f"{name}: {SCHEMAS[kind].key}: version 7" in said
+    assert "update osteon" in said
+    assert ("which osteon 0.1.0 wrote" in said) == (kind == "run")
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_file_without_a_number_is_of_version_1(kind: Kind) -> None:
+    key = SCHEMAS[kind].key
+    assert migrate(kind, {"name": "a"}, Path("a")) == {"name": "a", key: SCHEMAS[kind].version}
+    for nonsense in (0, -1, True, "1", 1.0, None):
+        with pytest.raises(OsteonError, match=f"a: {key}: .* is no version"):
+            migrate(kind, {key: nonsense}, Path("a"))
+    assert migrate(kind, ["no mapping"], Path("a")) == ["no mapping"]
+
+
+def test_earlier_versions_are_migrated_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCHEMAS, "run", Schema("schema", UsageError, version=3))
+    monkeypatch.setattr(
+        schema_versions,
+        "MIGRATIONS",
+        {
+            ("run", 1): lambda data: {"epochs_of_2": data["epochs"]},
+            ("run", 2): lambda data: {"epochs_of_3": data["epochs_of_2"] + 1},
+        },
+    )
+    before = {"epochs": 4}
+    assert migrate("run", before, Path("run.yaml")) == {"epochs_of_3": 5, "schema": 3}
+    assert migrate("run", {"schema": 2, "epochs_of_2": 4}, Path("run.yaml")) == {"epochs_of_3": 5, "schema": 3}
+    assert before == {"epochs": 4}
+
+
+def test_there_is_a_way_from_each_earlier_version() -> None:
+    ways = {(kind, version) for kind, schema in SCHEMAS.items() for version in range(1, schema.version)}
+    assert set(schema_versions.MIGRATIONS) == ways
+    assert (SCHEMAS["dataset"].error, SCHEMAS["plan"].error) == (DatasetError, PlanError)
+    for kind, model in (("dataset", Manifest), ("plan", Plan)):
+        assert model.model_fields["osteon"].default == SCHEMAS[kind].version  # type: ignore[index, attr-defined]
+
+
+def test_a_files_version_changes_no_hash(left: Path) -> None:
+    plan = read_plan(left / "legs/plan.yaml")
+    later = plan.model_copy(update={"osteon": 2})
+    assert (plan_hash(later), later.cache_key) == (plan_hash(plan), plan.cache_key)
