@@ -14,7 +14,7 @@ from osteon.core.errors import FileError, GeometryError, OsteonError
 from osteon.core.geometry import turn_onto
 from osteon.core.volume import Volume
 from osteon.formats import read_geometry, read_segmentation, read_volume
-from osteon.formats.dicom_found import sort_files
+from osteon.formats.dicom_inventory import sort_files
 from osteon.formats.dicom_seg import read_dicom_seg
 from osteon.formats.dicom_series import find_series, read_series
 from osteon.formats.rtstruct import read_rtstruct

@@ -19,21 +19,21 @@ from osteon.auditing.run import audit
 from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry, Turn, turn_onto
 from osteon.core.labels import make_structures
+from osteon.dataset.case_ids import unique_ids
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds
-from osteon.dataset.laying import lies_within
+from osteon.dataset.label_placement import lies_within
 from osteon.dataset.manifest import Case, Channel, Manifest, _unique
 from osteon.formats.dicom import titles
-from osteon.formats.dicom_found import Series
-from osteon.importing.forms import unique_ids
-from osteon.importing.mask_files import Heap, Mask, Scan
-from osteon.importing.mask_grids import Grids
-from osteon.importing.mask_groups import Group, group_scans
-from osteon.importing.mask_owners import Likeness, Names
-from osteon.importing.mask_pairing import UNFIT, pair
+from osteon.formats.dicom_inventory import Series
+from osteon.importing.masks.files import Heap, Mask, Scan
+from osteon.importing.masks.grids import Grids
+from osteon.importing.masks.groups import Group, group_scans
+from osteon.importing.masks.owners import Likeness, Names
+from osteon.importing.masks.pairing import UNFIT, pair
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.planning import fingerprint
-from osteon.predicting.seen import TRAINED, UNSEEN, SeenScans
+from osteon.predicting.training_cases import TRAINED, UNSEEN, SeenScans
 
 
 def manifest(count: int) -> Manifest:

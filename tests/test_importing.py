@@ -33,13 +33,14 @@ from osteon.dataset.checks import align_segmentation, resample_labels
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds
 from osteon.dataset.manifest import read_manifest, write_manifest
+from osteon.dataset.modality import modality_of
 from osteon.formats import read_geometry, read_segmentation, read_volume, write_segmentation, write_volume
-from osteon.importing import decathlon, pairs, reading
-from osteon.importing.forms import FoundCase, Options, modality_of
-from osteon.importing.naming import adopt, unite
-from osteon.importing.recognise import FORMS, recognise
+from osteon.importing import decathlon, pairs, read_cases
+from osteon.importing.import_case import TakenCase
+from osteon.importing.recognition import FORMS, recognise
 from osteon.importing.run import import_dataset
-from osteon.importing.taking import TakenCase
+from osteon.importing.source_forms import FoundCase, Options
+from osteon.importing.structure_names import adopt, unite
 from osteon.phantoms.cohort import write_humerus_cohort
 from osteon.phantoms.humerus import STRUCTURES
 from runs import command
@@ -780,7 +781,7 @@ import os, signal, sys
 from pathlib import Path
 from osteon.importing import reading
 from osteon.importing.run import import_dataset
-from osteon.importing.taking import TakenCase
+from osteon.importing.import_case import TakenCase
 take, taken = reading.take_case, []
 def acting(case, *arguments, **options):
     if len(taken) == 2:
@@ -793,13 +794,13 @@ import_dataset(Path(sys.argv[1]), Path(sys.argv[2]))
 
 
 def count_taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    taken, take = [], reading.take_case
+    taken, take = [], read_cases.take_case
 
     def counting(case: FoundCase, *arguments: Any, **options: Any) -> TakenCase:
         taken.append(case.id)
         return take(case, *arguments, **options)
 
-    monkeypatch.setattr(reading, "take_case", counting)
+    monkeypatch.setattr(read_cases, "take_case", counting)
     return taken
 
 
@@ -831,14 +832,14 @@ def test_a_case_that_memory_does_not_suffice_for_is_left_out_and_alone_read_agai
 ) -> None:
     source, folder = decathlon_folder(tmp_path / "raw", 3), tmp_path / "dataset"
     with monkeypatch.context() as patch:
-        take = reading.take_case
+        take = read_cases.take_case
 
         def short(case: FoundCase, *arguments: Any, **options: Any) -> TakenCase:
             if case.id == "c1":
                 raise MemoryError("Unable to allocate 3.00 TiB for an array")
             return take(case, *arguments, **options)
 
-        patch.setattr(reading, "take_case", short)
+        patch.setattr(read_cases, "take_case", short)
         report = import_dataset(source, folder)
     assert [case.id for case in report.manifest.cases] == ["c0", "c2"]
     assert "case c1: not enough memory (3.00 TiB" in report.failed["c1"].message
@@ -881,5 +882,5 @@ def test_workers_read_what_one_process_reads(tmp_path: Path) -> None:
 def test_every_form_can_be_read_by_other_processes(tmp_path: Path, kind: str) -> None:
     assert command("phantom", kind, tmp_path / kind, "--cases", 1) == 0
     found = recognise(tmp_path / kind / "source").read(tmp_path / kind / "source", Options())
-    how = reading.Reading(found, tmp_path, "", repair_geometry=False, allow_empty=False)
-    assert reading._packed(reading._Work(how, tuple(found.cases), frozenset()))
+    how = read_cases.Reading(found, tmp_path, "", repair_geometry=False, allow_empty=False)
+    assert read_cases._packed(read_cases._Work(how, tuple(found.cases), frozenset()))

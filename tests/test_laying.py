@@ -17,7 +17,7 @@ from osteon.core.geometry import Geometry, Turn, offset_on
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.laying import common_grid, lay_segmentation
+from osteon.dataset.label_placement import common_grid, lay_segmentation
 from osteon.evaluating.evaluate import evaluate
 from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.importing.run import ImportReport, import_dataset

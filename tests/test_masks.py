@@ -16,12 +16,12 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_volume, write_segmentation, write_volume
 from osteon.formats.label_tables import read_table
-from osteon.importing import masks
-from osteon.importing.forms import Converted, Options
-from osteon.importing.mask_names import case_of, kind_of, structure_of
+from osteon.formats.mask_names import case_of, kind_of, structure_of
+from osteon.importing.masks import form as masks
 from osteon.importing.pseudonyms import TABLE, Patient, Pseudonyms
-from osteon.importing.recognise import recognise
+from osteon.importing.recognition import recognise
 from osteon.importing.run import ImportReport, import_dataset
+from osteon.importing.source_forms import Converted, Options
 
 GRID = Geometry((6, 5, 4), np.array([[-2.0, 0, 0, 10], [0, -2, 0, 20], [0, 0, 3, 30], [0, 0, 0, 1]]))
 OTHER = Geometry((6, 5, 5), GRID.affine_ras)

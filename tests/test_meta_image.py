@@ -14,7 +14,7 @@ from osteon.core.errors import FileError, LabelError
 from osteon.formats import read_geometry, read_segmentation, read_volume
 from osteon.formats.registry import companions
 from osteon.predicting.scans import find_scans
-from osteon.serving.recognising import kind_suffix
+from osteon.serving.content_type import kind_suffix
 
 TAGS = {
     "ObjectType": "Image",

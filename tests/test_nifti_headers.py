@@ -21,7 +21,7 @@ from osteon.dataset.checks import align_segmentation
 from osteon.evaluating.evaluate import evaluate
 from osteon.exporting.run import export
 from osteon.formats import read_geometry, read_segmentation, read_volume, write_segmentation, write_volume
-from osteon.formats.oddities import Oddity, told
+from osteon.formats.header_warnings import Oddity, told
 from osteon.formats.registry import oddities
 from osteon.importing.run import import_dataset
 

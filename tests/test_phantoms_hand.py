@@ -15,7 +15,7 @@ from osteon.formats import read_segmentation, read_volume
 from osteon.formats.polygons import fill, read_outlines
 from osteon.formats.rle import decode
 from osteon.phantoms.hand_bones import NAMES
-from osteon.phantoms.kinds import ask, write_phantoms
+from osteon.phantoms.registry import ask, write_phantoms
 from phantom_checks import best_threshold_dice
 
 SIZE = 512

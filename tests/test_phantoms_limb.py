@@ -13,9 +13,9 @@ from scipy import ndimage
 
 from osteon.core.geometry import Geometry, turn_onto
 from osteon.formats import read_segmentation, read_volume
-from osteon.phantoms.kinds import ask, write_phantoms
 from osteon.phantoms.limb import STRUCTURES
 from osteon.phantoms.limb_dicom import PATIENTS
+from osteon.phantoms.registry import ask, write_phantoms
 from phantom_checks import best_threshold_dice
 
 CASES = ("L001", "L002", "L003")

@@ -12,8 +12,8 @@ from scipy import ndimage
 from osteon.core.geometry import turn_to_ras
 from osteon.formats import read_segmentation, read_volume
 from osteon.importing.decathlon import misses, read
-from osteon.importing.forms import Options
-from osteon.phantoms.kinds import ask, write_phantoms
+from osteon.importing.source_forms import Options
+from osteon.phantoms.registry import ask, write_phantoms
 from phantom_checks import best_threshold_dice
 
 CASES = 4

@@ -9,10 +9,10 @@ import pytest
 from scipy import ndimage
 
 from osteon.formats import read_segmentation, read_volume
-from osteon.importing.forms import Options
 from osteon.importing.pairs import read
+from osteon.importing.source_forms import Options
 from osteon.phantoms.grid import voxel_centres
-from osteon.phantoms.kinds import ask, write_phantoms
+from osteon.phantoms.registry import ask, write_phantoms
 from osteon.phantoms.spine import STRUCTURES
 from osteon.phantoms.vertebra import draw_column
 from phantom_checks import best_threshold_dice

@@ -20,7 +20,7 @@ from PIL import Image
 import osteon
 from children import finished, python
 from helpers import spaced, two_boxes
-from osteon.core import file_marks
+from osteon.core import file_stamps
 from osteon.core.case_records import FOLDER
 from osteon.core.errors import CaseError, FileError, UsageError
 from osteon.core.geometry import Geometry
@@ -28,14 +28,14 @@ from osteon.core.volume import Volume
 from osteon.dataset.manifest import Channel, write_manifest
 from osteon.formats import read_segmentation, read_volume, write_volume
 from osteon.predicting import predictor
-from osteon.predicting.looks import write_reference
 from osteon.predicting.model import Model, Prepared, load_model
 from osteon.predicting.predictor import predict
 from osteon.predicting.records import RECORD, VOTES, predictions_of
+from osteon.predicting.reference_statistics import write_reference
 from osteon.predicting.scans import Scan, find_scans
-from osteon.predicting.speeds import BEST
+from osteon.predicting.speed import BEST
 from osteon.predicting.stages import How
-from osteon.training.fit import train
+from osteon.runs.fit import train
 from runs import CPU, cohort, command, learning_plan, two_channels
 
 
@@ -287,8 +287,8 @@ def test_scans_that_were_copied_are_read_once_to_compare_them(
     folder, out = scans(tmp_path / "scans", 2), tmp_path / "out"
     predict(model, find_scans([folder]), out)
     read: list[str] = []
-    digest = file_marks._digest
-    monkeypatch.setattr(file_marks, "_digest", lambda path: read.append(path.name) or digest(path))
+    digest = file_stamps._digest
+    monkeypatch.setattr(file_stamps, "_digest", lambda path: read.append(path.name) or digest(path))
     os.utime(folder / "s0.nii.gz")
     for _ in range(2):
         assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
@@ -369,7 +369,7 @@ from pathlib import Path
 from osteon.predicting.model import load_model
 from osteon.predicting.predictor import predict
 from osteon.predicting.scans import Scan, find_scans
-from osteon.predicting.speeds import BEST
+from osteon.predicting.speed import BEST
 
 replace = Path.replace
 def acting(self, target):

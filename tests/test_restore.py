@@ -12,10 +12,10 @@ from helpers import FLAT, tiny_plan
 from osteon.core.geometry import Geometry, Turn
 from osteon.core.volume import Volume
 from osteon.networks.registry import build_network
-from osteon.planning.plan import Plan
+from osteon.plan.schema import Plan
 from osteon.predicting.model import Model
+from osteon.predicting.probabilities import in_memory
 from osteon.predicting.restore import restore
-from osteon.predicting.shares import in_memory
 from osteon.preparing.case import passage, prepare_labels
 from osteon.preparing.resample import resample
 

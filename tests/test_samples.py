@@ -10,9 +10,9 @@ from PIL import Image
 
 from helpers import tiny_plan
 from osteon.dataset.dataset import Dataset
-from osteon.planning.plan import Plan
+from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase, prepare
-from osteon.training.samples import PICTURED, keep_sample
+from osteon.training.sample_pictures import PICTURED, keep_sample
 from runs import cohort
 
 

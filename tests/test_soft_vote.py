@@ -31,7 +31,7 @@ from osteon.predicting.predictor import predict
 from osteon.predicting.records import RECORD
 from osteon.predicting.scans import find_scans
 from osteon.predicting.stages import How
-from osteon.training.fit import train
+from osteon.runs.fit import train
 from osteon.voting.members import open_folder
 from osteon.voting.rules import Rules
 from osteon.voting.soft import open_soft_maps

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from osteon.app.shrinking import Factors
+from osteon.app.previews import Factors
 from osteon.core.errors import OsteonError
 from osteon.core.geometry import Geometry, closest_axes, turn_to_ras
 from osteon.formats.dicom_files import looks_like_dicom, read_dataset, text

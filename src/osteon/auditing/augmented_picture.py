@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from osteon.auditing.picture import FAINT, GAP, GROUND, outline, upright
 from osteon.core.labels import Structure
 from osteon.evaluating.panels import best_slice
-from osteon.planning.plan import Plan
+from osteon.plan.schema import Plan
 
 LONGEST = 190
 """Pixels of the patch's longest edge in three slices; of a picture's, `LONGEST_FLAT`."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from osteon.core.boxes import Box
 from osteon.core.errors import LabelError
 from osteon.core.geometry import Geometry
-from osteon.core.values import HIGHEST
+from osteon.core.label_values import HIGHEST
 
 BACKGROUND = 0
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from osteon.core.errors import DatasetError, GeometryError, ImageError, LabelError
 from osteon.core.geometry import Geometry, turn_onto, turn_to_ras
+from osteon.core.label_values import boxes_of
 from osteon.core.labels import Segmentation
-from osteon.core.values import boxes_of
 from osteon.core.volume import Volume
 
 _TIE = 1e-6

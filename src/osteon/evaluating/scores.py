@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.boxes import Box
+from osteon.core.dice import Counts, Labels, count_overlap, dice
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Structure
-from osteon.core.overlap import Counts, Labels, count_overlap, dice
+from osteon.evaluating.components import MATCH_IOU, compare_pieces
 from osteon.evaluating.distances import distance_names, measure_distances
-from osteon.evaluating.elements import steps_of, thin_axis
-from osteon.evaluating.extents import crop_mask, find_boxes
 from osteon.evaluating.levels import count_wrong_levels
-from osteon.evaluating.pieces import MATCH_IOU, compare_pieces
+from osteon.evaluating.structure_boxes import crop_mask, find_boxes
+from osteon.evaluating.surface_elements import steps_of, thin_axis
 
 State = Literal["both", "missed", "invented", "absent", "not annotated"]
 """`both`: prediction and reference hold voxels. `missed`: the reference alone. `invented`: the prediction alone.

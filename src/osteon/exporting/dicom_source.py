@@ -15,10 +15,10 @@ from osteon.core.labels import Segmentation
 from osteon.dataset.checks import align_segmentation, grid_error, turn_array
 from osteon.exporting.dicom_common import completed
 from osteon.exporting.dicom_links import choose
-from osteon.exporting.forms import ExportCase
+from osteon.exporting.export_form import ExportCase
 from osteon.formats.dicom import describe
 from osteon.formats.dicom_files import looks_like_dicom, read_dataset
-from osteon.formats.dicom_found import sort_files
+from osteon.formats.dicom_inventory import sort_files
 from osteon.formats.dicom_series import Series, find_series, series_geometry, slices_in_order
 from osteon.formats.dicom_slices import Slice
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.core.geometry import Geometry
+from osteon.core.label_values import boxes_of
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.values import boxes_of
 
 Mask = npt.NDArray[np.bool_]
 JOINED = ndimage.generate_binary_structure(3, 2)

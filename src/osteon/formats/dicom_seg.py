@@ -19,12 +19,12 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, GeometryError, LabelError
 from osteon.core.geometry import POSITION_TOLERANCE, Geometry, turn_onto
 from osteon.core.labels import Segmentation, Structure, side_of
-from osteon.formats.claims import check_memory
 from osteon.formats.dicom_files import number, read_dataset, reading, text
 from osteon.formats.dicom_pixels import stored_frames
 from osteon.formats.dicom_slices import Slice, slices_of
 from osteon.formats.dicom_stack import EVEN, LPS_TO_RAS, SAME_PLACE, UNKNOWN_STEP, affine_ras, picture_geometry
 from osteon.formats.dicom_structures import Part, cielab_colour, compose, name_structures
+from osteon.formats.header_limits import check_memory
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

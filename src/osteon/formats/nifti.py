@@ -24,15 +24,15 @@ from pydantic import TypeAdapter, ValidationError
 from osteon.core.errors import FileError, LabelError, in_short, missing_file
 from osteon.core.files import whole_file
 from osteon.core.geometry import Geometry
-from osteon.core.gzipped import is_gzip, open_gzip, pack_into
+from osteon.core.gzip_files import is_gzip, open_gzip, pack_into
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.claims import check_claim, check_memory, read_rest, reader
-from osteon.formats.filling import fill, kept_type, pour
+from osteon.formats.header_limits import check_claim, check_memory, read_rest, reader
+from osteon.formats.header_warnings import Oddity
 from osteon.formats.labelmap import index_map, smallest_uint, storable, whole_labels
 from osteon.formats.nifti_header import COMMENT, HINT, READ_ERRORS, Header, geometry_of, read_header
-from osteon.formats.nifti_oddities import header_oddities
-from osteon.formats.oddities import Oddity
+from osteon.formats.nifti_warnings import header_oddities
+from osteon.formats.voxel_stream import fill, kept_type, pour
 
 _GZIP = b"\x1f\x8b"
 _PIECE = 2**18

@@ -24,8 +24,8 @@ import numpy.typing as npt
 
 from osteon.core.errors import FileError, in_short
 from osteon.core.geometry import Geometry, Unit
-from osteon.core.gzipped import GZIP_ERRORS
-from osteon.formats.claims import LONGEST_HEADER
+from osteon.core.gzip_files import GZIP_ERRORS
+from osteon.formats.header_limits import LONGEST_HEADER
 
 COMMENT = 6
 """The code of a plain-text header extension (nifti1_io.h, NIFTI_ECODE_COMMENT)."""

@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from osteon.core.errors import PlanError
 from osteon.core.geometry import Geometry, Turn, closest_axes
+from osteon.core.label_values import exchange
 from osteon.core.labels import Segmentation
-from osteon.core.values import exchange
 from osteon.core.volume import Volume
-from osteon.planning.grid_sections import AXIS_OF
-from osteon.planning.plan import Grid, Intensity, Plan
+from osteon.plan.grid_sections import AXIS_OF
+from osteon.plan.schema import Grid, Intensity, Plan
 from osteon.preparing.nnunet_grid import Splines, nnunet_shape
 from osteon.preparing.nonzero import nonzero_mask
 from osteon.preparing.resample import resample_image, resample_index_map, resample_multi_hot, resampled_shape
@@ -27,6 +27,8 @@ PART = 1 << 18
 SMALLEST = 1e-8
 """No image is divided by less: one that is the same everywhere becomes 0."""
 Labels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+BYTES_PER_VOXEL = 32
+"""Peak memory of measuring or preparing a case (file, float copies, masks) for each voxel and channel."""
 
 
 @dataclass(frozen=True)

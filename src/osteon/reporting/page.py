@@ -14,18 +14,18 @@ from typing import Any
 from scipy import stats
 
 from osteon.core.errors import OsteonError
+from osteon.core.html_pages import Place, in_pages, render, write_pages
 from osteon.core.labels import Segmentation
-from osteon.core.pages import Place, in_pages, render, write_pages
 from osteon.core.progress import track
-from osteon.core.spread import Spread
+from osteon.core.statistics import Spread
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.laying import lay_segmentation
+from osteon.dataset.label_placement import lay_segmentation
 from osteon.evaluating.picture import PictureRow, overview_picture
 from osteon.evaluating.summary import Summary
-from osteon.formats.legend import read_meant
+from osteon.formats.label_meanings import read_meant
 from osteon.formats.registry import known_suffixes
 from osteon.reporting import charts
-from osteon.reporting.compare import Compared, Entry
+from osteon.reporting.comparison import Compared, Entry
 from osteon.reporting.confusion import Confusion, count_confusion
 
 TEMPLATE = "report.html.j2"
