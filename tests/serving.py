@@ -60,16 +60,16 @@ class Client:
     def send(self, body: Any = NIFTI, query: str = "", **headers: str) -> Reply:
         return self.ask("POST", f"/jobs{query}", body, **headers)
 
-    def ended(self, job_id: str, within_s: float = 60) -> dict[str, Any]:
+    def wait_for(self, job_id: str, within_s: float = 60) -> dict[str, Any]:
         """A job, when it is over."""
         job: dict[str, Any] = {}
-        until(
+        wait_until(
             lambda: job.update(self.ask("GET", f"/jobs/{job_id}").data) or job["state"] in ("done", "failed"), within_s
         )
         return job
 
 
-def until(met: Callable[[], object], within_s: float = 60) -> None:
+def wait_until(met: Callable[[], object], within_s: float = 60) -> None:
     end = time.monotonic() + within_s
     while not met():
         assert time.monotonic() < end, "it did not come about in time"
@@ -84,7 +84,7 @@ class FakePredictor(PredictorProcess):
         self.facts = {"structures": ["femur"]}
         self.go, self.starts, self.up = threading.Event(), 0, True
         self.tasks: list[PredictionTask] = []
-        self.behave = behave or masked
+        self.behave = behave or write_mask
 
     @property
     def alive(self) -> bool:
@@ -108,14 +108,14 @@ class FakePredictor(PredictorProcess):
         return self.behave(task)
 
 
-def masked(task: PredictionTask) -> TaskResult:
+def write_mask(task: PredictionTask) -> TaskResult:
     write_json(task.folder / RESULT / RESULT_JSON, {"files": ["mask.nii.gz"], "confidence": {"femur": 0.9}})
     (task.folder / RESULT / "mask.nii.gz").write_bytes(b"a mask")
     return TaskResult()
 
 
 @dataclass
-class Running:
+class RunningServer:
     """A server that listens."""
 
     client: Client
@@ -133,7 +133,7 @@ def serving(
     predictor: FakePredictor | None = None,
     keep_s: float = 100,
     limit_s: float = 30,
-) -> Iterator[Running]:
+) -> Iterator[RunningServer]:
     predictor, jobs = predictor or FakePredictor(), JobQueue(folder, queue)
     dispatcher = Dispatcher(jobs, predictor, keep_s, limit_s)
     config = uvicorn.Config(
@@ -147,9 +147,9 @@ def serving(
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
-        until(lambda: server.started)
+        wait_until(lambda: server.started)
         try:
-            yield Running(Client(listening.getsockname()[1]), jobs, predictor)
+            yield RunningServer(Client(listening.getsockname()[1]), jobs, predictor)
         finally:
             server.should_exit = True
             thread.join(20)

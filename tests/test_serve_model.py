@@ -31,7 +31,7 @@ from osteon.serving.jobs import RESULT, SCAN
 from osteon.serving.predictor import JobTimeoutError, ProcessDiedError, start_predictor
 from osteon.serving.worker import MASK, PredictionTask, ServedModel, run_task
 from runs import CPU, cohort, command, learning_plan
-from serving import Client, until
+from serving import Client, wait_until
 
 TOKEN = "0123456789abcdef"
 
@@ -70,7 +70,7 @@ def served(trained: Path, folder: Path) -> Iterator[tuple[Client, subprocess.Pop
             env=os.environ | {"OSTEON_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"},
         )
     try:
-        until(lambda: process.poll() is not None or _listens(port), 120)
+        wait_until(lambda: process.poll() is not None or _listens(port), 120)
         assert process.poll() is None, (folder.parent / "log").read_text()
         yield Client(port, {"Authorization": f"Bearer {TOKEN}"}), process
     finally:
@@ -91,8 +91,8 @@ def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model
         assert client.ask("GET", "/model").data["sha256"] == model.sha256
         first = client.send(scans[0].read_bytes(), "?forms=stl,dicom-seg").data["id"]
         bad = client.send(truncated).data["id"]
-        assert client.ended(first)["state"] == "done"
-        assert client.ended(bad)["state"] == "failed"
+        assert client.wait_for(first)["state"] == "done"
+        assert client.wait_for(bad)["state"] == "failed"
         predictor = psutil.Process(process.pid).children(recursive=True)
         held = next(child for child in predictor if "resource_tracker" not in " ".join(child.cmdline()))
         held.send_signal(signal.SIGSTOP)  # so that what comes now is under way when all are killed
@@ -100,7 +100,7 @@ def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model
         process.kill()
         process.wait()
         held.send_signal(signal.SIGCONT)
-        until(lambda: not held.is_running() or held.status() == psutil.STATUS_ZOMBIE)  # it goes with its server
+        wait_until(lambda: not held.is_running() or held.status() == psutil.STATUS_ZOMBIE)  # it goes with its server
     with served(trained, folder) as (client, _):
         job = client.ask("GET", f"/jobs/{first}").data
         assert job["state"] == "done"
@@ -112,7 +112,7 @@ def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model
         meshes = zipfile.ZipFile(io.BytesIO(client.ask("GET", f"/jobs/{first}/stl.zip").body))
         assert sorted(meshes.namelist()) == ["mask/femur.stl", "mask/tibia.stl"]
         for job_id, path in zip([first, *later], scans, strict=True):
-            assert client.ended(job_id)["state"] == "done"
+            assert client.wait_for(job_id)["state"] == "done"
             (tmp_path / "mask.nii.gz").write_bytes(client.ask("GET", f"/jobs/{job_id}/mask.nii.gz").body)
             mask, expected = read_segmentation(tmp_path / "mask.nii.gz"), model.predict(path)
             assert np.array_equal(mask.array, expected.array)

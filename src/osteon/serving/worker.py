@@ -76,7 +76,7 @@ def run_worker(connection: Connection, served: ServedModel) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
     console.quiet = True
     try:
-        model, how = _load(served)
+        model, how = _load_model(served)
     except OsteonError as error:
         connection.send(error)
         return
@@ -89,7 +89,7 @@ def run_worker(connection: Connection, served: ServedModel) -> None:
         connection.send(run_task(task, model, how, served.most_voxels))
 
 
-def _load(served: ServedModel) -> tuple[Model, How]:
+def _load_model(served: ServedModel) -> tuple[Model, How]:
     from osteon.core.devices import resolve_device
     from osteon.machine.engine_timing import choose_engine
     from osteon.predicting.model import load_model, model_folder
@@ -144,11 +144,11 @@ def _segment(task: PredictionTask, model: Model, how: How, most_voxels: int) -> 
     from osteon.predicting.predictor import output_path, predict
     from osteon.predicting.records import read_predictions
 
-    scan = _scan(task.folder / SCAN)
+    scan = _find_scan(task.folder / SCAN)
     result = task.folder / RESULT
     result.mkdir(exist_ok=True)
     grid = scan.geometry()
-    if (count := _voxels(scan, grid, model)) > most_voxels:
+    if (count := _count_voxels(scan, grid, model)) > most_voxels:
         raise CaseError(
             f"the scan has {count:,} voxels, on its own grid or the model's; {most_voxels:,} are taken",
             hint="crop it, or check its spacing; whoever runs the server allows more with --max-voxels",
@@ -166,16 +166,16 @@ def _segment(task: PredictionTask, model: Model, how: How, most_voxels: int) -> 
         if exported.failed:
             failed_forms[form] = _hide_paths(exported.failed[MASK].message, task.folder)
         else:
-            _zip(result / f"{form}.zip", result / "made", exported.files)
+            _write_zip(result / f"{form}.zip", result / "made", exported.files)
             files.append(f"{form}.zip")
         shutil.rmtree(result / "made", ignore_errors=True)
     keys = ("confidence", "calibrated", "review", "seen", "shape", "spacing_mm", "seconds", "model", "osteon")
     facts = {key: record[key] for key in keys if key in record}
-    volumes = _volumes(read_segmentation(mask))
+    volumes = _measure(read_segmentation(mask))
     write_json(result / RESULT_JSON, {**facts, "volumes": volumes, "files": files, "not_made": failed_forms})
 
 
-def _scan(folder: Path) -> Scan:
+def _find_scan(folder: Path) -> Scan:
     """The one scan of an upload, under a name that says nothing."""
     from osteon.core.errors import UsageError
     from osteon.predicting.scans import Scan, find_scans
@@ -194,8 +194,8 @@ def _scan(folder: Path) -> Scan:
     return Scan(MASK, scans[0].channels, problem=scans[0].problem)
 
 
-def _voxels(scan: Scan, grid: Geometry | None, model: Model) -> int:
-    """Voxels as headers tell them, on the scan's grid or the model's, where there are more. Nothing else is read."""
+def _count_voxels(scan: Scan, grid: Geometry | None, model: Model) -> int:
+    """Voxels by the headers alone, on the scan's grid or the model's, where there are more."""
     from osteon.formats.dicom_files import number, read_dataset
     from osteon.preparing.case import passage
 
@@ -207,8 +207,8 @@ def _voxels(scan: Scan, grid: Geometry | None, model: Model) -> int:
     return len(files) * round(math.prod(sizes))
 
 
-def _volumes(segmentation: Any) -> dict[str, dict[str, float | int]]:
-    """What each structure measures: columns as in `osteon export table`; empty ones are left out."""
+def _measure(segmentation: Any) -> dict[str, dict[str, float | int]]:
+    """The measures of each structure that is there: columns as in `osteon export table`."""
     from osteon.exporting.masks import cut_masks
     from osteon.exporting.table import measures
 
@@ -218,7 +218,7 @@ def _volumes(segmentation: Any) -> dict[str, dict[str, float | int]]:
     }
 
 
-def _zip(path: Path, folder: Path, files: list[Path]) -> None:
+def _write_zip(path: Path, folder: Path, files: list[Path]) -> None:
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in files:
             archive.write(file, file.relative_to(folder))
