@@ -14,13 +14,13 @@ from osteon.core.boxes import pieces
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
-from osteon.evaluating.pieces import label_pieces
+from osteon.evaluating.components import label_pieces
 from osteon.exporting.masks import cut
 from osteon.exporting.meshes import surfaces
 from osteon.exporting.outlines import outlines
 from osteon.exporting.table import measures
-from osteon.predicting.series import name_series
-from osteon.predicting.steps import STEPS, components
+from osteon.predicting.postprocessing_steps import STEPS, components
+from osteon.predicting.sequence import name_series
 from osteon.preparing.nonzero import nonzero_mask
 
 SHAPE = (14, 14, 14)

@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import save_file
 
 from osteon.core.errors import FileError, ModelError, OsteonError, UsageError
-from osteon.core.torchvision import mend_torchvision
+from osteon.core.torchvision_ops import mend_torchvision
 from osteon.networks import hub
 from osteon.networks.encoder_sources import Source, published, source_of
 from osteon.networks.encoder_weights import encoder_state

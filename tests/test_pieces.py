@@ -11,12 +11,12 @@ from hypothesis.extra.numpy import arrays
 from osteon.core.boxes import Box, box_of
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
-from osteon.evaluating.extents import crop_mask, find_boxes
+from osteon.evaluating.components import Pieces, compare_pieces
 from osteon.evaluating.levels import find_rows
-from osteon.evaluating.pieces import Pieces, compare_pieces
 from osteon.evaluating.scores import score_case
+from osteon.evaluating.structure_boxes import crop_mask, find_boxes
+from osteon.formats.axis_order import in_c_order
 from osteon.formats.labelmap import value_counts
-from osteon.formats.order import in_c_order
 
 HUGE = 1 << 40
 
@@ -52,7 +52,7 @@ def test_files_order_becomes_arrays_order(array: np.ndarray, in_files_order: boo
     array[array == -1] *= kind(0) if kind is np.float32 else kind(1)  # -0
     stored = np.asfortranarray(array) if in_files_order else array
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("osteon.formats.order.CACHED_BYTES", 50)  # so that there are several blocks
+        patch.setattr("osteon.formats.axis_order.CACHED_BYTES", 50)  # so that there are several blocks
         copy = in_c_order(stored)
     assert copy.tobytes() == array.tobytes()
     assert copy.flags.c_contiguous

@@ -13,7 +13,7 @@ import osteon
 from helpers import box, spaced, tiny_plan, write_dataset
 from osteon.core.random_streams import Stream, generator, item_generator
 from osteon.preparing.cache import prepare
-from osteon.training.augmenting.drawing import draw_changes
+from osteon.training.augmenting.parameters import draw_changes
 from osteon.training.sampling import PatchSampler
 
 SOURCE = Path(osteon.__file__).parent

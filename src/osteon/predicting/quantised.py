@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from osteon.core.random_streams import item_generator
-from osteon.planning.plan import Plan
+from osteon.plan.schema import Plan
 from osteon.predicting.engines import openvino_model, write_openvino
 
 PATCHES = 32
