@@ -70,6 +70,13 @@ def test_what_is_required_is_imported_and_what_is_imported_is_required() -> None
     assert optional <= extras["dev"]  # so that the checks see all of the code
 
 
+def test_the_page_has_a_reason_for_each() -> None:
+    rows = [line.split(" | ") for line in (ROOT / "docs/dependencies.md").read_text().splitlines() if line[:2] == "| "]
+    reasons = {row[0].removeprefix("| "): row[-1].removesuffix(" |") for row in rows[1:] if row[0] != "| ---"}
+    assert set(reasons) == set().union(*(names for extra, names in requirements().items() if extra != "dev"))
+    assert all(len(reason) > 2 for reason in reasons.values())
+
+
 def loaded(code: str, names: tuple[str, ...]) -> str:
     """Which of these modules a process has loaded when the code is done."""
     code = f"import sys\n{code}\nprint('loaded:', *(name for name in {names} if name in sys.modules))"
