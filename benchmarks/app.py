@@ -31,7 +31,7 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Case, Channel, Manifest, write_manifest
 from osteon.formats import write_segmentation, write_volume
-from osteon.phantoms.kinds import ask, write_phantoms
+from osteon.phantoms.registry import ask, write_phantoms
 
 FLAGS = [
     "--no-sandbox",

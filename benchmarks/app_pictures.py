@@ -17,22 +17,14 @@ from app import CHROMIUM, FLAGS, server
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from osteon.app.adding import add_result
-from osteon.app.commands import (
-    ABOUT,
-    ImportChoices,
-    begin_comparison,
-    begin_evaluation,
-    begin_export,
-    begin_import,
-    begin_prediction,
-    begin_training,
-)
+from osteon.app.commands import ImportChoices, begin_import, begin_training
+from osteon.app.external_results import add_result
 from osteon.app.jobs import OVER
-from osteon.app.studio import Studio
-from osteon.app.workspace import Workspace
+from osteon.app.result_commands import begin_comparison, begin_evaluation, begin_export, begin_prediction
+from osteon.app.state import Studio
+from osteon.app.workspace import ABOUT, Workspace
 from osteon.core.files import write_json
-from osteon.phantoms.kinds import ask, write_phantoms
+from osteon.phantoms.registry import ask, write_phantoms
 
 KEPT_WIDTH = {"light": 1280, "dark": 1120}
 COLOURS = {"light": 128, "dark": 160}

@@ -113,7 +113,7 @@ def size(name: str) -> float:
 
 def seconds(module: str) -> str:
     """To import it once torch is there; of torch itself, with it."""
-    ready = "from osteon.core.torchvision import mend_torchvision as mend" if module in VISION else "mend = int"
+    ready = "from osteon.core.torchvision_ops import mend_torchvision as mend" if module in VISION else "mend = int"
     code = TIMED.format(before="time" if module == "torch" else "time, torch", ready=ready, module=module)
     best = []
     for _ in range(ROUNDS):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from five_kinds import osteon
 
-from osteon.phantoms.kinds import KINDS
+from osteon.phantoms.registry import KINDS
 
 MODELS = {
     "UPerNet, ResNet18": ["--network", "upernet", "--encoder", "resnet18"],

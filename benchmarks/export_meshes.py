@@ -37,7 +37,7 @@ from osteon.core.geometry import Geometry
 from osteon.exporting.masks import cut
 from osteon.exporting.meshes import joined, surfaces
 from osteon.formats import read_segmentation
-from osteon.importing.mesh_fill import fill
+from osteon.importing.meshes.voxelisation import fill
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

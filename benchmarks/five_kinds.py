@@ -19,12 +19,12 @@ import time
 from pathlib import Path
 from statistics import fmean
 
-from osteon.core.overlap import count_overlap, dice
+from osteon.core.dice import count_overlap, dice
 from osteon.dataset.checks import align_segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation
 from osteon.formats.labelmap import as_multi_hot
-from osteon.phantoms.kinds import KINDS
+from osteon.phantoms.registry import KINDS
 
 ASKED = {"humerus": 0.995, "limb": 1.0, "spine": 1.0, "hand": 0.99, "lung": 1.0}
 """The least Dice of imported masks: surfaces and polygons are not exact, masks are."""

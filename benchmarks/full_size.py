@@ -19,7 +19,7 @@ from datetime import date
 from pathlib import Path
 
 from osteon.networks.encoders import takes_one_size
-from osteon.planning.plan import Plan, write_plan
+from osteon.plan.schema import Plan, write_plan
 
 MODELS = (
     ("unet", "resnet34", 1024),
@@ -69,7 +69,7 @@ def measure(plan: Plan, device: str, precision: str) -> dict[str, float | str]:
         path = Path(folder) / "plan.yaml"
         write_plan(path, plan)
         scan = json.dumps([*plan.patch.size, 1.0, 1.0, 1.0])
-        command = [sys.executable, "-m", "osteon.training.probe", str(path), device, scan, precision]
+        command = [sys.executable, "-m", "osteon.planning.probe", str(path), device, scan, precision]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return {"error": (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]}

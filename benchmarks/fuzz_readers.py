@@ -104,8 +104,8 @@ def _form(name: str) -> Callable[[Path], object]:
     """A form's reading of a folder that holds the mutated file alone, under the name that the form looks for."""
 
     def read(path: Path) -> object:
-        from osteon.importing.forms import Options
-        from osteon.importing.recognise import form_named
+        from osteon.importing.recognition import form_named
+        from osteon.importing.source_forms import Options
 
         form = form_named(name)
         if name == "nnunet":

@@ -132,7 +132,7 @@ def train(setting: Setting, recipe: str, seconds: float, *, compiled: bool = Fal
 
     import osteon
     from osteon.core.devices import device_kind
-    from osteon.training import fit
+    from osteon.runs import fit
     from osteon.training.batches import Batches
 
     seen: list[tuple[float, float]] = []
@@ -234,7 +234,7 @@ def predict(setting: Setting) -> list[Row]:
     import osteon
     from osteon.core.geometry import Geometry
     from osteon.core.volume import Volume
-    from osteon.predicting.measuring import passes
+    from osteon.machine.engine_timing import passes
 
     image, _ = phantom(setting.scan, setting.edge // 2, 9)
     volume = Volume(image[None].astype(np.float32), Geometry(setting.scan, np.eye(4), "mm"))
@@ -329,7 +329,7 @@ def main() -> None:
         return
     ends = time.monotonic() + options.limit - 5
     import osteon.predicting.model  # what every part needs is imported once, and forked
-    import osteon.training.fit  # noqa: F401
+    import osteon.runs.fit  # noqa: F401
 
     with tempfile.TemporaryDirectory(prefix="osteon-gpu-") as folder:
         setting = Setting(options.device, Path(folder), options.smallest)

@@ -31,7 +31,7 @@ FEW = 8
 STAGES = ("import", "audit", "plan", "prepare", "predict", "evaluate", "export")
 PREPARE = (
     "import sys; from pathlib import Path; from osteon.dataset.dataset import Dataset; "
-    "from osteon.planning.plan import read_plan; from osteon.preparing.cache import prepare; "
+    "from osteon.plan.schema import read_plan; from osteon.preparing.cache import prepare; "
     "folder = Path(sys.argv[1]); dataset = Dataset.open(folder); "
     "prepare(dataset, read_plan(folder / 'plan.yaml'), dataset.manifest.trainable, workers=1)"
 )

@@ -31,18 +31,18 @@ import psutil
 import torch
 from scipy import ndimage
 
-from osteon.cli.report import bytes_of
 from osteon.core.geometry import Geometry
+from osteon.core.quantities import parse_bytes
 from osteon.core.volume import Volume
 from osteon.formats import read_geometry, read_segmentation, read_volume, write_volume
 from osteon.networks.registry import build_network
-from osteon.planning.plan import parse_plan
+from osteon.plan.schema import parse_plan
 from osteon.predicting.engines import kind_of
 from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
+from osteon.predicting.probabilities import in_memory
 from osteon.predicting.restore import restore
 from osteon.predicting.scans import find_scans
-from osteon.predicting.shares import in_memory
 from osteon.predicting.stages import How
 
 STRUCTURES = 25
@@ -124,7 +124,7 @@ def made_model(structures: int = STRUCTURES, features: Sequence[int] = (32, 64, 
 def child_predict(scan: Path, out: Path, memory: str, engine: str) -> None:
     """From file to file, as `osteon predict` does."""
     model = made_model().with_engine(kind_of(engine))
-    report = predict(model, find_scans([scan]), out, How(overwrite=True, memory=bytes_of(memory)))
+    report = predict(model, find_scans([scan]), out, How(overwrite=True, memory=parse_bytes(memory)))
     print(json.dumps({"seconds": 0.0, "failed": {k: str(v) for k, v in report.failed.items()}}))
 
 

@@ -33,7 +33,7 @@ from osteon.predicting.memory import Needs, needs
 from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
 from osteon.predicting.scans import find_scans
-from osteon.predicting.speeds import FAST
+from osteon.predicting.speed import FAST
 from osteon.predicting.stages import How
 
 FEATURES = (8, 16)

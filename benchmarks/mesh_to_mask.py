@@ -59,7 +59,7 @@ def ellipsoid(rings: int) -> Floats:
 
 def by_osteon(triangles: Floats) -> Bools:
     from osteon.core.geometry import Geometry
-    from osteon.importing.mesh_fill import fill
+    from osteon.importing.meshes.voxelisation import fill
 
     mask = np.zeros(SHAPE, bool)
     filled = fill(triangles, Geometry(SHAPE, np.diag([*SPACING, 1.0])))

@@ -34,7 +34,7 @@ from osteon.core.labels import Structure, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Case, Channel, Manifest, write_manifest
 from osteon.evaluating.evaluate import score_pair
-from osteon.evaluating.figures import flat
+from osteon.evaluating.metrics import flat
 from osteon.evaluating.pairing import pair_up
 from osteon.evaluating.scores import Measures, score_case
 from osteon.formats import read_segmentation, write_volume

@@ -141,7 +141,7 @@ def tool(name: str, options: argparse.Namespace, work: Path, model: Path) -> dic
 
 def scores(work: Path, data: Path, name: str) -> dict[str, float]:
     """Agreement with nnU-Net's masks, and Dice with the reference labels."""
-    from osteon.core.overlap import count_overlap, dice
+    from osteon.core.dice import count_overlap, dice
     from osteon.dataset.dataset import Dataset
     from osteon.formats import read_segmentation
 

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from five_kinds import osteon
 
-from osteon.phantoms.kinds import KINDS
+from osteon.phantoms.registry import KINDS
 
 SMALL: dict[str, list[str]] = {
     "humerus": [],

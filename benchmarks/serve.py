@@ -175,7 +175,7 @@ def prepare(work: Path) -> tuple[Path, Scans]:
     from osteon.predicting.model import load_model
     from osteon.predicting.predictor import predict
     from osteon.predicting.scans import find_scans
-    from osteon.training.fit import train
+    from osteon.runs.fit import train
     from runs import CPU, cohort, learning_plan
 
     train(cohort(work / "data"), learning_plan(), work / "run", CPU)

@@ -39,7 +39,7 @@ GROUPS = {
 
 
 def plan_of(size: tuple[int, int, int]) -> Any:
-    from osteon.planning.plan import parse_plan
+    from osteon.plan.schema import parse_plan
 
     names = ["red", "green", "blue", "yellow"]
     structures = [{"name": n, "value": v, "colour": "#ff0000"} for v, n in enumerate(names, 1)]

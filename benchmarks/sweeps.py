@@ -16,7 +16,7 @@ from pathlib import Path
 
 from five_kinds import osteon
 
-from osteon.phantoms.kinds import KINDS
+from osteon.phantoms.registry import KINDS
 
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("OSTEON_SHARED_DATA", HERE.parents[1] / "shared" / "data"))

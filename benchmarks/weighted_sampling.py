@@ -24,7 +24,7 @@ from scipy import ndimage
 
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation
-from osteon.phantoms.kinds import KINDS
+from osteon.phantoms.registry import KINDS
 
 CORNERS = np.ones((3, 3, 3))
 

@@ -20,8 +20,8 @@ from statistics import fmean
 
 from five_kinds import osteon
 
-from osteon.phantoms.kinds import KINDS
-from osteon.planning.plan import read_plan, write_plan
+from osteon.phantoms.registry import KINDS
+from osteon.plan.schema import read_plan, write_plan
 
 
 def dice_of(predicted: Path, folder: Path) -> dict[str, float]:

@@ -22,7 +22,7 @@ from osteon.app.guard import Rules
 from osteon.app.jobs import Jobs
 from osteon.app.reader import Reader
 from osteon.app.server import build
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import Workspace
 
 MAIN = Path(__file__).with_name("app_main.py")

@@ -19,7 +19,7 @@ from osteon.dataset.checks import content_hash
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case, Channel, Manifest, write_manifest
 from osteon.formats import read_segmentation, write_segmentation, write_volume
-from osteon.planning.plan import Plan, parse_plan
+from osteon.plan.schema import Plan, parse_plan
 
 PLAN: dict[str, Any] = {
     "dataset": "tiny",

@@ -12,8 +12,8 @@ from helpers import plan_data, two_boxes, write_dataset
 from osteon.cli.main import main
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Channel
-from osteon.planning.plan import Plan, parse_plan
-from osteon.training.options import TrainOptions
+from osteon.plan.schema import Plan, parse_plan
+from osteon.runs.options import TrainOptions
 
 CPU = TrainOptions(device="cpu", workers=1)
 

@@ -20,7 +20,7 @@ from osteon.serving.app import Service, build
 from osteon.serving.guard import Rules
 from osteon.serving.jobs import RESULT, RESULT_JSON, Store
 from osteon.serving.predictor import DiedError, Dispatcher, OvertimeError, Predictor
-from osteon.serving.working import Answer, Task, Work
+from osteon.serving.worker import Answer, Task, Work
 from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
 
 NIFTI = b"\x5c\x01\0\0" + bytes(340) + b"n+1\0" + bytes(100)

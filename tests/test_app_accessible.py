@@ -21,7 +21,9 @@ from playwright.sync_api import TimeoutError, expect
 
 from app_browser import Visitor, chromium, visited, wait
 from helpers import two_boxes, write_dataset
-from osteon.app.jobs import Job, Jobs, State
+from osteon.app.bin import delete
+from osteon.app.jobs import Job, Jobs, Phase, State
+from osteon.app.state import Studio
 from osteon.app.workspace import Workspace
 from osteon.core.files import write_json
 from test_app_pages import dataset_in, model_in, result_in
@@ -32,7 +34,7 @@ FOLDED = 9
 SERIOUS = ("serious", "critical")
 PAGES = (
     *("start", "data", "source", "scans", "pairs", "dataset", "look", "picture", "train", "training", "segment"),
-    *("result", "case of a result", "compare", "compared case", "runs", "jobs"),
+    *("result", "case of a result", "compare", "compared case", "runs", "jobs", "space"),
 )
 WIDE, SMALL, ENLARGED = 1280, 900, 1280 * 2 // 3
 """Pixels; the last is what a page of 1280 has at 150 %."""
@@ -80,14 +82,16 @@ def furnish(root: Path) -> None:
     rows = ["iteration,elapsed_s,loss,s_per_iteration,dice,dice_femur", "10,20,0.9,0.2,0.5,0.5", "20,40,0.7,0.2,,"]
     (root / "runs/first/metrics.csv").write_text("\n".join(rows) + "\n")
     result_in(root)
+    (root / "sources/old").mkdir()
+    delete(Studio(space), space.item("sources", "old"))
     jobs = Jobs(space.root)
     of = {"train": {"run": "first", "dataset": "knees", "budget": "1min"}, "import": {"dataset": "knees"}}
-    phases = {"import": "done", "train": "paused", "predict": "failed", "plan": "cancelled"}
+    phases: dict[str, Phase] = {"import": "done", "train": "paused", "predict": "failed", "plan": "cancelled"}
     for number, (command, phase) in enumerate(phases.items()):
         about = of.get(command, {"result": "mine", "run": "first"})
         job = Job(f"{number:016x}", command, ("knees",), f"{command} of knees", about, created=time.time() + number)
         write_json(jobs.folder / job.id / "job.json", asdict(job))
-        jobs.put(job, State(phase, began=time.time() - 60, ended=time.time(), code=1))  # type: ignore[arg-type]
+        jobs.put(job, State(phase, began=time.time() - 60, ended=time.time(), code=1))
         (jobs.folder / job.id / "log.txt").write_text("error: knees: nothing is there\n  → look elsewhere\n" * 40)
 
 
@@ -114,6 +118,7 @@ def address(visitor: Visitor, page: str) -> str:
         "compared case": f"/compare/{data}/{result}/{of_result}",
         "runs": "/runs",
         "jobs": "/jobs",
+        "space": "/space",
     }[page]
 
 
@@ -124,6 +129,7 @@ SIGNS = {
     "look": "shown after",
     "case of a result": "shown after",
     "compared case": "shown after",
+    "space": "of the disk are free",
 }
 """What shows that a page is drawn; elsewhere its heading does."""
 

@@ -16,14 +16,14 @@ from nicegui.testing.user import User
 from app_pages import click, visit
 from dicom_writing import series
 from helpers import two_boxes, write_dataset
-from osteon.app.adding import add_result, strange_names
-from osteon.app.commands import ABOUT, begin_measuring
 from osteon.app.downloads import forms_for
+from osteon.app.external_results import add_result, strange_names
 from osteon.app.jobs import State
 from osteon.app.pages.compare import _meanings
+from osteon.app.result_commands import begin_measuring
 from osteon.app.results import told_seen
-from osteon.app.studio import Studio
-from osteon.app.workspace import Workspace
+from osteon.app.state import Studio
+from osteon.app.workspace import ABOUT, Workspace
 from osteon.core.errors import DatasetError
 from osteon.core.files import write_json
 from osteon.core.labels import Segmentation
@@ -31,7 +31,7 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.evaluating.evaluate import evaluate
 from osteon.formats import read_segmentation, write_segmentation, write_volume
-from osteon.predicting.seen import TRAINED, UNSEEN, VALIDATED
+from osteon.predicting.training_cases import TRAINED, UNSEEN, VALIDATED
 from test_app_pages import arguments, commands, dataset_in, folder_of, result_in
 
 Make = Callable[[Dataset, Path], None]

@@ -19,10 +19,10 @@ from app_browser import Server
 from osteon.app import reader
 from osteon.app.reader import Reader
 from osteon.app.routes import routes
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import Workspace
 from osteon.core.errors import OsteonError
-from osteon.web import pace
+from osteon.web import slow_bodies
 from osteon.web.connections import MOST_CONNECTIONS, MOST_EACH
 
 
@@ -74,7 +74,7 @@ def test_a_scan_that_hangs_is_ended_and_others_are_read(monkeypatch: pytest.Monk
 def test_an_upload_that_trickles_is_given_up_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "SILENCE_S", 0.1)
+    monkeypatch.setattr(slow_bodies, "SILENCE_S", 0.1)
     studio = Studio(Workspace.open(tmp_path / "w"))
     http = TestClient(Starlette(routes=routes(studio)), base_url="http://localhost")
 

@@ -18,13 +18,13 @@ from typer.testing import CliRunner
 
 from app_pages import visit
 from helpers import two_boxes, write_dataset
-from osteon.app import commands
+from osteon.app import commands, result_commands
 from osteon.app.bin import check_present, delete, lacking, mentioning, needing, remove, rename, restore, sweep, thrown
-from osteon.app.jobs import Job, Jobs, State
-from osteon.app.keeping import whole_size
+from osteon.app.folder_sizes import size_of, sizes_of, told_size
+from osteon.app.item_actions import whole_size
+from osteon.app.jobs import Job, Jobs, Phase, State
 from osteon.app.results import dataset_of, maker, volumes_of, wanted_result
-from osteon.app.sizes import size_of, sizes_of, told_size
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import ABOUT, BIN, Item, Kind, Workspace, about
 from osteon.cli.main import app
 from osteon.core.errors import FileError, UsageError
@@ -86,8 +86,8 @@ def item(studio: Studio, place: str) -> Item:
     return studio.workspace.item(kind, name)  # type: ignore[arg-type]
 
 
-def over(studio: Studio, job: Job, phase: str = "done") -> None:
-    studio.jobs.put(job, State(phase))  # type: ignore[arg-type]
+def over(studio: Studio, job: Job, phase: Phase = "done") -> None:
+    studio.jobs.put(job, State(phase))
 
 
 ALL = ["sources/legs", "datasets/knees", "runs/first", "results/mine", "exports/mine-stl"]
@@ -127,10 +127,14 @@ def test_a_dataset_that_comes_back_without_its_upload_says_so(studio: Studio) ->
 
 
 def test_what_stays_is_named(studio: Studio) -> None:
-    assert {each.name for each in mentioning(studio, item(studio, "datasets/knees"))} == {"first", "mine"}
-    assert [each.name for each in mentioning(studio, item(studio, "runs/first"))] == ["mine"]
-    assert mentioning(studio, item(studio, "results/mine")) == []
-    assert [each.name for each in mentioning(studio, item(studio, "sources/legs"))] == ["mine"]
+    def staying(place: str) -> set[str]:
+        gone = item(studio, place)
+        return {each.name for each in mentioning(studio, gone, needing(studio, gone))}
+
+    assert staying("datasets/knees") == {"first", "mine"}
+    assert staying("runs/first") == {"mine"}
+    assert staying("results/mine") == set()
+    assert staying("sources/legs") == {"mine"}
 
 
 def test_a_results_exports_and_a_runs_plan_go_with_it(studio: Studio) -> None:
@@ -141,10 +145,10 @@ def test_a_results_exports_and_a_runs_plan_go_with_it(studio: Studio) -> None:
 @pytest.mark.parametrize("phase", ["queued", "running", "paused"])
 @pytest.mark.parametrize("place", ["sources/legs", "datasets/knees", "runs/first"])
 def test_what_a_job_uses_is_not_deleted(
-    studio: Studio, place: str, phase: str, monkeypatch: pytest.MonkeyPatch
+    studio: Studio, place: str, phase: Phase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = studio.jobs.submit("train", ["datasets/knees", "runs/first", "--budget", "1min"], "Train first")
-    monkeypatch.setattr(Jobs, "state", lambda *_: State(phase))  # type: ignore[arg-type]
+    monkeypatch.setattr(Jobs, "state", lambda *_: State(phase))
     before = everything(studio)
     with pytest.raises(UsageError, match="the job “Train first” uses it") as refused:
         delete(studio, item(studio, place))
@@ -172,15 +176,15 @@ def test_each_job_uses_what_it_names(studio: Studio) -> None:
             {"datasets/knees", "sources/legs"},
         ),
         (
-            lambda: commands.begin_prediction(studio, run, space.root / "sources/legs", "y", of={}),
+            lambda: result_commands.begin_prediction(studio, run, space.root / "sources/legs", "y", of={}),
             {"runs/first", "sources/legs"},
         ),
         (
-            lambda: commands.begin_evaluation(studio, result, dataset),
+            lambda: result_commands.begin_evaluation(studio, result, dataset),
             {"results/mine", "datasets/knees", "sources/legs"},
         ),
-        (lambda: commands.begin_export(studio, result, "stl"), {"results/mine"}),
-        (lambda: commands.begin_vote(studio, [result, result], "v", "hard"), {"results/mine", "datasets/knees"}),
+        (lambda: result_commands.begin_export(studio, result, "stl"), {"results/mine"}),
+        (lambda: result_commands.begin_vote(studio, [result, result], "v", "hard"), {"results/mine", "datasets/knees"}),
     ]
     for make, wanted in begin:
         shutil.rmtree(studio.jobs.folder)
@@ -188,6 +192,24 @@ def test_each_job_uses_what_it_names(studio: Studio) -> None:
         for place in wanted:
             with pytest.raises(UsageError, match="uses it"):
                 delete(studio, item(studio, place))
+
+
+def test_results_of_a_deleted_dataset_are_voted_over_and_not_scored(studio: Studio) -> None:
+    mine, knees = item(studio, "results/mine"), item(studio, "datasets/knees")
+    gone = delete(studio, knees)
+    result, job = result_commands.begin_vote(studio, [mine, mine], "v", "hard")
+    assert "--dataset" not in job.arguments
+    assert "dataset" not in about(result)
+    assert "evaluate" not in {each.command for each in studio.jobs.all()}
+    restore(studio, gone)
+    (knees.path / "dataset.yaml").write_text("osteon: [")
+    before = len(studio.jobs.all())
+    with pytest.raises(FileError):
+        result_commands.begin_vote(studio, [mine, mine], "w", "hard")
+    with pytest.raises(FileError):
+        result_commands.begin_prediction(studio, item(studio, "runs/first"), knees.path, "w", of={"dataset": "knees"})
+    assert len(studio.jobs.all()) == before
+    assert not item(studio, "results/w").path.exists()
 
 
 def test_what_a_command_in_a_terminal_writes_is_not_deleted(studio: Studio) -> None:
@@ -327,9 +349,9 @@ def test_all_that_refers_to_a_renamed_thing_finds_it(studio: Studio, monkeypatch
     _, training = commands.begin_training(studio, dataset, "again", recipe="limb", budget="1min")
     assert training.arguments[0] == "datasets/knees"
     assert training.title == "Train again on knees of Müller"
-    _, predicting = commands.begin_prediction(studio, run, dataset.path, "new", of={"dataset": "knees"})
+    _, predicting = result_commands.begin_prediction(studio, run, dataset.path, "new", of={"dataset": "knees"})
     assert predicting.arguments[:2] == ("runs/first", "datasets/knees")
-    measuring = commands.begin_measuring(studio, result)
+    measuring = result_commands.begin_measuring(studio, result)
     monkeypatch.chdir(space.root)
     done = CliRunner().invoke(app, [measuring.command, *measuring.arguments])
     assert done.exit_code == 0, done.output
@@ -345,6 +367,16 @@ def test_a_rename_is_undone(studio: Studio) -> None:
     assert everything(studio) == before
 
 
+def test_a_rename_moves_nothing_in_a_list(studio: Studio) -> None:
+    for name, at in (("other", 1e9), ("knees", 1.1e9), ("third", 1.2e9)):
+        (studio.workspace.root / "datasets" / name).mkdir(exist_ok=True)
+        os.utime(studio.workspace.root / "datasets" / name, (at, at))
+    order = ["third", "knees", "other"]
+    for wanted in ("hips", "knees"):
+        rename(studio, item(studio, "datasets/knees"), wanted)
+        assert [each.name for each in studio.workspace.items("datasets")] == order
+
+
 @pytest.mark.parametrize("wanted", ["", "  ", "a\u202eb", "x" * 81, "Other", "OTHER", "second one"])
 def test_what_is_no_name_is_refused(studio: Studio, wanted: str) -> None:
     (studio.workspace.root / "datasets/other").mkdir()
@@ -353,6 +385,24 @@ def test_what_is_no_name_is_refused(studio: Studio, wanted: str) -> None:
     with pytest.raises(UsageError):
         rename(studio, item(studio, "datasets/knees"), wanted)
     assert item(studio, "datasets/knees").title == "knees"
+
+
+def test_nothing_is_renamed_to_what_may_come_back(studio: Studio) -> None:
+    (studio.workspace.root / "datasets/other").mkdir()
+    other, knees = item(studio, "datasets/other"), item(studio, "datasets/knees")
+    rename(studio, knees, "Legs")
+    gone = delete(studio, knees)
+    for wanted in ("Knees", "legs"):
+        with pytest.raises(UsageError, match="another dataset is, or was, called"):
+            rename(studio, other, wanted)
+    rename(studio, other, "third")
+    rename(studio, other, "other")
+    knees.path.mkdir()  # by a command in a terminal
+    rename(studio, knees, "fourth")
+    rename(studio, knees, "knees")
+    knees.path.rmdir()
+    restore(studio, gone)
+    assert (knees.title, other.title) == ("Legs", "other")
 
 
 def test_nothing_new_gets_a_name_that_something_was_renamed_to(studio: Studio) -> None:
@@ -505,5 +555,45 @@ def test_the_page_of_space_lists_sizes_references_and_the_bin(tmp_path: Path) ->
         user.find("Remove for good").click()
         await until(lambda: thrown(studio) == [])
         await until(lambda: [path.name for path in (root / BIN).iterdir()] == ["spent.json"])
+
+    visit(tmp_path, steps)
+
+
+def test_what_cannot_be_removed_for_good_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise FileError("spent.json: the disk is full", hint="make room")
+
+    async def steps(user: User, studio: Studio) -> None:
+        fill(studio.workspace.root)
+        gone = delete(studio, item(studio, "runs/first"))
+        await user.open("/space")
+        await user.should_see("Empty the bin (")
+        user.find("Empty the bin (").click()
+        await user.should_see("This cannot be undone.")
+        monkeypatch.setattr("osteon.app.bin.write_json", full)
+        user.find("Remove for good").click()
+        await user.should_see("the disk is full")
+        assert thrown(studio) == [gone]
+
+    visit(tmp_path, steps)
+
+
+def test_a_restoring_is_undone_of_what_was_restored(tmp_path: Path) -> None:
+    """Of two results whose names begin alike: only commands in a terminal give names with a `~`."""
+
+    async def steps(user: User, studio: Studio) -> None:
+        results = studio.workspace.root / "results"
+        (results / "my").mkdir()
+        (results / "my~set").mkdir()
+        gone = delete(studio, item(studio, "results/my~set"))
+        assert (gone.name, gone.title) == ("my~set", "my~set")
+        await user.open("/space")
+        await user.should_see("Restore")
+        user.find(marker=f"restore-{gone.path.name}").click()
+        await until((results / "my~set").is_dir)
+        await user.should_see("my~set is back.")
+        user.find("Undo").click()
+        await until(lambda: not (results / "my~set").exists())
+        assert (results / "my").is_dir()
 
     visit(tmp_path, steps)

@@ -18,13 +18,13 @@ from PIL import Image
 from app_pages import click, visit
 from dicom_writing import series
 from helpers import tiny_plan, two_boxes, write_dataset
-from osteon.app.inspecting import inspect_source, scans_in
 from osteon.app.reader import Reader
-from osteon.app.studio import Studio
+from osteon.app.source_inspection import inspect_source, scans_in
+from osteon.app.state import Studio
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import write_manifest
 from osteon.formats import read_segmentation, write_volume
-from osteon.planning.plan import write_plan
+from osteon.plan.schema import write_plan
 from test_app_pages import arguments, commands, dataset_in, folder_of, model_in
 
 
@@ -107,6 +107,38 @@ def test_nothing_is_segmented_that_is_still_being_looked_at(tmp_path: Path) -> N
             await user.should_see("2 scans: ", retries=20)
 
     assert commands(visit(tmp_path / "w", steps)) == []
+
+
+def test_scans_that_are_chosen_again_while_they_are_looked_at_are_listed_once(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    nested_volumes(root / "sources/new")
+    (root / "sources/other").mkdir()
+    model_in(root)
+    write_plan(root / "runs/first/model/plan.yaml", tiny_plan())
+
+    async def steps(user: User, studio: Studio) -> None:
+        looked = asyncio.Event()
+
+        async def slowly(_: Reader, function: Callable[..., Any], *arguments: Any) -> Any:
+            await looked.wait()
+            return function(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Reader, "ask", slowly)
+            new, other = (studio.workspace.item("sources", name).id for name in ("new", "other"))
+            await user.open(f"/segment?source={new}")
+            await asyncio.sleep(0.1)
+            (box,) = (box for box in user.find(kind=ui.select).elements if new in box.options)
+            for chosen in (other, new):
+                with user:
+                    box.set_value(chosen)
+                await asyncio.sleep(0.1)
+            looked.set()
+            await user.should_see("2 scans: ", retries=20)
+            await asyncio.sleep(0.2)
+            assert len(user.find("2 scans: ").elements) == 1
+
+    visit(tmp_path / "w", steps)
 
 
 def test_what_a_model_passes_over_is_said_before_the_start(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from app_browser import Visitor, alive, chromium, visited, wait, zip_of
 from osteon.app.jobs import OVER, Job, Jobs
 from osteon.formats.registry import read_segmentation
 from osteon.formats.stl import read_stl
-from osteon.phantoms.kinds import ask, write_phantoms
+from osteon.phantoms.registry import ask, write_phantoms
 from osteon.predicting.model import load_model
 from osteon.predicting.records import read_predictions
 

@@ -10,7 +10,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from helpers import two_boxes, write_dataset
-from osteon.app import commands
+from osteon.app import commands, result_commands
 from osteon.app.commands import ImportChoices
 from osteon.app.downloads import DOWNLOADS
 from osteon.app.jobs import Job, Jobs, State
@@ -18,14 +18,14 @@ from osteon.app.pages.segment import SPEEDS
 from osteon.app.pages.source import FLAGS
 from osteon.app.pages.train import RECIPES
 from osteon.app.runner import outcome
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import Workspace
 from osteon.cli.main import app
-from osteon.core.file_marks import file_state
+from osteon.core.file_stamps import file_state
 from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.exporting.registry import FORMS
 from osteon.planning.recipe_files import published
-from osteon.predicting.speeds import SPEEDS as KNOWN_SPEEDS
+from osteon.predicting.speed import SPEEDS as KNOWN_SPEEDS
 
 
 @pytest.fixture
@@ -45,12 +45,12 @@ def everything(studio: Studio) -> list[Job]:
     commands.begin_import(studio, space.root / "sources/legs", "legs", choices)
     commands.begin_plan(studio, dataset, recipe="limb", budget="10min", more=["--dimensions", "2"])
     commands.begin_training(studio, dataset, "r", recipe="limb", budget="10min", more=["--dimensions", "2"])
-    commands.begin_prediction(studio, run, dataset.path, "mine", of={"dataset": "knees"}, probabilities=True)
-    commands.begin_evaluation(studio, result, space.item("results", "other"))
-    commands.begin_vote(studio, [result, result], "vote", "soft")
-    commands.begin_comparison(studio, [result], dataset)
+    result_commands.begin_prediction(studio, run, dataset.path, "mine", of={"dataset": "knees"}, probabilities=True)
+    result_commands.begin_evaluation(studio, result, space.item("results", "other"))
+    result_commands.begin_vote(studio, [result, result], "vote", "soft")
+    result_commands.begin_comparison(studio, [result], dataset)
     for form in DOWNLOADS:
-        commands.begin_export(studio, result, form, options=["--overwrite"])
+        result_commands.begin_export(studio, result, form, options=["--overwrite"])
     return studio.jobs.all()
 
 
@@ -70,15 +70,17 @@ def test_what_has_no_label_is_not_scored(studio: Studio) -> None:
     manifest = read_manifest(dataset.path)
     bare = [case.model_copy(update={"segmentation": None}) for case in manifest.cases]
     write_manifest(dataset.path, manifest.model_copy(update={"cases": bare}))
-    result, _ = commands.begin_prediction(studio, run, dataset.path, "mine", of={"dataset": "knees"})
-    commands.begin_vote(studio, [result, result], "vote", "soft")
+    result, _ = result_commands.begin_prediction(studio, run, dataset.path, "mine", of={"dataset": "knees"})
+    result_commands.begin_vote(studio, [result, result], "vote", "soft")
     assert "evaluate" not in {job.command for job in studio.jobs.all()}
 
 
 def test_an_export_waits_for_what_it_exports(studio: Studio) -> None:
     space = studio.workspace
-    result, job = commands.begin_prediction(studio, space.item("runs", "r"), space.root / "sources/x", "mine", of={})
-    export = commands.begin_export(studio, result, "stl")[1]
+    result, job = result_commands.begin_prediction(
+        studio, space.item("runs", "r"), space.root / "sources/x", "mine", of={}
+    )
+    export = result_commands.begin_export(studio, result, "stl")[1]
     assert export.after == (job.id,)
 
 
@@ -88,7 +90,7 @@ def test_a_vote_of_which_one_case_fails_comes_to_something(studio: Studio, monke
     for item in members:
         shutil.copytree(space.root / "datasets/knees/labels", item.path)
     (members[1].path / "c1.nii.gz").write_bytes(b"damaged")
-    _, job = commands.begin_vote(studio, members, "vote", "hard")
+    _, job = result_commands.begin_vote(studio, members, "vote", "hard")
     monkeypatch.chdir(space.root)
     before = file_state(space.root / job.product)
     code = CliRunner().invoke(app, [job.command, *job.arguments]).exit_code

@@ -19,11 +19,11 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from osteon.app import guard, unpacking
+from osteon.app import guard, zip_uploads
 from osteon.app.guard import COOKIE, Guard, Rules
 from osteon.app.routes import routes
 from osteon.app.server import Marked, Place, address, rules_for
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import Workspace
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_json
@@ -234,7 +234,7 @@ def test_an_upload_that_is_too_large_is_stopped_by_the_server(studio: Studio, tm
 
 
 def test_a_zip_bomb_leaves_nothing(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "SLACK", 1000)
+    monkeypatch.setattr(zip_uploads, "SLACK", 1000)
     kept = io.BytesIO()
     with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("a.nii", bytes(LIMIT - 1))

@@ -19,8 +19,8 @@ from osteon.app.job_words import part_done
 from osteon.app.jobs import Job, Jobs, State
 from osteon.app.runner import outcome
 from osteon.core.errors import UsageError
-from osteon.core.file_marks import file_state
-from osteon.planning.plan import write_plan
+from osteon.core.file_stamps import file_state
+from osteon.plan.schema import write_plan
 from runs import cohort, learning_plan
 
 LONG_S = 150

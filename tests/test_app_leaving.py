@@ -15,8 +15,8 @@ from nicegui import Client
 from nicegui.testing.user import User
 
 from app_pages import visit
-from osteon.app import leaving
-from osteon.app.studio import Studio
+from osteon.app import page_cleanup
+from osteon.app.state import Studio
 from test_app_pages import dataset_in, folder_of, model_in, result_in
 
 
@@ -45,7 +45,7 @@ def pages(studio: Studio) -> list[str]:
 
 
 def test_no_page_object_survives_its_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaving, "TIDY_S", 0.5)
+    monkeypatch.setattr(page_cleanup, "TIDY_S", 0.5)
     root = folder_of(tmp_path)
     dataset_in(root)
     dataset_in(root).folder.rename(root / "sources/knees")

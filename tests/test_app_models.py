@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nicegui import ui
@@ -14,9 +16,11 @@ from typer.testing import CliRunner
 from app_pages import visit
 from helpers import tiny_plan
 from nnunet_models import configuration, plans, write_model
-from osteon.app.bringing_models import model_in, take
+from osteon.app.bin import rename
 from osteon.app.commands import begin_model
-from osteon.app.studio import Studio
+from osteon.app.model_import import model_in, take
+from osteon.app.reader import Reader
+from osteon.app.state import Studio
 from osteon.app.workspace import Workspace
 from osteon.cli.main import app
 from osteon.core.errors import OsteonError, UsageError
@@ -56,11 +60,37 @@ def test_a_model_of_osteons_is_taken_in_and_segments(tmp_path: Path) -> None:
         await user.open("/train")
         await user.should_see("brought in")
 
+        rename(studio, studio.workspace.item("sources", "from-a-colleague"), "Anna's")
+        await user.open(f"/train/{studio.models()[0].id}")
+        await user.should_see("A model that was brought in from Anna's")
+
     studio = visit(tmp_path / "w", steps)
     assert [item.name for item in studio.models()] == ["knees"]
     given = load_model(root / "sources/from-a-colleague/knees")
     assert load_model(root / "runs/knees").sha256 == given.sha256
     assert not list((root / "runs/knees").glob(".part-*"))
+
+
+def test_a_model_is_taken_in_once_however_often_it_is_pressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = folder_of(tmp_path)
+    own_model(root / "sources/knees")
+
+    async def slow(_: Reader, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        await asyncio.sleep(0.3)
+        return function(*arguments, **named)
+
+    async def steps(user: User, studio: Studio) -> None:
+        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+        await user.should_see("Recognised: a model of osteon's", retries=20)
+        monkeypatch.setattr(Reader, "ask", slow)
+        user.find(marker="take").click()
+        await asyncio.sleep(0.1)
+        user.find(marker="take").click()
+        await user.should_see("A model that was brought in", retries=100)
+        await asyncio.sleep(0.5)
+
+    studio = visit(tmp_path / "w", steps)
+    assert [item.name for item in studio.models()] == ["knees"]
 
 
 def test_a_damaged_model_is_not_taken(tmp_path: Path) -> None:
@@ -73,6 +103,9 @@ def test_a_damaged_model_is_not_taken(tmp_path: Path) -> None:
         await user.should_see("Recognised: a model of osteon's", retries=20)
         user.find(marker="take").click()
         await user.should_see("the weights are damaged", retries=100)
+        [button] = user.find(marker="take").elements
+        assert isinstance(button, ui.button)
+        assert button.enabled
 
     assert visit(tmp_path / "w", steps).workspace.items("runs") == []
 

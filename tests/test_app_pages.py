@@ -16,20 +16,20 @@ from nicegui.testing.user import User
 from app_pages import click, visit
 from dicom_writing import series
 from helpers import tiny_plan, two_boxes, write_dataset
-from osteon.app.commands import ABOUT, folds_for
-from osteon.app.controls import KEYS
-from osteon.app.correcting import correct_cases
+from osteon.app.commands import folds_for
+from osteon.app.dataset_edits import correct_cases
 from osteon.app.job_cards import page_of
 from osteon.app.jobs import State
-from osteon.app.studio import Studio
-from osteon.app.workspace import Item, Workspace
+from osteon.app.state import Studio
+from osteon.app.viewer_controls import KEYS
+from osteon.app.workspace import ABOUT, Item, Workspace
 from osteon.core.files import write_json
 from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.evaluating.evaluate import evaluate
 from osteon.formats import write_segmentation
-from osteon.planning.plan import write_plan
+from osteon.plan.schema import write_plan
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -243,7 +243,7 @@ def test_a_dataset_is_corrected(tmp_path: Path) -> None:
 
 
 def test_overlapping_structures_are_renamed_in_the_datasets_own_files(tmp_path: Path) -> None:
-    from osteon.app.correcting import correct_structures
+    from osteon.app.dataset_edits import correct_structures
 
     image, labels, affine = two_boxes()
     layers = np.stack([labels == 3, labels > 0]).astype(np.uint8)

@@ -9,8 +9,8 @@ import pytest
 import SimpleITK
 
 from osteon.app.layers import bits_of, difference, layers_of
+from osteon.app.previews import MOST_VOXELS, factors_for, shrink_geometry, shrink_image, shrink_labels
 from osteon.app.scenes import Wanted, make_scene
-from osteon.app.shrinking import MOST_VOXELS, factors_for, shrink_geometry, shrink_image, shrink_labels
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 

@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 
 from helpers import write_dataset
-from osteon.app import refusing, unpacking
-from osteon.app.adding import add_result
-from osteon.app.commands import about
-from osteon.app.plain_names import PlainNames
-from osteon.app.receiving import Upload, Uploads
-from osteon.app.refusing import RefusedError
-from osteon.app.workspace import ABOUT, Workspace
+from osteon.app import upload_errors, zip_uploads
+from osteon.app.external_results import add_result
+from osteon.app.upload_errors import RefusedError
+from osteon.app.upload_names import PlainNames
+from osteon.app.uploads import Upload, Uploads
+from osteon.app.workspace import ABOUT, Workspace, about
 from osteon.core.errors import LabelError
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation
@@ -203,7 +202,7 @@ def test_an_upload_that_is_too_large_is_stopped_while_it_comes_in(uploads: Uploa
 
 
 def test_a_full_disk_is_not_filled_further(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refusing, "SPARE_BYTES", 1 << 60)
+    monkeypatch.setattr(upload_errors, "SPARE_BYTES", 1 << 60)
     with pytest.raises(RefusedError, match="disk is nearly full"):
         take(uploads.begin(), "a.nii")
 
@@ -221,6 +220,17 @@ def test_endings_that_are_not_wanted_are_passed_over(uploads: Uploads, tmp_path:
     assert files_in(tmp_path) == before
     with pytest.raises(RefusedError, match=r"\.exe: is not taken here"):
         uploads.finish(upload)
+
+
+def test_what_is_passed_over_is_not_told_as_taken(uploads: Uploads) -> None:
+    upload = uploads.begin(kinds=(".csv",))
+    for name in ("con.csv", "con.txt", "nul.txt"):
+        take(upload, name)
+    assert [line.split(":")[0] for line in upload.told()] == [
+        "'con.csv' is taken as _con.csv",
+        "_con.txt is passed over",
+        "_nul.txt is passed over",
+    ]
 
 
 def test_two_files_of_one_name_are_refused(uploads: Uploads) -> None:
@@ -314,29 +324,29 @@ def test_links_in_a_zip_are_refused(uploads: Uploads, tmp_path: Path) -> None:
 
 
 def test_a_zip_bomb_is_stopped_as_it_unpacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "SLACK", 1 << 20)
+    monkeypatch.setattr(zip_uploads, "SLACK", 1 << 20)
     path = archive(tmp_path / "bomb.zip", {"zeros.nii": bytes(50 << 20)})
     with pytest.raises(RefusedError, match="zip bomb"):
-        unpacking.unpack(path, tmp_path / "out", 10**12)
+        zip_uploads.unpack(path, tmp_path / "out", 10**12)
     assert sum(file.stat().st_size for file in (tmp_path / "out").rglob("*")) < 20 << 20
     with pytest.raises(RefusedError, match=r"more than 0\.005 GB"):
-        unpacking.unpack(path, tmp_path / "other", 5_000_000)
+        zip_uploads.unpack(path, tmp_path / "other", 5_000_000)
 
 
 def test_a_zip_that_lies_about_its_sizes_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both headers claim 10 bytes for 50 million: what comes out counts, not what is claimed."""
-    monkeypatch.setattr(unpacking, "SLACK", 1 << 20)
+    monkeypatch.setattr(zip_uploads, "SLACK", 1 << 20)
     path = archive(tmp_path / "liar.zip", {"zeros.nii": bytes(50 << 20)})
     content = path.read_bytes().replace(struct.pack("<I", 50 << 20), struct.pack("<I", 10))
     path.write_bytes(content)
     with pytest.raises(RefusedError):
-        unpacking.unpack(path, tmp_path / "out", 10**12)
+        zip_uploads.unpack(path, tmp_path / "out", 10**12)
     assert sum(file.stat().st_size for file in (tmp_path / "out").rglob("*")) < 20 << 20
 
 
 def test_files_that_overlap_in_a_zip_are_counted_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One packed content under many names, as David Fifield's bomb has it."""
-    monkeypatch.setattr(unpacking, "SLACK", 1 << 20)
+    monkeypatch.setattr(zip_uploads, "SLACK", 1 << 20)
     single = archive(tmp_path / "one.zip", {"a": bytes(2 << 20)}).read_bytes()
     directory = single.index(b"PK\x01\x02")
     entry = single[directory : single.index(b"PK\x05\x06")]
@@ -345,21 +355,21 @@ def test_files_that_overlap_in_a_zip_are_counted_each(tmp_path: Path, monkeypatc
     path = tmp_path / "many.zip"
     path.write_bytes(single[:directory] + entries + end)
     with pytest.raises(RefusedError):
-        unpacking.unpack(path, tmp_path / "out", 10**12)
+        zip_uploads.unpack(path, tmp_path / "out", 10**12)
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x05\x06", b"PK\x03\x04" + bytes(200)])
 def test_what_is_no_zip_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(RefusedError, match="damaged, or no zip"):
-        unpacking.unpack(tmp_path / "a.zip", tmp_path / "out", 10**9)
+        zip_uploads.unpack(tmp_path / "a.zip", tmp_path / "out", 10**9)
 
 
 def test_a_huge_table_of_contents_is_not_read(tmp_path: Path) -> None:
     end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 9, 9, 1 << 30, 0, 0)
     (tmp_path / "a.zip").write_bytes(bytes(100) + end)
     with pytest.raises(RefusedError, match="table of contents"):
-        unpacking.unpack(tmp_path / "a.zip", tmp_path / "out", 10**9)
+        zip_uploads.unpack(tmp_path / "a.zip", tmp_path / "out", 10**9)
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ from playwright.sync_api import expect
 
 from app_browser import Visitor, chromium, visited
 from helpers import box, spaced, write_dataset
-from osteon.app.commands import ABOUT
-from osteon.app.shrinking import MOST_VOXELS
-from osteon.app.studio import Studio
-from osteon.app.workspace import Workspace
+from osteon.app.previews import MOST_VOXELS
+from osteon.app.state import Studio
+from osteon.app.workspace import ABOUT, Workspace
 from osteon.core.files import write_json
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure

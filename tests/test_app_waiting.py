@@ -15,10 +15,10 @@ import pytest
 from playwright.sync_api import Dialog, expect
 
 from app_browser import Visitor, chromium, visited, wait
-from osteon.app import receiving
-from osteon.app.bell import Ringer
+from osteon.app import uploads as receiving
 from osteon.app.jobs import Job, Jobs, State
-from osteon.app.receiving import Uploads
+from osteon.app.notifications import Ringer
+from osteon.app.uploads import Uploads
 from osteon.app.workspace import Workspace
 
 SLOW = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 400_000}

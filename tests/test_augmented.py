@@ -16,7 +16,7 @@ from helpers import FLAT, SIDES, plan_data, tiny_plan
 from osteon.auditing.augmented_picture import patch_picture
 from osteon.core.errors import DatasetError, UsageError
 from osteon.dataset.dataset import Dataset
-from osteon.planning.plan import Plan, write_plan
+from osteon.plan.schema import Plan, write_plan
 from osteon.training.augmenting import draw_changes, told
 from runs import cohort, command
 

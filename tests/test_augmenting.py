@@ -13,13 +13,13 @@ import torch.nn.functional as F
 
 from helpers import FLAT, SIDES, tiny_plan
 from osteon.core.errors import PlanError
-from osteon.planning.plan import Plan
+from osteon.plan.schema import Plan
+from osteon.plan.sections import FOLDING
 from osteon.planning.recipes import RECIPES
-from osteon.planning.sections import FOLDING
 from osteon.training.augmenting import Changes, apply_changes, draw_changes
-from osteon.training.augmenting.drawing import rotation
-from osteon.training.augmenting.moving import sample
+from osteon.training.augmenting.parameters import rotation
 from osteon.training.augmenting.smooth import expand, points_along, spline_basis
+from osteon.training.augmenting.spatial import sample
 
 NOTHING = np.full(2, np.nan)
 STILL = np.tile(np.eye(3, 4), (2, 1, 1))

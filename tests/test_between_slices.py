@@ -12,7 +12,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.drawn_slices import drawn_slices
+from osteon.dataset.sparse_labels import drawn_slices
 from osteon.formats import write_segmentation, write_volume
 from osteon.importing.between_slices import settle_between
 from osteon.importing.run import import_dataset

@@ -28,7 +28,7 @@ from helpers import (
     unpack_label,
     write_dataset,
 )
-from osteon.core import file_marks
+from osteon.core import file_stamps
 from osteon.core.errors import PlanError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
@@ -36,7 +36,7 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case, write_manifest
 from osteon.formats import write_volume
-from osteon.planning.plan import Plan, parse_plan, write_plan
+from osteon.plan.schema import Plan, parse_plan, write_plan
 from osteon.preparing import cache as module
 from osteon.preparing.cache import foreground_index, prepare
 from osteon.preparing.case import normalise, passage, prepare_image, prepare_labels
@@ -336,7 +336,7 @@ def test_files_that_were_only_touched_are_not_prepared_again(tmp_path: Path, mon
     os.utime(tmp_path / "labels/a.nii.gz", ns=(1, 1))
     monkeypatch.setattr(module, "_prepare_case", lambda work: pytest.fail(f"{work[2].id} is prepared again"))
     prepare(dataset, plan, dataset.manifest.trainable)
-    monkeypatch.setattr(file_marks, "_digest", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr(file_stamps, "_digest", lambda path: pytest.fail(f"{path} is read again"))
     prepare(dataset, plan, dataset.manifest.trainable)  # the new time has been noted
 
 
@@ -390,7 +390,7 @@ PREPARE = """
 import sys, time
 from pathlib import Path
 from osteon.dataset.dataset import Dataset
-from osteon.planning.plan import read_plan
+from osteon.plan.schema import read_plan
 from osteon.preparing import cache
 plain = cache.np.save
 def slowly(path, array, **more):

@@ -14,10 +14,10 @@ from osteon.core.errors import UsageError
 from osteon.core.file_names import name_key
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
-from osteon.exporting.names import file_names
+from osteon.dataset.case_ids import safe_id, unique_ids
+from osteon.exporting.file_names import file_names
 from osteon.formats import write_volume
 from osteon.formats.stl import Mesh, write_stl
-from osteon.importing.forms import safe_id, unique_ids
 from osteon.importing.run import import_dataset
 from osteon.predicting.scans import find_scans
 

@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 import osteon
 from children import python
 from helpers import plan_data, spaced, tiny_plan, two_boxes
-from osteon.cli import choices
-from osteon.cli.choices import (
+from osteon.cli import option_values
+from osteon.cli.main import ANEW, WAYS_ON, app
+from osteon.cli.option_values import (
     Between,
     By,
     Groups,
@@ -33,21 +34,20 @@ from osteon.cli.choices import (
     Precisions,
     RleOrders,
 )
-from osteon.cli.main import ANEW, WAYS_ON, app
-from osteon.cli.report import memory, seconds_of
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
+from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.core.volume import Volume
 from osteon.dataset import folds
 from osteon.formats import read_segmentation, write_volume
-from osteon.importing import forms
-from osteon.planning.choices import Choices
-from osteon.planning.overlay import overlay
-from osteon.planning.plan import Precision, read_plan, write_plan
+from osteon.importing import source_forms
+from osteon.plan.overlay import overlay
+from osteon.plan.schema import Precision, read_plan, write_plan
+from osteon.planning import dataset_plan
+from osteon.planning.options import Choices
 from osteon.planning.recipe_files import published
 from osteon.planning.recipes import RECIPES
-from osteon.training import planned
-from osteon.training.fit import train
+from osteon.runs.fit import train
 from osteon.voting import fit, rules
 from runs import CPU, cohort, command
 
@@ -202,15 +202,15 @@ def test_the_version(capsys: Captured) -> None:
 
 
 def test_choices_are_the_registries() -> None:
-    assert (*RECIPES, *published()) == choices.RECIPES
+    assert (*RECIPES, *published()) == option_values.RECIPES
     assert {choice.value for choice in Precisions} == set(get_args(Precision))
     assert {choice.value for choice in By} == set(get_args(folds.By))
-    assert {choice.value for choice in Groups} == set(get_args(forms.Group))
-    assert {choice.value for choice in MeshUnits} == set(get_args(forms.MeshUnit))
-    assert {choice.value for choice in MeshSpaces} == set(get_args(forms.MeshSpace))
-    assert {choice.value for choice in Between} == set(get_args(forms.BetweenSlices))
-    assert {choice.value for choice in RleOrders} == set(get_args(forms.RleOrder))
-    assert {choice.value for choice in MaskMarks} == set(get_args(forms.MaskMarks))
+    assert {choice.value for choice in Groups} == set(get_args(source_forms.Group))
+    assert {choice.value for choice in MeshUnits} == set(get_args(source_forms.MeshUnit))
+    assert {choice.value for choice in MeshSpaces} == set(get_args(source_forms.MeshSpace))
+    assert {choice.value for choice in Between} == set(get_args(source_forms.BetweenSlices))
+    assert {choice.value for choice in RleOrders} == set(get_args(source_forms.RleOrder))
+    assert {choice.value for choice in MaskMarks} == set(get_args(source_forms.MaskMarks))
     assert {choice.value for choice in Methods} == set(get_args(rules.Method))
     assert {choice.value for choice in Parts} == set(get_args(fit.Part))
 
@@ -220,17 +220,17 @@ def test_choices_are_the_registries() -> None:
     [("90", 90), ("90s", 90), ("20min", 1200), ("2m", 120), ("1.5h", 5400), ("7d", 604800), (" 3 sec ", 3)],
 )
 def test_times_as_people_write_them(text: str, seconds: float) -> None:
-    assert seconds_of(text) == seconds
+    assert parse_seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "5 days", "-3s", "0", "nan", "inf"])
 def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(typer.BadParameter):
-        seconds_of(text)
+    with pytest.raises(UsageError):
+        parse_seconds(text)
 
 
 def test_memory_as_people_read_it() -> None:
-    assert [memory(None), memory(12_300_000), memory(4_200_000_000)] == ["unknown", "12 MB", "4.2 GB"]
+    assert [format_bytes(None), format_bytes(12_300_000), format_bytes(4_200_000_000)] == ["unknown", "12 MB", "4.2 GB"]
 
 
 # Use and misuse
@@ -304,7 +304,7 @@ def test_a_run_has_a_plan_of_its_own(tmp_path: Path, capsys: Captured, monkeypat
         measured.append(plan)
         return overlay(plan, {"training.precision": "bf16"})
 
-    monkeypatch.setattr(planned, "forecast", forecast)
+    monkeypatch.setattr(dataset_plan, "forecast", forecast)
     dataset, run = cohort(tmp_path / "data").folder, tmp_path / "run"
     write_plan(dataset / "plan.yaml", tiny_plan())
     before = (dataset / "plan.yaml").read_bytes()
@@ -355,7 +355,7 @@ def test_training_in_python_takes_choices(tmp_path: Path) -> None:
 def test_plan_without_a_forecast_tries_nothing(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(planned, "forecast")
+    monkeypatch.delattr(dataset_plan, "forecast")
     dataset = cohort(tmp_path / "data").folder
     assert command("plan", dataset, "--no-cost", "--loss", "dice", "--zoom", "smallest:1") == 0
     said = capsys.readouterr().out
@@ -366,7 +366,7 @@ def test_plan_without_a_forecast_tries_nothing(
 def test_plan_names_the_cases_that_it_could_not_measure(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planned, "forecast", lambda plan, *_, **__: plan)
+    monkeypatch.setattr(dataset_plan, "forecast", lambda plan, *_, **__: plan)
     dataset = cohort(tmp_path / "data")
     broken = dataset.manifest.trainable[0]
     dataset.resolve(broken.images[0]).write_bytes(b"no scan")
@@ -473,7 +473,7 @@ def test_a_label_on_another_grid_is_refused_and_repaired_on_request(
     assert entry["segmentation"] == "labels/c2.nii.gz"
     assert "segmentation resampled" in entry["provenance"][0]
     repaired = read_segmentation(tmp_path / "repaired/labels/c2.nii.gz")
-    assert repaired.geometry.same_as(Geometry(SHAPE, two_boxes()[2]))
+    assert repaired.geometry.is_close(Geometry(SHAPE, two_boxes()[2]))
 
 
 def test_label_values_that_have_no_name(tmp_path: Path, capsys: Captured) -> None:

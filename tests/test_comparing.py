@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.stats import PermutationMethod, wilcoxon
 
 from osteon.core.errors import DatasetError, UsageError
-from osteon.evaluating import paired
-from osteon.evaluating.comparing import compare_runs
-from osteon.evaluating.figures import better
-from osteon.evaluating.paired import SignedRank, holm, signed_rank
+from osteon.evaluating import paired_tests
+from osteon.evaluating.comparison import compare_runs
+from osteon.evaluating.metrics import better
+from osteon.evaluating.paired_tests import SignedRank, holm, signed_rank
 from osteon.evaluating.ranking import rank_runs
 from osteon.evaluating.scores import Score
 
@@ -37,7 +37,7 @@ def test_scipy_counts_the_same_signs(values: list[int]) -> None:
 def test_many_differences_are_tested_by_the_normal_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.round(np.random.default_rng(0).normal(0.15, 1, 150), 1)
     exact = signed_rank(values)
-    monkeypatch.setattr(paired, "EXACT", 100)
+    monkeypatch.setattr(paired_tests, "EXACT", 100)
     approximate = signed_rank(values)
     known = wilcoxon(values[values != 0], method="asymptotic", correction=True)
     assert approximate.p == pytest.approx(known.pvalue)

@@ -18,16 +18,16 @@ from helpers import tiny_plan
 from osteon.core.errors import FileError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.planning.plan import Plan
+from osteon.plan.schema import Plan
 from osteon.predicting.confidence import (
     UNCALIBRATED,
     calibrate,
     calibration_from,
     raw_confidence,
 )
-from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
+from osteon.predicting.probabilities import in_memory
+from osteon.predicting.reference_statistics import Looks, looks_of, read_reference, write_reference
 from osteon.predicting.review import Facts, reasons_to_review, removed
-from osteon.predicting.shares import in_memory
 
 PLAN = tiny_plan()
 

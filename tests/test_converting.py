@@ -12,12 +12,13 @@ from osteon.core.errors import DatasetError, FileError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
+from osteon.dataset.case_ids import safe_id
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case, Channel
 from osteon.formats import write_volume
-from osteon.importing import recognise
-from osteon.importing.forms import Converted, Form, Found, FoundCase, Options, safe_id
+from osteon.importing import recognition
 from osteon.importing.run import import_dataset
+from osteon.importing.source_forms import Converted, Form, Found, FoundCase, Options
 
 GRID = Geometry((4, 5, 6), np.diag([1.0, 2.0, 3.0, 1.0]))
 STRUCTURES = make_structures(["femur", "tibia"])
@@ -44,7 +45,7 @@ def convert(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Found]:
         found = Found(
             "heap", [Channel(name="ct", modality="ct")], list(cases), STRUCTURES, understood=["two of a kind"]
         )
-        monkeypatch.setattr(recognise, "FORMS", (Form("heap", "a heap", lambda _: None, lambda *_: found),))
+        monkeypatch.setattr(recognition, "FORMS", (Form("heap", "a heap", lambda _: None, lambda *_: found),))
         return found
 
     return put

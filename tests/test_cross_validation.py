@@ -19,12 +19,12 @@ from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation
 from osteon.networks.ensemble import Ensemble, first_member, members_in
 from osteon.networks.registry import build_network
-from osteon.planning.plan import write_plan
+from osteon.plan.schema import write_plan
 from osteon.predicting.model import load_model
-from osteon.training import cross_validation
-from osteon.training.cross_validation import train_all_folds
-from osteon.training.finishing import Validated, _with_or_without_series
-from osteon.training.splitting import folds_of, split
+from osteon.runs import cross_validation
+from osteon.runs.cross_validation import train_all_folds
+from osteon.runs.finishing import Validated, _with_or_without_series
+from osteon.runs.splits import folds_of, split
 from runs import CPU, cohort, command, learning_plan
 
 ALL = replace(CPU, fold="all", folds=3, epochs=1)

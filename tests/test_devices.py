@@ -14,19 +14,20 @@ from helpers import tiny_plan
 from osteon.core.devices import check_device, device_kind, resolve_device, size_kind
 from osteon.core.errors import UsageError
 from osteon.core.files import read_yaml
-from osteon.planning.plan import Plan
+from osteon.plan.schema import Plan
 from osteon.preparing.cache import prepare
+from osteon.runs import fit
+from osteon.runs.options import TrainOptions
 from osteon.sweeping.spec import Sweep
-from osteon.training import compiling, fit, hardware
+from osteon.training import compilation, hardware
 from osteon.training.batches import Batches
+from osteon.training.callback import Conductor, Limits
 from osteon.training.checkpoint import State
-from osteon.training.compiling import WORTH_S, compile_forward, pays
-from osteon.training.conductor import Conductor, Limits
-from osteon.training.display import Display
+from osteon.training.compilation import WORTH_S, compile_forward, pays
 from osteon.training.hardware import let_cuda_be_fast, lightning_precision, trainer_device
 from osteon.training.module import TrainingModule
 from osteon.training.optimisers import OPTIMISERS, make_optimiser
-from osteon.training.options import TrainOptions
+from osteon.training.progress_display import Display
 from osteon.training.sampling import Batch, PatchSampler
 from runs import cohort, command
 
@@ -230,7 +231,7 @@ def test_what_is_left_of_a_training() -> None:
 
 
 def compiled_module(monkeypatch: pytest.MonkeyPatch, backend: str) -> tuple[TrainingModule, torch.Tensor]:
-    monkeypatch.setattr(compiling, "_missing", lambda: "")
+    monkeypatch.setattr(compilation, "_missing", lambda: "")
     module = TrainingModule(tiny_plan(), 0, lambda: 0.0)
     module.compiled = compile_forward(module.network, backend)
     return module, torch.randn(2, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -276,11 +277,11 @@ def test_where_compiling_fails_the_network_runs_as_it_is(
 
 
 def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(compiling.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(compilation.importlib.util, "find_spec", lambda _: None)
     assert compile_forward(nn.Identity()) is None
     assert "not compiled: triton is not installed" in capsys.readouterr().err
-    monkeypatch.setattr(compiling.importlib.util, "find_spec", lambda _: object())
-    monkeypatch.setattr(compiling.shutil, "which", lambda _: None)
+    monkeypatch.setattr(compilation.importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(compilation.shutil, "which", lambda _: None)
     assert compile_forward(nn.Identity()) is None
     assert "not compiled: there is no C compiler" in capsys.readouterr().err
 

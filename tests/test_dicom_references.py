@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 from dicom_writing import image, save, series
 from osteon.formats.dicom import titles
-from osteon.formats.dicom_found import Series
+from osteon.formats.dicom_inventory import Series
 from osteon.formats.dicom_references import references
 from osteon.formats.dicom_series import find_series
 

@@ -11,10 +11,10 @@ import torch
 from rich.console import Console
 
 from osteon.core import progress
-from osteon.core.listing import shortly
 from osteon.core.progress import clock
-from osteon.training import display as module
-from osteon.training.display import Display, score_line
+from osteon.core.text import shortly
+from osteon.training import progress_display as module
+from osteon.training.progress_display import Display, score_line
 
 ROW = {"epoch": 3, "iteration": 300, "loss": 0.25, "s_per_iteration": 0.125, "learning_rate": 1e-3}
 

@@ -20,13 +20,13 @@ from osteon.core.labels import make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
-from osteon.predicting import engines, measuring
+from osteon.machine import doctor, engine_timing
+from osteon.machine.engine_timing import Speed, choose_engine, fastest, passes, remember, remembered
+from osteon.machine.gate import Gate, judge_engine, read_gates, write_gates
+from osteon.predicting import engines
 from osteon.predicting.engines import ENGINES, Kind
-from osteon.predicting.gate import Gate, judge_engine, read_gates, write_gates
-from osteon.predicting.measuring import Speed, choose_engine, fastest, passes, remember, remembered
 from osteon.predicting.model import load_model, model_folder
-from osteon.training import doctor
-from osteon.training.fit import train
+from osteon.runs.fit import train
 from runs import CPU, cohort, command, learning_plan
 
 
@@ -68,9 +68,9 @@ FEW = (ENGINES[0], scaled(1.0, "same"), scaled(0.2, "coarse"))
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (engines, measuring, doctor):
+    for module in (engines, engine_timing, doctor):
         monkeypatch.setattr(module, "ENGINES", FEW)
-    monkeypatch.setattr(measuring, "NAMES", tuple(kind.name for kind in FEW))
+    monkeypatch.setattr(engine_timing, "NAMES", tuple(kind.name for kind in FEW))
 
 
 def test_the_machine_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,7 +192,7 @@ def test_a_model_that_names_no_validation_cases_is_judged_on_those_held_out(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "ENGINES", FEW)
-    monkeypatch.setattr(measuring, "ENGINES", FEW)
+    monkeypatch.setattr(engine_timing, "ENGINES", FEW)
     model = tmp_path / "model"
     shutil.copytree(model_folder(run), model)
     (model / "validation.json").write_text(json.dumps({"structures": {}, "dice": None, "scans": 0}))

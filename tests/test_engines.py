@@ -18,7 +18,7 @@ from osteon.core.errors import UsageError
 from osteon.networks import fused_norm
 from osteon.networks.ensemble import Ensemble
 from osteon.networks.registry import build_network
-from osteon.predicting import engines, kept_networks
+from osteon.predicting import compiled_cache, engines
 from osteon.predicting.engines import ENGINES, NAMES, Engine, kind_of
 from osteon.predicting.quantised import PATCHES, quantise, some_patches
 from osteon.predicting.tiles import probabilities
@@ -191,7 +191,7 @@ def test_a_converted_network_is_kept_and_never_taken_for_another(
     image = torch.randn(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(1))
 
     def logits(made: nn.Module) -> torch.Tensor:
-        return engines.openvino_run(kept_networks.kept_model(openvino, made, (1, 1, 8, 8, 8), convert), "f32")(image)
+        return engines.openvino_run(compiled_cache.kept_model(openvino, made, (1, 1, 8, 8, 8), convert), "f32")(image)
 
     first = logits(network())
     assert torch.equal(logits(network()), first)
@@ -205,7 +205,7 @@ def test_a_converted_network_is_kept_and_never_taken_for_another(
         path.write_text(path.read_text()[:-200])
     assert torch.equal(logits(network()), first)
     assert len(converted) == 3
-    monkeypatch.setattr(kept_networks, "MOST", 1)
+    monkeypatch.setattr(compiled_cache, "MOST", 1)
     (tmp_path / "cache/osteon/openvino/old.xml").write_text("")
     logits(other)
     assert len(list((tmp_path / "cache/osteon/openvino").glob("*.xml"))) == 1

@@ -16,15 +16,15 @@ import pytest
 import osteon
 from children import finished, python
 from helpers import two_boxes, write_dataset
-from osteon.cli.choices import Encodings, Exports, Shapes
+from osteon.cli.option_values import Encodings, Exports, Shapes
 from osteon.core.case_records import FOLDER
 from osteon.core.errors import FileError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
-from osteon.exporting import forms
-from osteon.exporting.ledger import FILE_NAME
+from osteon.exporting import export_form
+from osteon.exporting.file_names import file_names
 from osteon.exporting.masks import cut_masks
-from osteon.exporting.names import file_names
+from osteon.exporting.output_record import FILE_NAME
 from osteon.exporting.registry import FORMS, MODEL_FORMS
 from osteon.formats import write_segmentation
 from runs import command
@@ -43,9 +43,9 @@ def labels(folder: Path, *names: str) -> Path:
 
 def test_choices_are_the_table() -> None:
     assert [choice.value for choice in Exports] == [*(form.name for form in FORMS), *MODEL_FORMS]
-    assert {choice.value for choice in Encodings} == set(get_args(forms.Encoding))
-    assert {choice.value for choice in Shapes} == set(get_args(forms.Shapes))
-    assert set(forms.FLAGS) == set(forms.Options.__dataclass_fields__)
+    assert {choice.value for choice in Encodings} == set(get_args(export_form.Encoding))
+    assert {choice.value for choice in Shapes} == set(get_args(export_form.Shapes))
+    assert set(export_form.FLAGS) == set(export_form.Options.__dataclass_fields__)
 
 
 def test_the_command(tmp_path: Path, capsys: Captured) -> None:
@@ -182,7 +182,7 @@ def test_a_killed_export_goes_on(tmp_path: Path) -> None:
     """A file that was being written when the process ended is the export's own."""
     labels(tmp_path / "in", "a")
     code = (
-        "import os, osteon\nfrom osteon.exporting.ledger import Ledger\n"
+        "import os, osteon\nfrom osteon.exporting.output_record import Ledger\n"
         "Ledger.end = lambda *_: os._exit(9)\n"
         f"osteon.export('stl', {str(tmp_path / 'in')!r}, {str(tmp_path / 'out')!r})"
     )

@@ -18,7 +18,7 @@ import torch
 import osteon
 from helpers import FLAT, tiny_plan
 from nnunet_models import configuration, plans, write_model
-from osteon.adopting.adopt import adopt
+from osteon.converting.convert import adopt
 from osteon.core.errors import FileError, ModelError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume

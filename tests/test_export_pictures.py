@@ -22,8 +22,8 @@ from osteon.exporting.masks import cut
 from osteon.exporting.table import measures
 from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.formats.coco import unpack
-from osteon.formats.coco_filling import fill_coco
-from osteon.formats.coco_writing import annotation, outline, pack, run_lengths
+from osteon.formats.coco_rasterisation import fill_coco
+from osteon.formats.coco_writer import annotation, outline, pack, run_lengths
 from osteon.formats.raster import TO_RAS
 from osteon.importing.run import import_dataset
 

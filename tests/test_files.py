@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import yaml
 
-from osteon.core import file_marks
+from osteon.core import file_stamps
 from osteon.core.errors import DiskFullError, FileError
-from osteon.core.file_marks import file_mark, still
+from osteon.core.file_stamps import file_mark, still
 from osteon.core.files import (
     _Dumper,
     read_json,
@@ -293,7 +293,7 @@ def test_a_file_is_still_the_same_by_its_bytes_whatever_its_times(
     assert touched is not None
     facts = path.stat()
     with monkeypatch.context() as patch:
-        patch.setattr(file_marks, "_digest", lambda path: pytest.fail(f"{path} was not touched, and is read"))
+        patch.setattr(file_stamps, "_digest", lambda path: pytest.fail(f"{path} was not touched, and is read"))
         assert still(path, touched) == touched
     path.write_bytes(b"two label")
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
@@ -319,6 +319,6 @@ def test_where_no_time_of_change_is_kept_bytes_decide(tmp_path: Path, monkeypatc
     (tmp_path / "a.nii").write_bytes(b"one label")
     mark = file_mark(tmp_path / "a.nii")
     size, written, changed, _ = mark.split()
-    monkeypatch.setattr(file_marks, "TIMES_OF_CHANGE", False)
+    monkeypatch.setattr(file_stamps, "TIMES_OF_CHANGE", False)
     assert still(tmp_path / "a.nii", mark) is not None
     assert still(tmp_path / "a.nii", f"{size} {written} {changed} {'0' * 64}") is None

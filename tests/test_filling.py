@@ -20,9 +20,9 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.checks import present_structures
 from osteon.formats import read_volume, write_volume
-from osteon.formats.filling import fill, kept_type, lay, pour
 from osteon.formats.nifti import write_nifti
-from osteon.importing.mask_values import is_binary
+from osteon.formats.voxel_stream import fill, kept_type, lay, pour
+from osteon.importing.masks.values import is_binary
 
 SHAPE = (120, 110, 100)
 KINDS = ("int16", "float64", "int64")
@@ -40,7 +40,7 @@ def test_every_voxel_lies_where_it_belongs(shape: tuple[int, ...], data: st.Data
     order = data.draw(st.permutations(range(len(shape))))
     array = np.zeros([shape[axis] for axis in order], kept_type(np.dtype(kind))).transpose(np.argsort(order))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("osteon.formats.filling.PIECE_BYTES", piece)
+        patch.setattr("osteon.formats.voxel_stream.PIECE_BYTES", piece)
         fill(array, io.BytesIO(stored.tobytes(order="F")).read, stored.dtype)
         pieces = list(pour(array))
     assert np.array_equal(array, stored)
@@ -58,7 +58,7 @@ def test_the_sign_of_zeros_stays() -> None:
 @pytest.mark.parametrize("name", ["nifti", "nrrd"])
 def test_a_volume_is_written_in_few_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     array = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(1, *SHAPE)
-    monkeypatch.setattr("osteon.formats.filling.PIECE_BYTES", 1 << 18)
+    monkeypatch.setattr("osteon.formats.voxel_stream.PIECE_BYTES", 1 << 18)
     sizes: list[int] = []
 
     class Counted(io.BytesIO):
@@ -121,7 +121,7 @@ def test_reading_holds_the_array_alone(
 ) -> None:
     path = tmp_path / f"a{suffix}"
     expected = written(path, kind)
-    monkeypatch.setattr("osteon.formats.filling.PIECE_BYTES", 1 << 18)
+    monkeypatch.setattr("osteon.formats.voxel_stream.PIECE_BYTES", 1 << 18)
     read_volume(path)  # what is loaded once is no scan's
     tracemalloc.start()
     try:

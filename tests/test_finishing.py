@@ -15,10 +15,10 @@ from osteon.core.errors import OsteonError
 from osteon.core.labels import make_structures
 from osteon.networks.registry import build_network
 from osteon.predicting.model import Model
-from osteon.predicting.speeds import SPEEDS
-from osteon.training import finishing
-from osteon.training.finishing import describe_end, extras_s
-from osteon.training.scoring import measure_speeds
+from osteon.predicting.speed import SPEEDS
+from osteon.runs import finishing
+from osteon.runs.finishing import describe_end, extras_s
+from osteon.runs.scoring import measure_speeds
 
 NAMES, VALUES = ["l1", "l2", "l3"], [1, 2, 3]
 STRUCTURES = [{"name": n, "value": v, "colour": "#ff0000"} for n, v in zip(NAMES, VALUES, strict=True)]
@@ -72,7 +72,7 @@ def test_measuring_speeds_has_a_time_limit(tmp_path: Path, monkeypatch: pytest.M
     found = measure_speeds(data, plain, ids)
     assert {name: figures["cases"] for name, figures in found.items()} == {speed.name: 4 for speed in SPEEDS}
     clock = iter(range(0, 1000, 10))
-    monkeypatch.setattr("osteon.training.scoring.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("osteon.runs.scoring.time.monotonic", lambda: next(clock))
     found = measure_speeds(data, plain, ids, until=25)  # a scan takes 10 s: the first from 0, the next would end at 30
     assert {figures["cases"] for figures in found.values()} == {1}
 

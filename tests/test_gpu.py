@@ -14,12 +14,12 @@ import osteon
 from helpers import tiny_plan, two_boxes
 from osteon.dataset.dataset import Dataset
 from osteon.preparing.cache import CachedCase, prepare
+from osteon.runs.fit import train
+from osteon.runs.options import TrainOptions
 from osteon.training.batches import Batches
 from osteon.training.checkpoint import LAST, load_checkpoint
-from osteon.training.compiling import compile_forward
-from osteon.training.fit import train
+from osteon.training.compilation import compile_forward
 from osteon.training.module import TrainingModule
-from osteon.training.options import TrainOptions
 from osteon.training.sampling import Batch, PatchSampler
 from runs import cohort, learning_plan
 
@@ -154,7 +154,7 @@ def test_masks_are_those_of_the_cpu(trained: Path) -> None:
 
 def test_a_gpu_runs_torch_whatever_was_measured(trained: Path) -> None:
     from osteon.core.errors import UsageError
-    from osteon.predicting.measuring import choose_engine
+    from osteon.machine.engine_timing import choose_engine
 
     model = osteon.load_model(trained, device="cuda")
     assert choose_engine(model, trained / "model", "auto", 10) is model

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 
 import osteon
 from nnunet_models import DATASET, arch, before_2_2, configuration, forward, plans, state, write_model
-from osteon.adopting.adopt import Wanted, adopt
+from osteon.converting.convert import Wanted, adopt
+from osteon.core.dice import count_overlap, dice
 from osteon.core.errors import FileError, ModelError, OsteonError, UsageError
 from osteon.core.geometry import Geometry
-from osteon.core.overlap import count_overlap, dice
 from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_volume
 from osteon.predicting.model import Model

@@ -25,7 +25,7 @@ from osteon.core.errors import (
     UnknownValueError,
     UsageError,
 )
-from osteon.core.geometry import Geometry, Turn
+from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
 from osteon.core.locks import hold_folder
 from osteon.core.volume import Volume
@@ -33,13 +33,14 @@ from osteon.dataset.checks import align_segmentation, resample_labels
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds
 from osteon.dataset.manifest import read_manifest, write_manifest
+from osteon.dataset.modality import modality_of
 from osteon.formats import read_geometry, read_segmentation, read_volume, write_segmentation, write_volume
-from osteon.importing import decathlon, pairs, reading
-from osteon.importing.forms import FoundCase, Options, modality_of
-from osteon.importing.naming import adopt, unite
-from osteon.importing.recognise import FORMS, recognise
+from osteon.importing import decathlon, pairs, read_cases
+from osteon.importing.import_case import TakenCase
+from osteon.importing.recognition import FORMS, recognise
 from osteon.importing.run import import_dataset
-from osteon.importing.taking import TakenCase
+from osteon.importing.source_forms import FoundCase, Options
+from osteon.importing.structure_names import adopt, unite
 from osteon.phantoms.cohort import write_humerus_cohort
 from osteon.phantoms.humerus import STRUCTURES
 from runs import command
@@ -472,7 +473,7 @@ def test_what_has_no_spacing_is_not_resampled_onto_millimetres(tmp_path: Path) -
 
 def test_a_mirrored_label_is_taken_as_it_lies_in_the_world(tmp_path: Path) -> None:
     source = decathlon_folder(tmp_path / "raw")
-    turn = Turn((2, 0, 1), (True, False, True))
+    turn = AxisPermutation((2, 0, 1), (True, False, True))
     array = np.zeros(GRID.shape, np.uint8)
     array[1, 2, 3] = 2
     write_volume(source / "labelsTr/c1.nii.gz", Volume(turn.apply(array[None]), turn.geometry(GRID)))
@@ -673,7 +674,7 @@ def test_all_hippocampi_are_imported(shared_data: Path, tmp_path: Path) -> None:
     case = dataset.case("hippocampus_003")  # its label is float32
     assert dataset.load_segmentation(case).array.dtype == np.uint8
     image_, grid = dataset.load_image(case), dataset.geometry(case)
-    assert image_.geometry.same_as(grid)
+    assert image_.geometry.is_close(grid)
     assert Path(case.images[0]).is_absolute()
 
 
@@ -702,7 +703,7 @@ def test_the_mirrored_rows_of_the_humeri_stay_humeri(shared_data: Path) -> None:
     path = folder / "ct_dicom_seg" / "example_ct_dicom_seg.nii.gz"
     segmentation = read_segmentation(path)
     assert segmentation.geometry.axis_codes == "LAS"
-    turn = Turn((0, 1, 2), (False, True, False))
+    turn = AxisPermutation((0, 1, 2), (False, True, False))
     series = turn.geometry(segmentation.geometry)  # what the DICOM series has: equal shape, rows mirrored
     assert series.axis_codes == "LPS"
     aligned = align_segmentation(segmentation, series, name="label", image_name="series")
@@ -721,7 +722,7 @@ def test_the_knees_oblique_grid_is_kept_exactly(shared_data: Path, tmp_path: Pat
     again = read_segmentation(tmp_path / "a.nii.gz")
     digest = [hashlib.sha256(np.ascontiguousarray(s.array)).hexdigest() for s in (segmentation, again)]
     assert digest[0] == digest[1]
-    assert again.geometry.same_as(geometry, tolerance=1e-4)
+    assert again.geometry.is_close(geometry, tolerance=1e-4)
 
 
 def test_the_users_files_are_not_written_over_where_the_dataset_is_made_among_them(tmp_path: Path) -> None:
@@ -780,7 +781,7 @@ import os, signal, sys
 from pathlib import Path
 from osteon.importing import reading
 from osteon.importing.run import import_dataset
-from osteon.importing.taking import TakenCase
+from osteon.importing.import_case import TakenCase
 take, taken = reading.take_case, []
 def acting(case, *arguments, **options):
     if len(taken) == 2:
@@ -793,13 +794,13 @@ import_dataset(Path(sys.argv[1]), Path(sys.argv[2]))
 
 
 def count_taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    taken, take = [], reading.take_case
+    taken, take = [], read_cases.take_case
 
     def counting(case: FoundCase, *arguments: Any, **options: Any) -> TakenCase:
         taken.append(case.id)
         return take(case, *arguments, **options)
 
-    monkeypatch.setattr(reading, "take_case", counting)
+    monkeypatch.setattr(read_cases, "take_case", counting)
     return taken
 
 
@@ -831,14 +832,14 @@ def test_a_case_that_memory_does_not_suffice_for_is_left_out_and_alone_read_agai
 ) -> None:
     source, folder = decathlon_folder(tmp_path / "raw", 3), tmp_path / "dataset"
     with monkeypatch.context() as patch:
-        take = reading.take_case
+        take = read_cases.take_case
 
         def short(case: FoundCase, *arguments: Any, **options: Any) -> TakenCase:
             if case.id == "c1":
                 raise MemoryError("Unable to allocate 3.00 TiB for an array")
             return take(case, *arguments, **options)
 
-        patch.setattr(reading, "take_case", short)
+        patch.setattr(read_cases, "take_case", short)
         report = import_dataset(source, folder)
     assert [case.id for case in report.manifest.cases] == ["c0", "c2"]
     assert "case c1: not enough memory (3.00 TiB" in report.failed["c1"].message
@@ -881,5 +882,5 @@ def test_workers_read_what_one_process_reads(tmp_path: Path) -> None:
 def test_every_form_can_be_read_by_other_processes(tmp_path: Path, kind: str) -> None:
     assert command("phantom", kind, tmp_path / kind, "--cases", 1) == 0
     found = recognise(tmp_path / kind / "source").read(tmp_path / kind / "source", Options())
-    how = reading.Reading(found, tmp_path, "", repair_geometry=False, allow_empty=False)
-    assert reading._packed(reading._Work(how, tuple(found.cases), frozenset()))
+    how = read_cases.Reading(found, tmp_path, "", repair_geometry=False, allow_empty=False)
+    assert read_cases._packed(read_cases._Work(how, tuple(found.cases), frozenset()))

@@ -15,9 +15,9 @@ from osteon.networks.inflate import inflate
 from osteon.networks.inflated import recalibrate
 from osteon.networks.registry import starts_inflated
 from osteon.networks.weights import save_tensors
-from osteon.planning.plan import Plan
-from osteon.training import fit
-from osteon.training.options import TrainOptions
+from osteon.plan.schema import Plan
+from osteon.runs import fit
+from osteon.runs.options import TrainOptions
 from runs import CPU, cohort
 
 ENCODERS = ("resnet18", "efficientnet-b0", "mobilenet_v2", "se_resnet50", "tu-resnet18d")

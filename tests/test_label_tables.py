@@ -11,7 +11,7 @@ import SimpleITK
 
 import osteon
 from dicom_writing import SERIES, series
-from osteon.app.adding import add_result
+from osteon.app.external_results import add_result
 from osteon.core.errors import DatasetError, FileError, LabelError, OsteonError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures

@@ -12,14 +12,14 @@ import pytest
 
 import osteon
 from helpers import box, spaced, two_boxes, write_dataset
-from osteon.app.adding import add_result
+from osteon.app.external_results import add_result
 from osteon.core.errors import DatasetError, FileError, LabelError, UnknownValueError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation, read_structures, read_volume, write_segmentation, write_volume
-from osteon.formats.legend import find_legend, legend_of, read_meant
+from osteon.formats.label_meanings import find_legend, legend_of, read_meant
 from runs import command
 
 GRID = Geometry((6, 4, 3), np.eye(4))

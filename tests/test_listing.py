@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from osteon.core.listing import counted
+from osteon.core.text import counted
 
 
 @pytest.mark.parametrize(

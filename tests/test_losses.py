@@ -10,7 +10,7 @@ import torch
 
 from helpers import tiny_plan
 from osteon.core.errors import PlanError
-from osteon.planning.sections import Loss
+from osteon.plan.sections import Loss
 from osteon.training.loss_terms import log_odds, overlap_loss
 from osteon.training.losses import LOSSES, deep_supervision_loss, stage_loss, told_loss
 

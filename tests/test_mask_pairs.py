@@ -13,9 +13,9 @@ from PIL import Image
 import dicom_writing as dicom
 from osteon.core.errors import DatasetError, OsteonError
 from osteon.core.geometry import Geometry
-from osteon.importing import masks
-from osteon.importing.forms import Options
-from osteon.importing.recognise import recognise
+from osteon.importing.masks import form as masks
+from osteon.importing.recognition import recognise
+from osteon.importing.source_forms import Options
 from test_masks import FEMUR, GRID, OTHER, TIBIA, mask, scan, taken, voxels
 
 MAP = FEMUR + 2 * TIBIA

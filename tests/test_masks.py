@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 from osteon.core.errors import OsteonError, UsageError
-from osteon.core.geometry import Geometry, Turn
+from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_volume, write_segmentation, write_volume
 from osteon.formats.label_tables import read_table
-from osteon.importing import masks
-from osteon.importing.forms import Converted, Options
-from osteon.importing.mask_names import case_of, kind_of, structure_of
+from osteon.formats.mask_names import case_of, kind_of, structure_of
+from osteon.importing.masks import form as masks
 from osteon.importing.pseudonyms import TABLE, Patient, Pseudonyms
-from osteon.importing.recognise import recognise
+from osteon.importing.recognition import recognise
 from osteon.importing.run import ImportReport, import_dataset
+from osteon.importing.source_forms import Converted, Options
 
 GRID = Geometry((6, 5, 4), np.array([[-2.0, 0, 0, 10], [0, -2, 0, 20], [0, 0, 3, 30], [0, 0, 0, 1]]))
 OTHER = Geometry((6, 5, 5), GRID.affine_ras)
@@ -43,7 +43,7 @@ FEMUR = box(slice(0, 2), slice(1, 3))
 TIBIA = box(slice(4, 6), slice(1, 3))
 
 
-def mask(path: Path, array: np.ndarray, grid: Geometry = GRID, turn: Turn | None = None) -> None:
+def mask(path: Path, array: np.ndarray, grid: Geometry = GRID, turn: AxisPermutation | None = None) -> None:
     if turn is not None:
         array, grid = turn.apply(array), turn.geometry(grid)
     write_volume(path, Volume(np.ascontiguousarray(array)[None], grid))
@@ -115,7 +115,7 @@ def test_a_mask_saved_mirrored_or_turned_lies_right_in_the_world(
 ) -> None:
     source = tmp_path / "legs"
     scan(source / "ct.nii.gz")
-    mask(source / "femur.nii.gz", FEMUR, turn=Turn(order, flipped))
+    mask(source / "femur.nii.gz", FEMUR, turn=AxisPermutation(order, flipped))
     report, dataset = taken(source)
     np.testing.assert_array_equal(voxels(report, dataset, "legs", "femur"), FEMUR == 1)
 

@@ -9,19 +9,18 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from typer import BadParameter
 
 from helpers import FLAT, spaced, tiny_plan, two_boxes
-from osteon.cli.report import bytes_of
-from osteon.core.errors import CaseError
+from osteon.core.errors import CaseError, UsageError
 from osteon.core.geometry import Geometry
+from osteon.core.quantities import parse_bytes
 from osteon.core.volume import Volume
 from osteon.networks.registry import build_network
-from osteon.planning.plan import Plan
+from osteon.plan.schema import Plan
 from osteon.predicting import memory
 from osteon.predicting.memory import needs, room_for, start_bytes
 from osteon.predicting.model import Model
-from osteon.predicting.shares import collect, in_memory, shares_bytes
+from osteon.predicting.probabilities import collect, in_memory, shares_bytes
 from osteon.predicting.tiles import probabilities, stream
 
 LARGE = Geometry((512, 512, 400), spaced(0.8, 0.8, 1.0))
@@ -115,10 +114,10 @@ def test_predictions_are_the_same_either_way(tmp_path: Path) -> None:
     ("text", "count"), [("4GB", 4e9), ("1.5gb", 1.5e9), ("500MB", 5e8), ("1000000", 1e6), ("2t", 2e12)]
 )
 def test_amounts_of_memory(text: str, count: float) -> None:
-    assert bytes_of(text) == count
+    assert parse_bytes(text) == count
 
 
 @pytest.mark.parametrize("text", ["much", "-1GB", "0", "", "4XB", "nan"])
 def test_no_amounts_of_memory(text: str) -> None:
-    with pytest.raises(BadParameter):
-        bytes_of(text)
+    with pytest.raises(UsageError):
+        parse_bytes(text)

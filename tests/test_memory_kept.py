@@ -19,9 +19,9 @@ from osteon.core.volume import Volume
 from osteon.formats import write_volume
 from osteon.networks.registry import build_network
 from osteon.phantoms.limb_dicom import write_series
-from osteon.planning.plan import Plan
-from osteon.predicting.allowance import Allowance
+from osteon.plan.schema import Plan
 from osteon.predicting.memory import FIRST_PASS_BYTES, PARTS_BYTES, Room, needs, start_bytes, told_needs
+from osteon.predicting.memory_pool import Allowance
 from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
 from osteon.predicting.records import read_predictions
@@ -42,7 +42,7 @@ from osteon.predicting.memory import needs, start_bytes
 from osteon.predicting.predictor import predict
 from osteon.predicting.stages import How
 from osteon.predicting.scans import find_scans
-from osteon.predicting.speeds import FAST
+from osteon.predicting.speed import FAST
 structures, patch, spacing, kept, *scans = json.loads(sys.argv[2])
 model = model_of(structures, patch, spacing)
 found = find_scans([Path(scan) for scan in scans], model.plan)

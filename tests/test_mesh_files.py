@@ -20,7 +20,7 @@ from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.formats.obj import write_materials, write_obj
 from osteon.formats.ply import write_ply
 from osteon.formats.stl import Mesh, read_stl, write_stl
-from osteon.importing.mesh_fill import fill
+from osteon.importing.meshes.voxelisation import fill
 from osteon.importing.run import import_dataset
 
 OBLIQUE = np.array([[-0.9, 0.2, 0.1, 40], [0.2, 0.9, 0.3, -20], [0.1, -0.2, 2.0, 7], [0, 0, 0, 1]])

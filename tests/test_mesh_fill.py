@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 
 from osteon.core.geometry import Geometry
 from osteon.formats.stl import read_stl
-from osteon.importing.mesh_fill import Filled, fill, is_closed
+from osteon.importing.meshes.voxelisation import Filled, fill, is_closed
 
 UNIT = Geometry((20, 18, 16), np.eye(4))
 SIDES = np.array(  # two triangles for each side of the unit cube, by corner number 4 x + 2 y + z

@@ -18,18 +18,18 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.exporting.forms import Options as ExportOptions
+from osteon.exporting.export_form import Options as ExportOptions
 from osteon.exporting.run import export
 from osteon.formats import read_segmentation, read_volume, write_segmentation, write_volume
-from osteon.formats.stl import Mesh, write_stl
-from osteon.importing import meshes
-from osteon.importing.forms import Found, MeshSpace, Options
-from osteon.importing.mesh_colours import nearest_colour
-from osteon.importing.mesh_names import split_words
-from osteon.importing.mesh_sorting import sort_heap
+from osteon.formats.stl import Mesh, MeshSpace, write_stl
+from osteon.importing.meshes import form as meshes
+from osteon.importing.meshes.colours import nearest_colour
+from osteon.importing.meshes.names import split_words
+from osteon.importing.meshes.sorting import sort_heap
 from osteon.importing.pseudonyms import TABLE
-from osteon.importing.recognise import recognise
+from osteon.importing.recognition import recognise
 from osteon.importing.run import ImportReport, import_dataset
+from osteon.importing.source_forms import Found, Options
 from test_mesh_fill import box, ellipsoid
 
 GRID = Geometry((48, 40, 32), np.array([[-1.0, 0, 0, 24], [0, -1, 0, 20], [0, 0, 1.5, -24], [0, 0, 0, 1]]))

@@ -14,7 +14,7 @@ from osteon.core.errors import FileError, LabelError
 from osteon.formats import read_geometry, read_segmentation, read_volume
 from osteon.formats.registry import companions
 from osteon.predicting.scans import find_scans
-from osteon.serving.recognising import kind_suffix
+from osteon.serving.content_type import kind_suffix
 
 TAGS = {
     "ObjectType": "Image",
@@ -59,7 +59,7 @@ def check_as_itk(path: Path, image: SimpleITK.Image | None = None) -> None:
     for index in ([0] * size, [n - 1 for n in image.GetSize()], [1] * size):
         place = np.array([*image.TransformIndexToPhysicalPoint(index), 0.0][:3]) * (-1, -1, 1)
         np.testing.assert_allclose(volume.geometry.to_world([[*index, 0][:3]])[0], place, atol=1e-9)
-    assert read_geometry(path).same_as(volume.geometry)
+    assert read_geometry(path).is_close(volume.geometry)
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -17,9 +17,9 @@ from osteon.core.volume import Volume
 from osteon.formats import write_volume
 from osteon.networks import weights
 from osteon.networks.registry import build_network
-from osteon.planning.plan import Plan, parse_plan, write_plan
+from osteon.plan.schema import Plan, parse_plan, write_plan
 from osteon.predicting.model import Model, load_model, save_model
-from osteon.predicting.speeds import BEST
+from osteon.predicting.speed import BEST
 
 pytestmark = pytest.mark.usefixtures("memory_order")
 

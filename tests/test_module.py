@@ -13,10 +13,10 @@ from torch import nn
 
 from helpers import tiny_plan
 from osteon.dataset.dataset import Dataset
-from osteon.planning.plan import Plan, Pretrained
+from osteon.plan.schema import Plan, Pretrained
+from osteon.runs.fit import train
 from osteon.training import module as module_file
 from osteon.training.checkpoint import LAST, load_checkpoint, pack_optimiser, unpack_optimiser
-from osteon.training.fit import train
 from osteon.training.module import TrainingModule
 from osteon.training.optimisers import OPTIMISERS
 from osteon.training.sampling import Batch

@@ -15,17 +15,17 @@ from helpers import FLAT, plan_data, tiny_plan
 from osteon.core.errors import ModelError, PlanError, UsageError
 from osteon.networks import encoder_weights
 from osteon.networks.encoders import canonical, check_encoder, libraries, load_encoder, takes_one_size, weights_licence
+from osteon.networks.output_bias import expect_little
 from osteon.networks.pretrained import PooledNorm
-from osteon.networks.prior import expect_little
 from osteon.networks.registry import NETWORKS, build_network, check_network, outputs
 from osteon.networks.weights import save_tensors
-from osteon.planning.choices import Choices
+from osteon.plan.network_sections import NAMES
+from osteon.plan.schema import Grid, Network, Plan, Pretrained
 from osteon.planning.network_choice import choose_network
-from osteon.planning.network_sections import NAMES
-from osteon.planning.plan import Grid, Network, Plan, Pretrained
+from osteon.planning.options import Choices
 from osteon.planning.recipes import RECIPES, Size
 from osteon.predicting.tiles import probabilities
-from osteon.training.fit import train
+from osteon.runs.fit import train
 from osteon.training.module import TrainingModule
 from osteon.training.sampling import Batch
 from runs import CPU, cohort

@@ -21,7 +21,7 @@ from osteon.dataset.checks import align_segmentation
 from osteon.evaluating.evaluate import evaluate
 from osteon.exporting.run import export
 from osteon.formats import read_geometry, read_segmentation, read_volume, write_segmentation, write_volume
-from osteon.formats.oddities import Oddity, told
+from osteon.formats.header_warnings import Oddity, told
 from osteon.formats.registry import oddities
 from osteon.importing.run import import_dataset
 
@@ -95,7 +95,7 @@ def test_osteons_own_files_have_nothing_odd(tmp_path: Path) -> None:
         write_segmentation(path, Segmentation(np.ones(geometry.shape, np.uint8), geometry, make_structures(["a"])))
         header = nib.load(path).header
         assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 1)
-        assert Geometry(geometry.shape, header.get_qform()).same_as(geometry, tolerance=0.01)
+        assert Geometry(geometry.shape, header.get_qform()).is_close(geometry, tolerance=0.01)
         assert kinds(path, label=True) == []
         itk = SimpleITK.ReadImage(str(path))
         last = np.array(itk.TransformIndexToPhysicalPoint((299, 299, 89))) * (-1, -1, 1)

@@ -14,7 +14,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.formats import write_volume
-from osteon.importing.recognise import FORMS, recognise
+from osteon.importing.recognition import FORMS, recognise
 from osteon.importing.run import import_dataset
 
 pytestmark = pytest.mark.usefixtures("memory_order")

@@ -18,9 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from helpers import FLAT, SIDES, tiny_plan
-from osteon.planning.plan import Plan
+from osteon.plan.schema import Plan
+from osteon.training.callback import Conductor, Limits
 from osteon.training.checkpoint import State
-from osteon.training.conductor import Conductor, Limits
 from osteon.training.module import TrainingModule
 from osteon.training.sampling import Batch
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from osteon.core.dice import SLAB_VOXELS, Counts, count_overlap, dice
 from osteon.core.labels import Structure, make_structures
-from osteon.core.overlap import SLAB_VOXELS, Counts, count_overlap, dice
 
 RED = Structure(name="red", value=3, colour="#ff0000")
 BLUE = Structure(name="blue", value=1, colour="#0000ff")

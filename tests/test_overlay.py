@@ -8,8 +8,8 @@ import pytest
 
 from helpers import tiny_plan
 from osteon.core.errors import PlanError, UsageError
-from osteon.planning.overlay import known_keys, overlay, parse_settings
-from osteon.training.record import plan_hash
+from osteon.plan.overlay import known_keys, overlay, parse_settings
+from osteon.runs.record import plan_hash
 
 
 def test_a_key_is_put_in_and_the_section_says_so() -> None:

@@ -16,11 +16,11 @@ from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.formats import read_volume, write_volume
 from osteon.formats.registry import known_suffixes
-from osteon.formats.unread import UNREAD, told_unread
-from osteon.importing import meshes
-from osteon.importing.forms import Options
-from osteon.importing.recognise import recognise
+from osteon.formats.unsupported import UNREAD, told_unread
+from osteon.importing.meshes import form as meshes
+from osteon.importing.recognition import recognise
 from osteon.importing.run import ImportReport, import_dataset
+from osteon.importing.source_forms import Options
 from osteon.predicting.scans import find_scans
 
 GRID = Geometry((6, 5, 4), np.array([[-2.0, 0, 0, 10], [0, -2, 0, 20], [0, 0, 3, 30], [0, 0, 0, 1]]))

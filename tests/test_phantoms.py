@@ -19,7 +19,7 @@ from osteon.core.geometry import Geometry
 from osteon.formats import read_segmentation, read_volume
 from osteon.formats.stl import read_stl
 from osteon.phantoms.fragments import KIND, enclosed_mm3, surface
-from osteon.phantoms.kinds import KINDS, ask, write_phantoms
+from osteon.phantoms.registry import KINDS, ask, write_phantoms
 from runs import command
 
 SIZE = 40
@@ -76,7 +76,7 @@ def test_surfaces_fill_back_to_the_truth(humeri: Path) -> None:
         own = humeri / "source" / case
         lead = "" if own.is_dir() else f"{case}_"
         place = own if own.is_dir() else humeri / "source/heap"
-        assert read_volume(place / f"{lead}CT.nii.gz").geometry.same_as(truth.geometry)
+        assert read_volume(place / f"{lead}CT.nii.gz").geometry.is_close(truth.geometry)
         for structure in truth.structures:
             files = sorted(place.glob(f"{lead}{structure.name}*.stl"))
             assert len(files) == said[case]["pieces"].get(structure.name, 0)
@@ -166,14 +166,14 @@ def test_other_peoples_folders_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_what_was_interrupted_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from osteon.phantoms import kinds
+    from osteon.phantoms import registry
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     request = ask("humerus", cases=2, size=24)
     with monkeypatch.context() as patch:
-        patch.setattr(kinds, "track", stop)
+        patch.setattr(registry, "track", stop)
         with pytest.raises(KeyboardInterrupt):
             write_phantoms(tmp_path, request)
     assert write_phantoms(tmp_path, request)

@@ -9,10 +9,10 @@ import pytest
 from scipy import ndimage
 
 from osteon.formats import read_segmentation, read_volume
-from osteon.importing.forms import Options
 from osteon.importing.pairs import read
+from osteon.importing.source_forms import Options
 from osteon.phantoms.grid import voxel_centres
-from osteon.phantoms.kinds import ask, write_phantoms
+from osteon.phantoms.registry import ask, write_phantoms
 from osteon.phantoms.spine import STRUCTURES
 from osteon.phantoms.vertebra import draw_column
 from phantom_checks import best_threshold_dice
@@ -35,8 +35,8 @@ def test_the_list_names_pairs_that_agree_with_the_truth(spines: Path) -> None:
         assert case.label is not None
         label = read_volume(case.label)
         assert image.array.shape == label.array.shape
-        assert image.geometry.same_as(label.geometry)
-        assert label.geometry.same_as(truth.geometry)
+        assert image.geometry.is_close(label.geometry)
+        assert label.geometry.is_close(truth.geometry)
         assert (label.array[0] == truth.array).all()
 
 

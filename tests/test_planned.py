@@ -11,18 +11,17 @@ import numpy as np
 import pytest
 
 from helpers import correct_in_place, spaced, two_boxes, unpack_label, write_dataset
-from osteon.core import file_marks
+from osteon.core import file_stamps
+from osteon.core.cpu_load import LoadMeter
 from osteon.core.errors import FileError
-from osteon.core.load import LoadMeter
 from osteon.dataset.manifest import write_manifest
 from osteon.formats import read_segmentation
-from osteon.planning import fingerprint
-from osteon.planning.choices import DEFAULTS, Choices
-from osteon.planning.plan import Plan, write_plan
-from osteon.training import own_plan, planned
-from osteon.training.own_plan import plan_for_run
-from osteon.training.planned import decide, room_for
-from osteon.training.record import RUN
+from osteon.plan.schema import Plan, write_plan
+from osteon.planning import dataset_plan, fingerprint, run_plan
+from osteon.planning.dataset_plan import decide, room_for
+from osteon.planning.options import DEFAULTS, Choices
+from osteon.planning.run_plan import plan_for_run
+from osteon.runs.record import RUN
 from runs import command
 
 
@@ -51,7 +50,7 @@ def wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def forecast(plan: Plan, *_: object, **__: object) -> Plan:
         return plan.model_copy(update={"forecast": plan.forecast.model_copy(update={"seconds_per_iteration": 0.1})})
 
-    monkeypatch.setattr(planned, "forecast", forecast)
+    monkeypatch.setattr(dataset_plan, "forecast", forecast)
     return folder
 
 
@@ -79,7 +78,7 @@ def test_a_run_that_goes_on_keeps_its_sizes(wide: Path, tmp_path: Path) -> None:
     choices = Choices(loss="dice")
     first = plan_for_run(wide, run, choices, device="cpu", budget_s=1200)
     assert first.patch.room == 4.0
-    write_plan(run / own_plan.PLAN, first)
+    write_plan(run / run_plan.PLAN, first)
     (run / RUN).write_text("{}")
     assert plan_for_run(wide, run, choices, device="cpu", budget_s=1200) == first
     assert plan_for_run(wide, run, DEFAULTS, device="cpu").patch.room == 1.0
@@ -105,12 +104,12 @@ def test_a_busy_machine_is_said_and_stands_in_the_plan(
 
 
 def test_sizes_that_could_not_be_measured_in_time_are_scaled(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = planned.forecast
+    first = dataset_plan.forecast
 
     def forecast(plan: Plan, *_: object, **__: object) -> Plan:
         return first(plan) if plan.patch.room == 1.0 else plan
 
-    monkeypatch.setattr(planned, "forecast", forecast)
+    monkeypatch.setattr(dataset_plan, "forecast", forecast)
     plan = decide(wide, device="cpu", budget_s=1200).plan
     assert plan.patch.room == 4.0
     usual = decide(wide, device="cpu").plan
@@ -120,17 +119,17 @@ def test_sizes_that_could_not_be_measured_in_time_are_scaled(wide: Path, monkeyp
 
 
 def test_sizes_that_cannot_be_computed_are_not_taken(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = planned.forecast
+    first = dataset_plan.forecast
 
     def forecast(plan: Plan, *_: object, **__: object) -> Plan:
-        why = {"why": [f"{planned.FAILED}: out of memory"]}
+        why = {"why": [f"{dataset_plan.FAILED}: out of memory"]}
         return (
             first(plan)
             if plan.patch.room == 1.0
             else plan.model_copy(update={"forecast": plan.forecast.model_copy(update=why)})
         )
 
-    monkeypatch.setattr(planned, "forecast", forecast)
+    monkeypatch.setattr(dataset_plan, "forecast", forecast)
     plan = decide(wide, device="cpu", budget_s=1200).plan
     assert plan.patch.room == 1.0
     assert plan.patch.why[-1].endswith("would suit the budget, but could not be measured: out of memory")
@@ -143,7 +142,7 @@ def test_measuring_has_a_time_limit(wide: Path, monkeypatch: pytest.MonkeyPatch)
         limits.append(until - time.monotonic())
         return plan
 
-    monkeypatch.setattr(planned, "forecast", forecast)
+    monkeypatch.setattr(dataset_plan, "forecast", forecast)
     decide(wide, device="cpu")
     assert command("plan", wide, "--measure-budget", "1h", "--device", "cpu") == 0
     assert 10 < limits[0] <= 15
@@ -153,14 +152,14 @@ def test_measuring_has_a_time_limit(wide: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_dataset_that_was_copied_is_read_once_to_compare_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dataset(tmp_path, {f"c{n}": two_boxes(seed=n) for n in range(2)})
-    planned.plan_dataset(tmp_path, measure_cost=False)
+    dataset_plan.plan_dataset(tmp_path, measure_cost=False)
     read: list[Path] = []
-    digest = file_marks._digest
-    monkeypatch.setattr(file_marks, "_digest", lambda path: read.append(path) or digest(path))
+    digest = file_stamps._digest
+    monkeypatch.setattr(file_stamps, "_digest", lambda path: read.append(path) or digest(path))
     os.utime(tmp_path / "images/c0.nii.gz")
-    planned.plan_of(tmp_path)
+    dataset_plan.plan_of(tmp_path)
     assert read == [tmp_path / "images/c0.nii.gz"]
-    planned.plan_of(tmp_path)
+    dataset_plan.plan_of(tmp_path)
     assert len(read) == 1
     os.utime(tmp_path / "images/c0.nii.gz")
 
@@ -168,20 +167,20 @@ def test_a_dataset_that_was_copied_is_read_once_to_compare_it(tmp_path: Path, mo
         raise FileError(f"{path}: cannot be written")
 
     monkeypatch.setattr(fingerprint, "_write", refuse)
-    planned.plan_of(tmp_path)
+    dataset_plan.plan_of(tmp_path)
     assert len(read) == 2
 
 
 def test_that_a_plan_was_made_of_other_labels_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset, label = unpack_label(write_dataset(tmp_path, {f"c{n}": two_boxes(seed=n) for n in range(3)}), "c1")
-    planned.plan_dataset(tmp_path, measure_cost=False)
+    dataset_plan.plan_dataset(tmp_path, measure_cost=False)
     capsys.readouterr()
-    planned.plan_of(tmp_path)
+    dataset_plan.plan_of(tmp_path)
     assert "other cases" not in capsys.readouterr().err
     array = read_segmentation(label).array
     correct_in_place(label, np.where(array == 3, 5, np.where(array == 5, 3, 0)))
     write_manifest(tmp_path, dataset.manifest.model_copy(update={"cases": dataset.manifest.cases[:2]}))
-    for show in (lambda: planned.plan_of(tmp_path), lambda: command("plan", tmp_path)):
+    for show in (lambda: dataset_plan.plan_of(tmp_path), lambda: command("plan", tmp_path)):
         show()
         assert (
             "plan.yaml: was made of other cases than there are now (changed: c1; not trained on any more: c2); "

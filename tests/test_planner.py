@@ -12,10 +12,10 @@ from helpers import FLAT, PLAN, SIDES, box, plan_data, spaced, tiny_plan, two_bo
 from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.dataset import Dataset
-from osteon.planning.choices import Choices
+from osteon.plan.schema import Grid, parse_plan, read_plan, write_plan
 from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, measure
 from osteon.planning.network_shape import fit_patch, shape_network, to_multiples
-from osteon.planning.plan import Grid, parse_plan, read_plan, write_plan
+from osteon.planning.options import Choices
 from osteon.planning.planner import make_plan
 from osteon.planning.recipes import RECIPES, Size
 from osteon.planning.spacing import label_fidelity, target_spacing
@@ -437,7 +437,6 @@ def test_a_missing_or_broken_file_is_said(tmp_path: Path) -> None:
 NAN, INF = float("nan"), float("inf")
 ONE_LEFT = [SIDES[0], SIDES[1], {k: v for k, v in SIDES[2].items() if k != "counterpart"}]
 NONSENSE: list[tuple[dict[str, Any], str]] = [
-    ({"osteon": 2}, "osteon"),
     ({"surprise": 1}, "surprise"),
     ({"unit": "inch"}, "unit"),
     ({"channels": []}, "channels"),

@@ -173,7 +173,7 @@ import psutil
 import osteon
 from osteon.app.jobs import Jobs
 from osteon.core.parallel import for_each, worker_count
-from osteon.planning.plan import write_plan
+from osteon.plan.schema import write_plan
 from osteon.serving.server import hold
 from runs import cohort, learning_plan
 

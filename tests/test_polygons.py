@@ -15,7 +15,7 @@ from skimage.draw import polygon2mask
 
 from osteon.core.errors import FileError, LabelError, OsteonError
 from osteon.formats.coco import masks_of, polygons_of, read_coco, unpack
-from osteon.formats.coco_filling import fill_coco
+from osteon.formats.coco_rasterisation import fill_coco
 from osteon.formats.polygons import fill, outside, read_outlines
 
 SQUARE = [[2, 1], [5, 1], [5, 3], [2, 3]]

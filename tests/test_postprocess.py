@@ -12,8 +12,8 @@ from helpers import spaced, tiny_plan
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.planning.plan import Plan
-from osteon.predicting.postprocess import (
+from osteon.plan.schema import Plan
+from osteon.predicting.postprocessing import (
     NONE,
     Postprocessing,
     Step,
@@ -21,8 +21,8 @@ from osteon.predicting.postprocess import (
     read_postprocessing,
     write_postprocessing,
 )
-from osteon.predicting.steps import STEPS
-from osteon.training.choosing_steps import FEWEST, Judged, choose_steps
+from osteon.predicting.postprocessing_steps import STEPS
+from osteon.runs.postprocessing_search import FEWEST, Judged, choose_steps
 
 Block = tuple[slice, slice, slice]
 SHAPE = (24, 24, 24)

@@ -20,7 +20,7 @@ from PIL import Image
 import osteon
 from children import finished, python
 from helpers import spaced, two_boxes
-from osteon.core import file_marks
+from osteon.core import file_stamps
 from osteon.core.case_records import FOLDER
 from osteon.core.errors import CaseError, FileError, UsageError
 from osteon.core.geometry import Geometry
@@ -28,14 +28,14 @@ from osteon.core.volume import Volume
 from osteon.dataset.manifest import Channel, write_manifest
 from osteon.formats import read_segmentation, read_volume, write_volume
 from osteon.predicting import predictor
-from osteon.predicting.looks import write_reference
 from osteon.predicting.model import Model, Prepared, load_model
 from osteon.predicting.predictor import predict
 from osteon.predicting.records import RECORD, VOTES, predictions_of
+from osteon.predicting.reference_statistics import write_reference
 from osteon.predicting.scans import Scan, find_scans
-from osteon.predicting.speeds import BEST
+from osteon.predicting.speed import BEST
 from osteon.predicting.stages import How
-from osteon.training.fit import train
+from osteon.runs.fit import train
 from runs import CPU, cohort, command, learning_plan, two_channels
 
 
@@ -246,7 +246,7 @@ def test_what_has_changed_is_done_again(model: Model, tmp_path: Path) -> None:
     write_volume(tmp_path / "scans/s1.nii.gz", Volume(image[None], moved))
     third = predict(model, found, out)
     assert (third.done, third.skipped) == (["s1"], ["s0"])
-    assert read_segmentation(out / "s1.nii.gz").geometry.same_as(moved)
+    assert read_segmentation(out / "s1.nii.gz").geometry.is_close(moved)
     (out / "s0.nii.gz").unlink()
     assert predict(model, found, out).done == ["s0"]
     assert predict(model, found, out, How(speed=BEST)).done == ["s0", "s1"]
@@ -287,8 +287,8 @@ def test_scans_that_were_copied_are_read_once_to_compare_them(
     folder, out = scans(tmp_path / "scans", 2), tmp_path / "out"
     predict(model, find_scans([folder]), out)
     read: list[str] = []
-    digest = file_marks._digest
-    monkeypatch.setattr(file_marks, "_digest", lambda path: read.append(path.name) or digest(path))
+    digest = file_stamps._digest
+    monkeypatch.setattr(file_stamps, "_digest", lambda path: read.append(path.name) or digest(path))
     os.utime(folder / "s0.nii.gz")
     for _ in range(2):
         assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
@@ -369,7 +369,7 @@ from pathlib import Path
 from osteon.predicting.model import load_model
 from osteon.predicting.predictor import predict
 from osteon.predicting.scans import Scan, find_scans
-from osteon.predicting.speeds import BEST
+from osteon.predicting.speed import BEST
 
 replace = Path.replace
 def acting(self, target):
@@ -554,7 +554,7 @@ def test_a_result_lies_on_its_scan_whatever_its_axes(trained: Path, tmp_path: Pa
     write_volume(tmp_path / "scan.nii.gz", Volume(np.ascontiguousarray(turned)[None], geometry))
     assert command("predict", trained, tmp_path / "scan.nii.gz", tmp_path / "out", "--device", "cpu") == 0
     found = read_segmentation(tmp_path / "out/scan.nii.gz")
-    assert found.geometry.same_as(geometry)
+    assert found.geometry.is_close(geometry)
     assert (found.array == np.flip(labels.transpose(order), flips)).mean() > 0.9
     straight = load_model(trained).predict(Volume(image[None].astype(np.float32), Geometry(image.shape, affine)))
     assert np.array_equal(found.array, np.flip(straight.array.transpose(order), flips))

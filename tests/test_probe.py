@@ -16,10 +16,10 @@ import torch
 from helpers import FLAT, tiny_plan
 from osteon.core.errors import UsageError
 from osteon.networks.registry import build_network
-from osteon.planning.plan import Plan, read_plan, write_plan
-from osteon.training import forecast as module
-from osteon.training import probe
-from osteon.training.forecast import forecast
+from osteon.plan.schema import Plan, read_plan, write_plan
+from osteon.planning import forecast as module
+from osteon.planning import probe
+from osteon.planning.forecast import forecast
 from osteon.training.module import TrainingModule
 
 SHAPE, SPACING = (24, 20, 16), (1.0, 1.0, 1.0)
@@ -294,7 +294,7 @@ def test_the_first_estimate_is_of_a_part_of_the_patch(
 
 
 def test_predicting_is_measured_without_the_libraries_of_training() -> None:
-    code = "import sys, osteon.training.probe; sys.exit(any(n in sys.modules for n in ('lightning', 'tensorboard')))"
+    code = "import sys, osteon.planning.probe; sys.exit(any(n in sys.modules for n in ('lightning', 'tensorboard')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

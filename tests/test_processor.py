@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from osteon.core import processor
+from osteon.core import cpu_features
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,14 @@ from osteon.core import processor
 )
 def test_bf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, capability: str | None, has: bool) -> None:
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: {flags}\n")
-    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(cpu_features, "CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
     if capability is not None:
         monkeypatch.setenv("ATEN_CPU_CAPABILITY", capability)
-    processor.processor_flags.cache_clear()
-    assert processor.has_bf16() == has
-    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "absent")
-    processor.processor_flags.cache_clear()
-    assert not processor.has_bf16()
+    cpu_features.processor_flags.cache_clear()
+    assert cpu_features.has_bf16() == has
+    monkeypatch.setattr(cpu_features, "CPUINFO", tmp_path / "absent")
+    cpu_features.processor_flags.cache_clear()
+    assert not cpu_features.has_bf16()
     monkeypatch.undo()
-    processor.processor_flags.cache_clear()
+    cpu_features.processor_flags.cache_clear()

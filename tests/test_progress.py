@@ -18,7 +18,7 @@ from rich.console import Console
 from helpers import tiny_plan
 from osteon.core import parallel, progress
 from osteon.core.progress import progress_bar, quiet, status, track
-from osteon.planning.plan import write_plan
+from osteon.plan.schema import write_plan
 from runs import cohort, command
 
 Say = pytest.CaptureFixture[str]

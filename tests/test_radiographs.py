@@ -23,7 +23,7 @@ from osteon.core.errors import DatasetError, FileError, OsteonError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_volume
 from osteon.formats.rle import encode, write_rle_csv
-from osteon.importing.recognise import recognise
+from osteon.importing.recognition import recognise
 from osteon.importing.run import ImportReport, import_dataset
 
 SHAPE = (30, 40)

@@ -13,13 +13,13 @@ from helpers import spaced, two_boxes, write_dataset
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.labels import make_structures
 from osteon.dataset.dataset import Dataset
-from osteon.planning.choices import Choices
+from osteon.plan.schema import Network, Plan, Pretrained, read_plan, write_plan
 from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, measure
-from osteon.planning.plan import Network, Plan, Pretrained, read_plan, write_plan
+from osteon.planning.options import Choices
 from osteon.planning.planner import make_plan
 from osteon.planning.recipe_files import PUBLISHED, published, read_recipe, resolve
 from osteon.planning.recipes import RECIPES
-from osteon.planning.smallest import named_structures
+from osteon.planning.smallest_structures import named_structures
 
 
 @pytest.fixture

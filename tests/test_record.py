@@ -12,13 +12,13 @@ from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Channel, write_manifest
-from osteon.planning.plan import Plan, read_plan
-from osteon.training import record
+from osteon.plan.schema import Plan, read_plan
+from osteon.runs import record
+from osteon.runs.fit import train
+from osteon.runs.options import TrainOptions
+from osteon.runs.record import check_plan_fits, plan_hash, record_choices
+from osteon.runs.splits import split
 from osteon.training.checkpoint import LAST, State, load_checkpoint, save_checkpoint
-from osteon.training.fit import train
-from osteon.training.options import TrainOptions
-from osteon.training.record import check_plan_fits, plan_hash, record_choices
-from osteon.training.splitting import split
 from runs import CPU, cohort
 
 

@@ -11,8 +11,8 @@ import pytest
 from osteon.core.errors import FileError
 from osteon.core.files import write_json
 from osteon.core.records import read_record
-from osteon.training.fit import train
-from osteon.training.options import TrainOptions
+from osteon.runs.fit import train
+from osteon.runs.options import TrainOptions
 from runs import cohort, command, learning_plan
 
 

@@ -16,13 +16,14 @@ from osteon.auditing.cohort import Cohort
 from osteon.auditing.facts import CaseFacts, StructureFacts
 from osteon.auditing.finding import Finding, Severity, ranked
 from osteon.auditing.page import FINDINGS, OF_A_KIND, write_page
+from osteon.core.html_pages import ITEMS
 from osteon.core.labels import make_structures
-from osteon.core.pages import ITEMS
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case, Channel, Manifest
 from osteon.evaluating.evaluate import Failure
 from osteon.reporting import charts
-from osteon.reporting.compare import Compared, compare
+from osteon.reporting.compare import compare
+from osteon.reporting.comparison import Compared
 from osteon.reporting.page import write_page as write_comparison
 from runs import cohort as few_cases
 from test_reporting import predictions

@@ -21,8 +21,8 @@ from osteon.formats import write_segmentation
 from osteon.formats.rle import encode, write_rle_csv
 from osteon.reporting.compare import compare
 from osteon.reporting.confusion import Confusion, count_confusion
-from osteon.reporting.contestants import find_contestants
-from osteon.training.fit import train
+from osteon.reporting.entries import find_contestants
+from osteon.runs.fit import train
 from runs import CPU, cohort, command, learning_plan
 
 NAMES = make_structures(["femur", "tibia"], [3, 5])

@@ -10,8 +10,8 @@ import torch
 
 from helpers import tiny_plan
 from osteon.core.errors import UsageError
-from osteon.planning.plan import Plan, Pretrained
-from osteon.training.resuming import as_begun, enough_memory, resumable_differences, told_differences
+from osteon.plan.schema import Plan, Pretrained
+from osteon.runs.resuming import as_begun, enough_memory, resumable_differences, told_differences
 
 LESS = {"patch.size": [4, 8, 8], "patch.batch": 1, "training.precision": "bf16"}
 

@@ -15,8 +15,8 @@ from osteon.cli import main as cli
 from osteon.core.errors import UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
-from osteon.training import conductor
-from osteon.training.fit import train
+from osteon.runs.fit import train
+from osteon.training import callback
 from runs import CPU, cohort, command
 
 
@@ -34,15 +34,15 @@ def test_killed_in_a_validation_it_validates_and_ends_the_same(
     tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(tiny, tiny_plan(), tmp_path / "whole", CPU)
-    real, calls = conductor.validate, iter(range(100))
+    real, calls = callback.validate, iter(range(100))
 
     def die(*arguments: Any) -> Any:
         if next(calls) == 1:
             raise ConnectionError("as if killed")
         return real(*arguments)
 
-    monkeypatch.setattr(conductor, "validate", die)
-    monkeypatch.setattr(conductor, "SAVE_BEFORE_VALIDATION_S", -1.0)
+    monkeypatch.setattr(callback, "validate", die)
+    monkeypatch.setattr(callback, "SAVE_BEFORE_VALIDATION_S", -1.0)
     with pytest.raises(Exception, match="as if killed"):
         train(tiny, tiny_plan(), tmp_path / "run", CPU, checkpoint_every_s=1e9)
     assert train(tiny, tiny_plan(), tmp_path / "run", CPU).resumed

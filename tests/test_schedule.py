@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from helpers import tiny_plan
-from osteon.planning.sections import Schedule
+from osteon.plan.sections import Schedule
 from osteon.training.schedule import LEAST_RATE, rate_factor
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from helpers import box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
-from osteon.core.spread import Spread
+from osteon.core.statistics import Spread
 from osteon.evaluating.groups import UNKNOWN, group_scores
 from osteon.evaluating.scores import Measures, Score, score_case
 from osteon.evaluating.summary import OVERALL, overall, summarise

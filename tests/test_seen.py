@@ -17,9 +17,9 @@ from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
 from osteon.predicting.model import load_model
-from osteon.predicting.seen import TRAINED, UNKNOWN, UNSEEN, VALIDATED, SeenScans, sights_in, together, worst
-from osteon.training.fit import train
-from osteon.training.options import TrainOptions
+from osteon.predicting.training_cases import TRAINED, UNKNOWN, UNSEEN, VALIDATED, SeenScans, sights_in, together, worst
+from osteon.runs.fit import train
+from osteon.runs.options import TrainOptions
 from runs import cohort, command, learning_plan
 
 Captured = pytest.CaptureFixture[str]

@@ -16,8 +16,8 @@ from osteon.core.volume import Volume
 from osteon.dataset.folds import make_folds
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest
 from osteon.formats import write_volume
+from osteon.importing.case_selection import hold_out, select
 from osteon.importing.run import import_dataset
-from osteon.importing.selecting import hold_out, select
 
 IDS = [f"c{n}" for n in (10, 1, 9, 2, 11)]
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from helpers import tiny_plan
-from osteon.planning.plan import Plan
-from osteon.predicting.series import name_series
+from osteon.plan.schema import Plan
+from osteon.predicting.sequence import name_series
 
 NAMES = ["L3", "L2", "L1"]
 SHAPE = (10, 10, 60)

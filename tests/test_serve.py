@@ -17,14 +17,15 @@ import pytest
 
 from osteon.core.files import write_error, write_json
 from osteon.exporting import registry
-from osteon.serving import ages, app, receiving
+from osteon.serving import app, job_ages
+from osteon.serving import uploads as receiving
 from osteon.serving.guard import Rules
 from osteon.serving.jobs import JOB, SCAN, Store
-from osteon.serving.places import Held
 from osteon.serving.predictor import DiedError
-from osteon.serving.working import Answer, Task
-from osteon.web import pace
-from osteon.web.pace import Paced
+from osteon.serving.upload_slots import Held
+from osteon.serving.worker import Answer, Task
+from osteon.web import slow_bodies
+from osteon.web.slow_bodies import Paced
 from serving import NIFTI, Pretending, Running, masked, serving, until
 
 TOKEN = "0123456789abcdef"
@@ -116,7 +117,7 @@ def test_what_is_no_scan_is_refused_and_leaves_nothing(
 
 
 def test_a_bomb_is_told_by_what_comes_out_for_each_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("osteon.serving.unpacking.SLACK", 0)
+    monkeypatch.setattr("osteon.serving.zip_scans.SLACK", 0)
     with serving(tmp_path, max_upload=10**9) as running:
         refused = running.client.send(archive({"a.dcm": bytes(5_000_000)}))
         assert (refused.status, refused.data["error"]) == (
@@ -159,8 +160,8 @@ def test_too_much_is_refused_before_it_is_read_where_it_is_announced(running: Ru
 def test_no_more_than_the_limit_is_read_where_nothing_is_announced(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("osteon.serving.lingering.MOST_BYTES", 1 << 20)
-    monkeypatch.setattr("osteon.serving.lingering.MOST_S", 0.5)
+    monkeypatch.setattr("osteon.serving.drain_request.MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("osteon.serving.drain_request.MOST_S", 0.5)
     sent = 0
     with socket.create_connection(("localhost", running.client.port)) as connection:
         connection.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -196,8 +197,8 @@ def test_an_upload_that_breaks_off_or_falls_silent_frees_its_place(
         connection.sendall(head)
         until(lambda: running.store.places.held)
     until(lambda: not running.store.places.held)
-    monkeypatch.setattr(pace, "SILENCE_S", 0.1)
-    monkeypatch.setattr("osteon.serving.lingering.MOST_S", 0.1)
+    monkeypatch.setattr(slow_bodies, "SILENCE_S", 0.1)
+    monkeypatch.setattr("osteon.serving.drain_request.MOST_S", 0.1)
     with socket.create_connection(("localhost", running.client.port)) as connection:
         connection.sendall(head)
         connection.settimeout(10)
@@ -223,7 +224,7 @@ def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_said_before_anything_is_written(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("osteon.serving.refusing.SPARE_BYTES", 10**18)
+    monkeypatch.setattr("osteon.serving.http_errors.SPARE_BYTES", 10**18)
     assert running.client.send().status == 507
 
 
@@ -399,7 +400,7 @@ def test_a_job_that_is_deleted_while_it_expires_stops_no_other(tmp_path: Path, m
 def test_a_clock_that_is_set_ahead_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     week = 7 * 24 * 3600.0
     ran = [0.0]
-    monkeypatch.setattr(ages, "time", SimpleNamespace(monotonic=lambda: ran[0]))
+    monkeypatch.setattr(job_ages, "time", SimpleNamespace(monotonic=lambda: ran[0]))
     store, ids = three_done(tmp_path)
     later = datetime.now(UTC) + timedelta(days=8)
     monkeypatch.setattr("osteon.serving.jobs.datetime", SimpleNamespace(now=lambda _: later))
@@ -415,8 +416,8 @@ def test_a_clock_that_is_set_ahead_removes_nothing(tmp_path: Path, monkeypatch: 
 
 
 def test_ages_that_cannot_be_read_begin_anew(tmp_path: Path) -> None:
-    (tmp_path / ages.AGES).write_text('{"ran_s": NaN}')
-    begun = ages.Ages(tmp_path)
+    (tmp_path / job_ages.AGES).write_text('{"ran_s": NaN}')
+    begun = job_ages.Ages(tmp_path)
     begun.begin("x")
     assert begun.of("x") < 5
 

@@ -14,14 +14,14 @@ import psutil
 import pytest
 
 from osteon.core.files import write_json
-from osteon.serving import places
+from osteon.serving import upload_slots
+from osteon.serving.http_errors import RefusedError
 from osteon.serving.jobs import RESULT, RESULT_JSON
-from osteon.serving.places import Held, Places
-from osteon.serving.refusing import RefusedError
-from osteon.serving.working import Answer, Task
-from osteon.web import connections, pace
+from osteon.serving.upload_slots import Held, Places
+from osteon.serving.worker import Answer, Task
+from osteon.web import connections, slow_bodies
 from osteon.web.connections import neighbourhood
-from osteon.web.pace import Lag, Paced, SlowError
+from osteon.web.slow_bodies import Lag, Paced, SlowError
 from serving import NIFTI, Pretending, Running, serving, until
 
 HALF = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
@@ -173,8 +173,8 @@ def held(port: int, client: int) -> bool:
 
 
 def test_a_body_that_trickles_is_given_up(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "SILENCE_S", 0.5)
-    monkeypatch.setattr("osteon.serving.lingering.MOST_S", 0.2)
+    monkeypatch.setattr(slow_bodies, "SILENCE_S", 0.5)
+    monkeypatch.setattr("osteon.serving.drain_request.MOST_S", 0.2)
     with slow(running, UPLOAD + NIFTI, b"x") as made:
         said = heard(made)
     assert said.startswith(b"HTTP/1.1 408 ")
@@ -184,8 +184,8 @@ def test_a_body_that_trickles_is_given_up(running: Running, monkeypatch: pytest.
 
 
 def test_a_slow_upload_gives_its_place_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "PATIENCE_S", 0.2)
-    monkeypatch.setattr("osteon.serving.lingering.MOST_S", 0.2)
+    monkeypatch.setattr(upload_slots, "PATIENCE_S", 0.2)
+    monkeypatch.setattr("osteon.serving.drain_request.MOST_S", 0.2)
     with serving(tmp_path, queue=4) as running, ExitStack() as held:
         made = [held.enter_context(slow(running, UPLOAD + NIFTI, b"x")) for _ in range(2)]
         until(lambda: len(running.store.places.held) == 2)
@@ -236,7 +236,7 @@ def test_what_came_quickly_at_first_does_not_pay_for_a_trickle() -> None:
 
 
 def test_only_the_clients_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "SILENCE_S", 0.2)
+    monkeypatch.setattr(slow_bodies, "SILENCE_S", 0.2)
 
     async def quick() -> AsyncIterator[bytes]:
         for _ in range(4):

@@ -25,11 +25,11 @@ from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_volume
 from osteon.predicting.model import Model, load_model
 from osteon.predicting.stages import How
+from osteon.runs.fit import train
 from osteon.serving.guard import find_token
 from osteon.serving.jobs import RESULT, SCAN
 from osteon.serving.predictor import DiedError, OvertimeError, started
-from osteon.serving.working import MASK, Task, Work, carry_out
-from osteon.training.fit import train
+from osteon.serving.worker import MASK, Task, Work, carry_out
 from runs import CPU, cohort, command, learning_plan
 from serving import Client, until
 
@@ -208,7 +208,7 @@ def test_what_nobody_foresaw_is_kept_for_the_keeper_alone(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("Doe^Jane")
 
-    monkeypatch.setattr("osteon.serving.working._segment", broken)
+    monkeypatch.setattr("osteon.serving.worker._segment", broken)
     answer = carry_out(Task(tmp_path, ()), model, How())
     assert "Doe" not in answer.error + answer.hint
     assert "Doe^Jane" in (tmp_path / "trouble.txt").read_text()

@@ -13,13 +13,13 @@ from osteon.core.errors import DatasetError, UsageError
 from osteon.core.files import read_json, write_json
 from osteon.core.labels import make_structures
 from osteon.dataset.dataset import Dataset
-from osteon.planning.choices import DEFAULTS
+from osteon.plan.schema import Zoom
+from osteon.planning.dataset_plan import plan_dataset
 from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, measure
-from osteon.planning.plan import Zoom
+from osteon.planning.options import DEFAULTS
 from osteon.planning.planner import cache_bytes, make_plan
-from osteon.planning.small import coverage_warnings
+from osteon.planning.zoom_choice import coverage_warnings
 from osteon.preparing.cache import prepare
-from osteon.training.planned import plan_dataset
 
 ZOOMED = replace(DEFAULTS, zoom=["tibia"])
 

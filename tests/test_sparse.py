@@ -11,8 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from osteon.core.boxes import Box
-from osteon.predicting import sparse
-from osteon.predicting.sparse import above_half, best_classes, interpolate_at, interpolate_box, taps, uniform_code
+from osteon.predicting import sparse_resampling
+from osteon.predicting.sparse_resampling import (
+    above_half,
+    best_classes,
+    interpolate_at,
+    interpolate_box,
+    taps,
+    uniform_code,
+)
 from osteon.preparing.resample import axis_weights, resample
 
 
@@ -46,8 +53,8 @@ def test_every_voxel_has_the_class_of_the_whole_interpolation(
 def test_slabs_and_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = smooth((12, 11, 10), 4, 1).softmax(0)
     whole = restored(shares, (25, 31, 17))
-    monkeypatch.setattr(sparse, "SLAB_VOXELS", 1000)
-    monkeypatch.setattr(sparse, "AT_ONCE", 7)
+    monkeypatch.setattr(sparse_resampling, "SLAB_VOXELS", 1000)
+    monkeypatch.setattr(sparse_resampling, "AT_ONCE", 7)
     assert torch.equal(restored(shares, (25, 31, 17)), whole)
 
 
@@ -56,13 +63,13 @@ def test_only_where_voxels_disagree_all_classes_are_looked_at(monkeypatch: pytes
     shares[0] = 1
     shares[:, 10:20, 10:20, 10:20] = torch.tensor([0.0, 1.0, 0.0])[:, None, None, None]
     looked = []
-    at = sparse.interpolate_at
+    at = sparse_resampling.interpolate_at
 
-    def noted(shares: torch.Tensor, where: torch.Tensor, along: Sequence[sparse.Taps]) -> torch.Tensor:
+    def noted(shares: torch.Tensor, where: torch.Tensor, along: Sequence[sparse_resampling.Taps]) -> torch.Tensor:
         looked.append(len(where))
         return at(shares, where, along)
 
-    monkeypatch.setattr(sparse, "interpolate_at", noted)
+    monkeypatch.setattr(sparse_resampling, "interpolate_at", noted)
     assert torch.equal(restored(shares, (80, 80, 80)).long(), resample(shares, (80, 80, 80)).argmax(0))
     shell = 24**3 - 16**3  # two new voxels on either side of the cube's faces
     assert sum(looked) <= shell

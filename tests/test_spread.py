@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
-from osteon.core import spread as module
-from osteon.core.spread import Spread, bootstrap_interval, spread
+from osteon.core import statistics as module
+from osteon.core.statistics import Spread, bootstrap_interval, spread
 
 
 def test_spread_takes_the_sample_sd_and_leaves_none_out() -> None:

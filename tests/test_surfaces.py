@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from osteon.core.geometry import Geometry, Turn
+from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.evaluating import distances
 from osteon.evaluating.distances import Gaps, distance_names, gaps, measure_distances
-from osteon.evaluating.elements import element_sizes, steps_of, surface_of, thin_axis
+from osteon.evaluating.surface_elements import element_sizes, steps_of, surface_of, thin_axis
 
 SPACING = (0.5, 2.0, 3.0)
 STEPS = np.diag(SPACING)
@@ -69,7 +69,7 @@ def test_sizes_of_single_patterns() -> None:
 def test_slabs_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     mask = np.random.default_rng(0).random((11, 6, 5)) < 0.4
     whole = surface_of(mask, STEPS)
-    monkeypatch.setattr("osteon.evaluating.elements.SLAB_VOXELS", 100)
+    monkeypatch.setattr("osteon.evaluating.surface_elements.SLAB_VOXELS", 100)
     parts = surface_of(mask, STEPS)
     for name in ("corners", "points", "sizes"):
         assert np.array_equal(getattr(whole, name), getattr(parts, name))
@@ -199,7 +199,7 @@ def test_turning_the_file_changes_nothing(
     one: np.ndarray, other: np.ndarray, order: list[int], flipped: tuple[bool, ...]
 ) -> None:
     geometry = Geometry((5, 4, 3), np.diag([*SPACING, 1.0]))
-    turn = Turn(tuple(order), flipped)
+    turn = AxisPermutation(tuple(order), flipped)
     turned = turn.geometry(geometry)
     own = measure_distances(one, other, steps_of(geometry.affine_ras), TOLERANCES)
     same = measure_distances(turn.apply(one), turn.apply(other), steps_of(turned.affine_ras), TOLERANCES)

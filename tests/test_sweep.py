@@ -20,15 +20,15 @@ from helpers import tiny_plan, two_boxes, write_dataset
 from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
 from osteon.core.locks import hold_folder
 from osteon.dataset.dataset import Dataset
-from osteon.planning.plan import read_plan
-from osteon.sweeping import running
+from osteon.plan.schema import read_plan
+from osteon.runs.options import TrainOptions
+from osteon.runs.splits import split
+from osteon.sweeping import run_trial
+from osteon.sweeping.median_stopping import Stopped, Stopping, falls_behind, reached, read_curve
 from osteon.sweeping.run import run_sweep
-from osteon.sweeping.searching import extremes, propose
+from osteon.sweeping.search import extremes, propose
 from osteon.sweeping.spec import Search, read_sweep
-from osteon.sweeping.stopping import Stopped, Stopping, falls_behind, reached, read_curve
 from osteon.sweeping.trials import Trial, choices_from, grid_values, trial_name
-from osteon.training.options import TrainOptions
-from osteon.training.splitting import split
 from runs import CPU, cohort, command
 
 SMALL: dict[str, Any] = {
@@ -76,8 +76,8 @@ def play(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
         (RUN / "model/weights.safetensors").write_text("")
     """
     code = textwrap.dedent(head) + textwrap.dedent(script)
-    monkeypatch.setattr(running, "process_of", lambda trial, _: [sys.executable, "-c", code, str(trial.run)])
-    monkeypatch.setattr(running, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(run_trial, "process_of", lambda trial, _: [sys.executable, "-c", code, str(trial.run)])
+    monkeypatch.setattr(run_trial, "LOOK_EVERY_S", 0.02)
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -450,7 +450,7 @@ def test_without_optuna_a_search_says_how_to_get_it(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("said", [{}, {"dice": 0.5, "progress": 0.2}, {"dice": "low", "progress": 0.2, "median": 0.6}])
 def test_an_odd_word_of_why_a_trial_was_stopped_is_named(tmp_path: Path, said: dict[str, object]) -> None:
-    (tmp_path / running.STOPPED).write_text(yaml.safe_dump(said))
+    (tmp_path / run_trial.STOPPED).write_text(yaml.safe_dump(said))
     trial = Trial("a", {}, 0, tiny_plan(), tmp_path, TrainOptions())
     with pytest.raises(FileError, match=r"stopped\.yaml: why the trial was stopped is not what osteon writes there"):
-        running.known_outcome(trial)
+        run_trial.known_outcome(trial)

@@ -18,8 +18,8 @@ from osteon.core.labels import make_structures
 from osteon.evaluating.scores import Score
 from osteon.evaluating.summary import overall, summarise
 from osteon.evaluating.table import summary_table
-from osteon.training.fit import train
-from osteon.training.options import TrainOptions
+from osteon.runs.fit import train
+from osteon.runs.options import TrainOptions
 from runs import cohort, learning_plan
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="has its own encodings and limits")

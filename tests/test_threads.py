@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from osteon.core import load, platform, threads
-from osteon.core.load import LoadMeter, ThreadFitter
+from osteon.core import cpu_load, platform, threads
+from osteon.core.cpu_load import LoadMeter, ThreadFitter
 from osteon.core.threads import describe_waiting, is_users, prepare_threads, set_thread_count
 
 NAMES = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -97,7 +97,7 @@ def test_other_processes_work_is_noticed_and_ones_own_is_not() -> None:
     """A process pinned to one core beside which nothing, then another process, works there."""
     code = """
 import os, subprocess, sys, time
-from osteon.core.load import LoadMeter
+from osteon.core.cpu_load import LoadMeter
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 def work():
@@ -152,7 +152,7 @@ def test_a_quota_or_many_cores_are_not_busy_while_enough_is_free(monkeypatch: py
     meter = LoadMeter()
     meter.allowed = list(range(64))
     for used, others, busy in ((4, 30.0, False), (4, 60.5, True), (64, 3.0, False), (64, 8.0, True), (63, 0.5, False)):
-        monkeypatch.setattr(load, "cores", lambda used=used: used)
+        monkeypatch.setattr(cpu_load, "cores", lambda used=used: used)
         meter.others = others
         assert bool(meter.warning) == busy
 
@@ -163,4 +163,4 @@ def test_a_users_number_of_threads_stays(monkeypatch: pytest.MonkeyPatch, given:
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    assert (load.thread_fitter() is not None) == fits
+    assert (cpu_load.thread_fitter() is not None) == fits

@@ -12,9 +12,9 @@ from torch import nn
 
 from helpers import FLAT, SIDES, Pointwise, tiny_plan
 from osteon.networks.registry import build_network
-from osteon.predicting.looks import Looks
+from osteon.predicting.reference_statistics import Looks
 from osteon.predicting.region import fills_little
-from osteon.predicting.speeds import BALANCED, BEST
+from osteon.predicting.speed import BALANCED, BEST
 from osteon.predicting.tiles import gaussian_weights, look_together, probabilities, stream, tile_starts, whole_size
 
 

@@ -21,7 +21,7 @@ FAKES = {
 }
 SCRIPT = """
 import sys
-from osteon.core.torchvision import mend_torchvision
+from osteon.core.torchvision_ops import mend_torchvision
 print(mend_torchvision(), mend_torchvision(), "torchvision" in sys.modules)
 """
 

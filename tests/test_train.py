@@ -33,24 +33,25 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
 from osteon.formats import read_segmentation, read_volume
-from osteon.planning.plan import Plan, parse_plan, read_plan, write_plan
-from osteon.planning.sections import Schedule
-from osteon.predicting import speeds
+from osteon.plan.schema import Plan, parse_plan, read_plan, write_plan
+from osteon.plan.sections import Schedule
+from osteon.predicting import speed
 from osteon.predicting.model import Model, Prepared
-from osteon.predicting.shares import Shares
+from osteon.predicting.probabilities import Shares
 from osteon.predicting.tiles import probabilities
 from osteon.preparing.cache import CachedCase
 from osteon.preparing.case import prepare_image
-from osteon.training import conductor, display, fit, validating
+from osteon.runs import fit
+from osteon.runs.fit import TrainReport, train
+from osteon.runs.options import TrainOptions
+from osteon.runs.scoring import as_planned
+from osteon.runs.splits import split
+from osteon.training import callback, progress_display, validation
+from osteon.training.callback import CHECKPOINT_EVERY_S, VALIDATION_SHARE, Conductor, DivergedError, write_metrics
 from osteon.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
-from osteon.training.conductor import CHECKPOINT_EVERY_S, VALIDATION_SHARE, Conductor, DivergedError, write_metrics
-from osteon.training.fit import TrainReport, train
 from osteon.training.module import TrainingModule
-from osteon.training.options import TrainOptions
 from osteon.training.sampling import Batch
 from osteon.training.schedule import LEAST_RATE, rate_factor
-from osteon.training.scoring import as_planned
-from osteon.training.splitting import split
 from runs import CPU, cohort, learning_plan
 
 TIMES = ("elapsed_s", "s_per_iteration")
@@ -151,7 +152,7 @@ def script_scores(
         done.append(len(done))
         return {"femur": dice(done[-1]), "tibia": None}
 
-    monkeypatch.setattr(conductor, "validate", scripted)
+    monkeypatch.setattr(callback, "validate", scripted)
     return done
 
 
@@ -204,7 +205,7 @@ def test_validation_is_the_dice_of_the_predicted_whole_scans(finished: Path, tin
     for case in validated:
         reference = tiny.load_segmentation(tiny.case(case))
         predicted = read_segmentation(finished / f"predictions/{case}.nii.gz")
-        assert predicted.geometry.same_as(reference.geometry)
+        assert predicted.geometry.is_close(reference.geometry)
         for name, value in (("femur", 3), ("tibia", 5)):
             p, r = predicted.array == value, reference.array == value
             assert result["cases"][case][name] == pytest.approx(2 * (p & r).sum() / (p.sum() + r.sum()), abs=1e-5)
@@ -248,8 +249,8 @@ def test_sites_are_kept_together_on_request(tmp_path: Path) -> None:
 def test_progress_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_a_terminal: bool) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=on_a_terminal, width=200, color_system=None)
-    monkeypatch.setattr(display, "console", console)
-    monkeypatch.setattr(display, "REFRESH_S", 0)
+    monkeypatch.setattr(progress_display, "console", console)
+    monkeypatch.setattr(progress_display, "REFRESH_S", 0)
     dataset = cohort(tmp_path / "data")
     named = list(make_structures(["femur [/x]", "tibia"], [3, 5]))  # rich takes the brackets for markup
     dataset = Dataset(dataset.folder, dataset.manifest.model_copy(update={"structures": named}))
@@ -352,14 +353,14 @@ def test_a_validation_of_many_cases_takes_no_more(
     many = cohort(tmp_path / "data", 8)
     clock, looked = Clock(1000), []
     use_clock(monkeypatch, clock)
-    probabilities = validating.probabilities
+    probabilities = validation.probabilities
 
     def slow(*arguments: Any) -> torch.Tensor:
         looked.append(float(arguments[1].sum()))
         clock.now += 0.5
         return probabilities(*arguments)
 
-    monkeypatch.setattr(validating, "probabilities", slow)
+    monkeypatch.setattr(validation, "probabilities", slow)
     spent = []
     for name in ("run", "again"):
         looked.clear()
@@ -378,10 +379,10 @@ def test_a_validation_of_many_cases_takes_no_more(
 
 def test_a_sample_of_validation_cases_shows_every_structure_first() -> None:
     cases = [CachedCase(str(n), Path(), (True, True), (1,) if n == 17 else (0,)) for n in range(40)]
-    ordered = validating.in_order(cases, 5)
+    ordered = validation.in_order(cases, 5)
     assert {number for case in ordered[:2] for number in case.present} == {0, 1}
     assert sorted(case.id for case in ordered) == sorted(case.id for case in cases)
-    assert ordered == validating.in_order(cases, 5) != validating.in_order(cases, 6)
+    assert ordered == validation.in_order(cases, 5) != validation.in_order(cases, 6)
 
 
 def test_checkpoints_come_when_their_time_has(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -479,7 +480,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from osteon.dataset.dataset import Dataset
-from osteon.planning.plan import read_plan
+from osteon.plan.schema import read_plan
 from osteon.training import finishing, fit, module
 
 def die(*_, **__):
@@ -950,7 +951,7 @@ def test_a_2d_plan_from_training_to_prediction(tmp_path: Path) -> None:
     report = train(dataset, parse_plan(base, Path("plan.yaml")), tmp_path / "run", CPU)
     assert report.validation["dice"] > 0.7
     predicted = osteon.load_model(tmp_path / "run").predict(dataset.folder / "images/c0.nii.gz")
-    assert predicted.geometry.same_as(read_volume(dataset.folder / "images/c0.nii.gz").geometry)
+    assert predicted.geometry.is_close(read_volume(dataset.folder / "images/c0.nii.gz").geometry)
 
 
 def facing_femora(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -984,7 +985,7 @@ def test_left_and_right_stay_apart_when_patches_are_mirrored(tmp_path: Path) -> 
     prepared = torch.from_numpy(prepare_image(Volume(image[None], Geometry(image.shape, affine)), plan))
     for mirror in (False, True):
         # The network is sure: where mirroring does not swap the names, both sides are as likely.
-        shares = probabilities(model.network, prepared, plan, speed=speeds.BEST if mirror else speeds.BALANCED).numpy()
+        shares = probabilities(model.network, prepared, plan, speed=speed.BEST if mirror else speed.BALANCED).numpy()
         assert shares[1][labels == 1].mean() > 0.75
         assert shares[3][labels == 4].mean() > 0.75
 

@@ -19,12 +19,12 @@ from osteon.core.labels import make_structures
 from osteon.networks.registry import build_network
 from osteon.networks.reshape import fit_channels, fit_kernel
 from osteon.networks.transfer import transfer
-from osteon.planning.inherit import inherit_plan
-from osteon.planning.plan import Plan, parse_plan, read_plan, write_plan
+from osteon.plan.inheritance import inherit_plan
+from osteon.plan.schema import Plan, parse_plan, read_plan, write_plan
+from osteon.planning.inherited_plan import plan_from_model
 from osteon.predicting.model import Model, load_model, save_model
+from osteon.runs.fit import train
 from osteon.training.checkpoint import LAST, load_checkpoint
-from osteon.training.fit import train
-from osteon.training.inherited import plan_from_model
 from runs import CPU, cohort, command, learning_plan
 
 SMP: dict[str, Any] = {
@@ -296,9 +296,9 @@ def test_a_run_begins_with_the_model_and_goes_on_without_it(
     source = saved(tmp_path / "source", other)
     options = replace(CPU, init=str(source), epochs=2, fold=None)
     run = tmp_path / "run"
-    from osteon.training import conductor
+    from osteon.training import callback
 
-    monkeypatch.setattr(conductor.Conductor, "save", stop_after(conductor.Conductor.save))
+    monkeypatch.setattr(callback.Conductor, "save", stop_after(callback.Conductor.save))
     with pytest.raises(Killed):
         train(dataset, plan, run, options, checkpoint_every_s=0)
     monkeypatch.undo()

@@ -13,7 +13,7 @@ import torch
 import osteon
 from helpers import spaced, tiny_plan, two_boxes, write_dataset
 from nnunet_models import arch, configuration, plans, write_model
-from osteon.adopting.adopt import Wanted, adopt
+from osteon.converting.convert import Wanted, adopt
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
@@ -22,11 +22,11 @@ from osteon.dataset.dataset import Dataset
 from osteon.networks.ensemble import first_member
 from osteon.networks.registry import build_network
 from osteon.networks.transfer import transfer
-from osteon.planning.inherit import inherit_plan
-from osteon.planning.plan import Plan, Series, read_plan, write_plan
+from osteon.plan.inheritance import inherit_plan
+from osteon.plan.schema import Plan, Series, read_plan, write_plan
+from osteon.planning.inherited_plan import plan_from_model
 from osteon.preparing.cache import prepare
-from osteon.training.fit import train
-from osteon.training.inherited import plan_from_model
+from osteon.runs.fit import train
 from runs import CPU, command
 
 SHAPE = (12, 16, 6)

@@ -9,7 +9,7 @@ from helpers import FLAT, tiny_plan
 from osteon.networks.fused_norm import NormAct
 from osteon.networks.registry import build_network, outputs
 from osteon.networks.unet import UNet
-from osteon.planning.plan import Network
+from osteon.plan.schema import Network
 
 STAGES = {
     "cube": {},

@@ -17,7 +17,7 @@ from osteon.cli.main import app
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Manifest
-from osteon.importing.recognise import form_named
+from osteon.importing.recognition import form_named
 from osteon.predicting.scans import find_scans
 
 PLACES = [(0.0, 0.0, 2.0 * n) for n in range(4)]

@@ -19,19 +19,19 @@ from osteon.app.layers import layers_of
 from osteon.core.boxes import box_of
 from osteon.core.errors import CaseError, LabelError, UsageError, in_short, memory_error
 from osteon.core.geometry import Geometry
+from osteon.core.label_values import HIGHEST, boxes_of, exchange
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.parallel import for_each
-from osteon.core.values import HIGHEST, boxes_of, exchange
 from osteon.dataset.dataset import Dataset
 from osteon.evaluating.evaluate import evaluate
 from osteon.exporting.masks import cut_masks
 from osteon.exporting.run import export
 from osteon.formats import read_segmentation
 from osteon.formats.labelmap import whole_labels
-from osteon.importing.forms import Options
 from osteon.importing.run import import_dataset
+from osteon.importing.source_forms import Options
 from osteon.preparing.case import planned_labels
-from osteon.training.scoring import as_planned
+from osteon.runs.scoring import as_planned
 
 HUGE = 2**32 - 1
 KINDS = [np.uint8, np.uint16, np.int32, np.uint32, np.int64, np.uint64]

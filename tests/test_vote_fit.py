@@ -12,18 +12,18 @@ import yaml
 
 import osteon
 from helpers import spaced, write_dataset
+from osteon.core.dice import count_overlap, dice
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
-from osteon.core.overlap import count_overlap, dice
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
 from osteon.formats import read_segmentation, write_segmentation
 from osteon.formats.probabilities import about, write_probabilities
 from osteon.formats.rle import encode, write_rle_csv
-from osteon.voting.choosing import choose_threshold, choose_weights
-from osteon.voting.runs import runs_of_mask
-from osteon.voting.samples import Sample, sample_of_levels, sample_of_runs
+from osteon.voting.run_length import runs_of_mask
+from osteon.voting.vote_counts import Sample, sample_of_levels, sample_of_runs
+from osteon.voting.weight_search import choose_threshold, choose_weights
 from runs import command
 
 SHAPE = (16, 14, 1)

@@ -16,9 +16,9 @@ from helpers import write_dataset
 from osteon.core.errors import FileError, LabelError, UsageError
 from osteon.core.labels import make_structures
 from osteon.formats.rle import encode, write_rle_csv
+from osteon.voting.picture_sizes import Sizes, parse_size
 from osteon.voting.report import alike
-from osteon.voting.rows import picture_of
-from osteon.voting.sizes import Sizes, parse_size
+from osteon.voting.rle_rows import picture_of
 from runs import command
 
 SIZE = (30, 40)

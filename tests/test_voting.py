@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as hnp
 
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
-from osteon.voting.deciding import Scale, decide_alone, decide_together
-from osteon.voting.runs import NOTHING, Runs, bands, intervals, runs_of, runs_of_mask
+from osteon.voting.decision import Scale, decide_alone, decide_together
+from osteon.voting.run_length import NOTHING, Runs, bands, intervals, runs_of, runs_of_mask
 from osteon.voting.staple import Estimate, estimate, patterns_of
 
 Masks = npt.NDArray[np.bool_]

@@ -15,12 +15,12 @@ from helpers import FLAT, box, tiny_plan, write_dataset
 from osteon.core.boxes import Box, crops_around, pieces
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
-from osteon.planning.plan import Plan
+from osteon.plan.schema import Plan
 from osteon.predicting.model import Model
 from osteon.predicting.zoom import MOST, rim_weights
 from osteon.preparing.cache import CachedCase, prepare
 from osteon.training.sampling import PatchSampler
-from osteon.training.validating import validate
+from osteon.training.validation import validate
 from runs import CPU, cohort, learning_plan
 
 ZOOM: dict[str, Any] = {"structures": ["tibia"], "factor": 2.0, "share": 0.5, "margin_mm": 2.0}
@@ -287,7 +287,7 @@ def test_validation_during_training_takes_the_first_look_alone(tmp_path: Path) -
 def test_a_run_with_zoom_trains_and_validates(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from osteon.training.fit import train
+    from osteon.runs.fit import train
 
     dataset = cohort(tmp_path / "data", 2)
     plan = learning_plan({"zoom": ZOOM, "training.epoch_iterations": 2})

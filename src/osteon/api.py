@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from osteon.adopting.adopt import Adopted
     from osteon.auditing.augmented import Augmented
     from osteon.auditing.run import Audit
+    from osteon.converting.convert import Adopted
     from osteon.evaluating.evaluate import Evaluation
     from osteon.exporting.run import ExportReport
     from osteon.importing.run import ImportReport
-    from osteon.planning.choices import Choices
-    from osteon.planning.plan import Plan
+    from osteon.machine.doctor import Doctor
+    from osteon.plan.schema import Plan
+    from osteon.planning.options import Choices
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import PredictReport
-    from osteon.reporting.compare import Compared
+    from osteon.reporting.comparison import Compared
+    from osteon.runs.fit import TrainReport
     from osteon.sweeping.run import SweepReport
-    from osteon.training.doctor import Doctor
-    from osteon.training.fit import TrainReport
     from osteon.voting.fit import Fit
     from osteon.voting.report import VoteReport
 
@@ -82,13 +82,13 @@ def make_plan(
         measure_budget_s: Seconds of the clock that this may take; None: 15, or a fifth of a shorter budget.
         budget_s: Seconds that a training will have; sizes are then chosen for this machine's measured speed.
         workers: Processes for reading the cases; None: as memory allows.
-        **choices: Fields of `osteon.planning.choices.Choices`: recipe, dimensions, network, encoder, window, …
+        **choices: Fields of `osteon.planning.options.Choices`: recipe, dimensions, network, encoder, window, …
     """
     from rich.markup import escape
 
     from osteon.core.progress import console
-    from osteon.planning.choices import Choices
-    from osteon.training.planned import plan_dataset
+    from osteon.planning.dataset_plan import plan_dataset
+    from osteon.planning.options import Choices
 
     planned = plan_dataset(
         Path(dataset),
@@ -125,25 +125,25 @@ def train(
             given only single keys can be changed (`settings`).
         restart: Throw away what the run has done.
         measure_cost: Measure the forecast and the faster precision of a plan that `choices` make (some 20 s).
-        **options: Fields of `osteon.training.options.TrainOptions` (budget_s, epochs, fold, seed, init, …), or of
-            `osteon.planning.choices.Choices` in place of `choices` (recipe, network, encoder, loss, settings, …).
+        **options: Fields of `osteon.runs.options.TrainOptions` (budget_s, epochs, fold, seed, init, …), or of
+            `osteon.planning.options.Choices` in place of `choices` (recipe, network, encoder, loss, settings, …).
 
     Raises:
-        UsageError: A plan is given and choices that contradict it; and as `osteon.training.fit.train`.
+        UsageError: A plan is given and choices that contradict it; and as `osteon.runs.fit.train`.
     """
     from dataclasses import fields, replace
 
     from osteon.core.errors import UsageError
     from osteon.dataset.dataset import Dataset
-    from osteon.planning.choices import DEFAULTS, Choices
-    from osteon.planning.overlay import overlay
-    from osteon.planning.plan import Plan, read_plan
-    from osteon.training.cross_validation import train_all_folds
-    from osteon.training.fit import train
-    from osteon.training.inherited import plan_from_model
-    from osteon.training.options import TrainOptions
-    from osteon.training.own_plan import plan_for_run
-    from osteon.training.planned import plan_of
+    from osteon.plan.overlay import overlay
+    from osteon.plan.schema import Plan, read_plan
+    from osteon.planning.dataset_plan import plan_of
+    from osteon.planning.inherited_plan import plan_from_model
+    from osteon.planning.options import DEFAULTS, Choices
+    from osteon.planning.run_plan import plan_for_run
+    from osteon.runs.cross_validation import train_all_folds
+    from osteon.runs.fit import train
+    from osteon.runs.options import TrainOptions
 
     by_name = {field.name: options.pop(field.name) for field in fields(Choices) if field.name in options}
     wanted = replace(choices or DEFAULTS, **by_name) if choices or by_name else None
@@ -212,7 +212,7 @@ def import_model(
         orientation: How the training scans lay in their files, as RAS; None: scans are taken as they lie.
         overwrite: Replace a model that is there.
     """
-    from osteon.adopting.adopt import FORMS, Wanted
+    from osteon.converting.convert import FORMS, Wanted
     from osteon.core.errors import UsageError
 
     if form not in FORMS:
@@ -223,7 +223,7 @@ def import_model(
 
 def doctor(model: PathLike | None = None, dataset: PathLike | None = None) -> Doctor:
     """Check the installation; with a model measure engines on this machine; with its dataset gate those that round."""
-    from osteon.training.doctor import examine_machine
+    from osteon.machine.doctor import examine_machine
 
     return examine_machine(*(None if path is None else Path(path) for path in (model, dataset)))
 
@@ -257,11 +257,11 @@ def predict(
         series: Of several DICOM series of a study, the one with this number, SeriesInstanceUID or description.
         overwrite: Do again what is done.
     """
-    from osteon.predicting.measuring import all_passes, choose_engine
+    from osteon.machine.engine_timing import all_passes, choose_engine
     from osteon.predicting.model import Model, model_folder
     from osteon.predicting.predictor import predict
     from osteon.predicting.scans import find_scans
-    from osteon.predicting.speeds import speed_of
+    from osteon.predicting.speed import speed_of
     from osteon.predicting.stages import How
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
@@ -367,10 +367,10 @@ def export(
         out: Where the files go.
         overwrite: Replace files in `out` that no export has written.
         source: A folder below which the scans' DICOM series lie.
-        **options: Fields of `osteon.exporting.forms.Options` (ignore_references, space, fragments, smallest_mm3,
+        **options: Fields of `osteon.exporting.export_form.Options` (ignore_references, space, fragments, smallest_mm3,
             encoding, shapes, link, labels).
     """
-    from osteon.exporting.forms import Options
+    from osteon.exporting.export_form import Options
     from osteon.exporting.run import export
 
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)

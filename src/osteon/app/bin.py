@@ -17,10 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from osteon.app.commands import volumes_table
 from osteon.app.jobs import OVER, Job
+from osteon.app.result_commands import volumes_table
 from osteon.app.results import record_of
-from osteon.app.studio import Studio, open_dataset
+from osteon.app.state import Studio, open_dataset
 from osteon.app.workspace import ABOUT, BIN, KINDS, LONGEST_NAME, SPENT, TITLE, Item, Kind, about
 from osteon.core.errors import UsageError
 from osteon.core.file_names import name_key
@@ -48,6 +48,7 @@ class Thrown:
     Attributes:
         path: Its folder in the bin.
         kind: Of what was deleted.
+        name: Its own, by which its folder is known.
         title: What people called it.
         at: When, as `2026-11-29 23:15`.
         items: All that went with it, as `KIND/NAME`.
@@ -55,6 +56,7 @@ class Thrown:
 
     path: Path
     kind: Kind
+    name: str
     title: str
     at: str
     items: tuple[str, ...]
@@ -64,22 +66,19 @@ def references(studio: Studio) -> dict[str, list[Item]]:
     """By `KIND/NAME`: the datasets, runs and results that were made of it."""
     found: dict[str, list[Item]] = {}
     for item in (*studio.datasets(), *studio.workspace.items("runs"), *studio.workspace.items("results")):
-        for place in _origins(studio, item) - {_place(item)}:
+        for place in _origins(studio, item) - {item.place}:
             found.setdefault(place, []).append(item)
     return found
 
 
 def needing(studio: Studio, source: Item) -> list[Item]:
     """The datasets whose files an upload holds."""
-    return [
-        item for item in studio.datasets() if source.kind == "sources" and _place(source) in _files_in(studio, item)
-    ]
+    return [item for item in studio.datasets() if source.kind == "sources" and source.place in _files_in(studio, item)]
 
 
-def mentioning(studio: Studio, item: Item) -> list[Item]:
-    """What was made of an item and stays when it goes, without what it shows of it."""
-    needed = needing(studio, item)
-    return [other for other in references(studio).get(_place(item), []) if other not in needed]
+def mentioning(studio: Studio, item: Item, needed: Sequence[Item]) -> list[Item]:
+    """What was made of an item and stays when it goes with what needs it, without what it shows of it."""
+    return [other for other in references(studio).get(item.place, []) if other not in needed]
 
 
 def user_of(studio: Studio, items: Sequence[Item]) -> Job | None:
@@ -100,25 +99,24 @@ def rename(studio: Studio, item: Item, wanted: str) -> str:
     """Call an item otherwise; the name that it had.
 
     Raises:
-        UsageError: It is no name, or something else of its kind has it.
+        UsageError: It is no name, or something else of its kind has or had it.
         FileError: It cannot be written.
     """
     before, title = item.title, " ".join(wanted.split())
     if not title or not title.isprintable() or len(title) > LONGEST_NAME:
         raise UsageError("this is no name", hint=f"give one of 1 to {LONGEST_NAME} letters")
-    others = {
-        name_key(name)
-        for other in studio.workspace.items(item.kind)
-        if other.name != item.name
-        for name in (other.name, other.title)
-    }
-    if name_key(title) in others:
-        raise UsageError(f"another {WORDS[item.kind]} is called {title}", hint="choose another name")
+    if name_key(title) in studio.workspace.taken(item.kind, but=item):
+        raise UsageError(f"another {WORDS[item.kind]} is, or was, called {title}", hint="choose another name")
     told = {k: v for k, v in about(item).items() if k != TITLE} | ({} if title == item.name else {TITLE: title})
-    if told:
-        write_json(item.path / ABOUT, told)
-    else:
-        (item.path / ABOUT).unlink(missing_ok=True)
+    try:
+        was = item.path.stat()
+        if told:
+            write_json(item.path / ABOUT, told)
+        else:
+            (item.path / ABOUT).unlink(missing_ok=True)
+        os.utime(item.path, ns=(was.st_atime_ns, was.st_mtime_ns))  # lists have the newest first: its place stays
+    except OSError as error:
+        raise write_error(item.path, error) from error
     return before
 
 
@@ -186,7 +184,11 @@ def lacking(studio: Studio, restored: Thrown) -> list[Thrown]:
 
 
 def remove(studio: Studio, gone: Sequence[Thrown]) -> None:
-    """Remove deletions for good; their names are given to nothing new."""
+    """Remove deletions for good; their names are given to nothing new.
+
+    Raises:
+        FileError: It cannot be noted which they are. Nothing is removed then.
+    """
     with studio.jobs.locked():
         names = [*studio.workspace.spent(), *(place for each in gone for place in each.items)]
         write_json(_bin(studio) / SPENT, list(dict.fromkeys(names)))
@@ -222,13 +224,18 @@ def _read(folder: Path) -> Thrown:
     inner = [path.relative_to(folder) for path in folder.glob("*/*") if path.parent.name in order]
     items = sorted(inner, key=lambda path: (order[path.parts[0]], path.name))
     known: Kind = next((k for k in KINDS if k == kind), "exports")
+    name = next((path.name for path in items if path.parts[0] == known), name)
     title = Item(known, name, folder / known / name, "").title
     at = f"{date[:4]}-{date[4:6]}-{date[6:]} {clock[:2]}:{clock[2:4]}"
-    return Thrown(folder, known, title, at, tuple(path.as_posix() for path in items))
+    return Thrown(folder, known, name, title, at, tuple(path.as_posix() for path in items))
 
 
 def _new_folder(studio: Studio, item: Item) -> Path:
-    """`~2` at the end where one of the name was deleted in this second; no name of an item has a `~`."""
+    """`~2` at the end where one of the name was deleted in this second.
+
+    The deleted item's name is read from what lies in the folder: it is the only one of its kind there, and a name that
+    was not given by the app may have a `~`, too.
+    """
     first = f"{time.strftime(_TIME)}-{item.kind}-{item.name}"
     number = 1
     while True:
@@ -254,10 +261,6 @@ def belonging(studio: Studio, item: Item) -> list[Path]:
     exports = made if item.kind == "results" else []
     plans = [root / "plans" / f"{item.name}.yaml"] if item.kind == "runs" else []
     return [path for path in (*exports, *plans) if path.exists()]
-
-
-def _place(item: Item) -> str:
-    return f"{item.kind}/{item.name}"
 
 
 def _files_in(studio: Studio, dataset: Item) -> set[str]:

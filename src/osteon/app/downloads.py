@@ -7,12 +7,12 @@ from pathlib import Path
 
 from osteon.app.commands import source_of
 from osteon.app.results import cases_of, dataset_of, record_of
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 from osteon.formats.dicom_files import looks_like_dicom
+from osteon.formats.dicom_folders import holds_dicom
 from osteon.formats.registry import read_geometry
-from osteon.importing.mask_files import holds_dicom
 
 OF_SERIES = frozenset({"dicom-seg", "rtstruct"})
 """Forms that refer to the scans' own DICOM series."""

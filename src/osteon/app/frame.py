@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,11 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from nicegui import run, ui
+from nicegui import ui
 
-from osteon.app.bell import Bell
-from osteon.app.leaving import Leaving
-from osteon.app.studio import Studio
+from osteon.app.notifications import Bell
+from osteon.app.page_cleanup import Leaving
+from osteon.app.state import Studio
 from osteon.app.wording import for_people
 from osteon.core.errors import OsteonError
 
@@ -99,7 +100,7 @@ def _last(studio: Studio) -> None:
     async def back() -> None:
         studio.undo = None
         try:
-            await run.io_bound(undo.back)
+            await asyncio.to_thread(undo.back)
         except OsteonError as error:
             refuse(error)
             return

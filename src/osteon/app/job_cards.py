@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from nicegui import run, ui
+from nicegui import ui
 
 from osteon.app.bin import check_present
 from osteon.app.failures import error_of, left_out
@@ -13,7 +14,7 @@ from osteon.app.frame import action, age, card, faint, long_text, refuse, show_e
 from osteon.app.job_words import BETWEEN, PHASES, commanded, part_done
 from osteon.app.jobs import MODELS_BY, OVER, RESUMABLE, Job, State
 from osteon.app.notes import tell_notes
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import Kind
 from osteon.core.errors import OsteonError
 
@@ -131,7 +132,7 @@ def _times(studio: Studio, job: Job, state: State) -> None:
 
 def _buttons(studio: Studio, job: Job, state: State) -> None:
     async def cancel() -> None:
-        await run.io_bound(studio.jobs.cancel, job)
+        await asyncio.to_thread(studio.jobs.cancel, job)
 
     def pause() -> None:
         try:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.label_values import exchange
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.values import exchange
 
 WORD = 32
 """Bits, and so structures, of one word of a picture."""

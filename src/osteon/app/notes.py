@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nicegui import ui
 
 from osteon.app.frame import card, long_text
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.wording import alike, plain_paths, plain_words
 
 LISTED = 200

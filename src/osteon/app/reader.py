@@ -77,4 +77,4 @@ class Reader:
 def _imports() -> None:
     """What takes longest to import."""
     import osteon.app.scenes
-    import osteon.importing.recognise  # noqa: F401
+    import osteon.importing.recognition  # noqa: F401

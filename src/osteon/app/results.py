@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from osteon.app.commands import about, volumes_table
+from osteon.app.result_commands import volumes_table
 from osteon.app.scenes import Labels, Wanted
-from osteon.app.studio import Studio, files_of_case, open_dataset
-from osteon.app.workspace import Item
+from osteon.app.state import Studio, files_of_case, open_dataset
+from osteon.app.workspace import Item, about
 from osteon.core.errors import OsteonError
 from osteon.core.records import read_record
 from osteon.core.spreadsheets import read_rows
@@ -21,10 +21,10 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Modality
 from osteon.evaluating.pairing import label_files
 from osteon.evaluating.record import JSON_NAME
-from osteon.planning.plan import FILE_NAME as PLAN
-from osteon.planning.plan import read_plan
+from osteon.plan.schema import FILE_NAME as PLAN
+from osteon.plan.schema import read_plan
 from osteon.predicting.records import read_predictions
-from osteon.predicting.seen import KEY, TRAINED, VALIDATED
+from osteon.predicting.training_cases import KEY, TRAINED, VALIDATED
 
 
 @dataclass(frozen=True)

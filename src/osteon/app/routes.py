@@ -16,16 +16,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from osteon.app.receiving import Upload
+from osteon.app.uploads import Upload
 from osteon.app.workspace import ABOUT, plain_name
 from osteon.core.case_records import FOLDER
 from osteon.core.errors import OsteonError
-from osteon.core.pages import page_name, page_number
-from osteon.exporting.ledger import FILE_NAME as RECORD
-from osteon.web.pace import Paced, SlowError
+from osteon.core.html_pages import page_name, page_number
+from osteon.exporting.output_record import FILE_NAME as RECORD
+from osteon.web.slow_bodies import Paced, SlowError
 
 if TYPE_CHECKING:
-    from osteon.app.studio import Studio
+    from osteon.app.state import Studio
 
 PRIVATE = {"Cache-Control": "private, max-age=3600"}
 GONE = JSONResponse({"message": "this is no longer here", "hint": "reload the page"}, 404)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from osteon.app.jobs import INTERRUPTED, LOG, PROGRESS, Job, Jobs, Phase, State
-from osteon.core.file_marks import file_state
+from osteon.core.file_stamps import file_state
 from osteon.core.processes import INTERRUPTS
 from osteon.core.progress import POSTED
 

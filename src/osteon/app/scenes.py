@@ -22,10 +22,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from osteon.app.flat import Sheet
 from osteon.app.layers import WORD, bits_of, difference, layers_of
 from osteon.app.orientation import oblique_degrees, shear_degrees, sides_of_picture, sides_said, slices_of
-from osteon.app.shrinking import (
+from osteon.app.picture_orientation import Sheet
+from osteon.app.previews import (
     Factors,
     factors_for,
     poster,
@@ -36,15 +36,15 @@ from osteon.app.shrinking import (
 )
 from osteon.core.clock import age_order
 from osteon.core.errors import DatasetError
-from osteon.core.file_marks import file_times
+from osteon.core.file_stamps import file_times
 from osteon.core.files import read_json, whole_file, write_json
-from osteon.core.gzipped import pack
+from osteon.core.gzip_files import pack
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.laying import lay_segmentation
+from osteon.dataset.label_placement import lay_segmentation
 from osteon.dataset.manifest import Modality
-from osteon.formats.legend import legend_for, read_meant
+from osteon.formats.label_meanings import legend_for, read_meant
 from osteon.formats.nifti import write_nifti
 from osteon.formats.registry import read_scan
 

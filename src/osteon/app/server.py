@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from jinja2.ext import Extension
 
 from osteon.app.guard import NONCE, Guard, Rules
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.app.workspace import Workspace
 from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
 from osteon.web.hosts import LOOPBACK
@@ -70,9 +70,9 @@ def build(studio: Studio, rules: Rules) -> None:
     from nicegui import app
     from nicegui.client import templates
 
-    from osteon.app.bell import EVERY_S, Ringer
     from osteon.app.bin import sweep
-    from osteon.app.leaving import TIDY_S, Tidier
+    from osteon.app.notifications import EVERY_S, Ringer
+    from osteon.app.page_cleanup import TIDY_S, Tidier
     from osteon.app.pages import compare, data, dataset, home, jobs, look, runs, segment, source, space, train
     from osteon.app.routes import routes
 

@@ -21,7 +21,7 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -58,6 +58,11 @@ class Item:
     def title(self) -> str:
         """What people call it: its name, where they gave it no other."""
         return about(self).get(TITLE) or self.name
+
+    @property
+    def place(self) -> str:
+        """From the workspace on, as commands, which run there, and references name it."""
+        return f"{self.kind}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -125,13 +130,33 @@ class Workspace:
         """An item with a plain name like the one wanted that nothing has or had; nothing is made."""
         return self.item(kind, free_name(plain_name(wanted), self.taken(kind)))
 
-    def taken(self, kind: Kind) -> set[str]:
-        """Keys of the names and titles of what is there, and of the names of what was deleted."""
-        items = self.items(kind)
-        deleted = [path.name for path in (self.root / BIN).glob(f"*/{kind}/*")]
+    def make(self, kind: Kind, wanted: str, of: Mapping[str, str]) -> Item:
+        """A new folder, so that nothing else takes its name, with a note of what it is made from.
+
+        Raises:
+            FileError: It cannot be written.
+        """
+        item = self.new(kind, wanted)
+        try:
+            item.path.mkdir(parents=True)
+        except OSError as error:
+            raise write_error(item.path, error) from error
+        write_json(item.path / ABOUT, dict(of))
+        return item
+
+    def taken(self, kind: Kind, but: Item | None = None) -> set[str]:
+        """Keys of the names and titles of what is there and of what lies in the bin, and of names that were spent.
+
+        Args:
+            kind: Of which.
+            but: Whose own name and title are left out.
+        """
+        deleted = [Item(kind, path.name, path, "") for path in (self.root / BIN).glob(f"*/{kind}/*")]
+        others = [item for item in self.items(kind) if item != but]
         spent = [name for row in self.spent() for of, _, name in [row.partition("/")] if of == kind]
-        names = [*(item.name for item in items), *(item.title for item in items), *deleted, *spent]
-        return {name_key(name) for name in names}
+        names = [*spent, *(name for item in (*others, *deleted) for name in (item.name, item.title))]
+        own = "" if but is None else but.name  # what was deleted may have had it, too
+        return {name_key(name) for name in names if name != own}
 
     def spent(self) -> list[str]:
         """KIND/NAME of what was removed for good."""
@@ -157,6 +182,10 @@ class Workspace:
                 hint="upload it, move it into the workspace, or start `osteon app` with --data FOLDER",
             )
         return path
+
+    def given(self, path: Path) -> str:
+        """A path as a command is given it: from the workspace on where it lies there."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
     def settings(self) -> dict[str, object]:
         """What was chosen on the pages; nothing where the file is missing or damaged."""

@@ -13,12 +13,12 @@ from osteon.auditing.augmented_picture import patch_picture
 from osteon.auditing.run import FOLDER
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.files import write_text
-from osteon.core.pages import render
+from osteon.core.html_pages import render
 from osteon.dataset.dataset import Dataset
-from osteon.planning.plan import FILE_NAME, Plan, read_plan
+from osteon.plan.schema import FILE_NAME, Plan, read_plan
 from osteon.preparing.cache import CachedCase, prepare
+from osteon.runs.record import check_plan_fits
 from osteon.training.augmenting import apply_changes, draw_changes, told
-from osteon.training.record import check_plan_fits
 from osteon.training.sampling import Draw, PatchSampler
 
 PAGE = "augmented.html"

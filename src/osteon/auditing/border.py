@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from osteon.auditing.coarse import Coarse
+from osteon.auditing.coarse_grid import Coarse
 
 Floats = npt.NDArray[np.float64]
 

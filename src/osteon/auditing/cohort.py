@@ -27,7 +27,7 @@ class Cohort:
         cases: Their facts, in the manifest's order.
         profiles: Border profiles by case, see `osteon.auditing.border`; only labelled cases. Read anew
             whenever they are asked for.
-        step: By what borders were compared, in the unit; see `osteon.auditing.coarse`.
+        step: By what borders were compared, in the unit; see `osteon.auditing.coarse_grid`.
     """
 
     manifest: Manifest

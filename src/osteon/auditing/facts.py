@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
-from osteon.dataset.marks import UNMARKED, CaseMark
+from osteon.dataset.case_stamps import UNMARKED, CaseMark
 
 Triple = tuple[float, float, float]
 

@@ -11,14 +11,14 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.auditing.border import border_profiles, outside_mean
-from osteon.auditing.coarse import Coarse, coarsen
+from osteon.auditing.coarse_grid import Coarse, coarsen
 from osteon.auditing.facts import CaseFacts, ChannelFacts, StructureFacts
-from osteon.core.geometry import Geometry, turn_to_ras
+from osteon.core.geometry import Geometry, reorient_to_ras
+from osteon.core.label_values import boxes_of
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.values import boxes_of
 from osteon.core.volume import Volume
 from osteon.dataset.checks import content_hash
-from osteon.dataset.drawn_slices import drawn_slices
+from osteon.dataset.sparse_labels import drawn_slices
 
 SHRED_PART = 0.001
 """Pieces below this part of the structure, or of fewer than `SHRED_VOXELS`, are shreds."""
@@ -61,9 +61,9 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
         key: Kept in the facts.
         volume: The image.
         labels: The segmentation, None where there is none.
-        step: See `osteon.auditing.coarse.step_of`.
+        step: See `osteon.auditing.coarse_grid.step_of`.
     """
-    turn = turn_to_ras(volume.geometry)
+    turn = reorient_to_ras(volume.geometry)
     geometry = turn.geometry(volume.geometry)
     image = turn.apply(volume.array[0])
     turned = np.zeros(geometry.shape, np.uint8) if labels is None else np.ascontiguousarray(turn.apply(labels.array))

@@ -16,7 +16,7 @@ from osteon.auditing.facts import CaseFacts
 from osteon.auditing.finding import SEVERITIES, Finding
 from osteon.auditing.rules_places import amount
 from osteon.core.file_names import natural_key
-from osteon.core.pages import Place, in_pages, page_name, render, write_pages
+from osteon.core.html_pages import Place, in_pages, page_name, render, write_pages
 
 TEMPLATE = "page.html.j2"
 FINDINGS = 200

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from osteon.auditing.cohort import FEWEST, Cohort, robust_z, strength_of
 from osteon.auditing.facts import CaseFacts
 from osteon.auditing.finding import Finding
-from osteon.core.listing import counted
+from osteon.core.text import counted
 
 Centres = dict[str, npt.NDArray[np.float64]]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.finding import Finding
-from osteon.core.listing import shortly
-from osteon.dataset.drawn_slices import every
+from osteon.core.text import shortly
+from osteon.dataset.sparse_labels import every
 
 _LISTED = 8
 

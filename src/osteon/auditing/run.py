@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from osteon.auditing.coarse import step_of
+from osteon.auditing.coarse_grid import step_of
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.facts import CaseFacts
 from osteon.auditing.finding import SEVERITIES, Finding, ranked
@@ -31,11 +31,11 @@ from osteon.core.files import read_json, whole_file, write_json
 from osteon.core.geometry import Geometry
 from osteon.core.parallel import for_each, worker_count
 from osteon.core.progress import status
+from osteon.dataset.case_stamps import CaseMark, mark_case, still_marked, tell_changed
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.dataset.marks import CaseMark, mark_case, still_marked, tell_changed
 from osteon.formats.registry import oddities
-from osteon.planning.fingerprint import BYTES_PER_VOXEL
+from osteon.preparing.case import BYTES_PER_VOXEL
 
 FOLDER = "audit"
 MEASURES = "3"

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.report import bytes_of, out
+from osteon.cli.output import out
 from osteon.core.errors import UsageError
 from osteon.core.progress import console
+from osteon.core.quantities import parse_bytes
 
 
 def app(
@@ -35,8 +36,8 @@ def app(
     if find_spec("nicegui") is None:
         raise UsageError("the browser app is not installed", hint="pip install 'osteon[app]'")
     from osteon.app.server import Place, address, rules_for, serve
-    from osteon.app.studio import Studio
-    from osteon.app.views import WAY_OUT, viewer_is_there, why_missing
+    from osteon.app.state import Studio
+    from osteon.app.viewer_panes import WAY_OUT, viewer_is_there, why_missing
     from osteon.app.workspace import Workspace
     from osteon.web.listening import check_port
 
@@ -54,4 +55,4 @@ def app(
     out.print(f"workspace {escape(str(opened.root))}", soft_wrap=True)
     out.print(f"open      {escape(url)}", soft_wrap=True)
     out.print("stop      Ctrl-C; jobs go on without it")
-    serve(Studio(opened, bytes_of(upload_limit)), place, show=not no_browser and place.local)
+    serve(Studio(opened, parse_bytes(upload_limit)), place, show=not no_browser and place.local)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.report import out, report_failures, some
+from osteon.cli.output import out, report_failures, some
 from osteon.core.errors import UsageError
 
 SHOWN = 12

@@ -9,9 +9,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from osteon.cli.data import labels_of
-from osteon.cli.report import numbers_of, out, report_failures
+from osteon.cli.dataset import labels_of
+from osteon.cli.output import out, report_failures
 from osteon.core.errors import UsageError
+from osteon.core.quantities import parse_numbers
 
 
 def compare(
@@ -31,7 +32,7 @@ def compare(
 
     if to.exists() and not to.is_dir():
         raise UsageError(f"{to}: is a file, and a folder is needed", hint="give another one with --to")
-    tolerances = numbers_of(tolerance, "a tolerance")
+    tolerances = parse_numbers(tolerance, "a tolerance")
     made = osteon.compare(
         contestants, reference, to, tolerances=tolerances, surfaces=not overlap_only, labels=labels_of(labels)
     )

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.report import out, seconds_of
+from osteon.cli.output import out
 from osteon.core.errors import UsageError
-from osteon.core.listing import counted
 from osteon.core.progress import console, is_quiet
+from osteon.core.quantities import parse_seconds
+from osteon.core.text import counted
 
 PICTURED = 4
 
@@ -27,10 +28,10 @@ def demo(
     import osteon
     from osteon.dataset.manifest import FILE_NAME as MANIFEST
     from osteon.evaluating.table import summary_table
-    from osteon.planning.plan import FILE_NAME
+    from osteon.plan.schema import FILE_NAME
 
     source, dataset, run, predictions = (folder / name for name in ("scans", "dataset", "run", "predictions"))
-    seconds = seconds_of(budget)
+    seconds = parse_seconds(budget)
     _step("1", f"{cases + unseen} CT scans of fractured humeri, written as a hospital might hand them over", source)
     _make_cohort(source, cases=cases, unseen=unseen, seed=seed)
     _step("2", "imported: checked, and referred to where they lie", dataset)
@@ -78,7 +79,7 @@ def _step(number: str, text: str, place: Path) -> None:
 
 def _draw(picture: Path, source: Path, predictions: Path, scores: object) -> None:
     """The first cases with reference and prediction."""
-    from osteon.evaluating.picture import PictureRow, overview_picture
+    from osteon.drawing.overview import PictureRow, write_overview
     from osteon.formats import read_segmentation, read_volume
 
     rows = []
@@ -95,4 +96,4 @@ def _draw(picture: Path, source: Path, predictions: Path, scores: object) -> Non
                 dice,
             )
         )
-    overview_picture(picture, rows)
+    write_overview(picture, rows)

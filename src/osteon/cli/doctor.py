@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from osteon.cli.report import out
+from osteon.cli.output import out
 from osteon.core.progress import console
 
 COLOURS = {"fine": "green", "note": "yellow", "wrong": "bold red"}

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.data import labels_of
-from osteon.cli.report import numbers_of, out, report_failures, some
+from osteon.cli.dataset import labels_of
+from osteon.cli.output import out, report_failures, some
 from osteon.core.errors import CaseError
 from osteon.core.progress import console
+from osteon.core.quantities import parse_numbers
 
 
 def evaluate(
@@ -34,7 +35,7 @@ def evaluate(
     """Dice, distances, NSD and volume error of each structure, over all cases that have a prediction."""
     import osteon
     from osteon.evaluating.table import group_table, summary_table
-    from osteon.predicting.seen import VALIDATED
+    from osteon.predicting.training_cases import VALIDATED
 
     folder = to or (prediction if prediction.is_dir() else None)
     result = osteon.evaluate(
@@ -42,7 +43,7 @@ def evaluate(
         reference,
         folder,
         by=by,
-        tolerances=numbers_of(tolerance, "a tolerance"),
+        tolerances=parse_numbers(tolerance, "a tolerance"),
         match_iou=match_iou,
         surfaces=not overlap_only,
         labels=labels_of(labels),

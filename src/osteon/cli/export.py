@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.choices import Encodings, Exports, MeshSpaces, Shapes
-from osteon.cli.data import labels_of
-from osteon.cli.report import out, report_failures
+from osteon.cli.dataset import labels_of
+from osteon.cli.option_values import Encodings, Exports, MeshSpaces, Shapes
+from osteon.cli.output import out, report_failures
 from osteon.core.errors import UsageError
 from osteon.core.progress import console
 

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.report import out
-from osteon.core.listing import counted
+from osteon.cli.output import out
 from osteon.core.progress import console
+from osteon.core.text import counted
 
 
 class ModelForm(StrEnum):

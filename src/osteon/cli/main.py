@@ -15,7 +15,7 @@ from osteon.cli import app as browser
 from osteon.cli import (
     audit,
     compare,
-    data,
+    dataset,
     demo,
     doctor,
     evaluate,
@@ -50,9 +50,9 @@ app = typer.Typer(
 for command, name in (
     (demo.demo, "demo"),
     (phantom.phantom, "phantom"),
-    (data.import_, "import"),
+    (dataset.import_, "import"),
     (audit.audit, "audit"),
-    (data.plan, "plan"),
+    (dataset.plan, "plan"),
     (models.train, "train"),
     (sweep.sweep, "sweep"),
     (models.predict, "predict"),

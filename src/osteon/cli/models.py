@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
-from osteon.cli.choices import By, Precisions
 from osteon.cli.device_option import device_option
+from osteon.cli.option_values import By, Precisions
+from osteon.cli.output import out, report_failures, some
 from osteon.cli.plan_options import asked, takes_choices
-from osteon.cli.report import bytes_of, memory, out, report_failures, seconds_of, some
 from osteon.core.errors import UsageError
 from osteon.core.progress import clock, console, is_quiet
-from osteon.planning.choices import Choices
+from osteon.core.quantities import format_bytes, parse_bytes, parse_seconds
+from osteon.planning.options import Choices
 
 if TYPE_CHECKING:
-    from osteon.planning.plan import Plan
+    from osteon.plan.schema import Plan
 
 MOST_REASONS = 3
 """To look at a scan; the record has all."""
@@ -51,13 +52,13 @@ def train(
 ) -> None:
     """Train a model. Run the same command again after an interruption: it goes on."""
     import osteon
-    from osteon.training.record import RUN
+    from osteon.runs.record import RUN
 
     if resume and restart:
         raise UsageError("--resume and --restart contradict each other", hint="give one of them")
     if resume and not (run / RUN).is_file():
         raise UsageError(f"{run}: there is no run to go on with", hint="leave out --resume to begin one")
-    seconds = None if budget is None else seconds_of(budget)
+    seconds = None if budget is None else parse_seconds(budget)
     chosen = _plan_for(dataset, run, plan, choices, asked(context), device, restart, seconds, workers, init)
     if patience is not None:
         training = chosen.training.model_copy(update={"patience_epochs": patience})
@@ -103,11 +104,11 @@ def _plan_for(
     init: Path | None,
 ) -> Plan:
     """The dataset's plan, or a file's, or one that the options or the model to begin with make for this run alone."""
-    from osteon.planning.overlay import overlay
-    from osteon.planning.plan import read_plan
-    from osteon.training.inherited import plan_from_model
-    from osteon.training.own_plan import plan_for_run
-    from osteon.training.planned import plan_of
+    from osteon.plan.overlay import overlay
+    from osteon.plan.schema import read_plan
+    from osteon.planning.dataset_plan import plan_of
+    from osteon.planning.inherited_plan import plan_from_model
+    from osteon.planning.run_plan import plan_for_run
 
     if file is not None:
         others = [option for option in given if option != "--set"]
@@ -152,10 +153,10 @@ def _say_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: int
         expected = f"{iterations} iterations, about {clock(iterations * per_iteration)}"
     times = f"{folds} folds of " if folds > 1 else ""
     if not is_quiet():
-        console.print(f"training: {times}{expected}, {memory(bytes_needed)} of memory")
+        console.print(f"training: {times}{expected}, {format_bytes(bytes_needed)} of memory")
     free = psutil.virtual_memory().available
     if bytes_needed and plan.forecast.device == "cpu" and bytes_needed > free:
-        console.print(f"[yellow]only {memory(free)} are free: make patch.size smaller in plan.yaml[/]")
+        console.print(f"[yellow]only {format_bytes(free)} are free: make patch.size smaller in plan.yaml[/]")
 
 
 def predict(
@@ -187,13 +188,13 @@ def predict(
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
-    from osteon.predicting.measuring import all_passes, choose_engine
+    from osteon.machine.engine_timing import all_passes, choose_engine
     from osteon.predicting.memory import told_needs
     from osteon.predicting.model import model_folder
     from osteon.predicting.predictor import predict as predict_scans
     from osteon.predicting.records import RECORD
     from osteon.predicting.scans import find_scans
-    from osteon.predicting.speeds import speed_of
+    from osteon.predicting.speed import speed_of
     from osteon.predicting.stages import How
 
     if len(scans) < 2:
@@ -201,7 +202,7 @@ def predict(
     *sources, folder = scans
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: the last argument is the output's folder, and this is a file", hint="add OUT")
-    limit = None if memory is None else bytes_of(memory)
+    limit = None if memory is None else parse_bytes(memory)
     loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
     found = find_scans(sources, loaded.plan, series, seen=loaded.seen)
     loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))

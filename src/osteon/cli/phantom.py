@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.report import out
+from osteon.cli.output import out
 
 
 class Kinds(StrEnum):
-    """The rows of osteon.phantoms.kinds, which is slow to import; a test compares."""
+    """The rows of osteon.phantoms.registry, which is slow to import; a test compares."""
 
     humerus = "humerus"
     limb = "limb"
@@ -44,8 +44,8 @@ def phantom(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other phantoms that are there.")] = False,
 ) -> None:
     """Make up a cohort in one job's own form, with the truth beside it, to try osteon on."""
-    from osteon.phantoms.kinds import KINDS, SIDECAR, ask, write_phantoms
     from osteon.phantoms.record import TRUTH
+    from osteon.phantoms.registry import KINDS, SIDECAR, ask, write_phantoms
 
     request = ask(kind.value, cases=cases, seed=seed, size=size, layout=layout and layout.value)
     made = write_phantoms(folder, request, overwrite=overwrite)

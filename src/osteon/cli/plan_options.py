@@ -8,9 +8,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from osteon.cli.choices import RECIPES
+from osteon.cli.option_values import RECIPES
 from osteon.core.errors import UsageError
-from osteon.planning.choices import Choices
+from osteon.planning.options import Choices
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ def _choices(given: dict[str, Any]) -> Choices:
     values["window"] = _windows(values["window"])
     values["drop_slices"] = _slices(values["drop_slices"])
     if given["settings"]:
-        from osteon.planning.overlay import parse_settings  # slow to import
+        from osteon.plan.overlay import parse_settings  # slow to import
 
         values["settings"] = parse_settings(given["settings"])
     return Choices(**values)

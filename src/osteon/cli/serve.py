@@ -11,9 +11,10 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.device_option import device_option
-from osteon.cli.report import bytes_of, out, seconds_of
+from osteon.cli.output import out
 from osteon.core.errors import UsageError
 from osteon.core.progress import console
+from osteon.core.quantities import parse_bytes, parse_seconds
 
 
 def serve(
@@ -46,12 +47,12 @@ def serve(
         raise UsageError("the server is not installed", hint="pip install 'osteon[serve]'")
     from osteon.serving.guard import find_token
     from osteon.serving.server import Place, hold, prepare
-    from osteon.serving.working import Work
+    from osteon.serving.worker import Work
     from osteon.web.listening import check_port
 
-    limit = None if memory is None else bytes_of(memory)
+    limit = None if memory is None else parse_bytes(memory)
     work = Work(model, speed, engine, postprocess, device, limit, max_voxels)
-    place = Place(folder, host, port, queue, bytes_of(max_upload), seconds_of(keep), seconds_of(job_limit))
+    place = Place(folder, host, port, queue, parse_bytes(max_upload), parse_seconds(keep), parse_seconds(job_limit))
     with hold(folder):
         check_port(host, port)
         token, made = find_token(token_file, os.environ.get("OSTEON_TOKEN", ""), folder, local=place.local)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.report import out
+from osteon.cli.output import out
 from osteon.core.progress import console
 
 

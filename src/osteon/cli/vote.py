@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.choices import Methods, Parts
-from osteon.cli.report import out, report_failures, some
+from osteon.cli.option_values import Methods, Parts
+from osteon.cli.output import out, report_failures, some
 from osteon.core.errors import UsageError
-from osteon.core.listing import counted
 from osteon.core.progress import console
+from osteon.core.text import counted
 
 if TYPE_CHECKING:
     from osteon.voting.fit import Fit
@@ -56,7 +56,7 @@ def vote(
 ) -> None:
     """Make one answer of several models' predictions. Run it again: what is done is skipped."""
     import osteon
-    from osteon.voting.sizes import parse_size
+    from osteon.voting.picture_sizes import parse_size
 
     *paths, target = members
     size = None if image_size is None else parse_size(image_size)

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from osteon.cli.output import out
 from osteon.cli.quiet import takes_quiet
-from osteon.cli.report import memory, out
 from osteon.core.errors import OsteonError
 from osteon.core.progress import console, status
+from osteon.core.quantities import format_bytes
 
 app = typer.Typer(
     help="Weights of pre-trained encoders: list them, fetch them, check them.",
@@ -46,7 +47,7 @@ def list_(
             source.repository,
             revision[:8] if revision else "first fetch",
             escape(source.licence) if source.commercial else f"[yellow]{escape(source.licence)}[/]",
-            memory(path.stat().st_size) if path else "no",
+            format_bytes(path.stat().st_size) if path else "no",
         )
     out.print(table if table.row_count else "none")
     console.print(f"kept in {escape(str(cache_folder()))}", soft_wrap=True)
@@ -76,7 +77,7 @@ def fetch(
             continue
         with status(f"fetching {source.encoder}"):
             path = fetch(source)
-        out.print(f"{source.encoder}: {memory(path.stat().st_size)}, {escape(str(path))}", soft_wrap=True)
+        out.print(f"{source.encoder}: {format_bytes(path.stat().st_size)}, {escape(str(path))}", soft_wrap=True)
 
 
 @app.command()

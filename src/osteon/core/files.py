@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from osteon.core.errors import DiskFullError, FileError, missing_file
-from osteon.core.temporaries import sweep, temporary_beside
+from osteon.core.temporary_files import sweep, temporary_beside
 
 
 @contextmanager

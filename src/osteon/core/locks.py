@@ -17,7 +17,7 @@ from types import ModuleType
 from osteon.core.errors import UsageError
 from osteon.core.files import write_error
 from osteon.core.processes import began_at, is_same, machine
-from osteon.core.temporaries import untouched_s
+from osteon.core.temporary_files import untouched_s
 
 NAME = ".lock"
 """Of the lock's file in a folder that is held."""

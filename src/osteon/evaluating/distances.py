@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from osteon.core.geometry import Unit
-from osteon.evaluating.elements import Floats, Surface, surface_of
+from osteon.evaluating.surface_elements import Floats, Surface, surface_of
 
 PERCENT = 95.0
 """The part of a surface that HD95 looks at."""

@@ -14,15 +14,15 @@ from osteon.core.errors import OsteonError, UnknownValueError
 from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
 from osteon.core.progress import console
-from osteon.dataset.laying import common_grid, lay_segmentation
+from osteon.dataset.label_placement import common_grid, lay_segmentation
 from osteon.evaluating.groups import Group, field_of, group_scores
 from osteon.evaluating.pairing import Pair, Pairing, pair_up
 from osteon.evaluating.record import CSV_NAME, JSON_NAME, write_metrics_json, write_scores_csv
 from osteon.evaluating.scores import EVERYTHING, Measures, Score, score_case
 from osteon.evaluating.summary import OVERALL, Summary, overall, summarise
-from osteon.formats.legend import read_meant
+from osteon.formats.label_meanings import read_meant
 from osteon.formats.registry import format_of, read_geometry, stem_of, tell_oddities
-from osteon.predicting.seen import KEY, TRAINED, sights_in
+from osteon.predicting.training_cases import KEY, TRAINED, sights_in
 
 MANY_VOXELS = 100_000_000
 """In all cases together: below, scoring them takes no longer than starting other processes."""
@@ -57,8 +57,8 @@ class Evaluation:
         by: The field of the manifest by which cases are grouped.
         groups: One for each of its values.
         notes: Whose word is taken for what numbers without names mean, and how cases were read.
-        sights: What those who made the predictions had to do with each case before, where it is known
-            (`predicting.seen`). A case that was trained on is in no figure of `summaries`, `overall` and `groups`,
+        sights: Whether each case was trained on or validated on (`predicting.training_cases`). A case
+            that was trained on counts in none of these,
         trained_on: but here: the summary of these alone, one for each structure,
         overall_trained_on: and over the structures' means.
     """

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.boxes import Box
+from osteon.core.dice import Labels
 from osteon.core.labels import Structure
-from osteon.core.overlap import Labels
-from osteon.evaluating.extents import crop_mask
-from osteon.evaluating.pieces import label_pieces
+from osteon.evaluating.components import label_pieces
+from osteon.evaluating.structure_boxes import crop_mask
 from osteon.formats.labelmap import is_generic
 
 SMALLEST = 0.3

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from osteon.core.errors import DatasetError, LabelError, UsageError, missing_file
 from osteon.core.labels import Segmentation, Structure, palette
-from osteon.core.listing import shortly
+from osteon.core.text import shortly
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME, Case
+from osteon.formats.label_meanings import Legend, is_nameless, legend_for, read_meant
 from osteon.formats.labelmap import is_generic
-from osteon.formats.legend import Legend, is_nameless, legend_for, read_meant
 from osteon.formats.registry import known_suffixes, stem_of, suffix_of
 
 _UNNAMED = re.compile(r"label_\d+")

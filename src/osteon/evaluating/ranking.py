@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from osteon.core.errors import DatasetError
-from osteon.core.listing import counted
-from osteon.core.spread import Spread, spread
-from osteon.evaluating.comparing import ALPHA
-from osteon.evaluating.figures import as_loss, better, values_of
-from osteon.evaluating.paired import holm, signed_rank
+from osteon.core.statistics import Spread, spread
+from osteon.core.text import counted
+from osteon.evaluating.comparison import ALPHA
+from osteon.evaluating.metrics import as_loss, better, values_of
+from osteon.evaluating.paired_tests import holm, signed_rank
 from osteon.evaluating.scores import Score
 
 
@@ -76,7 +76,7 @@ def rank_runs(runs: Mapping[str, Sequence[Score]], *, figure: str = "dice", alph
 
     Args:
         runs: By name, their scores of the same cases.
-        figure: A name of `osteon.evaluating.figures`.
+        figure: A name of `osteon.evaluating.metrics`.
         alpha: The level of all tests together.
 
     Raises:

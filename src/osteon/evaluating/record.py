@@ -9,8 +9,8 @@ from typing import Any
 
 from osteon.core.files import write_json, write_text
 from osteon.core.spreadsheets import as_text, table_of
-from osteon.evaluating.figures import distance_figures, flat
 from osteon.evaluating.groups import Group
+from osteon.evaluating.metrics import distance_figures, flat
 from osteon.evaluating.scores import Score
 from osteon.evaluating.summary import Summary
 

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.boxes import Box
+from osteon.core.dice import Counts, Labels, count_overlap, dice
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Structure
-from osteon.core.overlap import Counts, Labels, count_overlap, dice
+from osteon.evaluating.components import MATCH_IOU, compare_pieces
 from osteon.evaluating.distances import distance_names, measure_distances
-from osteon.evaluating.elements import steps_of, thin_axis
-from osteon.evaluating.extents import crop_mask, find_boxes
 from osteon.evaluating.levels import count_wrong_levels
-from osteon.evaluating.pieces import MATCH_IOU, compare_pieces
+from osteon.evaluating.structure_boxes import crop_mask, find_boxes
+from osteon.evaluating.surface_elements import steps_of, thin_axis
 
 State = Literal["both", "missed", "invented", "absent", "not annotated"]
 """`both`: prediction and reference hold voxels. `missed`: the reference alone. `invented`: the prediction alone.
@@ -212,6 +212,6 @@ def _state(counts: Counts) -> State:
 
 def _voxel_cm3(geometry: Geometry) -> float | None:
     """Volume of a voxel, or None for a picture: a radiograph's third axis has no length that was measured."""
-    if geometry.unit == "px" or geometry.thin:
+    if geometry.unit == "px" or geometry.singleton_axes:
         return None
     return geometry.voxel_volume_mm3 / MM3_PER_CM3

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from osteon.core.spread import Floats, Spread, bootstrap_interval, spread
-from osteon.evaluating.figures import FIGURES, distance_figures, value_of
+from osteon.core.statistics import Floats, Spread, bootstrap_interval, spread
+from osteon.evaluating.metrics import FIGURES, distance_figures, value_of
 from osteon.evaluating.scores import Score
 
 OVERALL = "overall"

@@ -14,9 +14,9 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case
 from osteon.evaluating.pairing import label_files
-from osteon.exporting.forms import ExportCase
+from osteon.exporting.export_form import ExportCase
 from osteon.formats import read_segmentation
-from osteon.formats.legend import Legend, legend_for, read_meant
+from osteon.formats.label_meanings import Legend, legend_for, read_meant
 from osteon.predicting.records import read_predictions
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from osteon.core.files import write_json
 from osteon.dataset.dataset import Dataset
-from osteon.exporting.forms import ExportCase, Form, Made, Options, Output
+from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
 from osteon.exporting.pictures import picture_masks, picture_names
-from osteon.formats.coco_writing import annotation
+from osteon.formats.coco_writer import annotation
 
 FILE_NAME = "coco.json"
 

@@ -15,10 +15,10 @@ from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case, Channel
-from osteon.exporting.forms import ExportCase, Output
+from osteon.dataset.modality import modality_of
+from osteon.exporting.export_form import ExportCase, Output
 from osteon.formats import write_segmentation, write_volume
 from osteon.formats.registry import oddities
-from osteon.importing.forms import modality_of
 
 ENDING = ".nii.gz"
 """Of every file: both layouts have one for all."""

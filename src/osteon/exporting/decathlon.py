@@ -12,7 +12,7 @@ from osteon.core.errors import UsageError
 from osteon.core.files import write_json
 from osteon.dataset.dataset import Dataset
 from osteon.exporting.dataset_files import channel_name, label_file, listed, refuse_unknown, whole_image
-from osteon.exporting.forms import ExportCase, Form, Made, Options, Output
+from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
 
 FILE_NAME = "dataset.json"
 

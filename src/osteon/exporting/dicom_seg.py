@@ -19,8 +19,8 @@ from osteon.dataset.dataset import Dataset
 from osteon.exporting.dicom_codes import codes_of
 from osteon.exporting.dicom_common import derived_uid, quietly, save
 from osteon.exporting.dicom_source import DicomSources, Placed
-from osteon.exporting.forms import Encoding, ExportCase, Form, Made, Options, Output
-from osteon.formats.claims import check_memory
+from osteon.exporting.export_form import Encoding, ExportCase, Form, Made, Options, Output
+from osteon.formats.header_limits import check_memory
 from osteon.formats.labelmap import smallest_uint
 
 if TYPE_CHECKING:

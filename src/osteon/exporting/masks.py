@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.core.geometry import Geometry
+from osteon.core.label_values import boxes_of
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.values import boxes_of
 
 Mask = npt.NDArray[np.bool_]
 JOINED = ndimage.generate_binary_structure(3, 2)
@@ -57,4 +57,4 @@ def _part(structure: Structure, mask: Mask, box: tuple[slice, ...], geometry: Ge
     affine = geometry.affine_ras.copy()
     affine[:3, 3] = geometry.to_world(np.array([[part.start for part in box]]))[0]
     i, j, k = mask.shape
-    return Cut(structure, mask, Geometry((i, j, k), affine, geometry.unit), geometry.thin)
+    return Cut(structure, mask, Geometry((i, j, k), affine, geometry.unit), geometry.singleton_axes)

@@ -11,14 +11,13 @@ from typing import Any
 from osteon.core.errors import GeometryError, LabelError
 from osteon.core.labels import Structure
 from osteon.dataset.dataset import Dataset
-from osteon.exporting.forms import ExportCase, Form, Made, Options, Output
+from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
+from osteon.exporting.file_names import file_names
 from osteon.exporting.masks import Cut, cut_masks
 from osteon.exporting.meshes import joined, surfaces
-from osteon.exporting.names import file_names
 from osteon.formats.obj import write_materials, write_obj
 from osteon.formats.ply import write_ply
-from osteon.formats.stl import Mesh, write_stl
-from osteon.importing.mesh_space import TO_RAS
+from osteon.formats.stl import TO_RAS, Mesh, write_stl
 
 _HEEDS = frozenset({"space", "fragments", "smallest_mm3"})
 

@@ -12,10 +12,10 @@ import torch
 from osteon.core.errors import UsageError
 from osteon.core.files import whole_file, write_json
 from osteon.exporting import client
-from osteon.exporting.ledger import Ledger
+from osteon.exporting.output_record import Ledger
 from osteon.networks.registry import inputs, outputs
-from osteon.planning.plan import FILE_NAME as PLAN
-from osteon.planning.plan import Plan, Pretrained, write_plan
+from osteon.plan.schema import FILE_NAME as PLAN
+from osteon.plan.schema import Plan, Pretrained, write_plan
 from osteon.predicting.engines import export_onnx, kind_of, openvino_model, write_openvino
 from osteon.predicting.model import load_model, model_folder
 from osteon.predicting.records import FIRST

@@ -1,9 +1,9 @@
 """nnU-Net's raw folder: imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, imagesTs and dataset.json.
 
 Labels are 1, 2, 3 … there, without gaps and in any order: a dataset's numbers stay where they are so, and a change is
-told. nnU-Net writes dataset.json beside what it predicts, and `formats.legend` reads it there. Structures that overlap
-become regions: each combination of structures that occurs has a value, and a structure is the list of the values in
-which it takes part
+told. nnU-Net writes dataset.json beside what it predicts, and `formats.label_meanings` reads it there. Structures that
+overlap become regions: each combination of structures that occurs has a value, and a structure is the list of the
+values in which it takes part
 (https://github.com/MIC-DKFZ/nnUNet/blob/master/documentation/region_based_training.md).
 """
 
@@ -30,7 +30,7 @@ from osteon.exporting.dataset_files import (
     refuse_unknown,
     split_images,
 )
-from osteon.exporting.forms import ExportCase, Form, Made, Options, Output
+from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
 
 FILE_NAME = "dataset.json"
 RESERVED = ("background", "ignore")

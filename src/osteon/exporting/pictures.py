@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import GeometryError
 from osteon.core.labels import Segmentation
-from osteon.exporting.forms import ExportCase
+from osteon.exporting.export_form import ExportCase
 
 
 def picture_masks(segmentation: Segmentation, case: ExportCase) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from osteon.core.errors import UsageError
 from osteon.exporting import coco, decathlon, dicom_seg, mesh_files, nnunet, rle_table, rtstruct, seg_nrrd, table
-from osteon.exporting.forms import Form
+from osteon.exporting.export_form import Form
 
 FORMS: tuple[Form, ...] = (
     mesh_files.STL,

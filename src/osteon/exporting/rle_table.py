@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from osteon.dataset.dataset import Dataset
-from osteon.exporting.forms import ExportCase, Form, Made, Options, Output
+from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
 from osteon.exporting.pictures import picture_masks, picture_names
 from osteon.formats.rle import encode, write_rle_csv
 

@@ -17,7 +17,7 @@ from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset as OsteonDataset
 from osteon.exporting.dicom_common import derived_uid, quietly, repeated, save
 from osteon.exporting.dicom_source import DicomSources, Placed
-from osteon.exporting.forms import ExportCase, Form, Made, Options, Output
+from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
 from osteon.exporting.masks import cut_masks
 from osteon.exporting.outlines import outlines
 from osteon.formats.dicom_stack import LPS_TO_RAS

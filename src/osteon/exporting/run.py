@@ -15,8 +15,8 @@ from osteon.core.progress import status
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.exporting.cases import find_segmentations, of_dataset
-from osteon.exporting.forms import ExportCase, Exporter, Form, Made, Options, refuse_options
-from osteon.exporting.ledger import Ledger
+from osteon.exporting.export_form import ExportCase, Exporter, Form, Made, Options, refuse_options
+from osteon.exporting.output_record import Ledger
 from osteon.exporting.registry import MODEL_FORMS, form_of
 from osteon.formats.registry import tell_oddities
 

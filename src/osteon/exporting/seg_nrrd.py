@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from osteon.dataset.dataset import Dataset
-from osteon.exporting.forms import ExportCase, Form, Made, Options, Output
+from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
 from osteon.formats.seg_nrrd import write_seg_nrrd
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.exporting.surface_cells import AXES, sheets
+from osteon.exporting.surface_table import AXES, sheets
 
 Points = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -14,7 +14,7 @@ from scipy import ndimage
 from osteon.core.files import whole_file
 from osteon.core.spreadsheets import table_of, write_rows
 from osteon.dataset.dataset import Dataset
-from osteon.exporting.forms import ExportCase, Form, Made, Options, Output
+from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
 from osteon.exporting.masks import JOINED, Cut, cut_masks
 
 FILE_NAME = "volumes.csv"

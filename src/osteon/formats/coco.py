@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import FileError, LabelError
 from osteon.core.files import read_json
-from osteon.formats.polygons import Points, checked_label, checked_points
+from osteon.formats.annotation_fields import Points, checked_label, checked_points
 
 Shape = Points | Mapping[str, Any]
 """A polygon, or a run-length code as the file holds it."""

@@ -15,9 +15,9 @@ from osteon.core.errors import FileError, LabelError, OsteonError, UsageError, m
 from osteon.core.folders import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.listing import counted, shortly
+from osteon.core.text import counted, shortly
 from osteon.core.volume import Volume
-from osteon.formats.dicom_found import Series, SeriesFound, sort_files
+from osteon.formats.dicom_inventory import Series, SeriesFound, sort_files
 from osteon.formats.dicom_seg import (
     is_dicom_seg,
     read_dicom_seg,
@@ -27,7 +27,7 @@ from osteon.formats.dicom_seg import (
 from osteon.formats.dicom_series import read_series, series_geometry
 from osteon.formats.labelmap import index_map, match
 
-SUFFIXES = (".dcm", ".dicom")
+SUFFIXES: tuple[str, ...] = (".dcm", ".dicom")
 _LISTED = 8
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import FileError
-from osteon.formats.claims import check_memory
 from osteon.formats.dicom_files import read_dataset, reading, text, transfer_syntax
 from osteon.formats.dicom_padding import pad_with_air
 from osteon.formats.dicom_slices import Slice
+from osteon.formats.header_limits import check_memory
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

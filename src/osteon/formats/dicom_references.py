@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from osteon.formats.dicom_files import read_dataset, reading, text
 
 if TYPE_CHECKING:
-    from osteon.formats.dicom_found import Series
+    from osteon.formats.dicom_inventory import Series
 
 
 _FRAME = "FrameOfReferenceUID"

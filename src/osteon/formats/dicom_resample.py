@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from osteon.core.errors import GeometryError
 from osteon.core.geometry import Geometry
-from osteon.formats.claims import check_memory
 from osteon.formats.dicom_stack import Stack, affine_ras
+from osteon.formats.header_limits import check_memory
 
 _MOST_MADE_UP = 1.0
 """At most as many slices are put between the measured ones as were measured."""

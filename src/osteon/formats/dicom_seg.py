@@ -18,14 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import FileError, GeometryError, LabelError
-from osteon.core.geometry import POSITION_TOLERANCE, Geometry, turn_onto
+from osteon.core.geometry import POSITION_TOLERANCE, Geometry, reorient_like
 from osteon.core.labels import Segmentation, Structure, side_of
-from osteon.formats.claims import check_memory
 from osteon.formats.dicom_files import number, read_dataset, reading, text
 from osteon.formats.dicom_pixels import stored_frames
 from osteon.formats.dicom_slices import Slice, slices_of
 from osteon.formats.dicom_stack import EVEN, LPS_TO_RAS, SAME_PLACE, UNKNOWN_STEP, affine_ras, picture_geometry
 from osteon.formats.dicom_structures import Part, compose, name_structures
+from osteon.formats.header_limits import check_memory
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -228,7 +228,7 @@ def _laid_onto(found: Segmentation, geometry: Geometry, *, placed: bool, path: P
         if own.shape != geometry.shape:
             raise _misfit(path, own, geometry)
         return Segmentation(found.array, geometry, found.structures)
-    turn = turn_onto(own, geometry)
+    turn = reorient_like(own, geometry)
     array, turned = turn.apply(found.array), turn.geometry(own)
     matrix = np.linalg.solve(geometry.affine_ras, turned.affine_ras)
     offset = np.rint(matrix[:3, 3]).astype(int)

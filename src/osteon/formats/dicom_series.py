@@ -15,12 +15,12 @@ from osteon.core.errors import FileError, missing_file
 from osteon.core.folders import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
-from osteon.formats.dicom_found import Series, SeriesFound, sort_files
+from osteon.formats.dicom_inventory import Series, SeriesFound, sort_files
 from osteon.formats.dicom_pixels import Pixels, read_pixels
 from osteon.formats.dicom_resample import straightened
 from osteon.formats.dicom_slices import Slice
 from osteon.formats.dicom_stack import UNKNOWN_STEP, Stack, check_stack, make_stack, picture_geometry
-from osteon.formats.filling import kept_type, lay
+from osteon.formats.voxel_stream import kept_type, lay
 
 _TOGETHER = 32
 """Slices that are laid into a volume at once."""

@@ -21,7 +21,7 @@ import numpy as np
 from osteon.core.errors import DatasetError, FileError, OsteonError
 from osteon.core.files import is_file, read_json, read_text
 from osteon.core.labels import BACKGROUND, Structure, make_structures
-from osteon.formats.polygons import checked_label
+from osteon.formats.annotation_fields import checked_label
 
 NAMES = tuple(f"label{plural}.{suffix}" for plural in ("s", "") for suffix in ("json", "txt", "csv", "tsv", "ctbl"))
 _HIGHEST = np.iinfo(np.int32).max

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from osteon.core.boxes import box_of
 from osteon.core.errors import LabelError, UnknownValueError
+from osteon.core.label_values import HIGHEST, exchange
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
-from osteon.core.values import HIGHEST, exchange
-from osteon.formats.filling import kept_type
+from osteon.formats.voxel_stream import kept_type
 
 _GENERIC = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
 """Names that programs make up (`label_3`, `Segment_1`) say no more than the value beside them."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from osteon.core.errors import LabelError
-from osteon.formats.polygons import Points, checked_label, checked_points
+from osteon.formats.annotation_fields import Points, checked_label, checked_points
 
 _CORNERS = 180
 """A circle is drawn as a polygon of so many corners: at a radius of 1000 pixels it is 0.15 pixels off."""

@@ -20,12 +20,12 @@ import numpy.typing as npt
 
 from osteon.core.errors import FileError, LabelError, missing_file
 from osteon.core.geometry import Geometry
-from osteon.core.gzipped import GZIP_ERRORS
+from osteon.core.gzip_files import GZIP_ERRORS
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.claims import LONGEST_HEADER, check_claim, reader
-from osteon.formats.filling import fill, kept_type
+from osteon.formats.header_limits import LONGEST_HEADER, check_claim, reader
 from osteon.formats.labelmap import index_map, whole_labels
+from osteon.formats.voxel_stream import fill, kept_type
 
 TO_RAS = np.array([-1.0, -1.0, 1.0])
 """The one place where a MetaImage's world turns into RAS: the signs of its axes."""

@@ -24,15 +24,15 @@ from pydantic import TypeAdapter, ValidationError
 from osteon.core.errors import FileError, LabelError, in_short, missing_file
 from osteon.core.files import whole_file
 from osteon.core.geometry import Geometry
-from osteon.core.gzipped import is_gzip, open_gzip, pack_into
+from osteon.core.gzip_files import is_gzip, open_gzip, pack_into
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.claims import check_claim, check_memory, read_rest, reader
-from osteon.formats.filling import fill, kept_type, pour
+from osteon.formats.header_limits import check_claim, check_memory, read_rest, reader
+from osteon.formats.header_warnings import Oddity
 from osteon.formats.labelmap import index_map, smallest_uint, storable, whole_labels
 from osteon.formats.nifti_header import COMMENT, HINT, READ_ERRORS, Header, geometry_of, read_header
-from osteon.formats.nifti_oddities import header_oddities
-from osteon.formats.oddities import Oddity
+from osteon.formats.nifti_warnings import header_oddities
+from osteon.formats.voxel_stream import fill, kept_type, pour
 
 _GZIP = b"\x1f\x8b"
 _PIECE = 2**18
@@ -174,7 +174,7 @@ def _set_affine(image: Any, geometry: Geometry) -> None:
     """The sform says it all; a qform is added where it can say the same, for readers that prefer it."""
     image.set_sform(geometry.affine_ras, code=1)
     image.set_qform(geometry.affine_ras, code=1, update_affine=False)
-    if not Geometry(geometry.shape, image.header.get_qform()).same_as(
+    if not Geometry(geometry.shape, image.header.get_qform()).is_close(
         Geometry(geometry.shape, geometry.affine_ras), tolerance=_AGREE
     ):
         image.set_qform(None, code=0, update_affine=False)

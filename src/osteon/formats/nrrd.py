@@ -14,14 +14,14 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, LabelError, missing_file
 from osteon.core.files import whole_file
 from osteon.core.geometry import Geometry
-from osteon.core.gzipped import GZIP_ERRORS, open_gzip, pack_into
+from osteon.core.gzip_files import GZIP_ERRORS, open_gzip, pack_into
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.claims import check_claim, read_rest, reader
-from osteon.formats.filling import fill, kept_type, pour
+from osteon.formats.header_limits import check_claim, read_rest, reader
+from osteon.formats.header_warnings import Oddity
 from osteon.formats.labelmap import index_map, storable, whole_labels
 from osteon.formats.nrrd_header import UNITS, Header, header_text, read_header
-from osteon.formats.oddities import Oddity
+from osteon.formats.voxel_stream import fill, kept_type, pour
 
 _DAMAGE: tuple[type[Exception], ...] = (*GZIP_ERRORS, OverflowError)
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import FileError
 from osteon.core.geometry import Geometry, Unit
-from osteon.formats.claims import LONGEST_HEADER
+from osteon.formats.header_limits import LONGEST_HEADER
 
 TO_RAS = {
     "right-anterior-superior": (1.0, 1.0, 1.0),

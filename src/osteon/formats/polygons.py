@@ -15,21 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, LabelError
+from osteon.core.errors import FileError
 from osteon.core.files import read_json
+from osteon.formats.annotation_fields import Points, checked_label, checked_points
+from osteon.formats.labelme import is_labelme, labelme_shapes
 
-Points = npt.NDArray[np.float64]
-"""Corners `[n, 2]` of a polygon: x and y in pixels."""
-
-LONGEST_NAME = 150
-"""Characters of a structure's name; a longer one is no name but a damaged field."""
 _FAR = 0.05
 """A corner further outside than this part of the picture's longer side was not drawn on this picture."""
-_FARTHEST = 1e6
-"""Pixels. Beyond this a coordinate is damaged."""
 _MARGIN = 512
 """Pixels around the picture in which polygons keep their true corners; further outside they are cut."""
-_HINT = "correct the file, or draw the outline again"
 
 
 @dataclass(frozen=True)
@@ -60,8 +54,6 @@ def read_outlines(path: Path) -> Outlines:
 
 def parse_outlines(data: Any, path: Path) -> Outlines:
     """What the JSON of one picture says, parsed already. Raises as `read_outlines`."""
-    from osteon.formats.labelme import is_labelme, labelme_shapes
-
     if is_labelme(data):
         pairs, name_of = labelme_shapes(data, path), "imagePath"
     elif is_outlines(data):
@@ -89,35 +81,6 @@ def _annotations(entries: Sequence[Mapping[str, Any]], path: Path) -> Iterator[t
     for number, entry in enumerate(entries, start=1):
         label = checked_label(entry["label"], f"{path}: annotation {number}")
         yield label, checked_points(entry["points"], f"{path}: {label} (annotation {number})")
-
-
-def checked_label(label: object, name: str) -> str:
-    """A label that can name a structure. Raises LabelError, with `name` for the place."""
-    text = label.strip() if isinstance(label, str) else ""
-    if not text or not text.isprintable() or len(text) > LONGEST_NAME:
-        shown = repr(label if len(str(label)) < 50 else f"{str(label)[:50]}…")
-        raise LabelError(
-            f"{name}: {shown} is no label",
-            hint=f"give the structure's name: printable, {LONGEST_NAME} characters at most",
-        )
-    return text
-
-
-def checked_points(points: object, name: str) -> Points:
-    """Corners `[n, 2]` of a polygon. Raises LabelError, with `name` for the place."""
-    try:
-        array = np.array(points, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        array = np.zeros(0)
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise LabelError(f"{name}: its points are not pairs of x and y", hint=_HINT)
-    if len(array) < 3:
-        raise LabelError(f"{name}: {len(array)} points make no polygon", hint=_HINT)
-    if not np.isfinite(array).all():
-        raise LabelError(f"{name}: a point is not a number", hint=_HINT)
-    if np.abs(array).max() > _FARTHEST:
-        raise LabelError(f"{name}: a point lies at {np.abs(array).max():g} pixels", hint=_HINT)
-    return array
 
 
 def fill(polygons: Sequence[Points], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:

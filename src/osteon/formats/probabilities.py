@@ -30,7 +30,7 @@ from osteon.core.errors import FileError, in_short, missing_file
 from osteon.core.files import whole_file
 from osteon.core.geometry import Geometry, Unit
 from osteon.core.labels import Structure
-from osteon.formats.claims import check_memory
+from osteon.formats.header_limits import check_memory
 
 SUFFIX = ".probabilities.npz"
 LEVELS = 255

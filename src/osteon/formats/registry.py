@@ -23,6 +23,7 @@ from osteon.formats.dicom import (
     read_dicom_structures,
 )
 from osteon.formats.dicom_files import looks_like_dicom
+from osteon.formats.header_warnings import Oddity, told
 from osteon.formats.label_tables import Table, table_beside
 from osteon.formats.labelmap import index_map, is_generic
 from osteon.formats.meta_image import (
@@ -40,11 +41,10 @@ from osteon.formats.nifti import (
     write_nifti,
 )
 from osteon.formats.nrrd import nrrd_oddities, read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_nrrd
-from osteon.formats.oddities import Oddity, told
 from osteon.formats.raster import SUFFIXES as PICTURE_SUFFIXES
 from osteon.formats.raster import read_raster, read_raster_geometry, read_raster_segmentation
 from osteon.formats.seg_nrrd import read_seg_nrrd, read_seg_nrrd_structures, write_seg_nrrd
-from osteon.formats.unread import unread_format
+from osteon.formats.unsupported import unread_format
 
 
 class _ReadVolume(Protocol):
@@ -317,3 +317,28 @@ def write_segmentation(path: Path, segmentation: Segmentation) -> None:
     if segmentation.overlapping and not row.holds_overlaps:
         raise FileError(f"{path}: {row.name} holds no overlapping structures", hint="write a .seg.nrrd file")
     row.write_segmentation(Path(path), segmentation)
+
+
+_NO_DATA = (
+    ".txt",
+    ".md",
+    ".pdf",
+    ".docx",
+    ".xlsx",
+    ".html",
+    ".log",
+    ".yaml",
+    ".yml",
+    ".py",
+    ".sh",
+    ".json",
+    ".csv",
+    ".tsv",
+)
+
+
+def may_be_data(path: Path, annotations: Sequence[str] = ()) -> bool:
+    """Whether a scan, a mask, a table or a folder of any may be meant; many DICOM files have no suffix."""
+    if suffix_of(path) or unread_format(path) or path.name.lower().endswith(tuple(annotations)):
+        return True
+    return path.suffix.lower() not in _NO_DATA

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import FileError, LabelError, missing_file
 from osteon.core.files import whole_file
-from osteon.formats.rle_counting import DOWN_THE_COLUMNS, USUAL, Base, Counting, counting_by
+from osteon.formats.rle_convention import DOWN_THE_COLUMNS, USUAL, Base, Counting, counting_by
 
 COLUMNS = ("image_name", "class", "rle")
 _OTHER_NAMES = {

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, GeometryError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.core.listing import counted
+from osteon.core.text import counted
 from osteon.formats.contours import Points, combine, fill
 from osteon.formats.dicom_files import read_dataset, reading, text
 from osteon.formats.dicom_references import references

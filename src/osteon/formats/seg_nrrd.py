@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import FileError, LabelError
 from osteon.core.labels import Segmentation, Structure, make_structures, palette
-from osteon.formats.claims import check_memory
+from osteon.formats.header_limits import check_memory
 from osteon.formats.labelmap import index_map, match, smallest_uint, whole_labels
 from osteon.formats.nrrd import load_nrrd, read_nrrd_header, store_nrrd
 

@@ -2,7 +2,7 @@
 
 The format knows neither unit nor world, so coordinates stay as the file has them. 3D Slicer writes the world into the
 header, as `SPACE=LPS` or `SPACE=RAS` (since 2017, in text too, behind `solid`), and osteon both; else
-`importing.mesh_space` finds them out.
+`importing.meshes.space` finds them out.
 Colours: Materialise Magics writes `COLOR=` and four bytes RGBA into the header, and 15 bits per facet with red lowest;
 VisCAM and SolidView write 15 bits per facet with blue lowest and no header. Both keep them in the facet's two spare
 bytes (https://en.wikipedia.org/wiki/STL_(file_format), "Color in binary STL").
@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,12 @@ _FACET = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("spare"
 _COLOR = b"COLOR="
 _FRAME = re.compile(rb"\b(SPACE|UNIT)\s*[=:]\s*(LPS|RAS|mm|cm|m)\b", re.IGNORECASE)
 _HINT = "export the surface again; the file was probably cut short"
+MeshSpace = Literal["LPS", "RAS"]
+TO_RAS: dict[MeshSpace, npt.NDArray[np.float64]] = {
+    "LPS": np.array([-1.0, -1.0, 1.0]),
+    "RAS": np.array([1.0, 1.0, 1.0]),
+}
+"""Factors of the coordinates: the one place where meshes are turned."""
 
 
 @dataclass(frozen=True, eq=False)

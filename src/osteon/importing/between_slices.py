@@ -19,9 +19,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.core.labels import Segmentation
-from osteon.core.listing import shortly
-from osteon.dataset.drawn_slices import Drawn, Mask, Pair, drawn_slices, every
-from osteon.importing.forms import BetweenSlices
+from osteon.core.text import shortly
+from osteon.dataset.sparse_labels import Drawn, Mask, Pair, drawn_slices, every
+from osteon.importing.source_forms import BetweenSlices
 
 Distance = npt.NDArray[np.float64]
 _LISTED = 12

@@ -14,9 +14,11 @@ from typing import Any
 from osteon.core.errors import DatasetError, FileError
 from osteon.core.files import is_file, read_json
 from osteon.core.labels import BACKGROUND, Structure, make_structures
+from osteon.dataset.case_ids import unique_ids
 from osteon.dataset.manifest import Channel
+from osteon.dataset.modality import modality_of
 from osteon.formats.registry import stem_of, suffix_of
-from osteon.importing.forms import Form, Found, FoundCase, Options, modality_of, unique_ids
+from osteon.importing.source_forms import Form, Found, FoundCase, Options
 
 _FILE = "dataset.json"
 

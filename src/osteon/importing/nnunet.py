@@ -23,16 +23,17 @@ from osteon.core.errors import DatasetError, FileError, LabelError, UsageError
 from osteon.core.file_names import natural_key
 from osteon.core.files import is_file, read_json
 from osteon.core.folders import absent_below
+from osteon.core.label_values import HIGHEST
 from osteon.core.labels import BACKGROUND, Structure, make_structures
-from osteon.core.listing import counted
-from osteon.core.values import HIGHEST
-from osteon.dataset.laying import lay_segmentation
+from osteon.core.text import counted
+from osteon.dataset.case_ids import safe_id, unique_ids
+from osteon.dataset.label_placement import lay_segmentation
 from osteon.formats.labelmap import value_counts, whole_labels
 from osteon.formats.registry import format_of, read_geometry, read_segmentation, read_volume, suffix_of
-from osteon.formats.unread import unread_format
+from osteon.formats.unsupported import unread_format
 from osteon.importing.decathlon import channels_of, structures_of
-from osteon.importing.forms import Converted, Form, Found, FoundCase, Options, safe_id, unique_ids
-from osteon.importing.mask_merging import merge
+from osteon.importing.masks.merging import merge
+from osteon.importing.source_forms import Converted, Form, Found, FoundCase, Options
 
 _FILE = "dataset.json"
 _IMAGE = re.compile(r"(.+)_(\d{4})")

@@ -15,10 +15,11 @@ from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, FileError
 from osteon.core.files import is_file, read_text
+from osteon.dataset.case_ids import unique_ids
 from osteon.dataset.manifest import Channel
 from osteon.formats.registry import stem_of, suffix_of
-from osteon.formats.unread import unread_format
-from osteon.importing.forms import Form, Found, FoundCase, Options, unique_ids
+from osteon.formats.unsupported import unread_format
+from osteon.importing.source_forms import Form, Found, FoundCase, Options
 
 _NAMES = ("pairs.txt", "pairs.csv", "pairs.tsv")
 _SUFFIXES = (".txt", ".csv", ".tsv", ".lst")

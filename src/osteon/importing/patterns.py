@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from osteon.core.errors import UsageError
-from osteon.importing.forms import FoundCase
+from osteon.importing.source_forms import FoundCase
 
 PROPOSALS = (
     r"^([^/]+)/",

@@ -18,7 +18,8 @@ from pathlib import Path, PurePosixPath
 from osteon.core.errors import FileError
 from osteon.core.files import read_text, write_text
 from osteon.core.spreadsheets import as_text, meant
-from osteon.importing.forms import Converted, safe_id, unique_ids
+from osteon.dataset.case_ids import safe_id, unique_ids
+from osteon.importing.source_forms import Converted
 
 TABLE = "osteon-pseudonyms.csv"
 _HEAD = ("key", "patient_id", "patient_name")

@@ -11,33 +11,33 @@ from typing import Any
 from pydantic import ValidationError
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
-from osteon.core.listing import counted
 from osteon.core.locks import hold_folder
+from osteon.core.text import counted
 from osteon.dataset.folds import SAY_WHO, structures_held_out, structures_without_cases, told_subject
 from osteon.dataset.manifest import FILE_NAME, Manifest, explain, write_manifest
+from osteon.dataset.modality import parse_modality
 from osteon.formats.registry import tell_oddities
-from osteon.importing.forms import (
+from osteon.formats.stl import MeshSpace
+from osteon.importing.case_selection import hold_out as hold_cases_out
+from osteon.importing.case_selection import nothing_left, select
+from osteon.importing.import_case import told_once
+from osteon.importing.patterns import finder
+from osteon.importing.read_cases import Reading, forget, made_from, read_cases
+from osteon.importing.recognition import form_named, recognise
+from osteon.importing.reimport import as_told, inputs_digest, made_before
+from osteon.importing.source_forms import (
     BetweenSlices,
     Form,
     Found,
     FoundCase,
     Group,
     MaskMarks,
-    MeshSpace,
     MeshUnit,
     Options,
     RleBase,
     RleOrder,
-    parse_modality,
 )
-from osteon.importing.naming import adopt, contradicted, named_in_files, unite
-from osteon.importing.patterns import finder
-from osteon.importing.reading import Reading, forget, made_from, read_cases
-from osteon.importing.recognise import form_named, recognise
-from osteon.importing.repeat import as_told, inputs_digest, made_before
-from osteon.importing.selecting import hold_out as hold_cases_out
-from osteon.importing.selecting import nothing_left, select
-from osteon.importing.taking import told_once
+from osteon.importing.structure_names import adopt, contradicted, named_in_files, unite
 
 _SHOWN = 5
 

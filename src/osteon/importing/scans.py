@@ -13,17 +13,19 @@ from pathlib import Path, PurePosixPath
 from osteon.core.errors import DatasetError
 from osteon.core.folders import files_below
 from osteon.dataset.manifest import FILE_NAME
+from osteon.formats.dicom_folders import holds_dicom
+from osteon.formats.mask_names import kind_of
 from osteon.formats.raster import SUFFIXES as PICTURES
 from osteon.formats.rle import lacks
-from osteon.importing import masks, radiographs
-from osteon.importing.forms import Form, Found, Options
-from osteon.importing.mask_files import gather, holds_dicom, volume_files
-from osteon.importing.mask_names import kind_of
-from osteon.importing.mask_pairing import pair
-from osteon.importing.mask_values import holds_labels
-from osteon.importing.meshes import mesh_files
-from osteon.importing.radiograph_files import plain_stem
-from osteon.importing.radiograph_fits import why_unreadable
+from osteon.importing.masks import form as masks
+from osteon.importing.masks.files import gather, volume_files
+from osteon.importing.masks.pairing import pair
+from osteon.importing.masks.values import holds_labels
+from osteon.importing.meshes.form import mesh_files
+from osteon.importing.radiographs import form as radiographs
+from osteon.importing.radiographs.detection import why_unreadable
+from osteon.importing.radiographs.files import plain_stem
+from osteon.importing.source_forms import Form, Found, Options
 
 _MARKS = (".json", ".xml", ".txt", ".csv", ".tsv")
 _LOOKED_AT = 20

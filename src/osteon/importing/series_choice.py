@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from osteon.core.listing import shortly
+from osteon.core.text import shortly
 from osteon.formats.dicom import check_called, chosen_series, titles
-from osteon.importing.mask_files import Scan
+from osteon.importing.masks.files import Scan
 
 _LISTED = 8
 

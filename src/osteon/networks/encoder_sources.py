@@ -11,7 +11,7 @@ from typing import Any
 
 from osteon.core.errors import UsageError
 from osteon.core.files import read_yaml
-from osteon.core.torchvision import mend_torchvision
+from osteon.core.torchvision_ops import mend_torchvision
 
 MANIFEST = Path(__file__).with_name("encoder_manifest.yaml")
 FILE_NAME = "model.safetensors"

@@ -13,7 +13,7 @@ import torch
 
 from osteon.core.errors import ModelError
 from osteon.core.files import is_file
-from osteon.core.torchvision import mend_torchvision
+from osteon.core.torchvision_ops import mend_torchvision
 from osteon.networks.encoder_sources import modern_name, source_of
 from osteon.networks.weight_cache import weights_file
 from osteon.networks.weights import SUFFIXES, read_tensors

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from osteon.core.errors import ModelError, PlanError
-from osteon.core.torchvision import mend_torchvision
+from osteon.core.torchvision_ops import mend_torchvision
 
 RENAMED = ("timm-regnet", "timm-res2", "timm-resnest", "timm-mobilenetv3", "timm-gernet")
 """Older names of smp for encoders that it takes from timm by now."""

@@ -12,7 +12,7 @@ from osteon.core.errors import PlanError
 from osteon.networks.blocks import KINDS, plain_stage
 from osteon.networks.encoders import canonical, check_encoder, libraries, quiet
 from osteon.networks.inflate import inflate
-from osteon.planning.plan import Pretrained
+from osteon.plan.schema import Pretrained
 
 DECODER = (256, 128, 64, 32, 16)
 """Features of the decoder's stages, from the coarsest: smp's, in 2D."""

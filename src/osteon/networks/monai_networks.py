@@ -7,8 +7,8 @@ import warnings
 import torch
 from torch import nn
 
-from osteon.core.torchvision import mend_torchvision
-from osteon.planning.plan import Monai
+from osteon.core.torchvision_ops import mend_torchvision
+from osteon.plan.schema import Monai
 
 
 class MonaiNetwork(nn.Module):

@@ -16,7 +16,7 @@ from torch import nn
 
 from osteon.networks.blocks import KINDS, Kinds
 from osteon.networks.fused_norm import NormAct, lay_out
-from osteon.planning.plan import NnUNet
+from osteon.plan.schema import NnUNet
 
 POOLS = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 Size = Sequence[int]

@@ -9,7 +9,7 @@ from torch import nn
 
 from osteon.core.errors import PlanError
 from osteon.networks.encoders import canonical, check_encoder, libraries, quiet, takes_one_size
-from osteon.planning.plan import Pretrained
+from osteon.plan.schema import Pretrained
 
 ARCHITECTURES = {
     "unet": ("Unet", "decoder_channels"),

@@ -13,8 +13,8 @@ from osteon.networks.monai_networks import MonaiNetwork
 from osteon.networks.nnunet import NnUNetwork
 from osteon.networks.pretrained import build_slices
 from osteon.networks.unet import UNet
-from osteon.planning.network_sections import AnyNetwork
-from osteon.planning.plan import Monai, Network, NnUNet, Plan, Pretrained
+from osteon.plan.network_sections import AnyNetwork
+from osteon.plan.schema import Monai, Network, NnUNet, Plan, Pretrained
 
 OWN = "Apache-2.0"
 NONE = "none: random start"

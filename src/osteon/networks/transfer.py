@@ -15,7 +15,7 @@ from osteon.dataset.manifest import Channel
 from osteon.networks.registry import build_network
 from osteon.networks.reshape import fit_channels, fit_kernel
 from osteon.networks.unet import UNet
-from osteon.planning.plan import Plan, Pretrained
+from osteon.plan.schema import Plan, Pretrained
 
 LEAST_SHARE = 0.05
 """Of a network's weights without the head: where less than this fits, the weights are another architecture's."""

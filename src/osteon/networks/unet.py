@@ -9,7 +9,7 @@ from torch import nn
 
 from osteon.networks.blocks import KINDS, plain_stage, residual_stage
 from osteon.networks.fused_norm import lay_out
-from osteon.planning.plan import Network
+from osteon.plan.schema import Network
 
 
 class UNet(nn.Module):

@@ -15,22 +15,21 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from osteon.core.boxes import box_of
 from osteon.core.errors import DatasetError, FileError, OsteonError
 from osteon.core.files import read_json, write_json
-from osteon.core.geometry import turn_to_ras
+from osteon.core.geometry import reorient_to_ras
+from osteon.core.label_values import boxes_of
 from osteon.core.labels import Segmentation
-from osteon.core.listing import shortly
 from osteon.core.parallel import for_each, worker_count
-from osteon.core.picking import plane_counts, ranked_voxels
 from osteon.core.progress import status
-from osteon.core.values import boxes_of
+from osteon.core.text import shortly
+from osteon.core.voxel_sampling import plane_counts, ranked_voxels
+from osteon.dataset.case_stamps import UNMARKED, CaseMark, mark_case, still_marked, tell_changed
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.dataset.marks import UNMARKED, CaseMark, mark_case, still_marked, tell_changed
+from osteon.preparing.case import BYTES_PER_VOXEL
 
 FILE_NAME = "fingerprint.json"
 SAMPLES = 2000
 """Foreground voxels whose intensities are kept from each case, spread evenly, so that every case weighs the same."""
-BYTES_PER_VOXEL = 32
-"""Peak memory of measuring or preparing a case (file, float copies, masks) for each voxel and channel."""
 _KEEP_EVERY_S, _KEEP_SHARE = 10.0, 20.0
 """Seconds of measuring that a kill may cost, and at least so many times what writing all of it down takes."""
 
@@ -188,7 +187,7 @@ def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
     mark = mark_case(dataset, case)
     image = dataset.load_image(case)
     segmentation = dataset.load_segmentation(case)
-    turn = turn_to_ras(image.geometry)
+    turn = reorient_to_ras(image.geometry)
     geometry = turn.geometry(image.geometry)
     turned = Segmentation(turn.apply(segmentation.array), geometry, segmentation.structures)  # type: ignore[arg-type]
     return CaseFacts(

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from osteon.core.errors import UsageError
 from osteon.dataset.dataset import Dataset
+from osteon.plan.schema import Grid
 from osteon.planning.fingerprint import Fingerprint
-from osteon.planning.plan import Grid
 from osteon.planning.recipes import Recipe, Size
 from osteon.planning.spacing import coarser_spacing, target_spacing
 

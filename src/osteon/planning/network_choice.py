@@ -8,10 +8,10 @@ from difflib import get_close_matches
 import numpy as np
 
 from osteon.core.errors import UsageError
-from osteon.planning.choices import Choices
-from osteon.planning.network_sections import GROUPS, MONAI, NAMES, NNUNET, PRETRAINED, SCRATCH
+from osteon.plan.network_sections import GROUPS, MONAI, NAMES, NNUNET, PRETRAINED, SCRATCH
+from osteon.plan.schema import Grid, Monai, Network, Pretrained
 from osteon.planning.network_shape import shape_network
-from osteon.planning.plan import Grid, Monai, Network, Pretrained
+from osteon.planning.options import Choices
 from osteon.planning.recipes import Recipe, Size
 
 ENCODER = "resnet34"

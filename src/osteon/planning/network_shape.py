@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from osteon.planning.plan import Grid, Monai, Network, Pretrained
+from osteon.plan.schema import Grid, Monai, Network, Pretrained
 from osteon.planning.recipes import Recipe, Size
 
 SMALLEST = 4

@@ -10,17 +10,12 @@ from typing import Literal, get_args
 import numpy as np
 
 from osteon.core.errors import DatasetError, UsageError
-from osteon.core.listing import counted
+from osteon.core.text import counted
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import Channel
-from osteon.planning.choices import DEFAULTS, Choices
-from osteon.planning.fingerprint import Fingerprint, fixed_order, series, series_margin_mm, series_measures
-from osteon.planning.grid_choice import choose_grid, digits, drop_slices, median_shape, whole_slice
-from osteon.planning.network_choice import choose_network
-from osteon.planning.network_shape import fit_patch, to_multiples
-from osteon.planning.overlay import nearest, overlay
-from osteon.planning.plan import (
+from osteon.plan.overlay import nearest, overlay
+from osteon.plan.schema import (
     Augmentation,
     Grid,
     Intensity,
@@ -32,11 +27,16 @@ from osteon.planning.plan import (
     Series,
     Training,
 )
+from osteon.plan.sections import Loss
+from osteon.planning.fingerprint import Fingerprint, fixed_order, series, series_margin_mm, series_measures
+from osteon.planning.grid_choice import choose_grid, digits, drop_slices, median_shape, whole_slice
+from osteon.planning.network_choice import choose_network
+from osteon.planning.network_shape import fit_patch, to_multiples
+from osteon.planning.options import DEFAULTS, Choices
 from osteon.planning.recipe_files import Resolved, resolve
 from osteon.planning.recipes import Device, Recipe, Size
-from osteon.planning.sections import Loss
-from osteon.planning.small import plan_zoom, zoom_voxels
-from osteon.planning.smallest import named_structures
+from osteon.planning.smallest_structures import named_structures
+from osteon.planning.zoom_choice import plan_zoom, zoom_voxels
 
 MOST_SHIFT = 0.25
 """Of a patch, along the axis of a series."""

@@ -12,9 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml
 from osteon.dataset.manifest import explain
-from osteon.planning.choices import Choices
-from osteon.planning.network_sections import MONAI, PRETRAINED, SCRATCH
-from osteon.planning.overlay import flat_settings, nearest, numbers
+from osteon.plan.network_sections import MONAI, PRETRAINED, SCRATCH
+from osteon.plan.overlay import flat_settings, nearest, numbers
+from osteon.planning.options import Choices
 from osteon.planning.recipes import RECIPES, Recipe
 
 PUBLISHED = Path(__file__).parent / "published"

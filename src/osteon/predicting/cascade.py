@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from osteon.core.labels import BACKGROUND, Segmentation
-from osteon.planning.plan import NnUNet, Plan
+from osteon.plan.schema import NnUNet, Plan
 from osteon.preparing.case import passage
 from osteon.preparing.nnunet_grid import Splines
 

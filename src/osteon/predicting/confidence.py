@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from osteon.planning.plan import Plan
-from osteon.predicting.shares import Shares, probability
+from osteon.plan.schema import Plan
+from osteon.predicting.probabilities import Shares, probability
 from osteon.predicting.tiles import AT_ONCE
 
 FEWEST = 10

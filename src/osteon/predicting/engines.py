@@ -20,7 +20,7 @@ from torch import nn
 
 from osteon.core.errors import UsageError, in_short, out_of_memory
 from osteon.core.files import whole_file
-from osteon.predicting.kept_networks import kept_model
+from osteon.predicting.compiled_cache import kept_model
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 """`[batch, channel, i, j, k]` float32 → the finest logits `[batch, output, i, j, k]` float32, on the CPU."""

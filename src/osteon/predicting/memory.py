@@ -13,9 +13,9 @@ import psutil
 from osteon.core.errors import CaseError, OsteonError
 from osteon.core.geometry import Geometry
 from osteon.networks.registry import inputs, outputs
-from osteon.planning.plan import Network, NnUNet, Plan
+from osteon.plan.schema import Network, NnUNet, Plan
+from osteon.predicting.probabilities import shares_bytes
 from osteon.predicting.scans import Scan
-from osteon.predicting.shares import shares_bytes
 from osteon.predicting.tiles import AT_ONCE, whole_size
 from osteon.preparing.case import passage
 

@@ -24,25 +24,31 @@ from osteon.formats.registry import read_volume
 from osteon.networks.ensemble import Ensemble, members_in
 from osteon.networks.registry import build_network, outputs
 from osteon.networks.weights import load_checked, save_tensors
-from osteon.planning.plan import FILE_NAME as PLAN
-from osteon.planning.plan import Intensity, NnUNet, Plan, read_plan, write_plan
+from osteon.plan.schema import FILE_NAME as PLAN
+from osteon.plan.schema import Intensity, NnUNet, Plan, read_plan, write_plan
 from osteon.predicting.cascade import label_channels
 from osteon.predicting.confidence import Calibration, calibration_from, raw_confidence
 from osteon.predicting.engines import Engine, Kind
-from osteon.predicting.looks import FILE_NAME as REFERENCE
-from osteon.predicting.looks import Looks, looks_of, read_reference, write_reference
-from osteon.predicting.postprocess import FILE_NAME as POSTPROCESSING
-from osteon.predicting.postprocess import NONE, Postprocessing, postprocess, read_postprocessing, write_postprocessing
+from osteon.predicting.postprocessing import FILE_NAME as POSTPROCESSING
+from osteon.predicting.postprocessing import (
+    NONE,
+    Postprocessing,
+    postprocess,
+    read_postprocessing,
+    write_postprocessing,
+)
+from osteon.predicting.probabilities import Shares, collect
 from osteon.predicting.quantised import quantised_file
 from osteon.predicting.records import FIRST, VALIDATION, WEIGHTS, read_validation
+from osteon.predicting.reference_statistics import FILE_NAME as REFERENCE
+from osteon.predicting.reference_statistics import Looks, looks_of, read_reference, write_reference
 from osteon.predicting.region import fills_little
 from osteon.predicting.restore import Keep, restore, restored_outputs
 from osteon.predicting.review import Facts, reasons_to_review, removed
-from osteon.predicting.seen import UNKNOWN, SeenScans, seen_by
-from osteon.predicting.series import name_series
-from osteon.predicting.shares import Shares, collect
-from osteon.predicting.speeds import BALANCED, Speed
+from osteon.predicting.sequence import name_series
+from osteon.predicting.speed import BALANCED, Speed
 from osteon.predicting.tiles import Slab, look_together, stream, whole_size
+from osteon.predicting.training_cases import UNKNOWN, SeenScans, seen_by
 from osteon.predicting.zoom import Detail, closer_looks
 from osteon.preparing.case import passage, prepare_with_intensities
 from osteon.preparing.nonzero import nonzero_box, uncropped, within
@@ -196,7 +202,7 @@ class Model:
         part = None
         if self.plan.grid.nnunet is not None:
             part = (volume.geometry, nonzero_box(volume.array))
-            volume = volume.cropped(part[1])
+            volume = volume.crop(part[1])
         image, intensities = prepare_with_intensities(volume, self.plan)
         closely = self.plan.zoom is not None and self.plan.zoom.predict
         return Prepared(image, intensities, volume.geometry, volume if closely else None, part, first)
@@ -269,7 +275,7 @@ class Model:
     def _labels_before(self, segmentation: Segmentation, prepared: Prepared) -> torch.Tensor:
         """What the first model found, as channels beside the prepared image."""
         if prepared.part is not None:
-            segmentation = segmentation.cropped(prepared.part[1])
+            segmentation = segmentation.crop(prepared.part[1])
         return label_channels(segmentation, self.plan)
 
     def _judged(

@@ -16,14 +16,14 @@ from osteon.core.parallel import failure_of
 from osteon.core.pipeline import overlapped
 from osteon.core.progress import console, track
 from osteon.formats.registry import tell_oddities
-from osteon.planning.plan import Plan
-from osteon.predicting.allowance import Allowance
+from osteon.plan.schema import Plan
 from osteon.predicting.memory import most_bytes
+from osteon.predicting.memory_pool import Allowance
 from osteon.predicting.model import Model
 from osteon.predicting.records import RECORD, predictions_of
 from osteon.predicting.scans import Scan
-from osteon.predicting.seen import KEY, TRAINED
 from osteon.predicting.stages import USUAL, How, Work
+from osteon.predicting.training_cases import KEY, TRAINED
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from osteon.planning.plan import Plan
+from osteon.plan.schema import Plan
 from osteon.predicting.engines import openvino_model, write_openvino
 
 PATCHES = 32

@@ -17,6 +17,8 @@ RECORD = "predictions.json"
 """In a folder of predictions: all that is known of each, in one file."""
 VOTES = "votes.json"
 SPLITS = "splits.yaml"
+LAST = "last.safetensors"
+"""In a run's checkpoints: what the next start goes on from."""
 
 Figures = dict[str, float | None]
 

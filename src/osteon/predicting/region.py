@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from osteon.core.boxes import Box
-from osteon.planning.plan import Plan
-from osteon.predicting.looks import Looks
+from osteon.plan.schema import Plan
+from osteon.predicting.reference_statistics import Looks
 
 SMALL_PART = 0.15
 """Structures that fill at most this part of a scan are looked for first."""

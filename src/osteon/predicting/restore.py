@@ -12,11 +12,11 @@ import torch
 from osteon.core.boxes import Box, box_of
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.formats.filling import lay
 from osteon.formats.labelmap import smallest_uint
-from osteon.planning.plan import Plan
-from osteon.predicting.shares import Shares, half_of, probability
-from osteon.predicting.sparse import above_half, best_classes, greatest, interpolate_box, taps_of
+from osteon.formats.voxel_stream import lay
+from osteon.plan.schema import Plan
+from osteon.predicting.probabilities import Shares, half_of, probability
+from osteon.predicting.sparse_resampling import above_half, best_classes, greatest, interpolate_box, taps_of
 from osteon.predicting.zoom import Detail
 from osteon.preparing.case import Passage, passage
 from osteon.preparing.nnunet_grid import Splines

@@ -9,8 +9,8 @@ import numpy as np
 
 from osteon.core.labels import Segmentation
 from osteon.dataset.checks import present_structures
-from osteon.planning.plan import Plan
-from osteon.predicting.looks import Looks
+from osteon.plan.schema import Plan
+from osteon.predicting.reference_statistics import Looks
 
 FEWEST = 5
 """Training scans; with fewer their range says nothing."""

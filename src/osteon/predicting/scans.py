@@ -11,8 +11,8 @@ from typing import Any
 from rich.markup import escape
 
 from osteon.core.errors import OsteonError, UsageError, missing_file
-from osteon.core.file_marks import file_mark, still
 from osteon.core.file_names import name_key
+from osteon.core.file_stamps import file_mark, still
 from osteon.core.files import is_file
 from osteon.core.geometry import Geometry
 from osteon.core.progress import console
@@ -23,9 +23,9 @@ from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case, Manifest
 from osteon.formats.dicom import read_dicom_files
 from osteon.formats.registry import companions, known_suffixes, read_geometry, read_volume
-from osteon.planning.plan import Plan
-from osteon.predicting.folders import files_as_items, joined, scans_below
-from osteon.predicting.seen import UNKNOWN, SeenScans
+from osteon.plan.schema import Plan
+from osteon.predicting.scan_folders import files_as_items, joined, scans_below
+from osteon.predicting.training_cases import UNKNOWN, SeenScans
 
 
 @dataclass(frozen=True)

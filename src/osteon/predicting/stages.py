@@ -15,14 +15,14 @@ from osteon.core.files import is_file, remove_file
 from osteon.core.geometry import Geometry
 from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
-from osteon.predicting.allowance import Allowance
-from osteon.predicting.keeping import kept, probabilities_path
 from osteon.predicting.memory import Room, room_for
+from osteon.predicting.memory_pool import Allowance
 from osteon.predicting.model import Model, Prediction, Prepared
+from osteon.predicting.probabilities import Shares
+from osteon.predicting.probability_files import kept, probabilities_path
 from osteon.predicting.scans import Scan
-from osteon.predicting.seen import KEY
-from osteon.predicting.shares import Shares
-from osteon.predicting.speeds import BALANCED, Speed
+from osteon.predicting.speed import BALANCED, Speed
+from osteon.predicting.training_cases import KEY
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from osteon.core.boxes import Box
-from osteon.planning.plan import Plan
+from osteon.plan.schema import Plan
 from osteon.predicting.region import seen_by, worthwhile
-from osteon.predicting.speeds import BALANCED, Speed
+from osteon.predicting.speed import BALANCED, Speed
 
 GAUSSIAN_SIGMA = 1 / 8
 """Width of a patch's weights, as a part of its size: what lies near the edge counts little (nnU-Net's value)."""

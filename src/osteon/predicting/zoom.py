@@ -11,12 +11,12 @@ from torch import nn
 
 from osteon.core.boxes import Box, Triple, pieces
 from osteon.core.volume import Volume
-from osteon.planning.plan import Intensity, Plan, Zoom
-from osteon.predicting.speeds import BALANCED, Speed
+from osteon.plan.schema import Intensity, Plan, Zoom
+from osteon.predicting.speed import BALANCED, Speed
 from osteon.predicting.tiles import probabilities
 from osteon.preparing.case import passage
-from osteon.preparing.fine import fine_image, fine_shape, scan_crops, zoom_numbers
 from osteon.preparing.resample import resample
+from osteon.preparing.zoomed import fine_image, fine_shape, scan_crops, zoom_numbers
 
 MOST = 16
 """Pieces of the zoom structures that are looked at, the largest first: a network that sees specks all over a scan must

@@ -25,23 +25,22 @@ from pydantic import BaseModel
 from rich.markup import escape
 
 from osteon.core.errors import DatasetError, FileError, OsteonError, PlanError
-from osteon.core.file_marks import file_times
+from osteon.core.file_stamps import file_times
 from osteon.core.files import whole_file, write_json
-from osteon.core.gzipped import crc32_of
+from osteon.core.gzip_files import crc32_of
 from osteon.core.locks import one_at_a_time
 from osteon.core.parallel import for_each, worker_count
-from osteon.core.picking import plane_counts, ranked_voxels
 from osteon.core.progress import console, status
 from osteon.core.records import read_record
+from osteon.core.voxel_sampling import plane_counts, ranked_voxels
+from osteon.dataset.case_stamps import mark_case, mark_in, still_marked, tell_changed
 from osteon.dataset.checks import content_hash, present_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.dataset.marks import mark_case, mark_in, still_marked, tell_changed
-from osteon.planning.fingerprint import BYTES_PER_VOXEL
-from osteon.planning.plan import Plan
-from osteon.preparing.case import prepare_labels, prepare_with_intensities
-from osteon.preparing.fine import fine_crops, zoom_numbers
+from osteon.plan.schema import Plan
+from osteon.preparing.case import BYTES_PER_VOXEL, prepare_labels, prepare_with_intensities
 from osteon.preparing.nonzero import nonzero_box
+from osteon.preparing.zoomed import fine_crops, zoom_numbers
 
 FOREGROUND_SAMPLES = 10_000
 """Voxels of each structure that the foreground index keeps, drawn without replacement."""
@@ -218,7 +217,7 @@ def _write_case(dataset: Dataset, plan: Plan, case: Case, folder: Path) -> None:
     volume, segmentation = dataset.load_image(case), dataset.load_segmentation(case)
     if plan.grid.nnunet is not None and plan.grid.drop_slices is None:  # as in predicting; slices are counted in all
         box = nonzero_box(volume.array)
-        volume, segmentation = volume.cropped(box), segmentation.cropped(box)
+        volume, segmentation = volume.crop(box), segmentation.crop(box)
     image, intensities = prepare_with_intensities(volume, plan)
     labels = prepare_labels(segmentation, plan)
     kept = plan.grid.kept_slices(image.shape[3])

@@ -16,7 +16,7 @@ import torch
 from scipy import ndimage
 
 from osteon.core.geometry import Geometry
-from osteon.planning.plan import Grid
+from osteon.plan.schema import Grid
 from osteon.preparing.resample import weigh_along
 
 ANISOTROPY = 3

@@ -8,98 +8,30 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.core.errors import DatasetError, UsageError
 from osteon.core.files import write_text
 from osteon.core.labels import Structure
-from osteon.core.listing import counted
 from osteon.core.progress import console
 from osteon.core.spreadsheets import as_text, table_of
+from osteon.core.text import counted
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
-from osteon.evaluating.comparing import RunComparison, compare_runs
+from osteon.evaluating.comparison import RunComparison, compare_runs
 from osteon.evaluating.evaluate import Evaluation, Failure, evaluate
-from osteon.evaluating.figures import distance_figures
+from osteon.evaluating.metrics import distance_figures
 from osteon.evaluating.pairing import label_files
-from osteon.evaluating.ranking import Ranking, rank_runs
+from osteon.evaluating.ranking import rank_runs
 from osteon.evaluating.record import DIGITS
 from osteon.evaluating.scores import EVERYTHING, Measures, Score
 from osteon.evaluating.summary import Summary, overall, summarise
-from osteon.formats.legend import Legend, legend_for
-from osteon.formats.rle_counting import USUAL
-from osteon.predicting.seen import TRAINED
-from osteon.reporting.contestants import Contestant, find_contestants
-from osteon.reporting.rle_pairs import score_table
+from osteon.formats.label_meanings import Legend, legend_for
+from osteon.formats.rle_convention import USUAL
+from osteon.predicting.training_cases import TRAINED
+from osteon.reporting.comparison import Compared, Entry
+from osteon.reporting.entries import Contestant, find_contestants
+from osteon.reporting.rle_evaluation import score_table
 
 PAGE, TABLE, CASES = "report.html", "comparison.csv", "cases.csv"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One contestant with its scores.
-
-    Attributes:
-        contestant: Who.
-        scores: On the cases that all contestants have.
-        summaries: Of each structure, over these.
-        overall: Over the structures' means.
-        failures: What could not be scored.
-        missing: Cases that it lacks.
-        legend: What numbers mean in predictions that name no structures.
-    """
-
-    contestant: Contestant
-    scores: list[Score]
-    summaries: list[Summary]
-    overall: Summary
-    failures: list[Failure]
-    missing: list[str]
-    legend: Legend | None = None
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.contestant.name
-
-
-@dataclass(frozen=True)
-class Compared:
-    """What came of it.
-
-    Attributes:
-        structures: What was scored.
-        entries: By rank.
-        cases: That all have.
-        left_out: Cases that some lack.
-        ranking: By Dice.
-        against_best: For each other contestant the tests against the first, structure by structure.
-        trained_on: By contestant the cases that it was trained on. They are in no figure, unless there are no others.
-        page: The HTML page; None where nothing was written.
-    """
-
-    structures: tuple[Structure, ...]
-    entries: list[Entry]
-    cases: list[str]
-    left_out: list[str]
-    ranking: Ranking | None
-    against_best: dict[str, RunComparison] = field(default_factory=dict)
-    trained_on: dict[str, list[str]] = field(default_factory=dict)
-    page: Path | None = None
-
-    @property
-    def tested(self) -> bool:
-        """Whether no contestant was trained on the cases."""
-        return set(self.cases).isdisjoint(case for cases in self.trained_on.values() for case in cases)
-
-    @property
-    def failures(self) -> dict[str, OsteonError]:
-        """What could not be scored, by contestant and case."""
-        found: dict[str, OsteonError] = {}
-        for entry in self.entries:
-            for failure in entry.failures:
-                name = f"{entry.name}, {failure.case}"
-                times = sum(known == name or known.startswith(f"{name} (") for known in found)
-                found[f"{name} ({times + 1})" if times else name] = OsteonError(failure.message, hint=failure.hint)
-        return found
 
 
 def compare(
@@ -251,7 +183,7 @@ def published_table(made: Compared) -> str:
 
 def cases_table(made: Compared) -> str:
     """cases.csv: a line for each contestant, case and structure."""
-    from osteon.evaluating.figures import flat
+    from osteon.evaluating.metrics import flat
 
     rows = [{"name": entry.name, **flat(score)} for entry in made.entries for score in entry.scores]
     names = list(dict.fromkeys(key for row in rows for key in row))

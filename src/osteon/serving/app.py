@@ -25,17 +25,17 @@ from osteon.core.errors import OsteonError
 from osteon.core.files import read_json
 from osteon.core.progress import console
 from osteon.core.version import __version__
+from osteon.serving.drain_request import Lingering
 from osteon.serving.guard import Guard, Rules, answer
 from osteon.serving.health import Health, health_of
+from osteon.serving.http_errors import RefusedError
 from osteon.serving.jobs import RESULT, RESULT_JSON, Job, Store
-from osteon.serving.lingering import Lingering
 from osteon.serving.page import page
-from osteon.serving.places import Held, gave_way
 from osteon.serving.predictor import Dispatcher
-from osteon.serving.receiving import Upload, check_announced, receive
-from osteon.serving.refusing import RefusedError
+from osteon.serving.upload_slots import Held, gave_way
+from osteon.serving.uploads import Upload, check_announced, receive
 from osteon.web.connections import neighbourhood
-from osteon.web.pace import Paced, SlowError
+from osteon.web.slow_bodies import Paced, SlowError
 
 FORMS = ("stl", "ply", "obj", "seg-nrrd", "dicom-seg", "rtstruct", "rle-csv", "coco")
 """Of `exporting.registry.FORMS` those that a single scan can be had in; a test compares."""

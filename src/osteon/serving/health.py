@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from osteon.serving.http_errors import SPARE_BYTES
 from osteon.serving.predictor import Dispatcher
-from osteon.serving.refusing import SPARE_BYTES
 
 LONG_S, LONG_TIMES = 60.0, 10
 """A job is long that takes so many seconds, and so many times what the last ones took; or half of its limit."""

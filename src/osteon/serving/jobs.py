@@ -26,9 +26,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import read_json, write_json, write_text
-from osteon.serving.ages import Ages
-from osteon.serving.places import Held, Places
-from osteon.serving.refusing import RefusedError, no_job
+from osteon.serving.http_errors import RefusedError, no_job
+from osteon.serving.job_ages import Ages
+from osteon.serving.upload_slots import Held, Places
 
 JOB, SCAN, RESULT, RESULT_JSON = "job.json", "scan", "result", "result.json"
 State = Literal["queued", "running", "done", "failed"]

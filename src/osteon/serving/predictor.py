@@ -16,7 +16,7 @@ from rich.markup import escape
 from osteon.core.errors import ModelError, OsteonError
 from osteon.core.progress import console
 from osteon.serving.jobs import Job, Store
-from osteon.serving.working import Answer, Task, Work, main
+from osteon.serving.worker import Answer, Task, Work, main
 
 MOST_CRASHES = 2
 """A scan over which the process died so often is given up."""

@@ -16,7 +16,7 @@ from osteon.serving.app import Service, build
 from osteon.serving.guard import Rules
 from osteon.serving.jobs import Store
 from osteon.serving.predictor import Dispatcher, started
-from osteon.serving.working import Work
+from osteon.serving.worker import Work
 from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
 from osteon.web.hosts import LOOPBACK
 

@@ -20,14 +20,14 @@ from osteon.core.progress import console, is_quiet, track
 from osteon.core.records import read_record
 from osteon.dataset.dataset import Dataset
 from osteon.planning.fingerprint import measure
-from osteon.sweeping.running import Outcome, check_trial, known_outcome, run_trial
-from osteon.sweeping.searching import check_optuna, extremes, propose
+from osteon.runs.options import check_options
+from osteon.runs.splits import Shown, check_structures, split
+from osteon.sweeping.median_stopping import Point
+from osteon.sweeping.run_trial import Outcome, check_trial, known_outcome, run_trial
+from osteon.sweeping.search import check_optuna, extremes, propose
 from osteon.sweeping.spec import Sweep, read_sweep
-from osteon.sweeping.stopping import Point
 from osteon.sweeping.table import sweep_table, write_table
 from osteon.sweeping.trials import Trial, Workshop, grid_values, trial_name
-from osteon.training.options import check_options
-from osteon.training.splitting import Shown, check_structures, split
 
 RECORD = "sweep.yaml"
 TABLE = "sweep.csv"

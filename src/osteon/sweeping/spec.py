@@ -13,9 +13,9 @@ from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml
 from osteon.dataset.folds import By
 from osteon.dataset.manifest import explain
-from osteon.planning.overlay import nearest, numbers
-from osteon.sweeping.stopping import Stopping
-from osteon.training.options import FOLDS, TrainOptions
+from osteon.plan.overlay import nearest, numbers
+from osteon.runs.options import FOLDS, TrainOptions
+from osteon.sweeping.median_stopping import Stopping
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 BUDGET = re.compile(r"(\d+(?:\.\d*)?)\s*(s|m|min|h)?")
@@ -74,7 +74,7 @@ class Search(Part):
 
 
 class Sweep(Part):
-    """What a sweep does. A key is a field of `planning.choices.Choices`, or a `section.key` of the plan.
+    """What a sweep does. A key is a field of `planning.options.Choices`, or a `section.key` of the plan.
 
     Attributes:
         dataset: A folder with dataset.yaml, from SWEEP.yaml's folder on.

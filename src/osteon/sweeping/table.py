@@ -12,7 +12,7 @@ from rich.table import Table
 
 from osteon.core.files import write_text
 from osteon.core.spreadsheets import as_text
-from osteon.sweeping.running import Outcome
+from osteon.sweeping.run_trial import Outcome
 from osteon.sweeping.trials import Trial
 
 Rows = Sequence[tuple[Trial, Outcome]]

@@ -16,15 +16,15 @@ from pydantic import ValidationError
 from osteon.core.errors import OsteonError, PlanError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import explain
-from osteon.planning.choices import Choices
+from osteon.plan.overlay import nearest, overlay
+from osteon.plan.schema import Plan
+from osteon.planning.dataset_plan import precision_is_chosen
 from osteon.planning.fingerprint import Fingerprint
-from osteon.planning.overlay import nearest, overlay
-from osteon.planning.plan import Plan
+from osteon.planning.options import Choices
 from osteon.planning.planner import make_plan
 from osteon.planning.recipe_files import RecipeChoices
+from osteon.runs.options import TrainOptions
 from osteon.sweeping.spec import Sweep
-from osteon.training.options import TrainOptions
-from osteon.training.planned import precision_is_chosen
 
 LONGEST_NAME = 100
 FIELDS = tuple(field.name for field in fields(Choices) if field.name != "settings")

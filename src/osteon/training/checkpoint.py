@@ -18,8 +18,8 @@ from osteon.core.errors import FileError, UsageError, in_short
 from osteon.core.files import whole_file
 from osteon.core.progress import console
 from osteon.networks.weights import load_checked, save_tensors
+from osteon.predicting.records import LAST
 
-LAST = "last.safetensors"
 BEFORE = "before-last.safetensors"
 """The one before the last, where that should be damaged."""
 BEST = "best.safetensors"

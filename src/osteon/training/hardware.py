@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import torch
 
+from osteon.core.cpu_features import has_bf16
 from osteon.core.devices import device_kind
-from osteon.core.processor import has_bf16
 from osteon.core.progress import console
-from osteon.planning.plan import Plan, Precision
+from osteon.plan.schema import Plan, Precision
 
 
 def trainer_device(device: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Literal
 
 import torch
 
-from osteon.planning.plan import Plan, Training
+from osteon.plan.schema import Plan, Training
+from osteon.training.host_to_device import send
 from osteon.training.loss_terms import binary_cross_entropy, cross_entropy, log_odds, merge_unknown, overlap_loss
-from osteon.training.sending import send
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import torch
 
-from osteon.networks.prior import expect_little
+from osteon.networks.output_bias import expect_little
 from osteon.networks.registry import build_network
 from osteon.networks.small_maps import small_maps_in_fp32
-from osteon.planning.plan import Plan
+from osteon.plan.schema import Plan
 from osteon.training.augmenting import apply_changes, draw_changes
-from osteon.training.compiling import Forward
-from osteon.training.engine import lightning
+from osteon.training.compilation import Forward
+from osteon.training.lightning import lightning
 from osteon.training.losses import deep_supervision_loss
 from osteon.training.optimisers import make_optimiser, set_rate, trained_encoder
 from osteon.training.sampling import Batch

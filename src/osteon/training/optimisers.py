@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from osteon.planning.plan import Plan, Pretrained, Training
+from osteon.plan.schema import Plan, Pretrained, Training
 
 Groups = list[dict[str, Any]]
 SHARE = "share"

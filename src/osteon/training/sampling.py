@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from osteon.planning.plan import Plan
+from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
-from osteon.training.targets import Targets
+from osteon.training.foreground_index import Targets
 
 Triple = tuple[int, int, int]
 

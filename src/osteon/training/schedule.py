@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from osteon.planning.plan import Training
+from osteon.plan.schema import Training
 
 LEAST_RATE = 1e-4
 """The rate never falls below this part of its peak, so that the last steps are not idle (not for `onecycle`)."""

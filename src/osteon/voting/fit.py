@@ -14,16 +14,16 @@ from osteon.core.files import write_yaml
 from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
-from osteon.predicting.seen import TRAINED
-from osteon.voting.choosing import Chosen, choose_threshold, choose_weights
+from osteon.predicting.training_cases import TRAINED
 from osteon.voting.label_maps import open_label_maps
 from osteon.voting.members import Kind, cases_of, kind_of, open_folder, sight_of
+from osteon.voting.picture_sizes import Sizes, find_case
 from osteon.voting.report import Problem
 from osteon.voting.rules import Method, Rules
-from osteon.voting.samples import Sample, Samples, label_map_samples, soft_samples, table_samples
-from osteon.voting.sizes import Sizes, find_case
 from osteon.voting.soft import open_soft_maps
 from osteon.voting.tables import TableVote, open_tables
+from osteon.voting.vote_counts import Sample, Samples, label_map_samples, soft_samples, table_samples
+from osteon.voting.weight_search import Chosen, choose_threshold, choose_weights
 
 FEW = 10
 """Fewer cases than this say little of the next one."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from osteon.core.case_records import CaseRecords
 from osteon.core.errors import OsteonError, UsageError
-from osteon.core.file_marks import file_times
+from osteon.core.file_stamps import file_times
 from osteon.core.files import is_file, is_folder, remove_file, write_json
 from osteon.core.parallel import failure_of
 from osteon.core.progress import track
@@ -17,8 +17,8 @@ from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
 from osteon.predicting.records import VOTES as RECORD
 from osteon.predicting.records import votes_in
-from osteon.predicting.seen import KEY
-from osteon.voting.maps import Maps
+from osteon.predicting.training_cases import KEY
+from osteon.voting.label_map_members import Maps
 from osteon.voting.members import Folder, cases_of, sight_of
 from osteon.voting.report import CaseVote, VoteReport, failures_told
 

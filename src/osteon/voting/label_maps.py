@@ -15,19 +15,19 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
+from osteon.formats.label_meanings import names_nothing, read_meant
 from osteon.formats.labelmap import is_generic
-from osteon.formats.legend import names_nothing, read_meant
 from osteon.formats.nrrd import read_nrrd_header
 from osteon.formats.registry import read_segmentation, read_structures
-from osteon.voting.ballot import Answers, scale_for, too_few, voices
-from osteon.voting.deciding import Said, Scale, decide_alone, decide_together
+from osteon.voting.decision import Said, Scale, decide_alone, decide_together
 from osteon.voting.grids import CaseGrid
-from osteon.voting.maps import Maps, look_into
+from osteon.voting.label_map_members import Maps, look_into
 from osteon.voting.members import Folder, absent
 from osteon.voting.report import Absence, CaseVote, Problem, Undecided, nobody
 from osteon.voting.rules import Rules
-from osteon.voting.runs import NOTHING, Runs, runs_of
+from osteon.voting.run_length import NOTHING, Runs, runs_of
 from osteon.voting.structures import KNOW, NOBODY_KNOWS, by_value
+from osteon.voting.votes import Answers, scale_for, too_few, voices
 
 
 @dataclass(frozen=True)

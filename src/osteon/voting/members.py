@@ -9,9 +9,9 @@ from typing import Literal
 
 from osteon.core.errors import UsageError, missing_file
 from osteon.core.file_names import natural_key
-from osteon.formats.legend import Legend, legend_for
+from osteon.formats.label_meanings import Legend, legend_for
 from osteon.formats.probabilities import SUFFIX as PROBABILITIES
-from osteon.predicting.seen import sights_in, worst
+from osteon.predicting.training_cases import sights_in, worst
 from osteon.voting.report import Absence
 
 LABEL_SUFFIXES = (".nii.gz", ".seg.nrrd", ".nrrd", ".nii", ".mha", ".mhd")
@@ -30,7 +30,7 @@ class Folder:
         files: Cases and their files.
         twice: Cases that two files claim.
         legend: What numbers mean in files that name no structures, where a dataset.json beside them says it.
-        sights: What its model had to do with each case before, where it is known (`predicting.seen`).
+        sights: What its model had to do with each case before, where it is known (`predicting.training_cases`).
     """
 
     path: Path

@@ -11,7 +11,7 @@ import numpy as np
 
 from osteon.core.errors import UsageError
 from osteon.core.files import read_yaml
-from osteon.voting.deciding import Scale
+from osteon.voting.decision import Scale
 
 Method = Literal["hard", "soft", "staple"]
 Threshold = float | str | Path | Mapping[str, float]

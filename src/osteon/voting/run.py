@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import UsageError
-from osteon.core.file_marks import file_state
+from osteon.core.file_stamps import file_state
 from osteon.core.locks import hold_folder
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.formats.rle import write_rle_csv
-from osteon.formats.rle_counting import USUAL
+from osteon.formats.rle_convention import USUAL
 from osteon.predicting.records import read_votes
 from osteon.voting.folders import RECORD, vote_on_folders, write_votes
 from osteon.voting.label_maps import open_label_maps
 from osteon.voting.members import TABLE_SUFFIX, Kind, kind_of, open_folder
+from osteon.voting.picture_sizes import Size, Sizes
 from osteon.voting.report import CaseVote, Problem, VoteReport, failures_read
 from osteon.voting.rules import Method, Threshold, Weights, make_rules
-from osteon.voting.sizes import Size, Sizes
 from osteon.voting.soft import open_soft_maps
 from osteon.voting.tables import Tables, TableVote, open_tables
 

@@ -20,7 +20,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.formats.labelmap import smallest_uint
 from osteon.formats.probabilities import LEVELS, Probabilities, read_probabilities
 from osteon.voting.grids import CaseGrid, turned
-from osteon.voting.maps import Maps, look_into
+from osteon.voting.label_map_members import Maps, look_into
 from osteon.voting.members import Folder, absent
 from osteon.voting.report import Absence, CaseVote, Problem, nobody
 from osteon.voting.rules import Rules

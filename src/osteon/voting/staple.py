@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from osteon.voting.deciding import Said, Scale
-from osteon.voting.runs import Bits, bands, intervals
+from osteon.voting.decision import Said, Scale
+from osteon.voting.run_length import Bits, bands, intervals
 
 Floats = npt.NDArray[np.float64]
 

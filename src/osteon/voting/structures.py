@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from osteon.core.errors import LabelError, UsageError
 from osteon.core.labels import Structure, palette
-from osteon.core.listing import shortly
+from osteon.core.text import shortly
 from osteon.formats.labelmap import is_generic
 from osteon.voting.rules import Rules
 

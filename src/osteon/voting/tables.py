@@ -12,14 +12,14 @@ from osteon.core.errors import CaseError, OsteonError
 from osteon.core.labels import Structure
 from osteon.core.progress import track
 from osteon.formats.rle import runs_to_text
-from osteon.voting.ballot import Answers, scale_for, too_few, voices
-from osteon.voting.deciding import decide_alone
+from osteon.voting.decision import decide_alone
+from osteon.voting.picture_sizes import Size, Sizes
 from osteon.voting.report import Absence, CaseVote, Problem, Undecided
-from osteon.voting.rows import Names, RowIndex
+from osteon.voting.rle_rows import Names, RowIndex
 from osteon.voting.rules import Rules
-from osteon.voting.runs import Runs
-from osteon.voting.sizes import Size, Sizes
+from osteon.voting.run_length import Runs
 from osteon.voting.structures import known_names
+from osteon.voting.votes import Answers, scale_for, too_few, voices
 
 Row = tuple[str, str, str]
 """Picture, structure, runs."""

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from nicegui import run, ui
+from nicegui import ui
 
-from osteon.app.adding import BESIDE, TAKEN, add_result, strange_names
-from osteon.app.commands import begin_evaluation, begin_measuring
+from osteon.app.external_results import BESIDE, TAKEN, add_result, strange_names
 from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job
-from osteon.app.leaving import redrawn
+from osteon.app.page_cleanup import redrawn
+from osteon.app.result_commands import begin_evaluation, begin_measuring
 from osteon.app.results import cases_of, dataset_of, metrics_of, score_rows, told_seen, wanted_result
 from osteon.app.scenes import Labels
-from osteon.app.stage import Pane, Stage
-from osteon.app.studio import Studio, open_dataset
-from osteon.app.upload import UploadBox
+from osteon.app.state import Studio, open_dataset
+from osteon.app.upload_box import UploadBox
+from osteon.app.viewer import Pane, Stage
 from osteon.app.workspace import ABOUT, Item, about
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_json
-from osteon.core.listing import counted
+from osteon.core.text import counted
 
 MODES = {
     "side": "Side by side",
@@ -203,10 +204,10 @@ async def add_upload(studio: Studio, source: Item, dataset: Item, names: Mapping
         added, notes = await studio.reader.ask(add_result, source.path, dataset.path, result.path, names)
     except OsteonError as error:
         refuse(error)
-        await run.io_bound(shutil.rmtree, result.path, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, result.path, ignore_errors=True)
         return
     finally:
-        await run.io_bound(shutil.rmtree, source.path, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, source.path, ignore_errors=True)
     notes += sent
     write_json(result.path / ABOUT, {"dataset": dataset.name, **({"notes": "\n".join(notes)} if notes else {})})
     say(

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.commands import about, called
+from osteon.app.commands import called
 from osteon.app.frame import card, empty, faint, frame, heading
+from osteon.app.item_actions import keys
 from osteon.app.job_cards import job_card, watch
 from osteon.app.jobs import Job, State
-from osteon.app.keeping import keys
-from osteon.app.studio import Studio, open_dataset
-from osteon.app.upload import UploadBox
-from osteon.app.workspace import Item
+from osteon.app.state import Studio, open_dataset
+from osteon.app.upload_box import UploadBox
+from osteon.app.workspace import Item, about
 from osteon.core.folders import files_below
-from osteon.core.listing import counted
+from osteon.core.text import counted
 from osteon.phantoms.record import SOURCE
 
 TRUTH = "truth.json"

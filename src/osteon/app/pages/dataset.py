@@ -7,22 +7,22 @@ from typing import Any
 from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
 
-from osteon.app.commands import about, begin_audit, called
-from osteon.app.controls import swatch
-from osteon.app.correcting import correct_cases, correct_structures
+from osteon.app.commands import begin_audit, called
+from osteon.app.dataset_edits import correct_cases, correct_structures
 from osteon.app.findings import read_audit
 from osteon.app.frame import Weight, action, card, faint, frame, refuse, say, show_error, table
+from osteon.app.item_actions import keeper
 from osteon.app.job_cards import job_card, watch
 from osteon.app.jobs import OVER
-from osteon.app.keeping import keeper
-from osteon.app.leaving import redrawn
+from osteon.app.page_cleanup import redrawn
 from osteon.app.pages.look import wanted_case
-from osteon.app.studio import Studio, open_dataset
+from osteon.app.state import Studio, open_dataset
+from osteon.app.viewer_controls import swatch
 from osteon.app.wording import to_do
-from osteon.app.workspace import Item
+from osteon.app.workspace import Item, about
 from osteon.auditing.finding import Finding
 from osteon.core.errors import OsteonError
-from osteon.core.listing import counted, shortly
+from osteon.core.text import counted, shortly
 from osteon.dataset.dataset import Dataset
 
 SHOWN = 8

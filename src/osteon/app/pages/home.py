@@ -10,7 +10,7 @@ from osteon.app.commands import begin_phantom
 from osteon.app.frame import card, faint, frame, heading
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job, State
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 
 PHANTOMS = {
     "limb": "children's legs: MR series (DICOM) with a mask for each bone",

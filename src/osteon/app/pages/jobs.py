@@ -7,7 +7,7 @@ from nicegui import ui
 from osteon.app.frame import action, empty, faint, frame, heading
 from osteon.app.job_cards import job_card, watch
 from osteon.app.jobs import OVER, Job, State
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 
 SHOWN = 40
 

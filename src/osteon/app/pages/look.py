@@ -8,8 +8,8 @@ from nicegui import ui
 
 from osteon.app.frame import faint, frame, show_error
 from osteon.app.scenes import Labels, Wanted
-from osteon.app.stage import Pane, Stage
-from osteon.app.studio import Studio, files_of_case, open_dataset
+from osteon.app.state import Studio, files_of_case, open_dataset
+from osteon.app.viewer import Pane, Stage
 from osteon.core.errors import OsteonError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case

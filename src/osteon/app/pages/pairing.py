@@ -8,7 +8,7 @@ from nicegui import ui
 
 from osteon.app.commands import ImportChoices, begin_import
 from osteon.app.frame import card, heading, refuse
-from osteon.app.studio import Studio
+from osteon.app.state import Studio
 from osteon.core.errors import OsteonError
 
 

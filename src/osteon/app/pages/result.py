@@ -7,20 +7,13 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.commands import (
-    about,
-    begin_evaluation,
-    begin_export,
-    begin_measuring,
-    measuring,
-    source_of,
-    volumes_table,
-)
+from osteon.app.commands import source_of
 from osteon.app.downloads import DOWNLOADS, OF_SERIES, forms_for
 from osteon.app.frame import action, card, faint, frame, refuse, show_error, table
 from osteon.app.job_cards import job_list, watch
-from osteon.app.leaving import redrawn
 from osteon.app.notes import tell_notes
+from osteon.app.page_cleanup import redrawn
+from osteon.app.result_commands import begin_evaluation, begin_export, begin_measuring, measuring, volumes_table
 from osteon.app.results import (
     cases_of,
     dataset_of,
@@ -34,11 +27,11 @@ from osteon.app.results import (
     volumes_of,
     wanted_result,
 )
-from osteon.app.stage import Pane, Stage
-from osteon.app.studio import Studio
-from osteon.app.workspace import Item
+from osteon.app.state import Studio
+from osteon.app.viewer import Pane, Stage
+from osteon.app.workspace import Item, about
 from osteon.core.errors import OsteonError
-from osteon.predicting.seen import KEY
+from osteon.predicting.training_cases import KEY
 
 LENGTH = (
     "Length is measured along the structure's own longest axis, from the first voxel's outer face to the last's. "

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.commands import about, called
+from osteon.app.commands import called
 from osteon.app.curves import chart, read_curves
 from osteon.app.frame import action, age, card, faint
 from osteon.app.job_cards import job_card, watch
 from osteon.app.jobs import MODELS_BY, Job, State
-from osteon.app.studio import Studio
-from osteon.app.workspace import Item
-from osteon.cli.report import seconds_of
+from osteon.app.state import Studio
+from osteon.app.workspace import Item, about
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Structure
-from osteon.planning.plan import FILE_NAME as PLAN
-from osteon.planning.plan import read_plan
+from osteon.core.quantities import parse_seconds
+from osteon.plan.schema import FILE_NAME as PLAN
+from osteon.plan.schema import read_plan
 
 SETTING_UP = {"comparing files": 1, "measuring": 1, "trying out": 2, "preparing": 3}
 """What a training does before its time begins to count, as its command calls it; done work is passed over."""
@@ -68,12 +68,13 @@ class RunPage:
     def _state(self, rows: Sequence[tuple[Job, State]]) -> None:
         for job, state in rows:
             job_card(self.studio, job, state)
-        brought = about(self.item).get("brought")
-        if brought and self._finds():
-            faint(f"A model that was brought in from {called(brought)}. It finds {', '.join(self._finds())}.")
+        brought, finds = about(self.item).get("brought"), self._finds()
+        if brought and finds:
+            came = self.studio.workspace.title("sources", called(brought))
+            faint(f"A model that was brought in from {came}. It finds {', '.join(finds)}.")
         elif not rows and not brought:
             faint("Nobody wrote down how this run was started; its files are here.")
-        if self._finds() and (not rows or rows[0][1].phase == "done"):
+        if finds and (not rows or rows[0][1].phase == "done"):
             with ui.element("div").classes("osteon-row"):
                 action("Segment scans with it", f"/segment?model={self.item.id}", icon="content_cut", weight="main")
 
@@ -115,7 +116,7 @@ class RunPage:
         state = None if job is None else self.studio.jobs.state(job)
         running = state is not None and state.phase == "running"
         doing = self.studio.jobs.progress(job) if job is not None and running else ""
-        budget = seconds_of(job.about.get("budget", "1min")) if job is not None else 0.0
+        budget = parse_seconds(job.about.get("budget", "1min")) if job is not None else 0.0
         if not curves.seconds or job is None or state is None:
             self.progress.set_text(setting_up(doing, age(budget)) if running else "")
             self.bar.set_visibility(False)

@@ -7,17 +7,17 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.commands import about, begin_comparison, begin_vote, known_commands
-from osteon.app.frame import action, card, empty, faint, frame, refuse, say, show_error, table
+from osteon.app.frame import action, card, empty, faint, frame, refuse, say, table
+from osteon.app.item_actions import keys
 from osteon.app.job_cards import job_list, watch
 from osteon.app.jobs import Job, State
-from osteon.app.keeping import keys
+from osteon.app.result_commands import begin_comparison, begin_vote, dataset_in_common
 from osteon.app.results import cases_of, maker, metrics_of, record_of
-from osteon.app.studio import Studio
-from osteon.app.workspace import Item
+from osteon.app.state import Studio
+from osteon.app.workspace import Item, about
 from osteon.core.errors import OsteonError
 from osteon.predicting.records import read_validation
-from osteon.predicting.seen import KEY, trained_on
+from osteon.predicting.training_cases import KEY, trained_on
 
 REPORTS = 5
 """Newest comparisons that are looked at for one that is going on."""
@@ -147,9 +147,6 @@ class _Runs:
 
     def _report(self) -> None:
         with card("Comparison report"):
-            if "compare" not in known_commands():
-                show_error(OsteonError("this osteon has no command `compare`", hint="install a newer osteon"))
-                return
             faint("Ranking, tests, charts and pictures of the ticked results, on one page.")
             action("Make the report", self._compare, icon="summarize", weight="main")
             watch(self.studio, self._being_made, self._reports, more=lambda: [item.title for item in self._made()])
@@ -181,20 +178,15 @@ class _Runs:
 
     def _compare(self) -> None:
         found = self._ticked(1)
-        dataset = next((about(item)["dataset"] for item in found if "dataset" in about(item)), "")
-        if found and not dataset:
-            refuse(OsteonError("nobody knows which dataset these are of", hint="tick results of a dataset"))
-        elif found:
-            begin_comparison(self.studio, found, self.studio.workspace.item("datasets", dataset))
+        dataset = dataset_in_common(self.studio, found)
+        if found and dataset is None:
+            refuse(OsteonError("no dataset is there that these are of", hint="tick results of a dataset that is there"))
+        elif dataset is not None:
+            begin_comparison(self.studio, found, dataset)
             say("The report is being made; a link to it appears below the button")
 
     def _vote(self) -> None:
         with card("Vote"):
-            if "vote" not in known_commands():
-                show_error(
-                    OsteonError("this osteon has no command `vote`", hint="install a newer osteon"), "Not available"
-                )
-                return
             faint("One answer of several results: ticked above, of the same cases.")
             with ui.element("div").classes("osteon-row"):
                 self.method = ui.select(METHODS, value="hard", label="How").classes("osteon-grow")
@@ -205,7 +197,11 @@ class _Runs:
         found = self._ticked(2)
         if not found:
             return
-        result, _ = begin_vote(self.studio, found, str(self.name.value or "vote"), str(self.method.value))
+        try:
+            result, _ = begin_vote(self.studio, found, str(self.name.value or "vote"), str(self.method.value))
+        except OsteonError as error:
+            refuse(error)
+            return
         ui.navigate.to(f"/result/{result.id}")
 
 

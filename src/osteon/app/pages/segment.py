@@ -7,23 +7,23 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.commands import about, begin_prediction
 from osteon.app.frame import action, card, empty, faint, frame, heading, refuse, show_error
-from osteon.app.inspecting import Scans, scans_in
+from osteon.app.item_actions import keeper, keys
 from osteon.app.job_cards import chip, watch
 from osteon.app.jobs import Job, State
-from osteon.app.keeping import keeper, keys
 from osteon.app.notes import tell_notes
 from osteon.app.pages.result import ResultPage, case_page
 from osteon.app.pages.source import find_source
+from osteon.app.result_commands import begin_prediction
 from osteon.app.results import cases_of, maker
-from osteon.app.studio import Studio, open_dataset
-from osteon.app.upload import UploadBox
-from osteon.app.workspace import Item
+from osteon.app.source_inspection import Scans, scans_in
+from osteon.app.state import Studio, open_dataset
+from osteon.app.upload_box import UploadBox
+from osteon.app.workspace import Item, about
 from osteon.core.errors import OsteonError
-from osteon.core.listing import counted, shortly
+from osteon.core.text import counted, shortly
 from osteon.predicting.records import read_validation
-from osteon.predicting.seen import TRAINED, seen_by
+from osteon.predicting.training_cases import TRAINED, seen_by
 
 SPEEDS = {
     "fast": "fast: fewer looks",
@@ -169,6 +169,7 @@ class _Form:
             failed = error
         if asked != (self.source.value, self.model.value):
             return  # others were chosen meanwhile, and are looked at
+        self.told.clear()  # the same ones may have been chosen again meanwhile
         self.scans = scans
         if failed is not None:
             with self.told:
@@ -207,13 +208,17 @@ class _Form:
         model = self.models[str(self.model.value)]
         title = (dataset or self.studio.workspace.item("sources", place[0])).title
         wanted = str(self.name.value or "") or f"{title}-by-{model.title}"
-        result, _ = begin_prediction(
-            self.studio,
-            model,
-            place[1],
-            wanted,
-            of=of,
-            speed=str(self.speed.value),
-            probabilities=bool(self.kept.value),
-        )
+        try:
+            result, _ = begin_prediction(
+                self.studio,
+                model,
+                place[1],
+                wanted,
+                of=of,
+                speed=str(self.speed.value),
+                probabilities=bool(self.kept.value),
+            )
+        except OsteonError as error:
+            refuse(error)
+            return
         ui.navigate.to(f"/result/{result.id}")

@@ -7,20 +7,21 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.bringing_models import Brought, take
-from osteon.app.commands import ImportChoices, about, begin_import, begin_model
+from osteon.app.commands import ImportChoices, begin_import, begin_model
 from osteon.app.frame import card, faint, frame, refuse, show_error, table
-from osteon.app.inspecting import Inspected, inspect_source
-from osteon.app.keeping import keeper
+from osteon.app.item_actions import keeper
+from osteon.app.model_import import Brought, take
 from osteon.app.notes import tell_notes
 from osteon.app.pages.data import source_path
 from osteon.app.pages.pairing import PairByHand
-from osteon.app.studio import Studio
+from osteon.app.source_inspection import Inspected, inspect_source
+from osteon.app.state import Studio
 from osteon.app.wording import CHOICES, FLAGS, TEXTS
+from osteon.app.workspace import about
 from osteon.core.errors import OsteonError
-from osteon.core.listing import counted
-from osteon.importing.forms import MODALITIES
-from osteon.importing.recognise import FORMS
+from osteon.core.text import counted
+from osteon.dataset.modality import MODALITIES
+from osteon.importing.recognition import FORMS
 
 HOLD_OUT = {
     "": "none",
@@ -137,17 +138,21 @@ class _Page:
             wanted = ui.input("Name of the model", value=model.name).classes("full-width")
 
             async def take_in() -> None:
-                item, job = begin_model(self.studio, model, str(wanted.value or model.name))
-                if job is None:
-                    try:
+                button.props("loading").disable()  # or a second press takes it again
+                item = None
+                try:
+                    item, job = begin_model(self.studio, model, str(wanted.value or model.name))
+                    if job is None:
                         await self.studio.reader.ask(take, model.folder, item.path / "model")
-                    except OsteonError as error:
+                except OsteonError as error:
+                    if item is not None:
                         shutil.rmtree(item.path, ignore_errors=True)
-                        refuse(error)
-                        return
+                    refuse(error)
+                    button.props(remove="loading").enable()
+                    return
                 ui.navigate.to(f"/train/{item.id}")
 
-            ui.button("Take it in", icon="download_done", on_click=take_in).props("no-caps").mark("take")
+            button = ui.button("Take it in", icon="download_done", on_click=take_in).props("no-caps").mark("take")
 
     def _labelled(self, found: Inspected) -> bool:
         return any(case["labelled"] for case in found.cases)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from nicegui import run, ui
+from nicegui import ui
 
 from osteon.app.bin import WORDS, Thrown, belonging, references, remove, thrown
+from osteon.app.folder_sizes import Sizes, sizes_of, told_size
 from osteon.app.frame import action, card, empty, faint, frame, refuse, table
-from osteon.app.keeping import ask_delete, goes_with, listed, put_back
-from osteon.app.sizes import Sizes, sizes_of, told_size
-from osteon.app.studio import Studio
+from osteon.app.item_actions import ask_delete, goes_with, listed, put_back
+from osteon.app.state import Studio
 from osteon.app.workspace import BIN, Item, Kind
 from osteon.core.errors import OsteonError
 
@@ -56,8 +57,9 @@ class _Space:
         ui.timer(0.05, self._count, once=True)
 
     async def _count(self) -> None:
-        found = await run.io_bound(lambda: (sizes_of(self.studio.workspace), _rows(self.studio), thrown(self.studio)))
-        sizes, rows, gone = found  # type: ignore[misc]
+        sizes, rows, gone = await asyncio.to_thread(
+            lambda: (sizes_of(self.studio.workspace), _rows(self.studio), thrown(self.studio))
+        )
         self.place.clear()
         with self.place:
             self._sums(sizes)
@@ -121,7 +123,11 @@ class _Space:
 
     def _remover(self, text: str, question: str, gone: Sequence[Thrown], name: str) -> None:
         async def go() -> None:
-            await run.io_bound(remove, self.studio, gone)
+            try:
+                await asyncio.to_thread(remove, self.studio, gone)
+            except OsteonError as error:
+                refuse(error)
+                return
             self.studio.undo = None
             ui.navigate.reload()
 
@@ -146,8 +152,7 @@ def _rows(studio: Studio) -> list[tuple[Item, list[str], list[Item]]]:
     owned: set[str] = set()
     for kind in ("sources", "datasets", "runs", "results", "exports"):
         for item in studio.workspace.items(kind):
-            own = f"{kind}/{item.name}"
             more = [path.relative_to(studio.workspace.root).as_posix() for path in belonging(studio, item)]
             owned.update(more)
-            rows.append((item, [own, *more], of.get(own, [])))
+            rows.append((item, [item.place, *more], of.get(item.place, [])))
     return [row for row in rows if row[1][0] not in owned]

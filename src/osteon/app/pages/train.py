@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from osteon.app.commands import about, begin_plan, begin_training, plan_asked
+from osteon.app.commands import begin_plan, begin_training, plan_asked
 from osteon.app.curves import read_curves
-from osteon.app.forecast import show_plan
 from osteon.app.frame import action, card, empty, faint, frame, heading, refuse, show_error
+from osteon.app.item_actions import keeper, keys
 from osteon.app.job_cards import chip, job_list, watch
 from osteon.app.jobs import Job, State
-from osteon.app.keeping import keeper, keys
-from osteon.app.leaving import redrawn
+from osteon.app.page_cleanup import redrawn
 from osteon.app.pages.run import RunPage
-from osteon.app.studio import Studio
-from osteon.app.workspace import Item
-from osteon.cli.report import seconds_of
+from osteon.app.plan_summary import show_plan
+from osteon.app.state import Studio
+from osteon.app.workspace import Item, about
 from osteon.core.errors import OsteonError
-from osteon.planning.plan import FILE_NAME as PLAN
+from osteon.core.quantities import parse_seconds
+from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.planning.recipe_files import published
 
 RECIPES = {
@@ -174,7 +174,7 @@ class _Form:
 
     def _checked(self) -> bool:
         try:
-            seconds_of(self._time())
+            parse_seconds(self._time())
         except Exception as error:  # noqa: BLE001 (typer's own, whose text is for people)
             refuse(OsteonError(str(error)))
             return False

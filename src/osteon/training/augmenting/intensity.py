@@ -9,10 +9,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from osteon.planning.plan import Plan
-from osteon.training.augmenting.drawing import Changes, Floats
+from osteon.plan.schema import Plan
+from osteon.training.augmenting.parameters import Changes, Floats
 from osteon.training.augmenting.smooth import expand, legendre_bases
-from osteon.training.sending import send
+from osteon.training.host_to_device import send
 
 
 def change_intensities(image: torch.Tensor, changes: Changes, plan: Plan) -> torch.Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from osteon.training.sending import send
+from osteon.training.host_to_device import send
 
 Floats = npt.NDArray[np.float64]
 

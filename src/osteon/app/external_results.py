@@ -1,0 +1,253 @@
+"""Results of other programs, brought into the workspace: label files as they are, tables of RLE as label files.
+
+Other programs call files and structures otherwise: `p1_ct_seg.nii.gz`, `p1/Segmentation.seg.nrrd`, `p1/Femur L.nii.gz`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from osteon.core.errors import CaseError, DatasetError, LabelError, UsageError
+from osteon.core.folders import files_below
+from osteon.core.labels import Segmentation
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Case
+from osteon.formats.label_meanings import is_nameless, legend_for, read_meant
+from osteon.formats.labelmap import is_generic
+from osteon.formats.mask_names import case_of, same_name, without_mask_words, words
+from osteon.formats.registry import (
+    companions,
+    own_table,
+    read_segmentation,
+    read_structures,
+    stem_of,
+    suffix_of,
+    write_segmentation,
+)
+from osteon.formats.rle import RleRow, decode, is_rle_csv, parse, read_counting, read_rle_csv
+from osteon.formats.rle_convention import RENAME, Evidence
+
+TAKEN = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".csv", ".zip")
+BESIDE = (".mhd", ".raw", ".zraw", ".json", ".ctbl", ".label")
+"""Endings of what says more of label files, or holds their voxels."""
+Names = Mapping[str, str]
+"""Structure as a file calls it → as the dataset does; empty for one that is left out."""
+
+
+def add_result(source: Path, folder: Path, target: Path, names: Names | None = None) -> tuple[list[str], list[str]]:
+    """Put the label files and tables of a folder into a result.
+
+    Args:
+        source: What was uploaded; it is left as it is.
+        folder: The dataset whose cases they are of.
+        target: The result's folder.
+        names: What `strange_names` are meant as.
+
+    Returns:
+        Cases that were added, and what a person should know.
+
+    Raises:
+        UsageError: Nothing in it is a label file or a table.
+        DatasetError: None of it belongs to a case of the dataset.
+        LabelError: It names structures that the dataset does not have, holds what is no label map, or counts pixels in
+            another way than its heading says.
+    """
+    dataset = Dataset.open(folder)
+    labels, tables = _label_files(source), [path for path in _files(source) if _is_table(path)]
+    if not tables and not labels:
+        raise UsageError(
+            "there is neither a label file nor a table of RLE in it",
+            hint="upload .nii.gz, .seg.nrrd, .mha, or a CSV with the columns image_name, class, rle",
+        )
+    added: list[str] = []
+    notes: list[str] = []
+    for table in tables:
+        added += _table(table, dataset, target, notes)
+    owned: dict[str, list[Path]] = defaultdict(list)
+    for path in labels:
+        case = _case_of(path, source, dataset)
+        if case is None:
+            notes.append(f"{path.name}: no case of the dataset is called so")
+        else:
+            owned[case.id].append(path)
+    for case_id, paths in owned.items():
+        try:
+            if len(paths) == 1:
+                _add(case_id, paths[0], dataset, target, names or {}, notes)
+            else:
+                _merge(case_id, paths, dataset, target, names or {})
+            added.append(case_id)
+        except CaseError as error:
+            notes.append(error.message)
+    if not added:
+        cases = ", ".join(case.id for case in dataset.manifest.cases[:3])
+        raise DatasetError(
+            f"none of it can be taken as a result of a case ({notes[0] if notes else 'it is empty'})",
+            hint=f"name files and pictures after the cases, such as {cases}, and structures as the dataset does",
+        )
+    return added, notes
+
+
+def strange_names(source: Path, folder: Path) -> list[str]:
+    """Structures that label files of an upload name and the dataset does not, whatever their capitals and marks."""
+    dataset = Dataset.open(folder)
+    known = {same_name(structure.name) for structure in dataset.structures}
+    found: dict[str, None] = {}
+    for path in _label_files(source):
+        try:
+            own = read_structures(path)
+        except CaseError:  # said when it is taken
+            continue
+        found |= {s.name: None for s in own if not is_generic(s.name) and same_name(s.name) not in known}
+    return list(found)
+
+
+def _files(source: Path) -> list[Path]:
+    return list(files_below(source, hidden=False))
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() == ".csv" and is_rle_csv(path)
+
+
+def _label_files(source: Path) -> list[Path]:
+    return sorted(path for path in _files(source) if suffix_of(path) in (*TAKEN, ".mhd"))
+
+
+def _add(case_id: str, path: Path, dataset: Dataset, target: Path, names: Names, notes: list[str]) -> None:
+    """One label file of a case. Raises as the readers do."""
+    legend = legend_for([path])
+    own = read_structures(path)
+    wanted = {s.name: _meant(s.name, dataset, names) for s in own}
+    target.mkdir(parents=True, exist_ok=True)
+    if not is_nameless(path) and any(wanted[name] != name for name in wanted):
+        renamed = _renamed(read_segmentation(path), wanted)
+        write_segmentation(target / f"{case_id}{'.seg.nrrd' if renamed.overlapping else '.nii.gz'}", renamed)
+        return
+    read = read_meant(path, dataset.structures, legend)  # refuses what is none
+    if legend is not None or companions(path) or own_table(path):  # it would leave behind what lies beside it
+        write_segmentation(target / f"{case_id}{'.seg.nrrd' if read.overlapping else '.nii.gz'}", read)
+        return
+    shutil.copyfile(path, target / f"{case_id}{suffix_of(path)}")
+    if is_nameless(path):
+        notes.append(f"{path.name}: names no structures; its numbers are taken as the dataset's")
+
+
+def _meant(name: str, dataset: Dataset, names: Names) -> str:
+    """What the dataset calls a structure; the name itself where nobody knows, empty where it is left out."""
+    if name in names:
+        return names[name]
+    alike = {same_name(structure.name): structure.name for structure in dataset.structures}
+    return alike.get(same_name(name), name)
+
+
+def _renamed(found: Segmentation, wanted: Names) -> Segmentation:
+    kept = [s for s in found.structures if wanted.get(s.name)]
+    structures = tuple(s.model_copy(update={"name": wanted[s.name], "counterpart": None}) for s in kept)
+    if found.overlapping:
+        places = [n for n, s in enumerate(found.structures) if s in kept]
+        return Segmentation(found.array[places], found.geometry, structures)
+    array = np.where(np.isin(found.array, [s.value for s in kept]), found.array, 0).astype(found.array.dtype)
+    return Segmentation(array, found.geometry, structures)
+
+
+def _merge(case_id: str, paths: Sequence[Path], dataset: Dataset, target: Path, names: Names) -> None:
+    """Files of one structure each, named after it, or naming it.
+
+    Raises:
+        LabelError: They are no such files, or do not lie on one grid.
+    """
+    known = {same_name(structure.name): n for n, structure in enumerate(dataset.structures)}
+    geometry = dataset.geometry(dataset.case(case_id))
+    layers = np.zeros((len(known), *geometry.shape), np.uint8)
+    for path in paths:
+        told = _words_behind(words(without_mask_words(stem_of(path))), words(case_id))
+        number = known.get("_".join(told))
+        read = read_segmentation(path)
+        if number is None and len(read.structures) == 1:
+            meant = _meant(read.structures[0].name, dataset, names)
+            if not meant:
+                continue
+            number = known.get(same_name(meant))
+        if number is None or len(read.structures) > 1:
+            listed = ", ".join(path.name for path in paths[:4])
+            raise LabelError(
+                f"{case_id}: {len(paths)} files are its result, and {path.name} names no structure: {listed}",
+                hint="upload one file for each case, or one for each structure, named after it",
+            )
+        if not read.geometry.is_close(geometry):
+            raise LabelError(f"{path.name}: lies on another grid than its case", hint="save it on the scan's grid")
+        layers[number] |= read.array.any(axis=0) if read.overlapping else read.array != 0
+    target.mkdir(parents=True, exist_ok=True)
+    write_segmentation(target / f"{case_id}.seg.nrrd", Segmentation(layers, geometry, dataset.structures))
+
+
+def _words_behind(told: tuple[str, ...], case: tuple[str, ...]) -> tuple[str, ...]:
+    return told[len(case) :] if told[: len(case)] == case else told
+
+
+def _case_of(path: Path, source: Path, dataset: Dataset) -> Case | None:
+    """The case whose result a file is: by its name, by the longest case with which it begins, or else by a folder."""
+    exact = _case_called(stem_of(path), dataset)
+    if exact is not None:
+        return exact
+    called: dict[tuple[str, ...], list[Case]] = defaultdict(list)
+    for case in dataset.manifest.cases:
+        stems = [stem_of(Path(image)) for image in case.images]
+        for name in {words(case.id), *map(words, stems), *(words(case_of(stem)) for stem in stems)} - {()}:
+            called[name].append(case)
+    texts = [stem_of(path), *reversed(path.relative_to(source).parent.parts)]
+    for text in texts:
+        told = words(without_mask_words(text))
+        heads = (told[:length] for length in range(len(told), 0, -1))
+        if (owners := next((called[head] for head in heads if head in called), None)) is not None:
+            return owners[0] if len(owners) == 1 else None
+    return None
+
+
+def _table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list[str]:
+    rows: dict[str, list[RleRow]] = defaultdict(list)
+    for row in read_rle_csv(path):
+        rows[row.image].append(row)
+    known = {s.name: n for n, s in enumerate(dataset.structures)}
+    strange = sorted({row.structure for own in rows.values() for row in own} - set(known))
+    if strange:
+        raise LabelError(
+            f"the table names structures that the dataset does not have: {', '.join(strange[:5])}",
+            hint=f"use its names: {', '.join(list(known)[:5])} …",
+        )
+    added = []
+    counting, evidence = read_counting(path), Evidence()
+    for image, own in rows.items():
+        case = _case_called(PurePosixPath(image.replace("\\", "/")).name, dataset)
+        if case is None:
+            notes.append(f"{image}: no case or picture of the dataset is called so")
+            continue
+        geometry = dataset.geometry(case)
+        columns, height, depth = geometry.shape
+        if depth != 1:
+            raise LabelError(f"case {case.id}: is no picture, and RLE is for pictures", hint="upload label files")
+        layers = np.zeros((len(known), *geometry.shape), dtype=np.uint8)
+        for row in own:
+            mask = decode(row.rle, (height, columns), counting, name=f"line {row.line}")
+            evidence.add(parse(row.rle), (height, columns), row.line)
+            layers[known[row.structure], :, :, 0] |= mask.T
+        write_segmentation(target / f"{case.id}.seg.nrrd", Segmentation(layers, geometry, dataset.structures))
+        added.append(case.id)
+    if (doubt := evidence.doubt(counting)) is not None:
+        raise LabelError(f"{path.name}: {doubt}", hint=RENAME)
+    return added
+
+
+def _case_called(name: str, dataset: Dataset) -> Case | None:
+    """The case of that id, or whose image is called so, with or without its ending."""
+    for case in dataset.manifest.cases:
+        images = [Path(image).name for image in case.images]
+        if name in (case.id, *images, *map(stem_of, map(Path, images))) or stem_of(Path(name)) == case.id:
+            return case
+    return None

@@ -1,0 +1,82 @@
+"""Models that were trained elsewhere and are brought in: osteon's own folders, and nnU-Net's. Runs in the reader."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from osteon.converting.model_folder import DATASET, PLANS
+from osteon.converting.model_search import names_below, trainer_in
+from osteon.core.errors import FileError, UsageError
+from osteon.core.files import read_json, write_error
+from osteon.core.temporary_files import temporary_beside
+from osteon.plan.schema import FILE_NAME as PLAN
+from osteon.plan.schema import read_plan
+from osteon.predicting.records import FIRST, WEIGHTS
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A model among what came in.
+
+    Attributes:
+        kind: Whose.
+        folder: Where it lies.
+        name: What to call it.
+        finds: The structures that it finds.
+    """
+
+    kind: Literal["osteon", "nnunet"]
+    folder: Path
+    name: str
+    finds: tuple[str, ...]
+
+
+def model_in(source: Path) -> Brought | None:
+    """The model in a folder, by the names of its files; None where there is none.
+
+    Raises:
+        UsageError: There are several.
+        FileError: It lacks a file, or one of them is damaged.
+    """
+    if not source.is_dir():
+        return None
+    names = names_below(source)
+    own = sorted({path.parent for path in names if path.name == WEIGHTS} - {path.parent / FIRST for path in names})
+    if len(own) > 1:
+        listed = ", ".join(map(str, own[:8]))
+        raise UsageError(f"{len(own)} models lie in it: {listed}", hint="upload the folder of one of them")
+    if own:
+        folder = source / own[0]
+        name = next((part for part in (*reversed(own[0].parts), source.name) if part != "model"), "model")
+        return Brought("osteon", folder, name, tuple(s.name for s in read_plan(folder / PLAN).structures))
+    if not any(path.name == PLANS for path in names) or not any(path.name == DATASET for path in names):
+        return None
+    folder = source / trainer_in(names, source)
+    told = read_json(folder / DATASET, "what the model was trained on")
+    labels = told.get("labels") if isinstance(told, dict) else None
+    if not isinstance(labels, dict):
+        raise FileError(f"{folder / DATASET}: names no labels", hint="copy the model's folder again, whole")
+    finds = tuple(str(name) for name, value in labels.items() if value != 0 and name != "ignore")
+    return Brought("nnunet", folder, folder.parent.name or source.name, finds)
+
+
+def take(folder: Path, target: Path) -> None:
+    """Copy a model of osteon's; it is loaded first, so that a damaged one is not taken.
+
+    Raises:
+        ModelError, PlanError, FileError: It lacks a file, or is damaged, or there is no room.
+    """
+    from osteon.predicting.model import load_model  # torch's memory is the reader's, and not the server's
+
+    load_model(folder)
+    copy = temporary_beside(target)
+    try:
+        shutil.copytree(folder, copy)
+        copy.rename(target)
+    except OSError as error:
+        raise write_error(target, error) from error
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)

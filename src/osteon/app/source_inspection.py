@@ -1,0 +1,244 @@
+"""What a source holds, before anything is imported: the form, the cases, what is odd. Runs in the reader's process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from osteon.app.model_import import Brought, model_in
+from osteon.core.errors import FileError, OsteonError
+from osteon.core.files import is_file
+from osteon.core.folders import files_below
+from osteon.core.labels import Structure, make_structures
+from osteon.core.text import counted
+from osteon.formats.registry import read_segmentation, read_structures, suffix_of
+from osteon.importing.recognition import form_named, recognise
+from osteon.importing.reimport import read_beside
+from osteon.importing.source_forms import Form, Found, Options
+from osteon.importing.structure_names import adopt, unite
+
+MOST_LISTED = 2000
+SAMPLED = 3
+"""Label files whose headers are asked for names."""
+LOOKED_INTO = 40
+"""Label files whose voxels are looked at for values, where nothing names them."""
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What was found.
+
+    Attributes:
+        form: Its name; empty where none was recognised.
+        what: The form in words.
+        understood: How the source was understood, in sentences.
+        lost: What is not taken.
+        warnings: What is odd.
+        cases: For each: id, names of its files, whether it is labelled.
+        structures: Name and value of each.
+        maps: Whether labels are numbers in label files, which the structures name.
+        looked_into: Label files that were looked into for values; 0 where something names them.
+        modality: Of the first channel.
+        heeds: Options that change how a source of this form is read, as the command line calls them.
+        files: Images and labels below the source, relative, for pairing by hand.
+        error: Why nothing was recognised; `hint` the way out.
+        hint: See `error`.
+        model: A trained model, where that is what came in; then all else is empty.
+    """
+
+    form: str = ""
+    what: str = ""
+    understood: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    cases: tuple[dict[str, Any], ...] = ()
+    structures: tuple[tuple[str, int], ...] = ()
+    maps: bool = False
+    looked_into: int = 0
+    modality: str = ""
+    heeds: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    error: str = ""
+    hint: str = ""
+    model: Brought | None = None
+
+
+def inspect_source(
+    source: Path, allowed: Sequence[Path], form: str | None = None, given: Mapping[str, str] | None = None
+) -> Inspected:
+    """Look at a source.
+
+    Args:
+        source: The data.
+        allowed: Folders that may be read. A source that refers to files elsewhere is refused.
+        form: The form's name; recognised when None.
+        given: Options as the command line calls them, such as `--series`, with their values.
+    """
+    files = tuple(_files(source, allowed))
+    row = None
+    try:
+        if form is None and (model := model_in(source)) is not None:
+            return Inspected(model=model)
+        row = recognise(source) if form is None else form_named(form)
+        if form is not None and (missing := row.misses(source)):
+            raise FileError(f"not of the form {form}: {missing}", hint="choose another form")
+        found = row.read(source, _options(given or {}, row))
+        check_files(found, allowed)
+    except OsteonError as error:
+        heeds = () if row is None else _heeds(row)
+        name = "" if row is None else row.name
+        return Inspected(
+            name, error=error.message.replace(f"{source}: ", ""), hint=error.hint, files=files, heeds=heeds
+        )
+    maps = any(case.label is not None and not str(case.label).lower().endswith(".seg.nrrd") for case in found.cases)
+    structures = found.structures or _named(found)
+    looked_into = 0
+    if not structures and maps:
+        structures, looked_into = _valued(found)
+    return Inspected(
+        row.name,
+        row.what,
+        tuple(found.understood),
+        tuple(found.lost),
+        tuple(found.warnings),
+        tuple(_case(case) for case in found.cases),
+        tuple((s.name, s.value) for s in structures),
+        maps,
+        looked_into,
+        found.channels[0].modality if found.channels else "",
+        _heeds(row),
+        files,
+    )
+
+
+def _heeds(row: Form) -> tuple[str, ...]:
+    return tuple(sorted(f"--{name.replace('_', '-')}" for name in row.heeds))
+
+
+def _options(given: Mapping[str, str], row: Form) -> Options:
+    """What was chosen, as far as it means something for the form."""
+    fields: dict[str, Any] = {
+        option[2:].replace("-", "_"): value for option, value in given.items() if option in _heeds(row) and value
+    }
+    if "priority" in fields:
+        fields["priority"] = tuple(name.strip() for name in fields["priority"].split(","))
+    if "rle_base" in fields:
+        fields["rle_base"] = int(fields["rle_base"])
+    return Options(**fields)
+
+
+def check_files(found: Found, allowed: Sequence[Path]) -> None:
+    """Raise FileError where a list names files outside the allowed folders, however it gets there."""
+    for case in found.cases:
+        for path in (*case.images, *((case.label,) if case.label else ()), *case.parts, *read_beside(case)):
+            real = path.resolve()
+            if not any(real.is_relative_to(folder) for folder in allowed):
+                raise FileError(
+                    f"case {case.id}: names a file outside the workspace, and the app reads nothing there",
+                    hint="upload the files with the list, or start `osteon app` with --data FOLDER",
+                )
+
+
+def _case(case: Any) -> dict[str, Any]:
+    return {
+        "id": case.id,
+        "images": [path.name for path in case.images][:4] or [f"{counted(len(case.parts), 'file')}"],
+        "label": case.label.name if case.label else "one for each structure" if case.labels else "",
+        "labelled": case.labelled,
+    }
+
+
+def _named(found: Found) -> tuple[Structure, ...]:
+    named: list[tuple[Structure, ...]] = []
+    for case in found.cases:
+        if case.label is not None and is_file(case.label) and len(named) < SAMPLED:
+            try:
+                named.append(read_structures(case.label))
+            except OsteonError:
+                continue
+    return adopt(unite(named), iter(named)) if any(named) else ()
+
+
+def _valued(found: Found) -> tuple[tuple[Structure, ...], int]:
+    """The values in label files that nothing names, called `label_<value>`, and how many files were looked into."""
+    labels = [case.label for case in found.cases if case.label is not None and is_file(case.label)][:LOOKED_INTO]
+    values: set[int] = set()
+    for label in labels:
+        try:
+            array = read_segmentation(label).array
+        except OsteonError:  # said again when the case is imported
+            continue
+        values |= set(np.unique(array).tolist()) - {0}
+    ordered = sorted(values)
+    return make_structures([f"label_{value}" for value in ordered], ordered), len(labels)
+
+
+def _files(source: Path, allowed: Sequence[Path]) -> list[str]:
+    if source.is_file():
+        return [source.name]
+    listed = []
+    for path in files_below(source, hidden=False):
+        there = any(path.resolve().is_relative_to(folder) for folder in allowed)
+        if there and suffix_of(path) is not None:
+            listed.append(path.relative_to(source).as_posix())
+            if len(listed) >= MOST_LISTED:
+                break
+    return listed
+
+
+@dataclass(frozen=True)
+class Scans:
+    """What a source holds for segmenting.
+
+    Attributes:
+        ids: Of the scans.
+        problems: Id → why it cannot be segmented.
+        notes: What is passed over, and what a person should know.
+        trained_on: Of a dataset's cases among them those that the model was trained on.
+    """
+
+    ids: tuple[str, ...] = ()
+    problems: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    trained_on: tuple[str, ...] = ()
+
+
+def scans_in(source: Path, allowed: Sequence[Path], model: Path | None = None) -> Scans:
+    """The scans that a model would segment of a source.
+
+    Args:
+        source: A folder, a dataset or a file.
+        allowed: Folders that may be read.
+        model: The model's folder, which says what it takes and what it has seen; None takes everything.
+
+    Raises:
+        UsageError: It holds none, or two of one name.
+        FileError: It refers to files elsewhere, or the model's own are damaged.
+    """
+    from osteon.plan.schema import FILE_NAME as PLAN
+    from osteon.plan.schema import read_plan
+    from osteon.predicting.records import read_validation
+    from osteon.predicting.scans import find_scans
+    from osteon.predicting.training_cases import UNKNOWN, seen_by, trained_on
+
+    notes: list[str] = []
+    plan = None if model is None or not is_file(model / PLAN) else read_plan(model / PLAN)
+    seen = UNKNOWN if model is None else seen_by(model, read_validation(model))
+    scans = find_scans([source], plan, tell=notes.append, seen=seen)
+    for scan in scans:
+        if not all(any(path.resolve().is_relative_to(folder) for folder in allowed) for path in scan.files):
+            raise FileError(
+                f"{scan.id}: its file lies outside the workspace, and the app reads nothing there",
+                hint="upload it, or start `osteon app` with --data FOLDER",
+            )
+    problems = {scan.id: str(scan.problem.message) for scan in scans if scan.problem is not None}
+    for scan in scans:
+        if scan.problem is None and (lost := [path for path in scan.files if not is_file(path)]):
+            problems[scan.id] = f"{lost[0]}: there is no such file"
+    known = {s.id: seen.sight_of(s.id, s.case.content) for s in scans if s.case is not None}
+    ids = tuple(scan.id for scan in scans if scan.id not in problems)
+    return Scans(ids, problems, tuple(notes), tuple(trained_on(known)))

@@ -1,0 +1,175 @@
+"""Zips of trained models, as `nnUNetv2_export_model_to_zip` writes them: what is needed comes out, and nothing else.
+
+Names in a zip never become paths outside the temporary folder, and bytes are counted as they come out.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from osteon.converting.model_folder import PLANS, Package
+from osteon.converting.model_search import names_below, trainer_in
+from osteon.core.errors import FileError, ModelError, OsteonError, UsageError, missing_file
+from osteon.core.files import write_error
+from osteon.core.zip_files import directory_fits
+
+MOST_RATIO, SLACK = 200, 64 << 20
+"""Bytes that may come out of a zip for each that it has, and those that may come out of any."""
+CHUNK = 1 << 20
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".model")
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Package]:
+    """The trained model in a folder or in a zip, while the block lasts.
+
+    Args:
+        path: A trainer's folder, a folder or a zip that holds a single one, or a folder within a zip
+            (`model.zip/Dataset001_Knee/TRAINER__PLANS__CONFIGURATION`).
+
+    Raises:
+        FileError: It does not exist.
+        ModelError: It is none, or a damaged or malicious zip.
+        UsageError: It holds several models.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if path.name.startswith("fold_") and (path.parent / PLANS).is_file():
+            raise UsageError(f"{path}: is one fold of a model", hint=f"give {path.parent}, with --folds")
+        own = Package(path)
+        yield own if own.has(PLANS) else Package(path / trainer_in(names_below(path), path))
+        return
+    archive = next((part for part in (path, *path.parents) if part.is_file()), None)
+    if archive is None:
+        raise missing_file(path, "the folder of the trained model")
+    _check_kind(archive)
+    inner = PurePosixPath(path.relative_to(archive).as_posix())
+    with tempfile.TemporaryDirectory() as temporary, _open_zip(archive) as zipped:
+        top = Path(temporary) / archive.stem
+        try:
+            contents = _Contents(zipped, archive, top)
+            below = [name for name in contents.entries if name.is_relative_to(inner)]
+            if not below:
+                raise missing_file(path, "the folder of the trained model in the zip")
+            found = trainer_in([name.relative_to(inner) for name in below], top / inner)
+            yield Zipped(contents, inner / found)
+        except OsteonError as error:  # people know the zip, and not where it was unpacked
+            message, hint = (text.replace(str(top), str(archive)) for text in (error.message, error.hint))
+            raise type(error)(message, hint=hint) from error
+
+
+def _check_kind(file: Path) -> None:
+    """Refuse what is no zip; a checkpoint is one by accident."""
+    if file.suffix in CHECKPOINT_SUFFIXES:
+        whole = file.parent.parent
+        fold = file.parent.name.removeprefix("fold_")
+        known = file.parent.name.startswith("fold_") and (whole / PLANS).is_file()
+        raise UsageError(
+            f"{file}: is a checkpoint alone; a model is made of dataset.json and {PLANS}, too",
+            hint=f"give {whole}, with --folds {fold}"
+            if known
+            else "give the folder TRAINER__PLANS__CONFIGURATION in nnUNet_results, copied whole",
+        )
+    if not zipfile.is_zipfile(file):
+        raise ModelError(
+            f"{file}: is neither a folder nor a whole zip", hint="copy it again, or unpack it and give the folder"
+        )
+
+
+def _open_zip(archive: Path) -> zipfile.ZipFile:
+    try:
+        if not directory_fits(archive):
+            raise ModelError(f"{archive}: its table of contents is too large", hint="unpack it, and give the folder")
+        return zipfile.ZipFile(archive)
+    except _DAMAGED as error:
+        raise _damaged(archive) from error
+
+
+def _damaged(archive: Path) -> ModelError:
+    return ModelError(f"{archive}: the zip is damaged", hint="copy it again from its source")
+
+
+class _Contents:
+    """A zip's files, each of which is unpacked when it is asked for.
+
+    Raises:
+        ModelError: A name leads out of the zip, or stands there twice.
+    """
+
+    def __init__(self, zipped: zipfile.ZipFile, archive: Path, top: Path) -> None:
+        self.zipped, self.archive, self.top = zipped, archive, top
+        self.left = MOST_RATIO * archive.stat().st_size + SLACK
+        self.entries: dict[PurePosixPath, zipfile.ZipInfo] = {}
+        for entry in zipped.infolist():
+            name = PurePosixPath(entry.filename.replace("\\", "/"))
+            if entry.is_dir() or "__MACOSX" in name.parts:
+                continue
+            if name.is_absolute() or ".." in name.parts or ":" in entry.filename:
+                raise self._refused("holds a name that leads out of its folder")
+            if name in self.entries:
+                raise self._refused("holds two files of one name")
+            self.entries[name] = entry
+
+    def unpack(self, name: PurePosixPath) -> Path:
+        """A file, on the disk."""
+        target, entry = self.top / name, self.entries[name]
+        if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise self._refused(f"{name} is a link, and no file")
+        if entry.flag_bits & 1:
+            raise self._refused("is encrypted", "unpack it with its password, and give the folder")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if entry.file_size > shutil.disk_usage(target.parent).free:
+                raise FileError(
+                    f"{target}: there is no room to unpack {entry.file_size / 1e9:.2f} GB",
+                    hint="free some space where temporary files go, or name another place for them with TMPDIR",
+                )
+            with self.zipped.open(entry) as packed, target.open("wb") as unpacked:
+                while chunk := packed.read(CHUNK):
+                    self.left -= len(chunk)
+                    if self.left < 0:
+                        raise self._refused("far more comes out of it than it holds: a zip bomb")
+                    unpacked.write(chunk)
+        except _DAMAGED as error:
+            raise _damaged(self.archive) from error
+        except OSError as error:
+            raise write_error(target, error) from error
+        return target
+
+    def _refused(self, what: str, hint: str = "zip the model's folder again, with any program") -> ModelError:
+        return ModelError(f"{self.archive}: {what}", hint=hint)
+
+
+class Zipped(Package):
+    """A trainer's folder within a zip."""
+
+    def __init__(self, contents: _Contents, inner: PurePosixPath) -> None:
+        super().__init__(contents.top / inner)
+        self.contents, self.inner = contents, inner
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name, relative to the folder."""
+        return self.inner / name in self.contents.entries
+
+    def file(self, name: str) -> Path:
+        """Where it lies once it is unpacked."""
+        return self.contents.unpack(self.inner / name) if self.has(name) else super().file(name)
+
+    @property
+    def folds(self) -> list[str]:
+        """Names of the folds that have files."""
+        below = (name.relative_to(self.inner) for name in self.contents.entries if name.is_relative_to(self.inner))
+        return sorted({n.parts[0].removeprefix("fold_") for n in below if n.parts[0].startswith("fold_")})
+
+    def beside(self, name: str) -> Package:
+        """The folder of this name beside it."""
+        return Zipped(self.contents, self.inner.parent / name)

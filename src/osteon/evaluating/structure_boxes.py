@@ -1,0 +1,33 @@
+"""Where each structure lies in an array: the boxes of all of them in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.boxes import Box, box_of
+from osteon.core.dice import Labels
+from osteon.core.label_values import boxes_of
+from osteon.core.labels import Structure
+
+
+def find_boxes(labels: Labels, structures: Sequence[Structure]) -> list[Box | None]:
+    """The smallest box around each structure, in the order of `structures`; None where it has no voxel.
+
+    Args:
+        labels: An index map `[i, j, k]` of structure values, or multi-hot `[structure, i, j, k]` in the order of
+            `structures`, where every value above 0 counts.
+        structures: What to look for. Other values of an index map count as background.
+    """
+    if labels.ndim == 4:
+        return [box_of(layer) for layer in labels]
+    return boxes_of(labels, [structure.value for structure in structures])
+
+
+def crop_mask(labels: Labels, structures: Sequence[Structure], number: int, box: Box) -> npt.NDArray[np.bool_]:
+    """`[i, j, k]` bool: the voxels of `structures[number]` inside the box, of an index map or a multi-hot array."""
+    if labels.ndim == 4:
+        return np.asarray(labels[number][box.slices] > 0)
+    return np.asarray(labels[box.slices] == structures[number].value)

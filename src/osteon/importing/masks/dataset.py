@@ -1,0 +1,179 @@
+"""What the cases of scans and masks are together: ids, channels, structures, and what is said about them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from osteon.core.errors import DatasetError, UsageError
+from osteon.core.file_names import natural_key
+from osteon.core.labels import Structure, make_structures
+from osteon.core.text import counted, shortly
+from osteon.dataset.case_ids import safe_id, unique_ids
+from osteon.dataset.manifest import Channel, Modality
+from osteon.dataset.modality import modality_of
+from osteon.formats.mask_names import case_of, channel_of, first_words
+from osteon.importing.masks.cases import MaskCase
+from osteon.importing.masks.groups import Group
+from osteon.importing.pseudonyms import Patient, Pseudonyms
+from osteon.importing.source_forms import Options
+from osteon.importing.structure_names import unite
+
+_SHOWN = 8
+
+
+def structures_of(cases: Sequence[MaskCase]) -> tuple[Structure, ...] | None:
+    """The structures that all masks name, in natural order; None where only values are known."""
+    names = {name for case in cases for name in case.names if case.named or (case.dicom and not case.maps)}
+    maps = {name for case in cases for name in case.names if case.maps}
+    if not names:  # each label map says its own: the import unites what their headers say
+        tabled = any(case.table is not None for case in cases)
+        return unite(case.own for case in cases) if tabled else None
+    return make_structures(sorted(names | maps, key=natural_key))
+
+
+def check_names(
+    cases: Sequence[MaskCase],
+    structures: Sequence[Structure] | None,
+    *,
+    told: bool,
+    priority: Sequence[str] | None,
+) -> None:
+    """Refuse names that do not fit together.
+
+    Args:
+        cases: A case whose label file has no name, beside others that have, gets a `problem`.
+        structures: The dataset's; None where only the label files say.
+        told: Whether they come from the user or a table.
+        priority: As the user gave it.
+
+    Raises:
+        UsageError: Masks of structures that are not listed, or a priority of unknown names.
+    """
+    if structures is None:
+        if priority:
+            raise UsageError("--priority: label maps cannot overlap", hint="leave it out")
+        return
+    listed = [structure.name for structure in structures]
+    strange = sorted({name for case in cases for name in case.named if name not in listed}, key=natural_key)
+    if strange:
+        raise UsageError(
+            f"there are masks of {shortly(strange, _SHOWN)}, which the list of structures does not name "
+            f"({shortly(listed, _SHOWN)})",
+            hint="name them all: --labels femur=1,tibia=2; or leave --labels and the table of labels out",
+        )
+    if missing := [name for name in priority or () if name not in listed]:
+        raise UsageError(f"--priority: no structure {missing[0]}", hint=f"structures are {', '.join(listed)}")
+    for case in cases:
+        if case.unnamed and not told and case.problem is None:
+            case.problem = DatasetError(
+                f"{case.maps[0].path}: nothing says which of {shortly(listed, _SHOWN)} it shows",
+                hint="name it after its structure, or name the structures: --labels femur=1,tibia=2",
+            )
+
+
+def _modality_in(case: MaskCase) -> Modality | None:
+    """What the case's first scan says about its modality; None where it says nothing."""
+    scan = case.group.scans[0]
+    told = modality_of(scan.series.modality) if scan.series else modality_of(channel_of(scan.name))
+    return None if told == "other" else told
+
+
+def channels_of(cases: Sequence[MaskCase], options: Options) -> list[Channel]:
+    """The channels that most cases have; a case with others gets a `problem`."""
+    names = [tuple(channel_of(scan.name) for scan in case.group.scans) for case in cases if not case.group.several]
+    sets = Counter(own if len(own) > 1 else ("",) for own in names) or Counter([("",)])
+    [(usual, _)] = sets.most_common(1)
+    for case in cases:
+        own = tuple(channel_of(scan.name) for scan in case.group.scans)
+        if not case.group.several and (own if len(own) > 1 else ("",)) != usual and case.problem is None:
+            listed = ", ".join(str(scan.path) for scan in case.group.scans)
+            wanted = ", ".join(usual) if len(usual) > 1 else "one scan"
+            case.problem = DatasetError(
+                f"its scans are {listed}, while most cases have {wanted}", hint="give all cases the same channels"
+            )
+    if len(usual) > 1:
+        return [Channel(name=name, modality=options.modality or modality_of(name)) for name in usual]
+    told = Counter(modality for case in cases if (modality := _modality_in(case)) is not None)
+    modality = options.modality or (told.most_common(1)[0][0] if told else "other")
+    for case in cases:
+        own_modality = _modality_in(case)
+        if options.modality is None and own_modality not in (None, modality) and case.problem is None:
+            case.problem = DatasetError(
+                f"{case.group.scans[0].path} is {own_modality}, while most scans here are {modality}",
+                hint="import them apart (--only), or pass --modality where one rule for intensities is right",
+            )
+    return [Channel(name="image" if modality == "other" else modality, modality=modality)]
+
+
+def case_ids(
+    groups: Sequence[Group], source: Path, patients: Sequence[Patient], pseudonyms: Pseudonyms, warnings: list[str]
+) -> list[str]:
+    """Ids from folders and names, patients' names and ids replaced by their keys; twins are told in `warnings`."""
+    alone = Counter(group.home for group in groups)
+    short, long = [], []
+    for group, patient in zip(groups, patients, strict=True):
+        own = group.home.name and alone[group.home] == 1
+        last = group.home.name if own else group.name.rpartition("/")[2] or _own_name(group, source)
+        full = "_".join([*group.home.parts, *([group.name] if group.name else [])]) or last
+        short.append(safe_id(pseudonyms.hide(last, patient)))
+        long.append(safe_id(pseudonyms.hide(full, patient)))
+    scans = [
+        safe_id(pseudonyms.hide(f"{'_'.join(g.scans[0].folder.parts)}_{g.scans[0].name}", p))
+        for g, p in zip(groups, patients, strict=True)
+    ]
+    return unique_ids([short, long, scans], warnings)
+
+
+def _own_name(group: Group, source: Path) -> str:
+    """The name of a case that is alone in its folder."""
+    if group.home.name:
+        return group.home.name
+    scan = group.scans[0]
+    return case_of(scan.name) or "_".join(first_words(scan.name)) or (scan.folder.parts or (source.absolute().name,))[0]
+
+
+def understood(cases: Sequence[MaskCase], structures: Sequence[Structure] | None, table: Path | None) -> list[str]:
+    """What was found, in sentences, for people to agree with before anything is written."""
+    labelled = [case for case in cases if case.group.masks]
+    series = sum(scan.series is not None for case in cases for scan in case.group.scans)
+    files = sum(len(case.group.scans) for case in cases) - series
+    kinds = " and ".join(
+        part for part in (series and f"{series} DICOM series", files and f"{counted(files, 'file')}") if part
+    )
+    lines = [f"{counted(len(cases), 'case')}, {len(labelled)} of them with labels; scans are {kinds}"]
+    subjects = defaultdict[str, list[str]](list)
+    for case in cases:
+        if case.group.subject and not case.group.scans[0].series:
+            subjects[case.group.subject].append(case.id)
+    if (several := max(subjects, key=lambda subject: len(subjects[subject]), default="")) and len(
+        subjects[several]
+    ) > 1:
+        listed = shortly(subjects[several], _SHOWN)
+        lines.append(f"names tell {len(subjects)} subjects, such as {several} with {listed}")
+    if not labelled:
+        return lines
+    if structures is None:
+        lines.append("label files say values only; names come from --labels NAME=VALUE,… or a table labels.json")
+        return lines
+    if table is not None:
+        lines.append(f"structures are those of {table.name}")
+    beside = [case.table.path for case in cases if case.table is not None]
+    if beside:
+        tables = f"{len(set(beside))} tables of their own, such as" if len(set(beside)) > 1 else "the table"
+        lines.append(f"the values of {len(beside)} label maps are named by {tables} {beside[0]}")
+    named = [case for case in labelled if case.named]
+    have = Counter(name for case in named for name in case.named)
+    if have:
+        shown = [f"{s.name} ({have[s.name]})" for s in structures if have[s.name]]
+        lines.append(f"masks: {shortly(shown, _SHOWN)}")
+    for structure in structures:
+        without = [case.id for case in named if structure.name not in case.named]
+        if have[structure.name] and without:
+            more = " …" if len(without) > _SHOWN else ""
+            lines.append(
+                f"no mask of {structure.name} in {counted(len(without), 'case')} "
+                f"({', '.join(without[:_SHOWN])}{more}): not annotated there, so neither present nor background"
+            )
+    return lines

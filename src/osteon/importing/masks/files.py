@@ -1,0 +1,220 @@
+"""The scans and masks below a folder: told from each other by name, by their neighbours, and last by their values."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from osteon.core.errors import OsteonError
+from osteon.core.folders import files_below, is_pointer
+from osteon.core.geometry import Geometry
+from osteon.core.text import counted
+from osteon.dataset.manifest import FILE_NAME
+from osteon.formats.dicom import title
+from osteon.formats.dicom_folders import holds_dicom
+from osteon.formats.dicom_series import Series, SeriesFound, find_series, series_geometry
+from osteon.formats.mask_names import Kind, is_volume, kind_of, scan_folder, words
+from osteon.formats.registry import read_geometry, stem_of
+from osteon.importing.masks.values import MANY, count_values, is_binary
+
+_IMAGES = ("images", "image", "imgs", "img", "scans", "imagesTr", "Images")
+_LISTED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A scan: a file, or a DICOM series.
+
+    Attributes:
+        path: The file, or the series' folder.
+        place: The same relative to the source.
+        series: None for a file.
+    """
+
+    path: Path
+    place: PurePosixPath
+    series: Series | None = None
+
+    @property
+    def folder(self) -> PurePosixPath:
+        """Where it lies, relative to the source."""
+        return self.place if self.series else self.place.parent
+
+    @property
+    def name(self) -> str:
+        """The file's name without its suffix, or the name of the series' folder."""
+        return self.place.name if self.series else stem_of(Path(self.place))
+
+    @property
+    def title(self) -> str:
+        """For messages: the file, or the folder with what tells the series from others in it."""
+        return f"{self.path} ({title(self.series)})" if self.series else str(self.path)
+
+    @cached_property
+    def geometry(self) -> Geometry | None:
+        """Its grid; None where it cannot be read."""
+        try:
+            return series_geometry(self.series) if self.series else read_geometry(self.path)
+        except OsteonError:
+            return None
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """A file of labels: one structure's mask, a label map, a DICOM SEG or an RTSTRUCT."""
+
+    path: Path
+    place: PurePosixPath
+    kind: Literal["file", "seg", "rtstruct"] = "file"
+
+    @property
+    def folder(self) -> PurePosixPath:
+        """Where it lies, relative to the source."""
+        return self.place.parent
+
+    @cached_property
+    def geometry(self) -> Geometry | None:
+        """A file's grid; None where it cannot be read, and for DICOM."""
+        try:
+            return read_geometry(self.path) if self.kind == "file" else None
+        except OsteonError:
+            return None
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A scan or mask that is there and belongs nowhere.
+
+    Attributes:
+        item: It.
+        cause: Why, in the words that all of its kind share.
+        detail: What is this one's own.
+    """
+
+    item: Scan | Mask
+    cause: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.item.path}: {self.cause}{self.detail}; passed over"
+
+
+@dataclass
+class Heap:
+    """All that was found below a source.
+
+    Attributes:
+        scans: Volumes.
+        pictures: DICOM series of a single picture, which are none.
+        masks: Files of labels.
+        warnings: What is odd.
+        lost: What is there and was not taken.
+    """
+
+    scans: list[Scan] = field(default_factory=list)
+    pictures: list[Scan] = field(default_factory=list)
+    masks: list[Mask] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    strays: list[Stray] = field(default_factory=list)
+
+    def pass_over(self, item: Scan | Mask, cause: str, detail: str = "") -> None:
+        """Note what is not taken, and why."""
+        self.strays.append(Stray(item, cause, detail))
+
+
+def volume_files(source: Path) -> Iterator[Path]:
+    """The files below `source` in which a scan or a mask may lie, in order.
+
+    Hidden ones are passed over, those of osteon's own datasets, which people like to make beside their files, and
+    pointers to files that were not fetched.
+    """
+    below = files_below(source, hidden=False, beside=FILE_NAME)
+    yield from sorted(path for path in below if is_volume(path) and not is_pointer(path))
+
+
+def gather(source: Path) -> Heap:
+    """Find scans and masks below `source`. Reads headers, and of voxels what it takes to tell the two apart."""
+    heap = Heap()
+    if holds_dicom(source):
+        heap, found = find_dicom(source)
+        heap.masks += [Mask(path, _place(path, source), "seg") for path in found.segmentations]
+        heap.masks += [Mask(path, _place(path, source), "rtstruct") for path in found.structure_sets]
+    files = list(volume_files(source))
+    told = _kinds(files, source, heap.scans)
+    images = {scan.path for scan in heap.scans} | {path.parent for path in files if told[path] == "scan"}
+    near = {folder for image in images for folder in (image, *image.parents)}
+    beginnings: dict[Path, set[tuple[str, ...]]] = defaultdict(set)
+    for path in files:
+        own = words(stem_of(path))
+        beginnings[path.parent] |= {own[:length] for length in range(1, len(own))}
+    for path in files:
+        kind = told[path]
+        if kind == "unclear":
+            kind = _by_neighbours(path, source, near, beginnings[path.parent])
+        if kind == "unclear":
+            kind = "mask" if is_binary(path) else "scan"
+        if kind == "scan":
+            heap.scans.append(Scan(path, _place(path, source)))
+        else:
+            heap.masks.append(Mask(path, _place(path, source)))
+    return heap
+
+
+def _kinds(files: Sequence[Path], source: Path, series: Sequence[Scan]) -> dict[Path, Kind]:
+    """What names say. A file that is called a scan but holds one value beside 0 is a mask: `T1` may be a vertebra.
+
+    Unless a folder such as `images` says that it is a scan; further up the tree (`images/p1/T1.nii.gz`) that is only
+    heeded where no other scan lies beside it.
+    """
+    places = {path: _place(path, source) for path in files}
+    told = {path: kind_of(place) for path, place in places.items()}
+    said = {path: scan_folder(place) for path, place in places.items() if told[path] == "scan"}
+    counts = {path: count_values(path) for path, folder in said.items() if folder != path.parent.name}
+    beside = {path.parent for path, values in counts.items() if values in (MANY, None)}
+    beside |= {folder for scan in series for folder in (scan.path, scan.path.parent)}
+    for path, values in counts.items():
+        sure = values == 2 and said[path] is None
+        if values in (1, 2) and (sure or path.parent in beside):
+            told[path] = "mask"
+    return told
+
+
+def find_dicom(source: Path) -> tuple[Heap, SeriesFound]:
+    """The DICOM series below `source`, and what else lies there; what is no volume is told."""
+    found, heap = find_series(source), Heap()
+    for series in found.series:
+        scan = Scan(series.folder, _place(series.folder, source), series)
+        (heap.scans if series.kind == "volume" else heap.pictures).append(scan)
+    heap.warnings += some([f"{scan.title}: a single picture; passed over" for scan in heap.pictures], "such pictures")
+    folders = Counter((path.parent, reason) for path, reason in found.left_out)
+    heap.warnings += [f"{folder}: {counted(n, 'file')} left out: {reason}" for (folder, reason), n in folders.items()]
+    heap.lost += some([f"{path}: {reason}" for path, reason in found.refused], "such files")
+    return heap, found
+
+
+def some(lines: Sequence[str], what: str) -> list[str]:
+    """The first of many lines, and how many more there are of what."""
+    more = [f"and {len(lines) - _LISTED} more {what}"] if len(lines) > _LISTED else []
+    return [*lines[:_LISTED], *more]
+
+
+def _place(path: Path, source: Path) -> PurePosixPath:
+    return PurePosixPath(path.relative_to(source).as_posix())
+
+
+def _by_neighbours(path: Path, source: Path, near: set[Path], beginnings: set[tuple[str, ...]]) -> Kind:
+    """What a file is whose name does not say it: a mask where a scan is near, a scan where others begin as it does."""
+    for folder in (path.parent, *path.parent.parents):
+        if folder == source.parent or (folder == source and path.parent != source):
+            break
+        if folder in near:
+            return "mask"
+    if any(source / name in near for name in _IMAGES):
+        return "mask"  # `images/p1.nii.gz` beside `femur/p1.nii.gz`
+    return "scan" if words(stem_of(path)) in beginnings else "unclear"

@@ -1,0 +1,166 @@
+"""In which unit and world the coordinates of meshes are: found by where they lie in the CT.
+
+First by the field of view: a reading fits where nearly all corners lie in it and the surfaces are larger than a few
+voxels. Where several readings fit, by the bone's edge: across the true surface the CT falls from bone to soft tissue,
+by some 200 HU; across a surface in the wrong place it rises as often as it falls. A reading wins where its fall is
+large and that of every other is less than half of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.geometry import Geometry
+from osteon.core.volume import Volume
+from osteon.formats.stl import TO_RAS, MeshSpace
+from osteon.importing.source_forms import MeshUnit
+
+Points = npt.NDArray[np.float64]
+MM: dict[MeshUnit, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+"""Millimetres in a unit."""
+FITS = 0.9
+"""Part of the corners that must lie in the field of view; the rest allows for meshes that reach over its border."""
+_MARGIN = 2.0
+"""Voxels around the field of view that still count as in it."""
+_LEAST_VOXELS = 4.0
+"""A structure smaller than this is taken for one in another unit."""
+CLEAR_HU = 50.0
+"""The fall from bone to soft tissue across a true surface, at least; the mean of many bones at 3 mm is above 150."""
+_MOST_HU = 600.0
+"""A single difference counts no more than this: metal would outweigh all bone."""
+_SAMPLES = 4000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How coordinates are read."""
+
+    unit: MeshUnit
+    space: MeshSpace
+
+    def __str__(self) -> str:
+        return f"{self.unit}, {self.space}"
+
+    def ras_mm(self, points: Points) -> Points:
+        """`[..., 3]` coordinates of a mesh in RAS+ millimetres."""
+        return points * (MM[self.unit] * TO_RAS[self.space])
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a case says about its meshes' coordinates.
+
+    Attributes:
+        inside: Part of the corners in the field of view, for every reading.
+        falls: Mean fall of the CT across the surface in HU, for the readings that fit; empty where nobody looked, or
+            where the image is no CT.
+    """
+
+    inside: dict[Reading, float]
+    falls: dict[Reading, float]
+
+    @property
+    def fitting(self) -> list[Reading]:
+        """The readings that lie in the field of view."""
+        return [reading for reading, share in self.inside.items() if share >= FITS]
+
+    @property
+    def winner(self) -> Reading | None:
+        """The one reading that fits, or that beats all others that fit; None where it is unclear."""
+        fitting = self.fitting
+        if len(fitting) < 2 or not self.falls:
+            return fitting[0] if len(fitting) == 1 else None
+        best, *others = sorted(fitting, key=lambda reading: -self.falls[reading])
+        clear = self.falls[best] >= CLEAR_HU and all(self.falls[o] < self.falls[best] / 2 for o in others)
+        return best if clear else None
+
+    def describe(self) -> str:
+        """In words: what fits, and how far the CT falls there."""
+        if not self.fitting:
+            return "no unit puts the meshes into the CT"
+        falls = {reading: f" ({self.falls[reading]:+.0f} HU)" for reading in self.falls}
+        return "inside the CT as " + " and as ".join(f"{reading}{falls.get(reading, '')}" for reading in self.fitting)
+
+
+def readings(unit: MeshUnit | None, space: MeshSpace | None) -> list[Reading]:
+    """All readings that what the user says leaves open."""
+    units = get_args(MeshUnit) if unit is None else (unit,)
+    spaces = get_args(MeshSpace) if space is None else (space,)
+    return [Reading(u, s) for u, s in itertools.product(units, spaces)]
+
+
+def look(
+    meshes: Sequence[Points], geometry: Geometry, candidates: Sequence[Reading], image: Volume | None = None
+) -> Evidence:
+    """Weigh readings of one case.
+
+    Args:
+        meshes: `[m, 3, 3]` triangles of each mesh, as the files have them.
+        geometry: The CT's grid.
+        candidates: The readings to be weighed.
+        image: The CT; None leaves its edges out.
+    """
+    inside = {reading: _share_inside(meshes, geometry, reading) for reading in candidates}
+    falls = {}
+    if image is not None:
+        samples = [_samples(triangles, _SAMPLES // len(meshes) + 1) for triangles in meshes]
+        for reading in candidates:
+            if inside[reading] >= FITS:
+                points, normals = (reading.ras_mm(np.concatenate(part)) for part in zip(*samples, strict=True))
+                falls[reading] = fall_across(points, normals, image)  # a half turn keeps outside out
+    return Evidence(inside, falls)
+
+
+def _share_inside(meshes: Sequence[Points], geometry: Geometry, reading: Reading) -> float:
+    """Part of the corners in the field of view; 0 where the meshes together are no larger than a few voxels."""
+    corners = [mesh.reshape(-1, 3)[:: 1 + mesh.size // (3 * _SAMPLES)] for mesh in meshes]
+    points = reading.ras_mm(np.concatenate(corners))
+    inverse = np.linalg.inv(geometry.affine_ras)
+    with np.errstate(over="ignore", invalid="ignore"):
+        index = points @ inverse[:3, :3].T + inverse[:3, 3]
+        size = np.ptp(index, axis=0).max()
+        near = ((index >= -_MARGIN) & (index <= np.array(geometry.shape) - 1 + _MARGIN)).all(axis=1)
+    return float(near.mean()) if size >= _LEAST_VOXELS else 0.0
+
+
+def _samples(triangles: Points, count: int) -> tuple[Points, Points]:
+    """`count` points spread evenly over a surface, and its outward normals there (of length 1)."""
+    centre = triangles.mean(axis=(0, 1))
+    a, b, c = (triangles[:, n] - centre for n in range(3))
+    normals = np.cross(b - a, c - a)
+    outward = np.sign(np.einsum("ij,ij->", normals, a)) or 1.0  # six times the volume, negative where wound inwards
+    areas = np.linalg.norm(normals, axis=1)
+    total = np.cumsum(areas)
+    chosen = np.searchsorted(total, (np.arange(count) + 0.5) / count * total[-1]).clip(max=len(areas) - 1)
+    lengths = np.where(areas[chosen] > 0, areas[chosen], 1.0)
+    return triangles[chosen].mean(axis=1), outward * normals[chosen] / lengths[:, None]
+
+
+def fall_across(points: Points, normals: Points, image: Volume) -> float:
+    """Mean difference of the image one voxel (1 mm at least) inside and outside a surface; 0 where it cannot be told.
+
+    Args:
+        points: `[n, 3]` on the surface, RAS+ millimetres.
+        normals: `[n, 3]` outward, of any length.
+        image: The first channel is looked at.
+    """
+    from scipy.ndimage import map_coordinates
+
+    inverse = np.linalg.inv(image.geometry.affine_ras)
+    index = points @ inverse[:3, :3].T + inverse[:3, 3]
+    outward = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    per_mm = np.linalg.norm(outward @ inverse[:3, :3].T, axis=1, keepdims=True)
+    step = (outward * np.maximum(1.0, 1 / np.maximum(per_mm, 1e-12))) @ inverse[:3, :3].T
+    sides = [
+        map_coordinates(image.array[0], side.T, output=np.float64, order=1, mode="constant", cval=np.nan)
+        for side in (index - step, index + step)
+    ]
+    falls = np.clip(sides[0] - sides[1], -_MOST_HU, _MOST_HU)
+    seen = falls[np.isfinite(falls)]
+    return float(seen.mean()) if len(seen) > len(falls) / 2 else 0.0

@@ -1,0 +1,138 @@
+"""Which structure each mesh belongs to: by its colour, all to one, or each its own."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.core.labels import Structure, make_structures
+from osteon.core.text import counted
+from osteon.formats.mask_names import structure_of
+from osteon.formats.stl import read_stl_colour
+from osteon.importing.meshes.colours import COLOURS, colour_in_file, colour_in_name, nearest_colour
+from osteon.importing.meshes.sorting import MeshCase
+from osteon.importing.source_forms import Options
+
+ALL = "bone"
+"""The structure of `--group all`."""
+
+
+@dataclass
+class Grouped:
+    """The structures of a heap.
+
+    Attributes:
+        structures: In the order of their values.
+        parts: For each case, structure name → its meshes, relative to the source.
+        understood: How they came about, in sentences.
+        warnings: What a person should look at.
+    """
+
+    structures: tuple[Structure, ...]
+    parts: list[dict[str, list[PurePosixPath]]]
+    understood: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def group_meshes(cases: Sequence[MeshCase], source: Path, options: Options) -> Grouped:
+    """Give every mesh its structure; a case with a mesh of which nobody knows it gets a `problem`.
+
+    Raises:
+        UsageError: No mesh has a colour where colours are asked for, or `--labels` names other structures.
+    """
+    named = options.named_structures()
+    rows = _Rows(source)
+    if options.group == "color":
+        parts = [rows.by_colour(case) for case in cases]
+        if rows.colourless and not rows.told_by:
+            raise UsageError(
+                f"{source}: no mesh has a colour, neither in its name nor in the file, such as {rows.colourless}",
+                hint="--group all makes one structure of all meshes of a case, --group none one of each mesh",
+            )
+        order = [colour.name for colour in COLOURS if any(colour.name in part for part in parts)]
+        shades = {colour.name: colour.shown for colour in COLOURS}
+    elif options.group == "all":
+        name = named[0].name if named and len(named) == 1 else ALL
+        parts = [{name: list(case.meshes)} if case.meshes else {} for case in cases]
+        order, shades = [name], {}
+    else:
+        parts = [rows.by_name(case) for case in cases]
+        order, shades = list(rows.spelt.values()), rows.shades
+    structures = make_structures(order) if named is None else named
+    if missing := [name for name in order if name not in {structure.name for structure in structures}]:
+        raise UsageError(f"--labels: does not name {', '.join(missing)}", hint=f"the meshes are {', '.join(order)}")
+    structures = tuple(s.model_copy(update={"colour": shades.get(s.name, s.colour)}) for s in structures)
+    counts = {name: [len(part[name]) for part in parts if name in part] for name in order}
+    told = [
+        f"{name} ({counted(sum(count), 'mesh', 'meshes')} in {counted(len(count), 'case')})"
+        for name, count in counts.items()
+    ]
+    how = {"color": f"by colour, {rows.describe()}", "all": "all meshes together", "none": "one for each mesh's name"}
+    understood = [f"structures {how[options.group]}: {', '.join(told)}"]
+    if options.group == "color":
+        understood.append("a colour without a mesh in a case is taken as not there")
+    return Grouped(structures, parts, understood, rows.warnings)
+
+
+class _Rows:
+    """Goes through the cases and keeps what concerns all of them."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self.colourless: PurePosixPath | None = None
+        self.told_by: Counter[str] = Counter()
+        self.spelt: dict[str, str] = {}
+        self.shades: dict[str, str] = {}
+        self.warnings: list[str] = []
+
+    def describe(self) -> str:
+        """Where the colours stand."""
+        return " and ".join(f"from the {where} of {count}" for where, count in self.told_by.most_common())
+
+    def by_colour(self, case: MeshCase) -> dict[str, list[PurePosixPath]]:
+        """The meshes of each colour."""
+        parts: dict[str, list[PurePosixPath]] = defaultdict(list)
+        shades: dict[str, set[str]] = defaultdict(set)
+        for mesh in case.meshes:
+            try:
+                colour = colour_in_name(mesh.relative_to(case.home).with_suffix(""), case.words)
+                if colour is not None:
+                    self.told_by["names"] += 1
+                elif (shade := colour_in_file(self.source / mesh)) is not None:
+                    colour = nearest_colour(shade)
+                    shades[colour.name].add(shade)
+                    self.told_by["files"] += 1
+                if colour is None:
+                    self.colourless = mesh
+                    raise DatasetError(
+                        f"{mesh}: has no colour, neither in its name nor in the file",
+                        hint="name a colour in the file's name, or pass --group all or --group none",
+                    )
+            except OsteonError as error:
+                case.problem = case.problem or error
+            else:
+                parts[colour.name].append(mesh)
+        for name, several in shades.items():
+            if len(several) > 1:
+                self.warnings.append(f"case {case.name}: {', '.join(sorted(several))} are all taken as {name}")
+        return dict(parts)
+
+    def by_name(self, case: MeshCase) -> dict[str, list[PurePosixPath]]:
+        """Each mesh by its own name, without the case's; capitals or not."""
+        parts: dict[str, list[PurePosixPath]] = defaultdict(list)
+        prefixes = [case.name, case.home.name, case.scan.name if case.scan else ""]
+        for mesh in case.meshes:
+            own = structure_of(mesh.relative_to(case.home).with_suffix(""), prefixes) or mesh.stem
+            name = self.spelt.setdefault(own.casefold(), own)
+            if parts[name]:
+                self.warnings.append(f"case {case.name}: several meshes are called {name}; taken as one structure")
+            parts[name].append(mesh)
+            try:
+                if name not in self.shades and (shade := read_stl_colour(self.source / mesh)):
+                    self.shades[name] = shade
+            except OsteonError as error:
+                case.problem = case.problem or error
+        return dict(parts)

@@ -1,0 +1,74 @@
+"""Whether a source holds radiographs with what marks them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from osteon.core.errors import FileError
+from osteon.core.files import read_json
+from osteon.core.text import counted
+from osteon.formats.coco import is_coco
+from osteon.formats.labelme import is_labelme
+from osteon.formats.polygons import is_outlines
+from osteon.formats.rle import is_rle_csv, lacks
+from osteon.importing.radiographs.files import survey
+from osteon.importing.radiographs.mask_files import is_mask_table, sort_out
+
+_LOOKED_AT = 20
+
+
+def misses(source: Path) -> str | None:
+    """What `source` lacks to be pictures with annotations, or the one annotation file of many pictures."""
+    if source.is_file():
+        if why := lacks(source) if source.suffix.lower() in (".csv", ".tsv") else "":
+            return why
+        wanted = _is_table(source) or (source.suffix.lower() == ".json" and _is_annotation(source, alone=True))
+        return None if wanted else "neither a folder, nor a COCO file, nor a table with image_name, class and rle"
+    if _of_another(source):
+        return "its dataset.json says that it is a folder of the Decathlon or of nnU-Net"
+    heap = survey(source)
+    if not heap.pictures and not (heap.dicom and (heap.json or heap.csv)):
+        return "no picture (.png, .jpg, .tif, .bmp; DICOM beside outlines or a table)"
+    if any(_is_annotation(file.path) for file in islice(heap.json, _LOOKED_AT)):
+        return None
+    if any(_is_table(file.path) for file in heap.csv) or sort_out(heap.pictures)[1]:
+        return None
+    unreadable = [error for file in heap.json[:_LOOKED_AT] if (error := why_unreadable(file.path)) is not None]
+    unreadable += [why for file in heap.csv[:_LOOKED_AT] if (why := lacks(file.path))]
+    broken = f" ({unreadable[0]})" if unreadable else ""
+    count = f"{counted(len(heap.pictures), 'picture')}" if heap.pictures else f"{len(heap.dicom)} DICOM files"
+    return (
+        f"{count} without annotation{broken}: no JSON of outlines (per picture, LabelMe, COCO), no table with "
+        "image_name, class and rle, no masks (`masks/<structure>/<picture>`, `masks/<picture>`)"
+    )
+
+
+def why_unreadable(path: Path) -> str | None:
+    """Why a JSON file cannot be read; None where it can."""
+    try:
+        read_json(path, "the annotation")
+    except FileError as error:
+        return error.message
+    return None
+
+
+def _of_another(source: Path) -> bool:
+    path = source / "dataset.json"
+    try:
+        data = read_json(path, "dataset.json") if path.is_file() else None
+    except FileError:
+        return False
+    return isinstance(data, dict) and bool(data.keys() & {"training", "channel_names", "file_ending"})
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in (".csv", ".tsv") and (is_rle_csv(path) or is_mask_table(path))
+
+
+def _is_annotation(path: Path, *, alone: bool = False) -> bool:
+    try:
+        data = read_json(path, "the annotation")
+    except FileError:
+        return False
+    return is_coco(data) or (not alone and (is_labelme(data) or is_outlines(data)))

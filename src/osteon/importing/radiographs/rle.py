@@ -1,0 +1,97 @@
+"""Tables of RLE that mark radiographs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from osteon.core.errors import DatasetError, OsteonError
+from osteon.formats.annotation_fields import checked_label
+from osteon.formats.registry import read_geometry
+from osteon.formats.rle import decode, parse, read_counting, read_rle_csv, read_rle_rows
+from osteon.formats.rle_convention import Counting, Evidence
+from osteon.importing.radiographs.annotations import Marks, Mask, Size, Told, Warn, tell_missing
+from osteon.importing.radiographs.files import File, Shelf
+from osteon.importing.source_forms import Found, Options
+
+
+def of_rle(file: File, pictures: Shelf, options: Options, found: Found) -> Told:
+    """What a table of RLE says. The runs stay in the file until a picture's turn comes.
+
+    Raises:
+        FileError, LabelError: The table is broken; the message names the line.
+        DatasetError: Its masks look as if pixels were counted in another way than its heading says.
+    """
+    rows: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    names: dict[str, dict[str, None]] = defaultdict(dict)
+    shown: dict[str, tuple[File | None, Size | None]] = {}
+    evidence = Evidence()
+    for row in read_rle_csv(file.path):
+        name = checked_label(row.structure, f"{file.path}: line {row.line}")
+        rows[row.image].append((row.line, row.offset))
+        names[row.image][name] = None
+        if row.image not in shown:
+            picture = pictures.named_in(file, row.image)
+            shown[row.image] = picture, _size(picture)
+        with suppress(OsteonError):  # said again when the case is read
+            evidence.add(parse(row.rle), shown[row.image][1], row.line)
+    counting = _counting(file.path, evidence, options)
+    square = "" if options.rle_order or not evidence.square else "; square pictures do not show whether that is right"
+    found.understood.append(f"{file.path}: {counting.describe()}{square}")
+    told: Told = []
+    missing = []
+    for image, places in rows.items():
+        picture = shown[image][0]
+        if picture is None:
+            missing.append(image)
+        else:
+            draw = partial(_draw, file.path, places, counting)
+            told.append((picture, Marks("RLE in a table", tuple(names[image]), (file.path,), draw)))
+    tell_missing(file.path, missing, found)
+    return told
+
+
+def _size(picture: File | None) -> Size | None:
+    """Rows and columns of a picture; None where it is not there, or its header cannot be read."""
+    with suppress(OsteonError):
+        if picture is not None:
+            columns, rows, _ = read_geometry(picture.path).shape
+            return rows, columns
+    return None
+
+
+def _counting(path: Path, evidence: Evidence, options: Options) -> Counting:
+    """As the user says; else as the heading says, where the masks do not contradict it."""
+    counting = read_counting(path)
+    given = [f"--rle-{name}" for name in ("order", "base") if getattr(options, f"rle_{name}") is not None]
+    why = [counting.why] if len(given) < 2 else []
+    why += [f"by {' and '.join(given)}"] if given else []
+    base = counting.base if options.rle_base is None else options.rle_base
+    if options.rle_base is None and evidence.zero is not None:
+        base = 0
+        why.append(f"a run begins at pixel 0, in line {evidence.zero}")
+    counting = Counting(options.rle_order or counting.order, base, ", ".join(why))
+    for option, other in (
+        ("--rle-order", None if options.rle_order else evidence.other_order(counting)),
+        ("--rle-base", None if options.rle_base is not None else evidence.other_base(counting)),
+    ):
+        if other is not None:
+            here = counting.order if option == "--rle-order" else counting.base
+            raise DatasetError(
+                f"{path}: {other[1]}", hint=f"{option} {other[0]}; or {option} {here}, where the masks are right so"
+            )
+    return counting
+
+
+def _draw(
+    path: Path, places: list[tuple[int, int]], counting: Counting, size: Size, warn: Warn
+) -> Iterator[tuple[str, Mask]]:
+    seen = set()
+    for row in read_rle_rows(path, places):
+        if row.structure in seen:
+            warn(f"{path}: line {row.line} marks {row.structure} a second time; united")
+        seen.add(row.structure)
+        yield row.structure, decode(row.rle, size, counting, name=f"{path}: line {row.line} ({row.structure})")

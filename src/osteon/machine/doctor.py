@@ -1,0 +1,254 @@
+"""What this machine can do, what is wrong with the installation, and which engine is fastest for a model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import torch
+from rich.markup import escape
+
+from osteon.core.cpu_features import processor_flags
+from osteon.core.cpu_load import LoadMeter
+from osteon.core.errors import UsageError, in_short
+from osteon.core.labels import Segmentation
+from osteon.core.platform import cores, cpu_quota
+from osteon.core.progress import console, status, track
+from osteon.core.threads import describe_waiting, threads_may_spin
+from osteon.core.torchvision_ops import mend_torchvision
+from osteon.core.volume import Volume
+from osteon.dataset.dataset import Dataset
+from osteon.machine.engine_timing import Speed, measure_engines, remember
+from osteon.machine.gate import Gate, judge_engine, read_gates, write_gates
+from osteon.predicting.engines import ENGINES, Kind
+from osteon.predicting.model import Model, load_model, model_folder
+from osteon.predicting.quantised import quantise, quantised_file
+from osteon.predicting.training_cases import TRAINED, UNSEEN
+from osteon.runs.scoring import as_planned
+
+State = Literal["fine", "note", "wrong"]
+LOOK_S = 1.0
+"""How long other work is watched."""
+LITTLE_MEMORY = 4 << 30
+LITTLE_DISK = 5 << 30
+MOST_SCANS = 8
+"""From which patches for quantising come."""
+LIBRARIES = ("lightning", "segmentation-models-pytorch", "timm", "monai", "pydicom", "highdicom")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at; `hint` says the way out where something is wrong."""
+
+    what: str
+    state: State
+    said: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What was found.
+
+    Attributes:
+        checks: Of the machine and the installation.
+        speeds: Of the engines with the model.
+        gates: What engines of lower precision cost, by name.
+        kept: Where the speeds are remembered.
+    """
+
+    checks: list[Check]
+    speeds: list[Speed] = field(default_factory=list)
+    gates: dict[str, Gate] = field(default_factory=dict)
+    kept: Path | None = None
+
+
+def examine_machine(model: Path | None = None, dataset: Path | None = None) -> Doctor:
+    """Check the installation; with a model measure the engines; with its dataset try those of lower precision.
+
+    Raises:
+        ModelError: The model folder lacks a file, or is damaged.
+        UsageError: A dataset that has none of the model's validation cases; or no held-out ones, where it names none;
+            or lacks structures of the model's.
+    """
+    checks = [
+        _python(),
+        _torch(),
+        _torchvision(),
+        *_libraries(),
+        _processor(),
+        _load(),
+        _gpu(),
+        _memory(),
+        _disk(),
+        *_engines(),
+    ]
+    if model is None:
+        return Doctor(checks)
+    folder = model_folder(model)
+    loaded = load_model(folder)
+    data = None if dataset is None else Dataset.open(dataset)
+    ids = [] if data is None else _validation_ids(loaded, data)
+    if data is not None:
+        loaded = _quantised(loaded, folder, data, ids)
+    with status("measuring engines"):
+        speeds = measure_engines(loaded)
+    gates = read_gates(folder, loaded.sha256) if data is None else _gated(loaded, folder, data, ids, speeds)
+    return Doctor(checks, speeds, gates, remember(loaded, speeds))
+
+
+def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
+    """Scans that the model was not trained on; for one that names none (nnU-Net's), those that are held out."""
+    labelled = dataset.manifest.labelled
+    absent = [s.name for s in model.plan.structures if s.name not in {here.name for here in dataset.structures}]
+    if absent or dataset.manifest.overlapping != model.plan.overlapping:
+        how = {True: "structures that overlap", False: "structures that exclude one another"}
+        raise UsageError(
+            f"{dataset.folder}: has no {', '.join(absent)}, which the model finds"
+            if absent
+            else f"{dataset.folder}: has {how[dataset.manifest.overlapping]}, the model {how[model.plan.overlapping]}",
+            hint="engines are judged by references of the model's structures: give data that call them as it does",
+        )
+    if not model.validation.get("cases"):
+        held_out = [c.id for c in labelled if c.held_out and model.seen.sight_of(c.id, c.content) != TRAINED]
+        if not held_out:
+            raise UsageError(
+                f"{dataset.folder}: the model does not say which scans it was validated on, and none that it was not "
+                "trained on is held out here",
+                hint="import scans that it was not trained on with `osteon import … --hold-out`",
+            )
+        return held_out
+    known = {c.id for c in labelled if model.seen.sight_in_run(c.id, c.content) != UNSEEN}  # not others of that name
+    ids = [case_id for case_id in model.validation["cases"] if case_id in known]
+    if not ids:
+        raise UsageError(
+            f"{dataset.folder}: has none of the model's validation cases",
+            hint="give the dataset that it was trained on",
+        )
+    return ids
+
+
+def _quantised(model: Model, folder: Path, dataset: Dataset, validation_ids: list[str]) -> Model:
+    """The model with a network in 8-bit integers, made from training cases; as it is where that cannot be made."""
+    if any(kind.lacks() for kind in ENGINES if kind.quantised) or not any(kind.quantised for kind in ENGINES):
+        return model
+    trainable = dataset.manifest.trainable
+    trained = [case for case in trainable if case.id not in validation_ids] or trainable
+    path = quantised_file(folder, model.sha256)
+    try:
+        with status("quantising"):
+            images = [model.prepare(dataset.load_image(case)).image for case in trained[:MOST_SCANS]]
+            quantise(model.network, model.plan, images, path)
+    except (RuntimeError, ImportError, UsageError) as error:
+        console.print(f"[yellow]not quantised: {escape(str(error))}[/]", soft_wrap=True)
+        return model
+    return replace(model, quantised=path)
+
+
+def _gated(model: Model, folder: Path, dataset: Dataset, ids: list[str], speeds: list[Speed]) -> dict[str, Gate]:
+    def cases(kind: Kind) -> Iterator[tuple[Volume, Segmentation]]:
+        for case_id in track(ids, f"trying {kind.name}"):
+            case = dataset.case(case_id)
+            reference = dataset.load_segmentation(case)
+            array = as_planned(reference, model.plan.structures)
+            yield dataset.load_image(case), Segmentation(array, reference.geometry, tuple(model.plan.structures))
+
+    usable = {speed.name for speed in speeds if not speed.why_not}
+    gates = [judge_engine(model, kind, cases(kind)) for kind in ENGINES if not kind.precise and kind.name in usable]
+    write_gates(folder, model.sha256, gates)
+    return {gate.engine: gate for gate in gates}
+
+
+def _python() -> Check:
+    return Check("Python", "fine", f"{platform.python_version()}, {sys.executable}")
+
+
+def _torch() -> Check:
+    said = f"{torch.__version__}, {torch.get_num_threads()} threads, which wait {describe_waiting()}"
+    if threads_may_spin():
+        return Check("torch", "note", said, "one busy core slows spinning threads many times: OMP_WAIT_POLICY=passive")
+    return Check("torch", "fine", said)
+
+
+def _torchvision() -> Check:
+    try:
+        mended = mend_torchvision()
+    except RuntimeError as error:
+        return Check("torchvision", "wrong", in_short(error), "pip install a torchvision that fits torch")
+    if mended:
+        return Check("torchvision", "note", "is a build for CUDA beside a torch for the CPU; mended, `nms` excepted")
+    return Check("torchvision", "fine", "can be imported")
+
+
+def _libraries() -> list[Check]:
+    checks = []
+    for name in LIBRARIES:
+        try:
+            checks.append(Check(name, "fine", importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            checks.append(Check(name, "wrong", "is not installed", "pip install osteon"))
+    return checks
+
+
+def _processor() -> Check:
+    flags = processor_flags()
+    found = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+    quota = cpu_quota()
+    limits = [] if quota is None else [f"a quota of {quota:g}"]
+    said = ", ".join([f"{cores()} cores", *limits, *found])
+    if "avx2" not in found and platform.machine() in ("x86_64", "AMD64"):
+        return Check("processor", "note", said, "without AVX2 training on the CPU is slow")
+    return Check("processor", "fine", said)
+
+
+def _load() -> Check:
+    with LoadMeter() as load:
+        time.sleep(LOOK_S)
+    if load.warning:
+        return Check("load", "note", load.warning, "what is measured now is slower than this machine is")
+    return Check("load", "fine", f"{load.others:.1f} cores busy with other work")
+
+
+def _gpu() -> Check:
+    if torch.cuda.is_available():
+        found = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+        told = (f"cuda:{number} {gpu.name}, {gpu.total_memory / 1e9:.0f} GB" for number, gpu in enumerate(found))
+        return Check("GPU", "fine", "; ".join(told))
+    if torch.backends.mps.is_available():
+        return Check("GPU", "note", "Apple's, which osteon was never tried on", "--device mps takes it")
+    if torch.version.cuda is None and shutil.which("nvidia-smi"):
+        return Check(
+            "GPU", "note", "there is one, but this torch is built for the CPU", "install torch's CUDA build to use it"
+        )
+    return Check("GPU", "fine", "none that torch can use; everything runs on the CPU")
+
+
+def _memory() -> Check:
+    free = psutil.virtual_memory().available
+    said = f"{free / 1e9:.1f} GB free"
+    return Check("memory", "note" if free < LITTLE_MEMORY else "fine", said)
+
+
+def _disk() -> Check:
+    free = psutil.disk_usage(".").free
+    said = f"{free / 1e9:.0f} GB free here"
+    if free < LITTLE_DISK:
+        return Check("disk", "note", said, "caches and runs need some")
+    return Check("disk", "fine", said)
+
+
+def _engines() -> list[Check]:
+    checks = []
+    for kind in ENGINES:
+        missing = kind.lacks()
+        hint = "pip install 'osteon[fast]'" if "installed" in missing else ""
+        checks.append(Check(f"engine {kind.name}", "note" if missing else "fine", missing or "ready", hint))
+    return checks

@@ -1,0 +1,185 @@
+"""Which engine is fastest for a model on this machine: measured once, and remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from osteon.core.errors import DiskFullError, OsteonError, UsageError, in_short
+from osteon.core.files import write_json
+from osteon.core.geometry import Geometry
+from osteon.core.records import read_record
+from osteon.machine.gate import read_gates
+from osteon.networks.registry import inputs, outputs
+from osteon.plan.schema import Plan
+from osteon.predicting.engines import ENGINES, NAMES, Kind, kind_of
+from osteon.predicting.model import Model
+from osteon.predicting.scans import Scan
+from osteon.predicting.tiles import tile_starts
+from osteon.preparing.case import passage
+
+FILE = "engines.json"
+RUNS = 5
+"""Of which the best counts: other work on the machine can only slow one."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of an engine with a model on this machine.
+
+    Attributes:
+        name: The engine's.
+        start_s: Until it was ready, its first run among it.
+        run_s: Of a patch afterwards.
+        agrees: The part of the patch's voxels in which it decides as torch does.
+        why_not: Why it was not measured.
+    """
+
+    name: str
+    start_s: float = 0.0
+    run_s: float = 0.0
+    agrees: float = 1.0
+    why_not: str = ""
+
+
+def measure_engines(model: Model) -> list[Speed]:
+    """Run a patch of smooth random data through every engine that this machine has."""
+    size = model.plan.patch.size
+    shape = (1, inputs(model.plan), *size)
+    image = torch.nn.functional.interpolate(
+        torch.randn(1, shape[1], *(max(1, n // 8) for n in size), generator=torch.Generator().manual_seed(0)),
+        size,
+        mode="trilinear",
+    )
+    expected = _decided(model.with_engine(kind_of("torch")).network(image)[0], model.plan)
+    return [_measured(model, kind, image, expected) for kind in ENGINES if kind.device == "cpu"]
+
+
+def _measured(model: Model, kind: Kind, image: torch.Tensor, expected: torch.Tensor) -> Speed:
+    missing = kind.lacks()
+    if kind.quantised and model.quantised is None:
+        missing = missing or "not made yet: give the dataset, too"
+    if missing:
+        return Speed(kind.name, why_not=missing)
+    engine = model.with_engine(kind).network
+    began = time.perf_counter()
+    try:
+        logits = engine(image)[0]
+    except DiskFullError:
+        raise
+    except (RuntimeError, ImportError, OSError, OsteonError) as error:  # an engine that cannot take this network
+        return Speed(kind.name, why_not=in_short(error))
+    start_s = time.perf_counter() - began
+    times = []
+    for _ in range(RUNS):
+        began = time.perf_counter()
+        engine(image)
+        times.append(time.perf_counter() - began)
+    agrees = float((_decided(logits, model.plan) == expected).float().mean())
+    return Speed(kind.name, round(start_s, 3), round(min(times), 4), round(agrees, 6))
+
+
+def _decided(logits: torch.Tensor, plan: Plan) -> torch.Tensor:
+    return logits > 0 if plan.overlapping else logits.argmax(1)
+
+
+def fastest(speeds: Mapping[str, Speed], passed: set[str], patches: int) -> str:
+    """The engine with which so many patches take least time; of those that are not precise only such as have passed.
+
+    Args:
+        speeds: As measured, by name.
+        passed: Engines that passed the gate for this model.
+        patches: How many are to be looked at.
+    """
+    offered = [s for s in speeds.values() if not s.why_not and (kind_of(s.name).precise or s.name in passed)]
+    return min(offered, key=lambda s: s.start_s + patches * s.run_s).name if offered else "torch"
+
+
+def remembered(model: Model) -> dict[str, Speed]:
+    """What was measured of this model on this machine; nothing where it was not."""
+    return {name: Speed(**facts) for name, facts in _known(_path()).get(_key(model), {}).items()}
+
+
+def _known(path: Path) -> dict[str, Any]:
+    shape, hint = dict[str, dict[str, dict[str, Any]]], "remove it, and measure again with `osteon doctor MODEL`"
+    return read_record(path, "the speeds of engines", shape, hint) if path.is_file() else {}
+
+
+def remember(model: Model, speeds: list[Speed]) -> Path:
+    """Keep what was measured. Returns the file."""
+    path = _path()
+    write_json(path, _known(path) | {_key(model): {speed.name: vars(speed) for speed in speeds}})
+    return path
+
+
+def _path() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "osteon" / FILE
+
+
+def _key(model: Model) -> str:
+    """A network's shape and a machine: weights of one plan are equally fast."""
+    plan = model.plan
+    parts = [platform.processor() or platform.machine(), platform.node(), str(torch.__version__)]
+    parts += [str(torch.get_num_threads()), plan.network.model_dump_json(), str(plan.patch.size), str(outputs(plan))]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+def choose_engine(model: Model, folder: Path, wanted: str, patches: int) -> Model:
+    """The model with the engine that was asked for, or with the fastest that was measured.
+
+    Args:
+        model: With its own network.
+        folder: Of the model, with what the gate found.
+        wanted: A name, or `auto`: by what `osteon doctor` measured; torch where it measured nothing, or on a GPU.
+        patches: About how many will be looked at.
+
+    Raises:
+        UsageError: There is no such engine, it cannot run here, or it rounds and has not passed the gate.
+    """
+    on_gpu = next(model.network.parameters()).device.type != "cpu"
+    passed = {name for name, gate in read_gates(folder, model.sha256).items() if gate.passed}
+    if wanted == "auto":
+        speeds = {} if on_gpu else remembered(model)
+        name = fastest({n: s for n, s in speeds.items() if n in NAMES}, passed, patches) if speeds else "torch"
+    else:
+        name = wanted
+    kind = kind_of(name)
+    if not kind.precise and name not in passed:
+        raise UsageError(
+            f"--engine {name}: rounds, and has not passed the gate for this model",
+            hint="`osteon doctor MODEL DATASET` tries it on the validation cases",
+        )
+    if name == "torch":
+        return model
+    if on_gpu:
+        raise UsageError(f"--engine {name}: runs on the CPU", hint="--device cpu, or leave --engine out")
+    return model.with_engine(kind)
+
+
+def passes(plan: Plan, geometry: Geometry) -> int:
+    """How many patches a scan is looked at in."""
+    shape = passage(geometry, plan.grid).shape
+    if plan.grid.dimensions == 2:
+        return math.ceil(shape[2] / plan.patch.batch)
+    return math.prod(len(tile_starts(n, s)) for n, s in zip(shape, plan.patch.size, strict=True))
+
+
+def all_passes(plan: Plan, scans: Sequence[Scan]) -> int:
+    """Patches of all scans together, as far as headers tell; one for each of the others."""
+    total = 0
+    for scan in scans:
+        try:
+            geometry = scan.geometry()
+        except OsteonError:
+            geometry = None  # it is named when its turn comes
+        total += 1 if geometry is None else passes(plan, geometry)
+    return total

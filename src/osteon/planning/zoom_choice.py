@@ -1,0 +1,120 @@
+"""Small structures: enlarged crops around those that are named, and those that a patch or the grid does not do well."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+import numpy as np
+
+from osteon.core.boxes import Box, crops_around
+from osteon.core.errors import UsageError
+from osteon.core.text import shortly
+from osteon.dataset.dataset import Dataset
+from osteon.plan.schema import Grid, Plan, Zoom
+from osteon.planning.fingerprint import CaseFacts, Fingerprint, series
+from osteon.planning.options import Choices
+
+FEWEST = 2
+"""Voxels along an axis: a structure with fewer comes and goes with its place on the grid."""
+SLACK = 1e-6
+"""Of rounding in spacings, which no warning is about."""
+NAMED = 6
+"""Structures that a warning names; it counts the others."""
+
+
+def plan_zoom(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, choices: Choices) -> Zoom | None:
+    """The plan's section `zoom`, where structures were named for it.
+
+    Raises:
+        UsageError: A structure is not in the dataset. (One that no case shows has been refused before.)
+    """
+    if not choices.zoom:
+        return None
+    names = [structure.name for structure in dataset.structures]
+    for name in choices.zoom:
+        if name not in names:
+            near = get_close_matches(name, names, 3, 0.4) or names
+            raise UsageError(f"--zoom: there is no structure {name}", hint=f"near it: {', '.join(near)}")
+    extent = max(float(_median_extent(fingerprint, name).max()) for name in choices.zoom)
+    margin = float(f"{max(extent / 2, 4 * max(grid.spacing_mm[:2])):.3g}")
+    why = [
+        f"{', '.join(choices.zoom)}: as asked",
+        f"margin {margin:g}: half of the longest of them ({extent:.3g} in the median case), at least four voxels",
+    ]
+    in_row = not dataset.manifest.overlapping and any(series(fingerprint, axis) for axis in range(3))
+    if in_row:
+        why.append("no closer look in predicting: these structures get their names from the whole row of them")
+    return Zoom(structures=list(dict.fromkeys(choices.zoom)), margin_mm=margin, predict=not in_row, why=why)
+
+
+def coverage_warnings(plan: Plan, fingerprint: Fingerprint) -> list[str]:
+    """What a patch cannot hold or the plan's grid hardly shows, judged by each structure's median extent.
+
+    Slices of a 2D plan stand alone, so nothing is said of the axis across them.
+    """
+    order = list(plan.grid.worlds)
+    large, small = [], []
+    for structure in plan.structures:
+        if not any(structure.name in case.structures for case in fingerprint.cases):
+            continue
+        extent = _median_extent(fingerprint, structure.name)[order]
+        for axis in range(plan.grid.dimensions):
+            voxels = float(extent[axis] / plan.grid.spacing_mm[axis])
+            told = f"{structure.name} ({extent[axis]:.3g} {plan.unit} along {plan.grid.axes[axis]})"
+            if voxels > plan.patch.size[axis] * (1 + SLACK):
+                large.append((voxels / plan.patch.size[axis], told))
+            if voxels < FEWEST * (1 - SLACK):
+                small.append((1 / voxels, told))
+    said = []
+    if large:
+        sizes = " × ".join(f"{n * s:.3g}" for n, s in zip(plan.patch.size, plan.grid.spacing_mm, strict=True))
+        said.append(
+            f"larger than a patch ({sizes} {plan.unit}), so that no patch shows them whole: {_listed(large)}; a "
+            "larger patch.size, or a coarser grid.spacing_mm, would hold them"
+        )
+    if small:
+        said.append(
+            f"smaller than {FEWEST} voxels of the plan's grid: {_listed(small)}; a finer grid.spacing_mm, or --zoom "
+            "with their names, would show them better"
+        )
+    return said
+
+
+def zoom_voxels(plan: Plan, zoom: Zoom, case: CaseFacts) -> int:
+    """About how many voxels the enlarged crops of a case have: its structures are taken for boxes."""
+    order = list(plan.grid.worlds)
+    shown = [case.structures[name] for name in zoom.structures if name in case.structures]
+    flat = plan.grid.dimensions == 2
+    spacing = np.array(plan.grid.spacing_mm) / (zoom.factor, zoom.factor, 1 if flat else zoom.factor)
+    if not plan.grid.resample_last:
+        spacing[2] = case.spacing_mm[order[2]]
+    shape = np.maximum(1, np.round(np.array(case.shape)[order] * np.array(case.spacing_mm)[order] / spacing)).astype(
+        int
+    )
+    boxes = []
+    for facts in shown:
+        centre, half = np.array(facts.centre_mm)[order], np.array(facts.extent_mm)[order] / 2
+        first = np.clip(np.floor((centre - half) / spacing), 0, shape - 1).astype(int)
+        stop = np.clip(np.ceil((centre + half) / spacing), first + 1, shape).astype(int)
+        boxes.append(Box(_triple(first), _triple(stop)))
+    margin = [math.ceil(zoom.margin_mm / s) for s in spacing]
+    crops = crops_around(boxes, margin, plan.patch.size, shape.tolist())
+    return sum(math.prod(crop.wide.shape) for crop in crops)
+
+
+def _median_extent(fingerprint: Fingerprint, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """`[3]` along R, A, S, over the cases that show it."""
+    extents = [case.structures[name].extent_mm for case in fingerprint.cases if name in case.structures]
+    return np.median(extents, axis=0).astype(np.float64)
+
+
+def _listed(found: list[tuple[float, str]]) -> str:
+    worst = [text for _, text in sorted(found, key=lambda pair: -pair[0])]
+    return shortly(worst, NAMED)
+
+
+def _triple(values: Iterable[int]) -> tuple[int, int, int]:
+    i, j, k = (int(v) for v in values)
+    return i, j, k

@@ -1,0 +1,139 @@
+"""postprocessing.yaml: which steps follow a prediction, for which structure, and what each gained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from osteon.core.errors import PlanError, UsageError
+from osteon.core.files import read_yaml, write_yaml
+from osteon.core.labels import Segmentation, Structure
+from osteon.dataset.manifest import explain
+from osteon.predicting.postprocessing_steps import STEPS, Mask, Slices, change_part, told_step
+
+FILE_NAME = "postprocessing.yaml"
+
+
+class Step(BaseModel):
+    """One step.
+
+    Attributes:
+        structure: Whose mask is changed.
+        step: A row of `steps.STEPS`.
+        amount: In mm (pixels), for `least_size` in cm³ (thousands of pixels).
+        near: The other structure, for `keep_near`.
+        gain: Mean Dice that it gained where it was chosen, by that structure.
+        least: The smallest change of any case there.
+        cases: Cases on which it was chosen.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    structure: str
+    step: str
+    amount: Annotated[float, Field(gt=0)] | None = None
+    near: str | None = None
+    gain: float | None = None
+    least: float | None = None
+    cases: int | None = None
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Step:
+        if self.step not in STEPS:
+            near = get_close_matches(self.step, STEPS, 3, 0.4) or list(STEPS)
+            raise ValueError(f"there is no step {self.step}; near it: {', '.join(near)}")
+        if bool(STEPS[self.step].unit) != (self.amount is not None):
+            raise ValueError(f"amount: {self.step} {'needs one' if self.amount is None else 'takes none'}")
+        if (self.step == "keep_near") != (self.near is not None):
+            raise ValueError(f"near: {self.step} {'needs one' if self.near is None else 'takes none'}")
+        return self
+
+
+class Postprocessing(BaseModel):
+    """The steps, in the order in which they are taken.
+
+    Attributes:
+        steps: None: nothing is changed.
+        why: What was looked at when they were chosen.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: list[Step] = []
+    why: list[str] = []
+
+    def told(self, *, pixels: bool) -> list[str]:
+        """Each step in a line."""
+        return [f"{step.structure}: {told_step(step.model_dump(), pixels)}" for step in self.steps]
+
+
+NONE = Postprocessing()
+
+
+def read_postprocessing(path: Path, structures: Sequence[Structure]) -> Postprocessing:
+    """Read a postprocessing.yaml.
+
+    Raises:
+        FileError: It is missing or not YAML.
+        PlanError: A key or step is unknown, or makes no sense.
+        UsageError: It names a structure that the model does not have.
+    """
+    try:
+        found = Postprocessing.model_validate(read_yaml(path, "the post-processing") or {})
+    except ValidationError as error:
+        raise PlanError(f"{path}: {explain(error)}", hint="correct the keys named here") from None
+    names = [structure.name for structure in structures]
+    for step in found.steps:
+        for name in (step.structure, step.near):
+            if name is not None and name not in names:
+                raise UsageError(
+                    f"{path}: the model has no structure {name}", hint=f"it has {', '.join(names)}; correct the file"
+                )
+    return found
+
+
+def write_postprocessing(path: Path, chosen: Postprocessing) -> None:
+    """Write it. Raises FileError."""
+    data: dict[str, Any] = chosen.model_dump(mode="json", exclude_none=True)
+    head = "What follows each prediction, and the mean Dice that each step gained on scans that were not trained on."
+    write_yaml(path, data, head=head)
+
+
+def postprocess(segmentation: Segmentation, chosen: Postprocessing) -> Segmentation:
+    """The segmentation with all steps taken, one after the other; the given one is not changed."""
+    if not chosen.steps:
+        return segmentation
+    array = segmentation.array.copy()
+    made = Segmentation(array, segmentation.geometry, segmentation.structures)
+    for step in chosen.steps:
+        take_step(made, step)
+    return made
+
+
+def take_step(segmentation: Segmentation, step: Step) -> None:
+    """Take one step, in place."""
+    structure = _named(segmentation, step.structure)
+    inside, part = step_part(segmentation, step)
+    if segmentation.overlapping:
+        segmentation.array[segmentation.structures.index(structure)][inside] = part
+        return
+    here = segmentation.array[inside]
+    here[(here == structure.value) & ~part] = 0
+    here[part] = structure.value
+
+
+def step_part(segmentation: Segmentation, step: Step) -> tuple[Slices, Mask]:
+    """The part of the grid that a step can change, and its structure's mask there afterwards."""
+    mask = segmentation.mask(_named(segmentation, step.structure))
+    near = None if step.near is None else segmentation.mask(_named(segmentation, step.near))
+    free = None if segmentation.overlapping else np.asarray(segmentation.array == 0)
+    return change_part(step.step, mask, segmentation.geometry.spacing_mm, step.amount or 0.0, near, free)
+
+
+def _named(segmentation: Segmentation, name: str) -> Structure:
+    return next(structure for structure in segmentation.structures if structure.name == name)

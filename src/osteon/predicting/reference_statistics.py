@@ -1,0 +1,134 @@
+"""What a scan and what was found in it look like, in a few numbers: of each training scan, and of a new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel
+from scipy import ndimage
+
+from osteon.core.files import write_json
+from osteon.core.records import read_record
+from osteon.plan.schema import Plan
+
+FILE_NAME = "reference.json"
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+MOST_VOXELS = 1 << 21
+"""Of an image more are not looked at: every n-th slice stands for the others."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """One scan.
+
+    Attributes:
+        volumes: Of each structure that is there, cm³ (thousands of pixels).
+        looked_for: Structures that somebody looked for; None: all.
+        touching: Structures that reach the scan's edge along an axis that is more than one voxel long.
+        image: Numbers of the normalised image on the plan's grid: quantiles and roughness of each channel.
+        spacing_mm: Voxel edges of the scan itself, along the plan's axes.
+        extent_mm: Of the scan, along the plan's axes.
+    """
+
+    volumes: dict[str, float]
+    touching: tuple[str, ...]
+    image: dict[str, float]
+    spacing_mm: tuple[float, ...]
+    extent_mm: tuple[float, ...]
+    looked_for: tuple[str, ...] | None = None
+
+
+def looks_of(
+    image: npt.NDArray[np.floating[Any]],
+    labels: npt.NDArray[np.integer],
+    plan: Plan,
+    spacing_mm: tuple[float, ...],
+    extent_mm: tuple[float, ...],
+    looked_for: tuple[str, ...] | None = None,
+) -> Looks:
+    """Look at a scan on the plan's grid.
+
+    Args:
+        image: `[channel, i, j, k]`, normalised.
+        labels: Index `[i, j, k]` (n for the n-th structure) or multi-hot `[structure, i, j, k]`.
+        plan: Structures, channels.
+        spacing_mm: The scan's own voxel edges along the plan's axes.
+        extent_mm: The scan's extent along them.
+        looked_for: Structures that somebody looked for; None: all.
+    """
+    voxel = np.prod([e / n for e, n in zip(extent_mm, image.shape[1:], strict=True)]) / 1000
+    volumes, touching = {}, []
+    boxes = [] if labels.ndim == 4 else ndimage.find_objects(labels, len(plan.structures))
+    for number, structure in enumerate(plan.structures):
+        if labels.ndim == 4:
+            mask = labels[number] > 0
+            box = next(iter(ndimage.find_objects(mask.astype(np.uint8))), None)
+            count = int(np.count_nonzero(mask))
+        else:
+            box = boxes[number]
+            count = 0 if box is None else int(np.count_nonzero(labels[box] == number + 1))
+        if box is None or not count:
+            continue
+        volumes[structure.name] = float(f"{count * voxel:.4g}")
+        ends = [s.start == 0 or s.stop == n for s, n in zip(box, image.shape[1:], strict=True) if n > 1]
+        if any(ends):
+            touching.append(structure.name)
+    described: dict[str, float] = {}
+    for channel, part in zip(plan.channels, image, strict=True):
+        described |= {f"{channel.name}: {name}": value for name, value in _described(part).items()}
+    spacing, extent = (tuple(float(f"{v:.4g}") for v in values) for values in (spacing_mm, extent_mm))
+    return Looks(volumes, tuple(touching), described, spacing, extent, looked_for)
+
+
+def _described(channel: npt.NDArray[np.floating[Any]]) -> dict[str, float]:
+    """Quantiles, and the mean step between neighbours as a part of the standard deviation: 0 smooth, 1.1 noise."""
+    step = -(-channel.size // MOST_VOXELS)
+    part = np.asarray(channel[..., ::step] if channel.shape[-1] > 1 else channel[::step], dtype=np.float32)
+    found = {f"quantile {q:g}": float(v) for q, v in zip(QUANTILES, np.quantile(part, QUANTILES), strict=True)}
+    steps = [np.abs(np.diff(part, axis=axis)).mean() for axis in (0, 1) if part.shape[axis] > 1]
+    found["roughness"] = float(np.mean(steps) / max(float(part.std()), 1e-6)) if steps else 0.0
+    return {name: float(f"{value:.4g}") for name, value in found.items()}
+
+
+def write_reference(path: Path, cases: list[Looks]) -> None:
+    """Write the training scans' looks. Raises FileError."""
+    write_json(path, {"cases": [vars(case) for case in cases]})
+
+
+def read_reference(path: Path) -> list[Looks]:
+    """Read them; none where the model has no such file (it was made by an earlier osteon).
+
+    Raises:
+        FileError: The file is not one of those.
+    """
+    if not path.is_file():
+        return []
+    data = read_record(path, "what the training scans look like", _Reference, "copy the model folder again, whole")
+    return [
+        Looks(
+            case["volumes"],
+            tuple(case["touching"]),
+            case["image"],
+            tuple(case["spacing_mm"]),
+            tuple(case["extent_mm"]),
+            None if case["looked_for"] is None else tuple(case["looked_for"]),
+        )
+        for case in data["cases"]
+    ]
+
+
+class _Case(BaseModel):
+    volumes: dict[str, float]
+    touching: list[str]
+    image: dict[str, float]
+    spacing_mm: list[float]
+    extent_mm: list[float]
+    looked_for: list[str] | None
+
+
+class _Reference(BaseModel):
+    cases: list[_Case]

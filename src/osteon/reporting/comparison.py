@@ -1,0 +1,85 @@
+"""A comparison of several runs: who took part, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from osteon.core.errors import OsteonError
+from osteon.core.labels import Structure
+from osteon.evaluating.comparison import RunComparison
+from osteon.evaluating.evaluate import Failure
+from osteon.evaluating.ranking import Ranking
+from osteon.evaluating.scores import Score
+from osteon.evaluating.summary import Summary
+from osteon.formats.label_meanings import Legend
+from osteon.reporting.entries import Contestant
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One contestant with its scores.
+
+    Attributes:
+        contestant: Who.
+        scores: On the cases that all contestants have.
+        summaries: Of each structure, over these.
+        overall: Over the structures' means.
+        failures: What could not be scored.
+        missing: Cases that it lacks.
+        legend: What numbers mean in predictions that name no structures.
+    """
+
+    contestant: Contestant
+    scores: list[Score]
+    summaries: list[Summary]
+    overall: Summary
+    failures: list[Failure]
+    missing: list[str]
+    legend: Legend | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.contestant.name
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What came of it.
+
+    Attributes:
+        structures: What was scored.
+        entries: By rank.
+        cases: That all have.
+        left_out: Cases that some lack.
+        ranking: By Dice.
+        against_best: For each other contestant the tests against the first, structure by structure.
+        trained_on: By contestant the cases that it was trained on. They are in no figure, unless there are no others.
+        page: The HTML page; None where nothing was written.
+    """
+
+    structures: tuple[Structure, ...]
+    entries: list[Entry]
+    cases: list[str]
+    left_out: list[str]
+    ranking: Ranking | None
+    against_best: dict[str, RunComparison] = field(default_factory=dict)
+    trained_on: dict[str, list[str]] = field(default_factory=dict)
+    page: Path | None = None
+
+    @property
+    def tested(self) -> bool:
+        """Whether no contestant was trained on the cases."""
+        return set(self.cases).isdisjoint(case for cases in self.trained_on.values() for case in cases)
+
+    @property
+    def failures(self) -> dict[str, OsteonError]:
+        """What could not be scored, by contestant and case."""
+        found: dict[str, OsteonError] = {}
+        for entry in self.entries:
+            for failure in entry.failures:
+                name = f"{entry.name}, {failure.case}"
+                times = sum(known == name or known.startswith(f"{name} (") for known in found)
+                found[f"{name} ({times + 1})" if times else name] = OsteonError(failure.message, hint=failure.hint)
+        return found

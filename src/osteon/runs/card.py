@@ -1,0 +1,144 @@
+"""card.md: what a model is, for whoever finds the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from osteon.core.statistics import spread
+from osteon.core.text import counted
+from osteon.core.version import __version__
+from osteon.dataset.dataset import Dataset
+from osteon.plan.schema import Plan, Pretrained
+from osteon.predicting.model import Model
+from osteon.predicting.training_cases import KEY
+
+WEAK = 0.7
+"""Mean Dice below which a structure is called weak."""
+LISTED = 50
+"""Ids of cases that are written out."""
+
+
+def card(dataset: Dataset, model: Model) -> str:
+    """The card of a model, from its plan and validation."""
+    plan, validation = model.plan, model.validation
+    lines = [f"# {plan.dataset}", "", _what(plan), "", *_data(dataset, plan, validation), "", *_training(validation)]
+    lines += ["", *_validation(validation), "", *_after(model)]
+    return "\n".join(lines) + "\n"
+
+
+def _what(plan: Plan) -> str:
+    network = f"{plan.grid.dimensions}D {plan.network.told}"
+    return f"A {network}, made by osteon {__version__}. Research software, no medical device."
+
+
+def _data(dataset: Dataset, plan: Plan, validation: dict[str, Any]) -> list[str]:
+    spacing = "×".join(f"{s:.3g}" for s in plan.grid.spacing_mm)
+    lines = [
+        "## Data",
+        "",
+        f"- Source: {Path(dataset.manifest.source).name or 'not recorded'}, "
+        f"{counted(validation['training']['cases'], 'case')} trained on",
+        f"- Channels: {', '.join(f'{c.name} ({c.modality})' for c in plan.channels)}",
+        f"- Structures: {', '.join(s.name for s in plan.structures)}",
+        f"- Grid: {spacing} {plan.unit} along {'-'.join(plan.grid.axes)}",
+    ]
+    subjects = {case.subject for case in dataset.manifest.trainable if case.subject}
+    sites = {case.site for case in dataset.manifest.trainable if case.site}
+    if seen := validation.get(KEY):
+        for what, part in (("Trained on", "training"), ("Validated on", "validation"), ("Begun with", "before")):
+            lines += [f"- {what}: {_some(seen[part])}"] if seen[part] else []
+    if subjects:
+        lines.append(f"- Subjects: {len(subjects)}" + (f", from {len(sites)} sites" if sites else ""))
+    return lines
+
+
+def _some(ids: Iterable[str]) -> str:
+    listed = list(ids)
+    rest = f" and {len(listed) - LISTED} more, which validation.json lists" if len(listed) > LISTED else ""
+    return ", ".join(listed[:LISTED]) + rest
+
+
+def _training(validation: dict[str, Any]) -> list[str]:
+    training = validation["training"]
+    fold = training["fold"]
+    if fold == "all":
+        return [
+            "## Training",
+            "",
+            f"- {training['folds']} folds, parted by {training['folds_by']}: {training['iterations']} iterations, "
+            f"{training['seconds']:.0f} s in all, seed {training['seed']}",
+            *_versions(validation),
+        ]
+    held = "none held out" if fold is None else f"fold {fold} of {training['folds']}, parted by {training['folds_by']}"
+    return [
+        "## Training",
+        "",
+        f"- {training['iterations']} iterations, {training['seconds']:.0f} s, seed {training['seed']}; {held}",
+        *_versions(validation),
+    ]
+
+
+def _versions(validation: dict[str, Any]) -> list[str]:
+    versions = validation["versions"]
+    lines = [f"- osteon {versions['osteon']}, torch {versions['torch']}; plan {versions['plan']}"]
+    if validation["training"].get("init"):
+        lines.append(f"- Began with the weights of {validation['training']['init']}")
+    return lines
+
+
+def _validation(validation: dict[str, Any]) -> list[str]:
+    cases = validation["cases"]
+    if not cases:
+        return [
+            "## Validation",
+            "",
+            "None: all cases were trained on. Test the model on scans that it has not seen.",
+        ]
+    lines = [
+        "## Validation",
+        "",
+        f"Dice on {len(cases)} whole scans that were not trained on, with the post-processing below:",
+        "",
+        "| structure | mean | 95% interval | SD | least | cases |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    weak = []
+    for name, mean in validation["structures"].items():
+        values = [scores[name] for scores in cases.values() if scores.get(name) is not None]
+        if mean is None:
+            lines.append(f"| {name} | – | – | – | – | 0 |")
+            continue
+        over = spread(values)
+        interval = "–" if over.low is None or over.high is None else f"{over.low:.3f} – {over.high:.3f}"
+        sd = "–" if over.sd is None else f"{over.sd:.3f}"
+        lines.append(f"| {name} | {over.mean:.3f} | {interval} | {sd} | {min(values):.3f} | {over.n} |")
+        weak += [name] if mean < WEAK else []
+    mean = validation["dice"]
+    lines.append(f"| mean | {'–' if mean is None else f'{mean:.3f}'} | | | | |")
+    if weak:
+        lines += ["", f"Weak (below {WEAK}): {', '.join(weak)}."]
+    confidence = validation["confidence"]
+    if confidence["pairs"]:
+        rank = confidence["rank_correlation"]
+        told = "" if rank is None else f"; rank correlation with the Dice that they had {rank:.2f}"
+        lines += ["", f"Confidence: calibrated on {confidence['pairs']} structures of these scans{told}."]
+    speeds = {name: facts for name, facts in validation.get("speeds", {}).items() if facts["dice"] is not None}
+    if speeds:
+        dices = [f"{name} {facts['dice']:.3f} ({facts['seconds']:.2g} s a scan)" for name, facts in speeds.items()]
+        lines += ["", f"Dice by `--speed`, without post-processing: {', '.join(dices)}."]
+    return lines
+
+
+def _after(model: Model) -> list[str]:
+    steps = model.postprocessing
+    lines = ["## Post-processing", ""]
+    for step, told in zip(steps.steps, steps.told(pixels=model.plan.unit == "px"), strict=True):
+        gain = "" if step.gain is None else f" (Dice {step.gain:+.3f} on {step.cases} cases)"
+        lines.append(f"- {told}{gain}")
+    if not steps.steps:
+        lines += [f"None. {'; '.join(steps.why)}".strip()]
+    if isinstance(model.plan.network, Pretrained) and model.plan.network.why:
+        lines += ["", "## Licences", "", *(f"- {why}" for why in model.plan.network.why if "licence" in why)]
+    return lines

@@ -1,0 +1,74 @@
+"""What a user decides when training, and whether it makes sense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from osteon.core.errors import UsageError
+from osteon.dataset.folds import By
+from osteon.plan.schema import Plan, Precision
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a user decides when training; everything else stands in the plan.
+
+    Attributes:
+        budget_s: Seconds of training; the learning rate ends with them.
+        epochs: Or a number of epochs; neither: the plan's.
+        fold: Which fold to validate on; None holds nothing out; `all`: one training for each fold, and a model of
+            all of them.
+        folds: How many folds the cases are divided into.
+        folds_by: What is never parted: the cases of a subject, or of a site.
+        seed: Of weights, patches and augmentation.
+        device: As `core.devices` has the words; `auto`: a GPU where there is one.
+        precision: None: the plan's on a CPU, bf16 on a GPU.
+        deterministic: Only operations that give the same result each time (needs `epochs`).
+        workers: Processes for preparing; None: as memory allows.
+        init: A run or a model folder whose weights the training begins with; the head is new where the structures are.
+    """
+
+    budget_s: float | None = None
+    epochs: int | None = None
+    fold: int | Literal["all"] | None = 0
+    folds: int = FOLDS
+    folds_by: By = "subject"
+    seed: int = 0
+    device: str = "auto"
+    precision: Precision | None = None
+    deterministic: bool = False
+    workers: int | None = None
+    init: str | None = None
+
+
+DEFAULTS = TrainOptions()
+
+
+def check_options(options: TrainOptions, plan: Plan) -> None:
+    """Raises UsageError where options contradict each other or the plan, or mean nothing."""
+    if plan.training.patience_epochs is not None and options.fold is None:
+        raise UsageError(
+            "patience waits for a better validation Dice, and --fold none validates nothing",
+            hint="leave --patience (patience_epochs in plan.yaml) out, or give a fold",
+        )
+    if options.budget_s is not None and options.epochs is not None:
+        raise UsageError("a budget and a number of epochs contradict each other", hint="give --budget or --epochs")
+    if options.budget_s is not None and options.budget_s <= 0:
+        raise UsageError(f"a budget of {options.budget_s:g} s trains nothing", hint="--budget 20min, for example")
+    if options.epochs is not None and options.epochs < 1:
+        raise UsageError(f"{options.epochs} epochs train nothing", hint="--epochs 1 or more")
+    if options.deterministic and options.budget_s is not None:
+        raise UsageError(
+            "a time budget cannot be deterministic: it ends where the machine's speed lets it",
+            hint="use --epochs with --deterministic",
+        )
+    if options.seed < 0:
+        raise UsageError(f"--seed {options.seed}: is negative", hint="--seed 0 or more")
+    if isinstance(options.fold, int) and not 0 <= options.fold < options.folds:
+        raise UsageError(
+            f"there is no fold {options.fold} of {options.folds}",
+            hint=f"--fold 0 … {options.folds - 1}, all of them, or none to hold nothing out",
+        )

@@ -1,0 +1,84 @@
+"""Predictions of whole scans on their own grids, scored; and what each speed costs in Dice."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from statistics import fmean
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.label_values import exchange
+from osteon.core.labels import Segmentation, Structure
+from osteon.core.progress import track
+from osteon.dataset.dataset import Dataset
+from osteon.plan.schema import Plan
+from osteon.predicting.model import Model
+from osteon.predicting.speed import SPEEDS
+from osteon.training.validation import Scores, case_dice, mean_scores, overall
+
+MOST_TIMED = 6
+"""Validation cases on which speeds are measured."""
+
+
+def score_scan(dataset: Dataset, plan: Plan, case_id: str, segmentation: Segmentation) -> Scores:
+    """Dice of each annotated structure of one case."""
+    case = dataset.case(case_id)
+    known = case.annotated
+    annotated = [known is None or s.name in known for s in plan.structures]
+    reference = as_planned(dataset.load_segmentation(case), plan.structures)
+    return case_dice(segmentation.array, reference, plan.structures, annotated)
+
+
+def measure_speeds(
+    dataset: Dataset, model: Model, ids: Sequence[str], until: float = math.inf, each_s: float = 0.0
+) -> dict[str, dict[str, float | None]]:
+    """Mean Dice, without post-processing, and seconds a scan of each speed, on a few of the validation cases.
+
+    Args:
+        dataset: With the references.
+        model: What predicts.
+        ids: The validation cases.
+        until: By `time.monotonic`: no scan is begun that would not be done by then, as far as the one before tells.
+        each_s: About how long a scan takes once.
+    """
+    picks = [int(n) for n in np.unique(np.linspace(0, len(ids) - 1, MOST_TIMED).astype(int))] if ids else []
+    scores: dict[str, list[Scores]] = {speed.name: [] for speed in SPEEDS}
+    seconds: dict[str, list[float]] = {speed.name: [] for speed in SPEEDS}
+    latest = len(SPEEDS) * each_s
+    for case_id in track([ids[pick] for pick in picks], "measuring speeds"):
+        first = time.monotonic()
+        if first + latest > until:
+            continue
+        volume = dataset.load_image(dataset.case(case_id))
+        for speed in SPEEDS:
+            began = time.perf_counter()
+            segmentation = model.segment(volume, speed=speed).segmentation
+            seconds[speed.name].append(time.perf_counter() - began)
+            scores[speed.name].append(score_scan(dataset, model.plan, case_id, segmentation))
+        latest = time.monotonic() - first
+    return {
+        name: {
+            "dice": rounded(overall(mean_scores(found, model.plan.structures))),
+            "seconds": round(fmean(seconds[name]), 3),
+            "cases": len(found),
+        }
+        for name, found in scores.items()
+        if found
+    }
+
+
+def as_planned(reference: Segmentation, structures: Sequence[Structure]) -> npt.NDArray[np.integer]:
+    """The reference's array with the plan's structures alone and their values: a plan may leave some out."""
+    numbers = {structure.name: n for n, structure in enumerate(reference.structures)}
+    if reference.overlapping:
+        return reference.array[[numbers[s.name] for s in structures]]
+    values = {reference.structures[numbers[s.name]].value: s.value for s in structures}
+    return exchange(reference.array, values, np.int64)
+
+
+def rounded(value: float | None) -> float | None:
+    """As files have a Dice."""
+    return None if value is None else round(value, 5)

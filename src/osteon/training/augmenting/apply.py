@@ -1,0 +1,30 @@
+"""All changes to a batch, in the order in which they happen."""
+
+from __future__ import annotations
+
+import torch
+
+from osteon.plan.schema import Plan
+from osteon.training.augmenting.intensity import change_intensities
+from osteon.training.augmenting.parameters import Changes
+from osteon.training.augmenting.spatial import mirror, move
+
+
+def apply_changes(
+    image: torch.Tensor, labels: torch.Tensor, annotated: torch.Tensor, changes: Changes, plan: Plan
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Apply drawn changes.
+
+    Args:
+        image: `[batch, channel, i, j, k]` float; may be changed in place.
+        labels: Index `[batch, i, j, k]` int64 or multi-hot `[batch, structure, i, j, k]` float; likewise.
+        annotated: `[batch, structure]` bool, on the host; sides swap with their structures; likewise.
+        changes: From `draw_changes`.
+        plan: Says which structures swap when left and right do, how large voxels are, and which channels are MR.
+
+    Returns:
+        Image, labels and annotated, changed, where they were.
+    """
+    image, labels, annotated = mirror(image, labels, annotated, changes.mirror, plan)
+    image, labels = move(image, labels, changes, plan)
+    return change_intensities(image, changes, plan), labels, annotated

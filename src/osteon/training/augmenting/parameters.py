@@ -1,0 +1,130 @@
+"""What happens to each patch of a batch: drawn from (seed, iteration) alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.plan.schema import Plan
+from osteon.training.augmenting.smooth import POLYNOMIALS, points_along
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What happens to each patch of a batch; NaN where something does not happen.
+
+    Attributes:
+        mirror: `[batch, 3]` bool.
+        affine: `[batch, 3, 4]`: from the changed patch to the given one, in parts of half a patch along i, j, k.
+        elastic_mm: `[batch]`: greatest displacement of the points of a smooth deformation, along each axis.
+        elastic: `[batch, 3, a, b, c]`: these points' displacements along i, j, k, −1 … 1.
+        noise, blur, brightness, offset, contrast, low_resolution, gamma, gamma_inverted: `[batch]`.
+        bias: `[batch]`: greatest logarithm of a smooth factor on the intensities.
+        bias_terms: `[batch, 4, 4, 4]`: weights of its polynomials along i, j, k.
+        seed: Of the noise.
+    """
+
+    mirror: npt.NDArray[np.bool_]
+    affine: Floats
+    elastic_mm: Floats
+    elastic: Floats
+    noise: Floats
+    blur: Floats
+    brightness: Floats
+    offset: Floats
+    contrast: Floats
+    low_resolution: Floats
+    gamma: Floats
+    gamma_inverted: Floats
+    bias: Floats
+    bias_terms: Floats
+    seed: int
+
+
+def draw_changes(plan: Plan, seed: int, iteration: int) -> Changes:
+    """Draw the changes of one iteration; the same seed and iteration give the same changes."""
+    rng = np.random.default_rng((seed, 3, iteration))
+    how = plan.augmentation
+    count = plan.patch.batch
+
+    def maybe(chance: float, low: float, high: float, *, ratio: bool = False) -> Floats:
+        """A number from the range, evenly (a ratio: evenly in its logarithm), with the given chance."""
+        value = np.exp(rng.uniform(np.log(low), np.log(high), count)) if ratio else rng.uniform(low, high, count)
+        return np.where(rng.random(count) < chance, value, np.nan)
+
+    mirror = rng.random((count, 3)) < 0.5
+    mirror[:, [axis for axis in range(3) if axis not in how.mirror_axes]] = False
+    return Changes(
+        mirror=mirror,
+        affine=_draw_affine(plan, rng),
+        noise=maybe(how.noise_p, 0, how.noise_std),
+        blur=maybe(how.blur_p, *how.blur_sigma),
+        brightness=maybe(how.brightness_p, *how.brightness),
+        offset=maybe(how.offset_p, *how.offset),
+        contrast=maybe(how.contrast_p, *how.contrast),
+        low_resolution=maybe(how.low_resolution_p, *how.low_resolution),
+        gamma=maybe(how.gamma_p, *how.gamma, ratio=True),
+        gamma_inverted=maybe(how.gamma_inverted_p, *how.gamma, ratio=True),
+        seed=int(rng.integers(2**62)),
+        bias=maybe(how.bias_p, *how.bias),
+        bias_terms=_draw_bias(plan, rng),
+        elastic_mm=maybe(how.elastic_p, *how.elastic_mm),
+        elastic=_draw_elastic(plan, rng),
+    )
+
+
+def _draw_affine(plan: Plan, rng: np.random.Generator) -> Floats:
+    """`[batch, 3, 4]` rotation and zoom about the patch's centre, rigid in millimetres, and a shift."""
+    how = plan.augmentation
+    made = np.zeros((plan.patch.batch, 3, 4))
+    half = np.array(plan.patch.size) * np.array(plan.grid.spacing_mm) / 2
+    flat = plan.grid.dimensions == 2
+    for number in range(plan.patch.batch):
+        angles = np.radians(rng.uniform(-1, 1, 3) * how.rotate_degrees)
+        zoom = np.exp(rng.uniform(np.log(how.scale[0]), np.log(how.scale[1]), 3))
+        shift = rng.uniform(-2, 2, 3) * how.shift
+        if rng.random() >= how.affine_p:
+            angles, zoom, shift = np.zeros(3), np.ones(3), np.zeros(3)
+        if flat:
+            zoom[2], shift[2] = 1, 0
+        turn = rotation(angles) @ np.diag(zoom)
+        made[number, :, :3] = turn * half[None, :] / half[:, None]
+        made[number, :, 3] = shift
+    return made
+
+
+def rotation(angles: Floats) -> Floats:
+    """`[3, 3]` rotation about the axes i, j, k in turn, by angles in radians."""
+    matrix = np.eye(3)
+    for axis, angle in enumerate(angles):
+        first, second = [other for other in range(3) if other != axis]
+        step = np.eye(3)
+        step[first, first] = step[second, second] = np.cos(angle)
+        step[first, second], step[second, first] = -np.sin(angle), np.sin(angle)
+        matrix = matrix @ step
+    return matrix
+
+
+def _draw_elastic(plan: Plan, rng: np.random.Generator) -> Floats:
+    """`[batch, 3, a, b, c]` displacements, −1 … 1; none through a slice's plane, nor different across it."""
+    if not plan.augmentation.elastic_p:
+        return np.zeros((plan.patch.batch, 3, 1, 1, 1))
+    points = points_along(plan.patch.size, plan.grid.spacing_mm, plan.augmentation.elastic_grain_mm)
+    drawn = rng.uniform(-1, 1, (plan.patch.batch, 3, *points))
+    if plan.grid.dimensions == 2:
+        drawn[:, 2] = 0
+    return drawn
+
+
+def _draw_bias(plan: Plan, rng: np.random.Generator) -> Floats:
+    """`[batch, 4, 4, 4]` weights of the polynomials up to the third degree; the constant one has none."""
+    drawn = rng.normal(size=(plan.patch.batch, *(POLYNOMIALS,) * 3))
+    degree = np.indices(drawn.shape[1:]).sum(0)
+    thin = np.array([size == 1 for size in plan.patch.size])
+    useless = (degree == 0) | (degree >= POLYNOMIALS) | (np.indices(drawn.shape[1:]) * thin[:, None, None, None]).any(0)
+    drawn[:, useless] = 0
+    return drawn

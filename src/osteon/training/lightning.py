@@ -1,0 +1,11 @@
+"""Lightning, imported after torchvision was looked at: see `osteon.core.torchvision_ops`."""
+
+from __future__ import annotations
+
+from osteon.core.torchvision_ops import mend_torchvision
+
+mend_torchvision()
+
+import lightning as lightning  # noqa: E402
+from lightning.pytorch.loggers import Logger as Logger  # noqa: E402
+from lightning.pytorch.loggers import TensorBoardLogger as TensorBoardLogger  # noqa: E402

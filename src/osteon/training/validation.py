@@ -1,0 +1,92 @@
+"""Case-level validation: Dice of whole scans, never of patches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean
+
+import numpy as np
+import torch
+from torch import nn
+
+from osteon.core.dice import count_overlap, dice
+from osteon.core.labels import Structure
+from osteon.plan.schema import Plan
+from osteon.predicting.sequence import name_series
+from osteon.predicting.tiles import probabilities
+from osteon.preparing.cache import CachedCase
+
+Scores = dict[str, float | None]
+
+
+def validate(
+    network: nn.Module,
+    cases: Iterable[CachedCase],
+    plan: Plan,
+    seen: Callable[[int, CachedCase, np.ndarray], None] | None = None,
+) -> Scores:
+    """Mean Dice of each structure over whole cached scans, on the plan's grid.
+
+    A structure counts in the cases in which it was annotated and either reference or prediction has a voxel of it.
+    A plan's zoom plays no part: the closer look belongs to the scan's own grid, at the end of a run and in predicting.
+
+    Args:
+        network: What is asked.
+        cases: The scans.
+        plan: Structures, grid.
+        seen: Is told each scan's number, the scan, and what was found in it.
+
+    Returns:
+        By structure name; None where it counted in no case.
+    """
+    was_training = network.training
+    network.eval()
+    numbered = tuple(s.model_copy(update={"value": n + 1}) for n, s in enumerate(plan.structures))
+    scores: list[Scores] = []
+    for number, case in enumerate(cases):
+        image = torch.from_numpy(np.asarray(case.image, dtype=np.float32))
+        shares = name_series(probabilities(network, image, plan), plan)
+        found = (shares > 0.5).numpy() if plan.overlapping else shares.argmax(0).numpy()
+        if seen is not None:
+            seen(number, case, found)
+        scores.append(case_dice(found, np.asarray(case.labels), numbered, case.annotated))
+    network.train(was_training)
+    return mean_scores(scores, plan.structures)
+
+
+def in_order(cases: Sequence[CachedCase], seed: int) -> list[CachedCase]:
+    """The cases in an order whose every beginning stands for all of them.
+
+    They are shuffled; those come first that show a structure which none before them shows.
+    """
+    shuffled = [cases[int(number)] for number in np.random.default_rng(seed).permutation(len(cases))]
+    shown: set[int] = set()
+    first: dict[str, CachedCase] = {}
+    for case in shuffled:
+        if not shown.issuperset(case.present):
+            first[case.id] = case
+            shown.update(case.present)
+    return [*first.values(), *(case for case in shuffled if case.id not in first)]
+
+
+def case_dice(
+    found: np.ndarray, reference: np.ndarray, structures: Sequence[Structure], annotated: Sequence[bool]
+) -> Scores:
+    """Dice of each annotated structure in one case; None where it is in neither array."""
+    counts = count_overlap(found, reference, structures)
+    return {s.name: dice(counts[s.name]) for s, known in zip(structures, annotated, strict=True) if known}
+
+
+def mean_scores(scores: Sequence[Mapping[str, float | None]], structures: Sequence[Structure]) -> Scores:
+    """Mean of each structure over the cases in which it counts."""
+    means: Scores = {}
+    for structure in structures:
+        values = [value for case in scores if (value := case.get(structure.name)) is not None]
+        means[structure.name] = fmean(values) if values else None
+    return means
+
+
+def overall(scores: Scores) -> float | None:
+    """Mean over the structures that counted."""
+    values = [value for value in scores.values() if value is not None]
+    return fmean(values) if values else None

@@ -1,0 +1,146 @@
+"""What the members say of labelled cases, in as few numbers as decide the Dice of every possible vote."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.dice import Counts, dice
+from osteon.core.labels import Segmentation
+from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Case
+from osteon.formats.probabilities import LEVELS
+from osteon.voting.grids import turned
+from osteon.voting.label_maps import LabelMaps
+from osteon.voting.picture_sizes import find_case
+from osteon.voting.report import Problem
+from osteon.voting.run_length import NOTHING, Bits, Runs, runs_of, runs_of_mask
+from osteon.voting.soft import SoftMaps
+from osteon.voting.staple import patterns_of
+from osteon.voting.tables import TableVote
+from osteon.voting.votes import Answers
+
+Levels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One structure of one case: voxels at which the members say the same are counted, not kept.
+
+    Attributes:
+        voting: `[member]`: who votes here.
+        levels: `[member, n]` in 255ths, 0 for a member that does not vote: yes and no, or probabilities.
+        counts: `[n]` voxels.
+        truth: `[n]`: whether they belong to the structure.
+    """
+
+    voting: Bits
+    levels: Levels
+    counts: npt.NDArray[np.int64]
+    truth: Bits
+
+    def dice(self, inside: Bits) -> float | None:
+        """The Dice coefficient of a decision `[n]`; None where the structure is rightly not found."""
+        found, there = self.counts[inside], self.counts[self.truth]
+        both = self.counts[inside & self.truth]
+        return dice(Counts(int(found.sum()), int(there.sum()), int(both.sum())))
+
+
+Samples = Iterator[tuple[str, str, Sample]]
+"""Case, structure, sample."""
+
+
+def sample_of_runs(said: Answers, truth: Runs, voxels: int) -> Sample:
+    """From yes and no."""
+    voting = np.array([answer is not None for answer in said])
+    found = patterns_of([*(NOTHING if answer is None else answer for answer in said), truth], voxels)
+    levels = found.inside[:-1].astype(np.uint8) * np.uint8(LEVELS)
+    return Sample(voting, levels, found.counts, found.inside[-1])
+
+
+def sample_of_levels(outputs: list[Levels | None], truth: Bits) -> Sample:
+    """From probabilities: kept where some are above a half and some are not; no weights change the rest.
+
+    Args:
+        outputs: For each member, in 255ths; None for one that does not vote.
+        truth: Of the same shape.
+    """
+    given = [output.reshape(-1) for output in outputs if output is not None]
+    flat = truth.reshape(-1)
+    above = [output > LEVELS // 2 for output in given]
+    everyone, someone = np.logical_and.reduce(above), np.logical_or.reduce(above)
+    open_ = someone & ~everyone
+    kept = np.stack([np.zeros(int(open_.sum()), np.uint8) if o is None else o.reshape(-1)[open_] for o in outputs])
+    settled = [(everyone & flat, LEVELS), (everyone & ~flat, LEVELS), (~someone & flat, 0)]
+    same = np.array([[level if output is not None else 0 for _, level in settled] for output in outputs], np.uint8)
+    return Sample(
+        np.array([output is not None for output in outputs]),
+        np.concatenate([kept, same], axis=1),
+        np.array([1] * kept.shape[1] + [int(where.sum()) for where, _ in settled], dtype=np.int64),
+        np.concatenate([flat[open_], [True, False, True]]),
+    )
+
+
+def label_map_samples(maps: LabelMaps, dataset: Dataset, problems: list[Problem], case: Case) -> Samples:
+    """Of one case of folders of label maps.
+
+    Args:
+        maps: The members.
+        dataset: The case's.
+        problems: Takes what cannot be used.
+        case: With labels.
+
+    Raises:
+        CaseError: As `LabelMaps.vote` and `Dataset.load_segmentation`.
+    """
+    heard = maps.hear(case.id)
+    problems += heard.problems
+    truth = runs_of(dataset.load_segmentation(case))
+    for name in _annotated(case, maps.names):
+        said = heard.said(name)
+        if any(answer is not None for answer in said):
+            yield case.id, name, sample_of_runs(said, truth.get(name, NOTHING), math.prod(heard.geometry.shape))
+
+
+def soft_samples(maps: SoftMaps, dataset: Dataset, problems: list[Problem], case: Case) -> Samples:
+    """Of one case of folders of probabilities; all else as `label_map_samples`."""
+    members, geometry, broken = maps.hear(case.id)
+    problems += broken
+    reference = dataset.load_segmentation(case)
+    for name in _annotated(case, maps.names):
+        outputs: list[Levels | None] = []
+        for member in members:
+            output = None if member is None else member.of(name)
+            outputs.append(output if member is None or output is None else turned(output, member.geometry, geometry))
+        if any(output is not None for output in outputs):
+            yield case.id, name, sample_of_levels(outputs, _mask(reference, name))
+
+
+def table_samples(going: TableVote, dataset: Dataset, problems: list[Problem], number: int) -> Samples:
+    """Of one picture of tables; nothing where the dataset has no labels of it; all else as `label_map_samples`."""
+    image = going.tables.pictures.written[number]
+    case = find_case(dataset, image)
+    if case is None or case.segmentation is None:
+        return
+    size = going.sizes.of(image)
+    reference = dataset.load_segmentation(case)
+    wanted = _annotated(case, going.tables.names)
+    for name, said, broken in going.answers(number, image, size):
+        problems += broken
+        if name in wanted and any(answer is not None for answer in said):
+            # a picture's arrays run along its rows first: [column, row, 1]
+            truth = runs_of_mask(_mask(reference, name)[:, :, 0].T)
+            yield case.id, name, sample_of_runs(said, truth, size[0] * size[1])
+
+
+def _annotated(case: Case, names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if case.annotated is None or name in case.annotated]
+
+
+def _mask(reference: Segmentation, name: str) -> Bits:
+    found = next((structure for structure in reference.structures if structure.name == name), None)
+    return np.zeros(reference.geometry.shape, dtype=bool) if found is None else reference.mask(found)

@@ -1,0 +1,156 @@
+"""Which threshold, or which weights, give one structure the best mean Dice over labelled cases.
+
+What is chosen must also do better than the usual rule on cases that it was not chosen on; else the usual rule stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from osteon.formats.probabilities import LEVELS
+from osteon.voting.rules import UNIT
+from osteon.voting.run_length import Bits
+from osteon.voting.vote_counts import Sample
+
+PARTS = 10
+"""Parts of the cases that take turns in being left out; with fewer cases each is left out once."""
+ROUNDS = 4
+"""So many further votes for each member are given away at the most."""
+GAIN = 1e-4
+"""Mean Dice that one more vote must add, and by which the choice must beat the usual rule on cases left out."""
+
+Choice = TypeVar("Choice")
+Weights = tuple[float, ...]
+Score = Callable[[Sample, Choice], float | None]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What was chosen for one structure.
+
+    Attributes:
+        threshold: Votes that suffice; None where weights were chosen or the usual rule stays.
+        weights: For each member, 1 on average; None likewise.
+        cases: How many the figures are means of.
+        usual: Mean Dice by the usual rule.
+        fitted: By the best threshold or weights, on the cases that they were chosen on.
+        left_out: By those chosen without the case, on each case; None where there are too few cases.
+    """
+
+    threshold: int | None
+    weights: Weights | None
+    cases: int
+    usual: float | None
+    fitted: float | None
+    left_out: float | None
+
+    @property
+    def taken(self) -> bool:
+        """Whether it takes the place of the usual rule."""
+        return self.threshold is not None or self.weights is not None
+
+
+def choose_threshold(samples: Sequence[Sample], weights: Sequence[float]) -> Chosen:
+    """The number of votes. Ties go to the usual rule, then to the smaller number.
+
+    Args:
+        samples: Of one structure, from yes and no.
+        weights: What each member's vote counts.
+    """
+    counted = np.rint(np.asarray(weights) * UNIT)
+
+    def score(sample: Sample, least: int) -> float | None:
+        if not least:
+            return sample.dice(by_weights(sample, weights))
+        inside: Bits = counted @ (sample.levels > 0) >= least * UNIT
+        return sample.dice(inside)
+
+    def choose(part: Sequence[Sample]) -> int:
+        return max(range(int(sum(weights)) + 1), key=lambda least: (_mean(part, score, least), -least))
+
+    best, figures = _fit(samples, score, choose, usual=0)
+    return Chosen(best if _taken(figures) and best else None, None, *figures)
+
+
+def choose_weights(samples: Sequence[Sample], members: int) -> Chosen:
+    """Weights: every member has one vote, and the member whose further vote helps most gets it, while one helps.
+
+    As Caruana, Niculescu-Mizil, Crew, Ksikes: Ensemble selection from libraries of models, ICML 2004; beginning with
+    all members keeps it from following a few cases.
+
+    Args:
+        samples: Of one structure.
+        members: How many there are.
+    """
+
+    def choose(part: Sequence[Sample]) -> Weights:
+        votes: Weights = (1.0,) * members
+        best = _mean(part, _by_weights, votes)
+        for _ in range(ROUNDS * members):
+            more = [tuple(v + (n == m) for n, v in enumerate(votes)) for m in range(members)]
+            figures = [_mean(part, _by_weights, one) for one in more]
+            if max(figures) < best + GAIN:
+                break
+            best, votes = max(figures), more[int(np.argmax(figures))]
+        return votes
+
+    best, figures = _fit(samples, _by_weights, choose, usual=(1.0,) * members)
+    mean = sum(best) / members
+    evened = tuple(round(weight / mean, 6) for weight in best)
+    return Chosen(None, evened if _taken(figures) and len(set(best)) > 1 else None, *figures)
+
+
+def by_weights(sample: Sample, weights: Sequence[float]) -> Bits:
+    """`[n]`: where the weighted mean of those who vote is above a half."""
+    own = np.asarray(weights, dtype=np.float64) * sample.voting
+    inside: Bits = own @ sample.levels > (0.5 + 1e-9) * LEVELS * own.sum()
+    return inside
+
+
+def _by_weights(sample: Sample, weights: Weights) -> float | None:
+    return sample.dice(by_weights(sample, weights))
+
+
+Figures = tuple[int, float | None, float | None, float | None]
+
+
+def _fit(
+    samples: Sequence[Sample],
+    score: Callable[[Sample, Choice], float | None],
+    choose: Callable[[Sequence[Sample]], Choice],
+    *,
+    usual: Choice,
+) -> tuple[Choice, Figures]:
+    """The choice on all cases, and the figures of `Chosen`."""
+    told = [sample for sample in samples if sample.dice(sample.levels.max(axis=0) > 0) is not None]
+    if not told:
+        return usual, (0, None, None, None)
+    best = choose(told)
+    left = None
+    if len(told) > 1:
+        parts = min(PARTS, len(told))
+        scores: list[float | None] = []
+        for part in range(parts):
+            chosen = choose([sample for n, sample in enumerate(told) if n % parts != part])
+            scores += [score(sample, chosen) for sample in told[part::parts]]
+        left = _average(scores)
+    return best, (len(told), _mean(told, score, usual), _mean(told, score, best), left)
+
+
+def _taken(figures: Figures) -> bool:
+    """Whether the choice did better on cases left out."""
+    _, usual, _, left = figures
+    return usual is not None and left is not None and left >= usual + GAIN
+
+
+def _mean(samples: Sequence[Sample], score: Callable[[Sample, Choice], float | None], choice: Choice) -> float:
+    return _average([score(sample, choice) for sample in samples]) or 0.0
+
+
+def _average(scores: Sequence[float | None]) -> float | None:
+    given = [score for score in scores if score is not None]
+    return sum(given) / len(given) if given else None
