@@ -11,11 +11,11 @@ import pytest
 from dicom_writing import image, save
 from helpers import spaced
 from osteon.app.orientation import (
+    is_orientation_known,
     oblique_degrees,
+    picture_edge_letters,
     shear_degrees,
-    sides_of_picture,
-    sides_said,
-    slices_of,
+    slice_steps,
 )
 from osteon.core.geometry import Geometry, turn_to_ras
 from osteon.formats.raster import TO_RAS, lies_nowhere
@@ -50,8 +50,8 @@ def test_a_radiographs_sides_are_those_that_dicom_says(
     path = picture(tmp_path, said)
     geometry = read_geometry(path)
     assert lies_nowhere(geometry)
-    assert not sides_said(path, geometry)
-    assert sides_of_picture(path) == marks
+    assert not is_orientation_known(path, geometry)
+    assert picture_edge_letters(path) == marks
 
 
 def test_a_picture_that_was_converted_still_lies_nowhere() -> None:
@@ -72,7 +72,7 @@ def test_a_nifti_without_an_orientation_says_no_sides(tmp_path: Path, code: int)
     made.set_sform(np.eye(4), code)
     made.set_qform(np.eye(4), code)
     nibabel.save(made, tmp_path / "a.nii.gz")
-    assert sides_said(tmp_path / "a.nii.gz", read_geometry(tmp_path / "a.nii.gz")) == bool(code)
+    assert is_orientation_known(tmp_path / "a.nii.gz", read_geometry(tmp_path / "a.nii.gz")) == bool(code)
 
 
 def test_angles() -> None:
@@ -88,7 +88,7 @@ def test_angles() -> None:
 
 def test_slices_are_told_along_the_patients_axes() -> None:
     turned = Geometry((4, 5, 6), np.array([[0, -1, 0, 1], [0, 0, 2, 2], [-1, 0, 0, 3], [0, 0, 0, 1.0]]))
-    assert slices_of(turned, (2, 3, 1)) == [
+    assert slice_steps(turned, (2, 3, 1)) == [
         {"count": 5, "step": 3, "flipped": True},
         {"count": 6, "step": 1, "flipped": False},
         {"count": 4, "step": 2, "flipped": True},

@@ -17,7 +17,7 @@ from playwright.sync_api import Dialog, expect
 from app_browser import Visitor, chromium, visited, wait
 from osteon.app import uploads as receiving
 from osteon.app.jobs import Job, Jobs, State
-from osteon.app.notifications import Ringer
+from osteon.app.notifications import JobEndWatcher
 from osteon.app.uploads import Uploads
 from osteon.app.workspace import Workspace
 
@@ -163,7 +163,7 @@ def test_each_end_is_told_once_and_a_cancelled_job_is_none(tmp_path: Path) -> No
         return job
 
     old = put("train", State("done"))
-    ringer = Ringer(jobs)
+    ringer = JobEndWatcher(jobs)
     put("train", State("queued"))
     assert ringer.ended() == []
     new = put("predict", State("partly"))

@@ -21,7 +21,7 @@ import osteon
 from children import python
 from helpers import plan_data, spaced, tiny_plan, two_boxes
 from osteon.cli import option_values
-from osteon.cli.main import ANEW, WAYS_ON, app
+from osteon.cli.main import RESUME_HINTS, STARTS_ANEW, app
 from osteon.cli.option_values import (
     Between,
     By,
@@ -156,7 +156,7 @@ main()
     [
         ("import", "SIGTERM", 143, "ended by SIGTERM; the same command goes on from here"),
         ("plan", "SIGHUP", 129, "ended by SIGHUP; the same command goes on from here"),
-        ("evaluate", "SIGTERM", 143, f"ended by SIGTERM; {ANEW}"),
+        ("evaluate", "SIGTERM", 143, f"ended by SIGTERM; {STARTS_ANEW}"),
     ],
 )
 def test_whatever_ends_a_command_is_in_its_exit_code_with_the_way_on(
@@ -205,7 +205,7 @@ def test_a_command_that_is_ended_before_it_begins_says_so_too(tmp_path: Path, ho
 
 def test_the_ways_on_are_those_of_commands() -> None:
     names = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
-    assert set(WAYS_ON) <= names
+    assert set(RESUME_HINTS) <= names
 
 
 def test_the_version(capsys: Captured) -> None:

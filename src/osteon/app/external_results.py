@@ -32,21 +32,23 @@ from osteon.formats.registry import (
 from osteon.formats.rle import RleRow, decode, is_rle_csv, parse, read_counting, read_rle_csv
 from osteon.formats.rle_convention import RENAME, Evidence
 
-TAKEN = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".csv", ".zip")
-BESIDE = (".mhd", ".raw", ".zraw", ".json", ".ctbl", ".label")
+RESULT_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".csv", ".zip")
+COMPANION_SUFFIXES = (".mhd", ".raw", ".zraw", ".json", ".ctbl", ".label")
 """Endings of what says more of label files, or holds their voxels."""
-Names = Mapping[str, str]
+StructureNames = Mapping[str, str]
 """Structure as a file calls it → as the dataset does; empty for one that is left out."""
 
 
-def add_result(source: Path, folder: Path, target: Path, names: Names | None = None) -> tuple[list[str], list[str]]:
+def import_result(
+    source: Path, folder: Path, target: Path, names: StructureNames | None = None
+) -> tuple[list[str], list[str]]:
     """Put the label files and tables of a folder into a result.
 
     Args:
         source: What was uploaded; it is left as it is.
         folder: The dataset whose cases they are of.
         target: The result's folder.
-        names: What `strange_names` are meant as.
+        names: What `unknown_structures` are meant as.
 
     Returns:
         Cases that were added, and what a person should know.
@@ -67,10 +69,10 @@ def add_result(source: Path, folder: Path, target: Path, names: Names | None = N
     added: list[str] = []
     notes: list[str] = []
     for table in tables:
-        added += _table(table, dataset, target, notes)
+        added += _add_table(table, dataset, target, notes)
     owned: dict[str, list[Path]] = defaultdict(list)
     for path in labels:
-        case = _case_of(path, source, dataset)
+        case = _case_of_file(path, source, dataset)
         if case is None:
             notes.append(f"{path.name}: no case of the dataset is called so")
         else:
@@ -78,9 +80,9 @@ def add_result(source: Path, folder: Path, target: Path, names: Names | None = N
     for case_id, paths in owned.items():
         try:
             if len(paths) == 1:
-                _add(case_id, paths[0], dataset, target, names or {}, notes)
+                _add_file(case_id, paths[0], dataset, target, names or {}, notes)
             else:
-                _merge(case_id, paths, dataset, target, names or {})
+                _merge_files(case_id, paths, dataset, target, names or {})
             added.append(case_id)
         except CaseError as error:
             notes.append(error.message)
@@ -93,7 +95,7 @@ def add_result(source: Path, folder: Path, target: Path, names: Names | None = N
     return added, notes
 
 
-def strange_names(source: Path, folder: Path) -> list[str]:
+def unknown_structures(source: Path, folder: Path) -> list[str]:
     """Structures that label files of an upload name and the dataset does not, whatever their capitals and marks."""
     dataset = Dataset.open(folder)
     known = {same_name(structure.name) for structure in dataset.structures}
@@ -116,17 +118,19 @@ def _is_table(path: Path) -> bool:
 
 
 def _label_files(source: Path) -> list[Path]:
-    return sorted(path for path in _files(source) if suffix_of(path) in (*TAKEN, ".mhd"))
+    return sorted(path for path in _files(source) if suffix_of(path) in (*RESULT_SUFFIXES, ".mhd"))
 
 
-def _add(case_id: str, path: Path, dataset: Dataset, target: Path, names: Names, notes: list[str]) -> None:
+def _add_file(
+    case_id: str, path: Path, dataset: Dataset, target: Path, names: StructureNames, notes: list[str]
+) -> None:
     """One label file of a case. Raises as the readers do."""
     legend = legend_for([path])
     own = read_structures(path)
-    wanted = {s.name: _meant(s.name, dataset, names) for s in own}
+    wanted = {s.name: _dataset_name(s.name, dataset, names) for s in own}
     target.mkdir(parents=True, exist_ok=True)
     if not is_nameless(path) and any(wanted[name] != name for name in wanted):
-        renamed = _renamed(read_segmentation(path), wanted)
+        renamed = _rename_structures(read_segmentation(path), wanted)
         write_segmentation(target / f"{case_id}{'.seg.nrrd' if renamed.overlapping else '.nii.gz'}", renamed)
         return
     read = read_meant(path, dataset.structures, legend)  # refuses what is none
@@ -138,7 +142,7 @@ def _add(case_id: str, path: Path, dataset: Dataset, target: Path, names: Names,
         notes.append(f"{path.name}: names no structures; its numbers are taken as the dataset's")
 
 
-def _meant(name: str, dataset: Dataset, names: Names) -> str:
+def _dataset_name(name: str, dataset: Dataset, names: StructureNames) -> str:
     """What the dataset calls a structure; the name itself where nobody knows, empty where it is left out."""
     if name in names:
         return names[name]
@@ -146,7 +150,7 @@ def _meant(name: str, dataset: Dataset, names: Names) -> str:
     return alike.get(same_name(name), name)
 
 
-def _renamed(found: Segmentation, wanted: Names) -> Segmentation:
+def _rename_structures(found: Segmentation, wanted: StructureNames) -> Segmentation:
     kept = [s for s in found.structures if wanted.get(s.name)]
     structures = tuple(s.model_copy(update={"name": wanted[s.name], "counterpart": None}) for s in kept)
     if found.overlapping:
@@ -156,7 +160,7 @@ def _renamed(found: Segmentation, wanted: Names) -> Segmentation:
     return Segmentation(array, found.geometry, structures)
 
 
-def _merge(case_id: str, paths: Sequence[Path], dataset: Dataset, target: Path, names: Names) -> None:
+def _merge_files(case_id: str, paths: Sequence[Path], dataset: Dataset, target: Path, names: StructureNames) -> None:
     """Files of one structure each, named after it, or naming it.
 
     Raises:
@@ -166,11 +170,11 @@ def _merge(case_id: str, paths: Sequence[Path], dataset: Dataset, target: Path, 
     geometry = dataset.geometry(dataset.case(case_id))
     layers = np.zeros((len(known), *geometry.shape), np.uint8)
     for path in paths:
-        told = _words_behind(words(without_mask_words(stem_of(path))), words(case_id))
+        told = _words_after(words(without_mask_words(stem_of(path))), words(case_id))
         number = known.get("_".join(told))
         read = read_segmentation(path)
         if number is None and len(read.structures) == 1:
-            meant = _meant(read.structures[0].name, dataset, names)
+            meant = _dataset_name(read.structures[0].name, dataset, names)
             if not meant:
                 continue
             number = known.get(same_name(meant))
@@ -187,13 +191,13 @@ def _merge(case_id: str, paths: Sequence[Path], dataset: Dataset, target: Path, 
     write_segmentation(target / f"{case_id}.seg.nrrd", Segmentation(layers, geometry, dataset.structures))
 
 
-def _words_behind(told: tuple[str, ...], case: tuple[str, ...]) -> tuple[str, ...]:
+def _words_after(told: tuple[str, ...], case: tuple[str, ...]) -> tuple[str, ...]:
     return told[len(case) :] if told[: len(case)] == case else told
 
 
-def _case_of(path: Path, source: Path, dataset: Dataset) -> Case | None:
+def _case_of_file(path: Path, source: Path, dataset: Dataset) -> Case | None:
     """The case whose result a file is: by its name, by the longest case with which it begins, or else by a folder."""
-    exact = _case_called(stem_of(path), dataset)
+    exact = _find_case(stem_of(path), dataset)
     if exact is not None:
         return exact
     called: dict[tuple[str, ...], list[Case]] = defaultdict(list)
@@ -210,7 +214,7 @@ def _case_of(path: Path, source: Path, dataset: Dataset) -> Case | None:
     return None
 
 
-def _table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list[str]:
+def _add_table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list[str]:
     rows: dict[str, list[RleRow]] = defaultdict(list)
     for row in read_rle_csv(path):
         rows[row.image].append(row)
@@ -224,7 +228,7 @@ def _table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list
     added = []
     counting, evidence = read_counting(path), Evidence()
     for image, own in rows.items():
-        case = _case_called(PurePosixPath(image.replace("\\", "/")).name, dataset)
+        case = _find_case(PurePosixPath(image.replace("\\", "/")).name, dataset)
         if case is None:
             notes.append(f"{image}: no case or picture of the dataset is called so")
             continue
@@ -244,7 +248,7 @@ def _table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list
     return added
 
 
-def _case_called(name: str, dataset: Dataset) -> Case | None:
+def _find_case(name: str, dataset: Dataset) -> Case | None:
     """The case of that id, or whose image is called so, with or without its ending."""
     for case in dataset.manifest.cases:
         images = [Path(image).name for image in case.images]

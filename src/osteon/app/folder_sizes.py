@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from osteon.app.workspace import BIN, KINDS, Workspace
+from osteon.app.workspace import BIN, ITEM_KINDS, Workspace
 
-BLOCK = 512
+BLOCK_BYTES = 512
 """Bytes in which systems count a file's blocks, whatever the disk's own are (POSIX, sys/stat.h)."""
 
 
 @dataclass(frozen=True)
-class Sizes:
+class FolderSizes:
     """Bytes on disk.
 
     Attributes:
@@ -34,7 +34,7 @@ class Sizes:
         return sum(size for name, size in self.items.items() if name.startswith(f"{kind}/"))
 
 
-def size_of(folder: Path, seen: set[tuple[int, int]] | None = None) -> int:
+def folder_size(folder: Path, seen: set[tuple[int, int]] | None = None) -> int:
     """Bytes that a file or what is below a folder takes; links are not followed, and a file of two names counts once.
 
     Args:
@@ -52,7 +52,7 @@ def size_of(folder: Path, seen: set[tuple[int, int]] | None = None) -> int:
                 if (told.st_dev, told.st_ino) in seen:
                     continue
                 seen.add((told.st_dev, told.st_ino))
-            total += getattr(told, "st_blocks", -(-told.st_size // BLOCK)) * BLOCK
+            total += getattr(told, "st_blocks", -(-told.st_size // BLOCK_BYTES)) * BLOCK_BYTES
             if is_folder:
                 waiting += [entry.path for entry in os.scandir(place)]
         except OSError:  # removed meanwhile, or not ours to look into
@@ -60,21 +60,21 @@ def size_of(folder: Path, seen: set[tuple[int, int]] | None = None) -> int:
     return total
 
 
-def sizes_of(workspace: Workspace) -> Sizes:
+def workspace_sizes(workspace: Workspace) -> FolderSizes:
     """Of everything in a workspace; takes as long as its files are many."""
     seen: set[tuple[int, int]] = set()
     items: dict[str, int] = {}
     whole = 0
     for path in sorted(workspace.root.iterdir()):
-        if path.name not in (*KINDS, BIN):
-            whole += size_of(path, seen)
+        if path.name not in (*ITEM_KINDS, BIN):
+            whole += folder_size(path, seen)
             continue
         for inner in sorted(path.iterdir()):
-            items[f"{path.name}/{inner.name}"] = size_of(inner, seen)
-    return Sizes(items, whole + sum(items.values()), shutil.disk_usage(workspace.root).free)
+            items[f"{path.name}/{inner.name}"] = folder_size(inner, seen)
+    return FolderSizes(items, whole + sum(items.values()), shutil.disk_usage(workspace.root).free)
 
 
-def told_size(count: float) -> str:
+def format_size(count: float) -> str:
     """`12 kB`, `0.4 MB`, `12 MB`, `3.21 GB`."""
     for unit, name in ((1e12, "TB"), (1e9, "GB")):
         if count >= unit:

@@ -7,91 +7,104 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from osteon.app.bin import WORDS, Thrown, belonging, delete, lacking, mentioning, needing, rename, restore, user_of
-from osteon.app.folder_sizes import size_of, told_size
-from osteon.app.frame import action, faint, refuse
-from osteon.app.state import Studio, Undo
-from osteon.app.workspace import LONGEST_NAME, Item
+from osteon.app.bin import (
+    KIND_NAMES,
+    Deletion,
+    attached_paths,
+    delete,
+    dependent_datasets,
+    find_job_using,
+    missing_uploads,
+    remaining_references,
+    rename,
+    restore,
+)
+from osteon.app.elements import action, caption, notify_error
+from osteon.app.folder_sizes import folder_size, format_size
+from osteon.app.state import AppState, Undo
+from osteon.app.workspace import MAX_NAME_LENGTH, Item
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.text import shortly
 
-NAMED = 4
+MAX_NAMES = 4
 """Names in a sentence before the others are counted."""
 
 
-def keeper(studio: Studio, item: Item, back: str) -> None:
+def item_header(app: AppState, item: Item, back: str) -> None:
     """Size, Rename and Delete, on an item's own page."""
     with ui.element("div").classes("osteon-row"):
-        size = faint("")
+        size = caption("")
         folder = "" if item.title == item.name else f" · its folder is called {item.name}"
 
         async def measure() -> None:
-            size.set_text(f"takes {told_size(await asyncio.to_thread(whole_size, studio, item))} of the disk{folder}")
+            size.set_text(f"takes {format_size(await asyncio.to_thread(item_size, app, item))} of the disk{folder}")
 
         ui.timer(0.05, measure, once=True)
-        action("Rename", lambda: ask_name(studio, item), icon="edit", weight="quiet")
-        action("Delete", lambda: ask_delete(studio, item, back), icon="delete", weight="quiet")
+        action("Rename", lambda: ask_new_name(app, item), icon="edit", weight="quiet")
+        action("Delete", lambda: ask_delete(app, item, back), icon="delete", weight="quiet")
 
 
-def keys(studio: Studio, item: Item, back: str) -> None:
+def item_buttons(app: AppState, item: Item, back: str) -> None:
     """Rename and Delete, in a list: icons."""
     with ui.row().classes("no-wrap gap-0"):
-        action("", lambda: ask_name(studio, item), icon="edit", weight="quiet", name=f"Rename {item.title}").mark(
+        action("", lambda: ask_new_name(app, item), icon="edit", weight="quiet", name=f"Rename {item.title}").mark(
             f"rename-{item.kind}-{item.name}"
         )
         action(
-            "", lambda: ask_delete(studio, item, back), icon="delete", weight="quiet", name=f"Delete {item.title}"
+            "", lambda: ask_delete(app, item, back), icon="delete", weight="quiet", name=f"Delete {item.title}"
         ).mark(f"delete-{item.kind}-{item.name}")
 
 
-def whole_size(studio: Studio, item: Item) -> int:
+def item_size(app: AppState, item: Item) -> int:
     """Bytes that an item takes with what belongs to it."""
     seen: set[tuple[int, int]] = set()
-    return sum(size_of(path, seen) for path in (item.path, *belonging(studio, item)))
+    return sum(folder_size(path, seen) for path in (item.path, *attached_paths(app, item)))
 
 
-def ask_name(studio: Studio, item: Item) -> None:
+def ask_new_name(app: AppState, item: Item) -> None:
     """A dialog for another name."""
 
     async def go() -> None:
         try:
-            before = await asyncio.to_thread(rename, studio, item, str(box.value or ""))
+            before = await asyncio.to_thread(rename, app, item, str(box.value or ""))
         except OsteonError as error:
-            refuse(error)
+            notify_error(error)
             return
-        studio.undo = Undo(f"{before} is now called {item.title}.", lambda: rename(studio, item, before))
+        app.undo = Undo(f"{before} is now called {item.title}.", lambda: rename(app, item, before))
         dialog.close()
         ui.navigate.reload()
 
     with ui.context.client.content, ui.dialog(value=True) as dialog, ui.card().classes("osteon-card"):
         ui.label(f"Rename {item.title}").classes("text-weight-bold")
-        box = ui.input("New name", value=item.title).props(f"autofocus maxlength={LONGEST_NAME}").classes("full-width")
+        box = (
+            ui.input("New name", value=item.title).props(f"autofocus maxlength={MAX_NAME_LENGTH}").classes("full-width")
+        )
         box.on("keydown.enter", go)
-        faint("Pages show the new name. The folder keeps its own, so that commands and jobs find it as before.")
+        caption("Pages show the new name. The folder keeps its own, so that commands and jobs find it as before.")
         with ui.row():
             ui.button("Keep", on_click=dialog.close).props("flat no-caps")
             ui.button("Save the name", on_click=go).props("unelevated no-caps")
     dialog.on("hide", dialog.delete)
 
 
-async def ask_delete(studio: Studio, item: Item, back: str) -> None:
+async def ask_delete(app: AppState, item: Item, back: str) -> None:
     """A dialog that says what goes along, and what stays without it."""
-    job, needed, stays = await asyncio.to_thread(_looked_up, studio, item)
+    job, needed, stays = await asyncio.to_thread(_deletion_effects, app, item)
     if job:
         hint = "let it end, or cancel it on the page Jobs"
-        refuse(UsageError(f"{item.title}: the job “{job}” uses it", hint=hint))
+        notify_error(UsageError(f"{item.title}: the job “{job}” uses it", hint=hint))
         return
 
     async def go() -> None:
         try:
-            gone = await asyncio.to_thread(delete, studio, item)
+            gone = await asyncio.to_thread(delete, app, item)
         except OsteonError as error:
-            refuse(error)
+            notify_error(error)
             return
-        more = goes_with(gone)
-        studio.undo = Undo(
+        more = describe_attached(gone)
+        app.undo = Undo(
             f"{gone.title} is in the bin{f', with {more}' if more else ''}.",
-            lambda: restore(studio, gone),
+            lambda: restore(app, gone),
         )
         dialog.close()
         ui.navigate.to(back)
@@ -99,10 +112,10 @@ async def ask_delete(studio: Studio, item: Item, back: str) -> None:
     with ui.context.client.content, ui.dialog(value=True) as dialog, ui.card().classes("osteon-card"):
         ui.label(f"Delete {item.title}?").classes("text-weight-bold")
         if needed:
-            ui.label(f"{listed(needed)}: the files are in this upload, so they go together.")
+            ui.label(f"{describe_items(needed)}: the files are in this upload, so they go together.")
         if stays:
-            ui.label(f"{listed(stays)}: made of it and kept, but without what is shown of it or needs it.")
-        faint("It goes into the bin, from where it can be restored until the bin is emptied.")
+            ui.label(f"{describe_items(stays)}: made of it and kept, but without what is shown of it or needs it.")
+        caption("It goes into the bin, from where it can be restored until the bin is emptied.")
         with ui.row():
             ui.button("Keep", on_click=dialog.close).props("flat no-caps")
             ui.button(("Delete both" if len(needed) == 1 else "Delete all") if needed else "Delete", on_click=go).props(
@@ -111,34 +124,34 @@ async def ask_delete(studio: Studio, item: Item, back: str) -> None:
     dialog.on("hide", dialog.delete)
 
 
-def listed(items: Sequence[Item]) -> str:
+def describe_items(items: Sequence[Item]) -> str:
     """`Dataset knees, result mine and 3 more`."""
-    text = shortly([f"{WORDS[item.kind]} {item.title}" for item in items], NAMED)
+    text = shortly([f"{KIND_NAMES[item.kind]} {item.title}" for item in items], MAX_NAMES)
     return text[:1].upper() + text[1:]
 
 
-def goes_with(gone: Thrown) -> str:
+def describe_attached(gone: Deletion) -> str:
     """`2 more that go with it`; empty where nothing does."""
     more = len(gone.items) - 1
     return f"{more} more that go{'es' * (more == 1)} with it" if more else ""
 
 
-async def put_back(studio: Studio, gone: Thrown) -> None:
+async def restore_item(app: AppState, gone: Deletion) -> None:
     """Restore a deletion, and say what is still missing."""
     try:
-        await asyncio.to_thread(restore, studio, gone)
-        missing = await asyncio.to_thread(lacking, studio, gone)
+        await asyncio.to_thread(restore, app, gone)
+        missing = await asyncio.to_thread(missing_uploads, app, gone)
     except OsteonError as error:
-        refuse(error)
+        notify_error(error)
         return
     also = f" Its upload {missing[0].title} is still in the bin: restore it, too." if missing else ""
-    item = studio.workspace.item(gone.kind, gone.name)
-    studio.undo = Undo(f"{gone.title} is back.{also}", lambda: delete(studio, item))
+    item = app.workspace.item(gone.kind, gone.name)
+    app.undo = Undo(f"{gone.title} is back.{also}", lambda: delete(app, item))
     ui.navigate.reload()
 
 
-def _looked_up(studio: Studio, item: Item) -> tuple[str, list[Item], list[Item]]:
+def _deletion_effects(app: AppState, item: Item) -> tuple[str, list[Item], list[Item]]:
     """The title of a job that uses an item, the datasets that go with it, and what stays."""
-    needed = needing(studio, item)
-    job = user_of(studio, [*needed, item])
-    return (job.title if job is not None else ""), needed, mentioning(studio, item, needed)
+    needed = dependent_datasets(app, item)
+    job = find_job_using(app, [*needed, item])
+    return (job.title if job is not None else ""), needed, remaining_references(app, item, needed)

@@ -18,7 +18,7 @@ from osteon.predicting.records import FIRST, WEIGHTS
 
 
 @dataclass(frozen=True)
-class Brought:
+class UploadedModel:
     """A model among what came in.
 
     Attributes:
@@ -34,7 +34,7 @@ class Brought:
     finds: tuple[str, ...]
 
 
-def model_in(source: Path) -> Brought | None:
+def find_model(source: Path) -> UploadedModel | None:
     """The model in a folder, by the names of its files; None where there is none.
 
     Raises:
@@ -51,7 +51,7 @@ def model_in(source: Path) -> Brought | None:
     if own:
         folder = source / own[0]
         name = next((part for part in (*reversed(own[0].parts), source.name) if part != "model"), "model")
-        return Brought("osteon", folder, name, tuple(s.name for s in read_plan(folder / PLAN).structures))
+        return UploadedModel("osteon", folder, name, tuple(s.name for s in read_plan(folder / PLAN).structures))
     if not any(path.name == PLANS for path in names) or not any(path.name == DATASET for path in names):
         return None
     folder = source / trainer_in(names, source)
@@ -60,10 +60,10 @@ def model_in(source: Path) -> Brought | None:
     if not isinstance(labels, dict):
         raise FileError(f"{folder / DATASET}: names no labels", hint="copy the model's folder again, whole")
     finds = tuple(str(name) for name, value in labels.items() if value != 0 and name != "ignore")
-    return Brought("nnunet", folder, folder.parent.name or source.name, finds)
+    return UploadedModel("nnunet", folder, folder.parent.name or source.name, finds)
 
 
-def take(folder: Path, target: Path) -> None:
+def copy_model(folder: Path, target: Path) -> None:
     """Copy a model of osteon's; it is loaded first, so that a damaged one is not taken.
 
     Raises:

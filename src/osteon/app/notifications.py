@@ -6,26 +6,26 @@ from weakref import WeakSet
 
 from nicegui.element import Element
 
-from osteon.app.job_words import sentence
+from osteon.app.job_texts import end_sentence
 from osteon.app.jobs import OVER, Job, Jobs, Phase
 
-EVERY_S = 2.0
-SILENT = ("export", "evaluate")
+INTERVAL_S = 2.0
+NOT_ANNOUNCED = ("export", "evaluate")
 """Commands that follow another one within seconds."""
-HEARD = ("done", "partly", "failed")
-bells: WeakSet[Bell] = WeakSet()
+ANNOUNCED = ("done", "partly", "failed")
+notifiers: WeakSet[JobNotifier] = WeakSet()
 """Those of all pages that are open."""
 
 
-class Bell(Element, component="bell.js"):
+class JobNotifier(Element, component="job_notifier.js"):
     """In a page's head: it rings when a job ends that the page's reader may be waiting for."""
 
     def __init__(self) -> None:
         super().__init__()
-        bells.add(self)
+        notifiers.add(self)
 
 
-class Ringer:
+class JobEndWatcher:
     """Looks for jobs that have ended since it looked last.
 
     Args:
@@ -38,10 +38,10 @@ class Ringer:
 
     def look(self) -> None:
         """Ring every page's bell for each job that has ended; what ends while no page is open waits for one."""
-        if not bells:
+        if not notifiers:
             return
         for text in self.ended():
-            for bell in tuple(bells):
+            for bell in tuple(notifiers):
                 if not bell.is_deleted:
                     bell.run_method("ring", text)
 
@@ -49,9 +49,11 @@ class Ringer:
         """A sentence for each job that has ended, without its name: the system shows it on locked screens too."""
         before, self.before = self.before, self._phases()
         return [
-            sentence(job, phase)
+            end_sentence(job, phase)
             for job, phase in self.before.values()
-            if phase in HEARD and job.command not in SILENT and (job.id not in before or before[job.id][1] not in OVER)
+            if phase in ANNOUNCED
+            and job.command not in NOT_ANNOUNCED
+            and (job.id not in before or before[job.id][1] not in OVER)
         ]
 
     def _phases(self) -> dict[str, tuple[Job, Phase]]:

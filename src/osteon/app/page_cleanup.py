@@ -20,28 +20,28 @@ from starlette.routing import Route
 
 from osteon.core.heap import give_back
 
-TIDY_S = 10.0
+CLEANUP_INTERVAL_S = 10.0
 """Pages that were left are swept up this often: what they hold in circles, and the C library's free blocks."""
 
 
-_redrawn: list[refreshable_method[Any, Any, Any]] = []
+_refreshables: list[refreshable_method[Any, Any, Any]] = []
 S = TypeVar("S")
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def redrawn(method: Callable[Concatenate[S, P], T]) -> refreshable_method[S, P, T]:
+def refreshable(method: Callable[Concatenate[S, P], T]) -> refreshable_method[S, P, T]:
     """A page's method that draws a part of it and can draw it anew: NiceGUI's, which keeps the last page otherwise."""
     made: refreshable_method[S, P, T] = refreshable_method(method)
-    _redrawn.append(made)
+    _refreshables.append(made)
     return made
 
 
-class Leaving(Element, component="leaving.js"):
+class PageLeave(Element, component="page_leave.js"):
     """Part of every page."""
 
 
-class Tidier:
+class PageCleanup:
     """Throws pages away, and gives their memory back."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Tidier:
         if self.untidy:
             self.untidy = False
             RefreshableTarget.current_target = None
-            for method in _redrawn:
+            for method in _refreshables:
                 method.prune()
                 method.instance = None
             gc.collect()

@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from osteon.core.geometry import Geometry, closest_axes
 
-LETTERS = (("R", "L"), ("A", "P"), ("S", "I"))
+AXIS_LETTERS = (("R", "L"), ("A", "P"), ("S", "I"))
 """Of each world axis: the end it runs to, and the other one."""
 
 
 @dataclass(frozen=True)
-class Sheet:
+class PictureOrientation:
     """How `[i, j, k]` with one singleton axis is spread out as `[row, column]`.
 
     The patient's right is on the left and the head on top, as radiologists hang pictures; seen from the side, the
@@ -39,7 +39,7 @@ class Sheet:
     marks: tuple[str, str, str, str]
 
     @classmethod
-    def of(cls, geometry: Geometry) -> Sheet:
+    def of(cls, geometry: Geometry) -> PictureOrientation:
         """The sheet of a grid; the thinnest axis is the one looked along."""
         along = int(np.argmin(geometry.shape))
         axes, signs = closest_axes(geometry.affine_ras)
@@ -47,8 +47,8 @@ class Sheet:
         across, down = plane
         flipped = signs[across] > 0, signs[down] > 0  # columns run to the left or back, rows down or back
         spacing = geometry.spacing_mm
-        left, right = LETTERS[axes[across]]
-        top, bottom = LETTERS[axes[down]]
+        left, right = AXIS_LETTERS[axes[across]]
+        top, bottom = AXIS_LETTERS[axes[down]]
         return cls(
             across,
             down,

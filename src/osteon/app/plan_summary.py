@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from osteon.app.frame import card, faint
+from osteon.app.elements import caption, card
 from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.plan.schema import Plan
 
@@ -38,7 +38,7 @@ def show_plan(plan: Plan, budget: str = "") -> None:
                 )
     for name, text in rows:
         with ui.element("div").classes("osteon-row"):
-            faint(name).style("width: 84px")
+            caption(name).style("width: 84px")
             ui.label(text).classes("osteon-grow")
     with ui.expansion("Why").classes("full-width"):
         for line in (*plan.grid.why, *plan.patch.why, *plan.training.why, *plan.augmentation.why):

@@ -15,16 +15,16 @@ from osteon.core.geometry import Geometry, turn_to_ras
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Modality
 
-MOST_VOXELS = 4_500_000
+MAX_VOXELS = 4_500_000
 """Of a preview: drawn in software, each voxel takes its share of half a second when a structure is toggled."""
-POSTER = 320
+POSTER_PIXELS = 320
 """Pixels of a drawn slice's longer side."""
-SAMPLE = 1 << 20
+SAMPLE_VOXELS = 1 << 20
 """Voxels that a window is found by."""
 Factors = tuple[int, int, int]
 
 
-def factors_for(shape: tuple[int, ...], most: int = MOST_VOXELS) -> Factors:
+def shrink_factors(shape: tuple[int, ...], most: int = MAX_VOXELS) -> Factors:
     """By how much each axis is divided so that no more voxels are left; the longest axis first."""
     factors = [1, 1, 1]
 
@@ -51,11 +51,11 @@ def shrink_image(image: npt.NDArray[np.generic], factors: Factors) -> npt.NDArra
     found = image
     for axis in np.argsort(image.strides)[::-1]:  # the slowest in memory first: the least is read in jumps
         if factors[axis] > 1:
-            found = _mean(found, int(axis), factors[axis])
+            found = _block_mean(found, int(axis), factors[axis])
     return np.rint(found).astype(image.dtype) if image.dtype.kind in "iu" else found.astype(image.dtype)
 
 
-def _mean(array: npt.NDArray[Any], axis: int, step: int) -> npt.NDArray[np.float32]:
+def _block_mean(array: npt.NDArray[Any], axis: int, step: int) -> npt.NDArray[np.float32]:
     before = (slice(None),) * axis
     edge = array[(*before, slice(-1, None))]
     total = array[(*before, slice(0, None, step))].astype(np.float32)
@@ -84,11 +84,11 @@ def shrink_labels(labels: npt.NDArray[np.integer], factors: Factors) -> npt.NDAr
     contested = np.zeros(found.shape, dtype=bool)
     for vote in votes[1:]:
         contested |= vote != found
-    found[contested] = _most([vote[contested] for vote in votes])
+    found[contested] = _majority([vote[contested] for vote in votes])
     return found
 
 
-def _most(votes: Sequence[npt.NDArray[np.integer]]) -> npt.NDArray[np.integer]:
+def _majority(votes: Sequence[npt.NDArray[np.integer]]) -> npt.NDArray[np.integer]:
     """What most of them say of each place; of two that as many say the higher one."""
     best = np.zeros_like(votes[0])
     most = np.zeros(votes[0].shape, dtype=np.int8)
@@ -99,18 +99,18 @@ def _most(votes: Sequence[npt.NDArray[np.integer]]) -> npt.NDArray[np.integer]:
     return best
 
 
-def window_of(image: npt.NDArray[np.generic], modality: Modality) -> tuple[float, float]:
+def intensity_window(image: npt.NDArray[np.generic], modality: Modality) -> tuple[float, float]:
     """A range of grey that shows the image: bone for CT, else the middle 99 % of what is not background."""
     if modality == "ct":
         return -500.0, 1300.0
-    step = max(1, round((image.size / SAMPLE) ** (1 / 3)))
+    step = max(1, round((image.size / SAMPLE_VOXELS) ** (1 / 3)))
     sample = np.asarray(image[::step, ::step, ::step], dtype=np.float32).ravel()
     shown = sample[sample > sample.min()] if modality == "mr" and (sample > sample.min()).sum() > 100 else sample
     low, high = (float(v) for v in np.percentile(shown, [0.5, 99.5]))
     return (low, high) if high > low else (float(sample.min()), float(sample.max()) + 1)
 
 
-def poster(volume: Volume, window: tuple[float, float]) -> bytes:
+def render_poster(volume: Volume, window: tuple[float, float]) -> bytes:
     """A PNG of the three middle slices, axial, coronal, sagittal, with the patient's right on the left."""
     turn = turn_to_ras(volume.geometry)
     image = turn.apply(volume.array[0])
@@ -122,7 +122,7 @@ def poster(volume: Volume, window: tuple[float, float]) -> bytes:
         low, high = window
         grey = (np.clip((flat.T[::-1, ::-1] - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
         size = grey.shape[1] * spacing[across], grey.shape[0] * spacing[up]
-        scale = POSTER / max(size)
+        scale = POSTER_PIXELS / max(size)
         panels.append(Image.fromarray(grey).resize((max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))))
     whole = Image.new("L", (sum(panel.width for panel in panels), max(panel.height for panel in panels)))
     left = 0

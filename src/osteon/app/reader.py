@@ -16,18 +16,18 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-LONGEST_S = 600.0
+TIMEOUT_S = 600.0
 """What is asked may take so long; then the process is ended, and whoever waits behind it has a new one."""
 
 
-class Reader:
+class ReaderProcess:
     """One process that does what it is asked, one thing after the other."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
         self._turn = asyncio.Lock()
 
-    async def ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What a function says there; function, arguments and result are picklable.
 
         Raises:
@@ -37,10 +37,10 @@ class Reader:
         try:
             async with self._turn:
                 answer = asyncio.wrap_future(self._open().submit(function, *args, **kwargs))
-                if not (await asyncio.wait([answer], timeout=LONGEST_S))[0]:
+                if not (await asyncio.wait([answer], timeout=TIMEOUT_S))[0]:
                     answer.cancel()
                     self._kill()
-                    raise OsteonError(f"reading it took longer than {LONGEST_S:.0f} s", hint="look at a smaller scan")
+                    raise OsteonError(f"reading it took longer than {TIMEOUT_S:.0f} s", hint="look at a smaller scan")
                 return await answer
         except BrokenProcessPool:
             self.close()
@@ -50,9 +50,9 @@ class Reader:
                 raise
             raise OsteonError("there is not enough memory to read it", hint=hint) from error
 
-    def warm(self) -> None:
+    def start(self) -> None:
         """Begin the process, so that the first scan does not wait for it."""
-        self._open().submit(_imports)
+        self._open().submit(_warm_up)
 
     def close(self) -> None:
         """End the process."""
@@ -74,7 +74,7 @@ class Reader:
         return self._pool
 
 
-def _imports() -> None:
+def _warm_up() -> None:
     """What takes longest to import."""
     import osteon.app.scenes
     import osteon.importing.recognition  # noqa: F401

@@ -22,17 +22,23 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from osteon.app.layers import WORD, bits_of, difference, layers_of
-from osteon.app.orientation import oblique_degrees, shear_degrees, sides_of_picture, sides_said, slices_of
-from osteon.app.picture_orientation import Sheet
+from osteon.app.layers import WORD_BITS, difference_map, pack_bits, split_layers
+from osteon.app.orientation import (
+    is_orientation_known,
+    oblique_degrees,
+    picture_edge_letters,
+    shear_degrees,
+    slice_steps,
+)
+from osteon.app.picture_orientation import PictureOrientation
 from osteon.app.previews import (
     Factors,
-    factors_for,
-    poster,
+    intensity_window,
+    render_poster,
+    shrink_factors,
     shrink_geometry,
     shrink_image,
     shrink_labels,
-    window_of,
 )
 from osteon.core.clock import age_order
 from osteon.core.errors import DatasetError
@@ -49,15 +55,15 @@ from osteon.formats.nifti import write_nifti
 from osteon.formats.registry import read_scan
 
 INFO = "info.json"
-MADE = "3"
+VERSION = "3"
 """Raised whenever what is made changes."""
-MOST_CACHED = 4 * 10**9
+MAX_CACHE_BYTES = 4 * 10**9
 """Bytes of the cache; the scenes that were not looked at for longest go first."""
-Part = Literal["a", "b", "d"]
+ScenePart = Literal["a", "b", "d"]
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelSource:
     """Where labels come from.
 
     Attributes:
@@ -70,7 +76,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SceneRequest:
     """What is to be shown.
 
     Attributes:
@@ -87,8 +93,8 @@ class Wanted:
     name: str
     images: tuple[Path, ...]
     modality: Modality = "other"
-    first: Labels | None = None
-    second: Labels | None = None
+    first: LabelSource | None = None
+    second: LabelSource | None = None
     channel: int = 0
     whole: bool = False
     dataset: Path | None = None
@@ -97,11 +103,11 @@ class Wanted:
         """What tells whether it was made already: what is shown, and the states of the files."""
         paths = [*self.images, *(labels.path for labels in (self.first, self.second) if labels is not None)]
         names = [[s.model_dump() for s in part.structures or ()] for part in (self.first, self.second) if part]
-        parts = [MADE, self.modality, self.channel, self.whole, names, [[str(p), file_times(p)] for p in paths]]
+        parts = [VERSION, self.modality, self.channel, self.whole, names, [[str(p), file_times(p)] for p in paths]]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def make_scene(wanted: Wanted, folder: Path) -> dict[str, Any]:
+def make_scene(wanted: SceneRequest, folder: Path) -> dict[str, Any]:
     """Make the files of a scene, where they are not there yet.
 
     Args:
@@ -123,15 +129,15 @@ def make_scene(wanted: Wanted, folder: Path) -> dict[str, Any]:
     volume, first, second = _read(wanted)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     flat = 1 in volume.geometry.shape
-    parts: dict[Part, Segmentation] = {}
+    parts: dict[ScenePart, Segmentation] = {}
     for name, segmentation in (("a", first), ("b", second)):
         if segmentation is not None:
             parts[name] = segmentation  # type: ignore[index]
     if first is not None and second is not None:
         names = list(dict.fromkeys(s.name for s in (*first.structures, *second.structures)))
-        parts["d"] = difference(first, second, names)
-    window = window_of(volume.array[0], wanted.modality)
-    oriented = sides_said(wanted.images[0], volume.geometry)
+        parts["d"] = difference_map(first, second, names)
+    window = intensity_window(volume.array[0], wanted.modality)
+    oriented = is_orientation_known(wanted.images[0], volume.geometry)
     info = {
         "full": list(volume.geometry.shape),
         "spacing_mm": [round(s, 4) for s in volume.geometry.spacing_mm],
@@ -149,11 +155,11 @@ def make_scene(wanted: Wanted, folder: Path) -> dict[str, Any]:
         ),
     }
     write_json(folder / INFO, info)
-    _sweep(folder.parent, keep=folder)
+    _prune_cache(folder.parent, keep=folder)
     return info
 
 
-def _read(wanted: Wanted) -> tuple[Volume, Segmentation | None, Segmentation | None]:
+def _read(wanted: SceneRequest) -> tuple[Volume, Segmentation | None, Segmentation | None]:
     dataset = None if wanted.dataset is None else Dataset.open(wanted.dataset)
     if dataset is not None:
         volume = dataset.load_image(dataset.case(wanted.name), as_imported=False)
@@ -177,44 +183,49 @@ def _read(wanted: Wanted) -> tuple[Volume, Segmentation | None, Segmentation | N
 
 
 def _volume(
-    volume: Volume, parts: dict[Part, Segmentation], folder: Path, window: tuple[float, float], *, whole: bool
+    volume: Volume, parts: dict[ScenePart, Segmentation], folder: Path, window: tuple[float, float], *, whole: bool
 ) -> dict[str, Any]:
-    factors: Factors = (1, 1, 1) if whole else factors_for(volume.geometry.shape)
+    factors: Factors = (1, 1, 1) if whole else shrink_factors(volume.geometry.shape)
     geometry = shrink_geometry(volume.geometry, factors)
-    small = Volume(_lean(shrink_image(volume.array[0], factors))[None], geometry)
-    _write(folder / "image.nii.gz", small)
+    small = Volume(_narrow_dtype(shrink_image(volume.array[0], factors))[None], geometry)
+    _write_nifti(folder / "image.nii.gz", small)
     with whole_file(folder / "poster.png") as temporary:
-        temporary.write_bytes(poster(small, window))
+        temporary.write_bytes(render_poster(small, window))
     told = {}
     for part, segmentation in parts.items():
         files = []
-        for number, layer in enumerate(layers_of(segmentation)):
+        for number, layer in enumerate(split_layers(segmentation)):
             name = f"{part}-{number}.nii.gz"
             array = shrink_labels(layer.array, factors).astype(np.uint8, copy=False)
-            _write(folder / name, Volume(array[None], geometry))
-            files.append({"file": name, "structures": _told(layer.structures)})
+            _write_nifti(folder / name, Volume(array[None], geometry))
+            files.append({"file": name, "structures": _structure_rows(layer.structures)})
         told[part] = files
-    slices = slices_of(volume.geometry, factors)
+    slices = slice_steps(volume.geometry, factors)
     return {"kind": "volume", "size": list(geometry.shape), "slices": slices, "parts": told}
 
 
 def _picture(
-    volume: Volume, parts: dict[Part, Segmentation], folder: Path, path: Path, *, oriented: bool
+    volume: Volume, parts: dict[ScenePart, Segmentation], folder: Path, path: Path, *, oriented: bool
 ) -> dict[str, Any]:
-    sheet = Sheet.of(volume.geometry)
-    marks = sheet.marks if oriented else sides_of_picture(path)
+    sheet = PictureOrientation.of(volume.geometry)
+    marks = sheet.marks if oriented else picture_edge_letters(path)
     grey = sheet.spread(volume.array[0])
     low, high = float(grey.min()), float(grey.max())
     slope = 1.0 if grey.dtype.kind in "iu" and high - low < 65_536 else max(high - low, 1e-9) / 65_535
-    _pack(folder / "image.bin", np.rint((grey.astype(np.float32) - low) / slope).astype("<u2"))
+    _write_gzip(folder / "image.bin", np.rint((grey.astype(np.float32) - low) / slope).astype("<u2"))
     told = {}
     for part, segmentation in parts.items():
         files = []
-        for number, bits in enumerate(bits_of(segmentation)):
+        for number, bits in enumerate(pack_bits(segmentation)):
             name = f"{part}-{number}.bin"
-            _pack(folder / name, sheet.spread(bits).astype("<u4"))
+            _write_gzip(folder / name, sheet.spread(bits).astype("<u4"))
             files.append(
-                {"file": name, "structures": _told(segmentation.structures[WORD * number : WORD * (number + 1)])}
+                {
+                    "file": name,
+                    "structures": _structure_rows(
+                        segmentation.structures[WORD_BITS * number : WORD_BITS * (number + 1)]
+                    ),
+                }
             )
         told[part] = files
     return {
@@ -229,7 +240,7 @@ def _picture(
     }
 
 
-def _lean(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def _narrow_dtype(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """In the type that takes least to send, without changing a value that anybody reads."""
     if image.dtype.kind in "iu":
         low, high = int(image.min()), int(image.max())
@@ -239,31 +250,31 @@ def _lean(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return image.astype(np.float32, copy=False)
 
 
-def _write(path: Path, volume: Volume) -> None:
+def _write_nifti(path: Path, volume: Volume) -> None:
     """A NIfTI that is packed quickly rather than well: it mostly travels within one machine."""
     plain = path.with_name(path.name.removesuffix(".gz"))
     write_nifti(plain, volume)
-    _pack(path, plain.read_bytes())
+    _write_gzip(path, plain.read_bytes())
     plain.unlink()
 
 
-def _pack(path: Path, content: npt.NDArray[np.generic] | bytes) -> None:
+def _write_gzip(path: Path, content: npt.NDArray[np.generic] | bytes) -> None:
     data = content if isinstance(content, bytes) else content.tobytes()
     with whole_file(path) as temporary:
         temporary.write_bytes(pack(data))
 
 
-def _told(structures: Sequence[Structure]) -> list[dict[str, str]]:
+def _structure_rows(structures: Sequence[Structure]) -> list[dict[str, str]]:
     return [{"name": s.name, "colour": s.colour, "side": s.side or ""} for s in structures]
 
 
-def _sweep(cache: Path, keep: Path) -> None:
+def _prune_cache(cache: Path, keep: Path) -> None:
     """Keep the cache within its size."""
     scenes = [path for path in cache.iterdir() if (path / INFO).is_file() and path != keep]
     sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in scenes}
     total = sum(sizes.values())
     for path in sorted(scenes, key=lambda path: age_order(path / INFO)):
-        if total <= MOST_CACHED:
+        if total <= MAX_CACHE_BYTES:
             return
         shutil.rmtree(path, ignore_errors=True)
         total -= sizes[path]

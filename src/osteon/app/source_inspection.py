@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from osteon.app.model_import import Brought, model_in
+from osteon.app.model_import import UploadedModel, find_model
 from osteon.core.errors import FileError, OsteonError
 from osteon.core.files import is_file
 from osteon.core.folders import files_below
@@ -21,15 +21,15 @@ from osteon.importing.reimport import read_beside
 from osteon.importing.source_forms import Form, Found, Options
 from osteon.importing.structure_names import adopt, unite
 
-MOST_LISTED = 2000
-SAMPLED = 3
+MAX_LISTED = 2000
+MAX_HEADERS = 3
 """Label files whose headers are asked for names."""
-LOOKED_INTO = 40
+MAX_FILES_READ = 40
 """Label files whose voxels are looked at for values, where nothing names them."""
 
 
 @dataclass(frozen=True)
-class Inspected:
+class SourceReport:
     """What was found.
 
     Attributes:
@@ -64,12 +64,12 @@ class Inspected:
     files: tuple[str, ...] = ()
     error: str = ""
     hint: str = ""
-    model: Brought | None = None
+    model: UploadedModel | None = None
 
 
 def inspect_source(
     source: Path, allowed: Sequence[Path], form: str | None = None, given: Mapping[str, str] | None = None
-) -> Inspected:
+) -> SourceReport:
     """Look at a source.
 
     Args:
@@ -81,25 +81,25 @@ def inspect_source(
     files = tuple(_files(source, allowed))
     row = None
     try:
-        if form is None and (model := model_in(source)) is not None:
-            return Inspected(model=model)
+        if form is None and (model := find_model(source)) is not None:
+            return SourceReport(model=model)
         row = recognise(source) if form is None else form_named(form)
         if form is not None and (missing := row.misses(source)):
             raise FileError(f"not of the form {form}: {missing}", hint="choose another form")
-        found = row.read(source, _options(given or {}, row))
-        check_files(found, allowed)
+        found = row.read(source, _reader_options(given or {}, row))
+        check_allowed(found, allowed)
     except OsteonError as error:
-        heeds = () if row is None else _heeds(row)
+        heeds = () if row is None else _option_names(row)
         name = "" if row is None else row.name
-        return Inspected(
+        return SourceReport(
             name, error=error.message.replace(f"{source}: ", ""), hint=error.hint, files=files, heeds=heeds
         )
     maps = any(case.label is not None and not str(case.label).lower().endswith(".seg.nrrd") for case in found.cases)
-    structures = found.structures or _named(found)
+    structures = found.structures or _read_names(found)
     looked_into = 0
     if not structures and maps:
-        structures, looked_into = _valued(found)
-    return Inspected(
+        structures, looked_into = _read_values(found)
+    return SourceReport(
         row.name,
         row.what,
         tuple(found.understood),
@@ -110,19 +110,19 @@ def inspect_source(
         maps,
         looked_into,
         found.channels[0].modality if found.channels else "",
-        _heeds(row),
+        _option_names(row),
         files,
     )
 
 
-def _heeds(row: Form) -> tuple[str, ...]:
+def _option_names(row: Form) -> tuple[str, ...]:
     return tuple(sorted(f"--{name.replace('_', '-')}" for name in row.heeds))
 
 
-def _options(given: Mapping[str, str], row: Form) -> Options:
+def _reader_options(given: Mapping[str, str], row: Form) -> Options:
     """What was chosen, as far as it means something for the form."""
     fields: dict[str, Any] = {
-        option[2:].replace("-", "_"): value for option, value in given.items() if option in _heeds(row) and value
+        option[2:].replace("-", "_"): value for option, value in given.items() if option in _option_names(row) and value
     }
     if "priority" in fields:
         fields["priority"] = tuple(name.strip() for name in fields["priority"].split(","))
@@ -131,7 +131,7 @@ def _options(given: Mapping[str, str], row: Form) -> Options:
     return Options(**fields)
 
 
-def check_files(found: Found, allowed: Sequence[Path]) -> None:
+def check_allowed(found: Found, allowed: Sequence[Path]) -> None:
     """Raise FileError where a list names files outside the allowed folders, however it gets there."""
     for case in found.cases:
         for path in (*case.images, *((case.label,) if case.label else ()), *case.parts, *read_beside(case)):
@@ -152,10 +152,10 @@ def _case(case: Any) -> dict[str, Any]:
     }
 
 
-def _named(found: Found) -> tuple[Structure, ...]:
+def _read_names(found: Found) -> tuple[Structure, ...]:
     named: list[tuple[Structure, ...]] = []
     for case in found.cases:
-        if case.label is not None and is_file(case.label) and len(named) < SAMPLED:
+        if case.label is not None and is_file(case.label) and len(named) < MAX_HEADERS:
             try:
                 named.append(read_structures(case.label))
             except OsteonError:
@@ -163,9 +163,9 @@ def _named(found: Found) -> tuple[Structure, ...]:
     return adopt(unite(named), iter(named)) if any(named) else ()
 
 
-def _valued(found: Found) -> tuple[tuple[Structure, ...], int]:
+def _read_values(found: Found) -> tuple[tuple[Structure, ...], int]:
     """The values in label files that nothing names, called `label_<value>`, and how many files were looked into."""
-    labels = [case.label for case in found.cases if case.label is not None and is_file(case.label)][:LOOKED_INTO]
+    labels = [case.label for case in found.cases if case.label is not None and is_file(case.label)][:MAX_FILES_READ]
     values: set[int] = set()
     for label in labels:
         try:
@@ -185,13 +185,13 @@ def _files(source: Path, allowed: Sequence[Path]) -> list[str]:
         there = any(path.resolve().is_relative_to(folder) for folder in allowed)
         if there and suffix_of(path) is not None:
             listed.append(path.relative_to(source).as_posix())
-            if len(listed) >= MOST_LISTED:
+            if len(listed) >= MAX_LISTED:
                 break
     return listed
 
 
 @dataclass(frozen=True)
-class Scans:
+class ScanList:
     """What a source holds for segmenting.
 
     Attributes:
@@ -207,7 +207,7 @@ class Scans:
     trained_on: tuple[str, ...] = ()
 
 
-def scans_in(source: Path, allowed: Sequence[Path], model: Path | None = None) -> Scans:
+def list_scans(source: Path, allowed: Sequence[Path], model: Path | None = None) -> ScanList:
     """The scans that a model would segment of a source.
 
     Args:
@@ -241,4 +241,4 @@ def scans_in(source: Path, allowed: Sequence[Path], model: Path | None = None) -
             problems[scan.id] = f"{lost[0]}: there is no such file"
     known = {s.id: seen.sight_of(s.id, s.case.content) for s in scans if s.case is not None}
     ids = tuple(scan.id for scan in scans if scan.id not in problems)
-    return Scans(ids, problems, tuple(notes), tuple(trained_on(known)))
+    return ScanList(ids, problems, tuple(notes), tuple(trained_on(known)))

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from osteon.app.jobs import Jobs
-from osteon.app.reader import Reader
-from osteon.app.scenes import INFO, Wanted, make_scene
+from osteon.app.reader import ReaderProcess
+from osteon.app.scenes import INFO, SceneRequest, make_scene
 from osteon.app.uploads import MOST_BYTES, Uploads
 from osteon.app.workspace import ID_DIGITS, Item, Workspace
 from osteon.core.errors import OsteonError
@@ -40,12 +40,12 @@ class Undo:
 
 
 @dataclass
-class Studio:
+class AppState:
     """The app's state: all of it lies on disk but what is being uploaded and read just now, and what was done last."""
 
     workspace: Workspace
     limit: int = MOST_BYTES
-    reader: Reader = field(default_factory=Reader)
+    reader: ReaderProcess = field(default_factory=ReaderProcess)
     undo: Undo | None = None
     jobs: Jobs = field(init=False)
     uploads: Uploads = field(init=False)
@@ -64,13 +64,13 @@ class Studio:
 
     def case_id(self, item: Item, name: str) -> str:
         """The id that stands for a case of a dataset, a result or a run in URLs."""
-        return self.workspace.keyed(item.kind, item.name, name)
+        return self.workspace.keyed_hash(item.kind, item.name, name)
 
-    def case_named(self, item: Item, names: Iterable[str], case_id: str) -> str | None:
+    def find_case(self, item: Item, names: Iterable[str], case_id: str) -> str | None:
         """Which of some names an id stands for."""
         return next((name for name in names if hmac.compare_digest(self.case_id(item, name), case_id)), None)
 
-    async def scene(self, wanted: Wanted) -> tuple[str, dict[str, Any]]:
+    async def load_scene(self, wanted: SceneRequest) -> tuple[str, dict[str, Any]]:
         """The scene's id, and what is in it; made where it is not there.
 
         Raises:
@@ -78,14 +78,14 @@ class Studio:
         """
         for path in (*wanted.images, *(part.path for part in (wanted.first, wanted.second) if part is not None)):
             self.workspace.check_readable(path)
-        scene_id = self.workspace.keyed("scene", wanted.key())
+        scene_id = self.workspace.keyed_hash("scene", wanted.key())
         folder = self.workspace.root / "cache" / scene_id
-        return scene_id, await self.reader.ask(make_scene, wanted, folder)
+        return scene_id, await self.reader.run(make_scene, wanted, folder)
 
-    async def ahead(self, wanted: Wanted) -> None:
+    async def preload_scene(self, wanted: SceneRequest) -> None:
         """Make a scene that will probably be asked for next; nothing is said where that fails."""
         with suppress(OsteonError):
-            await self.scene(wanted)
+            await self.load_scene(wanted)
 
     def scene_file(self, scene_id: str, name: str) -> Path | None:
         """A file of a scene that was made; None for anything else."""
@@ -104,6 +104,6 @@ def open_dataset(item: Item) -> Dataset | None:
         return None
 
 
-def files_of_case(dataset: Dataset, case: Case) -> tuple[Path, ...]:
+def image_paths(dataset: Dataset, case: Case) -> tuple[Path, ...]:
     """A case's images, as paths that can be opened."""
     return tuple(dataset.resolve(image) for image in case.images)

@@ -9,8 +9,8 @@ from nicegui import ui
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 
-from osteon.app.frame import action, card
-from osteon.app.state import Studio
+from osteon.app.elements import action, card
+from osteon.app.state import AppState
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 
@@ -19,7 +19,7 @@ class UploadBox(Element, component="upload.js"):
     """Sends files to `routes`, then hands over the source that they became.
 
     Args:
-        studio: Where it goes.
+        app: Where it goes.
         label: What the box is for, for screen readers.
         then: Called with the source.
         accept: Endings that are taken, by comma; any where empty.
@@ -28,7 +28,7 @@ class UploadBox(Element, component="upload.js"):
 
     def __init__(
         self,
-        studio: Studio,
+        app: AppState,
         label: str,
         then: Callable[[Item], Awaitable[None] | None],
         *,
@@ -38,18 +38,18 @@ class UploadBox(Element, component="upload.js"):
         super().__init__()
         self._props.update({"label": label, "accept": accept, "folders": folders})
         self.classes("full-width")
-        self.studio, self.then = studio, then
+        self.app, self.then = app, then
         self.on("uploaded", self._uploaded)
-        if studio.uploads.broken:
+        if app.uploads.broken:
             self._tell_broken()
 
     async def _uploaded(self, event: GenericEventArguments) -> None:
-        upload = self.studio.uploads.open.get(str(event.args.get("id")))
+        upload = self.app.uploads.open.get(str(event.args.get("id")))
         if upload is None:
             self.run_method("ended", "The upload was broken off. Nothing of it was kept: choose the files again.")
             return
         try:
-            item = await asyncio.to_thread(self.studio.uploads.finish, upload)
+            item = await asyncio.to_thread(self.app.uploads.finish, upload)
         except OsteonError as error:
             said = f"{error.message}. Nothing of it was kept{f': {error.hint}' if error.hint else ''}."
             self.run_method("ended", said)
@@ -63,10 +63,10 @@ class UploadBox(Element, component="upload.js"):
         """What an earlier visit lost, until somebody has seen it: its tab was closed, or the server was ended."""
 
         def seen() -> None:
-            self.studio.uploads.broken.clear()
+            self.app.uploads.broken.clear()
             note.delete()
 
         with card(kind="note") as note:
-            for lost in self.studio.uploads.broken.values():
+            for lost in self.app.uploads.broken.values():
                 ui.label(lost.told())
             action("I have seen it", seen, weight="quiet")

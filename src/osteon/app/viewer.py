@@ -9,30 +9,30 @@ from typing import Any
 from nicegui import ui
 from nicegui.events import GenericEventArguments
 
-from osteon.app.frame import faint, show_error
-from osteon.app.viewer_controls import Controls
-from osteon.app.viewer_panes import (
-    OBLIQUE,
-    SHEARED,
-    WAY_OUT,
+from osteon.app.elements import caption, show_error
+from osteon.app.viewer_controls import ViewerControls
+from osteon.app.views import (
+    NIIVUE_HINT,
+    OBLIQUE_DEG,
+    SHEARED_DEG,
     PictureView,
-    Shown,
-    ShownLayer,
     View,
+    ViewLayer,
+    VisibleStructure,
     VolumeView,
-    layers_from,
-    scene_for,
-    viewer_is_there,
-    why_missing,
+    has_niivue,
+    view_layers,
+    viewer_scene,
+    why_no_niivue,
 )
 from osteon.core.errors import OsteonError
 
-Load = Callable[[bool], Awaitable[tuple[str, dict[str, Any]]]]
-NO_CARD = " · this browser draws without a graphics card: the 3D view is left out until asked for"
+SceneLoader = Callable[[bool], Awaitable[tuple[str, dict[str, Any]]]]
+SOFTWARE_RENDERING = " · this browser draws without a graphics card: the 3D view is left out until asked for"
 
 
 @dataclass(frozen=True)
-class Pane:
+class ViewPane:
     """One view.
 
     Attributes:
@@ -47,7 +47,7 @@ class Pane:
 
 
 @dataclass
-class Stage:
+class Viewer:
     """The views of one case.
 
     Attributes:
@@ -69,12 +69,12 @@ class Stage:
         surrounded: Whether 3D shows the scan around the bones.
     """
 
-    load: Load
-    panes: Sequence[Pane]
+    load: SceneLoader
+    panes: Sequence[ViewPane]
     steps: Callable[[int], None] | None = None
     ahead: Callable[[], Awaitable[None]] | None = None
-    views: list[tuple[View, list[ShownLayer]]] = field(default_factory=list)
-    shown: dict[str, Shown] = field(default_factory=dict)
+    views: list[tuple[View, list[ViewLayer]]] = field(default_factory=list)
+    shown: dict[str, VisibleStructure] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
     base: str = ""
     window: tuple[float, float] = (0.0, 1.0)
@@ -93,8 +93,8 @@ class Stage:
             self.right = ui.column().classes("full-width gap-3 no-wrap")
         with self.left, ui.row().classes("items-center"):
             ui.icon("hourglass_empty", size="22px").props("aria-hidden=true")
-            faint("Reading the scan …")
-        self.controls = Controls(self)
+            caption("Reading the scan …")
+        self.controls = ViewerControls(self)
         ui.timer(0.01, self._first, once=True)
 
     async def _first(self) -> None:
@@ -150,14 +150,16 @@ class Stage:
                         ui.label(pane.title).classes("text-weight-medium")
                     self._pane(pane, group, number)
         with self.left:
-            self.status = faint(self.told())
+            self.status = caption(self.told())
             for line in self.lies():
-                faint(line)
+                caption(line)
 
-    def _pane(self, pane: Pane, group: str, number: int) -> None:
+    def _pane(self, pane: ViewPane, group: str, number: int) -> None:
         poster = f"{self.base}poster.png" if self.volume else ""
-        if self.volume and not viewer_is_there():
-            show_error(OsteonError(f"the viewer's JavaScript is missing: {why_missing()}", hint=WAY_OUT), "No viewer")
+        if self.volume and not has_niivue():
+            show_error(
+                OsteonError(f"the viewer's JavaScript is missing: {why_no_niivue()}", hint=NIIVUE_HINT), "No viewer"
+            )
             picture = ui.element("img").classes("osteon-picture")
             picture.props["src"], picture.props["alt"] = poster, "Three slices of the scan"
             return
@@ -166,12 +168,12 @@ class Stage:
         view = kind(label=label, poster=poster, group=group)
         view.mark(f"view-{number}")
         view.on_ready(self._ready)
-        layers = layers_from(self.info, self.base, pane.parts)
+        layers = view_layers(self.info, self.base, pane.parts)
         for layer in layers:
             layer.structures = [self.shown.setdefault(s.name, s) for s in layer.structures]
             layer.outline = self.outlines or layer.part in pane.outlined
         self.views.append((view, layers))
-        view.show(scene_for(self.info, self.base, layers, self.window, self.layout, asked=self.asked))
+        view.show(viewer_scene(self.info, self.base, layers, self.window, self.layout, asked=self.asked))
 
     def _ready(self, event: GenericEventArguments) -> None:
         software = bool(event.args.get("software"))
@@ -195,17 +197,17 @@ class Stage:
         what = f"preview of {size} voxels; the scan has {full}" if self.reduced else f"{full} voxels"
         voxel = times(f"{s:.3g}" for s in self.info["spacing_mm"])
         ready = f" · shown after {seconds:.1f} s" if seconds else ""
-        return f"{what}, {voxel} {self.info['unit']}{ready}{NO_CARD if software else ''}"
+        return f"{what}, {voxel} {self.info['unit']}{ready}{SOFTWARE_RENDERING if software else ''}"
 
     def lies(self) -> list[str]:
         """What is to be known of how the scan lies: lines, none where it lies as expected."""
         shear, oblique = (float(self.info[name]) for name in ("shear_deg", "oblique_deg"))
         if not self.info["oriented"]:
             return ["Nothing says where the patient's right, front and top are: no letters are shown."]
-        if self.volume and shear >= SHEARED:
+        if self.volume and shear >= SHEARED_DEG:
             what = "the slices run along the patient's axes, through several of the scan's, so that lengths are true."
             return [f"Its axes are sheared by {shear:.1f}°: {what}"]
-        if self.volume and oblique >= OBLIQUE:
+        if self.volume and oblique >= OBLIQUE_DEG:
             what = "the slices run along the scan's own axes, and the letters stand for the patient's nearest."
             return [f"Oblique by {oblique:.1f}°: {what}"]
         return []
@@ -240,7 +242,7 @@ class Stage:
                 layer.outline = on or layer.part in pane.outlined
                 view.run_method("outline", number, layer.outline)
 
-    def change(self, panes: Sequence[Pane]) -> None:
+    def change(self, panes: Sequence[ViewPane]) -> None:
         """Show other panes of the same case."""
         self.panes = panes
         if self.info:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from nicegui import ui
 from nicegui.events import KeyEventArguments, ValueChangeEventArguments
 
-from osteon.app.frame import action, card, faint
-from osteon.app.intensity_windows import presets
+from osteon.app.elements import action, caption, card
+from osteon.app.intensity_windows import window_presets
 from osteon.app.slider import Slider
 
 if TYPE_CHECKING:
-    from osteon.app.viewer import Stage
+    from osteon.app.viewer import Viewer
 
 LAYOUTS = {
     "all": "Slices and 3D",
@@ -23,7 +23,7 @@ LAYOUTS = {
     "sagittal": "Sagittal",
     "solid": "3D",
 }
-KEYS = (
+SHORTCUTS = (
     ("1 … 9", "show or hide a structure"),
     ("a", "show or hide all structures"),
     ("o", "outlines or filled"),
@@ -44,10 +44,10 @@ KEYS = (
 OPACITY = 0.55
 
 
-class Controls:
+class ViewerControls:
     """Window, layout, structures; each can be reached by the keyboard as well."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Viewer) -> None:
         self.stage = stage
         self.preset = 0
         self.switches: dict[str, ui.switch] = {}
@@ -57,7 +57,7 @@ class Controls:
     def build(self) -> None:
         """Put them beside the views."""
         stage = self.stage
-        self.presets = presets(stage.info)
+        self.presets = window_presets(stage.info)
         with stage.right:
             with card():
                 self._grey()
@@ -75,7 +75,7 @@ class Controls:
                     action("Everything", lambda: stage.each("zoom", 0), icon="fit_screen", weight="quiet")
                     self.full = action("Full resolution", self._go_whole, icon="hd", weight="quiet")
                     self.full.set_visibility(stage.reduced)
-                    action("Keys", show_keys, icon="keyboard", weight="quiet")
+                    action("Keys", show_shortcuts, icon="keyboard", weight="quiet")
             self.place = ui.column().classes("full-width no-wrap")
         self.structures()
 
@@ -92,7 +92,7 @@ class Controls:
         low, high = stage.window
         bounds, unit = (min(least, low), max(most, high)), "HU" if stage.info["modality"] == "ct" else ""
         step = max((most - least) / 1000, 1e-6)
-        faint("Range of grey: black, white")
+        caption("Range of grey: black, white")
         with ui.element("div").classes("osteon-row no-wrap"):
             self.black = Slider("Black up to", bounds, low, self._range_moved, step=step, unit=unit)
             self.white = Slider("White from", bounds, high, self._range_moved, step=step, unit=unit)
@@ -104,15 +104,15 @@ class Controls:
         self.switches = {}
         with self.place, card("Structures"):
             if not names:
-                faint("Nothing is drawn here.")
+                caption("Nothing is drawn here.")
                 return
             with ui.element("div").classes("osteon-row"):
                 action("All", lambda: self._all(True), weight="quiet", name="All: show all structures")
                 action("None", lambda: self._all(False), weight="quiet", name="None: hide all structures")
                 self.outlines = ui.switch("Outlines", value=stage.outlines)
                 self.outlines.on_value_change(lambda e: stage.outline(bool(e.value)))
-            faint("Opacity of all")
-            opacity(f"Opacity of all {len(names)} structures", OPACITY, self._all_opacities)
+            caption("Opacity of all")
+            opacity_slider(f"Opacity of all {len(names)} structures", OPACITY, self._all_opacities)
             self.opacities = {}
             with ui.column().classes("osteon-structures no-wrap"):
                 for number, name in enumerate(names, 1):
@@ -121,11 +121,11 @@ class Controls:
     def _structure(self, number: int, name: str) -> None:
         structure = self.stage.shown[name]
         with ui.element("div").classes("osteon-structure"):
-            swatch(structure.colour, f"Colour of {name}", lambda colour: self._colour(name, colour))
+            colour_input(structure.colour, f"Colour of {name}", lambda colour: self._colour(name, colour))
             switch = ui.switch(name, value=structure.visible).classes("osteon-grow").mark(f"structure-{number}")
             switch.on_value_change(lambda e: self.stage.show([name], bool(e.value)))
             self.switches[name] = switch
-            slider = opacity(f"Opacity of {name}", structure.opacity, lambda value: self._opacity([name], value))
+            slider = opacity_slider(f"Opacity of {name}", structure.opacity, lambda value: self._opacity([name], value))
             self.opacities[name] = slider.style("width: 70px; flex: none")
 
     def follow(self) -> None:
@@ -194,7 +194,7 @@ class Controls:
         await self.press(event.key.name)
 
     async def press(self, key: str) -> None:
-        """Do what a key stands for; see `KEYS`."""
+        """Do what a key stands for; see `SHORTCUTS`."""
         stage, names = self.stage, list(self.switches)
         if key.isdigit() and 1 <= int(key) <= len(names):
             switch = self.switches[names[int(key) - 1]]
@@ -221,15 +221,15 @@ class Controls:
         elif key in ("n", "p") and stage.steps is not None:
             stage.steps(1 if key == "n" else -1)
         elif key == "?":
-            show_keys()
+            show_shortcuts()
 
 
-def opacity(label: str, value: float, then: Callable[[float], object]) -> Slider:
+def opacity_slider(label: str, value: float, then: Callable[[float], object]) -> Slider:
     """A slider from 5 to 100 %; outlines are always opaque."""
     return Slider(label, (0.05, 1.0), value, then, step=0.05, factor=100.0, unit="%")
 
 
-def swatch(colour: str, label: str, then: Any) -> None:
+def colour_input(colour: str, label: str, then: Any) -> None:
     """A field in which a colour is chosen; `then` is called with `#rrggbb`."""
     made = ui.element("input").props("type=color").classes("osteon-swatch")
     made.props["value"], made.props["aria-label"] = colour, label
@@ -241,14 +241,14 @@ def swatch(colour: str, label: str, then: Any) -> None:
     made.on("input", chosen, js_handler="(e) => emit(e.target.value)")
 
 
-def show_keys() -> None:
+def show_shortcuts() -> None:
     """All keys, in a dialog."""
     with ui.dialog(value=True) as dialog, ui.card().classes("osteon-card"):
         ui.label("Keys").classes("text-weight-bold text-h6")
-        for keys, what in KEYS:
+        for keys, what in SHORTCUTS:
             with ui.element("div").classes("osteon-row no-wrap"):
                 with ui.element("kbd"):
                     ui.label(keys)
                 ui.label(what)
-        faint("In a view, drag to move the crosshair, and with the right button to move the image.")
+        caption("In a view, drag to move the crosshair, and with the right button to move the image.")
         action("Close", dialog.close, weight="main")

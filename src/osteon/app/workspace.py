@@ -30,10 +30,10 @@ from osteon.core.errors import FileError, UsageError
 from osteon.core.file_names import free_name, name_key
 from osteon.core.files import read_json, whole_file, write_error, write_json
 
-Kind = Literal["sources", "datasets", "runs", "results", "exports"]
-KINDS: tuple[Kind, ...] = ("sources", "datasets", "runs", "results", "exports")
-OTHERS = ("plans", "jobs", "cache")
-BIN, SPENT = ".bin", "spent.json"
+ItemKind = Literal["sources", "datasets", "runs", "results", "exports"]
+ITEM_KINDS: tuple[ItemKind, ...] = ("sources", "datasets", "runs", "results", "exports")
+OTHER_FOLDERS = ("plans", "jobs", "cache")
+BIN, USED_NAMES = ".bin", "spent.json"
 """Where what was deleted lies; in it the names of what was removed for good, which are given to nothing new."""
 ABOUT = ".about.json"
 """In a folder of the workspace: from what it was made, in names of the workspace, and what is to be known of it."""
@@ -41,15 +41,15 @@ TITLE = "title"
 """There: what people renamed it to; the folder keeps its name, by which commands, jobs and other folders know it."""
 SECRET, SETTINGS = "secret", "app.json"
 ID_DIGITS = 20
-LONGEST_NAME = 80
-_UNWANTED = re.compile(r"[^\w.+=-]+")
+MAX_NAME_LENGTH = 80
+_NAME_BREAKS = re.compile(r"[^\w.+=-]+")
 
 
 @dataclass(frozen=True)
 class Item:
     """A folder of the workspace: what it is, its name, and the id that stands for it in URLs."""
 
-    kind: Kind
+    kind: ItemKind
     name: str
     path: Path
     id: str
@@ -57,10 +57,10 @@ class Item:
     @property
     def title(self) -> str:
         """What people call it: its name, where they gave it no other."""
-        return about(self).get(TITLE) or self.name
+        return read_about(self).get(TITLE) or self.name
 
     @property
-    def place(self) -> str:
+    def relative_path(self) -> str:
         """From the workspace on, as commands, which run there, and references name it."""
         return f"{self.kind}/{self.name}"
 
@@ -72,12 +72,12 @@ class Workspace:
     Attributes:
         root: Absolute, without links.
         secret: Known to this workspace alone.
-        data: Further folders that may be read; nothing is ever written there.
+        data_folders: Further folders that may be read; nothing is ever written there.
     """
 
     root: Path
     secret: bytes
-    data: tuple[Path, ...] = ()
+    data_folders: tuple[Path, ...] = ()
 
     @classmethod
     def open(cls, root: Path, data: tuple[Path, ...] = ()) -> Workspace:
@@ -97,46 +97,46 @@ class Workspace:
             if not root.exists():
                 root.mkdir(parents=True)
                 root.chmod(0o700)
-            for name in (*KINDS, *OTHERS, BIN):
+            for name in (*ITEM_KINDS, *OTHER_FOLDERS, BIN):
                 (root / name).mkdir(exist_ok=True, mode=0o700)
-            secret = _secret(root / SECRET)
+            secret = _read_secret(root / SECRET)
         except OSError as error:
             raise write_error(root, error) from error
         return cls(root.resolve(), secret, tuple(folder.resolve() for folder in data))
 
-    def keyed(self, *parts: str, digits: int = ID_DIGITS) -> str:
+    def keyed_hash(self, *parts: str, digits: int = ID_DIGITS) -> str:
         """A hash of some words that nobody can make without the secret."""
         return hmac.new(self.secret, "\0".join(parts).encode(), "sha256").hexdigest()[:digits]
 
-    def items(self, kind: Kind) -> list[Item]:
+    def items(self, kind: ItemKind) -> list[Item]:
         """What lies there, the newest first."""
-        folders = [path for path in self._inner(kind) if path.is_dir()]
+        folders = [path for path in self._visible_paths(kind) if path.is_dir()]
         newest = sorted(folders, key=lambda path: (-path.stat().st_mtime, path.name))
         return [self.item(kind, path.name) for path in newest]
 
-    def item(self, kind: Kind, name: str) -> Item:
+    def item(self, kind: ItemKind, name: str) -> Item:
         """The item of that name, whether it is there or not."""
-        return Item(kind, name, self.root / kind / name, self.keyed(kind, name))
+        return Item(kind, name, self.root / kind / name, self.keyed_hash(kind, name))
 
-    def find(self, kind: Kind, item_id: str) -> Item | None:
+    def find(self, kind: ItemKind, item_id: str) -> Item | None:
         """The item of that id; None where there is none."""
         return next((item for item in self.items(kind) if hmac.compare_digest(item.id, item_id)), None)
 
-    def title(self, kind: Kind, name: str) -> str:
+    def title(self, kind: ItemKind, name: str) -> str:
         """What people call the item of that name, whether it is there or not."""
         return self.item(kind, name).title
 
-    def new(self, kind: Kind, wanted: str) -> Item:
+    def new_item(self, kind: ItemKind, wanted: str) -> Item:
         """An item with a plain name like the one wanted that nothing has or had; nothing is made."""
-        return self.item(kind, free_name(plain_name(wanted), self.taken(kind)))
+        return self.item(kind, free_name(safe_name(wanted), self.used_name_keys(kind)))
 
-    def make(self, kind: Kind, wanted: str, of: Mapping[str, str]) -> Item:
+    def create(self, kind: ItemKind, wanted: str, of: Mapping[str, str]) -> Item:
         """A new folder, so that nothing else takes its name, with a note of what it is made from.
 
         Raises:
             FileError: It cannot be written.
         """
-        item = self.new(kind, wanted)
+        item = self.new_item(kind, wanted)
         try:
             item.path.mkdir(parents=True)
         except OSError as error:
@@ -144,7 +144,7 @@ class Workspace:
         write_json(item.path / ABOUT, dict(of))
         return item
 
-    def taken(self, kind: Kind, but: Item | None = None) -> set[str]:
+    def used_name_keys(self, kind: ItemKind, but: Item | None = None) -> set[str]:
         """Keys of the names and titles of what is there and of what lies in the bin, and of names that were spent.
 
         Args:
@@ -153,15 +153,15 @@ class Workspace:
         """
         deleted = [Item(kind, path.name, path, "") for path in (self.root / BIN).glob(f"*/{kind}/*")]
         others = [item for item in self.items(kind) if item != but]
-        spent = [name for row in self.spent() for of, _, name in [row.partition("/")] if of == kind]
+        spent = [name for row in self.used_names() for of, _, name in [row.partition("/")] if of == kind]
         names = [*spent, *(name for item in (*others, *deleted) for name in (item.name, item.title))]
         own = "" if but is None else but.name  # what was deleted may have had it, too
         return {name_key(name) for name in names if name != own}
 
-    def spent(self) -> list[str]:
+    def used_names(self) -> list[str]:
         """KIND/NAME of what was removed for good."""
         try:
-            data = read_json(self.root / BIN / SPENT, "the names of what was removed")
+            data = read_json(self.root / BIN / USED_NAMES, "the names of what was removed")
         except FileError:
             return []
         return [str(row) for row in data] if isinstance(data, list) else []
@@ -172,7 +172,7 @@ class Workspace:
             real = Path(path).resolve()
         except (OSError, ValueError, RuntimeError):
             return False
-        return any(real.is_relative_to(folder) for folder in (self.root, *self.data))
+        return any(real.is_relative_to(folder) for folder in (self.root, *self.data_folders))
 
     def check_readable(self, path: Path) -> Path:
         """The path. Raises FileError where it lies elsewhere."""
@@ -183,11 +183,11 @@ class Workspace:
             )
         return path
 
-    def given(self, path: Path) -> str:
+    def command_path(self, path: Path) -> str:
         """A path as a command is given it: from the workspace on where it lies there."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
-    def settings(self) -> dict[str, object]:
+    def read_settings(self) -> dict[str, object]:
         """What was chosen on the pages; nothing where the file is missing or damaged."""
         try:
             data = read_json(self.root / SETTINGS, "the app's settings")
@@ -195,16 +195,16 @@ class Workspace:
             return {}
         return data if isinstance(data, dict) else {}
 
-    def choose(self, **changes: object) -> None:
+    def save_settings(self, **changes: object) -> None:
         """Keep what was chosen."""
-        write_json(self.root / SETTINGS, self.settings() | changes)
+        write_json(self.root / SETTINGS, self.read_settings() | changes)
 
-    def _inner(self, kind: Kind) -> Iterator[Path]:
+    def _visible_paths(self, kind: ItemKind) -> Iterator[Path]:
         folder = self.root / kind
         return (path for path in folder.iterdir() if not path.name.startswith(".") and self.may_read(path))
 
 
-def about(item: Item) -> dict[str, str]:
+def read_about(item: Item) -> dict[str, str]:
     """From what an item was made, and what it is called; empty where nobody wrote it down."""
     try:
         data = read_json(item.path / ABOUT, "what it was made from")
@@ -213,13 +213,13 @@ def about(item: Item) -> dict[str, str]:
     return {str(k): str(v) for k, v in data.items()} if isinstance(data, dict) else {}
 
 
-def plain_name(wanted: str) -> str:
+def safe_name(wanted: str) -> str:
     """A name for a folder: letters, digits and `_.+=-`, no leading dot, not too long; `untitled` where none is left."""
-    plain = _UNWANTED.sub("-", wanted.strip()).strip("-.")[:LONGEST_NAME].strip("-.")
+    plain = _NAME_BREAKS.sub("-", wanted.strip()).strip("-.")[:MAX_NAME_LENGTH].strip("-.")
     return plain or "untitled"
 
 
-def _secret(path: Path) -> bytes:
+def _read_secret(path: Path) -> bytes:
     if path.is_file() and len(held := path.read_bytes()) == 32:
         return held
     made = secrets.token_bytes(32)

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.output import out, report_failures, some
+from osteon.cli.output import out, report_failures, shorten
 from osteon.core.errors import UsageError
 
-SHOWN = 12
+MAX_SHOWN = 12
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
@@ -38,14 +38,14 @@ def audit(
         raise UsageError("--samples and --seed belong to --augmented", hint="add --augmented, or leave them out")
     result = osteon.audit(dataset, workers=workers)
     out.print(escape(f"{dataset}: {result.summary()}"), soft_wrap=True)
-    for finding in result.findings[:SHOWN]:
-        where = some(finding.cases, 4) if finding.cases else "all"
+    for finding in result.findings[:MAX_SHOWN]:
+        where = shorten(finding.cases, 4) if finding.cases else "all"
         out.print(
             f"[{COLOURS[finding.severity]}]{finding.severity:8}[/] {where}: {escape(finding.what)}", soft_wrap=True
         )
         if finding.severity != "note":
             out.print(f"         → {escape(finding.action)}", soft_wrap=True)
-    rest = len(result.findings) - SHOWN
+    rest = len(result.findings) - MAX_SHOWN
     if rest > 0:
         out.print(f"… and {rest} more", soft_wrap=True)
     out.print(f"written: {escape(str(result.page))}", soft_wrap=True)

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from osteon.cli.dataset import labels_of
+from osteon.cli.dataset import parse_labels
 from osteon.cli.output import out, report_failures
 from osteon.core.errors import UsageError
 from osteon.core.quantities import parse_numbers
@@ -34,7 +34,7 @@ def compare(
         raise UsageError(f"{to}: is a file, and a folder is needed", hint="give another one with --to")
     tolerances = parse_numbers(tolerance, "a tolerance")
     made = osteon.compare(
-        contestants, reference, to, tolerances=tolerances, surfaces=not overlap_only, labels=labels_of(labels)
+        contestants, reference, to, tolerances=tolerances, surfaces=not overlap_only, labels=parse_labels(labels)
     )
     table = Table(box=None, pad_edge=False)
     for head in ("rank", "", "Dice", "95% interval", "volume error %", "cases"):

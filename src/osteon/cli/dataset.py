@@ -11,8 +11,8 @@ from rich.markup import escape
 
 from osteon.cli.device_option import device_option
 from osteon.cli.option_values import Between, Groups, MaskMarks, MeshSpaces, MeshUnits, RleOrders
-from osteon.cli.output import out, report_failures, report_lost
-from osteon.cli.plan_options import asked, is_given, takes_choices
+from osteon.cli.output import out, report_failures, report_not_imported
+from osteon.cli.plan_options import given_options, is_given, with_plan_options
 from osteon.core.errors import UsageError
 from osteon.core.progress import clock, console
 from osteon.core.quantities import format_bytes, parse_seconds
@@ -95,7 +95,7 @@ def import_(
         form=form,
         hold_out=hold_out,
         only=only,
-        structures=labels_of(labels),
+        structures=parse_labels(labels),
         modality=modality,
         subject_pattern=subject,
         site_pattern=site,
@@ -137,13 +137,13 @@ def import_(
         f"structures {', '.join(escape(s.name) for s in manifest.structures) or 'none'}",
         soft_wrap=True,
     )
-    report_lost(report.lost)
+    report_not_imported(report.lost)
     report_failures(report.failed, "left out")
     if report.lost:
         raise typer.Exit(1)
 
 
-def labels_of(text: str | None) -> dict[str, int] | None:
+def parse_labels(text: str | None) -> dict[str, int] | None:
     """`NAME=VALUE,…` of `--labels`. Raises UsageError where it is something else."""
     if text is None:
         return None
@@ -159,7 +159,7 @@ def labels_of(text: str | None) -> dict[str, int] | None:
     return found
 
 
-@takes_choices
+@with_plan_options
 def plan(
     context: typer.Context,
     choices: Choices,
@@ -190,7 +190,7 @@ def plan(
             )
     path = dataset / FILE_NAME
     if path.is_file() and not force:
-        given = [*asked(context), *(f"--{name}" for name in ("device", "budget") if is_given(context, name))]
+        given = [*given_options(context), *(f"--{name}" for name in ("device", "budget") if is_given(context, name))]
         if given:
             raise UsageError(
                 f"{path} is there already; {given[0]} would change it",
@@ -198,7 +198,7 @@ def plan(
             )
         before = read_plan(path)
         check_plan_fits(Dataset.open(dataset), before)
-        show_plan(before)
+        print_plan(before)
         tell_outdated(dataset)
         out.print(f"is there already: {escape(str(path))}; --force makes it anew", soft_wrap=True)
         return
@@ -211,12 +211,12 @@ def plan(
         budget_s=seconds,
         workers=workers,
     )
-    show_plan(planned.plan)
+    print_plan(planned.plan)
     out.print(f"written: {escape(str(path))}", soft_wrap=True)
     report_failures(planned.failed, "not measured")
 
 
-def show_plan(plan: Plan) -> None:
+def print_plan(plan: Plan) -> None:
     """The plan's main decisions, and its forecast, in a few lines."""
     grid, cost = plan.grid, plan.forecast
     size = "×".join(map(str, plan.patch.size))

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.dataset import labels_of
-from osteon.cli.output import out, report_failures, some
+from osteon.cli.dataset import parse_labels
+from osteon.cli.output import out, report_failures, shorten
 from osteon.core.errors import CaseError
 from osteon.core.progress import console
 from osteon.core.quantities import parse_numbers
@@ -46,7 +46,7 @@ def evaluate(
         tolerances=parse_numbers(tolerance, "a tolerance"),
         match_iou=match_iou,
         surfaces=not overlap_only,
-        labels=labels_of(labels),
+        labels=parse_labels(labels),
         workers=workers,
     )
     known = result.cases_trained_on
@@ -59,26 +59,26 @@ def evaluate(
         )
         console.print(
             f"[yellow]the model was trained on {len(known)} of {len(known) + len(result.cases_unseen)} cases, which "
-            f"are in no figure of the others: {some(known)}[/]",
+            f"are in no figure of the others: {shorten(known)}[/]",
             soft_wrap=True,
         )
     validated = [case for case, sight in result.sights.items() if sight == VALIDATED]
     if validated:
         console.print(
             f"{len(validated)} cases were validated on: they chose the model's epoch, post-processing and calibration, "
-            f"and a final test needs others: {some(validated)}",
+            f"and a final test needs others: {shorten(validated)}",
             soft_wrap=True,
         )
     if by is not None:
         out.print(group_table(result.groups, by, width=out.width))
     wrong = {s.structure: s.wrong_level for s in result.summaries if s.wrong_level}
     if wrong:
-        listed = some([f"{name} {count}×" for name, count in wrong.items()])
+        listed = shorten([f"{name} {count}×" for name, count in wrong.items()])
         console.print(f"[yellow]on the wrong level: {listed}[/]", soft_wrap=True)
     if result.missing:
-        console.print(f"[yellow]without a prediction: {some(result.missing)}[/]", soft_wrap=True)
+        console.print(f"[yellow]without a prediction: {shorten(result.missing)}[/]", soft_wrap=True)
     if result.unmatched:
-        console.print(f"[yellow]without a reference: {some(result.unmatched)}[/]", soft_wrap=True)
+        console.print(f"[yellow]without a reference: {shorten(result.unmatched)}[/]", soft_wrap=True)
     for note in result.notes:
         console.print(f"[yellow]note: {escape(note)}[/]", soft_wrap=True)
     if folder:

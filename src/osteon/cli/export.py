@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.dataset import labels_of
+from osteon.cli.dataset import parse_labels
 from osteon.cli.option_values import Encodings, Exports, MeshSpaces, Shapes
 from osteon.cli.output import out, report_failures
 from osteon.core.errors import UsageError
@@ -70,7 +70,7 @@ def export(
         smallest_mm3=smallest_mm3,
         shapes=shapes.value,
         link=link,
-        labels=labels_of(labels),
+        labels=parse_labels(labels),
         overwrite=overwrite,
     )
     for note in report.notes:

@@ -10,8 +10,8 @@ from rich.markup import escape
 
 from osteon.cli.device_option import device_option
 from osteon.cli.option_values import By, Precisions
-from osteon.cli.output import out, report_failures, some
-from osteon.cli.plan_options import asked, takes_choices
+from osteon.cli.output import out, report_failures, shorten
+from osteon.cli.plan_options import given_options, with_plan_options
 from osteon.core.errors import UsageError
 from osteon.core.progress import clock, console, is_quiet
 from osteon.core.quantities import format_bytes, parse_bytes, parse_seconds
@@ -20,11 +20,11 @@ from osteon.planning.options import Choices
 if TYPE_CHECKING:
     from osteon.plan.schema import Plan
 
-MOST_REASONS = 3
+MAX_REASONS = 3
 """To look at a scan; the record has all."""
 
 
-@takes_choices
+@with_plan_options
 def train(
     context: typer.Context,
     choices: Choices,
@@ -59,11 +59,11 @@ def train(
     if resume and not (run / RUN).is_file():
         raise UsageError(f"{run}: there is no run to go on with", hint="leave out --resume to begin one")
     seconds = None if budget is None else parse_seconds(budget)
-    chosen = _plan_for(dataset, run, plan, choices, asked(context), device, restart, seconds, workers, init)
+    chosen = _choose_plan(dataset, run, plan, choices, given_options(context), device, restart, seconds, workers, init)
     if patience is not None:
         training = chosen.training.model_copy(update={"patience_epochs": patience})
         chosen = chosen.model_copy(update={"training": training})
-    _say_cost(chosen, seconds, epochs, folds if _fold(fold) == "all" else 1)
+    _print_cost(chosen, seconds, epochs, folds if _parse_fold(fold) == "all" else 1)
     report = osteon.train(
         dataset,
         run,
@@ -71,7 +71,7 @@ def train(
         restart=restart,
         budget_s=seconds,
         epochs=epochs,
-        fold=_fold(fold),
+        fold=_parse_fold(fold),
         folds=folds,
         folds_by=folds_by.value,
         init=None if init is None else str(init),
@@ -91,7 +91,7 @@ def train(
     report_failures(report.failed, "left out")
 
 
-def _plan_for(
+def _choose_plan(
     dataset: Path,
     run: Path,
     file: Path | None,
@@ -127,7 +127,7 @@ def _plan_for(
     return plan_of(dataset, device=device, budget_s=budget_s, workers=workers)
 
 
-def _fold(text: str) -> int | Literal["all"] | None:
+def _parse_fold(text: str) -> int | Literal["all"] | None:
     if text.lower() == "none":
         return None
     if text.lower() == "all":
@@ -139,7 +139,7 @@ def _fold(text: str) -> int | Literal["all"] | None:
     return int(text)
 
 
-def _say_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: int) -> None:
+def _print_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: int) -> None:
     """What the training will cost, before it starts."""
     import psutil
 
@@ -214,7 +214,7 @@ def predict(
     if report.trained_on:
         console.print(
             f"[yellow]the model was trained on {len(report.trained_on)} of these scans, which say nothing of how it "
-            f"does on new ones: {some(report.trained_on)}[/]",
+            f"does on new ones: {shorten(report.trained_on)}[/]",
             soft_wrap=True,
         )
     if (report.done or report.skipped) and not loaded.calibration.is_known:
@@ -226,6 +226,6 @@ def predict(
     if report.review:
         console.print(f"[yellow]{len(report.review)} to be looked at by a person:[/]")
         for name, reasons in report.review.items():
-            more = f"; {len(reasons) - MOST_REASONS} more in {RECORD}" if len(reasons) > MOST_REASONS else ""
-            console.print(f"  {escape(name)}: {escape('; '.join(reasons[:MOST_REASONS]) + more)}", soft_wrap=True)
+            more = f"; {len(reasons) - MAX_REASONS} more in {RECORD}" if len(reasons) > MAX_REASONS else ""
+            console.print(f"  {escape(name)}: {escape('; '.join(reasons[:MAX_REASONS]) + more)}", soft_wrap=True)
     report_failures(report.failed, "failed")

@@ -29,7 +29,7 @@ def report_failures(failed: Mapping[str, OsteonError], what: str) -> None:
     raise typer.Exit(1)
 
 
-def report_lost(lost: Sequence[str]) -> None:
+def report_not_imported(lost: Sequence[str]) -> None:
     """Name what was there and was not taken; the command should then end with 1. Nothing where all was taken."""
     if lost:
         console.print(f"[bold red]{len(lost)} passed over:[/]")
@@ -37,6 +37,6 @@ def report_lost(lost: Sequence[str]) -> None:
         console.print(f"  {escape(line)}", soft_wrap=True)
 
 
-def some(names: Sequence[str], most: int = 8) -> str:
+def shorten(names: Sequence[str], most: int = 8) -> str:
     """The first names, and how many more there are, as rich prints them."""
     return escape(shortly(names, most))

@@ -14,7 +14,7 @@ from osteon.planning.options import Choices
 
 T = TypeVar("T")
 
-OPTIONS: dict[str, Any] = {
+PLAN_OPTIONS: dict[str, Any] = {
     "recipe": Annotated[
         str | None, typer.Option(help=f"How to train: {', '.join(RECIPES)}, or a YAML file of your own.")
     ],
@@ -45,7 +45,7 @@ OPTIONS: dict[str, Any] = {
 """The options by the parameters that hold them."""
 
 
-def takes_choices(command: Callable[..., None]) -> Callable[..., None]:
+def with_plan_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that decide a plan; it gets what they say as `choices`.
 
     The command has a parameter `context`, too.
@@ -56,12 +56,12 @@ def takes_choices(command: Callable[..., None]) -> Callable[..., None]:
     others = [one.replace(kind=one.KEYWORD_ONLY) for one in own if one.default is not one.empty]
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in OPTIONS.items()
+        for name, annotation in PLAN_OPTIONS.items()
     ]
 
     def with_choices(context: typer.Context, **values: Any) -> None:
-        given = {name: values.pop(name) for name in OPTIONS}
-        command(context=context, choices=_choices(given), **values)
+        given = {name: values.pop(name) for name in PLAN_OPTIONS}
+        command(context=context, choices=_parse_options(given), **values)
 
     parameters = [*arguments, *added, *others]
     with_choices.__name__, with_choices.__doc__ = command.__name__, command.__doc__
@@ -70,9 +70,9 @@ def takes_choices(command: Callable[..., None]) -> Callable[..., None]:
     return with_choices
 
 
-def asked(context: typer.Context) -> list[str]:
+def given_options(context: typer.Context) -> list[str]:
     """Which of the options stand on the command line, be it with the values that they have without."""
-    given = [name for name in OPTIONS if is_given(context, name)]
+    given = [name for name in PLAN_OPTIONS if is_given(context, name)]
     return ["--set" if name == "settings" else f"--{name.replace('_', '-')}" for name in given]
 
 
@@ -82,12 +82,12 @@ def is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _choices(given: dict[str, Any]) -> Choices:
+def _parse_options(given: dict[str, Any]) -> Choices:
     """Raises UsageError where a range, a list or a setting is not written as it should be."""
     values = given | {"recipe": given["recipe"] or "osteon", "settings": None}
-    values["zoom"] = _names(values["zoom"])
-    values["window"] = _windows(values["window"])
-    values["drop_slices"] = _slices(values["drop_slices"])
+    values["zoom"] = _parse_names(values["zoom"])
+    values["window"] = _parse_windows(values["window"])
+    values["drop_slices"] = _parse_slices(values["drop_slices"])
     if given["settings"]:
         from osteon.plan.overlay import parse_settings  # slow to import
 
@@ -95,28 +95,28 @@ def _choices(given: dict[str, Any]) -> Choices:
     return Choices(**values)
 
 
-def _names(text: str | None) -> list[str] | None:
+def _parse_names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _windows(text: str | None) -> dict[str, tuple[float, float]] | None:
+def _parse_windows(text: str | None) -> dict[str, tuple[float, float]] | None:
     if text is None:
         return None
     found = {}
     for part in text.split(","):
         name, _, limits = part.rpartition("=")
-        low, high = _ends(limits, "--window", "-1000:400, or ct=-1000:400", float)
+        low, high = _parse_range(limits, "--window", "-1000:400, or ct=-1000:400", float)
         if low is None or high is None or not low < high:
             raise UsageError(f"--window: {part!r} is no range from low to high", hint="--window -1000:400, for example")
         found[name.strip()] = (low, high)
     return found
 
 
-def _slices(text: str | None) -> tuple[int | None, int | None] | None:
-    return None if text is None else _ends(text, "--drop-slices", "0:30", int)
+def _parse_slices(text: str | None) -> tuple[int | None, int | None] | None:
+    return None if text is None else _parse_range(text, "--drop-slices", "0:30", int)
 
 
-def _ends(text: str, option: str, example: str, number: Callable[[str], T]) -> tuple[T | None, T | None]:
+def _parse_range(text: str, option: str, example: str, number: Callable[[str], T]) -> tuple[T | None, T | None]:
     """`low:high` as two numbers; None where one is left out."""
     first, colon, last = text.partition(":")
     try:

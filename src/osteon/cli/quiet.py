@@ -13,7 +13,7 @@ from osteon.core.progress import quiet as silence
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; results, warnings and errors still come.")]
 
 
-def takes_quiet(command: Callable[..., None]) -> Callable[..., None]:
+def with_quiet_option(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the option `--quiet`; it need not know of it."""
     signature = inspect.signature(command, eval_str=True)
     added = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Quiet)

@@ -57,7 +57,7 @@ def serve(
         check_port(host, port)
         token, made = find_token(token_file, os.environ.get("OSTEON_TOKEN", ""), folder, local=place.local)
         service, server = prepare(work, place, token)
-        _say(place.local, folder, token if made else "", service.store.damaged)
+        _print_address(place.local, folder, token if made else "", service.store.damaged)
         named = "localhost" if place.local else f"[{host}]" if ":" in host else host
         out.print(f"listening http://{escape(named)}:{port}/", soft_wrap=True)
         out.print("stop      Ctrl-C; jobs that wait are done when it is started again")
@@ -65,7 +65,7 @@ def serve(
         service.dispatcher.stop()
 
 
-def _say(local: bool, folder: Path, made: str, damaged: int) -> None:
+def _print_address(local: bool, folder: Path, made: str, damaged: int) -> None:
     if damaged:
         console.print(f"[yellow]{damaged} jobs cannot be read, and are passed over[/]")
     if not local:

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.option_values import Methods, Parts
-from osteon.cli.output import out, report_failures, some
+from osteon.cli.output import out, report_failures, shorten
 from osteon.core.errors import UsageError
 from osteon.core.progress import console
 from osteon.core.text import counted
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from osteon.voting.fit import Fit
     from osteon.voting.report import Problem, VoteReport
 
-SHOWN = 20
+MAX_SHOWN = 20
 
 
 def vote(
@@ -73,7 +73,7 @@ def vote(
             dataset=dataset,
             overwrite=overwrite,
         )
-        _say(report)
+        _print_report(report)
         return
     for name, value in (
         ("--threshold", threshold),
@@ -84,10 +84,10 @@ def vote(
         if value is not None:
             raise UsageError(f"--fit and {name} contradict each other", hint="leave one of them out")
     part = None if fit_part is None else fit_part.value
-    _say_fit(osteon.fit_vote(paths, fit, target, method=method.value, part=part, overwrite=overwrite))
+    _print_fit(osteon.fit_vote(paths, fit, target, method=method.value, part=part, overwrite=overwrite))
 
 
-def _say(report: VoteReport) -> None:
+def _print_report(report: VoteReport) -> None:
     """What was decided, who was silent, what could not be used; exit code 1 where something could not."""
     from osteon.voting.report import alike
 
@@ -96,54 +96,56 @@ def _say(report: VoteReport) -> None:
     out.print(f"{done}, {counted(len(report.members), 'member')}{skipped}: {escape(str(report.out))}", soft_wrap=True)
     for note in report.notes:
         console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
-    _say_absences(report)
+    _print_absences(report)
     problems, undecided = alike(report.all_problems), report.undecided
-    lines = [_line(one, count) for one, count in problems]
+    lines = [_problem_line(one, count) for one, count in problems]
     lines += [
         (f"{one.case}, {one.structure}: not voted on: {one.why}", "give a smaller --threshold") for one in undecided
     ]
-    _say_lines(lines, len(report.all_problems) + len(undecided))
+    _print_problems(lines, len(report.all_problems) + len(undecided))
     console.print(f"each case: {escape(str(report.record))}", soft_wrap=True)
     report_failures(report.failed, "could not be voted on")
     if lines:
         raise typer.Exit(1)
 
 
-def _line(one: Problem, count: int) -> tuple[str, str]:
+def _problem_line(one: Problem, count: int) -> tuple[str, str]:
     return one.what + (f" (and {count - 1} more like it)" if count > 1 else ""), one.hint
 
 
-def _say_lines(lines: Sequence[tuple[str, str]], total: int) -> None:
+def _print_problems(lines: Sequence[tuple[str, str]], total: int) -> None:
     """What could not be used, and what to do about it; a hint that several lines share is given once."""
     if lines:
         console.print(f"[bold red]{total} row{'s' * (total != 1)} or files could not be used:[/]", soft_wrap=True)
-    shown = lines[:SHOWN]
+    shown = lines[:MAX_SHOWN]
     for number, (what, hint) in enumerate(shown):
         console.print(f"  {escape(what)}", soft_wrap=True)
         if hint and (number + 1 == len(shown) or shown[number + 1][1] != hint):
             console.print(f"    → {escape(hint)}", soft_wrap=True)
-    if len(lines) > SHOWN:
-        console.print(f"  … and {len(lines) - SHOWN} more", soft_wrap=True)
+    if len(lines) > MAX_SHOWN:
+        console.print(f"  … and {len(lines) - MAX_SHOWN} more", soft_wrap=True)
 
 
-def _say_absences(report: VoteReport) -> None:
+def _print_absences(report: VoteReport) -> None:
     """Who says nothing of what, a line or two for each member."""
     for member in report.members:
         own = [one for one in report.absences if one.member == member]
         cases = [one.case for one in own if one.structure is None]
         if cases:
-            _quiet(member, f"has nothing of {len(cases)} case{'s' * (len(cases) != 1)}", cases)
+            _print_absence(member, f"has nothing of {len(cases)} case{'s' * (len(cases) != 1)}", cases)
         counts = Counter(one.structure for one in own if one.structure is not None)
         if counts:
             places = [f"{name} in {count}" for name, count in counts.most_common() if name is not None]
-            _quiet(member, f"does not vote on {len(counts)} structure{'s' * (len(counts) != 1)}, in cases", places)
+            _print_absence(
+                member, f"does not vote on {len(counts)} structure{'s' * (len(counts) != 1)}, in cases", places
+            )
 
 
-def _quiet(member: str, what: str, names: Sequence[str]) -> None:
-    console.print(f"[yellow]{escape(member)} {what}:[/] {some(names)}", soft_wrap=True)
+def _print_absence(member: str, what: str, names: Sequence[str]) -> None:
+    console.print(f"[yellow]{escape(member)} {what}:[/] {shorten(names)}", soft_wrap=True)
 
 
-def _say_fit(result: Fit) -> None:
+def _print_fit(result: Fit) -> None:
     from rich.table import Table
 
     from osteon.voting.fit import FEW
@@ -166,17 +168,17 @@ def _say_fit(result: Fit) -> None:
     if result.held_out:
         console.print(
             f"[yellow]{len(result.held_out)} of them are held out for the final test; a figure on these is no test "
-            f"any more: {some(result.held_out)}[/]",
+            f"any more: {shorten(result.held_out)}[/]",
             soft_wrap=True,
         )
     if result.trained_on:
         console.print(
             f"[yellow]{len(result.trained_on)} cases were left out, since a member was trained on them: "
-            f"{some(result.trained_on)}[/]",
+            f"{shorten(result.trained_on)}[/]",
             soft_wrap=True,
         )
-    lines = [_line(one, count) for one, count in alike(result.problems)]
-    _say_lines(lines, len(result.problems))
+    lines = [_problem_line(one, count) for one, count in alike(result.problems)]
+    _print_problems(lines, len(result.problems))
     report_failures(result.failed, "could not be used")
     if lines:
         raise typer.Exit(1)

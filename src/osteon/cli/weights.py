@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.output import out
-from osteon.cli.quiet import takes_quiet
+from osteon.cli.quiet import with_quiet_option
 from osteon.core.errors import OsteonError
 from osteon.core.progress import console, status
 from osteon.core.quantities import format_bytes
@@ -58,7 +58,7 @@ def list_(
 
 
 @app.command()
-@takes_quiet
+@with_quiet_option
 def fetch(
     names: Annotated[list[str], typer.Argument(help="Encoders: resnet34, tu-resnest50d_4s2x40d …")],
     weights: Annotated[str, typer.Option(help="Which of their weights.")] = "imagenet",

@@ -7,19 +7,19 @@ from typing import Any
 from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
 
-from osteon.app.commands import begin_audit, called
+from osteon.app.commands import source_name, start_audit
 from osteon.app.dataset_edits import correct_cases, correct_structures
+from osteon.app.elements import ButtonStyle, action, caption, card, notify, notify_error, page_frame, show_error, table
 from osteon.app.findings import read_audit
-from osteon.app.frame import Weight, action, card, faint, frame, refuse, say, show_error, table
-from osteon.app.item_actions import keeper
-from osteon.app.job_cards import job_card, watch
+from osteon.app.item_actions import item_header
+from osteon.app.job_cards import job_card, watch_jobs
 from osteon.app.jobs import OVER
-from osteon.app.page_cleanup import redrawn
-from osteon.app.pages.look import wanted_case
-from osteon.app.state import Studio, open_dataset
-from osteon.app.viewer_controls import swatch
-from osteon.app.wording import to_do
-from osteon.app.workspace import Item, about
+from osteon.app.page_cleanup import refreshable
+from osteon.app.pages.case import case_scene
+from osteon.app.state import AppState, open_dataset
+from osteon.app.viewer_controls import colour_input
+from osteon.app.wording import translate_action
+from osteon.app.workspace import Item, read_about
 from osteon.auditing.finding import Finding
 from osteon.core.errors import OsteonError
 from osteon.core.text import counted, shortly
@@ -30,41 +30,41 @@ PICTURED = 3
 LONGEST_NOTE = 90
 
 
-def register(studio: Studio) -> None:
+def register(app: AppState) -> None:
     """Put the page onto the server."""
 
     @ui.page("/dataset/{dataset_id}")
     def dataset(dataset_id: str) -> None:
-        item = studio.workspace.find("datasets", dataset_id)
+        item = app.workspace.find("datasets", dataset_id)
         title = "Dataset" if item is None else item.title
-        with frame(studio, title, "/data", back=("/data", "Data")):
+        with page_frame(app, title, "/data", back=("/data", "Data")):
             if item is None:
                 show_error(OsteonError("this dataset is no longer here", hint="go back to Data"))
                 return
-            keeper(studio, item, "/data")
-            watch(
-                studio,
-                lambda: [j for j in studio.jobs.about("dataset", item.name) if _matters(studio, j)],
-                lambda rows: _jobs(studio, rows),
+            item_header(app, item, "/data")
+            watch_jobs(
+                app,
+                lambda: [j for j in app.jobs.about("dataset", item.name) if _matters(app, j)],
+                lambda rows: _jobs(app, rows),
             )
-            _Dataset(studio, item).build()
+            _Dataset(app, item).build()
 
 
-def _matters(studio: Studio, job: Any) -> bool:
-    newest = next(j for j in studio.jobs.about("dataset", job.about["dataset"]) if j.command == job.command)
-    return job.command in ("import", "audit") and job.id == newest.id and studio.jobs.state(job).phase != "done"
+def _matters(app: AppState, job: Any) -> bool:
+    newest = next(j for j in app.jobs.about("dataset", job.about["dataset"]) if j.command == job.command)
+    return job.command in ("import", "audit") and job.id == newest.id and app.jobs.state(job).phase != "done"
 
 
-def _jobs(studio: Studio, rows: Any) -> None:
+def _jobs(app: AppState, rows: Any) -> None:
     for job, state in reversed(rows):  # the oldest first: what is done now, then what waits for it
-        job_card(studio, job, state, log=state.phase == "partly")
+        job_card(app, job, state, log=state.phase == "partly")
 
 
 class _Dataset:
     """What is shown once the import came to something."""
 
-    def __init__(self, studio: Studio, item: Item) -> None:
-        self.studio, self.item = studio, item
+    def __init__(self, app: AppState, item: Item) -> None:
+        self.app, self.item = app, item
 
     def build(self) -> None:
         """Show it, and again when the manifest or the audit change."""
@@ -77,7 +77,7 @@ class _Dataset:
         """Make the preview of the first case: it is probably looked at next."""
         dataset = open_dataset(self.item)
         if dataset is not None and dataset.manifest.cases:
-            await self.studio.ahead(wanted_case(dataset, dataset.manifest.cases[0]))
+            await self.app.preload_scene(case_scene(dataset, dataset.manifest.cases[0]))
 
     def _state(self) -> tuple[float, ...]:
         files = (self.item.path / "dataset.yaml", self.item.path / "audit/audit.json")
@@ -88,26 +88,26 @@ class _Dataset:
             self.seen = self._state()
             self.drawn.refresh()
 
-    @redrawn
+    @refreshable
     def drawn(self) -> None:
         """All of it."""
         dataset = open_dataset(self.item)
         if dataset is None:
-            own = self.studio.jobs.about("dataset", self.item.name)
-            if all(self.studio.jobs.state(job).phase in OVER for job in own):
+            own = self.app.jobs.about("dataset", self.item.name)
+            if all(self.app.jobs.state(job).phase in OVER for job in own):
                 show_error(OsteonError("there is no dataset here: its import came to nothing", hint="import it again"))
             return
         manifest = dataset.manifest
         with ui.element("div").classes("osteon-row"):
             held = sum(case.held_out for case in manifest.cases)
-            came = called(about(self.item).get("source") or manifest.source.rpartition(": ")[2])
-            came = self.studio.workspace.title("sources", came)
+            came = source_name(read_about(self.item).get("source") or manifest.source.rpartition(": ")[2])
+            came = self.app.workspace.title("sources", came)
             kept = f", {held} kept for the final test" if manifest.labelled else ", none of them with a label"
-            faint(f"{counted(len(manifest.cases), 'case')}{kept}, from {came}").classes("osteon-grow")
+            caption(f"{counted(len(manifest.cases), 'case')}{kept}, from {came}").classes("osteon-grow")
             if manifest.labelled:
                 action("Train on it", f"/train?dataset={self.item.id}", icon="model_training", weight="main")
             if len(manifest.labelled) < len(manifest.cases):
-                weight: Weight = "second" if manifest.labelled else "main"
+                weight: ButtonStyle = "second" if manifest.labelled else "main"
                 to = f"/segment?source={self.item.id}"
                 action("Segment what has no label", to, icon="content_cut", weight=weight)
         audit = read_audit(self.item.path)
@@ -115,12 +115,12 @@ class _Dataset:
         with ui.element("div").classes("osteon-cols"):
             with card("What the check found"):
                 self._findings(audit)
-                action("Check again", lambda: begin_audit(self.studio, self.item), icon="refresh", weight="quiet")
+                action("Check again", lambda: start_audit(self.app, self.item), icon="refresh", weight="quiet")
             _Structures(self, dataset).build()
 
     def _findings(self, audit: tuple[str, list[Finding], Any] | None) -> None:
         if audit is None:
-            faint("Not checked yet.")
+            caption("Not checked yet.")
             return
         ui.label(audit[0])
         notes = [finding for finding in audit[1] if finding.severity == "note"]
@@ -139,9 +139,9 @@ class _Dataset:
             ui.label(f"{finding.severity}: {where}").classes("text-weight-medium")
             ui.label(finding.what)
             if finding.against:
-                faint(f"compared with {finding.against}")
+                caption(f"compared with {finding.against}")
             if finding.severity != "note":
-                ui.label(f"What to do: {to_do(finding.action)}")
+                ui.label(f"What to do: {translate_action(finding.action)}")
             if finding.cases and finding.severity != "note":
                 with ui.expansion("Pictures").classes("full-width") as expansion:
                     self._pictures(expansion, finding.cases[:PICTURED])
@@ -154,7 +154,7 @@ class _Dataset:
                 return
             with place:
                 for number, name in enumerate(cases, 1):
-                    case_id = self.studio.case_id(self.item, name)
+                    case_id = self.app.case_id(self.item, name)
                     with ui.link(target=f"/look/{self.item.id}/{case_id}"):
                         picture = ui.element("img").classes("osteon-picture")
                         picture.props["src"] = f"/p/{self.item.id}/{case_id}"
@@ -173,11 +173,11 @@ class _Cases:
 
     def build(self) -> None:
         """Put it onto the page."""
-        item, studio = self.page.item, self.page.studio
+        item, app = self.page.item, self.page.app
         rows = [
             {
                 "id": case.id,
-                "href": f"/look/{item.id}/{studio.case_id(item, case.id)}",
+                "href": f"/look/{item.id}/{app.case_id(item, case.id)}",
                 "label": "labelled" if case.segmentation else "no label",
                 "structures": len(self.found.get(case.id, [])) or "",
                 "held": "final test" if case.held_out else "training" if case.segmentation else "",
@@ -186,7 +186,7 @@ class _Cases:
             for case in self.dataset.manifest.cases
         ]
         with card("Cases"):
-            faint("Open a case to look at it. Tick cases to change what they are used for.")
+            caption("Open a case to look at it. Tick cases to change what they are used for.")
             names = {
                 "id": "Case",
                 "label": "Label",
@@ -212,14 +212,14 @@ class _Cases:
 
     async def _correct(self, held: set[str], dropped: set[str]) -> None:
         if not self.table.selected:
-            refuse(OsteonError("no case is ticked", hint="tick cases in the first column"))
+            notify_error(OsteonError("no case is ticked", hint="tick cases in the first column"))
             return
         try:
-            await self.page.studio.reader.ask(correct_cases, self.page.item.path, held_out=held, left_out=dropped)
+            await self.page.app.reader.run(correct_cases, self.page.item.path, held_out=held, left_out=dropped)
         except OsteonError as error:
-            refuse(error)
+            notify_error(error)
             return
-        say("The dataset was changed; no file of yours was")
+        notify("The dataset was changed; no file of yours was")
 
 
 def _short(text: str) -> str:
@@ -238,7 +238,7 @@ class _Structures:
         self.colours = {s.name: s.colour for s in self.dataset.structures}
         with card("Structures"):
             if not self.dataset.structures:
-                faint("None: no case has a label.")
+                caption("None: no case has a label.")
                 return
             with ui.column().classes("osteon-structures no-wrap"):
                 for number, structure in enumerate(self.dataset.structures, 1):
@@ -247,20 +247,20 @@ class _Structures:
                         box = ui.input(value=structure.name).props("dense borderless").classes("osteon-grow")
                         box.props["aria-label"] = f"Name of structure {number}"
                         self.names[structure.name] = box
-                        faint(structure.side or "")
+                        caption(structure.side or "")
             action("Save names and colours", self._save, icon="save")
 
     def _swatch(self, number: int, name: str, colour: str) -> None:
         def keep(chosen: str) -> None:
             self.colours[name] = chosen
 
-        swatch(colour, f"Colour of structure {number}", keep)
+        colour_input(colour, f"Colour of structure {number}", keep)
 
     async def _save(self) -> None:
         names = {name: str(box.value or "") for name, box in self.names.items()}
         try:
-            await self.page.studio.reader.ask(correct_structures, self.page.item.path, names, self.colours)
+            await self.page.app.reader.run(correct_structures, self.page.item.path, names, self.colours)
         except OsteonError as error:
-            refuse(error)
+            notify_error(error)
             return
-        say("Saved. Models that were trained before keep the old names")
+        notify("Saved. Models that were trained before keep the old names")

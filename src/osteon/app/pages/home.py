@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from osteon.app.commands import begin_phantom
-from osteon.app.frame import card, faint, frame, heading
-from osteon.app.job_cards import job_list, watch
+from osteon.app.commands import start_phantom
+from osteon.app.elements import caption, card, heading, page_frame
+from osteon.app.job_cards import job_list, watch_jobs
 from osteon.app.jobs import Job, State
-from osteon.app.state import Studio
+from osteon.app.state import AppState
 
 PHANTOMS = {
     "limb": "children's legs: MR series (DICOM) with a mask for each bone",
@@ -22,29 +22,29 @@ PHANTOMS = {
 RECENT = 3
 
 
-def register(studio: Studio) -> None:
+def register(app: AppState) -> None:
     """Put the page onto the server."""
 
     @ui.page("/")
     def home() -> None:
-        with frame(studio, "From scans to bones", "/"):
-            _steps(studio)
+        with page_frame(app, "From scans to bones", "/"):
+            _steps(app)
             with ui.element("div").classes("osteon-cols"):
-                _made_up(studio)
+                _made_up(app)
                 with ui.column().classes("full-width no-wrap gap-3"):
                     heading("Lately")
-                    watch(studio, lambda: studio.jobs.all()[:RECENT], lambda rows: _recent(studio, rows))
+                    watch_jobs(app, lambda: app.jobs.all()[:RECENT], lambda rows: _recent(app, rows))
 
 
-def _recent(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
-    job_list(studio, rows)
+def _recent(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
+    job_list(app, rows)
     if not rows:
-        faint("Nothing has been started yet.")
+        caption("Nothing has been started yet.")
 
 
-def _steps(studio: Studio) -> None:
-    datasets, models = len(studio.datasets()), len(studio.models())
-    results = len(studio.workspace.items("results"))
+def _steps(app: AppState) -> None:
+    datasets, models = len(app.datasets()), len(app.models())
+    results = len(app.workspace.items("results"))
     steps = (
         (
             "1",
@@ -63,7 +63,7 @@ def _steps(studio: Studio) -> None:
     with ui.element("div").classes("osteon-steps"):
         for number, (count_word, name, text, url, count, what) in enumerate(steps):
             with card(f"{count_word}. {name}"):
-                faint(text)
+                caption(text)
                 if count:
                     ui.label(f"{count} {what}{'s' * (count != 1)}").classes("osteon-good text-weight-medium")
                 button = ui.button(
@@ -73,14 +73,16 @@ def _steps(studio: Studio) -> None:
                 button.props["aria-label"] = f"{button.text}: {name}"
 
 
-def _made_up(studio: Studio) -> None:
+def _made_up(app: AppState) -> None:
     with card("No data at hand?"):
-        faint("Let osteon make up a small cohort, written as a hospital might hand it over, and try everything on it.")
+        caption(
+            "Let osteon make up a small cohort, written as a hospital might hand it over, and try everything on it."
+        )
         kind = ui.select(PHANTOMS, value="limb", label="Kind").classes("full-width")
         cases = ui.number("Cases", value=8, min=6, max=50, precision=0).classes("full-width")
 
         def make() -> None:
-            begin_phantom(studio, str(kind.value), int(cases.value or 8))
+            start_phantom(app, str(kind.value), int(cases.value or 8))
             ui.navigate.to("/data")
 
         ui.button("Make up data", icon="auto_awesome", on_click=make).props("no-caps")

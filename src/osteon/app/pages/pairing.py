@@ -6,17 +6,17 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.commands import ImportChoices, begin_import
-from osteon.app.frame import card, heading, refuse
-from osteon.app.state import Studio
+from osteon.app.commands import ImportOptions, start_import
+from osteon.app.elements import card, heading, notify_error
+from osteon.app.state import AppState
 from osteon.core.errors import OsteonError
 
 
-class PairByHand:
+class PairingForm:
     """A table in which images and labels are brought together where names did not tell."""
 
-    def __init__(self, studio: Studio, path: Path, name: str, files: tuple[str, ...]) -> None:
-        self.studio, self.path, self.name, self.files = studio, path, name, files
+    def __init__(self, app: AppState, path: Path, name: str, files: tuple[str, ...]) -> None:
+        self.app, self.path, self.name, self.files = app, path, name, files
         self.rows: list[tuple[ui.select, ui.select]] = []
 
     def build(self) -> None:
@@ -41,15 +41,15 @@ class PairByHand:
     def _import(self) -> None:
         pairs = [(str(i.value), str(label.value or "")) for i, label in self.rows if i.value]
         if not pairs:
-            refuse(OsteonError("no image is chosen", hint="choose an image and its label"))
+            notify_error(OsteonError("no image is chosen", hint="choose an image and its label"))
             return
         if any('"' in part for pair in pairs for part in pair):
-            refuse(OsteonError("a file's name holds a quotation mark", hint="rename the file"))
+            notify_error(OsteonError("a file's name holds a quotation mark", hint="rename the file"))
             return
-        folder = self.studio.workspace.new("sources", f"{self.name}-pairs")
+        folder = self.app.workspace.new_item("sources", f"{self.name}-pairs")
         folder.path.mkdir()
         base = self.path if self.path.is_dir() else self.path.parent
         lines = [",".join(f'"{base / part}"' for part in pair if part) for pair in pairs]
         (folder.path / "pairs.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        item, _ = begin_import(self.studio, folder.path / "pairs.txt", self.name, ImportChoices(form="pairs"))
+        item, _ = start_import(self.app, folder.path / "pairs.txt", self.name, ImportOptions(form="pairs"))
         ui.navigate.to(f"/dataset/{item.id}")

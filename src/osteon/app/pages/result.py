@@ -8,28 +8,28 @@ from typing import Any
 from nicegui import ui
 
 from osteon.app.commands import source_of
-from osteon.app.downloads import DOWNLOADS, OF_SERIES, forms_for
-from osteon.app.frame import action, card, faint, frame, refuse, show_error, table
-from osteon.app.job_cards import job_list, watch
-from osteon.app.notes import tell_notes
-from osteon.app.page_cleanup import redrawn
-from osteon.app.result_commands import begin_evaluation, begin_export, begin_measuring, measuring, volumes_table
+from osteon.app.downloads import DOWNLOADS, SERIES_FORMS, available_forms
+from osteon.app.elements import action, caption, card, notify_error, page_frame, show_error, table
+from osteon.app.job_cards import job_list, watch_jobs
+from osteon.app.notes import show_notes
+from osteon.app.page_cleanup import refreshable
+from osteon.app.result_commands import measurement_job, start_evaluation, start_export, start_measurement, volumes_table
 from osteon.app.results import (
-    cases_of,
-    dataset_of,
+    describe_confidence,
+    describe_maker,
+    describe_seen,
+    find_dataset,
     is_calibrated,
-    maker,
-    metrics_of,
-    record_of,
+    prediction_records,
+    read_metrics,
+    read_volumes,
+    result_files,
+    result_scene,
     score_rows,
-    told_confidence,
-    told_seen,
-    volumes_of,
-    wanted_result,
 )
-from osteon.app.state import Studio
-from osteon.app.viewer import Pane, Stage
-from osteon.app.workspace import Item, about
+from osteon.app.state import AppState
+from osteon.app.viewer import Viewer, ViewPane
+from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError
 from osteon.predicting.training_cases import KEY
 
@@ -42,27 +42,27 @@ LENGTH = (
 class ResultPage:
     """The page of a result."""
 
-    def __init__(self, studio: Studio, item: Item) -> None:
-        self.studio, self.item = studio, item
+    def __init__(self, app: AppState, item: Item) -> None:
+        self.app, self.item = app, item
         self.form = "seg-nrrd"
         """Chosen for the download; kept when the page is drawn anew, as it is whenever a job ends."""
 
     def build(self) -> None:
         """Put it onto the page; what comes later appears when it is there."""
-        watch(self.studio, self._jobs, lambda rows: job_list(self.studio, rows))
+        watch_jobs(self.app, self._jobs, lambda rows: job_list(self.app, rows))
         self.seen = self._state()
         self.drawn()
         ui.timer(1.0, self._look)
 
     def _jobs(self) -> list[Any]:
-        own = self.studio.jobs.about("result", self.item.name)
-        return [job for job in own if self.studio.jobs.state(job).phase not in ("done", "cancelled")]
+        own = self.app.jobs.about("result", self.item.name)
+        return [job for job in own if self.app.jobs.state(job).phase not in ("done", "cancelled")]
 
     def _state(self) -> list[object]:
-        volumes = self.studio.workspace.root / volumes_table(self.item)
-        files = [*cases_of(self.item).values(), self.item.path / "metrics.json", volumes]
-        job = measuring(self.studio, self.item)
-        phase = "" if job is None else self.studio.jobs.state(job).phase
+        volumes = self.app.workspace.root / volumes_table(self.item)
+        files = [*result_files(self.item).values(), self.item.path / "metrics.json", volumes]
+        job = measurement_job(self.app, self.item)
+        phase = "" if job is None else self.app.jobs.state(job).phase
         return [phase, *(path.stat().st_mtime if path.is_file() else 0.0 for path in files)]
 
     def _look(self) -> None:
@@ -70,27 +70,27 @@ class ResultPage:
             self.seen = self._state()
             self.drawn.refresh()
 
-    @redrawn
+    @refreshable
     def drawn(self) -> None:
         """Cases, volumes, downloads."""
-        cases = cases_of(self.item)
-        told = about(self.item)
-        space, source = self.studio.workspace, told.get("source", "")
+        cases = result_files(self.item)
+        told = read_about(self.item)
+        space, source = self.app.workspace, told.get("source", "")
         scans = f"the dataset {space.title('datasets', told['dataset'])}" if told.get("dataset") else ""
         scans = scans or (space.title("sources", source) if source else "uploaded files")
-        faint(f"Made by {maker(self.studio, self.item)}, of {scans}.")
-        tell_notes(self.studio, told.get("notes", "").splitlines(), kind="note", title="To know")
+        caption(f"Made by {describe_maker(self.app, self.item)}, of {scans}.")
+        show_notes(self.app, told.get("notes", "").splitlines(), kind="note", title="To know")
         if not cases:
-            faint("Segmented scans appear here one after the other.")
+            caption("Segmented scans appear here one after the other.")
             return
-        record = record_of(self.item)
+        record = prediction_records(self.item)
         self._cases(list(cases), record)
         with ui.element("div").classes("osteon-cols"):
             self._volumes(record)
             self._downloads()
 
     def _cases(self, names: list[str], record: dict[str, Any]) -> None:
-        scores = {row["case"]: row for row in score_rows(metrics_of(self.item))}
+        scores = {row["case"]: row for row in score_rows(read_metrics(self.item))}
         rows = []
         for name in names:
             confidence = [v for v in (record.get(name, {}).get("confidence") or {}).values() if v is not None]
@@ -98,7 +98,7 @@ class ResultPage:
             rows.append(
                 {
                     "id": name,
-                    "href": f"/result/{self.item.id}/{self.studio.case_id(self.item, name)}",
+                    "href": f"/result/{self.item.id}/{self.app.case_id(self.item, name)}",
                     "confidence": round(min(confidence), 3) if confidence else None,
                     "review": "; ".join(review),
                     "flag": "look at it" if review else "",
@@ -123,10 +123,10 @@ class ResultPage:
             if flagged:
                 with card(kind="note"):
                     ui.label(f"{flagged} of {len(rows)} should be looked at by a person: see Why.")
-            if told := told_seen(row["seen"] for row in rows):
+            if told := describe_seen(row["seen"] for row in rows):
                 with card(kind="note"):
                     ui.label(told)
-            faint(told_confidence(record.get(name, {}) for name in names))
+            caption(describe_confidence(record.get(name, {}) for name in names))
             order = sorted(rows, key=lambda row: (not row["review"], row["confidence"] or 0))
             made = table(order, shown, key="id", link="id")
             flag = '<span v-if="props.value" class="osteon-chip osteon-warn">{{ props.value }}</span>'
@@ -134,7 +134,7 @@ class ResultPage:
             self._scoring(names, bool(scores))
 
     def _scoring(self, names: Sequence[str], scored: bool) -> None:
-        found = dataset_of(self.studio, self.item)
+        found = find_dataset(self.app, self.item)
         cases = {} if found is None else {case.id: case for case in found[1].manifest.cases}
         labelled = any(cases[name].segmentation for name in names if name in cases)
         with ui.element("div").classes("osteon-row"):
@@ -147,12 +147,12 @@ class ResultPage:
             elif found is not None and labelled:
                 action(
                     "Score against the reference",
-                    lambda: begin_evaluation(self.studio, self.item, found[0]),
+                    lambda: start_evaluation(self.app, self.item, found[0]),
                     icon="rule",
                 )
 
     def _volumes(self, record: dict[str, Any]) -> None:
-        rows, measured = [], volumes_of(self.studio, self.item)
+        rows, measured = [], read_volumes(self.app, self.item)
         for number, row in enumerate(measured):
             confidence = (record.get(row.case, {}).get("confidence") or {}).get(row.structure)
             rows.append(
@@ -181,41 +181,41 @@ class ResultPage:
             }
             table(rows, heads, key="n", page=15)
             if not flat:
-                faint(LENGTH)
+                caption(LENGTH)
 
     def _unmeasured(self) -> None:
         """Why there are no volumes yet, and what to do about it."""
-        job = measuring(self.studio, self.item)
-        phase = "" if job is None else self.studio.jobs.state(job).phase
+        job = measurement_job(self.app, self.item)
+        phase = "" if job is None else self.app.jobs.state(job).phase
         if phase in ("queued", "running", "paused"):
-            faint("They are measured when all scans are segmented.")
+            caption("They are measured when all scans are segmented.")
             return
         if phase in ("done", "partly"):
-            faint("There is nothing to measure: no structure was found in any case.")
+            caption("There is nothing to measure: no structure was found in any case.")
         else:
-            faint("Nobody has measured them." if job is None else "Measuring them came to nothing: see Jobs.")
+            caption("Nobody has measured them." if job is None else "Measuring them came to nothing: see Jobs.")
         action("Measure them", self._measure, icon="straighten").mark("measure")
 
     def _measure(self) -> None:
-        begin_measuring(self.studio, self.item)
+        start_measurement(self.app, self.item)
         self.drawn.refresh()
 
     def _downloads(self) -> None:
         with card("Downloads"):
-            faint("The files are made, then a link appears.")
-            offered = {form: DOWNLOADS[form] for form in forms_for(self.studio, self.item)}
+            caption("The files are made, then a link appears.")
+            offered = {form: DOWNLOADS[form] for form in available_forms(self.app, self.item)}
             self.form = self.form if self.form in offered else "seg-nrrd"
             form = ui.select(offered, value=self.form, label="Form").classes("full-width").mark("form")
             form.on_value_change(lambda event: setattr(self, "form", str(event.value)))
-            if not OF_SERIES.intersection(offered):
-                faint("For a PACS (DICOM SEG, RTSTRUCT) the scans must have come as DICOM series.")
+            if not SERIES_FORMS.intersection(offered):
+                caption("For a PACS (DICOM SEG, RTSTRUCT) the scans must have come as DICOM series.")
             action("Make the files", lambda: self._export(self.form), icon="build", weight="main").mark("export")
             self.links()
             ui.timer(1.0, self._links_again)
 
     def _exports(self) -> list[tuple[Any, str]]:
-        own = [j for j in self.studio.jobs.about("result", self.item.name) if "form" in j.about]
-        return [(job, self.studio.jobs.state(job).phase) for job in own[:6]]
+        own = [j for j in self.app.jobs.about("result", self.item.name) if "form" in j.about]
+        return [(job, self.app.jobs.state(job).phase) for job in own[:6]]
 
     def _links_again(self) -> None:
         now = self._exports()
@@ -223,12 +223,12 @@ class ResultPage:
             self.links.refresh()
         self.exported = now
 
-    @redrawn
+    @refreshable
     def links(self) -> None:
         """What was exported, to be fetched."""
         shown = set()
         for job, phase in self._exports():
-            export = self.studio.workspace.item("exports", job.about["export"])
+            export = self.app.workspace.item("exports", job.about["export"])
             if phase in ("done", "partly") and export.path.is_dir() and export.name not in shown:
                 shown.add(export.name)
                 with ui.element("a").classes("osteon-download") as link:
@@ -236,23 +236,23 @@ class ResultPage:
                 link.props["href"] = f"/d/{export.id}"
                 link.props["download"] = True
             elif phase not in ("done", "partly", "cancelled", "failed"):
-                faint(f"{DOWNLOADS.get(job.about['form'], '')}: being made …")
+                caption(f"{DOWNLOADS.get(job.about['form'], '')}: being made …")
 
     def _export(self, form: str) -> None:
         options = ["--overwrite"]
-        found = dataset_of(self.studio, self.item)
-        source = source_of(self.studio, found[0]) if found is not None else None
-        if form in OF_SERIES and source is not None:  # what a dataset converted from DICOM refers to its series
+        found = find_dataset(self.app, self.item)
+        source = source_of(self.app, found[0]) if found is not None else None
+        if form in SERIES_FORMS and source is not None:  # what a dataset converted from DICOM refers to its series
             options += ["--source", str(source)]
-        begin_export(self.studio, self.item, form, options=options)
+        start_export(self.app, self.item, form, options=options)
 
 
-def case_page(studio: Studio, result_id: str, case_id: str) -> None:
+def case_page(app: AppState, result_id: str, case_id: str) -> None:
     """One case of a result over its scan."""
-    item = studio.workspace.find("results", result_id)
-    names = [] if item is None else list(cases_of(item))
-    name = None if item is None else studio.case_named(item, names, case_id)
-    with frame(studio, "Result", "/segment", back=(f"/result/{result_id}", item.title if item else "Result")):
+    item = app.workspace.find("results", result_id)
+    names = [] if item is None else list(result_files(item))
+    name = None if item is None else app.find_case(item, names, case_id)
+    with page_frame(app, "Result", "/segment", back=(f"/result/{result_id}", item.title if item else "Result")):
         if item is None or name is None:
             show_error(OsteonError("this case is no longer here", hint="go back to Segment"))
             return
@@ -260,26 +260,26 @@ def case_page(studio: Studio, result_id: str, case_id: str) -> None:
 
         def step(by: int) -> None:
             other = names[(number + by) % len(names)]
-            ui.navigate.to(f"/result/{item.id}/{studio.case_id(item, other)}")
+            ui.navigate.to(f"/result/{item.id}/{app.case_id(item, other)}")
 
         with ui.element("div").classes("osteon-row"):
             action("", lambda: step(-1), icon="chevron_left", weight="quiet", name="Previous case")
             ui.label(name).classes("text-weight-bold text-h6")
-            faint(f"case {number + 1} of {len(names)}")
+            caption(f"case {number + 1} of {len(names)}")
             action("", lambda: step(1), icon="chevron_right", weight="quiet", name="Next case")
-        reasons = record_of(item).get(name, {}).get("review") or []
+        reasons = prediction_records(item).get(name, {}).get("review") or []
         if reasons:
             with card(kind="note"):
                 ui.label(f"Look at it: {'; '.join(reasons)}")
         try:
-            wanted_result(studio, item, name)
+            result_scene(app, item, name)
         except OsteonError as error:
-            refuse(error)
-        Stage(lambda whole: _scene(studio, item, name, whole), [Pane("", ("b",))], step).build()
+            notify_error(error)
+        Viewer(lambda whole: _scene(app, item, name, whole), [ViewPane("", ("b",))], step).build()
 
 
-async def _scene(studio: Studio, item: Item, name: str, whole: bool) -> tuple[str, dict[str, Any]]:
-    return await studio.scene(wanted_result(studio, item, name, whole=whole))
+async def _scene(app: AppState, item: Item, name: str, whole: bool) -> tuple[str, dict[str, Any]]:
+    return await app.load_scene(result_scene(app, item, name, whole=whole))
 
 
 def _number(text: str, digits: int | None = 0) -> float | None:

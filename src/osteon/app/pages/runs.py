@@ -7,14 +7,14 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.frame import action, card, empty, faint, frame, refuse, say, table
-from osteon.app.item_actions import keys
-from osteon.app.job_cards import job_list, watch
+from osteon.app.elements import action, caption, card, empty_state, notify, notify_error, page_frame, table
+from osteon.app.item_actions import item_buttons
+from osteon.app.job_cards import job_list, watch_jobs
 from osteon.app.jobs import Job, State
-from osteon.app.result_commands import begin_comparison, begin_vote, dataset_in_common
-from osteon.app.results import cases_of, maker, metrics_of, record_of
-from osteon.app.state import Studio
-from osteon.app.workspace import Item, about
+from osteon.app.result_commands import common_dataset, start_comparison, start_vote
+from osteon.app.results import describe_maker, prediction_records, read_metrics, result_files
+from osteon.app.state import AppState
+from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError
 from osteon.predicting.records import read_validation
 from osteon.predicting.training_cases import KEY, trained_on
@@ -42,35 +42,35 @@ HEADS = {
 }
 
 
-def register(studio: Studio) -> None:
+def register(app: AppState) -> None:
     """Put the page onto the server."""
 
     @ui.page("/runs")
     def runs() -> None:
-        with frame(studio, "Runs", "/runs"):
-            watch(
-                studio,
-                lambda: [j for j in studio.jobs.all() if j.command in ("vote", "compare") and _is_open(studio, j)],
-                lambda rows: job_list(studio, rows),
+        with page_frame(app, "Runs", "/runs"):
+            watch_jobs(
+                app,
+                lambda: [j for j in app.jobs.all() if j.command in ("vote", "compare") and _is_open(app, j)],
+                lambda rows: job_list(app, rows),
             )
-            _Runs(studio).build()
+            _Runs(app).build()
 
 
-def _is_open(studio: Studio, job: Any) -> bool:
-    return studio.jobs.state(job).phase not in ("done", "cancelled")
+def _is_open(app: AppState, job: Any) -> bool:
+    return app.jobs.state(job).phase not in ("done", "cancelled")
 
 
 class _Runs:
     """The table, its filters, and the vote."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, app: AppState) -> None:
+        self.app = app
 
     def build(self) -> None:
         """Put it onto the page."""
         rows = self._rows()
         if not rows:
-            with empty(
+            with empty_state(
                 "Nothing to compare yet", "Segment a dataset's held-out cases: results are scored and listed here."
             ):
                 action("Segment", "/segment", weight="main")
@@ -78,7 +78,7 @@ class _Runs:
         datasets = sorted({row["dataset"] for row in rows if row["dataset"]})
         structures = sorted({name for row in rows for name in row["each"]})
         with card():
-            faint("Sort by a column; tick results to vote over them.")
+            caption("Sort by a column; tick results to vote over them.")
             with ui.element("div").classes("osteon-row"):
                 self.dataset = ui.select({"": "all", **{d: d for d in datasets}}, value="", label="Dataset")
                 self.dataset.classes("osteon-grow").on_value_change(self._filter)
@@ -97,10 +97,10 @@ class _Runs:
 
     def _rows(self) -> list[dict[str, Any]]:
         rows = []
-        for item in self.studio.workspace.items("results"):
-            if not cases_of(item):
+        for item in self.app.workspace.items("results"):
+            if not result_files(item):
                 continue
-            metrics, told = metrics_of(item), about(item)
+            metrics, told = read_metrics(item), read_about(item)
             run = told.get("run", "")
             overall = metrics.get("overall", {})
             rows.append(
@@ -109,23 +109,23 @@ class _Runs:
                     "name": item.title,
                     "href": f"/result/{item.id}",
                     "run": self._maker(item),
-                    "dataset": self.studio.workspace.title("datasets", told["dataset"]) if told.get("dataset") else "",
+                    "dataset": self.app.workspace.title("datasets", told["dataset"]) if told.get("dataset") else "",
                     "overall": overall.get("dice", {}),
                     "each": {n: s["dice"] for n, s in metrics.get("structures", {}).items()},
                     "missed": overall.get("missed"),
                     "invented": overall.get("invented"),
                     "trained_on": len(trained_on(metrics.get(KEY, {}))) or None,
                     "validation": self._validation(run),
-                    "review": sum(bool(r.get("review")) for r in record_of(item).values()),
+                    "review": sum(bool(r.get("review")) for r in prediction_records(item).values()),
                 }
             )
         return rows
 
     def _maker(self, item: Item) -> str:
-        return maker(self.studio, item).removeprefix("the model ").replace("another program", "")
+        return describe_maker(self.app, item).removeprefix("the model ").replace("another program", "")
 
     def _validation(self, run: str) -> float | None:
-        folder = self.studio.workspace.root / "runs" / run / "model"
+        folder = self.app.workspace.root / "runs" / run / "model"
         try:
             value = read_validation(folder).get("dice") if run else None
         except OsteonError:
@@ -147,47 +147,49 @@ class _Runs:
 
     def _report(self) -> None:
         with card("Comparison report"):
-            faint("Ranking, tests, charts and pictures of the ticked results, on one page.")
+            caption("Ranking, tests, charts and pictures of the ticked results, on one page.")
             action("Make the report", self._compare, icon="summarize", weight="main")
-            watch(self.studio, self._being_made, self._reports, more=lambda: [item.title for item in self._made()])
+            watch_jobs(self.app, self._being_made, self._reports, more=lambda: [item.title for item in self._made()])
 
     def _being_made(self) -> list[Job]:
-        return [job for job in self.studio.jobs.all() if job.command == "compare"][:REPORTS]
+        return [job for job in self.app.jobs.all() if job.command == "compare"][:REPORTS]
 
     def _made(self) -> list[Item]:
-        return [item for item in self.studio.workspace.items("exports") if (item.path / "report.html").is_file()]
+        return [item for item in self.app.workspace.items("exports") if (item.path / "report.html").is_file()]
 
     def _reports(self, rows: Sequence[tuple[Job, State]]) -> None:
         """Links to the reports, also to those that are being made, as soon as they are there."""
         for job, state in rows:
             if state.phase in ("queued", "running"):
-                faint(f"{job.about.get('report', 'A report')} is being made; a link appears here.")
+                caption(f"{job.about.get('report', 'A report')} is being made; a link appears here.")
         for item in self._made():
             with ui.element("div").classes("osteon-row"):
                 ui.link(item.title, f"/report/{item.id}", new_tab=True).classes("osteon-grow")
-                keys(self.studio, item, "/runs")
+                item_buttons(self.app, item, "/runs")
 
     def _ticked(self, least: int) -> list[Item]:
-        members = [self.studio.workspace.find("results", row["id"]) for row in self.table.selected]
+        members = [self.app.workspace.find("results", row["id"]) for row in self.table.selected]
         found = [item for item in members if item is not None]
         if len(found) < least:
             words = {1: "no result is ticked", 2: "two results are needed"}
-            refuse(OsteonError(words[least], hint="tick them in the table"))
+            notify_error(OsteonError(words[least], hint="tick them in the table"))
             return []
         return found
 
     def _compare(self) -> None:
         found = self._ticked(1)
-        dataset = dataset_in_common(self.studio, found)
+        dataset = common_dataset(self.app, found)
         if found and dataset is None:
-            refuse(OsteonError("no dataset is there that these are of", hint="tick results of a dataset that is there"))
+            notify_error(
+                OsteonError("no dataset is there that these are of", hint="tick results of a dataset that is there")
+            )
         elif dataset is not None:
-            begin_comparison(self.studio, found, dataset)
-            say("The report is being made; a link to it appears below the button")
+            start_comparison(self.app, found, dataset)
+            notify("The report is being made; a link to it appears below the button")
 
     def _vote(self) -> None:
         with card("Vote"):
-            faint("One answer of several results: ticked above, of the same cases.")
+            caption("One answer of several results: ticked above, of the same cases.")
             with ui.element("div").classes("osteon-row"):
                 self.method = ui.select(METHODS, value="hard", label="How").classes("osteon-grow")
                 self.name = ui.input("Name", placeholder="vote").classes("osteon-grow")
@@ -198,9 +200,9 @@ class _Runs:
         if not found:
             return
         try:
-            result, _ = begin_vote(self.studio, found, str(self.name.value or "vote"), str(self.method.value))
+            result, _ = start_vote(self.app, found, str(self.name.value or "vote"), str(self.method.value))
         except OsteonError as error:
-            refuse(error)
+            notify_error(error)
             return
         ui.navigate.to(f"/result/{result.id}")
 

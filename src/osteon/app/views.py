@@ -10,36 +10,40 @@ from typing import Any
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 
-VIEWER = Path(__file__).parent / "static/niivue"
-MISSING = VIEWER / "MISSING.txt"
-_ESM = {"niivue": str(VIEWER)} if (VIEWER / "index.js").is_file() else {}
+NIIVUE = Path(__file__).parent / "static/niivue"
+NIIVUE_MISSING = NIIVUE / "MISSING.txt"
+_ESM = {"niivue": str(NIIVUE)} if (NIIVUE / "index.js").is_file() else {}
 
 
-def viewer_is_there() -> bool:
+def has_niivue() -> bool:
     """Whether the package was built with NiiVue's JavaScript."""
-    return (VIEWER / "index.js").is_file()
+    return (NIIVUE / "index.js").is_file()
 
 
-def why_missing() -> str:
+def why_no_niivue() -> str:
     """Why it was not, as the build noted it."""
-    return MISSING.read_text(encoding="utf-8").strip() if MISSING.is_file() else "the package was built without it"
+    return (
+        NIIVUE_MISSING.read_text(encoding="utf-8").strip()
+        if NIIVUE_MISSING.is_file()
+        else "the package was built without it"
+    )
 
 
-WAY_OUT = (
+NIIVUE_HINT = (
     "install osteon again where npm reaches a registry: pip install --force-reinstall --no-deps 'osteon[app]', or in a "
-    f"checkout pip install -e .; or put dist/index.js of the npm package @niivue/niivue into {VIEWER}"
+    f"checkout pip install -e .; or put dist/index.js of the npm package @niivue/niivue into {NIIVUE}"
 )
 """What to do without the viewer's JavaScript."""
 
 
-OBLIQUE = 1.0
+OBLIQUE_DEG = 1.0
 """Degrees from which a scan is said to be oblique: what is less is the care with which a patient lies."""
-SHEARED = 0.1
+SHEARED_DEG = 0.1
 """Degrees from which axes count as sheared."""
 
 
 @dataclass
-class Shown:
+class VisibleStructure:
     """A structure as a viewer shows it."""
 
     name: str
@@ -53,7 +57,7 @@ class Shown:
 
 
 @dataclass
-class ShownLayer:
+class ViewLayer:
     """Structures in one file.
 
     Attributes:
@@ -65,7 +69,7 @@ class ShownLayer:
 
     url: str
     part: str
-    structures: list[Shown] = field(default_factory=list)
+    structures: list[VisibleStructure] = field(default_factory=list)
     outline: bool = False
 
     def told(self) -> dict[str, Any]:
@@ -90,7 +94,7 @@ class View(Element):
         self._props["scene"] = scene
         self.update()
 
-    def styles(self, layer: int, structures: Sequence[tuple[int, Shown]]) -> None:
+    def styles(self, layer: int, structures: Sequence[tuple[int, VisibleStructure]]) -> None:
         """Show structures of a layer in these colours; those that are not visible not at all."""
         told = [[number, s.colour, s.opacity if s.visible else 0.0] for number, s in structures]
         self.run_method("styles", layer, told)
@@ -108,10 +112,10 @@ class PictureView(View, component="picture_view.js"):
     """A radiograph with structures that may overlap."""
 
 
-def scene_for(
+def viewer_scene(
     info: dict[str, Any],
     base: str,
-    layers: Sequence[ShownLayer],
+    layers: Sequence[ViewLayer],
     window: tuple[float, float],
     layout: str,
     *,
@@ -148,16 +152,16 @@ def scene_for(
         "asked": asked,
         "intensity": "HU" if info["modality"] == "ct" else "",
         "oriented": info["oriented"],
-        "sheared": info["shear_deg"] >= SHEARED,
+        "sheared": info["shear_deg"] >= SHEARED_DEG,
         "slices": info["slices"],
     }
 
 
-def layers_from(info: dict[str, Any], base: str, parts: Sequence[str]) -> list[ShownLayer]:
+def view_layers(info: dict[str, Any], base: str, parts: Sequence[str]) -> list[ViewLayer]:
     """The layers of some parts of a scene, in that order."""
     found = []
     for part in parts:
         for entry in info["parts"].get(part, []):
-            structures = [Shown(s["name"], s["colour"]) for s in entry["structures"]]
-            found.append(ShownLayer(base + entry["file"], part, structures))
+            structures = [VisibleStructure(s["name"], s["colour"]) for s in entry["structures"]]
+            found.append(ViewLayer(base + entry["file"], part, structures))
     return found

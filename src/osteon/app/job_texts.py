@@ -6,9 +6,9 @@ import re
 
 from osteon.app.jobs import Job, Phase
 
-BETWEEN = "getting ready"
+UNKNOWN_STEP = "getting ready"
 """What a command does of which it says nothing: it loads its libraries, or goes from one work to the next."""
-KINDS = {
+COMMAND_NAMES = {
     "import": "an import",
     "audit": "a check of data",
     "plan": "a forecast",
@@ -22,7 +22,7 @@ KINDS = {
     "export": "files to download",
     "phantom": "made-up data",
 }
-PHASES = {
+PHASE_LABELS = {
     "queued": ("waits", "osteon-faint"),
     "running": ("runs", "osteon-busy"),
     "done": ("done", "osteon-good"),
@@ -33,18 +33,18 @@ PHASES = {
 }
 
 
-def part_done(doing: str) -> float | None:
+def progress_fraction(doing: str) -> float | None:
     """How far the innermost work is of which that is known, 0 … 1: `preparing: 3 of 10 (30 %), 0:20 left` is .3."""
     found = re.findall(r"\b(\d{1,3}) %", doing)
     return min(1.0, int(found[-1]) / 100) if found else None
 
 
-def commanded(job: Job) -> str:
+def describe_command(job: Job) -> str:
     """What a job is, without the names that people gave: those may be patients'."""
-    return KINDS.get(job.command, job.command)
+    return COMMAND_NAMES.get(job.command, job.command)
 
 
-def sentence(job: Job, phase: Phase) -> str:
+def end_sentence(job: Job, phase: Phase) -> str:
     """`A training is done`; `An import has failed`."""
-    what = commanded(job).capitalize()
-    return f"{what} has failed" if phase == "failed" else f"{what} is {PHASES[phase][0]}"
+    what = describe_command(job).capitalize()
+    return f"{what} has failed" if phase == "failed" else f"{what} is {PHASE_LABELS[phase][0]}"

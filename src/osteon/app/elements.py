@@ -12,14 +12,14 @@ from typing import Any, Literal
 
 from nicegui import ui
 
-from osteon.app.notifications import Bell
-from osteon.app.page_cleanup import Leaving
-from osteon.app.state import Studio
-from osteon.app.wording import for_people
+from osteon.app.notifications import JobNotifier
+from osteon.app.page_cleanup import PageLeave
+from osteon.app.state import AppState
+from osteon.app.wording import translate_error
 from osteon.core.errors import OsteonError
 
-STYLE = Path(__file__).parent / "static/style.css"
-PLACES = (
+STYLE_SHEET = Path(__file__).parent / "static/style.css"
+NAVIGATION = (
     ("/", "Start", "home"),
     ("/data", "Data", "folder_open"),
     ("/train", "Train", "model_training"),
@@ -32,32 +32,32 @@ PLACES = (
 UNDO_S = 120.0
 """So long pages offer to take back what was done last; what was deleted lies in the bin afterwards, too."""
 THEMES = {"light": False, "dark": True, "auto": None}
-ICONS = {"light": "light_mode", "dark": "dark_mode", "auto": "brightness_auto"}
+THEME_ICONS = {"light": "light_mode", "dark": "dark_mode", "auto": "brightness_auto"}
 
 
-_PLACES = "places"
+_FOLDERS = "places"
 """In a client's storage: the workspace and the folders of --data, whose places errors do not show."""
 
 
 @cache
-def style() -> str:
+def style_sheet() -> str:
     """The one style sheet."""
-    return STYLE.read_text(encoding="utf-8")
+    return STYLE_SHEET.read_text(encoding="utf-8")
 
 
 @contextmanager
-def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | None = None) -> Iterator[None]:
+def page_frame(app: AppState, title: str, place: str, *, back: tuple[str, str] | None = None) -> Iterator[None]:
     """A page's frame; what is made in the block stands in it.
 
     Args:
-        studio: Whose theme is taken.
+        app: Whose theme is taken.
         title: The page's heading. The browser's history keeps a title, so it names no case.
-        place: URL of which of `PLACES` it belongs to.
+        place: URL of which of `NAVIGATION` it belongs to.
         back: URL and name of the page above.
     """
-    ui.context.client.storage[_PLACES] = (studio.workspace.root, studio.workspace.data)
+    ui.context.client.storage[_FOLDERS] = (app.workspace.root, app.workspace.data_folders)
     ui.page_title(f"{title} · osteon")
-    ui.add_head_html(f"<style>{style()}</style>")  # `add_css` brings a script along
+    ui.add_head_html(f"<style>{style_sheet()}</style>")  # `add_css` brings a script along
     ui.colors(primary="#1a63d2", positive="#1a7f4b", negative="#b3261e", warning="#9a5b00", dark="#1a2029")
     with ui.header().classes("osteon-head items-center row no-wrap q-px-md q-py-xs"):
         ui.link("Skip to the content", "#content").classes("osteon-skip")
@@ -65,9 +65,9 @@ def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | Non
         ui.label("osteon").classes("text-weight-bold text-h6")
         ui.label("research software, no medical device").classes("osteon-faint gt-xs")
         ui.space()
-        Bell()
-        Leaving()
-        _theme(studio)
+        JobNotifier()
+        PageLeave()
+        _theme_button(app)
     with (
         ui.left_drawer(value=True, bordered=False)
         .props("width=190 breakpoint=800")
@@ -75,7 +75,7 @@ def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | Non
     ):
         menu.on_click(drawer.toggle)
         with ui.element("nav").props('aria-label="Pages"').classes("q-pt-md"):
-            for url, name, icon in PLACES:
+            for url, name, icon in NAVIGATION:
                 link = ui.link(target=url)
                 with link:
                     ui.icon(icon, size="20px").props("aria-hidden=true")
@@ -87,27 +87,27 @@ def frame(studio: Studio, title: str, place: str, *, back: tuple[str, str] | Non
             if back is not None:
                 ui.link(f"← {back[1]}", back[0])
             heading(title, 1)
-        _last(studio)
+        _undo_card(app)
         yield
 
 
-def _last(studio: Studio) -> None:
+def _undo_card(app: AppState) -> None:
     """What was deleted or renamed just now, on whatever page one is then, to be taken back."""
-    undo = studio.undo
+    undo = app.undo
     if undo is None or time.monotonic() - undo.at > UNDO_S:
         return
 
     async def back() -> None:
-        studio.undo = None
+        app.undo = None
         try:
             await asyncio.to_thread(undo.back)
         except OsteonError as error:
-            refuse(error)
+            notify_error(error)
             return
         ui.navigate.reload()
 
     def close() -> None:
-        studio.undo = None
+        app.undo = None
         bar.delete()
 
     with card() as bar, ui.element("div").classes("osteon-row"):
@@ -117,8 +117,8 @@ def _last(studio: Studio) -> None:
         action("", close, icon="close", weight="quiet", name="Close this notice")
 
 
-def _theme(studio: Studio) -> None:
-    chosen = studio.workspace.settings().get("theme", "auto")
+def _theme_button(app: AppState) -> None:
+    chosen = app.workspace.read_settings().get("theme", "auto")
     current = str(chosen) if chosen in THEMES else "auto"
     dark = ui.dark_mode(THEMES[current])
     names = list(THEMES)
@@ -127,12 +127,12 @@ def _theme(studio: Studio) -> None:
         nonlocal current
         current = names[(names.index(current) + 1) % len(names)]
         dark.set_value(THEMES[current])
-        studio.workspace.choose(theme=current)
-        button.props(f'icon={ICONS[current]} aria-label="Theme: {current}; change it"')
+        app.workspace.save_settings(theme=current)
+        button.props(f'icon={THEME_ICONS[current]} aria-label="Theme: {current}; change it"')
         hint.set_text(f"Theme: {current}")
 
     button = ui.button(on_click=turn).props(
-        f'flat round dense color=inherit icon={ICONS[current]} aria-label="Theme: {current}; change it"'
+        f'flat round dense color=inherit icon={THEME_ICONS[current]} aria-label="Theme: {current}; change it"'
     )
     with button:
         hint = ui.tooltip(f"Theme: {current}")
@@ -147,7 +147,7 @@ def heading(text: str, level: int = 2) -> None:
 
 @contextmanager
 def card(title: str = "", *, kind: str = "") -> Iterator[ui.card]:
-    """A framed part of a page; `kind` is `error`, `note` or `empty`."""
+    """A framed part of a page; `kind` is `error`, `note` or `empty_state`."""
     with ui.card().classes(f"osteon-card {f'osteon-{kind}' if kind else ''}") as made:
         if title:
             heading(title)
@@ -190,8 +190,8 @@ def table(
     return made
 
 
-Weight = Literal["main", "second", "quiet", "danger"]
-WEIGHTS: dict[Weight, str] = {
+ButtonStyle = Literal["main", "second", "quiet", "danger"]
+BUTTON_STYLES: dict[ButtonStyle, str] = {
     "main": "unelevated no-caps",
     "second": "outline no-caps",
     "quiet": "flat dense no-caps",
@@ -200,7 +200,12 @@ WEIGHTS: dict[Weight, str] = {
 
 
 def action(
-    text: str, then: Callable[[], object] | str, *, icon: str | None = None, weight: Weight = "second", name: str = ""
+    text: str,
+    then: Callable[[], object] | str,
+    *,
+    icon: str | None = None,
+    weight: ButtonStyle = "second",
+    name: str = "",
 ) -> ui.button:
     """A button.
 
@@ -212,14 +217,14 @@ def action(
         name: For screen readers, where the text does not say it all.
     """
     handler = (lambda: ui.navigate.to(then)) if isinstance(then, str) else then
-    button = ui.button(text, icon=icon, on_click=handler).props(WEIGHTS[weight])
+    button = ui.button(text, icon=icon, on_click=handler).props(BUTTON_STYLES[weight])
     if name:
         button.props["aria-label"] = name
         button.tooltip(name)
     return button
 
 
-def faint(text: str) -> ui.label:
+def caption(text: str) -> ui.label:
     """A line of less weight."""
     return ui.label(text).classes("osteon-faint")
 
@@ -232,16 +237,16 @@ def long_text(text: str, name: str) -> ui.label:
 
 
 @contextmanager
-def empty(title: str, text: str) -> Iterator[None]:
+def empty_state(title: str, text: str) -> Iterator[None]:
     """What stands where there is nothing yet: it says what to do next."""
     with card(title, kind="empty"):
-        faint(text)
+        caption(text)
         yield
 
 
 def show_error(error: OsteonError, title: str = "That did not work") -> None:
     """An error in people's words; what only some need is folded."""
-    error = for_people(error, *ui.context.client.storage.get(_PLACES, ()))
+    error = translate_error(error, *ui.context.client.storage.get(_FOLDERS, ()))
     with card(kind="error") as shown:
         shown.props("role=alert")
         ui.label(title).classes("text-weight-bold osteon-bad")
@@ -254,14 +259,14 @@ def show_error(error: OsteonError, title: str = "That did not work") -> None:
                 long_text("\n".join(rest), "Details")
 
 
-def say(text: str, kind: str = "positive") -> None:
+def notify(text: str, kind: str = "positive") -> None:
     """A short notice that goes by itself."""
     ui.notify(text, type=kind, position="bottom", multi_line=True)  # type: ignore[arg-type]
 
 
-def refuse(error: OsteonError) -> None:
+def notify_error(error: OsteonError) -> None:
     """A notice of an error, with the way out."""
-    error = for_people(error, *ui.context.client.storage.get(_PLACES, ()))
+    error = translate_error(error, *ui.context.client.storage.get(_FOLDERS, ()))
     first = error.message.partition("\n")[0]
     ui.notify(
         f"{first}. {error.hint}" if error.hint else first,
@@ -273,7 +278,7 @@ def refuse(error: OsteonError) -> None:
     )
 
 
-def age(seconds: float) -> str:
+def format_age(seconds: float) -> str:
     """`5 s`, `12 min`, `3 h`, `4 days`."""
     for length, name in ((86_400, "day"), (3_600, "h"), (60, "min")):
         if seconds >= length:

@@ -6,25 +6,25 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.frame import faint, frame, show_error
-from osteon.app.scenes import Labels, Wanted
-from osteon.app.state import Studio, files_of_case, open_dataset
-from osteon.app.viewer import Pane, Stage
+from osteon.app.elements import caption, page_frame, show_error
+from osteon.app.scenes import LabelSource, SceneRequest
+from osteon.app.state import AppState, image_paths, open_dataset
+from osteon.app.viewer import Viewer, ViewPane
 from osteon.core.errors import OsteonError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 
 
-def register(studio: Studio) -> None:
+def register(app: AppState) -> None:
     """Put the page onto the server."""
 
     @ui.page("/look/{dataset_id}/{case_id}")
     def look(dataset_id: str, case_id: str) -> None:
-        item = studio.workspace.find("datasets", dataset_id)
+        item = app.workspace.find("datasets", dataset_id)
         dataset = None if item is None else open_dataset(item)
         names = [] if dataset is None else [case.id for case in dataset.manifest.cases]
-        name = None if item is None else studio.case_named(item, names, case_id)
-        with frame(studio, "Look", "/data", back=(f"/dataset/{dataset_id}", item.title if item else "Data")):
+        name = None if item is None else app.find_case(item, names, case_id)
+        with page_frame(app, "Look", "/data", back=(f"/dataset/{dataset_id}", item.title if item else "Data")):
             if item is None or dataset is None or name is None:
                 show_error(OsteonError("this case is no longer here", hint="go back to Data"))
                 return
@@ -32,7 +32,7 @@ def register(studio: Studio) -> None:
 
             def step(by: int) -> None:
                 other = names[(number + by) % len(names)]
-                ui.navigate.to(f"/look/{item.id}/{studio.case_id(item, other)}")
+                ui.navigate.to(f"/look/{item.id}/{app.case_id(item, other)}")
 
             case = dataset.case(name)
             with ui.element("div").classes("osteon-row"):
@@ -40,7 +40,7 @@ def register(studio: Studio) -> None:
                     'flat round dense aria-label="Previous case"'
                 )
                 ui.label(name).classes("text-weight-bold text-h6")
-                faint(f"case {number + 1} of {len(names)}{', kept for the final test' if case.held_out else ''}")
+                caption(f"case {number + 1} of {len(names)}{', kept for the final test' if case.held_out else ''}")
                 ui.button(icon="chevron_right", on_click=lambda: step(1)).props(
                     'flat round dense aria-label="Next case"'
                 )
@@ -48,12 +48,12 @@ def register(studio: Studio) -> None:
 
             async def load(whole: bool) -> tuple[str, dict[str, Any]]:
                 chosen = int(channel.value) if channel else 0
-                return await studio.scene(wanted_case(dataset, case, whole=whole, channel=chosen))
+                return await app.load_scene(case_scene(dataset, case, whole=whole, channel=chosen))
 
             async def ahead() -> None:
-                await studio.ahead(wanted_case(dataset, dataset.case(names[(number + 1) % len(names)])))
+                await app.preload_scene(case_scene(dataset, dataset.case(names[(number + 1) % len(names)])))
 
-            stage = Stage(load, [Pane("", ("a",))], step, ahead)
+            stage = Viewer(load, [ViewPane("", ("a",))], step, ahead)
             stage.build()
             if channel is not None:
                 channel.on_value_change(stage.again)
@@ -64,14 +64,14 @@ def _channels(dataset: Dataset) -> ui.select | None:
     return ui.select(dict(enumerate(names)), value=0, label="Channel").props("dense") if len(names) > 1 else None
 
 
-def wanted_case(
-    dataset: Dataset, case: Case, *, second: Labels | None = None, whole: bool = False, channel: int = 0
-) -> Wanted:
+def case_scene(
+    dataset: Dataset, case: Case, *, second: LabelSource | None = None, whole: bool = False, channel: int = 0
+) -> SceneRequest:
     """A dataset's case with its reference, and a result where one is given."""
-    first = None if case.segmentation is None else Labels(dataset.resolve(case.segmentation), dataset.structures)
-    return Wanted(
+    first = None if case.segmentation is None else LabelSource(dataset.resolve(case.segmentation), dataset.structures)
+    return SceneRequest(
         case.id,
-        files_of_case(dataset, case),
+        image_paths(dataset, case),
         dataset.manifest.channels[channel].modality,
         first,
         second,
