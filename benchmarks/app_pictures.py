@@ -73,7 +73,7 @@ def fill(app: AppState, budget: str) -> None:
     if not (root / "results/legs-by-legs").exists():
         for name, speed in (("legs-by-legs", "balanced"), ("legs-fast", "fast")):
             legs = space.item("datasets", "legs")
-            start_prediction(app, space.item("runs", "legs"), legs.path, name, of={"dataset": "legs"}, speed=speed)
+            start_prediction(app, space.item("runs", "legs"), legs.path, name, origin={"dataset": "legs"}, speed=speed)
         start_export(app, space.item("results", "legs-by-legs"), "stl", options=["--overwrite"])
         finished(app)
     if not (root / "results/reader-two").exists():

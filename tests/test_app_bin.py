@@ -22,17 +22,16 @@ from osteon.app import commands, result_commands
 from osteon.app.bin import (
     check_not_deleted,
     delete,
-    dependent_datasets,
     finish_purges,
     list_deletions,
     missing_uploads,
     purge,
-    remaining_references,
     rename,
     restore,
 )
 from osteon.app.folder_sizes import folder_size, format_size, workspace_sizes
 from osteon.app.item_actions import item_size
+from osteon.app.item_references import dependent_datasets, remaining_references
 from osteon.app.jobs import Job, Jobs, Phase, State
 from osteon.app.results import describe_maker, find_dataset, read_volumes, result_scene
 from osteon.app.state import AppState
@@ -187,7 +186,7 @@ def test_each_job_uses_what_it_names(app: AppState) -> None:
             {"datasets/knees", "sources/legs"},
         ),
         (
-            lambda: result_commands.start_prediction(app, run, space.root / "sources/legs", "y", of={}),
+            lambda: result_commands.start_prediction(app, run, space.root / "sources/legs", "y", origin={}),
             {"runs/first", "sources/legs"},
         ),
         (
@@ -218,7 +217,7 @@ def test_results_of_a_deleted_dataset_are_voted_over_and_not_scored(app: AppStat
     with pytest.raises(FileError):
         result_commands.start_vote(app, [mine, mine], "w", "hard")
     with pytest.raises(FileError):
-        result_commands.start_prediction(app, item(app, "runs/first"), knees.path, "w", of={"dataset": "knees"})
+        result_commands.start_prediction(app, item(app, "runs/first"), knees.path, "w", origin={"dataset": "knees"})
     assert len(app.jobs.all()) == before
     assert not item(app, "results/w").path.exists()
 
@@ -360,7 +359,7 @@ def test_all_that_refers_to_a_renamed_thing_finds_it(app: AppState, monkeypatch:
     _, training = commands.start_training(app, dataset, "again", recipe="limb", budget="1min")
     assert training.arguments[0] == "datasets/knees"
     assert training.title == "Train again on knees of Müller"
-    _, predicting = result_commands.start_prediction(app, run, dataset.path, "new", of={"dataset": "knees"})
+    _, predicting = result_commands.start_prediction(app, run, dataset.path, "new", origin={"dataset": "knees"})
     assert predicting.arguments[:2] == ("runs/first", "datasets/knees")
     measuring = result_commands.start_measurement(app, result)
     monkeypatch.chdir(space.root)
@@ -439,13 +438,13 @@ def test_sizes_follow_no_link_and_count_no_file_twice(app: AppState, tmp_path: P
     (root / "runs/first/same").hardlink_to(large)
     assert folder_size(root / "datasets/knees") - alone < 100_000
     sizes = workspace_sizes(app.workspace)
-    assert sizes.whole < 4_500_000
+    assert sizes.total < 4_500_000
     assert sizes.of("datasets") == sizes.items["datasets/knees"]
     assert sizes.free > 0
     delete(app, item(app, "datasets/knees"))
     after = workspace_sizes(app.workspace)
     assert after.of(BIN) > 3_000_000
-    assert abs(after.whole - sizes.whole) < 100_000
+    assert abs(after.total - sizes.total) < 100_000
 
 
 def test_a_results_size_has_its_exports(app: AppState) -> None:

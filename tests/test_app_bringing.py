@@ -209,7 +209,7 @@ def test_a_source_that_is_not_understood_asks_what_it_needs(tmp_path: Path) -> N
     allowed = (root,)
     before = inspect_source(root / "sources/heap", allowed, None)
     assert before.error
-    assert "--case-pattern" in before.heeds
+    assert "--case-pattern" in before.options
 
     async def steps(user: User, app: AppState) -> None:
         await user.open(f"/source/{app.workspace.items('sources')[0].id}")

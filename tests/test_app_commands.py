@@ -15,15 +15,15 @@ from osteon.app.commands import ImportOptions
 from osteon.app.downloads import DOWNLOADS
 from osteon.app.jobs import Job, Jobs, State
 from osteon.app.pages.segment import SPEEDS
-from osteon.app.pages.source import FLAGS
-from osteon.app.pages.train import RECIPES
 from osteon.app.runner import outcome
 from osteon.app.state import AppState
+from osteon.app.wording import IMPORT_FLAGS
 from osteon.app.workspace import Workspace
 from osteon.cli.main import app as command_line
 from osteon.core.file_stamps import file_state
 from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.exporting.registry import FORMS
+from osteon.planning.options import RECIPE_NAMES
 from osteon.planning.recipe_files import published
 from osteon.predicting.speed import SPEEDS as KNOWN_SPEEDS
 
@@ -40,12 +40,12 @@ def everything(app: AppState) -> list[Job]:
     """Every job that the pages know to begin."""
     space = app.workspace
     dataset, run, result = space.item("datasets", "knees"), space.item("runs", "r"), space.item("results", "mine")
-    choices = ImportOptions("masks", "mr", "last:1", ["a", "b"], {"femur": 1}, tuple(FLAGS))
+    choices = ImportOptions("masks", "mr", "last:1", ["a", "b"], {"femur": 1}, tuple(IMPORT_FLAGS))
     commands.start_phantom(app, "limb", 6)
     commands.start_import(app, space.root / "sources/legs", "legs", choices)
-    commands.start_plan(app, dataset, recipe="limb", budget="10min", more=["--dimensions", "2"])
-    commands.start_training(app, dataset, "r", recipe="limb", budget="10min", more=["--dimensions", "2"])
-    result_commands.start_prediction(app, run, dataset.path, "mine", of={"dataset": "knees"}, probabilities=True)
+    commands.start_plan(app, dataset, recipe="limb", budget="10min", options=["--dimensions", "2"])
+    commands.start_training(app, dataset, "r", recipe="limb", budget="10min", options=["--dimensions", "2"])
+    result_commands.start_prediction(app, run, dataset.path, "mine", origin={"dataset": "knees"}, probabilities=True)
     result_commands.start_evaluation(app, result, space.item("results", "other"))
     result_commands.start_vote(app, [result, result], "vote", "soft")
     result_commands.start_comparison(app, [result], dataset)
@@ -70,7 +70,7 @@ def test_what_has_no_label_is_not_scored(app: AppState) -> None:
     manifest = read_manifest(dataset.path)
     bare = [case.model_copy(update={"segmentation": None}) for case in manifest.cases]
     write_manifest(dataset.path, manifest.model_copy(update={"cases": bare}))
-    result, _ = result_commands.start_prediction(app, run, dataset.path, "mine", of={"dataset": "knees"})
+    result, _ = result_commands.start_prediction(app, run, dataset.path, "mine", origin={"dataset": "knees"})
     result_commands.start_vote(app, [result, result], "vote", "soft")
     assert "evaluate" not in {job.command for job in app.jobs.all()}
 
@@ -78,7 +78,7 @@ def test_what_has_no_label_is_not_scored(app: AppState) -> None:
 def test_an_export_waits_for_what_it_exports(app: AppState) -> None:
     space = app.workspace
     result, job = result_commands.start_prediction(
-        app, space.item("runs", "r"), space.root / "sources/x", "mine", of={}
+        app, space.item("runs", "r"), space.root / "sources/x", "mine", origin={}
     )
     export = result_commands.start_export(app, result, "stl")[1]
     assert export.after == (job.id,)
@@ -100,5 +100,5 @@ def test_a_vote_of_which_one_case_fails_comes_to_something(app: AppState, monkey
 
 def test_what_the_pages_offer_exists() -> None:
     assert set(DOWNLOADS) <= {form.name for form in FORMS}
-    assert {"osteon", "nnunet", *published()} >= set(RECIPES)
+    assert {"osteon", "nnunet", *published()} >= set(RECIPE_NAMES)
     assert set(SPEEDS) == {speed.name for speed in KNOWN_SPEEDS}

@@ -35,7 +35,7 @@ HERE = "http://localhost:8080"
 
 @pytest.fixture
 def app(tmp_path: Path) -> AppState:
-    return AppState(Workspace.open(tmp_path / "w"), limit=LIMIT)
+    return AppState(Workspace.open(tmp_path / "w"), upload_limit=LIMIT)
 
 
 def client(app: AppState, rules: Rules | None = None, base: str = HERE) -> TestClient:

@@ -45,7 +45,7 @@ def pages(app: AppState) -> list[str]:
 
 
 def test_no_page_object_survives_its_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_cleanup, "TIDY_S", 0.5)
+    monkeypatch.setattr(page_cleanup, "CLEANUP_INTERVAL_S", 0.5)
     root = folder_of(tmp_path)
     dataset_in(root)
     dataset_in(root).folder.rename(root / "sources/knees")

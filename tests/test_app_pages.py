@@ -377,7 +377,7 @@ def test_a_training_is_begun(tmp_path: Path) -> None:
 )
 def test_a_small_dataset_is_parted_into_what_it_has(tmp_path: Path, cases: int, held: int, options: list[str]) -> None:
     folder = dataset_in(tmp_path, cases=cases).folder
-    correct_cases(folder, held_out=[f"c{n}" for n in range(held)], left_out=[])
+    correct_cases(folder, held_out=[f"c{n}" for n in range(held)], removed=[])
     assert fold_options(Item("datasets", "knees", folder, "")) == options
 
 
@@ -490,7 +490,7 @@ def test_what_was_kept_for_the_final_test_is_offered_first(tmp_path: Path) -> No
     model_in(root)
 
     def offered(held_out: list[str]) -> list[object]:
-        correct_cases(folder, held_out=held_out, left_out=[])
+        correct_cases(folder, held_out=held_out, removed=[])
         found: list[object] = []
 
         async def steps(user: User, _: AppState) -> None:

@@ -163,19 +163,19 @@ def test_each_end_is_told_once_and_a_cancelled_job_is_none(tmp_path: Path) -> No
         return job
 
     old = put("train", State("done"))
-    ringer = JobEndWatcher(jobs)
+    watcher = JobEndWatcher(jobs)
     put("train", State("queued"))
-    assert ringer.ended() == []
+    assert watcher.ended() == []
     new = put("predict", State("partly"))
     put("sweep", State("cancelled"))
     put("export", State("done"))
-    assert ringer.ended() == ["A segmentation is done, with some cases left out"]
-    assert ringer.ended() == []
+    assert watcher.ended() == ["A segmentation is done, with some cases left out"]
+    assert watcher.ended() == []
     jobs.put(new, State("queued"))
     jobs.put(old, State("queued"))
-    assert ringer.ended() == []
+    assert watcher.ended() == []
     jobs.put(old, State("failed", why="it ended without a word"))
-    assert ringer.ended() == ["A training has failed"]
+    assert watcher.ended() == ["A training has failed"]
 
 
 def test_a_page_that_sends_no_more_is_taken_for_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What the pages ask for, as the command line's commands."""
+"""Commands of the command line that pages start as jobs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from osteon.dataset.folds import group_cases
 from osteon.dataset.manifest import read_manifest
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan
+from osteon.runs.options import FOLDS
 
-DEFAULT_FOLDS = 5
-"""Into which `osteon train` divides the cases: one of them validates."""
 PLAN_CHOICES = ".plan-asked.json"
-"""In a dataset: with which choices its plan was made."""
+"""In a dataset: the options with which its plan was made."""
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What is chosen before an import; None and empty: as it is understood."""
+    """What is chosen before an import; None and empty: as the source is recognised."""
 
     form: str | None = None
     modality: str | None = None
@@ -36,38 +35,38 @@ class ImportOptions:
     flags: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
-        """As the command takes them."""
-        found: list[str] = []
+        """As `osteon import` takes them."""
+        arguments: list[str] = []
         for option, value in (("--form", self.form), ("--modality", self.modality), ("--hold-out", self.hold_out)):
             if value:
-                found += [option, value]
+                arguments += [option, value]
         if self.only is not None:
-            found += ["--only", ",".join(self.only) + ","]
+            arguments += ["--only", ",".join(self.only) + ","]
         if self.labels:
-            found += ["--labels", ",".join(f"{name}={value}" for name, value in self.labels.items())]
-        return found + list(self.flags)
+            arguments += ["--labels", ",".join(f"{name}={value}" for name, value in self.labels.items())]
+        return arguments + list(self.flags)
 
 
 def source_of(app: AppState, dataset: Item) -> Path | None:
     """What a dataset was imported from, where the app imported it and it is still there."""
-    known = read_about(dataset).get("source", "")
-    path = app.workspace.root / known
-    return path if known and path.exists() and app.workspace.may_read(path) else None
+    source = read_about(dataset).get("source", "")
+    path = app.workspace.root / source
+    return path if source and path.exists() and app.workspace.may_read(path) else None
 
 
 def source_name(source: str) -> str:
-    """The name of a source by its path: of what was uploaded, the upload's."""
+    """The name of a source by its path: that of the upload, where it lies in one."""
     parts = Path(source).parts
     return parts[1] if len(parts) > 1 and parts[0] == "sources" else Path(source).name
 
 
-def start_import(app: AppState, source: Path, wanted: str, choices: ImportOptions) -> tuple[Item, Job]:
+def start_import(app: AppState, source: Path, name: str, options: ImportOptions) -> tuple[Item, Job]:
     """Import a source into a new dataset, then audit it."""
-    item = app.workspace.create("datasets", wanted, {"source": app.workspace.command_path(source)})
+    item = app.workspace.create("datasets", name, {"source": app.workspace.command_path(source)})
     target = item.relative_path
     first = app.jobs.submit(
         "import",
-        [app.workspace.command_path(source), target, *choices.arguments()],
+        [app.workspace.command_path(source), target, *options.arguments()],
         f"Import into {item.title}",
         about={"dataset": item.name},
         product=f"{target}/dataset.yaml",
@@ -76,9 +75,9 @@ def start_import(app: AppState, source: Path, wanted: str, choices: ImportOption
     return item, first
 
 
-def start_model_import(app: AppState, model: UploadedModel, wanted: str) -> tuple[Item, Job | None]:
-    """Take in a model that came from elsewhere. One of osteon's needs no job: it is to be copied into the folder."""
-    item = app.workspace.create("runs", wanted, {"brought": app.workspace.command_path(model.folder)})
+def start_model_import(app: AppState, model: UploadedModel, name: str) -> tuple[Item, Job | None]:
+    """Import a model that was trained elsewhere. One of osteon's needs no job: it is to be copied into the folder."""
+    item = app.workspace.create("runs", name, {"brought": app.workspace.command_path(model.folder)})
     if model.kind == "osteon":
         return item, None
     target = f"{item.relative_path}/model"
@@ -93,7 +92,7 @@ def start_model_import(app: AppState, model: UploadedModel, wanted: str) -> tupl
 
 
 def start_audit(app: AppState, dataset: Item, *, after: Sequence[str] = ()) -> Job:
-    """Look for what is wrong with a dataset."""
+    """Check a dataset for errors."""
     target = dataset.relative_path
     return app.jobs.submit(
         "audit",
@@ -105,25 +104,25 @@ def start_audit(app: AppState, dataset: Item, *, after: Sequence[str] = ()) -> J
     )
 
 
-def start_plan(app: AppState, dataset: Item, *, recipe: str, budget: str, more: Sequence[str] = ()) -> Job:
+def start_plan(app: AppState, dataset: Item, *, recipe: str, budget: str, options: Sequence[str] = ()) -> Job:
     """Decide, measure and forecast; the dataset's plan.yaml is made anew."""
     target = dataset.relative_path
-    asked = {"recipe": recipe, "budget": budget, "more": " ".join(more)}
-    write_json(dataset.path / PLAN_CHOICES, asked)
+    chosen = {"recipe": recipe, "budget": budget, "more": " ".join(options)}
+    write_json(dataset.path / PLAN_CHOICES, chosen)
     return app.jobs.submit(
         "plan",
-        [target, "--recipe", recipe, "--budget", budget, "--force", *more],
+        [target, "--recipe", recipe, "--budget", budget, "--force", *options],
         f"Plan a training on {dataset.title}",
-        about={"dataset": dataset.name, **asked},
+        about={"dataset": dataset.name, **chosen},
         product=f"{target}/{PLAN}",
     )
 
 
-def find_plan(dataset: Item, *, recipe: str, budget: str, more: Sequence[str] = ()) -> Plan | None:
-    """The dataset's plan, where it was made with these choices."""
+def find_plan(dataset: Item, *, recipe: str, budget: str, options: Sequence[str] = ()) -> Plan | None:
+    """The dataset's plan, where it was made with these options."""
     try:
-        asked = read_json(dataset.path / PLAN_CHOICES, "the plan's choices")
-        if asked == {"recipe": recipe, "budget": budget, "more": " ".join(more)}:
+        chosen = read_json(dataset.path / PLAN_CHOICES, "the plan's choices")
+        if chosen == {"recipe": recipe, "budget": budget, "more": " ".join(options)}:
             return read_plan(dataset.path / PLAN)
     except OsteonError:
         pass
@@ -131,23 +130,23 @@ def find_plan(dataset: Item, *, recipe: str, budget: str, more: Sequence[str] = 
 
 
 def start_training(
-    app: AppState, dataset: Item, wanted: str, *, recipe: str, budget: str, more: Sequence[str] = ()
+    app: AppState, dataset: Item, name: str, *, recipe: str, budget: str, options: Sequence[str] = ()
 ) -> tuple[Item, Job]:
-    """Train for some time. A forecast that was made with the same choices is the run's plan.
+    """Train for some time. A plan that was made with the same options is the run's.
 
     Raises:
         UsageError: The dataset has nothing to learn from.
     """
-    parted = fold_options(dataset)
-    run = app.workspace.create("runs", wanted, {"dataset": dataset.name})
+    folds = fold_options(dataset)
+    run = app.workspace.create("runs", name, {"dataset": dataset.name})
     arguments = [dataset.relative_path, run.relative_path, "--budget", budget]
-    if find_plan(dataset, recipe=recipe, budget=budget, more=more) is not None:
-        kept = app.workspace.root / "plans" / f"{run.name}.yaml"
-        kept.write_bytes((dataset.path / PLAN).read_bytes())  # the run goes on with it when another one is made
-        arguments += ["--plan", f"plans/{kept.name}"]
+    if find_plan(dataset, recipe=recipe, budget=budget, options=options) is not None:
+        copy = app.workspace.root / "plans" / f"{run.name}.yaml"
+        copy.write_bytes((dataset.path / PLAN).read_bytes())  # the run goes on with it when another one is made
+        arguments += ["--plan", f"plans/{copy.name}"]
     else:
-        arguments += ["--recipe", recipe, *more]
-    arguments += parted
+        arguments += ["--recipe", recipe, *options]
+    arguments += folds
     job = app.jobs.submit(
         "train",
         arguments,
@@ -171,7 +170,7 @@ def fold_options(dataset: Item) -> list[str]:
             hint="open the dataset, tick labelled cases, and press: Train on them; or import data with labels",
         )
     groups = len(group_cases(trainable))
-    if groups >= DEFAULT_FOLDS:
+    if groups >= FOLDS:
         return []
     return ["--folds", str(groups)] if groups > 1 else ["--fold", "none"]
 

@@ -25,17 +25,17 @@ class Curves:
         loss: At each epoch.
         dice: For each structure, and `mean`: seconds and Dice at each validation.
         iteration: The last one.
-        pace: Seconds of an iteration, in the last epoch.
+        seconds_per_iteration: In the last epoch.
     """
 
     seconds: list[float] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     dice: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     iteration: int = 0
-    pace: float = 0.0
+    seconds_per_iteration: float = 0.0
 
     @property
-    def newest(self) -> dict[str, float]:
+    def latest_dice(self) -> dict[str, float]:
         """The last Dice of each structure."""
         return {name: points[-1][1] for name, points in self.dice.items() if points}
 

@@ -1,4 +1,4 @@
-"""In which forms a result can be had: what its scans allow."""
+"""Forms in which a result can be downloaded, as its scans allow."""
 
 from __future__ import annotations
 

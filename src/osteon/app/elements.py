@@ -1,4 +1,4 @@
-"""What every page has: its head, the way to the others, the theme, and how things are said."""
+"""What every page is made of: its frame with navigation and theme, cards, tables, buttons, dialogs and notices."""
 
 from __future__ import annotations
 
@@ -30,13 +30,11 @@ NAVIGATION = (
     ("/space", "Space", "storage"),
 )
 UNDO_S = 120.0
-"""So long pages offer to take back what was done last; what was deleted lies in the bin afterwards, too."""
+"""For this long pages offer to undo the last action; what was deleted is in the bin afterwards, too."""
 THEMES = {"light": False, "dark": True, "auto": None}
 THEME_ICONS = {"light": "light_mode", "dark": "dark_mode", "auto": "brightness_auto"}
-
-
-_FOLDERS = "places"
-"""In a client's storage: the workspace and the folders of --data, whose places errors do not show."""
+_FOLDERS = "folders"
+"""In a client's storage: the workspace and the folders of --data, whose paths are left out of errors."""
 
 
 @cache
@@ -46,13 +44,13 @@ def style_sheet() -> str:
 
 
 @contextmanager
-def page_frame(app: AppState, title: str, place: str, *, back: tuple[str, str] | None = None) -> Iterator[None]:
+def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str] | None = None) -> Iterator[None]:
     """A page's frame; what is made in the block stands in it.
 
     Args:
-        app: Whose theme is taken.
+        app: Whose theme is used.
         title: The page's heading. The browser's history keeps a title, so it names no case.
-        place: URL of which of `NAVIGATION` it belongs to.
+        section: URL of the row of `NAVIGATION` that it belongs to.
         back: URL and name of the page above.
     """
     ui.context.client.storage[_FOLDERS] = (app.workspace.root, app.workspace.data_folders)
@@ -80,7 +78,7 @@ def page_frame(app: AppState, title: str, place: str, *, back: tuple[str, str] |
                 with link:
                     ui.icon(icon, size="20px").props("aria-hidden=true")
                     ui.label(name)
-                if url == place:
+                if url == section:
                     link.props("aria-current=page")
     with ui.element("div").props("id=content tabindex=-1").classes("osteon-page column no-wrap"):  # in NiceGUI's main
         with ui.element("div"):
@@ -92,15 +90,15 @@ def page_frame(app: AppState, title: str, place: str, *, back: tuple[str, str] |
 
 
 def _undo_card(app: AppState) -> None:
-    """What was deleted or renamed just now, on whatever page one is then, to be taken back."""
+    """What was deleted or renamed just now, on whatever page the user is, with a button that undoes it."""
     undo = app.undo
-    if undo is None or time.monotonic() - undo.at > UNDO_S:
+    if undo is None or time.monotonic() - undo.at_s > UNDO_S:
         return
 
-    async def back() -> None:
+    async def revert() -> None:
         app.undo = None
         try:
-            await asyncio.to_thread(undo.back)
+            await asyncio.to_thread(undo.revert)
         except OsteonError as error:
             notify_error(error)
             return
@@ -113,8 +111,8 @@ def _undo_card(app: AppState) -> None:
     with card() as bar, ui.element("div").classes("osteon-row"):
         bar.props("role=status")
         ui.label(undo.text).classes("osteon-grow")
-        action("Undo", back, icon="undo", weight="main")
-        action("", close, icon="close", weight="quiet", name="Close this notice")
+        action("Undo", revert, icon="undo", style="main")
+        action("", close, icon="close", style="quiet", name="Close this notice")
 
 
 def _theme_button(app: AppState) -> None:
@@ -123,7 +121,7 @@ def _theme_button(app: AppState) -> None:
     dark = ui.dark_mode(THEMES[current])
     names = list(THEMES)
 
-    def turn() -> None:
+    def switch() -> None:
         nonlocal current
         current = names[(names.index(current) + 1) % len(names)]
         dark.set_value(THEMES[current])
@@ -131,7 +129,7 @@ def _theme_button(app: AppState) -> None:
         button.props(f'icon={THEME_ICONS[current]} aria-label="Theme: {current}; change it"')
         hint.set_text(f"Theme: {current}")
 
-    button = ui.button(on_click=turn).props(
+    button = ui.button(on_click=switch).props(
         f'flat round dense color=inherit icon={THEME_ICONS[current]} aria-label="Theme: {current}; change it"'
     )
     with button:
@@ -147,11 +145,21 @@ def heading(text: str, level: int = 2) -> None:
 
 @contextmanager
 def card(title: str = "", *, kind: str = "") -> Iterator[ui.card]:
-    """A framed part of a page; `kind` is `error`, `note` or `empty_state`."""
-    with ui.card().classes(f"osteon-card {f'osteon-{kind}' if kind else ''}") as made:
+    """A part of a page with a border; `kind` is `error`, `note` or `empty`."""
+    with ui.card().classes(f"osteon-card {f'osteon-{kind}' if kind else ''}") as element:
         if title:
             heading(title)
-        yield made
+        yield element
+
+
+@contextmanager
+def list_card(title: str, text: str, url: str = "") -> Iterator[None]:
+    """A card of a list: a title, a link where there is a URL, and a line; what the block makes is on the right."""
+    with card(), ui.element("div").classes("osteon-row"):
+        with ui.column().classes("osteon-grow gap-0"):
+            (ui.link(title, url) if url else ui.label(title)).classes("text-weight-medium")
+            caption(text)
+        yield
 
 
 def table(
@@ -160,27 +168,27 @@ def table(
     *,
     key: str,
     link: str = "",
-    tick: bool = False,
-    page: int = 25,
+    selectable: bool = False,
+    page_size: int = 25,
 ) -> ui.table:
     """A table that can be sorted by every column.
 
     Args:
-        rows: One mapping of each.
+        rows: By field.
         names: Field → heading, in order.
-        key: The field that tells one row from the others.
+        key: The field that identifies a row.
         link: The field that is a link to the row's `href`.
-        tick: Whether rows can be ticked.
-        page: Rows on a page.
+        selectable: Whether rows can be ticked.
+        page_size: Rows on a page.
     """
     columns = [{"name": n, "label": t, "field": n, "align": "left", "sortable": True} for n, t in names.items()]
-    ticks: Literal["multiple"] | None = "multiple" if tick else None
-    with ui.element("div").classes("osteon-scroll") as wide:
-        made = ui.table(columns=columns, rows=rows, row_key=key, selection=ticks, pagination=page)
-    wide.props["tabindex"], wide.props["role"] = 0, "group"  # scrolled by keys where it is too wide
-    wide.props["aria-label"] = f"Table: {', '.join(names.values())}"
+    selection: Literal["multiple"] | None = "multiple" if selectable else None
+    with ui.element("div").classes("osteon-scroll") as scrolled:
+        made = ui.table(columns=columns, rows=rows, row_key=key, selection=selection, pagination=page_size)
+    scrolled.props["tabindex"], scrolled.props["role"] = 0, "group"  # scrolled by keys where it is too wide
+    scrolled.props["aria-label"] = f"Table: {', '.join(names.values())}"
     made.classes("osteon-table").props("flat dense wrap-cells")
-    if tick:
+    if selectable:
         box = '<q-checkbox v-model="props.selected" dense {} />'
         made.add_slot("header-selection", box.format('aria-label="Tick all rows"'))
         made.add_slot("body-selection", box.format(f''':aria-label="'Tick ' + props.row.{next(iter(names))}"'''))
@@ -204,7 +212,7 @@ def action(
     then: Callable[[], object] | str,
     *,
     icon: str | None = None,
-    weight: ButtonStyle = "second",
+    style: ButtonStyle = "second",
     name: str = "",
 ) -> ui.button:
     """A button.
@@ -213,11 +221,11 @@ def action(
         text: On it; an icon alone has none, and then needs a name.
         then: What it does, or the URL that it leads to.
         icon: Of Material's.
-        weight: How much it stands out.
+        style: How much it stands out.
         name: For screen readers, where the text does not say it all.
     """
     handler = (lambda: ui.navigate.to(then)) if isinstance(then, str) else then
-    button = ui.button(text, icon=icon, on_click=handler).props(BUTTON_STYLES[weight])
+    button = ui.button(text, icon=icon, on_click=handler).props(BUTTON_STYLES[style])
     if name:
         button.props["aria-label"] = name
         button.tooltip(name)
@@ -225,30 +233,30 @@ def action(
 
 
 def caption(text: str) -> ui.label:
-    """A line of less weight."""
+    """A line in a fainter colour."""
     return ui.label(text).classes("osteon-faint")
 
 
 def long_text(text: str, name: str) -> ui.label:
     """Lines of a fixed width in a box that is scrolled, by keys too; `name` is for screen readers."""
-    made = ui.label(text).classes("osteon-log").props("tabindex=0 role=group")
-    made.props["aria-label"] = name
-    return made
+    label = ui.label(text).classes("osteon-log").props("tabindex=0 role=group")
+    label.props["aria-label"] = name
+    return label
 
 
 @contextmanager
 def empty_state(title: str, text: str) -> Iterator[None]:
-    """What stands where there is nothing yet: it says what to do next."""
+    """A card where there is nothing yet, that says what to do next."""
     with card(title, kind="empty"):
         caption(text)
         yield
 
 
 def show_error(error: OsteonError, title: str = "That did not work") -> None:
-    """An error in people's words; what only some need is folded."""
+    """An error in the pages' words; details are folded."""
     error = translate_error(error, *ui.context.client.storage.get(_FOLDERS, ()))
-    with card(kind="error") as shown:
-        shown.props("role=alert")
+    with card(kind="error") as alert:
+        alert.props("role=alert")
         ui.label(title).classes("text-weight-bold osteon-bad")
         first, *rest = error.message.splitlines()
         ui.label(first)
@@ -259,13 +267,32 @@ def show_error(error: OsteonError, title: str = "That did not work") -> None:
                 long_text("\n".join(rest), "Details")
 
 
+@contextmanager
+def open_dialog(title: str, button: str, then: Callable[[], object], *, danger: bool = True) -> Iterator[ui.dialog]:
+    """A dialog with a title and two buttons, open at once; what is made in the block stands between.
+
+    Args:
+        title: Above.
+        button: Text of the button that does it; the other one keeps everything as it is.
+        then: What the button does.
+        danger: Whether it removes something.
+    """
+    with ui.context.client.content, ui.dialog(value=True) as dialog, ui.card().classes("osteon-card"):
+        ui.label(title).classes("text-weight-bold")
+        yield dialog
+        with ui.row():
+            ui.button("Keep", on_click=dialog.close).props("flat no-caps")
+            ui.button(button, on_click=then).props(f"no-caps {'color=negative' if danger else 'unelevated'}").mark("go")
+    dialog.on("hide", dialog.delete)
+
+
 def notify(text: str, kind: str = "positive") -> None:
-    """A short notice that goes by itself."""
+    """A short notice that disappears by itself."""
     ui.notify(text, type=kind, position="bottom", multi_line=True)  # type: ignore[arg-type]
 
 
 def notify_error(error: OsteonError) -> None:
-    """A notice of an error, with the way out."""
+    """A notice of an error, with its hint."""
     error = translate_error(error, *ui.context.client.storage.get(_FOLDERS, ()))
     first = error.message.partition("\n")[0]
     ui.notify(

@@ -1,4 +1,4 @@
-"""What folders take of the disk."""
+"""Sizes of folders on disk."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class FolderSizes:
     """Bytes on disk.
 
     Attributes:
-        items: Of each thing of the workspace, by `KIND/NAME`, and of each deletion in the bin, by `.bin/NAME`.
-        whole: Of the workspace.
-        free: Of the disk, for others.
+        items: Of each item of the workspace, by `KIND/NAME`, and of each deletion in the bin, by `.bin/NAME`.
+        total: Of the workspace.
+        free: On the disk.
     """
 
     items: Mapping[str, int] = field(default_factory=dict)
-    whole: int = 0
+    total: int = 0
     free: int = 0
 
     def of(self, kind: str) -> int:
@@ -42,20 +42,20 @@ def folder_size(folder: Path, seen: set[tuple[int, int]] | None = None) -> int:
         seen: Files of two names that were counted; new ones are added.
     """
     seen = set() if seen is None else seen
-    total, waiting = 0, [str(folder)]
-    while waiting:
-        place = waiting.pop()
+    total, pending = 0, [str(folder)]
+    while pending:
+        path = pending.pop()
         try:
-            told = os.lstat(place)
-            is_folder = stat.S_ISDIR(told.st_mode)
-            if told.st_nlink > 1 and not is_folder:
-                if (told.st_dev, told.st_ino) in seen:
+            stat_result = os.lstat(path)
+            is_folder = stat.S_ISDIR(stat_result.st_mode)
+            if stat_result.st_nlink > 1 and not is_folder:
+                if (stat_result.st_dev, stat_result.st_ino) in seen:
                     continue
-                seen.add((told.st_dev, told.st_ino))
-            total += getattr(told, "st_blocks", -(-told.st_size // BLOCK_BYTES)) * BLOCK_BYTES
+                seen.add((stat_result.st_dev, stat_result.st_ino))
+            total += getattr(stat_result, "st_blocks", -(-stat_result.st_size // BLOCK_BYTES)) * BLOCK_BYTES
             if is_folder:
-                waiting += [entry.path for entry in os.scandir(place)]
-        except OSError:  # removed meanwhile, or not ours to look into
+                pending += [entry.path for entry in os.scandir(path)]
+        except OSError:  # removed meanwhile, or not readable
             continue
     return total
 
@@ -64,14 +64,14 @@ def workspace_sizes(workspace: Workspace) -> FolderSizes:
     """Of everything in a workspace; takes as long as its files are many."""
     seen: set[tuple[int, int]] = set()
     items: dict[str, int] = {}
-    whole = 0
+    total = 0
     for path in sorted(workspace.root.iterdir()):
         if path.name not in (*ITEM_KINDS, BIN):
-            whole += folder_size(path, seen)
+            total += folder_size(path, seen)
             continue
         for inner in sorted(path.iterdir()):
             items[f"{path.name}/{inner.name}"] = folder_size(inner, seen)
-    return FolderSizes(items, whole + sum(items.values()), shutil.disk_usage(workspace.root).free)
+    return FolderSizes(items, total + sum(items.values()), shutil.disk_usage(workspace.root).free)
 
 
 def format_size(count: float) -> str:

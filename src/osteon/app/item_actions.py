@@ -7,22 +7,12 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from osteon.app.bin import (
-    KIND_NAMES,
-    Deletion,
-    attached_paths,
-    delete,
-    dependent_datasets,
-    find_job_using,
-    missing_uploads,
-    remaining_references,
-    rename,
-    restore,
-)
-from osteon.app.elements import action, caption, notify_error
+from osteon.app.bin import Deletion, delete, missing_uploads, rename, restore
+from osteon.app.elements import action, caption, notify_error, open_dialog
 from osteon.app.folder_sizes import folder_size, format_size
+from osteon.app.item_references import attached_paths, dependent_datasets, find_job_using, remaining_references
 from osteon.app.state import AppState, Undo
-from osteon.app.workspace import MAX_NAME_LENGTH, Item
+from osteon.app.workspace import KIND_NAMES, MAX_NAME_LENGTH, Item
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.text import shortly
 
@@ -36,23 +26,23 @@ def item_header(app: AppState, item: Item, back: str) -> None:
         size = caption("")
         folder = "" if item.title == item.name else f" · its folder is called {item.name}"
 
-        async def measure() -> None:
+        async def show_size() -> None:
             size.set_text(f"takes {format_size(await asyncio.to_thread(item_size, app, item))} of the disk{folder}")
 
-        ui.timer(0.05, measure, once=True)
-        action("Rename", lambda: ask_new_name(app, item), icon="edit", weight="quiet")
-        action("Delete", lambda: ask_delete(app, item, back), icon="delete", weight="quiet")
+        ui.timer(0.05, show_size, once=True)
+        action("Rename", lambda: ask_new_name(app, item), icon="edit", style="quiet")
+        action("Delete", lambda: ask_delete(app, item, back), icon="delete", style="quiet")
 
 
 def item_buttons(app: AppState, item: Item, back: str) -> None:
     """Rename and Delete, in a list: icons."""
     with ui.row().classes("no-wrap gap-0"):
-        action("", lambda: ask_new_name(app, item), icon="edit", weight="quiet", name=f"Rename {item.title}").mark(
+        action("", lambda: ask_new_name(app, item), icon="edit", style="quiet", name=f"Rename {item.title}").mark(
             f"rename-{item.kind}-{item.name}"
         )
-        action(
-            "", lambda: ask_delete(app, item, back), icon="delete", weight="quiet", name=f"Delete {item.title}"
-        ).mark(f"delete-{item.kind}-{item.name}")
+        action("", lambda: ask_delete(app, item, back), icon="delete", style="quiet", name=f"Delete {item.title}").mark(
+            f"delete-{item.kind}-{item.name}"
+        )
 
 
 def item_size(app: AppState, item: Item) -> int:
@@ -64,7 +54,7 @@ def item_size(app: AppState, item: Item) -> int:
 def ask_new_name(app: AppState, item: Item) -> None:
     """A dialog for another name."""
 
-    async def go() -> None:
+    async def save() -> None:
         try:
             before = await asyncio.to_thread(rename, app, item, str(box.value or ""))
         except OsteonError as error:
@@ -74,17 +64,12 @@ def ask_new_name(app: AppState, item: Item) -> None:
         dialog.close()
         ui.navigate.reload()
 
-    with ui.context.client.content, ui.dialog(value=True) as dialog, ui.card().classes("osteon-card"):
-        ui.label(f"Rename {item.title}").classes("text-weight-bold")
+    with open_dialog(f"Rename {item.title}", "Save the name", save, danger=False) as dialog:
         box = (
             ui.input("New name", value=item.title).props(f"autofocus maxlength={MAX_NAME_LENGTH}").classes("full-width")
         )
-        box.on("keydown.enter", go)
+        box.on("keydown.enter", save)
         caption("Pages show the new name. The folder keeps its own, so that commands and jobs find it as before.")
-        with ui.row():
-            ui.button("Keep", on_click=dialog.close).props("flat no-caps")
-            ui.button("Save the name", on_click=go).props("unelevated no-caps")
-    dialog.on("hide", dialog.delete)
 
 
 async def ask_delete(app: AppState, item: Item, back: str) -> None:
@@ -95,33 +80,27 @@ async def ask_delete(app: AppState, item: Item, back: str) -> None:
         notify_error(UsageError(f"{item.title}: the job “{job}” uses it", hint=hint))
         return
 
-    async def go() -> None:
+    async def confirmed() -> None:
         try:
-            gone = await asyncio.to_thread(delete, app, item)
+            deletion = await asyncio.to_thread(delete, app, item)
         except OsteonError as error:
             notify_error(error)
             return
-        more = describe_attached(gone)
+        more = describe_attached(deletion)
         app.undo = Undo(
-            f"{gone.title} is in the bin{f', with {more}' if more else ''}.",
-            lambda: restore(app, gone),
+            f"{deletion.title} is in the bin{f', with {more}' if more else ''}.",
+            lambda: restore(app, deletion),
         )
         dialog.close()
         ui.navigate.to(back)
 
-    with ui.context.client.content, ui.dialog(value=True) as dialog, ui.card().classes("osteon-card"):
-        ui.label(f"Delete {item.title}?").classes("text-weight-bold")
+    button = ("Delete both" if len(needed) == 1 else "Delete all") if needed else "Delete"
+    with open_dialog(f"Delete {item.title}?", button, confirmed) as dialog:
         if needed:
             ui.label(f"{describe_items(needed)}: the files are in this upload, so they go together.")
         if stays:
             ui.label(f"{describe_items(stays)}: made of it and kept, but without what is shown of it or needs it.")
         caption("It goes into the bin, from where it can be restored until the bin is emptied.")
-        with ui.row():
-            ui.button("Keep", on_click=dialog.close).props("flat no-caps")
-            ui.button(("Delete both" if len(needed) == 1 else "Delete all") if needed else "Delete", on_click=go).props(
-                "no-caps color=negative"
-            ).mark("go")
-    dialog.on("hide", dialog.delete)
 
 
 def describe_items(items: Sequence[Item]) -> str:
@@ -130,23 +109,23 @@ def describe_items(items: Sequence[Item]) -> str:
     return text[:1].upper() + text[1:]
 
 
-def describe_attached(gone: Deletion) -> str:
+def describe_attached(deletion: Deletion) -> str:
     """`2 more that go with it`; empty where nothing does."""
-    more = len(gone.items) - 1
+    more = len(deletion.items) - 1
     return f"{more} more that go{'es' * (more == 1)} with it" if more else ""
 
 
-async def restore_item(app: AppState, gone: Deletion) -> None:
+async def restore_item(app: AppState, deletion: Deletion) -> None:
     """Restore a deletion, and say what is still missing."""
     try:
-        await asyncio.to_thread(restore, app, gone)
-        missing = await asyncio.to_thread(missing_uploads, app, gone)
+        await asyncio.to_thread(restore, app, deletion)
+        missing = await asyncio.to_thread(missing_uploads, app, deletion)
     except OsteonError as error:
         notify_error(error)
         return
-    also = f" Its upload {missing[0].title} is still in the bin: restore it, too." if missing else ""
-    item = app.workspace.item(gone.kind, gone.name)
-    app.undo = Undo(f"{gone.title} is back.{also}", lambda: delete(app, item))
+    hint = f" Its upload {missing[0].title} is still in the bin: restore it, too." if missing else ""
+    item = app.workspace.item(deletion.kind, deletion.name)
+    app.undo = Undo(f"{deletion.title} is back.{hint}", lambda: delete(app, item))
     ui.navigate.reload()
 
 

@@ -1,4 +1,4 @@
-"""Jobs as pages show them: where they stand, what they say, what can be done."""
+"""Jobs as pages show them: their state, progress, log and buttons."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ def watch_jobs(
     jobs: Callable[[], Sequence[Job]],
     draw: Callable[[Sequence[tuple[Job, State]]], None],
     *,
-    every_s: float = INTERVAL_S,
     more: Callable[[], object] = lambda: None,
 ) -> None:
-    """Draw jobs, and again when the state of one changes, or what `more` says."""
+    """Draw jobs, and again when the state of one changes, or the value of `more`."""
     seen: list[object] = []
 
     @ui.refreshable
     def drawn() -> None:
         draw([(job, app.jobs.state(job)) for job in jobs()])
 
+    def state() -> list[object]:
+        return [*((job.id, app.jobs.state(job)) for job in jobs()), more()]
+
     def look() -> None:
-        now: list[object] = [(job.id, app.jobs.state(job)) for job in jobs()]
-        now.append(more())
+        now = state()
         if now != seen:
             seen[:] = now
             drawn.refresh()
 
-    seen[:] = [(job.id, app.jobs.state(job)) for job in jobs()]
-    seen.append(more())
+    seen[:] = state()
     drawn()
-    ui.timer(every_s, look)
+    ui.timer(INTERVAL_S, look)
 
 
 def job_list(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
@@ -56,7 +56,7 @@ def job_list(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
 
 
 def phase_chip(state: State) -> None:
-    """The state in a word."""
+    """The state of a job in a word."""
     word, colour = PHASE_LABELS[state.phase]
     asked = {"pause": "is being paused", "cancel": "is being cancelled"}.get(state.asked)
     ui.label(asked if asked and state.phase == "running" else word).classes(f"osteon-chip {colour}")
@@ -71,39 +71,35 @@ def job_card(app: AppState, job: Job, state: State, *, log: bool = False) -> Non
                 _times(app, job, state)
             phase_chip(state)
             _buttons(app, job, state)
-        said = app.jobs.log(job)
+        text = app.jobs.log(job)
         if state.phase == "failed":
-            show_error(job_error(job, state, said))
+            show_error(job_error(job, state, text))
         elif state.phase == "partly":
-            show_notes(app, list_left_out(said), kind="note", title="Left out")
+            show_notes(app, list_left_out(text), kind="note", title="Left out")
         elif state.why:
             caption(state.why)
         with ui.expansion("What the command says", value=log).props("dense").classes("full-width osteon-said"):
-            _log(app, job, state)
+            _show_log(app, job, state)
 
 
 def job_page(app: AppState, job: Job) -> str:
     """The URL of what a job makes or changes; empty where it has no page."""
-    pages: tuple[tuple[str, ItemKind, str], ...] = (
-        ("run", "runs", "/train/") if job.command in MODELS_BY else ("result", "results", "/result/"),
-        ("dataset", "datasets", "/dataset/"),
-        ("source", "sources", "/source/"),
-        ("report", "exports", "/report/"),
-    )
-    for about, kind, url in pages:
+    kinds: dict[str, ItemKind] = {"dataset": "datasets", "source": "sources", "report": "exports"}
+    first: dict[str, ItemKind] = {"run": "runs"} if job.command in MODELS_BY else {"result": "results"}
+    for about, kind in (first | kinds).items():
         if about in job.about:
             item = app.workspace.item(kind, job.about[about])
-            return url + item.id if item.path.is_dir() else ""
+            url = f"/report/{item.id}" if about == "report" else item.url
+            return url if item.path.is_dir() else ""
     return ""
 
 
 def _title(app: AppState, job: Job) -> None:
     page = job_page(app, job)
-    made = ui.link(job.title, page) if page else ui.label(job.title)
-    made.classes("text-weight-medium")
+    (ui.link(job.title, page) if page else ui.label(job.title)).classes("text-weight-medium")
 
 
-def _log(app: AppState, job: Job, state: State) -> None:
+def _show_log(app: AppState, job: Job, state: State) -> None:
     caption(f"osteon {job.command} {' '.join(job.arguments)}")
     shown = long_text(app.jobs.log(job) or "nothing yet", "What the command says")
     if state.phase == "running":
@@ -140,9 +136,6 @@ def _buttons(app: AppState, job: Job, state: State) -> None:
         except OsteonError as error:
             notify_error(error)
 
-    def forget() -> None:
-        app.jobs.forget(job)
-
     def resume() -> None:
         try:
             check_not_deleted(app, job)
@@ -151,15 +144,16 @@ def _buttons(app: AppState, job: Job, state: State) -> None:
             return
         app.jobs.resume(job)
 
-    flat = "flat dense no-caps"
     if state.phase == "running" and job.command in RESUMABLE and not state.asked:
-        ui.button("Pause", icon="pause", on_click=pause).props(flat)
+        action("Pause", pause, icon="pause", style="quiet")
     if state.phase == "paused":
-        ui.button("Resume", icon="play_arrow", on_click=resume).props(flat)
+        action("Resume", resume, icon="play_arrow", style="quiet")
     if state.phase in ("failed", "cancelled"):
         name = "Go on" if job.command in RESUMABLE else "Try again"
-        ui.button(name, icon="refresh", on_click=resume).props(flat)
+        action(name, resume, icon="refresh", style="quiet")
     if state.phase not in OVER:
-        ui.button("Cancel", icon="stop", on_click=cancel).props(f"{flat} color=negative")
+        action("Cancel", cancel, icon="stop", style="quiet").props("color=negative")
     else:
-        action("", forget, icon="close", weight="quiet", name=f"Remove from the list: {job.title}").props("color=grey")
+        action(
+            "", lambda: app.jobs.forget(job), icon="close", style="quiet", name=f"Remove from the list: {job.title}"
+        ).props("color=grey")

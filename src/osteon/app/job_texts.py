@@ -1,4 +1,4 @@
-"""What jobs, their states and their progress are called on pages and in notices."""
+"""Names of jobs, states and progress on pages and in notices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from osteon.app.jobs import Job, Phase
 
 UNKNOWN_STEP = "getting ready"
-"""What a command does of which it says nothing: it loads its libraries, or goes from one work to the next."""
+"""Shown while a command reports no progress: it loads its libraries, or is between two steps."""
 COMMAND_NAMES = {
     "import": "an import",
     "audit": "a check of data",
@@ -34,13 +34,13 @@ PHASE_LABELS = {
 
 
 def progress_fraction(doing: str) -> float | None:
-    """How far the innermost work is of which that is known, 0 … 1: `preparing: 3 of 10 (30 %), 0:20 left` is .3."""
-    found = re.findall(r"\b(\d{1,3}) %", doing)
-    return min(1.0, int(found[-1]) / 100) if found else None
+    """The innermost fraction of a progress line, 0 … 1: `preparing: 3 of 10 (30 %), 0:20 left` is .3."""
+    percent = re.findall(r"\b(\d{1,3}) %", doing)
+    return min(1.0, int(percent[-1]) / 100) if percent else None
 
 
 def describe_command(job: Job) -> str:
-    """What a job is, without the names that people gave: those may be patients'."""
+    """What kind of job it is, without names that users gave: those may be patients'."""
     return COMMAND_NAMES.get(job.command, job.command)
 
 

@@ -12,7 +12,7 @@ from osteon.core.label_values import exchange
 from osteon.core.labels import Segmentation, Structure
 
 WORD_BITS = 32
-"""Bits, and so structures, of one word of a picture."""
+"""Bits, and so structures, in one word of a picture."""
 MAX_VALUES = 255
 """Of a label volume that a viewer colours by a table."""
 
@@ -49,12 +49,12 @@ def split_layers(segmentation: Segmentation) -> list[Layer]:
 
 def _renumber(segmentation: Segmentation) -> list[Layer]:
     """An index map with its values counted from 1; in parts where there are more than a table takes."""
-    found = []
+    layers = []
     for start in range(0, len(segmentation.structures), MAX_VALUES):
         part = segmentation.structures[start : start + MAX_VALUES]
         numbers = {structure.value: number for number, structure in enumerate(part, 1)}
-        found.append(Layer(exchange(segmentation.array, numbers, np.uint8), part))
-    return found
+        layers.append(Layer(exchange(segmentation.array, numbers, np.uint8), part))
+    return layers
 
 
 def pack_bits(segmentation: Segmentation) -> npt.NDArray[np.uint32]:
@@ -71,7 +71,7 @@ DIFFERENCES: tuple[tuple[str, str], ...] = (
     ("missed: in the first alone", "#3d8bfd"),
     ("invented: in the second alone", "#fd7e14"),
 )
-"""What a voxel of a difference map says, and its colour."""
+"""The classes of a difference map, and their colours."""
 
 
 def difference_map(first: Segmentation, second: Segmentation, names: Sequence[str]) -> Segmentation:
@@ -87,9 +87,9 @@ def difference_map(first: Segmentation, second: Segmentation, names: Sequence[st
         missed |= a & ~b
         invented |= b & ~a
         both |= a & b
-    found = np.where(missed, 2, np.where(invented, 3, both.astype(np.uint8))).astype(np.uint8)
+    classes = np.where(missed, 2, np.where(invented, 3, both.astype(np.uint8))).astype(np.uint8)
     structures = tuple(Structure(name=n, value=v, colour=c) for v, (n, c) in enumerate(DIFFERENCES, 1))
-    return Segmentation(found, first.geometry, structures)
+    return Segmentation(classes, first.geometry, structures)
 
 
 def _mask_of(segmentation: Segmentation, name: str) -> npt.NDArray[np.bool_]:

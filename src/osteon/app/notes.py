@@ -1,4 +1,4 @@
-"""What is told of a source or a job: what is alike on one line, with its count."""
+"""Notes on a source or a job: similar ones on one line, with their count."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from osteon.app.state import AppState
 from osteon.app.wording import group_similar, strip_folders, translate_text
 
 MAX_LISTED = 200
-"""Lines of one kind that are unfolded at most; how many more there are is said."""
+"""Lines of one kind that are listed; how many more there are is added."""
 
 
 def show_notes(
-    app: AppState, lines: Sequence[str], *, kind: str = "", title: str = "", most: int | None = None
+    app: AppState, lines: Sequence[str], *, kind: str = "", title: str = "", max_groups: int | None = None
 ) -> None:
-    """Put lines onto the page, in its words: what is said of several files once, the files folded.
+    """Put lines onto the page, in its words: similar ones once, with all of them folded.
 
     Args:
-        app: Whose places are left out.
-        lines: As a command says them; those that only name options of the command line are left out.
+        app: Whose folders are left out.
+        lines: As a command prints them; those that only name options of the command line are left out.
         kind: Of the card around them, `note` or `error`; none where empty.
         title: Before the count.
-        most: Kinds of lines that are shown unfolded; all when None.
+        max_groups: Groups that are shown unfolded; all when None.
     """
     root, data = app.workspace.root, app.workspace.data_folders
-    said = [text for line in lines if (text := translate_text(strip_folders(line, root, data)))]
-    groups = group_similar(said)
+    texts = [text for line in lines if (text := translate_text(strip_folders(line, root, data)))]
+    groups = group_similar(texts)
     if not groups:
         return
     if not kind:
@@ -36,12 +36,12 @@ def show_notes(
             _show_group(group)
         return
     with card(kind=kind):
-        ui.label(f"{title}: {len(said)}").classes("text-weight-medium")
-        for group in groups[:most]:
+        ui.label(f"{title}: {len(texts)}").classes("text-weight-medium")
+        for group in groups[:max_groups]:
             _show_group(group)
-        if most is not None and len(groups) > most:
-            with ui.expansion(f"{len(groups) - most} more kinds").classes("full-width"):
-                for group in groups[most:]:
+        if max_groups is not None and len(groups) > max_groups:
+            with ui.expansion(f"{len(groups) - max_groups} more kinds").classes("full-width"):
+                for group in groups[max_groups:]:
                     _show_group(group)
 
 

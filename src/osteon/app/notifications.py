@@ -1,4 +1,4 @@
-"""Tells whoever waits, on whatever page and behind whatever window, that a job has ended."""
+"""Notifications that a job has ended, on every open page."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from osteon.app.jobs import OVER, Job, Jobs, Phase
 
 INTERVAL_S = 2.0
 NOT_ANNOUNCED = ("export", "evaluate")
-"""Commands that follow another one within seconds."""
+"""Commands that end within seconds after another one."""
 ANNOUNCED = ("done", "partly", "failed")
 notifiers: WeakSet[JobNotifier] = WeakSet()
-"""Those of all pages that are open."""
+"""Of all pages that are open."""
 
 
 class JobNotifier(Element, component="job_notifier.js"):
-    """In a page's head: it rings when a job ends that the page's reader may be waiting for."""
+    """In a page's header: it notifies the user when a job ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class JobNotifier(Element, component="job_notifier.js"):
 
 
 class JobEndWatcher:
-    """Looks for jobs that have ended since it looked last.
+    """Finds jobs that have ended since the last look.
 
     Args:
         jobs: The workspace's.
@@ -36,14 +36,14 @@ class JobEndWatcher:
         self.jobs = jobs
         self.before = self._phases()
 
-    def look(self) -> None:
-        """Ring every page's bell for each job that has ended; what ends while no page is open waits for one."""
+    def notify(self) -> None:
+        """Notify every page of each job that has ended; what ends while no page is open waits for one."""
         if not notifiers:
             return
         for text in self.ended():
-            for bell in tuple(notifiers):
-                if not bell.is_deleted:
-                    bell.run_method("ring", text)
+            for notifier in tuple(notifiers):
+                if not notifier.is_deleted:
+                    notifier.run_method("notify", text)
 
     def ended(self) -> list[str]:
         """A sentence for each job that has ended, without its name: the system shows it on locked screens too."""

@@ -24,15 +24,15 @@ SAMPLE_VOXELS = 1 << 20
 Factors = tuple[int, int, int]
 
 
-def shrink_factors(shape: tuple[int, ...], most: int = MAX_VOXELS) -> Factors:
+def shrink_factors(shape: tuple[int, ...], max_voxels: int = MAX_VOXELS) -> Factors:
     """By how much each axis is divided so that no more voxels are left; the longest axis first."""
     factors = [1, 1, 1]
 
-    def left() -> list[int]:
+    def reduced() -> list[int]:
         return [-(-size // factor) for size, factor in zip(shape, factors, strict=True)]
 
-    while np.prod(left()) > most:
-        factors[int(np.argmax(left()))] += 1
+    while np.prod(reduced()) > max_voxels:
+        factors[int(np.argmax(reduced()))] += 1
     i, j, k = factors
     return i, j, k
 
@@ -48,11 +48,11 @@ def shrink_geometry(geometry: Geometry, factors: Factors) -> Geometry:
 
 def shrink_image(image: npt.NDArray[np.generic], factors: Factors) -> npt.NDArray[np.generic]:
     """The mean of each block of `[i, j, k]`, in its own type; blocks that reach out are filled by their edge."""
-    found = image
+    reduced = image
     for axis in np.argsort(image.strides)[::-1]:  # the slowest in memory first: the least is read in jumps
         if factors[axis] > 1:
-            found = _block_mean(found, int(axis), factors[axis])
-    return np.rint(found).astype(image.dtype) if image.dtype.kind in "iu" else found.astype(image.dtype)
+            reduced = _block_mean(reduced, int(axis), factors[axis])
+    return np.rint(reduced).astype(image.dtype) if image.dtype.kind in "iu" else reduced.astype(image.dtype)
 
 
 def _block_mean(array: npt.NDArray[Any], axis: int, step: int) -> npt.NDArray[np.float32]:
@@ -80,16 +80,16 @@ def shrink_labels(labels: npt.NDArray[np.integer], factors: Factors) -> npt.NDAr
         for n, f in zip(labels.shape, factors, strict=True)
     ]
     votes = [labels[np.ix_(*at)] for at in product(*near)]
-    found = votes[0].copy()
-    contested = np.zeros(found.shape, dtype=bool)
+    labels = votes[0].copy()
+    contested = np.zeros(labels.shape, dtype=bool)
     for vote in votes[1:]:
-        contested |= vote != found
-    found[contested] = _majority([vote[contested] for vote in votes])
-    return found
+        contested |= vote != labels
+    labels[contested] = _majority([vote[contested] for vote in votes])
+    return labels
 
 
 def _majority(votes: Sequence[npt.NDArray[np.integer]]) -> npt.NDArray[np.integer]:
-    """What most of them say of each place; of two that as many say the higher one."""
+    """The most frequent label at each voxel; the highest of equally frequent ones."""
     best = np.zeros_like(votes[0])
     most = np.zeros(votes[0].shape, dtype=np.int8)
     for candidate in votes:
@@ -124,11 +124,11 @@ def render_poster(volume: Volume, window: tuple[float, float]) -> bytes:
         size = grey.shape[1] * spacing[across], grey.shape[0] * spacing[up]
         scale = POSTER_PIXELS / max(size)
         panels.append(Image.fromarray(grey).resize((max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))))
-    whole = Image.new("L", (sum(panel.width for panel in panels), max(panel.height for panel in panels)))
+    sheet = Image.new("L", (sum(panel.width for panel in panels), max(panel.height for panel in panels)))
     left = 0
     for panel in panels:
-        whole.paste(panel, (left, 0))
+        sheet.paste(panel, (left, 0))
         left += panel.width
-    kept = io.BytesIO()
-    whole.save(kept, "PNG")
-    return kept.getvalue()
+    png = io.BytesIO()
+    sheet.save(png, "PNG")
+    return png.getvalue()

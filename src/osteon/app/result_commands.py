@@ -1,4 +1,4 @@
-"""What the pages ask for of results, as the command line's commands."""
+"""Commands of the command line on results, that pages start as jobs."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ def start_prediction(
     app: AppState,
     model: Item,
     source: Path,
-    wanted: str,
+    name: str,
     *,
-    of: Mapping[str, str],
+    origin: Mapping[str, str],
     speed: str = "balanced",
     probabilities: bool = False,
 ) -> tuple[Item, Job]:
     """Segment scans, measure their volumes, and score them where references are there.
 
     Raises:
-        FileError: The dataset is damaged. Nothing is begun then.
+        FileError: The dataset is damaged. Nothing is started then.
     """
-    reference = _scorable(app.workspace.item("datasets", of["dataset"]) if "dataset" in of else None)
-    result = app.workspace.create("results", wanted, {"run": model.name, **of})
+    reference = _scorable(app.workspace.item("datasets", origin["dataset"]) if "dataset" in origin else None)
+    result = app.workspace.create("results", name, {"run": model.name, **origin})
     target = result.relative_path
-    kept = ["--probabilities"] if probabilities else []
+    options = ["--probabilities"] if probabilities else []
     job = app.jobs.submit(
         "predict",
-        [model.relative_path, app.workspace.command_path(source), target, "--speed", speed, *kept],
+        [model.relative_path, app.workspace.command_path(source), target, "--speed", speed, *options],
         f"Segment {result.name} with {model.title}",
-        about={"run": model.name, "result": result.name, **of},
+        about={"run": model.name, "result": result.name, **origin},
         product=f"{target}/predictions.json",
     )
     start_measurement(app, result, after=[job.id])
@@ -63,9 +63,9 @@ def volumes_table(result: Item) -> str:
 
 
 def measurement_job(app: AppState, result: Item) -> Job | None:
-    """The newest job that measures a result; None where none was begun, or its list was emptied."""
-    own = app.jobs.about("result", result.name)
-    return next((job for job in own if job.product == volumes_table(result)), None)
+    """The newest job that measures a result; None where none was started, or it was removed from the list."""
+    jobs = app.jobs.about("result", result.name)
+    return next((job for job in jobs if job.product == volumes_table(result)), None)
 
 
 def start_evaluation(app: AppState, result: Item, reference: Item, *, after: Sequence[str] = ()) -> Job:
@@ -87,11 +87,15 @@ def start_export(
 ) -> tuple[Item, Job]:
     """Write a result (or some of its files) in another form, to be downloaded."""
     target = app.workspace.item("exports", f"{source.name}-{form}")
-    place = source.relative_path
     makers = [job for job in app.jobs.about("result", source.name) if job.command in ("predict", "vote")]
     job = app.jobs.submit(
         "export",
-        [form, *([f"{place}/{file}" for file in files] or [place]), target.relative_path, *options],
+        [
+            form,
+            *([f"{source.relative_path}/{file}" for file in files] or [source.relative_path]),
+            target.relative_path,
+            *options,
+        ],
         f"Export {source.title} as {form}",
         about={"result": source.name, "export": target.name, "form": form},
         product=f"{target.relative_path}/exports.json",
@@ -101,26 +105,26 @@ def start_export(
 
 
 def common_dataset(app: AppState, members: Sequence[Item]) -> Item | None:
-    """The dataset that results are of; None where none of them says, or it was deleted."""
-    there = {item.name: item for item in app.datasets()}
-    return next((there[name] for item in members if (name := read_about(item).get("dataset")) in there), None)
+    """The dataset that results are of; None where none of them names it, or it was deleted."""
+    datasets = {item.name: item for item in app.datasets()}
+    return next((datasets[name] for item in members if (name := read_about(item).get("dataset")) in datasets), None)
 
 
-def start_vote(app: AppState, members: Sequence[Item], wanted: str, method: str) -> tuple[Item, Job]:
-    """Make one answer of several results; it is scored where the dataset they are of is there, and has labels.
+def start_vote(app: AppState, members: Sequence[Item], name: str, method: str) -> tuple[Item, Job]:
+    """Vote over several results; the vote is scored where their dataset is there and has labels.
 
     Raises:
-        FileError: The dataset is damaged. Nothing is begun then.
+        FileError: The dataset is damaged. Nothing is started then.
     """
     dataset = common_dataset(app, members)
-    of = {} if dataset is None else {"dataset": dataset.name}
+    origin = {} if dataset is None else {"dataset": dataset.name}
     reference = _scorable(dataset)
-    result = app.workspace.create("results", wanted, {"members": ", ".join(item.name for item in members), **of})
+    result = app.workspace.create("results", name, {"members": ", ".join(item.name for item in members), **origin})
     target = result.relative_path
-    given = ["--dataset", dataset.relative_path] if dataset is not None else []
+    options = ["--dataset", dataset.relative_path] if dataset is not None else []
     job = app.jobs.submit(
         "vote",
-        [*(item.relative_path for item in members), target, "--method", method, *given],
+        [*(item.relative_path for item in members), target, "--method", method, *options],
         f"Vote over {len(members)} results",
         about={"result": result.name},
         product=f"{target}/votes.json",
@@ -132,7 +136,7 @@ def start_vote(app: AppState, members: Sequence[Item], wanted: str, method: str)
 
 
 def start_comparison(app: AppState, members: Sequence[Item], dataset: Item) -> tuple[Item, Job]:
-    """The report that sets results side by side: ranking, tests, charts, pictures."""
+    """Make the report that compares results: ranking, tests, charts, pictures."""
     report = app.workspace.create("exports", f"comparison-on-{dataset.title}", {"dataset": dataset.name})
     target = report.relative_path
     job = app.jobs.submit(

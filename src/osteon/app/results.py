@@ -1,4 +1,4 @@
-"""What results say of themselves: their cases, the record of predicting, scores, volumes."""
+"""Results read from their folders: cases, records of predicting, scores, volumes."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def result_files(item: Item) -> dict[str, Path]:
 
 
 def describe_maker(app: AppState, item: Item) -> str:
-    """Who made a result, as people call it: a model, the members of a vote, or another program."""
-    told, space = read_about(item), app.workspace
-    if run := told.get("run"):
+    """What made a result: a model, the members of a vote, or another program."""
+    origin, space = read_about(item), app.workspace
+    if run := origin.get("run"):
         return f"the model {space.title('runs', run)}"
-    members = [space.title("results", name) for name in told.get("members", "").split(", ") if name]
+    members = [space.title("results", name) for name in origin.get("members", "").split(", ") if name]
     return ", ".join(members) or "another program"
 
 
@@ -65,7 +65,7 @@ def prediction_records(item: Item) -> dict[str, Any]:
 
 
 def read_metrics(item: Item, against: Item | None = None) -> dict[str, Any]:
-    """metrics.json against a dataset, or against another result; empty where nothing was scored, or it is damaged."""
+    """metrics.json against a dataset or another result; empty where nothing was scored, or it is damaged."""
     folder = item.path if against is None or against.kind == "datasets" else item.path / "against" / against.name
     try:
         found: dict[str, Any] = read_record(folder / JSON_NAME, "the scores", _Metrics, "score it again")
@@ -86,7 +86,7 @@ class _Metrics(BaseModel):
 
 
 def read_volumes(app: AppState, item: Item) -> list[VolumeRow]:
-    """The volumes table, once it was measured."""
+    """The volumes table; empty where nothing was measured yet."""
     path = app.workspace.root / volumes_table(item)
     if not path.is_file():
         return []
@@ -113,12 +113,12 @@ def find_modality(app: AppState, item: Item) -> Modality:
 
 
 def result_scene(
-    app: AppState, item: Item, case: str, *, reference: LabelSource | None = None, whole: bool = False
+    app: AppState, item: Item, case: str, *, reference: LabelSource | None = None, full_resolution: bool = False
 ) -> SceneRequest:
     """A case of a result over its scan, beside its reference where there is one.
 
     Raises:
-        OsteonError: Nobody wrote down which scan it was made from.
+        OsteonError: It is not recorded which scan it was made from.
     """
     path = result_files(item).get(case)
     if path is None:
@@ -131,11 +131,13 @@ def result_scene(
             reference = LabelSource(dataset.resolve(entry.segmentation), dataset.structures)
         channel = dataset.manifest.channels[0]
         images = image_paths(dataset, entry)
-        return SceneRequest(case, images, channel.modality, reference, LabelSource(path), 0, whole, dataset.folder)
+        return SceneRequest(
+            case, images, channel.modality, reference, LabelSource(path), 0, full_resolution, dataset.folder
+        )
     inputs = [Path(entry[0]) for entry in prediction_records(item).get(case, {}).get("input", [])]
     if not inputs:
         raise OsteonError("nobody wrote down which scan this was made from", hint="upload it beside its dataset")
-    return SceneRequest(case, tuple(inputs), find_modality(app, item), reference, LabelSource(path), 0, whole)
+    return SceneRequest(case, tuple(inputs), find_modality(app, item), reference, LabelSource(path), 0, full_resolution)
 
 
 def score_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -157,13 +159,18 @@ def score_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["dice"] is None, row["dice"] or 0.0, row["case"]))
 
 
+def rounded(value: float | None, digits: int = 3) -> float | None:
+    """A figure as tables show it; None stays None."""
+    return None if value is None else round(value, digits)
+
+
 def is_calibrated(records: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether confidences are Dice to be expected."""
+    """Whether confidences are expected Dice."""
     return all(record.get("calibrated", True) for record in records)
 
 
 def describe_confidence(records: Iterable[Mapping[str, Any]]) -> str:
-    """What the confidences of a result mean."""
+    """A sentence on what the confidences of a result mean."""
     if is_calibrated(records):
         return "Confidence is the Dice that the model expects of itself, for the structure it is least sure of."
     return (
@@ -172,9 +179,9 @@ def describe_confidence(records: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def describe_seen(sights: Iterable[str]) -> str:
-    """What is to be said of scans that the model had to do with before; empty where it had not."""
-    count = Counter(sights)
+def describe_seen(uses: Iterable[str]) -> str:
+    """Sentences on scans that the model was trained or validated on; empty where there are none."""
+    count = Counter(uses)
     parts = []
     if known := count[TRAINED]:
         parts.append(
@@ -182,6 +189,6 @@ def describe_seen(sights: Iterable[str]) -> str:
             "scans, and is in no mean."
         )
     if validated := count[VALIDATED]:
-        who = validated if parts else f"{validated} of these {count.total()} scans"
-        parts.append(f"{who} chose the model's settings (validation): a final test needs others.")
+        which = validated if parts else f"{validated} of these {count.total()} scans"
+        parts.append(f"{which} chose the model's settings (validation): a final test needs others.")
     return " ".join(parts)

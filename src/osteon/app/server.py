@@ -18,24 +18,24 @@ from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
 from osteon.web.hosts import LOOPBACK
 
 RECONNECT_S = 60.0
-"""A page that loads a large scan is deaf for a while: with NiceGUI's 3 s it would be thrown away."""
+"""A page that loads a large scan does not answer for a while: NiceGUI would delete it after its usual 3 s."""
 TOKEN_DIGITS = 32
 ERROR_LOG = "errors.log"
 
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """Where the server listens, and what it asks for.
+    """Where the server listens, and whether it asks for the token.
 
     Attributes:
         host: The address it binds to.
         port: The port.
-        token: Asked for even on this machine.
+        ask_token: Whether the token is asked for even on this machine.
     """
 
     host: str = "127.0.0.1"
     port: int = 8080
-    token: bool = False
+    ask_token: bool = False
 
     @property
     def local(self) -> bool:
@@ -43,22 +43,28 @@ class ServerAddress:
         return self.host in LOOPBACK
 
 
-def access_rules(workspace: Workspace, place: ServerAddress) -> Rules:
+def access_rules(workspace: Workspace, address: ServerAddress) -> Rules:
     """What requests must satisfy: a token unless only this machine reaches the server."""
-    if place.local and not place.token:
+    if address.local and not address.ask_token:
         return Rules()
     token = workspace.keyed_hash("token", digits=TOKEN_DIGITS)
-    return Rules(token, workspace.keyed_hash("cookie", token, digits=TOKEN_DIGITS), place.local)
+    return Rules(token, workspace.keyed_hash("cookie", token, digits=TOKEN_DIGITS), address.local)
 
 
-def page_url(place: ServerAddress, rules: Rules) -> str:
+def page_url(address: ServerAddress, rules: Rules) -> str:
     """What to open in a browser."""
-    host = "localhost" if place.local else place.host if place.host not in ("0.0.0.0", "::") else socket.gethostname()
-    return f"http://{host}:{place.port}/" + (f"?token={rules.token}" if rules.token else "")
+    host = (
+        "localhost"
+        if address.local
+        else address.host
+        if address.host not in ("0.0.0.0", "::")
+        else socket.gethostname()
+    )
+    return f"http://{host}:{address.port}/" + (f"?token={rules.token}" if rules.token else "")
 
 
 class NonceExtension(Extension):
-    """Writes the answer's nonce into the scripts of NiceGUI's page, and not into what values may bring along."""
+    """Writes the response's nonce into the scripts of NiceGUI's page, and not into those in values."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002 (Jinja's)
         """The template's text, before any value is in it."""
@@ -78,36 +84,36 @@ def build_app(state: AppState, rules: Rules) -> None:
 
     for page in (home, data, source, dataset, case, train, segment, compare, runs, jobs, space):
         page.register(state)
-    ringer, tidier = JobEndWatcher(state.jobs), PageCleanup()
-    app.router.routes[:0] = [*routes(state), tidier.route]
+    watcher, cleanup = JobEndWatcher(state.jobs), PageCleanup()
+    app.router.routes[:0] = [*routes(state), cleanup.route]
     app.add_middleware(Guard, rules=rules)
     templates.env.add_extension(NonceExtension)
     app.on_startup(state.uploads.sweep)
     app.on_startup(lambda: finish_purges(state))
     app.on_startup(state.jobs.advance)
     app.on_startup(state.reader.start)
-    app.on_startup(lambda: app.timer(INTERVAL_S, ringer.look))
+    app.on_startup(lambda: app.timer(INTERVAL_S, watcher.notify))
     app.on_startup(lambda: app.timer(INTERVAL_S, state.uploads.break_idle))
-    app.on_startup(lambda: app.timer(CLEANUP_INTERVAL_S, tidier.tidy))
-    app.on_delete(tidier.note)
+    app.on_startup(lambda: app.timer(CLEANUP_INTERVAL_S, cleanup.free_memory))
+    app.on_delete(cleanup.mark_deleted)
     app.on_shutdown(state.reader.close)
     app.on_exception(lambda error: log_error(state.workspace, error))
 
 
 def serve(
-    state: AppState, place: ServerAddress, *, show: bool = True, ready: Callable[[], None] = lambda: None
+    state: AppState, address: ServerAddress, *, show: bool = True, ready: Callable[[], None] = lambda: None
 ) -> None:
     """Listen until interrupted."""
     os.environ["NICEGUI_STORAGE_PATH"] = str(state.workspace.root / "cache/.nicegui")  # before the import
     from nicegui import app, ui
 
-    rules = access_rules(state.workspace, place)
+    rules = access_rules(state.workspace, address)
     build_app(state, rules)
     redirect_logs(state.workspace)
     app.on_startup(ready)
     ui.run(
-        host=place.host,
-        port=place.port,
+        host=address.host,
+        port=address.port,
         title="osteon",
         language="en-US",
         favicon="🦴",
@@ -125,7 +131,7 @@ def serve(
 
 
 def log_error(workspace: Workspace, error: BaseException) -> None:
-    """Keep an error where only the workspace's owner looks: its words may name a patient."""
+    """Write an error into the workspace, where only its owner reads it: it may name a patient."""
     path = workspace.root / ERROR_LOG
     with path.open("a", encoding="utf-8") as stream:
         path.chmod(0o600)
@@ -133,7 +139,7 @@ def log_error(workspace: Workspace, error: BaseException) -> None:
 
 
 class _WorkspaceLog(logging.Handler):
-    """Writes log lines into the workspace, and says on the terminal only that there are some."""
+    """Writes errors of libraries into the workspace."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -148,7 +154,7 @@ class _WorkspaceLog(logging.Handler):
 
 
 def redirect_logs(workspace: Workspace) -> None:
-    """Let no library write names of files, which may be patients', to the terminal."""
+    """Keep log lines of libraries, which may name patients, off the terminal."""
     for name in ("nicegui", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [_WorkspaceLog(workspace)], False

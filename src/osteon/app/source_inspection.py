@@ -30,20 +30,20 @@ MAX_FILES_READ = 40
 
 @dataclass(frozen=True)
 class SourceReport:
-    """What was found.
+    """What a source holds.
 
     Attributes:
         form: Its name; empty where none was recognised.
         what: The form in words.
-        understood: How the source was understood, in sentences.
-        lost: What is not taken.
-        warnings: What is odd.
+        understood: How the source is read, in sentences.
+        lost: What is not imported.
+        warnings: What is unusual.
         cases: For each: id, names of its files, whether it is labelled.
         structures: Name and value of each.
-        maps: Whether labels are numbers in label files, which the structures name.
-        looked_into: Label files that were looked into for values; 0 where something names them.
+        has_label_maps: Whether labels are numbers in label files, which the structures name.
+        files_read: Label files whose voxels were read for values; 0 where something names them.
         modality: Of the first channel.
-        heeds: Options that change how a source of this form is read, as the command line calls them.
+        options: Those that change how a source of this form is read, as the command line calls them.
         files: Images and labels below the source, relative, for pairing by hand.
         error: Why nothing was recognised; `hint` the way out.
         hint: See `error`.
@@ -57,10 +57,10 @@ class SourceReport:
     warnings: tuple[str, ...] = ()
     cases: tuple[dict[str, Any], ...] = ()
     structures: tuple[tuple[str, int], ...] = ()
-    maps: bool = False
-    looked_into: int = 0
+    has_label_maps: bool = False
+    files_read: int = 0
     modality: str = ""
-    heeds: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     error: str = ""
     hint: str = ""
@@ -68,15 +68,15 @@ class SourceReport:
 
 
 def inspect_source(
-    source: Path, allowed: Sequence[Path], form: str | None = None, given: Mapping[str, str] | None = None
+    source: Path, allowed: Sequence[Path], form: str | None = None, options: Mapping[str, str] | None = None
 ) -> SourceReport:
-    """Look at a source.
+    """Recognise a source and list what it holds.
 
     Args:
         source: The data.
         allowed: Folders that may be read. A source that refers to files elsewhere is refused.
         form: The form's name; recognised when None.
-        given: Options as the command line calls them, such as `--series`, with their values.
+        options: As the command line calls them, such as `--series`, with their values.
     """
     files = tuple(_files(source, allowed))
     row = None
@@ -86,19 +86,19 @@ def inspect_source(
         row = recognise(source) if form is None else form_named(form)
         if form is not None and (missing := row.misses(source)):
             raise FileError(f"not of the form {form}: {missing}", hint="choose another form")
-        found = row.read(source, _reader_options(given or {}, row))
+        found = row.read(source, _reader_options(options or {}, row))
         check_allowed(found, allowed)
     except OsteonError as error:
-        heeds = () if row is None else _option_names(row)
-        name = "" if row is None else row.name
-        return SourceReport(
-            name, error=error.message.replace(f"{source}: ", ""), hint=error.hint, files=files, heeds=heeds
-        )
-    maps = any(case.label is not None and not str(case.label).lower().endswith(".seg.nrrd") for case in found.cases)
+        names = () if row is None else _option_names(row)
+        form, message = "" if row is None else row.name, error.message.replace(f"{source}: ", "")
+        return SourceReport(form, error=message, hint=error.hint, files=files, options=names)
+    has_label_maps = any(
+        case.label is not None and not str(case.label).lower().endswith(".seg.nrrd") for case in found.cases
+    )
     structures = found.structures or _read_names(found)
-    looked_into = 0
-    if not structures and maps:
-        structures, looked_into = _read_values(found)
+    files_read = 0
+    if not structures and has_label_maps:
+        structures, files_read = _read_values(found)
     return SourceReport(
         row.name,
         row.what,
@@ -107,8 +107,8 @@ def inspect_source(
         tuple(found.warnings),
         tuple(_case(case) for case in found.cases),
         tuple((s.name, s.value) for s in structures),
-        maps,
-        looked_into,
+        has_label_maps,
+        files_read,
         found.channels[0].modality if found.channels else "",
         _option_names(row),
         files,
@@ -119,10 +119,12 @@ def _option_names(row: Form) -> tuple[str, ...]:
     return tuple(sorted(f"--{name.replace('_', '-')}" for name in row.heeds))
 
 
-def _reader_options(given: Mapping[str, str], row: Form) -> Options:
-    """What was chosen, as far as it means something for the form."""
+def _reader_options(options: Mapping[str, str], row: Form) -> Options:
+    """The options that the form has, as its reader takes them."""
     fields: dict[str, Any] = {
-        option[2:].replace("-", "_"): value for option, value in given.items() if option in _option_names(row) and value
+        option[2:].replace("-", "_"): value
+        for option, value in options.items()
+        if option in _option_names(row) and value
     }
     if "priority" in fields:
         fields["priority"] = tuple(name.strip() for name in fields["priority"].split(","))
@@ -180,14 +182,14 @@ def _read_values(found: Found) -> tuple[tuple[Structure, ...], int]:
 def _files(source: Path, allowed: Sequence[Path]) -> list[str]:
     if source.is_file():
         return [source.name]
-    listed = []
+    files = []
     for path in files_below(source, hidden=False):
-        there = any(path.resolve().is_relative_to(folder) for folder in allowed)
-        if there and suffix_of(path) is not None:
-            listed.append(path.relative_to(source).as_posix())
-            if len(listed) >= MAX_LISTED:
+        allowed_path = any(path.resolve().is_relative_to(folder) for folder in allowed)
+        if allowed_path and suffix_of(path) is not None:
+            files.append(path.relative_to(source).as_posix())
+            if len(files) >= MAX_LISTED:
                 break
-    return listed
+    return files
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ class ScanList:
     Attributes:
         ids: Of the scans.
         problems: Id → why it cannot be segmented.
-        notes: What is passed over, and what a person should know.
+        notes: What is left out, and what a user should know.
         trained_on: Of a dataset's cases among them those that the model was trained on.
     """
 

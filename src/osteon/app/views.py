@@ -34,8 +34,6 @@ NIIVUE_HINT = (
     f"checkout pip install -e .; or put dist/index.js of the npm package @niivue/niivue into {NIIVUE}"
 )
 """What to do without the viewer's JavaScript."""
-
-
 OBLIQUE_DEG = 1.0
 """Degrees from which a scan is said to be oblique: what is less is the care with which a patient lies."""
 SHEARED_DEG = 0.1
@@ -51,8 +49,8 @@ class VisibleStructure:
     visible: bool = True
     opacity: float = 0.55
 
-    def told(self) -> dict[str, Any]:
-        """For the viewer."""
+    def to_dict(self) -> dict[str, Any]:
+        """As the JavaScript takes it."""
         return {"name": self.name, "colour": self.colour, "opacity": self.opacity if self.visible else 0.0}
 
 
@@ -72,12 +70,12 @@ class ViewLayer:
     structures: list[VisibleStructure] = field(default_factory=list)
     outline: bool = False
 
-    def told(self) -> dict[str, Any]:
-        """For the viewer."""
+    def to_dict(self) -> dict[str, Any]:
+        """As the JavaScript takes it."""
         return {
             "url": self.url,
             "outline": self.outline,
-            "structures": [structure.told() for structure in self.structures],
+            "structures": [structure.to_dict() for structure in self.structures],
         }
 
 
@@ -94,10 +92,10 @@ class View(Element):
         self._props["scene"] = scene
         self.update()
 
-    def styles(self, layer: int, structures: Sequence[tuple[int, VisibleStructure]]) -> None:
+    def set_styles(self, layer: int, structures: Sequence[tuple[int, VisibleStructure]]) -> None:
         """Show structures of a layer in these colours; those that are not visible not at all."""
-        told = [[number, s.colour, s.opacity if s.visible else 0.0] for number, s in structures]
-        self.run_method("styles", layer, told)
+        styles = [[number, s.colour, s.opacity if s.visible else 0.0] for number, s in structures]
+        self.run_method("styles", layer, styles)
 
     def on_ready(self, handler: Callable[[GenericEventArguments], Any]) -> None:
         """Call when a scene is on the screen."""
@@ -114,32 +112,32 @@ class PictureView(View, component="picture_view.js"):
 
 def viewer_scene(
     info: dict[str, Any],
-    base: str,
+    base_url: str,
     layers: Sequence[ViewLayer],
     window: tuple[float, float],
     layout: str,
     *,
-    asked: bool = False,
+    layout_chosen: bool = False,
 ) -> dict[str, Any]:
     """What a viewer's `show` takes.
 
     Args:
         info: Of `scenes.make_scene`.
-        base: The URL of the scene's folder, with a slash.
+        base_url: The URL of the scene's folder, with a slash.
         layers: What is drawn over the image.
         window: Range of grey.
         layout: `all`, `slices`, `axial`, `coronal`, `sagittal` or `solid`.
-        asked: Whether somebody chose it: without a graphics card `all` is only shown then.
+        layout_chosen: Whether the user chose it: without a graphics card `all` is only shown then.
     """
     common = {
-        "key": f"{base} {' '.join(layer.url for layer in layers)}",
+        "key": f"{base_url} {' '.join(layer.url for layer in layers)}",
         "window": list(window),
         "unit": info["unit"],
-        "layers": [layer.told() for layer in layers],
+        "layers": [layer.to_dict() for layer in layers],
     }
     if info["kind"] == "picture":
         return common | {
-            "image": f"{base}image.bin",
+            "image": f"{base_url}image.bin",
             "size": info["size"],
             "slope": info["slope"],
             "intercept": info["intercept"],
@@ -147,9 +145,9 @@ def viewer_scene(
             "marks": info["marks"],
         }
     return common | {
-        "image": f"{base}image.nii.gz",
+        "image": f"{base_url}image.nii.gz",
         "layout": layout,
-        "asked": asked,
+        "asked": layout_chosen,
         "intensity": "HU" if info["modality"] == "ct" else "",
         "oriented": info["oriented"],
         "sheared": info["shear_deg"] >= SHEARED_DEG,
@@ -157,11 +155,11 @@ def viewer_scene(
     }
 
 
-def view_layers(info: dict[str, Any], base: str, parts: Sequence[str]) -> list[ViewLayer]:
+def view_layers(info: dict[str, Any], base_url: str, parts: Sequence[str]) -> list[ViewLayer]:
     """The layers of some parts of a scene, in that order."""
-    found = []
+    layers = []
     for part in parts:
         for entry in info["parts"].get(part, []):
             structures = [VisibleStructure(s["name"], s["colour"]) for s in entry["structures"]]
-            found.append(ViewLayer(base + entry["file"], part, structures))
-    return found
+            layers.append(ViewLayer(base_url + entry["file"], part, structures))
+    return layers

@@ -1,7 +1,7 @@
-"""What commands say, in the words of the pages: no option, no path of the server's; and what is alike said once.
+"""Messages of commands in the words of the pages: without options of the command line and paths of the server.
 
-An error's hint names options of the command line and what the pages call them. Alternatives that the pages do not have
-are left out; the error's whole text stays under Details.
+Options in a hint become what the pages call them. Alternatives that the pages do not have are left out; the whole text
+stays under Details.
 """
 
 from __future__ import annotations
@@ -12,33 +12,8 @@ from pathlib import Path
 
 from osteon.app.workspace import ITEM_KINDS
 from osteon.core.errors import OsteonError
+from osteon.importing.import_options import IMPORT_CHOICES, IMPORT_FLAGS, IMPORT_TEXTS
 
-IMPORT_FLAGS = {
-    "--repair-geometry": "Resample labels that do not lie on their image's grid",
-    "--accept-gaps": "DICOM: take series with missing or uneven slices, resampled",
-    "--resample-tilt": "DICOM: take series with a tilted gantry, resampled",
-    "--allow-empty": "Take cases whose label is empty",
-    "--ignore-references": "DICOM: take labels by their place, though they name another scan",
-    "--keep-identity": "DICOM: keep names, ids and dates of patients",
-}
-"""Ticks of an import."""
-IMPORT_TEXTS = {
-    "--case-pattern": "Which part of a path is the case",
-    "--series": "Which DICOM series",
-    "--priority": "Which structure wins where they overlap",
-    "--subject": "Which part of an id or path is the subject",
-}
-"""What is typed at an import."""
-IMPORT_CHOICES: dict[str, tuple[str, dict[str, str]]] = {
-    "--group": ("Meshes that become one structure", {"color": "of one colour", "all": "all", "none": "each its own"}),
-    "--mesh-unit": ("Unit of the meshes", {"mm": "mm", "cm": "cm", "m": "m"}),
-    "--mesh-space": ("World of the meshes", {"LPS": "LPS (DICOM)", "RAS": "RAS (NIfTI)"}),
-    "--mask-marks": ("Masks of pictures mark with", {"bright": "bright pixels", "dark": "dark pixels"}),
-    "--between-slices": ("Between slices that were drawn", {"fill": "fill", "leave": "leave empty"}),
-    "--rle-order": ("Runs are counted along", {"rows": "rows", "columns": "columns"}),
-    "--rle-base": ("The first pixel of runs is", {"0": "0", "1": "1"}),
-}
-"""What is chosen from at an import."""
 OPTION_LABELS = {
     "--labels": "Structures",
     "--modality": "Modality",
@@ -77,7 +52,7 @@ PHRASES: tuple[tuple[str, str], ...] = (
     (r"--modality (?:ct|mr|xray|other)(?:, mr or xray)?", "--modality"),
     (r"--hold-out (?:last:|first:)?[\d.]+", "--hold-out"),
 )
-"""Sentences and words of the command line, and what stands for them on the pages."""
+"""Patterns of the command line's messages, and what replaces them on the pages."""
 _COMMAND_WORDS = re.compile(
     r"--\w|\b(?:SOURCE|DATASET|RUN|MODEL|SCAN|OUT|DIR|NAME|VALUE|FOLDER|REFERENCE|PREDICTION)\b"
     r"|\b(?:dataset|plan|run)\.yaml|labels\.json|\bpip install\b|`(?:content|overlapping): "
@@ -90,7 +65,7 @@ _VARYING = re.compile(r"\S*[/\\]\S*|\S*\d\S*|\b[\w-]+\.[a-z]{2,4}\b")
 
 
 def strip_folders(text: str, root: Path | None = None, data: Sequence[Path] = ()) -> str:
-    """A text without the places in which the server keeps things: `legs/p1/ct.nii.gz`."""
+    """A text without the server's folders: `legs/p1/ct.nii.gz`."""
     for folder in data:
         text = text.replace(f"{folder.parent}/", "") if folder.parent != folder.parent.parent else text
     if root is not None:
@@ -100,21 +75,21 @@ def strip_folders(text: str, root: Path | None = None, data: Sequence[Path] = ()
 
 def translate_text(text: str) -> str:
     """A sentence or a hint in the pages' words; alternatives that they do not have are left out. May become empty."""
-    for pattern, said in PHRASES:
-        text = re.sub(pattern, said, text)
+    for pattern, replacement in PHRASES:
+        text = re.sub(pattern, replacement, text)
     for option, name in sorted(OPTION_LABELS.items(), key=lambda pair: -len(pair[0])):
         text = re.sub(rf"`?{option}(?![\w-])`?", f"“{name}”", text)
     if not _COMMAND_WORDS.search(text):
         return text
-    kept = []
+    sentences = []
     for sentence in re.split(r";\s+", text):
         parts = re.split(r",? or (?=[`“a-z-])|, (?=or )", sentence)
-        spoken = [part for part in parts if part.strip() and not _COMMAND_WORDS.search(part)]
-        if spoken and len(spoken) == len(parts):
-            kept.append(sentence)
-        elif spoken and parts[0] in spoken:
-            kept.append(", or ".join(spoken))
-    return "; ".join(kept).removeprefix("or ")
+        plain = [part for part in parts if part.strip() and not _COMMAND_WORDS.search(part)]
+        if plain and len(plain) == len(parts):
+            sentences.append(sentence)
+        elif plain and parts[0] in plain:
+            sentences.append(", or ".join(plain))
+    return "; ".join(sentences).removeprefix("or ")
 
 
 def translate_action(action: str) -> str:
@@ -123,7 +98,7 @@ def translate_action(action: str) -> str:
 
 
 def translate_error(error: OsteonError, root: Path | None = None, data: Sequence[Path] = ()) -> OsteonError:
-    """The error as pages show it; what they leave out is folded: further lines of the message."""
+    """The error as pages show it; what they leave out becomes further lines of the message, which are folded."""
     first, *rest = error.message.splitlines() or [""]
     hint = translate_text(error.hint)
     if error.hint and hint != error.hint:
@@ -135,7 +110,7 @@ def translate_error(error: OsteonError, root: Path | None = None, data: Sequence
 
 
 def group_similar(lines: Iterable[str]) -> list[list[str]]:
-    """Lines that say the same of different files, together; in the order of the first of each."""
+    """Groups of lines that differ only in names and numbers, in the order of their first lines."""
     groups: dict[str, list[str]] = {}
     for line in lines:
         groups.setdefault(_VARYING.sub("*", line), []).append(line)

@@ -32,13 +32,29 @@ from osteon.core.files import read_json, whole_file, write_error, write_json
 
 ItemKind = Literal["sources", "datasets", "runs", "results", "exports"]
 ITEM_KINDS: tuple[ItemKind, ...] = ("sources", "datasets", "runs", "results", "exports")
+KIND_NAMES: dict[ItemKind, str] = {
+    "sources": "upload",
+    "datasets": "dataset",
+    "runs": "training",
+    "results": "result",
+    "exports": "export",
+}
+"""What one item is called on pages."""
+PAGES: dict[ItemKind, str] = {
+    "sources": "source",
+    "datasets": "dataset",
+    "runs": "train",
+    "results": "result",
+    "exports": "d",
+}
+"""The first part of an item's URL."""
 OTHER_FOLDERS = ("plans", "jobs", "cache")
 BIN, USED_NAMES = ".bin", "spent.json"
-"""Where what was deleted lies; in it the names of what was removed for good, which are given to nothing new."""
+"""The folder of what was deleted; in it the names of what was removed for good, which no new item gets."""
 ABOUT = ".about.json"
-"""In a folder of the workspace: from what it was made, in names of the workspace, and what is to be known of it."""
+"""In an item's folder: from what it was made, by names of the workspace, and notes on it."""
 TITLE = "title"
-"""There: what people renamed it to; the folder keeps its name, by which commands, jobs and other folders know it."""
+"""A key in it: the name that users gave; the folder keeps its own, by which commands, jobs and other items know it."""
 SECRET, SETTINGS = "secret", "app.json"
 ID_DIGITS = 20
 MAX_NAME_LENGTH = 80
@@ -56,12 +72,17 @@ class Item:
 
     @property
     def title(self) -> str:
-        """What people call it: its name, where they gave it no other."""
+        """The name that users gave, or else the folder's."""
         return read_about(self).get(TITLE) or self.name
 
     @property
+    def url(self) -> str:
+        """Of its page; an export's is its download."""
+        return f"/{PAGES[self.kind]}/{self.id}"
+
+    @property
     def relative_path(self) -> str:
-        """From the workspace on, as commands, which run there, and references name it."""
+        """Its folder below the workspace, as commands (which run there) and references have it."""
         return f"{self.kind}/{self.name}"
 
 
@@ -105,7 +126,7 @@ class Workspace:
         return cls(root.resolve(), secret, tuple(folder.resolve() for folder in data))
 
     def keyed_hash(self, *parts: str, digits: int = ID_DIGITS) -> str:
-        """A hash of some words that nobody can make without the secret."""
+        """A hash of `parts` that nobody can make without the secret."""
         return hmac.new(self.secret, "\0".join(parts).encode(), "sha256").hexdigest()[:digits]
 
     def items(self, kind: ItemKind) -> list[Item]:
@@ -123,40 +144,40 @@ class Workspace:
         return next((item for item in self.items(kind) if hmac.compare_digest(item.id, item_id)), None)
 
     def title(self, kind: ItemKind, name: str) -> str:
-        """What people call the item of that name, whether it is there or not."""
+        """The title of the item of that name, whether it is there or not."""
         return self.item(kind, name).title
 
-    def new_item(self, kind: ItemKind, wanted: str) -> Item:
-        """An item with a plain name like the one wanted that nothing has or had; nothing is made."""
-        return self.item(kind, free_name(safe_name(wanted), self.used_name_keys(kind)))
+    def new_item(self, kind: ItemKind, name: str) -> Item:
+        """An item with a safe name like `name` that no item has or had; no folder is made."""
+        return self.item(kind, free_name(safe_name(name), self.used_name_keys(kind)))
 
-    def create(self, kind: ItemKind, wanted: str, of: Mapping[str, str]) -> Item:
-        """A new folder, so that nothing else takes its name, with a note of what it is made from.
+    def create(self, kind: ItemKind, name: str, origin: Mapping[str, str]) -> Item:
+        """A new item with its folder, so that no other gets its name, and a record of what it is made from.
 
         Raises:
             FileError: It cannot be written.
         """
-        item = self.new_item(kind, wanted)
+        item = self.new_item(kind, name)
         try:
             item.path.mkdir(parents=True)
         except OSError as error:
             raise write_error(item.path, error) from error
-        write_json(item.path / ABOUT, dict(of))
+        write_json(item.path / ABOUT, dict(origin))
         return item
 
-    def used_name_keys(self, kind: ItemKind, but: Item | None = None) -> set[str]:
-        """Keys of the names and titles of what is there and of what lies in the bin, and of names that were spent.
+    def used_name_keys(self, kind: ItemKind, exclude: Item | None = None) -> set[str]:
+        """Keys of the names and titles of items that are there, were deleted, or were removed for good.
 
         Args:
-            kind: Of which.
-            but: Whose own name and title are left out.
+            kind: Of the items.
+            exclude: Whose name and title are left out.
         """
         deleted = [Item(kind, path.name, path, "") for path in (self.root / BIN).glob(f"*/{kind}/*")]
-        others = [item for item in self.items(kind) if item != but]
-        spent = [name for row in self.used_names() for of, _, name in [row.partition("/")] if of == kind]
-        names = [*spent, *(name for item in (*others, *deleted) for name in (item.name, item.title))]
-        own = "" if but is None else but.name  # what was deleted may have had it, too
-        return {name_key(name) for name in names if name != own}
+        others = [item for item in self.items(kind) if item != exclude]
+        removed = [row.removeprefix(f"{kind}/") for row in self.used_names() if row.startswith(f"{kind}/")]
+        names = [*removed, *(name for item in (*others, *deleted) for name in (item.name, item.title))]
+        excluded = "" if exclude is None else exclude.name  # what was deleted may have had it, too
+        return {name_key(name) for name in names if name != excluded}
 
     def used_names(self) -> list[str]:
         """KIND/NAME of what was removed for good."""
@@ -166,8 +187,14 @@ class Workspace:
             return []
         return [str(row) for row in data] if isinstance(data, list) else []
 
+    def data_sources(self) -> dict[str, Path]:
+        """Id → path of each data folder and of the folders in it that may be read."""
+        found = [p for top in self.data_folders for p in (top, *sorted(top.iterdir())) if p.is_dir()]
+        readable = [p for p in found if p in self.data_folders or (p.name[0] != "." and self.may_read(p))]
+        return {self.keyed_hash("data", str(path)): path for path in readable}
+
     def may_read(self, path: Path) -> bool:
-        """Whether a path, followed through links and dots, lies in the workspace or in a data folder."""
+        """Whether a path, with links and dots resolved, lies in the workspace or in a data folder."""
         try:
             real = Path(path).resolve()
         except (OSError, ValueError, RuntimeError):
@@ -184,7 +211,7 @@ class Workspace:
         return path
 
     def command_path(self, path: Path) -> str:
-        """A path as a command is given it: from the workspace on where it lies there."""
+        """A path as an argument of a command: relative where it lies in the workspace."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
     def read_settings(self) -> dict[str, object]:
@@ -196,7 +223,7 @@ class Workspace:
         return data if isinstance(data, dict) else {}
 
     def save_settings(self, **changes: object) -> None:
-        """Keep what was chosen."""
+        """Change some settings."""
         write_json(self.root / SETTINGS, self.read_settings() | changes)
 
     def _visible_paths(self, kind: ItemKind) -> Iterator[Path]:
@@ -205,7 +232,7 @@ class Workspace:
 
 
 def read_about(item: Item) -> dict[str, str]:
-    """From what an item was made, and what it is called; empty where nobody wrote it down."""
+    """What an item was made from, and its title; empty where it has no such record."""
     try:
         data = read_json(item.path / ABOUT, "what it was made from")
     except FileError:
@@ -213,18 +240,18 @@ def read_about(item: Item) -> dict[str, str]:
     return {str(k): str(v) for k, v in data.items()} if isinstance(data, dict) else {}
 
 
-def safe_name(wanted: str) -> str:
+def safe_name(name: str) -> str:
     """A name for a folder: letters, digits and `_.+=-`, no leading dot, not too long; `untitled` where none is left."""
-    plain = _NAME_BREAKS.sub("-", wanted.strip()).strip("-.")[:MAX_NAME_LENGTH].strip("-.")
+    plain = _NAME_BREAKS.sub("-", name.strip()).strip("-.")[:MAX_NAME_LENGTH].strip("-.")
     return plain or "untitled"
 
 
 def _read_secret(path: Path) -> bytes:
-    if path.is_file() and len(held := path.read_bytes()) == 32:
-        return held
-    made = secrets.token_bytes(32)
+    if path.is_file() and len(secret := path.read_bytes()) == 32:
+        return secret
+    secret = secrets.token_bytes(32)
     with whole_file(path) as temporary:
         temporary.touch(mode=0o600)
         os.chmod(temporary, 0o600)  # noqa: PTH101 (touch leaves a mode that is there)
-        temporary.write_bytes(made)
-    return made
+        temporary.write_bytes(secret)
+    return secret

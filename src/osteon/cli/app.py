@@ -41,18 +41,18 @@ def app(
     from osteon.app.workspace import Workspace
     from osteon.web.listening import check_port
 
-    place = ServerAddress(host, port, token)
+    address = ServerAddress(host, port, token)
     check_port(host, port)
     opened = Workspace.open(workspace, tuple(data or ()))
-    url = page_url(place, access_rules(opened, place))
+    url = page_url(address, access_rules(opened, address))
     if not has_niivue():
         console.print(f"[yellow]slices and 3D cannot be shown: {escape(why_no_niivue())}[/]", soft_wrap=True)
         console.print(f"  → {escape(NIIVUE_HINT)}", soft_wrap=True)
-    if not place.local:
+    if not address.local:
         console.print(
             "[yellow]whoever sees the network's traffic can read it; over an SSH tunnel nobody can[/]", soft_wrap=True
         )
     out.print(f"workspace {escape(str(opened.root))}", soft_wrap=True)
     out.print(f"open      {escape(url)}", soft_wrap=True)
     out.print("stop      Ctrl-C; jobs go on without it")
-    serve(AppState(opened, parse_bytes(upload_limit)), place, show=not no_browser and place.local)
+    serve(AppState(opened, parse_bytes(upload_limit)), address, show=not no_browser and address.local)

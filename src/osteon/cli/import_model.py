@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -14,28 +13,17 @@ from osteon.core.progress import console
 from osteon.core.text import counted
 
 
-class ModelForm(StrEnum):
-    """Whose models can be taken over."""
-
-    nnunet = "nnunet"
-
-
-class Which(StrEnum):
-    """Of a fold's checkpoints."""
-
-    final = "final"
-    best = "best"
-    latest = "latest"
-
-
 def import_model(
-    form: Annotated[ModelForm, typer.Argument(help="Whose model it is.")],
+    form: Annotated[Literal["nnunet"], typer.Argument(help="Whose model it is.")],
     folder: Annotated[
         Path, typer.Argument(help="TRAINER__PLANS__CONFIGURATION, as nnU-Net v2 wrote it, or a zip of it.")
     ],
     model: Annotated[Path, typer.Argument(help="The model folder to make.")],
     folds: Annotated[str | None, typer.Option(help="0,1,2 or all; every fold that is there when left out.")] = None,
-    checkpoint: Annotated[Which | None, typer.Option(help="The first of these that there is when left out.")] = None,
+    checkpoint: Annotated[
+        Literal["final", "best", "latest"] | None,
+        typer.Option(help="The first of these that there is when left out."),
+    ] = None,
     before: Annotated[
         Path | None, typer.Option(help="Cascade: the first model's folder; beside the second when left out.")
     ] = None,
@@ -49,11 +37,11 @@ def import_model(
     import osteon
 
     done = osteon.import_model(
-        form.value,
+        form,
         folder,
         model,
         folds=None if folds is None else [fold.strip() for fold in folds.split(",")],
-        checkpoint=None if checkpoint is None else checkpoint.value,
+        checkpoint=checkpoint,
         before=before,
         orientation=orientation,
         overwrite=overwrite,

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.device_option import device_option
-from osteon.cli.option_values import By, Precisions
+from osteon.cli.option_values import FoldsBy, Precision
 from osteon.cli.output import out, report_failures, shorten
 from osteon.cli.plan_options import given_options, with_plan_options
 from osteon.core.errors import UsageError
@@ -36,14 +36,14 @@ def train(
         str, typer.Option(help="To validate on; all: each in turn, one model of all; none: train on all.")
     ] = "0",
     folds: Annotated[int, typer.Option(min=2, help="Folds the cases are divided into.")] = 5,
-    folds_by: Annotated[By, typer.Option(help="What no split parts.")] = By.subject,
+    folds_by: Annotated[FoldsBy, typer.Option(help="What no split parts.")] = "subject",
     plan: Annotated[Path | None, typer.Option(help="A plan.yaml; the dataset's when left out.")] = None,
     init: Annotated[
         Path | None, typer.Option(help="A run or model whose weights to begin with, of any labels.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides weights, patches and augmentation.")] = 0,
     device: Annotated[str, device_option("What to train on.")] = "auto",
-    precision: Annotated[Precisions | None, typer.Option(help="Over what the plan says.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Over what the plan says.")] = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs without better Dice.")] = None,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="The same result each time.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
@@ -73,11 +73,11 @@ def train(
         epochs=epochs,
         fold=_parse_fold(fold),
         folds=folds,
-        folds_by=folds_by.value,
+        folds_by=folds_by,
         init=None if init is None else str(init),
         seed=seed,
         device=device,
-        precision=None if precision is None else precision.value,
+        precision=precision,
         deterministic=deterministic,
         workers=workers,
     )

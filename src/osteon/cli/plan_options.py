@@ -8,15 +8,14 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from osteon.cli.option_values import RECIPES
 from osteon.core.errors import UsageError
-from osteon.planning.options import Choices
+from osteon.planning.options import RECIPE_NAMES, Choices
 
 T = TypeVar("T")
 
 PLAN_OPTIONS: dict[str, Any] = {
     "recipe": Annotated[
-        str | None, typer.Option(help=f"How to train: {', '.join(RECIPES)}, or a YAML file of your own.")
+        str | None, typer.Option(help=f"How to train: {', '.join(RECIPE_NAMES)}, or a YAML file of your own.")
     ],
     "dimensions": Annotated[int | None, typer.Option(min=2, max=3, help="2 or 3; by the data when left out.")],
     "network": Annotated[str | None, typer.Option(help="Such as unet, unetplusplus, upernet, segresnet.")],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.option_values import Methods, Parts
+from osteon.cli.option_values import FitPart, VoteMethod
 from osteon.cli.output import out, report_failures, shorten
 from osteon.core.errors import UsageError
 from osteon.core.progress import console
@@ -29,8 +29,8 @@ def vote(
         typer.Argument(help="MEMBER… OUT: folders of predictions, or tables of RLE (.csv); the last is the output."),
     ],
     method: Annotated[
-        Methods, typer.Option(help="Count votes, average probabilities, or find out how good each member is.")
-    ] = Methods.hard,
+        VoteMethod, typer.Option(help="Count votes, average probabilities, or find out how good each member is.")
+    ] = "hard",
     threshold: Annotated[
         str | None, typer.Option(help="Votes needed: 2, or NAME=2,…, or both, or a fitted FILE; more than half.")
     ] = None,
@@ -48,7 +48,7 @@ def vote(
         typer.Option(help="Instead: choose thresholds or weights on this dataset's labels; OUT is a .yaml."),
     ] = None,
     fit_part: Annotated[
-        Parts | None, typer.Option(help="With --fit: what; thresholds for hard, weights for soft.")
+        FitPart | None, typer.Option(help="With --fit: what; thresholds for hard, weights for soft.")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Do again what is done; replace what no vote has written.")
@@ -66,7 +66,7 @@ def vote(
         report = osteon.vote(
             paths,
             target,
-            method=method.value,
+            method=method,
             threshold=threshold,
             weights=weights,
             image_size=size,
@@ -83,8 +83,7 @@ def vote(
     ):
         if value is not None:
             raise UsageError(f"--fit and {name} contradict each other", hint="leave one of them out")
-    part = None if fit_part is None else fit_part.value
-    _print_fit(osteon.fit_vote(paths, fit, target, method=method.value, part=part, overwrite=overwrite))
+    _print_fit(osteon.fit_vote(paths, fit, target, method=method, part=fit_part, overwrite=overwrite))
 
 
 def _print_report(report: VoteReport) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.elements import caption, page_frame, show_error
+from osteon.app.elements import page_frame, show_error
 from osteon.app.scenes import LabelSource, SceneRequest
 from osteon.app.state import AppState, image_paths, open_dataset
-from osteon.app.viewer import Viewer, ViewPane
+from osteon.app.view_group import ViewPane
+from osteon.app.viewer import Viewer, case_header
 from osteon.core.errors import OsteonError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
@@ -35,28 +36,20 @@ def register(app: AppState) -> None:
                 ui.navigate.to(f"/look/{item.id}/{app.case_id(item, other)}")
 
             case = dataset.case(name)
-            with ui.element("div").classes("osteon-row"):
-                ui.button(icon="chevron_left", on_click=lambda: step(-1)).props(
-                    'flat round dense aria-label="Previous case"'
-                )
-                ui.label(name).classes("text-weight-bold text-h6")
-                caption(f"case {number + 1} of {len(names)}{', kept for the final test' if case.held_out else ''}")
-                ui.button(icon="chevron_right", on_click=lambda: step(1)).props(
-                    'flat round dense aria-label="Next case"'
-                )
+            kept = ", kept for the final test" if case.held_out else ""
+            with case_header(name, f"case {number + 1} of {len(names)}{kept}", step):
                 channel = _channels(dataset)
 
-            async def load(whole: bool) -> tuple[str, dict[str, Any]]:
+            async def load(full_resolution: bool) -> tuple[str, dict[str, Any]]:
                 chosen = int(channel.value) if channel else 0
-                return await app.load_scene(case_scene(dataset, case, whole=whole, channel=chosen))
+                return await app.load_scene(case_scene(dataset, case, full_resolution=full_resolution, channel=chosen))
 
-            async def ahead() -> None:
+            async def preload() -> None:
                 await app.preload_scene(case_scene(dataset, dataset.case(names[(number + 1) % len(names)])))
 
-            stage = Viewer(load, [ViewPane("", ("a",))], step, ahead)
-            stage.build()
+            viewer = Viewer(load, [ViewPane("", ("a",))], step, preload)
             if channel is not None:
-                channel.on_value_change(stage.again)
+                channel.on_value_change(viewer.views.reload)
 
 
 def _channels(dataset: Dataset) -> ui.select | None:
@@ -65,7 +58,7 @@ def _channels(dataset: Dataset) -> ui.select | None:
 
 
 def case_scene(
-    dataset: Dataset, case: Case, *, second: LabelSource | None = None, whole: bool = False, channel: int = 0
+    dataset: Dataset, case: Case, *, second: LabelSource | None = None, full_resolution: bool = False, channel: int = 0
 ) -> SceneRequest:
     """A dataset's case with its reference, and a result where one is given."""
     first = None if case.segmentation is None else LabelSource(dataset.resolve(case.segmentation), dataset.structures)
@@ -76,6 +69,6 @@ def case_scene(
         first,
         second,
         channel,
-        whole,
+        full_resolution,
         dataset.folder,
     )

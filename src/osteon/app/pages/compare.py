@@ -1,4 +1,4 @@
-"""References and results beside each other, the worst cases first."""
+"""Results beside references or other results, the worst cases first."""
 
 from __future__ import annotations
 
@@ -14,11 +14,20 @@ from osteon.app.job_cards import job_list, watch_jobs
 from osteon.app.jobs import Job
 from osteon.app.page_cleanup import refreshable
 from osteon.app.result_commands import start_evaluation, start_measurement
-from osteon.app.results import describe_seen, find_dataset, read_metrics, result_files, result_scene, score_rows
+from osteon.app.results import (
+    describe_seen,
+    find_dataset,
+    read_metrics,
+    result_files,
+    result_scene,
+    rounded,
+    score_rows,
+)
 from osteon.app.scenes import LabelSource
 from osteon.app.state import AppState, open_dataset
 from osteon.app.upload_box import UploadBox
-from osteon.app.viewer import Viewer, ViewPane
+from osteon.app.view_group import ViewPane
+from osteon.app.viewer import Viewer, case_header
 from osteon.app.workspace import ABOUT, Item, read_about
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_json
@@ -58,7 +67,7 @@ def _find_item(app: AppState, item_id: str) -> Item | None:
 
 
 class _ComparisonForm:
-    """What is compared with what, and the cases sorted by Dice."""
+    """The choice of two, and their cases sorted by Dice."""
 
     def __init__(self, app: AppState, a: str, b: str) -> None:
         self.app, self.first_id, self.second_id = app, a, b
@@ -78,19 +87,19 @@ class _ComparisonForm:
                     "full-width"
                 )
                 self.first.on_value_change(lambda: self.cases.refresh())
-                self.second.on_value_change(self._second_chosen)
+                self.second.on_value_change(self._second_changed)
             self._upload(datasets)
         watch_jobs(self.app, self._jobs, lambda rows: job_list(self.app, rows))
         self.cases()
-        self.seen = self._scored_at()
-        ui.timer(1.0, self._look)
+        self.seen = self._overall()
+        ui.timer(1.0, self._refresh_when_scored)
 
     def _reference(self, second: str | None) -> str | None:
         item = None if second is None else self.app.workspace.find("results", second)
         found = None if item is None else find_dataset(self.app, item)
         return None if found is None else found[0].id
 
-    def _second_chosen(self) -> None:
+    def _second_changed(self) -> None:
         reference = self._reference(str(self.second.value))
         if reference is not None:
             self.first.set_value(reference)
@@ -103,22 +112,21 @@ class _ComparisonForm:
 
     def _jobs(self) -> list[Job]:
         pair = self._pair()
-        own = [] if pair is None else self.app.jobs.about("result", pair[1].name)
-        over = ("done", "cancelled")
-        return [job for job in own if job.command == "evaluate" and self.app.jobs.state(job).phase not in over][:1]
+        jobs = [] if pair is None else self.app.open_jobs("result", pair[1].name)
+        return [job for job in jobs if job.command == "evaluate"][:1]
 
-    def _scored_at(self) -> Any:
+    def _overall(self) -> Any:
         pair = self._pair()
         return None if pair is None else read_metrics(pair[1], pair[0]).get("overall")
 
-    def _look(self) -> None:
-        if self._scored_at() != self.seen:
-            self.seen = self._scored_at()
+    def _refresh_when_scored(self) -> None:
+        if self._overall() != self.seen:
+            self.seen = self._overall()
             self.cases.refresh()
 
     @refreshable
     def cases(self) -> None:
-        """The cases, the worst first."""
+        """The table of cases, the worst first."""
         pair = self._pair()
         if pair is None:
             with empty_state("Nothing to compare yet", "Choose a result and what it is compared with."):
@@ -131,20 +139,20 @@ class _ComparisonForm:
         if not rows:
             with card():
                 caption("These two have not been compared yet.")
-                action("Compare them", lambda: start_evaluation(self.app, b, a), icon="compare", weight="main")
+                action("Compare them", lambda: start_evaluation(self.app, b, a), icon="compare", style="main")
             return
         for row in rows:
             row["href"] = f"/compare/{a.id}/{b.id}/{self.app.case_id(b, row['case'])}"
         with ui.element("div").classes("osteon-cols"):
             with card("Cases, the worst first"):
                 names = {"case": "Case", "dice": "Dice", "worst": "Worst structure", "states": "Missed or made up"}
-                if told := describe_seen(row["seen"] for row in rows):
+                if text := describe_seen(row["seen"] for row in rows):
                     names["seen"] = "By the model"
                     with card(kind="note"):
-                        ui.label(told)
+                        ui.label(text)
                 table(rows, names, key="case", link="case")
             with card("Each structure"):
-                _structures(metrics)
+                _structure_table(metrics)
 
     def _upload(self, datasets: dict[str, str]) -> None:
         with card("A result of another program"):
@@ -156,50 +164,53 @@ class _ComparisonForm:
                 "folders begin with the case; or a CSV of RLE (image_name, class, rle)."
             )
             chosen = ui.select(datasets, value=next(iter(datasets)), label="Of which dataset").classes("full-width")
-            place = ui.column().classes("full-width gap-2")
+            column = ui.column().classes("full-width gap-2")
 
-            async def take(source: Item) -> None:
+            async def uploaded(source: Item) -> None:
                 dataset = self.app.workspace.find("datasets", str(chosen.value))
                 if dataset is None:
                     return
                 try:
-                    strange = await self.app.reader.run(unknown_structures, source.path, dataset.path)
+                    unknown = await self.app.reader.run(unknown_structures, source.path, dataset.path)
                 except OsteonError as error:
                     notify_error(error)
                     return
-                place.clear()
-                with place:
-                    if strange:
-                        _ask_names(self.app, source, dataset, strange)
+                column.clear()
+                with column:
+                    if unknown:
+                        _ask_names(self.app, source, dataset, unknown)
                     else:
                         await import_upload(self.app, source, dataset)
 
-            UploadBox(self.app, "Upload a result", take, accept=",".join((*RESULT_SUFFIXES, *COMPANION_SUFFIXES)))
+            UploadBox(self.app, "Upload a result", uploaded, accept=",".join((*RESULT_SUFFIXES, *COMPANION_SUFFIXES)))
 
 
-def _ask_names(app: AppState, source: Item, dataset: Item, strange: list[str]) -> None:
+def _ask_names(app: AppState, source: Item, dataset: Item, unknown: list[str]) -> None:
     """Ask which of the dataset's structures the names of another program mean."""
     opened = open_dataset(dataset)
     known = [structure.name for structure in opened.structures] if opened is not None else []
-    ui.label(f"{len(strange)} structures are called otherwise than in the dataset. Which are they?")
+    ui.label(f"{len(unknown)} structures are called otherwise than in the dataset. Which are they?")
     boxes = {
         name: ui.select({"": "none of them: left out", **{k: k for k in known}}, value="", label=name).classes(
             "full-width"
         )
-        for name in strange
+        for name in unknown
     }
 
-    async def go_on() -> None:
+    async def import_named() -> None:
         await import_upload(app, source, dataset, {name: str(box.value or "") for name, box in boxes.items()})
 
-    action("Take the result", go_on, icon="download_done", weight="main")
+    action("Take the result", import_named, icon="download_done", style="main")
 
 
 async def import_upload(app: AppState, source: Item, dataset: Item, names: Mapping[str, str] | None = None) -> None:
     """Make a result of what was uploaded, score it and measure it."""
     import shutil
 
-    result, sent = app.workspace.new_item("results", source.name), read_about(source).get("notes", "").splitlines()
+    result, sent_notes = (
+        app.workspace.new_item("results", source.name),
+        read_about(source).get("notes", "").splitlines(),
+    )
     try:
         added, notes = await app.reader.run(import_result, source.path, dataset.path, result.path, names)
     except OsteonError as error:
@@ -208,7 +219,7 @@ async def import_upload(app: AppState, source: Item, dataset: Item, names: Mappi
         return
     finally:
         await asyncio.to_thread(shutil.rmtree, source.path, ignore_errors=True)
-    notes += sent
+    notes += sent_notes
     write_json(result.path / ABOUT, {"dataset": dataset.name, **({"notes": "\n".join(notes)} if notes else {})})
     notify(
         f"{counted(len(added), 'case')} taken"
@@ -219,26 +230,24 @@ async def import_upload(app: AppState, source: Item, dataset: Item, names: Mappi
     ui.navigate.to(f"/compare?a={dataset.id}&b={result.id}")
 
 
-FIGURES = {"hd95_mm": "HD95, mm", "assd_mm": "ASSD, mm", "volume_error_percent": "Volume error, %"}
-"""Figures of an evaluation that are shown beside Dice, where they were measured."""
+METRICS = {"hd95_mm": "HD95, mm", "assd_mm": "ASSD, mm", "volume_error_percent": "Volume error, %"}
+"""Metrics of an evaluation that are shown beside Dice, where they were measured."""
 
 
-def _structures(metrics: dict[str, Any]) -> None:
-    lines = metrics.get("structures", {})
+def _structure_table(metrics: dict[str, Any]) -> None:
+    metrics_by_name = metrics.get("structures", {})
     shown = {
-        f: t for f, t in FIGURES.items() if any((line.get(f) or {}).get("mean") is not None for line in lines.values())
+        f: t
+        for f, t in METRICS.items()
+        if any((line.get(f) or {}).get("mean") is not None for line in metrics_by_name.values())
     }
     rows = []
-    for name, line in lines.items():
+    for name, line in metrics_by_name.items():
         dice = line["dice"]
-        row = {"name": name, "dice": _rounded(dice["mean"], 3), "sd": _rounded(dice["sd"], 3), "n": dice["n"]}
-        rows.append(row | {figure: _rounded((line.get(figure) or {}).get("mean"), 2) for figure in shown})
-    heads = {"name": "Structure", "dice": "Dice", "sd": "SD", **shown, "n": "Cases"}
-    table(rows, heads, key="name", page=15)
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)
+        row = {"name": name, "dice": rounded(dice["mean"], 3), "sd": rounded(dice["sd"], 3), "n": dice["n"]}
+        rows.append(row | {figure: rounded((line.get(figure) or {}).get("mean"), 2) for figure in shown})
+    headings = {"name": "Structure", "dice": "Dice", "sd": "SD", **shown, "n": "Cases"}
+    table(rows, headings, key="name", page_size=15)
 
 
 class _CasePage:
@@ -254,20 +263,15 @@ class _CasePage:
     def build(self) -> None:
         """Put it onto the page."""
         number = self.order.index(self.name) if self.name in self.order else 0
-        told = f"case {number + 1} of {len(self.order)}, the worst first"
-        with ui.element("div").classes("osteon-row"):
-            action("", lambda: self._step(-1), icon="chevron_left", weight="quiet", name="Previous case")
-            ui.label(self.name).classes("text-weight-bold text-h6")
-            caption(told)
-            action("", lambda: self._step(1), icon="chevron_right", weight="quiet", name="Next case")
+        position = f"case {number + 1} of {len(self.order)}, the worst first"
+        with case_header(self.name, position, self._step):
             mode = ui.select(MODES, value="side", label="How").classes("osteon-grow").style("max-width: 320px")
             mode.mark("mode")
         known = {name: s["dice"] for name, s in self.scores.items() if s.get("dice") is not None}
         if known:
             caption(" · ".join(f"{name} {value:.3f}" for name, value in sorted(known.items(), key=lambda p: p[1])[:8]))
-        self.stage = Viewer(self._scene, self._panes("side"), self._step)
-        self.stage.build()
-        mode.on_value_change(lambda e: self.stage.change(self._panes(str(e.value))))
+        viewer = Viewer(self._scene, self._panes("side"), self._step)
+        mode.on_value_change(lambda e: viewer.set_panes(self._panes(str(e.value))))
 
     def _panes(self, mode: str) -> list[ViewPane]:
         first, second = self.a.title, self.b.title
@@ -286,11 +290,13 @@ class _CasePage:
         other = self.order[(number + by) % len(self.order)]
         ui.navigate.to(f"/compare/{self.a.id}/{self.b.id}/{self.app.case_id(self.b, other)}")
 
-    async def _scene(self, whole: bool) -> tuple[str, dict[str, Any]]:
+    async def _scene(self, full_resolution: bool) -> tuple[str, dict[str, Any]]:
         reference = None
         if self.a.kind == "results":
             path = result_files(self.a).get(self.name)
             if path is None:
                 raise OsteonError(f"{self.a.title} has no such case", hint="choose another one")
             reference = LabelSource(path)
-        return await self.app.load_scene(result_scene(self.app, self.b, self.name, reference=reference, whole=whole))
+        return await self.app.load_scene(
+            result_scene(self.app, self.b, self.name, reference=reference, full_resolution=full_resolution)
+        )

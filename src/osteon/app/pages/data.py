@@ -1,4 +1,4 @@
-"""What there is: sources that came in, and datasets that were made of them."""
+"""The data there are: uploads and folders, and the datasets that were imported from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from nicegui import ui
 
 from osteon.app.commands import source_name
-from osteon.app.elements import caption, card, empty_state, heading, page_frame
+from osteon.app.elements import action, caption, card, empty_state, heading, list_card, page_frame
 from osteon.app.item_actions import item_buttons
 from osteon.app.job_cards import job_card, watch_jobs
 from osteon.app.jobs import Job, State
@@ -34,7 +34,7 @@ def register(app: AppState) -> None:
                     "label maps, outlines or tables beside them; or a trained model, osteon's or nnU-Net's. "
                     "What it is will be recognised."
                 )
-                UploadBox(app, "Upload data", lambda item: ui.navigate.to(f"/source/{item.id}"))
+                UploadBox(app, "Upload data", lambda item: ui.navigate.to(item.url))
             watch_jobs(app, lambda: _active_jobs(app), lambda rows: _show_all(app, rows), more=lambda: _titles(app))
 
 
@@ -70,39 +70,25 @@ def source_path(item: Item) -> Path:
 def _sources(app: AppState) -> None:
     items = app.workspace.items("sources")
     making = [job.about.get("source") for job in _active_jobs(app) if job.command == "phantom"]
-    taken = {source_name(read_about(item).get("source", "")): item.title for item in reversed(app.datasets())}
+    imported = {source_name(read_about(item).get("source", "")): item.title for item in reversed(app.datasets())}
     if making:
         caption("What is being made up appears here when it is done: in less than a minute, usually.")
     elif not items and not app.workspace.data_folders:
         with empty_state(
             "Nothing has come in yet", "Upload a zip, a folder or files above, or make up data on the first page."
         ):
-            ui.button("Make up data", on_click=lambda: ui.navigate.to("/")).props("outline no-caps")
+            action("Make up data", "/")
     for item in items:
         files = sum(1 for _ in files_below(item.path, hidden=False))
         if not files or item.name in making:
             continue
-        with card(), ui.element("div").classes("osteon-row"):
-            with ui.column().classes("osteon-grow gap-0"):
-                ui.label(item.title).classes("text-weight-medium")
-                caption(
-                    f"{files} file{'s' * (files != 1)}"
-                    + (f", imported as {taken[item.name]}" if item.name in taken else "")
-                )
-            again = item.name in taken
-            button = ui.button(
-                "Import again" if again else "Import", on_click=lambda to=item.id: ui.navigate.to(f"/source/{to}")
-            )
-            button.props(f"no-caps {'outline' if again else 'unelevated'}")
+        dataset = imported.get(item.name)
+        with list_card(item.title, counted(files, "file") + (f", imported as {dataset}" if dataset else "")):
+            action("Import again" if dataset else "Import", item.url, style="second" if dataset else "main")
             item_buttons(app, item, "/data")
-    for folder in app.workspace.data_folders:
-        for path in (folder, *sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))):
-            with card(), ui.element("div").classes("osteon-row"):
-                with ui.column().classes("osteon-grow gap-0"):
-                    ui.label(path.name).classes("text-weight-medium")
-                    caption("a folder of this machine (--data)")
-                to = app.workspace.keyed_hash("data", str(path))
-                ui.button("Import", on_click=lambda to=to: ui.navigate.to(f"/source/{to}")).props("no-caps outline")
+    for source_id, path in app.workspace.data_sources().items():
+        with list_card(path.name, "a folder of this machine (--data)"):
+            action("Import", f"/source/{source_id}")
 
 
 def _datasets(app: AppState) -> None:
@@ -111,14 +97,11 @@ def _datasets(app: AppState) -> None:
         with empty_state("No dataset yet", "Import something that came in: its cases are checked and listed."):
             pass
     for item in items:
-        dataset = open_dataset(item)
-        with card(), ui.element("div").classes("osteon-row"):
-            with ui.column().classes("osteon-grow gap-0"):
-                ui.link(item.title, f"/dataset/{item.id}").classes("text-weight-medium")
-                if dataset is not None:
-                    cases = dataset.manifest.cases
-                    held = sum(case.held_out for case in cases)
-                    structures = counted(len(dataset.structures), "structure")
-                    caption(f"{counted(len(cases), 'case')}, {held} held out, {structures}")
-            ui.button("Open", on_click=lambda to=item.id: ui.navigate.to(f"/dataset/{to}")).props("no-caps unelevated")
+        dataset, text = open_dataset(item), ""
+        if dataset is not None:
+            held_out = sum(case.held_out for case in dataset.manifest.cases)
+            structures = counted(len(dataset.structures), "structure")
+            text = f"{counted(len(dataset.manifest.cases), 'case')}, {held_out} held out, {structures}"
+        with list_card(item.title, text, item.url):
+            action("Open", item.url, style="main")
             item_buttons(app, item, "/data")

@@ -1,4 +1,4 @@
-"""One dataset: its cases, what is wrong with them, and corrections."""
+"""One dataset: its cases, the findings of the check, and corrections."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from osteon.core.errors import OsteonError
 from osteon.core.text import counted, shortly
 from osteon.dataset.dataset import Dataset
 
-SHOWN = 8
-PICTURED = 3
-LONGEST_NOTE = 90
+MAX_FINDINGS = 8
+MAX_PICTURES = 3
+MAX_NOTE_LENGTH = 90
 
 
 def register(app: AppState) -> None:
@@ -44,36 +44,36 @@ def register(app: AppState) -> None:
             item_header(app, item, "/data")
             watch_jobs(
                 app,
-                lambda: [j for j in app.jobs.about("dataset", item.name) if _matters(app, j)],
-                lambda rows: _jobs(app, rows),
+                lambda: [j for j in app.jobs.about("dataset", item.name) if _is_shown(app, j)],
+                lambda rows: _show_jobs(app, rows),
             )
-            _Dataset(app, item).build()
+            _DatasetPage(app, item).build()
 
 
-def _matters(app: AppState, job: Any) -> bool:
+def _is_shown(app: AppState, job: Any) -> bool:
     newest = next(j for j in app.jobs.about("dataset", job.about["dataset"]) if j.command == job.command)
     return job.command in ("import", "audit") and job.id == newest.id and app.jobs.state(job).phase != "done"
 
 
-def _jobs(app: AppState, rows: Any) -> None:
+def _show_jobs(app: AppState, rows: Any) -> None:
     for job, state in reversed(rows):  # the oldest first: what is done now, then what waits for it
         job_card(app, job, state, log=state.phase == "partly")
 
 
-class _Dataset:
-    """What is shown once the import came to something."""
+class _DatasetPage:
+    """What is shown once the import has succeeded."""
 
     def __init__(self, app: AppState, item: Item) -> None:
         self.app, self.item = app, item
 
     def build(self) -> None:
-        """Show it, and again when the manifest or the audit change."""
+        """Put it onto the page; it follows the manifest and the audit."""
         self.seen = self._state()
         self.drawn()
-        ui.timer(1.0, self._look)
-        ui.timer(1.0, self._ahead, once=True)
+        ui.timer(1.0, self._refresh)
+        ui.timer(1.0, self._preload, once=True)
 
-    async def _ahead(self) -> None:
+    async def _preload(self) -> None:
         """Make the preview of the first case: it is probably looked at next."""
         dataset = open_dataset(self.item)
         if dataset is not None and dataset.manifest.cases:
@@ -83,7 +83,7 @@ class _Dataset:
         files = (self.item.path / "dataset.yaml", self.item.path / "audit/audit.json")
         return tuple(path.stat().st_mtime if path.is_file() else 0.0 for path in files)
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         if self._state() != self.seen:
             self.seen = self._state()
             self.drawn.refresh()
@@ -93,29 +93,29 @@ class _Dataset:
         """All of it."""
         dataset = open_dataset(self.item)
         if dataset is None:
-            own = self.app.jobs.about("dataset", self.item.name)
-            if all(self.app.jobs.state(job).phase in OVER for job in own):
+            jobs = self.app.jobs.about("dataset", self.item.name)
+            if all(self.app.jobs.state(job).phase in OVER for job in jobs):
                 show_error(OsteonError("there is no dataset here: its import came to nothing", hint="import it again"))
             return
         manifest = dataset.manifest
         with ui.element("div").classes("osteon-row"):
-            held = sum(case.held_out for case in manifest.cases)
-            came = source_name(read_about(self.item).get("source") or manifest.source.rpartition(": ")[2])
-            came = self.app.workspace.title("sources", came)
-            kept = f", {held} kept for the final test" if manifest.labelled else ", none of them with a label"
-            caption(f"{counted(len(manifest.cases), 'case')}{kept}, from {came}").classes("osteon-grow")
+            held_out = sum(case.held_out for case in manifest.cases)
+            source = source_name(read_about(self.item).get("source") or manifest.source.rpartition(": ")[2])
+            source = self.app.workspace.title("sources", source)
+            text = f", {held_out} kept for the final test" if manifest.labelled else ", none of them with a label"
+            caption(f"{counted(len(manifest.cases), 'case')}{text}, from {source}").classes("osteon-grow")
             if manifest.labelled:
-                action("Train on it", f"/train?dataset={self.item.id}", icon="model_training", weight="main")
+                action("Train on it", f"/train?dataset={self.item.id}", icon="model_training", style="main")
             if len(manifest.labelled) < len(manifest.cases):
-                weight: ButtonStyle = "second" if manifest.labelled else "main"
-                to = f"/segment?source={self.item.id}"
-                action("Segment what has no label", to, icon="content_cut", weight=weight)
+                style: ButtonStyle = "second" if manifest.labelled else "main"
+                url = f"/segment?source={self.item.id}"
+                action("Segment what has no label", url, icon="content_cut", style=style)
         audit = read_audit(self.item.path)
         _Cases(self, dataset, audit[2] if audit else {}).build()
         with ui.element("div").classes("osteon-cols"):
             with card("What the check found"):
                 self._findings(audit)
-                action("Check again", lambda: start_audit(self.app, self.item), icon="refresh", weight="quiet")
+                action("Check again", lambda: start_audit(self.app, self.item), icon="refresh", style="quiet")
             _Structures(self, dataset).build()
 
     def _findings(self, audit: tuple[str, list[Finding], Any] | None) -> None:
@@ -125,9 +125,12 @@ class _Dataset:
         ui.label(audit[0])
         notes = [finding for finding in audit[1] if finding.severity == "note"]
         others = [finding for finding in audit[1] if finding.severity != "note"]
-        for finding in others[:SHOWN]:
+        for finding in others[:MAX_FINDINGS]:
             self._finding(finding)
-        for title, rest in ((f"{len(others) - SHOWN} more", others[SHOWN:]), (f"{counted(len(notes), 'note')}", notes)):
+        for title, rest in (
+            (f"{len(others) - MAX_FINDINGS} more", others[MAX_FINDINGS:]),
+            (f"{counted(len(notes), 'note')}", notes),
+        ):
             if rest:
                 with ui.expansion(title).classes("full-width"):
                     for finding in rest:
@@ -144,15 +147,15 @@ class _Dataset:
                 ui.label(f"What to do: {translate_action(finding.action)}")
             if finding.cases and finding.severity != "note":
                 with ui.expansion("Pictures").classes("full-width") as expansion:
-                    self._pictures(expansion, finding.cases[:PICTURED])
+                    self._pictures(expansion, finding.cases[:MAX_PICTURES])
 
     def _pictures(self, expansion: ui.expansion, cases: list[str]) -> None:
-        """Fetched when they are looked at."""
+        """Fetched when the expansion is opened."""
 
         def fill(event: ValueChangeEventArguments) -> None:
-            if not event.value or place.default_slot.children:
+            if not event.value or pictures.default_slot.children:
                 return
-            with place:
+            with pictures:
                 for number, name in enumerate(cases, 1):
                     case_id = self.app.case_id(self.item, name)
                     with ui.link(target=f"/look/{self.item.id}/{case_id}"):
@@ -161,15 +164,15 @@ class _Dataset:
                         picture.props["alt"] = f"Slices of case {number} of this finding, outlined; open it"
 
         with expansion:
-            place = ui.element("div").classes("osteon-pictures")
+            pictures = ui.element("div").classes("osteon-pictures")
         expansion.on_value_change(fill)
 
 
 class _Cases:
     """The table of cases."""
 
-    def __init__(self, page: _Dataset, dataset: Dataset, found: dict[str, list[str]]) -> None:
-        self.page, self.dataset, self.found = page, dataset, found
+    def __init__(self, page: _DatasetPage, dataset: Dataset, structures: dict[str, list[str]]) -> None:
+        self.page, self.dataset, self.structures = page, dataset, structures
 
     def build(self) -> None:
         """Put it onto the page."""
@@ -179,9 +182,9 @@ class _Cases:
                 "id": case.id,
                 "href": f"/look/{item.id}/{app.case_id(item, case.id)}",
                 "label": "labelled" if case.segmentation else "no label",
-                "structures": len(self.found.get(case.id, [])) or "",
+                "structures": len(self.structures.get(case.id, [])) or "",
                 "held": "final test" if case.held_out else "training" if case.segmentation else "",
-                "notes": _short("; ".join(case.provenance)),
+                "notes": _shorten("; ".join(case.provenance)),
             }
             for case in self.dataset.manifest.cases
         ]
@@ -194,42 +197,42 @@ class _Cases:
                 "held": "Used for",
                 "notes": "What was converted",
             }
-            self.table = table(rows, names, key="id", link="id", tick=True)
+            self.table = table(rows, names, key="id", link="id", selectable=True)
             with ui.element("div").classes("osteon-row"):
                 if self.dataset.manifest.labelled:
-                    action("Keep for the final test", lambda: self._hold(True))
-                    action("Train on them", lambda: self._hold(False))
-                action("Take off the list", self._drop, weight="danger")
+                    action("Keep for the final test", lambda: self._set_held_out(True))
+                    action("Train on them", lambda: self._set_held_out(False))
+                action("Take off the list", self._remove, style="danger")
 
-    async def _hold(self, held: bool) -> None:
-        chosen = {row["id"] for row in self.table.selected}
+    async def _set_held_out(self, held_out: bool) -> None:
+        selected = {row["id"] for row in self.table.selected}
         now = {case.id for case in self.dataset.manifest.cases if case.held_out}
-        await self._correct(now | chosen if held else now - chosen, set())
+        await self._correct(now | selected if held_out else now - selected, set())
 
-    async def _drop(self) -> None:
-        held = {case.id for case in self.dataset.manifest.cases if case.held_out}
-        await self._correct(held, {row["id"] for row in self.table.selected})
+    async def _remove(self) -> None:
+        held_out = {case.id for case in self.dataset.manifest.cases if case.held_out}
+        await self._correct(held_out, {row["id"] for row in self.table.selected})
 
-    async def _correct(self, held: set[str], dropped: set[str]) -> None:
+    async def _correct(self, held_out: set[str], removed: set[str]) -> None:
         if not self.table.selected:
             notify_error(OsteonError("no case is ticked", hint="tick cases in the first column"))
             return
         try:
-            await self.page.app.reader.run(correct_cases, self.page.item.path, held_out=held, left_out=dropped)
+            await self.page.app.reader.run(correct_cases, self.page.item.path, held_out=held_out, removed=removed)
         except OsteonError as error:
             notify_error(error)
             return
         notify("The dataset was changed; no file of yours was")
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_NOTE else text[:LONGEST_NOTE].rsplit(" ", 1)[0] + " …"
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_NOTE_LENGTH else text[:MAX_NOTE_LENGTH].rsplit(" ", 1)[0] + " …"
 
 
 class _Structures:
     """Names and colours, to be corrected."""
 
-    def __init__(self, page: _Dataset, dataset: Dataset) -> None:
+    def __init__(self, page: _DatasetPage, dataset: Dataset) -> None:
         self.page, self.dataset = page, dataset
 
     def build(self) -> None:

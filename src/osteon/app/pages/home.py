@@ -1,4 +1,4 @@
-"""The first page: what to do next, and what is going on."""
+"""The first page: what to do next, and the latest jobs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from nicegui import ui
 
 from osteon.app.commands import start_phantom
-from osteon.app.elements import caption, card, heading, page_frame
+from osteon.app.elements import action, caption, card, heading, page_frame
 from osteon.app.job_cards import job_list, watch_jobs
 from osteon.app.jobs import Job, State
 from osteon.app.state import AppState
+from osteon.core.text import counted
 
 PHANTOMS = {
     "limb": "children's legs: MR series (DICOM) with a mask for each bone",
@@ -30,7 +31,7 @@ def register(app: AppState) -> None:
         with page_frame(app, "From scans to bones", "/"):
             _steps(app)
             with ui.element("div").classes("osteon-cols"):
-                _made_up(app)
+                _phantom_form(app)
                 with ui.column().classes("full-width no-wrap gap-3"):
                     heading("Lately")
                     watch_jobs(app, lambda: app.jobs.all()[:RECENT], lambda rows: _recent(app, rows))
@@ -45,35 +46,26 @@ def _recent(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
 def _steps(app: AppState) -> None:
     datasets, models = len(app.datasets()), len(app.models())
     results = len(app.workspace.items("results"))
+    bring = "Upload scans, with masks, meshes or label maps to learn from."
     steps = (
-        (
-            "1",
-            "Bring data",
-            "Upload scans, with masks, meshes or label maps to learn from.",
-            "/data",
-            datasets,
-            "dataset",
-        ),
-        ("2", "Train", "Choose a dataset and how long it may take.", "/train", models, "model"),
-        ("3", "Segment", "Give new scans to a model; download masks and surfaces.", "/segment", results, "result"),
-        ("4", "Compare", "See where a result differs from the reference, the worst cases first.", "/compare", None, ""),
+        ("Bring data", bring, "/data", datasets, "dataset"),
+        ("Train", "Choose a dataset and how long it may take.", "/train", models, "model"),
+        ("Segment", "Give new scans to a model; download masks and surfaces.", "/segment", results, "result"),
+        ("Compare", "See where a result differs from the reference, the worst cases first.", "/compare", 0, ""),
     )
     done = [bool(count) for *_, count, _ in steps]
     following = done.index(False)
     with ui.element("div").classes("osteon-steps"):
-        for number, (count_word, name, text, url, count, what) in enumerate(steps):
-            with card(f"{count_word}. {name}"):
+        for number, (name, text, url, count, noun) in enumerate(steps):
+            with card(f"{number + 1}. {name}"):
                 caption(text)
                 if count:
-                    ui.label(f"{count} {what}{'s' * (count != 1)}").classes("osteon-good text-weight-medium")
-                button = ui.button(
-                    "Do this next" if number == following else "Open", on_click=lambda to=url: ui.navigate.to(to)
-                )
-                button.props(f"no-caps {'unelevated' if number == following else 'outline'}")
+                    ui.label(counted(count, noun)).classes("osteon-good text-weight-medium")
+                button = action("Do this next", url, style="main") if number == following else action("Open", url)
                 button.props["aria-label"] = f"{button.text}: {name}"
 
 
-def _made_up(app: AppState) -> None:
+def _phantom_form(app: AppState) -> None:
     with card("No data at hand?"):
         caption(
             "Let osteon make up a small cohort, written as a hospital might hand it over, and try everything on it."
@@ -85,4 +77,4 @@ def _made_up(app: AppState) -> None:
             start_phantom(app, str(kind.value), int(cases.value or 8))
             ui.navigate.to("/data")
 
-        ui.button("Make up data", icon="auto_awesome", on_click=make).props("no-caps")
+        action("Make up data", make, icon="auto_awesome", style="main")

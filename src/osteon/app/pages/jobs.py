@@ -9,7 +9,7 @@ from osteon.app.job_cards import job_card, watch_jobs
 from osteon.app.jobs import OVER, Job, State
 from osteon.app.state import AppState
 
-SHOWN = 40
+MAX_SHOWN = 40
 
 
 def register(app: AppState) -> None:
@@ -19,18 +19,18 @@ def register(app: AppState) -> None:
     def jobs() -> None:
         with page_frame(app, "Jobs", "/jobs"):
             caption("Jobs go on when this page is closed, and when the server is stopped.")
-            watch_jobs(app, lambda: app.jobs.all()[:SHOWN], lambda rows: _all(app, list(rows)))
+            watch_jobs(app, lambda: app.jobs.all()[:MAX_SHOWN], lambda rows: _show_jobs(app, list(rows)))
 
 
-def _all(app: AppState, rows: list[tuple[Job, State]]) -> None:
-    going_on = [row for row in rows if row[1].phase not in OVER]
+def _show_jobs(app: AppState, rows: list[tuple[Job, State]]) -> None:
+    open_jobs = [row for row in rows if row[1].phase not in OVER]
     over = [row for row in rows if row[1].phase in OVER]
     if not rows:
         with empty_state("Nothing has been started yet", "Imports, trainings and segmentations are listed here."):
-            action("Start", "/", weight="main")
-    if going_on:
+            action("Start", "/", style="main")
+    if open_jobs:
         heading("Going on")
-        for row in reversed(going_on):
+        for row in reversed(open_jobs):
             job_card(app, *row)
     if over:
         heading("Ended")

@@ -1,4 +1,4 @@
-"""One result: its cases with reasons to look at them, volumes, downloads; and one case of it in the viewer."""
+"""One result: its cases with reasons to review them, volumes, downloads; and one case of it in the viewer."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ from osteon.app.results import (
     read_volumes,
     result_files,
     result_scene,
+    rounded,
     score_rows,
 )
 from osteon.app.state import AppState
-from osteon.app.viewer import Viewer, ViewPane
+from osteon.app.view_group import ViewPane
+from osteon.app.viewer import Viewer, case_header
 from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError
 from osteon.predicting.training_cases import KEY
@@ -48,15 +50,14 @@ class ResultPage:
         """Chosen for the download; kept when the page is drawn anew, as it is whenever a job ends."""
 
     def build(self) -> None:
-        """Put it onto the page; what comes later appears when it is there."""
+        """Put it onto the page; it follows the result's files."""
         watch_jobs(self.app, self._jobs, lambda rows: job_list(self.app, rows))
         self.seen = self._state()
         self.drawn()
-        ui.timer(1.0, self._look)
+        ui.timer(1.0, self._refresh)
 
     def _jobs(self) -> list[Any]:
-        own = self.app.jobs.about("result", self.item.name)
-        return [job for job in own if self.app.jobs.state(job).phase not in ("done", "cancelled")]
+        return self.app.open_jobs("result", self.item.name)
 
     def _state(self) -> list[object]:
         volumes = self.app.workspace.root / volumes_table(self.item)
@@ -65,7 +66,7 @@ class ResultPage:
         phase = "" if job is None else self.app.jobs.state(job).phase
         return [phase, *(path.stat().st_mtime if path.is_file() else 0.0 for path in files)]
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         if self._state() != self.seen:
             self.seen = self._state()
             self.drawn.refresh()
@@ -74,12 +75,12 @@ class ResultPage:
     def drawn(self) -> None:
         """Cases, volumes, downloads."""
         cases = result_files(self.item)
-        told = read_about(self.item)
-        space, source = self.app.workspace, told.get("source", "")
-        scans = f"the dataset {space.title('datasets', told['dataset'])}" if told.get("dataset") else ""
+        origin = read_about(self.item)
+        space, source = self.app.workspace, origin.get("source", "")
+        scans = f"the dataset {space.title('datasets', origin['dataset'])}" if origin.get("dataset") else ""
         scans = scans or (space.title("sources", source) if source else "uploaded files")
         caption(f"Made by {describe_maker(self.app, self.item)}, of {scans}.")
-        show_notes(self.app, told.get("notes", "").splitlines(), kind="note", title="To know")
+        show_notes(self.app, origin.get("notes", "").splitlines(), kind="note", title="To know")
         if not cases:
             caption("Segmented scans appear here one after the other.")
             return
@@ -93,21 +94,22 @@ class ResultPage:
         scores = {row["case"]: row for row in score_rows(read_metrics(self.item))}
         rows = []
         for name in names:
-            confidence = [v for v in (record.get(name, {}).get("confidence") or {}).values() if v is not None]
-            review = record.get(name, {}).get("review") or []
+            entry = record.get(name, {})
+            confidence = [v for v in (entry.get("confidence") or {}).values() if v is not None]
+            review = entry.get("review") or []
             rows.append(
                 {
                     "id": name,
-                    "href": f"/result/{self.item.id}/{self.app.case_id(self.item, name)}",
+                    "href": f"{self.item.url}/{self.app.case_id(self.item, name)}",
                     "confidence": round(min(confidence), 3) if confidence else None,
                     "review": "; ".join(review),
                     "flag": "look at it" if review else "",
                     "dice": scores.get(name, {}).get("dice"),
-                    "seen": record.get(name, {}).get(KEY) or scores.get(name, {}).get("seen", ""),
-                    "seconds": round(record.get(name, {}).get("seconds") or 0, 1) or None,
+                    "seen": entry.get(KEY) or scores.get(name, {}).get("seen", ""),
+                    "seconds": round(entry.get("seconds") or 0, 1) or None,
                 }
             )
-        heads = {
+        headings = {
             "id": "Case",
             "flag": "Review",
             "review": "Why",
@@ -117,23 +119,23 @@ class ResultPage:
             "seconds": "Seconds",
         }
         always = ("id", "flag", "confidence")
-        shown = {n: text for n, text in heads.items() if n in always or any(row[n] for row in rows)}
+        shown = {n: text for n, text in headings.items() if n in always or any(row[n] for row in rows)}
         flagged = sum(bool(row["review"]) for row in rows)
         with card("Cases"):
             if flagged:
                 with card(kind="note"):
                     ui.label(f"{flagged} of {len(rows)} should be looked at by a person: see Why.")
-            if told := describe_seen(row["seen"] for row in rows):
+            if text := describe_seen(row["seen"] for row in rows):
                 with card(kind="note"):
-                    ui.label(told)
+                    ui.label(text)
             caption(describe_confidence(record.get(name, {}) for name in names))
             order = sorted(rows, key=lambda row: (not row["review"], row["confidence"] or 0))
-            made = table(order, shown, key="id", link="id")
+            cases = table(order, shown, key="id", link="id")
             flag = '<span v-if="props.value" class="osteon-chip osteon-warn">{{ props.value }}</span>'
-            made.add_slot("body-cell-flag", f'<q-td :props="props">{flag}</q-td>')
-            self._scoring(names, bool(scores))
+            cases.add_slot("body-cell-flag", f'<q-td :props="props">{flag}</q-td>')
+            self._score_button(names, bool(scores))
 
-    def _scoring(self, names: Sequence[str], scored: bool) -> None:
+    def _score_button(self, names: Sequence[str], scored: bool) -> None:
         found = find_dataset(self.app, self.item)
         cases = {} if found is None else {case.id: case for case in found[1].manifest.cases}
         labelled = any(cases[name].segmentation for name in names if name in cases)
@@ -163,15 +165,15 @@ class ResultPage:
                     "volume": _number(row.volume_cm3, 2) if row.volume_cm3 else _number(row.voxels),
                     "length": _number(row.length_mm, 1),
                     "fragments": _number(row.fragments),
-                    "confidence": None if confidence is None else round(confidence, 3),
+                    "confidence": rounded(confidence),
                 }
             )
         flat = bool(rows) and not any(row.volume_cm3 for row in measured)
         with card("Volumes"):
             if not rows:
-                self._unmeasured()
+                self._explain_no_volumes()
                 return
-            heads = {
+            headings = {
                 "case": "Case",
                 "structure": "Structure",
                 "volume": "Pixels" if flat else "Volume, cm³",
@@ -179,11 +181,11 @@ class ResultPage:
                 "fragments": "Pieces",
                 "confidence": "Confidence" if is_calibrated(record.values()) else "Confidence, uncalibrated",
             }
-            table(rows, heads, key="n", page=15)
+            table(rows, headings, key="n", page_size=15)
             if not flat:
                 caption(LENGTH)
 
-    def _unmeasured(self) -> None:
+    def _explain_no_volumes(self) -> None:
         """Why there are no volumes yet, and what to do about it."""
         job = measurement_job(self.app, self.item)
         phase = "" if job is None else self.app.jobs.state(job).phase
@@ -209,15 +211,15 @@ class ResultPage:
             form.on_value_change(lambda event: setattr(self, "form", str(event.value)))
             if not SERIES_FORMS.intersection(offered):
                 caption("For a PACS (DICOM SEG, RTSTRUCT) the scans must have come as DICOM series.")
-            action("Make the files", lambda: self._export(self.form), icon="build", weight="main").mark("export")
+            action("Make the files", lambda: self._export(self.form), icon="build", style="main").mark("export")
             self.links()
-            ui.timer(1.0, self._links_again)
+            ui.timer(1.0, self._refresh_links)
 
     def _exports(self) -> list[tuple[Any, str]]:
-        own = [j for j in self.app.jobs.about("result", self.item.name) if "form" in j.about]
-        return [(job, self.app.jobs.state(job).phase) for job in own[:6]]
+        jobs = [job for job in self.app.jobs.about("result", self.item.name) if "form" in job.about]
+        return [(job, self.app.jobs.state(job).phase) for job in jobs[:6]]
 
-    def _links_again(self) -> None:
+    def _refresh_links(self) -> None:
         now = self._exports()
         if now != getattr(self, "exported", now):
             self.links.refresh()
@@ -225,7 +227,7 @@ class ResultPage:
 
     @refreshable
     def links(self) -> None:
-        """What was exported, to be fetched."""
+        """Links to what was exported."""
         shown = set()
         for job, phase in self._exports():
             export = self.app.workspace.item("exports", job.about["export"])
@@ -233,7 +235,7 @@ class ResultPage:
                 shown.add(export.name)
                 with ui.element("a").classes("osteon-download") as link:
                     ui.label(f"Download: {DOWNLOADS.get(job.about['form'], job.about['form'])}")
-                link.props["href"] = f"/d/{export.id}"
+                link.props["href"] = export.url
                 link.props["download"] = True
             elif phase not in ("done", "partly", "cancelled", "failed"):
                 caption(f"{DOWNLOADS.get(job.about['form'], '')}: being made …")
@@ -260,13 +262,10 @@ def case_page(app: AppState, result_id: str, case_id: str) -> None:
 
         def step(by: int) -> None:
             other = names[(number + by) % len(names)]
-            ui.navigate.to(f"/result/{item.id}/{app.case_id(item, other)}")
+            ui.navigate.to(f"{item.url}/{app.case_id(item, other)}")
 
-        with ui.element("div").classes("osteon-row"):
-            action("", lambda: step(-1), icon="chevron_left", weight="quiet", name="Previous case")
-            ui.label(name).classes("text-weight-bold text-h6")
-            caption(f"case {number + 1} of {len(names)}")
-            action("", lambda: step(1), icon="chevron_right", weight="quiet", name="Next case")
+        with case_header(name, f"case {number + 1} of {len(names)}", step):
+            pass
         reasons = prediction_records(item).get(name, {}).get("review") or []
         if reasons:
             with card(kind="note"):
@@ -275,11 +274,11 @@ def case_page(app: AppState, result_id: str, case_id: str) -> None:
             result_scene(app, item, name)
         except OsteonError as error:
             notify_error(error)
-        Viewer(lambda whole: _scene(app, item, name, whole), [ViewPane("", ("b",))], step).build()
+        Viewer(lambda full_resolution: _scene(app, item, name, full_resolution), [ViewPane("", ("b",))], step)
 
 
-async def _scene(app: AppState, item: Item, name: str, whole: bool) -> tuple[str, dict[str, Any]]:
-    return await app.load_scene(result_scene(app, item, name, whole=whole))
+async def _scene(app: AppState, item: Item, name: str, full_resolution: bool) -> tuple[str, dict[str, Any]]:
+    return await app.load_scene(result_scene(app, item, name, full_resolution=full_resolution))
 
 
 def _number(text: str, digits: int | None = 0) -> float | None:

@@ -1,4 +1,4 @@
-"""One training as it goes: its state, curves, Dice of each structure, and what it finds."""
+"""One training while it runs: its state, curves, Dice of each structure, and samples of what it finds."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import read_plan
 
 SETUP_STEPS = {"comparing files": 1, "measuring": 1, "trying out": 2, "preparing": 3}
-"""What a training does before its time begins to count, as its command calls it; done work is passed over."""
+"""Progress lines of `osteon train` before its time counts, with the number of their step; finished work is left out."""
 STEP_NAMES = {1: "the scans are measured", 2: "this machine's speed is measured", 3: "the scans are prepared"}
 
 
 def describe_setup(doing: str, budget: str) -> str:
-    """Where a training stands of which nothing is recorded yet: the step, what the command says, what follows."""
+    """The step of a training that has recorded nothing yet, its progress line, and what follows."""
     step = next((number for start, number in SETUP_STEPS.items() if start in doing), None)
-    follows = f"None of it counts: then the training takes {budget}, and curves appear here."
+    rest = f"None of it counts: then the training takes {budget}, and curves appear here."
     if step is None:
-        return f"Setting up{f' · {doing}' if doing else ''}. {follows}"
-    return f"Setting up, step {step} of {len(STEP_NAMES)}, {STEP_NAMES[step]} · {doing}. {follows}"
+        return f"Setting up{f' · {doing}' if doing else ''}. {rest}"
+    return f"Setting up, step {step} of {len(STEP_NAMES)}, {STEP_NAMES[step]} · {doing}. {rest}"
 
 
 class RunPage:
@@ -42,7 +42,7 @@ class RunPage:
 
     def build(self) -> None:
         """Put it onto the page; it follows the run's files."""
-        watch_jobs(self.app, self._jobs, self._state)
+        watch_jobs(self.app, self._jobs, self._show_state)
         if read_about(self.item).get("brought"):
             return
         self.bar = ui.linear_progress(0, show_value=False).props('aria-label="How much of the time is over"')
@@ -59,30 +59,30 @@ class RunPage:
                 caption("Scans that it is not trained on: what it finds is filled, the reference outlined.")
                 self.samples = ui.element("div").classes("osteon-pictures")
         self.seen: object = None
-        self._follow()
-        ui.timer(2.0, self._follow)
+        self._refresh()
+        ui.timer(2.0, self._refresh)
 
     def _jobs(self) -> list[Job]:
         return [job for job in self.app.jobs.about("run", self.item.name) if job.command in MODELS_BY][:1]
 
-    def _state(self, rows: Sequence[tuple[Job, State]]) -> None:
+    def _show_state(self, rows: Sequence[tuple[Job, State]]) -> None:
         for job, state in rows:
             job_card(self.app, job, state)
-        brought, finds = read_about(self.item).get("brought"), self._finds()
-        if brought and finds:
-            came = self.app.workspace.title("sources", source_name(brought))
-            caption(f"A model that was brought in from {came}. It finds {', '.join(finds)}.")
-        elif not rows and not brought:
+        upload, structures = read_about(self.item).get("brought"), self._model_structures()
+        if upload and structures:
+            source = self.app.workspace.title("sources", source_name(upload))
+            caption(f"A model that was brought in from {source}. It finds {', '.join(structures)}.")
+        elif not rows and not upload:
             caption("Nobody wrote down how this run was started; its files are here.")
-        if finds and (not rows or rows[0][1].phase == "done"):
+        if structures and (not rows or rows[0][1].phase == "done"):
             with ui.element("div").classes("osteon-row"):
-                action("Segment scans with it", f"/segment?model={self.item.id}", icon="content_cut", weight="main")
+                action("Segment scans with it", f"/segment?model={self.item.id}", icon="content_cut", style="main")
 
-    def _follow(self) -> None:
+    def _refresh(self) -> None:
         pictures = sorted((self.item.path / "samples").glob("*.jpg"))
         metrics = self.item.path / "metrics.csv"
         now = [path.stat().st_mtime for path in (*pictures, metrics) if path.is_file()]
-        self._say()
+        self._update_progress()
         if now == self.seen:
             return
         self.seen = now
@@ -94,9 +94,9 @@ class RunPage:
             element.update()
         self.table.clear()
         with self.table:
-            if not curves.newest:
+            if not curves.latest_dice:
                 caption("The first validation comes after a tenth of the time.")
-            for name, value in sorted(curves.newest.items(), key=lambda pair: (pair[0] != "mean", pair[0])):
+            for name, value in sorted(curves.latest_dice.items(), key=lambda pair: (pair[0] != "mean", pair[0])):
                 with ui.element("div").classes("osteon-score"):
                     ui.label(name)
                     ui.linear_progress(value, show_value=False).props(f'aria-label="Dice {value:.3f}"')
@@ -110,7 +110,7 @@ class RunPage:
             if not pictures:
                 caption("Pictures come with the first validation.")
 
-    def _say(self) -> None:
+    def _update_progress(self) -> None:
         curves = read_curves(self.item.path)
         job = next(iter(self._jobs()), None)
         state = None if job is None else self.app.jobs.state(job)
@@ -124,13 +124,14 @@ class RunPage:
         done = min(budget, curves.seconds[-1])
         self.bar.set_visibility(state.phase in ("running", "paused"))
         self.bar.set_value(done / budget)
-        told = f"{format_age(done)} of {format_age(budget)} · iteration {curves.iteration}, {curves.pace:.2g} s each"
-        self.progress.set_text(f"{told} · {doing}" if doing else told)
+        pace = f"iteration {curves.iteration}, {curves.seconds_per_iteration:.2g} s each"
+        text = f"{format_age(done)} of {format_age(budget)} · {pace}"
+        self.progress.set_text(f"{text} · {doing}" if doing else text)
 
     def _colours(self) -> dict[str, str]:
         return {s.name: s.colour for s in _structures(self.item.path / PLAN)}
 
-    def _finds(self) -> list[str]:
+    def _model_structures(self) -> list[str]:
         """The structures that the model finds; none where there is no model yet."""
         return [s.name for s in _structures(self.item.path / "model" / PLAN)]
 

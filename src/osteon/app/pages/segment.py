@@ -1,4 +1,4 @@
-"""Segmenting: a model, scans, and what came of it."""
+"""Segmenting: the choice of a model and scans, and the list of results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.elements import action, caption, card, empty_state, heading, notify_error, page_frame, show_error
+from osteon.app.elements import (
+    action,
+    caption,
+    card,
+    empty_state,
+    heading,
+    list_card,
+    notify_error,
+    page_frame,
+    show_error,
+)
 from osteon.app.item_actions import item_buttons, item_header
 from osteon.app.job_cards import phase_chip, watch_jobs
 from osteon.app.jobs import Job, State
@@ -43,9 +53,9 @@ def register(app: AppState) -> None:
                 if models:
                     _Form(app, models, model, source).build()
                 else:
-                    said = "Train one, or bring one that somebody gave you: osteon's or nnU-Net's."
-                    with empty_state("There is no model yet", said), ui.element("div").classes("osteon-row"):
-                        action("Train a model", "/train", weight="main")
+                    text = "Train one, or bring one that somebody gave you: osteon's or nnU-Net's."
+                    with empty_state("There is no model yet", text), ui.element("div").classes("osteon-row"):
+                        action("Train a model", "/train", style="main")
                         action("Bring a model", "/data")
                 with ui.column().classes("full-width no-wrap gap-3"):
                     heading("Results")
@@ -77,14 +87,11 @@ def _list(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
         with empty_state("No result yet", "Choose a model and scans, then start."):
             pass
     for item in items:
-        made_by = describe_maker(app, item)
-        with card(), ui.element("div").classes("osteon-row"):
-            with ui.column().classes("osteon-grow gap-0"):
-                ui.link(item.title, f"/result/{item.id}").classes("text-weight-medium")
-                caption(f"{counted(len(result_files(item)), 'case')}, by {made_by}")
+        cases = counted(len(result_files(item)), "case")
+        with list_card(item.title, f"{cases}, by {describe_maker(app, item)}", item.url):
             if item.name in states:
                 phase_chip(states[item.name])
-            action("Open", f"/result/{item.id}", name=f"Open {item.title}")
+            action("Open", item.url, name=f"Open {item.title}")
             item_buttons(app, item, "/segment")
 
 
@@ -102,20 +109,20 @@ class _Form:
         with card("Segment scans"):
             names = {i: item.title for i, item in self.models.items()}
             self.model = ui.select(names, value=self.model_id, label="Model").classes("full-width")
-            self.model.on_value_change(self._sources_again)
+            self.model.on_value_change(self._update_sources)
             self.source = ui.select(self._sources(), label="Scans").classes("full-width")
             self.source.value = self.source_id if self.source_id in self.source.options else self._held_out()
-            self.source.on_value_change(self._look)
+            self.source.on_value_change(self._inspect)
             caption("Scans that are not there yet:")
             UploadBox(self.app, "Upload scans", self._uploaded)
-            self.told = ui.column().classes("full-width gap-1")
+            self.report = ui.column().classes("full-width gap-1")
             with ui.expansion("More choices").classes("full-width"):
                 self.speed = ui.select(SPEEDS, value="balanced", label="Speed").classes("full-width")
-                self.kept = ui.checkbox("Keep probabilities, for votes that average them (takes disk)")
+                self.probabilities = ui.checkbox("Keep probabilities, for votes that average them (takes disk)")
             self.name = ui.input("Name of the result", placeholder="as the scans").classes("full-width")
-            action("Segment", self._start, icon="content_cut", weight="main")
+            action("Segment", self._start, icon="content_cut", style="main")
         if self.source.value:
-            ui.timer(0.01, self._look, once=True)
+            ui.timer(0.01, self._inspect, once=True)
 
     def _sources(self) -> dict[str, str]:
         """What can be segmented: datasets (what was held out), uploads, folders of --data."""
@@ -124,9 +131,8 @@ class _Form:
         found = {item.id: f"{item.title}: its held-out or unlabelled cases" for item in datasets}
         for item in self.app.workspace.items("sources"):
             found[item.id] = f"{item.title}: uploaded"
-        for folder in self.app.workspace.data_folders:
-            for path in (folder, *sorted(p for p in folder.iterdir() if p.is_dir())):
-                found[self.app.workspace.keyed_hash("data", str(path))] = f"{path.name}: a folder of this machine"
+        for source_id, path in self.app.workspace.data_sources().items():
+            found[source_id] = f"{path.name}: a folder of this machine"
         return found
 
     def _held_out(self) -> str | None:
@@ -146,79 +152,79 @@ class _Form:
     def _model(self) -> Path:
         return self.models[str(self.model.value)].path / "model"
 
-    async def _sources_again(self) -> None:
+    async def _update_sources(self) -> None:
         self.source.set_options(self._sources())
-        await self._look()
+        await self._inspect()
 
     def _uploaded(self, item: Item) -> None:
         self.source.set_options(self._sources(), value=item.id)
 
-    async def _look(self) -> None:
-        """Say which scans there are, before the start."""
-        self.told.clear()
-        place, self.scans = self._place(), None
-        if place is None:
+    async def _inspect(self) -> None:
+        """List the scans before the start."""
+        self.report.clear()
+        source, self.scans = self._source_path(), None
+        if source is None:
             self.scans = ScanList()
             return
-        asked = (self.source.value, self.model.value)
+        chosen = (self.source.value, self.model.value)
         allowed = (self.app.workspace.root, *self.app.workspace.data_folders)
-        scans, failed = ScanList(), None
+        scans, error = ScanList(), None
         try:
-            scans = await self.app.reader.run(list_scans, place[1], allowed, self._model())
-        except OsteonError as error:
-            failed = error
-        if asked != (self.source.value, self.model.value):
+            scans = await self.app.reader.run(list_scans, source[1], allowed, self._model())
+        except OsteonError as caught:
+            error = caught
+        if chosen != (self.source.value, self.model.value):
             return  # others were chosen meanwhile, and are looked at
-        self.told.clear()  # the same ones may have been chosen again meanwhile
+        self.report.clear()  # the same ones may have been chosen again meanwhile
         self.scans = scans
-        if failed is not None:
-            with self.told:
-                show_error(failed, "These cannot be segmented")
+        if error is not None:
+            with self.report:
+                show_error(error, "These cannot be segmented")
             return
-        with self.told:
+        with self.report:
             uploaded = self.app.workspace.find("sources", str(self.source.value or ""))
-            sent = "" if uploaded is None else read_about(uploaded).get("notes", "")
-            show_notes(self.app, sent.splitlines(), kind="note", title="Names of files")
-            failing = [f"{name}: {why}" for name, why in self.scans.problems.items()]
+            names = "" if uploaded is None else read_about(uploaded).get("notes", "")
+            show_notes(self.app, names.splitlines(), kind="note", title="Names of files")
+            failing = [f"{name}: {why}" for name, why in scans.problems.items()]
             show_notes(self.app, failing, kind="error", title="Cannot be segmented")
-            show_notes(self.app, self.scans.notes, kind="note", title="To know")
-            ui.label(f"{len(self.scans.ids)} scan{'s' * (len(self.scans.ids) != 1)}: {shortly(self.scans.ids, 6)}")
-            if known := self.scans.trained_on:
+            show_notes(self.app, scans.notes, kind="note", title="To know")
+            ui.label(f"{counted(len(scans.ids), 'scan')}: {shortly(scans.ids, 6)}")
+            if known := scans.trained_on:
                 with card(kind="note"):
                     ui.label(
                         f"{len(known)} of them were trained on by this model, whatever the dataset holds out by now; "
                         f"their scores say nothing of new scans: {shortly(known, 6)}"
                     )
 
-    def _place(self) -> tuple[str, Path] | None:
+    def _source_path(self) -> tuple[str, Path] | None:
         chosen = str(self.source.value or "")
         item = self.app.workspace.find("datasets", chosen)
         return (item.name, item.path) if item is not None else find_source(self.app, chosen)
 
     def _start(self) -> None:
         dataset = self.app.workspace.find("datasets", str(self.source.value or ""))
-        place = self._place()
+        source = self._source_path()
         if self.scans is None:
             notify_error(OsteonError("the scans are still being looked at", hint="wait until they are listed"))
             return
-        if place is None or not self.scans.ids:
+        if source is None or not self.scans.ids:
             notify_error(OsteonError("no scan is chosen", hint="choose scans, or upload some"))
             return
-        of = {"source": place[0]} if dataset is None else {"dataset": dataset.name}
+        origin = {"source": source[0]} if dataset is None else {"dataset": dataset.name}
         model = self.models[str(self.model.value)]
-        title = (dataset or self.app.workspace.item("sources", place[0])).title
-        wanted = str(self.name.value or "") or f"{title}-by-{model.title}"
+        title = (dataset or self.app.workspace.item("sources", source[0])).title
+        name = str(self.name.value or "") or f"{title}-by-{model.title}"
         try:
             result, _ = start_prediction(
                 self.app,
                 model,
-                place[1],
-                wanted,
-                of=of,
+                source[1],
+                name,
+                origin=origin,
                 speed=str(self.speed.value),
-                probabilities=bool(self.kept.value),
+                probabilities=bool(self.probabilities.value),
             )
         except OsteonError as error:
             notify_error(error)
             return
-        ui.navigate.to(f"/result/{result.id}")
+        ui.navigate.to(result.url)

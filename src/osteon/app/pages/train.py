@@ -1,4 +1,4 @@
-"""Training: what is chosen, what it will cost, and how it goes."""
+"""Training: the form with its forecast, and the list of trainings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from nicegui import ui
 
 from osteon.app.commands import find_plan, start_plan, start_training
 from osteon.app.curves import read_curves
-from osteon.app.elements import action, caption, card, empty_state, heading, notify_error, page_frame, show_error
+from osteon.app.elements import (
+    action,
+    caption,
+    card,
+    empty_state,
+    heading,
+    list_card,
+    notify_error,
+    page_frame,
+    show_error,
+)
 from osteon.app.item_actions import item_buttons, item_header
 from osteon.app.job_cards import job_list, phase_chip, watch_jobs
 from osteon.app.jobs import Job, State
@@ -20,18 +30,8 @@ from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError
 from osteon.core.quantities import parse_seconds
 from osteon.plan.schema import FILE_NAME as PLAN
-from osteon.planning.recipe_files import published
+from osteon.planning.options import RECIPE_NAMES
 
-RECIPES = {
-    "osteon": "osteon: found by measuring your data",
-    "nnunet": "nnunet: nnU-Net's choices",
-    "limb": "limb: slices of MR, ResNet34 from ImageNet",
-    "humerus": "humerus: fractures in CT, from scratch",
-    "humerus-pretrained": "humerus-pretrained: fractures in CT, from ImageNet",
-    "spine": "spine: vertebrae",
-    "hand": "hand: radiographs of hands, from ImageNet",
-    "lung": "lung: tumours in slices of CT",
-}
 BUDGETS = {
     "1min": "1 minute, to try it",
     "10min": "10 minutes",
@@ -55,7 +55,7 @@ def register(app: AppState) -> None:
                     _Form(app, items, dataset).build()
                 else:
                     with empty_state("There is nothing to learn from yet", "Import labelled scans first."):
-                        action("Bring data", "/data", weight="main")
+                        action("Bring data", "/data", style="main")
                 with ui.column().classes("full-width no-wrap gap-3"):
                     heading("Trainings")
                     watch_jobs(
@@ -91,26 +91,22 @@ def _list(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
 
 
 def _row(app: AppState, item: Item, state: State | None) -> None:
-    with card(), ui.element("div").classes("osteon-row"):
-        with ui.column().classes("osteon-grow gap-0"):
-            ui.link(item.title, f"/train/{item.id}").classes("text-weight-medium")
-            newest = read_curves(item.path).newest.get("mean")
-            known = read_about(item)
-            data = app.workspace.title("datasets", known.get("dataset", "unknown data"))
-            origin = "brought in" if "brought" in known else f"on {data}"
-            caption(origin + (f", Dice {newest:.3f}" if newest is not None else ""))
+    dice, origin = read_curves(item.path).latest_dice.get("mean"), read_about(item)
+    data = app.workspace.title("datasets", origin.get("dataset", "unknown data"))
+    text = "brought in" if "brought" in origin else f"on {data}"
+    with list_card(item.title, text + (f", Dice {dice:.3f}" if dice is not None else ""), item.url):
         if state is not None:
             phase_chip(state)
-        action("Open", f"/train/{item.id}", name=f"Open {item.title}")
+        action("Open", item.url, name=f"Open {item.title}")
         item_buttons(app, item, "/train")
 
 
 class _Form:
     """The choices, the forecast, and the start."""
 
-    def __init__(self, app: AppState, items: list[Item], wanted: str) -> None:
+    def __init__(self, app: AppState, items: list[Item], dataset_id: str) -> None:
         self.app, self.items = app, {item.id: item for item in items}
-        self.first = wanted if wanted in self.items else next(iter(self.items))
+        self.first = dataset_id if dataset_id in self.items else next(iter(self.items))
 
     def build(self) -> None:
         """Put them onto the page."""
@@ -119,43 +115,43 @@ class _Form:
                 {i: item.title for i, item in self.items.items()}, value=self.first, label="Dataset"
             )
             self.dataset.classes("full-width").on_value_change(lambda: self.forecast.refresh())
-            known = {name: RECIPES.get(name, name) for name in ("osteon", "nnunet", *published())}
-            self.recipe = ui.select(known, value="osteon", label="Recipe").classes("full-width")
+            recipes = {name: f"{name}: {what}" for name, what in RECIPE_NAMES.items()}
+            self.recipe = ui.select(recipes, value="osteon", label="Recipe").classes("full-width")
             self.recipe.on_value_change(lambda: self.forecast.refresh())
             with ui.element("div").classes("osteon-row"):
                 self.budget = ui.select(BUDGETS, value="30min", label="How long", with_input=False).classes(
                     "osteon-grow"
                 )
                 self.budget.on_value_change(lambda: self.forecast.refresh())
-                self.own = ui.input("or a time of your own", placeholder="45min").classes("osteon-grow")
-                self.own.on_value_change(lambda: self.forecast.refresh())
+                self.other_budget = ui.input("or a time of your own", placeholder="45min").classes("osteon-grow")
+                self.other_budget.on_value_change(lambda: self.forecast.refresh())
             with ui.expansion("More choices").classes("full-width"):
                 self.dimensions = ui.select(DIMENSIONS, value="", label="Dimensions").classes("full-width")
                 self.dimensions.on_value_change(lambda: self.forecast.refresh())
             self.name = ui.input("Name", placeholder="as the dataset").classes("full-width")
             self.forecast()
             with ui.element("div").classes("osteon-row"):
-                action("Start training", self._start, icon="play_arrow", weight="main")
+                action("Start training", self._start, icon="play_arrow", style="main")
                 action("Forecast first", self._plan, icon="query_stats")
-            watch_jobs(self.app, self._plans, lambda rows: job_list(self.app, rows), more=self._planned)
+            watch_jobs(self.app, self._plan_jobs, lambda rows: job_list(self.app, rows), more=self._refresh_forecast)
 
     @property
     def item(self) -> Item:
         """The dataset chosen."""
         return self.items[str(self.dataset.value)]
 
-    def _time(self) -> str:
-        return str(self.own.value or "").replace(" ", "") or str(self.budget.value)
+    def _budget(self) -> str:
+        return str(self.other_budget.value or "").replace(" ", "") or str(self.budget.value)
 
-    def _more(self) -> list[str]:
+    def _options(self) -> list[str]:
         return ["--dimensions", str(self.dimensions.value)] if self.dimensions.value else []
 
-    def _plans(self) -> list[Job]:
+    def _plan_jobs(self) -> list[Job]:
         jobs = [job for job in self.app.jobs.about("dataset", self.item.name) if job.command == "plan"][:1]
         return [job for job in jobs if self.app.jobs.state(job).phase not in ("done", "cancelled")]
 
-    def _planned(self) -> float:
-        """Refreshes the forecast once it is there."""
+    def _refresh_forecast(self) -> float:
+        """Refresh the forecast once it is there."""
         path = self.item.path / PLAN
         now = path.stat().st_mtime if path.is_file() else 0.0
         if now != getattr(self, "planned_at", now):
@@ -166,33 +162,35 @@ class _Form:
     @refreshable
     def forecast(self) -> None:
         """What the plan says, where it was made with these choices."""
-        plan = find_plan(self.item, recipe=str(self.recipe.value), budget=self._time(), more=self._more())
+        plan = find_plan(self.item, recipe=str(self.recipe.value), budget=self._budget(), options=self._options())
         if plan is None:
             caption("A forecast measures on this machine what the training will need; it takes about half a minute.")
             return
-        show_plan(plan, self._time())
+        show_plan(plan, self._budget())
 
-    def _checked(self) -> bool:
+    def _is_budget_valid(self) -> bool:
         try:
-            parse_seconds(self._time())
+            parse_seconds(self._budget())
         except Exception as error:  # noqa: BLE001 (typer's own, whose text is for people)
             notify_error(OsteonError(str(error)))
             return False
         return True
 
     def _plan(self) -> None:
-        if self._checked():
-            start_plan(self.app, self.item, recipe=str(self.recipe.value), budget=self._time(), more=self._more())
+        if self._is_budget_valid():
+            start_plan(
+                self.app, self.item, recipe=str(self.recipe.value), budget=self._budget(), options=self._options()
+            )
 
     def _start(self) -> None:
-        if not self._checked():
+        if not self._is_budget_valid():
             return
-        wanted = str(self.name.value or "") or f"{self.item.title}-{self.recipe.value}"
+        name = str(self.name.value or "") or f"{self.item.title}-{self.recipe.value}"
         try:
             run, _ = start_training(
-                self.app, self.item, wanted, recipe=str(self.recipe.value), budget=self._time(), more=self._more()
+                self.app, self.item, name, recipe=str(self.recipe.value), budget=self._budget(), options=self._options()
             )
         except OsteonError as error:
             notify_error(error)
             return
-        ui.navigate.to(f"/train/{run.id}")
+        ui.navigate.to(run.url)
