@@ -19,7 +19,7 @@ from helpers import two_boxes, write_dataset
 from osteon.app.downloads import available_forms
 from osteon.app.external_results import import_result, unknown_structures
 from osteon.app.jobs import State
-from osteon.app.pages.compare import _ask_names
+from osteon.app.pages.result_upload import _ask_names
 from osteon.app.result_commands import start_measurement
 from osteon.app.results import describe_seen
 from osteon.app.state import AppState

@@ -593,7 +593,7 @@ def test_a_result_of_another_program_is_taken(tmp_path: Path) -> None:
     (source / "nobody.nii.gz").write_bytes((dataset.folder / "labels/c0.nii.gz").read_bytes())
 
     async def steps(user: User, app: AppState) -> None:
-        from osteon.app.pages.compare import import_upload
+        from osteon.app.pages.result_upload import import_upload
 
         await user.open("/compare")
         with user:

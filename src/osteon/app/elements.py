@@ -267,25 +267,6 @@ def show_error(error: OsteonError, title: str = "That did not work") -> None:
                 long_text("\n".join(rest), "Details")
 
 
-@contextmanager
-def open_dialog(title: str, button: str, then: Callable[[], object], *, danger: bool = True) -> Iterator[ui.dialog]:
-    """A dialog with a title and two buttons, open at once; what is made in the block stands between.
-
-    Args:
-        title: Above.
-        button: Text of the button that does it; the other one keeps everything as it is.
-        then: What the button does.
-        danger: Whether it removes something.
-    """
-    with ui.context.client.content, ui.dialog(value=True) as dialog, ui.card().classes("osteon-card"):
-        ui.label(title).classes("text-weight-bold")
-        yield dialog
-        with ui.row():
-            ui.button("Keep", on_click=dialog.close).props("flat no-caps")
-            ui.button(button, on_click=then).props(f"no-caps {'color=negative' if danger else 'unelevated'}").mark("go")
-    dialog.on("hide", dialog.delete)
-
-
 def notify(text: str, kind: str = "positive") -> None:
     """A short notice that disappears by itself."""
     ui.notify(text, type=kind, position="bottom", multi_line=True)  # type: ignore[arg-type]
@@ -303,12 +284,3 @@ def notify_error(error: OsteonError) -> None:
         timeout=12_000,
         close_button="Close",
     )
-
-
-def format_age(seconds: float) -> str:
-    """`5 s`, `12 min`, `3 h`, `4 days`."""
-    for length, name in ((86_400, "day"), (3_600, "h"), (60, "min")):
-        if seconds >= length:
-            count = int(seconds // length)
-            return f"{count} {name}{'s' if name == 'day' and count != 1 else ''}"
-    return f"{max(0, int(seconds))} s"

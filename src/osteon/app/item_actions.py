@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from nicegui import ui
 
 from osteon.app.bin import Deletion, delete, missing_uploads, rename, restore
-from osteon.app.elements import action, caption, notify_error, open_dialog
+from osteon.app.elements import action, caption, notify_error
 from osteon.app.folder_sizes import folder_size, format_size
 from osteon.app.item_references import attached_paths, dependent_datasets, find_job_using, remaining_references
 from osteon.app.state import AppState, Undo
@@ -18,6 +19,25 @@ from osteon.core.text import shortly
 
 MAX_NAMES = 4
 """Names in a sentence before the others are counted."""
+
+
+@contextmanager
+def open_dialog(title: str, button: str, then: Callable[[], object], *, danger: bool = True) -> Iterator[ui.dialog]:
+    """A dialog with a title and two buttons, open at once; what is made in the block stands between.
+
+    Args:
+        title: Above.
+        button: Text of the button that does it; the other one keeps everything as it is.
+        then: What the button does.
+        danger: Whether it removes something.
+    """
+    with ui.context.client.content, ui.dialog(value=True) as dialog, ui.card().classes("osteon-card"):
+        ui.label(title).classes("text-weight-bold")
+        yield dialog
+        with ui.row():
+            ui.button("Keep", on_click=dialog.close).props("flat no-caps")
+            ui.button(button, on_click=then).props(f"no-caps {'color=negative' if danger else 'unelevated'}").mark("go")
+    dialog.on("hide", dialog.delete)
 
 
 def item_header(app: AppState, item: Item, back: str) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from nicegui import ui
 
 from osteon.app.bin import check_not_deleted
-from osteon.app.elements import action, caption, card, format_age, long_text, notify_error, show_error
+from osteon.app.elements import action, caption, card, long_text, notify_error, show_error
 from osteon.app.job_errors import job_error, list_left_out
-from osteon.app.job_texts import PHASE_LABELS, UNKNOWN_STEP, describe_command, progress_fraction
+from osteon.app.job_texts import PHASE_LABELS, UNKNOWN_STEP, describe_command, format_age, progress_fraction
 from osteon.app.jobs import MODELS_BY, OVER, RESUMABLE, Job, State
 from osteon.app.notes import show_notes
 from osteon.app.state import AppState

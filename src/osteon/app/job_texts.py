@@ -48,3 +48,12 @@ def end_sentence(job: Job, phase: Phase) -> str:
     """`A training is done`; `An import has failed`."""
     what = describe_command(job).capitalize()
     return f"{what} has failed" if phase == "failed" else f"{what} is {PHASE_LABELS[phase][0]}"
+
+
+def format_age(seconds: float) -> str:
+    """`5 s`, `12 min`, `3 h`, `4 days`."""
+    for length, name in ((86_400, "day"), (3_600, "h"), (60, "min")):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {name}{'s' if name == 'day' and count != 1 else ''}"
+    return f"{max(0, int(seconds))} s"

@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.output import out
+from osteon.cli.output import info, out, warn
 from osteon.core.errors import UsageError
-from osteon.core.progress import console
 from osteon.core.quantities import parse_bytes
 
 
@@ -46,13 +45,11 @@ def app(
     opened = Workspace.open(workspace, tuple(data or ()))
     url = page_url(address, access_rules(opened, address))
     if not has_niivue():
-        console.print(f"[yellow]slices and 3D cannot be shown: {escape(why_no_niivue())}[/]", soft_wrap=True)
-        console.print(f"  → {escape(NIIVUE_HINT)}", soft_wrap=True)
+        warn(f"slices and 3D cannot be shown: {escape(why_no_niivue())}")
+        info(f"  → {escape(NIIVUE_HINT)}")
     if not address.local:
-        console.print(
-            "[yellow]whoever sees the network's traffic can read it; over an SSH tunnel nobody can[/]", soft_wrap=True
-        )
-    out.print(f"workspace {escape(str(opened.root))}", soft_wrap=True)
-    out.print(f"open      {escape(url)}", soft_wrap=True)
+        warn("whoever sees the network's traffic can read it; over an SSH tunnel nobody can")
+    out.print(f"workspace {escape(str(opened.root))}")
+    out.print(f"open      {escape(url)}")
     out.print("stop      Ctrl-C; jobs go on without it")
     serve(AppState(opened, parse_bytes(upload_limit)), address, show=not no_browser and address.local)

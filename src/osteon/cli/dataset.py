@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from osteon.cli.device_option import device_option
 from osteon.cli.option_values import BetweenSlices, MaskMarks, MeshGroup, MeshSpace, MeshUnit, RleOrder
-from osteon.cli.output import out, report_failures, report_not_imported
+from osteon.cli.output import info, out, report_failures, report_not_imported, report_notes
 from osteon.cli.plan_options import given_options, is_given, with_plan_options
+from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
-from osteon.core.progress import clock, console
+from osteon.core.progress import clock
 from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.core.text import counted
 from osteon.importing.import_options import IMPORT_CHOICES, IMPORT_FLAGS
@@ -107,16 +107,14 @@ def import_(
         allow_empty=allow_empty,
         overwrite=overwrite,
         workers=workers,
-        announce=lambda line: out.print(escape(line), soft_wrap=True),
+        announce=lambda line: out.print(escape(line)),
     )
     if report.repeated:
-        console.print(
+        info(
             f"{escape(str(dataset))}: was imported already, from the same files with the same options; "
-            "--overwrite does it again",
-            soft_wrap=True,
+            "--overwrite does it again"
         )
-    for warning in report.warnings:
-        console.print(f"[yellow]note:[/] {escape(warning)}", soft_wrap=True)
+    report_notes(report.warnings)
     manifest = report.manifest
     held = sum(case.held_out for case in manifest.cases)
     unlabelled = sum(case.segmentation is None for case in manifest.cases)
@@ -124,8 +122,7 @@ def import_(
     out.print(
         f"{escape(str(dataset))}: {counted(len(manifest.cases), 'case')} "
         f"({', '.join(p for p in parts if p[0] != '0')}), "
-        f"structures {', '.join(escape(s.name) for s in manifest.structures) or 'none'}",
-        soft_wrap=True,
+        f"structures {', '.join(escape(s.name) for s in manifest.structures) or 'none'}"
     )
     report_not_imported(report.lost)
     report_failures(report.failed, "left out")
@@ -190,7 +187,7 @@ def plan(
         check_plan_fits(Dataset.open(dataset), before)
         print_plan(before)
         tell_outdated(dataset)
-        out.print(f"is there already: {escape(str(path))}; --force makes it anew", soft_wrap=True)
+        out.print(f"is there already: {escape(str(path))}; --force makes it anew")
         return
     planned = plan_dataset(
         dataset,
@@ -202,7 +199,7 @@ def plan(
         workers=workers,
     )
     print_plan(planned.plan)
-    out.print(f"written: {escape(str(path))}", soft_wrap=True)
+    out.print(f"written: {escape(str(path))}")
     report_failures(planned.failed, "not measured")
 
 
@@ -217,7 +214,7 @@ def print_plan(plan: Plan) -> None:
     training = plan.training
     out.print(f"training  recipe {training.recipe}, {training.optimiser}, loss {training.loss}, {training.precision}")
     if plan.zoom is not None:
-        out.print(f"zoom      on {escape(', '.join(plan.zoom.structures))}", soft_wrap=True)
+        out.print(f"zoom      on {escape(', '.join(plan.zoom.structures))}")
     out.print(
         f"forecast  cache {format_bytes(cost.cache_bytes)}, training {format_bytes(cost.training_bytes)}, "
         f"predicting {format_bytes(cost.predicting_bytes)} of memory"

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.output import out
+from osteon.cli.output import info, out
 from osteon.core.errors import UsageError
-from osteon.core.progress import console, is_quiet
+from osteon.core.progress import is_quiet
 from osteon.core.quantities import parse_seconds
 from osteon.core.text import counted
 
@@ -52,10 +52,13 @@ def demo(
     _draw_overview(picture, source, predictions, result.scores)
     out.print()
     title = "Fragments in unseen scans"
-    out.print(summary_table(result.summaries, result.overall, result.structures, title=title, width=out.width))
-    out.print(f"picture  {escape(str(picture))}", soft_wrap=True)
-    out.print(f"model    {escape(str(run / 'model'))}", soft_wrap=True)
-    out.print(f"scores   {escape(str(predictions / 'metrics.csv'))}", soft_wrap=True)
+    out.print(
+        summary_table(result.summaries, result.overall, result.structures, title=title, width=out.width),
+        soft_wrap=False,
+    )
+    out.print(f"picture  {escape(str(picture))}")
+    out.print(f"model    {escape(str(run / 'model'))}")
+    out.print(f"scores   {escape(str(predictions / 'metrics.csv'))}")
 
 
 def _make_cohort(source: Path, *, cases: int, unseen: int, seed: int) -> None:
@@ -76,7 +79,7 @@ def _make_cohort(source: Path, *, cases: int, unseen: int, seed: int) -> None:
 
 def _print_step(number: str, text: str, place: Path) -> None:
     if not is_quiet():
-        console.print(f"[bold]{number}[/] {text}  [dim]{escape(str(place))}[/]", soft_wrap=True)
+        info(f"[bold]{number}[/] {text}  [dim]{escape(str(place))}[/]")
 
 
 def _draw_overview(picture: Path, source: Path, predictions: Path, scores: object) -> None:

@@ -10,9 +10,8 @@ from rich.markup import escape
 
 from osteon.cli.dataset import parse_labels
 from osteon.cli.option_values import Encoding, ExportForm, MaskShape, MeshSpace
-from osteon.cli.output import out, report_failures
+from osteon.cli.output import out, report_failures, report_notes
 from osteon.core.errors import UsageError
-from osteon.core.progress import console
 from osteon.core.text import counted
 
 
@@ -74,9 +73,8 @@ def export(
         labels=parse_labels(labels),
         overwrite=overwrite,
     )
-    for note in report.notes:
-        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+    report_notes(report.notes)
     what = "model" if form in ("onnx", "openvino") else "case"
     done = f"{counted(len(report.done), what)} exported, {counted(len(report.files), 'file')}"
-    out.print(f"{done}: {escape(str(folder))}", soft_wrap=True)
+    out.print(f"{done}: {escape(str(folder))}")
     report_failures(report.failed, "failed")

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from osteon.cli.output import out
-from osteon.core.progress import console
+from osteon.cli.output import out, warn
 from osteon.core.text import counted
 
 
@@ -50,11 +49,10 @@ def import_model(
         if part is None:
             continue
         for note in part.notes:
-            console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
+            warn(f"{escape(note)}")
         plan, many = part.plan, "s" * (len(part.folds) != 1)
         out.print(
             f"{name}: {plan.grid.dimensions}D {plan.network.told}; {counted(len(plan.structures), 'structure')}; "
-            f"fold{many} {', '.join(part.folds)}",
-            soft_wrap=True,
+            f"fold{many} {', '.join(part.folds)}"
         )
-    out.print(f"osteon predict {escape(str(done.model))} SCAN OUT", soft_wrap=True)
+    out.print(f"osteon predict {escape(str(done.model))} SCAN OUT")

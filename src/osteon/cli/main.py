@@ -28,7 +28,7 @@ from osteon.cli import (
     vote,
     weights,
 )
-from osteon.cli.quiet import Quiet, with_quiet_option
+from osteon.cli.shared_options import Quiet, with_quiet_option
 from osteon.cli.terminal import is_memory_error, restart_in_utf8, warn_memory_limit
 from osteon.core.errors import OsteonError, in_short
 from osteon.core.files import write_error

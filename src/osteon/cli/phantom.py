@@ -33,7 +33,7 @@ def phantom(
     made = write_phantoms(folder, request, overwrite=overwrite)
     row = KINDS[request.kind]
     state = "written" if made else "is there already"
-    out.print(f"{state}: {escape(row.what)}", soft_wrap=True)
-    out.print(f"truth   {escape(str(folder / TRUTH))}, sizes in {escape(str(folder / SIDECAR))}", soft_wrap=True)
+    out.print(f"{state}: {escape(row.what)}")
+    out.print(f"truth   {escape(str(folder / TRUTH))}, sizes in {escape(str(folder / SIDECAR))}")
     command = f"osteon import {folder / row.source} DATASET {row.options}".rstrip()
-    out.print(f"import  {escape(command)}", soft_wrap=True)
+    out.print(f"import  {escape(command)}")

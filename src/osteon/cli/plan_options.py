@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from osteon.cli.shared_options import with_signature
 from osteon.core.errors import UsageError
 from osteon.planning.options import RECIPE_NAMES, Choices
 
@@ -45,12 +46,11 @@ PLAN_OPTIONS: dict[str, Any] = {
 
 
 def with_plan_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that decide a plan; it gets what they say as `choices`.
+    """Give a command the options that decide a plan; it gets their values as `choices`.
 
     The command has a parameter `context`, too.
     """
-    signature = inspect.signature(command, eval_str=True)
-    own = [one for one in signature.parameters.values() if one.name != "choices"]
+    own = [one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name != "choices"]
     arguments = [one for one in own if one.default is one.empty]
     others = [one.replace(kind=one.KEYWORD_ONLY) for one in own if one.default is not one.empty]
     added = [
@@ -62,11 +62,7 @@ def with_plan_options(command: Callable[..., None]) -> Callable[..., None]:
         given = {name: values.pop(name) for name in PLAN_OPTIONS}
         command(context=context, choices=_parse_options(given), **values)
 
-    parameters = [*arguments, *added, *others]
-    with_choices.__name__, with_choices.__doc__ = command.__name__, command.__doc__
-    with_choices.__annotations__ = {one.name: one.annotation for one in parameters}
-    vars(with_choices)["__signature__"] = inspect.Signature(parameters)
-    return with_choices
+    return with_signature(with_choices, command, [*arguments, *added, *others])
 
 
 def given_options(context: typer.Context) -> list[str]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 from nicegui import ui
 
-from osteon.app.elements import action, caption, card, empty_state, notify, notify_error, page_frame, show_error, table
-from osteon.app.external_results import COMPANION_SUFFIXES, RESULT_SUFFIXES, import_result, unknown_structures
+from osteon.app.elements import action, caption, card, empty_state, page_frame, show_error, table
 from osteon.app.job_cards import job_list, watch_jobs
 from osteon.app.jobs import Job
 from osteon.app.page_cleanup import refreshable
-from osteon.app.result_commands import start_evaluation, start_measurement
+from osteon.app.pages.result_upload import upload_card
+from osteon.app.result_commands import start_evaluation
 from osteon.app.results import (
     describe_seen,
     find_dataset,
@@ -24,14 +22,11 @@ from osteon.app.results import (
     score_rows,
 )
 from osteon.app.scenes import LabelSource
-from osteon.app.state import AppState, open_dataset
-from osteon.app.upload_box import UploadBox
+from osteon.app.state import AppState
 from osteon.app.view_group import ViewPane
 from osteon.app.viewer import Viewer, case_header
-from osteon.app.workspace import ABOUT, Item, read_about
+from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
-from osteon.core.files import write_json
-from osteon.core.text import counted
 
 MODES = {
     "side": "Side by side",
@@ -47,7 +42,7 @@ def register(app: AppState) -> None:
     @ui.page("/compare")
     def compare(a: str = "", b: str = "") -> None:
         with page_frame(app, "Compare", "/compare"):
-            _ComparisonForm(app, a, b).build()
+            _ComparisonForm(app, a, b)
 
     @ui.page("/compare/{first}/{second}/{case_id}")
     def case(first: str, second: str, case_id: str) -> None:
@@ -59,7 +54,7 @@ def register(app: AppState) -> None:
             if a is None or b is None or name is None:
                 show_error(OsteonError("this case is no longer here", hint="go back to Compare"))
                 return
-            _CasePage(app, a, b, name).build()
+            _CasePage(app, a, b, name)
 
 
 def _find_item(app: AppState, item_id: str) -> Item | None:
@@ -70,25 +65,22 @@ class _ComparisonForm:
     """The choice of two, and their cases sorted by Dice."""
 
     def __init__(self, app: AppState, a: str, b: str) -> None:
-        self.app, self.first_id, self.second_id = app, a, b
-
-    def build(self) -> None:
-        """Put it onto the page."""
+        self.app = app
         results = {item.id: item.title for item in self.app.workspace.items("results") if result_files(item)}
         datasets = {item.id: f"{item.title} (reference)" for item in self.app.datasets()}
         with ui.element("div").classes("osteon-cols"):
             with card("What with what?"):
                 if not results:
                     caption("There is no result yet: segment scans, or upload a result of another program.")
-                second = self.second_id if self.second_id in results else next(iter(results), None)
+                second = b if b in results else next(iter(results), None)
                 self.second = ui.select(results, value=second, label="Result").classes("full-width")
-                first = self.first_id if self.first_id in {**datasets, **results} else self._reference(second)
+                first = a if a in {**datasets, **results} else self._reference(second)
                 self.first = ui.select({**datasets, **results}, value=first, label="Compared with").classes(
                     "full-width"
                 )
                 self.first.on_value_change(lambda: self.cases.refresh())
                 self.second.on_value_change(self._second_changed)
-            self._upload(datasets)
+            upload_card(self.app, datasets)
         watch_jobs(self.app, self._jobs, lambda rows: job_list(self.app, rows))
         self.cases()
         self.seen = self._overall()
@@ -154,81 +146,6 @@ class _ComparisonForm:
             with card("Each structure"):
                 _structure_table(metrics)
 
-    def _upload(self, datasets: dict[str, str]) -> None:
-        with card("A result of another program"):
-            if not datasets:
-                caption("Import the dataset that it is of first.")
-                return
-            caption(
-                "NIfTI, .seg.nrrd or .mha files: one for each case, or one for each structure of it, whose names or "
-                "folders begin with the case; or a CSV of RLE (image_name, class, rle)."
-            )
-            chosen = ui.select(datasets, value=next(iter(datasets)), label="Of which dataset").classes("full-width")
-            column = ui.column().classes("full-width gap-2")
-
-            async def uploaded(source: Item) -> None:
-                dataset = self.app.workspace.find("datasets", str(chosen.value))
-                if dataset is None:
-                    return
-                try:
-                    unknown = await self.app.reader.run(unknown_structures, source.path, dataset.path)
-                except OsteonError as error:
-                    notify_error(error)
-                    return
-                column.clear()
-                with column:
-                    if unknown:
-                        _ask_names(self.app, source, dataset, unknown)
-                    else:
-                        await import_upload(self.app, source, dataset)
-
-            UploadBox(self.app, "Upload a result", uploaded, accept=",".join((*RESULT_SUFFIXES, *COMPANION_SUFFIXES)))
-
-
-def _ask_names(app: AppState, source: Item, dataset: Item, unknown: list[str]) -> None:
-    """Ask which of the dataset's structures the names of another program mean."""
-    opened = open_dataset(dataset)
-    known = [structure.name for structure in opened.structures] if opened is not None else []
-    ui.label(f"{len(unknown)} structures are called otherwise than in the dataset. Which are they?")
-    boxes = {
-        name: ui.select({"": "none of them: left out", **{k: k for k in known}}, value="", label=name).classes(
-            "full-width"
-        )
-        for name in unknown
-    }
-
-    async def import_named() -> None:
-        await import_upload(app, source, dataset, {name: str(box.value or "") for name, box in boxes.items()})
-
-    action("Take the result", import_named, icon="download_done", style="main")
-
-
-async def import_upload(app: AppState, source: Item, dataset: Item, names: Mapping[str, str] | None = None) -> None:
-    """Make a result of what was uploaded, score it and measure it."""
-    import shutil
-
-    result, sent_notes = (
-        app.workspace.new_item("results", source.name),
-        read_about(source).get("notes", "").splitlines(),
-    )
-    try:
-        added, notes = await app.reader.run(import_result, source.path, dataset.path, result.path, names)
-    except OsteonError as error:
-        notify_error(error)
-        await asyncio.to_thread(shutil.rmtree, result.path, ignore_errors=True)
-        return
-    finally:
-        await asyncio.to_thread(shutil.rmtree, source.path, ignore_errors=True)
-    notes += sent_notes
-    write_json(result.path / ABOUT, {"dataset": dataset.name, **({"notes": "\n".join(notes)} if notes else {})})
-    notify(
-        f"{counted(len(added), 'case')} taken"
-        + (f"; {counted(len(notes), 'note')}, such as: {notes[0]}" if notes else "")
-    )
-    start_evaluation(app, result, dataset)
-    start_measurement(app, result)
-    ui.navigate.to(f"/compare?a={dataset.id}&b={result.id}")
-
 
 METRICS = {"hd95_mm": "HD95, mm", "assd_mm": "ASSD, mm", "volume_error_percent": "Volume error, %"}
 """Metrics of an evaluation that are shown beside Dice, where they were measured."""
@@ -256,20 +173,17 @@ class _CasePage:
     def __init__(self, app: AppState, a: Item, b: Item, name: str) -> None:
         self.app, self.a, self.b, self.name = app, a, b, name
         metrics = read_metrics(b, a)
-        self.scores = metrics.get("cases", {}).get(name, {})
+        scores = metrics.get("cases", {}).get(name, {})
         known = set(result_files(b))
         self.order = [row["case"] for row in score_rows(metrics) if row["case"] in known] or sorted(known)
-
-    def build(self) -> None:
-        """Put it onto the page."""
         number = self.order.index(self.name) if self.name in self.order else 0
         position = f"case {number + 1} of {len(self.order)}, the worst first"
         with case_header(self.name, position, self._step):
             mode = ui.select(MODES, value="side", label="How").classes("osteon-grow").style("max-width: 320px")
             mode.mark("mode")
-        known = {name: s["dice"] for name, s in self.scores.items() if s.get("dice") is not None}
-        if known:
-            caption(" · ".join(f"{name} {value:.3f}" for name, value in sorted(known.items(), key=lambda p: p[1])[:8]))
+        dice = {name: s["dice"] for name, s in scores.items() if s.get("dice") is not None}
+        if dice:
+            caption(" · ".join(f"{name} {value:.3f}" for name, value in sorted(dice.items(), key=lambda p: p[1])[:8]))
         viewer = Viewer(self._scene, self._panes("side"), self._step)
         mode.on_value_change(lambda e: viewer.set_panes(self._panes(str(e.value))))
 

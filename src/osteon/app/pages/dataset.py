@@ -47,7 +47,7 @@ def register(app: AppState) -> None:
                 lambda: [j for j in app.jobs.about("dataset", item.name) if _is_shown(app, j)],
                 lambda rows: _show_jobs(app, rows),
             )
-            _DatasetPage(app, item).build()
+            _DatasetPage(app, item)
 
 
 def _is_shown(app: AppState, job: Any) -> bool:
@@ -65,9 +65,6 @@ class _DatasetPage:
 
     def __init__(self, app: AppState, item: Item) -> None:
         self.app, self.item = app, item
-
-    def build(self) -> None:
-        """Put it onto the page; it follows the manifest and the audit."""
         self.seen = self._state()
         self.drawn()
         ui.timer(1.0, self._refresh)
@@ -111,12 +108,12 @@ class _DatasetPage:
                 url = f"/segment?source={self.item.id}"
                 action("Segment what has no label", url, icon="content_cut", style=style)
         audit = read_audit(self.item.path)
-        _Cases(self, dataset, audit[2] if audit else {}).build()
+        _Cases(self, dataset, audit[2] if audit else {})
         with ui.element("div").classes("osteon-cols"):
             with card("What the check found"):
                 self._findings(audit)
                 action("Check again", lambda: start_audit(self.app, self.item), icon="refresh", style="quiet")
-            _Structures(self, dataset).build()
+            _Structures(self, dataset)
 
     def _findings(self, audit: tuple[str, list[Finding], Any] | None) -> None:
         if audit is None:
@@ -173,9 +170,6 @@ class _Cases:
 
     def __init__(self, page: _DatasetPage, dataset: Dataset, structures: dict[str, list[str]]) -> None:
         self.page, self.dataset, self.structures = page, dataset, structures
-
-    def build(self) -> None:
-        """Put it onto the page."""
         item, app = self.page.item, self.page.app
         rows = [
             {
@@ -234,9 +228,6 @@ class _Structures:
 
     def __init__(self, page: _DatasetPage, dataset: Dataset) -> None:
         self.page, self.dataset = page, dataset
-
-    def build(self) -> None:
-        """Put them onto the page."""
         self.names: dict[str, ui.input] = {}
         self.colours = {s.name: s.colour for s in self.dataset.structures}
         with card("Structures"):

@@ -18,9 +18,6 @@ class PairingForm:
     def __init__(self, app: AppState, path: Path, name: str, files: tuple[str, ...]) -> None:
         self.app, self.path, self.name, self.files = app, path, name, files
         self.rows: list[tuple[ui.select, ui.select]] = []
-
-    def build(self) -> None:
-        """Put it onto the page, folded."""
         with ui.expansion("Pair images and labels by hand", icon="link").classes("full-width"), card():
             heading("Which label belongs to which image?")
             self.column = ui.column().classes("full-width no-wrap")

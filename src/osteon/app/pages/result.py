@@ -48,9 +48,6 @@ class ResultPage:
         self.app, self.item = app, item
         self.form = "seg-nrrd"
         """Chosen for the download; kept when the page is drawn anew, as it is whenever a job ends."""
-
-    def build(self) -> None:
-        """Put it onto the page; it follows the result's files."""
         watch_jobs(self.app, self._jobs, lambda rows: job_list(self.app, rows))
         self.seen = self._state()
         self.drawn()

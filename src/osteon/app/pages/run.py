@@ -9,8 +9,9 @@ from nicegui import ui
 
 from osteon.app.commands import source_name
 from osteon.app.curves import chart_options, read_curves
-from osteon.app.elements import action, caption, card, format_age
+from osteon.app.elements import action, caption, card
 from osteon.app.job_cards import job_card, watch_jobs
+from osteon.app.job_texts import format_age
 from osteon.app.jobs import MODELS_BY, Job, State
 from osteon.app.state import AppState
 from osteon.app.workspace import Item, read_about
@@ -39,9 +40,6 @@ class RunPage:
 
     def __init__(self, app: AppState, item: Item) -> None:
         self.app, self.item = app, item
-
-    def build(self) -> None:
-        """Put it onto the page; it follows the run's files."""
         watch_jobs(self.app, self._jobs, self._show_state)
         if read_about(self.item).get("brought"):
             return

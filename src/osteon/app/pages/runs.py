@@ -53,7 +53,7 @@ def register(app: AppState) -> None:
                 lambda: [j for j in app.jobs.all() if j.command in ("vote", "compare") and app.is_open(j)],
                 lambda rows: job_list(app, rows),
             )
-            _Runs(app).build()
+            _Runs(app)
 
 
 class _Runs:
@@ -61,9 +61,6 @@ class _Runs:
 
     def __init__(self, app: AppState) -> None:
         self.app = app
-
-    def build(self) -> None:
-        """Put it onto the page."""
         rows = self._rows()
         if not rows:
             with empty_state(

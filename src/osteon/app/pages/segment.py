@@ -51,7 +51,7 @@ def register(app: AppState) -> None:
             models = app.models()
             with ui.element("div").classes("osteon-cols"):
                 if models:
-                    _Form(app, models, model, source).build()
+                    _Form(app, models, model, source)
                 else:
                     text = "Train one, or bring one that somebody gave you: osteon's or nnU-Net's."
                     with empty_state("There is no model yet", text), ui.element("div").classes("osteon-row"):
@@ -73,7 +73,7 @@ def register(app: AppState) -> None:
                 show_error(OsteonError("this result is no longer here", hint="go back to Segment"))
                 return
             item_header(app, item, "/segment")
-            ResultPage(app, item).build()
+            ResultPage(app, item)
 
     @ui.page("/result/{result_id}/{case_id}")
     def case(result_id: str, case_id: str) -> None:
@@ -103,9 +103,6 @@ class _Form:
         self.model_id = model if model in self.models else next(iter(self.models))
         self.source_id = source
         self.scans: ScanList | None = ScanList()
-
-    def build(self) -> None:
-        """Put them onto the page."""
         with card("Segment scans"):
             names = {i: item.title for i, item in self.models.items()}
             self.model = ui.select(names, value=self.model_id, label="Model").classes("full-width")

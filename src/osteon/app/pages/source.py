@@ -50,7 +50,7 @@ def register(app: AppState) -> None:
             if item := app.workspace.find("sources", source_id):
                 item_header(app, item, "/data")
                 show_notes(app, read_about(item).get("notes", "").splitlines(), kind="note", title="Names of files")
-            _SourcePage(app, item.title if item else name, path).build()
+            _SourcePage(app, item.title if item else name, path)
 
 
 def find_source(app: AppState, source_id: str) -> tuple[str, Path] | None:
@@ -70,9 +70,6 @@ class _SourcePage:
         self.form: str | None = None
         self.reader_options: dict[str, str] = {}
         self.boxes: dict[str, ui.input | ui.select] = {}
-
-    def build(self) -> None:
-        """Look at the source, then show what was report."""
         self.column = ui.column().classes("full-width no-wrap gap-4")
         ui.timer(0.01, self._inspect, once=True)
 
@@ -108,7 +105,7 @@ class _SourcePage:
                 _segment_card(self.app, self.path, self.name)
             self._form_choice(report)
             if report.files:
-                PairingForm(self.app, self.path, self.name, report.files).build()
+                PairingForm(self.app, self.path, self.name, report.files)
             return
         with ui.element("div").classes("osteon-cols"):
             with ui.column().classes("full-width no-wrap gap-4"):
@@ -125,7 +122,7 @@ class _SourcePage:
                 if self._labelled(report):
                     _segment_card(self.app, self.path, self.name)
         if report.files:
-            PairingForm(self.app, self.path, self.name, report.files).build()
+            PairingForm(self.app, self.path, self.name, report.files)
 
     def _model_form(self, model: UploadedModel) -> None:
         whose = {"osteon": "a model of osteon's", "nnunet": "a trained model of nnU-Net v2"}[model.kind]

@@ -10,9 +10,9 @@ from typing import Any
 from nicegui import ui
 
 from osteon.app.bin import Deletion, list_deletions, purge
-from osteon.app.elements import action, caption, card, empty_state, notify_error, open_dialog, page_frame, table
+from osteon.app.elements import action, caption, card, empty_state, notify_error, page_frame, table
 from osteon.app.folder_sizes import FolderSizes, format_size, workspace_sizes
-from osteon.app.item_actions import ask_delete, describe_attached, describe_items, restore_item
+from osteon.app.item_actions import ask_delete, describe_attached, describe_items, open_dialog, restore_item
 from osteon.app.item_references import attached_paths, find_references
 from osteon.app.state import AppState
 from osteon.app.workspace import BIN, KIND_NAMES, Item
@@ -27,7 +27,7 @@ def register(app: AppState) -> None:
     @ui.page("/space")
     def space() -> None:
         with page_frame(app, "Space", "/space"):
-            _Space(app).build()
+            _Space(app)
 
 
 class _Space:
@@ -35,9 +35,6 @@ class _Space:
 
     def __init__(self, app: AppState) -> None:
         self.app = app
-
-    def build(self) -> None:
-        """Put it onto the page; what has to be counted comes when it is counted."""
         self.column = ui.column().classes("full-width no-wrap gap-4")
         with self.column:
             caption("The files are being counted …")

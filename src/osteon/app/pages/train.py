@@ -52,7 +52,7 @@ def register(app: AppState) -> None:
             items = app.datasets()
             with ui.element("div").classes("osteon-cols"):
                 if items:
-                    _Form(app, items, dataset).build()
+                    _Form(app, items, dataset)
                 else:
                     with empty_state("There is nothing to learn from yet", "Import labelled scans first."):
                         action("Bring data", "/data", style="main")
@@ -72,7 +72,7 @@ def register(app: AppState) -> None:
                 show_error(OsteonError("this training is no longer here", hint="go back to Train"))
                 return
             item_header(app, item, "/train")
-            RunPage(app, item).build()
+            RunPage(app, item)
 
 
 def _list(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
@@ -107,9 +107,6 @@ class _Form:
     def __init__(self, app: AppState, items: list[Item], dataset_id: str) -> None:
         self.app, self.items = app, {item.id: item for item in items}
         self.first = dataset_id if dataset_id in self.items else next(iter(self.items))
-
-    def build(self) -> None:
-        """Put them onto the page."""
         with card("A new training"):
             self.dataset = ui.select(
                 {i: item.title for i, item in self.items.items()}, value=self.first, label="Dataset"
