@@ -178,14 +178,14 @@ def test_elsewhere_than_on_this_machine_a_token_is_made(app: AppState) -> None:
     workspace = app.workspace
     assert access_rules(workspace, ServerAddress()) == Rules()
     assert page_url(ServerAddress(), Rules()) == "http://localhost:8080/"
-    for place in (ServerAddress("0.0.0.0", 80), ServerAddress(token=True)):
+    for place in (ServerAddress("0.0.0.0", 80), ServerAddress(ask_token=True)):
         rules = access_rules(workspace, place)
         assert len(rules.token) == 32
         assert rules.token not in (rules.cookie, "")
         assert rules.local is place.local
         assert page_url(place, rules).endswith(f"/?token={rules.token}")
     assert (
-        access_rules(workspace, ServerAddress(token=True)).token
+        access_rules(workspace, ServerAddress(ask_token=True)).token
         == access_rules(workspace, ServerAddress("0.0.0.0")).token
     )
 

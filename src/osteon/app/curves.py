@@ -13,12 +13,12 @@ CHART_AXIS: dict[str, Any] = {
     "nameTextStyle": {"color": "#8a94a3"},
     "splitLine": {"lineStyle": {"color": "rgba(128, 138, 155, 0.22)"}},
 }
-"""Readable on light and dark ground."""
+"""Axes that are readable on a light and a dark background."""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What was recorded so far.
+    """What a training has recorded so far.
 
     Attributes:
         seconds: Of training, at each epoch.
@@ -41,7 +41,7 @@ class Curves:
 
 
 def read_curves(run: Path) -> Curves:
-    """Read them; empty where the training has recorded nothing."""
+    """The curves of a run; empty where nothing is recorded yet."""
     path = run / "metrics.csv"
     if not path.is_file():
         return Curves()
@@ -79,7 +79,7 @@ def chart_options(curves: Curves, colours: dict[str, str]) -> tuple[dict[str, An
                 )
                 for name, points in curves.dice.items()
             ],
-            most=1,
+            maximum=1,
         ),
     )
 
@@ -91,13 +91,13 @@ def _line(name: str, points: list[tuple[float, float]], colour: str) -> dict[str
     return {"type": "line", "name": name, "data": data, "showSymbol": symbol, "color": colour, "lineStyle": kind}
 
 
-def _chart(name: str, series: list[dict[str, Any]], most: float | None = None) -> dict[str, Any]:
+def _chart(name: str, series: list[dict[str, Any]], maximum: float | None = None) -> dict[str, Any]:
     return {
         "animation": False,
         "grid": {"left": 56, "right": 16, "top": 24, "bottom": 64 if len(series) > 1 else 44},
         "tooltip": {"trigger": "axis"},
         "legend": {"show": len(series) > 1, "bottom": 0, "type": "scroll", "textStyle": {"color": "#8a94a3"}},
         "xAxis": CHART_AXIS | {"name": "minutes", "nameLocation": "middle", "nameGap": 24, "min": 0},
-        "yAxis": CHART_AXIS | {"name": name, "max": most, "scale": most is None},
+        "yAxis": CHART_AXIS | {"name": name, "max": maximum, "scale": maximum is None},
         "series": series,
     }

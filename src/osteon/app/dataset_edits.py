@@ -97,11 +97,11 @@ def _rename_in_files(dataset: Dataset, new_names: Mapping[str, str]) -> None:
 
 def _write(folder: Path, manifest: Manifest, **changes: object) -> Manifest:
     try:
-        made = Manifest.model_validate(manifest.model_dump() | {k: _plain(v) for k, v in changes.items()})
+        changed = Manifest.model_validate(manifest.model_dump() | {k: _plain(v) for k, v in changes.items()})
     except ValidationError as error:
         raise DatasetError(f"the dataset would make no sense: {explain(error)}", hint="correct what is named") from None
-    write_manifest(folder, made)
-    return made
+    write_manifest(folder, changed)
+    return changed
 
 
 def _plain(value: object) -> object:

@@ -184,18 +184,18 @@ def table(
     columns = [{"name": n, "label": t, "field": n, "align": "left", "sortable": True} for n, t in names.items()]
     selection: Literal["multiple"] | None = "multiple" if selectable else None
     with ui.element("div").classes("osteon-scroll") as scrolled:
-        made = ui.table(columns=columns, rows=rows, row_key=key, selection=selection, pagination=page_size)
+        element = ui.table(columns=columns, rows=rows, row_key=key, selection=selection, pagination=page_size)
     scrolled.props["tabindex"], scrolled.props["role"] = 0, "group"  # scrolled by keys where it is too wide
     scrolled.props["aria-label"] = f"Table: {', '.join(names.values())}"
-    made.classes("osteon-table").props("flat dense wrap-cells")
+    element.classes("osteon-table").props("flat dense wrap-cells")
     if selectable:
         box = '<q-checkbox v-model="props.selected" dense {} />'
-        made.add_slot("header-selection", box.format('aria-label="Tick all rows"'))
-        made.add_slot("body-selection", box.format(f''':aria-label="'Tick ' + props.row.{next(iter(names))}"'''))
+        element.add_slot("header-selection", box.format('aria-label="Tick all rows"'))
+        element.add_slot("body-selection", box.format(f''':aria-label="'Tick ' + props.row.{next(iter(names))}"'''))
     if link:
         cell = '<q-td :props="props"><a :href="props.row.href">{{ props.value }}</a></q-td>'
-        made.add_slot(f"body-cell-{link}", cell)
-    return made
+        element.add_slot(f"body-cell-{link}", cell)
+    return element
 
 
 ButtonStyle = Literal["main", "second", "quiet", "danger"]

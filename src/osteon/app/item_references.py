@@ -16,11 +16,11 @@ from osteon.exporting.registry import FORMS
 
 def find_references(app: AppState) -> dict[str, list[Item]]:
     """`KIND/NAME` of an item → the datasets, runs and results that were made of it."""
-    found: dict[str, list[Item]] = {}
+    references: dict[str, list[Item]] = {}
     for item in (*app.datasets(), *app.workspace.items("runs"), *app.workspace.items("results")):
-        for place in _origins(app, item) - {item.relative_path}:
-            found.setdefault(place, []).append(item)
-    return found
+        for path in _origins(app, item) - {item.relative_path}:
+            references.setdefault(path, []).append(item)
+    return references
 
 
 def dependent_datasets(app: AppState, source: Item) -> list[Item]:
@@ -54,10 +54,10 @@ def job_uses(app: AppState, job: Job, folder: Path) -> bool:
 def attached_paths(app: AppState, item: Item) -> list[Path]:
     """What is deleted with an item: the exports of a result, the plan that a run was started with."""
     root = app.workspace.root
-    made = [(root / volumes_table(item)).parent, *(root / "exports" / f"{item.name}-{form.name}" for form in FORMS)]
-    exports = made if item.kind == "results" else []
-    plans = [root / "plans" / f"{item.name}.yaml"] if item.kind == "runs" else []
-    return [path for path in (*exports, *plans) if path.exists()]
+    exports = [(root / volumes_table(item)).parent, *(root / "exports" / f"{item.name}-{form.name}" for form in FORMS)]
+    plans = [root / "plans" / f"{item.name}.yaml"]
+    attached = {"results": exports, "runs": plans}.get(item.kind, [])
+    return [path for path in attached if path.exists()]
 
 
 def _origins(app: AppState, item: Item) -> set[str]:
@@ -67,10 +67,10 @@ def _origins(app: AppState, item: Item) -> set[str]:
         source = origin.get("source")
         return items_with_files(app, item) | _items_at(app, [app.workspace.root / source] if source else [])
     keys = (("datasets", "dataset"), ("runs", "run"), ("sources", "source"))
-    found = {f"{kind}/{origin[key]}" for kind, key in keys if origin.get(key)}
-    found |= {f"results/{name}" for name in origin.get("members", "").split(", ") if name}
+    origins = {f"{kind}/{origin[key]}" for kind, key in keys if origin.get(key)}
+    origins |= {f"results/{name}" for name in origin.get("members", "").split(", ") if name}
     inputs = [entry[0] for record in prediction_records(item).values() for entry in record.get("input") or [] if entry]
-    return found | _items_at(app, [Path(str(path)) for path in inputs])
+    return origins | _items_at(app, [Path(str(path)) for path in inputs])
 
 
 def items_with_files(app: AppState, dataset: Item) -> set[str]:
@@ -86,12 +86,12 @@ def items_with_files(app: AppState, dataset: Item) -> set[str]:
 
 def _items_at(app: AppState, paths: Iterable[Path]) -> set[str]:
     """The items in which some files lie, as `KIND/NAME`."""
-    found = set()
+    items = set()
     for path in paths:
         normal = Path(os.path.normpath(path))
         if normal.is_relative_to(app.workspace.root):
-            found.add("/".join(normal.relative_to(app.workspace.root).parts[:2]))
-    return found
+            items.add("/".join(normal.relative_to(app.workspace.root).parts[:2]))
+    return items
 
 
 def _is_within(path: Path, folder: Path) -> bool:

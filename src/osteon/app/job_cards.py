@@ -78,7 +78,7 @@ def job_card(app: AppState, job: Job, state: State, *, log: bool = False) -> Non
             show_notes(app, list_left_out(text), kind="note", title="Left out")
         elif state.why:
             caption(state.why)
-        with ui.expansion("What the command says", value=log).props("dense").classes("full-width osteon-said"):
+        with ui.expansion("What the command says", value=log).props("dense").classes("full-width osteon-command-log"):
             _show_log(app, job, state)
 
 

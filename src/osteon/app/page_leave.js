@@ -1,10 +1,10 @@
-// Says that this page is left for good, so that the server need not keep it for a browser that might come back.
+// Tells the server that the user has left this page, so that it need not be kept for a browser that might come back.
 export default {
   template: "<span hidden></span>",
-  mounted() { addEventListener("pagehide", gone); },
-  unmounted() { removeEventListener("pagehide", gone); },
+  mounted() { addEventListener("pagehide", left); },
+  unmounted() { removeEventListener("pagehide", left); },
 };
 
-function gone(event) {
+function left(event) {
   if (!event.persisted) navigator.sendBeacon(`/api/left/${window.clientId}`);
 }

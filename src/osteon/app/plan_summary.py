@@ -1,4 +1,4 @@
-"""A plan in a few lines: what was decided, what it costs, and why."""
+"""A plan in a few lines: its decisions, its cost, and the reasons."""
 
 from __future__ import annotations
 

@@ -91,11 +91,11 @@ def shrink_labels(labels: npt.NDArray[np.integer], factors: Factors) -> npt.NDAr
 def _majority(votes: Sequence[npt.NDArray[np.integer]]) -> npt.NDArray[np.integer]:
     """The most frequent label at each voxel; the highest of equally frequent ones."""
     best = np.zeros_like(votes[0])
-    most = np.zeros(votes[0].shape, dtype=np.int8)
+    highest = np.zeros(votes[0].shape, dtype=np.int8)
     for candidate in votes:
         count = np.array([vote == candidate for vote in votes]).sum(axis=0, dtype=np.int8)
-        better = (count > most) | ((count == most) & (candidate > best))
-        best[better], most[better] = candidate[better], count[better]
+        better = (count > highest) | ((count == highest) & (candidate > best))
+        best[better], highest[better] = candidate[better], count[better]
     return best
 
 

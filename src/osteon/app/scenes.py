@@ -175,18 +175,18 @@ def _read(request: SceneRequest) -> tuple[Volume, Segmentation | None, Segmentat
     if request.channel >= len(volume.array):
         raise DatasetError(f"{request.name}: has {len(volume.array)} channels", hint="choose another channel")
     volume = Volume(volume.array[request.channel : request.channel + 1], volume.geometry)
-    found: list[Segmentation | None] = []
+    segmentations: list[Segmentation | None] = []
     for labels in (request.first, request.second):
         if labels is None:
-            found.append(None)
+            segmentations.append(None)
             continue
         legend = legend_for([labels.path])
         segmentation = read_meant(labels.path, labels.structures, legend if labels.structures is None else None)
         laid, _ = lay_segmentation(
             segmentation, volume.geometry, name=labels.path.name, image_name=f"the scan {request.name}"
         )
-        found.append(laid)
-    return volume, found[0], found[1]
+        segmentations.append(laid)
+    return volume, segmentations[0], segmentations[1]
 
 
 def _volume(

@@ -39,8 +39,8 @@ class Slider(Element, component="slider.js"):
         """
         super().__init__()
         self.value = value
-        least, most = bounds
-        props = {"label": label, "least": least, "most": most, "step": step, "factor": factor, "unit": unit}
+        lowest, highest = bounds
+        props = {"label": label, "lowest": lowest, "highest": highest, "step": step, "factor": factor, "unit": unit}
         self._props.update(props | {"to": [value]})
 
         def moved(event: GenericEventArguments) -> None:

@@ -16,21 +16,21 @@ from osteon.core.errors import OsteonError
 
 
 class UploadBox(Element, component="upload.js"):
-    """Sends files to `routes`, then hands over the source that they became.
+    """Sends files to `routes`, then calls back with the source that they became.
 
     Args:
-        app: Where it goes.
+        app: Whose workspace they go to.
         label: What the box is for, for screen readers.
-        then: Called with the source.
-        accept: Endings that are taken, by comma; any where empty.
-        folders: Whether several files and folders are taken.
+        on_uploaded: Called with the source.
+        accept: Suffixes that are accepted, by comma; any where empty.
+        folders: Whether several files and folders are accepted.
     """
 
     def __init__(
         self,
         app: AppState,
         label: str,
-        then: Callable[[Item], Awaitable[None] | None],
+        on_uploaded: Callable[[Item], Awaitable[None] | None],
         *,
         accept: str = "",
         folders: bool = True,
@@ -38,10 +38,10 @@ class UploadBox(Element, component="upload.js"):
         super().__init__()
         self._props.update({"label": label, "accept": accept, "folders": folders})
         self.classes("full-width")
-        self.app, self.then = app, then
+        self.app, self.on_uploaded = app, on_uploaded
         self.on("uploaded", self._uploaded)
         if app.uploads.broken:
-            self._tell_broken()
+            self._show_interrupted()
 
     async def _uploaded(self, event: GenericEventArguments) -> None:
         upload = self.app.uploads.open.get(str(event.args.get("id")))
@@ -51,16 +51,16 @@ class UploadBox(Element, component="upload.js"):
         try:
             item = await asyncio.to_thread(self.app.uploads.finish, upload)
         except OsteonError as error:
-            said = f"{error.message}. Nothing of it was kept{f': {error.hint}' if error.hint else ''}."
-            self.run_method("ended", said)
+            text = f"{error.message}. Nothing of it was kept{f': {error.hint}' if error.hint else ''}."
+            self.run_method("ended", text)
             return
         self.run_method("ended")  # before the page is left, or the browser would ask
-        answer = self.then(item)
-        if answer is not None:
-            await answer
+        result = self.on_uploaded(item)
+        if result is not None:
+            await result
 
-    def _tell_broken(self) -> None:
-        """What an earlier visit lost, until somebody has seen it: its tab was closed, or the server was ended."""
+    def _show_interrupted(self) -> None:
+        """Uploads of earlier visits that were interrupted, until the user has seen them."""
 
         def seen() -> None:
             self.app.uploads.broken.clear()

@@ -189,8 +189,8 @@ class Workspace:
 
     def data_sources(self) -> dict[str, Path]:
         """Id → path of each data folder and of the folders in it that may be read."""
-        found = [p for top in self.data_folders for p in (top, *sorted(top.iterdir())) if p.is_dir()]
-        readable = [p for p in found if p in self.data_folders or (p.name[0] != "." and self.may_read(p))]
+        folders = [p for top in self.data_folders for p in (top, *sorted(top.iterdir())) if p.is_dir()]
+        readable = [p for p in folders if p in self.data_folders or (p.name[0] != "." and self.may_read(p))]
         return {self.keyed_hash("data", str(path)): path for path in readable}
 
     def may_read(self, path: Path) -> bool:

@@ -134,16 +134,16 @@ def parse_labels(text: str | None) -> dict[str, int] | None:
     """`NAME=VALUE,…` of `--labels`. Raises UsageError where it is something else."""
     if text is None:
         return None
-    found: dict[str, int] = {}
+    labels: dict[str, int] = {}
     hint = "--labels L1=1,L2=2, for example"
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not name or re.fullmatch(r"-?[0-9]+", value) is None:
             raise UsageError(f"--labels: {part!r} is not NAME=VALUE", hint=hint)
-        if name in found:
+        if name in labels:
             raise UsageError(f"--labels: {name} is given twice", hint=hint)
-        found[name] = int(value)
-    return found
+        labels[name] = int(value)
+    return labels
 
 
 @with_plan_options

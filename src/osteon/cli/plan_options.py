@@ -97,14 +97,14 @@ def _parse_names(text: str | None) -> list[str] | None:
 def _parse_windows(text: str | None) -> dict[str, tuple[float, float]] | None:
     if text is None:
         return None
-    found = {}
+    windows = {}
     for part in text.split(","):
         name, _, limits = part.rpartition("=")
         low, high = _parse_range(limits, "--window", "-1000:400, or ct=-1000:400", float)
         if low is None or high is None or not low < high:
             raise UsageError(f"--window: {part!r} is no range from low to high", hint="--window -1000:400, for example")
-        found[name.strip()] = (low, high)
-    return found
+        windows[name.strip()] = (low, high)
+    return windows
 
 
 def _parse_slices(text: str | None) -> tuple[int | None, int | None] | None:

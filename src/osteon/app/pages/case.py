@@ -36,8 +36,8 @@ def register(app: AppState) -> None:
                 ui.navigate.to(f"/look/{item.id}/{app.case_id(item, other)}")
 
             case = dataset.case(name)
-            kept = ", kept for the final test" if case.held_out else ""
-            with case_header(name, f"case {number + 1} of {len(names)}{kept}", step):
+            held_out = ", kept for the final test" if case.held_out else ""
+            with case_header(name, f"case {number + 1} of {len(names)}{held_out}", step):
                 channel = _channels(dataset)
 
             async def load(full_resolution: bool) -> tuple[str, dict[str, Any]]:

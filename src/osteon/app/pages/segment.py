@@ -125,12 +125,12 @@ class _Form:
         """What can be segmented: datasets (what was held out), uploads, folders of --data."""
         trained_on = read_about(self.models[str(self.model.value)]).get("dataset")
         datasets = sorted(self.app.datasets(), key=lambda item: item.name != trained_on)
-        found = {item.id: f"{item.title}: its held-out or unlabelled cases" for item in datasets}
+        sources = {item.id: f"{item.title}: its held-out or unlabelled cases" for item in datasets}
         for item in self.app.workspace.items("sources"):
-            found[item.id] = f"{item.title}: uploaded"
+            sources[item.id] = f"{item.title}: uploaded"
         for source_id, path in self.app.workspace.data_sources().items():
-            found[source_id] = f"{path.name}: a folder of this machine"
-        return found
+            sources[source_id] = f"{path.name}: a folder of this machine"
+        return sources
 
     def _held_out(self) -> str | None:
         """The dataset that the model was trained on, where it keeps cases that it has not seen: the usual next step."""

@@ -127,7 +127,7 @@ class _SourcePage:
     def _model_form(self, model: UploadedModel) -> None:
         whose = {"osteon": "a model of osteon's", "nnunet": "a trained model of nnU-Net v2"}[model.kind]
         with card(f"Recognised: {whose}"):
-            caption(f"It finds {', '.join(model.finds)}.")
+            caption(f"It finds {', '.join(model.structures)}.")
             caption("Nothing in its files is run; what it finds is as good as its training was.")
             name = ui.input("Name of the model", value=model.name).classes("full-width")
 
