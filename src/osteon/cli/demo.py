@@ -84,7 +84,7 @@ def _print_step(number: str, text: str, place: Path) -> None:
 
 def _draw_overview(picture: Path, source: Path, predictions: Path, scores: object) -> None:
     """The first cases with reference and prediction."""
-    from osteon.evaluating.picture import PictureRow, overview_picture
+    from osteon.drawing.overview import PictureRow, write_overview
     from osteon.formats import read_segmentation, read_volume
 
     rows = []
@@ -101,4 +101,4 @@ def _draw_overview(picture: Path, source: Path, predictions: Path, scores: objec
                 dice,
             )
         )
-    overview_picture(picture, rows)
+    write_overview(picture, rows)
