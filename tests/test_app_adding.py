@@ -88,7 +88,7 @@ def renamed(*names: str) -> Make:
         renamed("Femur", "TIBIA"),
     ],
 )
-def test_other_programs_names_are_understood(tmp_path: Path, make: Make) -> None:
+def test_other_programs_names_are_recognised(tmp_path: Path, make: Make) -> None:
     dataset, source = knees(tmp_path), tmp_path / "theirs"
     make(dataset, source)
     assert unknown_structures(source, dataset.folder) == []
@@ -104,7 +104,7 @@ def test_a_case_whose_name_begins_another_is_not_taken_for_it(tmp_path: Path) ->
     assert import_result(source, dataset.folder, tmp_path / "result")[0] == ["p10"]
 
 
-def test_two_results_of_one_case_are_told_and_neither_is_taken(tmp_path: Path) -> None:
+def test_two_results_of_one_case_are_reported_and_neither_is_imported(tmp_path: Path) -> None:
     dataset, source = knees(tmp_path), tmp_path / "theirs"
     for name in ("p1_seg", "p1_seg_corrected", "p2"):
         write_segmentation(source / f"{name}.nii.gz", truth(dataset, name[:2]))
@@ -125,7 +125,7 @@ def test_structures_that_are_called_otherwise_are_asked_for(tmp_path: Path) -> N
     np.testing.assert_array_equal(found.array != 0, truth(dataset).array == 3)
 
 
-def test_files_of_one_structure_are_taken_as_they_are_meant(tmp_path: Path) -> None:
+def test_files_of_one_structure_are_merged_by_their_names(tmp_path: Path) -> None:
     dataset, source = knees(tmp_path), tmp_path / "theirs"
     found = truth(dataset)
     for number, structure in enumerate(found.structures, 1):
@@ -185,7 +185,7 @@ def test_the_volumes_of_what_was_uploaded_can_be_measured(tmp_path: Path) -> Non
     assert arguments(app, "export") == ["table", "results/mine", "exports/mine-volumes", "--overwrite"]
 
 
-def test_a_measuring_that_failed_is_said_and_begun_again(tmp_path: Path) -> None:
+def test_a_failed_measurement_is_reported_and_started_again(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset_in(root)
     result_in(root)
@@ -195,7 +195,7 @@ def test_a_measuring_that_failed_is_said_and_begun_again(tmp_path: Path) -> None
         job = start_measurement(app, item)
         app.jobs.put(job, State("failed", code=1))
         await user.open(f"/result/{item.id}")
-        await user.should_see("Measuring them came to nothing")
+        await user.should_see("Measuring them failed")
         await user.should_see("Measure them")
 
     visit(tmp_path / "w", steps)
@@ -259,7 +259,7 @@ def test_another_source_in_the_same_place_is_looked_at_anew(tmp_path: Path) -> N
     assert "dicom-seg" not in available_forms(app, item)
 
 
-def test_what_is_told_of_seen_scans_stands_by_itself() -> None:
+def test_the_note_on_seen_scans_is_complete() -> None:
     assert describe_seen([VALIDATED, VALIDATED, UNSEEN]).startswith("2 of these 3 scans chose the model's settings")
     assert " 1 chose the model's settings" in describe_seen([TRAINED, VALIDATED, UNSEEN])
     assert describe_seen([UNSEEN]) == ""

@@ -55,7 +55,7 @@ def test_scans_without_labels_are_brought_in_and_segmented(tmp_path: Path, make:
         await user.should_see("Recognised: scans or pictures without labels", retries=20)
         await user.should_see("Bring in, to look at and segment")
         await user.should_see("Segment new")
-        await user.should_not_see("It was not understood")
+        await user.should_not_see("It was not recognised")
         user.find(marker="import").click()
         await asyncio.sleep(0.1)
 
@@ -141,7 +141,7 @@ def test_scans_that_are_chosen_again_while_they_are_looked_at_are_listed_once(tm
     visit(tmp_path / "w", steps)
 
 
-def test_what_a_model_passes_over_is_said_before_the_start(tmp_path: Path) -> None:
+def test_what_a_model_leaves_out_is_listed_before_the_start(tmp_path: Path) -> None:
     source = nested_volumes(tmp_path / "new")
     Image.new("L", (4, 4)).save(source / "june/p1/photo.png")
     (source / "june/p2/femur_mask.nii.gz").write_bytes((source / "june/p2/ct.nii.gz").read_bytes())
@@ -197,7 +197,7 @@ def test_many_notes_of_one_kind_are_one_line(tmp_path: Path) -> None:
     visit(tmp_path / "w", steps)
 
 
-def test_a_source_that_is_not_understood_asks_what_it_needs(tmp_path: Path) -> None:
+def test_a_source_that_is_not_recognised_asks_what_it_needs(tmp_path: Path) -> None:
     """What the command line would say as an option is a field of the page, and the source is looked at with it."""
     root = folder_of(tmp_path)
     made = write_dataset(tmp_path / "made", {f"p{n}": two_boxes(seed=n) for n in (1, 2)}).folder
@@ -213,7 +213,7 @@ def test_a_source_that_is_not_understood_asks_what_it_needs(tmp_path: Path) -> N
 
     async def steps(user: User, app: AppState) -> None:
         await user.open(f"/source/{app.workspace.items('sources')[0].id}")
-        await user.should_see("It was not understood", retries=20)
+        await user.should_see("It was not recognised", retries=20)
         [hint] = [e.text for e in user.find(kind=ui.label).elements if str(e.text).startswith("What to do: ")]
         assert "“Which part of a path is the case”" in hint
         assert "--" not in hint
@@ -247,7 +247,7 @@ def test_what_was_not_looked_at_is_not_imported(tmp_path: Path) -> None:
         box = next(b for b in user.find(ui.input).elements if b.props.get("label") == named)
         box.value = r"a(\d)"
         user.find(marker="import").click()
-        await user.should_see("how it is read was changed")
+        await user.should_see("the reading options were changed")
         assert commands(app) == []
         await click(user, "Look again")
         await user.should_see("2 cases", retries=20)

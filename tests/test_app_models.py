@@ -43,7 +43,7 @@ def theirs(folder: Path) -> Path:
     return folder
 
 
-def test_a_model_of_osteons_is_taken_in_and_segments(tmp_path: Path) -> None:
+def test_a_model_of_osteon_is_imported_and_segments(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     own_model(root / "sources/from-a-colleague/knees")
 
@@ -71,7 +71,7 @@ def test_a_model_of_osteons_is_taken_in_and_segments(tmp_path: Path) -> None:
     assert not list((root / "runs/knees").glob(".part-*"))
 
 
-def test_a_model_is_taken_in_once_however_often_it_is_pressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_imported_once_however_often_it_is_pressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder_of(tmp_path)
     own_model(root / "sources/knees")
 
@@ -93,7 +93,7 @@ def test_a_model_is_taken_in_once_however_often_it_is_pressed(tmp_path: Path, mo
     assert [item.name for item in app.models()] == ["knees"]
 
 
-def test_a_damaged_model_is_not_taken(tmp_path: Path) -> None:
+def test_a_damaged_model_is_not_imported(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     own_model(root / "sources/knees")
     (root / "sources/knees/model/weights.safetensors").write_bytes(b"damaged")
@@ -110,7 +110,7 @@ def test_a_damaged_model_is_not_taken(tmp_path: Path) -> None:
     assert visit(tmp_path / "w", steps).workspace.items("runs") == []
 
 
-def test_a_model_of_nnunets_is_taken_in_by_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_nnunet_is_imported_by_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder_of(tmp_path)
     theirs(root / "sources/results")
 

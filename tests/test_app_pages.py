@@ -353,7 +353,7 @@ def test_the_docs_have_the_keys_that_the_app_tells() -> None:
 # Train
 
 
-def test_a_training_is_begun(tmp_path: Path) -> None:
+def test_a_training_is_started(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset_in(root)
 
@@ -584,7 +584,7 @@ def test_cases_are_compared_the_worst_first(tmp_path: Path) -> None:
     visit(tmp_path / "w", steps)
 
 
-def test_a_result_of_another_program_is_taken(tmp_path: Path) -> None:
+def test_a_result_of_another_program_is_imported(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset = dataset_in(root)
     source = root / "sources/theirs"
@@ -649,7 +649,15 @@ def test_jobs_show_where_they_stand(tmp_path: Path) -> None:
         (app.jobs.folder / failed.id / "log.txt").write_text("error: a: is not there\n  → look for it\n")
         waiting = app.jobs.submit("train", ["a", "b"], "Train b")
         await user.open("/jobs")
-        for text in ("Going on", "Ended", "waits", "failed", "a: is not there", "What to do: look for it", "Try again"):
+        for text in (
+            "Running and waiting",
+            "Ended",
+            "waits",
+            "failed",
+            "a: is not there",
+            "What to do: look for it",
+            "Try again",
+        ):
             await user.should_see(text)
         user.find("Cancel").click()
         for _ in range(50):
@@ -684,7 +692,7 @@ def test_a_jobs_title_leads_to_what_it_makes(tmp_path: Path) -> None:
     visit(tmp_path / "w", steps)
 
 
-def test_the_theme_is_kept(tmp_path: Path) -> None:
+def test_the_theme_is_saved(tmp_path: Path) -> None:
     async def steps(user: User, _: AppState) -> None:
         await user.open("/jobs")
         user.find(marker="theme").click()
@@ -698,7 +706,7 @@ def test_the_theme_is_kept(tmp_path: Path) -> None:
 # What the model has seen, and what is sure
 
 
-def test_what_the_model_was_trained_on_is_said_before_and_after(tmp_path: Path) -> None:
+def test_what_the_model_was_trained_on_is_shown_before_and_after(tmp_path: Path) -> None:
     """c0 was trained on and is ticked as held out by now; c1 was not."""
     root = folder_of(tmp_path)
     dataset = dataset_in(root)

@@ -362,7 +362,7 @@ def test_the_crosshair_stands_on_slices_as_they_were_taken(viewer: Viewer) -> No
     assert viewer.page.evaluate(script, [0]) % 1 == pytest.approx(0, abs=1e-4)
 
 
-def test_how_a_scan_lies_is_said(viewer: Viewer) -> None:
+def test_unusual_orientations_are_described(viewer: Viewer) -> None:
     viewer.look("oblique")
     viewer.visitor.sees("Oblique by 17.5°")
     viewer.look("block")
@@ -415,7 +415,7 @@ def test_outlines_of_pictures_are_as_wide_at_each_scale(viewer: Viewer) -> None:
         assert 2 <= min(wide) <= max(wide) <= 9, f"pixels of two edges at a zoom of {zoom}: {wide}"
 
 
-def test_opacity_can_be_reached_heard_and_set_by_the_keyboard(viewer: Viewer) -> None:
+def test_opacity_is_set_by_the_keyboard_and_read_out(viewer: Viewer) -> None:
     viewer.look("block", layout="axial")
     slider = viewer.page.get_by_role("slider", name="Opacity of femur")
     slider.focus()

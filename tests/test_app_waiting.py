@@ -84,7 +84,7 @@ def test_an_upload_whose_server_is_killed_says_so_then_and_later(visitor: Visito
     visitor.open("/data")
     visitor.sees("Nothing of it was kept: upload it again.")
     assert not incoming(visitor)
-    visitor.click("I have seen it")
+    visitor.click("Dismiss")
     expect(visitor.page.get_by_text("An upload was broken off")).to_have_count(0)
     visitor.open("/data")
     visitor.sees("Bring data")
@@ -102,7 +102,7 @@ def test_an_upload_whose_tab_is_closed_is_told_to_the_next_one(visitor: Visitor)
     wait(lambda: not incoming(visitor))
     visitor.open("/data")
     visitor.sees("Nothing of it was kept: upload it again.")
-    visitor.click("I have seen it")
+    visitor.click("Dismiss")
     expect(visitor.page.get_by_text("An upload was broken off")).to_have_count(0)
 
 
@@ -152,7 +152,7 @@ def test_a_page_that_is_left_says_so_and_one_can_go_back(visitor: Visitor) -> No
     assert not (visitor.server.root / "errors.log").exists(), (visitor.server.root / "errors.log").read_text()
 
 
-def test_each_end_is_told_once_and_a_cancelled_job_is_none(tmp_path: Path) -> None:
+def test_each_end_is_notified_once_and_a_cancelled_job_not(tmp_path: Path) -> None:
     jobs = Jobs(tmp_path)
 
     def put(command: str, state: State) -> Job:

@@ -71,7 +71,7 @@ def test_no_finding_of_the_check_asks_for_what_the_pages_do_not_have() -> None:
         ("look at its picture", "look at its picture"),
     ],
 )
-def test_what_the_pages_do_about_a_finding_is_said(action: str, said: str) -> None:
+def test_findings_say_what_the_pages_can_do(action: str, said: str) -> None:
     assert translate_action(action) == said
 
 
@@ -94,11 +94,11 @@ def test_what_is_left_out_of_a_hint_stays_under_details() -> None:
         ("say which part of a path is the case: --case-pattern", f"say {'which part of a path is the case'}: “{{}}”"),
     ],
 )
-def test_options_are_called_as_the_pages_call_them(hint: str, said: str) -> None:
+def test_options_become_the_labels_of_the_pages(hint: str, said: str) -> None:
     assert translate_text(hint) == said.format(wording.IMPORT_TEXTS["--case-pattern"])
 
 
-def test_places_of_the_server_are_left_out() -> None:
+def test_folders_of_the_server_are_left_out() -> None:
     root, data = Path("/srv/osteon work"), (Path("/mnt/hospital"),)
     assert strip_folders("/srv/osteon work/sources/my legs/p1/ct.nii.gz: damaged", root, data) == (
         "my legs/p1/ct.nii.gz: damaged"
@@ -108,7 +108,7 @@ def test_places_of_the_server_are_left_out() -> None:
     assert strip_folders("resources/legs and a/runs/b", root) == "resources/legs and a/runs/b"
 
 
-def test_what_is_alike_is_said_once() -> None:
+def test_similar_lines_are_grouped() -> None:
     lines = [f"/a/p{n}/mr: 3 files left out: a localizer" for n in range(38)]
     groups = group_similar([*lines[:20], "two cases are called c; the second becomes c-2", *lines[20:]])
     assert [len(group) for group in groups] == [38, 1]
@@ -126,7 +126,7 @@ LOG = """note: something
 def test_why_cases_failed_is_found_in_the_log() -> None:
     assert list_left_out(LOG) == ["p1: /w/p1.nii.gz: truncated (copy it again)", "p2: has no voxels"]
     error = job_error(JOB, State("failed", code=1), LOG)
-    assert error.message.startswith("nothing came of 2 cases: p1: /w/p1.nii.gz: truncated")
+    assert error.message.startswith("2 cases failed: p1: /w/p1.nii.gz: truncated")
     assert error.hint == "copy it again"
     assert "p2: has no voxels" in error.message
 
@@ -139,13 +139,13 @@ def test_lines_below_an_error_belong_to_it() -> None:
 @pytest.mark.parametrize(
     ("code", "log", "says"),
     [
-        (1, "Traceback (most recent call last):\n  File x\nValueError: no such thing\n", "fault of osteon"),
+        (1, "Traceback (most recent call last):\n  File x\nValueError: no such thing\n", "internal error"),
         (2, "Usage: osteon predict [OPTIONS]\n╭─ Error ─╮\n│ Invalid value for '--speed' │\n╰──╯\n", "Invalid value"),
         (137, "", "not enough memory"),
-        (1, "reading\n", "before it came to anything"),
+        (1, "reading\n", "ended without a result"),
     ],
 )
-def test_no_failure_is_told_as_a_number(code: int, log: str, says: str) -> None:
+def test_no_failure_is_only_an_exit_code(code: int, log: str, says: str) -> None:
     error = job_error(JOB, State("failed", code=code), log)
     assert says in error.message
     assert "exit code" not in error.message

@@ -71,7 +71,7 @@ def test_a_new_name_replaces_nothing(tmp_path: Path) -> None:
     assert workspace.new_item("datasets", "knee").name == "knee"
 
 
-def test_choices_are_kept(tmp_path: Path) -> None:
+def test_settings_are_saved(tmp_path: Path) -> None:
     workspace = Workspace.open(tmp_path / "w")
     workspace.save_settings(theme="dark")
     workspace.save_settings(recipe="limb")

@@ -147,7 +147,7 @@ main()
         ("evaluate", "SIGTERM", 143, f"ended by SIGTERM; {STARTS_ANEW}"),
     ],
 )
-def test_whatever_ends_a_command_is_in_its_exit_code_with_the_way_on(
+def test_whatever_ends_a_command_is_in_its_exit_code_with_the_way_to_resume(
     command: str, name: str, ends_with: int, said: str
 ) -> None:
     process = python(ENDED.replace("NAME", name).replace("COMMAND", command))
@@ -191,7 +191,7 @@ def test_a_command_that_is_ended_before_it_begins_says_so_too(tmp_path: Path, ho
     assert "Traceback" not in ended.stderr
 
 
-def test_the_ways_on_are_those_of_commands() -> None:
+def test_resume_hints_are_for_commands() -> None:
     names = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     assert set(RESUME_HINTS) <= names
 

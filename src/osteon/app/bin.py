@@ -76,7 +76,7 @@ def rename(app: AppState, item: Item, name: str) -> str:
     """
     before, title = item.title, " ".join(name.split())
     if not title or not title.isprintable() or len(title) > MAX_NAME_LENGTH:
-        raise UsageError("this is no name", hint=f"give one of 1 to {MAX_NAME_LENGTH} letters")
+        raise UsageError("this is not a valid name", hint=f"give 1 to {MAX_NAME_LENGTH} characters")
     if name_key(title) in app.workspace.used_name_keys(item.kind, exclude=item):
         raise UsageError(f"another {KIND_NAMES[item.kind]} is, or was, called {title}", hint="choose another name")
     record = {k: v for k, v in read_about(item).items() if k != TITLE} | ({} if title == item.name else {TITLE: title})

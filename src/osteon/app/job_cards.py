@@ -78,7 +78,7 @@ def job_card(app: AppState, job: Job, state: State, *, log: bool = False) -> Non
             show_notes(app, list_left_out(text), kind="note", title="Left out")
         elif state.why:
             caption(state.why)
-        with ui.expansion("What the command says", value=log).props("dense").classes("full-width osteon-command-log"):
+        with ui.expansion("Log of the command", value=log).props("dense").classes("full-width osteon-command-log"):
             _show_log(app, job, state)
 
 
@@ -101,7 +101,7 @@ def _title(app: AppState, job: Job) -> None:
 
 def _show_log(app: AppState, job: Job, state: State) -> None:
     caption(f"osteon {job.command} {' '.join(job.arguments)}")
-    shown = long_text(app.jobs.log(job) or "nothing yet", "What the command says")
+    shown = long_text(app.jobs.log(job) or "nothing yet", "Log of the command")
     if state.phase == "running":
         ui.timer(2.0, lambda: shown.set_text(app.jobs.log(job) or "nothing yet"))
 
@@ -123,7 +123,7 @@ def _times(app: AppState, job: Job, state: State) -> None:
     elif state.ended:
         caption(f"took {format_age(state.ended - state.began)}, ended {format_age(time.time() - state.ended)} ago")
     elif state.phase == "queued":
-        caption("begins when what stands before it has ended")
+        caption("starts when the jobs before it have ended")
 
 
 def _buttons(app: AppState, job: Job, state: State) -> None:

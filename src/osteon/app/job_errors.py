@@ -13,8 +13,8 @@ _LIST_HEADING = re.compile(r"\d+ (?:cases? [\w ]+|passed over):")
 _USAGE = re.compile(r"Usage: .* \[OPTIONS\]")
 _EXCEPTION = re.compile(r"(?:[a-z_]+\.)*[A-Z]\w*(?:Error|Exception|Interrupt)(?::.*)?")
 _EXIT_CODES = {
-    1: "the command ended before it came to anything",
-    2: "the command was asked for something that it does not do",
+    1: "the command ended without a result",
+    2: "the command does not have these options",
 }
 
 
@@ -68,7 +68,7 @@ def job_error(job: Job, state: State, log: str) -> OsteonError:
     if message:
         return OsteonError(message, hint=hint)
     if failures := _failure_list(log):
-        more = f"nothing came of {len(failures)} cases" if len(failures) > 1 else "nothing came of it"
+        more = f"{len(failures)} cases failed" if len(failures) > 1 else "it failed"
         listed = "\n".join(list_left_out(log)) if len(failures) > 1 else ""
         return OsteonError(f"{more}: {failures[0][0]}\n{listed}".strip(), hint=failures[0][1])
     if state.code is not None and (name := _signal_name(state.code)):
@@ -77,7 +77,7 @@ def job_error(job: Job, state: State, log: str) -> OsteonError:
     lines = [line.strip(" │") for line in log.splitlines() if line.strip(" │╭╰─╮╯")]
     if lines and _EXCEPTION.fullmatch(lines[-1]):
         return OsteonError(
-            f"{job.title}: broke off, which is a fault of osteon's\n{lines[-1]}",
+            f"{job.title}: stopped with an internal error of osteon\n{lines[-1]}",
             hint="try it again; where it happens again, report it with what the command says",
         )
     if lines and any(_USAGE.search(line) for line in lines):

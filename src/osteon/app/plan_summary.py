@@ -33,9 +33,7 @@ def show_plan(plan: Plan, budget: str = "") -> None:
         )
         if count < FEW_ITERATIONS:
             with card(kind="note"):
-                ui.label(
-                    "Little time for these data: expect a model that finds things roughly. Give it longer for real use."
-                )
+                ui.label("This is little time for these data: expect a rough model. Give it longer for real use.")
     for name, text in rows:
         with ui.element("div").classes("osteon-row"):
             caption(name).style("width: 84px")

@@ -136,7 +136,7 @@ def result_scene(
         )
     inputs = [Path(entry[0]) for entry in prediction_records(item).get(case, {}).get("input", [])]
     if not inputs:
-        raise OsteonError("nobody wrote down which scan this was made from", hint="upload it beside its dataset")
+        raise OsteonError("it is not recorded which scan this was made from", hint="upload it beside its dataset")
     return SceneRequest(case, tuple(inputs), find_modality(app, item), reference, LabelSource(path), 0, full_resolution)
 
 

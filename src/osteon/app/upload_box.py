@@ -69,4 +69,4 @@ class UploadBox(Element, component="upload.js"):
         with card(kind="note") as note:
             for lost in self.app.uploads.broken.values():
                 ui.label(lost.told())
-            action("I have seen it", seen, style="quiet")
+            action("Dismiss", seen, style="quiet")

@@ -18,7 +18,7 @@ OPTION_LABELS = {
     "--labels": "Structures",
     "--modality": "Modality",
     "--hold-out": "Keep for the final test",
-    "--only": "Take the tick away from cases that are not to be imported",
+    "--only": "Untick cases that are not to be imported",
     "--form": "It is something else",
     "--budget": "How long",
     "--recipe": "Recipe",

@@ -69,7 +69,7 @@ class _ComparisonForm:
         results = {item.id: item.title for item in self.app.workspace.items("results") if result_files(item)}
         datasets = {item.id: f"{item.title} (reference)" for item in self.app.datasets()}
         with ui.element("div").classes("osteon-cols"):
-            with card("What with what?"):
+            with card("What to compare"):
                 if not results:
                     caption("There is no result yet: segment scans, or upload a result of another program.")
                 second = b if b in results else next(iter(results), None)

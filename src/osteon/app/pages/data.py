@@ -55,7 +55,7 @@ def _show_all(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
         job_card(app, job, state)
     with ui.element("div").classes("osteon-cols"):
         with ui.column().classes("full-width no-wrap gap-3"):
-            heading("Came in")
+            heading("Uploads and folders")
             _sources(app)
         with ui.column().classes("full-width no-wrap gap-3"):
             heading("Datasets")

@@ -92,7 +92,7 @@ class _DatasetPage:
         if dataset is None:
             jobs = self.app.jobs.about("dataset", self.item.name)
             if all(self.app.jobs.state(job).phase in OVER for job in jobs):
-                show_error(OsteonError("there is no dataset here: its import came to nothing", hint="import it again"))
+                show_error(OsteonError("there is no dataset here: its import failed", hint="import it again"))
             return
         manifest = dataset.manifest
         with ui.element("div").classes("osteon-row"):

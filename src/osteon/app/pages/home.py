@@ -33,7 +33,7 @@ def register(app: AppState) -> None:
             with ui.element("div").classes("osteon-cols"):
                 _phantom_form(app)
                 with ui.column().classes("full-width no-wrap gap-3"):
-                    heading("Lately")
+                    heading("Recent jobs")
                     watch_jobs(app, lambda: app.jobs.all()[:RECENT], lambda rows: _recent(app, rows))
 
 
@@ -68,7 +68,7 @@ def _steps(app: AppState) -> None:
 def _phantom_form(app: AppState) -> None:
     with card("No data at hand?"):
         caption(
-            "Let osteon make up a small cohort, written as a hospital might hand it over, and try everything on it."
+            "Let osteon make up a small cohort, in a form in which hospitals deliver data, and try everything on it."
         )
         kind = ui.select(PHANTOMS, value="limb", label="Kind").classes("full-width")
         cases = ui.number("Cases", value=8, min=6, max=50, precision=0).classes("full-width")

@@ -29,7 +29,7 @@ def _show_jobs(app: AppState, rows: list[tuple[Job, State]]) -> None:
         with empty_state("Nothing has been started yet", "Imports, trainings and segmentations are listed here."):
             action("Start", "/", style="main")
     if open_jobs:
-        heading("Going on")
+        heading("Running and waiting")
         for row in reversed(open_jobs):
             job_card(app, *row)
     if over:

@@ -77,7 +77,7 @@ class ResultPage:
         scans = f"the dataset {space.title('datasets', origin['dataset'])}" if origin.get("dataset") else ""
         scans = scans or (space.title("sources", source) if source else "uploaded files")
         caption(f"Made by {describe_maker(self.app, self.item)}, of {scans}.")
-        show_notes(self.app, origin.get("notes", "").splitlines(), kind="note", title="To know")
+        show_notes(self.app, origin.get("notes", "").splitlines(), kind="note", title="Notes")
         if not cases:
             caption("Segmented scans appear here one after the other.")
             return
@@ -192,7 +192,7 @@ class ResultPage:
         if phase in ("done", "partly"):
             caption("There is nothing to measure: no structure was found in any case.")
         else:
-            caption("Nobody has measured them." if job is None else "Measuring them came to nothing: see Jobs.")
+            caption("They have not been measured." if job is None else "Measuring them failed: see Jobs.")
         action("Measure them", self._measure, icon="straighten").mark("measure")
 
     def _measure(self) -> None:

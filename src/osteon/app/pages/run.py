@@ -71,7 +71,7 @@ class RunPage:
             source = self.app.workspace.title("sources", source_name(upload))
             caption(f"A model that was brought in from {source}. It finds {', '.join(structures)}.")
         elif not rows and not upload:
-            caption("Nobody wrote down how this run was started; its files are here.")
+            caption("It is not recorded how this run was started; its files are here.")
         if structures and (not rows or rows[0][1].phase == "done"):
             with ui.element("div").classes("osteon-row"):
                 action("Segment scans with it", f"/segment?model={self.item.id}", icon="content_cut", style="main")

@@ -184,7 +184,7 @@ class _Form:
             show_notes(self.app, names.splitlines(), kind="note", title="Names of files")
             failing = [f"{name}: {why}" for name, why in scans.problems.items()]
             show_notes(self.app, failing, kind="error", title="Cannot be segmented")
-            show_notes(self.app, scans.notes, kind="note", title="To know")
+            show_notes(self.app, scans.notes, kind="note", title="Notes")
             ui.label(f"{counted(len(scans.ids), 'scan')}: {shortly(scans.ids, 6)}")
             if known := scans.trained_on:
                 with card(kind="note"):

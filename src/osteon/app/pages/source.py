@@ -97,9 +97,9 @@ class _SourcePage:
             self._model_form(report.model)
             return
         if report.error:
-            show_error(OsteonError(report.error, hint=report.hint), "It was not understood")
+            show_error(OsteonError(report.error, hint=report.hint), "It was not recognised")
             if report.options:
-                with card("What to tell it"):
+                with card("How to read it"):
                     self._reading_form(report)
             if not report.files or any(not file.lower().endswith(".seg.nrrd") for file in report.files):
                 _segment_card(self.app, self.path, self.name)
@@ -111,8 +111,8 @@ class _SourcePage:
             with ui.column().classes("full-width no-wrap gap-4"):
                 with card(f"Recognised: {report.what}"):
                     show_notes(self.app, report.understood)
-                    show_notes(self.app, report.lost, kind="error", title="Not taken")
-                    show_notes(self.app, report.warnings, kind="note", title="To know", max_groups=MAX_SHOWN)
+                    show_notes(self.app, report.lost, kind="error", title="Not imported")
+                    show_notes(self.app, report.warnings, kind="note", title="Notes", max_groups=MAX_SHOWN)
                     self._form_choice(report)
                 self._case_table(report)
             with ui.column().classes("full-width no-wrap gap-4"):
@@ -146,7 +146,7 @@ class _SourcePage:
                     return
                 ui.navigate.to(item.url)
 
-            button = action("Take it in", import_model, icon="download_done", style="main").mark("take")
+            button = action("Import the model", import_model, icon="download_done", style="main").mark("take")
 
     def _labelled(self, report: SourceReport) -> bool:
         return any(case["labelled"] for case in report.cases)
@@ -168,9 +168,7 @@ class _SourcePage:
                 self.boxes[option] = ui.input(text, value=self.reader_options.get(option, "")).classes("full-width")
         for option, (text, values) in IMPORT_CHOICES.items():
             if option in report.options:
-                select = ui.select(
-                    {"": "as it is found out", **values}, value=self.reader_options.get(option, ""), label=text
-                )
+                select = ui.select({"": "detect it", **values}, value=self.reader_options.get(option, ""), label=text)
                 self.boxes[option] = select.classes("full-width")
         if "--case-pattern" in report.options:
             caption("A part of a path is a regular expression; what stands in its first brackets is the case: (p\\d+)")
@@ -209,7 +207,7 @@ class _SourcePage:
             else:
                 caption("None of the cases has labels: nothing can be learned from them, until somebody labels them.")
             self._structure_names(report)
-            with ui.expansion("Where a case is refused").classes("full-width"):
+            with ui.expansion("If cases are rejected").classes("full-width"):
                 ticks = [
                     flag
                     for flag in IMPORT_FLAGS
@@ -242,7 +240,7 @@ class _SourcePage:
     def _case_table(self, report: SourceReport) -> None:
         rows = [{"id": c["id"], "images": ", ".join(c["images"]), "label": c["label"] or "none"} for c in report.cases]
         with card(f"{counted(len(report.cases), 'case')}"):
-            caption("Take the tick away from cases that are not to be imported.")
+            caption("Untick cases that are not to be imported.")
             self.table = table(rows, {"id": "Case", "images": "Image", "label": "Label"}, key="id", selectable=True)
             self.table.selected = list(rows)
 
@@ -255,7 +253,9 @@ class _SourcePage:
         if self._chosen_options() != {
             option: value for option, value in self.reader_options.items() if option in self.boxes
         }:
-            notify_error(OsteonError("how it is read was changed", hint="press “Look again” first: cases may differ"))
+            notify_error(
+                OsteonError("the reading options were changed", hint="press “Look again” first: cases may differ")
+            )
             return
         before = {value: name for name, value in self.report.structures}
         names = {value: str(box.value or "").strip() for value, box in self.names.items()}
@@ -286,8 +286,8 @@ class _SourcePage:
 
 
 def _segment_card(app: AppState, path: Path, name: str) -> None:
-    with card("Only to be segmented"):
-        caption("To segment scans they need not be imported: give them to a model.")
+    with card("Segment without importing"):
+        caption("Scans need not be imported to be segmented: give them to a model.")
         source_id = next(
             (i.id for i in app.workspace.items("sources") if path.is_relative_to(i.path)), ""
         ) or app.workspace.keyed_hash("data", str(path))
