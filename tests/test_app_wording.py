@@ -47,32 +47,32 @@ def test_no_hint_of_any_error_shows_an_option_of_the_command_line() -> None:
     every = told("hint")
     assert len(every) > 200
     for hint in every:
-        said = translate_error(OsteonError("it failed", hint=hint)).hint
-        assert said or not hint
-        assert not wording._COMMAND_WORDS.search(said), (hint, said)
-        assert "--" not in said, (hint, said)
+        expected = translate_error(OsteonError("it failed", hint=hint)).hint
+        assert expected or not hint
+        assert not wording._COMMAND_WORDS.search(expected), (hint, expected)
+        assert "--" not in expected, (hint, expected)
 
 
 def test_no_finding_of_the_check_asks_for_what_the_pages_do_not_have() -> None:
     every = told("action")
     assert len(every) > 20
     for action in every:
-        said = translate_action(action)
-        assert not wording._COMMAND_WORDS.search(said), (action, said)
-        assert "dataset.yaml" not in said, (action, said)
-        assert "--" not in said, (action, said)
+        expected = translate_action(action)
+        assert not wording._COMMAND_WORDS.search(expected), (action, expected)
+        assert "dataset.yaml" not in expected, (action, expected)
+        assert "--" not in expected, (action, expected)
 
 
 @pytest.mark.parametrize(
-    ("action", "said"),
+    ("action", "expected"),
     [
         ("take the structure out of dataset.yaml", wording._NO_ACTION),
         ("label it in more cases, or train with --fold none", "label it in more cases"),
         ("look at its picture", "look at its picture"),
     ],
 )
-def test_findings_say_what_the_pages_can_do(action: str, said: str) -> None:
-    assert translate_action(action) == said
+def test_findings_say_what_the_pages_can_do(action: str, expected: str) -> None:
+    assert translate_action(action) == expected
 
 
 def test_what_is_left_out_of_a_hint_stays_under_details() -> None:
@@ -82,7 +82,7 @@ def test_what_is_left_out_of_a_hint_stays_under_details() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hint", "said"),
+    ("hint", "expected"),
     [
         ("name the values: --labels NAME=VALUE,…", "name the values: “Structures”"),
         ("hold fewer out", "hold fewer out"),
@@ -94,8 +94,8 @@ def test_what_is_left_out_of_a_hint_stays_under_details() -> None:
         ("say which part of a path is the case: --case-pattern", f"say {'which part of a path is the case'}: “{{}}”"),
     ],
 )
-def test_options_become_the_labels_of_the_pages(hint: str, said: str) -> None:
-    assert translate_text(hint) == said.format(wording.IMPORT_TEXTS["--case-pattern"])
+def test_options_become_the_labels_of_the_pages(hint: str, expected: str) -> None:
+    assert translate_text(hint) == expected.format(wording.IMPORT_TEXTS["--case-pattern"])
 
 
 def test_folders_of_the_server_are_left_out() -> None:

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from osteon.app.state import AppState
 from osteon.app.wording import translate_error
 from osteon.core.errors import OsteonError
 
-STYLE_SHEET = Path(__file__).parent / "static/style.css"
+STYLE_SHEET = (Path(__file__).parent / "static/style.css").read_text(encoding="utf-8")
 NAVIGATION = (
     ("/", "Start", "home"),
     ("/data", "Data", "folder_open"),
@@ -37,12 +36,6 @@ _FOLDERS = "folders"
 """In a client's storage: the workspace and the folders of --data, whose paths are left out of errors."""
 
 
-@cache
-def style_sheet() -> str:
-    """The one style sheet."""
-    return STYLE_SHEET.read_text(encoding="utf-8")
-
-
 @contextmanager
 def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str] | None = None) -> Iterator[None]:
     """A page's frame; what is made in the block stands in it.
@@ -55,7 +48,7 @@ def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str]
     """
     ui.context.client.storage[_FOLDERS] = (app.workspace.root, app.workspace.data_folders)
     ui.page_title(f"{title} · osteon")
-    ui.add_head_html(f"<style>{style_sheet()}</style>")  # `add_css` brings a script along
+    ui.add_head_html(f"<style>{STYLE_SHEET}</style>")  # `add_css` brings a script along
     ui.colors(primary="#1a63d2", positive="#1a7f4b", negative="#b3261e", warning="#9a5b00", dark="#1a2029")
     with ui.header().classes("osteon-head items-center row no-wrap q-px-md q-py-xs"):
         ui.link("Skip to the content", "#content").classes("osteon-skip")
@@ -265,6 +258,20 @@ def show_error(error: OsteonError, title: str = "That did not work") -> None:
         if rest:
             with ui.expansion("Details").classes("full-width"):
                 long_text("\n".join(rest), "Details")
+
+
+def refresh_on_change(state: Callable[[], object], refresh: Callable[[], object], every_s: float = 1.0) -> None:
+    """Call `refresh` whenever `state` has changed; it is asked regularly while the page is open."""
+    seen = state()
+
+    def check() -> None:
+        nonlocal seen
+        now = state()
+        if now != seen:
+            seen = now
+            refresh()
+
+    ui.timer(every_s, check)
 
 
 def notify(text: str, kind: str = "positive") -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from nicegui import ui
 
 from osteon.app.bin import check_not_deleted
-from osteon.app.elements import action, caption, card, long_text, notify_error, show_error
+from osteon.app.elements import action, caption, card, long_text, notify_error, refresh_on_change, show_error
 from osteon.app.job_errors import job_error, list_left_out
 from osteon.app.job_texts import PHASE_LABELS, UNKNOWN_STEP, describe_command, format_age, progress_fraction
 from osteon.app.jobs import MODELS_BY, OVER, RESUMABLE, Job, State
@@ -18,35 +18,28 @@ from osteon.app.state import AppState
 from osteon.app.workspace import ItemKind
 from osteon.core.errors import OsteonError
 
-INTERVAL_S = 1.0
-
 
 def watch_jobs(
     app: AppState,
     jobs: Callable[[], Sequence[Job]],
-    draw: Callable[[Sequence[tuple[Job, State]]], None],
+    draw: Callable[[Sequence[tuple[Job, State]]], None] | None = None,
     *,
     more: Callable[[], object] = lambda: None,
 ) -> None:
-    """Draw jobs, and again when the state of one changes, or the value of `more`."""
-    seen: list[object] = []
+    """Draw jobs (as cards when `draw` is None), and again when the state of one changes, or the value of `more`."""
+
+    def rows() -> list[tuple[Job, State]]:
+        return [(job, app.jobs.state(job)) for job in jobs()]
 
     @ui.refreshable
     def drawn() -> None:
-        draw([(job, app.jobs.state(job)) for job in jobs()])
+        if draw is None:
+            job_list(app, rows())
+        else:
+            draw(rows())
 
-    def state() -> list[object]:
-        return [*((job.id, app.jobs.state(job)) for job in jobs()), more()]
-
-    def look() -> None:
-        now = state()
-        if now != seen:
-            seen[:] = now
-            drawn.refresh()
-
-    seen[:] = state()
     drawn()
-    ui.timer(INTERVAL_S, look)
+    refresh_on_change(lambda: ([(job.id, state) for job, state in rows()], more()), drawn.refresh)
 
 
 def job_list(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.elements import action, caption, card, empty_state, page_frame, show_error, table
-from osteon.app.job_cards import job_list, watch_jobs
+from osteon.app.elements import action, caption, card, empty_state, page_frame, refresh_on_change, show_error, table
+from osteon.app.job_cards import watch_jobs
 from osteon.app.jobs import Job
 from osteon.app.page_cleanup import refreshable
 from osteon.app.pages.result_upload import upload_card
@@ -81,10 +81,9 @@ class _ComparisonForm:
                 self.first.on_value_change(lambda: self.cases.refresh())
                 self.second.on_value_change(self._second_changed)
             upload_card(self.app, datasets)
-        watch_jobs(self.app, self._jobs, lambda rows: job_list(self.app, rows))
+        watch_jobs(self.app, self._jobs)
         self.cases()
-        self.seen = self._overall()
-        ui.timer(1.0, self._refresh_when_scored)
+        refresh_on_change(self._overall, self.cases.refresh)
 
     def _reference(self, second: str | None) -> str | None:
         item = None if second is None else self.app.workspace.find("results", second)
@@ -110,11 +109,6 @@ class _ComparisonForm:
     def _overall(self) -> Any:
         pair = self._pair()
         return None if pair is None else read_metrics(pair[1], pair[0]).get("overall")
-
-    def _refresh_when_scored(self) -> None:
-        if self._overall() != self.seen:
-            self.seen = self._overall()
-            self.cases.refresh()
 
     @refreshable
     def cases(self) -> None:

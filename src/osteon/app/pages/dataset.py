@@ -9,7 +9,18 @@ from nicegui.events import ValueChangeEventArguments
 
 from osteon.app.commands import source_name, start_audit
 from osteon.app.dataset_edits import correct_cases, correct_structures
-from osteon.app.elements import ButtonStyle, action, caption, card, notify, notify_error, page_frame, show_error, table
+from osteon.app.elements import (
+    ButtonStyle,
+    action,
+    caption,
+    card,
+    notify,
+    notify_error,
+    page_frame,
+    refresh_on_change,
+    show_error,
+    table,
+)
 from osteon.app.findings import read_audit
 from osteon.app.item_actions import item_header
 from osteon.app.job_cards import job_card, watch_jobs
@@ -65,9 +76,8 @@ class _DatasetPage:
 
     def __init__(self, app: AppState, item: Item) -> None:
         self.app, self.item = app, item
-        self.seen = self._state()
         self.drawn()
-        ui.timer(1.0, self._refresh)
+        refresh_on_change(self._state, self.drawn.refresh)
         ui.timer(1.0, self._preload, once=True)
 
     async def _preload(self) -> None:
@@ -79,11 +89,6 @@ class _DatasetPage:
     def _state(self) -> tuple[float, ...]:
         files = (self.item.path / "dataset.yaml", self.item.path / "audit/audit.json")
         return tuple(path.stat().st_mtime if path.is_file() else 0.0 for path in files)
-
-    def _refresh(self) -> None:
-        if self._state() != self.seen:
-            self.seen = self._state()
-            self.drawn.refresh()
 
     @refreshable
     def drawn(self) -> None:

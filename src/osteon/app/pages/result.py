@@ -9,8 +9,8 @@ from nicegui import ui
 
 from osteon.app.commands import source_of
 from osteon.app.downloads import DOWNLOADS, SERIES_FORMS, available_forms
-from osteon.app.elements import action, caption, card, notify_error, page_frame, show_error, table
-from osteon.app.job_cards import job_list, watch_jobs
+from osteon.app.elements import action, caption, card, notify_error, page_frame, refresh_on_change, show_error, table
+from osteon.app.job_cards import watch_jobs
 from osteon.app.notes import show_notes
 from osteon.app.page_cleanup import refreshable
 from osteon.app.result_commands import measurement_job, start_evaluation, start_export, start_measurement, volumes_table
@@ -48,10 +48,9 @@ class ResultPage:
         self.app, self.item = app, item
         self.form = "seg-nrrd"
         """Chosen for the download; kept when the page is drawn anew, as it is whenever a job ends."""
-        watch_jobs(self.app, self._jobs, lambda rows: job_list(self.app, rows))
-        self.seen = self._state()
+        watch_jobs(self.app, self._jobs)
         self.drawn()
-        ui.timer(1.0, self._refresh)
+        refresh_on_change(self._state, self.drawn.refresh)
 
     def _jobs(self) -> list[Any]:
         return self.app.open_jobs("result", self.item.name)
@@ -62,11 +61,6 @@ class ResultPage:
         job = measurement_job(self.app, self.item)
         phase = "" if job is None else self.app.jobs.state(job).phase
         return [phase, *(path.stat().st_mtime if path.is_file() else 0.0 for path in files)]
-
-    def _refresh(self) -> None:
-        if self._state() != self.seen:
-            self.seen = self._state()
-            self.drawn.refresh()
 
     @refreshable
     def drawn(self) -> None:
@@ -210,17 +204,11 @@ class ResultPage:
                 caption("For a PACS (DICOM SEG, RTSTRUCT) the scans must have come as DICOM series.")
             action("Make the files", lambda: self._export(self.form), icon="build", style="main").mark("export")
             self.links()
-            ui.timer(1.0, self._refresh_links)
+            refresh_on_change(self._exports, self.links.refresh)
 
     def _exports(self) -> list[tuple[Any, str]]:
         jobs = [job for job in self.app.jobs.about("result", self.item.name) if "form" in job.about]
         return [(job, self.app.jobs.state(job).phase) for job in jobs[:6]]
-
-    def _refresh_links(self) -> None:
-        now = self._exports()
-        if now != getattr(self, "exported", now):
-            self.links.refresh()
-        self.exported = now
 
     @refreshable
     def links(self) -> None:

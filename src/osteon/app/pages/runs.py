@@ -9,7 +9,7 @@ from nicegui import ui
 
 from osteon.app.elements import action, caption, card, empty_state, notify, notify_error, page_frame, table
 from osteon.app.item_actions import item_buttons
-from osteon.app.job_cards import job_list, watch_jobs
+from osteon.app.job_cards import watch_jobs
 from osteon.app.jobs import Job, State
 from osteon.app.result_commands import common_dataset, start_comparison, start_vote
 from osteon.app.results import describe_maker, prediction_records, read_metrics, result_files, rounded
@@ -51,7 +51,6 @@ def register(app: AppState) -> None:
             watch_jobs(
                 app,
                 lambda: [j for j in app.jobs.all() if j.command in ("vote", "compare") and app.is_open(j)],
-                lambda rows: job_list(app, rows),
             )
             _Runs(app)
 

@@ -17,10 +17,11 @@ from osteon.app.elements import (
     list_card,
     notify_error,
     page_frame,
+    refresh_on_change,
     show_error,
 )
 from osteon.app.item_actions import item_buttons, item_header
-from osteon.app.job_cards import job_list, phase_chip, watch_jobs
+from osteon.app.job_cards import phase_chip, watch_jobs
 from osteon.app.jobs import Job, State
 from osteon.app.page_cleanup import refreshable
 from osteon.app.pages.run import RunPage
@@ -130,7 +131,8 @@ class _Form:
             with ui.element("div").classes("osteon-row"):
                 action("Start training", self._start, icon="play_arrow", style="main")
                 action("Forecast first", self._plan, icon="query_stats")
-            watch_jobs(self.app, self._plan_jobs, lambda rows: job_list(self.app, rows), more=self._refresh_forecast)
+            watch_jobs(self.app, self._plan_jobs)
+            refresh_on_change(self._plan_time, self.forecast.refresh)
 
     @property
     def item(self) -> Item:
@@ -145,16 +147,11 @@ class _Form:
 
     def _plan_jobs(self) -> list[Job]:
         jobs = [job for job in self.app.jobs.about("dataset", self.item.name) if job.command == "plan"][:1]
-        return [job for job in jobs if self.app.jobs.state(job).phase not in ("done", "cancelled")]
+        return [job for job in jobs if self.app.is_open(job)]
 
-    def _refresh_forecast(self) -> float:
-        """Refresh the forecast once it is there."""
+    def _plan_time(self) -> float:
         path = self.item.path / PLAN
-        now = path.stat().st_mtime if path.is_file() else 0.0
-        if now != getattr(self, "planned_at", now):
-            self.forecast.refresh()
-        self.planned_at = now
-        return now
+        return path.stat().st_mtime if path.is_file() else 0.0
 
     @refreshable
     def forecast(self) -> None:
