@@ -187,6 +187,11 @@ class Workspace:
             return []
         return [str(row) for row in data] if isinstance(data, list) else []
 
+    @property
+    def readable_folders(self) -> tuple[Path, ...]:
+        """The workspace and the data folders."""
+        return self.root, *self.data_folders
+
     def data_sources(self) -> dict[str, Path]:
         """Id → path of each data folder and of the folders in it that may be read."""
         folders = [p for top in self.data_folders for p in (top, *sorted(top.iterdir())) if p.is_dir()]
@@ -199,7 +204,7 @@ class Workspace:
             real = Path(path).resolve()
         except (OSError, ValueError, RuntimeError):
             return False
-        return any(real.is_relative_to(folder) for folder in (self.root, *self.data_folders))
+        return any(real.is_relative_to(folder) for folder in self.readable_folders)
 
     def check_readable(self, path: Path) -> Path:
         """The path. Raises FileError where it lies elsewhere."""

@@ -56,10 +56,10 @@ def _show_all(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
     with ui.element("div").classes("osteon-cols"):
         with ui.column().classes("full-width no-wrap gap-3"):
             heading("Uploads and folders")
-            _sources(app)
+            _show_sources(app)
         with ui.column().classes("full-width no-wrap gap-3"):
             heading("Datasets")
-            _datasets(app)
+            _show_datasets(app)
 
 
 def source_path(item: Item) -> Path:
@@ -67,7 +67,7 @@ def source_path(item: Item) -> Path:
     return item.path / SOURCE if (item.path / TRUTH).is_file() and (item.path / SOURCE).is_dir() else item.path
 
 
-def _sources(app: AppState) -> None:
+def _show_sources(app: AppState) -> None:
     items = app.workspace.items("sources")
     making = [job.about.get("source") for job in _active_jobs(app) if job.command == "phantom"]
     imported = {source_name(read_about(item).get("source", "")): item.title for item in reversed(app.datasets())}
@@ -91,7 +91,7 @@ def _sources(app: AppState) -> None:
             action("Import", f"/source/{source_id}")
 
 
-def _datasets(app: AppState) -> None:
+def _show_datasets(app: AppState) -> None:
     items = app.datasets()
     if not items:
         with empty_state("No dataset yet", "Import something that came in: its cases are checked and listed."):

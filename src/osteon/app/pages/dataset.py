@@ -113,12 +113,12 @@ class _DatasetPage:
                 url = f"/segment?source={self.item.id}"
                 action("Segment what has no label", url, icon="content_cut", style=style)
         audit = read_audit(self.item.path)
-        _Cases(self, dataset, audit[2] if audit else {})
+        _CaseTable(self, dataset, audit[2] if audit else {})
         with ui.element("div").classes("osteon-cols"):
             with card("What the check found"):
                 self._findings(audit)
                 action("Check again", lambda: start_audit(self.app, self.item), icon="refresh", style="quiet")
-            _Structures(self, dataset)
+            _StructureForm(self, dataset)
 
     def _findings(self, audit: tuple[str, list[Finding], Any] | None) -> None:
         if audit is None:
@@ -170,7 +170,7 @@ class _DatasetPage:
         expansion.on_value_change(fill)
 
 
-class _Cases:
+class _CaseTable:
     """The table of cases."""
 
     def __init__(self, page: _DatasetPage, dataset: Dataset, structures: dict[str, list[str]]) -> None:
@@ -228,7 +228,7 @@ def _shorten(text: str) -> str:
     return text if len(text) <= MAX_NOTE_LENGTH else text[:MAX_NOTE_LENGTH].rsplit(" ", 1)[0] + " …"
 
 
-class _Structures:
+class _StructureForm:
     """Names and colours, to be corrected."""
 
     def __init__(self, page: _DatasetPage, dataset: Dataset) -> None:

@@ -29,21 +29,21 @@ def register(app: AppState) -> None:
     @ui.page("/")
     def home() -> None:
         with page_frame(app, "From scans to bones", "/"):
-            _steps(app)
+            _show_steps(app)
             with ui.element("div").classes("osteon-cols"):
                 _phantom_form(app)
                 with ui.column().classes("full-width no-wrap gap-3"):
                     heading("Recent jobs")
-                    watch_jobs(app, lambda: app.jobs.all()[:RECENT], lambda rows: _recent(app, rows))
+                    watch_jobs(app, lambda: app.jobs.all()[:RECENT], lambda rows: _show_recent(app, rows))
 
 
-def _recent(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
+def _show_recent(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
     job_list(app, rows)
     if not rows:
         caption("Nothing has been started yet.")
 
 
-def _steps(app: AppState) -> None:
+def _show_steps(app: AppState) -> None:
     datasets, models = len(app.datasets()), len(app.models())
     results = len(app.workspace.items("results"))
     bring = "Upload scans, with masks, meshes or label maps to learn from."

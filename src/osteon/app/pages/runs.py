@@ -52,11 +52,11 @@ def register(app: AppState) -> None:
                 app,
                 lambda: [j for j in app.jobs.all() if j.command in ("vote", "compare") and app.is_open(j)],
             )
-            _Runs(app)
+            _ResultTable(app)
 
 
-class _Runs:
-    """The table, its filters, and the vote."""
+class _ResultTable:
+    """The table of results with its filters, and the cards for reports and votes."""
 
     def __init__(self, app: AppState) -> None:
         self.app = app

@@ -51,7 +51,7 @@ def register(app: AppState) -> None:
             models = app.models()
             with ui.element("div").classes("osteon-cols"):
                 if models:
-                    _Form(app, models, model, source)
+                    _SegmentForm(app, models, model, source)
                 else:
                     text = "Train one, or bring one that somebody gave you: osteon's or nnU-Net's."
                     with empty_state("There is no model yet", text), ui.element("div").classes("osteon-row"):
@@ -62,7 +62,7 @@ def register(app: AppState) -> None:
                     watch_jobs(
                         app,
                         lambda: [job for job in app.jobs.all() if job.command in ("predict", "vote")],
-                        lambda rows: _list(app, rows),
+                        lambda rows: _show_results(app, rows),
                     )
 
     @ui.page("/result/{result_id}")
@@ -80,7 +80,7 @@ def register(app: AppState) -> None:
         case_page(app, result_id, case_id)
 
 
-def _list(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
+def _show_results(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
     states = {job.about.get("result"): state for job, state in reversed(rows)}
     items = app.workspace.items("results")
     if not items:
@@ -95,8 +95,8 @@ def _list(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
             item_buttons(app, item, "/segment")
 
 
-class _Form:
-    """The model, the scans, the start."""
+class _SegmentForm:
+    """The form that starts a segmentation: a model and scans."""
 
     def __init__(self, app: AppState, models: list[Item], model: str, source: str) -> None:
         self.app, self.models = app, {item.id: item for item in models}
@@ -164,7 +164,7 @@ class _Form:
             self.scans = ScanList()
             return
         chosen = (self.source.value, self.model.value)
-        allowed = (self.app.workspace.root, *self.app.workspace.data_folders)
+        allowed = self.app.workspace.readable_folders
         scans, error = ScanList(), None
         try:
             scans = await self.app.reader.run(list_scans, source[1], allowed, self._model())

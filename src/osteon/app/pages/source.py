@@ -78,7 +78,7 @@ class _SourcePage:
         with self.column, ui.row().classes("items-center"):
             ui.icon("hourglass_empty", size="22px").props("aria-hidden=true")
             caption(f"Looking at {self.name} …")
-        allowed = (self.app.workspace.root, *self.app.workspace.data_folders)
+        allowed = self.app.workspace.readable_folders
         try:
             report = await self.app.reader.run(inspect_source, self.path, allowed, self.form, self.reader_options)
         except OsteonError as error:

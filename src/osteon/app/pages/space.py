@@ -27,11 +27,11 @@ def register(app: AppState) -> None:
     @ui.page("/space")
     def space() -> None:
         with page_frame(app, "Space", "/space"):
-            _Space(app)
+            _SpacePage(app)
 
 
-class _Space:
-    """Sizes, which take a while, and the bin."""
+class _SpacePage:
+    """Sizes of all items, and the bin."""
 
     def __init__(self, app: AppState) -> None:
         self.app = app

@@ -53,7 +53,7 @@ def register(app: AppState) -> None:
             items = app.datasets()
             with ui.element("div").classes("osteon-cols"):
                 if items:
-                    _Form(app, items, dataset)
+                    _TrainForm(app, items, dataset)
                 else:
                     with empty_state("There is nothing to learn from yet", "Import labelled scans first."):
                         action("Bring data", "/data", style="main")
@@ -62,7 +62,7 @@ def register(app: AppState) -> None:
                     watch_jobs(
                         app,
                         lambda: [j for j in app.jobs.all() if j.command == "train"],
-                        lambda rows: _list(app, rows),
+                        lambda rows: _show_trainings(app, rows),
                     )
 
     @ui.page("/train/{run_id}")
@@ -76,22 +76,22 @@ def register(app: AppState) -> None:
             RunPage(app, item)
 
 
-def _list(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
+def _show_trainings(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
     shown = set()
     for job, state in rows:
         item = app.workspace.item("runs", job.about["run"])
         if item.name not in shown and item.path.is_dir():
-            _row(app, item, state)
+            _training_card(app, item, state)
         shown.add(item.name)
     for item in app.models():
         if item.name not in shown:
-            _row(app, item, None)
+            _training_card(app, item, None)
     if not any(app.workspace.item("runs", name).path.is_dir() for name in shown) and not app.models():
         with empty_state("No training yet", "Choose a dataset and a time on the left, then start."):
             pass
 
 
-def _row(app: AppState, item: Item, state: State | None) -> None:
+def _training_card(app: AppState, item: Item, state: State | None) -> None:
     dice, origin = read_curves(item.path).latest_dice.get("mean"), read_about(item)
     data = app.workspace.title("datasets", origin.get("dataset", "unknown data"))
     text = "brought in" if "brought" in origin else f"on {data}"
@@ -102,8 +102,8 @@ def _row(app: AppState, item: Item, state: State | None) -> None:
         item_buttons(app, item, "/train")
 
 
-class _Form:
-    """The choices, the forecast, and the start."""
+class _TrainForm:
+    """The form that starts a training, with its forecast."""
 
     def __init__(self, app: AppState, items: list[Item], dataset_id: str) -> None:
         self.app, self.items = app, {item.id: item for item in items}
