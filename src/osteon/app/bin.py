@@ -229,5 +229,5 @@ def _new_folder(app: AppState, item: Item) -> Path:
 
 def _bin_folder(app: AppState) -> Path:
     folder = app.workspace.root / BIN
-    folder.mkdir(mode=0o700, exist_ok=True)  # somebody may have removed it by hand
+    folder.mkdir(mode=0o700, exist_ok=True)  # it may have been removed by hand
     return folder

@@ -1,7 +1,7 @@
 """Removing pages that were left, and freeing their memory.
 
 NiceGUI keeps a page for a while after its connection ended, since the browser may only have been busy; with the minute
-that large scans need, somebody who clicks through the pages leaves dozens behind, a megabyte each. So a page says when
+that large scans need, a user who clicks through the pages leaves dozens behind, a megabyte each. So a page says when
 it is left for good.
 """
 

@@ -13,7 +13,7 @@ from nicegui.events import GenericEventArguments
 
 
 class Slider(Element, component="slider.js"):
-    """A slider; `on_change` is called with each value that somebody moves it to."""
+    """A slider; `on_change` is called with each value that the user moves it to."""
 
     def __init__(
         self,

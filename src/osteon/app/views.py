@@ -35,7 +35,7 @@ NIIVUE_HINT = (
 )
 """What to do without the viewer's JavaScript."""
 OBLIQUE_DEG = 1.0
-"""Degrees from which a scan is said to be oblique: what is less is the care with which a patient lies."""
+"""Degrees from which a scan counts as oblique: less is normal positioning of patients."""
 SHEARED_DEG = 0.1
 """Degrees from which axes count as sheared."""
 
@@ -88,7 +88,7 @@ class View(Element):
         self.classes("osteon-view-box")
 
     def show(self, scene: dict[str, Any]) -> None:
-        """Load files and show them; `ready` is told when they are on the screen."""
+        """Load files and show them; `ready` is emitted when they are on the screen."""
         self._props["scene"] = scene
         self.update()
 

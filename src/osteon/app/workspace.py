@@ -126,7 +126,7 @@ class Workspace:
         return cls(root.resolve(), secret, tuple(folder.resolve() for folder in data))
 
     def keyed_hash(self, *parts: str, digits: int = ID_DIGITS) -> str:
-        """A hash of `parts` that nobody can make without the secret."""
+        """A hash of `parts` that cannot be made without the secret."""
         return hmac.new(self.secret, "\0".join(parts).encode(), "sha256").hexdigest()[:digits]
 
     def items(self, kind: ItemKind) -> list[Item]:

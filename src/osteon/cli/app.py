@@ -48,7 +48,7 @@ def app(
         warn(f"slices and 3D cannot be shown: {escape(why_no_niivue())}")
         info(f"  → {escape(NIIVUE_HINT)}")
     if not address.local:
-        warn("whoever sees the network's traffic can read it; over an SSH tunnel nobody can")
+        warn("the connection is not encrypted, and others on the network can read it; use an SSH tunnel")
     out.print(f"workspace {escape(str(opened.root))}")
     out.print(f"open      {escape(url)}")
     out.print("stop      Ctrl-C; jobs go on without it")

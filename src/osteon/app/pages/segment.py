@@ -53,7 +53,7 @@ def register(app: AppState) -> None:
                 if models:
                     _SegmentForm(app, models, model, source)
                 else:
-                    text = "Train one, or bring one that somebody gave you: osteon's or nnU-Net's."
+                    text = "Train one, or bring one from elsewhere: osteon's or nnU-Net's."
                     with empty_state("There is no model yet", text), ui.element("div").classes("osteon-row"):
                         action("Train a model", "/train", style="main")
                         action("Bring a model", "/data")

@@ -205,7 +205,7 @@ class _SourcePage:
             if labelled:
                 caption("What is kept for the final test is never trained on: the model is judged by it.")
             else:
-                caption("None of the cases has labels: nothing can be learned from them, until somebody labels them.")
+                caption("None of the cases has labels: no model can be trained on them before they are labelled.")
             self._structure_names(report)
             with ui.expansion("If cases are rejected").classes("full-width"):
                 ticks = [
