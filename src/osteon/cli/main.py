@@ -28,6 +28,7 @@ from osteon.cli import (
     vote,
     weights,
 )
+from osteon.cli.output import info
 from osteon.cli.shared_options import Quiet, with_quiet_option
 from osteon.cli.terminal import is_memory_error, restart_in_utf8, warn_memory_limit
 from osteon.core.errors import OsteonError, in_short
@@ -121,7 +122,7 @@ def _exit_interrupted() -> NoReturn:
     """Say how the command was ended and how to go on, and exit with its code."""
     number = ended_by()
     how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
-    console.print(f"{how}; {_resume_hint(sys.argv[1:])}", soft_wrap=True)
+    info(f"{how}; {_resume_hint(sys.argv[1:])}")
     sys.exit(128 + number)
 
 
@@ -141,6 +142,6 @@ def _resume_hint(arguments: Sequence[str]) -> str:
 
 
 def _print_error(error: OsteonError) -> None:
-    console.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)
+    info(f"[bold red]error:[/] {escape(error.message)}")
     if error.hint:
-        console.print(f"  → {escape(error.hint)}", soft_wrap=True)
+        info(f"  → {escape(error.hint)}")
