@@ -34,7 +34,6 @@ from osteon.cli.terminal import is_memory_error, restart_in_utf8, warn_memory_li
 from osteon.core.errors import OsteonError, in_short
 from osteon.core.files import write_error
 from osteon.core.processes import ended_by, heed_endings
-from osteon.core.progress import console
 from osteon.core.progress import quiet as silence
 from osteon.core.version import __version__
 

@@ -6,9 +6,9 @@ import locale
 import os
 import sys
 
+from osteon.cli.output import warn
 from osteon.core.errors import out_of_memory
 from osteon.core.platform import address_space
-from osteon.core.progress import console
 
 MIN_BYTES = 2 << 30
 """Of address space, with which what needs torch still starts."""
@@ -36,10 +36,9 @@ def restart_in_utf8() -> None:
 def warn_memory_limit() -> None:
     """Say before the work begins that there is little memory: libraries may end the process without a word."""
     if is_memory_tight():
-        console.print(
-            f"[yellow]the memory of a process is limited to {(address_space() or 0) / 1e9:.1f} GB here (`ulimit -v`); "
-            f"training and predicting need about {MIN_BYTES / 1e9:.0f} GB to start, and may break off[/]",
-            soft_wrap=True,
+        warn(
+            f"the memory of a process is limited to {(address_space() or 0) / 1e9:.1f} GB here (`ulimit -v`); "
+            f"training and predicting need about {MIN_BYTES / 1e9:.0f} GB to start, and may break off"
         )
 
 
