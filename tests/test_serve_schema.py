@@ -34,7 +34,7 @@ def test_answers_are_those_of_the_description(tmp_path: Path) -> None:
     predictor.go.set()
     with serving(tmp_path, predictor=predictor) as running:
         checked(running.client, tmp_path, TAKEN)
-        job = running.client.ended(running.client.send().data["id"])
+        job = running.client.wait_for(running.client.send().data["id"])
         known = f'[parameters]\njob_id = "{job["id"]}"\nfile = "mask.nii.gz"\n'
         checked(running.client, tmp_path, TAKEN + known, "--include-method", "GET", "--phases", "examples,fuzzing")
         assert running.client.ask("GET", "/health").data["status"] == "ok"

@@ -7,41 +7,41 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-AXIS: dict[str, Any] = {
+CHART_AXIS: dict[str, Any] = {
     "type": "value",
     "axisLabel": {"color": "#8a94a3"},
     "nameTextStyle": {"color": "#8a94a3"},
     "splitLine": {"lineStyle": {"color": "rgba(128, 138, 155, 0.22)"}},
 }
-"""Readable on light and dark ground."""
+"""Axes that are readable on a light and a dark background."""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What was recorded so far.
+    """What a training has recorded so far.
 
     Attributes:
         seconds: Of training, at each epoch.
         loss: At each epoch.
         dice: For each structure, and `mean`: seconds and Dice at each validation.
         iteration: The last one.
-        pace: Seconds of an iteration, in the last epoch.
+        seconds_per_iteration: In the last epoch.
     """
 
     seconds: list[float] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     dice: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     iteration: int = 0
-    pace: float = 0.0
+    seconds_per_iteration: float = 0.0
 
     @property
-    def newest(self) -> dict[str, float]:
+    def latest_dice(self) -> dict[str, float]:
         """The last Dice of each structure."""
         return {name: points[-1][1] for name, points in self.dice.items() if points}
 
 
 def read_curves(run: Path) -> Curves:
-    """Read them; empty where the training has recorded nothing."""
+    """The curves of a run; empty where nothing is recorded yet."""
     path = run / "metrics.csv"
     if not path.is_file():
         return Curves()
@@ -63,13 +63,13 @@ def read_curves(run: Path) -> Curves:
     return Curves(curves.seconds, curves.loss, curves.dice, int(last["iteration"]), float(last["s_per_iteration"] or 0))
 
 
-def chart(curves: Curves, colours: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def chart_options(curves: Curves, colours: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options of two charts: the loss, and the Dice of each structure, over minutes of training."""
     return (
-        _options(
+        _chart(
             "loss", [_line("loss", [(s / 60, v) for s, v in zip(curves.seconds, curves.loss, strict=True)], "#1a63d2")]
         ),
-        _options(
+        _chart(
             "Dice",
             [
                 _line(
@@ -79,7 +79,7 @@ def chart(curves: Curves, colours: dict[str, str]) -> tuple[dict[str, Any], dict
                 )
                 for name, points in curves.dice.items()
             ],
-            most=1,
+            maximum=1,
         ),
     )
 
@@ -91,13 +91,13 @@ def _line(name: str, points: list[tuple[float, float]], colour: str) -> dict[str
     return {"type": "line", "name": name, "data": data, "showSymbol": symbol, "color": colour, "lineStyle": kind}
 
 
-def _options(name: str, series: list[dict[str, Any]], most: float | None = None) -> dict[str, Any]:
+def _chart(name: str, series: list[dict[str, Any]], maximum: float | None = None) -> dict[str, Any]:
     return {
         "animation": False,
         "grid": {"left": 56, "right": 16, "top": 24, "bottom": 64 if len(series) > 1 else 44},
         "tooltip": {"trigger": "axis"},
         "legend": {"show": len(series) > 1, "bottom": 0, "type": "scroll", "textStyle": {"color": "#8a94a3"}},
-        "xAxis": AXIS | {"name": "minutes", "nameLocation": "middle", "nameGap": 24, "min": 0},
-        "yAxis": AXIS | {"name": name, "max": most, "scale": most is None},
+        "xAxis": CHART_AXIS | {"name": "minutes", "nameLocation": "middle", "nameGap": 24, "min": 0},
+        "yAxis": CHART_AXIS | {"name": name, "max": maximum, "scale": maximum is None},
         "series": series,
     }

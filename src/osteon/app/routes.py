@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from osteon.app.uploads import Upload
-from osteon.app.workspace import ABOUT, plain_name
+from osteon.app.workspace import ABOUT, safe_name
 from osteon.core.case_records import FOLDER
 from osteon.core.errors import OsteonError
 from osteon.core.html_pages import page_name, page_number
@@ -26,7 +26,7 @@ from osteon.web.http_errors import RejectedError
 from osteon.web.slow_bodies import PacedBody
 
 if TYPE_CHECKING:
-    from osteon.app.state import Studio
+    from osteon.app.state import AppState
 
 CACHED = {"Cache-Control": "private, max-age=3600"}
 NOT_FOUND = JSONResponse({"message": "this is no longer here", "hint": "reload the page"}, 404)
@@ -35,30 +35,30 @@ CHUNK = 1 << 20
 """Bytes of a download that are read at a time."""
 
 
-def routes(studio: Studio) -> list[Route]:
+def routes(app: AppState) -> list[Route]:
     """All routes, for an application's router."""
 
     async def start_upload(request: Request) -> Response:
         suffixes = tuple(k.strip().lower() for k in request.headers.get("x-osteon-kinds", "").split(",") if k.strip())
-        return JSONResponse({"id": studio.uploads.start(suffixes).id})
+        return JSONResponse({"id": app.uploads.start(suffixes).id})
 
     async def receive_file(request: Request) -> Response:
-        upload = studio.uploads.open.get(request.path_params["upload_id"])
+        upload = app.uploads.open.get(request.path_params["upload_id"])
         if upload is None:
             return NOT_FOUND
         try:
             return await _receive(upload, request)
         except ClientDisconnect:
-            studio.uploads.interrupt(upload)
+            app.uploads.interrupt(upload)
             return JSONResponse({"message": "the upload was broken off", "hint": "upload it again"}, 400)
 
     async def cancel_upload(request: Request) -> Response:
-        studio.uploads.cancel(request.path_params["upload_id"])
+        app.uploads.cancel(request.path_params["upload_id"])
         return JSONResponse({})
 
     async def scene_file(request: Request) -> Response:
         name = request.path_params["name"]
-        path = studio.scene_file(request.path_params["scene_id"], name)
+        path = app.scene_file(request.path_params["scene_id"], name)
         if path is None:
             return NOT_FOUND
         if name.endswith(".bin"):  # the browser unpacks it
@@ -69,25 +69,25 @@ def routes(studio: Studio) -> list[Route]:
         return FileResponse(path, media_type=kind, headers=CACHED | {"Content-Encoding": "identity"})
 
     async def audit_picture(request: Request) -> Response:
-        item = studio.workspace.find("datasets", request.path_params["dataset_id"])
+        item = app.workspace.find("datasets", request.path_params["dataset_id"])
         folder = item.path / "audit/cases" if item else None
         if item is None or folder is None or not folder.is_dir():
             return NOT_FOUND
-        name = studio.case_named(item, (path.stem for path in folder.glob("*.jpg")), request.path_params["case_id"])
+        name = app.find_case(item, (path.stem for path in folder.glob("*.jpg")), request.path_params["case_id"])
         return NOT_FOUND if name is None else FileResponse(folder / f"{name}.jpg", headers=CACHED)
 
     async def training_sample(request: Request) -> Response:
-        item = studio.workspace.find("runs", request.path_params["run_id"])
+        item = app.workspace.find("runs", request.path_params["run_id"])
         number = request.path_params["number"]
         path = item.path / "samples" / f"{number}.jpg" if item else None
         return FileResponse(path, headers={"Cache-Control": "no-store"}) if path and path.is_file() else NOT_FOUND
 
     async def download(request: Request) -> Response:
-        item = studio.workspace.find("exports", request.path_params["export_id"])
-        return NOT_FOUND if item is None else zip_response(item.path, plain_name(item.title), studio.workspace.may_read)
+        item = app.workspace.find("exports", request.path_params["export_id"])
+        return NOT_FOUND if item is None else zip_response(item.path, safe_name(item.title), app.workspace.may_read)
 
     async def report(request: Request) -> Response:
-        item = studio.workspace.find("exports", request.path_params["export_id"])
+        item = app.workspace.find("exports", request.path_params["export_id"])
         name = request.path_params.get("page", REPORT)
         path = item.path / name if item and page_number(REPORT, name) else None
         if item is None or path is None or not path.is_file():

@@ -212,7 +212,7 @@ class Uploads:
                 raise RejectedError(422, "no file came in", hint="choose files, a folder, or a zip")
             upload.unpack()
             name, folder = _name_and_folder(upload)
-            item = self.workspace.new("sources", name)
+            item = self.workspace.new_item("sources", name)
             folder.rename(item.path)
             if notes := upload.notes():
                 write_json(item.path / ABOUT, {"notes": "\n".join(notes)})

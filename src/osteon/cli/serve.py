@@ -10,10 +10,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.device_option import device_option
-from osteon.cli.output import out
+from osteon.cli.output import out, warn
+from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
-from osteon.core.progress import console
 from osteon.core.quantities import parse_bytes, parse_seconds
 
 
@@ -62,24 +61,18 @@ def serve(
         jobs = JobQueue(folder, queue)
         dispatcher = Dispatcher(jobs, start_predictor(served), keep_s, limit_s)
         server = create_server(dispatcher, address, token, most_bytes)
-        _print_notes(address.local, folder, token if made else "", jobs.damaged)
-        out.print(f"listening {escape(address.url())}", soft_wrap=True)
+        _print_address(address.local, folder, token if made else "", jobs.damaged)
+        out.print(f"listening {escape(address.url())}")
         out.print("stop      Ctrl-C; jobs that wait are done when it is started again")
         server.run()
         dispatcher.stop()
 
 
-def _print_notes(local: bool, folder: Path, made: str, damaged: int) -> None:
+def _print_address(local: bool, folder: Path, made: str, damaged: int) -> None:
     if damaged:
-        console.print(f"[yellow]{damaged} jobs cannot be read, and are passed over[/]")
+        warn(f"{damaged} jobs cannot be read, and are passed over")
     if not local:
-        console.print(
-            "[yellow]whoever sees the network's traffic can read it; behind a proxy with TLS, or an SSH tunnel, nobody "
-            "can[/]",
-            soft_wrap=True,
-        )
-    out.print(f"jobs      {escape(str(folder))}", soft_wrap=True)
+        warn("whoever sees the network's traffic can read it; behind a proxy with TLS, or an SSH tunnel, nobody can")
+    out.print(f"jobs      {escape(str(folder))}")
     if made:
-        out.print(
-            f"token     {made}   (kept in {escape(str(folder / 'token'))}; it is not shown again)", soft_wrap=True
-        )
+        out.print(f"token     {made}   (kept in {escape(str(folder / 'token'))}; it is not shown again)")
