@@ -15,7 +15,7 @@ import yaml
 from osteon.app.bin import list_deletions, restore
 from osteon.app.curves import read_curves
 from osteon.app.findings import read_audit
-from osteon.app.jobs import OVER
+from osteon.app.jobs import FINISHED
 from osteon.app.results import (
     describe_maker,
     find_dataset,
@@ -211,7 +211,7 @@ def test_the_apps_workspace_lists_what_it_holds(left: Path) -> None:
     assert {item.name for item in space.items("exports")} == {"mine-volumes", "mine-seg-nrrd"}
     jobs = app.jobs.all()
     assert {job.command for job in jobs} == {"import", "audit", "train", "predict", "export", "evaluate"}
-    assert {app.jobs.state(job).phase for job in jobs} == {"done"} < {*OVER}
+    assert {app.jobs.state(job).phase for job in jobs} == {"done"} < {*FINISHED}
     (gone,) = list_deletions(app)
     assert (gone.title, gone.kind) == ("gone", "results")
     restore(app, gone)

@@ -31,11 +31,11 @@ JOB, STATE, LOG, PROGRESS = "job.json", "state.json", "log.txt", "progress.txt"
 INTERRUPTED = 130
 GRACE_S = 5.0
 """How long a cancelled group may take to end by itself."""
-Phase = Literal["queued", "running", "done", "partly", "failed", "cancelled", "paused"]
-OVER: tuple[Phase, ...] = ("done", "partly", "failed", "cancelled")
-MODELS_BY = ("train", "import-model")
+JobPhase = Literal["queued", "running", "done", "partly", "failed", "cancelled", "paused"]
+FINISHED: tuple[JobPhase, ...] = ("done", "partly", "failed", "cancelled")
+MODEL_COMMANDS = ("train", "import-model")
 """Commands that make a model."""
-RESUMABLE = ("train", "predict")
+RESUMABLE_COMMANDS = ("train", "predict")
 """Commands that go on where they were interrupted when they are given again."""
 LANES = {"train": "training", "sweep": "training", "predict": "segmenting"}
 """One job of each lane runs at a time, beside those of others: a segmentation waits for no training."""
@@ -75,7 +75,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class State:
+class JobState:
     """Where a job stands.
 
     Attributes:
@@ -89,7 +89,7 @@ class State:
         why: Where no command says why.
     """
 
-    phase: Phase
+    phase: JobPhase
     asked: str = ""
     pid: int = 0
     pid_since: float = 0.0
@@ -130,7 +130,7 @@ class Jobs:
             last = max((other.created for other in self.all()), default=0.0)
             created = max(time.time(), last + 1e-3)  # a clock that is set back changes no order
             job = Job(self.store.new_id(), command, given, title, names, product, tuple(after), created)
-            write_json(folder / STATE, asdict(State("queued")))
+            write_json(folder / STATE, asdict(JobState("queued")))
             write_json(folder / JOB, asdict(job))
             self.store.add(folder, job.id)
         self.advance()
@@ -150,15 +150,15 @@ class Jobs:
             return _read_job(path, path.stat().st_mtime_ns)
         return None
 
-    def state(self, job: Job) -> State:
+    def state(self, job: Job) -> JobState:
         """Where it stands; a runner that is gone without a trace is noticed."""
         try:
-            state = State(**read_json(self.store.path(job.id) / STATE, "the job's state"))
+            state = JobState(**read_json(self.store.path(job.id) / STATE, "the job's state"))
         except (FileError, TypeError):
-            return State("failed", why="its state on disk is damaged")
+            return JobState("failed", why="its state on disk is damaged")
         if state.phase != "running" or is_alive(state.pid, state.pid_since):
             return state
-        phase: Phase = "cancelled" if state.asked == "cancel" else "paused" if state.asked == "pause" else "failed"
+        phase: JobPhase = "cancelled" if state.asked == "cancel" else "paused" if state.asked == "pause" else "failed"
         why = "" if state.asked else "it ended without a word: the machine was restarted, or memory ran out"
         return replace(state, phase=phase, why=why)
 
@@ -185,14 +185,14 @@ class Jobs:
         """End a job and its whole process group; one that waits never begins."""
         with self.store.locked():
             state = self.state(job)
-            if state.phase in OVER:
+            if state.phase in FINISHED:
                 return
             running = state.phase == "running"
-            self.put(job, replace(state, asked="cancel", phase="running" if running else "cancelled"))
+            self.write_state(job, replace(state, asked="cancel", phase="running" if running else "cancelled"))
         if running:
             end_group(state.pid, grace_s)
             with self.store.locked():
-                self.put(job, replace(state, asked="cancel", phase="cancelled", ended=time.time()))
+                self.write_state(job, replace(state, asked="cancel", phase="cancelled", ended=time.time()))
         self.advance()
 
     def pause(self, job: Job) -> None:
@@ -201,15 +201,15 @@ class Jobs:
         Raises:
             UsageError: The command cannot go on later.
         """
-        if job.command not in RESUMABLE:
+        if job.command not in RESUMABLE_COMMANDS:
             raise UsageError(f"{job.title}: cannot be paused", hint="cancel it, or let it end")
         with self.store.locked():
             state = self.state(job)
             if state.phase == "queued":
-                self.put(job, replace(state, phase="paused", asked="pause"))
+                self.write_state(job, replace(state, phase="paused", asked="pause"))
             if state.phase != "running":
                 return
-            self.put(job, replace(state, asked="pause"))
+            self.write_state(job, replace(state, asked="pause"))
         interrupt_group(state.pid)
 
     def resume(self, job: Job) -> None:
@@ -218,10 +218,10 @@ class Jobs:
             state = self.state(job)
             if state.phase in ("running", "queued"):
                 return
-            self.put(job, replace(State("queued"), began=state.began))
+            self.write_state(job, replace(JobState("queued"), began=state.began))
         self.advance()
 
-    def forget(self, job: Job) -> None:
+    def remove(self, job: Job) -> None:
         """Remove a job that is over, with its log; what it made stays."""
         if self.state(job).phase not in ("queued", "running"):
             self.store.remove(job.id)
@@ -237,13 +237,13 @@ class Jobs:
                     continue
                 earlier = [phases.get(other, "failed") for other in job.after]
                 if any(phase in ("failed", "cancelled") for phase in earlier):
-                    self.put(job, State("cancelled", why="what it needs came to nothing"))
+                    self.write_state(job, JobState("cancelled", why="what it needs came to nothing"))
                     phases[job.id] = "cancelled"
                 elif job.lane not in busy and all(phase in ("done", "partly") for phase in earlier):
                     self._start(job)
                     busy.add(job.lane)
 
-    def put(self, job: Job, state: State) -> None:
+    def write_state(self, job: Job, state: JobState) -> None:
         """Write where a job stands; for whoever holds the lock."""
         write_json(self.store.path(job.id) / STATE, asdict(state))
 
@@ -253,7 +253,7 @@ class Jobs:
         silent: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         child = subprocess.Popen(command, cwd=self.root, **silent, **leader_options())
         threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie stays behind
-        self.put(job, State("running", pid=child.pid, pid_since=began_at(child.pid), began=time.time()))
+        self.write_state(job, JobState("running", pid=child.pid, pid_since=began_at(child.pid), began=time.time()))
 
 
 @lru_cache(maxsize=4096)

@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from osteon.app.jobs import INTERRUPTED, LOG, PROGRESS, Job, Jobs, Phase, State
+from osteon.app.jobs import INTERRUPTED, LOG, PROGRESS, Job, JobPhase, Jobs, JobState
 from osteon.core.file_stamps import file_state
 from osteon.core.processes import INTERRUPTS
 from osteon.core.progress import POSTED
@@ -41,12 +41,13 @@ def run(folder: Path) -> int:
         code = child.wait()
     with jobs.store.locked():
         state = jobs.state(job)
-        jobs.put(job, replace(state, phase=outcome(jobs.root, job, state, code, before), code=code, ended=time.time()))
+        phase = outcome(jobs.root, job, state, code, before)
+        jobs.write_state(job, replace(state, phase=phase, code=code, ended=time.time()))
     jobs.advance()
     return code
 
 
-def outcome(root: Path, job: Job, state: State, code: int, before: str) -> Phase:
+def outcome(root: Path, job: Job, state: JobState, code: int, before: str) -> JobPhase:
     """What an exit code means. `before` is what the product was when the command began: clocks may be set meanwhile."""
     if code == 0:
         return "done"
