@@ -372,13 +372,13 @@ def test_a_table_that_changes_meanwhile_ends_the_vote(
 ) -> None:
     from osteon.voting import tables
 
-    decide = tables.decide_alone
+    decide = tables.decide_binary
 
     def meddle(*arguments: Any) -> Any:
         members[2].write_text(members[2].read_text() + "hand9.png,Ulna,1 1\n")
         return decide(*arguments)
 
-    monkeypatch.setattr(tables, "decide_alone", meddle)
+    monkeypatch.setattr(tables, "decide_binary", meddle)
     with pytest.raises(FileError, match="has changed while it was read"):
         vote(members, tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
