@@ -180,8 +180,7 @@ def plan(
         given = [*given_options(context), *(f"--{name}" for name in ("device", "budget") if is_given(context, name))]
         if given:
             raise UsageError(
-                f"{path} is there already; {given[0]} would change it",
-                hint="edit it, or --force to make it anew",
+                f"{path} is there already; {given[0]} would change it", hint="edit it, or --force to make it anew"
             )
         before = read_plan(path)
         check_plan_fits(Dataset.open(dataset), before)

@@ -48,10 +48,7 @@ def register(app: AppState) -> None:
     @ui.page("/runs")
     def runs() -> None:
         with page_frame(app, "Runs", "/runs"):
-            watch_jobs(
-                app,
-                lambda: [j for j in app.jobs.all() if j.command in ("vote", "compare") and app.is_open(j)],
-            )
+            watch_jobs(app, lambda: [j for j in app.jobs.all() if j.command in ("vote", "compare") and app.is_open(j)])
             _ResultTable(app)
 
 
