@@ -28,7 +28,8 @@ def vote(
         typer.Argument(help="MEMBER… OUT: folders of predictions, or tables of RLE (.csv); the last is the output."),
     ],
     method: Annotated[
-        VoteMethod, typer.Option(help="Count votes, average probabilities, or find out how good each member is.")
+        VoteMethod,
+        typer.Option(help="Count votes, average probabilities, or estimate how good each member is (STAPLE)."),
     ] = "hard",
     threshold: Annotated[
         str | None, typer.Option(help="Votes needed: 2, or NAME=2,…, or both, or a fitted FILE; more than half.")

@@ -23,7 +23,7 @@ REPORTS = 5
 """Newest comparisons that are looked at for one that is going on."""
 METHODS = {
     "hard": "more than half of the votes",
-    "staple": "STAPLE: how good each member is, found out",
+    "staple": "STAPLE: how good each member is, estimated",
     "soft": "mean of probabilities, where they were kept",
 }
 
