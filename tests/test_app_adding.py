@@ -175,7 +175,7 @@ def test_the_volumes_of_what_was_uploaded_can_be_measured(tmp_path: Path) -> Non
     async def steps(user: User, app: AppState) -> None:
         item = app.workspace.items("results")[0]
         await user.open(f"/result/{item.id}")
-        await user.should_see("Nobody has measured them")
+        await user.should_see("They have not been measured")
         await user.should_not_see("when all scans are segmented")
         user.find(marker="measure").click()
         await asyncio.sleep(0.1)

@@ -54,7 +54,7 @@ def test_a_model_of_osteon_is_imported_and_segments(tmp_path: Path) -> None:
         user.find(marker="take").click()
         await user.should_see("A model that was brought in from from-a-colleague", retries=100)
         await user.should_see("Segment scans with it")
-        await user.should_not_see("Nobody wrote down")
+        await user.should_not_see("It is not recorded")
         user.find(content="Segment scans with it", kind=ui.button).click()
         await asyncio.sleep(0.1)
         await user.open("/train")

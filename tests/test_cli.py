@@ -200,7 +200,7 @@ def test_choices_are_the_registries() -> None:
     assert get_args(option_values.RleOrder) == get_args(source_forms.RleOrder)
     assert get_args(option_values.MaskMarks) == get_args(source_forms.MaskMarks)
     assert get_args(option_values.VoteMethod) == get_args(rules.Method)
-    assert get_args(option_values.FitPart) == get_args(fit.Part)
+    assert get_args(option_values.FitPart) == get_args(fit.FittedParameter)
 
 
 @pytest.mark.parametrize(

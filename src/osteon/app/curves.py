@@ -47,48 +47,35 @@ def read_curves(run: Path) -> Curves:
         return Curves()
     with path.open(encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row.get("elapsed_s") and row.get("loss")]
-    curves = Curves()
-    for row in rows:
-        at = float(row["elapsed_s"])
-        curves.seconds.append(at)
-        curves.loss.append(float(row["loss"]))
+    if not rows:
+        return Curves()
+    seconds, loss = ([float(row[key]) for row in rows] for key in ("elapsed_s", "loss"))
+    dice: dict[str, list[tuple[float, float]]] = {}
+    for time, row in zip(seconds, rows, strict=True):
         for key, value in row.items():
             if value and (key == "dice" or key.startswith("dice_")):
-                curves.dice.setdefault(key.removeprefix("dice_") if key != "dice" else "mean", []).append(
-                    (at, float(value))
-                )
-    if not rows:
-        return curves
+                name = "mean" if key == "dice" else key.removeprefix("dice_")
+                dice.setdefault(name, []).append((time, float(value)))
     last = rows[-1]
-    return Curves(curves.seconds, curves.loss, curves.dice, int(last["iteration"]), float(last["s_per_iteration"] or 0))
+    return Curves(seconds, loss, dice, int(last["iteration"]), float(last["s_per_iteration"] or 0))
 
 
 def chart_options(curves: Curves, colours: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options of two charts: the loss, and the Dice of each structure, over minutes of training."""
-    return (
-        _chart(
-            "loss", [_line("loss", [(s / 60, v) for s, v in zip(curves.seconds, curves.loss, strict=True)], "#1a63d2")]
-        ),
-        _chart(
-            "Dice",
-            [
-                _line(
-                    name,
-                    [(s / 60, v) for s, v in points],
-                    "#8c8c8c" if name == "mean" else colours.get(name, "#1a63d2"),
-                )
-                for name, points in curves.dice.items()
-            ],
-            maximum=1,
-        ),
-    )
+    loss = _line("loss", list(zip(curves.seconds, curves.loss, strict=True)), "#1a63d2")
+    dice = [
+        _line(name, points, "#8c8c8c" if name == "mean" else colours.get(name, "#1a63d2"))
+        for name, points in curves.dice.items()
+    ]
+    return _chart("loss", [loss]), _chart("Dice", dice, maximum=1)
 
 
 def _line(name: str, points: list[tuple[float, float]], colour: str) -> dict[str, Any]:
-    data = [[round(x, 3), round(y, 4)] for x, y in points]
-    kind = {"type": "dashed", "width": 3} if name == "mean" else {"width": 2}
+    """A line of a chart; `points` are seconds and values."""
+    data = [[round(seconds / 60, 3), round(value, 4)] for seconds, value in points]
+    style = {"type": "dashed", "width": 3} if name == "mean" else {"width": 2}
     symbol = len(points) < 12
-    return {"type": "line", "name": name, "data": data, "showSymbol": symbol, "color": colour, "lineStyle": kind}
+    return {"type": "line", "name": name, "data": data, "showSymbol": symbol, "color": colour, "lineStyle": style}
 
 
 def _chart(name: str, series: list[dict[str, Any]], maximum: float | None = None) -> dict[str, Any]:

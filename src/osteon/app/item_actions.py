@@ -108,8 +108,7 @@ async def ask_delete(app: AppState, item: Item, back: str) -> None:
             return
         more = describe_attached(deletion)
         app.undo = Undo(
-            f"{deletion.title} is in the bin{f', with {more}' if more else ''}.",
-            lambda: restore(app, deletion),
+            f"{deletion.title} is in the bin{f', with {more}' if more else ''}.", lambda: restore(app, deletion)
         )
         dialog.close()
         ui.navigate.to(back)

@@ -39,10 +39,8 @@ def remaining_references(app: AppState, item: Item, needed: Sequence[Item]) -> l
 
 def find_job_using(app: AppState, items: Sequence[Item]) -> Job | None:
     """A job that runs, waits or is paused and reads or writes one of some items."""
-    for job in app.jobs.all():
-        if app.jobs.state(job).phase not in FINISHED and any(job_uses(app, job, item.path) for item in items):
-            return job
-    return None
+    jobs = (job for job in app.jobs.all() if app.jobs.state(job).phase not in FINISHED)
+    return next((job for job in jobs if any(job_uses(app, job, item.path) for item in items)), None)
 
 
 def job_uses(app: AppState, job: Job, folder: Path) -> bool:

@@ -12,10 +12,7 @@ _LIST_HEADING = re.compile(r"\d+ (?:cases? [\w ]+|passed over):")
 """The line above a list of cases: `2 cases failed:`, `1 case left out:`, `3 passed over:`."""
 _USAGE = re.compile(r"Usage: .* \[OPTIONS\]")
 _EXCEPTION = re.compile(r"(?:[a-z_]+\.)*[A-Z]\w*(?:Error|Exception|Interrupt)(?::.*)?")
-_EXIT_CODES = {
-    1: "the command ended without a result",
-    2: "the command does not have these options",
-}
+_EXIT_CODES = {1: "the command ended without a result", 2: "the command does not have these options"}
 
 
 def find_error(log: str) -> tuple[str, str]:

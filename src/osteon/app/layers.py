@@ -18,7 +18,7 @@ MAX_VALUES = 255
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class LabelLayer:
     """Structures that share no voxel.
 
     Attributes:
@@ -30,30 +30,30 @@ class Layer:
     structures: tuple[Structure, ...]
 
 
-def split_layers(segmentation: Segmentation) -> list[Layer]:
+def split_layers(segmentation: Segmentation) -> list[LabelLayer]:
     """As few layers as overlaps allow (greedily); every structure of the segmentation is in one of them."""
     if not segmentation.overlapping:
         return _renumber(segmentation)
-    layers: list[Layer] = []
+    layers: list[LabelLayer] = []
     for structure in segmentation.structures:
         mask = segmentation.mask(structure)
         for number, layer in enumerate(layers):
             if len(layer.structures) < MAX_VALUES and not (mask & (layer.array > 0)).any():
                 layer.array[mask] = len(layer.structures) + 1
-                layers[number] = Layer(layer.array, (*layer.structures, structure))
+                layers[number] = LabelLayer(layer.array, (*layer.structures, structure))
                 break
         else:
-            layers.append(Layer(mask.astype(np.uint8), (structure,)))
+            layers.append(LabelLayer(mask.astype(np.uint8), (structure,)))
     return layers
 
 
-def _renumber(segmentation: Segmentation) -> list[Layer]:
+def _renumber(segmentation: Segmentation) -> list[LabelLayer]:
     """An index map with its values counted from 1; in parts where there are more than a table takes."""
     layers = []
     for start in range(0, len(segmentation.structures), MAX_VALUES):
         part = segmentation.structures[start : start + MAX_VALUES]
         numbers = {structure.value: number for number, structure in enumerate(part, 1)}
-        layers.append(Layer(exchange(segmentation.array, numbers, np.uint8), part))
+        layers.append(LabelLayer(exchange(segmentation.array, numbers, np.uint8), part))
     return layers
 
 

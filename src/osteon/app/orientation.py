@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from osteon.app.previews import Factors
+from osteon.app.previews import ShrinkFactors
 from osteon.core.errors import OsteonError
 from osteon.core.geometry import Geometry, closest_axes, reorient_to_ras
 from osteon.formats.dicom_files import looks_like_dicom, read_dataset, text
@@ -54,7 +54,7 @@ def shear_degrees(geometry: Geometry) -> float:
     return math.degrees(math.asin(min(1.0, float(between.max()))))
 
 
-def slice_steps(geometry: Geometry, factors: Factors) -> list[dict[str, int | bool]]:
+def slice_steps(geometry: Geometry, factors: ShrinkFactors) -> list[dict[str, int | bool]]:
     """For the patient's axes to the right, front and top: the scan's slices, and which of them a preview shows.
 
     Each has `count`, `step` (every so many are one of the preview) and `flipped` (the file runs the other way).

@@ -43,21 +43,11 @@ class PictureOrientation:
         """The orientation of a grid; the picture is seen along the thinnest axis."""
         along = int(np.argmin(geometry.shape))
         axes, signs = closest_axes(geometry.affine_ras)
-        plane = sorted((axis for axis in range(3) if axis != along), key=lambda axis: axes[axis])
-        x_axis, y_axis = plane
-        flipped = signs[x_axis] > 0, signs[y_axis] > 0  # columns run to the left or back, rows down or back
-        spacing = geometry.spacing_mm
-        left, right = AXIS_LETTERS[axes[x_axis]]
-        top, bottom = AXIS_LETTERS[axes[y_axis]]
-        return cls(
-            x_axis,
-            y_axis,
-            flipped,
-            geometry.shape[x_axis],
-            geometry.shape[y_axis],
-            (spacing[x_axis], spacing[y_axis]),
-            (left, right, top, bottom),
-        )
+        x, y = sorted((axis for axis in range(3) if axis != along), key=lambda axis: axes[axis])
+        flipped = signs[x] > 0, signs[y] > 0  # columns run to the left or back, rows down or back
+        pixel = geometry.spacing_mm[x], geometry.spacing_mm[y]
+        marks = (*AXIS_LETTERS[axes[x]], *AXIS_LETTERS[axes[y]])
+        return cls(x, y, flipped, geometry.shape[x], geometry.shape[y], pixel, marks)
 
     def to_picture(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """`[i, j, k]` as `[row, column]`, contiguous."""

@@ -20,10 +20,10 @@ POSTER_PIXELS = 320
 """Pixels of a drawn slice's longer side."""
 SAMPLE_VOXELS = 1 << 20
 """Voxels that a window is found by."""
-Factors = tuple[int, int, int]
+ShrinkFactors = tuple[int, int, int]
 
 
-def shrink_factors(shape: tuple[int, ...], max_voxels: int = MAX_VOXELS) -> Factors:
+def shrink_factors(shape: tuple[int, ...], max_voxels: int = MAX_VOXELS) -> ShrinkFactors:
     """By how much each axis is divided so that no more voxels are left; the longest axis first."""
     factors = [1, 1, 1]
 
@@ -36,7 +36,7 @@ def shrink_factors(shape: tuple[int, ...], max_voxels: int = MAX_VOXELS) -> Fact
     return i, j, k
 
 
-def shrink_geometry(geometry: Geometry, factors: Factors) -> Geometry:
+def shrink_geometry(geometry: Geometry, factors: ShrinkFactors) -> Geometry:
     """The grid of the blocks, each at its middle."""
     affine = geometry.affine_ras.copy()
     affine[:3, :3] = geometry.affine_ras[:3, :3] * np.array(factors)
@@ -45,7 +45,7 @@ def shrink_geometry(geometry: Geometry, factors: Factors) -> Geometry:
     return Geometry((i, j, k), affine, geometry.unit)
 
 
-def shrink_image(image: npt.NDArray[np.generic], factors: Factors) -> npt.NDArray[np.generic]:
+def shrink_image(image: npt.NDArray[np.generic], factors: ShrinkFactors) -> npt.NDArray[np.generic]:
     """The mean of each block of `[i, j, k]`, in its own type; blocks that reach out are filled by their edge."""
     reduced = image
     for axis in np.argsort(image.strides)[::-1]:  # the slowest in memory first: the least is read in jumps
@@ -66,7 +66,7 @@ def _block_mean(array: npt.NDArray[Any], axis: int, step: int) -> npt.NDArray[np
     return total
 
 
-def shrink_labels(labels: npt.NDArray[np.integer], factors: Factors) -> npt.NDArray[np.integer]:
+def shrink_labels(labels: npt.NDArray[np.integer], factors: ShrinkFactors) -> npt.NDArray[np.integer]:
     """The label nearest to the middle of each block of `[i, j, k]`, which is where `shrink_geometry` puts its voxel.
 
     Along an axis that is divided by an even number two voxels are equally near. Of all that are, the label that most of

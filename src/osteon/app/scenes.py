@@ -32,7 +32,7 @@ from osteon.app.orientation import (
 )
 from osteon.app.picture_orientation import PictureOrientation
 from osteon.app.previews import (
-    Factors,
+    ShrinkFactors,
     intensity_window,
     render_poster,
     shrink_factors,
@@ -197,7 +197,7 @@ def _volume(
     *,
     full_resolution: bool,
 ) -> dict[str, Any]:
-    factors: Factors = (1, 1, 1) if full_resolution else shrink_factors(volume.geometry.shape)
+    factors: ShrinkFactors = (1, 1, 1) if full_resolution else shrink_factors(volume.geometry.shape)
     geometry = shrink_geometry(volume.geometry, factors)
     small = Volume(_narrow_dtype(shrink_image(volume.array[0], factors))[None], geometry)
     _write_nifti(folder / "image.nii.gz", small)

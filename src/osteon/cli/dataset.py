@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from osteon.plan.schema import Plan
 
 
-FOUND_OUT, BY_COLUMN = "found out when left out", "by the column's name when left out"
+DETECTED, BY_COLUMN = "detected when left out", "by the column's name when left out"
 
 
 def _import_option(name: str, default: str = "", **settings: Any) -> Any:
@@ -54,8 +54,8 @@ def import_(
         str | None, typer.Option(help="Regular expression; its first group in a file's path is the case.")
     ] = None,
     group: Annotated[MeshGroup, _import_option("--group")] = "color",
-    mesh_unit: Annotated[MeshUnit | None, _import_option("--mesh-unit", FOUND_OUT)] = None,
-    mesh_space: Annotated[MeshSpace | None, _import_option("--mesh-space", FOUND_OUT)] = None,
+    mesh_unit: Annotated[MeshUnit | None, _import_option("--mesh-unit", DETECTED)] = None,
+    mesh_space: Annotated[MeshSpace | None, _import_option("--mesh-space", DETECTED)] = None,
     priority: Annotated[
         str | None, typer.Option(help="NAME,…: the first wins where structures overlap; overlaps stay when left out.")
     ] = None,
@@ -70,7 +70,7 @@ def import_(
     between_slices: Annotated[BetweenSlices, _import_option("--between-slices")] = "fill",
     rle_order: Annotated[RleOrder | None, _import_option("--rle-order", BY_COLUMN)] = None,
     rle_base: Annotated[int | None, _import_option("--rle-base", BY_COLUMN, min=0, max=1)] = None,
-    mask_marks: Annotated[MaskMarks | None, _import_option("--mask-marks", FOUND_OUT)] = None,
+    mask_marks: Annotated[MaskMarks | None, _import_option("--mask-marks", DETECTED)] = None,
     repair_geometry: Annotated[bool, _import_option("--repair-geometry")] = False,
     allow_empty: Annotated[bool, _import_option("--allow-empty")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset.yaml that is there.")] = False,
@@ -180,8 +180,7 @@ def plan(
         given = [*given_options(context), *(f"--{name}" for name in ("device", "budget") if is_given(context, name))]
         if given:
             raise UsageError(
-                f"{path} is there already; {given[0]} would change it",
-                hint="edit it, or --force to make it anew",
+                f"{path} is there already; {given[0]} would change it", hint="edit it, or --force to make it anew"
             )
         before = read_plan(path)
         check_plan_fits(Dataset.open(dataset), before)

@@ -61,7 +61,7 @@ def evaluate(
         )
         warn(
             f"the model was trained on {len(known)} of {len(known) + len(result.cases_unseen)} cases, which "
-            f"are in no figure of the others: {shorten(known)}"
+            f"are in none of the other metrics: {shorten(known)}"
         )
     validated = [case for case, sight in result.sights.items() if sight == VALIDATED]
     if validated:

@@ -20,15 +20,13 @@ def import_model(
     model: Annotated[Path, typer.Argument(help="The model folder to make.")],
     folds: Annotated[str | None, typer.Option(help="0,1,2 or all; every fold that is there when left out.")] = None,
     checkpoint: Annotated[
-        Literal["final", "best", "latest"] | None,
-        typer.Option(help="The first of these that there is when left out."),
+        Literal["final", "best", "latest"] | None, typer.Option(help="The first of these that there is when left out.")
     ] = None,
     before: Annotated[
         Path | None, typer.Option(help="Cascade: the first model's folder; beside the second when left out.")
     ] = None,
     orientation: Annotated[
-        str | None,
-        typer.Option(help="How the training scans lay, as RAS; scans are taken as they lie when left out."),
+        str | None, typer.Option(help="How the training scans lay, as RAS; scans are taken as they lie when left out.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model that is there.")] = False,
 ) -> None:

@@ -31,8 +31,7 @@ PLAN_OPTIONS: dict[str, Any] = {
         str | None, typer.Option(help="NAME,…: enlarged crops around these, too; smallest:8 are the eight smallest.")
     ],
     "window": Annotated[
-        str | None,
-        typer.Option(help="LOW:HIGH, a fixed range of intensities; CHANNEL=LOW:HIGH,… for single channels."),
+        str | None, typer.Option(help="LOW:HIGH, a fixed range of intensities; CHANNEL=LOW:HIGH,… for single channels.")
     ],
     "drop_slices": Annotated[
         str | None, typer.Option(help="FIRST:LAST, 2D: slices not trained on; 0:30 are the first thirty, -9: the last.")

@@ -16,7 +16,7 @@ from osteon.core.errors import UsageError
 from osteon.core.text import counted
 
 if TYPE_CHECKING:
-    from osteon.voting.fit import Fit
+    from osteon.voting.fit import VoteFit
     from osteon.voting.report import Problem, VoteReport
 
 MAX_SHOWN = 20
@@ -28,7 +28,8 @@ def vote(
         typer.Argument(help="MEMBER… OUT: folders of predictions, or tables of RLE (.csv); the last is the output."),
     ],
     method: Annotated[
-        VoteMethod, typer.Option(help="Count votes, average probabilities, or find out how good each member is.")
+        VoteMethod,
+        typer.Option(help="Count votes, average probabilities, or estimate how good each member is (STAPLE)."),
     ] = "hard",
     threshold: Annotated[
         str | None, typer.Option(help="Votes needed: 2, or NAME=2,…, or both, or a fitted FILE; more than half.")
@@ -87,14 +88,14 @@ def vote(
 
 def _print_report(report: VoteReport) -> None:
     """Results, notes, members without a vote and unusable rows; exit code 1 where there are such rows."""
-    from osteon.voting.report import alike
+    from osteon.voting.report import group_problems
 
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     counts = f"{counted(len(report.cases), 'case')}, {counted(len(report.structures), 'structure')}"
     out.print(f"{counts}, {counted(len(report.members), 'member')}{skipped}: {escape(str(report.out))}")
     report_notes(report.notes)
     _print_absences(report)
-    problems, undecided = alike(report.all_problems), report.undecided
+    problems, undecided = group_problems(report.all_problems), report.undecided
     lines = [_problem_line(one, count) for one, count in problems]
     lines += [
         (f"{one.case}, {one.structure}: not voted on: {one.why}", "give a smaller --threshold") for one in undecided
@@ -140,9 +141,9 @@ def _print_absence(member: str, what: str, names: Sequence[str]) -> None:
     info(f"[yellow]{escape(member)} {what}:[/] {shorten(names)}")
 
 
-def _print_fit(result: Fit) -> None:
+def _print_fit(result: VoteFit) -> None:
     from osteon.voting.fit import FEW
-    from osteon.voting.report import alike
+    from osteon.voting.report import group_problems
 
     table = plain_table(("structure", "cases", "usual", "fitted", "left out", result.part))
     for name, chosen in result.structures.items():
@@ -166,7 +167,7 @@ def _print_fit(result: Fit) -> None:
             f"{len(result.trained_on)} cases were left out, since a member was trained on them: "
             f"{shorten(result.trained_on)}"
         )
-    lines = [_problem_line(one, count) for one, count in alike(result.problems)]
+    lines = [_problem_line(one, count) for one, count in group_problems(result.problems)]
     _print_problems(lines, len(result.problems))
     report_failures(result.failed, "could not be used")
     if lines:

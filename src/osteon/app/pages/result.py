@@ -139,9 +139,7 @@ class ResultPage:
                 )
             elif found is not None and labelled:
                 action(
-                    "Score against the reference",
-                    lambda: start_evaluation(self.app, self.item, found[0]),
-                    icon="rule",
+                    "Score against the reference", lambda: start_evaluation(self.app, self.item, found[0]), icon="rule"
                 )
 
     def _volumes(self, record: dict[str, Any]) -> None:

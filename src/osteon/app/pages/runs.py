@@ -23,7 +23,7 @@ REPORTS = 5
 """Newest comparisons that are looked at for one that is going on."""
 METHODS = {
     "hard": "more than half of the votes",
-    "staple": "STAPLE: how good each member is, found out",
+    "staple": "STAPLE: how good each member is, estimated",
     "soft": "mean of probabilities, where they were kept",
 }
 
@@ -48,10 +48,7 @@ def register(app: AppState) -> None:
     @ui.page("/runs")
     def runs() -> None:
         with page_frame(app, "Runs", "/runs"):
-            watch_jobs(
-                app,
-                lambda: [j for j in app.jobs.all() if j.command in ("vote", "compare") and app.is_open(j)],
-            )
+            watch_jobs(app, lambda: [j for j in app.jobs.all() if j.command in ("vote", "compare") and app.is_open(j)])
             _ResultTable(app)
 
 

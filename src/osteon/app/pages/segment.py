@@ -35,11 +35,7 @@ from osteon.core.text import counted, shortly
 from osteon.predicting.records import read_validation
 from osteon.predicting.training_cases import TRAINED, seen_by
 
-SPEEDS = {
-    "fast": "fast: fewer looks",
-    "balanced": "balanced",
-    "best": "best: mirror images, too; several times slower",
-}
+SPEEDS = {"fast": "fast: fewer looks", "balanced": "balanced", "best": "best: mirror images, too; several times slower"}
 
 
 def register(app: AppState) -> None:
