@@ -54,7 +54,7 @@ def test_a_page_is_shown_beside_connections_that_ask_for_nothing(tmp_path: Path)
 
 
 def test_a_scan_that_hangs_is_ended_and_others_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "LONGEST_S", 6.0)
+    monkeypatch.setattr(reader, "TIMEOUT_S", 6.0)
 
     async def read() -> list[object]:
         made = ReaderProcess()
