@@ -14,7 +14,7 @@ from osteon.core import progress
 from osteon.core.progress import clock
 from osteon.core.text import shortly
 from osteon.training import progress_display as module
-from osteon.training.progress_display import Display, score_line
+from osteon.training.progress_display import TrainingDisplay, format_scores
 
 ROW = {"epoch": 3, "iteration": 300, "loss": 0.25, "s_per_iteration": 0.125, "learning_rate": 1e-3}
 
@@ -24,7 +24,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
     monkeypatch.setattr(
         module, "console", Console(file=text, force_terminal=terminal, width=100, no_color=True, highlight=False)
     )
-    with Display() as display:
+    with TrainingDisplay() as display:
         display.tick(0.1, 30.0, 100)
         display.row = dict(ROW)
         display.validated(0.5, 300, {"femur [left]": 0.875, "tibia": None})
@@ -56,7 +56,7 @@ def test_a_log_gets_one_line_for_each_validation(monkeypatch: pytest.MonkeyPatch
 def test_a_tick_soon_after_another_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
     monkeypatch.setattr(module, "console", Console(file=text, force_terminal=True, width=100))
-    with Display() as display:
+    with TrainingDisplay() as display:
         display.tick(0.1, 1.0, 1)
         before = text.getvalue()
         display.tick(0.2, 2.0, 2)
@@ -64,7 +64,7 @@ def test_a_tick_soon_after_another_draws_nothing(monkeypatch: pytest.MonkeyPatch
 
 
 def test_nothing_scored_is_no_mean() -> None:
-    assert score_line({"tibia": None}) == "tibia –"
+    assert format_scores({"tibia": None}) == "tibia –"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03")])
@@ -77,7 +77,7 @@ def test_a_log_is_told_nothing_when_the_training_is_over(monkeypatch: pytest.Mon
     monkeypatch.setattr(progress, "console", Console(file=text, width=40))
     monkeypatch.setattr(progress, "EVERY_S", 0.005)
     monkeypatch.setattr(module, "now", lambda: 0.0)
-    with Display() as display:
+    with TrainingDisplay() as display:
         display.tick(0.0, 0.0, 0)
         display.tick(0.25, 60.0, 100, torch.tensor(0.5))
     said = text.getvalue()
@@ -88,7 +88,7 @@ def test_a_log_is_told_nothing_when_the_training_is_over(monkeypatch: pytest.Mon
 
 
 def test_no_line_is_begun_that_nobody_would_end(capsys: pytest.CaptureFixture[str]) -> None:
-    Display().tick(0.25, 1.0, 10)
+    TrainingDisplay().tick(0.25, 1.0, 10)
     assert not capsys.readouterr().err
     assert not [thread for thread in threading.enumerate() if thread.name == "progress"]
 

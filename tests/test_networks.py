@@ -15,15 +15,15 @@ from helpers import FLAT, plan_data, tiny_plan
 from osteon.core.errors import ModelError, PlanError, UsageError
 from osteon.networks import encoder_weights
 from osteon.networks.encoders import canonical, check_encoder, libraries, load_encoder, takes_one_size, weights_licence
-from osteon.networks.output_bias import expect_little
+from osteon.networks.output_bias import init_output_bias
 from osteon.networks.pretrained import PooledNorm
 from osteon.networks.registry import NETWORKS, build_network, check_network, outputs
 from osteon.networks.weights import save_tensors
 from osteon.plan.network_sections import NAMES
 from osteon.plan.schema import Grid, Network, Plan, Pretrained
 from osteon.planning.network_choice import choose_network
-from osteon.planning.options import Choices
-from osteon.planning.recipes import RECIPES, Size
+from osteon.planning.options import PlanOptions
+from osteon.planning.recipes import RECIPES, SizeLimits
 from osteon.predicting.tiles import probabilities
 from osteon.runs.fit import train
 from osteon.training.module import TrainingModule
@@ -152,7 +152,7 @@ def test_two_steps_of_training_with_one_channel(row: str) -> None:
         module.on_before_optimizer_step(optimiser)
         optimiser.step()
         optimiser.zero_grad()
-        module.follow(batch)
+        module.update_ema(batch)
     moved = [not torch.equal(weight, first[name]) for name, weight in module.network.named_parameters()]
     assert sum(moved) > 0.9 * len(moved)
 
@@ -310,12 +310,12 @@ def test_a_norm_of_one_value_uses_what_it_has_seen() -> None:
 
 # -- choosing --------------------------------------------------------------------------------------------------------
 
-SMALL = Size(voxels=2**17, features=20, most_features=32)
+SMALL = SizeLimits(voxels=2**17, features=20, most_features=32)
 
 
 def chosen(patch: tuple[int, int, int], spacing: tuple[float, float, float], dimensions: int = 3, **how: Any) -> Any:
     grid = Grid(dimensions=dimensions, spacing_mm=spacing, resample_last=dimensions == 3)  # type: ignore[arg-type]
-    return choose_network(patch, grid, SMALL, RECIPES["osteon"], Choices(**how))
+    return choose_network(patch, grid, SMALL, RECIPES["osteon"], PlanOptions(**how))
 
 
 @pytest.mark.parametrize(
@@ -392,13 +392,13 @@ def test_overlapping_structures_are_expected_to_be_rare(row: str) -> None:
     torch.manual_seed(0)
     network = build_network(plan)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    expect_little(network, plan)
+    init_output_bias(network, plan)
     changed = {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, before[key])}
     shares = network.eval()(noise(2, 1, *plan.patch.size))[0].detach().sigmoid()
     assert changed
     assert all(before[key].shape == (outputs(plan),) for key in changed)
     assert 0.001 < float(shares.mean()) < 0.1
     exclusive = plan_of(row)
-    expect_little(network, exclusive)
+    init_output_bias(network, exclusive)
     again = {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, before[key])}
     assert again == changed  # nothing more

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from osteon.evaluating.evaluate import Evaluation
     from osteon.exporting.run import ExportReport
     from osteon.importing.run import ImportReport
-    from osteon.machine.doctor import Doctor
+    from osteon.machine.doctor import DoctorReport
     from osteon.plan.schema import Plan
-    from osteon.planning.options import Choices
+    from osteon.planning.options import PlanOptions
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import PredictReport
     from osteon.reporting.comparison import Compared
@@ -82,17 +82,17 @@ def make_plan(
         measure_budget_s: Seconds of the clock that this may take; None: 15, or a fifth of a shorter budget.
         budget_s: Seconds that a training will have; sizes are then chosen for this machine's measured speed.
         workers: Processes for reading the cases; None: as memory allows.
-        **choices: Fields of `osteon.planning.options.Choices`: recipe, dimensions, network, encoder, window, …
+        **choices: Fields of `osteon.planning.options.PlanOptions`: recipe, dimensions, network, encoder, window, …
     """
     from rich.markup import escape
 
     from osteon.core.progress import console
     from osteon.planning.dataset_plan import plan_dataset
-    from osteon.planning.options import Choices
+    from osteon.planning.options import PlanOptions
 
     planned = plan_dataset(
         Path(dataset),
-        Choices(**choices),
+        PlanOptions(**choices),
         device=device,
         measure_cost=measure_cost,
         measure_budget_s=measure_budget_s,
@@ -109,7 +109,7 @@ def train(
     run: PathLike,
     *,
     plan: Plan | PathLike | None = None,
-    choices: Choices | None = None,
+    choices: PlanOptions | None = None,
     restart: bool = False,
     measure_cost: bool = True,
     **options: Any,
@@ -126,7 +126,7 @@ def train(
         restart: Throw away what the run has done.
         measure_cost: Measure the forecast and the faster precision of a plan that `choices` make (some 20 s).
         **options: Fields of `osteon.runs.options.TrainOptions` (budget_s, epochs, fold, seed, init, …), or of
-            `osteon.planning.options.Choices` in place of `choices` (recipe, network, encoder, loss, settings, …).
+            `osteon.planning.options.PlanOptions` in place of `choices` (recipe, network, encoder, loss, settings, …).
 
     Raises:
         UsageError: A plan is given and choices that contradict it; and as `osteon.runs.fit.train`.
@@ -137,15 +137,15 @@ def train(
     from osteon.dataset.dataset import Dataset
     from osteon.plan.overlay import overlay
     from osteon.plan.schema import Plan, read_plan
-    from osteon.planning.dataset_plan import plan_of
+    from osteon.planning.dataset_plan import load_or_make_plan
     from osteon.planning.inherited_plan import plan_from_model
-    from osteon.planning.options import DEFAULTS, Choices
+    from osteon.planning.options import DEFAULTS, PlanOptions
     from osteon.planning.run_plan import plan_for_run
     from osteon.runs.cross_validation import train_all_folds
     from osteon.runs.fit import train
     from osteon.runs.options import TrainOptions
 
-    by_name = {field.name: options.pop(field.name) for field in fields(Choices) if field.name in options}
+    by_name = {field.name: options.pop(field.name) for field in fields(PlanOptions) if field.name in options}
     wanted = replace(choices or DEFAULTS, **by_name) if choices or by_name else None
     if options.get("init") is not None:
         options["init"] = os.fspath(options["init"])
@@ -163,7 +163,7 @@ def train(
     elif wanted is not None:
         chosen = plan_for_run(Path(dataset), Path(run), wanted, restart=restart, measure_cost=measure_cost, **where)
     else:
-        chosen = plan_of(Path(dataset), **where)
+        chosen = load_or_make_plan(Path(dataset), **where)
     asked = TrainOptions(**options)
     start = train_all_folds if asked.fold == "all" else train
     return start(Dataset.open(Path(dataset)), chosen, Path(run), asked, restart=restart)
@@ -221,7 +221,7 @@ def import_model(
     return FORMS[form](Path(folder), Path(model), Wanted(folds, checkpoint, first, orientation, overwrite))
 
 
-def doctor(model: PathLike | None = None, dataset: PathLike | None = None) -> Doctor:
+def doctor(model: PathLike | None = None, dataset: PathLike | None = None) -> DoctorReport:
     """Check the installation; with a model measure engines on this machine; with its dataset gate those that round."""
     from osteon.machine.doctor import examine_machine
 
@@ -257,7 +257,7 @@ def predict(
         series: Of several DICOM series of a study, the one with this number, SeriesInstanceUID or description.
         overwrite: Do again what is done.
     """
-    from osteon.machine.engine_timing import all_passes, choose_engine
+    from osteon.machine.engine_timing import choose_engine, count_all_passes
     from osteon.predicting.model import Model, model_folder
     from osteon.predicting.predictor import predict
     from osteon.predicting.scans import find_scans
@@ -268,7 +268,7 @@ def predict(
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     found = find_scans([Path(s) for s in sources], loaded.plan, series, seen=loaded.seen)
     if not isinstance(model, Model):
-        loaded = choose_engine(loaded, model_folder(Path(model)), engine, all_passes(loaded.plan, found))
+        loaded = choose_engine(loaded, model_folder(Path(model)), engine, count_all_passes(loaded.plan, found))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
     return predict(loaded, found, Path(out), How(speed_of(speed), overwrite, memory, probabilities))
 

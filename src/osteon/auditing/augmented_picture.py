@@ -35,7 +35,7 @@ def patch_picture(
         structure.name: np.asarray(labels[number] > 0 if plan.overlapping else labels == number + 1)
         for number, structure in enumerate(plan.structures)
     }
-    cut = [2] if plan.grid.dimensions == 2 else [plan.grid.worlds.index(world) for world in (1, 0, 2)]
+    cut = [2] if plan.grid.dimensions == 2 else [plan.grid.world_axes.index(world) for world in (1, 0, 2)]
     extent = [count * edge for count, edge in zip(image.shape, plan.grid.spacing_mm, strict=True)]
     scale = LONGEST / max(extent) if len(cut) > 1 else LONGEST_FLAT / max(extent[:2])
     panels = [
@@ -64,7 +64,7 @@ def _panel(
     grey_range: tuple[float, float],
 ) -> Image.Image:
     others = (other for other in range(3) if other != axis)
-    sideways, upwards = sorted(others, key=lambda other: plan.grid.worlds[other])
+    sideways, upwards = sorted(others, key=lambda other: plan.grid.world_axes[other])
 
     def flat(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         there = np.take(array, index, axis=axis)

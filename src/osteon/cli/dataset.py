@@ -17,7 +17,7 @@ from osteon.core.errors import UsageError
 from osteon.core.progress import clock, console
 from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.core.text import counted
-from osteon.planning.options import Choices
+from osteon.planning.options import PlanOptions
 
 if TYPE_CHECKING:
     from osteon.plan.schema import Plan
@@ -162,7 +162,7 @@ def labels_of(text: str | None) -> dict[str, int] | None:
 @takes_choices
 def plan(
     context: typer.Context,
-    choices: Choices,
+    choices: PlanOptions,
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
     device: Annotated[str, device_option("What sizes are chosen for.")] = "auto",
     budget: Annotated[
@@ -178,7 +178,7 @@ def plan(
     """Measure the cases and write plan.yaml: every decision with its reason, and what training will cost."""
     from osteon.dataset.dataset import Dataset
     from osteon.plan.schema import FILE_NAME, read_plan
-    from osteon.planning.dataset_plan import plan_dataset, tell_outdated
+    from osteon.planning.dataset_plan import plan_dataset, warn_outdated
     from osteon.runs.record import check_plan_fits
 
     seconds = None if budget is None else parse_seconds(budget)
@@ -199,7 +199,7 @@ def plan(
         before = read_plan(path)
         check_plan_fits(Dataset.open(dataset), before)
         show_plan(before)
-        tell_outdated(dataset)
+        warn_outdated(dataset)
         out.print(f"is there already: {escape(str(path))}; --force makes it anew", soft_wrap=True)
         return
     planned = plan_dataset(
@@ -223,7 +223,7 @@ def show_plan(plan: Plan) -> None:
     spacing = "×".join(f"{s:.3g}" for s in grid.spacing_mm)
     out.print(f"grid      {grid.dimensions}D, {spacing} {plan.unit} along {'-'.join(grid.axes)}")
     out.print(f"patch     {size}, batch {plan.patch.batch}")
-    out.print(f"network   {escape(plan.network.told)}")
+    out.print(f"network   {escape(plan.network.description)}")
     training = plan.training
     out.print(f"training  recipe {training.recipe}, {training.optimiser}, loss {training.loss}, {training.precision}")
     if plan.zoom is not None:

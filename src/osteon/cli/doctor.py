@@ -27,26 +27,26 @@ def doctor(
     """Check the installation; with a model, measure engines on this machine for `osteon predict`."""
     import osteon
 
-    found = osteon.doctor(model, dataset)
-    for check in found.checks:
+    report = osteon.doctor(model, dataset)
+    for check in report.checks:
         colour = COLOURS[check.state]
-        out.print(f"[{colour}]{check.state:5}[/] {escape(check.what)}: {escape(check.said)}", soft_wrap=True)
+        out.print(f"[{colour}]{check.state:5}[/] {escape(check.name)}: {escape(check.message)}", soft_wrap=True)
         if check.hint:
             out.print(f"      → {escape(check.hint)}", soft_wrap=True)
-    if found.speeds:
+    if report.speeds:
         table = Table(box=None, pad_edge=False)
         for head in ("engine", "ready after", "a patch", "same voxels", ""):
             table.add_column(head, justify="left" if head in ("engine", "") else "right", overflow="fold")
-        for speed in found.speeds:
+        for speed in report.speeds:
             if speed.why_not:
                 table.add_row(speed.name, "–", "–", "–", escape(speed.why_not))
                 continue
-            gate = found.gates.get(speed.name)
+            gate = report.gates.get(speed.name)
             said = "" if gate is None else "passed the gate" if gate.passed else "does not pass the gate"
             cells = f"{speed.start_s:.1f} s", f"{speed.run_s:.3f} s", f"{speed.agrees:.4%}"
             table.add_row(speed.name, *cells, said)
         out.print(table)
-    for gate in found.gates.values():
+    for gate in report.gates.values():
         worst = max(gate.dice_drop, key=lambda name: gate.dice_drop[name], default="")
         most = max(gate.volume_change, key=lambda name: gate.volume_change[name], default="")
         if worst and most:
@@ -55,7 +55,7 @@ def doctor(
                 f"{most} changes its volume by {gate.volume_change[most]:.2f} %"
             )
             out.print(escape(said), soft_wrap=True)
-    if found.kept:
-        console.print(f"`osteon predict` goes by this: {escape(str(found.kept))}", soft_wrap=True)
-    if any(check.state == "wrong" for check in found.checks):
+    if report.speeds_path:
+        console.print(f"`osteon predict` goes by this: {escape(str(report.speeds_path))}", soft_wrap=True)
+    if any(check.state == "wrong" for check in report.checks):
         raise typer.Exit(1)

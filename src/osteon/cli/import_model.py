@@ -65,7 +65,7 @@ def import_model(
             console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
         plan, many = part.plan, "s" * (len(part.folds) != 1)
         out.print(
-            f"{name}: {plan.grid.dimensions}D {plan.network.told}; {counted(len(plan.structures), 'structure')}; "
+            f"{name}: {plan.grid.dimensions}D {plan.network.description}; {counted(len(plan.structures), 'structure')}; "
             f"fold{many} {', '.join(part.folds)}",
             soft_wrap=True,
         )

@@ -15,7 +15,7 @@ from osteon.cli.plan_options import asked, takes_choices
 from osteon.core.errors import UsageError
 from osteon.core.progress import clock, console, is_quiet
 from osteon.core.quantities import format_bytes, parse_bytes, parse_seconds
-from osteon.planning.options import Choices
+from osteon.planning.options import PlanOptions
 
 if TYPE_CHECKING:
     from osteon.plan.schema import Plan
@@ -27,7 +27,7 @@ MOST_REASONS = 3
 @takes_choices
 def train(
     context: typer.Context,
-    choices: Choices,
+    choices: PlanOptions,
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
     run: Annotated[Path, typer.Argument(help="The run's folder; the model is made in RUN/model.")],
     budget: Annotated[str | None, typer.Option(help="Time to train: 90s, 20min, 1.5h.")] = None,
@@ -95,7 +95,7 @@ def _plan_for(
     dataset: Path,
     run: Path,
     file: Path | None,
-    choices: Choices,
+    choices: PlanOptions,
     given: list[str],
     device: str,
     restart: bool,
@@ -106,7 +106,7 @@ def _plan_for(
     """The dataset's plan, or a file's, or one that the options or the model to begin with make for this run alone."""
     from osteon.plan.overlay import overlay
     from osteon.plan.schema import read_plan
-    from osteon.planning.dataset_plan import plan_of
+    from osteon.planning.dataset_plan import load_or_make_plan
     from osteon.planning.inherited_plan import plan_from_model
     from osteon.planning.run_plan import plan_for_run
 
@@ -124,7 +124,7 @@ def _plan_for(
         )
     if given:
         return plan_for_run(dataset, run, choices, device=device, restart=restart, budget_s=budget_s, workers=workers)
-    return plan_of(dataset, device=device, budget_s=budget_s, workers=workers)
+    return load_or_make_plan(dataset, device=device, budget_s=budget_s, workers=workers)
 
 
 def _fold(text: str) -> int | Literal["all"] | None:
@@ -188,7 +188,7 @@ def predict(
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
-    from osteon.machine.engine_timing import all_passes, choose_engine
+    from osteon.machine.engine_timing import choose_engine, count_all_passes
     from osteon.predicting.memory import told_needs
     from osteon.predicting.model import model_folder
     from osteon.predicting.predictor import predict as predict_scans
@@ -205,7 +205,7 @@ def predict(
     limit = None if memory is None else parse_bytes(memory)
     loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
     found = find_scans(sources, loaded.plan, series, seen=loaded.seen)
-    loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))
+    loaded = choose_engine(loaded, model_folder(model), engine, count_all_passes(loaded.plan, found))
     console.print(told_needs(loaded.plan, found, limit, probabilities=probabilities), soft_wrap=True)
     report = predict_scans(loaded, found, folder, How(speed_of(speed), overwrite, limit, probabilities))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""

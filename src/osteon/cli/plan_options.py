@@ -10,7 +10,7 @@ import typer
 
 from osteon.cli.option_values import RECIPES
 from osteon.core.errors import UsageError
-from osteon.planning.options import Choices
+from osteon.planning.options import PlanOptions
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ def is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _choices(given: dict[str, Any]) -> Choices:
+def _choices(given: dict[str, Any]) -> PlanOptions:
     """Raises UsageError where a range, a list or a setting is not written as it should be."""
     values = given | {"recipe": given["recipe"] or "osteon", "settings": None}
     values["zoom"] = _names(values["zoom"])
@@ -92,7 +92,7 @@ def _choices(given: dict[str, Any]) -> Choices:
         from osteon.plan.overlay import parse_settings  # slow to import
 
         values["settings"] = parse_settings(given["settings"])
-    return Choices(**values)
+    return PlanOptions(**values)
 
 
 def _names(text: str | None) -> list[str] | None:

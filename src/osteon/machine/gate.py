@@ -19,14 +19,14 @@ from osteon.predicting.engines import Kind
 from osteon.predicting.model import Model
 
 FILE = "engines.json"
-MOST_DROP = 0.002
+MAX_DICE_DROP = 0.002
 """Dice."""
-MOST_CHANGE = 0.5
+MAX_VOLUME_CHANGE = 0.5
 """Of a structure's volume, in percent."""
 
 
 @dataclass(frozen=True)
-class Gate:
+class GateResult:
     """What an engine of lower precision costs, by structure.
 
     Attributes:
@@ -43,12 +43,16 @@ class Gate:
 
     @property
     def passed(self) -> bool:
-        """Whether every structure loses at most `MOST_DROP` Dice and `MOST_CHANGE` percent of volume."""
+        """Whether every structure loses at most `MAX_DICE_DROP` Dice and `MAX_VOLUME_CHANGE` percent of volume."""
         drops, changes = self.dice_drop.values(), self.volume_change.values()
-        return bool(self.cases) and max(drops, default=0.0) <= MOST_DROP and max(changes, default=0.0) <= MOST_CHANGE
+        return (
+            bool(self.cases)
+            and max(drops, default=0.0) <= MAX_DICE_DROP
+            and max(changes, default=0.0) <= MAX_VOLUME_CHANGE
+        )
 
 
-def judge_engine(model: Model, kind: Kind, cases: Iterable[tuple[Volume, Segmentation]]) -> Gate:
+def judge_engine(model: Model, kind: Kind, cases: Iterable[tuple[Volume, Segmentation]]) -> GateResult:
     """Predict scans with torch and with the engine, and compare.
 
     Args:
@@ -72,38 +76,38 @@ def judge_engine(model: Model, kind: Kind, cases: Iterable[tuple[Volume, Segment
                 change = 100 * abs(after.prediction - before.prediction) / before.prediction
                 changes.setdefault(structure.name, []).append(change)
         count += 1
-    return Gate(kind.name, _means(drops), _means(changes), count)
+    return GateResult(kind.name, _means(drops), _means(changes), count)
 
 
 def _means(figures: Mapping[str, list[float]]) -> dict[str, float]:
     return {name: round(float(np.float64(fmean(values))), 5) for name, values in figures.items()}
 
 
-def write_gates(folder: Path, sha256: str, gates: Iterable[Gate]) -> None:
+def write_gates(folder: Path, sha256: str, gates: Iterable[GateResult]) -> None:
     """Keep the figures in a model's folder, with the hash of its weights. Raises FileError."""
     data = {gate.engine: {**vars(gate), "passed": gate.passed} for gate in gates}
     write_json(folder / FILE, {"model": sha256, "engines": data})
 
 
-class _Cost(BaseModel):
+class _GateRecord(BaseModel):
     dice_drop: dict[str, float]
     volume_change: dict[str, float]
     cases: int
 
 
-class _Gates(BaseModel):
+class _GatesFile(BaseModel):
     model: str
-    engines: dict[str, _Cost]
+    engines: dict[str, _GateRecord]
 
 
-def read_gates(folder: Path, sha256: str) -> dict[str, Gate]:
+def read_gates(folder: Path, sha256: str) -> dict[str, GateResult]:
     """The figures of a model's folder; none where the gate was never tried with these weights."""
     path = folder / FILE
     hint = "remove it, and measure again with `osteon doctor MODEL DATASET`"
-    data = read_record(path, "what engines cost", _Gates, hint) if path.is_file() else {}
+    data = read_record(path, "what engines cost", _GatesFile, hint) if path.is_file() else {}
     if data.get("model") != sha256:
         return {}
     return {
-        name: Gate(name, facts["dice_drop"], facts["volume_change"], facts["cases"])
+        name: GateResult(name, facts["dice_drop"], facts["volume_change"], facts["cases"])
         for name, facts in data["engines"].items()
     }

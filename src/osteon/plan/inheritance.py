@@ -33,24 +33,24 @@ def inherit_plan(plan: Plan, source_plan: Plan, lie: str = "RAS") -> Plan:
         PlanError: The parts do not go together.
     """
     why = [f"of the model that the weights come from ({source_plan.dataset})"]
-    grid = _grid(plan, source_plan, lie, why)
+    grid = _inherit_grid(plan, source_plan, lie, why)
     _check_comparable(plan, source_plan, grid)
     changes: dict[str, Any] = {
         "grid": grid,
         "network": source_plan.network.model_copy(update={"why": [*source_plan.network.why, *why]}),
         "patch": source_plan.patch.model_copy(update={"why": why}),
-        "intensities": _intensities(plan, source_plan, why),
+        "intensities": _inherit_intensities(plan, source_plan, why),
     }
     if grid.nnunet is None or source_plan.forecast.parameters is not None:  # of an imported model nothing was measured
         measured = {"cache_bytes": plan.forecast.cache_bytes, "why": ["measured for the model's own training"]}
         changes["forecast"] = source_plan.forecast.model_copy(update=measured)
         changes["training"] = plan.training.model_copy(update={"precision": source_plan.training.precision})
-    order = [plan.grid.worlds.index(world) for world in grid.worlds]
-    changes["augmentation"] = _turned_augmentation(plan, order)
+    order = [plan.grid.world_axes.index(world) for world in grid.world_axes]
+    changes["augmentation"] = _permute_augmentation(plan, order)
     if grid.nnunet is not None:
         changes |= {"series": None, "zoom": None}
-    elif plan.series is not None:
-        changes["series"] = plan.series.model_copy(update={"axis": order.index(plan.series.axis)})
+    elif plan.sequence is not None:
+        changes["series"] = plan.sequence.model_copy(update={"axis": order.index(plan.sequence.axis)})
     try:
         return Plan.model_validate(plan.model_copy(update=changes).model_dump())
     except ValidationError as error:
@@ -60,7 +60,7 @@ def inherit_plan(plan: Plan, source_plan: Plan, lie: str = "RAS") -> Plan:
         ) from None
 
 
-def _grid(plan: Plan, source_plan: Plan, lie: str, why: list[str]) -> Grid:
+def _inherit_grid(plan: Plan, source_plan: Plan, lie: str, why: list[str]) -> Grid:
     """The model's grid, with axes that have names; in 2D with the dataset's slices."""
     grid, reasons = source_plan.grid, list(why)
     changes: dict[str, Any] = {"drop_slices": None if grid.resample_last else plan.grid.drop_slices}
@@ -90,7 +90,7 @@ def _check_comparable(plan: Plan, source_plan: Plan, theirs: Grid) -> None:
         said = f"the model is {theirs.dimensions}D and the plan {ours.dimensions}D"
     elif plan.unit != source_plan.unit:
         said = f"the model's voxels are measured in {source_plan.unit}, the dataset's in {plan.unit}"
-    elif ours.dimensions == 2 and ours.worlds[2] != theirs.worlds[2]:
+    elif ours.dimensions == 2 and ours.world_axes[2] != theirs.world_axes[2]:
         said = f"the model's slices lie across {theirs.axes[2]}, the dataset's across {ours.axes[2]}"
     else:
         return
@@ -100,7 +100,7 @@ def _check_comparable(plan: Plan, source_plan: Plan, theirs: Grid) -> None:
     )
 
 
-def _intensities(plan: Plan, source_plan: Plan, why: list[str]) -> list[Intensity]:
+def _inherit_intensities(plan: Plan, source_plan: Plan, why: list[str]) -> list[Intensity]:
     """Of each CT channel the model's of that name, or else its first CT channel's; of others the plan's own.
 
     Where the model prepares scans in nnU-Net's way, so do channels of other modalities: they may be scaled in other
@@ -119,7 +119,7 @@ def _intensities(plan: Plan, source_plan: Plan, why: list[str]) -> list[Intensit
     return result
 
 
-def _turned_augmentation(plan: Plan, order: list[int]) -> Any:
+def _permute_augmentation(plan: Plan, order: list[int]) -> Any:
     """The augmentation for axes in another order: `order[n]` is the plan's axis that becomes the n-th."""
     how = plan.augmentation
     return how.model_copy(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from osteon.plan.sections import Section, Size, Triple
+from osteon.plan.sections import PositiveInt, Section, Triple
 
 GROUPS = {"segresnet": 8, "swinunetr": 12}
 """The features of MONAI's networks are multiples of it."""
@@ -27,15 +27,15 @@ class Network(Section):
     """
 
     name: Literal["unet", "resunet"] = "unet"
-    features: list[Size] = Field(min_length=2)
+    features: list[PositiveInt] = Field(min_length=2)
     strides: list[Triple]
     kernels: list[Triple]
-    convolutions: Size = 2
+    convolutions: PositiveInt = 2
     residual: bool = False
-    deep_supervision: Size = 3
+    deep_supervision: PositiveInt = 3
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The network in a line."""
         residual = ", residual encoder" if self.residual and self.name == "unet" else ""
         return f"{self.name}{residual}, features {', '.join(map(str, self.features))}"
@@ -77,7 +77,7 @@ class Pretrained(Section):
     name: Literal["unet", "unetplusplus", "manet", "upernet", "segformer", "deeplabv3", "deeplabv3plus"]
     encoder: str = Field(min_length=1)
     weights: str = "imagenet"
-    decoder_features: list[Size] | None = None
+    decoder_features: list[PositiveInt] | None = None
     through_axis: Literal[0, 1, 2] = 2
     thick_stages: Annotated[int, Field(ge=0, le=5)] = 0
     downsampling: Triple = (32, 32, 1)
@@ -91,7 +91,7 @@ class Pretrained(Section):
         return self
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The network in a line."""
         return f"{self.name}, encoder {self.encoder}, weights {self.weights}"
 
@@ -106,7 +106,7 @@ class Monai(Section):
     """
 
     name: Literal["segresnet", "swinunetr"]
-    features: Size
+    features: PositiveInt
     downsampling: Triple
 
     @model_validator(mode="after")
@@ -117,7 +117,7 @@ class Monai(Section):
         return self
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The network in a line."""
         return f"{self.name} of MONAI, {self.features} features at the finest stage"
 
@@ -142,21 +142,21 @@ class NnUNet(Section):
     """
 
     name: Literal["nnunet", "nnunet-residual"]
-    features: list[Size] = Field(min_length=2)
+    features: list[PositiveInt] = Field(min_length=2)
     strides: list[Triple]
     kernels: list[Triple]
-    depths: list[Size]
-    decoder_depths: list[Size]
+    depths: list[PositiveInt]
+    decoder_depths: list[PositiveInt]
     bias: bool = True
     norm: Literal["instance", "batch"] = "instance"
     norm_last: bool = False
     eps: Annotated[float, Field(gt=0)] = 1e-5
     slope: Annotated[float, Field(ge=0, lt=1)] = 0.01
-    stem: Size | None = None
-    before: list[Size] = Field(default=[])
+    stem: PositiveInt | None = None
+    before: list[PositiveInt] = Field(default=[])
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The network in a line."""
         cascade = ", second of a cascade" if self.before else ""
         return f"{self.name}, features {', '.join(map(str, self.features))}{cascade}"

@@ -14,52 +14,31 @@ from osteon.core.errors import PlanError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Structure
 from osteon.dataset.manifest import Channel, explain, newer
-from osteon.plan.grid_sections import (
-    Grid as Grid,
-)
-from osteon.plan.grid_sections import (
-    Intensity as Intensity,
-)
-from osteon.plan.grid_sections import (
-    NnUNetWay as NnUNetWay,
-)
-from osteon.plan.network_sections import TAGS, AnyNetwork
-from osteon.plan.network_sections import (
-    Monai as Monai,
-)
-from osteon.plan.network_sections import (
-    Network as Network,
-)
-from osteon.plan.network_sections import (
-    NnUNet as NnUNet,
-)
-from osteon.plan.network_sections import (
-    Pretrained as Pretrained,
-)
-from osteon.plan.sections import (
-    Augmentation as Augmentation,
-)
-from osteon.plan.sections import (
-    Forecast as Forecast,
-)
-from osteon.plan.sections import (
-    Patch as Patch,
-)
-from osteon.plan.sections import (
-    Precision as Precision,
-)
-from osteon.plan.sections import (
-    Sampling as Sampling,
-)
-from osteon.plan.sections import (
-    Series as Series,
-)
-from osteon.plan.sections import (
-    Training as Training,
-)
-from osteon.plan.sections import (
-    Zoom as Zoom,
-)
+from osteon.plan.grid_sections import Grid, Intensity, NnUNetPreparation
+from osteon.plan.network_sections import TAGS, AnyNetwork, Monai, Network, NnUNet, Pretrained
+from osteon.plan.sections import Augmentation, Forecast, Patch, Precision, Sampling, StructureSequence, Training, Zoom
+
+__all__ = [
+    "Augmentation",
+    "Forecast",
+    "Grid",
+    "Intensity",
+    "Monai",
+    "Network",
+    "NnUNet",
+    "NnUNetPreparation",
+    "Patch",
+    "Plan",
+    "Precision",
+    "Pretrained",
+    "Sampling",
+    "StructureSequence",
+    "Training",
+    "Zoom",
+    "parse_plan",
+    "read_plan",
+    "write_plan",
+]
 
 FILE_NAME = "plan.yaml"
 
@@ -83,7 +62,7 @@ class Plan(BaseModel):
     sampling: Sampling = Sampling()
     zoom: Zoom | None = None
     augmentation: Augmentation
-    series: Series | None = None
+    sequence: StructureSequence | None = Field(default=None, alias="series")
     forecast: Forecast = Forecast()
 
     @model_validator(mode="after")
@@ -104,7 +83,7 @@ class Plan(BaseModel):
             raise ValueError("patch.size: one voxel is left at the coarsest stage; take a larger patch or fewer stages")
         if self.grid.dimensions == 2:
             self._check_flat()
-        if self.grid.nnunet is not None and (self.zoom is not None or self.series is not None):
+        if self.grid.nnunet is not None and (self.zoom is not None or self.sequence is not None):
             raise ValueError("grid.nnunet: nnU-Net's models know no zoom and no series; take these sections out")
         if self.grid.nnunet is None and any(how.inside for how in self.intensities):
             raise ValueError("intensities: `inside` belongs to nnU-Net's way of preparing (grid.nnunet)")
@@ -141,7 +120,7 @@ class Plan(BaseModel):
         for name in self.zoom.structures if self.zoom is not None else []:
             if name not in by_name:
                 raise ValueError(f"zoom.structures: {name} is no structure; there are {', '.join(by_name)}")
-        following = self.series.names if self.series is not None else []
+        following = self.sequence.names if self.sequence is not None else []
         if self.zoom is not None and self.zoom.predict and set(self.zoom.structures) & set(following):
             raise ValueError(
                 "zoom.predict: structures of a series get their names from the whole row of them, which a crop does "

@@ -18,25 +18,25 @@ from osteon.core.errors import CaseError, OsteonError
 from osteon.core.progress import clock, console, status
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME, Forecast, Patch, Plan, read_plan, write_plan
-from osteon.planning.fingerprint import changed_since, measure
-from osteon.planning.forecast import FAILED, MEASURE_BUDGET_S, forecast
-from osteon.planning.options import DEFAULTS, Choices
-from osteon.planning.planner import cache_bytes, make_plan
-from osteon.planning.recipe_files import resolve
+from osteon.planning.fingerprint import find_changes, measure_fingerprint
+from osteon.planning.forecast import FAILURE, MEASURE_BUDGET_S, measure_forecast
+from osteon.planning.options import DEFAULTS, PlanOptions
+from osteon.planning.planner import estimate_cache_bytes, make_plan
+from osteon.planning.recipe_files import resolve_recipe
 from osteon.planning.zoom_choice import coverage_warnings
 
-MANY_ITERATIONS = 3000
+MAX_USEFUL_ITERATIONS = 3000
 """What a budget allows beyond these is better spent on larger patches, or a finer grid."""
-FEW_ITERATIONS = 1000
+MIN_USEFUL_ITERATIONS = 1000
 """With fewer than these within a budget, smaller patches or a coarser grid teach more."""
-MEASURING_SHARE, LEAST_MEASURING_S = 0.2, 5.0
+MEASURING_SHARE, MIN_MEASURING_S = 0.2, 5.0
 """Trying out takes at most this part of a budget, and never less than loading the libraries does."""
-MOST_ROOM, LEAST_ROOM = 8.0, 0.25
+MAX_PATCH_SCALE, MIN_PATCH_SCALE = 8.0, 0.25
 """Limits of what a budget does to the recipe's voxels of a patch."""
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlanResult:
     """A plan, and the cases that could not be measured for it, with the reason."""
 
     plan: Plan
@@ -45,7 +45,7 @@ class Planned:
 
 def plan_dataset(
     folder: Path,
-    choices: Choices = DEFAULTS,
+    choices: PlanOptions = DEFAULTS,
     *,
     device: str = "auto",
     target: Path | None = None,
@@ -53,7 +53,7 @@ def plan_dataset(
     measure_budget_s: float | None = None,
     budget_s: float | None = None,
     workers: int | None = None,
-) -> Planned:
+) -> PlanResult:
     """Measure a dataset, decide, and write its plan.
 
     Args:
@@ -62,7 +62,7 @@ def plan_dataset(
         device: What sizes are chosen for, and what the cost is measured on.
         target: The plan's file; the dataset's plan.yaml when None.
         measure_cost: Measure the forecast and the faster precision with a few steps.
-        measure_budget_s: Seconds of the clock that this may take; None: `measuring_s` of the budget.
+        measure_budget_s: Seconds of the clock that this may take; None: `measuring_budget_s` of the budget.
         budget_s: Seconds that a training will have; sizes are then chosen for this machine's measured speed.
         workers: Processes for reading the cases; None: as memory allows.
 
@@ -70,7 +70,7 @@ def plan_dataset(
         DatasetError: No case can be used, or a structure occurs in none.
         UsageError: There is no such recipe or device, or a choice makes no sense.
     """
-    planned = decide(
+    planned = compute_plan(
         folder,
         choices,
         device=device,
@@ -83,17 +83,17 @@ def plan_dataset(
     return planned
 
 
-def decide(
+def compute_plan(
     folder: Path,
-    choices: Choices = DEFAULTS,
+    choices: PlanOptions = DEFAULTS,
     *,
     device: str = "auto",
     measure_cost: bool = True,
     measure_budget_s: float | None = None,
     budget_s: float | None = None,
-    room: float | None = None,
+    patch_scale: float | None = None,
     workers: int | None = None,
-) -> Planned:
+) -> PlanResult:
     """As `plan_dataset`, without writing the plan.
 
     Args:
@@ -101,44 +101,44 @@ def decide(
         choices: What the user decides.
         device: What sizes are chosen for, and what the cost is measured on.
         measure_cost: Measure the forecast and the faster precision.
-        measure_budget_s: Seconds of the clock that this may take; None: `measuring_s` of the budget.
+        measure_budget_s: Seconds of the clock that this may take; None: `measuring_budget_s` of the budget.
         budget_s: Seconds that a training will have.
-        room: As `planner.make_plan` takes it; None: by measurement, where there is a budget to measure for.
+        patch_scale: As `planner.make_plan` takes it; None: by measurement, where there is a budget to measure for.
         workers: Processes for reading the cases; None: as memory allows.
     """
     dataset = Dataset.open(folder)
     chosen = resolve_device(device)
-    fingerprint = measure(dataset, workers=workers)
-    plan = make_plan(dataset, fingerprint, choices, device=size_kind(chosen), room=room or 1.0)
+    fingerprint = measure_fingerprint(dataset, workers=workers)
+    plan = make_plan(dataset, fingerprint, choices, device=size_kind(chosen), patch_scale=patch_scale or 1.0)
     notes = []
     if measure_cost:
         largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
-        most_s = measuring_s(budget_s) if measure_budget_s is None else measure_budget_s
+        most_s = measuring_budget_s(budget_s) if measure_budget_s is None else measure_budget_s
         until = time.monotonic() + most_s
 
         def costed(plan: Plan, enough: Callable[[float], bool] = lambda _: False) -> Plan:
-            return forecast(
+            return measure_forecast(
                 plan,
                 largest.shape,
                 largest.spacing_mm,
-                cache_bytes(plan, fingerprint),
+                estimate_cache_bytes(plan, fingerprint),
                 chosen,
                 until=until,
-                precision_is_chosen=precision_is_chosen(choices),
+                precision_is_chosen=is_precision_fixed(choices),
                 enough=enough,
             )
 
         with LoadMeter() as load, status(f"trying out the cost, {clock(most_s)} at most"):
-            if room is None and budget_s is not None:
+            if patch_scale is None and budget_s is not None:
 
                 def sized(seconds: float) -> Plan:
                     """The plan with sizes for the budget, where an iteration takes so long with the recipe's."""
-                    there = room_for(budget_s, seconds)
-                    return make_plan(dataset, fingerprint, choices, device=size_kind(chosen), room=there)
+                    there = patch_scale_for(budget_s, seconds)
+                    return make_plan(dataset, fingerprint, choices, device=size_kind(chosen), patch_scale=there)
 
                 first = costed(plan, lambda seconds: _sizes(sized(seconds)) != _sizes(plan))
                 other = sized(first.forecast.seconds_per_iteration or 0.0)
-                plan = first if _sizes(other) == _sizes(plan) else _for_budget(costed(other), first, budget_s)
+                plan = first if _sizes(other) == _sizes(plan) else _scaled_for_budget(costed(other), first, budget_s)
             else:
                 plan = costed(plan)
         notes = [load.warning] if load.warning else []
@@ -147,17 +147,17 @@ def decide(
     for note in [*notes, *small]:
         console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
     plan = _add_reasons(plan, "patch", small)
-    return Planned(plan, {case: CaseError(reason) for case, reason in fingerprint.failed.items()})
+    return PlanResult(plan, {case: CaseError(reason) for case, reason in fingerprint.failed.items()})
 
 
-def measuring_s(budget_s: float | None) -> float:
+def measuring_budget_s(budget_s: float | None) -> float:
     """Seconds of the clock for trying out what a training of `budget_s` costs, in proportion to it."""
     if budget_s is None:
         return MEASURE_BUDGET_S
-    return min(MEASURE_BUDGET_S, max(LEAST_MEASURING_S, MEASURING_SHARE * budget_s))
+    return min(MEASURE_BUDGET_S, max(MIN_MEASURING_S, MEASURING_SHARE * budget_s))
 
 
-def room_for(budget_s: float, seconds_per_iteration: float) -> float:
+def patch_scale_for(budget_s: float, seconds_per_iteration: float) -> float:
     """How many times the recipe's voxels a patch may have, so that a budget still allows a useful number of iterations.
 
     Args:
@@ -167,15 +167,19 @@ def room_for(budget_s: float, seconds_per_iteration: float) -> float:
     if not seconds_per_iteration:
         return 1.0
     iterations = budget_s / seconds_per_iteration
-    wanted = max(iterations / MANY_ITERATIONS, 1.0) if iterations > FEW_ITERATIONS else iterations / FEW_ITERATIONS
-    return float(f"{min(MOST_ROOM, max(LEAST_ROOM, wanted)):.2g}")
+    wanted = (
+        max(iterations / MAX_USEFUL_ITERATIONS, 1.0)
+        if iterations > MIN_USEFUL_ITERATIONS
+        else iterations / MIN_USEFUL_ITERATIONS
+    )
+    return float(f"{min(MAX_PATCH_SCALE, max(MIN_PATCH_SCALE, wanted)):.2g}")
 
 
 def _sizes(plan: Plan) -> tuple[object, ...]:
     return plan.patch.size, plan.patch.batch, plan.grid
 
 
-def _for_budget(plan: Plan, first: Plan, budget_s: float) -> Plan:
+def _scaled_for_budget(plan: Plan, first: Plan, budget_s: float) -> Plan:
     """The plan with sizes for a budget, and the reason for them; the first one where these could not be computed.
 
     Args:
@@ -184,8 +188,8 @@ def _for_budget(plan: Plan, first: Plan, budget_s: float) -> Plan:
         budget_s: Seconds of training.
     """
     cost, measured = plan.forecast, first.forecast
-    if cost.seconds_per_iteration is None and cost.why and cost.why[0].startswith(FAILED):
-        note = f"{plan.patch.room:g} times the recipe's voxels would suit the budget, but {cost.why[0]}"
+    if cost.seconds_per_iteration is None and cost.why and cost.why[0].startswith(FAILURE):
+        note = f"{plan.patch.scale:g} times the recipe's voxels would suit the budget, but {cost.why[0]}"
         return _add_reasons(first, "patch", [note])
     if cost.parameters is None:  # no whole step was measured
         plan = plan.model_copy(update={"training": first.training})
@@ -197,8 +201,8 @@ def _for_budget(plan: Plan, first: Plan, budget_s: float) -> Plan:
         plan = _add_reasons(plan, "forecast", ["seconds of an iteration by those of another size: the time was over"])
     seconds = plan.forecast.seconds_per_iteration or 1.0
     reason = (
-        f"{plan.patch.room:g} times the recipe's voxels: with these an iteration takes {seconds:.3g} s, of which "
-        f"{budget_s:.0f} s allow {budget_s / seconds:.0f}; {FEW_ITERATIONS} to {MANY_ITERATIONS} are wanted"
+        f"{plan.patch.scale:g} times the recipe's voxels: with these an iteration takes {seconds:.3g} s, of which "
+        f"{budget_s:.0f} s allow {budget_s / seconds:.0f}; {MIN_USEFUL_ITERATIONS} to {MAX_USEFUL_ITERATIONS} are wanted"
     )
     return _add_reasons(plan, "patch", [reason])
 
@@ -211,12 +215,12 @@ def _add_reasons(plan: Plan, section: Literal["patch", "forecast"], reasons: Seq
     return plan.model_copy(update={section: before.model_copy(update={"why": [*before.why, *reasons]})})
 
 
-def precision_is_chosen(choices: Choices) -> bool:
+def is_precision_fixed(choices: PlanOptions) -> bool:
     """Whether the precision is the user's or the recipe's, and not to be measured."""
-    return "training.precision" in {**resolve(choices).settings, **(choices.settings or {})}
+    return "training.precision" in {**resolve_recipe(choices).settings, **(choices.settings or {})}
 
 
-def plan_of(
+def load_or_make_plan(
     folder: Path,
     *,
     device: str = "auto",
@@ -229,14 +233,14 @@ def plan_of(
     """
     path = folder / FILE_NAME
     if path.is_file():
-        tell_outdated(folder)
+        warn_outdated(folder)
         return read_plan(path)
     return plan_dataset(folder, device=device, budget_s=budget_s, workers=workers).plan
 
 
-def tell_outdated(folder: Path) -> None:
+def warn_outdated(folder: Path) -> None:
     """Say where a dataset's cases are not those any more that its plan was made from."""
-    if differences := changed_since(Dataset.open(folder)):
+    if differences := find_changes(Dataset.open(folder)):
         said = f"{folder / FILE_NAME}: was made of other cases than there are now ({'; '.join(differences)})"
         console.print(
             f"[yellow]{escape(said)}; `osteon plan {escape(str(folder))} --force` decides anew[/]", soft_wrap=True

@@ -28,9 +28,9 @@ from osteon.dataset.manifest import Case
 from osteon.preparing.case import BYTES_PER_VOXEL
 
 FILE_NAME = "fingerprint.json"
-SAMPLES = 2000
+INTENSITY_SAMPLES = 2000
 """Foreground voxels whose intensities are kept from each case, spread evenly, so that every case weighs the same."""
-_KEEP_EVERY_S, _KEEP_SHARE = 10.0, 20.0
+_SAVE_EVERY_S, _SAVE_COST_FACTOR = 10.0, 20.0
 """Seconds of measuring that a kill may cost, and at least so many times what writing all of it down takes."""
 
 
@@ -81,14 +81,14 @@ class Fingerprint(BaseModel):
         return np.median([case.spacing_mm for case in self.cases], axis=0).astype(np.float64)
 
 
-def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
+def measure_fingerprint(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
     """Measure every case that can be trained on; facts of unchanged cases are taken from fingerprint.json.
 
     Raises:
         DatasetError: No labelled case is left.
     """
     path = dataset.folder / FILE_NAME
-    known = _known(path)
+    known = _read_facts(path)
     cases = dataset.manifest.trainable
     with status("comparing files"):  # those that were touched are read
         found = {
@@ -100,7 +100,7 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
     failed: dict[str, OsteonError] = {}
     if left:
         tell_changed(dataset, {case.id: known[case.id].mark for case in left if case.id in known}, "measured")
-        voxels = [int(np.prod(dataset.geometry(case).shape)) for case in left if _readable(dataset, case)]
+        voxels = [int(np.prod(dataset.geometry(case).shape)) for case in left if _has_geometry(dataset, case)]
         largest = max(voxels, default=0) * len(dataset.manifest.channels) * BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), largest) if sum(voxels) > 100e6 else 1)
         work = [(dataset.alone(case), case) for case in left]
@@ -114,12 +114,12 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
                     found[case.id] = outcome.result
                 elif outcome.error is not None:
                     failed[case.id] = outcome.error
-                if (now := time.monotonic()) - written > max(_KEEP_EVERY_S, _KEEP_SHARE * took):
-                    _write(path, found)
+                if (now := time.monotonic()) - written > max(_SAVE_EVERY_S, _SAVE_COST_FACTOR * took):
+                    _write_facts(path, found)
                     written = time.monotonic()
                     took = written - now
         except KeyboardInterrupt:
-            _write(path, found)
+            _write_facts(path, found)
             raise
     if not found:
         reason = next(iter(failed.values()), None)
@@ -128,20 +128,20 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
             + (f"; the first failed with: {reason}" if reason else ""),
             hint="import cases that have a label and are not held out",
         )
-    _write(path, found)
+    _write_facts(path, found)
     return Fingerprint(
         cases=[found[case.id] for case in cases if case.id in found],
         failed={case: str(error) for case, error in failed.items()},
     )
 
 
-def changed_since(dataset: Dataset) -> list[str]:
+def find_changes(dataset: Dataset) -> list[str]:
     """In what the cases that can be trained on differ from those of fingerprint.json, a line each; none without one.
 
     Files that were touched are read; that they are the same is written there, where it can be written.
     """
     path = dataset.folder / FILE_NAME
-    known = _known(path)
+    known = _read_facts(path)
     cases = {case.id: case for case in dataset.manifest.trainable}
     with status("comparing files"):
         marks = {name: still_marked(dataset, case, known[name].mark) for name, case in cases.items() if name in known}
@@ -152,7 +152,7 @@ def changed_since(dataset: Dataset) -> list[str]:
             for name, facts in known.items()
         }
         with suppress(FileError):  # it only saves reading them once more
-            _write(path, now)
+            _write_facts(path, now)
     told = (
         ("changed", [name for name, mark in marks.items() if mark is None]),
         ("not measured", [name for name in cases if name not in known]),
@@ -161,7 +161,7 @@ def changed_since(dataset: Dataset) -> list[str]:
     return [f"{what}: {shortly(names)}" for what, names in told if names] if known else []
 
 
-def _readable(dataset: Dataset, case: Case) -> bool:
+def _has_geometry(dataset: Dataset, case: Case) -> bool:
     try:
         dataset.geometry(case)
     except OsteonError:
@@ -169,7 +169,7 @@ def _readable(dataset: Dataset, case: Case) -> bool:
     return True
 
 
-def _known(path: Path) -> dict[str, CaseFacts]:
+def _read_facts(path: Path) -> dict[str, CaseFacts]:
     if not path.is_file():
         return {}
     try:
@@ -178,7 +178,7 @@ def _known(path: Path) -> dict[str, CaseFacts]:
         return {}  # only measurements: they are made again
 
 
-def _write(path: Path, found: dict[str, CaseFacts]) -> None:
+def _write_facts(path: Path, found: dict[str, CaseFacts]) -> None:
     write_json(path, {"cases": [facts.model_dump() for facts in found.values()]})
 
 
@@ -206,7 +206,7 @@ def _intensities(array: npt.NDArray[np.generic], labels: Segmentation) -> list[l
     where: npt.NDArray[np.generic] = np.any(labels.array, axis=0) if labels.overlapping else labels.array
     counts = plane_counts(where)
     count = int(counts.sum())
-    ranks = np.linspace(0, count - 1, min(SAMPLES, count)).astype(np.int64)
+    ranks = np.linspace(0, count - 1, min(INTENSITY_SAMPLES, count)).astype(np.int64)
     i, j, k = ranked_voxels(where, counts, ranks).T
     return [[float(f"{value:.6g}") for value in channel[i, j, k]] for channel in array]
 
@@ -237,7 +237,7 @@ def _structure_facts(segmentation: Segmentation) -> dict[str, StructureFacts]:
     return facts
 
 
-def series(fingerprint: Fingerprint, axis: int) -> list[str]:
+def find_sequence(fingerprint: Fingerprint, axis: int) -> list[str]:
     """Structures that look alike and keep their order along a world axis, as vertebrae do.
 
     They are told apart by what lies beyond them, never by where in the scan they happen to be.
@@ -264,13 +264,13 @@ def series(fingerprint: Fingerprint, axis: int) -> list[str]:
     return sorted(names, key=lambda name: float(np.median([found.centre_mm[axis] for found, _ in facts[name]])))
 
 
-def series_margin_mm(fingerprint: Fingerprint, axis: int, names: Sequence[str]) -> float:
+def sequence_margin_mm(fingerprint: Fingerprint, axis: int, names: Sequence[str]) -> float:
     """The most room that a scan leaves beyond either end of a series, were the series in its middle.
 
     Args:
         fingerprint: The measured cases.
         axis: 0 R, 1 A, 2 S.
-        names: The series in its order along the axis, as `series` gives it.
+        names: The series in its order along the axis, as `find_sequence` gives it.
 
     Returns:
         mm, at least 0; 0 where no case holds both ends. Beyond its centre an end reaches half the mean gap.
@@ -284,7 +284,7 @@ def series_margin_mm(fingerprint: Fingerprint, axis: int, names: Sequence[str]) 
     return max(margins)
 
 
-def series_measures(fingerprint: Fingerprint, names: Sequence[str]) -> tuple[float, float]:
+def sequence_measures(fingerprint: Fingerprint, names: Sequence[str]) -> tuple[float, float]:
     """Median distance in mm between the centres of neighbours in a series, and median volume in mm³ of its members."""
     distances, volumes = [], []
     for case in fingerprint.cases:
@@ -298,7 +298,7 @@ def series_measures(fingerprint: Fingerprint, names: Sequence[str]) -> tuple[flo
     return float(np.median(distances)), float(np.median(volumes))
 
 
-def fixed_order(fingerprint: Fingerprint, axis: int, partners: dict[str, str]) -> tuple[str, str, int] | None:
+def find_fixed_order(fingerprint: Fingerprint, axis: int, partners: dict[str, str]) -> tuple[str, str, int] | None:
     """Two structures whose order along a world axis a mirror image would turn round.
 
     They keep their order in all of at least three cases, and so do, the same way round, the structures that they

@@ -11,13 +11,13 @@ from osteon.core.errors import UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Grid
 from osteon.planning.fingerprint import Fingerprint
-from osteon.planning.recipes import Recipe, Size
+from osteon.planning.recipes import Recipe, SizeLimits
 from osteon.planning.spacing import coarser_spacing, target_spacing
 
 WORLD_AXES: tuple[Literal["R"], Literal["A"], Literal["S"]] = ("R", "A", "S")
-SLICES = 16
+MIN_BATCH_SLICES = 16
 """A 2D batch should hold at least so many whole slices: the sum of its Dice needs structures that are there."""
-SMALLEST_IMAGE = 16
+MIN_IMAGE_SIZE = 16
 
 
 def choose_grid(
@@ -25,7 +25,7 @@ def choose_grid(
     fingerprint: Fingerprint,
     dimensions: Literal[2, 3],
     row: Recipe,
-    size: Size,
+    size: SizeLimits,
     image_size: int | None = None,
 ) -> Grid:
     """The plan's section `grid`.
@@ -41,8 +41,8 @@ def choose_grid(
     Raises:
         UsageError: An image size for a 3D plan, or one that is no size.
     """
-    if image_size is not None and (dimensions == 3 or image_size < SMALLEST_IMAGE):
-        what = "a 3D plan has no slices" if dimensions == 3 else f"is less than {SMALLEST_IMAGE} pixels"
+    if image_size is not None and (dimensions == 3 or image_size < MIN_IMAGE_SIZE):
+        what = "a 3D plan has no slices" if dimensions == 3 else f"is less than {MIN_IMAGE_SIZE} pixels"
         raise UsageError(f"--image-size {image_size}: {what}", hint="plan with --dimensions 2 --image-size 256")
     spacing, why = target_spacing(fingerprint)
     if dimensions == 3:
@@ -50,13 +50,13 @@ def choose_grid(
             spacing, reasons = coarser_spacing(dataset, fingerprint, spacing, row.covers, size.voxels)
             why += reasons
         return Grid(dimensions=3, axes=WORLD_AXES, spacing_mm=_triple(spacing), why=why)
-    through, reason = _through(fingerprint)
+    through, reason = _choose_slice_axis(fingerprint)
     why.append(reason)
     if image_size is not None:
-        spacing, reasons = _spacing_for(fingerprint, spacing, through, image_size)
+        spacing, reasons = _spacing_for_image_size(fingerprint, spacing, through, image_size)
         why += reasons
     elif row.covers:
-        slice_voxels = size.voxels // SLICES
+        slice_voxels = size.voxels // MIN_BATCH_SLICES
         spacing, reasons = coarser_spacing(dataset, fingerprint, spacing, row.covers, slice_voxels, across=through)
         why += reasons
     order = [axis for axis in range(3) if axis != through] + [through]
@@ -71,17 +71,17 @@ def choose_grid(
 
 def median_shape(fingerprint: Fingerprint, grid: Grid) -> tuple[int, int, int]:
     """The median scan's shape on the plan's grid, along the grid's axes; one voxel through a slice."""
-    i, j, k = (max(1, round(float(n))) for n in np.median(_shapes(fingerprint, grid), axis=0))
+    i, j, k = (max(1, round(float(n))) for n in np.median(_shapes_on_grid(fingerprint, grid), axis=0))
     return i, j, (1 if grid.dimensions == 2 else k)
 
 
-def whole_slice(fingerprint: Fingerprint, grid: Grid, image_size: int) -> tuple[tuple[int, int, int], list[str]]:
+def fit_whole_slices(fingerprint: Fingerprint, grid: Grid, image_size: int) -> tuple[tuple[int, int, int], list[str]]:
     """A patch that holds every slice whole, as far as `image_size` pixels along each side do.
 
     Returns:
         Patch size along the grid's axes, and the reasons.
     """
-    shapes = np.ceil(_shapes(fingerprint, grid)[:, :2] - 1e-6).astype(int)
+    shapes = np.ceil(_shapes_on_grid(fingerprint, grid)[:, :2] - 1e-6).astype(int)
     i, j = (int(min(image_size, n)) for n in shapes.max(axis=0))
     cut = int((shapes > (i, j)).any(axis=1).sum())
     whole = f"{i}×{j} pixels hold {len(shapes) - cut} of {len(shapes)} cases' slices whole"
@@ -100,12 +100,12 @@ def drop_slices(grid: Grid, slices: tuple[int | None, int | None]) -> Grid:
     return grid.model_copy(update={"drop_slices": slices, "why": [*grid.why, f"not trained on, as asked: {told}"]})
 
 
-def digits(value: float) -> float:
+def round_significant(value: float) -> float:
     """Six digits that count, wherever the point is: not every CT file is in Hounsfield units."""
     return float(f"{value:.6g}")
 
 
-def _through(fingerprint: Fingerprint) -> tuple[int, str]:
+def _choose_slice_axis(fingerprint: Fingerprint) -> tuple[int, str]:
     """The axis that slices are cut across, and the reason."""
     median = fingerprint.median_spacing_mm
     extent = fingerprint.median_shape * median
@@ -121,7 +121,7 @@ def _through(fingerprint: Fingerprint) -> tuple[int, str]:
     return through, f"slices across {WORLD_AXES[through]}, the shortest extent ({extent.min():.4g} mm): largest slices"
 
 
-def _spacing_for(
+def _spacing_for_image_size(
     fingerprint: Fingerprint, spacing: npt.NDArray[np.float64], through: int, image_size: int
 ) -> tuple[npt.NDArray[np.float64], list[str]]:
     extents = np.array([np.array(case.shape) * np.array(case.spacing_mm) for case in fingerprint.cases])
@@ -132,14 +132,14 @@ def _spacing_for(
     return np.where(np.arange(3) == through, spacing, edge), [f"{reason}: {edge:.4g} {unit} each"]
 
 
-def _shapes(fingerprint: Fingerprint, grid: Grid) -> npt.NDArray[np.float64]:
+def _shapes_on_grid(fingerprint: Fingerprint, grid: Grid) -> npt.NDArray[np.float64]:
     """`[case, 3]`: each case's shape on the grid, along the grid's axes."""
-    order = list(grid.worlds)
+    order = list(grid.world_axes)
     extents = np.array([np.multiply(case.shape, case.spacing_mm)[order] for case in fingerprint.cases])
     shapes: npt.NDArray[np.float64] = extents / np.array(grid.spacing_mm)
     return shapes
 
 
 def _triple(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    i, j, k = (digits(v) for v in values)
+    i, j, k = (round_significant(v) for v in values)
     return i, j, k

@@ -16,8 +16,8 @@ from osteon.plan.inheritance import inherit_plan
 from osteon.plan.overlay import overlay
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan
-from osteon.planning.dataset_plan import decide
-from osteon.planning.options import DEFAULTS, Choices
+from osteon.planning.dataset_plan import compute_plan
+from osteon.planning.options import DEFAULTS, PlanOptions
 from osteon.planning.run_plan import plan_for_run
 from osteon.predicting.model import model_folder
 from osteon.runs.initialising import init_sha256
@@ -28,7 +28,7 @@ def plan_from_model(
     dataset: Path,
     run: Path,
     init: str,
-    choices: Choices = DEFAULTS,
+    choices: PlanOptions = DEFAULTS,
     *,
     device: str = "auto",
     restart: bool = False,
@@ -52,14 +52,14 @@ def plan_from_model(
     """
     if is_begun(run) and not restart and init_sha256(init, needed=False) is None:
         return overlay(read_plan(run / PLAN), choices.settings or {})
-    if _decide_shape(choices):
+    if _choose_network_anew(choices):
         return plan_for_run(dataset, run, choices, device=device, restart=restart, budget_s=budget_s, workers=workers)
     source = read_plan(model_folder(init) / PLAN)
     own = read_plan(dataset / PLAN) if choices == DEFAULTS and (dataset / PLAN).is_file() else None
     if own is None or own.grid.dimensions != source.grid.dimensions:
         wanted = replace(choices, dimensions=source.grid.dimensions)
-        own = decide(dataset, wanted, device=device, measure_cost=False, workers=workers).plan
-    plan = inherit_plan(own, source, _lie(dataset) if source.grid.axes[0] in "ijk" else "RAS")
+        own = compute_plan(dataset, wanted, device=device, measure_cost=False, workers=workers).plan
+    plan = inherit_plan(own, source, _common_orientation(dataset) if source.grid.axes[0] in "ijk" else "RAS")
     if choices.batch is not None:
         plan = plan.model_copy(update={"patch": plan.patch.model_copy(update={"batch": choices.batch})})
     if choices.window is not None:
@@ -73,7 +73,7 @@ def plan_from_model(
     return overlay(plan, choices.settings or {})
 
 
-def _lie(folder: Path) -> str:
+def _common_orientation(folder: Path) -> str:
     """Where the file axes of most of a dataset's scans run, such as `LPS`; those that lie otherwise are counted."""
     dataset = Dataset.open(folder)
     lies: Counter[str] = Counter()
@@ -90,6 +90,6 @@ def _lie(folder: Path) -> str:
     return most
 
 
-def _decide_shape(choices: Choices) -> bool:
+def _choose_network_anew(choices: PlanOptions) -> bool:
     shaping = ("recipe", "dimensions", "network", "encoder", "weights", "image_size")
     return any(getattr(choices, name) != getattr(DEFAULTS, name) for name in shaping)

@@ -10,21 +10,21 @@ import numpy as np
 from osteon.core.errors import UsageError
 from osteon.plan.network_sections import GROUPS, MONAI, NAMES, NNUNET, PRETRAINED, SCRATCH
 from osteon.plan.schema import Grid, Monai, Network, Pretrained
-from osteon.planning.network_shape import shape_network
-from osteon.planning.options import Choices
-from osteon.planning.recipes import Recipe, Size
+from osteon.planning.network_shape import choose_stages
+from osteon.planning.options import PlanOptions
+from osteon.planning.recipes import Recipe, SizeLimits
 
-ENCODER = "resnet34"
+DEFAULT_ENCODER = "resnet34"
 """Where a network needs an encoder and none is named."""
 HALVINGS = 5
 """Of every pre-trained encoder."""
-ALIKE = 0.95
+EQUAL_SPACING = 0.95
 """Spacings of at least this part of the largest count as equal to it."""
 Triple = tuple[int, int, int]
 
 
 def choose_network(
-    patch: Triple, grid: Grid, size: Size, row: Recipe, choices: Choices
+    patch: Triple, grid: Grid, size: SizeLimits, row: Recipe, choices: PlanOptions
 ) -> Network | Pretrained | Monai:
     """The plan's section `network`.
 
@@ -42,7 +42,7 @@ def choose_network(
             hint=f"take {SCRATCH[NNUNET.index(name)]} to train one of your own",
         )
     if name in PRETRAINED and (choices.encoder or name not in SCRATCH):
-        return _pretrained(name, choices.encoder or ENCODER, choices.weights or "imagenet", patch, grid)
+        return _choose_pretrained(name, choices.encoder or DEFAULT_ENCODER, choices.weights or "imagenet", patch, grid)
     if choices.encoder:
         raise UsageError(
             f"{name} has no pre-trained encoder", hint=f"--encoder belongs to one of {', '.join(PRETRAINED)}"
@@ -54,12 +54,14 @@ def choose_network(
         )
     if name in MONAI:
         features = max(1, round(size.features / GROUPS[name])) * GROUPS[name]
-        return Monai.model_validate({"name": name, "features": features, "downsampling": _monai(name, grid)})
-    made = shape_network(patch, grid, size, row)
+        return Monai.model_validate(
+            {"name": name, "features": features, "downsampling": _monai_downsampling(name, grid)}
+        )
+    made = choose_stages(patch, grid, size, row)
     return made.model_copy(update={"name": name, "residual": True}) if name == "resunet" else made
 
 
-def _pretrained(name: str, encoder: str, weights: str, patch: Triple, grid: Grid) -> Pretrained:
+def _choose_pretrained(name: str, encoder: str, weights: str, patch: Triple, grid: Grid) -> Pretrained:
     from osteon.networks.encoders import check_encoder, takes_one_size, weights_licence  # smp and timm: two seconds
     from osteon.networks.registry import check_network
 
@@ -72,19 +74,19 @@ def _pretrained(name: str, encoder: str, weights: str, patch: Triple, grid: Grid
             why.append(f"{encoder} takes images of one size alone: the patch's")
         made = Pretrained.model_validate({**section, "fixed_size": fixed})
     else:
-        made = Pretrained.model_validate({**section, **_third_axis(patch, grid, why)})
+        made = Pretrained.model_validate({**section, **_inflate_axis(patch, grid, why)})
     i, j = (math.ceil(n / 2**HALVINGS) * 2**HALVINGS for n in patch[:2])
     check_network(made, grid.dimensions, (i, j))
     return made
 
 
-def _third_axis(patch: Triple, grid: Grid, why: list[str]) -> dict[str, object]:
+def _inflate_axis(patch: Triple, grid: Grid, why: list[str]) -> dict[str, object]:
     """Along which axis a 2D encoder is inflated, and how many of its halvings leave it as it is.
 
     The thickest slices lie across it; where all voxels are alike, the fewest slices.
     """
     spacing = np.array(grid.spacing_mm)
-    alike = [axis for axis in (2, 1, 0) if spacing[axis] >= ALIKE * spacing.max()]
+    alike = [axis for axis in (2, 1, 0) if spacing[axis] >= EQUAL_SPACING * spacing.max()]
     through = min(alike, key=lambda axis: patch[axis])
     ratio = float(spacing[through] / np.delete(spacing, through).max())
     thick = min(HALVINGS - 1, max(0, round(math.log2(ratio))))
@@ -100,6 +102,6 @@ def _third_axis(patch: Triple, grid: Grid, why: list[str]) -> dict[str, object]:
     return {"through_axis": through, "thick_stages": thick, "downsampling": downsampling}
 
 
-def _monai(name: str, grid: Grid) -> Triple:
+def _monai_downsampling(name: str, grid: Grid) -> Triple:
     times = 32 if name == "swinunetr" else 8
     return times, times, times if grid.dimensions == 3 else 1

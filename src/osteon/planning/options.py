@@ -8,7 +8,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Choices:
+class PlanOptions:
     """What a user decides about a plan. None: the recipe decides, or else the data.
 
     Attributes:
@@ -40,4 +40,4 @@ class Choices:
     settings: Mapping[str, object] | None = None
 
 
-DEFAULTS = Choices()
+DEFAULTS = PlanOptions()

@@ -37,25 +37,25 @@ if TYPE_CHECKING:
     from osteon.training.module import TrainingModule
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
-STEPS = 5
+MAX_STEPS = 5
 """At most, at the plan's own size; the best one counts, since other work can only slow a step."""
-ENOUGH_S = 3.0
+MAX_STEPS_S = 3.0
 """Steps that take so long together are not repeated any more."""
-WORTH_IT = 0.9
+BF16_TIME_LIMIT = 0.9
 """bf16 is chosen where an iteration takes less than this part of its time in fp32."""
-HOPELESS = 3.0
+GIVE_UP_FACTOR = 3.0
 """A first step that takes so many times what it has to beat is not repeated: the first one also sets things up."""
-SMALL = 8
+REDUCTION = 8
 """The first estimate is of a part of the patch with about this many times fewer voxels."""
 
 
-def try_out(plan: Plan, device: torch.device, shape: Triple, spacing_mm: tuple[float, ...]) -> None:
+def measure_prediction(plan: Plan, device: torch.device, shape: Triple, spacing_mm: tuple[float, ...]) -> None:
     """The line on predicting, of a scan that goes through the network at once."""
     model = Model(build_network(plan).to(device).eval(), plan, {}, "")
-    _write("predict", seconds=_predict(model, shape, spacing_mm), bytes=peak_bytes())
+    _write_line("predict", seconds=_time_prediction(model, shape, spacing_mm), bytes=peak_bytes())
 
 
-def _predict(model: Model, shape: Triple, spacing_mm: tuple[float, ...]) -> float:
+def _time_prediction(model: Model, shape: Triple, spacing_mm: tuple[float, ...]) -> float:
     """Seconds that a scan takes."""
     affine = torch.diag(torch.tensor([*spacing_mm, 1.0], dtype=torch.float64)).numpy()
     # Smooth, as scans are: of noise every voxel would be a border between structures.
@@ -67,37 +67,37 @@ def _predict(model: Model, shape: Triple, spacing_mm: tuple[float, ...]) -> floa
     return time.perf_counter() - began
 
 
-def try_steps(plan: Plan, device: torch.device, precisions: tuple[Precision, ...]) -> None:
+def measure_steps(plan: Plan, device: torch.device, precisions: tuple[Precision, ...]) -> None:
     """The lines on training."""
     from osteon.training.module import TrainingModule  # Lightning's 160 MB are no part of predicting
 
     keep_freed_memory()
     module = TrainingModule(plan, 0, lambda: 0.0, fresh=False).to(device)  # weights cost the same whatever they are
     module.train()
-    if module.average is not None:
-        module.average.eval()
-    stepper = _Stepper(module, device)
+    if module.ema_network is not None:
+        module.ema_network.eval()
+    stepper = _StepTimer(module, device)
     parameters = sum(p.numel() for p in module.network.parameters())
-    small = reduced(plan)
-    times = _voxels(plan) / _voxels(small)
+    small = reduce_patch(plan)
+    times = _batch_voxels(plan) / _batch_voxels(small)
     if times > 1:
         before = stepper.held()
         seconds = min(stepper.step(small, precisions[0]) for _ in range(2))
         more = max(0, stepper.peak() - before)
-        _write("estimate", seconds=seconds * times, bytes=round(before + more * times))
+        _write_line("estimate", seconds=seconds * times, bytes=round(before + more * times))
     to_beat = math.inf
     for precision in precisions:
         taken: list[float] = []
         stepper.forget_peak()
-        while len(taken) < STEPS and (len(taken) < 2 or sum(taken) < ENOUGH_S):
+        while len(taken) < MAX_STEPS and (len(taken) < 2 or sum(taken) < MAX_STEPS_S):
             taken.append(stepper.step(plan, precision))
-            _write(precision, seconds=min(taken), steps=len(taken), bytes=stepper.peak(), parameters=parameters)
-            if taken[0] > HOPELESS * to_beat or (len(taken) > 2 and min(taken) > WORTH_IT * to_beat):
+            _write_line(precision, seconds=min(taken), steps=len(taken), bytes=stepper.peak(), parameters=parameters)
+            if taken[0] > GIVE_UP_FACTOR * to_beat or (len(taken) > 2 and min(taken) > BF16_TIME_LIMIT * to_beat):
                 break
         to_beat = min(to_beat, *taken)
 
 
-class _Stepper:
+class _StepTimer:
     """Steps of a training on random data."""
 
     def __init__(self, module: TrainingModule, device: torch.device) -> None:
@@ -119,7 +119,7 @@ class _Stepper:
         module.on_before_optimizer_step(self.optimiser)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        module.follow(batch)
+        module.update_ema(batch)
         loss.item()
         return time.perf_counter() - began
 
@@ -139,12 +139,12 @@ class _Stepper:
             torch.cuda.reset_peak_memory_stats(self.device)
 
 
-def reduced(plan: Plan) -> Plan:
-    """The plan with some `SMALL` times fewer voxels in a batch: fewer patches, then smaller ones."""
+def reduce_patch(plan: Plan) -> Plan:
+    """The plan with some `REDUCTION` times fewer voxels in a batch: fewer patches, then smaller ones."""
     multiples, flat = plan.downsampling, plan.grid.dimensions == 2
     counts = [size // multiple for size, multiple in zip(plan.patch.size, multiples, strict=True)]
-    batch = max(min(2, plan.patch.batch), plan.patch.batch // SMALL) if flat else plan.patch.batch
-    goal = _voxels(plan) / SMALL
+    batch = max(min(2, plan.patch.batch), plan.patch.batch // REDUCTION) if flat else plan.patch.batch
+    goal = _batch_voxels(plan) / REDUCTION
     while batch * math.prod(counts) * math.prod(multiples) > goal and not plan.fixed_patch:
         longest = max(range(3), key=lambda axis: counts[axis])
         if math.prod(counts) // counts[longest] * ((counts[longest] + 1) // 2) < 2 or counts[longest] == 1:
@@ -166,11 +166,11 @@ def random_batch(plan: Plan, iteration: int) -> Batch:
     return Batch(iteration, image, labels, torch.ones(count, len(plan.structures), dtype=torch.bool))
 
 
-def _voxels(plan: Plan) -> int:
+def _batch_voxels(plan: Plan) -> int:
     return plan.patch.batch * math.prod(plan.patch.size)
 
 
-def _write(what: str, **facts: float) -> None:
+def _write_line(what: str, **facts: float) -> None:
     sys.stdout.write(json.dumps({"what": what, **facts}) + "\n")
     sys.stdout.flush()
 
@@ -184,8 +184,8 @@ def main(arguments: list[str]) -> None:
     plan, device = read_plan(Path(path)), torch.device(name)
     numbers = json.loads(shape)
     i, j, k = (int(n) for n in numbers[:3])
-    try_out(plan, device, (i, j, k), tuple(numbers[3:]))
-    try_steps(plan, device, precisions)
+    measure_prediction(plan, device, (i, j, k), tuple(numbers[3:]))
+    measure_steps(plan, device, precisions)
 
 
 if __name__ == "__main__":

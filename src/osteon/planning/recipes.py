@@ -9,7 +9,7 @@ Device = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True)
-class Size:
+class SizeLimits:
     """How large a network and its patches may be on a device.
 
     Attributes:
@@ -43,7 +43,7 @@ class Recipe:
     """
 
     source: str
-    sizes: dict[tuple[Device, int], Size]
+    sizes: dict[tuple[Device, int], SizeLimits]
     covers: float
     mirror_all: bool
     deep_supervision: int
@@ -60,10 +60,10 @@ RECIPES: dict[str, Recipe] = {
     "osteon": Recipe(
         source="first tried on hippocampi that are in no table; what it reaches on a CPU: benchmarks/RESULTS.md",
         sizes={
-            ("cpu", 3): Size(9 << 13, 16, 128),
-            ("cpu", 2): Size(1 << 17, 24, 192),
-            ("cuda", 3): Size(1 << 21, 32, 320),
-            ("cuda", 2): Size(1 << 21, 32, 512),
+            ("cpu", 3): SizeLimits(9 << 13, 16, 128),
+            ("cpu", 2): SizeLimits(1 << 17, 24, 192),
+            ("cuda", 3): SizeLimits(1 << 21, 32, 320),
+            ("cuda", 2): SizeLimits(1 << 21, 32, 512),
         },
         covers=1.0,
         mirror_all=False,
@@ -103,10 +103,10 @@ RECIPES: dict[str, Recipe] = {
     "nnunet": Recipe(
         source="nnU-Net v2 (Isensee et al., Nat. Methods 18, 2021; nnUNetTrainer of 2.8.1)",
         sizes={
-            ("cpu", 3): Size(1 << 21, 32, 320),
-            ("cpu", 2): Size(1 << 21, 32, 512),
-            ("cuda", 3): Size(1 << 21, 32, 320),
-            ("cuda", 2): Size(1 << 21, 32, 512),
+            ("cpu", 3): SizeLimits(1 << 21, 32, 320),
+            ("cpu", 2): SizeLimits(1 << 21, 32, 512),
+            ("cuda", 3): SizeLimits(1 << 21, 32, 320),
+            ("cuda", 2): SizeLimits(1 << 21, 32, 512),
         },
         covers=0,
         mirror_all=True,

@@ -12,18 +12,18 @@ from osteon.core.progress import console
 from osteon.plan.overlay import known_keys
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan
-from osteon.planning.dataset_plan import decide, precision_is_chosen
-from osteon.planning.options import Choices
+from osteon.planning.dataset_plan import compute_plan, is_precision_fixed
+from osteon.planning.options import PlanOptions
 from osteon.runs.record import RUN, is_begun, plan_hash
 
-MAY_CHANGE = {"patch.size", "patch.batch", "training.precision"}
-"""What `record.record_choices` judges: a run may go on with less memory."""
+CHANGEABLE_KEYS = {"patch.size", "patch.batch", "training.precision"}
+"""What `record.record_options` judges: a run may go on with less memory."""
 
 
 def plan_for_run(
     dataset: Path,
     run: Path,
-    choices: Choices,
+    choices: PlanOptions,
     *,
     device: str = "auto",
     restart: bool = False,
@@ -50,31 +50,37 @@ def plan_for_run(
     """
     if (run / PLAN).is_file() and (run / RUN).is_file() and not restart:
         before = read_plan(run / PLAN)
-        room = before.patch.room
-        plan = decide(dataset, choices, device=device, measure_cost=False, room=room, workers=workers).plan
-        plan = _as_measured(plan, before, choices)
+        patch_scale = before.patch.scale
+        plan = compute_plan(
+            dataset, choices, device=device, measure_cost=False, patch_scale=patch_scale, workers=workers
+        ).plan
+        plan = _keep_measurements(plan, before, choices)
         if plan_hash(plan) == plan_hash(before):
             return before
         if is_begun(run):
-            _check_same(run, plan, before)
+            _check_unchanged(run, plan, before)
             return plan
     if (dataset / PLAN).is_file():
         said = f"{dataset / PLAN}: left as it is and not used; a plan is made for this run by its own options"
         console.print(escape(said), soft_wrap=True)
-    return decide(dataset, choices, device=device, measure_cost=measure_cost, budget_s=budget_s, workers=workers).plan
+    return compute_plan(
+        dataset, choices, device=device, measure_cost=measure_cost, budget_s=budget_s, workers=workers
+    ).plan
 
 
-def _as_measured(plan: Plan, before: Plan, choices: Choices) -> Plan:
+def _keep_measurements(plan: Plan, before: Plan, choices: PlanOptions) -> Plan:
     training = plan.training
-    if not precision_is_chosen(choices):
+    if not is_precision_fixed(choices):
         training = training.model_copy(update={"precision": before.training.precision})
     return plan.model_copy(update={"training": training, "forecast": before.forecast})
 
 
-def _check_same(run: Path, plan: Plan, before: Plan) -> None:
+def _check_unchanged(run: Path, plan: Plan, before: Plan) -> None:
     keys = list(dict.fromkeys([*known_keys(before), *known_keys(plan)]))
     values = before.model_dump(), plan.model_dump()
-    differ = [key for key in keys if _at(values[0], key) != _at(values[1], key) and key not in MAY_CHANGE]
+    differ = [
+        key for key in keys if _value_at(values[0], key) != _value_at(values[1], key) and key not in CHANGEABLE_KEYS
+    ]
     if differ:
         raise UsageError(
             f"{run}: was begun with other choices: {', '.join(differ)}",
@@ -82,7 +88,7 @@ def _check_same(run: Path, plan: Plan, before: Plan) -> None:
         )
 
 
-def _at(data: Any, key: str) -> Any:
+def _value_at(data: Any, key: str) -> Any:
     for part in key.split("."):
         try:
             data = data[int(part)] if isinstance(data, list) else data[part]

@@ -11,10 +11,10 @@ from osteon.core.errors import UsageError
 from osteon.planning.fingerprint import Fingerprint
 
 SMALLEST = re.compile(r"smallest(?::(\d+))?")
-USUAL = 5
+DEFAULT_COUNT = 5
 
 
-def named_structures(fingerprint: Fingerprint, wanted: Sequence[str]) -> list[str]:
+def expand_smallest(fingerprint: Fingerprint, wanted: Sequence[str]) -> list[str]:
     """The structures' names, with `smallest` (five) or `smallest:N` put in words.
 
     Args:
@@ -34,8 +34,8 @@ def named_structures(fingerprint: Fingerprint, wanted: Sequence[str]) -> list[st
         if match is None:
             found.append(word)
             continue
-        count = int(match[1] or USUAL)
+        count = int(match[1] or DEFAULT_COUNT)
         if not count:
-            raise UsageError(f"--zoom {word}: are no structures", hint=f"--zoom smallest:{USUAL}, for example")
+            raise UsageError(f"--zoom {word}: are no structures", hint=f"--zoom smallest:{DEFAULT_COUNT}, for example")
         found += sorted(volumes, key=lambda name: (float(np.median(volumes[name])), name))[:count]
     return list(dict.fromkeys(found))

@@ -15,7 +15,7 @@ from osteon.preparing.resample import resample_index_map, resample_multi_hot, re
 Vector = npt.NDArray[np.float64]
 
 FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0)
-LEAST_FIDELITY = 0.92
+MIN_FIDELITY = 0.92
 """A grid is too coarse when the labels themselves, resampled to it and back, keep less Dice than this."""
 FIDELITY_CASES = 3
 
@@ -80,17 +80,17 @@ def coarser_spacing(
     chosen, kept = 1.0, 1.0
     for factor in FACTORS[1:]:
         fidelity = label_fidelity(dataset, fingerprint, coarsened(factor))
-        if fidelity < LEAST_FIDELITY:
+        if fidelity < MIN_FIDELITY:
             break
         chosen, kept = factor, fidelity
         if fits(factor):
             break
     if chosen == 1.0:
-        return spacing, [f"not coarser: the labels would lose more than {1 - LEAST_FIDELITY:.0%} of their Dice"]
+        return spacing, [f"not coarser: the labels would lose more than {1 - MIN_FIDELITY:.0%} of their Dice"]
     share = min(1.0, (patch_voxels / np.prod((extent / coarsened(chosen))[inside])) ** (1 / power))
     return coarsened(chosen), [
         f"made {chosen:g} times coarser, so that a patch covers {share:.0%} of the median {unit} along each axis; "
-        f"the labels themselves keep a Dice of {kept:.3f} on that grid (measured, at least {LEAST_FIDELITY} asked)"
+        f"the labels themselves keep a Dice of {kept:.3f} on that grid (measured, at least {MIN_FIDELITY} asked)"
     ]
 
 

@@ -13,18 +13,18 @@ from osteon.core.errors import UsageError
 from osteon.core.text import shortly
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Grid, Plan, Zoom
-from osteon.planning.fingerprint import CaseFacts, Fingerprint, series
-from osteon.planning.options import Choices
+from osteon.planning.fingerprint import CaseFacts, Fingerprint, find_sequence
+from osteon.planning.options import PlanOptions
 
-FEWEST = 2
+MIN_VOXELS = 2
 """Voxels along an axis: a structure with fewer comes and goes with its place on the grid."""
-SLACK = 1e-6
+TOLERANCE = 1e-6
 """Of rounding in spacings, which no warning is about."""
-NAMED = 6
+MAX_NAMED = 6
 """Structures that a warning names; it counts the others."""
 
 
-def plan_zoom(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, choices: Choices) -> Zoom | None:
+def choose_zoom(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, choices: PlanOptions) -> Zoom | None:
     """The plan's section `zoom`, where structures were named for it.
 
     Raises:
@@ -43,7 +43,7 @@ def plan_zoom(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, choices: C
         f"{', '.join(choices.zoom)}: as asked",
         f"margin {margin:g}: half of the longest of them ({extent:.3g} in the median case), at least four voxels",
     ]
-    in_row = not dataset.manifest.overlapping and any(series(fingerprint, axis) for axis in range(3))
+    in_row = not dataset.manifest.overlapping and any(find_sequence(fingerprint, axis) for axis in range(3))
     if in_row:
         why.append("no closer look in predicting: these structures get their names from the whole row of them")
     return Zoom(structures=list(dict.fromkeys(choices.zoom)), margin_mm=margin, predict=not in_row, why=why)
@@ -54,7 +54,7 @@ def coverage_warnings(plan: Plan, fingerprint: Fingerprint) -> list[str]:
 
     Slices of a 2D plan stand alone, so nothing is said of the axis across them.
     """
-    order = list(plan.grid.worlds)
+    order = list(plan.grid.world_axes)
     large, small = [], []
     for structure in plan.structures:
         if not any(structure.name in case.structures for case in fingerprint.cases):
@@ -63,28 +63,28 @@ def coverage_warnings(plan: Plan, fingerprint: Fingerprint) -> list[str]:
         for axis in range(plan.grid.dimensions):
             voxels = float(extent[axis] / plan.grid.spacing_mm[axis])
             told = f"{structure.name} ({extent[axis]:.3g} {plan.unit} along {plan.grid.axes[axis]})"
-            if voxels > plan.patch.size[axis] * (1 + SLACK):
+            if voxels > plan.patch.size[axis] * (1 + TOLERANCE):
                 large.append((voxels / plan.patch.size[axis], told))
-            if voxels < FEWEST * (1 - SLACK):
+            if voxels < MIN_VOXELS * (1 - TOLERANCE):
                 small.append((1 / voxels, told))
     said = []
     if large:
         sizes = " × ".join(f"{n * s:.3g}" for n, s in zip(plan.patch.size, plan.grid.spacing_mm, strict=True))
         said.append(
-            f"larger than a patch ({sizes} {plan.unit}), so that no patch shows them whole: {_listed(large)}; a "
+            f"larger than a patch ({sizes} {plan.unit}), so that no patch shows them whole: {_list_worst(large)}; a "
             "larger patch.size, or a coarser grid.spacing_mm, would hold them"
         )
     if small:
         said.append(
-            f"smaller than {FEWEST} voxels of the plan's grid: {_listed(small)}; a finer grid.spacing_mm, or --zoom "
+            f"smaller than {MIN_VOXELS} voxels of the plan's grid: {_list_worst(small)}; a finer grid.spacing_mm, or --zoom "
             "with their names, would show them better"
         )
     return said
 
 
-def zoom_voxels(plan: Plan, zoom: Zoom, case: CaseFacts) -> int:
+def estimate_zoom_voxels(plan: Plan, zoom: Zoom, case: CaseFacts) -> int:
     """About how many voxels the enlarged crops of a case have: its structures are taken for boxes."""
-    order = list(plan.grid.worlds)
+    order = list(plan.grid.world_axes)
     shown = [case.structures[name] for name in zoom.structures if name in case.structures]
     flat = plan.grid.dimensions == 2
     spacing = np.array(plan.grid.spacing_mm) / (zoom.factor, zoom.factor, 1 if flat else zoom.factor)
@@ -110,9 +110,9 @@ def _median_extent(fingerprint: Fingerprint, name: str) -> np.ndarray[tuple[int,
     return np.median(extents, axis=0).astype(np.float64)
 
 
-def _listed(found: list[tuple[float, str]]) -> str:
+def _list_worst(found: list[tuple[float, str]]) -> str:
     worst = [text for _, text in sorted(found, key=lambda pair: -pair[0])]
-    return shortly(worst, NAMED)
+    return shortly(worst, MAX_NAMED)
 
 
 def _triple(values: Iterable[int]) -> tuple[int, int, int]:

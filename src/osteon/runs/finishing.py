@@ -31,26 +31,26 @@ from osteon.predicting.reference_statistics import Looks, looks_of
 from osteon.predicting.training_cases import KEY, SeenScans
 from osteon.preparing.cache import CachedCase
 from osteon.preparing.case import passage
-from osteon.runs.card import card
+from osteon.runs.card import model_card
 from osteon.runs.options import TrainOptions
-from osteon.runs.postprocessing_search import Judged, choose_steps
+from osteon.runs.postprocessing_search import JudgedCase, choose_steps
 from osteon.runs.record import plan_hash
-from osteon.runs.scoring import as_planned, measure_speeds, rounded, score_scan
-from osteon.training.checkpoint import State
-from osteon.training.validation import Scores, mean_scores, overall
+from osteon.runs.scoring import measure_speeds, round_dice, score_scan, select_structures
+from osteon.training.checkpoint import TrainingState
+from osteon.training.validation import Scores, mean_over_structures, mean_scores
 
 PREDICTIONS = "predictions"
 UNORDERED = "unordered"
 EXTRAS_SHARE = 0.2
 """Measuring speeds and choosing post-processing take at most this part of the training's time,"""
-LEAST_EXTRAS_S = 10.0
+MIN_EXTRAS_S = 10.0
 """or so many seconds."""
-LEAST_DROP = 1e-3
+MAX_SEQUENCE_LOSS = 1e-3
 """Mean Dice: where naming a series in order costs more than this on scans that were not trained on, it is left out."""
 
 
 @dataclass(frozen=True)
-class Validated:
+class ValidationResult:
     """What validation cases came to, without post-processing.
 
     Attributes:
@@ -63,7 +63,7 @@ class Validated:
 
     def mean(self, plan: Plan) -> float | None:
         """Mean Dice over the structures' means."""
-        return overall(mean_scores(list(self.cases.values()), plan.structures))
+        return mean_over_structures(mean_scores(list(self.cases.values()), plan.structures))
 
 
 def finish(
@@ -75,7 +75,7 @@ def finish(
     validation_ids: list[str],
     training: Sequence[CachedCase],
     seen: SeenScans,
-    state: State,
+    state: TrainingState,
     options: TrainOptions,
     failed: dict[str, OsteonError],
     *,
@@ -105,23 +105,23 @@ def finish(
     folder = run / "model"
     if (folder / WEIGHTS).is_file():
         return load_model(folder).validation
-    reference = [looks_at(case, dataset, plan) for case in training]
+    reference = [case_statistics(case, dataset, plan) for case in training]
     model = Model(network.to(device), plan, {}, "", reference=reference, seen=seen)
     began = time.monotonic()
-    validated, unordered = _predicted(dataset, model, validation_ids, run, failed)
-    now, most_s = time.monotonic(), extras_s(state.elapsed_s)
+    validated, unordered = predict_validation(dataset, model, validation_ids, run, failed)
+    now, most_s = time.monotonic(), extras_budget_s(state.elapsed_s)
     each_s = (now - began) / max(1, len(validation_ids))
     timed = measure_speeds(dataset, model, list(validated.cases), now + most_s / 2, each_s)
     until = now + most_s
-    return conclude(dataset, model, validated, unordered, run, state, options, part=part, speeds=timed, until=until)
+    return write_model(dataset, model, validated, unordered, run, state, options, part=part, speeds=timed, until=until)
 
 
-def extras_s(trained_s: float) -> float:
+def extras_budget_s(trained_s: float) -> float:
     """Seconds that measuring speeds and choosing post-processing may take after so many of training."""
-    return max(LEAST_EXTRAS_S, EXTRAS_SHARE * trained_s)
+    return max(MIN_EXTRAS_S, EXTRAS_SHARE * trained_s)
 
 
-def describe_end(plan: Plan, cases: int, trained_s: float | None) -> str:
+def describe_final_steps(plan: Plan, cases: int, trained_s: float | None) -> str:
     """What will follow a training, and about how long that takes.
 
     Args:
@@ -131,18 +131,18 @@ def describe_end(plan: Plan, cases: int, trained_s: float | None) -> str:
     """
     seconds = plan.forecast.predicting_seconds
     about = f", about {clock(cases * seconds)}" if seconds is not None else ""
-    most = "" if trained_s is None else f", {clock(extras_s(trained_s))} at most"
+    most = "" if trained_s is None else f", {clock(extras_budget_s(trained_s))} at most"
     scans = f"{cases} whole scan{'s' * (cases != 1)}"
     return f"afterwards: validating on {scans}{about}, then measuring speeds and choosing post-processing{most}"
 
 
-def conclude(
+def write_model(
     dataset: Dataset,
     model: Model,
-    validated: Validated,
-    unordered: Validated | None,
+    validated: ValidationResult,
+    unordered: ValidationResult | None,
     run: Path,
-    state: State,
+    state: TrainingState,
     options: TrainOptions,
     *,
     part: bool = False,
@@ -169,59 +169,61 @@ def conclude(
     plan, steps = model.plan, NONE
     series: dict[str, Any] = {}
     if unordered is not None:
-        series = {"series": {"ordered": rounded(validated.mean(plan)), "as_found": rounded(unordered.mean(plan))}}
+        series = {"series": {"ordered": round_dice(validated.mean(plan)), "as_found": round_dice(unordered.mean(plan))}}
     if part:
         if unordered is not None:
-            series["series"] |= {"as_found_cases": _all_rounded(unordered.cases), "as_found_raw": unordered.raw}
+            series["series"] |= {"as_found_cases": round_scores(unordered.cases), "as_found_raw": unordered.raw}
     else:
-        plan, validated = _with_or_without_series(plan, validated, unordered, run)
-        steps = choose_steps(plan, list(validated.cases), lambda case_id: _judged(dataset, plan, case_id, run), until)
+        plan, validated = _choose_sequence(plan, validated, unordered, run)
+        steps = choose_steps(
+            plan, list(validated.cases), lambda case_id: _load_judged_case(dataset, plan, case_id, run), until
+        )
     cases = validated.cases
     if steps.steps:
-        cases = {case_id: _rescored(dataset, plan, case_id, run, steps) for case_id in cases}
+        cases = {case_id: _postprocess_case(dataset, plan, case_id, run, steps) for case_id in cases}
     means = mean_scores(list(cases.values()), plan.structures)
     result = {
-        "dice": rounded(overall(means)),
-        "structures": {name: rounded(value) for name, value in means.items()},
-        "cases": _all_rounded(cases),
-        "confidence": calibrate(_pairs(cases, validated.raw)).as_data | {"each": validated.raw},
+        "dice": round_dice(mean_over_structures(means)),
+        "structures": {name: round_dice(value) for name, value in means.items()},
+        "cases": round_scores(cases),
+        "confidence": calibrate(_confidence_pairs(cases, validated.raw)).as_data | {"each": validated.raw},
         "postprocessing": steps.told(pixels=plan.unit == "px"),
         "speeds": speeds or {},
         **series,
-        **_how(plan, len(model.reference), state, options),
+        **_training_record(plan, len(model.reference), state, options),
         KEY: model.seen.as_data,
     }
     done = replace(model, plan=plan, validation=result, postprocessing=steps)
-    save_model(run / "model", done, card(dataset, done))
+    save_model(run / "model", done, model_card(dataset, done))
     return result
 
 
-def _with_or_without_series(
-    plan: Plan, validated: Validated, unordered: Validated | None, run: Path
-) -> tuple[Plan, Validated]:
+def _choose_sequence(
+    plan: Plan, validated: ValidationResult, unordered: ValidationResult | None, run: Path
+) -> tuple[Plan, ValidationResult]:
     """Names in order, unless the validation cases are better without; their predictions then take the others' place."""
     ordered, plain = validated.mean(plan), None if unordered is None else unordered.mean(plan)
-    if unordered is None or ordered is None or plain is None or plan.series is None:
+    if unordered is None or ordered is None or plain is None or plan.sequence is None:
         return plan, validated
     said = f"names in order: mean validation Dice {ordered:.3f}, as found {plain:.3f}"
-    harmful = ordered < plain - LEAST_DROP
+    harmful = ordered < plain - MAX_SEQUENCE_LOSS
     if harmful:
         console.print(f"{said}; names stay as found", soft_wrap=True)
         for path in (run / UNORDERED / PREDICTIONS).glob("[!.]*"):
             path.replace(run / PREDICTIONS / path.name)
     shutil.rmtree(run / UNORDERED, ignore_errors=True)
     if harmful:
-        return without_series(plan), unordered
-    series = plan.series.model_copy(update={"why": [*plan.series.why, said]})
+        return without_sequence(plan), unordered
+    series = plan.sequence.model_copy(update={"why": [*plan.sequence.why, said]})
     return plan.model_copy(update={"series": series}), validated
 
 
-def without_series(plan: Plan) -> Plan:
+def without_sequence(plan: Plan) -> Plan:
     """The plan without names in order."""
     return plan.model_copy(update={"series": None})
 
 
-def _pairs(cases: dict[str, Scores], raw: dict[str, dict[str, float | None]]) -> list[tuple[float, float]]:
+def _confidence_pairs(cases: dict[str, Scores], raw: dict[str, dict[str, float | None]]) -> list[tuple[float, float]]:
     """Raw confidence and Dice of each structure that was found."""
     return [
         (figure, dice)
@@ -231,7 +233,7 @@ def _pairs(cases: dict[str, Scores], raw: dict[str, dict[str, float | None]]) ->
     ]
 
 
-def looks_at(case: CachedCase, dataset: Dataset, plan: Plan) -> Looks:
+def case_statistics(case: CachedCase, dataset: Dataset, plan: Plan) -> Looks:
     """What a prepared training case looks like."""
     turned = passage(dataset.geometry(dataset.case(case.id)), plan.grid).turned
     known = tuple(s.name for s, there in zip(plan.structures, case.annotated, strict=True) if there)
@@ -239,25 +241,27 @@ def looks_at(case: CachedCase, dataset: Dataset, plan: Plan) -> Looks:
     return looks_of(case.image, np.asarray(case.labels), plan, turned.spacing_mm, extent_mm(turned), looked_for)
 
 
-def _predicted(
+def predict_validation(
     dataset: Dataset, model: Model, ids: Sequence[str], run: Path, failed: dict[str, OsteonError]
-) -> tuple[Validated, Validated | None]:
+) -> tuple[ValidationResult, ValidationResult | None]:
     """Predict cases into `run`/predictions, and score them; where the plan has a series, also without it.
 
     Returns:
         As the plan has it, and into `run`/unordered, None without a series: the network looks once for both.
     """
-    series = model.plan.series is not None
-    plain = replace(model, plan=without_series(model.plan))
-    validated, unordered = Validated({}, {}), Validated({}, {}) if series else None
+    series = model.plan.sequence is not None
+    plain = replace(model, plan=without_sequence(model.plan))
+    validated, unordered = ValidationResult({}, {}), ValidationResult({}, {}) if series else None
     for case_id in track(ids, "validating"):
         try:
             prepared = plain.prepare(dataset.load_image(dataset.case(case_id)))
             shares = plain.infer(prepared)
             if unordered is not None:
-                _keep(dataset, plain.conclude(prepared, shares), case_id, run / UNORDERED, plain.plan, unordered)
+                _store_prediction(
+                    dataset, plain.conclude(prepared, shares), case_id, run / UNORDERED, plain.plan, unordered
+                )
             prediction = model.conclude(prepared, model.name_in_order(shares))
-            _keep(dataset, prediction, case_id, run, model.plan, validated)
+            _store_prediction(dataset, prediction, case_id, run, model.plan, validated)
         except Exception as error:  # noqa: BLE001 (bugs are raised again)
             failed[case_id] = failure_of(case_id, error)
             if unordered is not None:
@@ -267,22 +271,24 @@ def _predicted(
     return validated, unordered if validated.cases else None
 
 
-def _keep(dataset: Dataset, prediction: Prediction, case_id: str, run: Path, plan: Plan, validated: Validated) -> None:
+def _store_prediction(
+    dataset: Dataset, prediction: Prediction, case_id: str, run: Path, plan: Plan, validated: ValidationResult
+) -> None:
     write_segmentation(output_path(run / PREDICTIONS, case_id, plan), prediction.segmentation)
     validated.cases[case_id] = score_scan(dataset, plan, case_id, prediction.segmentation)
     validated.raw[case_id] = prediction.raw
 
 
-def _judged(dataset: Dataset, plan: Plan, case_id: str, run: Path) -> Judged:
+def _load_judged_case(dataset: Dataset, plan: Plan, case_id: str, run: Path) -> JudgedCase:
     case = dataset.case(case_id)
     prediction = read_segmentation(output_path(run / PREDICTIONS, case_id, plan), plan.structures)
-    array = as_planned(dataset.load_segmentation(case), plan.structures)
+    array = select_structures(dataset.load_segmentation(case), plan.structures)
     names = [s.name for s in plan.structures] if case.annotated is None else case.annotated
     reference = Segmentation(array, prediction.geometry, tuple(plan.structures))
-    return Judged(prediction, reference, frozenset(names))
+    return JudgedCase(prediction, reference, frozenset(names))
 
 
-def _rescored(dataset: Dataset, plan: Plan, case_id: str, run: Path, steps: Postprocessing) -> Scores:
+def _postprocess_case(dataset: Dataset, plan: Plan, case_id: str, run: Path, steps: Postprocessing) -> Scores:
     """Write a case's prediction with the steps taken, and score it."""
     path = output_path(run / PREDICTIONS, case_id, plan)
     changed = postprocess(read_segmentation(path, plan.structures), steps)
@@ -290,7 +296,7 @@ def _rescored(dataset: Dataset, plan: Plan, case_id: str, run: Path, steps: Post
     return score_scan(dataset, plan, case_id, changed)
 
 
-def _how(plan: Plan, training_cases: int, state: State, options: TrainOptions) -> dict[str, Any]:
+def _training_record(plan: Plan, training_cases: int, state: TrainingState, options: TrainOptions) -> dict[str, Any]:
     """What validation.json says of the training."""
     return {
         "training": {
@@ -304,5 +310,5 @@ def _how(plan: Plan, training_cases: int, state: State, options: TrainOptions) -
     }
 
 
-def _all_rounded(cases: dict[str, Scores]) -> dict[str, Scores]:
-    return {case_id: {name: rounded(value) for name, value in scores.items()} for case_id, scores in cases.items()}
+def round_scores(cases: dict[str, Scores]) -> dict[str, Scores]:
+    return {case_id: {name: round_dice(value) for name, value in scores.items()} for case_id, scores in cases.items()}

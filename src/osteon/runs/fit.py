@@ -28,21 +28,21 @@ from osteon.predicting.model import load_model
 from osteon.predicting.records import WEIGHTS
 from osteon.predicting.training_cases import SeenScans, trained_on
 from osteon.preparing.cache import CachedCase, prepare
-from osteon.runs.finishing import UNORDERED, describe_end, finish
-from osteon.runs.initialising import TRANSFER, begin_with, initial_weights, seen_before
+from osteon.runs.finishing import UNORDERED, describe_final_steps, finish
+from osteon.runs.initialising import TRANSFER, initial_weights, load_initial_state, seen_before
 from osteon.runs.options import DEFAULTS, TrainOptions, check_options
-from osteon.runs.record import RUN, SPLITS, check_plan_fits, hold_run, record_choices, recorded_splits
-from osteon.runs.resuming import enough_memory
-from osteon.runs.splits import Shown, check_structures, shown_on_grid, split
-from osteon.training.batches import Batches
-from osteon.training.callback import CHECKPOINT_EVERY_S, Conductor, Limits
-from osteon.training.checkpoint import BEFORE, BEST, LAST, State, last_state, load_checkpoint
-from osteon.training.compilation import compile_forward, pays
-from osteon.training.hardware import let_cuda_be_fast, lightning_precision, trainer_device
+from osteon.runs.record import RUN, SPLITS, check_plan_fits, hold_run, record_options, recorded_splits
+from osteon.runs.resuming import explain_out_of_memory
+from osteon.runs.splits import CaseContents, check_structures, split_cases, structures_on_grid
+from osteon.training.batches import BatchStream
+from osteon.training.callback import CHECKPOINT_EVERY_S, TrainingCallback, TrainingLimits
+from osteon.training.checkpoint import BEST, LAST, PREVIOUS, TrainingState, load_checkpoint, read_last_state
+from osteon.training.compilation import compile_forward, is_worth_compiling
+from osteon.training.hardware import enable_fast_cuda, lightning_device, lightning_precision
 from osteon.training.lightning import TensorBoardLogger, lightning
-from osteon.training.losses import told_loss
+from osteon.training.losses import describe_loss
 from osteon.training.module import TrainingModule
-from osteon.training.progress_display import Display
+from osteon.training.progress_display import TrainingDisplay
 from osteon.training.sample_pictures import FOLDER as SAMPLES
 from osteon.training.sampling import PatchSampler
 
@@ -133,12 +133,12 @@ def _train(
         for file in (RUN, PLAN, SPLITS, TRANSFER, "metrics.csv"):
             (run / file).unlink(missing_ok=True)
     done = (run / "model" / WEIGHTS).is_file()
-    record_choices(run, plan, options, begun=done or (run / "checkpoints" / LAST).is_file())
-    state = State() if done else last_state(run / "checkpoints")
+    record_options(run, plan, options, begun=done or (run / "checkpoints" / LAST).is_file())
+    state = TrainingState() if done else read_last_state(run / "checkpoints")
     resumed = state.iteration > 0
     splits = recorded_splits(run, dataset.manifest, options.folds_by) if done or resumed else None
     if splits is None:
-        split(dataset, options, folds=folds)  # too few cases are said before they are prepared
+        split_cases(dataset, options, folds=folds)  # too few cases are said before they are prepared
     if done:
         console.print(f"{escape(str(run))}: is trained already; --restart begins anew", soft_wrap=True)
         before = load_model(run / "model").validation
@@ -150,19 +150,21 @@ def _train(
     for case_id, error in failed.items():
         console.print(f"[yellow]left out: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
     if splits is None:
-        training_ids, validation_ids = split(dataset, options, Shown.of(cached), folds)
+        training_ids, validation_ids = split_cases(dataset, options, CaseContents.of(cached), folds)
         splits = {"training": training_ids, "validation": validation_ids}
         write_yaml(run / SPLITS, splits)
     training = [cached[i] for i in splits["training"] if i in cached]
     validation = [cached[i] for i in splits["validation"] if i in cached]
-    check_structures(dataset, plan.structures, shown_on_grid(plan, cached), {0: splits["training"]})
-    if not resumed and (told := told_loss(plan)):
+    check_structures(dataset, plan.structures, structures_on_grid(plan, cached), {0: splits["training"]})
+    if not resumed and (told := describe_loss(plan)):
         console.print(told, soft_wrap=True)
     if validation and not part and not is_quiet():
-        console.print(describe_end(plan, len(validation), _expected_s(plan, options, device)), soft_wrap=True)
-    seen = _seen(run, training, validation, begun=options.init is not None)
+        console.print(
+            describe_final_steps(plan, len(validation), _expected_training_s(plan, options, device)), soft_wrap=True
+        )
+    seen = _seen_scans(run, training, validation, begun=options.init is not None)
     module = _fit(plan, run, options, state, training, validation, device, checkpoint_every_s, begin)
-    network = _chosen_weights(run, module, state)
+    network = _choose_weights(run, module, state)
     report = finish(
         dataset,
         plan,
@@ -177,11 +179,11 @@ def _train(
         failed,
         part=part,
     )
-    (run / "checkpoints" / BEFORE).unlink(missing_ok=True)
+    (run / "checkpoints" / PREVIOUS).unlink(missing_ok=True)
     return TrainReport(run, report, failed, state.iteration, resumed)
 
 
-def _seen(run: Path, training: list[CachedCase], validation: list[CachedCase], *, begun: bool) -> SeenScans:
+def _seen_scans(run: Path, training: list[CachedCase], validation: list[CachedCase], *, begun: bool) -> SeenScans:
     """What the model will have seen; validation scans that the weights it begins with were trained on are told."""
     trained, validated = ({case.id: case.content for case in cases} for cases in (training, validation))
     seen = SeenScans(trained, validated, seen_before(run) if begun else {})
@@ -195,7 +197,7 @@ def _seen(run: Path, training: list[CachedCase], validation: list[CachedCase], *
     return seen
 
 
-def _expected_s(plan: Plan, options: TrainOptions, device: str) -> float | None:
+def _expected_training_s(plan: Plan, options: TrainOptions, device: str) -> float | None:
     """Seconds that the training will take; None where nothing was measured on such a device."""
     measured = device_kind(plan.forecast.device) == device_kind(device)
     if options.budget_s is not None or plan.forecast.seconds_per_iteration is None or not measured:
@@ -208,7 +210,7 @@ def _fit(
     plan: Plan,
     run: Path,
     options: TrainOptions,
-    state: State,
+    state: TrainingState,
     training: list[CachedCase],
     validation: list[CachedCase],
     device: str,
@@ -218,10 +220,10 @@ def _fit(
     epochs = options.epochs or plan.training.epochs
     iterations = None if options.budget_s is not None else epochs * plan.training.epoch_iterations
     logger = TensorBoardLogger(run, name="tensorboard", version="")
-    with enough_memory(run, plan), Display() as display:
-        conductor = Conductor(
+    with explain_out_of_memory(run, plan), TrainingDisplay() as display:
+        conductor = TrainingCallback(
             plan,
-            Limits(iterations, options.budget_s),
+            TrainingLimits(iterations, options.budget_s),
             validation,
             run,
             display,
@@ -235,9 +237,9 @@ def _fit(
         module = TrainingModule(plan, options.seed, conductor.progress, fresh=fresh, transferred=transferred)
         sampler = PatchSampler(training, plan, options.seed)
         if fresh and starts_inflated(plan):
-            begin = _recalibrated(module.network, sampler)
+            begin = _recalibrate_encoder(module.network, sampler)
         if begin is not None:
-            begin_with({"network": module.network, "average": module.average}, begin)
+            load_initial_state({"network": module.network, "average": module.ema_network}, begin)
         if state.epoch_open:
             conductor.close_epoch(module.to(device))
         if state.finished:
@@ -245,9 +247,9 @@ def _fit(
             return module
         if state.iteration:
             console.print(f"going on from iteration {state.iteration}, {clock(state.elapsed_s)} into the training")
-        batches = DataLoader(Batches(sampler, state.iteration, device), batch_size=None, num_workers=0)
-        let_cuda_be_fast(device, deterministic=options.deterministic)
-        if pays(device, conductor.left_s(device_kind(device)), deterministic=options.deterministic):
+        batches = DataLoader(BatchStream(sampler, state.iteration, device), batch_size=None, num_workers=0)
+        enable_fast_cuda(device, deterministic=options.deterministic)
+        if is_worth_compiling(device, conductor.left_s(device_kind(device)), deterministic=options.deterministic):
             module.compiled = compile_forward(module.network)
         with warnings.catch_warnings():
             # The reading of a patch takes a fraction of a millisecond: worker processes would only cost memory.
@@ -259,7 +261,7 @@ def _fit(
             for name in ("lightning.pytorch", "lightning.fabric"):
                 logging.getLogger(name).setLevel(logging.WARNING)
             trainer = lightning.Trainer(
-                **trainer_device(device),
+                **lightning_device(device),
                 precision=lightning_precision(options.precision, plan, device),
                 max_epochs=-1,
                 max_steps=-1,
@@ -281,7 +283,7 @@ def _fit(
     return module
 
 
-def _recalibrated(network: torch.nn.Module, sampler: PatchSampler) -> dict[str, torch.Tensor]:
+def _recalibrate_encoder(network: torch.nn.Module, sampler: PatchSampler) -> dict[str, torch.Tensor]:
     """The network's state, its inflated encoder's batch norms set to what some patches of the training give."""
     from osteon.networks.inflated import recalibrate
 
@@ -289,7 +291,7 @@ def _recalibrated(network: torch.nn.Module, sampler: PatchSampler) -> dict[str, 
     return network.state_dict()
 
 
-def _chosen_weights(run: Path, module: TrainingModule, state: State) -> torch.nn.Module:
+def _choose_weights(run: Path, module: TrainingModule, state: TrainingState) -> torch.nn.Module:
     """The last weights; the best validated ones where the last validation fell behind them."""
     network = module.validation_network()
     last = next((row["dice"] for row in reversed(state.history) if row.get("dice") is not None), None)

@@ -25,10 +25,10 @@ from osteon.plan.schema import Plan, read_plan, write_plan
 from osteon.predicting.records import LAST, SPLITS, WEIGHTS, read_splits
 from osteon.runs.initialising import init_sha256
 from osteon.runs.options import DEFAULTS, TrainOptions
-from osteon.runs.resuming import as_begun, resumable_differences, told_differences
+from osteon.runs.resuming import describe_differences, restore_resumable, resumable_differences
 
 RUN = "run.yaml"
-_OTHERS = ("init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
+_OTHER_KEYS = ("init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
 """What run.yaml says beside the options."""
 
 
@@ -39,7 +39,7 @@ def hold_run(run: Path, *, restart: bool) -> AbstractContextManager[None]:
     return hold_folder(run, "another training", "wait until it has ended, or give this training a folder of its own")
 
 
-def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool) -> None:
+def record_options(run: Path, plan: Plan, options: TrainOptions, *, begun: bool) -> None:
     """Write the plan and the options into the run, or check that they are those it was begun with.
 
     Nothing is begun before there is a checkpoint: whoever is told to choose other options can do so. Later too a plan
@@ -53,7 +53,7 @@ def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool)
         recorded["init_sha256"] = digest
     path = run / RUN
     if begun:
-        before, usual = _record(path), asdict(DEFAULTS)
+        before, usual = _read_record(path), asdict(DEFAULTS)
         finished = (run / "model" / WEIGHTS).is_file()
         changed = [key for key, value in recorded.items() if before.get(key, usual.get(key, value)) != value]
         if changed == ["init"] and digest is not None and digest == before.get("init_sha256"):
@@ -68,7 +68,7 @@ def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool)
             # The hash is the version's that began the run; where plan.yaml is still its own, that is compared as read.
             edited = before.get("plan_file") not in (None, _digest(read_yaml(run / PLAN, "the run's plan")))
             was = before.get("plan") if edited else plan_hash(old)
-            if plan_hash(as_begun(plan, old)) != was or (finished and plan_hash(plan) != was):
+            if plan_hash(restore_resumable(plan, old)) != was or (finished and plan_hash(plan) != was):
                 changed.append("plan")
         if changed:
             raise UsageError(
@@ -76,17 +76,17 @@ def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool)
                 hint="give the same options to go on, another folder, or --restart to throw this run away",
             )
         if differences:
-            console.print(told_differences(differences), soft_wrap=True)
+            console.print(describe_differences(differences), soft_wrap=True)
             changes = [*before.get("changes", []), {key: list(pair) for key, pair in differences.items()}]
-            write_yaml(path, before | recorded | _plan_told(plan) | {"changes": changes})
+            write_yaml(path, before | recorded | _plan_hashes(plan) | {"changes": changes})
             write_plan(run / PLAN, plan)
         return
     write_plan(run / PLAN, plan)
     versions = {"osteon": __version__, "torch": str(torch.__version__)}
-    write_yaml(path, recorded | _plan_told(plan) | versions)
+    write_yaml(path, recorded | _plan_hashes(plan) | versions)
 
 
-def _plan_told(plan: Plan) -> dict[str, str]:
+def _plan_hashes(plan: Plan) -> dict[str, str]:
     """What run.yaml says of the plan: its hash, and that of what `write_plan` writes."""
     return {"plan": plan_hash(plan), "plan_file": _digest(plan.model_dump(mode="json", exclude_none=True))}
 
@@ -95,11 +95,11 @@ def _digest(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _record(path: Path) -> dict[str, Any]:
+def _read_record(path: Path) -> dict[str, Any]:
     """What run.yaml says. Raises UsageError where it says what this version does not know."""
     hint = "restore it from a copy of the run, or --restart to throw this run away"
     before: dict[str, Any] = read_record(path, "the run's record", dict[str, Any], hint)
-    if strange := [key for key in before if key not in (*asdict(DEFAULTS), *_OTHERS)]:
+    if strange := [key for key in before if key not in (*asdict(DEFAULTS), *_OTHER_KEYS)]:
         version = f", osteon {before['osteon']}" if "osteon" in before else ""
         raise UsageError(
             f"{path}: was begun by another version{version}, with choices that osteon {__version__} does not know: "

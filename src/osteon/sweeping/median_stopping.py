@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from osteon.plan.schema import Plan
 from osteon.runs.options import TrainOptions
 
-Point = tuple[float, float]
+CurvePoint = tuple[float, float]
 """The part of a training that is done (0 … 1), and the validation Dice there."""
 
 
-class Stopping(BaseModel):
+class StoppingRule(BaseModel):
     """The median rule.
 
     A trial ends when the best validation Dice that it has reached lies more than `tolerance` below the median of what
@@ -38,7 +38,7 @@ class Stopping(BaseModel):
 
 
 @dataclass(frozen=True)
-class Stopped:
+class StopReason:
     """Why a trial was ended: at which progress, with which Dice, below which median."""
 
     progress: float
@@ -46,7 +46,7 @@ class Stopped:
     median: float
 
 
-def read_curve(metrics: Path, plan: Plan, options: TrainOptions) -> list[Point]:
+def read_curve(metrics: Path, plan: Plan, options: TrainOptions) -> list[CurvePoint]:
     """The validations in a run's metrics.csv; none where there is none yet."""
     if not metrics.is_file():
         return []
@@ -63,14 +63,16 @@ def read_curve(metrics: Path, plan: Plan, options: TrainOptions) -> list[Point]:
     return points
 
 
-def reached(curve: Sequence[Point], progress: float) -> float | None:
+def best_dice_until(curve: Sequence[CurvePoint], progress: float) -> float | None:
     """The best Dice up to a progress; None where a trial was not validated by then, or did not come as far."""
     if not curve or curve[-1][0] < progress - 1e-9:
         return None
     return max((dice for at, dice in curve if at <= progress + 1e-9), default=None)
 
 
-def falls_behind(curve: Sequence[Point], earlier: Sequence[Sequence[Point]], rule: Stopping) -> Stopped | None:
+def check_stopping(
+    curve: Sequence[CurvePoint], earlier: Sequence[Sequence[CurvePoint]], rule: StoppingRule
+) -> StopReason | None:
     """Whether a trial should be ended now.
 
     Args:
@@ -81,8 +83,8 @@ def falls_behind(curve: Sequence[Point], earlier: Sequence[Sequence[Point]], rul
     if not curve or not rule.after <= curve[-1][0] < 1:
         return None
     progress = curve[-1][0]
-    mine = reached(curve, progress)
-    theirs = [dice for dice in (reached(other, progress) for other in earlier) if dice is not None]
+    mine = best_dice_until(curve, progress)
+    theirs = [dice for dice in (best_dice_until(other, progress) for other in earlier) if dice is not None]
     if mine is None or len(theirs) < rule.trials or mine >= median(theirs) - rule.tolerance:
         return None
-    return Stopped(round(progress, 4), mine, round(median(theirs), 5))
+    return StopReason(round(progress, 4), mine, round(median(theirs), 5))

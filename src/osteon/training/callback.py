@@ -27,8 +27,8 @@ from osteon.preparing.cache import CachedCase
 from osteon.training.checkpoint import (
     BEST,
     LAST,
-    State,
-    keep_before,
+    TrainingState,
+    keep_previous,
     load_checkpoint,
     pack_optimiser,
     save_checkpoint,
@@ -36,11 +36,11 @@ from osteon.training.checkpoint import (
 )
 from osteon.training.lightning import Logger, lightning
 from osteon.training.module import TrainingModule
-from osteon.training.progress_display import Display
-from osteon.training.sample_pictures import keep_sample
+from osteon.training.progress_display import TrainingDisplay
+from osteon.training.sample_pictures import save_sample_picture
 from osteon.training.sampling import Batch
 from osteon.training.schedule import rate_factor
-from osteon.training.validation import in_order, overall, validate
+from osteon.training.validation import mean_over_structures, order_representatively, validate
 
 CHECKPOINT_EVERY_S = 60.0
 """At most this much work is lost when a run is killed."""
@@ -48,27 +48,27 @@ SAVE_BEFORE_VALIDATION_S = 10.0
 """A validation may take long: what was done in more than this is saved first."""
 VALIDATION_SHARE = 0.05
 """Validation during a training with a time budget takes at most about this part of it,"""
-LEAST_VALIDATIONS = 4
+MIN_VALIDATIONS = 4
 """in which so many have a place: where one of all cases would take longer, it is of fewer."""
 VALIDATIONS = 20
 """Validations during a training with a number of epochs."""
 
 
 @dataclass(frozen=True)
-class Limits:
+class TrainingLimits:
     """When a training ends: after so many iterations, or so many seconds. One of the two is given."""
 
     iterations: int | None
     budget_s: float | None
 
-    def done(self, state: State, elapsed_s: float) -> float:
+    def done(self, state: TrainingState, elapsed_s: float) -> float:
         """The part that is done, 0 … 1."""
         if self.budget_s is not None:
             return min(1.0, elapsed_s / self.budget_s)
         return min(1.0, state.iteration / max(1, self.iterations or 1))
 
 
-class Conductor(lightning.Callback):
+class TrainingCallback(lightning.Callback):
     """Accompanies Lightning's loop.
 
     Args:
@@ -87,18 +87,18 @@ class Conductor(lightning.Callback):
     def __init__(
         self,
         plan: Plan,
-        limits: Limits,
+        limits: TrainingLimits,
         validation: Sequence[CachedCase],
         run: Path,
-        display: Display,
+        display: TrainingDisplay,
         logger: Logger,
-        state: State,
+        state: TrainingState,
         *,
         clock: Callable[[], float] = time.monotonic,
         checkpoint_every_s: float = CHECKPOINT_EVERY_S,
         seed: int = 0,
     ) -> None:
-        self.plan, self.limits, self.validation, self.run = plan, limits, in_order(validation, seed), run
+        self.plan, self.limits, self.validation, self.run = plan, limits, order_representatively(validation, seed), run
         self.display, self.logger, self.state, self.clock = display, logger, state, clock
         self.checkpoint_every_s = checkpoint_every_s
         self.folder = run / "checkpoints"
@@ -135,7 +135,7 @@ class Conductor(lightning.Callback):
         path = self.folder / LAST
         if path.is_file() and self.state.iteration:
             tensors, _ = load_checkpoint(path)
-            for name, network in (("network", module.network), ("average", module.average)):
+            for name, network in (("network", module.network), ("average", module.ema_network)):
                 if network is None:
                     continue
                 prefix = f"{name}."
@@ -145,7 +145,7 @@ class Conductor(lightning.Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start the clock: what came before (preparing, loading) is not training."""
-        self.restore(_ours(pl_module), trainer.optimizers[0])
+        self.restore(_training_module(pl_module), trainer.optimizers[0])
         self.losses = [torch.tensor(loss, device=pl_module.device) for loss in self.state.losses]
         self.started = self.saved_at = self.epoch_at = self.clock()
         self.take_endings()  # Lightning's handler would end the loop unsaved, and with 0
@@ -167,8 +167,8 @@ class Conductor(lightning.Callback):
         batch_idx: int,
     ) -> None:
         """Count the iteration; at an epoch's end validate and record; write a checkpoint when it is time."""
-        module = _ours(pl_module)
-        module.follow(batch)
+        module = _training_module(pl_module)
+        module.update_ema(batch)
         if self.fitter is not None:
             self.fitter.fit()
         self.state.iteration = module.iteration
@@ -279,12 +279,12 @@ class Conductor(lightning.Callback):
         if budget_s is None or state.validation_cases is not None or state.best_dice is not None:
             chosen: Iterable[CachedCase] = self.validation[: state.validation_cases]
         else:
-            chosen = self._in_time(begin + VALIDATION_SHARE * budget_s / LEAST_VALIDATIONS)
+            chosen = self._in_time(begin + VALIDATION_SHARE * budget_s / MIN_VALIDATIONS)
         scores = validate(module.validation_network(), chosen, self.plan, self._keep_sample)
         self.validation_cost_s = self.clock() - begin
         self.validated_at = self.elapsed_s()
         self.display.validated(done, self.state.iteration, scores)
-        mean = overall(scores)
+        mean = mean_over_structures(scores)
         if mean is not None and (self.state.best_dice is None or mean > self.state.best_dice):
             self.state.best_dice, self.state.best_iteration = mean, self.state.iteration
             save_checkpoint(self.folder / BEST, module.validation_network().state_dict(), self.state)
@@ -306,21 +306,21 @@ class Conductor(lightning.Callback):
             )
 
     def _keep_sample(self, number: int, case: CachedCase, found: np.ndarray) -> None:
-        keep_sample(self.run, number, case, found, self.plan)
+        save_sample_picture(self.run, number, case, found, self.plan)
 
     def save(self, module: TrainingModule, optimiser: torch.optim.Optimizer) -> None:
         """Write a checkpoint that a resumed run starts from."""
         self.state.elapsed_s = self.elapsed_s()
         self.state.losses = torch.stack(self.losses).tolist() if self.losses else []
         tensors = {f"network.{k}": v for k, v in module.network.state_dict().items()}
-        if module.average is not None:
-            tensors |= {f"average.{k}": v for k, v in module.average.state_dict().items()}
-        keep_before(self.folder)
+        if module.ema_network is not None:
+            tensors |= {f"average.{k}": v for k, v in module.ema_network.state_dict().items()}
+        keep_previous(self.folder)
         save_checkpoint(self.folder / LAST, tensors | pack_optimiser(optimiser), self.state)
         self.saved_at = self.clock()
 
 
-def _ours(module: lightning.LightningModule) -> TrainingModule:
+def _training_module(module: lightning.LightningModule) -> TrainingModule:
     if not isinstance(module, TrainingModule):
         raise TypeError(f"{type(module).__name__} is not a TrainingModule")
     return module

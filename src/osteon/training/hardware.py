@@ -12,7 +12,7 @@ from osteon.core.progress import console
 from osteon.plan.schema import Plan, Precision
 
 
-def trainer_device(device: str) -> dict[str, Any]:
+def lightning_device(device: str) -> dict[str, Any]:
     """Lightning's `accelerator` and `devices` for a resolved device."""
     kind = device_kind(device)
     if kind == "cuda":
@@ -34,7 +34,7 @@ def lightning_precision(wanted: Precision | None, plan: Plan, device: str) -> Li
     return "bf16-mixed" if (wanted or plan.training.precision) == "bf16" else "32-true"
 
 
-def let_cuda_be_fast(device: str, *, deterministic: bool) -> None:
+def enable_fast_cuda(device: str, *, deterministic: bool) -> None:
     """On CUDA, compute what stays fp32 with TF32's 10 bits of mantissa, and try out cuDNN's algorithms.
 
     Args:

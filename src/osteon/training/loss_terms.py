@@ -8,11 +8,11 @@ import torch.nn.functional as F
 SMOOTH = 1e-5
 EXCLUDED = -1e30
 """A logit that no class wins with, finite so that gradients stay so."""
-LEAST_MISSING = 1e-7
+MIN_ERROR = 1e-7
 """Focal losses: a smaller part that is missing has no slope, so that a power below 1 has no infinite one."""
 
 
-def merge_unknown(
+def merge_unannotated(
     logits: torch.Tensor, labels: torch.Tensor, annotated: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Let a class that was not annotated in a case and the background there be one answer.
@@ -59,7 +59,7 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, gamma: float = 0.0
         labels: `[batch, i, j, k]` int64.
         gamma: Lin et al., ICCV 2017.
     """
-    return _focused(F.cross_entropy(logits, labels, reduction="none"), gamma).mean()  # torch's mean varies on a GPU
+    return _focal(F.cross_entropy(logits, labels, reduction="none"), gamma).mean()  # torch's mean varies on a GPU
 
 
 def binary_cross_entropy(
@@ -74,11 +74,11 @@ def binary_cross_entropy(
         gamma: As in `cross_entropy`.
     """
     cost = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    each = _focused(cost, gamma).mean((2, 3, 4))
+    each = _focal(cost, gamma).mean((2, 3, 4))
     return (each * annotated).sum() / annotated.sum().clamp_min(1)
 
 
-def overlap_loss(
+def tversky_loss(
     shares: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor, missed: float = 0.5
 ) -> torch.Tensor:
     """1 − soft Tversky index, its sums taken over the batch, its mean over the structures that the batch shows.
@@ -102,6 +102,6 @@ def overlap_loss(
     return (each * shown).sum() / shown.sum().clamp_min(1)
 
 
-def _focused(cost: torch.Tensor, gamma: float) -> torch.Tensor:
+def _focal(cost: torch.Tensor, gamma: float) -> torch.Tensor:
     """(1 − p)^γ · cost, where the cost is −ln p."""
-    return cost if gamma == 0 else (-torch.expm1(-cost)).clamp_min(LEAST_MISSING) ** gamma * cost
+    return cost if gamma == 0 else (-torch.expm1(-cost)).clamp_min(MIN_ERROR) ** gamma * cost

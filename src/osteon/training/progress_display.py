@@ -15,12 +15,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from osteon.core.progress import console, is_quiet, lines, now, time_left
-from osteon.training.validation import overall
+from osteon.training.validation import mean_over_structures
 
 REFRESH_S = 0.5
 
 
-class Display:
+class TrainingDisplay:
     """A live view on a terminal; elsewhere a line now and then, and one for each validation.
 
     Attributes:
@@ -38,7 +38,7 @@ class Display:
         self.done, self.elapsed_s, self.iteration, self.ticked_at = 0.0, 0.0, 0, -math.inf
         self.loss: torch.Tensor | None = None
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> TrainingDisplay:
         self.entered = True
         if console.is_terminal and not is_quiet():
             self.live.start()
@@ -71,12 +71,12 @@ class Display:
         bar.add_row("training", ProgressBar(1.0, done, width=30), f"{done:.0%}")
         shown: list[RenderableType] = [bar, ", ".join(self.facts())]
         if self.scores:
-            shown.append("validation Dice: " + escape(score_line(self.scores)))
+            shown.append("validation Dice: " + escape(format_scores(self.scores)))
         self.live.update(Group(*shown), refresh=True)
 
     def line(self) -> str:
         """Where the training stands, for a log."""
-        mean = overall(self.scores)
+        mean = mean_over_structures(self.scores)
         dice = [] if mean is None else [f"validation Dice {mean:.3f}"]
         return ", ".join([f"training: {100 * self.done:.0f} %", *self.facts(), *dice])
 
@@ -98,11 +98,11 @@ class Display:
         """Show the scores of a validation."""
         self.scores = scores
         if not console.is_terminal and not is_quiet():
-            text = f"{done:4.0%}  iteration {iteration}  validation Dice  {escape(score_line(scores))}"
+            text = f"{done:4.0%}  iteration {iteration}  validation Dice  {escape(format_scores(scores))}"
             console.print(text, soft_wrap=True)
 
 
-def score_line(scores: dict[str, float | None]) -> str:
+def format_scores(scores: dict[str, float | None]) -> str:
     """`mean 0.873 · Anterior 0.880 · Posterior 0.866`; a structure that did not occur shows a dash."""
     known = [value for value in scores.values() if value is not None]
     parts = [f"mean {sum(known) / len(known):.3f}"] if known else []

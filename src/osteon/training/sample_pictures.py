@@ -18,35 +18,35 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FOLDER = "samples"
-PICTURED = 3
+MAX_PICTURES = 3
 """Validation scans that have a picture."""
 HEIGHT = 280
 """Pixels of a slice's longer side."""
-SHADE = 0.5
+FILL_OPACITY = 0.5
 """How much of a structure's colour fills what was found."""
 QUALITY = 80
 _PLANES = ((1, 0, 2), (0, 1, 2), (2, 0, 1))
 """Coronal, sagittal, axial: the world axis cut, the ones to the right and up."""
 
 
-def keep_sample(run: Path, number: int, case: CachedCase, found: npt.NDArray[np.integer], plan: Plan) -> None:
+def save_sample_picture(run: Path, number: int, case: CachedCase, found: npt.NDArray[np.integer], plan: Plan) -> None:
     """Write the picture of a validation scan: what was found filled, the reference outlined.
 
     Args:
         run: The run's folder.
-        number: Of the scan, from 0; only the first `PICTURED` have a picture.
+        number: Of the scan, from 0; only the first `MAX_PICTURES` have a picture.
         case: The scan, on the plan's grid.
         found: Index `[i, j, k]` (n for the n-th structure, from 1) or multi-hot `[structure, i, j, k]`.
         plan: Structures, axes.
     """
-    if number >= PICTURED:
+    if number >= MAX_PICTURES:
         return
     grid = plan.grid
-    order = tuple(grid.worlds.index(world) for world in range(3))
-    turn = Turn(order, grid.backwards)
+    order = tuple(grid.world_axes.index(world) for world in range(3))
+    turn = Turn(order, grid.flipped)
     image = np.asarray(turn.apply(case.image[0]), dtype=np.float32)
     edges = [grid.spacing_mm[axis] for axis in order]
-    masks = [_masks(turn.apply(labels), len(plan.structures)) for labels in (found, np.asarray(case.labels))]
+    masks = [_structure_masks(turn.apply(labels), len(plan.structures)) for labels in (found, np.asarray(case.labels))]
     colours = [tuple(int(s.colour[n : n + 2], 16) for n in (1, 3, 5)) for s in plan.structures]
     low, high = np.percentile(image[:: max(1, image.shape[0] // 64)], [1, 99])
     grey = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1) * 255
@@ -54,7 +54,7 @@ def keep_sample(run: Path, number: int, case: CachedCase, found: npt.NDArray[np.
     for plane in _PLANES:
         if image.shape[plane[0]] > 1 and min(image.shape) == 1:
             continue
-        panels.append(_panel(grey, masks, colours, edges, plane))
+        panels.append(_draw_panel(grey, masks, colours, edges, plane))
     whole = Image.new("RGB", (sum(panel.width for panel in panels), max(panel.height for panel in panels)))
     left = 0
     for panel in panels:
@@ -64,12 +64,12 @@ def keep_sample(run: Path, number: int, case: CachedCase, found: npt.NDArray[np.
         whole.save(temporary, "JPEG", quality=QUALITY)
 
 
-def _masks(labels: npt.NDArray[np.generic], count: int) -> list[npt.NDArray[np.bool_]]:
+def _structure_masks(labels: npt.NDArray[np.generic], count: int) -> list[npt.NDArray[np.bool_]]:
     layers = labels if labels.ndim == 4 else [labels == number for number in range(1, count + 1)]
     return [np.asarray(layer) > 0 for layer in layers]
 
 
-def _panel(
+def _draw_panel(
     grey: npt.NDArray[np.floating],
     masks: Sequence[Sequence[npt.NDArray[np.bool_]]],
     colours: Sequence[tuple[int, ...]],
@@ -86,17 +86,17 @@ def _panel(
     size = max(1, round(flat.shape[1] * edges[across] * scale)), max(1, round(flat.shape[0] * edges[up] * scale))
     canvas = np.asarray(Image.fromarray(flat.astype(np.uint8)).resize(size)).astype(np.float32)[..., None].repeat(3, 2)
     for found, colour in zip(masks[0], colours, strict=True):
-        inside = _large(np.take(found, index, axis=axis), size)
-        canvas[inside] = (1 - SHADE) * canvas[inside] + SHADE * np.array(colour, dtype=np.float32)
+        inside = _enlarge(np.take(found, index, axis=axis), size)
+        canvas[inside] = (1 - FILL_OPACITY) * canvas[inside] + FILL_OPACITY * np.array(colour, dtype=np.float32)
     for reference, colour in zip(masks[1], colours, strict=True):
-        inside = _large(np.take(reference, index, axis=axis), size)
+        inside = _enlarge(np.take(reference, index, axis=axis), size)
         padded = np.pad(inside, 1)
         inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
         canvas[inside & ~inner] = colour
     return Image.fromarray(canvas.astype(np.uint8))
 
 
-def _large(flat: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def _enlarge(flat: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return np.asarray(Image.fromarray(_upright(flat).astype(np.uint8)).resize(size, Image.Resampling.NEAREST)) > 0
 
 

@@ -54,7 +54,7 @@ def validate(
     return mean_scores(scores, plan.structures)
 
 
-def in_order(cases: Sequence[CachedCase], seed: int) -> list[CachedCase]:
+def order_representatively(cases: Sequence[CachedCase], seed: int) -> list[CachedCase]:
     """The cases in an order whose every beginning stands for all of them.
 
     They are shuffled; those come first that show a structure which none before them shows.
@@ -86,7 +86,7 @@ def mean_scores(scores: Sequence[Mapping[str, float | None]], structures: Sequen
     return means
 
 
-def overall(scores: Scores) -> float | None:
+def mean_over_structures(scores: Scores) -> float | None:
     """Mean over the structures that counted."""
     values = [value for value in scores.values() if value is not None]
     return fmean(values) if values else None

@@ -20,7 +20,7 @@ from osteon.app.workspace import Item, about
 from osteon.core.errors import OsteonError
 from osteon.core.quantities import parse_seconds
 from osteon.plan.schema import FILE_NAME as PLAN
-from osteon.planning.recipe_files import published
+from osteon.planning.recipe_files import published_recipes
 
 RECIPES = {
     "osteon": "osteon: found by measuring your data",
@@ -119,7 +119,7 @@ class _Form:
                 {i: item.title for i, item in self.items.items()}, value=self.first, label="Dataset"
             )
             self.dataset.classes("full-width").on_value_change(lambda: self.forecast.refresh())
-            known = {name: RECIPES.get(name, name) for name in ("osteon", "nnunet", *published())}
+            known = {name: RECIPES.get(name, name) for name in ("osteon", "nnunet", *published_recipes())}
             self.recipe = ui.select(known, value="osteon", label="Recipe").classes("full-width")
             self.recipe.on_value_change(lambda: self.forecast.refresh())
             with ui.element("div").classes("osteon-row"):

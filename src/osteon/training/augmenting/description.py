@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from osteon.plan.schema import Plan
-from osteon.training.augmenting.parameters import Changes
+from osteon.training.augmenting.parameters import AugmentationParameters
 from osteon.training.augmenting.spatial import in_millimetres
 
 INTENSITIES = {
@@ -23,12 +23,12 @@ INTENSITIES = {
 """In the order in which they happen."""
 
 
-def told(changes: Changes, number: int, plan: Plan) -> list[str]:
+def describe_augmentation(changes: AugmentationParameters, number: int, plan: Plan) -> list[str]:
     """What happens to one patch of a batch, in the order in which it happens; nothing: an empty list."""
-    return [*_places(changes, number, plan), *_intensities(changes, number, plan)]
+    return [*_describe_spatial(changes, number, plan), *_describe_intensities(changes, number, plan)]
 
 
-def _places(changes: Changes, number: int, plan: Plan) -> list[str]:
+def _describe_spatial(changes: AugmentationParameters, number: int, plan: Plan) -> list[str]:
     words = []
     mirrored = [letter for letter, flipped in zip(plan.grid.axes, changes.mirror[number], strict=True) if flipped]
     if mirrored:
@@ -53,7 +53,7 @@ def _places(changes: Changes, number: int, plan: Plan) -> list[str]:
     return words
 
 
-def _intensities(changes: Changes, number: int, plan: Plan) -> list[str]:
+def _describe_intensities(changes: AugmentationParameters, number: int, plan: Plan) -> list[str]:
     words = []
     bias = changes.bias[number]
     if bias > 0 and any(channel.modality == "mr" for channel in plan.channels):

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.plan.schema import Plan
-from osteon.training.augmenting.smooth import POLYNOMIALS, points_along
+from osteon.training.augmenting.smooth import POLYNOMIALS, count_control_points
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Changes:
+class AugmentationParameters:
     """What happens to each patch of a batch; NaN where something does not happen.
 
     Attributes:
@@ -45,7 +45,7 @@ class Changes:
     seed: int
 
 
-def draw_changes(plan: Plan, seed: int, iteration: int) -> Changes:
+def draw_parameters(plan: Plan, seed: int, iteration: int) -> AugmentationParameters:
     """Draw the changes of one iteration; the same seed and iteration give the same changes."""
     rng = np.random.default_rng((seed, 3, iteration))
     how = plan.augmentation
@@ -58,7 +58,7 @@ def draw_changes(plan: Plan, seed: int, iteration: int) -> Changes:
 
     mirror = rng.random((count, 3)) < 0.5
     mirror[:, [axis for axis in range(3) if axis not in how.mirror_axes]] = False
-    return Changes(
+    return AugmentationParameters(
         mirror=mirror,
         affine=_draw_affine(plan, rng),
         noise=maybe(how.noise_p, 0, how.noise_std),
@@ -113,7 +113,7 @@ def _draw_elastic(plan: Plan, rng: np.random.Generator) -> Floats:
     """`[batch, 3, a, b, c]` displacements, −1 … 1; none through a slice's plane, nor different across it."""
     if not plan.augmentation.elastic_p:
         return np.zeros((plan.patch.batch, 3, 1, 1, 1))
-    points = points_along(plan.patch.size, plan.grid.spacing_mm, plan.augmentation.elastic_grain_mm)
+    points = count_control_points(plan.patch.size, plan.grid.spacing_mm, plan.augmentation.elastic_grain_mm)
     drawn = rng.uniform(-1, 1, (plan.patch.batch, 3, *points))
     if plan.grid.dimensions == 2:
         drawn[:, 2] = 0
