@@ -23,7 +23,8 @@ from osteon.plan.schema import write_plan
 from osteon.predicting.model import load_model
 from osteon.runs import cross_validation
 from osteon.runs.cross_validation import train_all_folds
-from osteon.runs.finishing import ValidationResult, _choose_sequence
+from osteon.runs.final_validation import ValidationResult
+from osteon.runs.finish import _choose_sequence
 from osteon.runs.splits import make_run_folds, split_cases
 from runs import CPU, cohort, command, learning_plan
 

@@ -16,18 +16,17 @@ from osteon.core.errors import UsageError
 from osteon.core.files import read_yaml
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import prepare
-from osteon.runs import fit
+from osteon.runs import fit, loop
 from osteon.runs.options import TrainOptions
 from osteon.sweeping.spec import Sweep
 from osteon.training import compilation, hardware
 from osteon.training.batches import BatchStream
-from osteon.training.callback import TrainingCallback, TrainingLimits
 from osteon.training.checkpoint import TrainingState
 from osteon.training.compilation import MIN_TRAINING_S, compile_forward, is_worth_compiling
 from osteon.training.hardware import enable_fast_cuda, lightning_device, lightning_precision
+from osteon.training.limits import TrainingLimits
 from osteon.training.module import TrainingModule
 from osteon.training.optimisers import OPTIMISERS, make_optimiser
-from osteon.training.progress_display import TrainingDisplay
 from osteon.training.sampling import Batch, PatchSampler
 from runs import cohort, command
 
@@ -222,7 +221,7 @@ def test_what_is_left_of_a_training() -> None:
     def left(limits: TrainingLimits, device: str, *, measured: float | None = 2.0) -> float | None:
         plan = tiny_plan({"forecast": {"device": "cuda", "seconds_per_iteration": measured}})
         state = TrainingState(iteration=10, elapsed_s=30.0)
-        return TrainingCallback(plan, limits, [], Path(), TrainingDisplay(), None, state).left_s(device)  # type: ignore[arg-type]
+        return limits.remaining_s(state, plan.forecast, device)
 
     assert left(TrainingLimits(None, 100.0), "cpu") == 70
     assert left(TrainingLimits(40, None), "cuda") == 60
@@ -303,8 +302,8 @@ def test_a_long_training_is_compiled_where_that_pays(
         assert (module.compiled is None) == (budget_s < MIN_TRAINING_S)
         raise StopError
 
-    monkeypatch.setattr(fit, "is_worth_compiling", pays_here)
-    monkeypatch.setattr(fit, "compile_forward", lambda network: network.forward)
+    monkeypatch.setattr(loop, "is_worth_compiling", pays_here)
+    monkeypatch.setattr(loop, "compile_forward", lambda network: network.forward)
     monkeypatch.setattr(TrainingModule, "training_step", step)
     with pytest.raises(StopError):
         fit.train(

@@ -16,16 +16,9 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
 from osteon.formats import write_volume
 from osteon.planning import fingerprint as module
-from osteon.planning.fingerprint import (
-    CaseFacts,
-    Fingerprint,
-    StructureFacts,
-    find_fixed_order,
-    find_sequence,
-    measure_fingerprint,
-    sequence_margin_mm,
-)
+from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, measure_fingerprint
 from osteon.planning.planner import make_plan
+from osteon.planning.sequences import find_fixed_order, find_sequence, sequence_margin_mm
 
 
 def test_one_case_is_measured_exactly(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from torch.utils._pytree import tree_leaves
 
 from helpers import FLAT, SIDES, tiny_plan
 from osteon.plan.schema import Plan
-from osteon.training.callback import TrainingCallback, TrainingLimits
+from osteon.training.callback import TrainingCallback
 from osteon.training.checkpoint import TrainingState
+from osteon.training.limits import TrainingLimits
 from osteon.training.module import TrainingModule
 from osteon.training.sampling import Batch
 

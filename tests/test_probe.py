@@ -90,7 +90,7 @@ def test_bf16_is_not_tried_where_the_processor_has_none(script: Any) -> None:
 
 def test_a_precision_that_was_chosen_is_the_only_one_measured(script: Any) -> None:
     asked = script(line("fp32", 1.0, 5000, parameters=7))
-    plan = measure_forecast(tiny_plan(), SHAPE, SPACING, 0, precision_is_chosen=True)
+    plan = measure_forecast(tiny_plan(), SHAPE, SPACING, 0, precision_is_fixed=True)
     assert asked[0][2] == ("fp32",)
     assert plan.training == tiny_plan().training
     assert plan.forecast.seconds_per_iteration == 1.0
@@ -119,7 +119,7 @@ def test_measuring_ends_when_enough_is_known(script: Any) -> None:
     asked: list[float] = []
     first, settled, more = (line("bf16", s, 1, parameters=7, steps=n) for s, n in ((2.0, 1), (0.5, 3), (0.4, 4)))
     script(line("fp32", 1.0, 1, parameters=7), first, settled, more)
-    plan = measure_forecast(tiny_plan(), SHAPE, SPACING, 0, enough=lambda seconds: asked.append(seconds) or True)
+    plan = measure_forecast(tiny_plan(), SHAPE, SPACING, 0, stop_early=lambda seconds: asked.append(seconds) or True)
     assert asked == [0.5]  # of the precision that is chosen, and not before its steps have settled
     assert plan.forecast.seconds_per_iteration == 0.5
     assert plan.training.precision == "bf16"
@@ -148,7 +148,7 @@ def test_what_was_known_before_an_error_stays_and_the_error_is_said(script: Any)
 def test_bf16_that_the_processor_lacks_is_not_measured_though_it_was_chosen(script: Any) -> None:
     asked = script(line("fp32", 1.0, 5000, parameters=7), bf16=False)
     chosen = tiny_plan({"training.precision": "bf16"})
-    plan = measure_forecast(chosen, SHAPE, SPACING, 0, precision_is_chosen=True)
+    plan = measure_forecast(chosen, SHAPE, SPACING, 0, precision_is_fixed=True)
     assert asked[0][2] == ("fp32",)
     assert plan.training.precision == "bf16"
     assert plan.forecast.seconds_per_iteration == 1.0

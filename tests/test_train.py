@@ -41,7 +41,7 @@ from osteon.predicting.probabilities import Shares
 from osteon.predicting.tiles import probabilities
 from osteon.preparing.cache import CachedCase
 from osteon.preparing.case import prepare_image
-from osteon.runs import fit
+from osteon.runs import fit, loop
 from osteon.runs.fit import TrainReport, train
 from osteon.runs.options import TrainOptions
 from osteon.runs.scoring import select_structures
@@ -49,7 +49,6 @@ from osteon.runs.splits import split_cases
 from osteon.training import callback, progress_display, validation
 from osteon.training.callback import (
     CHECKPOINT_EVERY_S,
-    VALIDATION_SHARE,
     DivergedError,
     TrainingCallback,
     write_metrics,
@@ -58,6 +57,7 @@ from osteon.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpo
 from osteon.training.module import TrainingModule
 from osteon.training.sampling import Batch
 from osteon.training.schedule import MIN_RATE, rate_factor
+from osteon.training.validation_schedule import VALIDATION_SHARE
 from runs import CPU, cohort, learning_plan
 
 TIMES = ("elapsed_s", "s_per_iteration")
@@ -143,7 +143,7 @@ def use_clock(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
         return step(module, batch, batch_idx)
 
     monkeypatch.setattr(TrainingModule, "training_step", ticking)
-    monkeypatch.setattr(fit, "TrainingCallback", partial(TrainingCallback, clock=clock))
+    monkeypatch.setattr(loop, "TrainingCallback", partial(TrainingCallback, clock=clock))
 
 
 def script_scores(
@@ -487,7 +487,8 @@ import os, signal, sys
 from pathlib import Path
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import read_plan
-from osteon.training import finishing, fit, module
+from osteon.runs import finish, fit
+from osteon.training import module
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)

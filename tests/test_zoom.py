@@ -1,4 +1,4 @@
-"""Enlarged crops draw_target small structures: kept finely, drawn as patches, and looked at again in predicting."""
+"""Enlarged crops around small structures: kept finely, drawn as patches, and looked at again in predicting."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_crop_shows_the_structure_twice_as_large_and_its_labels_fit(
     assert (where.max(0) == 11).all()
     expected = (100.0 * fine - 100.0 * ((crop.labels[0] if overlapping else crop.labels == 1) > 0) - 100) / 50
     np.testing.assert_array_equal(crop.image[0], expected)
-    assert set(crop.foreground[:, 0]) == {1}  # none draw_target the femur
+    assert set(crop.foreground[:, 0]) == {1}  # none around the femur
     assert crop.present == (1,)
     assert (crop.labels[1] > 0 if overlapping else crop.labels == 2)[tuple(crop.foreground[:, 1:].T)].all()
 
@@ -160,10 +160,10 @@ def test_so_many_patches_are_enlarged(tmp_path: Path) -> None:
     cases, plan = cases_with_crops(tmp_path)
     sampler = PatchSampler(cases, plan, 1)
     drawn = [draw for n in range(100) for draw in sampler.draw(n)]
-    draw_zoomed_target = Counter(draw.case for draw in drawn if draw.crop is not None)
-    assert set(draw_zoomed_target) == {0, 2}
-    assert abs(sum(draw_zoomed_target.values()) - 1000) <= 4 * 500**0.5
-    assert abs(draw_zoomed_target[0] - draw_zoomed_target[2]) <= 4 * 1000**0.5
+    zoomed = Counter(draw.case for draw in drawn if draw.crop is not None)
+    assert set(zoomed) == {0, 2}
+    assert abs(sum(zoomed.values()) - 1000) <= 4 * 500**0.5
+    assert abs(zoomed[0] - zoomed[2]) <= 4 * 1000**0.5
     iteration = next(n for n in range(9) if sampler.draw(n)[0].crop is not None)
     draw, batch = sampler.draw(iteration)[0], sampler.read(iteration)
     at = tuple(slice(o, o + 8) for o in draw.origin)

@@ -65,8 +65,8 @@ def import_model(
             console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
         plan, many = part.plan, "s" * (len(part.folds) != 1)
         out.print(
-            f"{name}: {plan.grid.dimensions}D {plan.network.description}; {counted(len(plan.structures), 'structure')}; "
-            f"fold{many} {', '.join(part.folds)}",
+            f"{name}: {plan.grid.dimensions}D {plan.network.description}; "
+            f"{counted(len(plan.structures), 'structure')}; fold{many} {', '.join(part.folds)}",
             soft_wrap=True,
         )
     out.print(f"osteon predict {escape(str(done.model))} SCAN OUT", soft_wrap=True)

@@ -207,8 +207,8 @@ def _processor() -> Check:
     features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
     quota = cpu_quota()
     limits = [] if quota is None else [f"a quota of {quota:g}"]
-    message = ", ".join([f"{cores()} cores", *limits, *found])
-    if "avx2" not in found and platform.machine() in ("x86_64", "AMD64"):
+    message = ", ".join([f"{cores()} cores", *limits, *features])
+    if "avx2" not in features and platform.machine() in ("x86_64", "AMD64"):
         return Check("processor", "note", message, "without AVX2 training on the CPU is slow")
     return Check("processor", "fine", message)
 

@@ -125,6 +125,7 @@ def write_speeds(model: Model, speeds: list[EngineSpeed]) -> Path:
 
 
 def speeds_file() -> Path:
+    """The file that holds the engines' speeds on this machine, in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "osteon" / FILE
 
 
@@ -136,13 +137,13 @@ def _machine_key(model: Model) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
-def choose_engine(model: Model, folder: Path, wanted: str, patches: int) -> Model:
+def choose_engine(model: Model, folder: Path, engine_name: str, patches: int) -> Model:
     """The model with the engine that was asked for, or with the fastest that was measured.
 
     Args:
         model: With its own network.
         folder: Of the model, with what the gate found.
-        wanted: A name, or `auto`: by what `osteon doctor` measured; torch where it measured nothing, or on a GPU.
+        engine_name: A name, or `auto`: by what `osteon doctor` measured; torch where it measured nothing, or on a GPU.
         patches: About how many will be looked at.
 
     Raises:
@@ -150,11 +151,11 @@ def choose_engine(model: Model, folder: Path, wanted: str, patches: int) -> Mode
     """
     on_gpu = next(model.network.parameters()).device.type != "cpu"
     passed = {name for name, gate in read_gates(folder, model.sha256).items() if gate.passed}
-    if wanted == "auto":
+    if engine_name == "auto":
         speeds = {} if on_gpu else read_speeds(model)
         name = fastest_engine({n: s for n, s in speeds.items() if n in NAMES}, passed, patches) if speeds else "torch"
     else:
-        name = wanted
+        name = engine_name
     kind = kind_of(name)
     if not kind.precise and name not in passed:
         raise UsageError(

@@ -65,10 +65,10 @@ def judge_engine(model: Model, kind: Kind, cases: Iterable[tuple[Volume, Segment
     changes: dict[str, list[float]] = {}
     count = 0
     for volume, reference in cases:
-        found = [m.segment(volume).segmentation.array for m in (model, fast)]
-        counted = [count_overlap(array, reference.array, reference.structures) for array in found]
+        predictions = [m.segment(volume).segmentation.array for m in (model, fast)]
+        overlaps = [count_overlap(array, reference.array, reference.structures) for array in predictions]
         for structure in reference.structures:
-            before, after = (counts[structure.name] for counts in counted)
+            before, after = (counts[structure.name] for counts in overlaps)
             first, second = dice(before), dice(after)
             if first is not None or second is not None:
                 drops.setdefault(structure.name, []).append((1.0 if first is None else first) - (second or 0.0))

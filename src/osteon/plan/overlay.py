@@ -41,8 +41,8 @@ def overlay(plan: Plan, settings: Mapping[str, object], reason: str = "as asked"
     try:
         return Plan.model_validate(data)
     except ValidationError as error:
-        told = ", ".join(f"{key}={_to_yaml(value)}" for key, value in settings.items())
-        raise PlanError(f"{told}: {explain(error, TAGS)}", hint="correct the value, or leave the key out") from None
+        listed = ", ".join(f"{key}={_to_yaml(value)}" for key, value in settings.items())
+        raise PlanError(f"{listed}: {explain(error, TAGS)}", hint="correct the value, or leave the key out") from None
 
 
 def known_keys(plan: Plan) -> list[str]:
@@ -56,20 +56,20 @@ def parse_settings(texts: Iterable[str], option: str = "--set") -> dict[str, obj
     Raises:
         UsageError: One is not KEY=VALUE, not YAML, or given twice.
     """
-    found: dict[str, object] = {}
+    settings: dict[str, object] = {}
     hint = f"{option} training.learning_rate=1e-4, for example"
     for text in texts:
         key, equals, value = text.partition("=")
         key = key.strip()
         if not equals or not key:
             raise UsageError(f"{option}: {text!r} is not KEY=VALUE", hint=hint)
-        if key in found:
+        if key in settings:
             raise UsageError(f"{option}: {key} is given twice", hint=hint)
         try:
-            found[key] = parse_numbers(yaml.safe_load(value))
+            settings[key] = parse_numbers(yaml.safe_load(value))
         except yaml.YAMLError:
             raise UsageError(f"{option} {key}: {value!r} is not a value in YAML", hint=hint) from None
-    return found
+    return settings
 
 
 def parse_numbers(value: Any) -> Any:
@@ -85,44 +85,44 @@ def parse_numbers(value: Any) -> Any:
 
 def flatten_settings(sections: Mapping[str, object]) -> dict[str, object]:
     """`{section: {key: value}}` as `{section.key: value}`; a section that is no mapping is taken as a whole."""
-    found: dict[str, object] = {}
+    settings: dict[str, object] = {}
     for section, content in sections.items():
         if isinstance(content, Mapping):
-            found |= {f"{section}.{key}": value for key, value in content.items()}
+            settings |= {f"{section}.{key}": value for key, value in content.items()}
         else:
-            found[section] = content
-    return found
+            settings[section] = content
+    return settings
 
 
 def closest_names(name: str, names: Sequence[str], least: float = 0.5) -> str:
     """The names most like one that does not exist; all of a few where none is."""
-    near = get_close_matches(name, names, 3, least) or (list(names) if len(names) <= 20 else list(names)[:8])
-    return ", ".join(near)
+    close = get_close_matches(name, names, 3, least) or (list(names) if len(names) <= 20 else list(names)[:8])
+    return ", ".join(close)
 
 
 def _set_key(data: dict[str, Any], key: str, value: object, reason: str) -> None:
-    first, *way = key.split(".")
+    first, *path = key.split(".")
     if first in FIXED_SECTIONS or first not in data:
         raise _unknown_key_error(key, data)
-    if not way:
+    if not path:
         data[first] = value
         return
-    section = place = data[first]
-    for part in way[:-1]:
-        place = _enter(place, part, key, data)
-    _enter(place, way[-1], key, data)
-    place[int(way[-1]) if isinstance(place, list | tuple) else way[-1]] = value
+    section = value_at = data[first]
+    for part in path[:-1]:
+        value_at = _enter(value_at, part, key, data)
+    _enter(value_at, path[-1], key, data)
+    value_at[int(path[-1]) if isinstance(value_at, list | tuple) else path[-1]] = value
     if isinstance(section, list):
-        section = section[int(way[0])]
-    if "why" in section and way[-1] != "why":
-        section["why"] = [*section["why"], f"{'.'.join(way)} {_to_yaml(value)}: {reason}"]
+        section = section[int(path[0])]
+    if "why" in section and path[-1] != "why":
+        section["why"] = [*section["why"], f"{'.'.join(path)} {_to_yaml(value)}: {reason}"]
 
 
-def _enter(place: Any, part: str, key: str, data: dict[str, Any]) -> Any:
-    if isinstance(place, dict) and part in place:
-        return place[part]
-    if isinstance(place, list) and part.isdigit() and int(part) < len(place):
-        return place[int(part)]
+def _enter(container: Any, part: str, key: str, data: dict[str, Any]) -> Any:
+    if isinstance(container, dict) and part in container:
+        return container[part]
+    if isinstance(container, list) and part.isdigit() and int(part) < len(container):
+        return container[int(part)]
     raise _unknown_key_error(key, data)
 
 
@@ -133,13 +133,13 @@ def _unknown_key_error(key: str, data: dict[str, Any]) -> PlanError:
             f"{key}: the plan has no section {section}", hint=f"it is made where it is needed (--{section})"
         )
     known = list(_iterate_keys({name: part for name, part in data.items() if name not in FIXED_SECTIONS}))
-    here = [name for name in known if name.startswith(f"{section}.")]
+    in_section = [name for name in known if name.startswith(f"{section}.")]
     tails = {name.rpartition(".")[2]: name for name in known}
-    near = get_close_matches(key, known, 3, 0.75)
-    near += [
-        tails[tail] for tail in get_close_matches(key.rpartition(".")[2], tails, 2, 0.8) if tails[tail] not in near
+    close = get_close_matches(key, known, 3, 0.75)
+    close += [
+        tails[tail] for tail in get_close_matches(key.rpartition(".")[2], tails, 2, 0.8) if tails[tail] not in close
     ]
-    hint = f"near it: {', '.join(near or here or [name for name in data if name not in FIXED_SECTIONS])}"
+    hint = f"near it: {', '.join(close or in_section or [name for name in data if name not in FIXED_SECTIONS])}"
     return PlanError(f"{key}: the plan has no such key", hint=hint)
 
 

@@ -20,6 +20,9 @@ MAX_ELASTIC_SHARE = 0.4
 """Of a cubic B-spline's grain: below 0.403 a deformation cannot fold in 3D, below 0.488 in 2D (Choi and Lee, Graphical
 Models 62, 2000)."""
 
+CONFIG = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+"""Of a plan and its sections. A field's alias, where it has one, is its key in files."""
+
 
 def _check_rising(limits: tuple[float, float]) -> tuple[float, float]:
     if limits[0] > limits[1]:
@@ -42,7 +45,7 @@ def _repeat_for_axes(value: Any) -> Any:
 class Section(BaseModel):
     """A part of a plan, with its reasons."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = CONFIG
 
     why: list[str] = []
 

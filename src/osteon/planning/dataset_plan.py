@@ -45,7 +45,7 @@ class PlanResult:
 
 def plan_dataset(
     folder: Path,
-    choices: PlanOptions = DEFAULTS,
+    options: PlanOptions = DEFAULTS,
     *,
     device: str = "auto",
     target: Path | None = None,
@@ -58,7 +58,7 @@ def plan_dataset(
 
     Args:
         folder: With dataset.yaml.
-        choices: What the user decides.
+        options: What the user decides.
         device: What sizes are chosen for, and what the cost is measured on.
         target: The plan's file; the dataset's plan.yaml when None.
         measure_cost: Measure the forecast and the faster precision with a few steps.
@@ -70,22 +70,22 @@ def plan_dataset(
         DatasetError: No case can be used, or a structure occurs in none.
         UsageError: There is no such recipe or device, or a choice makes no sense.
     """
-    planned = compute_plan(
+    result = compute_plan(
         folder,
-        choices,
+        options,
         device=device,
         measure_cost=measure_cost,
         measure_budget_s=measure_budget_s,
         budget_s=budget_s,
         workers=workers,
     )
-    write_plan(target or folder / FILE_NAME, planned.plan)
-    return planned
+    write_plan(target or folder / FILE_NAME, result.plan)
+    return result
 
 
 def compute_plan(
     folder: Path,
-    choices: PlanOptions = DEFAULTS,
+    options: PlanOptions = DEFAULTS,
     *,
     device: str = "auto",
     measure_cost: bool = True,
@@ -98,7 +98,7 @@ def compute_plan(
 
     Args:
         folder: With dataset.yaml.
-        choices: What the user decides.
+        options: What the user decides.
         device: What sizes are chosen for, and what the cost is measured on.
         measure_cost: Measure the forecast and the faster precision.
         measure_budget_s: Seconds of the clock that this may take; None: `measuring_budget_s` of the budget.
@@ -107,46 +107,50 @@ def compute_plan(
         workers: Processes for reading the cases; None: as memory allows.
     """
     dataset = Dataset.open(folder)
-    chosen = resolve_device(device)
+    device_name = resolve_device(device)
     fingerprint = measure_fingerprint(dataset, workers=workers)
-    plan = make_plan(dataset, fingerprint, choices, device=size_kind(chosen), patch_scale=patch_scale or 1.0)
+    plan = make_plan(dataset, fingerprint, options, device=size_kind(device_name), patch_scale=patch_scale or 1.0)
     notes = []
     if measure_cost:
         largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
-        most_s = measuring_budget_s(budget_s) if measure_budget_s is None else measure_budget_s
-        until = time.monotonic() + most_s
+        limit_s = measuring_budget_s(budget_s) if measure_budget_s is None else measure_budget_s
+        until = time.monotonic() + limit_s
 
-        def costed(plan: Plan, enough: Callable[[float], bool] = lambda _: False) -> Plan:
+        def with_forecast(plan: Plan, stop_early: Callable[[float], bool] = lambda _: False) -> Plan:
             return measure_forecast(
                 plan,
                 largest.shape,
                 largest.spacing_mm,
                 estimate_cache_bytes(plan, fingerprint),
-                chosen,
+                device_name,
                 until=until,
-                precision_is_chosen=is_precision_fixed(choices),
-                enough=enough,
+                precision_is_fixed=is_precision_fixed(options),
+                stop_early=stop_early,
             )
 
-        with LoadMeter() as load, status(f"trying out the cost, {clock(most_s)} at most"):
+        with LoadMeter() as load, status(f"trying out the cost, {clock(limit_s)} at most"):
             if patch_scale is None and budget_s is not None:
 
-                def sized(seconds: float) -> Plan:
+                def plan_for_speed(seconds: float) -> Plan:
                     """The plan with sizes for the budget, where an iteration takes so long with the recipe's."""
-                    there = patch_scale_for(budget_s, seconds)
-                    return make_plan(dataset, fingerprint, choices, device=size_kind(chosen), patch_scale=there)
+                    scale = patch_scale_for(budget_s, seconds)
+                    return make_plan(dataset, fingerprint, options, device=size_kind(device_name), patch_scale=scale)
 
-                first = costed(plan, lambda seconds: _sizes(sized(seconds)) != _sizes(plan))
-                other = sized(first.forecast.seconds_per_iteration or 0.0)
-                plan = first if _sizes(other) == _sizes(plan) else _scaled_for_budget(costed(other), first, budget_s)
+                default_plan = with_forecast(plan, lambda seconds: _sizes(plan_for_speed(seconds)) != _sizes(plan))
+                scaled_plan = plan_for_speed(default_plan.forecast.seconds_per_iteration or 0.0)
+                plan = (
+                    default_plan
+                    if _sizes(scaled_plan) == _sizes(plan)
+                    else _scaled_for_budget(with_forecast(scaled_plan), default_plan, budget_s)
+                )
             else:
-                plan = costed(plan)
+                plan = with_forecast(plan)
         notes = [load.warning] if load.warning else []
         plan = _add_reasons(plan, "forecast", notes)
-    small = coverage_warnings(plan, fingerprint)
-    for note in [*notes, *small]:
+    too_small = coverage_warnings(plan, fingerprint)
+    for note in [*notes, *too_small]:
         console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
-    plan = _add_reasons(plan, "patch", small)
+    plan = _add_reasons(plan, "patch", too_small)
     return PlanResult(plan, {case: CaseError(reason) for case, reason in fingerprint.failed.items()})
 
 
@@ -179,22 +183,22 @@ def _sizes(plan: Plan) -> tuple[object, ...]:
     return plan.patch.size, plan.patch.batch, plan.grid
 
 
-def _scaled_for_budget(plan: Plan, first: Plan, budget_s: float) -> Plan:
+def _scaled_for_budget(plan: Plan, default_plan: Plan, budget_s: float) -> Plan:
     """The plan with sizes for a budget, and the reason for them; the first one where these could not be computed.
 
     Args:
         plan: As measured, if the time sufficed; else seconds and precision follow from the first's.
-        first: With the recipe's sizes, measured.
+        default_plan: With the recipe's sizes, measured.
         budget_s: Seconds of training.
     """
-    cost, measured = plan.forecast, first.forecast
+    cost, measured = plan.forecast, default_plan.forecast
     if cost.seconds_per_iteration is None and cost.why and cost.why[0].startswith(FAILURE):
         note = f"{plan.patch.scale:g} times the recipe's voxels would suit the budget, but {cost.why[0]}"
-        return _add_reasons(first, "patch", [note])
+        return _add_reasons(default_plan, "patch", [note])
     if cost.parameters is None:  # no whole step was measured
-        plan = plan.model_copy(update={"training": first.training})
+        plan = plan.model_copy(update={"training": default_plan.training})
     if cost.seconds_per_iteration is None and measured.seconds_per_iteration:
-        voxels = (math.prod((*one.patch.size, one.patch.batch)) for one in (plan, first))
+        voxels = (math.prod((*one.patch.size, one.patch.batch)) for one in (plan, default_plan))
         seconds = measured.seconds_per_iteration * next(voxels) / next(voxels)
         known = {"seconds_per_iteration": float(f"{seconds:.3g}"), "device": measured.device}
         plan = plan.model_copy(update={"forecast": cost.model_copy(update=known)})
@@ -202,7 +206,8 @@ def _scaled_for_budget(plan: Plan, first: Plan, budget_s: float) -> Plan:
     seconds = plan.forecast.seconds_per_iteration or 1.0
     reason = (
         f"{plan.patch.scale:g} times the recipe's voxels: with these an iteration takes {seconds:.3g} s, of which "
-        f"{budget_s:.0f} s allow {budget_s / seconds:.0f}; {MIN_USEFUL_ITERATIONS} to {MAX_USEFUL_ITERATIONS} are wanted"
+        f"{budget_s:.0f} s allow {budget_s / seconds:.0f}; "
+        f"{MIN_USEFUL_ITERATIONS} to {MAX_USEFUL_ITERATIONS} are wanted"
     )
     return _add_reasons(plan, "patch", [reason])
 
@@ -215,9 +220,9 @@ def _add_reasons(plan: Plan, section: Literal["patch", "forecast"], reasons: Seq
     return plan.model_copy(update={section: before.model_copy(update={"why": [*before.why, *reasons]})})
 
 
-def is_precision_fixed(choices: PlanOptions) -> bool:
+def is_precision_fixed(options: PlanOptions) -> bool:
     """Whether the precision is the user's or the recipe's, and not to be measured."""
-    return "training.precision" in {**resolve_recipe(choices).settings, **(choices.settings or {})}
+    return "training.precision" in {**resolve_recipe(options).settings, **(options.settings or {})}
 
 
 def load_or_make_plan(
@@ -241,7 +246,7 @@ def load_or_make_plan(
 def warn_outdated(folder: Path) -> None:
     """Say where a dataset's cases are not those any more that its plan was made from."""
     if differences := find_changes(Dataset.open(folder)):
-        said = f"{folder / FILE_NAME}: was made of other cases than there are now ({'; '.join(differences)})"
+        message = f"{folder / FILE_NAME}: was made of other cases than there are now ({'; '.join(differences)})"
         console.print(
-            f"[yellow]{escape(said)}; `osteon plan {escape(str(folder))} --force` decides anew[/]", soft_wrap=True
+            f"[yellow]{escape(message)}; `osteon plan {escape(str(folder))} --force` decides anew[/]", soft_wrap=True
         )

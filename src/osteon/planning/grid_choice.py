@@ -24,8 +24,8 @@ def choose_grid(
     dataset: Dataset,
     fingerprint: Fingerprint,
     dimensions: Literal[2, 3],
-    row: Recipe,
-    size: SizeLimits,
+    recipe: Recipe,
+    limits: SizeLimits,
     image_size: int | None = None,
 ) -> Grid:
     """The plan's section `grid`.
@@ -34,8 +34,8 @@ def choose_grid(
         dataset: Its labels are read where their loss on a coarser grid has to be measured.
         fingerprint: The measured cases.
         dimensions: 2: slices.
-        row: How much of a scan a patch should cover.
-        size: What the device can carry.
+        recipe: How much of a scan a patch should cover.
+        limits: What the device can carry.
         image_size: 2D: pixels along the longer side of the median slice; None: by the data.
 
     Raises:
@@ -46,20 +46,22 @@ def choose_grid(
         raise UsageError(f"--image-size {image_size}: {what}", hint="plan with --dimensions 2 --image-size 256")
     spacing, why = target_spacing(fingerprint)
     if dimensions == 3:
-        if row.covers:
-            spacing, reasons = coarser_spacing(dataset, fingerprint, spacing, row.covers, size.voxels)
+        if recipe.coverage:
+            spacing, reasons = coarser_spacing(dataset, fingerprint, spacing, recipe.coverage, limits.voxels)
             why += reasons
         return Grid(dimensions=3, axes=WORLD_AXES, spacing_mm=_triple(spacing), why=why)
-    through, reason = _choose_slice_axis(fingerprint)
+    slice_axis, reason = _choose_slice_axis(fingerprint)
     why.append(reason)
     if image_size is not None:
-        spacing, reasons = _spacing_for_image_size(fingerprint, spacing, through, image_size)
+        spacing, reasons = _spacing_for_image_size(fingerprint, spacing, slice_axis, image_size)
         why += reasons
-    elif row.covers:
-        slice_voxels = size.voxels // MIN_BATCH_SLICES
-        spacing, reasons = coarser_spacing(dataset, fingerprint, spacing, row.covers, slice_voxels, across=through)
+    elif recipe.coverage:
+        slice_voxels = limits.voxels // MIN_BATCH_SLICES
+        spacing, reasons = coarser_spacing(
+            dataset, fingerprint, spacing, recipe.coverage, slice_voxels, across=slice_axis
+        )
         why += reasons
-    order = [axis for axis in range(3) if axis != through] + [through]
+    order = [axis for axis in range(3) if axis != slice_axis] + [slice_axis]
     return Grid(
         dimensions=2,
         axes=(WORLD_AXES[order[0]], WORLD_AXES[order[1]], WORLD_AXES[order[2]]),
@@ -96,8 +98,8 @@ def drop_slices(grid: Grid, slices: tuple[int | None, int | None]) -> Grid:
     first, last = slices
     if slices == (None, None) or (None not in slices and not range(10**6)[first:last]):
         raise UsageError(f"--drop-slices: {first}:{last} is no range of slices", hint="0:30 drops the first thirty")
-    told = f"slices {'' if first is None else first}:{'' if last is None else last} along {grid.axes[2]}"
-    return grid.model_copy(update={"drop_slices": slices, "why": [*grid.why, f"not trained on, as asked: {told}"]})
+    dropped = f"slices {'' if first is None else first}:{'' if last is None else last} along {grid.axes[2]}"
+    return grid.model_copy(update={"drop_slices": slices, "why": [*grid.why, f"not trained on, as asked: {dropped}"]})
 
 
 def round_significant(value: float) -> float:
@@ -112,24 +114,27 @@ def _choose_slice_axis(fingerprint: Fingerprint) -> tuple[int, str]:
     if fingerprint.median_shape.min() <= 1:
         return int(np.argmin(fingerprint.median_shape)), "the images are flat"
     if median.max() > 1.5 * median.min():
-        through = int(np.argmax(median))
+        slice_axis = int(np.argmax(median))
         return (
-            through,
-            f"slices across {WORLD_AXES[through]}, the axis with the thickest slices ({median.max():.3g} mm)",
+            slice_axis,
+            f"slices across {WORLD_AXES[slice_axis]}, the axis with the thickest slices ({median.max():.3g} mm)",
         )
-    through = int(np.argmin(extent))
-    return through, f"slices across {WORLD_AXES[through]}, the shortest extent ({extent.min():.4g} mm): largest slices"
+    slice_axis = int(np.argmin(extent))
+    return (
+        slice_axis,
+        f"slices across {WORLD_AXES[slice_axis]}, the shortest extent ({extent.min():.4g} mm): largest slices",
+    )
 
 
 def _spacing_for_image_size(
-    fingerprint: Fingerprint, spacing: npt.NDArray[np.float64], through: int, image_size: int
+    fingerprint: Fingerprint, spacing: npt.NDArray[np.float64], slice_axis: int, image_size: int
 ) -> tuple[npt.NDArray[np.float64], list[str]]:
     extents = np.array([np.array(case.shape) * np.array(case.spacing_mm) for case in fingerprint.cases])
-    longest = np.delete(extents, through, axis=1).max(axis=1)
+    longest = np.delete(extents, slice_axis, axis=1).max(axis=1)
     edge = float(np.median(longest)) / image_size
     unit = fingerprint.cases[0].unit
     reason = f"{image_size} pixels along the longer side of the median slice, {np.median(longest):.4g} {unit}, as asked"
-    return np.where(np.arange(3) == through, spacing, edge), [f"{reason}: {edge:.4g} {unit} each"]
+    return np.where(np.arange(3) == slice_axis, spacing, edge), [f"{reason}: {edge:.4g} {unit} each"]
 
 
 def _shapes_on_grid(fingerprint: Fingerprint, grid: Grid) -> npt.NDArray[np.float64]:

@@ -24,7 +24,7 @@ Triple = tuple[int, int, int]
 
 
 def choose_network(
-    patch: Triple, grid: Grid, size: SizeLimits, row: Recipe, choices: PlanOptions
+    patch: Triple, grid: Grid, limits: SizeLimits, recipe: Recipe, options: PlanOptions
 ) -> Network | Pretrained | Monai:
     """The plan's section `network`.
 
@@ -32,33 +32,33 @@ def choose_network(
         UsageError: There is no network of that name, or it cannot have what was asked for.
         PlanError: The encoder does not exist, or does not go with the network.
     """
-    name = choices.network or "unet"
+    name = options.network or "unet"
     if name not in NAMES:
-        near = get_close_matches(name, NAMES, 3, 0.5) or NAMES
-        raise UsageError(f"there is no network {name}", hint=f"near it: {', '.join(near)}")
+        close = get_close_matches(name, NAMES, 3, 0.5) or NAMES
+        raise UsageError(f"there is no network {name}", hint=f"near it: {', '.join(close)}")
     if name in NNUNET:
         raise UsageError(
             f"{name} is not planned: it comes with a model of nnU-Net's (osteon import-model nnunet)",
             hint=f"take {SCRATCH[NNUNET.index(name)]} to train one of your own",
         )
-    if name in PRETRAINED and (choices.encoder or name not in SCRATCH):
-        return _choose_pretrained(name, choices.encoder or DEFAULT_ENCODER, choices.weights or "imagenet", patch, grid)
-    if choices.encoder:
+    if name in PRETRAINED and (options.encoder or name not in SCRATCH):
+        return _choose_pretrained(name, options.encoder or DEFAULT_ENCODER, options.weights or "imagenet", patch, grid)
+    if options.encoder:
         raise UsageError(
             f"{name} has no pre-trained encoder", hint=f"--encoder belongs to one of {', '.join(PRETRAINED)}"
         )
-    if choices.weights and choices.weights != "none":
+    if options.weights and options.weights != "none":
         raise UsageError(
-            f"--weights {choices.weights}: {name} has no encoder that they could be of",
+            f"--weights {options.weights}: {name} has no encoder that they could be of",
             hint="name it with --encoder; to begin from a model of your own, train with --init",
         )
     if name in MONAI:
-        features = max(1, round(size.features / GROUPS[name])) * GROUPS[name]
+        features = max(1, round(limits.features / GROUPS[name])) * GROUPS[name]
         return Monai.model_validate(
             {"name": name, "features": features, "downsampling": _monai_downsampling(name, grid)}
         )
-    made = choose_stages(patch, grid, size, row)
-    return made.model_copy(update={"name": name, "residual": True}) if name == "resunet" else made
+    section = choose_stages(patch, grid, limits, recipe)
+    return section.model_copy(update={"name": name, "residual": True}) if name == "resunet" else section
 
 
 def _choose_pretrained(name: str, encoder: str, weights: str, patch: Triple, grid: Grid) -> Pretrained:
@@ -67,17 +67,17 @@ def _choose_pretrained(name: str, encoder: str, weights: str, patch: Triple, gri
 
     check_encoder(encoder)
     why = [f"ImageNet weights of {encoder}; their licence: {weights_licence(encoder)}"] if weights == "imagenet" else []
-    section = {"name": name, "encoder": encoder, "weights": weights, "why": why}
+    values = {"name": name, "encoder": encoder, "weights": weights, "why": why}
     if grid.dimensions == 2:
         fixed = takes_one_size(encoder)
         if fixed:
             why.append(f"{encoder} takes images of one size alone: the patch's")
-        made = Pretrained.model_validate({**section, "fixed_size": fixed})
+        section = Pretrained.model_validate({**values, "fixed_size": fixed})
     else:
-        made = Pretrained.model_validate({**section, **_inflate_axis(patch, grid, why)})
+        section = Pretrained.model_validate({**values, **_inflate_axis(patch, grid, why)})
     i, j = (math.ceil(n / 2**HALVINGS) * 2**HALVINGS for n in patch[:2])
-    check_network(made, grid.dimensions, (i, j))
-    return made
+    check_network(section, grid.dimensions, (i, j))
+    return section
 
 
 def _inflate_axis(patch: Triple, grid: Grid, why: list[str]) -> dict[str, object]:
@@ -86,20 +86,20 @@ def _inflate_axis(patch: Triple, grid: Grid, why: list[str]) -> dict[str, object
     The thickest slices lie across it; where all voxels are alike, the fewest slices.
     """
     spacing = np.array(grid.spacing_mm)
-    alike = [axis for axis in (2, 1, 0) if spacing[axis] >= EQUAL_SPACING * spacing.max()]
-    through = min(alike, key=lambda axis: patch[axis])
-    ratio = float(spacing[through] / np.delete(spacing, through).max())
+    thickest = [axis for axis in (2, 1, 0) if spacing[axis] >= EQUAL_SPACING * spacing.max()]
+    axis = min(thickest, key=lambda axis: patch[axis])
+    ratio = float(spacing[axis] / np.delete(spacing, axis).max())
     thick = min(HALVINGS - 1, max(0, round(math.log2(ratio))))
     why.append(
-        f"the 2D encoder is inflated along {grid.axes[through]}: voxels {ratio:.3g} times as long as the others, "
+        f"the 2D encoder is inflated along {grid.axes[axis]}: voxels {ratio:.3g} times as long as the others, "
         f"so its first {thick} halvings leave that axis as it is"
     )
-    while thick < HALVINGS - 1 and 2 * patch[through] <= 2 ** (HALVINGS - thick):
+    while thick < HALVINGS - 1 and 2 * patch[axis] <= 2 ** (HALVINGS - thick):
         thick += 1
-        why.append(f"{patch[through]} slices would be filled up to twice as many: {thick} halvings leave it as it is")
+        why.append(f"{patch[axis]} slices would be filled up to twice as many: {thick} halvings leave it as it is")
     downsampling = [2**HALVINGS] * 3
-    downsampling[through] = 2 ** (HALVINGS - thick)
-    return {"through_axis": through, "thick_stages": thick, "downsampling": downsampling}
+    downsampling[axis] = 2 ** (HALVINGS - thick)
+    return {"through_axis": axis, "thick_stages": thick, "downsampling": downsampling}
 
 
 def _monai_downsampling(name: str, grid: Grid) -> Triple:

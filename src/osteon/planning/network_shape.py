@@ -18,7 +18,9 @@ WHOLE_SCAN_FACTOR = 1.5
 """What rounding up to whole strides may add to a patch that holds the whole scan."""
 
 
-def fit_patch(shape: tuple[int, int, int], grid: Grid, size: SizeLimits) -> tuple[tuple[int, int, int], int, list[str]]:
+def fit_patch(
+    shape: tuple[int, int, int], grid: Grid, limits: SizeLimits
+) -> tuple[tuple[int, int, int], int, list[str]]:
     """The largest patch up to the median scan's shape that the device can carry, of even physical extent.
 
     Returns:
@@ -26,19 +28,19 @@ def fit_patch(shape: tuple[int, int, int], grid: Grid, size: SizeLimits) -> tupl
     """
     patch = np.array(shape, dtype=float)
     spacing = np.array(grid.spacing_mm)
-    while math.prod(math.ceil(n) for n in patch) > size.voxels:
+    while math.prod(math.ceil(n) for n in patch) > limits.voxels:
         patch[np.argmax(patch * spacing)] *= 0.97
     i, j, k = (max(1, math.ceil(n)) for n in patch)
     voxels = i * j * k
     whole = (i, j, k) == shape
-    batch = min(32, max(2, size.voxels // voxels)) if grid.dimensions == 2 else 2
+    batch = min(32, max(2, limits.voxels // voxels)) if grid.dimensions == 2 else 2
     median = "×".join(map(str, shape))
-    part = "the median scan as a whole" if whole else f"what {size.voxels} voxels allow of it"
+    part = "the median scan as a whole" if whole else f"what {limits.voxels} voxels allow of it"
     unit = "slice" if grid.dimensions == 2 else "scan"
     return (i, j, k), batch, [f"the median {unit} has {median} voxels on this grid; the patch is {part}"]
 
 
-def choose_stages(patch: tuple[int, int, int], grid: Grid, size: SizeLimits, recipe: Recipe) -> Network:
+def choose_stages(patch: tuple[int, int, int], grid: Grid, limits: SizeLimits, recipe: Recipe) -> Network:
     """The stages of the U-Net: an axis is halved while it is long enough and not much coarser than the finest."""
     length = np.array(patch, dtype=float)
     spacing = np.array(grid.spacing_mm)
@@ -59,7 +61,7 @@ def choose_stages(patch: tuple[int, int, int], grid: Grid, size: SizeLimits, rec
         i, j, k = (2 if a and n > 1 else 1 for a, n in zip(active, patch, strict=True))
         strides.append((i, j, k))
         kernels.append(kernels[0])
-    features = [min(size.features * 2**stage, size.most_features) for stage in range(len(strides))]
+    features = [min(limits.features * 2**stage, limits.max_features) for stage in range(len(strides))]
     return Network(
         features=features,
         strides=strides,
@@ -75,7 +77,7 @@ def round_to_multiples(
     patch: tuple[int, int, int],
     network: Network | Pretrained | Monai,
     grid: Grid,
-    size: SizeLimits,
+    limits: SizeLimits,
     *,
     whole: bool = False,
 ) -> tuple[int, int, int]:
@@ -83,7 +85,7 @@ def round_to_multiples(
 
     A patch that holds the whole scan may take `WHOLE_SCAN_FACTOR` times the device's voxels: cut, it would no longer.
     """
-    max_voxels = size.voxels * (WHOLE_SCAN_FACTOR if whole else 1)
+    max_voxels = limits.voxels * (WHOLE_SCAN_FACTOR if whole else 1)
     multiples = np.array(network.downsampling)
     counts = np.ceil(np.array(patch) / multiples).astype(int)
     if counts.prod() == 1:  # one voxel at the coarsest stage has no variance to be normalised by

@@ -28,19 +28,14 @@ from osteon.plan.schema import (
     Training,
 )
 from osteon.plan.sections import Loss
-from osteon.planning.fingerprint import (
-    Fingerprint,
-    find_fixed_order,
-    find_sequence,
-    sequence_margin_mm,
-    sequence_measures,
-)
+from osteon.planning.fingerprint import Fingerprint
 from osteon.planning.grid_choice import choose_grid, drop_slices, fit_whole_slices, median_shape, round_significant
 from osteon.planning.network_choice import choose_network
 from osteon.planning.network_shape import fit_patch, round_to_multiples
 from osteon.planning.options import DEFAULTS, PlanOptions
 from osteon.planning.recipe_files import ResolvedRecipe, resolve_recipe
 from osteon.planning.recipes import Device, Recipe, SizeLimits
+from osteon.planning.sequences import find_fixed_order, find_sequence, sequence_margin_mm, sequence_measures
 from osteon.planning.smallest_structures import expand_smallest
 from osteon.planning.zoom_choice import choose_zoom, estimate_zoom_voxels
 
@@ -62,7 +57,7 @@ LOSSES: tuple[str, ...] = get_args(Loss)
 def make_plan(
     dataset: Dataset,
     fingerprint: Fingerprint,
-    choices: PlanOptions = DEFAULTS,
+    options: PlanOptions = DEFAULTS,
     *,
     device: Device = "cpu",
     patch_scale: float = 1.0,
@@ -72,7 +67,7 @@ def make_plan(
     Args:
         dataset: The dataset; its files are read only where the labels' loss on a coarser grid has to be measured.
         fingerprint: What was measured on its cases.
-        choices: What the user decides.
+        options: What the user decides.
         device: What the sizes of patch and network are chosen for.
         patch_scale: So many times the recipe's voxels for a patch: a faster machine, or more time.
 
@@ -82,18 +77,18 @@ def make_plan(
         PlanError: The recipe's file or the settings name a key that is none, or a value that makes no sense.
         DatasetError: A structure occurs in no case that can be trained on; some cases are in mm and some in pixels.
     """
-    recipe = resolve_recipe(choices)
-    row, choices = recipe.row, recipe.choices
+    recipe = resolve_recipe(options)
+    base, options = recipe.base, recipe.options
     _check_structures(dataset, fingerprint)
     _check_units(dataset, fingerprint)
     flat = bool((fingerprint.median_shape.min() <= 1) if fingerprint.cases else False)
-    wanted = choices.dimensions or (2 if flat else 3)
-    size = row.sizes[device, wanted]
-    size = replace(size, voxels=round(patch_scale * size.voxels))
-    grid = choose_grid(dataset, fingerprint, wanted, row, size, choices.image_size)
-    if choices.drop_slices is not None:
-        grid = drop_slices(grid, choices.drop_slices)
-    patch, network = _choose_patch_and_network(fingerprint, grid, size, row, choices)
+    dimensions = options.dimensions or (2 if flat else 3)
+    limits = base.sizes[device, dimensions]
+    limits = replace(limits, voxels=round(patch_scale * limits.voxels))
+    grid = choose_grid(dataset, fingerprint, dimensions, base, limits, options.image_size)
+    if options.drop_slices is not None:
+        grid = drop_slices(grid, options.drop_slices)
+    patch, network = _choose_patch_and_network(fingerprint, grid, limits, base, options)
     plan = Plan(
         dataset=dataset.manifest.name,
         unit="px" if fingerprint.cases[0].unit == "px" else "mm",
@@ -101,44 +96,44 @@ def make_plan(
         structures=dataset.manifest.structures,
         overlapping=dataset.manifest.overlapping,
         grid=grid,
-        intensities=_choose_intensities(dataset.manifest.channels, fingerprint, choices.window or {}),
+        intensities=_choose_intensities(dataset.manifest.channels, fingerprint, options.window or {}),
         patch=patch.model_copy(update={"scale": patch_scale}),
         network=network,
         training=_choose_training(dataset, recipe),
-        augmentation=_choose_augmentation(dataset, fingerprint, grid, patch.size, row),
+        augmentation=_choose_augmentation(dataset, fingerprint, grid, patch.size, base),
         zoom=choose_zoom(
-            dataset, fingerprint, grid, replace(choices, zoom=expand_smallest(fingerprint, choices.zoom or ()))
+            dataset, fingerprint, grid, replace(options, zoom=expand_smallest(fingerprint, options.zoom or ()))
         ),
-        series=None if dataset.manifest.overlapping else _choose_sequence(fingerprint, grid),
+        sequence=None if dataset.manifest.overlapping else _choose_sequence(fingerprint, grid),
     )
     plan = overlay(plan, recipe.settings, f"recipe {recipe.name}")
-    return overlay(plan, choices.settings or {})
+    return overlay(plan, options.settings or {})
 
 
 def _choose_patch_and_network(
-    fingerprint: Fingerprint, grid: Grid, size: SizeLimits, row: Recipe, choices: PlanOptions
+    fingerprint: Fingerprint, grid: Grid, limits: SizeLimits, base: Recipe, options: PlanOptions
 ) -> tuple[Patch, Network | Pretrained | Monai]:
     shape = median_shape(fingerprint, grid)
-    if choices.image_size is None:
-        patch, batch, why = fit_patch(shape, grid, size)
+    if options.image_size is None:
+        patch, batch, why = fit_patch(shape, grid, limits)
         whole = patch == shape
     else:
-        patch, why = fit_whole_slices(fingerprint, grid, choices.image_size)
-        whole, batch = True, min(MAX_BATCH_SLICES, max(2, size.voxels // math.prod(patch)))
-        size = replace(size, voxels=UNLIMITED_VOXELS)
-    network = choose_network(patch, grid, size, row, choices)
-    patch = round_to_multiples(patch, network, grid, size, whole=whole)
-    if choices.batch is not None:
-        if choices.batch < 1:
-            raise UsageError(f"--batch {choices.batch}: is no number of patches", hint="--batch 1 or more")
-        batch, why = choices.batch, [*why, f"a batch of {choices.batch}, as asked"]
+        patch, why = fit_whole_slices(fingerprint, grid, options.image_size)
+        whole, batch = True, min(MAX_BATCH_SLICES, max(2, limits.voxels // math.prod(patch)))
+        limits = replace(limits, voxels=UNLIMITED_VOXELS)
+    network = choose_network(patch, grid, limits, base, options)
+    patch = round_to_multiples(patch, network, grid, limits, whole=whole)
+    if options.batch is not None:
+        if options.batch < 1:
+            raise UsageError(f"--batch {options.batch}: is no number of patches", hint="--batch 1 or more")
+        batch, why = options.batch, [*why, f"a batch of {options.batch}, as asked"]
     return Patch(size=patch, batch=batch, why=why), network
 
 
 def _choose_training(dataset: Dataset, recipe: ResolvedRecipe) -> Training:
     why = [f"recipe {recipe.name}: {recipe.source}"]
-    values = dict(recipe.row.training)
-    loss = recipe.choices.loss
+    values = dict(recipe.base.training)
+    loss = recipe.options.loss
     if loss is not None:
         if loss not in LOSSES:
             raise UsageError(f"there is no loss {loss}", hint=f"near it: {closest_names(loss, LOSSES)}")
@@ -172,19 +167,23 @@ def _choose_intensities(
     channels: Sequence[Channel], fingerprint: Fingerprint, window: Mapping[str, tuple[float, float]]
 ) -> list[Intensity]:
     names = [channel.name for channel in channels]
-    unknown = [name for name in window if name and name not in names]
-    if unknown:
-        raise UsageError(f"--window: there is no channel {unknown[0]}", hint=f"the channels are {', '.join(names)}")
-    made = []
+    unknown_channels = [name for name in window if name and name not in names]
+    if unknown_channels:
+        raise UsageError(
+            f"--window: there is no channel {unknown_channels[0]}", hint=f"the channels are {', '.join(names)}"
+        )
+    sections = []
     for number, channel in enumerate(channels):
         fixed = window.get(channel.name, window.get(""))
         if fixed is None:
-            made.append(_choose_intensity(number, channel, fingerprint))
+            sections.append(_choose_intensity(number, channel, fingerprint))
             continue
         low, high = fixed
         why = [f"a fixed range, as asked: {low:g} becomes −1, {high:g} becomes 1"]
-        made.append(Intensity(channel=channel.name, clip=fixed, mean=(low + high) / 2, std=(high - low) / 2, why=why))
-    return made
+        sections.append(
+            Intensity(channel=channel.name, clip=fixed, mean=(low + high) / 2, std=(high - low) / 2, why=why)
+        )
+    return sections
 
 
 def _choose_intensity(number: int, channel: Channel, fingerprint: Fingerprint) -> Intensity:
@@ -210,7 +209,7 @@ def _choose_intensity(number: int, channel: Channel, fingerprint: Fingerprint) -
 
 
 def _choose_augmentation(
-    dataset: Dataset, fingerprint: Fingerprint, grid: Grid, patch: tuple[int, int, int], row: Recipe
+    dataset: Dataset, fingerprint: Fingerprint, grid: Grid, patch: tuple[int, int, int], base: Recipe
 ) -> Augmentation:
     partners = {s.name: s.counterpart for s in dataset.structures if s.counterpart}
     alone = next((s for s in dataset.structures if s.side and not s.counterpart), None)
@@ -219,7 +218,7 @@ def _choose_augmentation(
     for position in (0, 1, 2) if grid.dimensions == 3 else (0, 1):
         axis = grid.axes[position]
         order = find_fixed_order(fingerprint, grid.world_axes[position], partners)
-        if row.mirror_all:
+        if base.mirror_all:
             mirror.append(position)
         elif axis != "R":
             why.append(f"not mirrored along {axis}: bodies have a front and a head")
@@ -232,40 +231,40 @@ def _choose_augmentation(
         else:
             mirror.append(position)
             why.append("mirrored along R: no two structures keep an order from left to right, or they swap names")
-    if row.mirror_all:
+    if base.mirror_all:
         why.append("mirrored along every axis, as the recipe has it")
-    shift = [0.0 if grid.dimensions == 2 and position == 2 else row.shift for position in range(3)]
+    shift = [0.0 if grid.dimensions == 2 and position == 2 else base.max_shift for position in range(3)]
     for position in range(3):
         world = grid.world_axes[position]
-        alike = find_sequence(fingerprint, world) if shift[position] else []
-        if alike:
-            margin_mm = sequence_margin_mm(fingerprint, world, alike)
+        names = find_sequence(fingerprint, world) if shift[position] else []
+        if names:
+            margin_mm = sequence_margin_mm(fingerprint, world, names)
             part = margin_mm / (patch[position] * grid.spacing_mm[position])
-            shift[position] = round(min(max(row.shift, part), MAX_SHIFT), 3)
+            shift[position] = round(min(max(base.max_shift, part), MAX_SHIFT), 3)
             why.append(
-                f"shifted by up to {shift[position]:g} of a patch along {grid.axes[position]}: {', '.join(alike)} look "
+                f"shifted by up to {shift[position]:g} of a patch along {grid.axes[position]}: {', '.join(names)} look "
                 "alike and keep their order, so where in a scan they lie must tell nothing; scans leave them "
                 f"{margin_mm:.3g} mm on either side, and further off the ends that tell them apart would be lost"
             )
     bends: dict[str, object] = {}
-    if grid.dimensions == 3 and row.bends and not dataset.manifest.overlapping:
+    if grid.dimensions == 3 and base.bend_sequences and not dataset.manifest.overlapping:
         bends = _bend_sequence(fingerprint, why)
-    angle = row.rotate if grid.dimensions == 3 else row.rotate_2d
+    angle = base.rotate_degrees if grid.dimensions == 3 else base.rotate_degrees_2d
     rotate = (angle, angle, angle) if grid.dimensions == 3 else (0.0, 0.0, angle)
     return Augmentation(
-        mirror_axes=mirror, rotate_degrees=rotate, shift=tuple(shift), why=why, **row.augmentation | bends
+        mirror_axes=mirror, rotate_degrees=rotate, shift=tuple(shift), why=why, **base.augmentation | bends
     )
 
 
 def _bend_sequence(fingerprint: Fingerprint, why: list[str]) -> dict[str, object]:
     """A row of bodies is bent as a whole, as spines are: number and order tell names, not how straight they lie."""
     for axis in range(3):
-        alike = find_sequence(fingerprint, axis)
-        if alike:
-            grain = round_significant(ELASTIC_GRAIN * sequence_measures(fingerprint, alike)[0])
+        names = find_sequence(fingerprint, axis)
+        if names:
+            grain = round_significant(ELASTIC_GRAIN * sequence_measures(fingerprint, names)[0])
             most = round_significant(ELASTIC_SHARE * grain)
             why.append(
-                f"bent smoothly by up to {most:g} mm over some {grain:g} mm: {', '.join(alike)} are a row, and rows "
+                f"bent smoothly by up to {most:g} mm over some {grain:g} mm: {', '.join(names)} are a row, and rows "
                 "curve more in some people than in any of these cases"
             )
             return {

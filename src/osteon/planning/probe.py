@@ -78,23 +78,25 @@ def measure_steps(plan: Plan, device: torch.device, precisions: tuple[Precision,
         module.ema_network.eval()
     stepper = _StepTimer(module, device)
     parameters = sum(p.numel() for p in module.network.parameters())
-    small = reduce_patch(plan)
-    times = _batch_voxels(plan) / _batch_voxels(small)
+    small_plan = reduce_patch(plan)
+    times = _batch_voxels(plan) / _batch_voxels(small_plan)
     if times > 1:
-        before = stepper.held()
-        seconds = min(stepper.step(small, precisions[0]) for _ in range(2))
-        more = max(0, stepper.peak() - before)
-        _write_line("estimate", seconds=seconds * times, bytes=round(before + more * times))
+        before = stepper.memory_bytes()
+        seconds = min(stepper.step(small_plan, precisions[0]) for _ in range(2))
+        growth = max(0, stepper.peak_bytes() - before)
+        _write_line("estimate", seconds=seconds * times, bytes=round(before + growth * times))
     to_beat = math.inf
     for precision in precisions:
-        taken: list[float] = []
-        stepper.forget_peak()
-        while len(taken) < MAX_STEPS and (len(taken) < 2 or sum(taken) < MAX_STEPS_S):
-            taken.append(stepper.step(plan, precision))
-            _write_line(precision, seconds=min(taken), steps=len(taken), bytes=stepper.peak(), parameters=parameters)
-            if taken[0] > GIVE_UP_FACTOR * to_beat or (len(taken) > 2 and min(taken) > BF16_TIME_LIMIT * to_beat):
+        times_s: list[float] = []
+        stepper.reset_peak()
+        while len(times_s) < MAX_STEPS and (len(times_s) < 2 or sum(times_s) < MAX_STEPS_S):
+            times_s.append(stepper.step(plan, precision))
+            _write_line(
+                precision, seconds=min(times_s), steps=len(times_s), bytes=stepper.peak_bytes(), parameters=parameters
+            )
+            if times_s[0] > GIVE_UP_FACTOR * to_beat or (len(times_s) > 2 and min(times_s) > BF16_TIME_LIMIT * to_beat):
                 break
-        to_beat = min(to_beat, *taken)
+        to_beat = min(to_beat, *times_s)
 
 
 class _StepTimer:
@@ -123,17 +125,17 @@ class _StepTimer:
         loss.item()
         return time.perf_counter() - began
 
-    def held(self) -> int:
+    def memory_bytes(self) -> int:
         """Bytes that are held now; on a GPU of its memory."""
         if self.device.type == "cuda":
             return torch.cuda.memory_allocated(self.device)
         return int(psutil.Process().memory_info().rss)
 
-    def peak(self) -> int:
+    def peak_bytes(self) -> int:
         """The most that was held so far."""
         return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else peak_bytes()
 
-    def forget_peak(self) -> None:
+    def reset_peak(self) -> None:
         """Begin the GPU's peak anew; a process's own stays, so bf16's is no less than that of fp32."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -177,10 +179,10 @@ def _write_line(what: str, **facts: float) -> None:
 
 def main(arguments: list[str]) -> None:
     """Entry of the process; see the module."""
-    path, name, shape, *wanted = arguments
-    precisions = tuple(known for known in PRECISIONS if known in wanted)
-    if not precisions or len(precisions) < len(wanted):
-        raise UsageError(f"nothing to measure: {' '.join(wanted)}")
+    path, name, shape, *precision_names = arguments
+    precisions = tuple(known for known in PRECISIONS if known in precision_names)
+    if not precisions or len(precisions) < len(precision_names):
+        raise UsageError(f"nothing to measure: {' '.join(precision_names)}")
     plan, device = read_plan(Path(path)), torch.device(name)
     numbers = json.loads(shape)
     i, j, k = (int(n) for n in numbers[:3])

@@ -72,16 +72,16 @@ class ResolvedRecipe:
 
     Attributes:
         name: Of the recipe, as the plan records it.
-        row: What decides the sizes and all that the file does not.
+        base: What decides the sizes and all that the file does not.
         source: Where its choices come from.
-        choices: The user's, completed by the file's.
+        options: The user's, completed by the file's.
         settings: `section.key` → value of the file; the user's own go on after them.
     """
 
     name: str
-    row: Recipe
+    base: Recipe
     source: str
-    choices: PlanOptions
+    options: PlanOptions
     settings: Mapping[str, object]
 
 
@@ -90,23 +90,23 @@ def published_recipes() -> list[str]:
     return sorted(path.stem for path in PUBLISHED_FOLDER.glob("*.yaml"))
 
 
-def resolve_recipe(choices: PlanOptions) -> ResolvedRecipe:
+def resolve_recipe(options: PlanOptions) -> ResolvedRecipe:
     """Find the recipe that is chosen, and complete the choices by it.
 
     Raises:
         UsageError: There is no such recipe, or no such file.
         PlanError: The file has a key that no recipe has, or one that makes no sense; the message names it.
     """
-    name = choices.recipe
+    name = options.recipe
     if name in RECIPES:
-        return ResolvedRecipe(name, RECIPES[name], RECIPES[name].source, _without_encoder(choices), {})
+        return ResolvedRecipe(name, RECIPES[name], RECIPES[name].source, _without_encoder(options), {})
     path = PUBLISHED_FOLDER / f"{name}.yaml" if name in published_recipes() else Path(name)
     if name not in published_recipes() and (path.suffix not in (".yaml", ".yml") or not path.is_file()):
         known = [*RECIPES, *published_recipes()]
         near = f"choose one of {', '.join(known)}, or give the path of a recipe of your own (.yaml)"
         raise UsageError(f"there is no recipe {name}; near it: {closest_names(name, known)}", hint=near)
     recipe = read_recipe(path)
-    completed = _complete_options(choices, recipe.choices)
+    completed = _complete_options(options, recipe.choices)
     return ResolvedRecipe(
         path.stem, RECIPES[recipe.base], recipe.source, completed, flatten_settings(parse_numbers(recipe.plan))
     )
@@ -118,11 +118,11 @@ def read_recipe(path: Path) -> RecipeFile:
     hint = "correct the key; the published recipes beside osteon's planning/published are examples"
     if not isinstance(data, dict):
         raise PlanError(f"{path}: a recipe is a mapping with source, why, base, choices and plan", hint=hint)
-    for place, kind in ((data, RecipeFile), (data.get("choices"), RecipeOptions)):
-        names = list(kind.model_fields)
-        for key in place if isinstance(place, dict) else ():
+    for mapping, model in ((data, RecipeFile), (data.get("choices"), RecipeOptions)):
+        names = list(model.model_fields)
+        for key in mapping if isinstance(mapping, dict) else ():
             if key not in names:
-                where = "" if kind is RecipeFile else "choices."
+                where = "" if model is RecipeFile else "choices."
                 raise PlanError(
                     f"{path}: {where}{key}: a recipe has no such key", hint=f"near it: {closest_names(key, names)}"
                 )
@@ -135,23 +135,23 @@ def read_recipe(path: Path) -> RecipeFile:
     return recipe
 
 
-def _complete_options(choices: PlanOptions, by: RecipeOptions) -> PlanOptions:
+def _complete_options(options: PlanOptions, defaults: RecipeOptions) -> PlanOptions:
     """The user's choices, and the recipe's where the user has none and they still make sense."""
-    added = {
-        field.name: getattr(by, field.name)
+    completed = {
+        field.name: getattr(defaults, field.name)
         for field in fields(PlanOptions)
-        if field.name in RecipeOptions.model_fields and getattr(choices, field.name) is None
+        if field.name in RecipeOptions.model_fields and getattr(options, field.name) is None
     }
-    if choices.encoder == "none" or (choices.network is not None and choices.network not in PRETRAINED):
-        added |= {"encoder": choices.encoder, "weights": choices.weights}
-    if choices.dimensions == 3 and by.dimensions != 3:
-        added |= {"image_size": choices.image_size, "drop_slices": choices.drop_slices}
-    return _without_encoder(replace(choices, **added))
+    if options.encoder == "none" or (options.network is not None and options.network not in PRETRAINED):
+        completed |= {"encoder": options.encoder, "weights": options.weights}
+    if options.dimensions == 3 and defaults.dimensions != 3:
+        completed |= {"image_size": options.image_size, "drop_slices": options.drop_slices}
+    return _without_encoder(replace(options, **completed))
 
 
-def _without_encoder(choices: PlanOptions) -> PlanOptions:
+def _without_encoder(options: PlanOptions) -> PlanOptions:
     """`none` as an encoder is a network from scratch; `none` as weights says nothing of one."""
-    if choices.encoder == "none":
-        choices = replace(choices, encoder=None)
-    scratch = choices.encoder is None and (choices.network or "unet") in (*SCRATCH, *MONAI)
-    return replace(choices, weights=None) if scratch and choices.weights == "none" else choices
+    if options.encoder == "none":
+        options = replace(options, encoder=None)
+    scratch = options.encoder is None and (options.network or "unet") in (*SCRATCH, *MONAI)
+    return replace(options, weights=None) if scratch and options.weights == "none" else options

@@ -14,7 +14,7 @@ from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan
 from osteon.planning.dataset_plan import compute_plan, is_precision_fixed
 from osteon.planning.options import PlanOptions
-from osteon.runs.record import RUN, is_begun, plan_hash
+from osteon.runs.record import RUN, has_started, plan_hash
 
 CHANGEABLE_KEYS = {"patch.size", "patch.batch", "training.precision"}
 """What `record.record_options` judges: a run may go on with less memory."""
@@ -23,7 +23,7 @@ CHANGEABLE_KEYS = {"patch.size", "patch.batch", "training.precision"}
 def plan_for_run(
     dataset: Path,
     run: Path,
-    choices: PlanOptions,
+    options: PlanOptions,
     *,
     device: str = "auto",
     restart: bool = False,
@@ -38,7 +38,7 @@ def plan_for_run(
     Args:
         dataset: A folder with dataset.yaml.
         run: The run's folder; the training writes the plan there.
-        choices: What the user decides.
+        options: What the user decides.
         device: What sizes are chosen for, and what the cost is measured on.
         restart: Make the plan anew.
         measure_cost: Measure the forecast and the faster precision.
@@ -49,41 +49,41 @@ def plan_for_run(
         UsageError: The run was begun with other choices; the message names the keys of the plan that differ.
     """
     if (run / PLAN).is_file() and (run / RUN).is_file() and not restart:
-        before = read_plan(run / PLAN)
-        patch_scale = before.patch.scale
+        begun_plan = read_plan(run / PLAN)
+        patch_scale = begun_plan.patch.scale
         plan = compute_plan(
-            dataset, choices, device=device, measure_cost=False, patch_scale=patch_scale, workers=workers
+            dataset, options, device=device, measure_cost=False, patch_scale=patch_scale, workers=workers
         ).plan
-        plan = _keep_measurements(plan, before, choices)
-        if plan_hash(plan) == plan_hash(before):
-            return before
-        if is_begun(run):
-            _check_unchanged(run, plan, before)
+        plan = _keep_measurements(plan, begun_plan, options)
+        if plan_hash(plan) == plan_hash(begun_plan):
+            return begun_plan
+        if has_started(run):
+            _check_unchanged(run, plan, begun_plan)
             return plan
     if (dataset / PLAN).is_file():
-        said = f"{dataset / PLAN}: left as it is and not used; a plan is made for this run by its own options"
-        console.print(escape(said), soft_wrap=True)
+        message = f"{dataset / PLAN}: left as it is and not used; a plan is made for this run by its own options"
+        console.print(escape(message), soft_wrap=True)
     return compute_plan(
-        dataset, choices, device=device, measure_cost=measure_cost, budget_s=budget_s, workers=workers
+        dataset, options, device=device, measure_cost=measure_cost, budget_s=budget_s, workers=workers
     ).plan
 
 
-def _keep_measurements(plan: Plan, before: Plan, choices: PlanOptions) -> Plan:
+def _keep_measurements(plan: Plan, begun_plan: Plan, options: PlanOptions) -> Plan:
     training = plan.training
-    if not is_precision_fixed(choices):
-        training = training.model_copy(update={"precision": before.training.precision})
-    return plan.model_copy(update={"training": training, "forecast": before.forecast})
+    if not is_precision_fixed(options):
+        training = training.model_copy(update={"precision": begun_plan.training.precision})
+    return plan.model_copy(update={"training": training, "forecast": begun_plan.forecast})
 
 
-def _check_unchanged(run: Path, plan: Plan, before: Plan) -> None:
-    keys = list(dict.fromkeys([*known_keys(before), *known_keys(plan)]))
-    values = before.model_dump(), plan.model_dump()
-    differ = [
+def _check_unchanged(run: Path, plan: Plan, begun_plan: Plan) -> None:
+    keys = list(dict.fromkeys([*known_keys(begun_plan), *known_keys(plan)]))
+    values = begun_plan.model_dump(), plan.model_dump()
+    differing = [
         key for key in keys if _value_at(values[0], key) != _value_at(values[1], key) and key not in CHANGEABLE_KEYS
     ]
-    if differ:
+    if differing:
         raise UsageError(
-            f"{run}: was begun with other choices: {', '.join(differ)}",
+            f"{run}: was begun with other choices: {', '.join(differing)}",
             hint="give the same options to go on, another folder, or --restart to throw this run away",
         )
 

@@ -14,12 +14,12 @@ SMALLEST = re.compile(r"smallest(?::(\d+))?")
 DEFAULT_COUNT = 5
 
 
-def expand_smallest(fingerprint: Fingerprint, wanted: Sequence[str]) -> list[str]:
+def expand_smallest(fingerprint: Fingerprint, names: Sequence[str]) -> list[str]:
     """The structures' names, with `smallest` (five) or `smallest:N` put in words.
 
     Args:
         fingerprint: Their median volumes (areas in radiographs) over the cases are compared.
-        wanted: Names, or `smallest:N`.
+        names: Names, or `smallest:N`.
 
     Raises:
         UsageError: The N smallest would be none.
@@ -28,14 +28,14 @@ def expand_smallest(fingerprint: Fingerprint, wanted: Sequence[str]) -> list[str
     for case in fingerprint.cases:
         for name, facts in case.structures.items():
             volumes.setdefault(name, []).append(facts.voxels * float(np.prod(case.spacing_mm)))
-    found: list[str] = []
-    for word in wanted:
+    expanded: list[str] = []
+    for word in names:
         match = None if word in volumes else SMALLEST.fullmatch(word)
         if match is None:
-            found.append(word)
+            expanded.append(word)
             continue
         count = int(match[1] or DEFAULT_COUNT)
         if not count:
             raise UsageError(f"--zoom {word}: are no structures", hint=f"--zoom smallest:{DEFAULT_COUNT}, for example")
-        found += sorted(volumes, key=lambda name: (float(np.median(volumes[name])), name))[:count]
-    return list(dict.fromkeys(found))
+        expanded += sorted(volumes, key=lambda name: (float(np.median(volumes[name])), name))[:count]
+    return list(dict.fromkeys(expanded))

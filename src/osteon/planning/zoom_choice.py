@@ -13,8 +13,9 @@ from osteon.core.errors import UsageError
 from osteon.core.text import shortly
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Grid, Plan, Zoom
-from osteon.planning.fingerprint import CaseFacts, Fingerprint, find_sequence
+from osteon.planning.fingerprint import CaseFacts, Fingerprint
 from osteon.planning.options import PlanOptions
+from osteon.planning.sequences import find_sequence
 
 MIN_VOXELS = 2
 """Voxels along an axis: a structure with fewer comes and goes with its place on the grid."""
@@ -24,29 +25,29 @@ MAX_NAMED = 6
 """Structures that a warning names; it counts the others."""
 
 
-def choose_zoom(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, choices: PlanOptions) -> Zoom | None:
+def choose_zoom(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, options: PlanOptions) -> Zoom | None:
     """The plan's section `zoom`, where structures were named for it.
 
     Raises:
         UsageError: A structure is not in the dataset. (One that no case shows has been refused before.)
     """
-    if not choices.zoom:
+    if not options.zoom:
         return None
     names = [structure.name for structure in dataset.structures]
-    for name in choices.zoom:
+    for name in options.zoom:
         if name not in names:
             near = get_close_matches(name, names, 3, 0.4) or names
             raise UsageError(f"--zoom: there is no structure {name}", hint=f"near it: {', '.join(near)}")
-    extent = max(float(_median_extent(fingerprint, name).max()) for name in choices.zoom)
+    extent = max(float(_median_extent(fingerprint, name).max()) for name in options.zoom)
     margin = float(f"{max(extent / 2, 4 * max(grid.spacing_mm[:2])):.3g}")
     why = [
-        f"{', '.join(choices.zoom)}: as asked",
+        f"{', '.join(options.zoom)}: as asked",
         f"margin {margin:g}: half of the longest of them ({extent:.3g} in the median case), at least four voxels",
     ]
-    in_row = not dataset.manifest.overlapping and any(find_sequence(fingerprint, axis) for axis in range(3))
-    if in_row:
+    in_sequence = not dataset.manifest.overlapping and any(find_sequence(fingerprint, axis) for axis in range(3))
+    if in_sequence:
         why.append("no closer look in predicting: these structures get their names from the whole row of them")
-    return Zoom(structures=list(dict.fromkeys(choices.zoom)), margin_mm=margin, predict=not in_row, why=why)
+    return Zoom(structures=list(dict.fromkeys(options.zoom)), margin_mm=margin, predict=not in_sequence, why=why)
 
 
 def coverage_warnings(plan: Plan, fingerprint: Fingerprint) -> list[str]:
@@ -62,24 +63,24 @@ def coverage_warnings(plan: Plan, fingerprint: Fingerprint) -> list[str]:
         extent = _median_extent(fingerprint, structure.name)[order]
         for axis in range(plan.grid.dimensions):
             voxels = float(extent[axis] / plan.grid.spacing_mm[axis])
-            told = f"{structure.name} ({extent[axis]:.3g} {plan.unit} along {plan.grid.axes[axis]})"
+            description = f"{structure.name} ({extent[axis]:.3g} {plan.unit} along {plan.grid.axes[axis]})"
             if voxels > plan.patch.size[axis] * (1 + TOLERANCE):
-                large.append((voxels / plan.patch.size[axis], told))
+                large.append((voxels / plan.patch.size[axis], description))
             if voxels < MIN_VOXELS * (1 - TOLERANCE):
-                small.append((1 / voxels, told))
-    said = []
+                small.append((1 / voxels, description))
+    warnings = []
     if large:
         sizes = " × ".join(f"{n * s:.3g}" for n, s in zip(plan.patch.size, plan.grid.spacing_mm, strict=True))
-        said.append(
+        warnings.append(
             f"larger than a patch ({sizes} {plan.unit}), so that no patch shows them whole: {_list_worst(large)}; a "
             "larger patch.size, or a coarser grid.spacing_mm, would hold them"
         )
     if small:
-        said.append(
-            f"smaller than {MIN_VOXELS} voxels of the plan's grid: {_list_worst(small)}; a finer grid.spacing_mm, or --zoom "
-            "with their names, would show them better"
+        warnings.append(
+            f"smaller than {MIN_VOXELS} voxels of the plan's grid: {_list_worst(small)}; a finer grid.spacing_mm, or "
+            "--zoom with their names, would show them better"
         )
-    return said
+    return warnings
 
 
 def estimate_zoom_voxels(plan: Plan, zoom: Zoom, case: CaseFacts) -> int:
@@ -110,8 +111,8 @@ def _median_extent(fingerprint: Fingerprint, name: str) -> np.ndarray[tuple[int,
     return np.median(extents, axis=0).astype(np.float64)
 
 
-def _list_worst(found: list[tuple[float, str]]) -> str:
-    worst = [text for _, text in sorted(found, key=lambda pair: -pair[0])]
+def _list_worst(rated: list[tuple[float, str]]) -> str:
+    worst = [text for _, text in sorted(rated, key=lambda pair: -pair[0])]
     return shortly(worst, MAX_NAMED)
 
 

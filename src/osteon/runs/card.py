@@ -130,8 +130,8 @@ def _validation(validation: dict[str, Any]) -> list[str]:
     confidence = validation["confidence"]
     if confidence["pairs"]:
         rank = confidence["rank_correlation"]
-        told = "" if rank is None else f"; rank correlation with the Dice that they had {rank:.2f}"
-        lines += ["", f"Confidence: calibrated on {confidence['pairs']} structures of these scans{told}."]
+        description = "" if rank is None else f"; rank correlation with the Dice that they had {rank:.2f}"
+        lines += ["", f"Confidence: calibrated on {confidence['pairs']} structures of these scans{description}."]
     speeds = {name: facts for name, facts in validation.get("speeds", {}).items() if facts["dice"] is not None}
     if speeds:
         dices = [f"{name} {facts['dice']:.3f} ({facts['seconds']:.2g} s a scan)" for name, facts in speeds.items()]
@@ -142,9 +142,9 @@ def _validation(validation: dict[str, Any]) -> list[str]:
 def _postprocessing(model: Model) -> list[str]:
     steps = model.postprocessing
     lines = ["## Post-processing", ""]
-    for step, told in zip(steps.steps, steps.told(pixels=model.plan.unit == "px"), strict=True):
+    for step, description in zip(steps.steps, steps.told(pixels=model.plan.unit == "px"), strict=True):
         gain = "" if step.gain is None else f" (Dice {step.gain:+.3f} on {step.cases} cases)"
-        lines.append(f"- {told}{gain}")
+        lines.append(f"- {description}{gain}")
     if not steps.steps:
         lines += [f"None. {'; '.join(steps.why)}".strip()]
     if isinstance(model.plan.network, Pretrained) and model.plan.network.why:

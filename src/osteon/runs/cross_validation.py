@@ -20,17 +20,11 @@ from osteon.predicting.model import Model, load_model
 from osteon.predicting.records import WEIGHTS
 from osteon.predicting.training_cases import together
 from osteon.preparing.cache import prepare
-from osteon.runs.finishing import (
-    PREDICTIONS,
-    UNORDERED,
-    ValidationResult,
-    case_statistics,
-    extras_budget_s,
-    write_model,
-)
+from osteon.runs.final_validation import PREDICTIONS, UNORDERED, ValidationResult
+from osteon.runs.finish import case_statistics, extras_budget_s, write_model
 from osteon.runs.fit import TrainReport, train
 from osteon.runs.options import TrainOptions, check_options
-from osteon.runs.record import RUN, SPLITS, check_plan_fits, hold_run, is_begun, record_options, recorded_splits
+from osteon.runs.record import RUN, SPLITS, check_plan_fits, has_started, hold_run, record_options, recorded_splits
 from osteon.runs.splits import NO_CONTENTS, CaseContents, check_structures, make_run_folds, structures_on_grid
 from osteon.training.checkpoint import TrainingState
 
@@ -70,18 +64,18 @@ def _train_folds(dataset: Dataset, plan: Plan, run: Path, options: TrainOptions,
             shutil.rmtree(part, ignore_errors=True)
         (run / SPLITS).unlink(missing_ok=True)
     done = (run / "model" / WEIGHTS).is_file()
-    begun = done or ((run / RUN).is_file() and any(is_begun(folder) for folder in folders))
-    record_options(run, plan, options, begun=begun)
+    started = done or ((run / RUN).is_file() and any(has_started(folder) for folder in folders))
+    record_options(run, plan, options, started=started)
     if done:
         console.print(f"{run}: is trained already; --restart begins anew", soft_wrap=True)
         validation = load_model(run / "model").validation
         return TrainReport(run, validation, {}, validation["training"]["iterations"], resumed=False)
-    folds, failed = _prepare_folds(dataset, plan, run, options, begun=begun)
+    folds, failed = _prepare_folds(dataset, plan, run, options, started=started)
     resumed = False
     for number, folder in enumerate(folders):
         if not is_quiet():
             console.print(f"fold {number} of {options.folds}", soft_wrap=True)
-        report = train(dataset, plan, folder, replace(options, fold=number), part=True, folds=folds)
+        report = train(dataset, plan, folder, replace(options, fold=number), is_fold=True, folds=folds)
         failed |= report.failed
         resumed |= report.resumed
     validation = _build_ensemble(dataset, plan, run, folders, options)
@@ -89,17 +83,17 @@ def _train_folds(dataset: Dataset, plan: Plan, run: Path, options: TrainOptions,
 
 
 def _prepare_folds(
-    dataset: Dataset, plan: Plan, run: Path, options: TrainOptions, *, begun: bool
+    dataset: Dataset, plan: Plan, run: Path, options: TrainOptions, *, started: bool
 ) -> tuple[list[list[str]], dict[str, OsteonError]]:
     """The folds, all of whose trainings see every structure, and the cases that could not be prepared.
 
     They are written into the run before the first one begins: what the cases show may change until the last one does.
     """
     cached, failed = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
-    splits = recorded_splits(run, dataset.manifest, options.folds_by) if begun else None
+    splits = recorded_splits(run, dataset.manifest, options.folds_by) if started else None
     if splits is None:
         # folds of a run that was begun by an osteon that did not write them were made without knowing what cases show
-        folds = make_run_folds(dataset, options, NO_CONTENTS if begun else CaseContents.of(cached))
+        folds = make_run_folds(dataset, options, NO_CONTENTS if started else CaseContents.of(cached))
         splits = {FOLD_NAME.format(number): fold for number, fold in enumerate(folds)}
     everyone = {case for fold in splits.values() for case in fold}
     training = {number: everyone.difference(fold) for number, fold in enumerate(splits.values())}
@@ -113,47 +107,47 @@ def _build_ensemble(
 ) -> dict[str, Any]:
     """The model of all folds; what is chosen by evidence is chosen on all cases."""
     models = [load_model(folder) for folder in folders]
-    told = [model.validation for model in models]
+    validations = [model.validation for model in models]
     for part in (PREDICTIONS, f"{UNORDERED}/{PREDICTIONS}"):
         _collect_files([folder / part for folder in folders], run / part)
-    validated = ValidationResult(
-        _merge_cases(told, "cases"), _merge_cases([each["confidence"] for each in told], "each")
+    validation = ValidationResult(
+        _merge_cases(validations, "cases"), _merge_cases([each["confidence"] for each in validations], "each")
     )
     unordered = None
     if plan.sequence is not None:
-        named = [each.get("series", {}) for each in told]
+        named = [each.get("series", {}) for each in validations]
         unordered = ValidationResult(_merge_cases(named, "as_found_cases"), _merge_cases(named, "as_found_raw"))
     state = TrainingState(
-        iteration=sum(each["training"]["iterations"] for each in told),
-        elapsed_s=sum(each["training"]["seconds"] for each in told),
+        iteration=sum(each["training"]["iterations"] for each in validations),
+        elapsed_s=sum(each["training"]["seconds"] for each in validations),
         finished=f"{len(models)} folds done",
     )
     cached, _ = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
     reference = [case_statistics(case, dataset, plan) for case in cached.values()]
     network, seen = Ensemble([model.network for model in models]).eval(), together(model.seen for model in models)
     ensemble = Model(network, plan, {}, "", reference=reference, seen=seen)
-    timed = _mean_speeds([each.get("speeds", {}) for each in told], len(models))
+    speeds = _mean_speeds([each.get("speeds", {}) for each in validations], len(models))
     until = time.monotonic() + extras_budget_s(state.elapsed_s)
-    return write_model(dataset, ensemble, validated, unordered, run, state, options, speeds=timed, until=until)
+    return write_model(dataset, ensemble, validation, unordered, run, state, options, speeds=speeds, until=until)
 
 
 def _mean_speeds(folds: list[dict[str, Any]], members: int) -> dict[str, dict[str, float | None]]:
     """Of the folds' own networks; all of them together take as many times as long."""
-    found: dict[str, dict[str, float | None]] = {}
+    means: dict[str, dict[str, float | None]] = {}
     for name in folds[0] if folds else ():
-        known = [fold[name] for fold in folds if fold.get(name, {}).get("dice") is not None]
-        if known:
-            found[name] = {
-                "dice": round(fmean(one["dice"] for one in known), 5),
-                "seconds": round(members * fmean(one["seconds"] for one in known), 3),
-                "cases": sum(one["cases"] for one in known),
+        measured_folds = [fold[name] for fold in folds if fold.get(name, {}).get("dice") is not None]
+        if measured_folds:
+            means[name] = {
+                "dice": round(fmean(one["dice"] for one in measured_folds), 5),
+                "seconds": round(members * fmean(one["seconds"] for one in measured_folds), 3),
+                "cases": sum(one["cases"] for one in measured_folds),
             }
-    return found
+    return means
 
 
 def _merge_cases(parts: list[dict[str, Any]], key: str) -> dict[str, Any]:
     """What the folds say of their cases, in one."""
-    return {case: said for part in parts for case, said in part.get(key, {}).items()}
+    return {case: scores for part in parts for case, scores in part.get(key, {}).items()}
 
 
 def _collect_files(folders: list[Path], target: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -66,8 +65,8 @@ def initial_weights(plan: Plan, init: str, seed: int, run: Path) -> dict[str, to
         torch.manual_seed(seed)
         network = build_network(plan)
     init_output_bias(network, plan)
-    named = {"folder": str(init), "sha256": model.sha256, "dataset": model.plan.dataset}
-    report = transfer(network, plan, first_member(model.network), model.plan, named=named)
+    source = {"folder": str(init), "sha256": model.sha256, "dataset": model.plan.dataset}
+    report = transfer(network, plan, first_member(model.network), model.plan, named=source)
     write_json(run / TRANSFER, asdict(report) | {KEY: {**model.seen.before, **model.seen.training}})
     many = len(model.network.members) if isinstance(model.network, Ensemble) else 1
     first = "" if many == 1 else f"the first of its {many} members is taken; "
@@ -84,18 +83,11 @@ def seen_before(run: Path) -> dict[str, str]:
     path = run / TRANSFER
     if not path.is_file():
         return {}
-    told = read_record(
+    record = read_record(
         path, "what the run began with", _TransferRecord, "restore it, or --restart to throw this run away"
     )
-    return dict(told.get(KEY, {}))
+    return dict(record.get(KEY, {}))
 
 
 class _TransferRecord(BaseModel):
     seen: dict[str, str] = {}
-
-
-def load_initial_state(networks: Mapping[str, torch.nn.Module | None], state: Mapping[str, torch.Tensor]) -> None:
-    """Put the same tensors into each network, the average among them."""
-    for network in networks.values():
-        if network is not None:
-            network.load_state_dict(state)

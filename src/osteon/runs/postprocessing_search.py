@@ -109,28 +109,30 @@ def _read_references(plan: Plan, cases: Sequence[str], load: LoadCase) -> dict[s
             for other, there in centres.items():
                 if other != name:
                     distances[name][other].append(float(np.linalg.norm(centre - there)))
-    found = {}
+    facts = {}
     for name in (structure.name for structure in plan.structures):
         near = {other: median(d) for other, d in distances[name].items() if len(d) >= MIN_CASES}
-        found[name] = _ReferenceFacts(volumes[name], min(near, key=lambda other: near[other]) if near else None)
-    return found
+        facts[name] = _ReferenceFacts(volumes[name], min(near, key=lambda other: near[other]) if near else None)
+    return facts
 
 
 def _candidates(plan: Plan, shown: Mapping[str, _ReferenceFacts]) -> list[Step]:
     width = min(plan.grid.spacing_mm[: plan.grid.dimensions])
     steps = []
-    for name, what in shown.items():
-        if len(what.volumes) < MIN_CASES:
+    for name, facts in shown.items():
+        if len(facts.volumes) < MIN_CASES:
             continue
-        usual = median(what.volumes)
+        median_volume = median(facts.volumes)
         steps.append(Step(structure=name, step="largest"))
-        steps += [Step(structure=name, step="least_size", amount=_round_significant(part * usual)) for part in SIZES]
+        steps += [
+            Step(structure=name, step="least_size", amount=_round_significant(part * median_volume)) for part in SIZES
+        ]
         steps.append(Step(structure=name, step="fill_holes"))
         steps += [Step(structure=name, step="close", amount=_round_significant(times * width)) for times in WIDTHS]
         steps += [Step(structure=name, step="smooth", amount=_round_significant(times * width / 2)) for times in WIDTHS]
-        if what.near is not None:
-            reach = _round_significant(MARGIN * (3 * usual * 1000 / (4 * np.pi)) ** (1 / 3))
-            steps.append(Step(structure=name, step="keep_near", amount=reach, near=what.near))
+        if facts.near is not None:
+            reach = _round_significant(MARGIN * (3 * median_volume * 1000 / (4 * np.pi)) ** (1 / 3))
+            steps.append(Step(structure=name, step="keep_near", amount=reach, near=facts.near))
     return steps
 
 
@@ -139,15 +141,15 @@ def _measure_gains(
 ) -> list[tuple[Step, list[float]]] | None:
     """For each candidate the change of its structure's Dice in each case that counts; None: the time was over."""
     changes: list[list[float]] = [[] for _ in candidates]
-    for case in track(cases, "choosing post-processing"):
+    for case_id in track(cases, "choosing post-processing"):
         if time.monotonic() > until:
             return None
-        judged = load(case)
-        prediction = postprocess(judged.prediction, before)
+        case = load(case_id)
+        prediction = postprocess(case.prediction, before)
         masks: dict[str, tuple[Mask, Mask, int]] = {}
         for structure in prediction.structures:
-            mask, reference = prediction.mask(structure), judged.reference.mask(structure)
-            if structure.name in judged.annotated and (mask.any() or reference.any()):
+            mask, reference = prediction.mask(structure), case.reference.mask(structure)
+            if structure.name in case.annotated and (mask.any() or reference.any()):
                 pieces = len(components(mask)[1])
                 masks[structure.name] = mask, reference, pieces
         for number, step in enumerate(candidates):
@@ -176,8 +178,10 @@ def _best_steps(gains: Sequence[tuple[Step, list[float]]]) -> list[Step]:
         if len(changes) < MIN_CASES or min(changes) < -MAX_LOSS or fmean(changes) < MIN_GAIN:
             continue
         facts = {"gain": round(fmean(changes), 5), "least": round(min(changes), 5), "cases": len(changes)}
-        known = best.get(step.structure)
-        if known is None or facts["gain"] > (known.gain or 0.0):  # of those that gain the same, the first of STEPS
+        best_so_far = best.get(step.structure)
+        if best_so_far is None or facts["gain"] > (
+            best_so_far.gain or 0.0
+        ):  # of those that gain the same, the first of STEPS
             best[step.structure] = step.model_copy(update=facts)
     return list(best.values())
 

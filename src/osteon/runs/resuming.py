@@ -54,17 +54,19 @@ def explain_out_of_memory(run: Path, plan: Plan) -> Iterator[None]:
 
 def out_of_memory_error(run: Path, plan: Plan) -> UsageError:
     """The error for a training that memory does not suffice for."""
-    free = []
+    settings = []
     if not plan.fixed_patch:
-        free.append(f"patch.size ({_format_value(list(plan.patch.size))})")
+        settings.append(f"patch.size ({_format_value(list(plan.patch.size))})")
     if plan.patch.batch > 1:
-        free.append(f"patch.batch ({plan.patch.batch})")
+        settings.append(f"patch.batch ({plan.patch.batch})")
     if plan.training.precision == "fp32":
-        free.append("training.precision (to bf16)")
+        settings.append("training.precision (to bf16)")
     smaller = "network.encoder" if isinstance(plan.network, Pretrained) else "network.features"
-    listed = " or ".join(part for part in (", ".join(free[:-1]), *free[-1:]) if part)
+    listed = " or ".join(part for part in (", ".join(settings[:-1]), *settings[-1:]) if part)
     lower = (
-        f"lower {listed} in plan.yaml and run the same command: it goes on from the last checkpoint; " if free else ""
+        f"lower {listed} in plan.yaml and run the same command: it goes on from the last checkpoint; "
+        if settings
+        else ""
     )
     return UsageError(
         f"{run}: there is not enough memory to train this plan",

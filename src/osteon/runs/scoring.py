@@ -26,8 +26,8 @@ MAX_TIMED_CASES = 6
 def score_scan(dataset: Dataset, plan: Plan, case_id: str, segmentation: Segmentation) -> Scores:
     """Dice of each annotated structure of one case."""
     case = dataset.case(case_id)
-    known = case.annotated
-    annotated = [known is None or s.name in known for s in plan.structures]
+    annotated_names = case.annotated
+    annotated = [annotated_names is None or s.name in annotated_names for s in plan.structures]
     reference = select_structures(dataset.load_segmentation(case), plan.structures)
     return case_dice(segmentation.array, reference, plan.structures, annotated)
 
@@ -61,12 +61,12 @@ def measure_speeds(
         latest = time.monotonic() - first
     return {
         name: {
-            "dice": round_dice(mean_over_structures(mean_scores(found, model.plan.structures))),
+            "dice": round_dice(mean_over_structures(mean_scores(scores_found, model.plan.structures))),
             "seconds": round(fmean(seconds[name]), 3),
-            "cases": len(found),
+            "cases": len(scores_found),
         }
-        for name, found in scores.items()
-        if found
+        for name, scores_found in scores.items()
+        if scores_found
     }
 
 

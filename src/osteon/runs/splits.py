@@ -41,24 +41,24 @@ class CaseContents:
 NO_CONTENTS = CaseContents()
 
 
-def make_run_folds(dataset: Dataset, options: TrainOptions, shown: CaseContents = NO_CONTENTS) -> list[list[str]]:
+def make_run_folds(dataset: Dataset, options: TrainOptions, contents: CaseContents = NO_CONTENTS) -> list[list[str]]:
     """The folds of a dataset's trainable cases, by ids; those of a run once the cases have been seen.
 
     Raises:
         DatasetError: There are too few cases.
     """
     hashed = [
-        case.model_copy(update={"content": case.content or shown.content.get(case.id)})
+        case.model_copy(update={"content": case.content or contents.content.get(case.id)})
         for case in dataset.manifest.cases
     ]
     manifest = dataset.manifest.model_copy(update={"cases": hashed})
-    return make_folds(manifest, options.folds, seed=0, by=options.folds_by, present=shown.present)
+    return make_folds(manifest, options.folds, seed=0, by=options.folds_by, present=contents.present)
 
 
 def split_cases(
     dataset: Dataset,
     options: TrainOptions,
-    shown: CaseContents = NO_CONTENTS,
+    contents: CaseContents = NO_CONTENTS,
     folds: Sequence[Collection[str]] | None = None,
 ) -> tuple[list[str], list[str]]:
     """Ids of the cases to train on and to validate on.
@@ -66,7 +66,7 @@ def split_cases(
     Args:
         dataset: The cases.
         options: Which fold validates.
-        shown: As `make_run_folds` takes it.
+        contents: As `make_run_folds` takes it.
         folds: From `make_run_folds`; made when None.
 
     Raises:
@@ -77,7 +77,7 @@ def split_cases(
         if not ids:
             raise DatasetError(f"{dataset.folder}: no labelled case to train on", hint="import cases that have a label")
         return ids, []
-    held = set((folds or make_run_folds(dataset, options, shown))[options.fold])
+    held = set((folds or make_run_folds(dataset, options, contents))[options.fold])
     return [i for i in ids if i not in held], [i for i in ids if i in held]
 
 
@@ -102,10 +102,10 @@ def check_structures(
     """
     lacking: dict[str, list[int]] = {}
     for fold, ids in training.items():
-        there = {i: present[i] for i in ids if i in present}
-        if not there:
+        present_here = {i: present[i] for i in ids if i in present}
+        if not present_here:
             raise DatasetError(f"{dataset.folder}: no case is left to train on", hint="see the reasons above")
-        for name in structures_without_cases(structures, there):
+        for name in structures_without_cases(structures, present_here):
             lacking.setdefault(name, []).append(fold)
     if not lacking:
         return
@@ -122,5 +122,5 @@ def check_structures(
 def _describe_structure(name: str, present: Present, folds: Sequence[int]) -> str:
     """A structure, the cases that show it, and the folds that hold all of them back."""
     cases = [case_id for case_id, names in present.items() if name in names]
-    back = f", which fold {', '.join(map(str, folds))} holds back" if folds else ""
-    return f"{name} (only in {', '.join(cases)}{back})" if cases else f"{name} (in no case)"
+    held_back = f", which fold {', '.join(map(str, folds))} holds back" if folds else ""
+    return f"{name} (only in {', '.join(cases)}{held_back})" if cases else f"{name} (in no case)"

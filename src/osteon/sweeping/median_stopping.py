@@ -56,10 +56,10 @@ def read_curve(metrics: Path, plan: Plan, options: TrainOptions) -> list[CurvePo
         for row in csv.DictReader(text):
             if not row.get("dice"):
                 continue
-            spent = (
+            progress = (
                 float(row["elapsed_s"]) / options.budget_s if options.budget_s else int(row["iteration"]) / iterations
             )
-            points.append((min(1.0, spent), float(row["dice"])))
+            points.append((min(1.0, progress), float(row["dice"])))
     return points
 
 
@@ -83,8 +83,8 @@ def check_stopping(
     if not curve or not rule.after <= curve[-1][0] < 1:
         return None
     progress = curve[-1][0]
-    mine = best_dice_until(curve, progress)
-    theirs = [dice for dice in (best_dice_until(other, progress) for other in earlier) if dice is not None]
-    if mine is None or len(theirs) < rule.trials or mine >= median(theirs) - rule.tolerance:
+    own_dice = best_dice_until(curve, progress)
+    other_dices = [dice for dice in (best_dice_until(other, progress) for other in earlier) if dice is not None]
+    if own_dice is None or len(other_dices) < rule.trials or own_dice >= median(other_dices) - rule.tolerance:
         return None
-    return StopReason(round(progress, 4), mine, round(median(theirs), 5))
+    return StopReason(round(progress, 4), own_dice, round(median(other_dices), 5))

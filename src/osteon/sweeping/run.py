@@ -76,9 +76,9 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
         check_optuna()
     dataset = Dataset.open(Path(sweep.dataset))
     fingerprint = measure_fingerprint(dataset, workers=sweep.workers)
-    workshop = TrialFactory(sweep, dataset, fingerprint, size_kind(resolve_device(sweep.device)))
+    factory = TrialFactory(sweep, dataset, fingerprint, size_kind(resolve_device(sweep.device)))
     first = grid_values(sweep) if sweep.search is None else extreme_values(sweep.search)
-    planned = [trial for values in first for trial in workshop.trials(values)]
+    planned = [trial for values in first for trial in factory.trials(values)]
     for trial in planned:
         check_options(trial.options, trial.plan)
         check_trial(trial)
@@ -90,14 +90,14 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
     if dry:
         return SweepReport(folder, sweep.keys, [(trial, read_outcome(trial)) for trial in planned], {})
     with hold_folder(folder, "another sweep", "wait until it has ended, or give this sweep a folder of its own"):
-        return _run_trials(folder, sweep, workshop, len(planned))
+        return _run_trials(folder, sweep, factory, len(planned))
 
 
-def _run_trials(folder: Path, sweep: Sweep, workshop: TrialFactory, planned: int) -> SweepReport:
-    begun = _check_record(folder, sweep)  # as it is now that no other sweep works in it
-    write_yaml(folder / RECORD, _record_of(sweep) | {"tried": begun})
+def _run_trials(folder: Path, sweep: Sweep, factory: TrialFactory, planned: int) -> SweepReport:
+    tried = _check_record(folder, sweep)  # as it is now that no other sweep works in it
+    write_yaml(folder / RECORD, _record_of(sweep) | {"tried": tried})
     rows = _TrialRows(folder, sweep)
-    source = _grid_trials(workshop, rows) if sweep.search is None else _search_trials(workshop, rows, begun)
+    source = _grid_trials(factory, rows) if sweep.search is None else _search_trials(factory, rows, tried)
     trials = (trial for group in source for trial in group)
     if console.is_terminal and not is_quiet():
         with Live(console=console, auto_refresh=False) as live:
@@ -138,8 +138,8 @@ class _TrialRows:
         write_table(self.folder / TABLE, self.all, self.sweep.keys)
         if live is None and not is_quiet():
             dice = "no Dice" if outcome.dice is None else f"Dice {outcome.dice:.3f}"
-            said = f"{trial.name}: {outcome.state}, {dice}{': ' * bool(outcome.why)}{outcome.why}"
-            console.print(escape(said), soft_wrap=True)
+            message = f"{trial.name}: {outcome.state}, {dice}{': ' * bool(outcome.why)}{outcome.why}"
+            console.print(escape(message), soft_wrap=True)
 
     def dice(self, trials: list[Trial]) -> float | None:
         """Mean over the seeds; None where all failed."""
@@ -155,25 +155,25 @@ class _TrialRows:
         ]
 
 
-def _grid_trials(workshop: TrialFactory, rows: _TrialRows) -> Iterator[list[Trial]]:
-    every = [workshop.trials(values) for values in grid_values(workshop.sweep)]
+def _grid_trials(factory: TrialFactory, rows: _TrialRows) -> Iterator[list[Trial]]:
+    every = [factory.trials(values) for values in grid_values(factory.sweep)]
     for trials in every:
         for trial in trials:
             rows.put(trial, read_outcome(trial))
     yield from every
 
 
-def _search_trials(workshop: TrialFactory, rows: _TrialRows, tried: list[dict[str, Any]]) -> Iterator[list[Trial]]:
+def _search_trials(factory: TrialFactory, rows: _TrialRows, tried: list[dict[str, Any]]) -> Iterator[list[Trial]]:
     """Values that were asked for once stay what they were, however an interrupted search went on."""
-    search = workshop.sweep.search
+    search = factory.sweep.search
     history: list[tuple[dict[str, Any], float | None]] = []
     while search is not None and len(history) < search.trials:
         if len(history) == len(tried):
             tried.append(propose(search, history))
-            write_yaml(rows.folder / RECORD, _record_of(workshop.sweep) | {"tried": tried})
+            write_yaml(rows.folder / RECORD, _record_of(factory.sweep) | {"tried": tried})
         values = tried[len(history)]
         try:
-            trials = workshop.trials(values)
+            trials = factory.trials(values)
             for trial in trials:
                 check_trial(trial)
         except UsageError as error:
@@ -199,8 +199,8 @@ def _check_record(folder: Path, sweep: Sweep) -> list[dict[str, Any]]:
     hint = "restore it, or give the sweep another folder"
     before = read_record(path, "the sweep's record", dict[str, Any], hint)
     now = _record_of(sweep)
-    usual = {key: Sweep.model_fields[key].default for key in FIXED_KEYS}  # what came later was not said earlier
-    changed = [key for key in (*FIXED_KEYS, "over") if before.get(key, usual.get(key)) != now.get(key)]
+    defaults = {key: Sweep.model_fields[key].default for key in FIXED_KEYS}  # what came later was not said earlier
+    changed = [key for key in (*FIXED_KEYS, "over") if before.get(key, defaults.get(key)) != now.get(key)]
     if changed:
         raise UsageError(
             f"{folder}: the sweep was begun with other choices: {', '.join(changed)}",

@@ -20,7 +20,7 @@ from osteon.core.records import read_record
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import read_plan, write_plan
 from osteon.predicting.records import WEIGHTS, read_validation
-from osteon.runs.record import is_begun, plan_hash
+from osteon.runs.record import has_started, plan_hash
 from osteon.sweeping.median_stopping import CurvePoint, StoppingRule, StopReason, check_stopping, read_curve
 from osteon.sweeping.trials import Trial
 
@@ -70,12 +70,12 @@ def read_outcome(trial: Trial) -> TrialOutcome:
     """What the run's folder says: done, stopped, or waiting (begun or not)."""
     curve = read_curve(trial.run / "metrics.csv", trial.plan, trial.options)
     best = max((dice for _, dice in curve), default=None)
-    so_far = TrialOutcome("waiting", best, progress=curve[-1][0] if curve else 0.0, curve=tuple(curve))
+    outcome = TrialOutcome("waiting", best, progress=curve[-1][0] if curve else 0.0, curve=tuple(curve))
     if (trial.run / "model" / WEIGHTS).is_file():
         validation = read_validation(trial.run / "model")
         training = validation["training"]
         return replace(
-            so_far,
+            outcome,
             state="done",
             dice=validation["dice"],
             structures=validation["structures"],
@@ -85,15 +85,15 @@ def read_outcome(trial: Trial) -> TrialOutcome:
         )
     if (trial.run / STOPPED).is_file():
         hint = "remove it, and the trial goes on"
-        said = read_record(trial.run / STOPPED, "why the trial was stopped", _StopRecord, hint)
-        why = f"{said['dice']:.3f} at {said['progress']:.0%}, where the median was {said['median']:.3f}"
-        return replace(so_far, state="stopped", why=why)
-    return so_far
+        record = read_record(trial.run / STOPPED, "why the trial was stopped", _StopRecord, hint)
+        why = f"{record['dice']:.3f} at {record['progress']:.0%}, where the median was {record['median']:.3f}"
+        return replace(outcome, state="stopped", why=why)
+    return outcome
 
 
 def check_trial(trial: Trial) -> None:
     """Raises UsageError where the run was begun with another plan than the trial has now."""
-    if not is_begun(trial.run):
+    if not has_started(trial.run):
         return
     if plan_hash(read_plan(trial.run / PLAN)) != plan_hash(trial.plan):
         raise UsageError(
@@ -121,7 +121,7 @@ def run_trial(
     before = read_outcome(trial)
     if before.state != "waiting":
         return before
-    if not is_begun(trial.run):
+    if not has_started(trial.run):
         write_plan(trial.run / PLAN, trial.plan)
     began = time.monotonic()
     with (trial.run / LOG).open("ab") as log:
@@ -158,13 +158,13 @@ def _watch(
     show: Callable[[TrialOutcome], None],
 ) -> StopReason | None:
     """Wait for the process; the reason where it shall be ended."""
-    seen = -1
+    validations = -1
     while True:
-        so_far = replace(read_outcome(trial), state="running")
-        show(so_far)
-        if rule is not None and len(so_far.curve) != seen:
-            seen = len(so_far.curve)
-            stopped = check_stopping(so_far.curve, earlier(), rule)
+        outcome = replace(read_outcome(trial), state="running")
+        show(outcome)
+        if rule is not None and len(outcome.curve) != validations:
+            validations = len(outcome.curve)
+            stopped = check_stopping(outcome.curve, earlier(), rule)
             if stopped is not None:
                 return stopped
         try:
@@ -189,6 +189,6 @@ def _read_error(log: Path, code: int) -> str:
     """The error in a log, or its last line."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     errors = [number for number, line in enumerate(lines) if line.startswith("error:")]
-    said = " ".join(lines[errors[-1] :]) if errors else (lines[-1] if lines else f"ended with {code}")
+    record = " ".join(lines[errors[-1] :]) if errors else (lines[-1] if lines else f"ended with {code}")
     killed = f" (killed by signal {-code}; out of memory?)" if code < 0 else ""
-    return said.removeprefix("error: ") + killed
+    return record.removeprefix("error: ") + killed

@@ -45,8 +45,8 @@ def propose(search: Search, history: Sequence[Attempt]) -> dict[str, Any]:
             state = optuna.trial.TrialState.FAIL if dice is None else optuna.trial.TrialState.COMPLETE
             parameters = {key: _encode(search.over[key], value) for key, value in values.items()}
             study.add_trial(optuna.trial.create_trial(state=state, params=parameters, distributions=spaces, value=dice))
-        asked = study.ask(spaces).params
-    return {key: _decode(over, asked[key]) for key, over in search.over.items()}
+        proposed = study.ask(spaces).params
+    return {key: _decode(over, proposed[key]) for key, over in search.over.items()}
 
 
 def extreme_values(search: Search) -> list[dict[str, Any]]:

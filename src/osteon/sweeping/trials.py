@@ -76,14 +76,14 @@ class TrialFactory:
 
     def plan(self, values: Mapping[str, Any]) -> Plan:
         """The plan that values make, over the sweep's base."""
-        told = trial_name(values, None)
+        listed = trial_name(values, None)
         try:
             choices = plan_options_from({**self.sweep.base, **values})
             plan = make_plan(self.dataset, self.fingerprint, choices, device=self.device)
         except OsteonError as error:
             if not isinstance(error, UsageError):
                 raise
-            raise type(error)(f"trial {told}: {error.message}", hint=error.hint) from error
+            raise type(error)(f"trial {listed}: {error.message}", hint=error.hint) from error
         if self.device == "cuda" and not is_precision_fixed(choices):
             plan = overlay(plan, {"training.precision": "bf16"}, "on a GPU, where the trials choose none")
         return plan
@@ -106,13 +106,13 @@ def plan_options_from(values: Mapping[str, Any]) -> PlanOptions:
     Raises:
         PlanError: A key that is neither (the nearest are named), or a value that is none for it.
     """
-    own = {key: value for key, value in values.items() if key in OPTION_NAMES and key != "recipe"}
+    option_values = {key: value for key, value in values.items() if key in OPTION_NAMES and key != "recipe"}
     settings = {key: value for key, value in values.items() if key not in OPTION_NAMES}
     for key in settings:
         if "." not in key:
             raise PlanError(f"{key}: neither a choice nor a key of the plan", hint=f"near it: {_closest_keys(key)}")
     try:
-        chosen = dict(RecipeOptions.model_validate(own))
+        chosen = dict(RecipeOptions.model_validate(option_values))
     except ValidationError as error:
         raise PlanError(explain(error), hint="correct the value") from None
     return PlanOptions(recipe=str(values.get("recipe", "osteon")), settings=settings or None, **chosen)
@@ -121,10 +121,10 @@ def plan_options_from(values: Mapping[str, Any]) -> PlanOptions:
 def trial_name(values: Mapping[str, Any], seed: int | None) -> str:
     """`network=unet,encoder=resnet18`; shortened, and told apart by a hash, where a file system would not take it."""
     parts = [f"{key.rpartition('.')[2]}={_format_value(value)}" for key, value in values.items()]
-    told = ",".join(parts) or "base"
-    name = re.sub(r"[^\w.+=,-]", "-", told, flags=re.ASCII)[:LONGEST_NAME]
+    listed = ",".join(parts) or "base"
+    name = re.sub(r"[^\w.+=,-]", "-", listed, flags=re.ASCII)[:LONGEST_NAME]
     tails = [key.rpartition(".")[2] for key in values]
-    if name != told or len(set(tails)) < len(tails):
+    if name != listed or len(set(tails)) < len(tails):
         name += "-" + hashlib.sha256(json.dumps(dict(values), sort_keys=True, default=str).encode()).hexdigest()[:6]
     return name if seed is None else f"{name},seed={seed}"
 

@@ -56,8 +56,8 @@ class TrainingState:
 
 def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: TrainingState) -> None:
     """Write tensors and state to one safetensors file. Raises FileError where the disk is full."""
-    told = json.dumps(vars(state))
-    save_tensors(path, tensors, metadata={"osteon": told, SHA256: _sha256(told)})
+    metadata_json = json.dumps(vars(state))
+    save_tensors(path, tensors, metadata={"osteon": metadata_json, SHA256: _sha256(metadata_json)})
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], TrainingState]:
@@ -70,14 +70,14 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], TrainingState]
     try:
         tensors = load_checked(path)
         with safe_open(path, framework="pt") as file:
-            told = file.metadata()
-        if told.get(SHA256) not in (None, _sha256(told["osteon"])):
+            metadata_json = file.metadata()
+        if metadata_json.get(SHA256) not in (None, _sha256(metadata_json["osteon"])):
             raise ValueError("what it says of the training is not what was written")
-        metadata: dict[str, Any] = json.loads(told["osteon"])
-        strange = set(metadata) - {field.name for field in fields(TrainingState)}
-        if strange and "iteration" in metadata:
+        metadata: dict[str, Any] = json.loads(metadata_json["osteon"])
+        unknown_keys = set(metadata) - {field.name for field in fields(TrainingState)}
+        if unknown_keys and "iteration" in metadata:
             raise UsageError(
-                f"{path}: was written by a newer version of osteon: it says {', '.join(sorted(strange))}",
+                f"{path}: was written by a newer version of osteon: it says {', '.join(sorted(unknown_keys))}",
                 hint="go on with that version, or --restart to throw this run away",
             )
         return tensors, TrainingState(**metadata)
@@ -120,8 +120,8 @@ def read_last_state(folder: Path) -> TrainingState:
         if not before.is_file():
             raise
         state = load_checkpoint(before)[1]
-        told = f"{error.message}: the one before is taken, of iteration {state.iteration}"
-        console.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
+        metadata_json = f"{error.message}: the one before is taken, of iteration {state.iteration}"
+        console.print(f"[yellow]{escape(metadata_json)}[/]", soft_wrap=True)
         before.replace(last)
         return state
 

@@ -41,18 +41,18 @@ def compile_forward(network: nn.Module, backend: str = "inductor") -> Forward | 
     if backend == "inductor" and (missing := _missing_tool()):
         _warn(missing)
         return None
-    chosen: Forward = torch.compile(network.forward, dynamic=False, backend=backend)
+    current: Forward = torch.compile(network.forward, dynamic=False, backend=backend)
 
     def forward(image: torch.Tensor) -> list[torch.Tensor]:
-        nonlocal chosen
+        nonlocal current
         try:
-            return chosen(image)
+            return current(image)
         except TorchDynamoException as error:
-            if chosen is network:
+            if current is network:
                 raise
             _warn(" ".join(str(error).split("\n")[:2]))
-            chosen = network
-            return chosen(image)
+            current = network
+            return current(image)
 
     return forward
 

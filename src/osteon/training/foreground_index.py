@@ -23,8 +23,8 @@ class PatchTarget:
 
     Attributes:
         case: The case's number.
-        centre: A voxel of it, or of its draw_zoomed_target crop.
-        crop: Which of its draw_zoomed_target crops; None: the case itself.
+        centre: A voxel of it, or of its enlarged crop.
+        crop: Which of its enlarged crops; None: the case itself.
     """
 
     case: int
@@ -78,7 +78,7 @@ class ForegroundIndex:
         return PatchTarget(case, _pick_voxel(voxels, pick[1]))
 
     def draw_zoomed_target(self, case: int, rng: np.random.Generator) -> PatchTarget | None:
-        """A voxel of a zoom structure in one of a case's draw_zoomed_target crops; another case's where this one has none."""
+        """A voxel of a zoom structure in one of a case's enlarged crops; another case's where this one has none."""
         if not self._with_crops:
             return None
         pick = rng.random(4)

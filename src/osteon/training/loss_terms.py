@@ -27,12 +27,12 @@ def merge_unannotated(
     Returns:
         Logits and labels of the same shapes: the background's logit is that of the sum, no unknown class ever wins.
     """
-    known = torch.cat((torch.ones_like(annotated[:, :1]), annotated), dim=1)
-    labels = labels * known.gather(1, labels.flatten(1)).view_as(labels)  # what is drawn of it is unknown too
-    unknown = ~known[:, :, None, None, None]
-    merged = logits.masked_fill(~unknown, EXCLUDED)
+    is_annotated = torch.cat((torch.ones_like(annotated[:, :1]), annotated), dim=1)
+    labels = labels * is_annotated.gather(1, labels.flatten(1)).view_as(labels)  # what is drawn of it is unknown too
+    is_unannotated = ~is_annotated[:, :, None, None, None]
+    merged = logits.masked_fill(~is_unannotated, EXCLUDED)
     background = torch.logsumexp(torch.cat((logits[:, :1], merged), dim=1), dim=1, keepdim=True)
-    return torch.cat((background, logits[:, 1:].masked_fill(unknown[:, 1:], EXCLUDED)), dim=1), labels
+    return torch.cat((background, logits[:, 1:].masked_fill(is_unannotated[:, 1:], EXCLUDED)), dim=1), labels
 
 
 def log_odds(logits: torch.Tensor) -> torch.Tensor:

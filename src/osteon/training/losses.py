@@ -40,7 +40,7 @@ LOSSES = {
 
 
 def deep_supervision_loss(
-    logits: list[torch.Tensor], labels: torch.Tensor, annotated: torch.Tensor, how: Training, *, overlapping: bool
+    logits: list[torch.Tensor], labels: torch.Tensor, annotated: torch.Tensor, training: Training, *, overlapping: bool
 ) -> torch.Tensor:
     """The losses of the decoder's stages, weighted 1, ½, ¼ … and divided by the weights' sum.
 
@@ -48,15 +48,15 @@ def deep_supervision_loss(
         logits: `[batch, output, i, j, k]` of each supervised stage, the finest first.
         labels: Index `[batch, i, j, k]` or multi-hot `[batch, structure, i, j, k]`.
         annotated: `[batch, structure]` bool, on the host: a GPU would have to be waited for.
-        how: Names the loss and its numbers.
+        training: Names the loss and its numbers.
         overlapping: Whether the labels are multi-hot.
     """
-    complete, known = bool(annotated.all()), send_like(annotated, labels)
+    complete, annotated_here = bool(annotated.all()), send_like(annotated, labels)
     total = torch.zeros((), device=labels.device)
     weights = 0.0
     for stage, output in enumerate(logits):
-        there = _downsample_labels(labels, output.shape[2:])
-        part = stage_loss(output, there, known, how, overlapping=overlapping, complete=complete)
+        target_labels = _downsample_labels(labels, output.shape[2:])
+        part = stage_loss(output, target_labels, annotated_here, training, overlapping=overlapping, complete=complete)
         total = total + part / 2**stage
         weights += 1 / 2**stage
     return total / weights
@@ -66,7 +66,7 @@ def stage_loss(
     logits: torch.Tensor,
     labels: torch.Tensor,
     annotated: torch.Tensor,
-    how: Training,
+    training: Training,
     *,
     overlapping: bool,
     complete: bool = False,
@@ -75,7 +75,7 @@ def stage_loss(
 
     Arguments as in `deep_supervision_loss`; `annotated` lies with the others; `complete`: it is known to be all true.
     """
-    row = LOSSES[how.loss]
+    row = LOSSES[training.loss]
     logits = logits.float()
     if overlapping:
         target = labels.float()
@@ -84,7 +84,7 @@ def stage_loss(
             logits, labels = merge_unannotated(logits, labels, annotated)
         target = torch.zeros_like(logits).scatter_(1, labels[:, None], 1.0)[:, 1:]
     loss = torch.zeros((), device=logits.device)
-    gamma = how.focal_gamma if row.voxel_term == "focal" else 0.0
+    gamma = training.focal_gamma if row.voxel_term == "focal" else 0.0
     if row.voxel_term is not None and overlapping:
         loss = loss + binary_cross_entropy(logits, target, annotated, gamma)
     elif row.voxel_term == "bce":
@@ -92,9 +92,9 @@ def stage_loss(
     elif row.voxel_term is not None:
         loss = loss + cross_entropy(logits, labels, gamma)
     if row.overlap_term is not None:
-        shares = logits.sigmoid() if overlapping else logits.softmax(1)[:, 1:]
+        probabilities = logits.sigmoid() if overlapping else logits.softmax(1)[:, 1:]
         loss = loss + tversky_loss(
-            shares, target, annotated, how.tversky_beta if row.overlap_term == "tversky" else 0.5
+            probabilities, target, annotated, training.tversky_beta if row.overlap_term == "tversky" else 0.5
         )
     return loss
 

@@ -69,14 +69,14 @@ class TrainingModule(lightning.LightningModule):
         with small_maps_in_fp32(self.device):
             logits = (self.compiled or self.network)(image)
         with torch.autocast(self.device.type, enabled=False):
-            how = self.plan.training
-            return deep_supervision_loss(logits, labels, annotated, how, overlapping=self.plan.overlapping)
+            training = self.plan.training
+            return deep_supervision_loss(logits, labels, annotated, training, overlapping=self.plan.overlapping)
 
     def _freeze(self, iteration: int) -> None:
         """In the first epochs the pre-trained encoder learns nothing, and its batch norms measure nothing."""
-        how = self.plan.training
-        if how.frozen_epochs and (encoder := self.encoder()) is not None:
-            learns = iteration >= how.frozen_epochs * how.epoch_iterations
+        training = self.plan.training
+        if training.frozen_epochs and (encoder := self.encoder()) is not None:
+            learns = iteration >= training.frozen_epochs * training.epoch_iterations
             encoder.requires_grad_(learns).train(learns)
 
     def encoder(self) -> torch.nn.Module | None:
@@ -89,9 +89,9 @@ class TrainingModule(lightning.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Set the learning rate for where the training stands, and clip the gradient."""
-        how = self.plan.training
-        epochs = self.iteration // how.epoch_iterations
-        set_rate(optimizer, how.learning_rate * rate_factor(how, self.progress(), epochs))
+        training = self.plan.training
+        epochs = self.iteration // training.epoch_iterations
+        set_rate(optimizer, training.learning_rate * rate_factor(training, self.progress(), epochs))
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.training.clip_gradient)
 
     def update_ema(self, batch: Batch) -> None:

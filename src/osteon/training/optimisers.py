@@ -15,20 +15,25 @@ RATE_FACTOR = "share"
 """A group's key: its learning rate, as a part of the plan's."""
 
 
-def _sgd(groups: ParameterGroups, how: Training, fused: bool | None) -> torch.optim.Optimizer:
+def _sgd(groups: ParameterGroups, training: Training, fused: bool | None) -> torch.optim.Optimizer:
     """Nesterov's momentum, as torch has it: it needs one above 0."""
-    nesterov = how.momentum > 0
+    nesterov = training.momentum > 0
     return torch.optim.SGD(
-        groups, how.learning_rate, momentum=how.momentum, nesterov=nesterov, weight_decay=how.weight_decay, fused=fused
+        groups,
+        training.learning_rate,
+        momentum=training.momentum,
+        nesterov=nesterov,
+        weight_decay=training.weight_decay,
+        fused=fused,
     )
 
 
-def _adam(groups: ParameterGroups, how: Training, fused: bool | None) -> torch.optim.Optimizer:
-    return torch.optim.Adam(groups, how.learning_rate, weight_decay=how.weight_decay, fused=fused)
+def _adam(groups: ParameterGroups, training: Training, fused: bool | None) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, training.learning_rate, weight_decay=training.weight_decay, fused=fused)
 
 
-def _adamw(groups: ParameterGroups, how: Training, fused: bool | None) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, how.learning_rate, weight_decay=how.weight_decay, fused=fused)
+def _adamw(groups: ParameterGroups, training: Training, fused: bool | None) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, training.learning_rate, weight_decay=training.weight_decay, fused=fused)
 
 
 OPTIMISERS: dict[str, Callable[[ParameterGroups, Training, bool | None], torch.optim.Optimizer]] = {
@@ -38,23 +43,23 @@ OPTIMISERS: dict[str, Callable[[ParameterGroups, Training, bool | None], torch.o
 }
 
 
-def make_optimiser(network: nn.Module, encoder: nn.Module | None, how: Training) -> torch.optim.Optimizer:
+def make_optimiser(network: nn.Module, encoder: nn.Module | None, training: Training) -> torch.optim.Optimizer:
     """The optimiser of a network.
 
     Args:
         network: All of its weights are trained.
         encoder: The part that has `encoder_rate`, in a group of its own after the others'.
-        how: Names the optimiser and its numbers.
+        training: Names the optimiser and its numbers.
     """
     groups: ParameterGroups = [{"params": list(network.parameters()), RATE_FACTOR: 1.0}]
     if encoder is not None:
         known = {id(weight) for weight in encoder.parameters()}
         inside, outside = ([w for w in network.parameters() if (id(w) in known) == there] for there in (True, False))
-        groups = [{"params": outside, RATE_FACTOR: 1.0}, {"params": inside, RATE_FACTOR: how.encoder_rate}]
+        groups = [{"params": outside, RATE_FACTOR: 1.0}, {"params": inside, RATE_FACTOR: training.encoder_rate}]
     # One kernel for all weights. On a CPU fused steps round otherwise, and are a hundredth of an iteration.
     fused = True if all(w.is_cuda for w in network.parameters()) else None
-    optimiser = OPTIMISERS[how.optimiser](groups, how, fused)
-    set_rate(optimiser, how.learning_rate)
+    optimiser = OPTIMISERS[training.optimiser](groups, training, fused)
+    set_rate(optimiser, training.learning_rate)
     return optimiser
 
 

@@ -23,7 +23,7 @@ class PatchDraw:
     Attributes:
         case: The case's number.
         origin: The patch's first voxel (negative where it reaches beyond the scan).
-        crop: Which of the case's draw_zoomed_target crops it lies in; None: in the case itself.
+        crop: Which of the case's enlarged crops it lies in; None: in the case itself.
     """
 
     case: int
@@ -70,7 +70,7 @@ class PatchSampler:
 
     Args:
         cases: The cases to draw from.
-        plan: Patch, batch, the shares of patches draw_target a structure and of draw_zoomed_target ones, and the sampling's weights.
+        plan: Patch, batch, the shares of patches around a structure and of enlarged ones, and the sampling's weights.
         seed: With the iteration's number it decides all that is drawn.
     """
 
@@ -98,14 +98,14 @@ class PatchSampler:
 
     def _draw_patch(self, number: int, rng: np.random.Generator) -> PatchDraw:
         case = self._case_at(number)
-        draw_target = rng.random() < self.plan.training.foreground_share
+        around = rng.random() < self.plan.training.foreground_share
         anywhere = rng.random(3)
         pick = rng.random(2)
         more = np.random.default_rng((self.seed, 3, number))  # only some plans need it, and others draw as before
         if self.plan.zoom is not None and more.random() < self.plan.zoom.share:
             target = self.targets.draw_zoomed_target(case, more)
         else:
-            target = self.targets.draw_target(case, pick, more) if draw_target else None
+            target = self.targets.draw_target(case, pick, more) if around else None
         if target is None:
             shape = self.cases[case].image.shape[1:]
             return PatchDraw(case, self._fitted(self._anywhere(anywhere, shape), shape))

@@ -24,23 +24,23 @@ DECAYS: dict[str, Callable[[float], float]] = {
 }
 
 
-def rate_factor(how: Training, done: float, epochs: int) -> float:
+def rate_factor(training: Training, done: float, epochs: int) -> float:
     """The learning rate's part of its peak: warm-up, then decay.
 
     Args:
-        how: Names the schedule.
+        training: Names the schedule.
         done: The part of the training that is done, 0 … 1.
         epochs: Whole epochs that are done; the exponential schedule follows them.
     """
-    if how.schedule == "onecycle":
+    if training.schedule == "onecycle":
         return _one_cycle(done)
-    rise = min(1.0, done / how.warm_up) if how.warm_up else 1.0
-    if how.schedule == "exponential":
-        return max(MIN_RATE, rise * how.decay**epochs)
+    rise = min(1.0, done / training.warm_up) if training.warm_up else 1.0
+    if training.schedule == "exponential":
+        return max(MIN_RATE, rise * training.decay**epochs)
     if rise < 1:
         return max(MIN_RATE, rise)
-    left = min(1.0, (done - how.warm_up) / (1 - how.warm_up)) if how.warm_up < 1 else 1.0
-    return max(MIN_RATE, DECAYS[how.schedule](left))
+    left = min(1.0, (done - training.warm_up) / (1 - training.warm_up)) if training.warm_up < 1 else 1.0
+    return max(MIN_RATE, DECAYS[training.schedule](left))
 
 
 def _one_cycle(done: float) -> float:

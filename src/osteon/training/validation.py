@@ -23,7 +23,7 @@ def validate(
     network: nn.Module,
     cases: Iterable[CachedCase],
     plan: Plan,
-    seen: Callable[[int, CachedCase, np.ndarray], None] | None = None,
+    on_case: Callable[[int, CachedCase, np.ndarray], None] | None = None,
 ) -> Scores:
     """Mean Dice of each structure over whole cached scans, on the plan's grid.
 
@@ -34,7 +34,7 @@ def validate(
         network: What is asked.
         cases: The scans.
         plan: Structures, grid.
-        seen: Is told each scan's number, the scan, and what was found in it.
+        on_case: Is told each scan's number, the scan, and what was found in it.
 
     Returns:
         By structure name; None where it counted in no case.
@@ -45,10 +45,10 @@ def validate(
     scores: list[Scores] = []
     for number, case in enumerate(cases):
         image = torch.from_numpy(np.asarray(case.image, dtype=np.float32))
-        shares = name_series(probabilities(network, image, plan), plan)
-        found = (shares > 0.5).numpy() if plan.overlapping else shares.argmax(0).numpy()
-        if seen is not None:
-            seen(number, case, found)
+        class_probabilities = name_series(probabilities(network, image, plan), plan)
+        found = (class_probabilities > 0.5).numpy() if plan.overlapping else class_probabilities.argmax(0).numpy()
+        if on_case is not None:
+            on_case(number, case, found)
         scores.append(case_dice(found, np.asarray(case.labels), numbered, case.annotated))
     network.train(was_training)
     return mean_scores(scores, plan.structures)

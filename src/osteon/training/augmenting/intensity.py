@@ -15,23 +15,23 @@ from osteon.training.augmenting.smooth import expand_field, legendre_bases
 from osteon.training.host_to_device import send_like
 
 
-def augment_intensities(image: torch.Tensor, changes: AugmentationParameters, plan: Plan) -> torch.Tensor:
+def augment_intensities(image: torch.Tensor, parameters: AugmentationParameters, plan: Plan) -> torch.Tensor:
     """Change the intensities of `image` `[batch, channel, i, j, k]`, in place."""
 
     def noise(x: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-        generator = torch.Generator(device=image.device).manual_seed(changes.seed)
+        generator = torch.Generator(device=image.device).manual_seed(parameters.seed)
         return x + std * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
-    _apply_bias_field(image, changes, plan)
+    _apply_bias_field(image, parameters, plan)
     steps: list[tuple[Floats, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = [
-        (changes.noise, noise),
-        (changes.blur, lambda x, sigma: _blur(x, sigma, math.ceil(3 * np.nanmax(changes.blur)))),
-        (changes.brightness, lambda x, factor: x * factor),
-        (changes.offset, lambda x, amount: x + amount),
-        (changes.contrast, _contrast),
-        (changes.low_resolution, lambda x, _: _lower_resolution(x, changes.low_resolution)),
-        (changes.gamma_inverted, lambda x, power: -_gamma(-x, power)),
-        (changes.gamma, _gamma),
+        (parameters.noise, noise),
+        (parameters.blur, lambda x, sigma: _blur(x, sigma, math.ceil(3 * np.nanmax(parameters.blur)))),
+        (parameters.brightness, lambda x, factor: x * factor),
+        (parameters.offset, lambda x, amount: x + amount),
+        (parameters.contrast, _contrast),
+        (parameters.low_resolution, lambda x, _: _lower_resolution(x, parameters.low_resolution)),
+        (parameters.gamma_inverted, lambda x, power: -_gamma(-x, power)),
+        (parameters.gamma, _gamma),
     ]
     for values, change in steps:
         chosen = np.flatnonzero(~np.isnan(values))
@@ -42,18 +42,18 @@ def augment_intensities(image: torch.Tensor, changes: AugmentationParameters, pl
     return image
 
 
-def _apply_bias_field(image: torch.Tensor, changes: AugmentationParameters, plan: Plan) -> None:
+def _apply_bias_field(image: torch.Tensor, parameters: AugmentationParameters, plan: Plan) -> None:
     """Brighten MR channels here and darken them there by exp(f), whose greatest |f| was drawn.
 
     Normalised intensities have no zero of their own: the patch's darkest voxel stands for no signal.
     """
-    chosen = np.flatnonzero(~np.isnan(changes.bias))
+    chosen = np.flatnonzero(~np.isnan(parameters.bias))
     channels = [number for number, channel in enumerate(plan.channels) if channel.modality == "mr"]
     if not len(chosen) or not channels:
         return
-    weights = send_like(changes.bias_terms[chosen], image)[:, None]
+    weights = send_like(parameters.bias_terms[chosen], image)[:, None]
     field = expand_field(weights, legendre_bases(plan.patch.size, plan.grid.spacing_mm))
-    greatest = send_like(changes.bias[chosen], image).reshape(-1, 1, 1, 1, 1)
+    greatest = send_like(parameters.bias[chosen], image).reshape(-1, 1, 1, 1, 1)
     factor = (field * (greatest / field.abs().amax((2, 3, 4), True).clamp_min(1e-6))).exp()
     rows = send_like(chosen, image)[:, None]
     columns = send_like(np.array(channels), image)

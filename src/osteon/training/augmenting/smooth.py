@@ -49,9 +49,9 @@ def spline_basis(size: int, spacing_mm: float, grain_mm: float) -> Floats:
     cell = np.floor(place).astype(int)
     t = place - cell
     near = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1) / 6
-    made = np.zeros((size, cell[-1] - cell[0] + 4))
-    np.put_along_axis(made, (cell - cell[0])[:, None] + np.arange(4), near, axis=1)
-    return made
+    basis = np.zeros((size, cell[-1] - cell[0] + 4))
+    np.put_along_axis(basis, (cell - cell[0])[:, None] + np.arange(4), near, axis=1)
+    return basis
 
 
 def legendre_bases(size: Sequence[int], spacing_mm: Sequence[float]) -> list[Floats]:

@@ -33,15 +33,15 @@ def mirror_patches(
 
 
 def resample_patches(
-    image: torch.Tensor, labels: torch.Tensor, changes: AugmentationParameters, plan: Plan
+    image: torch.Tensor, labels: torch.Tensor, parameters: AugmentationParameters, plan: Plan
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Resample image (linear) and labels (nearest) once; beyond the edge the outermost voxel repeats.
 
     A voxel at x of a changed patch comes from A (x + d(x)): first the deformation, then the affine, so that the
     deformation alone decides whether space folds.
     """
-    turned = ~np.isclose(changes.affine, np.eye(3, 4)).all((1, 2))
-    bent = ~np.isnan(changes.elastic_mm)
+    turned = ~np.isclose(parameters.affine, np.eye(3, 4)).all((1, 2))
+    bent = ~np.isnan(parameters.elastic_mm)
     chosen = np.flatnonzero(turned | bent)
     if not len(chosen):
         return image, labels
@@ -49,11 +49,11 @@ def resample_patches(
     if flat:
         image, labels = image.squeeze(-1), labels.squeeze(-1)
     axes = [1, 0] if flat else [2, 1, 0]  # grid_sample counts x, y, z: the last axis first
-    reverse = changes.affine[chosen][:, axes][:, :, [*axes, 3]]
+    reverse = parameters.affine[chosen][:, axes][:, :, [*axes, 3]]
     grid = F.affine_grid(send_like(reverse, image), [len(chosen), 1, *image.shape[2:]], align_corners=False)
     where = np.flatnonzero(bent[chosen])
     if len(where):
-        added = _displacement(changes, chosen[where], axes, plan, image).reshape(len(where), *grid.shape[1:])
+        added = _displacement(parameters, chosen[where], axes, plan, image).reshape(len(where), *grid.shape[1:])
         grid.index_add_(0, send_like(where, grid), added)
     rows = send_like(chosen, image)
     moved, followed = _sample_both(grid, image[rows], labels[rows])
@@ -72,14 +72,14 @@ def _sample_both(grid: torch.Tensor, image: torch.Tensor, labels: torch.Tensor) 
 
 
 def _displacement(
-    changes: AugmentationParameters, numbers: npt.NDArray[np.intp], axes: list[int], plan: Plan, like: torch.Tensor
+    parameters: AugmentationParameters, numbers: npt.NDArray[np.intp], axes: list[int], plan: Plan, like: torch.Tensor
 ) -> torch.Tensor:
     """`[numbers, i, j, k, axes]` what patches' deformations add to their grids, in parts of half a patch."""
     size, spacing_mm = plan.patch.size, plan.grid.spacing_mm
     half = np.array(size) * np.array(spacing_mm) / 2
-    points = changes.elastic[numbers] * changes.elastic_mm[numbers][:, None, None, None, None]
+    points = parameters.elastic[numbers] * parameters.elastic_mm[numbers][:, None, None, None, None]
     # Turned and zoomed are the few points, rather than every voxel.
-    points = np.einsum("nab,nbijk->naijk", changes.affine[numbers][:, axes, :3] / half, points)
+    points = np.einsum("nab,nbijk->naijk", parameters.affine[numbers][:, axes, :3] / half, points)
     bases = [
         spline_basis(count, edge, plan.augmentation.elastic_grain_mm)
         for count, edge in zip(size, spacing_mm, strict=True)

@@ -17,7 +17,7 @@ from osteon.networks.registry import build_network
 from osteon.predicting.model import Model
 from osteon.predicting.speed import SPEEDS
 from osteon.runs import finishing
-from osteon.runs.finishing import describe_final_steps, extras_budget_s
+from osteon.runs.finish import describe_final_steps, extras_budget_s
 from osteon.runs.scoring import measure_speeds
 
 NAMES, VALUES = ["l1", "l2", "l3"], [1, 2, 3]

@@ -6,24 +6,22 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.markup import escape
 
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Segmentation
-from osteon.core.parallel import failure_of
-from osteon.core.progress import clock, console, track
+from osteon.core.progress import clock, console
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.formats.registry import read_segmentation, write_segmentation
 from osteon.plan.schema import Plan
 from osteon.predicting.confidence import calibrate
-from osteon.predicting.model import Model, Prediction, extent_mm, load_model, save_model
+from osteon.predicting.model import Model, extent_mm, load_model, save_model
 from osteon.predicting.postprocessing import NONE, Postprocessing, postprocess
 from osteon.predicting.predictor import output_path
 from osteon.predicting.records import WEIGHTS
@@ -32,6 +30,7 @@ from osteon.predicting.training_cases import KEY, SeenScans
 from osteon.preparing.cache import CachedCase
 from osteon.preparing.case import passage
 from osteon.runs.card import model_card
+from osteon.runs.final_validation import PREDICTIONS, UNORDERED, ValidationResult, predict_validation, without_sequence
 from osteon.runs.options import TrainOptions
 from osteon.runs.postprocessing_search import JudgedCase, choose_steps
 from osteon.runs.record import plan_hash
@@ -39,31 +38,12 @@ from osteon.runs.scoring import measure_speeds, round_dice, score_scan, select_s
 from osteon.training.checkpoint import TrainingState
 from osteon.training.validation import Scores, mean_over_structures, mean_scores
 
-PREDICTIONS = "predictions"
-UNORDERED = "unordered"
 EXTRAS_SHARE = 0.2
 """Measuring speeds and choosing post-processing take at most this part of the training's time,"""
 MIN_EXTRAS_S = 10.0
 """or so many seconds."""
 MAX_SEQUENCE_LOSS = 1e-3
 """Mean Dice: where naming a series in order costs more than this on scans that were not trained on, it is left out."""
-
-
-@dataclass(frozen=True)
-class ValidationResult:
-    """What validation cases came to, without post-processing.
-
-    Attributes:
-        cases: Dice of each case and structure.
-        raw: Raw confidence of each case and structure.
-    """
-
-    cases: dict[str, Scores]
-    raw: dict[str, dict[str, float | None]]
-
-    def mean(self, plan: Plan) -> float | None:
-        """Mean Dice over the structures' means."""
-        return mean_over_structures(mean_scores(list(self.cases.values()), plan.structures))
 
 
 def finish(
@@ -79,7 +59,7 @@ def finish(
     options: TrainOptions,
     failed: dict[str, OsteonError],
     *,
-    part: bool = False,
+    is_fold: bool = False,
 ) -> dict[str, Any]:
     """Validate on the scans' own grids, write predictions/ and model/; nothing where that is done already.
 
@@ -97,7 +77,7 @@ def finish(
         state: Where the training ended.
         options: What it was begun with.
         failed: Cases that were left out, and why.
-        part: The run is one of several folds: what is chosen by evidence is chosen later, on all of them.
+        is_fold: The run is one of several folds: what is chosen by evidence is chosen later, on all of them.
 
     Returns:
         validation.json's content: Dice of each case and structure, the means, how the model was trained.
@@ -108,12 +88,14 @@ def finish(
     reference = [case_statistics(case, dataset, plan) for case in training]
     model = Model(network.to(device), plan, {}, "", reference=reference, seen=seen)
     began = time.monotonic()
-    validated, unordered = predict_validation(dataset, model, validation_ids, run, failed)
-    now, most_s = time.monotonic(), extras_budget_s(state.elapsed_s)
+    validation, unordered = predict_validation(dataset, model, validation_ids, run, failed)
+    now, limit_s = time.monotonic(), extras_budget_s(state.elapsed_s)
     each_s = (now - began) / max(1, len(validation_ids))
-    timed = measure_speeds(dataset, model, list(validated.cases), now + most_s / 2, each_s)
-    until = now + most_s
-    return write_model(dataset, model, validated, unordered, run, state, options, part=part, speeds=timed, until=until)
+    speeds = measure_speeds(dataset, model, list(validation.cases), now + limit_s / 2, each_s)
+    until = now + limit_s
+    return write_model(
+        dataset, model, validation, unordered, run, state, options, is_fold=is_fold, speeds=speeds, until=until
+    )
 
 
 def extras_budget_s(trained_s: float) -> float:
@@ -139,13 +121,13 @@ def describe_final_steps(plan: Plan, cases: int, trained_s: float | None) -> str
 def write_model(
     dataset: Dataset,
     model: Model,
-    validated: ValidationResult,
+    validation: ValidationResult,
     unordered: ValidationResult | None,
     run: Path,
     state: TrainingState,
     options: TrainOptions,
     *,
-    part: bool = False,
+    is_fold: bool = False,
     speeds: dict[str, dict[str, float | None]] | None = None,
     until: float = math.inf,
 ) -> dict[str, Any]:
@@ -154,12 +136,12 @@ def write_model(
     Args:
         dataset: With the references.
         model: As it predicted, with what its training cases look like, and which scans it has seen.
-        validated: Its validation cases, whose segmentations lie in `run`/predictions.
+        validation: Its validation cases, whose segmentations lie in `run`/predictions.
         unordered: The same without names in order, in `run`/unordered; None where the plan has no series.
         run: The run's folder. Predictions are written anew where something was chosen.
         state: Where the training ended.
         options: What it was begun with.
-        part: Choose nothing, and keep both kinds of predictions.
+        is_fold: Choose nothing, and keep both kinds of predictions.
         speeds: What `measure_speeds` found.
         until: When to stop choosing, by `time.monotonic`.
 
@@ -167,18 +149,17 @@ def write_model(
         validation.json's content.
     """
     plan, steps = model.plan, NONE
-    series: dict[str, Any] = {}
+    sequence: dict[str, Any] = {}
     if unordered is not None:
-        series = {"series": {"ordered": round_dice(validated.mean(plan)), "as_found": round_dice(unordered.mean(plan))}}
-    if part:
-        if unordered is not None:
-            series["series"] |= {"as_found_cases": round_scores(unordered.cases), "as_found_raw": unordered.raw}
-    else:
-        plan, validated = _choose_sequence(plan, validated, unordered, run)
+        sequence = {"ordered": round_dice(validation.mean(plan)), "as_found": round_dice(unordered.mean(plan))}
+        if is_fold:
+            sequence |= {"as_found_cases": round_scores(unordered.cases), "as_found_raw": unordered.raw}
+    if not is_fold:
+        plan, validation = _choose_sequence(plan, validation, unordered, run)
         steps = choose_steps(
-            plan, list(validated.cases), lambda case_id: _load_judged_case(dataset, plan, case_id, run), until
+            plan, list(validation.cases), lambda case_id: _load_judged_case(dataset, plan, case_id, run), until
         )
-    cases = validated.cases
+    cases = validation.cases
     if steps.steps:
         cases = {case_id: _postprocess_case(dataset, plan, case_id, run, steps) for case_id in cases}
     means = mean_scores(list(cases.values()), plan.structures)
@@ -186,41 +167,36 @@ def write_model(
         "dice": round_dice(mean_over_structures(means)),
         "structures": {name: round_dice(value) for name, value in means.items()},
         "cases": round_scores(cases),
-        "confidence": calibrate(_confidence_pairs(cases, validated.raw)).as_data | {"each": validated.raw},
+        "confidence": calibrate(_confidence_pairs(cases, validation.raw)).as_data | {"each": validation.raw},
         "postprocessing": steps.told(pixels=plan.unit == "px"),
         "speeds": speeds or {},
-        **series,
+        **({"series": sequence} if sequence else {}),
         **_training_record(plan, len(model.reference), state, options),
         KEY: model.seen.as_data,
     }
-    done = replace(model, plan=plan, validation=result, postprocessing=steps)
-    save_model(run / "model", done, model_card(dataset, done))
+    finished_model = replace(model, plan=plan, validation=result, postprocessing=steps)
+    save_model(run / "model", finished_model, model_card(dataset, finished_model))
     return result
 
 
 def _choose_sequence(
-    plan: Plan, validated: ValidationResult, unordered: ValidationResult | None, run: Path
+    plan: Plan, validation: ValidationResult, unordered: ValidationResult | None, run: Path
 ) -> tuple[Plan, ValidationResult]:
     """Names in order, unless the validation cases are better without; their predictions then take the others' place."""
-    ordered, plain = validated.mean(plan), None if unordered is None else unordered.mean(plan)
+    ordered, plain = validation.mean(plan), None if unordered is None else unordered.mean(plan)
     if unordered is None or ordered is None or plain is None or plan.sequence is None:
-        return plan, validated
-    said = f"names in order: mean validation Dice {ordered:.3f}, as found {plain:.3f}"
+        return plan, validation
+    message = f"names in order: mean validation Dice {ordered:.3f}, as found {plain:.3f}"
     harmful = ordered < plain - MAX_SEQUENCE_LOSS
     if harmful:
-        console.print(f"{said}; names stay as found", soft_wrap=True)
+        console.print(f"{message}; names stay as found", soft_wrap=True)
         for path in (run / UNORDERED / PREDICTIONS).glob("[!.]*"):
             path.replace(run / PREDICTIONS / path.name)
     shutil.rmtree(run / UNORDERED, ignore_errors=True)
     if harmful:
         return without_sequence(plan), unordered
-    series = plan.sequence.model_copy(update={"why": [*plan.sequence.why, said]})
-    return plan.model_copy(update={"series": series}), validated
-
-
-def without_sequence(plan: Plan) -> Plan:
-    """The plan without names in order."""
-    return plan.model_copy(update={"series": None})
+    sequence = plan.sequence.model_copy(update={"why": [*plan.sequence.why, message]})
+    return plan.model_copy(update={"sequence": sequence}), validation
 
 
 def _confidence_pairs(cases: dict[str, Scores], raw: dict[str, dict[str, float | None]]) -> list[tuple[float, float]]:
@@ -235,48 +211,12 @@ def _confidence_pairs(cases: dict[str, Scores], raw: dict[str, dict[str, float |
 
 def case_statistics(case: CachedCase, dataset: Dataset, plan: Plan) -> Looks:
     """What a prepared training case looks like."""
-    turned = passage(dataset.geometry(dataset.case(case.id)), plan.grid).turned
-    known = tuple(s.name for s, there in zip(plan.structures, case.annotated, strict=True) if there)
-    looked_for = None if all(case.annotated) else known
-    return looks_of(case.image, np.asarray(case.labels), plan, turned.spacing_mm, extent_mm(turned), looked_for)
-
-
-def predict_validation(
-    dataset: Dataset, model: Model, ids: Sequence[str], run: Path, failed: dict[str, OsteonError]
-) -> tuple[ValidationResult, ValidationResult | None]:
-    """Predict cases into `run`/predictions, and score them; where the plan has a series, also without it.
-
-    Returns:
-        As the plan has it, and into `run`/unordered, None without a series: the network looks once for both.
-    """
-    series = model.plan.sequence is not None
-    plain = replace(model, plan=without_sequence(model.plan))
-    validated, unordered = ValidationResult({}, {}), ValidationResult({}, {}) if series else None
-    for case_id in track(ids, "validating"):
-        try:
-            prepared = plain.prepare(dataset.load_image(dataset.case(case_id)))
-            shares = plain.infer(prepared)
-            if unordered is not None:
-                _store_prediction(
-                    dataset, plain.conclude(prepared, shares), case_id, run / UNORDERED, plain.plan, unordered
-                )
-            prediction = model.conclude(prepared, model.name_in_order(shares))
-            _store_prediction(dataset, prediction, case_id, run, model.plan, validated)
-        except Exception as error:  # noqa: BLE001 (bugs are raised again)
-            failed[case_id] = failure_of(case_id, error)
-            if unordered is not None:
-                unordered.cases.pop(case_id, None)
-                unordered.raw.pop(case_id, None)
-            console.print(f"[yellow]not validated: {escape(f'{case_id}: {failed[case_id]}')}[/]", soft_wrap=True)
-    return validated, unordered if validated.cases else None
-
-
-def _store_prediction(
-    dataset: Dataset, prediction: Prediction, case_id: str, run: Path, plan: Plan, validated: ValidationResult
-) -> None:
-    write_segmentation(output_path(run / PREDICTIONS, case_id, plan), prediction.segmentation)
-    validated.cases[case_id] = score_scan(dataset, plan, case_id, prediction.segmentation)
-    validated.raw[case_id] = prediction.raw
+    reoriented = passage(dataset.geometry(dataset.case(case.id)), plan.grid).turned
+    annotated = None
+    if not all(case.annotated):
+        annotated = tuple(s.name for s, known in zip(plan.structures, case.annotated, strict=True) if known)
+    labels = np.asarray(case.labels)
+    return looks_of(case.image, labels, plan, reoriented.spacing_mm, extent_mm(reoriented), annotated)
 
 
 def _load_judged_case(dataset: Dataset, plan: Plan, case_id: str, run: Path) -> JudgedCase:
@@ -291,9 +231,9 @@ def _load_judged_case(dataset: Dataset, plan: Plan, case_id: str, run: Path) -> 
 def _postprocess_case(dataset: Dataset, plan: Plan, case_id: str, run: Path, steps: Postprocessing) -> Scores:
     """Write a case's prediction with the steps taken, and score it."""
     path = output_path(run / PREDICTIONS, case_id, plan)
-    changed = postprocess(read_segmentation(path, plan.structures), steps)
-    write_segmentation(path, changed)
-    return score_scan(dataset, plan, case_id, changed)
+    processed = postprocess(read_segmentation(path, plan.structures), steps)
+    write_segmentation(path, processed)
+    return score_scan(dataset, plan, case_id, processed)
 
 
 def _training_record(plan: Plan, training_cases: int, state: TrainingState, options: TrainOptions) -> dict[str, Any]:
@@ -311,4 +251,5 @@ def _training_record(plan: Plan, training_cases: int, state: TrainingState, opti
 
 
 def round_scores(cases: dict[str, Scores]) -> dict[str, Scores]:
+    """Each case's Dice, rounded for files."""
     return {case_id: {name: round_dice(value) for name, value in scores.items()} for case_id, scores in cases.items()}
