@@ -214,7 +214,7 @@ def test_names_in_order_stay_only_where_they_do_not_harm(tmp_path: Path, as_foun
     ordered = ValidationResult({"c0": {"femur": 0.8, "tibia": 0.8, "third": 0.8}}, {})
     other = ValidationResult({"c0": {"femur": as_found, "tibia": as_found, "third": as_found}}, {})
     chosen, validated = _choose_sequence(plan, ordered, other, tmp_path)
-    assert (chosen.series is not None) == kept
+    assert (chosen.sequence is not None) == kept
     assert validated is (ordered if kept else other)
     assert (tmp_path / "predictions/c0.nii.gz").read_text() == ("ordered" if kept else "as found")
     assert not (tmp_path / "unordered").exists()

@@ -17,9 +17,8 @@ from osteon.networks import encoder_weights
 from osteon.networks.encoders import canonical, check_encoder, libraries, load_encoder, takes_one_size, weights_licence
 from osteon.networks.output_bias import init_output_bias
 from osteon.networks.pretrained import PooledNorm
-from osteon.networks.registry import NETWORKS, build_network, check_network, outputs
+from osteon.networks.registry import NETWORKS, build_network, check_network, find_network, outputs
 from osteon.networks.weights import save_tensors
-from osteon.plan.network_sections import NAMES
 from osteon.plan.schema import Grid, Network, Plan, Pretrained
 from osteon.planning.network_choice import choose_network
 from osteon.planning.options import PlanOptions
@@ -103,7 +102,20 @@ def noise(*shape: int, seed: int = 1) -> torch.Tensor:
 def test_every_row_is_tested_in_each_of_its_dimensions() -> None:
     tested = {(type(plan_of(row).network), plan_of(row).network.name, ROWS[row][0]) for row in ROWS}
     assert tested == {(row.family, row.name, d) for row in NETWORKS for d in row.dimensions}
-    assert tuple(dict.fromkeys(row.name for row in NETWORKS)) == NAMES
+    for row in NETWORKS:
+        assert find_network(row.name, row.family) is row
+
+
+def test_a_network_that_does_not_exist_is_refused_when_it_is_built() -> None:
+    unknown = plan_of("unet").model_copy(
+        update={"network": plan_of("unet").network.model_copy(update={"name": "unett"})}
+    )
+    for call in (lambda: find_network("unett"), lambda: build_network(unknown)):
+        with pytest.raises(PlanError, match="there is no network unett") as caught:
+            call()
+        assert "unet" in caught.value.hint
+    with pytest.raises(PlanError, match="not the keys of segresnet"):
+        find_network("segresnet", Pretrained)
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -310,7 +322,7 @@ def test_a_norm_of_one_value_uses_what_it_has_seen() -> None:
 
 # -- choosing --------------------------------------------------------------------------------------------------------
 
-SMALL = SizeLimits(voxels=2**17, features=20, most_features=32)
+SMALL = SizeLimits(voxels=2**17, features=20, max_features=32)
 
 
 def chosen(patch: tuple[int, int, int], spacing: tuple[float, float, float], dimensions: int = 3, **how: Any) -> Any:
@@ -344,7 +356,7 @@ def test_one_word_is_enough_for_a_network() -> None:
     assert isinstance(residual, Network)
     assert residual.residual
     assert Network.model_validate(residual.model_dump()) == residual
-    assert "residual" in NETWORKS[1].name or residual.told.startswith("resunet")
+    assert "residual" in NETWORKS[1].name or residual.description.startswith("resunet")
     swin = chosen((64, 64, 1), (1, 1, 5), 2, network="upernet", encoder="tu-swinv2_tiny_window8_256")
     assert swin.fixed_size
     assert swin.downsampling == (32, 32, 1)

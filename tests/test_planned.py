@@ -104,7 +104,7 @@ def test_a_busy_machine_is_said_and_stands_in_the_plan(
 
 
 def test_sizes_that_could_not_be_measured_in_time_are_scaled(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = dataset_plan.forecast
+    first = dataset_plan.measure_forecast
 
     def forecast(plan: Plan, *_: object, **__: object) -> Plan:
         return first(plan) if plan.patch.scale == 1.0 else plan
@@ -119,10 +119,10 @@ def test_sizes_that_could_not_be_measured_in_time_are_scaled(wide: Path, monkeyp
 
 
 def test_sizes_that_cannot_be_computed_are_not_taken(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = dataset_plan.forecast
+    first = dataset_plan.measure_forecast
 
     def forecast(plan: Plan, *_: object, **__: object) -> Plan:
-        why = {"why": [f"{dataset_plan.FAILED}: out of memory"]}
+        why = {"why": [f"{dataset_plan.FAILURE}: out of memory"]}
         return (
             first(plan)
             if plan.patch.scale == 1.0

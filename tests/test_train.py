@@ -512,7 +512,7 @@ elif where.startswith("checkpoint "):
     acting.count = 0
     Path.replace = acting
 elif where == "finish":
-    finishing.card = die
+    finish.model_card = die
 fit.train(Dataset.open(dataset), read_plan(plan), run, fit.TrainOptions(device="cpu", workers=1), checkpoint_every_s=0)
 """
 

@@ -81,7 +81,6 @@ class StructureSequence(Section):
     volume_mm3: PositiveFloat
 
 
-Loss = Literal["dice_ce", "dice_bce", "dice_focal", "dice", "ce", "bce", "focal", "tversky"]
 Optimiser = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["cosine", "polynomial", "onecycle", "exponential", "constant"]
 
@@ -122,7 +121,7 @@ class Training(Section):
     schedule: Annotated[Schedule, _check_name(Schedule, "schedule")]
     decay: Annotated[float, Field(gt=0, le=1)] = 0.99
     warm_up: Fraction = 0.0
-    loss: Annotated[Loss, _check_name(Loss, "loss")] = "dice_ce"
+    loss: str = "dice_ce"
     focal_gamma: NonNegativeFloat = 2.0
     tversky_beta: Fraction = 0.7
     clip_gradient: PositiveFloat

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from difflib import get_close_matches
 
 import numpy as np
 
 from osteon.core.errors import UsageError
-from osteon.plan.network_sections import GROUPS, MONAI, NAMES, NNUNET, PRETRAINED, SCRATCH
+from osteon.networks.registry import find_network
+from osteon.plan.network_sections import FEATURE_MULTIPLES, MONAI, NNUNET, PRETRAINED, SCRATCH
 from osteon.plan.schema import Grid, Monai, Network, Pretrained
 from osteon.planning.network_shape import choose_stages
 from osteon.planning.options import PlanOptions
@@ -33,9 +33,7 @@ def choose_network(
         PlanError: The encoder does not exist, or does not go with the network.
     """
     name = options.network or "unet"
-    if name not in NAMES:
-        close = get_close_matches(name, NAMES, 3, 0.5) or NAMES
-        raise UsageError(f"there is no network {name}", hint=f"near it: {', '.join(close)}")
+    find_network(name)
     if name in NNUNET:
         raise UsageError(
             f"{name} is not planned: it comes with a model of nnU-Net's (osteon import-model nnunet)",
@@ -53,7 +51,7 @@ def choose_network(
             hint="name it with --encoder; to begin from a model of your own, train with --init",
         )
     if name in MONAI:
-        features = max(1, round(limits.features / GROUPS[name])) * GROUPS[name]
+        features = max(1, round(limits.features / FEATURE_MULTIPLES[name])) * FEATURE_MULTIPLES[name]
         return Monai.model_validate(
             {"name": name, "features": features, "downsampling": _monai_downsampling(name, grid)}
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from osteon.core.text import counted
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import Channel
-from osteon.plan.overlay import closest_names, overlay
+from osteon.plan.overlay import overlay
 from osteon.plan.schema import (
     Augmentation,
     Grid,
@@ -27,7 +27,6 @@ from osteon.plan.schema import (
     StructureSequence,
     Training,
 )
-from osteon.plan.sections import Loss
 from osteon.planning.fingerprint import Fingerprint
 from osteon.planning.grid_choice import choose_grid, drop_slices, fit_whole_slices, median_shape, round_significant
 from osteon.planning.network_choice import choose_network
@@ -38,6 +37,8 @@ from osteon.planning.recipes import Device, Recipe, SizeLimits
 from osteon.planning.sequences import find_fixed_order, find_sequence, sequence_margin_mm, sequence_measures
 from osteon.planning.smallest_structures import expand_smallest
 from osteon.planning.zoom_choice import choose_zoom, estimate_zoom_voxels
+from osteon.runs.record import check_plan_names
+from osteon.training.losses import find_loss
 
 MAX_SHIFT = 0.25
 """Of a patch, along the axis of a series."""
@@ -51,7 +52,6 @@ ELASTIC_PROBABILITY = 0.5
 """Of the patches."""
 UNLIMITED_VOXELS = 1 << 62
 """Voxels: a size of images that was asked for is not made smaller."""
-LOSSES: tuple[str, ...] = get_args(Loss)
 
 
 def make_plan(
@@ -107,7 +107,9 @@ def make_plan(
         sequence=None if dataset.manifest.overlapping else _choose_sequence(fingerprint, grid),
     )
     plan = overlay(plan, recipe.settings, f"recipe {recipe.name}")
-    return overlay(plan, options.settings or {})
+    plan = overlay(plan, options.settings or {})
+    check_plan_names(plan)
+    return plan
 
 
 def _choose_patch_and_network(
@@ -135,8 +137,7 @@ def _choose_training(dataset: Dataset, recipe: ResolvedRecipe) -> Training:
     values = dict(recipe.base.training)
     loss = recipe.options.loss
     if loss is not None:
-        if loss not in LOSSES:
-            raise UsageError(f"there is no loss {loss}", hint=f"near it: {closest_names(loss, LOSSES)}")
+        find_loss(loss)
         values["loss"] = loss
         why.append(f"loss {loss}, as asked")
     if dataset.manifest.overlapping:

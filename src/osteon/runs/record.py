@@ -20,12 +20,14 @@ from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import By, group_cases
 from osteon.dataset.manifest import Manifest
+from osteon.networks.registry import find_network
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan, write_plan
 from osteon.predicting.records import LAST, SPLITS, WEIGHTS, read_splits
 from osteon.runs.initialising import init_sha256
 from osteon.runs.options import DEFAULTS, TrainOptions
 from osteon.runs.resuming import describe_differences, restore_resumable, resumable_differences
+from osteon.training.losses import find_loss
 
 RUN = "run.yaml"
 _OTHER_KEYS = ("init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
@@ -153,8 +155,20 @@ def plan_hash(plan: Plan) -> str:
     return _digest(parts)
 
 
+def check_plan_names(plan: Plan) -> None:
+    """Whether there are the network and the loss that a plan names. Raises PlanError with the key and what is near."""
+    key = "network.name"
+    try:
+        find_network(plan.network.name, type(plan.network))
+        key = "training.loss"
+        find_loss(plan.training.loss)
+    except PlanError as error:
+        raise PlanError(f"{key}: {error.message}", hint=error.hint) from None
+
+
 def check_plan_fits(dataset: Dataset, plan: Plan) -> None:
     """Whether a plan was made for this dataset. Raises PlanError, which names the keys that do not."""
+    check_plan_names(plan)
     manifest = dataset.manifest
     if plan.grid.axes[0] in "ijk":
         raise PlanError(

@@ -7,6 +7,8 @@ from typing import Literal
 
 import torch
 
+from osteon.core.errors import PlanError
+from osteon.plan.overlay import closest_names
 from osteon.plan.schema import Plan, Training
 from osteon.training.host_to_device import send_like
 from osteon.training.loss_terms import binary_cross_entropy, cross_entropy, log_odds, merge_unannotated, tversky_loss
@@ -37,6 +39,13 @@ LOSSES = {
     "focal": Loss("focal loss", "focal"),
     "tversky": Loss("Tversky", None, "tversky"),
 }
+
+
+def find_loss(name: str) -> Loss:
+    """The loss of a name. Raises PlanError where there is none; the nearest are named."""
+    if name not in LOSSES:
+        raise PlanError(f"there is no loss {name}", hint=f"near it: {closest_names(name, list(LOSSES))}")
+    return LOSSES[name]
 
 
 def deep_supervision_loss(
@@ -75,7 +84,7 @@ def stage_loss(
 
     Arguments as in `deep_supervision_loss`; `annotated` lies with the others; `complete`: it is known to be all true.
     """
-    row = LOSSES[training.loss]
+    row = find_loss(training.loss)
     logits = logits.float()
     if overlapping:
         target = labels.float()
@@ -101,7 +110,7 @@ def stage_loss(
 
 def describe_loss(plan: Plan) -> str | None:
     """What becomes of a loss that lets one class win, where structures overlap; nothing where it stays what it is."""
-    row = LOSSES[plan.training.loss]
+    row = find_loss(plan.training.loss)
     if not plan.overlapping or row.voxel_term not in ("ce", "focal"):
         return None
     instead = "binary cross-entropy" if row.voxel_term == "ce" else "the binary focal loss"
