@@ -147,10 +147,10 @@ import resource, sys
 from pathlib import Path
 import torch
 from osteon.core.errors import FileError
-from osteon.training.checkpoint import State, save_checkpoint
+from osteon.training.checkpoint import TrainingState, save_checkpoint
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
-    save_checkpoint(Path(sys.argv[1]), {"x": torch.zeros(100_000)}, State())
+    save_checkpoint(Path(sys.argv[1]), {"x": torch.zeros(100_000)}, TrainingState())
 except FileError as error:
     sys.exit(0 if error.__cause__.errno == 27 else 3)
 sys.exit(4)

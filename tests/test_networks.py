@@ -107,9 +107,7 @@ def test_every_row_is_tested_in_each_of_its_dimensions() -> None:
 
 
 def test_a_network_that_does_not_exist_is_refused_when_it_is_built() -> None:
-    unknown = plan_of("unet").model_copy(
-        update={"network": plan_of("unet").network.model_copy(update={"name": "unett"})}
-    )
+    unknown = plan_of("unet", **{"network.name": "unett"})
     for call in (lambda: find_network("unett"), lambda: build_network(unknown)):
         with pytest.raises(PlanError, match="there is no network unett") as caught:
             call()

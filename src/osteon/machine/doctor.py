@@ -108,13 +108,13 @@ def examine_machine(model: Path | None = None, dataset: Path | None = None) -> D
 def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
     """Scans that the model was not trained on; for one that names none (nnU-Net's), those that are held out."""
     labelled = dataset.manifest.labelled
-    absent = [s.name for s in model.plan.structures if s.name not in {here.name for here in dataset.structures}]
+    absent = [s.name for s in model.plan.structures if s.name not in {s.name for s in dataset.structures}]
     if absent or dataset.manifest.overlapping != model.plan.overlapping:
-        how = {True: "structures that overlap", False: "structures that exclude one another"}
+        kinds = {True: "structures that overlap", False: "structures that exclude one another"}
+        here, there = kinds[dataset.manifest.overlapping], kinds[model.plan.overlapping]
+        lack = f"has no {', '.join(absent)}, which the model finds" if absent else f"has {here}, the model {there}"
         raise UsageError(
-            f"{dataset.folder}: has no {', '.join(absent)}, which the model finds"
-            if absent
-            else f"{dataset.folder}: has {how[dataset.manifest.overlapping]}, the model {how[model.plan.overlapping]}",
+            f"{dataset.folder}: {lack}",
             hint="engines are judged by references of the model's structures: give data that call them as it does",
         )
     if not model.validation.get("cases"):
@@ -126,8 +126,10 @@ def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
                 hint="import scans that it was not trained on with `osteon import … --hold-out`",
             )
         return held_out
-    known = {c.id for c in labelled if model.seen.sight_in_run(c.id, c.content) != UNSEEN}  # not others of that name
-    ids = [case_id for case_id in model.validation["cases"] if case_id in known]
+    seen_in_run = {
+        c.id for c in labelled if model.seen.sight_in_run(c.id, c.content) != UNSEEN
+    }  # not others of that name
+    ids = [case_id for case_id in model.validation["cases"] if case_id in seen_in_run]
     if not ids:
         raise UsageError(
             f"{dataset.folder}: has none of the model's validation cases",
@@ -223,9 +225,9 @@ def _load() -> Check:
 
 def _gpu() -> Check:
     if torch.cuda.is_available():
-        found = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-        told = (f"cuda:{number} {gpu.name}, {gpu.total_memory / 1e9:.0f} GB" for number, gpu in enumerate(found))
-        return Check("GPU", "fine", "; ".join(told))
+        gpus = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+        names = (f"cuda:{number} {gpu.name}, {gpu.total_memory / 1e9:.0f} GB" for number, gpu in enumerate(gpus))
+        return Check("GPU", "fine", "; ".join(names))
     if torch.backends.mps.is_available():
         return Check("GPU", "note", "Apple's, which osteon was never tried on", "--device mps takes it")
     if torch.version.cuda is None and shutil.which("nvidia-smi"):

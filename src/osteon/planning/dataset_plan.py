@@ -171,12 +171,12 @@ def patch_scale_for(budget_s: float, seconds_per_iteration: float) -> float:
     if not seconds_per_iteration:
         return 1.0
     iterations = budget_s / seconds_per_iteration
-    wanted = (
+    scale = (
         max(iterations / MAX_USEFUL_ITERATIONS, 1.0)
         if iterations > MIN_USEFUL_ITERATIONS
         else iterations / MIN_USEFUL_ITERATIONS
     )
-    return float(f"{min(MAX_PATCH_SCALE, max(MIN_PATCH_SCALE, wanted)):.2g}")
+    return float(f"{min(MAX_PATCH_SCALE, max(MIN_PATCH_SCALE, scale)):.2g}")
 
 
 def _sizes(plan: Plan) -> tuple[object, ...]:

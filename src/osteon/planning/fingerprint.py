@@ -178,8 +178,8 @@ def _read_facts(path: Path) -> dict[str, CaseFacts]:
         return {}  # only measurements: they are made again
 
 
-def _write_facts(path: Path, found: dict[str, CaseFacts]) -> None:
-    write_json(path, {"cases": [facts.model_dump() for facts in found.values()]})
+def _write_facts(path: Path, facts_by_case: dict[str, CaseFacts]) -> None:
+    write_json(path, {"cases": [facts.model_dump() for facts in facts_by_case.values()]})
 
 
 def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:

@@ -123,15 +123,15 @@ def _chosen_seconds(facts: Measurements, precisions: Sequence[Precision]) -> flo
     return float(seconds[_choose_precision(seconds, precisions)[0]])
 
 
-def _choose_precision(seconds: dict[Precision, float], tried_shape: Sequence[Precision]) -> tuple[Precision, str]:
+def _choose_precision(seconds: dict[Precision, float], precisions: Sequence[Precision]) -> tuple[Precision, str]:
     """The precision to train in, and the reason; where nothing was measured in time, a device's usual one."""
     if not seconds:
-        chosen = tried_shape[-1]
+        chosen = precisions[-1]
         return chosen, f"precision {chosen}: usual on such a device; none was measured in time"
     chosen = "bf16" if seconds.get("bf16", math.inf) < BF16_TIME_LIMIT * seconds.get("fp32", math.inf) else "fp32"
-    parts = [f"{name} {taken:.3f} s" for name, taken in seconds.items()]
-    parts += [f"{name} was not tried in time" for name in tried_shape if name not in seconds]
-    parts += [] if "bf16" in tried_shape else ["bf16 was not tried, since the device is not known to compute in it"]
+    parts = [f"{name} {step_s:.3f} s" for name, step_s in seconds.items()]
+    parts += [f"{name} was not tried in time" for name in precisions if name not in seconds]
+    parts += [] if "bf16" in precisions else ["bf16 was not tried, since the device is not known to compute in it"]
     return chosen, f"precision {chosen}: an iteration took {', '.join(parts)} on this machine"
 
 

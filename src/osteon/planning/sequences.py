@@ -23,18 +23,20 @@ def find_sequence(fingerprint: Fingerprint, axis: int) -> list[str]:
         At least three names in their order, whose median volumes differ by a factor of two at most; else none.
     """
     names = {name for case in fingerprint.cases for name in case.structures}
-    facts = {
+    occurrences = {
         name: [(c.structures[name], c.spacing_mm) for c in fingerprint.cases if name in c.structures] for name in names
     }
     volumes = {
-        name: float(np.median([found.voxels * np.prod(spacing) for found, spacing in each]))
-        for name, each in facts.items()
+        name: float(np.median([structure.voxels * np.prod(spacing) for structure, spacing in each]))
+        for name, each in occurrences.items()
     }
     if len(names) < 3 or max(volumes.values()) > 2 * min(volumes.values()):
         return []
     if not all(_order(fingerprint, axis, *pair)[0] for pair in itertools.combinations(sorted(names), 2)):
         return []
-    return sorted(names, key=lambda name: float(np.median([found.centre_mm[axis] for found, _ in facts[name]])))
+    return sorted(
+        names, key=lambda name: float(np.median([structure.centre_mm[axis] for structure, _ in occurrences[name]]))
+    )
 
 
 def sequence_margin_mm(fingerprint: Fingerprint, axis: int, names: Sequence[str]) -> float:

@@ -69,27 +69,27 @@ def coarser_spacing(
     inside = np.arange(3) != across
     unit, power = ("scan", 3) if across is None else ("slice", 2)
 
-    def coarsened(factor: float) -> Vector:
-        return np.where(inside, np.maximum(spacing, spacing[inside].min() * factor), spacing)
+    def coarsened(candidate: float) -> Vector:
+        return np.where(inside, np.maximum(spacing, spacing[inside].min() * candidate), spacing)
 
-    def fits(factor: float) -> bool:
-        return bool(np.prod((extent * coverage / coarsened(factor))[inside]) <= patch_voxels)
+    def fits(candidate: float) -> bool:
+        return bool(np.prod((extent * coverage / coarsened(candidate))[inside]) <= patch_voxels)
 
     if fits(1.0):
         return spacing, []
-    chosen, kept_dice = 1.0, 1.0
-    for factor in FACTORS[1:]:
-        fidelity = label_fidelity(dataset, fingerprint, coarsened(factor))
+    factor, kept_dice = 1.0, 1.0
+    for candidate in FACTORS[1:]:
+        fidelity = label_fidelity(dataset, fingerprint, coarsened(candidate))
         if fidelity < MIN_FIDELITY:
             break
-        chosen, kept_dice = factor, fidelity
-        if fits(factor):
+        factor, kept_dice = candidate, fidelity
+        if fits(candidate):
             break
-    if chosen == 1.0:
+    if factor == 1.0:
         return spacing, [f"not coarser: the labels would lose more than {1 - MIN_FIDELITY:.0%} of their Dice"]
-    share = min(1.0, (patch_voxels / np.prod((extent / coarsened(chosen))[inside])) ** (1 / power))
-    return coarsened(chosen), [
-        f"made {chosen:g} times coarser, so that a patch covers {share:.0%} of the median {unit} along each axis; "
+    share = min(1.0, (patch_voxels / np.prod((extent / coarsened(factor))[inside])) ** (1 / power))
+    return coarsened(factor), [
+        f"made {factor:g} times coarser, so that a patch covers {share:.0%} of the median {unit} along each axis; "
         f"the labels themselves keep a Dice of {kept_dice:.3f} on that grid (measured, at least {MIN_FIDELITY} asked)"
     ]
 

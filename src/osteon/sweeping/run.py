@@ -115,15 +115,15 @@ class _TrialRows:
 
     def __init__(self, folder: Path, sweep: Sweep) -> None:
         self.folder, self.sweep = folder, sweep
-        self.found: dict[str, tuple[Trial, TrialOutcome]] = {}
+        self.by_name: dict[str, tuple[Trial, TrialOutcome]] = {}
         self.refused: dict[str, str] = {}
 
     @property
     def all(self) -> list[tuple[Trial, TrialOutcome]]:
-        return list(self.found.values())
+        return list(self.by_name.values())
 
     def put(self, trial: Trial, outcome: TrialOutcome) -> None:
-        self.found[trial.name] = (trial, outcome)
+        self.by_name[trial.name] = (trial, outcome)
 
     def run(self, trial: Trial, live: Live | None) -> None:
         def show(outcome: TrialOutcome) -> None:
@@ -143,14 +143,14 @@ class _TrialRows:
 
     def dice(self, trials: list[Trial]) -> float | None:
         """Mean over the seeds; None where all failed."""
-        scores = [self.found[trial.name][1] for trial in trials]
+        scores = [self.by_name[trial.name][1] for trial in trials]
         known = [outcome.dice for outcome in scores if outcome.state != "failed" and outcome.dice is not None]
         return fmean(known) if known else None
 
     def _others(self, trial: Trial) -> list[tuple[CurvePoint, ...]]:
         return [
             outcome.curve
-            for other, outcome in self.found.values()
+            for other, outcome in self.by_name.values()
             if other.values != trial.values and outcome.state in ("done", "stopped")
         ]
 

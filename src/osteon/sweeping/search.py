@@ -52,11 +52,11 @@ def propose(search: Search, history: Sequence[Attempt]) -> dict[str, Any]:
 def extreme_values(search: Search) -> list[dict[str, Any]]:
     """Values in which each key has each of its values, or either end of its range, at least once."""
     edges = {key: [over.low, over.high] if isinstance(over, SearchRange) else over for key, over in search.over.items()}
-    first = {key: values[0] for key, values in edges.items()}
-    found = [first]
+    base = {key: values[0] for key, values in edges.items()}
+    combinations = [base]
     for key, values in edges.items():
-        found += [{**first, key: value} for value in values[1:]]
-    return found
+        combinations += [{**base, key: value} for value in values[1:]]
+    return combinations
 
 
 def _distribution(optuna: Any, over: SearchRange | list[Any]) -> Any:

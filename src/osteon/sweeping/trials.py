@@ -91,13 +91,13 @@ class TrialFactory:
 
 def grid_values(sweep: Sweep) -> list[dict[str, Any]]:
     """Every combination of the grids, each once."""
-    found: list[dict[str, Any]] = []
+    combinations: list[dict[str, Any]] = []
     for grid in sweep.grid or []:
         for combination in itertools.product(*grid.values()):
             values = dict(zip(grid, combination, strict=True))
-            if values not in found:
-                found.append(values)
-    return found
+            if values not in combinations:
+                combinations.append(values)
+    return combinations
 
 
 def plan_options_from(values: Mapping[str, Any]) -> PlanOptions:
@@ -112,10 +112,10 @@ def plan_options_from(values: Mapping[str, Any]) -> PlanOptions:
         if "." not in key:
             raise PlanError(f"{key}: neither a choice nor a key of the plan", hint=f"near it: {_closest_keys(key)}")
     try:
-        chosen = dict(RecipeOptions.model_validate(option_values))
+        checked = dict(RecipeOptions.model_validate(option_values))
     except ValidationError as error:
         raise PlanError(explain(error), hint="correct the value") from None
-    return PlanOptions(recipe=str(values.get("recipe", "osteon")), settings=settings or None, **chosen)
+    return PlanOptions(recipe=str(values.get("recipe", "osteon")), settings=settings or None, **checked)
 
 
 def trial_name(values: Mapping[str, Any], seed: int | None) -> str:

@@ -212,8 +212,8 @@ class TrainingCallback(lightning.Callback):
         rounded = {f"dice_{name}": None if v is None else round(v, 5) for name, v in scores.items()}
         return {"dice": None if mean is None else round(mean, 5), **rounded}
 
-    def _save_sample(self, number: int, case: CachedCase, found: np.ndarray) -> None:
-        save_sample_picture(self.run, number, case, found, self.plan)
+    def _save_sample(self, number: int, case: CachedCase, prediction: np.ndarray) -> None:
+        save_sample_picture(self.run, number, case, prediction, self.plan)
 
     def save(self, module: TrainingModule, optimiser: torch.optim.Optimizer) -> None:
         """Write a checkpoint that a resumed run starts from."""

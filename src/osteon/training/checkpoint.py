@@ -120,8 +120,8 @@ def read_last_state(folder: Path) -> TrainingState:
         if not before.is_file():
             raise
         state = load_checkpoint(before)[1]
-        metadata_json = f"{error.message}: the one before is taken, of iteration {state.iteration}"
-        console.print(f"[yellow]{escape(metadata_json)}[/]", soft_wrap=True)
+        message = f"{error.message}: the one before is taken, of iteration {state.iteration}"
+        console.print(f"[yellow]{escape(message)}[/]", soft_wrap=True)
         before.replace(last)
         return state
 

@@ -79,27 +79,29 @@ def binary_cross_entropy(
 
 
 def tversky_loss(
-    shares: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor, missed: float = 0.5
+    probabilities: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor, beta: float = 0.5
 ) -> torch.Tensor:
     """1 − soft Tversky index, its sums taken over the batch, its mean over the structures that the batch shows.
 
-    The index is TP / (TP + β · missed + (1 − β) · invented) (Salehi et al., MLMI 2017); β = ½: Dice.
+    The index is TP / (TP + β · FN + (1 − β) · FP) (Salehi et al., MLMI 2017); β = ½: Dice.
     A structure without a voxel in the batch has no index to rise; cross-entropy teaches its absence.
 
     Args:
-        shares: `[batch, structure, i, j, k]` probabilities.
+        probabilities: `[batch, structure, i, j, k]`.
         target: The same shape, 0/1.
         annotated: `[batch, structure]` bool.
-        missed: β, the weight of missed voxels.
+        beta: β, the weight of false negatives.
     """
-    known = annotated[:, :, None, None, None].to(shares)
-    shares, target = shares * known, target * known
-    found = (shares * target).sum((0, 2, 3, 4))
-    there = target.sum((0, 2, 3, 4))
-    wrong = missed * (there - found) + (1 - missed) * (shares.sum((0, 2, 3, 4)) - found)
-    each = 1 - (found + SMOOTH / 2) / (found + wrong + SMOOTH / 2)
-    shown = there > 0
-    return (each * shown).sum() / shown.sum().clamp_min(1)
+    mask = annotated[:, :, None, None, None].to(probabilities)
+    probabilities, target = probabilities * mask, target * mask
+    true_positives = (probabilities * target).sum((0, 2, 3, 4))
+    positives = target.sum((0, 2, 3, 4))
+    false_negatives = positives - true_positives
+    false_positives = probabilities.sum((0, 2, 3, 4)) - true_positives
+    errors = beta * false_negatives + (1 - beta) * false_positives
+    losses = 1 - (true_positives + SMOOTH / 2) / (true_positives + errors + SMOOTH / 2)
+    is_shown = positives > 0
+    return (losses * is_shown).sum() / is_shown.sum().clamp_min(1)
 
 
 def _focal(cost: torch.Tensor, gamma: float) -> torch.Tensor:

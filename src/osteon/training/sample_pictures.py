@@ -29,14 +29,16 @@ _PLANES = ((1, 0, 2), (0, 1, 2), (2, 0, 1))
 """Coronal, sagittal, axial: the world axis cut, the ones to the right and up."""
 
 
-def save_sample_picture(run: Path, number: int, case: CachedCase, found: npt.NDArray[np.integer], plan: Plan) -> None:
+def save_sample_picture(
+    run: Path, number: int, case: CachedCase, prediction: npt.NDArray[np.integer], plan: Plan
+) -> None:
     """Write the picture of a validation scan: what was found filled, the reference outlined.
 
     Args:
         run: The run's folder.
         number: Of the scan, from 0; only the first `MAX_PICTURES` have a picture.
         case: The scan, on the plan's grid.
-        found: Index `[i, j, k]` (n for the n-th structure, from 1) or multi-hot `[structure, i, j, k]`.
+        prediction: Index `[i, j, k]` (n for the n-th structure, from 1) or multi-hot `[structure, i, j, k]`.
         plan: Structures, axes.
     """
     if number >= MAX_PICTURES:
@@ -46,7 +48,9 @@ def save_sample_picture(run: Path, number: int, case: CachedCase, found: npt.NDA
     turn = Turn(order, grid.flipped)
     image = np.asarray(turn.apply(case.image[0]), dtype=np.float32)
     edges = [grid.spacing_mm[axis] for axis in order]
-    masks = [_structure_masks(turn.apply(labels), len(plan.structures)) for labels in (found, np.asarray(case.labels))]
+    masks = [
+        _structure_masks(turn.apply(labels), len(plan.structures)) for labels in (prediction, np.asarray(case.labels))
+    ]
     colours = [tuple(int(s.colour[n : n + 2], 16) for n in (1, 3, 5)) for s in plan.structures]
     low, high = np.percentile(image[:: max(1, image.shape[0] // 64)], [1, 99])
     grey = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1) * 255
@@ -85,8 +89,8 @@ def _draw_panel(
     scale = HEIGHT / max(flat.shape[1] * edges[across], flat.shape[0] * edges[up])
     size = max(1, round(flat.shape[1] * edges[across] * scale)), max(1, round(flat.shape[0] * edges[up] * scale))
     canvas = np.asarray(Image.fromarray(flat.astype(np.uint8)).resize(size)).astype(np.float32)[..., None].repeat(3, 2)
-    for found, colour in zip(masks[0], colours, strict=True):
-        inside = _enlarge(np.take(found, index, axis=axis), size)
+    for mask, colour in zip(masks[0], colours, strict=True):
+        inside = _enlarge(np.take(mask, index, axis=axis), size)
         canvas[inside] = (1 - FILL_OPACITY) * canvas[inside] + FILL_OPACITY * np.array(colour, dtype=np.float32)
     for reference, colour in zip(masks[1], colours, strict=True):
         inside = _enlarge(np.take(reference, index, axis=axis), size)

@@ -119,8 +119,8 @@ class PatchSampler:
         size = self.plan.patch.size
         place = [round(float(u) * (n - s)) for u, n, s in zip(where, shape, size, strict=True)]
         if self.plan.grid.dimensions == 2:
-            kept = self.plan.grid.kept_slices(shape[2])
-            place[2] = kept[round(float(where[2]) * (len(kept) - 1))]
+            slices = self.plan.grid.kept_slices(shape[2])
+            place[2] = slices[round(float(where[2]) * (len(slices) - 1))]
         return place
 
     def _fitted(self, place: Sequence[int], shape: Sequence[int]) -> Triple:

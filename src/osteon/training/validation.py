@@ -46,10 +46,10 @@ def validate(
     for number, case in enumerate(cases):
         image = torch.from_numpy(np.asarray(case.image, dtype=np.float32))
         class_probabilities = name_series(probabilities(network, image, plan), plan)
-        found = (class_probabilities > 0.5).numpy() if plan.overlapping else class_probabilities.argmax(0).numpy()
+        prediction = (class_probabilities > 0.5).numpy() if plan.overlapping else class_probabilities.argmax(0).numpy()
         if on_case is not None:
-            on_case(number, case, found)
-        scores.append(case_dice(found, np.asarray(case.labels), numbered, case.annotated))
+            on_case(number, case, prediction)
+        scores.append(case_dice(prediction, np.asarray(case.labels), numbered, case.annotated))
     network.train(was_training)
     return mean_scores(scores, plan.structures)
 
@@ -70,10 +70,10 @@ def order_representatively(cases: Sequence[CachedCase], seed: int) -> list[Cache
 
 
 def case_dice(
-    found: np.ndarray, reference: np.ndarray, structures: Sequence[Structure], annotated: Sequence[bool]
+    prediction: np.ndarray, reference: np.ndarray, structures: Sequence[Structure], annotated: Sequence[bool]
 ) -> Scores:
     """Dice of each annotated structure in one case; None where it is in neither array."""
-    counts = count_overlap(found, reference, structures)
+    counts = count_overlap(prediction, reference, structures)
     return {s.name: dice(counts[s.name]) for s, known in zip(structures, annotated, strict=True) if known}
 
 

@@ -34,10 +34,10 @@ def augment_intensities(image: torch.Tensor, parameters: AugmentationParameters,
         (parameters.gamma, _gamma),
     ]
     for values, change in steps:
-        chosen = np.flatnonzero(~np.isnan(values))
-        if len(chosen):
-            rows = send_like(chosen, image)
-            amount = send_like(values[chosen], image).reshape(-1, 1, 1, 1, 1)
+        patches = np.flatnonzero(~np.isnan(values))
+        if len(patches):
+            rows = send_like(patches, image)
+            amount = send_like(values[patches], image).reshape(-1, 1, 1, 1, 1)
             image[rows] = change(image[rows], amount)
     return image
 
@@ -47,19 +47,19 @@ def _apply_bias_field(image: torch.Tensor, parameters: AugmentationParameters, p
 
     Normalised intensities have no zero of their own: the patch's darkest voxel stands for no signal.
     """
-    chosen = np.flatnonzero(~np.isnan(parameters.bias))
+    patches = np.flatnonzero(~np.isnan(parameters.bias))
     channels = [number for number, channel in enumerate(plan.channels) if channel.modality == "mr"]
-    if not len(chosen) or not channels:
+    if not len(patches) or not channels:
         return
-    weights = send_like(parameters.bias_terms[chosen], image)[:, None]
+    weights = send_like(parameters.bias_terms[patches], image)[:, None]
     field = expand_field(weights, legendre_bases(plan.patch.size, plan.grid.spacing_mm))
-    greatest = send_like(parameters.bias[chosen], image).reshape(-1, 1, 1, 1, 1)
+    greatest = send_like(parameters.bias[patches], image).reshape(-1, 1, 1, 1, 1)
     factor = (field * (greatest / field.abs().amax((2, 3, 4), True).clamp_min(1e-6))).exp()
-    rows = send_like(chosen, image)[:, None]
+    rows = send_like(patches, image)[:, None]
     columns = send_like(np.array(channels), image)
-    there = image[rows, columns]
-    low = there.amin((2, 3, 4), True)
-    image[rows, columns] = (there - low) * factor + low
+    values = image[rows, columns]
+    low = values.amin((2, 3, 4), True)
+    image[rows, columns] = (values - low) * factor + low
 
 
 def _blur(x: torch.Tensor, sigma: torch.Tensor, most: int) -> torch.Tensor:
@@ -86,10 +86,10 @@ def _contrast(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     return ((x - mean) * factor + mean).clamp(low, high)
 
 
-def _lower_resolution(x: torch.Tensor, kept: Floats) -> torch.Tensor:
+def _lower_resolution(x: torch.Tensor, factors: Floats) -> torch.Tensor:
     """Fewer voxels and back. `nearest` would take each coarse voxel's first, and move the image off its labels."""
     parts = []
-    for patch, part in zip(x.split(1), kept[~np.isnan(kept)].tolist(), strict=True):
+    for patch, part in zip(x.split(1), factors[~np.isnan(factors)].tolist(), strict=True):
         small = [max(1, round(n * part)) for n in patch.shape[2:]]
         coarse = F.interpolate(patch, small, mode="nearest-exact")
         parts.append(F.interpolate(coarse, patch.shape[2:], mode="trilinear"))

@@ -40,27 +40,27 @@ def resample_patches(
     A voxel at x of a changed patch comes from A (x + d(x)): first the deformation, then the affine, so that the
     deformation alone decides whether space folds.
     """
-    turned = ~np.isclose(parameters.affine, np.eye(3, 4)).all((1, 2))
-    bent = ~np.isnan(parameters.elastic_mm)
-    chosen = np.flatnonzero(turned | bent)
-    if not len(chosen):
+    is_affine = ~np.isclose(parameters.affine, np.eye(3, 4)).all((1, 2))
+    is_elastic = ~np.isnan(parameters.elastic_mm)
+    moved_patches = np.flatnonzero(is_affine | is_elastic)
+    if not len(moved_patches):
         return image, labels
     flat = plan.grid.dimensions == 2  # torch samples pictures several times faster than volumes of one slice
     if flat:
         image, labels = image.squeeze(-1), labels.squeeze(-1)
     axes = [1, 0] if flat else [2, 1, 0]  # grid_sample counts x, y, z: the last axis first
-    reverse = parameters.affine[chosen][:, axes][:, :, [*axes, 3]]
-    grid = F.affine_grid(send_like(reverse, image), [len(chosen), 1, *image.shape[2:]], align_corners=False)
-    where = np.flatnonzero(bent[chosen])
+    reverse = parameters.affine[moved_patches][:, axes][:, :, [*axes, 3]]
+    grid = F.affine_grid(send_like(reverse, image), [len(moved_patches), 1, *image.shape[2:]], align_corners=False)
+    where = np.flatnonzero(is_elastic[moved_patches])
     if len(where):
-        added = _displacement(parameters, chosen[where], axes, plan, image).reshape(len(where), *grid.shape[1:])
+        added = _displacement(parameters, moved_patches[where], axes, plan, image).reshape(len(where), *grid.shape[1:])
         grid.index_add_(0, send_like(where, grid), added)
-    rows = send_like(chosen, image)
-    moved, followed = _sample_both(grid, image[rows], labels[rows])
-    if len(chosen) == len(image):
-        image, labels = moved, followed
+    rows = send_like(moved_patches, image)
+    moved, moved_labels = _sample_both(grid, image[rows], labels[rows])
+    if len(moved_patches) == len(image):
+        image, labels = moved, moved_labels
     else:
-        image[rows], labels[rows] = moved, followed
+        image[rows], labels[rows] = moved, moved_labels
     return (image[..., None], labels[..., None]) if flat else (image, labels)
 
 
