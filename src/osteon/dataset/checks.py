@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import DatasetError, GeometryError, ImageError, LabelError
-from osteon.core.geometry import Geometry, turn_onto, turn_to_ras
+from osteon.core.geometry import Geometry, reorient_like, reorient_to_ras
 from osteon.core.label_values import boxes_of
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
@@ -80,15 +80,17 @@ def check_labels(segmentation: Segmentation, name: str) -> tuple[str, ...]:
     return present
 
 
-def turn_array(array: npt.NDArray[np.generic], source: Geometry, target: Geometry) -> npt.NDArray[np.generic] | None:
+def reorient_array(
+    array: npt.NDArray[np.generic], source: Geometry, target: Geometry
+) -> npt.NDArray[np.generic] | None:
     """The array `[..., i, j, k]` with its axes as `target` has them; None where the grids are not the same.
 
     Axes are permuted and mirrored, no voxel changes its value or its place in the world.
     """
-    if target.same_as(source):
+    if target.is_close(source):
         return array
-    turn = turn_onto(source, target)
-    if not target.same_as(turn.geometry(source)):
+    turn = reorient_like(source, target)
+    if not target.is_close(turn.geometry(source)):
         return None
     return np.ascontiguousarray(turn.apply(array))
 
@@ -108,7 +110,7 @@ def align_segmentation(
     Raises:
         GeometryError: The grids differ by more than a turn of the axes; the message shows both.
     """
-    turned = turn_array(segmentation.array, segmentation.geometry, geometry)
+    turned = reorient_array(segmentation.array, segmentation.geometry, geometry)
     if turned is None:
         raise grid_error(geometry, segmentation.geometry, name=name, image_name=image_name, hint=hint)
     labels: npt.NDArray[np.integer] = turned  # type: ignore[assignment]
@@ -117,8 +119,8 @@ def align_segmentation(
 
 def grid_error(geometry: Geometry, other: Geometry, *, name: str, image_name: str, hint: str = "") -> GeometryError:
     """The error for a file `name` on the grid `other` that should be on that of `image_name`."""
-    turned = turn_onto(other, geometry).geometry(other)
-    what = "; ".join(geometry.differences(turned)) or "position"
+    turned = reorient_like(other, geometry).geometry(other)
+    what = "; ".join(geometry.explain_mismatch(turned)) or "position"
     way = "correct the header that is wrong; where both are right, --repair-geometry resamples the label"
     if fitting := _forms_that_fit(geometry, other, image_name, name):
         what += f"; {fitting}"
@@ -135,11 +137,11 @@ def grid_error(geometry: Geometry, other: Geometry, *, name: str, image_name: st
 def _forms_that_fit(geometry: Geometry, other: Geometry, image_name: str, name: str) -> str:
     """By which other form of their headers two grids would be the same; empty where there is none."""
     mine, theirs = (
-        [("", grid), *((form, Geometry(grid.shape, affine, grid.unit)) for form, affine in grid.also)]
+        [("", grid), *((form, Geometry(grid.shape, affine, grid.unit)) for form, affine in grid.alternative_affines)]
         for grid in (geometry, other)
     )
     for (form, one), (another, two) in itertools.product(mine, theirs):
-        if (form or another) and one.same_as(turn_onto(two, one).geometry(two)):
+        if (form or another) and one.is_close(reorient_like(two, one).geometry(two)):
             said = [f"the {f} of {whose}" for f, whose in ((form, image_name), (another, name)) if f]
             return f"by {' and '.join(said)} they would be the same"
     return ""
@@ -179,7 +181,7 @@ def content_hash(volume: Volume) -> str:
     at 45 degrees is not turned otherwise when it is read again.
     """
     grid = volume.geometry
-    turn = turn_to_ras(Geometry(grid.shape, grid.affine_ras.astype(np.float32).astype(np.float64), grid.unit))
+    turn = reorient_to_ras(Geometry(grid.shape, grid.affine_ras.astype(np.float32).astype(np.float64), grid.unit))
     digest = hashlib.sha256()
     turned = turn.apply(volume.array)
     digest.update(repr(tuple(turned.shape)).encode())

@@ -13,7 +13,7 @@ from osteon.core.errors import DatasetError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.dataset.checks import align_segmentation, check_content, check_image, grid_error, turn_array
+from osteon.dataset.checks import align_segmentation, check_content, check_image, grid_error, reorient_array
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest
 from osteon.formats.labelmap import as_index_map, as_multi_hot
 from osteon.formats.registry import read_geometry, read_segmentation, read_volume
@@ -144,7 +144,7 @@ def stacked(volumes: Iterable[Volume], names: Sequence[str], name: str) -> Volum
     made: Volume | None = None
     for number, (own, volume) in enumerate(zip(names, volumes, strict=True)):
         grid = volume.geometry if made is None else made.geometry
-        turned = turn_array(volume.array, volume.geometry, grid)
+        turned = reorient_array(volume.array, volume.geometry, grid)
         if turned is None:
             hint = "channels of one case must lie on one grid: correct the header that is wrong, or resample the image"
             raise grid_error(grid, volume.geometry, name=f"{name}: {own}", image_name=names[0], hint=hint)

@@ -16,6 +16,7 @@ from osteon.core.files import read_yaml, write_yaml
 from osteon.core.locks import hold_folder
 from osteon.core.progress import console
 from osteon.core.records import read_record
+from osteon.core.schema_versions import SCHEMAS, migrate
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import By, group_cases
@@ -30,7 +31,7 @@ from osteon.runs.resuming import describe_differences, restore_resumable, resuma
 from osteon.training.losses import find_loss
 
 RUN = "run.yaml"
-_OTHER_KEYS = ("init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
+_OTHER_KEYS = ("schema", "init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
 """What run.yaml says beside the options."""
 
 
@@ -92,7 +93,7 @@ def record_options(run: Path, plan: Plan, options: TrainOptions, *, started: boo
         return
     write_plan(run / PLAN, plan)
     versions = {"osteon": __version__, "torch": str(torch.__version__)}
-    write_yaml(path, recorded | _plan_hashes(plan) | versions)
+    write_yaml(path, {"schema": SCHEMAS["run"].version} | recorded | _plan_hashes(plan) | versions)
 
 
 def _plan_hashes(plan: Plan) -> dict[str, str]:
@@ -107,7 +108,7 @@ def _digest(data: Any) -> str:
 def _read_record(path: Path) -> dict[str, Any]:
     """What run.yaml says. Raises UsageError where it says what this version does not know."""
     hint = "restore it from a copy of the run, or --restart to throw this run away"
-    recorded_options: dict[str, Any] = read_record(path, "the run's record", dict[str, Any], hint)
+    recorded_options: dict[str, Any] = migrate("run", read_record(path, "the run's record", dict[str, Any], hint), path)
     if unknown_keys := [key for key in recorded_options if key not in (*asdict(DEFAULTS), *_OTHER_KEYS)]:
         version = f", osteon {recorded_options['osteon']}" if "osteon" in recorded_options else ""
         raise UsageError(
@@ -147,8 +148,8 @@ def recorded_splits(run: Path, manifest: Manifest, by: By) -> dict[str, list[str
 
 
 def plan_hash(plan: Plan) -> str:
-    """Of what decides a training; not of reasons and forecasts."""
-    parts = plan.model_dump(mode="json", exclude={"forecast"})
+    """Of what decides a training; not of reasons, forecasts and the file's version, which always counts as 1."""
+    parts = plan.model_dump(mode="json", exclude={"forecast"}) | {"osteon": 1}
     for section in (*parts.values(), *parts["intensities"]):
         if isinstance(section, dict):
             section.pop("why", None)

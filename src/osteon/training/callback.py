@@ -33,7 +33,7 @@ from osteon.training.lightning import Logger, lightning
 from osteon.training.limits import TrainingLimits
 from osteon.training.module import TrainingModule
 from osteon.training.progress_display import TrainingDisplay
-from osteon.training.sample_pictures import save_sample_picture
+from osteon.training.sample_pictures import write_sample_picture
 from osteon.training.sampling import Batch
 from osteon.training.schedule import rate_factor
 from osteon.training.validation import mean_over_structures, validate
@@ -213,7 +213,7 @@ class TrainingCallback(lightning.Callback):
         return {"dice": None if mean is None else round(mean, 5), **rounded}
 
     def _save_sample(self, number: int, case: CachedCase, prediction: np.ndarray) -> None:
-        save_sample_picture(self.run, number, case, prediction, self.plan)
+        write_sample_picture(self.run, number, case, prediction, self.plan)
 
     def save(self, module: TrainingModule, optimiser: torch.optim.Optimizer) -> None:
         """Write a checkpoint that a resumed run starts from."""

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.geometry import POSITION_TOLERANCE, Geometry, turn_onto
+from osteon.core.geometry import POSITION_TOLERANCE, Geometry, reorient_like
 from osteon.dataset.label_placement import lies_within
 from osteon.importing.masks.dicom import lies_on
 from osteon.importing.masks.files import Mask
@@ -100,7 +100,7 @@ class Grids:
 
 
 def _same(scan: Geometry, own: Geometry) -> bool:
-    return scan.same_as(turn_onto(own, scan).geometry(own))
+    return scan.is_close(reorient_like(own, scan).geometry(own))
 
 
 def _exact(grid: Geometry) -> Key:
