@@ -351,14 +351,14 @@ def test_a_plan_that_is_given_takes_single_keys(tmp_path: Path) -> None:
     assert not (dataset / "plan.yaml").exists()
 
 
-def test_training_in_python_takes_choices(tmp_path: Path) -> None:
+def test_training_in_python_takes_plan_options(tmp_path: Path) -> None:
     dataset, run = cohort(tmp_path / "data").folder, tmp_path / "run"
     own = {"patch.size": [8, 8, 8], "training.epoch_iterations": 1, "training.precision": "fp32"}
     small = {"network.features": [4, 6], "network.strides": [[1] * 3, [2] * 3], "network.kernels": [[3] * 3] * 2}
     common: dict[str, Any] = {"epochs": 1, "device": "cpu", "workers": 1, "measure_cost": False}
     osteon.train(dataset, run, loss="dice", settings={**own, **small}, **common)
     assert read_plan(run / "plan.yaml").training.loss == "dice"
-    again = osteon.train(dataset, run, choices=PlanOptions(loss="dice", settings={**own, **small}), **common)
+    again = osteon.train(dataset, run, plan_options=PlanOptions(loss="dice", settings={**own, **small}), **common)
     assert again.iterations == 1
     with pytest.raises(UsageError, match="a plan and choices contradict"):
         osteon.train(dataset, run, plan=tiny_plan(), loss="dice", **common)

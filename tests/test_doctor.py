@@ -163,7 +163,7 @@ def test_the_gate_by_hand(run: Path) -> None:
     [(0.002, 0.5, 3, True), (0.0021, 0.0, 3, False), (-0.1, 0.51, 3, False), (0.0, 0.0, 0, False)],
 )
 def test_the_limits_of_the_gate(drop: float, change: float, cases: int, passed: bool, tmp_path: Path) -> None:
-    made = GateResult("x", {"a": 0.0, "b": drop}, {"a": change, "b": 0.0}, cases)
+    made = GateResult(engine="x", dice_drop={"a": 0.0, "b": drop}, volume_change={"a": change, "b": 0.0}, cases=cases)
     assert made.passed == passed
     write_gates(tmp_path, "a" * 64, [made])
     assert read_gates(tmp_path, "a" * 64) == {"x": made}

@@ -18,7 +18,7 @@ from osteon.dataset.manifest import write_manifest
 from osteon.formats import read_segmentation
 from osteon.plan.schema import Plan, write_plan
 from osteon.planning import dataset_plan, fingerprint, run_plan
-from osteon.planning.dataset_plan import compute_plan, patch_scale_for
+from osteon.planning.dataset_plan import patch_scale_for, plan_dataset
 from osteon.planning.options import DEFAULTS, PlanOptions
 from osteon.planning.run_plan import plan_for_run
 from osteon.runs.record import RUN
@@ -55,21 +55,21 @@ def wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_fast_machine_gets_larger_patches_and_says_why(wide: Path) -> None:
-    usual = compute_plan(wide, device="cpu").plan
-    more = compute_plan(wide, device="cpu", budget_s=1200).plan
+    usual = plan_dataset(wide, device="cpu").plan
+    more = plan_dataset(wide, device="cpu", budget_s=1200).plan
     assert usual.patch.scale == 1.0
     assert more.patch.scale == 4.0
     assert more.grid.spacing_mm[0] < usual.grid.spacing_mm[0]
     assert any("4 times the recipe's voxels: with these an iteration takes 0.1 s" in why for why in more.patch.why)
-    same = compute_plan(wide, device="cpu", budget_s=200).plan
+    same = plan_dataset(wide, device="cpu", budget_s=200).plan
     assert (same.patch, same.grid) == (usual.patch, usual.grid)
-    assert compute_plan(wide, device="cpu", budget_s=1200, measure_cost=False).plan.patch.scale == 1.0
+    assert plan_dataset(wide, device="cpu", budget_s=1200, measure_cost=False).plan.patch.scale == 1.0
 
 
 def test_room_that_changes_nothing_is_not_taken(wide: Path) -> None:
     """All of a slice is seen anyway, and the batch was asked for."""
     choices = PlanOptions(dimensions=2, image_size=64, batch=2)
-    assert compute_plan(wide, choices, device="cpu", budget_s=1200).plan.patch.scale == 1.0
+    assert plan_dataset(wide, choices, device="cpu", budget_s=1200).plan.patch.scale == 1.0
 
 
 def test_a_run_that_goes_on_keeps_its_sizes(wide: Path, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_busy_machine_is_said_and_stands_in_the_plan(
     wide: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(LoadMeter, "warning", "the machine was busy (load 3.1)")
-    plan = compute_plan(wide, device="cpu").plan
+    plan = plan_dataset(wide, device="cpu").plan
     assert plan.forecast.why[-1] == "the machine was busy (load 3.1)"
     assert "the machine was busy (load 3.1)" in capsys.readouterr().err
 
@@ -110,9 +110,9 @@ def test_sizes_that_could_not_be_measured_in_time_are_scaled(wide: Path, monkeyp
         return first(plan) if plan.patch.scale == 1.0 else plan
 
     monkeypatch.setattr(dataset_plan, "measure_forecast", forecast)
-    plan = compute_plan(wide, device="cpu", budget_s=1200).plan
+    plan = plan_dataset(wide, device="cpu", budget_s=1200).plan
     assert plan.patch.scale == 4.0
-    usual = compute_plan(wide, device="cpu").plan
+    usual = plan_dataset(wide, device="cpu").plan
     times = plan.patch.batch * math.prod(plan.patch.size) / (usual.patch.batch * math.prod(usual.patch.size))
     assert plan.forecast.seconds_per_iteration == pytest.approx(0.1 * times, rel=0.01)
     assert plan.forecast.why[0] == "seconds of an iteration by those of another size: the time was over"
@@ -130,7 +130,7 @@ def test_sizes_that_cannot_be_computed_are_not_taken(wide: Path, monkeypatch: py
         )
 
     monkeypatch.setattr(dataset_plan, "measure_forecast", forecast)
-    plan = compute_plan(wide, device="cpu", budget_s=1200).plan
+    plan = plan_dataset(wide, device="cpu", budget_s=1200).plan
     assert plan.patch.scale == 1.0
     assert plan.patch.why[-1].endswith("would suit the budget, but could not be measured: out of memory")
 
@@ -143,7 +143,7 @@ def test_measuring_has_a_time_limit(wide: Path, monkeypatch: pytest.MonkeyPatch)
         return plan
 
     monkeypatch.setattr(dataset_plan, "measure_forecast", forecast)
-    compute_plan(wide, device="cpu")
+    plan_dataset(wide, device="cpu")
     assert command("plan", wide, "--measure-budget", "1h", "--device", "cpu") == 0
     assert 10 < limits[0] <= 15
     assert 3000 < limits[1] <= 3600
@@ -152,7 +152,7 @@ def test_measuring_has_a_time_limit(wide: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_dataset_that_was_copied_is_read_once_to_compare_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dataset(tmp_path, {f"c{n}": two_boxes(seed=n) for n in range(2)})
-    dataset_plan.plan_dataset(tmp_path, measure_cost=False)
+    write_plan(tmp_path / "plan.yaml", plan_dataset(tmp_path, measure_cost=False).plan)
     read: list[Path] = []
     digest = file_stamps._digest
     monkeypatch.setattr(file_stamps, "_digest", lambda path: read.append(path) or digest(path))
@@ -173,7 +173,7 @@ def test_a_dataset_that_was_copied_is_read_once_to_compare_it(tmp_path: Path, mo
 
 def test_that_a_plan_was_made_of_other_labels_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset, label = unpack_label(write_dataset(tmp_path, {f"c{n}": two_boxes(seed=n) for n in range(3)}), "c1")
-    dataset_plan.plan_dataset(tmp_path, measure_cost=False)
+    write_plan(tmp_path / "plan.yaml", plan_dataset(tmp_path, measure_cost=False).plan)
     capsys.readouterr()
     dataset_plan.load_or_make_plan(tmp_path)
     assert "other cases" not in capsys.readouterr().err

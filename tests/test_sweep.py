@@ -359,7 +359,7 @@ EARLIER = [[(0.2, 0.3), (0.5, 0.6), (1.0, 0.9)], [(0.3, 0.5), (0.6, 0.4), (1.0, 
     [
         ([], None),
         ([(0.2, 0.0)], None),  # too early
-        ([(0.5, 0.49)], StopReason(0.5, 0.49, 0.55)),  # 0.6 and 0.5 were the best by then
+        ([(0.5, 0.49)], StopReason(progress=0.5, dice=0.49, median=0.55)),  # 0.6 and 0.5 were the best by then
         ([(0.5, 0.51)], None),  # within the tolerance of the median
         ([(0.3, 0.55), (0.5, 0.1)], None),  # its best counts
         ([(1.0, 0.0)], None),  # done

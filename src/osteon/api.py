@@ -71,7 +71,7 @@ def make_plan(
     measure_budget_s: float | None = None,
     budget_s: float | None = None,
     workers: int | None = None,
-    **choices: Any,
+    **options: Any,
 ) -> Plan:
     """Measure a dataset, decide, and write its plan.yaml.
 
@@ -82,23 +82,25 @@ def make_plan(
         measure_budget_s: Seconds of the clock that this may take; None: 15, or a fifth of a shorter budget.
         budget_s: Seconds that a training will have; sizes are then chosen for this machine's measured speed.
         workers: Processes for reading the cases; None: as memory allows.
-        **choices: Fields of `osteon.planning.options.PlanOptions`: recipe, dimensions, network, encoder, window, …
+        **options: Fields of `osteon.planning.options.PlanOptions`: recipe, dimensions, network, encoder, window, …
     """
     from rich.markup import escape
 
     from osteon.core.progress import console
+    from osteon.plan.schema import FILE_NAME, write_plan
     from osteon.planning.dataset_plan import plan_dataset
     from osteon.planning.options import PlanOptions
 
     planned = plan_dataset(
         Path(dataset),
-        PlanOptions(**choices),
+        PlanOptions(**options),
         device=device,
         measure_cost=measure_cost,
         measure_budget_s=measure_budget_s,
         budget_s=budget_s,
         workers=workers,
     )
+    write_plan(Path(dataset) / FILE_NAME, planned.plan)
     for case_id, error in planned.failed.items():
         console.print(f"[yellow]not measured: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
     return planned.plan
@@ -109,7 +111,7 @@ def train(
     run: PathLike,
     *,
     plan: Plan | PathLike | None = None,
-    choices: PlanOptions | None = None,
+    plan_options: PlanOptions | None = None,
     restart: bool = False,
     measure_cost: bool = True,
     **options: Any,
@@ -121,15 +123,15 @@ def train(
         run: The run's folder; `run/model` is made in it.
         plan: A plan or its file; the dataset's plan.yaml when None, which is made where it is missing. With `init`
             and no plan: network, grid and patch of that model, the rest the dataset's.
-        choices: A plan is made by these for this run alone, and the dataset's plan is not used. Of a plan that is
+        plan_options: A plan is made by these for this run alone, and the dataset's plan is not used. Of a plan that is
             given only single keys can be changed (`settings`).
         restart: Throw away what the run has done.
-        measure_cost: Measure the forecast and the faster precision of a plan that `choices` make (some 20 s).
+        measure_cost: Measure the forecast and the faster precision of a plan that `plan_options` make (some 20 s).
         **options: Fields of `osteon.runs.options.TrainOptions` (budget_s, epochs, fold, seed, init, …), or of
-            `osteon.planning.options.PlanOptions` in place of `choices` (recipe, network, encoder, loss, settings, …).
+            `osteon.planning.options.PlanOptions` in place of `plan_options` (recipe, network, encoder, loss, …).
 
     Raises:
-        UsageError: A plan is given and choices that contradict it; and as `osteon.runs.fit.train`.
+        UsageError: A plan is given and options that contradict it; and as `osteon.runs.fit.train`.
     """
     from dataclasses import fields, replace
 
@@ -146,7 +148,7 @@ def train(
     from osteon.runs.options import TrainOptions
 
     by_name = {field.name: options.pop(field.name) for field in fields(PlanOptions) if field.name in options}
-    wanted = replace(choices or DEFAULTS, **by_name) if choices or by_name else None
+    wanted = replace(plan_options or DEFAULTS, **by_name) if plan_options or by_name else None
     if options.get("init") is not None:
         options["init"] = os.fspath(options["init"])
     where: dict[str, Any] = {name: options.get(name) for name in ("budget_s", "workers")}

@@ -177,7 +177,7 @@ def plan(
 ) -> None:
     """Measure the cases and write plan.yaml: every decision with its reason, and what training will cost."""
     from osteon.dataset.dataset import Dataset
-    from osteon.plan.schema import FILE_NAME, read_plan
+    from osteon.plan.schema import FILE_NAME, read_plan, write_plan
     from osteon.planning.dataset_plan import plan_dataset, warn_outdated
     from osteon.runs.record import check_plan_fits
 
@@ -211,6 +211,7 @@ def plan(
         budget_s=seconds,
         workers=workers,
     )
+    write_plan(path, planned.plan)
     show_plan(planned.plan)
     out.print(f"written: {escape(str(path))}", soft_wrap=True)
     report_failures(planned.failed, "not measured")

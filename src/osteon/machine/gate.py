@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from osteon.core.dice import count_overlap, dice
 from osteon.core.files import write_json
@@ -25,8 +24,7 @@ MAX_VOLUME_CHANGE = 0.5
 """Of a structure's volume, in percent."""
 
 
-@dataclass(frozen=True)
-class GateResult:
+class GateResult(BaseModel):
     """What an engine of lower precision costs, by structure.
 
     Attributes:
@@ -35,6 +33,8 @@ class GateResult:
         volume_change: Mean change of the predicted volume, in percent of what fp32 finds, without its sign.
         cases: On how many scans.
     """
+
+    model_config = ConfigDict(frozen=True)
 
     engine: str
     dice_drop: dict[str, float]
@@ -76,7 +76,7 @@ def judge_engine(model: Model, kind: Kind, cases: Iterable[tuple[Volume, Segment
                 change = 100 * abs(after.prediction - before.prediction) / before.prediction
                 changes.setdefault(structure.name, []).append(change)
         count += 1
-    return GateResult(kind.name, _means(drops), _means(changes), count)
+    return GateResult(engine=kind.name, dice_drop=_means(drops), volume_change=_means(changes), cases=count)
 
 
 def _means(figures: Mapping[str, list[float]]) -> dict[str, float]:
@@ -85,19 +85,13 @@ def _means(figures: Mapping[str, list[float]]) -> dict[str, float]:
 
 def write_gates(folder: Path, sha256: str, gates: Iterable[GateResult]) -> None:
     """Keep the figures in a model's folder, with the hash of its weights. Raises FileError."""
-    data = {gate.engine: {**vars(gate), "passed": gate.passed} for gate in gates}
+    data = {gate.engine: {**gate.model_dump(), "passed": gate.passed} for gate in gates}
     write_json(folder / FILE, {"model": sha256, "engines": data})
-
-
-class _GateRecord(BaseModel):
-    dice_drop: dict[str, float]
-    volume_change: dict[str, float]
-    cases: int
 
 
 class _GatesFile(BaseModel):
     model: str
-    engines: dict[str, _GateRecord]
+    engines: dict[str, GateResult]
 
 
 def read_gates(folder: Path, sha256: str) -> dict[str, GateResult]:
@@ -107,7 +101,4 @@ def read_gates(folder: Path, sha256: str) -> dict[str, GateResult]:
     data = read_record(path, "what engines cost", _GatesFile, hint) if path.is_file() else {}
     if data.get("model") != sha256:
         return {}
-    return {
-        name: GateResult(name, facts["dice_drop"], facts["volume_change"], facts["cases"])
-        for name, facts in data["engines"].items()
-    }
+    return {name: GateResult.model_validate(facts) for name, facts in data["engines"].items()}

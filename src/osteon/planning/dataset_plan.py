@@ -1,4 +1,4 @@
-"""A dataset's plan: measured, decided, its cost tried out, and written."""
+"""A dataset's plan: its cases measured, the plan decided, its cost tried out."""
 
 from __future__ import annotations
 
@@ -48,63 +48,27 @@ def plan_dataset(
     options: PlanOptions = DEFAULTS,
     *,
     device: str = "auto",
-    target: Path | None = None,
-    measure_cost: bool = True,
-    measure_budget_s: float | None = None,
-    budget_s: float | None = None,
-    workers: int | None = None,
-) -> PlanResult:
-    """Measure a dataset, decide, and write its plan.
-
-    Args:
-        folder: With dataset.yaml.
-        options: What the user decides.
-        device: What sizes are chosen for, and what the cost is measured on.
-        target: The plan's file; the dataset's plan.yaml when None.
-        measure_cost: Measure the forecast and the faster precision with a few steps.
-        measure_budget_s: Seconds of the clock that this may take; None: `measuring_budget_s` of the budget.
-        budget_s: Seconds that a training will have; sizes are then chosen for this machine's measured speed.
-        workers: Processes for reading the cases; None: as memory allows.
-
-    Raises:
-        DatasetError: No case can be used, or a structure occurs in none.
-        UsageError: There is no such recipe or device, or a choice makes no sense.
-    """
-    result = compute_plan(
-        folder,
-        options,
-        device=device,
-        measure_cost=measure_cost,
-        measure_budget_s=measure_budget_s,
-        budget_s=budget_s,
-        workers=workers,
-    )
-    write_plan(target or folder / FILE_NAME, result.plan)
-    return result
-
-
-def compute_plan(
-    folder: Path,
-    options: PlanOptions = DEFAULTS,
-    *,
-    device: str = "auto",
     measure_cost: bool = True,
     measure_budget_s: float | None = None,
     budget_s: float | None = None,
     patch_scale: float | None = None,
     workers: int | None = None,
 ) -> PlanResult:
-    """As `plan_dataset`, without writing the plan.
+    """Measure a dataset and decide its plan; it is not written.
 
     Args:
         folder: With dataset.yaml.
         options: What the user decides.
         device: What sizes are chosen for, and what the cost is measured on.
-        measure_cost: Measure the forecast and the faster precision.
+        measure_cost: Measure the forecast and the faster precision with a few steps.
         measure_budget_s: Seconds of the clock that this may take; None: `measuring_budget_s` of the budget.
-        budget_s: Seconds that a training will have.
+        budget_s: Seconds that a training will have; sizes are then chosen for this machine's measured speed.
         patch_scale: As `planner.make_plan` takes it; None: by measurement, where there is a budget to measure for.
         workers: Processes for reading the cases; None: as memory allows.
+
+    Raises:
+        DatasetError: No case can be used, or a structure occurs in none.
+        UsageError: There is no such recipe or device, or an option makes no sense.
     """
     dataset = Dataset.open(folder)
     device_name = resolve_device(device)
@@ -234,17 +198,19 @@ def load_or_make_plan(
 ) -> Plan:
     """The plan that a dataset has; made where it is missing. Cases that fail then fail again when they are prepared.
 
-    Where the cases are not those any more that it was made from, that is said.
+    A warning is printed where it was made of other cases than there are now.
     """
     path = folder / FILE_NAME
     if path.is_file():
         warn_outdated(folder)
         return read_plan(path)
-    return plan_dataset(folder, device=device, budget_s=budget_s, workers=workers).plan
+    plan = plan_dataset(folder, device=device, budget_s=budget_s, workers=workers).plan
+    write_plan(path, plan)
+    return plan
 
 
 def warn_outdated(folder: Path) -> None:
-    """Say where a dataset's cases are not those any more that its plan was made from."""
+    """Print a warning where a dataset's plan was made of other cases than there are now."""
     if differences := find_changes(Dataset.open(folder)):
         message = f"{folder / FILE_NAME}: was made of other cases than there are now ({'; '.join(differences)})"
         console.print(

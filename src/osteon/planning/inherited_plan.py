@@ -16,7 +16,7 @@ from osteon.plan.inheritance import inherit_plan
 from osteon.plan.overlay import overlay
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan
-from osteon.planning.dataset_plan import compute_plan
+from osteon.planning.dataset_plan import plan_dataset
 from osteon.planning.options import DEFAULTS, PlanOptions
 from osteon.planning.run_plan import plan_for_run
 from osteon.predicting.model import model_folder
@@ -58,7 +58,7 @@ def plan_from_model(
     data_plan = read_plan(dataset / PLAN) if options == DEFAULTS and (dataset / PLAN).is_file() else None
     if data_plan is None or data_plan.grid.dimensions != source.grid.dimensions:
         shape_options = replace(options, dimensions=source.grid.dimensions)
-        data_plan = compute_plan(dataset, shape_options, device=device, measure_cost=False, workers=workers).plan
+        data_plan = plan_dataset(dataset, shape_options, device=device, measure_cost=False, workers=workers).plan
     plan = inherit_plan(data_plan, source, _common_orientation(dataset) if source.grid.axes[0] in "ijk" else "RAS")
     if options.batch is not None:
         plan = plan.model_copy(update={"patch": plan.patch.model_copy(update={"batch": options.batch})})

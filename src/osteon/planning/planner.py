@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
 from osteon.core.errors import DatasetError, UsageError
-from osteon.core.text import counted
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import Channel
 from osteon.plan.overlay import overlay
 from osteon.plan.schema import (
-    Augmentation,
     Grid,
     Intensity,
     Monai,
@@ -27,6 +24,7 @@ from osteon.plan.schema import (
     StructureSequence,
     Training,
 )
+from osteon.planning.augmentation_choice import choose_augmentation
 from osteon.planning.fingerprint import Fingerprint
 from osteon.planning.grid_choice import choose_grid, drop_slices, fit_whole_slices, median_shape, round_significant
 from osteon.planning.network_choice import choose_network
@@ -34,22 +32,14 @@ from osteon.planning.network_shape import fit_patch, round_to_multiples
 from osteon.planning.options import DEFAULTS, PlanOptions
 from osteon.planning.recipe_files import ResolvedRecipe, resolve_recipe
 from osteon.planning.recipes import Device, Recipe, SizeLimits
-from osteon.planning.sequences import find_fixed_order, find_sequence, sequence_margin_mm, sequence_measures
+from osteon.planning.sequences import find_sequence, sequence_measures
 from osteon.planning.smallest_structures import expand_smallest
 from osteon.planning.zoom_choice import choose_zoom, estimate_zoom_voxels
 from osteon.runs.record import check_plan_names
 from osteon.training.losses import find_loss
 
-MAX_SHIFT = 0.25
-"""Of a patch, along the axis of a series."""
 MAX_BATCH_SLICES = 32
 """In a 2D batch, where the choice is the planner's."""
-ELASTIC_GRAIN = 2.5
-"""Distance of a deformation's points, times that of two bodies in a row."""
-ELASTIC_SHARE = 0.33
-"""How far they move, as a part of their distance; below `sections.MAX_ELASTIC_SHARE`."""
-ELASTIC_PROBABILITY = 0.5
-"""Of the patches."""
 UNLIMITED_VOXELS = 1 << 62
 """Voxels: a size of images that was asked for is not made smaller."""
 
@@ -100,7 +90,7 @@ def make_plan(
         patch=patch.model_copy(update={"scale": patch_scale}),
         network=network,
         training=_choose_training(dataset, recipe),
-        augmentation=_choose_augmentation(dataset, fingerprint, grid, patch.size, base),
+        augmentation=choose_augmentation(dataset, fingerprint, grid, patch.size, base),
         zoom=choose_zoom(
             dataset, fingerprint, grid, replace(options, zoom=expand_smallest(fingerprint, options.zoom or ()))
         ),
@@ -207,73 +197,6 @@ def _choose_intensity(number: int, channel: Channel, fingerprint: Fingerprint) -
         std=round_significant(inside.std()),
         why=[f"CT: percentiles 0.5 and 99.5, mean and SD of {len(sample)} voxels inside structures"],
     )
-
-
-def _choose_augmentation(
-    dataset: Dataset, fingerprint: Fingerprint, grid: Grid, patch: tuple[int, int, int], base: Recipe
-) -> Augmentation:
-    partners = {s.name: s.counterpart for s in dataset.structures if s.counterpart}
-    alone = next((s for s in dataset.structures if s.side and not s.counterpart), None)
-    mirror: list[Literal[0, 1, 2]] = []
-    why = []
-    for position in (0, 1, 2) if grid.dimensions == 3 else (0, 1):
-        axis = grid.axes[position]
-        order = find_fixed_order(fingerprint, grid.world_axes[position], partners)
-        if base.mirror_all:
-            mirror.append(position)
-        elif axis != "R":
-            why.append(f"not mirrored along {axis}: bodies have a front and a head")
-        elif alone is not None:
-            why.append(f"not mirrored along R: {alone.name} has a side, and no counterpart to become")
-        elif order is not None:
-            why.append(
-                f"not mirrored along R: {order[0]} and {order[1]} keep their order in all {counted(order[2], 'case')}"
-            )
-        else:
-            mirror.append(position)
-            why.append("mirrored along R: no two structures keep an order from left to right, or they swap names")
-    if base.mirror_all:
-        why.append("mirrored along every axis, as the recipe has it")
-    shift = [0.0 if grid.dimensions == 2 and position == 2 else base.max_shift for position in range(3)]
-    for position in range(3):
-        world = grid.world_axes[position]
-        names = find_sequence(fingerprint, world) if shift[position] else []
-        if names:
-            margin_mm = sequence_margin_mm(fingerprint, world, names)
-            part = margin_mm / (patch[position] * grid.spacing_mm[position])
-            shift[position] = round(min(max(base.max_shift, part), MAX_SHIFT), 3)
-            why.append(
-                f"shifted by up to {shift[position]:g} of a patch along {grid.axes[position]}: {', '.join(names)} look "
-                "alike and keep their order, so where in a scan they lie must tell nothing; scans leave them "
-                f"{margin_mm:.3g} mm on either side, and further off the ends that tell them apart would be lost"
-            )
-    bends: dict[str, object] = {}
-    if grid.dimensions == 3 and base.bend_sequences and not dataset.manifest.overlapping:
-        bends = _bend_sequence(fingerprint, why)
-    angle = base.rotate_degrees if grid.dimensions == 3 else base.rotate_degrees_2d
-    rotate = (angle, angle, angle) if grid.dimensions == 3 else (0.0, 0.0, angle)
-    return Augmentation(
-        mirror_axes=mirror, rotate_degrees=rotate, shift=tuple(shift), why=why, **base.augmentation | bends
-    )
-
-
-def _bend_sequence(fingerprint: Fingerprint, why: list[str]) -> dict[str, object]:
-    """A row of bodies is bent as a whole, as spines are: number and order tell names, not how straight they lie."""
-    for axis in range(3):
-        names = find_sequence(fingerprint, axis)
-        if names:
-            grain = round_significant(ELASTIC_GRAIN * sequence_measures(fingerprint, names)[0])
-            most = round_significant(ELASTIC_SHARE * grain)
-            why.append(
-                f"bent smoothly by up to {most:g} mm over some {grain:g} mm: {', '.join(names)} are a row, and rows "
-                "curve more in some people than in any of these cases"
-            )
-            return {
-                "elastic_p": ELASTIC_PROBABILITY,
-                "elastic_mm": (round_significant(most / 5), most),
-                "elastic_grain_mm": grain,
-            }
-    return {}
 
 
 def _choose_sequence(fingerprint: Fingerprint, grid: Grid) -> StructureSequence | None:

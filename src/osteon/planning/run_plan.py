@@ -12,7 +12,7 @@ from osteon.core.progress import console
 from osteon.plan.overlay import known_keys
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan
-from osteon.planning.dataset_plan import compute_plan, is_precision_fixed
+from osteon.planning.dataset_plan import is_precision_fixed, plan_dataset
 from osteon.planning.options import PlanOptions
 from osteon.runs.record import RUN, has_started, plan_hash
 
@@ -51,7 +51,7 @@ def plan_for_run(
     if (run / PLAN).is_file() and (run / RUN).is_file() and not restart:
         begun_plan = read_plan(run / PLAN)
         patch_scale = begun_plan.patch.scale
-        plan = compute_plan(
+        plan = plan_dataset(
             dataset, options, device=device, measure_cost=False, patch_scale=patch_scale, workers=workers
         ).plan
         plan = _keep_measurements(plan, begun_plan, options)
@@ -63,7 +63,7 @@ def plan_for_run(
     if (dataset / PLAN).is_file():
         message = f"{dataset / PLAN}: left as it is and not used; a plan is made for this run by its own options"
         console.print(escape(message), soft_wrap=True)
-    return compute_plan(
+    return plan_dataset(
         dataset, options, device=device, measure_cost=measure_cost, budget_s=budget_s, workers=workers
     ).plan
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -37,8 +36,7 @@ class StoppingRule(BaseModel):
     tolerance: Annotated[float, Field(ge=0, le=1)] = 0.02
 
 
-@dataclass(frozen=True)
-class StopReason:
+class StopReason(BaseModel):
     """Why a trial was ended: at which progress, with which Dice, below which median."""
 
     progress: float
@@ -87,4 +85,4 @@ def check_stopping(
     other_dices = [dice for dice in (best_dice_until(other, progress) for other in earlier) if dice is not None]
     if own_dice is None or len(other_dices) < rule.trials or own_dice >= median(other_dices) - rule.tolerance:
         return None
-    return StopReason(round(progress, 4), own_dice, round(median(other_dices), 5))
+    return StopReason(progress=round(progress, 4), dice=own_dice, median=round(median(other_dices), 5))

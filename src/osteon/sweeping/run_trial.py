@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel
-
 from osteon.core.errors import UsageError
 from osteon.core.files import write_yaml
 from osteon.core.processes import leader_options
@@ -58,14 +56,6 @@ class TrialOutcome:
     why: str = ""
 
 
-class _StopRecord(BaseModel):
-    """What stopped.yaml says; as `stopping.Stopped`."""
-
-    progress: float
-    dice: float
-    median: float
-
-
 def read_outcome(trial: Trial) -> TrialOutcome:
     """What the run's folder says: done, stopped, or waiting (begun or not)."""
     curve = read_curve(trial.run / "metrics.csv", trial.plan, trial.options)
@@ -85,7 +75,7 @@ def read_outcome(trial: Trial) -> TrialOutcome:
         )
     if (trial.run / STOPPED).is_file():
         hint = "remove it, and the trial goes on"
-        record = read_record(trial.run / STOPPED, "why the trial was stopped", _StopRecord, hint)
+        record = read_record(trial.run / STOPPED, "why the trial was stopped", StopReason, hint)
         why = f"{record['dice']:.3f} at {record['progress']:.0%}, where the median was {record['median']:.3f}"
         return replace(outcome, state="stopped", why=why)
     return outcome
@@ -137,7 +127,7 @@ def run_trial(
         finally:
             _end(process)
     if stopped is not None and process.returncode != 0:
-        write_yaml(trial.run / STOPPED, asdict(stopped))
+        write_yaml(trial.run / STOPPED, stopped.model_dump())
     after = read_outcome(trial)
     if after.state != "waiting":
         return replace(after, seconds=after.seconds or round(time.monotonic() - began, 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,31 +14,10 @@ RATE_FACTOR = "share"
 """A group's key: its learning rate, as a part of the plan's."""
 
 
-def _sgd(groups: ParameterGroups, training: Training, fused: bool | None) -> torch.optim.Optimizer:
-    """Nesterov's momentum, as torch has it: it needs one above 0."""
-    nesterov = training.momentum > 0
-    return torch.optim.SGD(
-        groups,
-        training.learning_rate,
-        momentum=training.momentum,
-        nesterov=nesterov,
-        weight_decay=training.weight_decay,
-        fused=fused,
-    )
-
-
-def _adam(groups: ParameterGroups, training: Training, fused: bool | None) -> torch.optim.Optimizer:
-    return torch.optim.Adam(groups, training.learning_rate, weight_decay=training.weight_decay, fused=fused)
-
-
-def _adamw(groups: ParameterGroups, training: Training, fused: bool | None) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, training.learning_rate, weight_decay=training.weight_decay, fused=fused)
-
-
-OPTIMISERS: dict[str, Callable[[ParameterGroups, Training, bool | None], torch.optim.Optimizer]] = {
-    "adam": _adam,
-    "adamw": _adamw,
-    "sgd": _sgd,
+OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
 }
 
 
@@ -58,7 +36,10 @@ def make_optimiser(network: nn.Module, encoder: nn.Module | None, training: Trai
         groups = [{"params": outside, RATE_FACTOR: 1.0}, {"params": inside, RATE_FACTOR: training.encoder_rate}]
     # One kernel for all weights. On a CPU fused steps round otherwise, and are a hundredth of an iteration.
     fused = True if all(w.is_cuda for w in network.parameters()) else None
-    optimiser = OPTIMISERS[training.optimiser](groups, training, fused)
+    options: dict[str, Any] = {"lr": training.learning_rate, "weight_decay": training.weight_decay, "fused": fused}
+    if training.optimiser == "sgd":  # Nesterov's momentum, as torch has it: it needs one above 0
+        options |= {"momentum": training.momentum, "nesterov": training.momentum > 0}
+    optimiser = OPTIMISERS[training.optimiser](groups, **options)
     set_rate(optimiser, training.learning_rate)
     return optimiser
 
