@@ -19,7 +19,7 @@ from osteon.planning.options import PlanOptions
 from osteon.planning.planner import make_plan
 from osteon.planning.recipe_files import PUBLISHED_FOLDER, published_recipes, read_recipe, resolve_recipe
 from osteon.planning.recipes import RECIPES
-from osteon.planning.smallest_structures import expand_smallest
+from osteon.planning.zoom_choice import expand_smallest
 
 
 @pytest.fixture

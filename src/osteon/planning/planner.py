@@ -33,8 +33,7 @@ from osteon.planning.options import DEFAULTS, PlanOptions
 from osteon.planning.recipe_files import ResolvedRecipe, resolve_recipe
 from osteon.planning.recipes import Device, Recipe, SizeLimits
 from osteon.planning.sequences import find_sequence, sequence_measures
-from osteon.planning.smallest_structures import expand_smallest
-from osteon.planning.zoom_choice import choose_zoom, estimate_zoom_voxels
+from osteon.planning.zoom_choice import choose_zoom, estimate_zoom_voxels, expand_smallest
 from osteon.runs.record import check_plan_names
 from osteon.training.losses import find_loss
 

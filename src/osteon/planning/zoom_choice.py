@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 import numpy as np
@@ -17,12 +18,42 @@ from osteon.planning.fingerprint import CaseFacts, Fingerprint
 from osteon.planning.options import PlanOptions
 from osteon.planning.sequences import find_sequence
 
+SMALLEST = re.compile(r"smallest(?::(\d+))?")
+"""In place of names: the so many smallest structures; a recipe knows no names."""
+DEFAULT_COUNT = 5
 MIN_VOXELS = 2
 """Voxels along an axis: a structure with fewer comes and goes with its place on the grid."""
 TOLERANCE = 1e-6
 """Of rounding in spacings, which no warning is about."""
 MAX_NAMED = 6
 """Structures that a warning names; it counts the others."""
+
+
+def expand_smallest(fingerprint: Fingerprint, names: Sequence[str]) -> list[str]:
+    """The structures' names, with `smallest` (five) or `smallest:N` put in words.
+
+    Args:
+        fingerprint: Their median volumes (areas in radiographs) over the cases are compared.
+        names: Names, or `smallest:N`.
+
+    Raises:
+        UsageError: The N smallest would be none.
+    """
+    volumes: dict[str, list[float]] = {}
+    for case in fingerprint.cases:
+        for name, facts in case.structures.items():
+            volumes.setdefault(name, []).append(facts.voxels * float(np.prod(case.spacing_mm)))
+    expanded: list[str] = []
+    for word in names:
+        match = None if word in volumes else SMALLEST.fullmatch(word)
+        if match is None:
+            expanded.append(word)
+            continue
+        count = int(match[1] or DEFAULT_COUNT)
+        if not count:
+            raise UsageError(f"--zoom {word}: are no structures", hint=f"--zoom smallest:{DEFAULT_COUNT}, for example")
+        expanded += sorted(volumes, key=lambda name: (float(np.median(volumes[name])), name))[:count]
+    return list(dict.fromkeys(expanded))
 
 
 def choose_zoom(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, options: PlanOptions) -> Zoom | None:
