@@ -13,7 +13,7 @@ from osteon.planning.recipes import Recipe
 from osteon.planning.sequences import find_fixed_order, find_sequence, sequence_margin_mm, sequence_measures
 
 MAX_SHIFT = 0.25
-"""Of a patch, along the axis of a series."""
+"""Of a patch, along the axis of a sequence."""
 ELASTIC_GRAIN = 2.5
 """Distance of a deformation's points, times that of two bodies in a row."""
 ELASTIC_SHARE = 0.33

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 import numpy as np
 from rich.markup import escape
@@ -20,7 +20,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME, Forecast, Patch, Plan, read_plan, write_plan
 from osteon.planning.fingerprint import find_changes, measure_fingerprint
 from osteon.planning.forecast import FAILURE, MEASURE_BUDGET_S, measure_forecast
-from osteon.planning.options import DEFAULTS, PlanOptions
+from osteon.planning.options import DEFAULTS, MeasureOptions, PlanOptions
 from osteon.planning.planner import estimate_cache_bytes, make_plan
 from osteon.planning.recipe_files import resolve_recipe
 from osteon.planning.zoom_choice import coverage_warnings
@@ -189,13 +189,7 @@ def is_precision_fixed(options: PlanOptions) -> bool:
     return "training.precision" in {**resolve_recipe(options).settings, **(options.settings or {})}
 
 
-def load_or_make_plan(
-    folder: Path,
-    *,
-    device: str = "auto",
-    budget_s: float | None = None,
-    workers: int | None = None,
-) -> Plan:
+def load_or_make_plan(folder: Path, **measuring: Unpack[MeasureOptions]) -> Plan:
     """The plan that a dataset has; made where it is missing. Cases that fail then fail again when they are prepared.
 
     A warning is printed where it was made of other cases than there are now.
@@ -204,7 +198,7 @@ def load_or_make_plan(
     if path.is_file():
         warn_outdated(folder)
         return read_plan(path)
-    plan = plan_dataset(folder, device=device, budget_s=budget_s, workers=workers).plan
+    plan = plan_dataset(folder, **measuring).plan
     write_plan(path, plan)
     return plan
 

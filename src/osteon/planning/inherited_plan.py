@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 from rich.markup import escape
 
@@ -17,7 +18,7 @@ from osteon.plan.overlay import overlay
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan
 from osteon.planning.dataset_plan import plan_dataset
-from osteon.planning.options import DEFAULTS, PlanOptions
+from osteon.planning.options import DEFAULTS, MeasureOptions, PlanOptions
 from osteon.planning.run_plan import plan_for_run
 from osteon.predicting.model import model_folder
 from osteon.runs.initialising import init_sha256
@@ -30,14 +31,12 @@ def plan_from_model(
     init: str,
     options: PlanOptions = DEFAULTS,
     *,
-    device: str = "auto",
     restart: bool = False,
-    budget_s: float | None = None,
-    workers: int | None = None,
+    **measuring: Unpack[MeasureOptions],
 ) -> Plan:
     """The plan of a run that begins with a model and was given none: the model's network and grid, the rest the data's.
 
-    Choices that name another network or grid are followed, and the model gives what fits. A run that goes on while
+    Options that name another network or grid are followed, and the model gives what fits. A run that goes on while
     the model is gone keeps its plan.
 
     Args:
@@ -45,20 +44,18 @@ def plan_from_model(
         run: The run's folder.
         init: A run or a model folder.
         options: What the user decides.
-        device: What sizes are chosen for.
         restart: The run begins anew.
-        budget_s: Seconds that the training will have.
-        workers: Processes for reading the cases; None: as memory allows.
+        **measuring: On what device, within which time.
     """
     if has_started(run) and not restart and init_sha256(init, needed=False) is None:
         return overlay(read_plan(run / PLAN), options.settings or {})
     if _choose_network_anew(options):
-        return plan_for_run(dataset, run, options, device=device, restart=restart, budget_s=budget_s, workers=workers)
+        return plan_for_run(dataset, run, options, restart=restart, **measuring)
     source = read_plan(model_folder(init) / PLAN)
     data_plan = read_plan(dataset / PLAN) if options == DEFAULTS and (dataset / PLAN).is_file() else None
     if data_plan is None or data_plan.grid.dimensions != source.grid.dimensions:
         shape_options = replace(options, dimensions=source.grid.dimensions)
-        data_plan = plan_dataset(dataset, shape_options, device=device, measure_cost=False, workers=workers).plan
+        data_plan = plan_dataset(dataset, shape_options, **(measuring | MeasureOptions(measure_cost=False))).plan
     plan = inherit_plan(data_plan, source, _common_orientation(dataset) if source.grid.axes[0] in "ijk" else "RAS")
     if options.batch is not None:
         plan = plan.model_copy(update={"patch": plan.patch.model_copy(update={"batch": options.batch})})

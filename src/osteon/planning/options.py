@@ -1,10 +1,10 @@
-"""What a user decides about a plan; the data and the recipe decide the rest."""
+"""What a user decides about a plan, and on what it is measured; the data and the recipe decide the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 
 @dataclass(frozen=True)
@@ -41,3 +41,12 @@ class PlanOptions:
 
 
 DEFAULTS = PlanOptions()
+
+
+class MeasureOptions(TypedDict, total=False):
+    """How a dataset and the cost of its plan are measured: keywords of `dataset_plan.plan_dataset`."""
+
+    device: str
+    measure_cost: bool
+    budget_s: float | None
+    workers: int | None

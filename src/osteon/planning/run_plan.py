@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from rich.markup import escape
 
@@ -13,7 +13,7 @@ from osteon.plan.overlay import known_keys
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan
 from osteon.planning.dataset_plan import is_precision_fixed, plan_dataset
-from osteon.planning.options import PlanOptions
+from osteon.planning.options import MeasureOptions, PlanOptions
 from osteon.runs.record import RUN, has_started, plan_hash
 
 CHANGEABLE_KEYS = {"patch.size", "patch.batch", "training.precision"}
@@ -25,13 +25,10 @@ def plan_for_run(
     run: Path,
     options: PlanOptions,
     *,
-    device: str = "auto",
     restart: bool = False,
-    measure_cost: bool = True,
-    budget_s: float | None = None,
-    workers: int | None = None,
+    **measuring: Unpack[MeasureOptions],
 ) -> Plan:
-    """The plan that these choices make of a dataset; the dataset's own plan.yaml is neither read nor written.
+    """The plan that these options make of a dataset; the dataset's own plan.yaml is neither read nor written.
 
     A run that was begun keeps the forecast and the precision that were measured for it.
 
@@ -39,21 +36,16 @@ def plan_for_run(
         dataset: A folder with dataset.yaml.
         run: The run's folder; the training writes the plan there.
         options: What the user decides.
-        device: What sizes are chosen for, and what the cost is measured on.
         restart: Make the plan anew.
-        measure_cost: Measure the forecast and the faster precision.
-        budget_s: Seconds that the training will have; sizes are chosen for them.
-        workers: Processes for reading the cases; None: as memory allows.
+        **measuring: On what device, within which time.
 
     Raises:
         UsageError: The run was begun with other choices; the message names the keys of the plan that differ.
     """
     if (run / PLAN).is_file() and (run / RUN).is_file() and not restart:
         begun_plan = read_plan(run / PLAN)
-        patch_scale = begun_plan.patch.scale
-        plan = plan_dataset(
-            dataset, options, device=device, measure_cost=False, patch_scale=patch_scale, workers=workers
-        ).plan
+        unmeasured = measuring | MeasureOptions(measure_cost=False)
+        plan = plan_dataset(dataset, options, patch_scale=begun_plan.patch.scale, **unmeasured).plan
         plan = _keep_measurements(plan, begun_plan, options)
         if plan_hash(plan) == plan_hash(begun_plan):
             return begun_plan
@@ -63,9 +55,7 @@ def plan_for_run(
     if (dataset / PLAN).is_file():
         message = f"{dataset / PLAN}: left as it is and not used; a plan is made for this run by its own options"
         console.print(escape(message), soft_wrap=True)
-    return plan_dataset(
-        dataset, options, device=device, measure_cost=measure_cost, budget_s=budget_s, workers=workers
-    ).plan
+    return plan_dataset(dataset, options, **measuring).plan
 
 
 def _keep_measurements(plan: Plan, begun_plan: Plan, options: PlanOptions) -> Plan:

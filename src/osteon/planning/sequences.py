@@ -40,12 +40,12 @@ def find_sequence(fingerprint: Fingerprint, axis: int) -> list[str]:
 
 
 def sequence_margin_mm(fingerprint: Fingerprint, axis: int, names: Sequence[str]) -> float:
-    """The most room that a scan leaves beyond either end of a series, were the series in its middle.
+    """The most room that a scan leaves beyond either end of a sequence, were the sequence in its middle.
 
     Args:
         fingerprint: The measured cases.
         axis: 0 R, 1 A, 2 S.
-        names: The series in its order along the axis, as `find_sequence` gives it.
+        names: The sequence in its order along the axis, as `find_sequence` gives it.
 
     Returns:
         mm, at least 0; 0 where no case holds both ends. Beyond its centre an end reaches half the mean gap.
@@ -60,7 +60,7 @@ def sequence_margin_mm(fingerprint: Fingerprint, axis: int, names: Sequence[str]
 
 
 def sequence_measures(fingerprint: Fingerprint, names: Sequence[str]) -> tuple[float, float]:
-    """Median distance in mm between the centres of neighbours in a series, and median volume in mm³ of its members."""
+    """Median distance (mm) between the centres of neighbours in a sequence, and median volume (mm³) of its members."""
     distances, volumes = [], []
     for case in fingerprint.cases:
         members = [case.structures.get(name) for name in names]

@@ -70,22 +70,14 @@ def _list_ids(ids: Iterable[str]) -> str:
 
 def _training(validation: dict[str, Any]) -> list[str]:
     training = validation["training"]
-    fold = training["fold"]
+    fold, parted = training["fold"], f"parted by {training['folds_by']}"
+    done = f"{training['iterations']} iterations, {training['seconds']:.0f} s"
     if fold == "all":
-        return [
-            "## Training",
-            "",
-            f"- {training['folds']} folds, parted by {training['folds_by']}: {training['iterations']} iterations, "
-            f"{training['seconds']:.0f} s in all, seed {training['seed']}",
-            *_versions(validation),
-        ]
-    held = "none held out" if fold is None else f"fold {fold} of {training['folds']}, parted by {training['folds_by']}"
-    return [
-        "## Training",
-        "",
-        f"- {training['iterations']} iterations, {training['seconds']:.0f} s, seed {training['seed']}; {held}",
-        *_versions(validation),
-    ]
+        line = f"{training['folds']} folds, {parted}: {done} in all, seed {training['seed']}"
+    else:
+        held = "none held out" if fold is None else f"fold {fold} of {training['folds']}, {parted}"
+        line = f"{done}, seed {training['seed']}; {held}"
+    return ["## Training", "", f"- {line}", *_versions(validation)]
 
 
 def _versions(validation: dict[str, Any]) -> list[str]:

@@ -45,14 +45,14 @@ class ValidationResult:
 def predict_validation(
     dataset: Dataset, model: Model, ids: Sequence[str], run: Path, failed: dict[str, OsteonError]
 ) -> tuple[ValidationResult, ValidationResult | None]:
-    """Predict cases into `run`/predictions, and score them; where the plan has a series, also without it.
+    """Predict cases into `run`/predictions, and score them; where the plan has a sequence, also without it.
 
     Returns:
-        As the plan has it, and into `run`/unordered, None without a series: the network looks once for both.
+        As the plan has it, and into `run`/unordered, None without a sequence: the network looks once for both.
     """
-    series = model.plan.sequence is not None
+    has_sequence = model.plan.sequence is not None
     plain = replace(model, plan=without_sequence(model.plan))
-    validation, unordered = ValidationResult({}, {}), ValidationResult({}, {}) if series else None
+    validation, unordered = ValidationResult({}, {}), ValidationResult({}, {}) if has_sequence else None
     for case_id in track(ids, "validating"):
         try:
             prepared = plain.prepare(dataset.load_image(dataset.case(case_id)))

@@ -43,7 +43,7 @@ EXTRAS_SHARE = 0.2
 MIN_EXTRAS_S = 10.0
 """or so many seconds."""
 MAX_SEQUENCE_LOSS = 1e-3
-"""Mean Dice: where naming a series in order costs more than this on scans that were not trained on, it is left out."""
+"""Mean Dice: where naming a sequence in order costs more than this on validation scans, it is left out."""
 
 
 def finish(
@@ -137,7 +137,7 @@ def write_model(
         dataset: With the references.
         model: As it predicted, with what its training cases look like, and which scans it has seen.
         validation: Its validation cases, whose segmentations lie in `run`/predictions.
-        unordered: The same without names in order, in `run`/unordered; None where the plan has no series.
+        unordered: The same without names in order, in `run`/unordered; None where the plan has no sequence.
         run: The run's folder. Predictions are written anew where something was chosen.
         state: Where the training ended.
         options: What it was begun with.

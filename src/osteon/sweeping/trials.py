@@ -78,13 +78,13 @@ class TrialFactory:
         """The plan that values make, over the sweep's base."""
         listed = trial_name(values, None)
         try:
-            choices = plan_options_from({**self.sweep.base, **values})
-            plan = make_plan(self.dataset, self.fingerprint, choices, device=self.device)
+            options = plan_options_from({**self.sweep.base, **values})
+            plan = make_plan(self.dataset, self.fingerprint, options, device=self.device)
         except OsteonError as error:
             if not isinstance(error, UsageError):
                 raise
             raise type(error)(f"trial {listed}: {error.message}", hint=error.hint) from error
-        if self.device == "cuda" and not is_precision_fixed(choices):
+        if self.device == "cuda" and not is_precision_fixed(options):
             plan = overlay(plan, {"training.precision": "bf16"}, "on a GPU, where the trials choose none")
         return plan
 
