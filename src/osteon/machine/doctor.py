@@ -41,7 +41,7 @@ LOW_MEMORY = 4 << 30
 LOW_DISK = 5 << 30
 MAX_SCANS = 8
 """From which patches for quantising come."""
-LIBRARIES = ("lightning", "segmentation-models-pytorch", "timm", "monai", "SimpleITK", "pydicom", "highdicom")
+LIBRARIES = ("lightning", "segmentation-models-pytorch", "timm", "monai", "pydicom", "highdicom")
 
 
 @dataclass(frozen=True)

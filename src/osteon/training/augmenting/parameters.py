@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.random_streams import Stream, generator
 from osteon.plan.schema import Plan
 from osteon.training.augmenting.smooth import POLYNOMIALS, count_control_points
 
@@ -46,8 +47,8 @@ class AugmentationParameters:
 
 
 def draw_parameters(plan: Plan, seed: int, iteration: int) -> AugmentationParameters:
-    """Draw the changes of one iteration; the same seed and iteration give the same changes."""
-    rng = np.random.default_rng((seed, 3, iteration))
+    """Draw the parameters of one iteration; the same seed and iteration give the same ones."""
+    rng = generator(seed, Stream.AUGMENTATION, iteration)
     augmentation = plan.augmentation
     count = plan.patch.batch
 
