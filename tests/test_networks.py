@@ -107,7 +107,8 @@ def test_every_row_is_tested_in_each_of_its_dimensions() -> None:
 
 
 def test_a_network_that_does_not_exist_is_refused_when_it_is_built() -> None:
-    unknown = plan_of("unet", **{"network.name": "unett"})
+    plan = plan_of("unet")
+    unknown = plan.model_copy(update={"network": plan.network.model_copy(update={"name": "unett"})})
     for call in (lambda: find_network("unett"), lambda: build_network(unknown)):
         with pytest.raises(PlanError, match="there is no network unett") as caught:
             call()
