@@ -46,7 +46,7 @@ LIBRARIES = ("lightning", "segmentation-models-pytorch", "timm", "monai", "pydic
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at; `hint` says the way out where something is wrong."""
+    """The outcome of one check; `hint` says the way out where something is wrong."""
 
     name: str
     state: CheckState

@@ -170,7 +170,7 @@ def choose_engine(model: Model, folder: Path, engine_name: str, patches: int) ->
 
 
 def count_passes(plan: Plan, geometry: Geometry) -> int:
-    """How many patches a scan is looked at in."""
+    """Number of patches (2D: batches of slices) that a scan of this geometry is predicted in."""
     shape = passage(geometry, plan.grid).shape
     if plan.grid.dimensions == 2:
         return math.ceil(shape[2] / plan.patch.batch)

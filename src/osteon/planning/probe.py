@@ -157,7 +157,7 @@ def reduce_patch(plan: Plan) -> Plan:
 
 
 def random_batch(plan: Plan, iteration: int) -> Batch:
-    """What a sampler would give, of noise."""
+    """A batch of the plan's shapes: noise, and random labels; the seed is the iteration."""
     generator = torch.Generator().manual_seed(iteration)
     count, size = plan.patch.batch, plan.patch.size
     image = torch.randn((count, len(plan.channels), *size), generator=generator)

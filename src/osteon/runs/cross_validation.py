@@ -93,7 +93,7 @@ def _prepare_folds(
     splits = recorded_splits(run, dataset.manifest, options.folds_by) if started else None
     if splits is None:
         # folds of a run that was begun by an osteon that did not write them were made without knowing what cases show
-        folds = make_run_folds(dataset, options, NO_CONTENTS if started else CaseContents.of(cached))
+        folds = make_run_folds(dataset, options, NO_CONTENTS if started else CaseContents.from_cache(cached))
         splits = {FOLD_NAME.format(number): fold for number, fold in enumerate(folds)}
     everyone = {case for fold in splits.values() for case in fold}
     training = {number: everyone.difference(fold) for number, fold in enumerate(splits.values())}
@@ -146,7 +146,7 @@ def _mean_speeds(folds: list[dict[str, Any]], members: int) -> dict[str, dict[st
 
 
 def _merge_cases(parts: list[dict[str, Any]], key: str) -> dict[str, Any]:
-    """What the folds say of their cases, in one."""
+    """The value of a key of each fold's record, case id → value, in one mapping."""
     return {case: scores for part in parts for case, scores in part.get(key, {}).items()}
 
 

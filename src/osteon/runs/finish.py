@@ -210,7 +210,7 @@ def _confidence_pairs(cases: dict[str, Scores], raw: dict[str, dict[str, float |
 
 
 def case_statistics(case: CachedCase, dataset: Dataset, plan: Plan) -> Looks:
-    """What a prepared training case looks like."""
+    """A prepared training case's intensities, extent and volumes, with which scans are compared in predicting."""
     reoriented = passage(dataset.geometry(dataset.case(case.id)), plan.grid).turned
     annotated = None
     if not all(case.annotated):
@@ -237,7 +237,7 @@ def _postprocess_case(dataset: Dataset, plan: Plan, case_id: str, run: Path, ste
 
 
 def _training_record(plan: Plan, training_cases: int, state: TrainingState, options: TrainOptions) -> dict[str, Any]:
-    """What validation.json says of the training."""
+    """validation.json's sections `training` and `versions`."""
     return {
         "training": {
             "cases": training_cases,

@@ -136,7 +136,7 @@ def _train(
     for case_id, error in failed.items():
         console.print(f"[yellow]left out: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
     if splits is None:
-        training_ids, validation_ids = split_cases(dataset, options, CaseContents.of(cached), folds)
+        training_ids, validation_ids = split_cases(dataset, options, CaseContents.from_cache(cached), folds)
         splits = {"training": training_ids, "validation": validation_ids}
         write_yaml(run / SPLITS, splits)
     training = [cached[i] for i in splits["training"] if i in cached]

@@ -32,7 +32,7 @@ from osteon.training.losses import find_loss
 
 RUN = "run.yaml"
 _OTHER_KEYS = ("schema", "init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
-"""What run.yaml says beside the options."""
+"""Keys of run.yaml beside the options."""
 
 
 def hold_run(run: Path, *, restart: bool) -> AbstractContextManager[None]:
@@ -97,7 +97,7 @@ def record_options(run: Path, plan: Plan, options: TrainOptions, *, started: boo
 
 
 def _plan_hashes(plan: Plan) -> dict[str, str]:
-    """What run.yaml says of the plan: its hash, and that of what `write_plan` writes."""
+    """The keys of run.yaml about the plan: its hash, and that of the file `write_plan` writes."""
     return {"plan": plan_hash(plan), "plan_file": _digest(plan.model_dump(mode="json", exclude_none=True))}
 
 
@@ -106,7 +106,7 @@ def _digest(data: Any) -> str:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    """What run.yaml says. Raises UsageError where it says what this version does not know."""
+    """The content of run.yaml. Raises UsageError where it has keys that this version does not know."""
     hint = "restore it from a copy of the run, or --restart to throw this run away"
     recorded_options: dict[str, Any] = migrate("run", read_record(path, "the run's record", dict[str, Any], hint), path)
     if unknown_keys := [key for key in recorded_options if key not in (*asdict(DEFAULTS), *_OTHER_KEYS)]:

@@ -30,8 +30,8 @@ class CaseContents:
     content: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, cached: Mapping[str, CachedCase]) -> CaseContents:
-        """What preparing has seen."""
+    def from_cache(cls, cached: Mapping[str, CachedCase]) -> CaseContents:
+        """The structures that prepared cases have a voxel of, and the hashes of their images."""
         return cls(
             {case_id: case.structures for case_id, case in cached.items()},
             {case_id: case.content for case_id, case in cached.items()},

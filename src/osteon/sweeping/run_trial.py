@@ -57,7 +57,7 @@ class TrialOutcome:
 
 
 def read_outcome(trial: Trial) -> TrialOutcome:
-    """What the run's folder says: done, stopped, or waiting (begun or not)."""
+    """The outcome that the run's folder records: done, stopped, or waiting (begun or not)."""
     curve = read_curve(trial.run / "metrics.csv", trial.plan, trial.options)
     best = max((dice for _, dice in curve), default=None)
     outcome = TrialOutcome("waiting", best, progress=curve[-1][0] if curve else 0.0, curve=tuple(curve))

@@ -119,7 +119,7 @@ class Sweep(SweepSection):
         return self
 
     def options(self, seed: int) -> TrainOptions:
-        """What a trial's training is begun with."""
+        """Options of a trial's training with this seed."""
         return TrainOptions(
             budget_s=self.budget,
             epochs=self.epochs,
@@ -133,7 +133,7 @@ class Sweep(SweepSection):
 
     @property
     def keys(self) -> list[str]:
-        """What the trials differ in."""
+        """Keys in which the trials differ, in the file's order."""
         if self.search is not None:
             return list(self.search.over)
         return list(dict.fromkeys(key for grid in self.grid or [] for key in grid))

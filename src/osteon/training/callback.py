@@ -86,7 +86,7 @@ class TrainingCallback(lightning.Callback):
         self.losses: list[torch.Tensor] = []
         self.epoch_from = state.iteration
         self.fitter: ThreadFitter | None = None
-        display.tick(limits.done(state, self.before_s), self.before_s, state.iteration)
+        display.update(limits.done(state, self.before_s), self.before_s, state.iteration)
 
     def elapsed_s(self) -> float:
         """Seconds of training, over all starts."""
@@ -143,7 +143,7 @@ class TrainingCallback(lightning.Callback):
         if self.state.iteration % self.plan.training.epoch_iterations == 0 or done >= 1:
             self._end_epoch(module, trainer.optimizers[0], done)
         self._finish_at(done)
-        self.display.tick(done, self.elapsed_s(), self.state.iteration, outputs["loss"].detach())
+        self.display.update(done, self.elapsed_s(), self.state.iteration, outputs["loss"].detach())
         stop = bool(self.state.finished) or self.interruption.signal is not None
         if stop or self.clock() - self.saved_at >= self.checkpoint_every_s:
             self.save(module, trainer.optimizers[0])
@@ -204,7 +204,7 @@ class TrainingCallback(lightning.Callback):
         began, cases = self.clock(), self.validation.chosen_cases()
         scores = validate(module.validation_network(), cases, self.plan, self._save_sample)
         self.validation.note(began, self.elapsed_s())
-        self.display.validated(done, self.state.iteration, scores)
+        self.display.show_scores(done, self.state.iteration, scores)
         mean = mean_over_structures(scores)
         if mean is not None and (self.state.best_dice is None or mean > self.state.best_dice):
             self.state.best_dice, self.state.best_iteration = mean, self.state.iteration

@@ -109,14 +109,14 @@ class PatchSampler:
             target = self.targets.draw_target(case, pick, more) if around else None
         if target is None:
             shape = self.cases[case].image.shape[1:]
-            return PatchDraw(case, self._fitted(self._anywhere(anywhere, shape), shape))
+            return PatchDraw(case, self._clamp_origin(self._random_origin(anywhere, shape), shape))
         shape = self.cases[target.case].image.shape[1:]
         if target.crop is not None:
             shape = self.cases[target.case].fine[target.crop].image.shape[1:]
         place = [int(c) - s // 2 for c, s in zip(target.centre, self.plan.patch.size, strict=True)]
-        return PatchDraw(target.case, self._fitted(place, shape), target.crop)
+        return PatchDraw(target.case, self._clamp_origin(place, shape), target.crop)
 
-    def _anywhere(self, where: npt.NDArray[np.float64], shape: Sequence[int]) -> list[int]:
+    def _random_origin(self, where: npt.NDArray[np.float64], shape: Sequence[int]) -> list[int]:
         size = self.plan.patch.size
         place = [round(float(u) * (n - s)) for u, n, s in zip(where, shape, size, strict=True)]
         if self.plan.grid.dimensions == 2:
@@ -124,7 +124,7 @@ class PatchSampler:
             place[2] = slices[round(float(where[2]) * (len(slices) - 1))]
         return place
 
-    def _fitted(self, place: Sequence[int], shape: Sequence[int]) -> Triple:
+    def _clamp_origin(self, place: Sequence[int], shape: Sequence[int]) -> Triple:
         """Moved into the scan, or to its middle along axes on which it is smaller than the patch."""
         i, j, k = (
             min(max(p, 0), n - s) if n > s else -((s - n) // 2)
