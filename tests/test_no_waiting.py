@@ -119,7 +119,7 @@ def batch(plan: Plan, iteration: int, *, complete: bool) -> Batch:
 class Silent:
     """In place of the display."""
 
-    def tick(self, *_: object) -> None:
+    def update(self, *_: object) -> None:
         pass
 
 
