@@ -12,6 +12,7 @@ from helpers import FLAT, PLAN, SIDES, box, plan_data, spaced, tiny_plan, two_bo
 from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.dataset import Dataset
+from osteon.plan.overlay import overlay
 from osteon.plan.schema import Grid, parse_plan, read_plan, write_plan
 from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, measure_fingerprint
 from osteon.planning.network_shape import choose_stages, fit_patch, round_to_multiples
@@ -536,6 +537,21 @@ def test_nonsense_is_refused_by_the_name_of_its_key(changes: dict[str, Any], key
         parse_plan(plan_data(changes), Path("plan.yaml"))
     assert "plan.yaml" in caught.value.message
     assert "osteon plan" in caught.value.hint
+
+
+def test_fields_have_their_own_keys_in_files(tmp_path: Path) -> None:
+    """`patch.scale` is `room` in plan.yaml, and `sequence` is `series`, as earlier versions wrote them."""
+    structures = [*plan_data()["structures"], {"name": "third", "value": 7, "colour": "#0000ff"}]
+    names = [structure["name"] for structure in structures]
+    row = {"axis": 2, "names": names, "distance_mm": 12.0, "volume_mm3": 512.0}
+    plan = parse_plan(plan_data({"structures": structures, "series": row, "patch.room": 2.0}), tmp_path)
+    assert plan.sequence is not None
+    assert (plan.patch.scale, plan.sequence.names) == (2.0, names)
+    write_plan(tmp_path / "plan.yaml", plan)
+    text = (tmp_path / "plan.yaml").read_text()
+    assert ("room: 2.0" in text, "series:" in text, "scale: 2.0" in text, "sequence:" in text) == (1, 1, 0, 0)
+    assert read_plan(tmp_path / "plan.yaml") == plan
+    assert overlay(plan, {"patch.room": 1.0, "series": None}).sequence is None
 
 
 @pytest.mark.parametrize("section", list(PLAN))
