@@ -132,7 +132,7 @@ def train(setting: Setting, recipe: str, seconds: float, *, compiled: bool = Fal
 
     import osteon
     from osteon.core.devices import device_kind
-    from osteon.runs import fit
+    from osteon.runs import loop
     from osteon.training.batches import BatchStream
 
     seen: list[tuple[float, float]] = []
@@ -143,8 +143,8 @@ def train(setting: Setting, recipe: str, seconds: float, *, compiled: bool = Fal
                 seen.append((time.perf_counter(), self.waited_s))
                 yield batch
 
-    fit.Batches = Watched  # type: ignore[misc]
-    fit.pays = lambda *_, **__: compiled
+    loop.BatchStream = Watched  # type: ignore[misc]
+    loop.is_worth_compiling = lambda *_, **__: compiled
     on_gpu = device_kind(setting.device) == "cuda"
     settings = {
         "patch.size": [setting.edge] * 3,
