@@ -180,7 +180,7 @@ def test_what_nnunets_models_do_not_know_is_left_out_and_told(
     data = dataset(tmp_path / "data", structures=make_structures(["L1", "L2", "L3"], [3, 5, 7]))
     own = tiny_plan({"channels": [{"name": "ct", "modality": "mr"}], "intensities": [{"channel": "ct"}]})
     following = StructureSequence(axis=2, names=["L1", "L2", "L3"], distance_mm=30, volume_mm3=500)
-    own = own.model_copy(update={"structures": list(data.structures), "series": following})
+    own = own.model_copy(update={"structures": list(data.structures), "sequence": following})
     write_plan(data.folder / "plan.yaml", own)
     plan = plan_from_model(data.folder, tmp_path / "run", str(source))
     assert plan.sequence is None
