@@ -24,7 +24,7 @@ from osteon.core.file_stamps import file_state
 from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.exporting.registry import FORMS
 from osteon.planning.options import RECIPE_NAMES
-from osteon.planning.recipe_files import published
+from osteon.planning.recipe_files import published_recipes
 from osteon.predicting.speed import SPEEDS as KNOWN_SPEEDS
 
 
@@ -100,5 +100,5 @@ def test_a_vote_of_which_one_case_fails_comes_to_something(app: AppState, monkey
 
 def test_what_the_pages_offer_exists() -> None:
     assert set(DOWNLOADS) <= {form.name for form in FORMS}
-    assert {"osteon", "nnunet", *published()} >= set(RECIPE_NAMES)
+    assert {"osteon", "nnunet", *published_recipes()} >= set(RECIPE_NAMES)
     assert set(SPEEDS) == {speed.name for speed in KNOWN_SPEEDS}
