@@ -198,8 +198,6 @@ def plan(
         workers=workers,
     )
     write_plan(path, planned.plan)
-    write_plan(path, planned.plan)
-    write_plan(path, planned.plan)
     print_plan(planned.plan)
     out.print(f"written: {escape(str(path))}")
     report_failures(planned.failed, "not measured")
