@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -90,11 +91,7 @@ def _undo_card(app: AppState) -> None:
 
     async def revert() -> None:
         app.undo = None
-        try:
-            await asyncio.to_thread(undo.revert)
-        except OsteonError as error:
-            notify_error(error)
-            return
+        await asyncio.to_thread(undo.revert)
         ui.navigate.reload()
 
     def close() -> None:
@@ -212,17 +209,27 @@ def action(
 
     Args:
         text: On it; an icon alone has none, and then needs a name.
-        then: What it does, or the URL that it leads to.
+        then: What it does, or the URL that it leads to; an OsteonError becomes a notice.
         icon: Of Material's.
         style: How much it stands out.
         name: For screen readers, where the text does not say it all.
     """
     handler = (lambda: ui.navigate.to(then)) if isinstance(then, str) else then
-    button = ui.button(text, icon=icon, on_click=handler).props(BUTTON_STYLES[style])
+    button = ui.button(text, icon=icon, on_click=lambda: attempt(handler)).props(BUTTON_STYLES[style])
     if name:
         button.props["aria-label"] = name
         button.tooltip(name)
     return button
+
+
+async def attempt(handler: Callable[[], object]) -> None:
+    """Do what a user asked for; an OsteonError becomes a notice."""
+    try:
+        result = handler()
+        if inspect.iscoroutine(result):
+            await result
+    except OsteonError as error:
+        notify_error(error)
 
 
 def caption(text: str) -> ui.label:

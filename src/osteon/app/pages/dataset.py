@@ -15,7 +15,6 @@ from osteon.app.elements import (
     caption,
     card,
     notify,
-    notify_error,
     page_frame,
     refresh_on_change,
     show_error,
@@ -32,7 +31,7 @@ from osteon.app.viewer_controls import colour_input
 from osteon.app.wording import translate_action
 from osteon.app.workspace import Item, read_about
 from osteon.auditing.finding import Finding
-from osteon.core.errors import OsteonError
+from osteon.core.errors import OsteonError, UsageError
 from osteon.core.text import counted, shortly
 from osteon.dataset.dataset import Dataset
 
@@ -214,13 +213,8 @@ class _CaseTable:
 
     async def _correct(self, held_out: set[str], removed: set[str]) -> None:
         if not self.table.selected:
-            notify_error(OsteonError("no case is ticked", hint="tick cases in the first column"))
-            return
-        try:
-            await self.page.app.reader.run(correct_cases, self.page.item.path, held_out=held_out, removed=removed)
-        except OsteonError as error:
-            notify_error(error)
-            return
+            raise UsageError("no case is ticked", hint="tick cases in the first column")
+        await self.page.app.reader.run(correct_cases, self.page.item.path, held_out=held_out, removed=removed)
         notify("The dataset was changed; no file of yours was")
 
 
@@ -257,9 +251,5 @@ class _StructureForm:
 
     async def _save(self) -> None:
         names = {name: str(box.value or "") for name, box in self.names.items()}
-        try:
-            await self.page.app.reader.run(correct_structures, self.page.item.path, names, self.colours)
-        except OsteonError as error:
-            notify_error(error)
-            return
+        await self.page.app.reader.run(correct_structures, self.page.item.path, names, self.colours)
         notify("Saved. Models that were trained before keep the old names")

@@ -7,7 +7,7 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.elements import action, caption, card, empty_state, notify, notify_error, page_frame, table
+from osteon.app.elements import action, caption, card, empty_state, notify, page_frame, table
 from osteon.app.item_actions import item_buttons
 from osteon.app.job_cards import watch_jobs
 from osteon.app.jobs import Job, JobState
@@ -15,7 +15,7 @@ from osteon.app.result_commands import common_dataset, start_comparison, start_v
 from osteon.app.results import describe_maker, prediction_records, read_metrics, result_files, rounded
 from osteon.app.state import AppState
 from osteon.app.workspace import Item, read_about
-from osteon.core.errors import OsteonError
+from osteon.core.errors import OsteonError, UsageError
 from osteon.predicting.records import read_validation
 from osteon.predicting.training_cases import KEY, trained_on
 
@@ -166,20 +166,16 @@ class _ResultTable:
         selected = [item for item in members if item is not None]
         if len(selected) < minimum:
             words = {1: "no result is ticked", 2: "two results are needed"}
-            notify_error(OsteonError(words[minimum], hint="tick them in the table"))
-            return []
+            raise UsageError(words[minimum], hint="tick them in the table")
         return selected
 
     def _compare(self) -> None:
         selected = self._selected(1)
         dataset = common_dataset(self.app, selected)
-        if selected and dataset is None:
-            notify_error(
-                OsteonError("no dataset is there that these are of", hint="tick results of a dataset that is there")
-            )
-        elif dataset is not None:
-            start_comparison(self.app, selected, dataset)
-            notify("The report is being made; a link to it appears below the button")
+        if dataset is None:
+            raise UsageError("no dataset is there that these are of", hint="tick results of a dataset that is there")
+        start_comparison(self.app, selected, dataset)
+        notify("The report is being made; a link to it appears below the button")
 
     def _vote_card(self) -> None:
         with card("Vote"):
@@ -191,11 +187,5 @@ class _ResultTable:
 
     def _start_vote(self) -> None:
         selected = self._selected(2)
-        if not selected:
-            return
-        try:
-            result, _ = start_vote(self.app, selected, str(self.name.value or "vote"), str(self.method.value))
-        except OsteonError as error:
-            notify_error(error)
-            return
+        result, _ = start_vote(self.app, selected, str(self.name.value or "vote"), str(self.method.value))
         ui.navigate.to(result.url)

@@ -14,7 +14,6 @@ from osteon.app.elements import (
     empty_state,
     heading,
     list_card,
-    notify_error,
     page_frame,
     show_error,
 )
@@ -30,7 +29,7 @@ from osteon.app.source_inspection import ScanList, list_scans
 from osteon.app.state import AppState, open_dataset
 from osteon.app.upload_box import UploadBox
 from osteon.app.workspace import Item, read_about
-from osteon.core.errors import OsteonError
+from osteon.core.errors import OsteonError, UsageError
 from osteon.core.text import counted, shortly
 from osteon.predicting.records import read_validation
 from osteon.predicting.training_cases import TRAINED, seen_by
@@ -198,26 +197,20 @@ class _SegmentForm:
         dataset = self.app.workspace.find("datasets", str(self.source.value or ""))
         source = self._source_path()
         if self.scans is None:
-            notify_error(OsteonError("the scans are still being looked at", hint="wait until they are listed"))
-            return
+            raise UsageError("the scans are still being looked at", hint="wait until they are listed")
         if source is None or not self.scans.ids:
-            notify_error(OsteonError("no scan is chosen", hint="choose scans, or upload some"))
-            return
+            raise UsageError("no scan is chosen", hint="choose scans, or upload some")
         origin = {"source": source[0]} if dataset is None else {"dataset": dataset.name}
         model = self.models[str(self.model.value)]
         title = (dataset or self.app.workspace.item("sources", source[0])).title
         name = str(self.name.value or "") or f"{title}-by-{model.title}"
-        try:
-            result, _ = start_prediction(
-                self.app,
-                model,
-                source[1],
-                name,
-                origin=origin,
-                speed=str(self.speed.value),
-                probabilities=bool(self.probabilities.value),
-            )
-        except OsteonError as error:
-            notify_error(error)
-            return
+        result, _ = start_prediction(
+            self.app,
+            model,
+            source[1],
+            name,
+            origin=origin,
+            speed=str(self.speed.value),
+            probabilities=bool(self.probabilities.value),
+        )
         ui.navigate.to(result.url)

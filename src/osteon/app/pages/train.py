@@ -15,7 +15,6 @@ from osteon.app.elements import (
     empty_state,
     heading,
     list_card,
-    notify_error,
     page_frame,
     refresh_on_change,
     show_error,
@@ -162,29 +161,14 @@ class _TrainForm:
             return
         show_plan(plan, self._budget())
 
-    def _is_budget_valid(self) -> bool:
-        try:
-            parse_seconds(self._budget())
-        except Exception as error:  # noqa: BLE001 (typer's own, whose text is for people)
-            notify_error(OsteonError(str(error)))
-            return False
-        return True
-
     def _plan(self) -> None:
-        if self._is_budget_valid():
-            start_plan(
-                self.app, self.item, recipe=str(self.recipe.value), budget=self._budget(), options=self._options()
-            )
+        parse_seconds(self._budget())
+        start_plan(self.app, self.item, recipe=str(self.recipe.value), budget=self._budget(), options=self._options())
 
     def _start(self) -> None:
-        if not self._is_budget_valid():
-            return
+        parse_seconds(self._budget())
         name = str(self.name.value or "") or f"{self.item.title}-{self.recipe.value}"
-        try:
-            run, _ = start_training(
-                self.app, self.item, name, recipe=str(self.recipe.value), budget=self._budget(), options=self._options()
-            )
-        except OsteonError as error:
-            notify_error(error)
-            return
+        run, _ = start_training(
+            self.app, self.item, name, recipe=str(self.recipe.value), budget=self._budget(), options=self._options()
+        )
         ui.navigate.to(run.url)
