@@ -19,16 +19,17 @@ from osteon.app.wording import translate_error
 from osteon.core.errors import OsteonError
 
 STYLE_SHEET = (Path(__file__).parent / "static/style.css").read_text(encoding="utf-8")
-NAVIGATION = (
-    ("/", "Start", "home"),
-    ("/data", "Data", "folder_open"),
-    ("/train", "Train", "model_training"),
-    ("/segment", "Segment", "content_cut"),
-    ("/compare", "Compare", "compare"),
-    ("/runs", "Runs", "leaderboard"),
-    ("/jobs", "Jobs", "list_alt"),
-    ("/space", "Space", "storage"),
-)
+NAVIGATION = {
+    "/": ("Start", "home"),
+    "/data": ("Data", "folder_open"),
+    "/train": ("Train", "model_training"),
+    "/segment": ("Segment", "content_cut"),
+    "/compare": ("Compare", "compare"),
+    "/runs": ("Runs", "leaderboard"),
+    "/jobs": ("Jobs", "list_alt"),
+    "/space": ("Space", "storage"),
+}
+"""Name and icon of each page of the menu, by its URL."""
 UNDO_S = 120.0
 """For this long pages offer to undo the last action; what was deleted is in the bin afterwards, too."""
 THEMES = {"light": False, "dark": True, "auto": None}
@@ -39,7 +40,7 @@ _FOLDERS = "folders"
 
 @contextmanager
 def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str] | None = None) -> Iterator[None]:
-    """A page's frame; what is made in the block stands in it.
+    """A page's frame; what is made in the block stands in it, and so does an OsteonError that it raises.
 
     Args:
         app: Whose theme is used.
@@ -67,7 +68,7 @@ def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str]
     ):
         menu.on_click(drawer.toggle)
         with ui.element("nav").props('aria-label="Pages"').classes("q-pt-md"):
-            for url, name, icon in NAVIGATION:
+            for url, (name, icon) in NAVIGATION.items():
                 link = ui.link(target=url)
                 with link:
                     ui.icon(icon, size="20px").props("aria-hidden=true")
@@ -80,7 +81,10 @@ def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str]
                 ui.link(f"← {back[1]}", back[0])
             heading(title, 1)
         _undo_card(app)
-        yield
+        try:
+            yield
+        except OsteonError as error:
+            show_error(error)
 
 
 def _undo_card(app: AppState) -> None:

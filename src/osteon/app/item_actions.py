@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from nicegui import ui
 
 from osteon.app.bin import Deletion, delete, missing_uploads, rename, restore
-from osteon.app.elements import action, attempt, caption
+from osteon.app.elements import NAVIGATION, action, attempt, caption, page_frame
 from osteon.app.folder_sizes import folder_size, format_size
 from osteon.app.item_references import attached_paths, dependent_datasets, find_job_using, remaining_references
 from osteon.app.state import AppState, Undo
-from osteon.app.workspace import KIND_NAMES, MAX_NAME_LENGTH, Item
-from osteon.core.errors import UsageError
+from osteon.app.workspace import KIND_NAMES, MAX_NAME_LENGTH, Item, ItemKind
+from osteon.core.errors import OsteonError, UsageError
 from osteon.core.text import shortly
 
 MAX_NAMES = 4
@@ -39,6 +39,25 @@ def open_dialog(title: str, button: str, then: Callable[[], object], *, danger: 
             go = ui.button(button, on_click=lambda: attempt(then)).mark("go")
             go.props(f"no-caps {'color=negative' if danger else 'unelevated'}")
     dialog.on("hide", dialog.delete)
+
+
+def item_page(app: AppState, kind: ItemKind, item_id: str, section: str, show: Callable[[Item], object]) -> None:
+    """The page of an item, with its size, Rename and Delete above what `show` makes; or that it is gone.
+
+    Args:
+        app: Where it lies.
+        kind: Of the item.
+        item_id: That stands for it in URLs.
+        section: URL of the page that lists such items.
+        show: Makes the rest.
+    """
+    item = app.workspace.find(kind, item_id)
+    name, above = KIND_NAMES[kind], NAVIGATION[section][0]
+    with page_frame(app, name.capitalize() if item is None else item.title, section, back=(section, above)):
+        if item is None:
+            raise OsteonError(f"this {name} is no longer here", hint=f"go back to {above}")
+        item_header(app, item, section)
+        show(item)
 
 
 def item_header(app: AppState, item: Item, back: str) -> None:

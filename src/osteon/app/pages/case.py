@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.elements import page_frame, show_error
+from osteon.app.elements import page_frame
 from osteon.app.scenes import LabelSource, SceneRequest
 from osteon.app.state import AppState, image_paths, open_dataset
 from osteon.app.view_group import ViewPane
@@ -27,8 +27,7 @@ def register(app: AppState) -> None:
         name = None if item is None else app.find_case(item, names, case_id)
         with page_frame(app, "Look", "/data", back=(f"/dataset/{dataset_id}", item.title if item else "Data")):
             if item is None or dataset is None or name is None:
-                show_error(OsteonError("this case is no longer here", hint="go back to Data"))
-                return
+                raise OsteonError("this case is no longer here", hint="go back to Data")
             number = names.index(name)
 
             def step(by: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.elements import action, caption, card, empty_state, page_frame, refresh_on_change, show_error, table
+from osteon.app.elements import action, caption, card, empty_state, page_frame, refresh_on_change, table
 from osteon.app.job_cards import watch_jobs
 from osteon.app.jobs import Job
 from osteon.app.page_cleanup import refreshable
@@ -52,8 +52,7 @@ def register(app: AppState) -> None:
             names = [] if b is None else list(result_files(b))
             name = None if b is None else app.find_case(b, names, case_id)
             if a is None or b is None or name is None:
-                show_error(OsteonError("this case is no longer here", hint="go back to Compare"))
-                return
+                raise OsteonError("this case is no longer here", hint="go back to Compare")
             _CasePage(app, a, b, name)
 
 

@@ -15,13 +15,12 @@ from osteon.app.elements import (
     caption,
     card,
     notify,
-    page_frame,
     refresh_on_change,
     show_error,
     table,
 )
 from osteon.app.findings import read_audit
-from osteon.app.item_actions import item_header
+from osteon.app.item_actions import item_page
 from osteon.app.job_cards import job_card, watch_jobs
 from osteon.app.jobs import FINISHED
 from osteon.app.page_cleanup import refreshable
@@ -45,19 +44,7 @@ def register(app: AppState) -> None:
 
     @ui.page("/dataset/{dataset_id}")
     def dataset(dataset_id: str) -> None:
-        item = app.workspace.find("datasets", dataset_id)
-        title = "Dataset" if item is None else item.title
-        with page_frame(app, title, "/data", back=("/data", "Data")):
-            if item is None:
-                show_error(OsteonError("this dataset is no longer here", hint="go back to Data"))
-                return
-            item_header(app, item, "/data")
-            watch_jobs(
-                app,
-                lambda: [j for j in app.jobs.about("dataset", item.name) if _is_shown(app, j)],
-                lambda rows: _show_jobs(app, rows),
-            )
-            _DatasetPage(app, item)
+        item_page(app, "datasets", dataset_id, "/data", lambda item: _DatasetPage(app, item))
 
 
 def _is_shown(app: AppState, job: Any) -> bool:
@@ -75,6 +62,11 @@ class _DatasetPage:
 
     def __init__(self, app: AppState, item: Item) -> None:
         self.app, self.item = app, item
+        watch_jobs(
+            app,
+            lambda: [j for j in app.jobs.about("dataset", item.name) if _is_shown(app, j)],
+            lambda rows: _show_jobs(app, rows),
+        )
         self.drawn()
         refresh_on_change(self._state, self.drawn.refresh)
         ui.timer(1.0, self._preload, once=True)

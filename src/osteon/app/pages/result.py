@@ -9,7 +9,7 @@ from nicegui import ui
 
 from osteon.app.commands import source_of
 from osteon.app.downloads import DOWNLOADS, SERIES_FORMS, available_forms
-from osteon.app.elements import action, caption, card, notify_error, page_frame, refresh_on_change, show_error, table
+from osteon.app.elements import action, caption, card, notify_error, page_frame, refresh_on_change, table
 from osteon.app.job_cards import watch_jobs
 from osteon.app.notes import show_notes
 from osteon.app.page_cleanup import refreshable
@@ -239,8 +239,7 @@ def case_page(app: AppState, result_id: str, case_id: str) -> None:
     name = None if item is None else app.find_case(item, names, case_id)
     with page_frame(app, "Result", "/segment", back=(f"/result/{result_id}", item.title if item else "Result")):
         if item is None or name is None:
-            show_error(OsteonError("this case is no longer here", hint="go back to Segment"))
-            return
+            raise OsteonError("this case is no longer here", hint="go back to Segment")
         number = names.index(name)
 
         def step(by: int) -> None:

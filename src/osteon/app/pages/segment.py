@@ -17,7 +17,7 @@ from osteon.app.elements import (
     page_frame,
     show_error,
 )
-from osteon.app.item_actions import item_buttons, item_header
+from osteon.app.item_actions import item_buttons, item_page
 from osteon.app.job_cards import phase_chip, watch_jobs
 from osteon.app.jobs import Job, JobState
 from osteon.app.notes import show_notes
@@ -62,13 +62,7 @@ def register(app: AppState) -> None:
 
     @ui.page("/result/{result_id}")
     def result(result_id: str) -> None:
-        item = app.workspace.find("results", result_id)
-        with page_frame(app, "Result" if item is None else item.title, "/segment", back=("/segment", "Segment")):
-            if item is None:
-                show_error(OsteonError("this result is no longer here", hint="go back to Segment"))
-                return
-            item_header(app, item, "/segment")
-            ResultPage(app, item)
+        item_page(app, "results", result_id, "/segment", lambda item: ResultPage(app, item))
 
     @ui.page("/result/{result_id}/{case_id}")
     def case(result_id: str, case_id: str) -> None:

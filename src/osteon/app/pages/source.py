@@ -44,8 +44,7 @@ def register(app: AppState) -> None:
         found = find_source(app, source_id)
         with page_frame(app, "Import", "/data", back=("/data", "Data")):
             if found is None:
-                show_error(OsteonError("this source is no longer here", hint="go back to Data"))
-                return
+                raise OsteonError("this source is no longer here", hint="go back to Data")
             name, path = found
             if item := app.workspace.find("sources", source_id):
                 item_header(app, item, "/data")

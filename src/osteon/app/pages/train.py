@@ -17,9 +17,8 @@ from osteon.app.elements import (
     list_card,
     page_frame,
     refresh_on_change,
-    show_error,
 )
-from osteon.app.item_actions import item_buttons, item_header
+from osteon.app.item_actions import item_buttons, item_page
 from osteon.app.job_cards import phase_chip, watch_jobs
 from osteon.app.jobs import Job, JobState
 from osteon.app.page_cleanup import refreshable
@@ -27,7 +26,6 @@ from osteon.app.pages.run import RunPage
 from osteon.app.plan_summary import show_plan
 from osteon.app.state import AppState
 from osteon.app.workspace import Item, read_about
-from osteon.core.errors import OsteonError
 from osteon.core.quantities import parse_seconds
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.planning.options import RECIPE_NAMES
@@ -66,13 +64,7 @@ def register(app: AppState) -> None:
 
     @ui.page("/train/{run_id}")
     def run(run_id: str) -> None:
-        item = app.workspace.find("runs", run_id)
-        with page_frame(app, "Training" if item is None else item.title, "/train", back=("/train", "Train")):
-            if item is None:
-                show_error(OsteonError("this training is no longer here", hint="go back to Train"))
-                return
-            item_header(app, item, "/train")
-            RunPage(app, item)
+        item_page(app, "runs", run_id, "/train", lambda item: RunPage(app, item))
 
 
 def _show_trainings(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
