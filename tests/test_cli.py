@@ -23,24 +23,18 @@ from helpers import plan_data, spaced, tiny_plan, two_boxes
 from osteon.cli import option_values
 from osteon.cli.main import ANEW, WAYS_ON, app
 from osteon.cli.option_values import (
-    Between,
     By,
-    Groups,
-    MaskMarks,
     MeshSpaces,
-    MeshUnits,
     Methods,
     Parts,
     Precisions,
-    RleOrders,
 )
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.core.volume import Volume
 from osteon.dataset import folds
-from osteon.formats import read_segmentation, write_volume
-from osteon.importing import source_forms
+from osteon.formats import read_segmentation, stl, write_volume
 from osteon.plan.overlay import overlay
 from osteon.plan.schema import Precision, read_plan, write_plan
 from osteon.planning import dataset_plan
@@ -216,13 +210,8 @@ def test_the_version(capsys: Captured) -> None:
 def test_choices_are_the_registries() -> None:
     assert (*RECIPES, *published()) == option_values.RECIPES
     assert {choice.value for choice in Precisions} == set(get_args(Precision))
-    assert {choice.value for choice in By} == set(get_args(folds.By))
-    assert {choice.value for choice in Groups} == set(get_args(source_forms.Group))
-    assert {choice.value for choice in MeshUnits} == set(get_args(source_forms.MeshUnit))
-    assert {choice.value for choice in MeshSpaces} == set(get_args(source_forms.MeshSpace))
-    assert {choice.value for choice in Between} == set(get_args(source_forms.BetweenSlices))
-    assert {choice.value for choice in RleOrders} == set(get_args(source_forms.RleOrder))
-    assert {choice.value for choice in MaskMarks} == set(get_args(source_forms.MaskMarks))
+    assert {choice.value for choice in By} == set(get_args(folds.GroupBy))
+    assert {choice.value for choice in MeshSpaces} == set(get_args(stl.MeshSpace))
     assert {choice.value for choice in Methods} == set(get_args(rules.Method))
     assert {choice.value for choice in Parts} == set(get_args(fit.Part))
 

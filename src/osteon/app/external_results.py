@@ -19,7 +19,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.formats.label_meanings import is_nameless, legend_for, read_meant
 from osteon.formats.labelmap import is_generic
-from osteon.formats.mask_names import case_of, same_name, without_mask_words, words
+from osteon.formats.mask_names import case_name, name_words, strip_mask_words, structure_key
 from osteon.formats.registry import (
     companions,
     own_table,
@@ -96,14 +96,14 @@ def add_result(source: Path, folder: Path, target: Path, names: Names | None = N
 def strange_names(source: Path, folder: Path) -> list[str]:
     """Structures that label files of an upload name and the dataset does not, whatever their capitals and marks."""
     dataset = Dataset.open(folder)
-    known = {same_name(structure.name) for structure in dataset.structures}
+    known = {structure_key(structure.name) for structure in dataset.structures}
     found: dict[str, None] = {}
     for path in _label_files(source):
         try:
             own = read_structures(path)
         except CaseError:  # said when it is taken
             continue
-        found |= {s.name: None for s in own if not is_generic(s.name) and same_name(s.name) not in known}
+        found |= {s.name: None for s in own if not is_generic(s.name) and structure_key(s.name) not in known}
     return list(found)
 
 
@@ -142,8 +142,8 @@ def _meant(name: str, dataset: Dataset, names: Names) -> str:
     """What the dataset calls a structure; the name itself where nobody knows, empty where it is left out."""
     if name in names:
         return names[name]
-    alike = {same_name(structure.name): structure.name for structure in dataset.structures}
-    return alike.get(same_name(name), name)
+    alike = {structure_key(structure.name): structure.name for structure in dataset.structures}
+    return alike.get(structure_key(name), name)
 
 
 def _renamed(found: Segmentation, wanted: Names) -> Segmentation:
@@ -162,18 +162,18 @@ def _merge(case_id: str, paths: Sequence[Path], dataset: Dataset, target: Path, 
     Raises:
         LabelError: They are no such files, or do not lie on one grid.
     """
-    known = {same_name(structure.name): n for n, structure in enumerate(dataset.structures)}
+    known = {structure_key(structure.name): n for n, structure in enumerate(dataset.structures)}
     geometry = dataset.geometry(dataset.case(case_id))
     layers = np.zeros((len(known), *geometry.shape), np.uint8)
     for path in paths:
-        told = _words_behind(words(without_mask_words(stem_of(path))), words(case_id))
+        told = _words_behind(name_words(strip_mask_words(stem_of(path))), name_words(case_id))
         number = known.get("_".join(told))
         read = read_segmentation(path)
         if number is None and len(read.structures) == 1:
             meant = _meant(read.structures[0].name, dataset, names)
             if not meant:
                 continue
-            number = known.get(same_name(meant))
+            number = known.get(structure_key(meant))
         if number is None or len(read.structures) > 1:
             listed = ", ".join(path.name for path in paths[:4])
             raise LabelError(
@@ -199,11 +199,13 @@ def _case_of(path: Path, source: Path, dataset: Dataset) -> Case | None:
     called: dict[tuple[str, ...], list[Case]] = defaultdict(list)
     for case in dataset.manifest.cases:
         stems = [stem_of(Path(image)) for image in case.images]
-        for name in {words(case.id), *map(words, stems), *(words(case_of(stem)) for stem in stems)} - {()}:
+        for name in {name_words(case.id), *map(name_words, stems), *(name_words(case_name(stem)) for stem in stems)} - {
+            ()
+        }:
             called[name].append(case)
     texts = [stem_of(path), *reversed(path.relative_to(source).parent.parts)]
     for text in texts:
-        told = words(without_mask_words(text))
+        told = name_words(strip_mask_words(text))
         heads = (told[:length] for length in range(len(told), 0, -1))
         if (owners := next((called[head] for head in heads if head in called), None)) is not None:
             return owners[0] if len(owners) == 1 else None

@@ -13,7 +13,7 @@ from PIL import Image
 
 from osteon.core.geometry import Geometry, turn_to_ras
 from osteon.core.volume import Volume
-from osteon.dataset.manifest import Modality
+from osteon.dataset.modality import Modality
 
 MOST_VOXELS = 4_500_000
 """Of a preview: drawn in software, each voxel takes its share of half a second when a structure is toggled."""

@@ -16,10 +16,11 @@ from osteon.core.folders import files_below
 from osteon.core.labels import Structure, make_structures
 from osteon.core.text import counted
 from osteon.formats.registry import read_segmentation, read_structures, suffix_of
+from osteon.importing.options import ImportOptions
 from osteon.importing.recognition import form_named, recognise
-from osteon.importing.reimport import read_beside
-from osteon.importing.source_forms import Form, Found, Options
-from osteon.importing.structure_names import adopt, unite
+from osteon.importing.reimport import companion_files
+from osteon.importing.source_forms import Source, SourceForm
+from osteon.importing.structure_names import adopt_file_names, merge_structures
 
 MOST_LISTED = 2000
 SAMPLED = 3
@@ -84,7 +85,7 @@ def inspect_source(
         if form is None and (model := model_in(source)) is not None:
             return Inspected(model=model)
         row = recognise(source) if form is None else form_named(form)
-        if form is not None and (missing := row.misses(source)):
+        if form is not None and (missing := row.explain_mismatch(source)):
             raise FileError(f"not of the form {form}: {missing}", hint="choose another form")
         found = row.read(source, _options(given or {}, row))
         check_files(found, allowed)
@@ -101,8 +102,8 @@ def inspect_source(
         structures, looked_into = _valued(found)
     return Inspected(
         row.name,
-        row.what,
-        tuple(found.understood),
+        row.description,
+        tuple(found.summary),
         tuple(found.lost),
         tuple(found.warnings),
         tuple(_case(case) for case in found.cases),
@@ -115,11 +116,11 @@ def inspect_source(
     )
 
 
-def _heeds(row: Form) -> tuple[str, ...]:
-    return tuple(sorted(f"--{name.replace('_', '-')}" for name in row.heeds))
+def _heeds(row: SourceForm) -> tuple[str, ...]:
+    return tuple(sorted(f"--{name.replace('_', '-')}" for name in row.options))
 
 
-def _options(given: Mapping[str, str], row: Form) -> Options:
+def _options(given: Mapping[str, str], row: SourceForm) -> ImportOptions:
     """What was chosen, as far as it means something for the form."""
     fields: dict[str, Any] = {
         option[2:].replace("-", "_"): value for option, value in given.items() if option in _heeds(row) and value
@@ -128,13 +129,13 @@ def _options(given: Mapping[str, str], row: Form) -> Options:
         fields["priority"] = tuple(name.strip() for name in fields["priority"].split(","))
     if "rle_base" in fields:
         fields["rle_base"] = int(fields["rle_base"])
-    return Options(**fields)
+    return ImportOptions(**fields)
 
 
-def check_files(found: Found, allowed: Sequence[Path]) -> None:
+def check_files(found: Source, allowed: Sequence[Path]) -> None:
     """Raise FileError where a list names files outside the allowed folders, however it gets there."""
     for case in found.cases:
-        for path in (*case.images, *((case.label,) if case.label else ()), *case.parts, *read_beside(case)):
+        for path in (*case.images, *((case.label,) if case.label else ()), *case.parts, *companion_files(case)):
             real = path.resolve()
             if not any(real.is_relative_to(folder) for folder in allowed):
                 raise FileError(
@@ -152,7 +153,7 @@ def _case(case: Any) -> dict[str, Any]:
     }
 
 
-def _named(found: Found) -> tuple[Structure, ...]:
+def _named(found: Source) -> tuple[Structure, ...]:
     named: list[tuple[Structure, ...]] = []
     for case in found.cases:
         if case.label is not None and is_file(case.label) and len(named) < SAMPLED:
@@ -160,10 +161,10 @@ def _named(found: Found) -> tuple[Structure, ...]:
                 named.append(read_structures(case.label))
             except OsteonError:
                 continue
-    return adopt(unite(named), iter(named)) if any(named) else ()
+    return adopt_file_names(merge_structures(named), iter(named)) if any(named) else ()
 
 
-def _valued(found: Found) -> tuple[tuple[Structure, ...], int]:
+def _valued(found: Source) -> tuple[tuple[Structure, ...], int]:
     """The values in label files that nothing names, called `label_<value>`, and how many files were looked into."""
     labels = [case.label for case in found.cases if case.label is not None and is_file(case.label)][:LOOKED_INTO]
     values: set[int] = set()

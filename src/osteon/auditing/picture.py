@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from osteon.auditing.measure import Measured
-from osteon.dataset.manifest import Modality
+from osteon.dataset.modality import Modality
 from osteon.evaluating.panels import grey_range
 from osteon.formats.raster import lies_nowhere
 

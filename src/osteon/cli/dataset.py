@@ -4,117 +4,42 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from osteon.cli.device_option import device_option
-from osteon.cli.option_values import Between, Groups, MaskMarks, MeshSpaces, MeshUnits, RleOrders
+from osteon.cli.import_options import takes_import_options
 from osteon.cli.output import out, report_failures, report_lost
 from osteon.cli.plan_options import asked, is_given, takes_choices
 from osteon.core.errors import UsageError
 from osteon.core.progress import clock, console
 from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.core.text import counted
+from osteon.importing.options import parse_option
 from osteon.planning.options import Choices
 
 if TYPE_CHECKING:
     from osteon.plan.schema import Plan
 
 
+@takes_import_options
 def import_(
     source: Annotated[Path, typer.Argument(help="The data, as it is: a folder or a list; the form is recognised.")],
     dataset: Annotated[Path, typer.Argument(help="The folder that becomes the dataset.")],
-    form: Annotated[
-        str | None, typer.Option(help="Its form, such as meshes or pairs; recognised when left out.")
-    ] = None,
-    hold_out: Annotated[
-        str | None, typer.Option(help="Keep cases for the final test: last:6, first:6, 0.2, or ids by comma.")
-    ] = None,
-    only: Annotated[str | None, typer.Option(help="Import these cases alone; the same selectors.")] = None,
-    labels: Annotated[str | None, typer.Option(help="NAME=VALUE,… over what the source says.")] = None,
-    modality: Annotated[str | None, typer.Option(help="ct, mr, xray or other, over what the source says.")] = None,
-    subject: Annotated[str | None, typer.Option(help="Regular expression; its first group is the subject.")] = None,
-    site: Annotated[str | None, typer.Option(help="The same for the site.")] = None,
-    case_pattern: Annotated[
-        str | None, typer.Option(help="Regular expression; its first group in a file's path is the case.")
-    ] = None,
-    group: Annotated[Groups, typer.Option(help="Meshes: which of them become one structure.")] = Groups.color,
-    mesh_unit: Annotated[MeshUnits | None, typer.Option(help="Meshes: found out when left out.")] = None,
-    mesh_space: Annotated[MeshSpaces | None, typer.Option(help="Meshes: found out when left out.")] = None,
-    priority: Annotated[
-        str | None, typer.Option(help="NAME,…: the first wins where structures overlap; overlaps stay when left out.")
-    ] = None,
-    accept_gaps: Annotated[
-        bool, typer.Option("--accept-gaps", help="DICOM: take series with missing or uneven slices, resampled.")
-    ] = False,
-    resample_tilt: Annotated[
-        bool, typer.Option("--resample-tilt", help="DICOM: take series with a tilted gantry, resampled.")
-    ] = False,
-    keep_identity: Annotated[
-        bool, typer.Option("--keep-identity", help="DICOM: let names, ids and dates into the dataset.")
-    ] = False,
-    series: Annotated[
-        str | None,
-        typer.Option(help="DICOM: of several series of a case, the one with this number, UID or description."),
-    ] = None,
-    ignore_references: Annotated[
-        bool,
-        typer.Option(
-            "--ignore-references", help="DICOM: take SEG and RTSTRUCT by grid, though they name another scan."
-        ),
-    ] = False,
-    between_slices: Annotated[
-        Between, typer.Option(help="Labels on every second slice or so: draw those between, or not.")
-    ] = Between.fill,
-    rle_order: Annotated[
-        RleOrders | None, typer.Option(help="RLE: along what pixels are counted; by the column's name when left out.")
-    ] = None,
-    rle_base: Annotated[
-        int | None,
-        typer.Option(min=0, max=1, help="RLE: the first pixel's number; by the column's name when left out."),
-    ] = None,
-    mask_marks: Annotated[
-        MaskMarks | None,
-        typer.Option(help="Masks of pictures: which pixels are the structure; found out when left out."),
-    ] = None,
-    repair_geometry: Annotated[
-        bool, typer.Option("--repair-geometry", help="Resample labels that do not lie on their image's grid.")
-    ] = False,
-    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Take cases whose label is empty.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset.yaml that is there.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
+    **options: Any,
 ) -> None:
     """Check every case of a source and write dataset.yaml. Your files stay where and as they are."""
     import osteon
 
+    given = {name: parse_option(name, value) if isinstance(value, str) else value for name, value in options.items()}
     report = osteon.import_dataset(
         source,
         dataset,
-        form=form,
-        hold_out=hold_out,
-        only=only,
-        structures=labels_of(labels),
-        modality=modality,
-        subject_pattern=subject,
-        site_pattern=site,
-        case_pattern=case_pattern,
-        group=group.value,
-        mesh_unit=mesh_unit and mesh_unit.value,
-        mesh_space=mesh_space and mesh_space.value,
-        priority=None if priority is None else [name.strip() for name in priority.split(",")],
-        accept_gaps=accept_gaps,
-        resample_tilt=resample_tilt,
-        keep_identity=keep_identity,
-        series=series,
-        ignore_references=ignore_references,
-        between_slices=between_slices.value,
-        rle_order=rle_order and rle_order.value,
-        rle_base=None if rle_base is None else (1 if rle_base else 0),
-        mask_marks=mask_marks and mask_marks.value,
-        repair_geometry=repair_geometry,
-        allow_empty=allow_empty,
+        **given | {"structures": labels_of(options["structures"])},
         overwrite=overwrite,
         workers=workers,
         announce=lambda line: out.print(escape(line), soft_wrap=True),

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class By(StrEnum):
-    """What a fold never parts (osteon.dataset.folds.By)."""
+    """What a fold never parts (osteon.dataset.folds.GroupBy)."""
 
     subject = "subject"
     site = "site"
@@ -19,48 +19,11 @@ class Precisions(StrEnum):
     fp32 = "fp32"
 
 
-class Groups(StrEnum):
-    """Which meshes become one structure (osteon.importing.source_forms.Group)."""
-
-    color = "color"
-    all = "all"
-    none = "none"
-
-
-class MeshUnits(StrEnum):
-    """Units of meshes' coordinates (osteon.importing.source_forms.MeshUnit)."""
-
-    mm = "mm"
-    cm = "cm"
-    m = "m"
-
-
 class MeshSpaces(StrEnum):
     """Worlds of meshes' coordinates (osteon.formats.stl.MeshSpace)."""
 
     LPS = "LPS"
     RAS = "RAS"
-
-
-class Between(StrEnum):
-    """What becomes of slices between those that were labelled (osteon.importing.source_forms.BetweenSlices)."""
-
-    fill = "fill"
-    leave = "leave"
-
-
-class RleOrders(StrEnum):
-    """Along what runs count pixels (osteon.importing.source_forms.RleOrder)."""
-
-    rows = "rows"
-    columns = "columns"
-
-
-class MaskMarks(StrEnum):
-    """Which pixels of a picture's mask are the structure (osteon.importing.source_forms.MaskMarks)."""
-
-    bright = "bright"
-    dark = "dark"
 
 
 class Exports(StrEnum):

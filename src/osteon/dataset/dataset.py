@@ -13,7 +13,7 @@ from osteon.core.errors import DatasetError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.dataset.checks import align_segmentation, check_content, check_image, grid_error, turn_array
+from osteon.dataset.checks import align_segmentation, check_content, check_image, grid_mismatch, reorient_array
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest
 from osteon.formats.labelmap import as_index_map, as_multi_hot
 from osteon.formats.registry import read_geometry, read_segmentation, read_volume
@@ -117,7 +117,9 @@ def read_channels(paths: Sequence[Path], channels: Sequence[Channel], name: str,
     Raises:
         FileError, GeometryError, ImageError, DatasetError: As `Dataset.load_image`.
     """
-    volume = stacked((read_volume(path, single=not exact) for path in paths), [str(path) for path in paths], name)
+    volume = stack_channels(
+        (read_volume(path, single=not exact) for path in paths), [str(path) for path in paths], name
+    )
     array = volume.array
     if len(array) != len(channels):
         raise DatasetError(
@@ -128,7 +130,7 @@ def read_channels(paths: Sequence[Path], channels: Sequence[Channel], name: str,
     return volume
 
 
-def stacked(volumes: Iterable[Volume], names: Sequence[str], name: str) -> Volume:
+def stack_channels(volumes: Iterable[Volume], names: Sequence[str], name: str) -> Volume:
     """Check images and make them the channels of one, on the first one's axes; a single one stays as it is.
 
     Args:
@@ -142,16 +144,16 @@ def stacked(volumes: Iterable[Volume], names: Sequence[str], name: str) -> Volum
         DatasetError: One of several holds several channels.
     """
     made: Volume | None = None
-    for number, (own, volume) in enumerate(zip(names, volumes, strict=True)):
+    for number, (path_name, volume) in enumerate(zip(names, volumes, strict=True)):
         grid = volume.geometry if made is None else made.geometry
-        turned = turn_array(volume.array, volume.geometry, grid)
+        turned = reorient_array(volume.array, volume.geometry, grid)
         if turned is None:
             hint = "channels of one case must lie on one grid: correct the header that is wrong, or resample the image"
-            raise grid_error(grid, volume.geometry, name=f"{name}: {own}", image_name=names[0], hint=hint)
-        check_image(volume, f"{name}: {own}")
+            raise grid_mismatch(grid, volume.geometry, name=f"{name}: {path_name}", image_name=names[0], hint=hint)
+        check_image(volume, f"{name}: {path_name}")
         if len(names) > 1 and len(turned) != 1:
             raise DatasetError(
-                f"{name}: {own} holds {len(turned)} channels, but is listed for one",
+                f"{name}: {path_name} holds {len(turned)} channels, but is listed for one",
                 hint="list one file for each channel, or one file that holds them all",
             )
         if len(names) == 1:

@@ -12,11 +12,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from osteon.core.errors import DatasetError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Structure
+from osteon.dataset.modality import Modality
 
 FILE_NAME = "dataset.yaml"
 LONGEST_ID = 150
 """Bytes of a case id: file systems take names of 255, and outputs add their endings."""
-Modality = Literal["ct", "mr", "xray", "other"]
 
 
 class Channel(BaseModel):
@@ -140,8 +140,8 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate(data)
     except ValidationError as error:
-        hint = f"correct these fields, or import the data again{newer(error)}"
-        raise DatasetError(f"{path}: {explain(error)}", hint=hint) from None
+        hint = f"correct these fields, or import the data again{newer_version_hint(error)}"
+        raise DatasetError(f"{path}: {describe_errors(error)}", hint=hint) from None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Path:
@@ -155,7 +155,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
     return path
 
 
-def explain(error: ValidationError, tags: Sequence[str] = ()) -> str:
+def describe_errors(error: ValidationError, tags: Sequence[str] = ()) -> str:
     """Pydantic's findings as one line: `key.of.field: what is wrong; …`; `tags` of unions are no keys."""
     lines = []
     for finding in error.errors():
@@ -165,7 +165,9 @@ def explain(error: ValidationError, tags: Sequence[str] = ()) -> str:
     return "; ".join(lines)
 
 
-def newer(error: ValidationError) -> str:
+def newer_version_hint(error: ValidationError) -> str:
     """More of a hint, where a file may have been written by a newer version; empty else."""
-    strange = any(finding["type"] == "extra_forbidden" or finding["loc"] == ("osteon",) for finding in error.errors())
-    return "; where a newer version of osteon has written it, use that version" if strange else ""
+    unexpected = any(
+        finding["type"] == "extra_forbidden" or finding["loc"] == ("osteon",) for finding in error.errors()
+    )
+    return "; where a newer version of osteon has written it, use that version" if unexpected else ""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from osteon.core.geometry import turn_to_ras
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
-from osteon.dataset.manifest import Modality
+from osteon.dataset.modality import Modality
 from osteon.formats.raster import lies_nowhere
 
 BONE_WINDOW_HU = (400.0 - 900.0, 400.0 + 900.0)

@@ -15,7 +15,7 @@ from osteon.core.errors import UsageError
 from osteon.core.files import whole_file
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.dataset.manifest import Modality
+from osteon.dataset.modality import Modality
 from osteon.evaluating.panels import Panel, cut_panels, grey_range
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from osteon.core.errors import CaseError, OsteonError
 from osteon.core.text import shortly
 from osteon.core.volume import Volume
-from osteon.dataset.checks import turn_array
+from osteon.dataset.checks import reorient_array
 from osteon.exporting.export_form import ExportCase
 from osteon.formats.dicom import describe, titles
 from osteon.formats.dicom_files import looks_like_dicom
@@ -63,7 +63,7 @@ def like_its_scan(case: ExportCase, series: Sequence[Series]) -> list[Series] | 
             volume, _ = read_series(one)
         except OsteonError:
             continue
-        turned = turn_array(scan.array, scan.geometry, volume.geometry)
+        turned = reorient_array(scan.array, scan.geometry, volume.geometry)
         channels = [] if turned is None else list(turned)
         if any(np.array_equal(channel, volume.array[0]) for channel in channels):
             same.append(one)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from osteon.core.errors import PlanError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Structure
-from osteon.dataset.manifest import Channel, explain, newer
+from osteon.dataset.manifest import Channel, describe_errors, newer_version_hint
 from osteon.plan.grid_sections import (
     Grid as Grid,
 )
@@ -204,7 +204,7 @@ def parse_plan(data: Any, path: Path) -> Plan:
         return Plan.model_validate(data)
     except ValidationError as error:
         hint = "correct the keys named here, or make the plan anew with `osteon plan DATASET --force`"
-        raise PlanError(f"{path}: {explain(error, TAGS)}", hint=f"{hint}{newer(error)}") from None
+        raise PlanError(f"{path}: {describe_errors(error, TAGS)}", hint=f"{hint}{newer_version_hint(error)}") from None
 
 
 def write_plan(path: Path, plan: Plan) -> None:

@@ -22,7 +22,7 @@ from osteon.core.parallel import for_each, worker_count
 from osteon.core.progress import status
 from osteon.core.text import shortly
 from osteon.core.voxel_sampling import plane_counts, ranked_voxels
-from osteon.dataset.case_stamps import UNMARKED, CaseMark, mark_case, still_marked, tell_changed
+from osteon.dataset.case_stamps import NO_STAMP, CaseStamp, renew_stamp, stamp_case, warn_changed
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.preparing.case import BYTES_PER_VOXEL
@@ -56,7 +56,7 @@ class CaseFacts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
-    mark: CaseMark = UNMARKED
+    mark: CaseStamp = NO_STAMP
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     unit: str
@@ -94,12 +94,12 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
         found = {
             case.id: known[case.id].model_copy(update={"mark": mark})
             for case in cases
-            if case.id in known and (mark := still_marked(dataset, case, known[case.id].mark)) is not None
+            if case.id in known and (mark := renew_stamp(dataset, case, known[case.id].mark)) is not None
         }
     left = [case for case in cases if case.id not in found]
     failed: dict[str, OsteonError] = {}
     if left:
-        tell_changed(dataset, {case.id: known[case.id].mark for case in left if case.id in known}, "measured")
+        warn_changed(dataset, {case.id: known[case.id].mark for case in left if case.id in known}, "measured")
         voxels = [int(np.prod(dataset.geometry(case).shape)) for case in left if _readable(dataset, case)]
         largest = max(voxels, default=0) * len(dataset.manifest.channels) * BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), largest) if sum(voxels) > 100e6 else 1)
@@ -144,7 +144,7 @@ def changed_since(dataset: Dataset) -> list[str]:
     known = _known(path)
     cases = {case.id: case for case in dataset.manifest.trainable}
     with status("comparing files"):
-        marks = {name: still_marked(dataset, case, known[name].mark) for name, case in cases.items() if name in known}
+        marks = {name: renew_stamp(dataset, case, known[name].mark) for name, case in cases.items() if name in known}
     renewed = {name: mark for name, mark in marks.items() if mark not in (None, known[name].mark)}
     if renewed:
         now = {
@@ -184,7 +184,7 @@ def _write(path: Path, found: dict[str, CaseFacts]) -> None:
 
 def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
     dataset, case = work
-    mark = mark_case(dataset, case)
+    mark = stamp_case(dataset, case)
     image = dataset.load_image(case)
     segmentation = dataset.load_segmentation(case)
     turn = turn_to_ras(image.geometry)

@@ -19,7 +19,7 @@ from osteon.core.labels import Segmentation
 from osteon.core.progress import track
 from osteon.core.statistics import Spread
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.label_placement import lay_segmentation
+from osteon.dataset.label_placement import place_segmentation
 from osteon.evaluating.picture import PictureRow, overview_picture
 from osteon.evaluating.summary import Summary
 from osteon.formats.label_meanings import read_meant
@@ -235,7 +235,7 @@ def _load(entry: Entry, case_id: str, dataset: Dataset) -> tuple[Segmentation, S
     )
     reference = dataset.load_segmentation(dataset.case(case_id))
     prediction = read_meant(path, dataset.structures, entry.legend)
-    return lay_segmentation(prediction, reference.geometry, name=case_id, image_name="the reference")[0], reference
+    return place_segmentation(prediction, reference.geometry, name=case_id, image_name="the reference")[0], reference
 
 
 def _picture(entry: Entry, cases: Sequence[str], dataset: Dataset) -> str:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from osteon.core.errors import OsteonError, PlanError, UsageError
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.manifest import explain
+from osteon.dataset.manifest import describe_errors
 from osteon.plan.overlay import nearest, overlay
 from osteon.plan.schema import Plan
 from osteon.planning.dataset_plan import precision_is_chosen
@@ -114,7 +114,7 @@ def choices_from(values: Mapping[str, Any]) -> Choices:
     try:
         chosen = dict(RecipeChoices.model_validate(own))
     except ValidationError as error:
-        raise PlanError(explain(error), hint="correct the value") from None
+        raise PlanError(describe_errors(error), hint="correct the value") from None
     return Choices(recipe=str(values.get("recipe", "osteon")), settings=settings or None, **chosen)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.dataset.checks import align_segmentation, grid_error, turn_array
+from osteon.dataset.checks import align_segmentation, grid_mismatch, reorient_array
 from osteon.dataset.dataset import Dataset
 
 HINT = "predict with every member on the very same scan"
@@ -57,14 +57,14 @@ class CaseGrid:
         """The grid, which that of a member must be but for a turn. Raises GeometryError as `align`."""
         grid = self.settle(geometry, path)
         empty = np.broadcast_to(np.uint8(0), geometry.shape)
-        if turn_array(empty, geometry, grid) is None:
-            raise grid_error(grid, geometry, name=f"case {self.case}: {path}", image_name=self.told_by, hint=HINT)
+        if reorient_array(empty, geometry, grid) is None:
+            raise grid_mismatch(grid, geometry, name=f"case {self.case}: {path}", image_name=self.told_by, hint=HINT)
         return grid
 
 
 def turned(array: npt.NDArray[np.uint8], source: Geometry, target: Geometry) -> npt.NDArray[np.uint8]:
     """An array on the axes of a grid that `CaseGrid.check` has taken."""
-    found = turn_array(array, source, target)
+    found = reorient_array(array, source, target)
     if found is None:
         raise ValueError("the grids differ by more than a turn")
     return found.astype(np.uint8, copy=False)

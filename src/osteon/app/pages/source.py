@@ -158,7 +158,7 @@ class _Page:
         return any(case["labelled"] for case in found.cases)
 
     def _forms(self, found: Inspected) -> None:
-        names = {form.name: f"{form.name}: {form.what}" for form in FORMS}
+        names = {form.name: f"{form.name}: {form.description}" for form in FORMS}
 
         async def chosen(event: object) -> None:
             self.form = getattr(event, "value", None)

@@ -8,18 +8,19 @@ from pathlib import Path
 from osteon.core.errors import OsteonError, UsageError
 from osteon.dataset.manifest import Channel
 from osteon.formats.dicom_folders import holds_dicom
-from osteon.importing.masks.dicom import patient_of
+from osteon.importing.masks.dicom import read_series_patient
 from osteon.importing.masks.files import volume_files
-from osteon.importing.meshes.conversion import MeshJob, convert, decide
-from osteon.importing.meshes.headers import passed_over, read_said, without_told
-from osteon.importing.meshes.sorting import MeshCase, mesh_files, sort_heap
+from osteon.importing.meshes.conversion import MeshConversion, convert_case, decide_frame
+from osteon.importing.meshes.headers import drop_overridden, find_overridden, read_mesh_headers
+from osteon.importing.meshes.sorting import MeshCase, mesh_files, sort_files
 from osteon.importing.meshes.structures import group_meshes
+from osteon.importing.options import ImportOptions
 from osteon.importing.pseudonyms import Patient, Pseudonyms
-from osteon.importing.skipped_files import tell_passed_over
-from osteon.importing.source_forms import Converted, Form, Found, FoundCase, Options
+from osteon.importing.skipped_files import report_skipped_files
+from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm
 
 
-def misses(source: Path) -> str | None:
+def explain_mismatch(source: Path) -> str | None:
     """What `source` lacks to be a folder of CTs and meshes."""
     if not source.is_dir():
         return "not a folder"
@@ -30,7 +31,7 @@ def misses(source: Path) -> str | None:
     return None
 
 
-def read(source: Path, options: Options) -> Found:
+def read(source: Path, options: ImportOptions) -> Source:
     """Sort the heap into cases, and find out how the meshes are meant; reads the voxels of a few cases at most.
 
     Raises:
@@ -38,98 +39,99 @@ def read(source: Path, options: Options) -> Found:
         DatasetError: There is no scan, or cases contradict each other in how their meshes are meant.
         FileError: None of the cases can be read.
     """
-    heap = sort_heap(source, options.case_pattern, options.series)
-    series_of = [case.scan.series if case.scan else None for case in heap.cases]
-    patients = [Patient() if series is None else patient_of(series) for series in series_of]
-    pseudonyms = Pseudonyms(source, [] if options.keep_identity else patients)
-    if not options.keep_identity:
-        heap.ids = pseudonyms.hide_ids(heap.ids, patients, heap.warnings)
-    grouped = group_meshes(heap.cases, source, options)
+    sorted_meshes = sort_files(source, options.case_pattern, options.series)
+    series_of = [case.scan.series if case.scan else None for case in sorted_meshes.cases]
+    patients = [Patient() if series is None else read_series_patient(series) for series in series_of]
+    pseudonyms = Pseudonyms(source, patients, keep_identity=options.keep_identity)
+    sorted_meshes.ids = pseudonyms.hide_ids(sorted_meshes.ids, patients, sorted_meshes.warnings)
+    grouped = group_meshes(sorted_meshes.cases, source, options)
     modality = options.modality or "ct"
-    found = Found(
+    found = Source(
         name=source.absolute().name,
         channels=[Channel(name="image" if modality == "other" else modality, modality=modality)],
         cases=[],
         structures=grouped.structures,
-        warnings=[*heap.warnings, *grouped.warnings],
-        lost=heap.lost,
-        understood=[*heap.understood, *grouped.understood],
+        warnings=[*sorted_meshes.warnings, *grouped.warnings],
+        lost=sorted_meshes.lost,
+        summary=[*sorted_meshes.summary, *grouped.summary],
     )
     known = {structure.name for structure in grouped.structures}
     if unknown := [name for name in options.priority or () if name not in known]:
         raise UsageError(f"--priority: no structure is called {', '.join(unknown)}", hint=f"use {', '.join(known)}")
-    said = read_said(source, [mesh for case in heap.cases for mesh in case.meshes])
-    found.warnings += passed_over(said, options)
-    said = {place: without_told(one, options) for place, one in said.items()}
+    headers = read_mesh_headers(source, [mesh for case in sorted_meshes.cases for mesh in case.meshes])
+    found.warnings += find_overridden(headers, options)
+    headers = {place: drop_overridden(one, options) for place, one in headers.items()}
     jobs = {
-        case_id: MeshJob(
+        case_id: MeshConversion(
             case_id,
             case.scan,
             source,
             parts,
             grouped.structures,
             options,
-            {place: said[place] for place in case.meshes},
+            {place: headers[place] for place in case.meshes},
         )
-        for case_id, case, parts in zip(heap.ids, heap.cases, grouped.parts, strict=True)
+        for case_id, case, parts in zip(sorted_meshes.ids, sorted_meshes.cases, grouped.parts, strict=True)
         if case.scan is not None
     }
     usable = [
         jobs[case_id]
-        for case_id, case in zip(heap.ids, heap.cases, strict=True)
+        for case_id, case in zip(sorted_meshes.ids, sorted_meshes.cases, strict=True)
         if case_id in jobs and case.problem is None and case.meshes
     ]
-    reading = None
+    frame = None
     if usable:
-        reading, line = decide(usable, options)
-        found.understood.append(line)
-    for case_id, case, patient in zip(heap.ids, heap.cases, patients, strict=True):
+        frame, line = decide_frame(usable, options)
+        found.summary.append(line)
+    for case_id, case, patient in zip(sorted_meshes.ids, sorted_meshes.cases, patients, strict=True):
         job = jobs.get(case_id)
         if case.problem is not None or job is None:
-            found.cases.append(_failing(case_id, case, source))
+            found.cases.append(_failing_case(case_id, case, source))
             continue
         series = job.scan.series
         meshes = tuple(source / mesh for mesh in case.meshes)
-        how = partial(convert, job, reading) if meshes and reading else partial(_image_alone, job) if series else None
-        if how is not None and series and not options.keep_identity:
-            how = partial(pseudonyms.without_names, how, patient, (*series.files, *meshes))
+        convert = (
+            partial(convert_case, job, frame) if meshes and frame else partial(_image_alone, job) if series else None
+        )
+        if convert is not None and series:
+            convert = partial(pseudonyms.without_names, convert, patient, (*series.files, *meshes))
         found.cases.append(
-            FoundCase(
+            SourceCase(
                 case_id,
                 () if series else (job.scan.path,),
-                subject=pseudonyms.subject(patient, keep_identity=options.keep_identity),
-                convert=how,
+                subject=pseudonyms.subject(patient),
+                convert=convert,
                 parts=(*(series.files if series else ()), *meshes),
                 labels=bool(meshes),
             )
         )
-    tell_passed_over(found, source, ["images", "surfaces"], [".stl"])
+    report_skipped_files(found, source, ["images", "surfaces"], [".stl"])
     return found
 
 
-def _image_alone(job: MeshJob) -> Converted:
-    volume, done = job.image()
-    return Converted(volume, provenance=tuple(done))
+def _image_alone(job: MeshConversion) -> ConvertedCase:
+    volume, changes = job.image()
+    return ConvertedCase(volume, provenance=tuple(changes))
 
 
-def _failing(case_id: str, case: MeshCase, source: Path) -> FoundCase:
+def _failing_case(case_id: str, case: MeshCase, source: Path) -> SourceCase:
     problem = case.problem or OsteonError(f"case {case_id}: cannot be used")
-    return FoundCase(
+    return SourceCase(
         case_id, (), convert=partial(_fail, problem), parts=tuple(source / mesh for mesh in case.meshes), labels=True
     )
 
 
-def _fail(problem: OsteonError) -> Converted:
+def _fail(problem: OsteonError) -> ConvertedCase:
     raise problem
 
 
-FORM = Form(
+FORM = SourceForm(
     "meshes",
     "a folder of CTs with STL meshes, one for each fragment or bone",
-    misses,
+    explain_mismatch,
     read,
     "STL files and CTs below one folder",
-    heeds=frozenset(
+    options=frozenset(
         {
             "case_pattern",
             "group",

@@ -21,9 +21,16 @@ from osteon.core.errors import FileError, LabelError
 from osteon.core.files import read_text
 from osteon.formats.annotation_fields import checked_label
 from osteon.formats.raster_masks import SOFT_EDGES, MaskMarks, background_of_labels, read_mask
-from osteon.importing.radiographs.annotations import Marks, Mask, Size, Told, Warn, tell_missing
-from osteon.importing.radiographs.files import File, Shelf
-from osteon.importing.source_forms import Converted, Found
+from osteon.importing.radiographs.annotations import (
+    Annotation,
+    Mask,
+    PictureAnnotations,
+    PictureSize,
+    Warn,
+    report_missing_pictures,
+)
+from osteon.importing.radiographs.files import FileIndex, SourceFile
+from osteon.importing.source_forms import ConvertedCase, Source
 
 _MASKS = r"(mask|label|seg|segm|segmentation|annotation|groundtruth|ground_truth|gt|target)s?"
 _MASK_FOLDER = re.compile(rf"((?P<what>.+?)[_\- ]?)?({_MASKS}|labels?(tr|ts))", re.IGNORECASE)
@@ -44,7 +51,7 @@ _NEEDED = ("image", "class", "mask")
 
 
 @dataclass(frozen=True)
-class MaskFile:
+class PictureMask:
     """The mask of one structure, or (`structure` None) a label map.
 
     Attributes:
@@ -54,7 +61,7 @@ class MaskFile:
         corner: Row and column of the mask's first pixel in the picture; None where it is as large as the picture.
     """
 
-    file: File | None
+    file: SourceFile | None
     structure: str | None
     name: str
     corner: tuple[int, int] | None = None
@@ -82,7 +89,9 @@ def _columns(heading: str) -> tuple[dict[str, int] | None, str]:
     return None, ","
 
 
-def read_mask_table(file: File, pictures: Sequence[File]) -> tuple[dict[str, list[MaskFile]], set[File]]:
+def read_mask_table(
+    file: SourceFile, pictures: Sequence[SourceFile]
+) -> tuple[dict[str, list[PictureMask]], set[SourceFile]]:
     """Picture's name → its masks, and the mask files themselves, which are no pictures.
 
     Raises:
@@ -93,19 +102,19 @@ def read_mask_table(file: File, pictures: Sequence[File]) -> tuple[dict[str, lis
     columns, separator = _columns(lines[0])
     if columns is None:
         raise FileError(f"{file.path}: has changed while it was read", hint="run the command again")
-    shelf = Shelf(pictures)
-    rows: dict[str, list[MaskFile]] = defaultdict(list)
-    masks: set[File] = set()
+    index = FileIndex(pictures)
+    rows: dict[str, list[PictureMask]] = defaultdict(list)
+    masks: set[SourceFile] = set()
     for number, fields in enumerate(_fields(file.path, lines[1:], separator), start=2):
         if not any(field.strip() for field in fields):
             continue
         name = f"{file.path}: line {number}"
         if len(fields) <= max(columns[key] for key in _NEEDED):
             raise FileError(f"{name} has {len(fields)} fields", hint="complete the line, or remove it")
-        mask = shelf.named_in(file, fields[columns["mask"]].strip())
+        mask = index.find_referenced(file, fields[columns["mask"]].strip())
         structure = checked_label(fields[columns["class"]], name)
         corner = _corner(fields, columns, name)
-        rows[fields[columns["image"]].strip()].append(MaskFile(mask, structure, f"{name} ({structure})", corner))
+        rows[fields[columns["image"]].strip()].append(PictureMask(mask, structure, f"{name} ({structure})", corner))
         if mask is not None:
             masks.add(mask)
     return rows, masks
@@ -134,73 +143,77 @@ def _corner(fields: Sequence[str], columns: Mapping[str, int], name: str) -> tup
         raise FileError(f"{name}: top and left are not whole numbers", hint="correct the line") from error
 
 
-def of_table(
-    file: File,
-    rows: Mapping[str, Sequence[MaskFile]],
-    pictures: Shelf,
-    found: Found,
+def read_table_annotations(
+    file: SourceFile,
+    rows: Mapping[str, Sequence[PictureMask]],
+    pictures: FileIndex,
+    found: Source,
     marks: MaskMarks | None,
-) -> Told:
+) -> PictureAnnotations:
     """What a table says of the pictures; `marks` as for `read_mask`."""
-    told: Told = []
+    annotations: PictureAnnotations = []
     missing = []
     for image, masks in rows.items():
-        picture = pictures.named_in(file, image)
+        picture = pictures.find_referenced(file, image)
         if picture is None:
             missing.append(image)
         else:
-            told.append((picture, _marks("mask files in a table", masks, (file.path,), marks)))
-    tell_missing(file.path, missing, found)
-    return told
+            annotations.append((picture, _make_annotation("mask files in a table", masks, (file.path,), marks)))
+    report_missing_pictures(file.path, missing, found)
+    return annotations
 
 
 # -- folders and names -----------------------------------------------------------------------------------------------
 
 
-def sort_out(
-    files: Sequence[File], case_of: Callable[[str], str | None] | None = None, marks: MaskMarks | None = None
-) -> tuple[set[File], Told, list[str]]:
+def separate_masks(
+    files: Sequence[SourceFile], case_of_path: Callable[[str], str | None] | None = None, marks: MaskMarks | None = None
+) -> tuple[set[SourceFile], PictureAnnotations, list[str]]:
     """Tell masks from pictures by their folders and names; `marks` as for `read_mask`.
 
     Returns:
         The files that are masks; what they say of pictures; names of masks that belong to no picture.
     """
-    masks = _mask_side(files)
-    pictures = Shelf([file for file in files if file not in masks], case_of)
-    found: dict[File, list[MaskFile]] = defaultdict(list)
+    masks = _find_masks(files)
+    pictures = FileIndex([file for file in files if file not in masks], case_of_path)
+    found: dict[SourceFile, list[PictureMask]] = defaultdict(list)
     lost = []
     for file in files:
         if file not in masks:
             continue
-        picture, structure = _belongs(file, pictures)
+        picture, structure = _find_picture(file, pictures)
         if picture is None:
-            lost.append(file.place.as_posix())
+            lost.append(file.relative_path.as_posix())
         else:
-            found[picture].append(MaskFile(file, structure, str(file.path)))
-    return masks, [(picture, _marks("mask files", parts, (), marks)) for picture, parts in found.items()], lost
+            found[picture].append(PictureMask(file, structure, str(file.path)))
+    return (
+        masks,
+        [(picture, _make_annotation("mask files", parts, (), marks)) for picture, parts in found.items()],
+        lost,
+    )
 
 
-def _mask_side(files: Sequence[File]) -> set[File]:
-    masks = {file for file in files if any(_MASK_FOLDER.fullmatch(part) for part in file.place.parts[:-1])}
+def _find_masks(files: Sequence[SourceFile]) -> set[SourceFile]:
+    masks = {file for file in files if any(_MASK_FOLDER.fullmatch(part) for part in file.relative_path.parts[:-1])}
     if masks:
         return masks
-    stems = Shelf(files)
+    stems = FileIndex(files)
     masks = {file for file in files if (m := _MASK_NAME.fullmatch(file.stem)) and m["picture"] in stems}
     if masks:
         return masks
-    inside = {file for file in files if any(_IMAGE_FOLDER.fullmatch(part) for part in file.place.parts[:-1])}
-    pictures = Shelf(inside)
+    inside = {file for file in files if any(_IMAGE_FOLDER.fullmatch(part) for part in file.relative_path.parts[:-1])}
+    pictures = FileIndex(inside)
     others = {file for file in files if file not in inside}
     return others if inside and others and all(file.stem in pictures for file in others) else set()
 
 
-def _belongs(file: File, pictures: Shelf) -> tuple[File | None, str | None]:
+def _find_picture(file: SourceFile, pictures: FileIndex) -> tuple[SourceFile | None, str | None]:
     """The picture that a mask belongs to, and its structure (None: a label map)."""
-    folders = [what for part in file.place.parts[:-1] if (what := _structure_of(part)) is not None]
+    folders = [what for part in file.relative_path.parts[:-1] if (what := _structure_of(part)) is not None]
     stem, named = file.stem, None
     if (m := _MASK_NAME.fullmatch(stem)) and stem not in pictures and m["picture"] in pictures:
         stem, named = m["picture"], m["structure"]
-    if (picture := pictures.of_case(file)) is not None:
+    if (picture := pictures.find_by_case(file)) is not None:
         named = named if named or stem == picture.stem else stem.removeprefix(picture.stem).strip("_-. ")
     elif stem in pictures:
         picture = pictures.find("/".join([*folders, stem]), file.path)
@@ -211,8 +224,8 @@ def _belongs(file: File, pictures: Shelf) -> tuple[File | None, str | None]:
         picture, named = pictures.find("/".join([*folders, stem[: cuts[-1]]]), file.path), stem[cuts[-1] + 1 :]
     if picture is None:
         return None, None
-    own = {part.lower() for part in picture.place.parts}
-    words = [part for part in folders if part.lower() not in own]
+    picture_parts = {part.lower() for part in picture.relative_path.parts}
+    words = [part for part in folders if part.lower() not in picture_parts]
     return picture, " ".join([*words, named] if named else words) or None
 
 
@@ -224,15 +237,21 @@ def _structure_of(folder: str) -> str | None:
     return m["what"] if (m["what"] or "").lower() not in _GENERAL else None
 
 
-def _marks(kind: str, masks: Sequence[MaskFile], parts: tuple[Path, ...], marks: MaskMarks | None) -> Marks:
+def _make_annotation(
+    kind: str, masks: Sequence[PictureMask], parts: tuple[Path, ...], marks: MaskMarks | None
+) -> Annotation:
     paths = tuple(mask.file.path for mask in masks if mask.file is not None)
     if len(masks) == 1 and masks[0].structure is None:
-        return Marks("a label map", (), (), label=paths[0])
+        return Annotation("a label map", (), (), label=paths[0])
     names = tuple(dict.fromkeys(mask.structure or "" for mask in masks))
-    return Marks(kind, tuple(name for name in names if name), (*parts, *paths), partial(_draw, tuple(masks), marks))
+    return Annotation(
+        kind, tuple(name for name in names if name), (*parts, *paths), partial(_draw, tuple(masks), marks)
+    )
 
 
-def _draw(masks: Sequence[MaskFile], marks: MaskMarks | None, size: Size, warn: Warn) -> Iterator[tuple[str, Mask]]:
+def _draw(
+    masks: Sequence[PictureMask], marks: MaskMarks | None, size: PictureSize, warn: Warn
+) -> Iterator[tuple[str, Mask]]:
     soft = False
     for mask in masks:
         if mask.file is None:
@@ -248,21 +267,21 @@ def _draw(masks: Sequence[MaskFile], marks: MaskMarks | None, size: Size, warn: 
             soft |= note == SOFT_EDGES
             if note != SOFT_EDGES:
                 warn(f"{mask.file.path}: {note}")
-        yield name, _placed(read, mask, size)
+        yield name, _place_in_picture(read, mask, size)
     if soft:
         warn(SOFT_EDGES)
 
 
-def look_at_labels(path: Path) -> Converted:
+def check_label_map(path: Path) -> ConvertedCase:
     """What is odd about a label map that the dataset refers to."""
     found = background_of_labels(path)
     if found is None:
-        return Converted()
+        return ConvertedCase()
     what = f"{path}: the value {found[0]} covers {found[1]:.0%} of the picture and most of its edges: its background?"
-    return Converted(warnings=(what,))
+    return ConvertedCase(warnings=(what,))
 
 
-def _placed(mask: Mask, part: MaskFile, size: Size) -> Mask:
+def _place_in_picture(mask: Mask, part: PictureMask, size: PictureSize) -> Mask:
     """A mask in the picture's size."""
     if part.corner is None:
         if mask.shape != size:
