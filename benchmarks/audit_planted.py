@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 import osteon
 from osteon.auditing.finding import Finding
-from osteon.core.geometry import Geometry, turn_to_ras
+from osteon.core.geometry import Geometry, reorient_to_ras
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
@@ -158,7 +158,7 @@ def planted(folder: Path, name: str, image: Path, label: Path, fault: Fault) -> 
     volume, segmentation = read_volume(image), read_segmentation(label)
     labels = segmentation.array
     if fault.label is not None:
-        turn = turn_to_ras(segmentation.geometry)
+        turn = reorient_to_ras(segmentation.geometry)
         labels = turn.undo(fault.label(np.ascontiguousarray(turn.apply(labels))))
     affine = volume.geometry.affine_ras @ np.diag([fault.factor, fault.factor, fault.factor, 1])
     geometry = Geometry(volume.geometry.shape, affine, volume.geometry.unit)

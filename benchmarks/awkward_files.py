@@ -535,7 +535,7 @@ def _differences(volume: Volume, affine: Affine | None, array: npt.NDArray[np.ge
     found = []
     if affine is not None:
         try:
-            same = volume.geometry.same_as(Geometry(volume.geometry.shape, affine), tolerance=PLACE)
+            same = volume.geometry.is_close(Geometry(volume.geometry.shape, affine), tolerance=PLACE)
         except ValueError:  # an affine of NaN or of zeros
             same = False
         found += [] if same else ["other places"]

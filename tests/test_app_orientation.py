@@ -17,7 +17,7 @@ from osteon.app.orientation import (
     sides_said,
     slices_of,
 )
-from osteon.core.geometry import Geometry, turn_to_ras
+from osteon.core.geometry import Geometry, reorient_to_ras
 from osteon.formats.raster import TO_RAS, lies_nowhere
 from osteon.formats.registry import read_geometry
 
@@ -58,7 +58,7 @@ def test_a_picture_that_was_converted_still_lies_nowhere() -> None:
     assert lies_nowhere(Geometry((6, 4, 1), TO_RAS, "px"))
     assert lies_nowhere(Geometry((6, 4, 1), TO_RAS @ np.diag([0.25, 0.5, 1, 1])))
     made_up = Geometry((6, 4, 1), TO_RAS @ np.diag([0.25, 0.5, 1, 1]))
-    assert lies_nowhere(turn_to_ras(made_up).geometry(made_up))
+    assert lies_nowhere(reorient_to_ras(made_up).geometry(made_up))
     assert not lies_nowhere(Geometry((6, 4, 1), spaced(1, 1, 1)))
     moved = TO_RAS.copy()
     moved[0, 3] = 3

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from helpers import as_imported, two_boxes, write_dataset
 from osteon.core.errors import DatasetError, FileError, GeometryError, ImageError, LabelError, UsageError
-from osteon.core.geometry import Geometry, Turn, turn_onto
+from osteon.core.geometry import AxisPermutation, Geometry, reorient_like
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.checks import (
@@ -62,21 +62,21 @@ def test_a_turned_grid_is_found_again_also_midway_between_the_worlds_axes(
     affine = rotated(degrees, (0.5, 1, 5))
     affine[:3, 2] += shear * affine[:3, 0]
     image = Geometry((3, 4, 5), affine)
-    turn = Turn(tuple(order), flipped)
+    turn = AxisPermutation(tuple(order), flipped)
     labels = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
     other = Segmentation(turn.apply(labels), turn.geometry(image), make_structures([f"s{n}" for n in range(60)]))
     back = align_segmentation(other, image, name="label", image_name="image")
     assert np.array_equal(back.array, labels)
     assert back.geometry is image
-    assert turn_onto(image, image) == Turn((0, 1, 2), (False, False, False))
+    assert reorient_like(image, image) == AxisPermutation((0, 1, 2), (False, False, False))
 
 
 def test_small_differences_that_add_up_are_still_said() -> None:
     image = Geometry((100, 100, 100), np.eye(4))
     affine = np.diag([1.0009, 1.0009, 1.0009, 1])
     affine[:3, 3] = (0.05, 0.05, 0.05)
-    assert image.differences(Geometry((100, 100, 100), affine))
-    assert not image.same_as(Geometry((100, 100, 100), affine))
+    assert image.explain_mismatch(Geometry((100, 100, 100), affine))
+    assert not image.is_close(Geometry((100, 100, 100), affine))
 
 
 # -- checks ----------------------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_resampling_to_a_larger_window_of_the_same_lattice_and_back_loses_nothin
 def test_the_same_scan_has_one_hash_whatever_its_type_and_axes() -> None:
     array = np.arange(60, dtype=np.int16).reshape(1, 3, 4, 5)
     geometry = Geometry((3, 4, 5), rotated(0))
-    turn = Turn((2, 0, 1), (True, False, True))
+    turn = AxisPermutation((2, 0, 1), (True, False, True))
     first = content_hash(Volume(array, geometry))
     assert content_hash(Volume(turn.apply(array).astype(np.float64), turn.geometry(geometry))) == first
     assert content_hash(Volume(array[:, :, ::-1], geometry)) != first
@@ -232,7 +232,7 @@ def test_channels_and_labels_on_turned_axes_are_turned_back_and_others_refused(t
     dataset = small_dataset(tmp_path, channels=2)
     case = dataset.case("a")
     whole, labels = dataset.load_image(case), dataset.load_segmentation(case)
-    turn = Turn((1, 2, 0), (True, True, False))
+    turn = AxisPermutation((1, 2, 0), (True, True, False))
     turned = turn.geometry(whole.geometry)
     write_volume(tmp_path / "a1.nii.gz", Volume(turn.apply(whole.array[1:]), turned))
     write_segmentation(tmp_path / "label.nii.gz", Segmentation(turn.apply(labels.array), turned, BONES))

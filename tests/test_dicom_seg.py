@@ -79,9 +79,9 @@ def test_frames_in_any_order_and_without_the_empty_ones(tmp_path: Path) -> None:
     assert np.argwhere(found.array == 1).tolist() == [[1, 0, 0], [3, 2, 0]]
     assert np.argwhere(found.array == 2).tolist() == [[5, 4, 2]]
     own = read_dicom_seg(path)
-    assert own.geometry.same_as(GRID)  # slices 10, 14 and 16: the smallest distance is 2, and all lie on it
+    assert own.geometry.is_close(GRID)  # slices 10, 14 and 16: the smallest distance is 2, and all lie on it
     assert np.array_equal(own.array, found.array)
-    assert read_dicom_seg_geometry(path).same_as(GRID)
+    assert read_dicom_seg_geometry(path).is_close(GRID)
     assert [s.name for s in read_dicom_seg_structures(path)] == ["femur", "tibia"]
 
 
@@ -188,7 +188,7 @@ def test_real_objects_agree_with_the_label_maps_they_were_made_from(shared_data:
     volume, _ = read_series(find_series(folder / "ct-3slice").series[0])
     liver = read_dicom_seg(folder / "liver.dcm", volume.geometry)
     reference = read_segmentation(folder / "liver_seg.nrrd")
-    assert reference.geometry.same_as(volume.geometry)
+    assert reference.geometry.is_close(volume.geometry)
     assert np.array_equal(liver.array, reference.array)
     assert (liver.structures[0].name, liver.structures[0].colour) == ("Liver", "#dd8265")  # as 3D Slicer shows it
     five = read_dicom_seg(folder / "partial_overlaps.dcm", volume.geometry)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from osteon.core.errors import DatasetError, FileError, LabelError, OsteonError, UsageError
-from osteon.core.geometry import Geometry, turn_to_ras
+from osteon.core.geometry import Geometry, reorient_to_ras
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest, write_manifest
@@ -35,7 +35,7 @@ def labels(red: int, green: int = 0, geometry: Geometry = GRID) -> Segmentation:
 
 
 def in_ras(segmentation: Segmentation) -> Segmentation:
-    turn = turn_to_ras(segmentation.geometry)
+    turn = reorient_to_ras(segmentation.geometry)
     array = np.ascontiguousarray(turn.apply(segmentation.array))
     return Segmentation(array, turn.geometry(segmentation.geometry), segmentation.structures)
 

@@ -8,9 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import to_index
-from osteon.core.geometry import POSITION_TOLERANCE, Geometry, Turn, closest_axes, turn_onto, turn_to_ras
+from osteon.core.geometry import (
+    POSITION_TOLERANCE,
+    AxisPermutation,
+    Geometry,
+    closest_axes,
+    reorient_like,
+    reorient_to_ras,
+)
 
-TURNS = st.builds(Turn, st.permutations(range(3)).map(tuple), st.tuples(st.booleans(), st.booleans(), st.booleans()))
+TURNS = st.builds(
+    AxisPermutation, st.permutations(range(3)).map(tuple), st.tuples(st.booleans(), st.booleans(), st.booleans())
+)
 
 
 @st.composite
@@ -33,7 +42,7 @@ def indices(geometry: Geometry) -> np.ndarray:
 
 @settings(max_examples=100, deadline=None)
 @given(geometry=geometries(), turn=TURNS)
-def test_a_turn_undoes_itself(geometry: Geometry, turn: Turn) -> None:
+def test_a_reorientation_undoes_itself(geometry: Geometry, turn: AxisPermutation) -> None:
     array = indices(geometry)
     turned = turn.apply(array)
     assert turned.shape[1:] == turn.geometry(geometry).shape
@@ -43,7 +52,7 @@ def test_a_turn_undoes_itself(geometry: Geometry, turn: Turn) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(geometry=geometries(), turn=TURNS)
-def test_a_turn_leaves_every_voxel_where_it_is(geometry: Geometry, turn: Turn) -> None:
+def test_a_reorientation_leaves_every_voxel_where_it_is(geometry: Geometry, turn: AxisPermutation) -> None:
     after = turn.geometry(geometry)
     old = turn.apply(indices(geometry)).reshape(3, -1).T  # the index that each voxel had
     new = indices(after).reshape(3, -1).T
@@ -53,18 +62,18 @@ def test_a_turn_leaves_every_voxel_where_it_is(geometry: Geometry, turn: Turn) -
 
 @settings(max_examples=100, deadline=None)
 @given(geometry=geometries(), turn=TURNS)
-def test_a_turned_grid_is_turned_back_onto_itself(geometry: Geometry, turn: Turn) -> None:
+def test_a_reoriented_grid_is_reoriented_back_onto_itself(geometry: Geometry, turn: AxisPermutation) -> None:
     after = turn.geometry(geometry)
-    back = turn_onto(after, geometry).geometry(after)
+    back = reorient_like(after, geometry).geometry(after)
     assert back.shape == geometry.shape
     assert np.allclose(back.affine_ras, geometry.affine_ras, atol=1e-9)
-    assert geometry.same_as(back)
+    assert geometry.is_close(back)
 
 
 @settings(max_examples=100, deadline=None)
 @given(geometry=geometries())
 def test_after_the_turn_to_ras_axes_run_along_r_a_s(geometry: Geometry) -> None:
-    turned = turn_to_ras(geometry).geometry(geometry)
+    turned = reorient_to_ras(geometry).geometry(geometry)
     assert closest_axes(turned.affine_ras) == ((0, 1, 2), (1, 1, 1))
     assert turned.axis_codes.removeprefix("~") == "RAS"
 
@@ -85,25 +94,25 @@ def test_the_tolerance_is_a_tenth_of_the_smallest_edge(geometry: Geometry, direc
         moved = geometry.affine_ras.copy()
         moved[:3, 3] += part * step
         other = Geometry(geometry.shape, moved)
-        assert geometry.same_as(other) is same
-        assert other.same_as(geometry) is same
-        assert geometry.same_as(other, tolerance=1.0)
-        assert bool(geometry.differences(other)) is not same
+        assert geometry.is_close(other) is same
+        assert other.is_close(geometry) is same
+        assert geometry.is_close(other, tolerance=1.0)
+        assert bool(geometry.explain_mismatch(other)) is not same
 
 
 def test_the_tolerance_holds_at_the_far_corner() -> None:
     grid = Geometry((101, 1, 1), np.eye(4))
     for spacing, same in ((1.0009, True), (1.0011, False)):  # 100 steps of it
-        assert grid.same_as(Geometry((101, 1, 1), np.diag([spacing, 1, 1, 1]))) is same
+        assert grid.is_close(Geometry((101, 1, 1), np.diag([spacing, 1, 1, 1]))) is same
 
 
 def test_what_differs_is_said() -> None:
     grid = Geometry((4, 5, 6), np.diag([1.0, 1, 2, 1]))
-    assert grid.differences(grid) == []
-    assert grid.differences(Geometry((4, 5, 7), grid.affine_ras)) == ["shape 4×5×6 against 4×5×7"]
-    assert grid.differences(Geometry((4, 5, 6), grid.affine_ras, "px")) == ["unit mm against px"]
-    assert grid.differences(Geometry((4, 5, 6), np.diag([1.0, 1, 3, 1]))) == ["spacing 1×1×2 against 1×1×3 mm"]
-    assert grid.differences(Geometry((4, 5, 6), np.diag([-1.0, 1, 2, 1]))) == ["orientation RAS against LAS"]
+    assert grid.explain_mismatch(grid) == []
+    assert grid.explain_mismatch(Geometry((4, 5, 7), grid.affine_ras)) == ["shape 4×5×6 against 4×5×7"]
+    assert grid.explain_mismatch(Geometry((4, 5, 6), grid.affine_ras, "px")) == ["unit mm against px"]
+    assert grid.explain_mismatch(Geometry((4, 5, 6), np.diag([1.0, 1, 3, 1]))) == ["spacing 1×1×2 against 1×1×3 mm"]
+    assert grid.explain_mismatch(Geometry((4, 5, 6), np.diag([-1.0, 1, 2, 1]))) == ["orientation RAS against LAS"]
     assert grid.describe() == "4×5×6 voxels of 1×1×2 mm, RAS, at (0.0, 0.0, 0.0)"
 
 

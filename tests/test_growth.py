@@ -17,7 +17,7 @@ from helpers import spaced, write_dataset
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.run import audit
 from osteon.core.boxes import Box
-from osteon.core.geometry import Geometry, Turn, turn_onto
+from osteon.core.geometry import AxisPermutation, Geometry, reorient_like
 from osteon.core.labels import make_structures
 from osteon.dataset.case_ids import unique_ids
 from osteon.dataset.dataset import Dataset
@@ -235,7 +235,9 @@ def placed(x: float, *, size: int = 20) -> Geometry:
 
 
 TURNS = [
-    Turn(order, flipped) for order in itertools.permutations(range(3)) for flipped in product((False, True), repeat=3)
+    AxisPermutation(order, flipped)
+    for order in itertools.permutations(range(3))
+    for flipped in product((False, True), repeat=3)
 ]
 
 
@@ -247,9 +249,9 @@ def test_grids_are_compared_with_those_that_may_be_the_same(
 
     def counted(self: Geometry, other: Geometry, **how: float) -> bool:
         next(compared)
-        return not self.differences(other, **how)
+        return not self.explain_mismatch(other, **how)
 
-    monkeypatch.setattr(Geometry, "same_as", counted)
+    monkeypatch.setattr(Geometry, "is_close", counted)
     grids = [placed(apart * n) for n in range(60)]
     heap = heap_on(grids, [TURNS[n % 48].geometry(grid) for n, grid in enumerate(grids)])
     groups = pair_files(heap, None)
@@ -261,7 +263,7 @@ def test_grids_are_compared_with_those_that_may_be_the_same(
 
 def test_masks_of_no_grid_are_compared_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = itertools.count()
-    monkeypatch.setattr(Geometry, "same_as", lambda *_: next(compared) < 0)
+    monkeypatch.setattr(Geometry, "is_close", lambda *_: next(compared) < 0)
     heap = heap_on([placed(3.0 * n) for n in range(60)], [placed(3.0 * n + 0.4, size=9) for n in range(60)])
     pair_files(heap, None)
     assert {stray.cause for stray in heap.strays} == {UNFIT}
@@ -278,7 +280,7 @@ def test_grids_that_are_looked_up_are_those_that_comparing_each_pair_finds() -> 
         affine[:3, 3] = rng.integers(1, 4, 3) * 7.3
         grid = Geometry((9 + n % 2, 8, 7), affine, "px" if n % 7 == 0 else "mm")
         box = Box((1, 2, 3), (6, 6, 6)) if n % 4 == 1 else Box((0, 0, 0), grid.shape)
-        own = grid.cropped(box)
+        own = grid.crop(box)
         moved = own.affine_ras.copy()
         moved[:3, 3] += rng.normal(size=3) * min(own.spacing_mm) * 0.06  # about as far as grids may differ
         grids.append(grid)
@@ -288,7 +290,9 @@ def test_grids_that_are_looked_up_are_those_that_comparing_each_pair_finds() -> 
     found, same, boxes = GridIndex(groups), 0, 0
     for mask, own in zip(heap.masks, masks, strict=True):
         on = [
-            group for group, grid in zip(groups, grids, strict=True) if grid.same_as(turn_onto(own, grid).geometry(own))
+            group
+            for group, grid in zip(groups, grids, strict=True)
+            if grid.is_close(reorient_like(own, grid).geometry(own))
         ]
         within = [group for group, grid in zip(groups, grids, strict=True) if lies_within(grid, own)]
         same, boxes = same + len(on), boxes + bool(within and not on)

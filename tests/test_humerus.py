@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from helpers import to_index
 from osteon.core.errors import UsageError
-from osteon.core.geometry import turn_to_ras
+from osteon.core.geometry import reorient_to_ras
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.formats.nifti import read_nifti, read_nifti_segmentation
@@ -25,7 +25,7 @@ FINE = {"shape": (96, 96, 110), "spacing_mm": (1.2, 1.2, 1.5)}
 def turned(pair: tuple[Volume, Segmentation]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """HU and labels along R, A, S, and the spacing."""
     volume, segmentation = pair
-    turn = turn_to_ras(volume.geometry)
+    turn = reorient_to_ras(volume.geometry)
     return turn.apply(volume.array[0]), turn.apply(segmentation.array), turn.geometry(volume.geometry).spacing_mm
 
 
@@ -121,7 +121,7 @@ def test_axes_of_the_file_do_not_move_the_arm(axes: str) -> None:
     other = np.rint(to_index(plain.geometry, volume.geometry.to_world(index))).astype(int)
     assert (volume.array[0][tuple(index.T)] == plain.array[0][tuple(other.T)]).all()
     assert (segmentation.array[tuple(index.T)] == plain_labels.array[tuple(other.T)]).all()
-    assert segmentation.geometry.same_as(volume.geometry)
+    assert segmentation.geometry.is_close(volume.geometry)
 
 
 def test_sizes_do_not_depend_on_the_grid() -> None:
@@ -182,9 +182,9 @@ def test_decathlon_on_disk(tmp_path: Path) -> None:
         labels = read_nifti_segmentation(folder / f"labels{kind}" / f"{member.id}.nii.gz")
         assert (image.array == member.volume.array).all()
         assert image.array.dtype == np.int16
-        assert image.geometry.same_as(member.volume.geometry, tolerance=1e-4)
+        assert image.geometry.is_close(member.volume.geometry, tolerance=1e-4)
         assert (labels.array == member.segmentation.array).all()
-        assert labels.geometry.same_as(image.geometry)
+        assert labels.geometry.is_close(image.geometry)
         assert labels.structures == STRUCTURES
 
 

@@ -25,7 +25,7 @@ from osteon.core.errors import (
     UnknownValueError,
     UsageError,
 )
-from osteon.core.geometry import Geometry, Turn
+from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
 from osteon.core.locks import hold_folder
 from osteon.core.volume import Volume
@@ -477,7 +477,7 @@ def test_what_has_no_spacing_is_not_resampled_onto_millimetres(tmp_path: Path) -
 
 def test_a_mirrored_label_is_taken_as_it_lies_in_the_world(tmp_path: Path) -> None:
     source = decathlon_folder(tmp_path / "raw")
-    turn = Turn((2, 0, 1), (True, False, True))
+    turn = AxisPermutation((2, 0, 1), (True, False, True))
     array = np.zeros(GRID.shape, np.uint8)
     array[1, 2, 3] = 2
     write_volume(source / "labelsTr/c1.nii.gz", Volume(turn.apply(array[None]), turn.geometry(GRID)))
@@ -678,7 +678,7 @@ def test_all_hippocampi_are_imported(shared_data: Path, tmp_path: Path) -> None:
     case = dataset.case("hippocampus_003")  # its label is float32
     assert dataset.load_segmentation(case).array.dtype == np.uint8
     image_, grid = dataset.load_image(case), dataset.geometry(case)
-    assert image_.geometry.same_as(grid)
+    assert image_.geometry.is_close(grid)
     assert Path(case.images[0]).is_absolute()
 
 
@@ -707,7 +707,7 @@ def test_the_mirrored_rows_of_the_humeri_stay_humeri(shared_data: Path) -> None:
     path = folder / "ct_dicom_seg" / "example_ct_dicom_seg.nii.gz"
     segmentation = read_segmentation(path)
     assert segmentation.geometry.axis_codes == "LAS"
-    turn = Turn((0, 1, 2), (False, True, False))
+    turn = AxisPermutation((0, 1, 2), (False, True, False))
     series = turn.geometry(segmentation.geometry)  # what the DICOM series has: equal shape, rows mirrored
     assert series.axis_codes == "LPS"
     aligned = align_segmentation(segmentation, series, name="label", image_name="series")
@@ -726,7 +726,7 @@ def test_the_knees_oblique_grid_is_kept_exactly(shared_data: Path, tmp_path: Pat
     again = read_segmentation(tmp_path / "a.nii.gz")
     digest = [hashlib.sha256(np.ascontiguousarray(s.array)).hexdigest() for s in (segmentation, again)]
     assert digest[0] == digest[1]
-    assert again.geometry.same_as(geometry, tolerance=1e-4)
+    assert again.geometry.is_close(geometry, tolerance=1e-4)
 
 
 def test_the_users_files_are_not_written_over_where_the_dataset_is_made_among_them(tmp_path: Path) -> None:

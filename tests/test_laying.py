@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from osteon.core.boxes import Box
 from osteon.core.errors import GeometryError
-from osteon.core.geometry import Geometry, Turn, offset_on
+from osteon.core.geometry import AxisPermutation, Geometry, offset_on
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
@@ -25,7 +25,7 @@ from osteon.importing.run import ImportReport, import_dataset
 GRID = Geometry((12, 10, 8), np.array([[-0.5, 0, 0, 10], [0, -0.6, 0, 20], [0, 0, 2, 30], [0, 0, 0, 1.0]]))
 BOX = Box((2, 3, 1), (9, 8, 6))
 NAMES = make_structures(["femur", "tibia"])
-TURNS = [Turn(order, flips) for order in itertools.permutations(range(3)) for flips in [(True, False, True)]]
+TURNS = [AxisPermutation(order, flips) for order in itertools.permutations(range(3)) for flips in [(True, False, True)]]
 
 
 def whole(seed: int = 0, box: Box = BOX) -> Segmentation:
@@ -35,7 +35,7 @@ def whole(seed: int = 0, box: Box = BOX) -> Segmentation:
     return Segmentation(array, GRID, NAMES)
 
 
-def turned(segmentation: Segmentation, turn: Turn) -> Segmentation:
+def turned(segmentation: Segmentation, turn: AxisPermutation) -> Segmentation:
     array = np.ascontiguousarray(turn.apply(segmentation.array))
     return Segmentation(array, turn.geometry(segmentation.geometry), segmentation.structures)
 
@@ -45,8 +45,8 @@ def laid(segmentation: Segmentation, grid: Geometry = GRID) -> tuple[Segmentatio
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_a_box_is_laid_where_it_lies_however_it_is_turned(turn: Turn) -> None:
-    found, how = laid(turned(whole().cropped(BOX), turn))
+def test_a_box_is_laid_where_it_lies_however_it_is_turned(turn: AxisPermutation) -> None:
+    found, how = laid(turned(whole().crop(BOX), turn))
     np.testing.assert_array_equal(found.array, whole().array)
     assert found.geometry is GRID
     assert "7×5×5 voxels laid onto the image's 12×10×8 from voxel 2, 3, 1" in how
@@ -68,7 +68,7 @@ def test_boxes_of_any_lattice_come_back(seed: int) -> None:
     box = Box((first[0], first[1], first[2]), (stop[0], stop[1], stop[2]))
     array = np.zeros(grid.shape, np.uint8)
     array[box.slices] = rng.integers(0, 3, box.shape)
-    part = Segmentation(array, grid, NAMES).cropped(box)
+    part = Segmentation(array, grid, NAMES).crop(box)
     rounded = Geometry(box.shape, part.geometry.affine_ras.astype(np.float32).astype(np.float64))
     found, _ = laid(Segmentation(part.array, rounded, NAMES), grid)
     np.testing.assert_array_equal(found.array, array)
@@ -76,12 +76,12 @@ def test_boxes_of_any_lattice_come_back(seed: int) -> None:
 
 def test_overlapping_structures_are_laid_too() -> None:
     layers = np.stack([whole(n).array > 0 for n in (1, 2)]).astype(np.uint8)
-    found, _ = laid(Segmentation(layers, GRID, NAMES).cropped(BOX))
+    found, _ = laid(Segmentation(layers, GRID, NAMES).crop(BOX))
     np.testing.assert_array_equal(found.array, layers)
 
 
 def test_a_label_larger_than_the_scan_is_cropped_where_nothing_is_cut_off() -> None:
-    scan = GRID.cropped(BOX)
+    scan = GRID.crop(BOX)
     found, how = laid(whole(), scan)
     np.testing.assert_array_equal(found.array, whole().array[BOX.slices])
     assert "from voxel -2, -3, -1" in how
@@ -99,7 +99,7 @@ def moved(geometry: Geometry, *, by: float = 0.0, to: float | None = None, scale
 
 
 def test_other_voxels_are_no_box() -> None:
-    part = whole().cropped(BOX)
+    part = whole().crop(BOX)
     for geometry in (
         moved(part.geometry, by=0.2),  # between voxels
         moved(part.geometry, scale=1.01),
@@ -157,8 +157,8 @@ def test_cropped_masks_are_laid_onto_their_scan(tmp_path: Path) -> None:
     source = tmp_path / "src"
     scan(source / "p1" / "ct.nii.gz")
     for n, name in enumerate(("femur", "tibia"), start=1):
-        array = (whole().cropped(BOX).array == n).astype(np.uint8)
-        write_volume(source / "p1" / f"{name}.nii.gz", Volume(array[None], GRID.cropped(BOX)))
+        array = (whole().crop(BOX).array == n).astype(np.uint8)
+        write_volume(source / "p1" / f"{name}.nii.gz", Volume(array[None], GRID.crop(BOX)))
     report, dataset = taken(source, "masks")
     check(report, dataset)
     assert report.lost == []
@@ -177,7 +177,7 @@ def test_cropped_label_maps_are_laid_in_every_form(tmp_path: Path, form: str, su
     source = tmp_path / "src"
     image, label = ("p1/ct", "p1/seg") if form == "masks" else ("imagesTr/p1_0000", "labelsTr/p1")
     scan(source / f"{image}.nii.gz")
-    write_segmentation(source / f"{label}{suffix}", whole().cropped(BOX))
+    write_segmentation(source / f"{label}{suffix}", whole().crop(BOX))
     pair = {"image": f"{image}.nii.gz", "label": f"{label}{suffix}"}
     if form == "pairs":
         (source / "pairs.txt").write_text(",".join(pair.values()))
@@ -196,8 +196,8 @@ def test_a_cropped_mask_finds_its_scan_by_the_lattice(tmp_path: Path) -> None:
     scan(source / "p1" / "first_scan.nii.gz")
     array = np.random.default_rng(1).normal(size=(1, *GRID.shape)).astype(np.float32)
     write_volume(source / "p1" / "second_scan.nii.gz", Volume(array, moved(GRID, by=0.2)))
-    mask = (whole().cropped(BOX).array > 0).astype(np.uint8)
-    write_volume(source / "p1" / "femur.nii.gz", Volume(mask[None], GRID.cropped(BOX)))
+    mask = (whole().crop(BOX).array > 0).astype(np.uint8)
+    write_volume(source / "p1" / "femur.nii.gz", Volume(mask[None], GRID.crop(BOX)))
     report, _ = taken(source, "masks")
     assert [Path(case.images[0]).name for case in report.manifest.cases] == ["first_scan.nii.gz"]
 
@@ -209,7 +209,7 @@ def test_a_mask_that_is_cut_by_its_scan_is_refused_with_the_count(tmp_path: Path
     for name in ("p1", "p2"):
         write_segmentation(source / name / "seg.nii.gz", cut if name == "p1" else whole())
         array = np.random.default_rng(ord(name[1])).normal(size=(1, *BOX.shape)).astype(np.float32)
-        write_volume(source / name / "ct.nii.gz", Volume(array, GRID.cropped(BOX)))
+        write_volume(source / name / "ct.nii.gz", Volume(array, GRID.crop(BOX)))
     report, _ = taken(source, "masks")
     assert "80 of its" in str(report.failed["p1"])
     assert "labelled voxels lie outside the image" in str(report.failed["p1"])
@@ -224,9 +224,9 @@ def test_cropped_files_are_scored_on_the_grid_that_holds_both(tmp_path: Path) ->
     expected = {}
     for case, one, two in (
         ("both", first, second),
-        ("prediction", first.cropped(BOX), second),
-        ("reference", first, second.cropped(other)),
-        ("tight", first.cropped(BOX), second.cropped(other)),
+        ("prediction", first.crop(BOX), second),
+        ("reference", first, second.crop(other)),
+        ("tight", first.crop(BOX), second.crop(other)),
     ):
         write_segmentation(tmp_path / "a" / f"{case}.nii.gz", one)
         write_segmentation(tmp_path / "b" / f"{case}.nii.gz", two)
@@ -246,7 +246,7 @@ def test_a_cropped_prediction_is_scored_on_the_datasets_image(tmp_path: Path) ->
     scan(source / "p1" / "ct.nii.gz")
     write_segmentation(source / "p1" / "seg.nii.gz", whole())
     taken(source, "masks")
-    write_segmentation(tmp_path / "made" / "p1.nii.gz", whole().cropped(BOX))
+    write_segmentation(tmp_path / "made" / "p1.nii.gz", whole().crop(BOX))
     result = evaluate(tmp_path / "made", tmp_path / "set")
     assert [score.dice for score in result.scores] == [1.0, 1.0]
     affine = GRID.affine_ras.copy()
@@ -259,5 +259,5 @@ def test_a_cropped_prediction_is_scored_on_the_datasets_image(tmp_path: Path) ->
 
 
 def test_what_is_read_as_cropped_stays_as_it_is_on_disk(tmp_path: Path) -> None:
-    write_segmentation(tmp_path / "a.seg.nrrd", whole().cropped(BOX))
+    write_segmentation(tmp_path / "a.seg.nrrd", whole().crop(BOX))
     assert read_segmentation(tmp_path / "a.seg.nrrd").geometry.shape == BOX.shape

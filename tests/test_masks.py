@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from osteon.core.errors import OsteonError, UsageError
-from osteon.core.geometry import Geometry, Turn
+from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
@@ -44,7 +44,7 @@ FEMUR = box(slice(0, 2), slice(1, 3))
 TIBIA = box(slice(4, 6), slice(1, 3))
 
 
-def mask(path: Path, array: np.ndarray, grid: Geometry = GRID, turn: Turn | None = None) -> None:
+def mask(path: Path, array: np.ndarray, grid: Geometry = GRID, turn: AxisPermutation | None = None) -> None:
     if turn is not None:
         array, grid = turn.apply(array), turn.geometry(grid)
     write_volume(path, Volume(np.ascontiguousarray(array)[None], grid))
@@ -116,7 +116,7 @@ def test_a_mask_saved_mirrored_or_turned_lies_right_in_the_world(
 ) -> None:
     source = tmp_path / "legs"
     scan(source / "ct.nii.gz")
-    mask(source / "femur.nii.gz", FEMUR, turn=Turn(order, flipped))
+    mask(source / "femur.nii.gz", FEMUR, turn=AxisPermutation(order, flipped))
     report, dataset = taken(source)
     np.testing.assert_array_equal(voxels(report, dataset, "legs", "femur"), FEMUR == 1)
 

@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 from scipy import ndimage
 
-from osteon.core.geometry import Geometry, turn_onto
+from osteon.core.geometry import Geometry, reorient_like
 from osteon.formats import read_segmentation, read_volume
 from osteon.phantoms.limb import STRUCTURES
 from osteon.phantoms.limb_dicom import PATIENTS
@@ -52,7 +52,7 @@ def grid_of(series: list[Dataset]) -> Geometry:
 def test_the_series_lies_where_the_truth_does(limbs: Path, case: str) -> None:
     series, _ = slices(limbs, case)
     truth = read_segmentation(limbs / f"truth/{case}.nii.gz")
-    assert grid_of(series).same_as(truth.geometry, tolerance=0.01)
+    assert grid_of(series).is_close(truth.geometry, tolerance=0.01)
     assert np.abs(np.abs(truth.geometry.directions).max(axis=0) - 1).max() > 1e-5  # oblique
     assert {str(one.file_meta.TransferSyntaxUID) for one in series} == {"1.2.840.10008.1.2.1"}
     numbers = [int(one.InstanceNumber) for one in series]
@@ -76,8 +76,8 @@ def test_masks_lie_in_the_world_where_the_truth_does(limbs: Path, case: str) -> 
             continue
         mask = read_volume(found[structure.name])
         assert set(np.unique(mask.array)) == {0, 1}
-        turn = turn_onto(mask.geometry, truth.geometry)
-        assert turn.geometry(mask.geometry).same_as(truth.geometry, tolerance=0.01)
+        turn = reorient_like(mask.geometry, truth.geometry)
+        assert turn.geometry(mask.geometry).is_close(truth.geometry, tolerance=0.01)
         assert (turn.apply(mask.array[0]) == truth.mask(structure)).all()
 
 

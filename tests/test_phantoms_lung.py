@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from osteon.core.geometry import turn_to_ras
+from osteon.core.geometry import reorient_to_ras
 from osteon.formats import read_segmentation, read_volume
 from osteon.importing.decathlon import explain_mismatch, read
 from osteon.importing.options import ImportOptions
@@ -30,8 +30,8 @@ def case(lungs: Path, number: int) -> tuple[np.ndarray, np.ndarray, tuple[float,
     """HU and labels along R, A, S, and the spacing."""
     volume = read_volume(lungs / f"source/imagesTr/lung_{number:03d}.nii.gz")
     truth = read_segmentation(lungs / f"truth/lung_{number:03d}.nii.gz")
-    assert truth.geometry.same_as(volume.geometry)
-    turn = turn_to_ras(volume.geometry)
+    assert truth.geometry.is_close(volume.geometry)
+    turn = reorient_to_ras(volume.geometry)
     return turn.apply(volume.array[0]), turn.apply(truth.array), turn.geometry(volume.geometry).spacing_mm
 
 
@@ -46,7 +46,7 @@ def test_the_decathlons_layout(lungs: Path) -> None:
         assert one.label is not None
         truth = read_segmentation(lungs / f"truth/{one.id}.nii.gz")
         label = read_volume(one.label)
-        assert label.geometry.same_as(read_volume(one.images[0]).geometry)
+        assert label.geometry.is_close(read_volume(one.images[0]).geometry)
         assert (label.array[0] == truth.array).all()
 
 

@@ -49,7 +49,7 @@ def test_a_picture_hangs_as_a_radiologist_hangs_it(tmp_path: Path, suffix: str) 
     assert volume.geometry.unit == "px"
     assert volume.geometry.spacing_mm == (1, 1, 1)
     assert volume.geometry.axis_codes == "LIA"  # to the right the patient's left, down the feet
-    assert not read_geometry(path).differences(volume.geometry)
+    assert not read_geometry(path).explain_mismatch(volume.geometry)
 
 
 def test_a_resolution_is_no_pixel_spacing(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_picture_is_turned_upright(tmp_path: Path, orientation: int) -> None:
         expected = np.asarray(ImageOps.exif_transpose(image))
     volume = read_volume(path)
     np.testing.assert_array_equal(volume.array[0, :, :, 0].T, expected)
-    assert not read_geometry(path).differences(volume.geometry)
+    assert not read_geometry(path).explain_mismatch(volume.geometry)
 
 
 def test_a_label_map_in_grey_levels_or_a_palette(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from helpers import FLAT, tiny_plan
-from osteon.core.geometry import Geometry, Turn
+from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.volume import Volume
 from osteon.networks.registry import build_network
 from osteon.plan.schema import Plan
@@ -69,7 +69,7 @@ def test_large_values_fit() -> None:
 
 
 TURNS = [
-    Turn(order, flipped)
+    AxisPermutation(order, flipped)
     for order, flipped in itertools.product(
         itertools.permutations(range(3)), [(False, False, False), (True, False, False), (True, True, True)]
     )
@@ -96,7 +96,7 @@ def test_the_files_orientation_makes_no_difference(flat: bool, overlapping: bool
         turned = Volume(turn.apply(image), turn.geometry(geometry))
         made = model.predict(turned)
         assert np.array_equal(made.array, turn.apply(expected.array))
-        assert made.geometry.same_as(turned.geometry)
+        assert made.geometry.is_close(turned.geometry)
 
 
 def test_labels_survive_the_way_there_and_back() -> None:

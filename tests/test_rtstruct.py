@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from dicom_writing import image, save
 from osteon.core.errors import FileError, GeometryError, LabelError
-from osteon.core.geometry import Geometry, turn_onto
+from osteon.core.geometry import Geometry, reorient_like
 from osteon.dataset.dataset import Dataset as Imported
 from osteon.formats.contours import NOTHING, combine, fill
 from osteon.formats.dicom_references import references
@@ -245,8 +245,8 @@ def test_real_contours_give_the_masks_that_came_with_them(shared_data: Path, cas
     frame = found.series[0].frame_of_reference
     drawn = read_rtstruct(found.structure_sets[0], volume.geometry, frame_of_reference=frame)
     reference = read_nifti_segmentation(next((shared_data / case).rglob("*mask.nii.gz")))
-    turn = turn_onto(reference.geometry, volume.geometry)
-    assert turn.geometry(reference.geometry).same_as(volume.geometry)
+    turn = reorient_like(reference.geometry, volume.geometry)
+    assert turn.geometry(reference.geometry).is_close(volume.geometry)
     assert np.array_equal(drawn.array > 0, turn.apply(reference.array) != 0)  # Dice 1
     with pytest.raises(GeometryError):
         read_rtstruct(found.structure_sets[0], GRID)

@@ -21,7 +21,7 @@ from hypothesis.extra import numpy as hnp
 import osteon
 from helpers import FLAT, spaced, two_boxes
 from osteon.core.errors import FileError, UsageError
-from osteon.core.geometry import Geometry, Turn
+from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Structure, make_structures
 from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_volume
@@ -73,7 +73,7 @@ def test_a_half_stays_a_half(shares: Floats) -> None:
         read = found.output(0)
     assert abs(read / LEVELS - shares[0]).max() <= 0.5 / LEVELS + 1e-6
     np.testing.assert_array_equal(read / LEVELS > 0.5, shares[0] > 0.5)
-    assert found.geometry.same_as(GRID)
+    assert found.geometry.is_close(GRID)
     assert found.about.structures == BONES[:1]
 
 
@@ -218,7 +218,7 @@ def test_a_structure_is_averaged_over_those_who_know_it(tmp_path: Path) -> None:
 def test_turned_files_are_turned_and_other_grids_refused(tmp_path: Path) -> None:
     shares = [softmax(n) for n in range(2)]
     paths = folders(tmp_path, shares)
-    turn = Turn((2, 0, 1), (True, False, True))
+    turn = AxisPermutation((2, 0, 1), (True, False, True))
     turned = np.stack([turn.apply(share) for share in shares[1]])
     put(paths[1] / "c.probabilities.npz", turned, geometry=turn.geometry(GRID))
     put(paths[0] / "d.probabilities.npz", shares[0])
@@ -315,7 +315,7 @@ def test_a_model_of_two_and_one_of_three_dimensions_vote_together(predicted: lis
     np.testing.assert_array_equal(made.array, np.array([0, 3, 5])[np.argmax(sums, axis=0)])
     for path, member in zip(predicted, members, strict=True):
         own = read_segmentation(path / "s0.nii.gz")
-        assert own.geometry.same_as(member.geometry)
+        assert own.geometry.is_close(member.geometry)
         levels = np.array([member.output(n) for n in range(3)], dtype=int)
         two = np.sort(levels, axis=0)[-2:]
         clear = two[1] - two[0] > 1
@@ -326,12 +326,12 @@ def test_a_model_of_two_and_one_of_three_dimensions_vote_together(predicted: lis
 def test_probabilities_lie_on_their_scan_whatever_its_axes(runs: list[Path], tmp_path: Path) -> None:
     image, _, affine = two_boxes(seed=70)
     geometry = Geometry(image.shape, affine)
-    turn = Turn((2, 0, 1), (True, True, False))
+    turn = AxisPermutation((2, 0, 1), (True, True, False))
     turned = Volume(np.ascontiguousarray(turn.apply(image.astype(np.float32)))[None], turn.geometry(geometry))
     write_volume(tmp_path / "scan.nii.gz", turned)
     predict(load_model(runs[0]), find_scans([tmp_path / "scan.nii.gz"]), tmp_path / "out", How(probabilities=True))
     kept = read_probabilities(tmp_path / "out/scan.probabilities.npz")
-    assert kept.geometry.same_as(turned.geometry)
+    assert kept.geometry.is_close(turned.geometry)
     levels = np.array([kept.output(n) for n in range(3)], dtype=int)
     own = read_segmentation(tmp_path / "out/scan.nii.gz")
     assert (own.array == np.array([0, 3, 5])[levels.argmax(axis=0)]).mean() > 0.99

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from osteon.core.geometry import Geometry, Turn
+from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.evaluating import distances
 from osteon.evaluating.distances import Gaps, distance_names, gaps, measure_distances
 from osteon.evaluating.surface_elements import element_sizes, steps_of, surface_of, thin_axis
@@ -199,7 +199,7 @@ def test_turning_the_file_changes_nothing(
     one: np.ndarray, other: np.ndarray, order: list[int], flipped: tuple[bool, ...]
 ) -> None:
     geometry = Geometry((5, 4, 3), np.diag([*SPACING, 1.0]))
-    turn = Turn(tuple(order), flipped)
+    turn = AxisPermutation(tuple(order), flipped)
     turned = turn.geometry(geometry)
     own = measure_distances(one, other, steps_of(geometry.affine_ras), TOLERANCES)
     same = measure_distances(turn.apply(one), turn.apply(other), steps_of(turned.affine_ras), TOLERANCES)

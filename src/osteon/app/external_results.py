@@ -180,7 +180,7 @@ def _merge(case_id: str, paths: Sequence[Path], dataset: Dataset, target: Path, 
                 f"{case_id}: {len(paths)} files are its result, and {path.name} names no structure: {listed}",
                 hint="upload one file for each case, or one for each structure, named after it",
             )
-        if not read.geometry.same_as(geometry):
+        if not read.geometry.is_close(geometry):
             raise LabelError(f"{path.name}: lies on another grid than its case", hint="save it on the scan's grid")
         layers[number] |= read.array.any(axis=0) if read.overlapping else read.array != 0
     target.mkdir(parents=True, exist_ok=True)

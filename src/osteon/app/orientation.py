@@ -9,7 +9,7 @@ import numpy as np
 
 from osteon.app.previews import Factors
 from osteon.core.errors import OsteonError
-from osteon.core.geometry import Geometry, closest_axes, turn_to_ras
+from osteon.core.geometry import Geometry, closest_axes, reorient_to_ras
 from osteon.formats.dicom_files import looks_like_dicom, read_dataset, text
 from osteon.formats.raster import lies_nowhere
 from osteon.formats.registry import oddities
@@ -59,7 +59,7 @@ def slices_of(geometry: Geometry, factors: Factors) -> list[dict[str, int | bool
 
     Each has `count`, `step` (every so many are one of the preview) and `flipped` (the file runs the other way).
     """
-    turn = turn_to_ras(geometry)
+    turn = reorient_to_ras(geometry)
     return [
         {"count": geometry.shape[axis], "step": factors[axis], "flipped": turn.flipped[axis]} for axis in turn.order
     ]

@@ -13,7 +13,7 @@ from scipy import ndimage
 from osteon.auditing.border import border_profiles, outside_mean
 from osteon.auditing.coarse_grid import Coarse, coarsen
 from osteon.auditing.facts import CaseFacts, ChannelFacts, StructureFacts
-from osteon.core.geometry import Geometry, turn_to_ras
+from osteon.core.geometry import Geometry, reorient_to_ras
 from osteon.core.label_values import boxes_of
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
@@ -63,7 +63,7 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
         labels: The segmentation, None where there is none.
         step: See `osteon.auditing.coarse_grid.step_of`.
     """
-    turn = turn_to_ras(volume.geometry)
+    turn = reorient_to_ras(volume.geometry)
     geometry = turn.geometry(volume.geometry)
     image = turn.apply(volume.array[0])
     turned = np.zeros(geometry.shape, np.uint8) if labels is None else np.ascontiguousarray(turn.apply(labels.array))

@@ -26,14 +26,13 @@ class Geometry:
         shape: Number of voxels along the index axes `(i, j, k)`.
         affine_ras: `[4, 4]` float64, index → world, RAS+, in `unit`. Columns need not be orthogonal.
         unit: `mm`, or `px` for a picture whose file gives no pixel spacing.
-        also: Other affines that the same file says, each with what it is called there; they count for nothing but
-            messages.
+        alternative_affines: Other affines in the same file, each with its name there; used in messages only.
     """
 
     shape: tuple[int, int, int]
     affine_ras: Affine
     unit: Unit = "mm"
-    also: tuple[tuple[str, Affine], ...] = ()
+    alternative_affines: tuple[tuple[str, Affine], ...] = ()
 
     def __post_init__(self) -> None:
         affine = np.asarray(self.affine_ras, dtype=np.float64)
@@ -56,7 +55,7 @@ class Geometry:
         return float(abs(np.linalg.det(self.affine_ras[:3, :3])))
 
     @property
-    def thin(self) -> tuple[int, ...]:
+    def singleton_axes(self) -> tuple[int, ...]:
         """The index axes with one voxel: one in a picture, whose length along it was not measured."""
         return tuple(axis for axis, size in enumerate(self.shape) if size == 1)
 
@@ -74,42 +73,42 @@ class Geometry:
         )
         return world
 
-    def cropped(self, box: Box) -> Geometry:
-        """The grid of a box of this one; its voxels keep their places in the world."""
+    def crop(self, box: Box) -> Geometry:
+        """The grid of a box of this one; its voxels keep their positions in the world."""
         affine = self.affine_ras.copy()
         affine[:3, 3] = self.to_world([box.first])[0]
         return Geometry(box.shape, affine, self.unit)
 
-    def same_as(self, other: Geometry, *, tolerance: float = POSITION_TOLERANCE) -> bool:
+    def is_close(self, other: Geometry, *, tolerance: float = POSITION_TOLERANCE) -> bool:
         """Whether every voxel of both grids lies at the same place, within `tolerance` voxel edges."""
-        return not self.differences(other, tolerance=tolerance)
+        return not self.explain_mismatch(other, tolerance=tolerance)
 
-    def differences(self, other: Geometry, *, tolerance: float = POSITION_TOLERANCE) -> list[str]:
-        """What differs, in words: `shape`, `unit`, `spacing`, `orientation`, `position`. Empty when the same."""
-        found: list[str] = []
+    def explain_mismatch(self, other: Geometry, *, tolerance: float = POSITION_TOLERANCE) -> list[str]:
+        """What differs, a phrase each: `shape`, `unit`, `spacing`, `orientation`, `position`. Empty if `is_close`."""
+        reasons: list[str] = []
         gap = 0.0
         if self.unit != other.unit:
-            found.append(f"unit {self.unit} against {other.unit}")
+            reasons.append(f"unit {self.unit} against {other.unit}")
         if self.shape != other.shape:
-            found.append(f"shape {_times(self.shape)} against {_times(other.shape)}")
+            reasons.append(f"shape {_join(self.shape)} against {_join(other.shape)}")
             reach = max(*self.shape, *other.shape)
         else:
             gap = float(np.linalg.norm(self.corners_world - other.corners_world, axis=1).max())
             if gap <= tolerance * min(self.spacing_mm):
-                return found
+                return reasons
             reach = max(self.shape)
         slack = tolerance * min(self.spacing_mm)
-        mine, theirs = np.array(self.spacing_mm), np.array(other.spacing_mm)
-        if (abs(mine - theirs) * reach > slack).any():
-            found.append(f"spacing {_times(mine)} against {_times(theirs)} {self.unit}")
-        if (abs(self.directions - other.directions) * reach * mine > slack).any():
-            found.append(f"orientation {self.axis_codes} against {other.axis_codes}")
+        spacing, other_spacing = np.array(self.spacing_mm), np.array(other.spacing_mm)
+        if (abs(spacing - other_spacing) * reach > slack).any():
+            reasons.append(f"spacing {_join(spacing)} against {_join(other_spacing)} {self.unit}")
+        if (abs(self.directions - other.directions) * reach * spacing > slack).any():
+            reasons.append(f"orientation {self.axis_codes} against {other.axis_codes}")
         offset = np.linalg.norm(self.affine_ras[:3, 3] - other.affine_ras[:3, 3])
         if offset > slack:
-            found.append(f"position of the first voxel {offset:.2f} {self.unit} apart")
-        if not found:  # each part is within tolerance, together they are not
-            found.append(f"position of the corner voxels {gap:.2f} {self.unit} apart")
-        return found
+            reasons.append(f"position of the first voxel {offset:.2f} {self.unit} apart")
+        if not reasons:  # each part is within tolerance, together they are not
+            reasons.append(f"position of the corner voxels {gap:.2f} {self.unit} apart")
+        return reasons
 
     @property
     def directions(self) -> npt.NDArray[np.float64]:
@@ -128,7 +127,7 @@ class Geometry:
     def describe(self) -> str:
         """One line for messages: shape, spacing, orientation, first voxel."""
         first = ", ".join(f"{x:.1f}" for x in self.affine_ras[:3, 3])
-        return f"{_times(self.shape)} voxels of {_times(self.spacing_mm)} {self.unit}, {self.axis_codes}, at ({first})"
+        return f"{_join(self.shape)} voxels of {_join(self.spacing_mm)} {self.unit}, {self.axis_codes}, at ({first})"
 
 
 def closest_axes(affine_ras: Affine) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -149,14 +148,14 @@ def closest_axes(affine_ras: Affine) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A permutation and mirroring of index axes that loses nothing: flip `flipped` axes, then transpose by `order`."""
+class AxisPermutation:
+    """A lossless reorientation of index axes: flip the `flipped` axes, then transpose by `order`."""
 
     order: tuple[int, ...]
     flipped: tuple[bool, ...]
 
     def apply(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """Turn an array's last three axes; a view, no copy."""
+        """Reorient an array's last three axes; a view, no copy."""
         lead = array.ndim - 3
         where = (slice(None),) * lead + tuple(slice(None, None, -1 if f else 1) for f in self.flipped)
         return array[where].transpose(*range(lead), *(lead + axis for axis in self.order))
@@ -169,33 +168,31 @@ class Turn:
         return back[where]
 
     def geometry(self, geometry: Geometry) -> Geometry:
-        """The geometry of an array that `apply` has turned; every voxel keeps its place in the world."""
+        """The geometry of an array that `apply` returns; every voxel keeps its position in the world."""
         affine = geometry.affine_ras.copy()
         for axis, flip in enumerate(self.flipped):
             if flip:
                 affine[:3, 3] += affine[:3, axis] * (geometry.shape[axis] - 1)
                 affine[:3, axis] *= -1
-        turned = affine.copy()
-        for new, old in enumerate(self.order):
-            turned[:3, new] = affine[:3, old]
+        affine[:3, :3] = affine[:3, list(self.order)]
         i, j, k = (geometry.shape[old] for old in self.order)
-        return Geometry((i, j, k), turned, geometry.unit)
+        return Geometry((i, j, k), affine, geometry.unit)
 
 
-def turn_to_ras(geometry: Geometry) -> Turn:
-    """The turn after which index axes run along R, A, S as closely as whole axes can."""
+def reorient_to_ras(geometry: Geometry) -> AxisPermutation:
+    """The permutation after which index axes run along R, A, S, as closely as whole axes can."""
     axes, signs = closest_axes(geometry.affine_ras)
-    return Turn(tuple(int(a) for a in np.argsort(axes)), tuple(sign < 0 for sign in signs))
+    return AxisPermutation(tuple(int(a) for a in np.argsort(axes)), tuple(sign < 0 for sign in signs))
 
 
-def turn_onto(source: Geometry, target: Geometry) -> Turn:
-    """The turn after which `source`'s axes run as `target`'s do, as closely as whole axes can.
+def reorient_like(source: Geometry, target: Geometry) -> AxisPermutation:
+    """The permutation after which `source`'s axes run as `target`'s do, as closely as whole axes can.
 
     The axes are compared with each other, not each with the world's: two grids at 45° to the world still match.
     """
     relative = np.linalg.solve(target.directions, source.directions).astype(np.float64)
     axes, signs = closest_axes(relative)
-    return Turn(tuple(axes.index(new) for new in range(3)), tuple(sign < 0 for sign in signs))
+    return AxisPermutation(tuple(axes.index(new) for new in range(3)), tuple(sign < 0 for sign in signs))
 
 
 def offset_on(grid: Geometry, other: Geometry) -> tuple[int, int, int] | None:
@@ -206,25 +203,25 @@ def offset_on(grid: Geometry, other: Geometry) -> tuple[int, int, int] | None:
         other: Its axes in the same order and direction; it may lie within `grid`, around it, or beside it.
 
     Returns:
-        None where the voxels lie elsewhere by more than `POSITION_TOLERANCE`, or where `other` does not know its place:
-        it is measured in pixels, or has a corner or its middle at the world's 0, as made-up headers have.
+        None where the voxels are further apart than `POSITION_TOLERANCE`, or where the position of `other` means
+        nothing: it is measured in pixels, or a corner or its centre lies at the world's origin, as in made-up headers.
     """
-    if grid.unit == "px" or other.unit == "px" or _placeless(other):
+    if grid.unit == "px" or other.unit == "px" or _has_made_up_position(other):
         return None
     first = np.linalg.solve(grid.affine_ras[:3, :3], other.affine_ras[:3, 3] - grid.affine_ras[:3, 3])
-    at = np.rint(first)
-    if not (np.abs(at) < np.iinfo(np.int32).max).all():
+    nearest = np.rint(first)
+    if not (np.abs(nearest) < np.iinfo(np.int32).max).all():
         return None
-    i, j, k = (int(index) for index in at)
+    i, j, k = (int(index) for index in nearest)
     n, m, o = other.shape
-    return (i, j, k) if grid.cropped(Box((i, j, k), (i + n, j + m, k + o))).same_as(other) else None
+    return (i, j, k) if grid.crop(Box((i, j, k), (i + n, j + m, k + o))).is_close(other) else None
 
 
-def _placeless(geometry: Geometry) -> bool:
-    """Whether a corner or the middle lies at the world's 0."""
-    places = np.vstack([geometry.corners_world, geometry.corners_world.mean(axis=0)])
-    return bool((np.linalg.norm(places, axis=1) < 1e-3 * min(geometry.spacing_mm)).any())
+def _has_made_up_position(geometry: Geometry) -> bool:
+    """Whether a corner or the centre lies at the world's origin."""
+    points = np.vstack([geometry.corners_world, geometry.corners_world.mean(axis=0)])
+    return bool((np.linalg.norm(points, axis=1) < 1e-3 * min(geometry.spacing_mm)).any())
 
 
-def _times(values: npt.ArrayLike) -> str:
+def _join(values: npt.ArrayLike) -> str:
     return "×".join(f"{v:g}" if float(v).is_integer() else f"{v:.4g}" for v in np.asarray(values, dtype=float))

@@ -59,9 +59,9 @@ class Segmentation:
         if self.array.shape != expected:
             raise ValueError(f"array {self.array.shape} does not fit the grid {expected}")
 
-    def cropped(self, box: Box) -> Segmentation:
+    def crop(self, box: Box) -> Segmentation:
         """A box of it, on the box's grid; the array is a view."""
-        return Segmentation(self.array[(..., *box.slices)], self.geometry.cropped(box), self.structures)
+        return Segmentation(self.array[(..., *box.slices)], self.geometry.crop(box), self.structures)
 
     @property
     def overlapping(self) -> bool:

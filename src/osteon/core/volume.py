@@ -23,9 +23,9 @@ class Volume:
     array: npt.NDArray[np.generic]
     geometry: Geometry
 
-    def cropped(self, box: Box) -> Volume:
+    def crop(self, box: Box) -> Volume:
         """A box of it, on the box's grid; the array is a view."""
-        return Volume(self.array[(slice(None), *box.slices)], self.geometry.cropped(box))
+        return Volume(self.array[(slice(None), *box.slices)], self.geometry.crop(box))
 
     def __post_init__(self) -> None:
         if self.array.ndim != 4 or self.array.shape[1:] != self.geometry.shape:

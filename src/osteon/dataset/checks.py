@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import DatasetError, GeometryError, ImageError, LabelError
-from osteon.core.geometry import Geometry, turn_onto, turn_to_ras
+from osteon.core.geometry import Geometry, reorient_like, reorient_to_ras
 from osteon.core.label_values import boxes_of
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
@@ -87,10 +87,10 @@ def reorient_array(
 
     Axes are permuted and mirrored, no voxel changes its value or its place in the world.
     """
-    if target.same_as(source):
+    if target.is_close(source):
         return array
-    turn = turn_onto(source, target)
-    if not target.same_as(turn.geometry(source)):
+    turn = reorient_like(source, target)
+    if not target.is_close(turn.geometry(source)):
         return None
     return np.ascontiguousarray(turn.apply(array))
 
@@ -119,8 +119,8 @@ def align_segmentation(
 
 def grid_mismatch(geometry: Geometry, other: Geometry, *, name: str, image_name: str, hint: str = "") -> GeometryError:
     """The error for a file `name` on the grid `other` that should be on that of `image_name`."""
-    turned = turn_onto(other, geometry).geometry(other)
-    what = "; ".join(geometry.differences(turned)) or "position"
+    turned = reorient_like(other, geometry).geometry(other)
+    what = "; ".join(geometry.explain_mismatch(turned)) or "position"
     advice = "correct the header that is wrong; where both are right, --repair-geometry resamples the label"
     if fitting := _forms_that_fit(geometry, other, image_name, name):
         what += f"; {fitting}"
@@ -137,11 +137,14 @@ def grid_mismatch(geometry: Geometry, other: Geometry, *, name: str, image_name:
 def _forms_that_fit(geometry: Geometry, other: Geometry, image_name: str, name: str) -> str:
     """By which other form of their headers two grids would be the same; empty where there is none."""
     first_grids, second_grids = (
-        [("", grid), *((first_form, Geometry(grid.shape, affine, grid.unit)) for first_form, affine in grid.also)]
+        [
+            ("", grid),
+            *((first_form, Geometry(grid.shape, affine, grid.unit)) for first_form, affine in grid.alternative_affines),
+        ]
         for grid in (geometry, other)
     )
     for (first_form, first), (second_form, second) in itertools.product(first_grids, second_grids):
-        if (first_form or second_form) and first.same_as(turn_onto(second, first).geometry(second)):
+        if (first_form or second_form) and first.is_close(reorient_like(second, first).geometry(second)):
             names = [f"the {f} of {whose}" for f, whose in ((first_form, image_name), (second_form, name)) if f]
             return f"by {' and '.join(names)} they would be the same"
     return ""
@@ -181,7 +184,7 @@ def content_hash(volume: Volume) -> str:
     at 45 degrees is not turned otherwise when it is read again.
     """
     grid = volume.geometry
-    turn = turn_to_ras(Geometry(grid.shape, grid.affine_ras.astype(np.float32).astype(np.float64), grid.unit))
+    turn = reorient_to_ras(Geometry(grid.shape, grid.affine_ras.astype(np.float32).astype(np.float64), grid.unit))
     digest = hashlib.sha256()
     turned = turn.apply(volume.array)
     digest.update(repr(tuple(turned.shape)).encode())

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from osteon.core.boxes import Box, Triple
 from osteon.core.errors import GeometryError
-from osteon.core.geometry import Geometry, offset_on, turn_onto
+from osteon.core.geometry import Geometry, offset_on, reorient_like
 from osteon.core.labels import Segmentation
 from osteon.dataset.checks import align_segmentation, grid_mismatch
 
@@ -33,7 +33,7 @@ def place_segmentation(
     Raises:
         GeometryError: The labels lie on other voxels, or some of them outside the image; the message shows both grids.
     """
-    turn = turn_onto(segmentation.geometry, geometry)
+    turn = reorient_like(segmentation.geometry, geometry)
     label_grid = turn.geometry(segmentation.geometry)
     offset = None if label_grid.shape == geometry.shape else offset_on(geometry, label_grid)
     place = None if offset is None else _overlap(offset, label_grid, geometry)
@@ -55,7 +55,7 @@ def place_segmentation(
 
 def lies_within(geometry: Geometry, other: Geometry) -> bool:
     """Whether `other`, its axes turned, is a box of the voxels of `geometry`."""
-    turned = turn_onto(other, geometry).geometry(other)
+    turned = reorient_like(other, geometry).geometry(other)
     offset = offset_on(geometry, turned)
     place = None if offset is None else _overlap(offset, turned, geometry)
     return place is not None and place[0].shape == turned.shape
@@ -66,15 +66,15 @@ def common_grid(one: Geometry, other: Geometry) -> Geometry | None:
 
     None where they share no voxel, or have one size and lie beside each other.
     """
-    turned = turn_onto(other, one).geometry(other)
-    if one.same_as(turned):
+    turned = reorient_like(other, one).geometry(other)
+    if one.is_close(turned):
         return one
     offset = None if turned.shape == one.shape else offset_on(one, turned)
     if offset is None:
         return None
     i, j, k = (at + n for at, n in zip(offset, turned.shape, strict=True))
     here, there = Box((0, 0, 0), one.shape), Box(offset, (i, j, k))
-    return one.cropped(here.hull(there)) if here.meets(there) else None
+    return one.crop(here.hull(there)) if here.meets(there) else None
 
 
 def _overlap(offset: Triple, label_grid: Geometry, geometry: Geometry) -> tuple[Box, Box] | None:

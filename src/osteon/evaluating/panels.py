@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.geometry import turn_to_ras
+from osteon.core.geometry import reorient_to_ras
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.dataset.modality import Modality
@@ -55,7 +55,7 @@ def cut_panels(image: Volume, prediction: Segmentation, reference: Segmentation 
         prediction: On the same grid.
         reference: Likewise, or None. Where it is, it decides which slices are shown.
     """
-    turn = turn_to_ras(image.geometry)
+    turn = reorient_to_ras(image.geometry)
     grey = turn.apply(image.array[0])
     masks = {s.name: turn.apply(prediction.mask(s)) for s in prediction.structures}
     truth = {s.name: turn.apply(reference.mask(s)) for s in reference.structures} if reference is not None else {}

@@ -212,6 +212,6 @@ def _state(counts: Counts) -> State:
 
 def _voxel_cm3(geometry: Geometry) -> float | None:
     """Volume of a voxel, or None for a picture: a radiograph's third axis has no length that was measured."""
-    if geometry.unit == "px" or geometry.thin:
+    if geometry.unit == "px" or geometry.singleton_axes:
         return None
     return geometry.voxel_volume_mm3 / MM3_PER_CM3

@@ -57,4 +57,4 @@ def _part(structure: Structure, mask: Mask, box: tuple[slice, ...], geometry: Ge
     affine = geometry.affine_ras.copy()
     affine[:3, 3] = geometry.to_world(np.array([[part.start for part in box]]))[0]
     i, j, k = mask.shape
-    return Cut(structure, mask, Geometry((i, j, k), affine, geometry.unit), geometry.thin)
+    return Cut(structure, mask, Geometry((i, j, k), affine, geometry.unit), geometry.singleton_axes)

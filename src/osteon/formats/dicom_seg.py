@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import FileError, GeometryError, LabelError
-from osteon.core.geometry import POSITION_TOLERANCE, Geometry, turn_onto
+from osteon.core.geometry import POSITION_TOLERANCE, Geometry, reorient_like
 from osteon.core.labels import Segmentation, Structure, side_of
 from osteon.formats.dicom_files import number, read_dataset, reading, text
 from osteon.formats.dicom_pixels import stored_frames
@@ -220,7 +220,7 @@ def _laid_onto(found: Segmentation, geometry: Geometry, *, placed: bool, path: P
         if own.shape != geometry.shape:
             raise _misfit(path, own, geometry)
         return Segmentation(found.array, geometry, found.structures)
-    turn = turn_onto(own, geometry)
+    turn = reorient_like(own, geometry)
     array, turned = turn.apply(found.array), turn.geometry(own)
     matrix = np.linalg.solve(geometry.affine_ras, turned.affine_ras)
     offset = np.rint(matrix[:3, 3]).astype(int)

@@ -174,7 +174,7 @@ def _set_affine(image: Any, geometry: Geometry) -> None:
     """The sform says it all; a qform is added where it can say the same, for readers that prefer it."""
     image.set_sform(geometry.affine_ras, code=1)
     image.set_qform(geometry.affine_ras, code=1, update_affine=False)
-    if not Geometry(geometry.shape, image.header.get_qform()).same_as(
+    if not Geometry(geometry.shape, image.header.get_qform()).is_close(
         Geometry(geometry.shape, geometry.affine_ras), tolerance=_AGREE
     ):
         image.set_qform(None, code=0, update_affine=False)

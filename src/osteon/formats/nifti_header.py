@@ -127,7 +127,7 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
 
 
 def geometry_of(header: Header, path: Path) -> Geometry:
-    """Where the voxels lie, by the rule above; what the other form says instead is kept as `Geometry.also`.
+    """Where the voxels lie, by the rule above; what the other form says goes into `alternative_affines`.
 
     Raises:
         FileError: The form that counts is damaged, or leaves a millimetre or a side to be guessed.
@@ -150,7 +150,7 @@ def geometry_of(header: Header, path: Path) -> Geometry:
             way = f"its {others[0][0]} is whole: correct the {name}, or set {name}_code to 0"
         raise FileError(f"{path}: its {name} is singular or not finite", hint=way) from error
     also = [(n, Geometry((i, j, k), a, unit)) for n, a in others if is_whole(a)]
-    return Geometry((i, j, k), affine, unit, tuple((n, g.affine_ras) for n, g in also if not g.same_as(taken)))
+    return Geometry((i, j, k), affine, unit, tuple((n, g.affine_ras) for n, g in also if not g.is_close(taken)))
 
 
 def forms_of(header: Header) -> dict[str, Affine]:

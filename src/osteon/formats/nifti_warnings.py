@@ -43,8 +43,8 @@ def _odd_places(header: Header, geometry: Geometry) -> Iterator[Oddity]:
         yield Oddity(
             "no orientation", f"{what}left, front, top, as nibabel does (ITK takes left, back, top)", grave=True
         )
-    for name, affine in geometry.also:
-        other = "; ".join(Geometry(geometry.shape, affine, geometry.unit).differences(geometry))
+    for name, affine in geometry.alternative_affines:
+        other = "; ".join(Geometry(geometry.shape, affine, geometry.unit).explain_mismatch(geometry))
         itk = f" (ITK's readers take the {name}, as sform_code is {codes['sform']})" if codes["sform"] != 1 else ""
         yield Oddity(
             "sform against qform", f"its {name} contradicts its {taken}: {other}; taken is the {taken}{itk}", grave=True

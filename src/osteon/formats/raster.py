@@ -149,7 +149,7 @@ def lies_nowhere(geometry: Geometry) -> bool:
     Such a picture runs from the world's 0 to the patient's left and feet, whatever file it was written to since, and
     however its axes were turned.
     """
-    if not geometry.thin or not np.allclose(np.sort(np.abs(geometry.directions), axis=0)[:2], 0, atol=1e-6):
+    if not geometry.singleton_axes or not np.allclose(np.sort(np.abs(geometry.directions), axis=0)[:2], 0, atol=1e-6):
         return False
     corners = geometry.corners_world
     return bool(np.allclose(corners[:, 1], 0) and np.allclose(corners.max(axis=0), 0))

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from osteon.core.geometry import Geometry, Turn, turn_to_ras
+from osteon.core.geometry import AxisPermutation, Geometry, reorient_to_ras
 from osteon.phantoms.shapes import Field, Points
 
 AXES = ("LPS", "RAS", "LAS", "RPI", "PSL", "SAR")
@@ -37,7 +37,7 @@ def draw_grid(
     return Geometry(shape, affine), drawn if axes is None else axes
 
 
-def lay_out(ras: Geometry, axes: str) -> tuple[Turn, Geometry]:
+def lay_out(ras: Geometry, axes: str) -> tuple[AxisPermutation, Geometry]:
     """The file's geometry with `axes`, and the turn that leads from its arrays back to R, A, S.
 
     Raises:
@@ -56,7 +56,7 @@ def lay_out(ras: Geometry, axes: str) -> tuple[Turn, Geometry]:
             affine[:3, 3] += ras.affine_ras[:3, axis] * (ras.shape[axis] - 1)
     i, j, k = (ras.shape[axis] for axis in world)
     geometry = Geometry((i, j, k), affine)
-    return turn_to_ras(geometry), geometry
+    return reorient_to_ras(geometry), geometry
 
 
 def world_points(grid: Geometry, pose: npt.NDArray[np.float64], lateral: float, *, top_mm: float) -> Points:

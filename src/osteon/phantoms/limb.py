@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.geometry import Geometry, Turn
+from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.formats.nifti import write_nifti
@@ -46,7 +46,7 @@ def make_limb(folder: Path, number: int, request: Request) -> TrueCase:
     write_series(place / "mr", image, geometry, rng, number=number, localizer=localizer)
     absent = {2: "pelvis", 5: "fibula_left"}.get(number % 6)
     # Masks from NIfTI tools: the same places in the world, the axes of the arrays turned about.
-    turn = Turn((0, 1, 2), ((False,) * 3, (False, True, True), (True, True, False))[number % 3])
+    turn = AxisPermutation((0, 1, 2), ((False,) * 3, (False, True, True), (True, True, False))[number % 3])
     for structure in STRUCTURES:
         if structure.name != absent:
             mask = turn.apply(segmentation.mask(structure)).astype(np.uint8)

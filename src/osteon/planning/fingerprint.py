@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from osteon.core.boxes import box_of
 from osteon.core.errors import DatasetError, FileError, OsteonError
 from osteon.core.files import read_json, write_json
-from osteon.core.geometry import turn_to_ras
+from osteon.core.geometry import reorient_to_ras
 from osteon.core.label_values import boxes_of
 from osteon.core.labels import Segmentation
 from osteon.core.parallel import for_each, worker_count
@@ -187,7 +187,7 @@ def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
     mark = stamp_case(dataset, case)
     image = dataset.load_image(case)
     segmentation = dataset.load_segmentation(case)
-    turn = turn_to_ras(image.geometry)
+    turn = reorient_to_ras(image.geometry)
     geometry = turn.geometry(image.geometry)
     turned = Segmentation(turn.apply(segmentation.array), geometry, segmentation.structures)  # type: ignore[arg-type]
     return CaseFacts(

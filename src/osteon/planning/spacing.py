@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.dice import count_overlap, dice
-from osteon.core.geometry import turn_to_ras
+from osteon.core.geometry import reorient_to_ras
 from osteon.core.text import counted
 from osteon.dataset.dataset import Dataset
 from osteon.planning.fingerprint import Fingerprint
@@ -104,7 +104,7 @@ def label_fidelity(dataset: Dataset, fingerprint: Fingerprint, spacing: Vector) 
     for pick in picks:
         case = dataset.case(fingerprint.cases[pick].id)
         segmentation = dataset.load_segmentation(case)
-        turn = turn_to_ras(segmentation.geometry)
+        turn = reorient_to_ras(segmentation.geometry)
         geometry = turn.geometry(segmentation.geometry)
         labels = turn.apply(segmentation.array)
         shape = resampled_shape(geometry.shape, geometry.spacing_mm, spacing.tolist())

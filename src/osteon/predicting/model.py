@@ -202,7 +202,7 @@ class Model:
         part = None
         if self.plan.grid.nnunet is not None:
             part = (volume.geometry, nonzero_box(volume.array))
-            volume = volume.cropped(part[1])
+            volume = volume.crop(part[1])
         image, intensities = prepare_with_intensities(volume, self.plan)
         closely = self.plan.zoom is not None and self.plan.zoom.predict
         return Prepared(image, intensities, volume.geometry, volume if closely else None, part, first)
@@ -275,7 +275,7 @@ class Model:
     def _labels_before(self, segmentation: Segmentation, prepared: Prepared) -> torch.Tensor:
         """What the first model found, as channels beside the prepared image."""
         if prepared.part is not None:
-            segmentation = segmentation.cropped(prepared.part[1])
+            segmentation = segmentation.crop(prepared.part[1])
         return label_channels(segmentation, self.plan)
 
     def _judged(

@@ -217,7 +217,7 @@ def _write_case(dataset: Dataset, plan: Plan, case: Case, folder: Path) -> None:
     volume, segmentation = dataset.load_image(case), dataset.load_segmentation(case)
     if plan.grid.nnunet is not None and plan.grid.drop_slices is None:  # as in predicting; slices are counted in all
         box = nonzero_box(volume.array)
-        volume, segmentation = volume.cropped(box), segmentation.cropped(box)
+        volume, segmentation = volume.crop(box), segmentation.crop(box)
     image, intensities = prepare_with_intensities(volume, plan)
     labels = prepare_labels(segmentation, plan)
     kept = plan.grid.kept_slices(image.shape[3])

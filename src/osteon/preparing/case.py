@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import PlanError
-from osteon.core.geometry import Geometry, Turn, closest_axes
+from osteon.core.geometry import AxisPermutation, Geometry, closest_axes
 from osteon.core.label_values import exchange
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
@@ -41,7 +41,7 @@ class Passage:
         shape: Voxels on the plan's grid.
     """
 
-    turn: Turn
+    turn: AxisPermutation
     turned: Geometry
     shape: tuple[int, int, int]
 
@@ -55,13 +55,15 @@ def passage(geometry: Geometry, grid: Grid) -> Passage:
     return Passage(turn, turned, (i, j, k if grid.resample_last else turned.shape[2]))
 
 
-def _turn(geometry: Geometry, grid: Grid) -> Turn:
+def _turn(geometry: Geometry, grid: Grid) -> AxisPermutation:
     if grid.axes[0] in "ijk":
-        return Turn(tuple("ijk".index(letter) for letter in grid.axes), (False, False, False))
+        return AxisPermutation(tuple("ijk".index(letter) for letter in grid.axes), (False, False, False))
     axes, signs = closest_axes(geometry.affine_ras)
     order = tuple(axes.index(AXIS_OF[letter]) for letter in grid.axes)
     backwards = {AXIS_OF[letter] for letter in grid.axes if letter in "LPI"}
-    return Turn(order, tuple((sign < 0) != (axis in backwards) for axis, sign in zip(axes, signs, strict=True)))
+    return AxisPermutation(
+        order, tuple((sign < 0) != (axis in backwards) for axis, sign in zip(axes, signs, strict=True))
+    )
 
 
 def prepare_image(volume: Volume, plan: Plan) -> npt.NDArray[np.float32]:

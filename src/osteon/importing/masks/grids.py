@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.geometry import POSITION_TOLERANCE, Geometry, turn_onto
+from osteon.core.geometry import POSITION_TOLERANCE, Geometry, reorient_like
 from osteon.dataset.label_placement import lies_within
 from osteon.importing.masks.dicom import fits_grid
 from osteon.importing.masks.files import MaskFile
@@ -102,7 +102,7 @@ class GridIndex:
 
 
 def _is_same_grid(scan: Geometry, other: Geometry) -> bool:
-    return scan.same_as(turn_onto(other, scan).geometry(other))
+    return scan.is_close(reorient_like(other, scan).geometry(other))
 
 
 def _key_of(grid: Geometry) -> Key:
