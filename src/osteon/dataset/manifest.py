@@ -27,6 +27,11 @@ class Channel(BaseModel):
     name: str
     modality: Modality
 
+    @classmethod
+    def of(cls, modality: Modality) -> Channel:
+        """The only channel of images of a modality, called after it."""
+        return cls(name="image" if modality == "other" else modality, modality=modality)
+
 
 def _plain_name(name: str) -> str:
     if "/" in name or "\\" in name or name.startswith("."):

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from osteon.core.errors import DatasetError, FileError, LabelError, UsageError
+from osteon.core.errors import DatasetError, FileError, LabelError
 from osteon.core.file_names import natural_key
 from osteon.core.files import is_file, read_json
 from osteon.core.folders import absent_below
@@ -35,7 +35,7 @@ from osteon.importing.decathlon import parse_channels, parse_structures
 from osteon.importing.masks.merging import merge_masks
 from osteon.importing.options import ImportOptions
 from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm
-from osteon.importing.structure_names import user_structures
+from osteon.importing.structure_names import check_priority, user_structures
 
 _FILE = "dataset.json"
 _IMAGE = re.compile(r"(.+)_(\d{4})")
@@ -78,10 +78,8 @@ def read(source: Path, options: ImportOptions) -> Source:
     structures = user_structures(options.structures)
     if structures is None:
         structures = make_structures(list(regions)) if regions else parse_structures(_without_ignore(data), path)
-    if unknown := [name for name in options.priority or () if name not in {s.name for s in structures}]:
-        raise UsageError(f"--priority: no structure {unknown[0]}", hint=f"use {', '.join(s.name for s in structures)}")
-    if options.priority and not regions:
-        raise UsageError("--priority: label maps cannot overlap", hint="leave it out")
+    check_priority(options.priority, structures)
+    check_priority(options.priority, structures if regions else None)
     found = Source(str(data.get("name") or path.parent.absolute().name), parse_channels(data, options), [], structures)
     if not isinstance(data.get("channel_names") or data.get("modality"), dict):
         raise DatasetError(f"{path}: names no channels", hint='add "channel_names": {"0": "CT"}')

@@ -106,10 +106,9 @@ def read(source: Path, options: ImportOptions) -> Source:
         DatasetError: A line is not `image,label`, or two lines give one image different labels.
     """
     path = _text_path(source) or source
-    modality = options.modality or "other"
     found = Source(
         name=path.parent.absolute().name if path.stem == "pairs" else path.stem,
-        channels=[Channel(name="image" if modality == "other" else modality, modality=modality)],
+        channels=[Channel.of(options.modality or "other")],
         cases=[],
         structures=user_structures(options.structures),
     )

@@ -41,6 +41,15 @@ def user_structures(named: Mapping[str, int] | None) -> tuple[Structure, ...] | 
     return make_structures(list(named), list(named.values()))
 
 
+def check_priority(priority: Sequence[str] | None, structures: Sequence[Structure] | None) -> None:
+    """Refuse a `--priority` that names what is no structure, or where label maps exclude overlaps (None)."""
+    if priority and structures is None:
+        raise UsageError("--priority: label maps cannot overlap", hint="leave it out")
+    names = [structure.name for structure in structures or ()]
+    if unknown := [name for name in priority or () if name not in names]:
+        raise UsageError(f"--priority: no structure is called {unknown[0]}", hint=f"structures are {', '.join(names)}")
+
+
 def merge_structures(files: Iterable[tuple[Structure, ...]], cases: Sequence[str] = ()) -> tuple[Structure, ...]:
     """The structures of all label files together, by ascending value.
 

@@ -18,7 +18,7 @@ from osteon.importing.masks.cases import MaskCase
 from osteon.importing.masks.groups import ScanGroup
 from osteon.importing.options import ImportOptions
 from osteon.importing.pseudonyms import Patient, Pseudonyms
-from osteon.importing.structure_names import merge_structures
+from osteon.importing.structure_names import check_priority, merge_structures
 
 _SHOWN = 8
 
@@ -57,8 +57,7 @@ def check_names(
         UsageError: Masks of structures that are not listed, or a priority of unknown names.
     """
     if structures is None:
-        if priority:
-            raise UsageError("--priority: label maps cannot overlap", hint="leave it out")
+        check_priority(priority, None)
         return
     listed = [structure.name for structure in structures]
     unlisted = sorted({name for case in cases for name in case.structure_masks if name not in listed}, key=natural_key)
@@ -68,8 +67,7 @@ def check_names(
             f"({shortly(listed, _SHOWN)})",
             hint="name them all: --labels femur=1,tibia=2; or leave --labels and the table of labels out",
         )
-    if missing := [name for name in priority or () if name not in listed]:
-        raise UsageError(f"--priority: no structure {missing[0]}", hint=f"structures are {', '.join(listed)}")
+    check_priority(priority, structures)
     for case in cases:
         if case.is_unnamed and not by_user and case.problem is None:
             case.problem = DatasetError(
@@ -111,7 +109,7 @@ def collect_channels(cases: Sequence[MaskCase], options: ImportOptions) -> list[
                 f"{case.group.scans[0].path} is {own_modality}, while most scans here are {modality}",
                 hint="import them apart (--only), or pass --modality where one rule for intensities is right",
             )
-    return [Channel(name="image" if modality == "other" else modality, modality=modality)]
+    return [Channel.of(modality)]
 
 
 def case_ids(

@@ -22,7 +22,8 @@ from osteon.formats.label_tables import NAMES, find_table, is_only_a_table, is_t
 from osteon.formats.mask_names import classify_name, structure_key
 from osteon.formats.registry import own_table, stem_of
 from osteon.formats.unsupported import Holds
-from osteon.importing.masks.cases import MaskCase, classify_masks, read_case
+from osteon.importing.masks.cases import MaskCase, MaskClassifier
+from osteon.importing.masks.conversion import read_case
 from osteon.importing.masks.dataset import case_ids, check_names, collect_channels, collect_structures, summarise_cases
 from osteon.importing.masks.dicom import read_series_patient
 from osteon.importing.masks.files import SourceInventory, find_source_files, volume_files
@@ -109,11 +110,10 @@ def build_source(
     named = user_structures(options.structures) or (read_table(table) if table else None)
     known = None if named is None else [structure.name for structure in named]
     spelling = {structure_key(name): name for name in known or ()}
-    single = _has_one_map_each(groups)
-    spine, last = is_spine(groups), case_stands_last(groups)
-    cases = [
-        classify_masks(group, spelling, known, table_in, single=single, spine=spine, last=last) for group in groups
-    ]
+    classifier = MaskClassifier(
+        spelling, known, table_in, _has_one_map_each(groups), is_spine(groups), case_stands_last(groups)
+    )
+    cases = [classifier.classify(group) for group in groups]
     structures = named or collect_structures(cases)
     check_names(cases, structures, by_user=named is not None, priority=options.priority)
     patients = [read_series_patient(s) if (s := group.scans[0].series) else Patient() for group in groups]

@@ -5,19 +5,22 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from osteon.core.errors import OsteonError, UsageError
+from osteon.core.errors import OsteonError
 from osteon.dataset.manifest import Channel
 from osteon.formats.dicom_folders import holds_dicom
 from osteon.importing.masks.dicom import read_series_patient
 from osteon.importing.masks.files import volume_files
+from osteon.importing.meshes.cases import MeshCase
 from osteon.importing.meshes.conversion import MeshConversion, convert_case, decide_frame
+from osteon.importing.meshes.frames import MeshFrame
 from osteon.importing.meshes.headers import drop_overridden, find_overridden, read_mesh_headers
-from osteon.importing.meshes.sorting import MeshCase, mesh_files, sort_files
-from osteon.importing.meshes.structures import group_meshes
+from osteon.importing.meshes.sorting import SortedMeshes, mesh_files, sort_files
+from osteon.importing.meshes.structures import MeshStructures, group_meshes
 from osteon.importing.options import ImportOptions
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.importing.skipped_files import report_skipped_files
 from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm
+from osteon.importing.structure_names import check_priority
 
 
 def explain_mismatch(source: Path) -> str | None:
@@ -39,74 +42,77 @@ def read(source: Path, options: ImportOptions) -> Source:
         DatasetError: There is no scan, or cases contradict each other in how their meshes are meant.
         FileError: None of the cases can be read.
     """
-    sorted_meshes = sort_files(source, options.case_pattern, options.series)
-    series_of = [case.scan.series if case.scan else None for case in sorted_meshes.cases]
+    heap = sort_files(source, options.case_pattern, options.series)
+    series_of = [case.scan.series if case.scan else None for case in heap.cases]
     patients = [Patient() if series is None else read_series_patient(series) for series in series_of]
     pseudonyms = Pseudonyms(source, patients, keep_identity=options.keep_identity)
-    sorted_meshes.ids = pseudonyms.hide_ids(sorted_meshes.ids, patients, sorted_meshes.warnings)
-    grouped = group_meshes(sorted_meshes.cases, source, options)
-    modality = options.modality or "ct"
+    heap.ids = pseudonyms.hide_ids(heap.ids, patients, heap.warnings)
+    grouped = group_meshes(heap.cases, source, options)
     found = Source(
         name=source.absolute().name,
-        channels=[Channel(name="image" if modality == "other" else modality, modality=modality)],
+        channels=[Channel.of(options.modality or "ct")],
         cases=[],
         structures=grouped.structures,
-        warnings=[*sorted_meshes.warnings, *grouped.warnings],
-        lost=sorted_meshes.lost,
-        summary=[*sorted_meshes.summary, *grouped.summary],
+        warnings=[*heap.warnings, *grouped.warnings],
+        lost=heap.lost,
+        summary=[*heap.summary, *grouped.summary],
     )
-    known = {structure.name for structure in grouped.structures}
-    if unknown := [name for name in options.priority or () if name not in known]:
-        raise UsageError(f"--priority: no structure is called {', '.join(unknown)}", hint=f"use {', '.join(known)}")
-    headers = read_mesh_headers(source, [mesh for case in sorted_meshes.cases for mesh in case.meshes])
-    found.warnings += find_overridden(headers, options)
-    headers = {place: drop_overridden(one, options) for place, one in headers.items()}
-    jobs = {
-        case_id: MeshConversion(
-            case_id,
-            case.scan,
-            source,
-            parts,
-            grouped.structures,
-            options,
-            {place: headers[place] for place in case.meshes},
-        )
-        for case_id, case, parts in zip(sorted_meshes.ids, sorted_meshes.cases, grouped.parts, strict=True)
-        if case.scan is not None
-    }
-    usable = [
-        jobs[case_id]
-        for case_id, case in zip(sorted_meshes.ids, sorted_meshes.cases, strict=True)
-        if case_id in jobs and case.problem is None and case.meshes
-    ]
+    check_priority(options.priority, grouped.structures)
+    conversions = _plan_conversions(heap, grouped, source, options, found.warnings)
+    usable = [c for c, case in zip(conversions, heap.cases, strict=True) if c and not case.problem and case.meshes]
     frame = None
     if usable:
         frame, line = decide_frame(usable, options)
         found.summary.append(line)
-    for case_id, case, patient in zip(sorted_meshes.ids, sorted_meshes.cases, patients, strict=True):
-        job = jobs.get(case_id)
-        if case.problem is not None or job is None:
+    for case_id, case, conversion, patient in zip(heap.ids, heap.cases, conversions, patients, strict=True):
+        if case.problem is not None or conversion is None:
             found.cases.append(_failing_case(case_id, case, source))
-            continue
-        series = job.scan.series
-        meshes = tuple(source / mesh for mesh in case.meshes)
-        convert = (
-            partial(convert_case, job, frame) if meshes and frame else partial(_image_alone, job) if series else None
-        )
-        if convert is not None and series:
-            convert = partial(pseudonyms.without_names, convert, patient, (*series.files, *meshes))
-        found.cases.append(
-            SourceCase(
-                case_id,
-                () if series else (job.scan.path,),
-                subject=pseudonyms.subject(patient),
-                convert=convert,
-                parts=(*(series.files if series else ()), *meshes),
-                labels=bool(meshes),
-            )
-        )
+        else:
+            found.cases.append(_make_case(conversion, frame, pseudonyms, patient))
     report_skipped_files(found, source, ["images", "surfaces"], [".stl"])
     return found
+
+
+def _plan_conversions(
+    heap: SortedMeshes, grouped: MeshStructures, source: Path, options: ImportOptions, warnings: list[str]
+) -> list[MeshConversion | None]:
+    """The conversion of each case; None for those without a scan."""
+    headers = read_mesh_headers(source, [mesh for case in heap.cases for mesh in case.meshes])
+    warnings += find_overridden(headers, options)
+    headers = {mesh: drop_overridden(header, options) for mesh, header in headers.items()}
+    return [
+        None
+        if case.scan is None
+        else MeshConversion(
+            case_id, case.scan, source, parts, grouped.structures, options, {m: headers[m] for m in case.meshes}
+        )
+        for case_id, case, parts in zip(heap.ids, heap.cases, grouped.parts, strict=True)
+    ]
+
+
+def _make_case(
+    conversion: MeshConversion, frame: MeshFrame | None, pseudonyms: Pseudonyms, patient: Patient
+) -> SourceCase:
+    scan, meshes = (
+        conversion.scan,
+        tuple(conversion.source / mesh for mesh in conversion.headers),
+    )  # in the order of their paths
+    files = (*(scan.series.files if scan.series else ()), *meshes)
+    convert: partial[ConvertedCase] | None = None
+    if meshes and frame:
+        convert = partial(convert_case, conversion, frame)
+    elif scan.series:
+        convert = partial(_image_alone, conversion)
+    if convert is not None and scan.series:
+        convert = partial(pseudonyms.without_names, convert, patient, files)
+    return SourceCase(
+        conversion.id,
+        () if scan.series else (scan.path,),
+        subject=pseudonyms.subject(patient),
+        convert=convert,
+        parts=files,
+        labels=bool(meshes),
+    )
 
 
 def _image_alone(job: MeshConversion) -> ConvertedCase:

@@ -13,7 +13,8 @@ from osteon.formats.labelme import is_labelme
 from osteon.formats.polygons import is_outlines
 from osteon.formats.rle import is_rle_csv, lacks
 from osteon.importing.radiographs.files import find_picture_files
-from osteon.importing.radiographs.mask_files import is_mask_table, separate_masks
+from osteon.importing.radiographs.mask_files import separate_masks
+from osteon.importing.radiographs.mask_tables import is_mask_table
 
 _LOOKED_AT = 20
 

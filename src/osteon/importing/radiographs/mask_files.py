@@ -1,4 +1,4 @@
-"""Mask files of radiographs: listed in a table, or found by the names of folders and files.
+"""Mask files of radiographs, found by the names of folders and files, and drawn.
 
 Taken are, for a picture `a.png`: `masks/a.png` (label map: grey levels are the structures' values), `masks/Ulna/a.png`,
 `masks/a/Ulna.png`, `masks/a_Ulna.png`, `a_mask.png` (label map), `a_mask_Ulna.png`, and folders `Ulna/a.png` beside a
@@ -7,10 +7,9 @@ folder `images/a.png`. A table (image, class, mask, and top and left where masks
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from osteon.core.errors import FileError, LabelError
-from osteon.core.files import read_text
 from osteon.formats.annotation_fields import checked_label
 from osteon.formats.raster_masks import SOFT_EDGES, MaskMarks, background_of_labels, read_mask
 from osteon.importing.radiographs.annotations import (
@@ -27,10 +25,9 @@ from osteon.importing.radiographs.annotations import (
     PictureAnnotations,
     PictureSize,
     Warn,
-    report_missing_pictures,
 )
 from osteon.importing.radiographs.files import FileIndex, SourceFile
-from osteon.importing.source_forms import ConvertedCase, Source
+from osteon.importing.source_forms import ConvertedCase
 
 _MASKS = r"(mask|label|seg|segm|segmentation|annotation|groundtruth|ground_truth|gt|target)s?"
 _MASK_FOLDER = re.compile(rf"((?P<what>.+?)[_\- ]?)?({_MASKS}|labels?(tr|ts))", re.IGNORECASE)
@@ -40,14 +37,6 @@ _IMAGE_FOLDER = re.compile(
     r"(image|img|picture|pic|xray|x-ray|radiograph|scan|png|jpe?g|dcm|dicom|cxr(_png)?|input|original)s?", re.IGNORECASE
 )
 _MASK_NAME = re.compile(rf"(?P<picture>.+?)[_\-. ]+{_MASKS}(?:[_\-. ]+(?P<structure>.+))?", re.IGNORECASE)
-_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "image": ("image", "image_name", "filename", "file_name"),
-    "class": ("class", "class_name", "label", "structure"),
-    "mask": ("mask", "mask_file", "mask_name", "mask_path"),
-    "top": ("top", "y", "offset_y"),
-    "left": ("left", "x", "offset_x"),
-}
-_NEEDED = ("image", "class", "mask")
 
 
 @dataclass(frozen=True)
@@ -65,105 +54,6 @@ class PictureMask:
     structure: str | None
     name: str
     corner: tuple[int, int] | None = None
-
-
-# -- tables ----------------------------------------------------------------------------------------------------------
-
-
-def is_mask_table(path: Path) -> bool:
-    """Whether a CSV's heading has columns for picture, structure and mask file."""
-    try:
-        with Path(path).open(encoding="utf-8-sig", errors="replace") as stream:
-            return _columns(stream.readline(10_000).strip())[0] is not None
-    except OSError:
-        return False
-
-
-def _columns(heading: str) -> tuple[dict[str, int] | None, str]:
-    """Where the columns stand, None where one lacks, and what separates them."""
-    for separator in (",", ";", "\t"):
-        names = [name.strip().strip('"').strip().lower() for name in heading.split(separator)]
-        places = {key: next((names.index(n) for n in known if n in names), -1) for key, known in _COLUMNS.items()}
-        if all(places[key] >= 0 for key in _NEEDED):
-            return places, separator
-    return None, ","
-
-
-def read_mask_table(
-    file: SourceFile, pictures: Sequence[SourceFile]
-) -> tuple[dict[str, list[PictureMask]], set[SourceFile]]:
-    """Picture's name → its masks, and the mask files themselves, which are no pictures.
-
-    Raises:
-        FileError: The table cannot be read, or a row is broken; the message names the line.
-        LabelError: A class is no name.
-    """
-    lines = read_text(file.path, "the table of masks").splitlines()
-    columns, separator = _columns(lines[0])
-    if columns is None:
-        raise FileError(f"{file.path}: has changed while it was read", hint="run the command again")
-    index = FileIndex(pictures)
-    rows: dict[str, list[PictureMask]] = defaultdict(list)
-    masks: set[SourceFile] = set()
-    for number, fields in enumerate(_fields(file.path, lines[1:], separator), start=2):
-        if not any(field.strip() for field in fields):
-            continue
-        name = f"{file.path}: line {number}"
-        if len(fields) <= max(columns[key] for key in _NEEDED):
-            raise FileError(f"{name} has {len(fields)} fields", hint="complete the line, or remove it")
-        mask = index.find_referenced(file, fields[columns["mask"]].strip())
-        structure = checked_label(fields[columns["class"]], name)
-        corner = _corner(fields, columns, name)
-        rows[fields[columns["image"]].strip()].append(PictureMask(mask, structure, f"{name} ({structure})", corner))
-        if mask is not None:
-            masks.add(mask)
-    return rows, masks
-
-
-def _fields(path: Path, lines: Sequence[str], separator: str) -> Iterator[list[str]]:
-    """The fields of each row after the heading. Raises FileError."""
-    reader = csv.reader(lines, delimiter=separator)
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise FileError(
-            f"{path}: line {reader.line_num + 1} cannot be read ({error})", hint="correct the line, or remove it"
-        ) from error
-
-
-def _corner(fields: Sequence[str], columns: Mapping[str, int], name: str) -> tuple[int, int] | None:
-    if columns["top"] < 0 or columns["left"] < 0:
-        return None
-    try:
-        top, left = (float(fields[columns[key]].strip().replace(",", ".")) for key in ("top", "left"))
-        if not (top.is_integer() and left.is_integer()):
-            raise ValueError("a part of a pixel")
-        return int(top), int(left)
-    except (IndexError, ValueError) as error:
-        raise FileError(f"{name}: top and left are not whole numbers", hint="correct the line") from error
-
-
-def read_table_annotations(
-    file: SourceFile,
-    rows: Mapping[str, Sequence[PictureMask]],
-    pictures: FileIndex,
-    found: Source,
-    marks: MaskMarks | None,
-) -> PictureAnnotations:
-    """What a table says of the pictures; `marks` as for `read_mask`."""
-    annotations: PictureAnnotations = []
-    missing = []
-    for image, masks in rows.items():
-        picture = pictures.find_referenced(file, image)
-        if picture is None:
-            missing.append(image)
-        else:
-            annotations.append((picture, _make_annotation("mask files in a table", masks, (file.path,), marks)))
-    report_missing_pictures(file.path, missing, found)
-    return annotations
-
-
-# -- folders and names -----------------------------------------------------------------------------------------------
 
 
 def separate_masks(
@@ -188,7 +78,7 @@ def separate_masks(
             found[picture].append(PictureMask(file, structure, str(file.path)))
     return (
         masks,
-        [(picture, _make_annotation("mask files", parts, (), marks)) for picture, parts in found.items()],
+        [(picture, annotate_with_masks("mask files", parts, (), marks)) for picture, parts in found.items()],
         lost,
     )
 
@@ -237,9 +127,17 @@ def _structure_of(folder: str) -> str | None:
     return m["what"] if (m["what"] or "").lower() not in _GENERAL else None
 
 
-def _make_annotation(
+def annotate_with_masks(
     kind: str, masks: Sequence[PictureMask], parts: tuple[Path, ...], marks: MaskMarks | None
 ) -> Annotation:
+    """The annotation of a picture by its mask files.
+
+    Args:
+        kind: In words, for people.
+        masks: The files.
+        parts: Other files that say it.
+        marks: As for `read_mask`.
+    """
     paths = tuple(mask.file.path for mask in masks if mask.file is not None)
     if len(masks) == 1 and masks[0].structure is None:
         return Annotation("a label map", (), (), label=paths[0])
