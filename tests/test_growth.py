@@ -194,9 +194,9 @@ def test_series_of_one_folder_are_called_with_work_that_grows_as_they_do() -> No
             Pseudonyms(Path("nowhere"), [Patient(f"id{n}", f"name{n}") for n in range(count)])
             assert len(set(unique_ids([["flat"] * count], warnings))) == count == len(warnings) + 1
             for mask in heap.masks:
-                names.owners(mask)
-                likeness.akin(mask, groups[0])
-                likeness.of_another(mask)
+                names.find_owners(mask)
+                likeness.shares_unique_word(mask, groups[0])
+                likeness.names_other_case(mask)
 
         return calls(each)
 
@@ -255,9 +255,9 @@ def test_grids_are_compared_with_those_that_may_be_the_same(
     grids = [placed(apart * n) for n in range(60)]
     heap = heap_on(grids, [TURNS[n % 48].geometry(grid) for n, grid in enumerate(grids)])
     groups = pair_files(heap, None)
-    assert len(groups) == len(heap.strays) == 60
+    assert len(groups) == len(heap.unmatched) == 60
     cause = "its grid alone is no proof" if apart else "its grid fits several"
-    assert all(cause in stray.cause for stray in heap.strays)
+    assert all(cause in stray.cause for stray in heap.unmatched)
     assert next(compared) <= max(48, most * 60)
 
 
@@ -266,7 +266,7 @@ def test_masks_of_no_grid_are_compared_with_none(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Geometry, "is_close", lambda *_: next(compared) < 0)
     heap = heap_on([placed(3.0 * n) for n in range(60)], [placed(3.0 * n + 0.4, size=9) for n in range(60)])
     pair_files(heap, None)
-    assert {stray.cause for stray in heap.strays} == {UNFIT}
+    assert {stray.cause for stray in heap.unmatched} == {UNFIT}
     assert next(compared) == 0
 
 
@@ -296,6 +296,6 @@ def test_grids_that_are_looked_up_are_those_that_comparing_each_pair_finds() -> 
         ]
         within = [group for group, grid in zip(groups, grids, strict=True) if lies_within(grid, own)]
         same, boxes = same + len(on), boxes + bool(within and not on)
-        assert found.fitting(mask, groups) == (on or within)
+        assert found.find_matching(mask, groups) == (on or within)
     assert 20 < same < 60 * 59
     assert boxes > 5

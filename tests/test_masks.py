@@ -195,7 +195,7 @@ def test_overlaps_are_counted_and_kept_or_resolved(tmp_path: Path) -> None:
         report, dataset = taken(source, priority=[first])
         assert not report.manifest.overlapping
         assert [voxels(report, dataset, "legs", name).sum() for name in ("femur", "tumour")] == counts
-    with pytest.raises(UsageError, match="no structure skull"):
+    with pytest.raises(UsageError, match="no structure is called skull"):
         taken(source, priority=["skull"])
 
 

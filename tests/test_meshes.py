@@ -240,7 +240,7 @@ def test_numbers_that_mean_other_things(tmp_path: Path) -> None:
 
 def test_two_scans_in_one_case(tmp_path: Path) -> None:
     told = sorted_(tmp_path / "1", "p1/a.nii", "p1/b.nii", "p1/red.stl")
-    assert "2 scans, and no telling which the meshes belong to" in told["p1"]
+    assert "2 scans, and nothing says to which the meshes belong" in told["p1"]
     told = sorted_(tmp_path / "2", "p1/a.nii", "p1/a_ct.nii", "p1/red.stl", "p1/mask.nii")
     assert told["p1"] == ["p1/red.stl"]
     assert told["stray"] == [

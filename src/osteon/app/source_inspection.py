@@ -16,7 +16,7 @@ from osteon.core.folders import files_below
 from osteon.core.labels import Structure, make_structures
 from osteon.core.text import counted
 from osteon.formats.registry import read_segmentation, read_structures, suffix_of
-from osteon.importing.options import ImportOptions
+from osteon.importing.options import ImportOptions, flag_of, parse_option
 from osteon.importing.recognition import form_named, recognise
 from osteon.importing.reimport import companion_files
 from osteon.importing.source_forms import Source, SourceForm
@@ -117,18 +117,12 @@ def inspect_source(
 
 
 def _heeds(row: SourceForm) -> tuple[str, ...]:
-    return tuple(sorted(f"--{name.replace('_', '-')}" for name in row.options))
+    return tuple(sorted(map(flag_of, row.options)))
 
 
 def _options(given: Mapping[str, str], row: SourceForm) -> ImportOptions:
     """What was chosen, as far as it means something for the form."""
-    fields: dict[str, Any] = {
-        option[2:].replace("-", "_"): value for option, value in given.items() if option in _heeds(row) and value
-    }
-    if "priority" in fields:
-        fields["priority"] = tuple(name.strip() for name in fields["priority"].split(","))
-    if "rle_base" in fields:
-        fields["rle_base"] = int(fields["rle_base"])
+    fields = {name: parse_option(name, text) for name in row.options if (text := given.get(flag_of(name)))}
     return ImportOptions(**fields)
 
 

@@ -71,7 +71,7 @@ def make_folds(
 
 
 def _spread_structures(folds: list[list[list[str]]], present: Mapping[str, Collection[str]]) -> None:
-    """Exchange groups, as few and as alike in size as will do, until structures lie in two folds where they can."""
+    """Exchange groups, as few and as similar in size as will do, until structures lie in two folds where they can."""
     held = {group[0]: {name for case in group for name in present.get(case, ())} for fold in folds for group in fold}
     where: dict[str, Counter[int]] = defaultdict(Counter)
     for number, fold in enumerate(folds):

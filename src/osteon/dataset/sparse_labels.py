@@ -2,7 +2,7 @@
 
 A structure is sparse along an axis where the usual step between its slices (the most frequent) is more than one, and
 it is whole along the other axes. A gap that is longer than its usual step, and one in a structure that is drawn on
-every slice, may be anatomy: one bone in two pieces. Such gaps are told and no more.
+every slice, may be anatomy: one bone in two pieces. Such gaps are only reported.
 """
 
 from __future__ import annotations

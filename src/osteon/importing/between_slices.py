@@ -1,4 +1,4 @@
-"""Slices between those that were drawn: interpolated by shape, or left empty, and told in either case.
+"""Slices between those that were drawn: interpolated by shape, or left empty, and reported in either case.
 
 By shape: the signed distance to the outline, in mm in the slice's plane, is interpolated between the two slices that
 were drawn (Raya and Udupa, IEEE Transactions on Medical Imaging 9, 1990). Nothing is made up beyond the first slice and
@@ -42,7 +42,7 @@ class _Shape:
 
 
 def resolve_gaps(segmentation: Segmentation, mode: BetweenSlices) -> tuple[Segmentation, bool, list[str]]:
-    """The segmentation with its sparse structures filled or left, whether it was changed, and what is to be told.
+    """The segmentation with its sparse structures filled or left, whether it was changed, and lines for people.
 
     Args:
         segmentation: On its image's grid; stays as it is.

@@ -163,7 +163,7 @@ def _check(labels: _Labels, case: SourceCase, *, allow_empty: bool) -> tuple[str
 
 
 def merge_warnings(imported: Iterable[ImportedCase]) -> list[str]:
-    """What is told of the cases; what is the same of several, once."""
+    """The warnings of all cases; those that several share stand once."""
     cases: dict[str, list[str]] = defaultdict(list)
     lines: dict[str, str] = {}
     for case in imported:
@@ -208,9 +208,10 @@ def _read_labels(
 ) -> _Labels | None:
     """The labels on the image's grid; None where the case has none."""
     if converted.segmentation is not None:
-        name = f"case {case.id}: its label"
-        aligned = align_segmentation(converted.segmentation, volume.geometry, name=name, image_name="its image")
-        return _Labels(aligned, name)
+        aligned = align_segmentation(
+            converted.segmentation, volume.geometry, name=f"case {case.id}", image_name="its image"
+        )
+        return _Labels(aligned, f"case {case.id}: its label")
     if case.label is None:
         return None
     table = case.table or own_table(case.label)

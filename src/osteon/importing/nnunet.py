@@ -165,7 +165,7 @@ def _listed_cases(data: dict[str, Any], path: Path) -> list[tuple[str, tuple[Pat
 
 
 def _named_cases(path: Path, ending: str, found: Source) -> list[tuple[str, tuple[Path, ...], Path | None]]:
-    """Cases of imagesTr and imagesTs, told by their names."""
+    """Cases of imagesTr and imagesTs, by their names."""
     cases = []
     for part in ("Tr", "Ts"):
         images: dict[str, list[Path]] = defaultdict(list)

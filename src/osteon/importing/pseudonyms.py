@@ -71,7 +71,7 @@ class Pseudonyms:
         return (patient.id or patient.name or None) if self.keep_identity else self.key(patient)
 
     def hide_ids(self, ids: Sequence[str], patients: Sequence[Patient], warnings: list[str]) -> list[str]:
-        """Case ids without names and dates; those that come to the same are numbered, and told in `warnings`."""
+        """Case ids without names and dates; those that come to the same are numbered, with a line in `warnings`."""
         hidden = [self.hide(name, patient) for name, patient in zip(ids, patients, strict=True)]
         hidden = [safe_id(new) if new != old else old for new, old in zip(hidden, ids, strict=True)]
         return unique_ids([hidden], warnings)

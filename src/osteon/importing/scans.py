@@ -62,7 +62,7 @@ def explain_mismatch(source: Path) -> str | None:
 
 
 def read(source: Path, options: ImportOptions) -> Source:
-    """List the scans; of volumes and pictures in one folder the volumes, and the pictures are told.
+    """List the scans; of volumes and pictures in one folder the volumes; the pictures are then lost.
 
     Raises:
         DatasetError: Labels lie among them after all, or nothing can be read.

@@ -92,7 +92,7 @@ class Source:
         warnings: What is odd but no obstacle, for people.
         lost: Scans, masks and annotations that are there and were not taken, each with its name and why; the import
             then ends with 1. What is no data at all (a scanner's localizer, a report) is none of these.
-        summary: How the source was understood, in sentences: said before anything is written.
+        summary: How the source was understood, in sentences; shown before anything is written.
     """
 
     name: str

@@ -166,4 +166,4 @@ def _has_names(mask: MaskFile) -> bool:
     try:
         return bool(read_structures(mask.path))
     except OsteonError:
-        return False  # said when its case is read
+        return False  # reported when its case is read

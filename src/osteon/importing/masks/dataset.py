@@ -1,4 +1,4 @@
-"""What the cases of scans and masks are together: ids, channels, structures, and what is said about them."""
+"""What the cases of scans and masks are together: ids, channels, structures, and how they are described."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def collect_channels(cases: Sequence[MaskCase], options: ImportOptions) -> list[
 def case_ids(
     groups: Sequence[ScanGroup], source: Path, patients: Sequence[Patient], pseudonyms: Pseudonyms, warnings: list[str]
 ) -> list[str]:
-    """Ids from folders and names, patients' names and ids replaced by their keys; twins are told in `warnings`."""
+    """Ids from folders and names, patients' names and ids replaced by their keys; twins get a line in `warnings`."""
     cases_in = Counter(group.home for group in groups)
     short, long = [], []
     for group, patient in zip(groups, patients, strict=True):

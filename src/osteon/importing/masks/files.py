@@ -1,4 +1,4 @@
-"""The scans and masks below a folder: told from each other by name, by their neighbours, and last by their values."""
+"""The scans and masks below a folder: told apart by name, by their neighbours, and last by their values."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _classify(files: Sequence[Path], source: Path, series: Sequence[Scan]) -> di
     """What names say. A file that is called a scan but holds one value beside 0 is a mask: `T1` may be a vertebra.
 
     Unless a folder such as `images` says that it is a scan; further up the tree (`images/p1/T1.nii.gz`) that is only
-    heeded where no other scan lies beside it.
+    counts where no other scan lies beside it.
     """
     places = {path: _place(path, source) for path in files}
     kinds = {path: classify_name(place) for path, place in places.items()}
@@ -186,7 +186,7 @@ def _classify(files: Sequence[Path], source: Path, series: Sequence[Scan]) -> di
 
 
 def find_dicom_scans(source: Path) -> tuple[SourceInventory, SeriesFound]:
-    """The DICOM series below `source`, and what else lies there; what is no volume is told."""
+    """The DICOM series below `source`, and what else lies there; what is no volume gets a warning."""
     found, inventory = find_series(source), SourceInventory()
     for series in found.series:
         scan = Scan(series.folder, _place(series.folder, source), series)

@@ -41,7 +41,7 @@ from osteon.importing.structure_names import user_structures
 CASE_LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
 """Files that list the cases of a folder."""
 _LOOKED_AT = 20
-"""Files without a telling name whose voxels are looked at to recognise the form."""
+"""Files whose names say nothing, and whose voxels are looked at to recognise the form."""
 
 
 def explain_mismatch(source: Path) -> str | None:

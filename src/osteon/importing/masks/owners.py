@@ -38,9 +38,9 @@ class GroupNames:
     def find_owners(self, mask: MaskFile) -> list[ScanGroup] | None:
         """The groups that a mask is named after; none where it is named after none, None where these are two cases.
 
-        Its name or one of its folders begins with theirs, the longest wins. Or else it begins with the end of theirs,
-        or holds theirs: CTPelvic1K has `CLINIC_metal_0000_mask_4label` to `dataset7_CLINIC_metal_0000_data`, and
-        `dataset1_img0021_mask_4label` to `img0021`. Of groups that differ in capitals alone those spelt alike win.
+        Its name or one of its folders begins with a group's name, the longest wins. Or else it begins with the end of
+        one, or holds one: CTPelvic1K has `CLINIC_metal_0000_mask_4label` to `dataset7_CLINIC_metal_0000_data`, and
+        `dataset1_img0021_mask_4label` to `img0021`. Of groups that differ in capitals alone those spelt the same win.
         """
         parts = [strip_mask_words(part) for part in (*mask.folder.parts, stem_of(mask.path))]
         words = [name_words(part) for part in parts]

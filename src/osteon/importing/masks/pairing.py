@@ -45,7 +45,7 @@ ROOT = PurePosixPath()
 def pair_files(
     inventory: SourceInventory, pattern: str | None, *, series: str | None = None, ignore_references: bool = False
 ) -> list[ScanGroup]:
-    """Sort scans and masks into cases. What belongs nowhere is told in `inventory.unmatched` and `inventory.lost`.
+    """Sort scans and masks into cases. What belongs nowhere is added to `inventory.unmatched` or `inventory.lost`.
 
     Args:
         inventory: What was found.

@@ -36,7 +36,7 @@ class LabelReferences:
         for mask in masks:
             if mask.kind == "file":
                 continue
-            with suppress(OsteonError):  # said when its case is read
+            with suppress(OsteonError):  # reported when its case is read
                 found = self._references[mask] = references(mask.path)
                 named = found.named(series)
                 if named:
@@ -52,7 +52,7 @@ class LabelReferences:
     def find_home(
         self, mask: MaskFile, homes: Mapping[Scan, PurePosixPath], nearest: PurePosixPath | None
     ) -> tuple[PurePosixPath | None, str]:
-        """The folder of the case that a mask belongs to, and what is to be said about it.
+        """The folder of the case that a mask belongs to, and a note about it.
 
         Args:
             mask: Any.
@@ -118,7 +118,7 @@ class LabelReferences:
     def select_for_case(
         self, scans: list[Scan], masks: list[MaskFile], inventory: SourceInventory
     ) -> tuple[list[Scan], list[MaskFile]]:
-        """Of the scans and masks that the user gave to one case, the masks that may be theirs, and the scans that
+        """Of the scans and masks that the user gave to one case, the masks that may belong to it, and the scans that
         these refer to (all where they refer to none). What is left out is added to `inventory`.
         """
         reasons = {mask: self.explain_rejection(mask, [[scan] for scan in scans]) for mask in masks}

@@ -20,7 +20,7 @@ class MeshCase:
 
     Attributes:
         name: As people call it; becomes the id.
-        scan: None where there is none, or none that can be told.
+        scan: None where there is none, or nothing says which of several.
         meshes: Relative to the source, in order.
         home: The folder that holds it all, relative to the source.
         problem: Why the case cannot be used.
@@ -52,7 +52,7 @@ def make_case(name: str, scans: Sequence[Scan], meshes: list[PurePosixPath], hom
                 name, by_word[0], meshes, home, skipped_scans=f"{others}: {by_word[0].relative_path} is the CT"
             )
         problem = DatasetError(
-            f"case {name}: {len(scans)} scans, and no telling which the meshes belong to: {describe_scans(scans)}",
+            f"case {name}: {len(scans)} scans, and nothing says to which the meshes belong: {describe_scans(scans)}",
             hint=series_hint(scans, "leave one, put `ct` into its name, or pass --case-pattern"),
         )
     else:

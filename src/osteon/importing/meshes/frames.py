@@ -145,7 +145,7 @@ def _samples(triangles: Points, count: int) -> tuple[Points, Points]:
 
 
 def mean_contrast(points: Points, normals: Points, image: Volume) -> float:
-    """Mean difference of the image one voxel (1 mm at least) inside and outside a surface; 0 where it cannot be told.
+    """Mean difference of the image one voxel (1 mm at least) inside and outside a surface.
 
     Args:
         points: `[n, 3]` on the surface, RAS+ millimetres.

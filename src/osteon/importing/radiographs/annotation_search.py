@@ -163,6 +163,6 @@ def _limit_to_structures(marks: Annotation, names: Sequence[str]) -> Annotation:
 
 
 def _is_turned(picture: SourceFile) -> bool:
-    with suppress(FileError):  # said again when the case is read
+    with suppress(FileError):  # reported when the case is read
         return orientation_of(picture.path) != 1
     return False

@@ -46,7 +46,7 @@ class Annotation:
 
 
 PictureAnnotations = list[tuple[SourceFile, Annotation]]
-"""Pictures, and what is said of them."""
+"""Pictures, each with an annotation."""
 
 
 def conflicting_annotation(picture: SourceFile, first: Annotation, second: Annotation) -> Annotation:

@@ -48,6 +48,7 @@ def read(source: Path, options: ImportOptions, *, unmarked: bool = False) -> Sou
     folder = source if source.is_dir() else source.parent
     found = Source(folder.absolute().name, [Channel.of(options.modality or "xray")], [])
     annotated = find_annotations(_list_files(source, unmarked=unmarked), options, found, dicom=unmarked)
+    ids = picture_ids(annotated.pictures, options.case_pattern, found.warnings)
     if not annotated.annotations and not unmarked:
         raise DatasetError(
             f"{folder}: no annotation finds its picture: {'; '.join(found.lost[:3]) or 'none names one'}",
@@ -56,7 +57,7 @@ def read(source: Path, options: ImportOptions, *, unmarked: bool = False) -> Sou
     found.structures = annotated.find_structures(options, folder)
     check_priority(options.priority, found.structures)
     subjects = picture_subjects(annotated.pictures)
-    found.cases = _make_cases(annotated, subjects, found, folder, options)
+    found.cases = _make_cases(annotated, ids, subjects, found, folder, options)
     if turned := annotated.turned():
         found.warnings.append(
             f"{len(turned)} pictures, such as {turned[0].relative_path}, are turned upright as their EXIF orientation "
@@ -88,6 +89,7 @@ def _list_files(source: Path, *, unmarked: bool) -> PictureInventory:
 
 def _make_cases(
     annotated: AnnotatedPictures,
+    ids: list[str],
     subjects: dict[SourceFile, str],
     found: Source,
     folder: Path,
@@ -96,7 +98,6 @@ def _make_cases(
     """A case for each picture, in which nothing says whom it shows."""
     patients = [picture_patient(picture) for picture in annotated.pictures]
     pseudonyms = Pseudonyms(folder, patients, keep_identity=options.keep_identity)
-    ids = picture_ids(annotated.pictures, options.case_pattern, found.warnings)
     ids = pseudonyms.hide_ids(ids, patients, found.warnings)
     cases = []
     for name, picture, patient in zip(ids, annotated.pictures, patients, strict=True):

@@ -69,7 +69,7 @@ class JsonAnnotations:
         self._tell()
 
     def _picture_of(self, file: SourceFile, data: Any) -> SourceFile | None:
-        """The picture that a JSON file is about; None where it is about none, which is told where it should be."""
+        """The picture that a JSON file is about; None where it is about none, which is reported where it should be."""
         if is_labelme(data) or is_outlines(data):
             picture = self._pictures.find(file.relative_path.as_posix(), file.path)
             named = data.get("imagePath") or data.get("filename")
@@ -124,7 +124,7 @@ def _read_annotation(file: SourceFile, data: Any) -> Annotation:
     try:
         names = tuple(parse_outlines(data, file.path).polygons)
     except OsteonError:
-        names = ()  # said again when the case is read
+        names = ()  # reported when the case is read
     return Annotation("outlines in a JSON file of its own", names, (file.path,), partial(_draw, file.path))
 
 

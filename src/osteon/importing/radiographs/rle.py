@@ -46,7 +46,7 @@ def read_rle_annotations(
         if row.image not in shown:
             picture = pictures.find_referenced(file, row.image)
             shown[row.image] = picture, _size(picture)
-        with suppress(OsteonError):  # said again when the case is read
+        with suppress(OsteonError):  # reported when the case is read
             evidence.add(parse(row.rle), shown[row.image][1], row.line)
     counting = _counting(file.path, evidence, options)
     square = "" if options.rle_order or not evidence.square else "; square pictures do not show whether that is right"
