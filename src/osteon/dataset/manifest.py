@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from osteon.core.errors import DatasetError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Structure
+from osteon.core.schema_versions import migrate
 from osteon.dataset.modality import Modality
 
 FILE_NAME = "dataset.yaml"
@@ -138,10 +139,10 @@ def read_manifest(folder: Path) -> Manifest:
 
     Raises:
         FileError: It is missing or not YAML.
-        DatasetError: It does not say what a manifest must; the message names each field.
+        DatasetError: It does not say what a manifest must, or is of a newer version; the message names each field.
     """
     path = Path(folder) / FILE_NAME
-    data = read_yaml(path, "the dataset's manifest")
+    data = migrate("dataset", read_yaml(path, "the dataset's manifest"), path)
     try:
         return Manifest.model_validate(data)
     except ValidationError as error:
@@ -172,7 +173,5 @@ def describe_errors(error: ValidationError, tags: Sequence[str] = ()) -> str:
 
 def newer_version_hint(error: ValidationError) -> str:
     """More of a hint, where a file may have been written by a newer version; empty else."""
-    unexpected = any(
-        finding["type"] == "extra_forbidden" or finding["loc"] == ("osteon",) for finding in error.errors()
-    )
+    unexpected = any(finding["type"] == "extra_forbidden" for finding in error.errors())
     return "; where a newer version of osteon has written it, use that version" if unexpected else ""
