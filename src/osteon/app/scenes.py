@@ -156,7 +156,7 @@ def make_scene(wanted: Wanted, folder: Path) -> dict[str, Any]:
 def _read(wanted: Wanted) -> tuple[Volume, Segmentation | None, Segmentation | None]:
     dataset = None if wanted.dataset is None else Dataset.open(wanted.dataset)
     if dataset is not None:
-        volume = dataset.load_image(dataset.case(wanted.name), as_imported=False)
+        volume = dataset.load_image(dataset.case(wanted.name), verify=False)
     else:
         volume = read_scan(wanted.images)
     if wanted.channel >= len(volume.array):

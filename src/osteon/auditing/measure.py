@@ -82,7 +82,7 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
     for drawn in find_sparse_structures(labels) if labels is not None else []:
         name = drawn.structure.name
         told = [structures[name].gaps] if structures[name].gaps else []  # along another axis
-        gaps = "; ".join([*told, *([drawn.describe_gaps()] if drawn.gaps else [])])
+        gaps = "; ".join([*told, *([drawn.describe_gaps()] if drawn.long_gaps else [])])
         structures[name] = replace(structures[name], step=drawn.step, drawn=drawn.describe(), gaps=gaps)
     r, a, s = (int(score.argmax()) if score.any() else len(score) // 2 for score in scores)
     facts = CaseFacts(

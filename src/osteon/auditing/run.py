@@ -111,7 +111,7 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
         voxels = [int(np.prod(grids[case.id].shape)) for case in left if case.id in grids]
         channels = len(dataset.manifest.channels)
         count = worker_count(len(left), max(voxels, default=0) * channels * BYTES_PER_VOXEL)
-        work = [(dataset.alone(case), case, key, step) for case in left]
+        work = [(dataset.restrict_to(case), case, key, step) for case in left]
         chosen = workers or (count if sum(voxels) > MANY_VOXELS else 1)
         for outcome in for_each(_work, work, "auditing", name=lambda item: f"case {item[1].id}", workers=chosen):
             case = outcome.item[1]
@@ -168,7 +168,7 @@ def _refreshed(folder: Path, facts: CaseFacts, mark: CaseStamp) -> CaseFacts:
 def _work(work: tuple[Dataset, Case, str, float]) -> CaseFacts:
     dataset, case, key, step = work
     mark = stamp_case(dataset, case)
-    image = dataset.load_image(case, as_imported=False)  # that it is another one is a finding
+    image = dataset.load_image(case, verify=False)  # that it is another one is a finding
     labels = dataset.load_segmentation(case) if case.segmentation is not None else None
     measured = measure_case(case.id, key, image, labels, step=step)
     facts = measured.facts.model_copy(update={"mark": mark})

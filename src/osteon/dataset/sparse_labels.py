@@ -41,8 +41,8 @@ class SparseStructure:
         box: In which it lies.
         slices: The slices that have a voxel, in order.
         step: The usual distance between them; 1 where it is drawn on every slice.
-        between: The pairs of slices between which lies no more than the usual step.
-        gaps: The pairs between which lies more.
+        short_gaps: The pairs of slices between which lies no more than the usual step.
+        long_gaps: The pairs between which lies more.
     """
 
     structure: Structure
@@ -50,8 +50,8 @@ class SparseStructure:
     box: Box
     slices: tuple[int, ...]
     step: int
-    between: tuple[Pair, ...]
-    gaps: tuple[Pair, ...]
+    short_gaps: tuple[Pair, ...]
+    long_gaps: tuple[Pair, ...]
 
     def describe(self) -> str:
         """On how many slices of how many, such as `femur on 5 of 9`."""
@@ -59,7 +59,7 @@ class SparseStructure:
 
     def describe_gaps(self) -> str:
         """The empty slices of the gaps, counted from 1, such as `femur in slices 4 to 5 along k`."""
-        listed = [f"{a + 2}" if b == a + 2 else f"{a + 2} to {b}" for a, b in self.gaps]
+        listed = [f"{a + 2}" if b == a + 2 else f"{a + 2} to {b}" for a, b in self.long_gaps]
         return f"{self.structure.name} in slices {', '.join(listed)} along {'ijk'[self.axis]}"
 
 

@@ -14,92 +14,34 @@ from osteon.formats.registry import stem_of
 FileKind = Literal["scan", "mask", "unclear"]
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 """Of files that hold volumes; the registry's pictures are another form's."""
+_PARTS = re.compile(r"[_\-. ]+")
+
+
+def name_words(text: str) -> tuple[str, ...]:
+    """`STS_002-Mask` → (`sts`, `002`, `mask`)."""
+    return tuple(word for word in _PARTS.split(name_key(text)) if word)
+
+
 MASK_WORDS = frozenset(
-    [
-        "mask",
-        "masks",
-        "msk",
-        "seg",
-        "segs",
-        "segm",
-        "dseg",
-        "segmentation",
-        "segmentations",
-        "label",
-        "labels",
-        "labelmap",
-        "labelmaps",
-        "annotation",
-        "annotations",
-        "gt",
-        "groundtruth",
-        "truth",
-        "contour",
-        "contours",
-        "roi",
-        "rois",
-        "rtstruct",
-        "labelstr",
-    ]
+    name_words(
+        "mask masks msk seg segs segm dseg segmentation segmentations label labels labelmap labelmaps "
+        "annotation annotations gt groundtruth truth contour contours roi rois rtstruct labelstr"
+    )
 )
 CHANNEL_WORDS = frozenset(
-    [
-        "ct",
-        "cbct",
-        "mr",
-        "mri",
-        "t1",
-        "t1w",
-        "t1c",
-        "t1ce",
-        "t1gd",
-        "t2",
-        "t2w",
-        "t2s",
-        "flair",
-        "pd",
-        "pdw",
-        "stir",
-        "dixon",
-        "dess",
-        "adc",
-        "dwi",
-        "pet",
-        "0000",
-        "0001",
-        "0002",
-        "0003",
-        "0004",
-        "0005",
-    ]
+    name_words(
+        "ct cbct mr mri t1 t1w t1c t1ce t1gd t2 t2w t2s flair pd pdw stir dixon dess adc dwi pet 0000 0001 "
+        "0002 0003 0004 0005"
+    )
 )
 SCAN_WORDS = CHANNEL_WORDS | frozenset(
-    [
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "scan",
-        "scans",
-        "volume",
-        "volumes",
-        "vol",
-        "vols",
-        "dicom",
-        "dicoms",
-        "dcm",
-        "series",
-        "raw",
-        "rawdata",
-        "imagestr",
-    ]
+    name_words("image images img imgs scan scans volume volumes vol vols dicom dicoms dcm series raw rawdata imagestr")
 )
 _SCAN_PREFIXES = SCAN_WORDS - CHANNEL_WORDS
 _SCAN_SUFFIXES = SCAN_WORDS | {"data"}
 """CTPelvic1K calls a scan `…_data`; as a folder's name `data` says nothing."""
 _DERIVED = "derivatives"
 """BIDS keeps there what was made of the scans, https://bids-specification.readthedocs.io; masks above all."""
-_PARTS = re.compile(r"[_\-. ]+")
 _WORD = re.compile(r"[^_\-. ]+")
 _NUMBERED = re.compile(r"(?:^|(?<=[_\-. ]))rois?[_\-. ]+\d+(?![^_\-. ])", re.IGNORECASE)
 """`roi_01` numbers a piece, a case or a structure; it does not say that a file is a mask."""
@@ -111,11 +53,6 @@ _COPIED = re.compile(
 )
 """`p1_mask (1)`: a browser or Windows puts the number of a copy behind everything."""
 _VERTEBRA = re.compile(r"[ctls]\d{1,2}", re.IGNORECASE)
-
-
-def name_words(text: str) -> tuple[str, ...]:
-    """`STS_002-Mask` → (`sts`, `002`, `mask`)."""
-    return tuple(word for word in _PARTS.split(name_key(text)) if word)
 
 
 def move_copy_number(text: str) -> str:

@@ -50,7 +50,7 @@ def resolve_gaps(segmentation: Segmentation, mode: BetweenSlices) -> tuple[Segme
     """
     found = find_sparse_structures(segmentation)
     sparse = [drawn for drawn in found if drawn.step > 1]
-    fill = mode == "fill" and any(drawn.between for drawn in sparse)
+    fill = mode == "fill" and any(drawn.short_gaps for drawn in sparse)
     empty: Mapping[str, int] = {}
     if fill:
         segmentation, empty = interpolate_slices(segmentation, sparse)
@@ -62,7 +62,7 @@ def resolve_gaps(segmentation: Segmentation, mode: BetweenSlices) -> tuple[Segme
     if empty:
         listed = _listed([f"{name} ({count})" for name, count in empty.items()])
         lines.append(f"slices that stayed empty, since the outlines on both sides do not lie over each other: {listed}")
-    if gaps := [drawn.describe_gaps() for drawn in found if drawn.gaps]:
+    if gaps := [drawn.describe_gaps() for drawn in found if drawn.long_gaps]:
         lines.append(f"empty between slices that were drawn, and left so, as it may be anatomy: {_listed(gaps)}")
     return segmentation, fill, lines
 
@@ -86,7 +86,7 @@ def interpolate_slices(
             n = numbers[drawn.structure.name]
             rows, columns = (part for a, part in enumerate(drawn.box) if a != axis)
             depth_at = lru_cache(maxsize=2)(partial(_depth, segmentation, n, axis, (rows, columns), spacing))
-            for pair in drawn.between:
+            for pair in drawn.short_gaps:
                 for place in range(pair[0] + 1, pair[1]):
                     wanted[place].append(partial(_between, n, (rows, columns), depth_at, pair, place))
         for place in sorted(wanted):

@@ -6,9 +6,9 @@ that lies beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from osteon.core.errors import DatasetError
 from osteon.core.folders import files_below
@@ -18,7 +18,7 @@ from osteon.formats.mask_names import classify_name
 from osteon.formats.raster import SUFFIXES as PICTURES
 from osteon.formats.rle import lacks
 from osteon.importing.masks import form as masks
-from osteon.importing.masks.files import find_source_files, volume_files
+from osteon.importing.masks.files import find_source_files, path_below, volume_files
 from osteon.importing.masks.pairing import pair_files
 from osteon.importing.masks.values import is_label_map
 from osteon.importing.meshes.form import mesh_files
@@ -28,7 +28,7 @@ from osteon.importing.radiographs.detection import explain_unreadable
 from osteon.importing.radiographs.files import plain_stem
 from osteon.importing.source_forms import Source, SourceForm
 
-_MARKS = (".json", ".xml", ".txt", ".csv", ".tsv")
+_ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".tsv")
 _LOOKED_AT = 20
 """Files of each kind whose voxels are looked at: a label map is no scan."""
 
@@ -41,17 +41,17 @@ def explain_mismatch(source: Path) -> str | None:
         return f"{listed[0]} lists cases with labels"
     if (mesh := next(mesh_files(source), None)) is not None:
         return f"{mesh.name} is a surface"
-    volumes, pictures = list(volume_files(source)), list(_pictures(source))
+    volumes, pictures = list(volume_files(source)), _files(source, PICTURES)
     if not volumes and not pictures and not (holds_dicom(source) and _any_series(source)):
         return "no scan and no picture"
     for path in [*volumes, *pictures]:
-        if classify_name(PurePosixPath(path.relative_to(source).as_posix())) == "mask":
+        if classify_name(path_below(source, path)) == "mask":
             return f"{path.relative_to(source)} is called like a mask"
     for path in [*islice(volumes, _LOOKED_AT), *islice(pictures, _LOOKED_AT)]:
         if is_label_map(path):
             return f"{path.relative_to(source)} holds a few whole numbers alone, as labels do"
     stems = {plain_stem(path.name) for path in pictures}
-    for path in _annotation_tables(source) if stems else ():
+    for path in _files(source, _ANNOTATIONS) if stems else ():
         if plain_stem(path.stem) in stems:
             return f"{path.relative_to(source)} is called like a picture, and may mark it in a way that is not known"
         if path.suffix.lower() == ".json" and (why := explain_unreadable(path)):
@@ -77,7 +77,7 @@ def read(source: Path, options: ImportOptions) -> Source:
         )
     if not inventory.scans:
         found = radiographs.read(source, options, unmarked=True)
-        tables = [path for path in _annotation_tables(source) if path.suffix.lower() != ".txt"]
+        tables = [path for path in _files(source, _ANNOTATIONS) if path.suffix.lower() != ".txt"]
         if tables:
             found.warnings.append(
                 f"{len(tables)} tables, such as {tables[0]}, mark no picture in a known way; not read"
@@ -85,7 +85,7 @@ def read(source: Path, options: ImportOptions) -> Source:
         return found
     groups = pair_files(inventory, options.case_pattern, series=options.series)
     found = masks.build_source(source, inventory, groups, options, holding=("images", "surfaces", "pictures"))
-    left = [*(str(scan.path) for scan in inventory.pictures), *map(str, _pictures(source))]
+    left = [*(str(scan.path) for scan in inventory.pictures), *map(str, _files(source, PICTURES))]
     if left:
         found.lost.append(
             f"{len(left)} pictures beside volumes, such as {left[0]}: passed over; import them from their own folder"
@@ -99,15 +99,10 @@ def _any_series(source: Path) -> bool:
     return bool(inventory.scans or inventory.pictures)
 
 
-def _annotation_tables(source: Path) -> Iterator[Path]:
-    """Files that may say something of pictures."""
+def _files(source: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Files below the source, osteon's datasets and what macOS leaves in archives passed over, in order."""
     below = files_below(source, hidden=False, beside=FILE_NAME)
-    yield from sorted(path for path in below if path.suffix.lower() in _MARKS and "__MACOSX" not in path.parts)
-
-
-def _pictures(source: Path) -> Iterator[Path]:
-    below = files_below(source, hidden=False, beside=FILE_NAME)
-    yield from sorted(path for path in below if path.suffix.lower() in PICTURES and "__MACOSX" not in path.parts)
+    return sorted(path for path in below if path.suffix.lower() in suffixes and "__MACOSX" not in path.parts)
 
 
 FORM = SourceForm(

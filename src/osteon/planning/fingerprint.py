@@ -103,7 +103,7 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
         voxels = [int(np.prod(dataset.geometry(case).shape)) for case in left if _readable(dataset, case)]
         largest = max(voxels, default=0) * len(dataset.manifest.channels) * BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), largest) if sum(voxels) > 100e6 else 1)
-        work = [(dataset.alone(case), case) for case in left]
+        work = [(dataset.restrict_to(case), case) for case in left]
         written, took = time.monotonic(), 0.0
         try:
             for outcome in for_each(

@@ -117,7 +117,7 @@ def prepare(
         voxels = [_voxels(dataset, case) for case in left]
         each = max(voxels) * len(plan.channels) * BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), each) if sum(voxels) > 100e6 else 1)
-        work = [(dataset.alone(case), plan, case) for case in left]
+        work = [(dataset.restrict_to(case), plan, case) for case in left]
         for outcome in for_each(
             _prepare_case, work, "preparing", name=lambda item: f"case {item[2].id}", workers=count
         ):

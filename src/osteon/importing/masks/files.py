@@ -143,8 +143,8 @@ def find_source_files(source: Path) -> SourceInventory:
     inventory = SourceInventory()
     if holds_dicom(source):
         inventory, found = find_dicom_scans(source)
-        inventory.masks += [MaskFile(path, _place(path, source), "seg") for path in found.segmentations]
-        inventory.masks += [MaskFile(path, _place(path, source), "rtstruct") for path in found.structure_sets]
+        inventory.masks += [MaskFile(path, path_below(source, path), "seg") for path in found.segmentations]
+        inventory.masks += [MaskFile(path, path_below(source, path), "rtstruct") for path in found.structure_sets]
     files = list(volume_files(source))
     kinds = _classify(files, source, inventory.scans)
     images = {scan.path for scan in inventory.scans} | {path.parent for path in files if kinds[path] == "scan"}
@@ -160,9 +160,9 @@ def find_source_files(source: Path) -> SourceInventory:
         if kind == "unclear":
             kind = "mask" if is_binary(path) else "scan"
         if kind == "scan":
-            inventory.scans.append(Scan(path, _place(path, source)))
+            inventory.scans.append(Scan(path, path_below(source, path)))
         else:
-            inventory.masks.append(MaskFile(path, _place(path, source)))
+            inventory.masks.append(MaskFile(path, path_below(source, path)))
     return inventory
 
 
@@ -172,7 +172,7 @@ def _classify(files: Sequence[Path], source: Path, series: Sequence[Scan]) -> di
     Unless a folder such as `images` says that it is a scan; further up the tree (`images/p1/T1.nii.gz`) that is only
     counts where no other scan lies beside it.
     """
-    places = {path: _place(path, source) for path in files}
+    places = {path: path_below(source, path) for path in files}
     kinds = {path: classify_name(place) for path, place in places.items()}
     scan_folders = {path: scan_folder(place) for path, place in places.items() if kinds[path] == "scan"}
     counts = {path: count_values(path) for path, folder in scan_folders.items() if folder != path.parent.name}
@@ -189,7 +189,7 @@ def find_dicom_scans(source: Path) -> tuple[SourceInventory, SeriesFound]:
     """The DICOM series below `source`, and what else lies there; what is no volume gets a warning."""
     found, inventory = find_series(source), SourceInventory()
     for series in found.series:
-        scan = Scan(series.folder, _place(series.folder, source), series)
+        scan = Scan(series.folder, path_below(source, series.folder), series)
         (inventory.scans if series.kind == "volume" else inventory.pictures).append(scan)
     inventory.warnings += shorten_lines(
         [f"{scan.title}: a single picture; passed over" for scan in inventory.pictures], "such pictures"
@@ -208,7 +208,8 @@ def shorten_lines(lines: Sequence[str], what: str) -> list[str]:
     return [*lines[:_LISTED], *more]
 
 
-def _place(path: Path, source: Path) -> PurePosixPath:
+def path_below(source: Path, path: Path) -> PurePosixPath:
+    """A path relative to the source, with slashes on every system."""
     return PurePosixPath(path.relative_to(source).as_posix())
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from osteon.core.errors import OsteonError
 from osteon.core.folders import files_below
@@ -26,7 +26,7 @@ from osteon.importing.masks.cases import MaskCase, MaskClassifier
 from osteon.importing.masks.conversion import read_case
 from osteon.importing.masks.dataset import case_ids, check_names, collect_channels, collect_structures, summarise_cases
 from osteon.importing.masks.dicom import read_series_patient
-from osteon.importing.masks.files import SourceInventory, find_source_files, volume_files
+from osteon.importing.masks.files import SourceInventory, find_source_files, path_below, volume_files
 from osteon.importing.masks.groups import ScanGroup
 from osteon.importing.masks.pairing import pair_files
 from osteon.importing.masks.structures import case_stands_last, is_spine
@@ -51,7 +51,7 @@ def explain_mismatch(source: Path) -> str | None:
     if listed := [name for name in CASE_LISTS if (source / name).is_file()]:
         return f"{listed[0]} lists the cases already"
     files = list(volume_files(source))
-    kinds = [classify_name(PurePosixPath(path.relative_to(source).as_posix())) for path in files]
+    kinds = [classify_name(path_below(source, path)) for path in files]
     dicom = holds_dicom(source)
     if not files and not dicom:
         return "no scan (a DICOM series, .nii.gz, .nrrd or .mha)"

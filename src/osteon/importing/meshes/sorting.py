@@ -15,7 +15,14 @@ from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom_folders import holds_dicom
 from osteon.formats.mask_names import classify_name
-from osteon.importing.masks.files import Scan, SourceInventory, find_dicom_scans, shorten_lines, volume_files
+from osteon.importing.masks.files import (
+    Scan,
+    SourceInventory,
+    find_dicom_scans,
+    path_below,
+    shorten_lines,
+    volume_files,
+)
 from osteon.importing.meshes.cases import MeshCase, make_case
 from osteon.importing.meshes.folders import Choose, Places, skip_contradictions, sort_by_place
 from osteon.importing.patterns import COMMON_PATTERNS, compile_path_pattern
@@ -54,7 +61,7 @@ def sort_files(source: Path, pattern: str | None, series: str | None = None) -> 
         UsageError: `pattern` is no regular expression with a group, or finds no case; or no `series` is called so.
         DatasetError: There is no scan.
     """
-    meshes = sorted(PurePosixPath(path.relative_to(source).as_posix()) for path in mesh_files(source))
+    meshes = sorted(path_below(source, path) for path in mesh_files(source))
     inventory = _scans(source)
     scans, warnings = inventory.scans, inventory.warnings
     choose = partial(choose_series, which=series, warnings=warnings, lost=inventory.lost)
@@ -87,7 +94,7 @@ def _scans(source: Path) -> SourceInventory:
     inventory = find_dicom_scans(source)[0] if holds_dicom(source) else SourceInventory()
     masks = []
     for path in volume_files(source):
-        place = PurePosixPath(path.relative_to(source).as_posix())
+        place = path_below(source, path)
         if classify_name(place) == "mask":
             masks.append(place)
         else:

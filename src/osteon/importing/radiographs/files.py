@@ -23,6 +23,7 @@ from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.raster import SUFFIXES
+from osteon.importing.masks.files import path_below
 
 _SHOWN = 80
 _DICOM_TOO = re.compile(r"(\.ima|\.[0-9]+)?", re.IGNORECASE)
@@ -81,7 +82,7 @@ def find_picture_files(source: Path) -> PictureInventory:
     kinds = {**dict.fromkeys(SUFFIXES, inventory.pictures), **dict.fromkeys(DICOM_SUFFIXES, inventory.dicom)}
     kinds |= {".json": inventory.json, ".csv": inventory.csv, ".tsv": inventory.csv}
     for path in files_below(source, hidden=False, beside=FILE_NAME):
-        kind, place = kinds.get(path.suffix.lower()), PurePosixPath(path.relative_to(source).as_posix())
+        kind, place = kinds.get(path.suffix.lower()), path_below(source, path)
         if kind is None and _is_dicom(path):
             kind = inventory.dicom
         if kind is not None and "__MACOSX" not in place.parts and not is_pointer(path):
