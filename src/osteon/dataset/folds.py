@@ -186,13 +186,11 @@ def groups_with_structure(
     """
     groups = group_cases(manifest.trainable, by=by)
     return {
-        structure.name: [having for group in groups if (having := [c for c in group if _has(present, c, structure)])]
+        structure.name: [
+            having for group in groups if (having := [c for c in group if structure.name in present.get(c, ())])
+        ]
         for structure in manifest.structures
     }
-
-
-def _has(present: Mapping[str, Collection[str]], case_id: str, structure: Structure) -> bool:
-    return structure.name in present.get(case_id, ())
 
 
 def structures_only_held_out(manifest: Manifest, present: Mapping[str, Collection[str]]) -> dict[str, list[str]]:

@@ -56,14 +56,16 @@ def resolve_gaps(segmentation: Segmentation, mode: BetweenSlices) -> tuple[Segme
         segmentation, empty = interpolate_slices(segmentation, sparse)
     lines = []
     for step in sorted({drawn.step for drawn in sparse}):
-        listed = _listed([drawn.describe() for drawn in sparse if drawn.step == step])
+        listed = shortly([drawn.describe() for drawn in sparse if drawn.step == step], _LISTED)
         done = _FILLED if mode == "fill" else _LEFT
         lines.append(f"labels were drawn on {describe_step(step)}: {listed}; {done}")
     if empty:
-        listed = _listed([f"{name} ({count})" for name, count in empty.items()])
+        listed = shortly([f"{name} ({count})" for name, count in empty.items()], _LISTED)
         lines.append(f"slices that stayed empty, since the outlines on both sides do not lie over each other: {listed}")
     if gaps := [drawn.describe_gaps() for drawn in found if drawn.long_gaps]:
-        lines.append(f"empty between slices that were drawn, and left so, as it may be anatomy: {_listed(gaps)}")
+        lines.append(
+            f"empty between slices that were drawn, and left so, as it may be anatomy: {shortly(gaps, _LISTED)}"
+        )
     return segmentation, fill, lines
 
 
@@ -163,7 +165,3 @@ def _common(one: tuple[slice, slice], other: tuple[slice, slice]) -> tuple[slice
 
 def _within(part: tuple[slice, slice], window: tuple[slice, slice]) -> list[slice]:
     return [slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, window, strict=True)]
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return shortly(parts, _LISTED)

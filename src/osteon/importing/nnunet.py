@@ -269,4 +269,3 @@ FORM = SourceForm(
     "dataset.json and files called CASE_0000",
     frozenset({"priority"}),
 )
-"""The form as the table of forms has it."""

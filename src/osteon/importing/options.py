@@ -20,6 +20,8 @@ BetweenSlices = Literal["fill", "leave"]
 RleOrder = Literal["rows", "columns"]
 RleBase = Literal[0, 1]
 MaskMarks = Literal["bright", "dark"]
+DICOM_OPTIONS = frozenset({"accept_gaps", "resample_tilt", "keep_identity", "series"})
+"""For forms whose scans may be DICOM series."""
 _SPELLINGS = {"color": "colour"}
 """Other spellings of values, accepted wherever the value is."""
 

@@ -22,7 +22,7 @@ from osteon.importing.masks.files import find_source_files, path_below, volume_f
 from osteon.importing.masks.pairing import pair_files
 from osteon.importing.masks.values import is_label_map
 from osteon.importing.meshes.form import mesh_files
-from osteon.importing.options import ImportOptions
+from osteon.importing.options import DICOM_OPTIONS, ImportOptions
 from osteon.importing.radiographs import form as radiographs
 from osteon.importing.radiographs.detection import explain_unreadable
 from osteon.importing.radiographs.files import plain_stem
@@ -111,6 +111,5 @@ FORM = SourceForm(
     explain_mismatch,
     read,
     "scans with no label beside them",
-    frozenset({"case_pattern", "accept_gaps", "resample_tilt", "keep_identity", "series"}),
+    DICOM_OPTIONS | {"case_pattern"},
 )
-"""The form as the table of forms has it."""

@@ -39,11 +39,7 @@ def collect_structures(cases: Sequence[MaskCase]) -> tuple[Structure, ...] | Non
 
 
 def check_names(
-    cases: Sequence[MaskCase],
-    structures: Sequence[Structure] | None,
-    *,
-    by_user: bool,
-    priority: Sequence[str] | None,
+    cases: Sequence[MaskCase], structures: Sequence[Structure] | None, *, by_user: bool, priority: Sequence[str] | None
 ) -> None:
     """Refuse names that do not fit together.
 

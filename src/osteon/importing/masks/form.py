@@ -32,7 +32,7 @@ from osteon.importing.masks.pairing import pair_files
 from osteon.importing.masks.structures import case_stands_last, is_spine
 from osteon.importing.masks.unmatched import no_pairs_error
 from osteon.importing.masks.values import is_binary
-from osteon.importing.options import ImportOptions
+from osteon.importing.options import DICOM_OPTIONS, ImportOptions
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.importing.skipped_files import report_skipped_files
 from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm
@@ -209,17 +209,5 @@ FORM = SourceForm(
     explain_mismatch,
     read,
     "scans and masks that no list names",
-    frozenset(
-        {
-            "case_pattern",
-            "priority",
-            "accept_gaps",
-            "resample_tilt",
-            "keep_identity",
-            "series",
-            "ignore_references",
-            "between_slices",
-        }
-    ),
+    DICOM_OPTIONS | {"case_pattern", "priority", "ignore_references", "between_slices"},
 )
-"""The form as the table of forms has it."""

@@ -10,13 +10,13 @@ from osteon.dataset.manifest import Channel
 from osteon.formats.dicom_folders import holds_dicom
 from osteon.importing.masks.dicom import read_series_patient
 from osteon.importing.masks.files import volume_files
-from osteon.importing.meshes.cases import MeshCase
 from osteon.importing.meshes.conversion import MeshConversion, convert_case, decide_frame
+from osteon.importing.meshes.folders import MeshCase
 from osteon.importing.meshes.frames import MeshFrame
 from osteon.importing.meshes.headers import drop_overridden, find_overridden, read_mesh_headers
 from osteon.importing.meshes.sorting import SortedMeshes, mesh_files, sort_files
 from osteon.importing.meshes.structures import MeshStructures, group_meshes
-from osteon.importing.options import ImportOptions
+from osteon.importing.options import DICOM_OPTIONS, ImportOptions
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.importing.skipped_files import report_skipped_files
 from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm
@@ -137,17 +137,5 @@ FORM = SourceForm(
     explain_mismatch,
     read,
     "STL files and CTs below one folder",
-    options=frozenset(
-        {
-            "case_pattern",
-            "group",
-            "mesh_unit",
-            "mesh_space",
-            "priority",
-            "accept_gaps",
-            "resample_tilt",
-            "keep_identity",
-            "series",
-        }
-    ),
+    DICOM_OPTIONS | {"case_pattern", "group", "mesh_unit", "mesh_space", "priority"},
 )

@@ -23,8 +23,7 @@ from osteon.importing.masks.files import (
     shorten_lines,
     volume_files,
 )
-from osteon.importing.meshes.cases import MeshCase, make_case
-from osteon.importing.meshes.folders import Choose, Places, skip_contradictions, sort_by_place
+from osteon.importing.meshes.folders import Choose, MeshCase, Places, make_case, skip_contradictions, sort_by_place
 from osteon.importing.patterns import COMMON_PATTERNS, compile_path_pattern
 from osteon.importing.series_choice import choose_series
 

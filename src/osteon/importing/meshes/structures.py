@@ -12,8 +12,8 @@ from osteon.core.labels import Structure, make_structures
 from osteon.core.text import counted
 from osteon.formats.mask_names import structure_name
 from osteon.formats.stl import read_stl_colour
-from osteon.importing.meshes.cases import MeshCase
 from osteon.importing.meshes.colours import COLOURS, colour_from_file, colour_from_name, nearest_colour
+from osteon.importing.meshes.folders import MeshCase
 from osteon.importing.options import ImportOptions
 from osteon.importing.structure_names import user_structures
 

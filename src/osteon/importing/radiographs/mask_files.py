@@ -19,13 +19,7 @@ import numpy as np
 from osteon.core.errors import FileError, LabelError
 from osteon.formats.annotation_fields import checked_label
 from osteon.formats.raster_masks import SOFT_EDGES, MaskMarks, background_of_labels, read_mask
-from osteon.importing.radiographs.annotations import (
-    Annotation,
-    Mask,
-    PictureAnnotations,
-    PictureSize,
-    Warn,
-)
+from osteon.importing.radiographs.annotations import Annotation, Mask, PictureAnnotations, PictureSize, Warn
 from osteon.importing.radiographs.files import FileIndex, SourceFile
 from osteon.importing.source_forms import ConvertedCase
 
