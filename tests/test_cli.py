@@ -201,7 +201,7 @@ def test_choices_are_the_registries() -> None:
     assert {choice.value for choice in By} == set(get_args(folds.GroupBy))
     assert {choice.value for choice in MeshSpaces} == set(get_args(stl.MeshSpace))
     assert {choice.value for choice in Methods} == set(get_args(rules.Method))
-    assert {choice.value for choice in Parts} == set(get_args(fit.Part))
+    assert {choice.value for choice in Parts} == set(get_args(fit.FittedParameter))
 
 
 @pytest.mark.parametrize(
