@@ -31,7 +31,7 @@ from osteon.importing.pseudonyms import TABLE
 from osteon.importing.recognition import recognise
 from osteon.importing.run import ImportReport, import_dataset
 from osteon.importing.source_forms import Source
-from test_mesh_fill import box, ellipsoid
+from test_mesh_voxelisation import box, ellipsoid
 
 GRID = Geometry((48, 40, 32), np.array([[-1.0, 0, 0, 24], [0, -1, 0, 20], [0, 0, 1.5, -24], [0, 0, 0, 1]]))
 """LPS, the middle of the world in its midst, so that either world lies inside."""
