@@ -138,10 +138,10 @@ def group_cases(cases: Sequence[Case], *, by: GroupBy = "subject") -> list[list[
 
     seen: dict[Hashable, str] = {}
     for case in cases:
-        marks = [("subject", case.subject or case.id), ("content", case.content)]
+        shared = [("subject", case.subject or case.id), ("content", case.content)]
         if by == "site":
-            marks.append(("site", case.site))
-        for mark in marks:
+            shared.append(("site", case.site))
+        for mark in shared:
             if mark[1] is None:
                 continue
             parent[root(case.id)] = root(seen.setdefault(mark, case.id))

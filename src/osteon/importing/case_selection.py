@@ -149,13 +149,13 @@ def hold_out_cases(
     wanted = {i for i in chosen if i in known}
     held: set[str] = set()
     for group in groups:
-        asked, pulled = sorted(wanted & set(group), key=natural_key), sorted(set(group) - wanted, key=natural_key)
-        held |= set(group) if asked else set()
-        if asked and pulled:
-            one = len(pulled) == 1
+        chosen_here, others = sorted(wanted & set(group), key=natural_key), sorted(set(group) - wanted, key=natural_key)
+        held |= set(group) if chosen_here else set()
+        if chosen_here and others:
+            one = len(others) == 1
             warnings.append(
-                f"{', '.join(pulled)}: held out too, since {'it shares' if one else 'they share'} subject or image "
-                f"with {', '.join(asked)}"
+                f"{', '.join(others)}: held out too, since {'it shares' if one else 'they share'} subject or image "
+                f"with {', '.join(chosen_here)}"
             )
     unlabelled = sorted(wanted - set(labelled), key=natural_key)
     if unlabelled:

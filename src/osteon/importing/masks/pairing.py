@@ -179,7 +179,7 @@ def _pair_in_folder(
 def _skip_contradictions(groups: Sequence[ScanGroup], inventory: SourceInventory, references: LabelReferences) -> None:
     """Pass over masks whose name begins with that of another case: folder and name contradict each other."""
     names = {id(group): {name_words(group.home.name), *group.names} - {()} for group in groups}
-    every = {name for called in names.values() for name in called if is_numbered(name)}
+    every = {name for names_of in names.values() for name in names_of if is_numbered(name)}
     for group in groups:
         own_names = names[id(group)]
         for mask in list(group.masks):

@@ -25,13 +25,13 @@ def no_pairs_error(source: Path, inventory: SourceInventory, pattern: str | None
 
     Args:
         source: The folder.
-        inventory: What was found, and its `unmatched` as `pairing.pair_files` left them.
+        inventory: What was found, and its `file` as `pairing.pair_files` left them.
         pattern: The user's `--case-pattern`.
     """
     if not inventory.scans or not inventory.masks:
         return _one_kind_error(source, inventory)
-    counts = Counter(stray.cause for stray in inventory.unmatched)
-    first = {stray.cause: stray for stray in reversed(inventory.unmatched)}
+    counts = Counter(file.cause for file in inventory.unmatched)
+    first = {file.cause: file for file in reversed(inventory.unmatched)}
     lines = [
         f"\n  {counted(number, 'file')}, such as {first[cause].item.relative_path}: {cause}{first[cause].detail}"
         for cause, number in counts.most_common()

@@ -99,20 +99,20 @@ def sort_by_place(
         else:
             owned[owner].append(mesh)
             by_name.add(owner)
-    cases, stray = [], []
+    cases, unmatched = [], []
     for home, scans_here in homes.items():
         if len(scans_here) > 1 and lost[home] and not any(scan in owned for scan in scans_here):
             cases.append(make_case(home.name or scans_here[0].path.parent.name, scans_here, lost.pop(home), home))
             continue
-        stray += lost.pop(home, [])
+        unmatched += lost.pop(home, [])
         cases += [MeshCase(_name(scan, home, len(scans_here)), scan, owned[scan], home) for scan in scans_here]
     folders: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
     for mesh in lost[None]:
         folders[mesh.parent].append(mesh)
-    stray += folders.pop(ROOT, [])
+    unmatched += folders.pop(ROOT, [])
     cases += [make_case(folder.name, (), meshes_here, folder) for folder, meshes_here in folders.items()]
     cases.sort(key=lambda case: (str(case.home), case.name))
-    return cases, stray, [case for case in cases if case.scan in by_name]
+    return cases, unmatched, [case for case in cases if case.scan in by_name]
 
 
 def skip_contradictions(cases: Sequence[MeshCase]) -> list[PurePosixPath]:
@@ -120,7 +120,7 @@ def skip_contradictions(cases: Sequence[MeshCase]) -> list[PurePosixPath]:
     mesh lies gets a `problem`.
     """
     names = {tuple(split_words(case.name)) for case in cases}
-    stray = []
+    unmatched = []
     for case in cases:
         case_words = tuple(split_words(case.name))
         for mesh in list(case.meshes):
@@ -136,7 +136,7 @@ def skip_contradictions(cases: Sequence[MeshCase]) -> list[PurePosixPath]:
                 and beginning in heads
             ):
                 case.meshes.remove(mesh)
-                stray.append(mesh)
+                unmatched.append(mesh)
             elif other := {
                 name for name in heads & names - {case_words} if _number_pattern(name) != name and len(name) > 1
             }:
@@ -144,7 +144,7 @@ def skip_contradictions(cases: Sequence[MeshCase]) -> list[PurePosixPath]:
                     f"case {case.name}: {mesh} lies with it, but is named after {''.join(min(other))}",
                     hint="move or rename the mesh, or say which part of a path is the case: --case-pattern",
                 )
-    return stray
+    return unmatched
 
 
 def _number_pattern(name: Sequence[str]) -> tuple[str, ...]:

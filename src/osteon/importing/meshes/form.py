@@ -42,29 +42,31 @@ def read(source: Path, options: ImportOptions) -> Source:
         DatasetError: There is no scan, or cases contradict each other in how their meshes are meant.
         FileError: None of the cases can be read.
     """
-    heap = sort_files(source, options.case_pattern, options.series)
-    series_of = [case.scan.series if case.scan else None for case in heap.cases]
+    collection = sort_files(source, options.case_pattern, options.series)
+    series_of = [case.scan.series if case.scan else None for case in collection.cases]
     patients = [Patient() if series is None else read_series_patient(series) for series in series_of]
     pseudonyms = Pseudonyms(source, patients, keep_identity=options.keep_identity)
-    heap.ids = pseudonyms.hide_ids(heap.ids, patients, heap.warnings)
-    grouped = group_meshes(heap.cases, source, options)
+    collection.ids = pseudonyms.hide_ids(collection.ids, patients, collection.warnings)
+    grouped = group_meshes(collection.cases, source, options)
     found = Source(
         name=source.absolute().name,
         channels=[Channel.of(options.modality or "ct")],
         cases=[],
         structures=grouped.structures,
-        warnings=[*heap.warnings, *grouped.warnings],
-        lost=heap.lost,
-        summary=[*heap.summary, *grouped.summary],
+        warnings=[*collection.warnings, *grouped.warnings],
+        lost=collection.lost,
+        summary=[*collection.summary, *grouped.summary],
     )
     check_priority(options.priority, grouped.structures)
-    conversions = _plan_conversions(heap, grouped, source, options, found.warnings)
-    usable = [c for c, case in zip(conversions, heap.cases, strict=True) if c and not case.problem and case.meshes]
+    conversions = _plan_conversions(collection, grouped, source, options, found.warnings)
+    usable = [
+        c for c, case in zip(conversions, collection.cases, strict=True) if c and not case.problem and case.meshes
+    ]
     frame = None
     if usable:
         frame, line = decide_frame(usable, options)
         found.summary.append(line)
-    for case_id, case, conversion, patient in zip(heap.ids, heap.cases, conversions, patients, strict=True):
+    for case_id, case, conversion, patient in zip(collection.ids, collection.cases, conversions, patients, strict=True):
         if case.problem is not None or conversion is None:
             found.cases.append(_failing_case(case_id, case, source))
         else:
@@ -74,10 +76,10 @@ def read(source: Path, options: ImportOptions) -> Source:
 
 
 def _plan_conversions(
-    heap: SortedMeshes, grouped: MeshStructures, source: Path, options: ImportOptions, warnings: list[str]
+    collection: SortedMeshes, grouped: MeshStructures, source: Path, options: ImportOptions, warnings: list[str]
 ) -> list[MeshConversion | None]:
     """The conversion of each case; None for those without a scan."""
-    headers = read_mesh_headers(source, [mesh for case in heap.cases for mesh in case.meshes])
+    headers = read_mesh_headers(source, [mesh for case in collection.cases for mesh in case.meshes])
     warnings += find_overridden(headers, options)
     headers = {mesh: drop_overridden(header, options) for mesh, header in headers.items()}
     return [
@@ -86,7 +88,7 @@ def _plan_conversions(
         else MeshConversion(
             case_id, case.scan, source, parts, grouped.structures, options, {m: headers[m] for m in case.meshes}
         )
-        for case_id, case, parts in zip(heap.ids, heap.cases, grouped.parts, strict=True)
+        for case_id, case, parts in zip(collection.ids, collection.cases, grouped.parts, strict=True)
     ]
 
 

@@ -68,7 +68,7 @@ def sort_files(source: Path, pattern: str | None, series: str | None = None) -> 
         raise DatasetError(f"{source}: no CT beside the meshes", hint="put the CT (NIfTI, NRRD, DICOM) beside them")
     find = compile_path_pattern(pattern, "--case-pattern")
     if find is not None:
-        cases, stray = _sort_by_pattern(scans, meshes, find, choose)
+        cases, unmatched = _sort_by_pattern(scans, meshes, find, choose)
         summary = [f"cases by the pattern {pattern}"]
         if not any(case.scan and case.meshes for case in cases):
             raise UsageError(
@@ -77,10 +77,10 @@ def sort_files(source: Path, pattern: str | None, series: str | None = None) -> 
                 f"such as {scans[0].relative_path} and {meshes[0]}",
             )
     else:
-        cases, stray, named = sort_by_place(scans, meshes, choose)
-        stray += skip_contradictions(cases)
+        cases, unmatched, named = sort_by_place(scans, meshes, choose)
+        unmatched += skip_contradictions(cases)
         summary = _summarise(cases, named)
-    inventory.lost += shorten_lines([f"{mesh}: fits no case" for mesh in stray], "meshes that fit no case")
+    inventory.lost += shorten_lines([f"{mesh}: fits no case" for mesh in unmatched], "meshes that fit no case")
     without = [case.name for case in cases if not case.meshes and case.scan]
     if without:
         warnings.append(f"no meshes, so taken without labels: {', '.join(without)}")
@@ -111,7 +111,7 @@ def _sort_by_pattern(
     spelling: dict[str, str] = {}
     scans_of: dict[str, list[Scan]] = defaultdict(list)
     meshes_of: dict[str, list[PurePosixPath]] = defaultdict(list)
-    stray = []
+    unmatched = []
     for scan in scans:
         if key := find(str(scan.relative_path)):
             scans_of[spelling.setdefault(key.casefold(), key)].append(scan)
@@ -119,9 +119,11 @@ def _sort_by_pattern(
         if key := find(str(mesh)):
             meshes_of[spelling.setdefault(key.casefold(), key)].append(mesh)
         else:
-            stray.append(mesh)
+            unmatched.append(mesh)
     left = choose([scans_of[name] for name in spelling.values()])
-    return [make_case(name, scans, meshes_of[name]) for name, scans in zip(spelling.values(), left, strict=True)], stray
+    return [
+        make_case(name, scans, meshes_of[name]) for name, scans in zip(spelling.values(), left, strict=True)
+    ], unmatched
 
 
 def _summarise(cases: Sequence[MeshCase], named: Sequence[MeshCase]) -> list[str]:

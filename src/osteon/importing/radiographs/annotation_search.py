@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from osteon.core.errors import DatasetError, FileError
 from osteon.core.file_names import natural_key
@@ -52,7 +53,7 @@ class AnnotatedPictures:
                 self.annotations[picture] = conflicting_annotation(picture, first, annotation)
             self.kinds[picture].append(annotation.kind)
 
-    def find_structures(self, options: ImportOptions, folder: object) -> tuple[Structure, ...] | None:
+    def find_structures(self, options: ImportOptions, folder: Path) -> tuple[Structure, ...] | None:
         """By `--labels`; else in the order of COCO's categories, the others in natural order.
 
         None for label maps alone. The annotations' `annotated` are then limited to these structures.
@@ -64,7 +65,7 @@ class AnnotatedPictures:
         }
         return structures
 
-    def _structures(self, options: ImportOptions, folder: object) -> tuple[Structure, ...] | None:
+    def _structures(self, options: ImportOptions, folder: Path) -> tuple[Structure, ...] | None:
         if (named := user_structures(options.structures)) is not None:
             return named
         names = {name for annotation in self.annotations.values() for name in annotation.names}
@@ -154,12 +155,12 @@ def find_annotations(
     return annotated
 
 
-def _limit_to_structures(marks: Annotation, names: Sequence[str]) -> Annotation:
+def _limit_to_structures(annotation: Annotation, names: Sequence[str]) -> Annotation:
     """The marks with what was looked for among the structures; None for all of them."""
-    if marks.annotated is None:
-        return marks
-    annotated = tuple(name for name in marks.annotated if name in names)
-    return replace(marks, annotated=None if len(annotated) == len(names) else annotated)
+    if annotation.annotated is None:
+        return annotation
+    annotated = tuple(name for name in annotation.annotated if name in names)
+    return replace(annotation, annotated=None if len(annotated) == len(names) else annotated)
 
 
 def _is_turned(picture: SourceFile) -> bool:

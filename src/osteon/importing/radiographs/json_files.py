@@ -63,7 +63,7 @@ class JsonAnnotations:
             elif (picture := self._picture_of(file, data)) is not None:
                 single[picture].append((file, _read_annotation(file, data)))
         self.annotations: PictureAnnotations = [
-            (picture, _nearest_annotation(picture, said, found)) for picture, said in single.items()
+            (picture, _nearest_annotation(picture, annotations, found)) for picture, annotations in single.items()
         ]
         self.annotations += many
         self._tell()
@@ -143,9 +143,9 @@ def _nearest_annotation(
             if file != nearest[0][0]
         ]
         return nearest[0][1]
-    (one, marks), (other, _), *_ = nearest
+    (one, annotation), (other, _), *_ = nearest
     fail = partial(_raise_two_files, picture.path, one.path, other.path)
-    return Annotation(marks.kind, (), tuple(file.path for file, _ in nearest), fail)
+    return Annotation(annotation.kind, (), tuple(file.path for file, _ in nearest), fail)
 
 
 def _raise_two_files(picture: Path, one: Path, other: Path, _: PictureSize, __: Warn) -> Iterator[tuple[str, Mask]]:

@@ -25,18 +25,21 @@ _LISTED = 6
 
 
 def convert_picture(
-    picture: SourceFile, marks: Annotation | None, structures: tuple[Structure, ...], priority: Sequence[str] | None
+    picture: SourceFile,
+    annotation: Annotation | None,
+    structures: tuple[Structure, ...],
+    priority: Sequence[str] | None,
 ) -> ConvertedCase:
     """Read a picture where it is DICOM, and draw what marks it onto its grid. Raises OsteonError."""
     volume, provenance, warnings = _read_dicom(picture.path) if picture.dicom else (None, [], [])
     geometry = volume.geometry if volume is not None else read_geometry(picture.path)
-    if marks is None or marks.draw is None:
+    if annotation is None or annotation.draw is None:
         return ConvertedCase(volume, provenance=tuple(provenance), warnings=tuple(warnings))
-    drawn = marks.draw((geometry.shape[1], geometry.shape[0]), warnings.append)
+    drawn = annotation.draw((geometry.shape[1], geometry.shape[0]), warnings.append)
     segmentation, overlap = _unite_layers(_layers(drawn, structures, geometry, picture), structures, geometry, priority)
-    sources = shortly([str(path.absolute()) for path in marks.parts], _LISTED)
-    provenance.append(f"segmentation drawn from {marks.kind}: {sources}{overlap}")
-    return ConvertedCase(volume, segmentation, marks.annotated, tuple(provenance), tuple(warnings))
+    sources = shortly([str(path.absolute()) for path in annotation.parts], _LISTED)
+    provenance.append(f"segmentation drawn from {annotation.kind}: {sources}{overlap}")
+    return ConvertedCase(volume, segmentation, annotation.annotated, tuple(provenance), tuple(warnings))
 
 
 def _read_dicom(path: Path) -> tuple[Volume, list[str], list[str]]:
