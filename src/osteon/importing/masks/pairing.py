@@ -158,9 +158,16 @@ def _pair_in_folder(
             )
         else:
             return [ScanGroup(home, "", [scan for group in groups for scan in group.scans], masks, is_ambiguous=True)]
+    if not (named or many):
+        _drop_unmasked(groups, inventory)
+    return groups
+
+
+def _drop_unmasked(groups: list[ScanGroup], inventory: SourceInventory) -> None:
+    """Pass over the scans of a case's folder that no mask fits, where another of them has masks."""
     with_masks = [group for group in groups if group.masks]
-    if named or many or not with_masks:
-        return groups
+    if not with_masks:
+        return
     patients = {scan.series.patient_key for group in with_masks for scan in group.scans if scan.series}
     for group in list(groups):
         series = group.scans[0].series
@@ -173,7 +180,6 @@ def _pair_in_folder(
             inventory.skip(group.scans[0], NO_MASK)
     if len(groups) == 1:
         groups[0].name = ""
-    return groups
 
 
 def _skip_contradictions(groups: Sequence[ScanGroup], inventory: SourceInventory, references: LabelReferences) -> None:
