@@ -21,14 +21,7 @@ import osteon
 from children import python
 from helpers import plan_data, spaced, tiny_plan, two_boxes
 from osteon.cli import option_values
-from osteon.cli.main import ANEW, WAYS_ON, app
-from osteon.cli.option_values import (
-    By,
-    MeshSpaces,
-    Methods,
-    Parts,
-    Precisions,
-)
+from osteon.cli.main import RESUME_HINTS, STARTS_ANEW, app
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.quantities import format_bytes, parse_seconds
@@ -38,7 +31,7 @@ from osteon.formats import read_segmentation, stl, write_volume
 from osteon.plan.overlay import overlay
 from osteon.plan.schema import Precision, read_plan, write_plan
 from osteon.planning import dataset_plan
-from osteon.planning.options import Choices
+from osteon.planning.options import RECIPE_NAMES, Choices
 from osteon.planning.recipe_files import published
 from osteon.planning.recipes import RECIPES
 from osteon.runs.fit import train
@@ -138,10 +131,10 @@ main()
     [
         ("import", "SIGTERM", 143, "ended by SIGTERM; the same command goes on from here"),
         ("plan", "SIGHUP", 129, "ended by SIGHUP; the same command goes on from here"),
-        ("evaluate", "SIGTERM", 143, f"ended by SIGTERM; {ANEW}"),
+        ("evaluate", "SIGTERM", 143, f"ended by SIGTERM; {STARTS_ANEW}"),
     ],
 )
-def test_whatever_ends_a_command_is_in_its_exit_code_with_the_way_on(
+def test_whatever_ends_a_command_is_in_its_exit_code_with_the_way_to_resume(
     command: str, name: str, ends_with: int, said: str
 ) -> None:
     process = python(ENDED.replace("NAME", name).replace("COMMAND", command))
@@ -185,9 +178,9 @@ def test_a_command_that_is_ended_before_it_begins_says_so_too(tmp_path: Path, ho
     assert "Traceback" not in ended.stderr
 
 
-def test_the_ways_on_are_those_of_commands() -> None:
+def test_resume_hints_are_for_commands() -> None:
     names = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
-    assert set(WAYS_ON) <= names
+    assert set(RESUME_HINTS) <= names
 
 
 def test_the_version(capsys: Captured) -> None:
@@ -196,12 +189,12 @@ def test_the_version(capsys: Captured) -> None:
 
 
 def test_choices_are_the_registries() -> None:
-    assert (*RECIPES, *published()) == option_values.RECIPES
-    assert {choice.value for choice in Precisions} == set(get_args(Precision))
-    assert {choice.value for choice in By} == set(get_args(folds.GroupBy))
-    assert {choice.value for choice in MeshSpaces} == set(get_args(stl.MeshSpace))
-    assert {choice.value for choice in Methods} == set(get_args(rules.Method))
-    assert {choice.value for choice in Parts} == set(get_args(fit.FittedParameter))
+    assert [*RECIPES, *published()] == list(RECIPE_NAMES)
+    assert get_args(option_values.Precision) == get_args(Precision)
+    assert get_args(option_values.FoldsBy) == get_args(folds.GroupBy)
+    assert get_args(option_values.MeshSpace) == get_args(stl.MeshSpace)
+    assert get_args(option_values.VoteMethod) == get_args(rules.Method)
+    assert get_args(option_values.FitPart) == get_args(fit.FittedParameter)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from osteon.app.model_import import Brought, model_in
+from osteon.app.model_import import UploadedModel, find_model
 from osteon.core.errors import FileError, OsteonError
 from osteon.core.files import is_file
 from osteon.core.folders import files_below
@@ -22,29 +22,29 @@ from osteon.importing.reimport import companion_files
 from osteon.importing.source_forms import Source, SourceForm
 from osteon.importing.structure_names import adopt_file_names, merge_structures
 
-MOST_LISTED = 2000
-SAMPLED = 3
+MAX_LISTED = 2000
+MAX_HEADERS = 3
 """Label files whose headers are asked for names."""
-LOOKED_INTO = 40
+MAX_FILES_READ = 40
 """Label files whose voxels are looked at for values, where nothing names them."""
 
 
 @dataclass(frozen=True)
-class Inspected:
-    """What was found.
+class SourceReport:
+    """What a source holds.
 
     Attributes:
         form: Its name; empty where none was recognised.
         what: The form in words.
-        understood: How the source was understood, in sentences.
-        lost: What is not taken.
-        warnings: What is odd.
+        understood: How the source is read, in sentences.
+        lost: What is not imported.
+        warnings: What is unusual.
         cases: For each: id, names of its files, whether it is labelled.
         structures: Name and value of each.
-        maps: Whether labels are numbers in label files, which the structures name.
-        looked_into: Label files that were looked into for values; 0 where something names them.
+        has_label_maps: Whether labels are numbers in label files, which the structures name.
+        files_read: Label files whose voxels were read for values; 0 where something names them.
         modality: Of the first channel.
-        heeds: Options that change how a source of this form is read, as the command line calls them.
+        options: Those that change how a source of this form is read, as the command line calls them.
         files: Images and labels below the source, relative, for pairing by hand.
         error: Why nothing was recognised; `hint` the way out.
         hint: See `error`.
@@ -58,49 +58,49 @@ class Inspected:
     warnings: tuple[str, ...] = ()
     cases: tuple[dict[str, Any], ...] = ()
     structures: tuple[tuple[str, int], ...] = ()
-    maps: bool = False
-    looked_into: int = 0
+    has_label_maps: bool = False
+    files_read: int = 0
     modality: str = ""
-    heeds: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     error: str = ""
     hint: str = ""
-    model: Brought | None = None
+    model: UploadedModel | None = None
 
 
 def inspect_source(
-    source: Path, allowed: Sequence[Path], form: str | None = None, given: Mapping[str, str] | None = None
-) -> Inspected:
-    """Look at a source.
+    source: Path, allowed: Sequence[Path], form: str | None = None, options: Mapping[str, str] | None = None
+) -> SourceReport:
+    """Recognise a source and list what it holds.
 
     Args:
         source: The data.
         allowed: Folders that may be read. A source that refers to files elsewhere is refused.
         form: The form's name; recognised when None.
-        given: Options as the command line calls them, such as `--series`, with their values.
+        options: As the command line calls them, such as `--series`, with their values.
     """
     files = tuple(_files(source, allowed))
     row = None
     try:
-        if form is None and (model := model_in(source)) is not None:
-            return Inspected(model=model)
+        if form is None and (model := find_model(source)) is not None:
+            return SourceReport(model=model)
         row = recognise(source) if form is None else form_named(form)
         if form is not None and (missing := row.explain_mismatch(source)):
             raise FileError(f"not of the form {form}: {missing}", hint="choose another form")
-        found = row.read(source, _options(given or {}, row))
-        check_files(found, allowed)
+        found = row.read(source, _reader_options(options or {}, row))
+        check_allowed(found, allowed)
     except OsteonError as error:
-        heeds = () if row is None else _heeds(row)
-        name = "" if row is None else row.name
-        return Inspected(
-            name, error=error.message.replace(f"{source}: ", ""), hint=error.hint, files=files, heeds=heeds
-        )
-    maps = any(case.label is not None and not str(case.label).lower().endswith(".seg.nrrd") for case in found.cases)
-    structures = found.structures or _named(found)
-    looked_into = 0
-    if not structures and maps:
-        structures, looked_into = _valued(found)
-    return Inspected(
+        names = () if row is None else _option_names(row)
+        form, message = "" if row is None else row.name, error.message.replace(f"{source}: ", "")
+        return SourceReport(form, error=message, hint=error.hint, files=files, options=names)
+    has_label_maps = any(
+        case.label is not None and not str(case.label).lower().endswith(".seg.nrrd") for case in found.cases
+    )
+    structures = found.structures or _read_names(found)
+    files_read = 0
+    if not structures and has_label_maps:
+        structures, files_read = _read_values(found)
+    return SourceReport(
         row.name,
         row.description,
         tuple(found.summary),
@@ -108,25 +108,25 @@ def inspect_source(
         tuple(found.warnings),
         tuple(_case(case) for case in found.cases),
         tuple((s.name, s.value) for s in structures),
-        maps,
-        looked_into,
+        has_label_maps,
+        files_read,
         found.channels[0].modality if found.channels else "",
-        _heeds(row),
+        _option_names(row),
         files,
     )
 
 
-def _heeds(row: SourceForm) -> tuple[str, ...]:
+def _option_names(row: SourceForm) -> tuple[str, ...]:
     return tuple(sorted(map(flag_of, row.options)))
 
 
-def _options(given: Mapping[str, str], row: SourceForm) -> ImportOptions:
-    """What was chosen, as far as it means something for the form."""
-    fields = {name: parse_option(name, text) for name in row.options if (text := given.get(flag_of(name)))}
+def _reader_options(options: Mapping[str, str], row: SourceForm) -> ImportOptions:
+    """The options that the form has, as its reader takes them."""
+    fields = {name: parse_option(name, text) for name in row.options if (text := options.get(flag_of(name)))}
     return ImportOptions(**fields)
 
 
-def check_files(found: Source, allowed: Sequence[Path]) -> None:
+def check_allowed(found: Source, allowed: Sequence[Path]) -> None:
     """Raise FileError where a list names files outside the allowed folders, however it gets there."""
     for case in found.cases:
         for path in (*case.images, *((case.label,) if case.label else ()), *case.parts, *companion_files(case)):
@@ -147,10 +147,10 @@ def _case(case: Any) -> dict[str, Any]:
     }
 
 
-def _named(found: Source) -> tuple[Structure, ...]:
+def _read_names(found: Source) -> tuple[Structure, ...]:
     named: list[tuple[Structure, ...]] = []
     for case in found.cases:
-        if case.label is not None and is_file(case.label) and len(named) < SAMPLED:
+        if case.label is not None and is_file(case.label) and len(named) < MAX_HEADERS:
             try:
                 named.append(read_structures(case.label))
             except OsteonError:
@@ -158,9 +158,9 @@ def _named(found: Source) -> tuple[Structure, ...]:
     return adopt_file_names(merge_structures(named), iter(named)) if any(named) else ()
 
 
-def _valued(found: Source) -> tuple[tuple[Structure, ...], int]:
+def _read_values(found: Source) -> tuple[tuple[Structure, ...], int]:
     """The values in label files that nothing names, called `label_<value>`, and how many files were looked into."""
-    labels = [case.label for case in found.cases if case.label is not None and is_file(case.label)][:LOOKED_INTO]
+    labels = [case.label for case in found.cases if case.label is not None and is_file(case.label)][:MAX_FILES_READ]
     values: set[int] = set()
     for label in labels:
         try:
@@ -175,24 +175,24 @@ def _valued(found: Source) -> tuple[tuple[Structure, ...], int]:
 def _files(source: Path, allowed: Sequence[Path]) -> list[str]:
     if source.is_file():
         return [source.name]
-    listed = []
+    files = []
     for path in files_below(source, hidden=False):
-        there = any(path.resolve().is_relative_to(folder) for folder in allowed)
-        if there and suffix_of(path) is not None:
-            listed.append(path.relative_to(source).as_posix())
-            if len(listed) >= MOST_LISTED:
+        allowed_path = any(path.resolve().is_relative_to(folder) for folder in allowed)
+        if allowed_path and suffix_of(path) is not None:
+            files.append(path.relative_to(source).as_posix())
+            if len(files) >= MAX_LISTED:
                 break
-    return listed
+    return files
 
 
 @dataclass(frozen=True)
-class Scans:
+class ScanList:
     """What a source holds for segmenting.
 
     Attributes:
         ids: Of the scans.
         problems: Id → why it cannot be segmented.
-        notes: What is passed over, and what a person should know.
+        notes: What is left out, and what a user should know.
         trained_on: Of a dataset's cases among them those that the model was trained on.
     """
 
@@ -202,7 +202,7 @@ class Scans:
     trained_on: tuple[str, ...] = ()
 
 
-def scans_in(source: Path, allowed: Sequence[Path], model: Path | None = None) -> Scans:
+def list_scans(source: Path, allowed: Sequence[Path], model: Path | None = None) -> ScanList:
     """The scans that a model would segment of a source.
 
     Args:
@@ -236,4 +236,4 @@ def scans_in(source: Path, allowed: Sequence[Path], model: Path | None = None) -
             problems[scan.id] = f"{lost[0]}: there is no such file"
     known = {s.id: seen.sight_of(s.id, s.case.content) for s in scans if s.case is not None}
     ids = tuple(scan.id for scan in scans if scan.id not in problems)
-    return Scans(ids, problems, tuple(notes), tuple(trained_on(known)))
+    return ScanList(ids, problems, tuple(notes), tuple(trained_on(known)))

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from osteon.cli.device_option import device_option
 from osteon.cli.import_options import takes_import_options
-from osteon.cli.output import out, report_failures, report_lost
-from osteon.cli.plan_options import asked, is_given, takes_choices
+from osteon.cli.output import info, out, report_failures, report_not_imported, report_notes
+from osteon.cli.plan_options import given_options, is_given, with_plan_options
+from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
-from osteon.core.progress import clock, console
+from osteon.core.progress import clock
 from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.core.text import counted
 from osteon.importing.options import parse_option
@@ -39,19 +39,17 @@ def import_(
     report = osteon.import_dataset(
         source,
         dataset,
-        **given | {"structures": labels_of(options["structures"])},
+        **given | {"structures": parse_labels(options["structures"])},
         overwrite=overwrite,
         workers=workers,
-        announce=lambda line: out.print(escape(line), soft_wrap=True),
+        announce=lambda line: out.print(escape(line)),
     )
     if report.repeated:
-        console.print(
+        info(
             f"{escape(str(dataset))}: was imported already, from the same files with the same options; "
-            "--overwrite does it again",
-            soft_wrap=True,
+            "--overwrite does it again"
         )
-    for warning in report.warnings:
-        console.print(f"[yellow]note:[/] {escape(warning)}", soft_wrap=True)
+    report_notes(report.warnings)
     manifest = report.manifest
     held = sum(case.held_out for case in manifest.cases)
     unlabelled = sum(case.segmentation is None for case in manifest.cases)
@@ -59,32 +57,31 @@ def import_(
     out.print(
         f"{escape(str(dataset))}: {counted(len(manifest.cases), 'case')} "
         f"({', '.join(p for p in parts if p[0] != '0')}), "
-        f"structures {', '.join(escape(s.name) for s in manifest.structures) or 'none'}",
-        soft_wrap=True,
+        f"structures {', '.join(escape(s.name) for s in manifest.structures) or 'none'}"
     )
-    report_lost(report.lost)
+    report_not_imported(report.lost)
     report_failures(report.failed, "left out")
     if report.lost:
         raise typer.Exit(1)
 
 
-def labels_of(text: str | None) -> dict[str, int] | None:
+def parse_labels(text: str | None) -> dict[str, int] | None:
     """`NAME=VALUE,…` of `--labels`. Raises UsageError where it is something else."""
     if text is None:
         return None
-    found: dict[str, int] = {}
+    labels: dict[str, int] = {}
     hint = "--labels L1=1,L2=2, for example"
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not name or re.fullmatch(r"-?[0-9]+", value) is None:
             raise UsageError(f"--labels: {part!r} is not NAME=VALUE", hint=hint)
-        if name in found:
+        if name in labels:
             raise UsageError(f"--labels: {name} is given twice", hint=hint)
-        found[name] = int(value)
-    return found
+        labels[name] = int(value)
+    return labels
 
 
-@takes_choices
+@with_plan_options
 def plan(
     context: typer.Context,
     choices: Choices,
@@ -115,17 +112,16 @@ def plan(
             )
     path = dataset / FILE_NAME
     if path.is_file() and not force:
-        given = [*asked(context), *(f"--{name}" for name in ("device", "budget") if is_given(context, name))]
+        given = [*given_options(context), *(f"--{name}" for name in ("device", "budget") if is_given(context, name))]
         if given:
             raise UsageError(
-                f"{path} is there already; {given[0]} would change it",
-                hint="edit it, or --force to make it anew",
+                f"{path} is there already; {given[0]} would change it", hint="edit it, or --force to make it anew"
             )
         before = read_plan(path)
         check_plan_fits(Dataset.open(dataset), before)
-        show_plan(before)
+        print_plan(before)
         tell_outdated(dataset)
-        out.print(f"is there already: {escape(str(path))}; --force makes it anew", soft_wrap=True)
+        out.print(f"is there already: {escape(str(path))}; --force makes it anew")
         return
     planned = plan_dataset(
         dataset,
@@ -136,12 +132,12 @@ def plan(
         budget_s=seconds,
         workers=workers,
     )
-    show_plan(planned.plan)
-    out.print(f"written: {escape(str(path))}", soft_wrap=True)
+    print_plan(planned.plan)
+    out.print(f"written: {escape(str(path))}")
     report_failures(planned.failed, "not measured")
 
 
-def show_plan(plan: Plan) -> None:
+def print_plan(plan: Plan) -> None:
     """The plan's main decisions, and its forecast, in a few lines."""
     grid, cost = plan.grid, plan.forecast
     size = "×".join(map(str, plan.patch.size))
@@ -152,7 +148,7 @@ def show_plan(plan: Plan) -> None:
     training = plan.training
     out.print(f"training  recipe {training.recipe}, {training.optimiser}, loss {training.loss}, {training.precision}")
     if plan.zoom is not None:
-        out.print(f"zoom      on {escape(', '.join(plan.zoom.structures))}", soft_wrap=True)
+        out.print(f"zoom      on {escape(', '.join(plan.zoom.structures))}")
     out.print(
         f"forecast  cache {format_bytes(cost.cache_bytes)}, training {format_bytes(cost.training_bytes)}, "
         f"predicting {format_bytes(cost.predicting_bytes)} of memory"

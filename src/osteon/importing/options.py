@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict, get_args, get_type_hints
 
 from osteon.core.errors import UsageError
 from osteon.dataset.modality import Modality, parse_modality
+from osteon.importing.import_options import IMPORT_CHOICES, IMPORT_FLAGS
 
 MeshGrouping = Literal["colour", "all", "none"]
 MeshUnit = Literal["mm", "cm", "m"]
@@ -22,6 +23,7 @@ RleBase = Literal[0, 1]
 MaskMarks = Literal["bright", "dark"]
 DICOM_OPTIONS = frozenset({"accept_gaps", "resample_tilt", "keep_identity", "series"})
 """For forms whose scans may be DICOM series."""
+_DETECTED, _BY_COLUMN = "detected when left out", "by the column's name when left out"
 _SPELLINGS = {"color": "colour"}
 """Other spellings of values, accepted wherever the value is."""
 
@@ -59,6 +61,13 @@ def _help(text: str, flag: str = "", *, for_all: bool = False) -> dict[str, Any]
     return {"help": text, "flag": flag, "for_all": for_all}
 
 
+def _words(flag: str, when_left_out: str = "", *, for_all: bool = False) -> dict[str, Any]:
+    """The same with the words that the browser app has, too."""
+    title, values = IMPORT_CHOICES.get(flag, ("", {}))
+    text = IMPORT_FLAGS[flag] if flag in IMPORT_FLAGS else f"{title}: {', '.join(values.values())}"
+    return _help(f"{text}{when_left_out and f'; {when_left_out}'}.", flag, for_all=for_all)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
     """What the user says; each field's help text says what it means, and docs/import.md says more.
@@ -90,40 +99,26 @@ class ImportOptions:
     case_pattern: str | None = field(
         default=None, metadata=_help("Regular expression; its first group in a file's path is the case.")
     )
-    group: MeshGrouping = field(default="colour", metadata=_help("Meshes: which of them become one structure."))
-    mesh_unit: MeshUnit | None = field(default=None, metadata=_help("Meshes: found out when left out."))
-    mesh_space: MeshSpace | None = field(default=None, metadata=_help("Meshes: found out when left out."))
+    group: MeshGrouping = field(default="colour", metadata=_words("--group"))
+    mesh_unit: MeshUnit | None = field(default=None, metadata=_words("--mesh-unit", _DETECTED))
+    mesh_space: MeshSpace | None = field(default=None, metadata=_words("--mesh-space", _DETECTED))
     priority: Sequence[str] | None = field(
         default=None, metadata=_help("NAME,…: the first wins where structures overlap; overlaps stay when left out.")
     )
-    accept_gaps: bool = field(
-        default=False, metadata=_help("DICOM: take series with missing or uneven slices, resampled.")
-    )
-    resample_tilt: bool = field(default=False, metadata=_help("DICOM: take series with a tilted gantry, resampled."))
-    keep_identity: bool = field(default=False, metadata=_help("DICOM: let names, ids and dates into the dataset."))
+    accept_gaps: bool = field(default=False, metadata=_words("--accept-gaps"))
+    resample_tilt: bool = field(default=False, metadata=_words("--resample-tilt"))
+    keep_identity: bool = field(default=False, metadata=_words("--keep-identity"))
     series: str | None = field(
         default=None,
         metadata=_help("DICOM: of several series of a case, the one with this number, UID or description."),
     )
-    ignore_references: bool = field(
-        default=False, metadata=_help("DICOM: take SEG and RTSTRUCT by grid, though they name another scan.")
-    )
-    between_slices: BetweenSlices = field(
-        default="fill", metadata=_help("Labels on every second slice or so: draw those between, or not.")
-    )
-    rle_order: RleOrder | None = field(
-        default=None, metadata=_help("RLE: along what pixels are counted; by the column's name when left out.")
-    )
-    rle_base: RleBase | None = field(
-        default=None, metadata=_help("RLE: the first pixel's number; by the column's name when left out.")
-    )
-    mask_marks: MaskMarks | None = field(
-        default=None, metadata=_help("Masks of pictures: which pixels are the structure; found out when left out.")
-    )
-    repair_geometry: bool = field(
-        default=False, metadata=_help("Resample labels that do not lie on their image's grid.", for_all=True)
-    )
-    allow_empty: bool = field(default=False, metadata=_help("Take cases whose label is empty.", for_all=True))
+    ignore_references: bool = field(default=False, metadata=_words("--ignore-references"))
+    between_slices: BetweenSlices = field(default="fill", metadata=_words("--between-slices"))
+    rle_order: RleOrder | None = field(default=None, metadata=_words("--rle-order", _BY_COLUMN))
+    rle_base: RleBase | None = field(default=None, metadata=_words("--rle-base", _BY_COLUMN))
+    mask_marks: MaskMarks | None = field(default=None, metadata=_words("--mask-marks", _DETECTED))
+    repair_geometry: bool = field(default=False, metadata=_words("--repair-geometry", for_all=True))
+    allow_empty: bool = field(default=False, metadata=_words("--allow-empty", for_all=True))
 
     def __post_init__(self) -> None:
         """Bring values to their one spelling, and refuse those that are none."""
