@@ -19,7 +19,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from osteon.app.commands import ImportOptions, start_import, start_training
 from osteon.app.external_results import import_result
-from osteon.app.jobs import OVER
+from osteon.app.jobs import FINISHED
 from osteon.app.result_commands import start_comparison, start_evaluation, start_export, start_prediction
 from osteon.app.state import AppState
 from osteon.app.workspace import ABOUT, Workspace
@@ -92,7 +92,7 @@ def fill(app: AppState, budget: str) -> None:
 
 def finished(app: AppState) -> None:
     """Wait for all jobs."""
-    while any(app.jobs.state(job).phase not in OVER for job in app.jobs.all()):
+    while any(app.jobs.state(job).phase not in FINISHED for job in app.jobs.all()):
         time.sleep(0.5)
     failed = [job.title for job in app.jobs.all() if app.jobs.state(job).phase == "failed"]
     assert not failed, f"failed: {failed}"

@@ -18,7 +18,7 @@ from nicegui import ui
 from nicegui.testing.user import User
 from nicegui.testing.user_simulation import user_simulation
 
-from osteon.app.guard import Rules
+from osteon.app.guard import AppRules
 from osteon.app.jobs import Jobs
 from osteon.app.reader import ReaderProcess
 from osteon.app.server import build_app
@@ -32,7 +32,7 @@ going: list[AppState] = []
 
 def start() -> None:
     """What the main file does."""
-    build_app(going[-1], Rules(local=False))
+    build_app(going[-1], AppRules(local=False))
     ui.run(reload=False, show=False, tailwind=False, storage_secret="tests")
 
 

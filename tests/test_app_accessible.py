@@ -22,7 +22,7 @@ from playwright.sync_api import TimeoutError, expect
 from app_browser import Visitor, chromium, visited, wait
 from helpers import two_boxes, write_dataset
 from osteon.app.bin import delete
-from osteon.app.jobs import Job, Jobs, Phase, State
+from osteon.app.jobs import Job, JobPhase, Jobs, JobState
 from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
 from osteon.core.files import write_json
@@ -86,13 +86,13 @@ def furnish(root: Path) -> None:
     delete(AppState(space), space.item("sources", "old"))
     jobs = Jobs(space.root)
     of = {"train": {"run": "first", "dataset": "knees", "budget": "1min"}, "import": {"dataset": "knees"}}
-    phases: dict[str, Phase] = {"import": "done", "train": "paused", "predict": "failed", "plan": "cancelled"}
+    phases: dict[str, JobPhase] = {"import": "done", "train": "paused", "predict": "failed", "plan": "cancelled"}
     for number, (command, phase) in enumerate(phases.items()):
         about = of.get(command, {"result": "mine", "run": "first"})
         job = Job(f"{number:016x}", command, ("knees",), f"{command} of knees", about, created=time.time() + number)
-        write_json(jobs.folder / job.id / "job.json", asdict(job))
-        jobs.put(job, State(phase, began=time.time() - 60, ended=time.time(), code=1))
-        (jobs.folder / job.id / "log.txt").write_text("error: knees: nothing is there\n  → look elsewhere\n" * 40)
+        write_json(jobs.store.folder / job.id / "job.json", asdict(job))
+        jobs.write_state(job, JobState(phase, began=time.time() - 60, ended=time.time(), code=1))
+        (jobs.store.folder / job.id / "log.txt").write_text("error: knees: nothing is there\n  → look elsewhere\n" * 40)
 
 
 def address(visitor: Visitor, page: str) -> str:

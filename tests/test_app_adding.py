@@ -18,7 +18,7 @@ from dicom_writing import series
 from helpers import two_boxes, write_dataset
 from osteon.app.downloads import available_forms
 from osteon.app.external_results import import_result, unknown_structures
-from osteon.app.jobs import State
+from osteon.app.jobs import JobState
 from osteon.app.pages.result_upload import _ask_names
 from osteon.app.result_commands import start_measurement
 from osteon.app.results import describe_seen
@@ -193,7 +193,7 @@ def test_a_failed_measurement_is_reported_and_started_again(tmp_path: Path) -> N
     async def steps(user: User, app: AppState) -> None:
         item = app.workspace.items("results")[0]
         job = start_measurement(app, item)
-        app.jobs.put(job, State("failed", code=1))
+        app.jobs.write_state(job, JobState("failed", code=1))
         await user.open(f"/result/{item.id}")
         await user.should_see("Measuring them failed")
         await user.should_see("Measure them")
@@ -287,7 +287,7 @@ def test_a_report_appears_when_it_is_made(tmp_path: Path) -> None:
         job = next(job for job in app.jobs.all() if job.command == "compare")
         (root / job.product).parent.mkdir(parents=True, exist_ok=True)
         (root / job.product).write_text("<html></html>")
-        app.jobs.put(job, State("done", code=0))
+        app.jobs.write_state(job, JobState("done", code=0))
         await user.should_see(content=job.about["report"], kind=ui.link, retries=30)
 
     visit(tmp_path / "w", steps)

@@ -23,7 +23,7 @@ from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
 from osteon.core.errors import OsteonError
 from osteon.web import slow_bodies
-from osteon.web.connections import MOST_CONNECTIONS, MOST_EACH
+from osteon.web.connections import MOST_CONNECTIONS, MOST_PENDING_EACH
 
 
 def test_a_page_is_shown_beside_connections_that_ask_for_nothing(tmp_path: Path) -> None:
@@ -48,13 +48,13 @@ def test_a_page_is_shown_beside_connections_that_ask_for_nothing(tmp_path: Path)
                     closed += 1
                 except TimeoutError:
                     pass
-            assert len(made) - closed <= MOST_EACH
+            assert len(made) - closed <= MOST_PENDING_EACH
     finally:
         server.kill()
 
 
 def test_a_scan_that_hangs_is_ended_and_others_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "LONGEST_S", 6.0)
+    monkeypatch.setattr(reader, "TIMEOUT_S", 6.0)
 
     async def read() -> list[object]:
         made = ReaderProcess()

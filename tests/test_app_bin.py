@@ -32,7 +32,7 @@ from osteon.app.bin import (
 from osteon.app.folder_sizes import folder_size, format_size, workspace_sizes
 from osteon.app.item_actions import item_size
 from osteon.app.item_references import dependent_datasets, remaining_references
-from osteon.app.jobs import Job, Jobs, Phase, State
+from osteon.app.jobs import Job, JobPhase, Jobs, JobState
 from osteon.app.results import describe_maker, find_dataset, read_volumes, result_scene
 from osteon.app.state import AppState
 from osteon.app.workspace import ABOUT, BIN, Item, ItemKind, Workspace, read_about
@@ -96,8 +96,8 @@ def item(app: AppState, place: str) -> Item:
     return app.workspace.item(kind, name)  # type: ignore[arg-type]
 
 
-def over(app: AppState, job: Job, phase: Phase = "done") -> None:
-    app.jobs.put(job, State(phase))
+def over(app: AppState, job: Job, phase: JobPhase = "done") -> None:
+    app.jobs.write_state(job, JobState(phase))
 
 
 ALL = ["sources/legs", "datasets/knees", "runs/first", "results/mine", "exports/mine-stl"]
@@ -155,10 +155,10 @@ def test_a_results_exports_and_a_runs_plan_go_with_it(app: AppState) -> None:
 @pytest.mark.parametrize("phase", ["queued", "running", "paused"])
 @pytest.mark.parametrize("place", ["sources/legs", "datasets/knees", "runs/first"])
 def test_what_a_job_uses_is_not_deleted(
-    app: AppState, place: str, phase: Phase, monkeypatch: pytest.MonkeyPatch
+    app: AppState, place: str, phase: JobPhase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = app.jobs.submit("train", ["datasets/knees", "runs/first", "--budget", "1min"], "Train first")
-    monkeypatch.setattr(Jobs, "state", lambda *_: State(phase))
+    monkeypatch.setattr(Jobs, "state", lambda *_: JobState(phase))
     before = everything(app)
     with pytest.raises(UsageError, match="the job “Train first” uses it") as refused:
         delete(app, item(app, place))
@@ -197,7 +197,7 @@ def test_each_job_uses_what_it_names(app: AppState) -> None:
         (lambda: result_commands.start_vote(app, [result, result], "v", "hard"), {"results/mine", "datasets/knees"}),
     ]
     for make, wanted in begin:
-        shutil.rmtree(app.jobs.folder)
+        shutil.rmtree(app.jobs.store.folder)
         make()
         for place in wanted:
             with pytest.raises(UsageError, match="uses it"):

@@ -13,7 +13,7 @@ from helpers import two_boxes, write_dataset
 from osteon.app import commands, result_commands
 from osteon.app.commands import ImportOptions
 from osteon.app.downloads import DOWNLOADS
-from osteon.app.jobs import Job, Jobs, State
+from osteon.app.jobs import Job, Jobs, JobState
 from osteon.app.pages.segment import SPEEDS
 from osteon.app.runner import outcome
 from osteon.app.state import AppState
@@ -24,7 +24,7 @@ from osteon.core.file_stamps import file_state
 from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.exporting.registry import FORMS
 from osteon.planning.options import RECIPE_NAMES
-from osteon.planning.recipe_files import published
+from osteon.planning.recipe_files import published_recipes
 from osteon.predicting.speed import SPEEDS as KNOWN_SPEEDS
 
 
@@ -95,10 +95,10 @@ def test_a_vote_of_which_one_case_fails_comes_to_something(app: AppState, monkey
     before = file_state(space.root / job.product)
     code = CliRunner().invoke(command_line, [job.command, *job.arguments]).exit_code
     assert code == 1
-    assert outcome(space.root, job, State("running"), code, before) == "partly"
+    assert outcome(space.root, job, JobState("running"), code, before) == "partly"
 
 
 def test_what_the_pages_offer_exists() -> None:
     assert set(DOWNLOADS) <= {form.name for form in FORMS}
-    assert {"osteon", "nnunet", *published()} >= set(RECIPE_NAMES)
+    assert {"osteon", "nnunet", *published_recipes()} >= set(RECIPE_NAMES)
     assert set(SPEEDS) == {speed.name for speed in KNOWN_SPEEDS}

@@ -1,4 +1,4 @@
-"""Requests of strangers: the guard in front of every page, and the routes beside the pages. No browser, no NiceGUI."""
+"""Untrusted requests: the guard in front of every page, and the routes beside the pages. No browser, no NiceGUI."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from osteon.app import guard, zip_uploads
-from osteon.app.guard import COOKIE, Guard, Rules
+from osteon.app import guard
+from osteon.app import uploads as app_uploads
+from osteon.app.guard import COOKIE, AppRules
 from osteon.app.routes import routes
-from osteon.app.server import NonceExtension, ServerAddress, access_rules, page_url
+from osteon.app.server import NonceExtension, access_rules, page_url
 from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_json
+from osteon.web.address import ServerAddress
+from osteon.web.guard import Guard
 
 TOKEN = "0123456789abcdef"
 LIMIT = 200_000
@@ -38,9 +41,9 @@ def app(tmp_path: Path) -> AppState:
     return AppState(Workspace.open(tmp_path / "w"), upload_limit=LIMIT)
 
 
-def client(app: AppState, rules: Rules | None = None, base: str = HERE) -> TestClient:
+def client(app: AppState, rules: AppRules | None = None, base: str = HERE) -> TestClient:
     site = Starlette(routes=routes(app))
-    site.add_middleware(Guard, rules=rules or Rules())
+    site.add_middleware(Guard, rules=rules or AppRules())
     return TestClient(site, base_url=base, follow_redirects=False)
 
 
@@ -95,7 +98,7 @@ def test_scripts_bear_what_nobody_can_know_beforehand() -> None:
         return HTMLResponse(page.render(request=request, name="<script>smuggled</script>"))
 
     site = Starlette(routes=[Route("/", shown)])
-    site.add_middleware(Guard, rules=Rules())
+    site.add_middleware(Guard, rules=AppRules())
     http, nonces = TestClient(site, base_url=HERE), set()
     for _ in range(3):
         answer = http.get("/")
@@ -112,7 +115,7 @@ def test_scripts_bear_what_nobody_can_know_beforehand() -> None:
 
 
 def test_a_token_is_asked_for_everywhere(app: AppState) -> None:
-    http = client(app, Rules(TOKEN, "kept", local=False), "http://far.example")
+    http = client(app, AppRules(TOKEN, local=False, cookie="kept"), "http://far.example")
     for path in ("/", "/data", "/d/x", "/v/x/image.bin", "/_nicegui/x", "/api/uploads"):
         answer = http.get(path)
         assert (answer.status_code, "Token" in answer.text) == (401, True), path
@@ -123,7 +126,7 @@ def test_a_token_is_asked_for_everywhere(app: AppState) -> None:
 
 @pytest.mark.parametrize("wrong", ["", "x", TOKEN[:-1], TOKEN + "0", TOKEN.upper(), "ä"])
 def test_a_wrong_token_is_refused(app: AppState, wrong: str) -> None:
-    http = client(app, Rules(TOKEN, "kept", local=False))
+    http = client(app, AppRules(TOKEN, local=False, cookie="kept"))
     answer = http.get("/", params={"token": wrong})
     assert answer.status_code == 401
     assert "set-cookie" not in answer.headers
@@ -132,7 +135,7 @@ def test_a_wrong_token_is_refused(app: AppState, wrong: str) -> None:
 
 
 def test_the_right_token_becomes_a_cookie_and_leaves_the_address(app: AppState) -> None:
-    http = client(app, Rules(TOKEN, "kept", local=False))
+    http = client(app, AppRules(TOKEN, local=False, cookie="kept"))
     answer = http.get(f"/train?dataset=1&token={TOKEN}")
     assert (answer.status_code, answer.headers["location"]) == (303, "/train?dataset=1")
     assert "HttpOnly" in answer.headers["set-cookie"]
@@ -141,14 +144,14 @@ def test_the_right_token_becomes_a_cookie_and_leaves_the_address(app: AppState) 
 
 
 def test_the_way_on_never_leads_to_another_host(app: AppState) -> None:
-    http = client(app, Rules(TOKEN, "kept", local=False))
+    http = client(app, AppRules(TOKEN, local=False, cookie="kept"))
     answer = http.get(f"http://localhost:8080//evil.example/x?token={TOKEN}")
     assert answer.headers["location"] == "/evil.example/x"
 
 
 def test_tokens_cannot_be_tried_one_after_the_other(app: AppState, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "WRONG_S", 3600.0)
-    http = client(app, Rules(TOKEN, "kept", local=False))
+    http = client(app, AppRules(TOKEN, local=False, cookie="kept"))
     codes = [http.get("/", params={"token": f"{n}"}).status_code for n in range(guard.MOST_WRONG)]
     assert set(codes) == {401}
     answer = http.get("/", params={"token": "x"})
@@ -160,7 +163,7 @@ def test_tokens_cannot_be_tried_one_after_the_other(app: AppState, monkeypatch: 
 def test_each_address_has_its_own_tries(app: AppState, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "WRONG_S", 3600.0)
     monkeypatch.setattr(guard, "MOST_ADDRESSES", 3)
-    rules = Rules(TOKEN, "kept", local=False)
+    rules = AppRules(TOKEN, local=False, cookie="kept")
     site = Starlette(routes=routes(app))
     site.add_middleware(Guard, rules=rules)
 
@@ -176,18 +179,16 @@ def test_each_address_has_its_own_tries(app: AppState, monkeypatch: pytest.Monke
 
 def test_elsewhere_than_on_this_machine_a_token_is_made(app: AppState) -> None:
     workspace = app.workspace
-    assert access_rules(workspace, ServerAddress()) == Rules()
-    assert page_url(ServerAddress(), Rules()) == "http://localhost:8080/"
-    for place in (ServerAddress("0.0.0.0", 80), ServerAddress(ask_token=True)):
-        rules = access_rules(workspace, place)
+    local, public = ServerAddress("127.0.0.1", 8080), ServerAddress("0.0.0.0", 80)
+    assert access_rules(workspace, local) == AppRules()
+    assert page_url(local, AppRules()) == "http://localhost:8080/"
+    for address, ask_token in ((public, False), (local, True)):
+        rules = access_rules(workspace, address, ask_token=ask_token)
         assert len(rules.token) == 32
         assert rules.token not in (rules.cookie, "")
-        assert rules.local is place.local
-        assert page_url(place, rules).endswith(f"/?token={rules.token}")
-    assert (
-        access_rules(workspace, ServerAddress(ask_token=True)).token
-        == access_rules(workspace, ServerAddress("0.0.0.0")).token
-    )
+        assert rules.local is address.local
+        assert page_url(address, rules).endswith(f"/?token={rules.token}")
+    assert access_rules(workspace, local, ask_token=True).token == access_rules(workspace, public).token
 
 
 # Uploads
@@ -230,14 +231,14 @@ def test_an_upload_that_is_too_large_is_stopped_by_the_server(app: AppState, tmp
     upload = begun(http)
     before = everything(tmp_path)
     code, message = send(http, upload, "a.nii", (bytes(10_000) for _ in range(1000)))
-    assert (code, message) == (413, "more than 0.0002 GB")
+    assert (code, message) == (413, "the upload has more than 200 kB")
     assert everything(tmp_path) == before
     assert http.delete(f"/api/uploads/{upload}").status_code == 200
     assert not list((app.workspace.root / "sources").iterdir())
 
 
 def test_a_zip_bomb_leaves_nothing(app: AppState, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zip_uploads, "SLACK", 1000)
+    monkeypatch.setattr(app_uploads, "ARCHIVE_SLACK", 1000)
     kept = io.BytesIO()
     with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("a.nii", bytes(LIMIT - 1))

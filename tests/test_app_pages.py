@@ -19,7 +19,7 @@ from helpers import tiny_plan, two_boxes, write_dataset
 from osteon.app.commands import fold_options
 from osteon.app.dataset_edits import correct_cases
 from osteon.app.job_cards import job_page
-from osteon.app.jobs import State
+from osteon.app.jobs import JobState
 from osteon.app.state import AppState
 from osteon.app.viewer_controls import SHORTCUTS
 from osteon.app.workspace import ABOUT, Item, Workspace
@@ -446,7 +446,7 @@ def test_a_training_shows_its_curves(tmp_path: Path) -> None:
 
     async def steps(user: User, app: AppState) -> None:
         job = app.jobs.submit("train", ["a", "b"], "Train first", about={"run": "first", "budget": "1min"})
-        app.jobs.put(job, State("paused"))
+        app.jobs.write_state(job, JobState("paused"))
         await user.open(f"/train/{app.workspace.items('runs')[0].id}")
         for text in ("paused", "Resume", "0.524", "0.612", "20 s of 1 min", "iteration 80"):
             await user.should_see(text)
@@ -645,8 +645,8 @@ def test_results_are_sorted_filtered_voted_over_and_reported(tmp_path: Path) -> 
 def test_jobs_show_where_they_stand(tmp_path: Path) -> None:
     async def steps(user: User, app: AppState) -> None:
         failed = app.jobs.submit("evaluate", ["a", "b"], "Compare a with b")
-        app.jobs.put(failed, State("failed", code=1, began=1.0, ended=2.0))
-        (app.jobs.folder / failed.id / "log.txt").write_text("error: a: is not there\n  → look for it\n")
+        app.jobs.write_state(failed, JobState("failed", code=1, began=1.0, ended=2.0))
+        (app.jobs.store.folder / failed.id / "log.txt").write_text("error: a: is not there\n  → look for it\n")
         waiting = app.jobs.submit("train", ["a", "b"], "Train b")
         await user.open("/jobs")
         for text in (

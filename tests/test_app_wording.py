@@ -11,7 +11,7 @@ import pytest
 import osteon
 from osteon.app import wording
 from osteon.app.job_errors import find_error, job_error, list_left_out
-from osteon.app.jobs import Job, State
+from osteon.app.jobs import Job, JobState
 from osteon.app.wording import group_similar, strip_folders, translate_action, translate_error, translate_text
 from osteon.core.errors import OsteonError
 
@@ -125,7 +125,7 @@ LOG = """note: something
 
 def test_why_cases_failed_is_found_in_the_log() -> None:
     assert list_left_out(LOG) == ["p1: /w/p1.nii.gz: truncated (copy it again)", "p2: has no voxels"]
-    error = job_error(JOB, State("failed", code=1), LOG)
+    error = job_error(JOB, JobState("failed", code=1), LOG)
     assert error.message.startswith("2 cases failed: p1: /w/p1.nii.gz: truncated")
     assert error.hint == "copy it again"
     assert "p2: has no voxels" in error.message
@@ -146,6 +146,6 @@ def test_lines_below_an_error_belong_to_it() -> None:
     ],
 )
 def test_no_failure_is_only_an_exit_code(code: int, log: str, says: str) -> None:
-    error = job_error(JOB, State("failed", code=code), log)
+    error = job_error(JOB, JobState("failed", code=code), log)
     assert says in error.message
     assert "exit code" not in error.message

@@ -31,8 +31,8 @@ from osteon.formats import read_segmentation, stl, write_volume
 from osteon.plan.overlay import overlay
 from osteon.plan.schema import Precision, read_plan, write_plan
 from osteon.planning import dataset_plan
-from osteon.planning.options import RECIPE_NAMES, Choices
-from osteon.planning.recipe_files import published
+from osteon.planning.options import RECIPE_NAMES, PlanOptions
+from osteon.planning.recipe_files import published_recipes
 from osteon.planning.recipes import RECIPES
 from osteon.runs.fit import train
 from osteon.voting import fit, rules
@@ -189,7 +189,7 @@ def test_the_version(capsys: Captured) -> None:
 
 
 def test_choices_are_the_registries() -> None:
-    assert [*RECIPES, *published()] == list(RECIPE_NAMES)
+    assert [*RECIPES, *published_recipes()] == list(RECIPE_NAMES)
     assert get_args(option_values.Precision) == get_args(Precision)
     assert get_args(option_values.FoldsBy) == get_args(folds.GroupBy)
     assert get_args(option_values.MeshSpace) == get_args(stl.MeshSpace)
@@ -286,7 +286,7 @@ def test_a_run_has_a_plan_of_its_own(tmp_path: Path, capsys: Captured, monkeypat
         measured.append(plan)
         return overlay(plan, {"training.precision": "bf16"})
 
-    monkeypatch.setattr(dataset_plan, "forecast", forecast)
+    monkeypatch.setattr(dataset_plan, "measure_forecast", forecast)
     dataset, run = cohort(tmp_path / "data").folder, tmp_path / "run"
     write_plan(dataset / "plan.yaml", tiny_plan())
     before = (dataset / "plan.yaml").read_bytes()
@@ -321,14 +321,14 @@ def test_a_plan_that_is_given_takes_single_keys(tmp_path: Path) -> None:
     assert not (dataset / "plan.yaml").exists()
 
 
-def test_training_in_python_takes_choices(tmp_path: Path) -> None:
+def test_training_in_python_takes_plan_options(tmp_path: Path) -> None:
     dataset, run = cohort(tmp_path / "data").folder, tmp_path / "run"
     own = {"patch.size": [8, 8, 8], "training.epoch_iterations": 1, "training.precision": "fp32"}
     small = {"network.features": [4, 6], "network.strides": [[1] * 3, [2] * 3], "network.kernels": [[3] * 3] * 2}
     common: dict[str, Any] = {"epochs": 1, "device": "cpu", "workers": 1, "measure_cost": False}
     osteon.train(dataset, run, loss="dice", settings={**own, **small}, **common)
     assert read_plan(run / "plan.yaml").training.loss == "dice"
-    again = osteon.train(dataset, run, choices=Choices(loss="dice", settings={**own, **small}), **common)
+    again = osteon.train(dataset, run, plan_options=PlanOptions(loss="dice", settings={**own, **small}), **common)
     assert again.iterations == 1
     with pytest.raises(UsageError, match="a plan and choices contradict"):
         osteon.train(dataset, run, plan=tiny_plan(), loss="dice", **common)
@@ -337,7 +337,7 @@ def test_training_in_python_takes_choices(tmp_path: Path) -> None:
 def test_plan_without_a_forecast_tries_nothing(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(dataset_plan, "forecast")
+    monkeypatch.delattr(dataset_plan, "measure_forecast")
     dataset = cohort(tmp_path / "data").folder
     assert command("plan", dataset, "--no-cost", "--loss", "dice", "--zoom", "smallest:1") == 0
     said = capsys.readouterr().out
@@ -348,7 +348,7 @@ def test_plan_without_a_forecast_tries_nothing(
 def test_plan_names_the_cases_that_it_could_not_measure(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset_plan, "forecast", lambda plan, *_, **__: plan)
+    monkeypatch.setattr(dataset_plan, "measure_forecast", lambda plan, *_, **__: plan)
     dataset = cohort(tmp_path / "data")
     broken = dataset.manifest.trainable[0]
     dataset.resolve(broken.images[0]).write_bytes(b"no scan")

@@ -15,7 +15,7 @@ import yaml
 from osteon.app.bin import list_deletions, restore
 from osteon.app.curves import read_curves
 from osteon.app.findings import read_audit
-from osteon.app.jobs import OVER
+from osteon.app.jobs import FINISHED
 from osteon.app.results import (
     describe_maker,
     find_dataset,
@@ -37,7 +37,7 @@ from osteon.plan.schema import Plan, read_plan, write_plan
 from osteon.planning.recipe_files import read_recipe
 from osteon.predicting.model import load_model
 from osteon.runs.record import plan_hash
-from osteon.serving.jobs import RESULT, SCAN, Store
+from osteon.serving.jobs import RESULT, SCAN, JobQueue
 from runs import command
 
 BEFORE = Path(__file__).parent / "fixtures/before"
@@ -211,7 +211,7 @@ def test_the_apps_workspace_lists_what_it_holds(left: Path) -> None:
     assert {item.name for item in space.items("exports")} == {"mine-volumes", "mine-seg-nrrd"}
     jobs = app.jobs.all()
     assert {job.command for job in jobs} == {"import", "audit", "train", "predict", "export", "evaluate"}
-    assert {app.jobs.state(job).phase for job in jobs} == {"done"} < {*OVER}
+    assert {app.jobs.state(job).phase for job in jobs} == {"done"} < {*FINISHED}
     (gone,) = list_deletions(app)
     assert (gone.title, gone.kind) == ("gone", "results")
     restore(app, gone)
@@ -219,13 +219,13 @@ def test_the_apps_workspace_lists_what_it_holds(left: Path) -> None:
 
 
 def test_a_server_takes_its_jobs_up(left: Path) -> None:
-    store = Store(left / "served", 8)
-    assert store.damaged == 0
-    (done,) = (job for job in store.jobs.values() if job.state == "done")
-    assert (store.path(done.id) / RESULT / "mask.nii.gz").is_file()
-    waiting = store.take(0)
+    queue = JobQueue(left / "served", 8)
+    assert queue.damaged == 0
+    (done,) = (job for job in queue.jobs.values() if job.state == "done")
+    assert (queue.store.path(done.id) / RESULT / "mask.nii.gz").is_file()
+    waiting = queue.start_next(0)
     assert waiting is not None
-    assert (store.path(waiting.id) / SCAN / "scan.nii.gz").is_file()
+    assert (queue.store.path(waiting.id) / SCAN / "scan.nii.gz").is_file()
 
 
 # Versions of files

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from osteon.app.jobs import OVER, Job
+from osteon.app.jobs import FINISHED, Job
 from osteon.app.result_commands import volumes_table
 from osteon.app.results import prediction_records
 from osteon.app.state import AppState, open_dataset
@@ -39,7 +39,7 @@ def remaining_references(app: AppState, item: Item, needed: Sequence[Item]) -> l
 
 def find_job_using(app: AppState, items: Sequence[Item]) -> Job | None:
     """A job that runs, waits or is paused and reads or writes one of some items."""
-    jobs = (job for job in app.jobs.all() if app.jobs.state(job).phase not in OVER)
+    jobs = (job for job in app.jobs.all() if app.jobs.state(job).phase not in FINISHED)
     return next((job for job in jobs if any(job_uses(app, job, item.path) for item in items)), None)
 
 

@@ -12,7 +12,7 @@ from osteon.app.bin import check_not_deleted
 from osteon.app.elements import action, caption, card, long_text, notify_error, refresh_on_change, show_error
 from osteon.app.job_errors import job_error, list_left_out
 from osteon.app.job_texts import PHASE_LABELS, UNKNOWN_STEP, describe_command, format_age, progress_fraction
-from osteon.app.jobs import MODELS_BY, OVER, RESUMABLE, Job, State
+from osteon.app.jobs import FINISHED, MODEL_COMMANDS, RESUMABLE_COMMANDS, Job, JobState
 from osteon.app.notes import show_notes
 from osteon.app.state import AppState
 from osteon.app.workspace import ItemKind
@@ -22,13 +22,13 @@ from osteon.core.errors import OsteonError
 def watch_jobs(
     app: AppState,
     jobs: Callable[[], Sequence[Job]],
-    draw: Callable[[Sequence[tuple[Job, State]]], None] | None = None,
+    draw: Callable[[Sequence[tuple[Job, JobState]]], None] | None = None,
     *,
     more: Callable[[], object] = lambda: None,
 ) -> None:
     """Draw jobs (as cards when `draw` is None), and again when the state of one changes, or the value of `more`."""
 
-    def rows() -> list[tuple[Job, State]]:
+    def rows() -> list[tuple[Job, JobState]]:
         return [(job, app.jobs.state(job)) for job in jobs()]
 
     @ui.refreshable
@@ -42,20 +42,20 @@ def watch_jobs(
     refresh_on_change(lambda: ([(job.id, state) for job, state in rows()], more()), drawn.refresh)
 
 
-def job_list(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
+def job_list(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
     """A card for each job."""
     for job, state in rows:
         job_card(app, job, state)
 
 
-def phase_chip(state: State) -> None:
+def phase_chip(state: JobState) -> None:
     """The state of a job in a word."""
     word, colour = PHASE_LABELS[state.phase]
     asked = {"pause": "is being paused", "cancel": "is being cancelled"}.get(state.asked)
     ui.label(asked if asked and state.phase == "running" else word).classes(f"osteon-chip {colour}")
 
 
-def job_card(app: AppState, job: Job, state: State, *, log: bool = False) -> None:
+def job_card(app: AppState, job: Job, state: JobState, *, log: bool = False) -> None:
     """One job with what can be done with it."""
     with card():
         with ui.element("div").classes("osteon-row"):
@@ -78,7 +78,7 @@ def job_card(app: AppState, job: Job, state: State, *, log: bool = False) -> Non
 def job_page(app: AppState, job: Job) -> str:
     """The URL of what a job makes or changes; empty where it has no page."""
     kinds: dict[str, ItemKind] = {"dataset": "datasets", "source": "sources", "report": "exports"}
-    first: dict[str, ItemKind] = {"run": "runs"} if job.command in MODELS_BY else {"result": "results"}
+    first: dict[str, ItemKind] = {"run": "runs"} if job.command in MODEL_COMMANDS else {"result": "results"}
     for about, kind in (first | kinds).items():
         if about in job.about:
             item = app.workspace.item(kind, job.about[about])
@@ -92,14 +92,14 @@ def _title(app: AppState, job: Job) -> None:
     (ui.link(job.title, page) if page else ui.label(job.title)).classes("text-weight-medium")
 
 
-def _show_log(app: AppState, job: Job, state: State) -> None:
+def _show_log(app: AppState, job: Job, state: JobState) -> None:
     caption(f"osteon {job.command} {' '.join(job.arguments)}")
     shown = long_text(app.jobs.log(job) or "nothing yet", "Log of the command")
     if state.phase == "running":
         ui.timer(2.0, lambda: shown.set_text(app.jobs.log(job) or "nothing yet"))
 
 
-def _times(app: AppState, job: Job, state: State) -> None:
+def _times(app: AppState, job: Job, state: JobState) -> None:
     if state.phase == "running":
         line = caption("")
         bar = ui.linear_progress(0, show_value=False).props(f'aria-label="How far: {describe_command(job)}"')
@@ -119,7 +119,7 @@ def _times(app: AppState, job: Job, state: State) -> None:
         caption("starts when the jobs before it have ended")
 
 
-def _buttons(app: AppState, job: Job, state: State) -> None:
+def _buttons(app: AppState, job: Job, state: JobState) -> None:
     async def cancel() -> None:
         await asyncio.to_thread(app.jobs.cancel, job)
 
@@ -137,16 +137,16 @@ def _buttons(app: AppState, job: Job, state: State) -> None:
             return
         app.jobs.resume(job)
 
-    if state.phase == "running" and job.command in RESUMABLE and not state.asked:
+    if state.phase == "running" and job.command in RESUMABLE_COMMANDS and not state.asked:
         action("Pause", pause, icon="pause", style="quiet")
     if state.phase == "paused":
         action("Resume", resume, icon="play_arrow", style="quiet")
     if state.phase in ("failed", "cancelled"):
-        name = "Go on" if job.command in RESUMABLE else "Try again"
+        name = "Go on" if job.command in RESUMABLE_COMMANDS else "Try again"
         action(name, resume, icon="refresh", style="quiet")
-    if state.phase not in OVER:
+    if state.phase not in FINISHED:
         action("Cancel", cancel, icon="stop", style="quiet").props("color=negative")
     else:
         action(
-            "", lambda: app.jobs.forget(job), icon="close", style="quiet", name=f"Remove from the list: {job.title}"
+            "", lambda: app.jobs.remove(job), icon="close", style="quiet", name=f"Remove from the list: {job.title}"
         ).props("color=grey")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 
-from osteon.app.jobs import Job, State
+from osteon.app.jobs import Job, JobState
 from osteon.core.errors import OsteonError
 
 _LIST_HEADING = re.compile(r"\d+ (?:cases? [\w ]+|passed over):")
@@ -59,7 +59,7 @@ def _failure_list(log: str) -> list[tuple[str, str]]:
     return [pair for pairs in lists.values() for pair in pairs]
 
 
-def job_error(job: Job, state: State, log: str) -> OsteonError:
+def job_error(job: Job, state: JobState, log: str) -> OsteonError:
     """The error that a failed job ended with."""
     message, hint = find_error(log)
     if message:

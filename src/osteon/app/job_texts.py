@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from osteon.app.jobs import Job, Phase
+from osteon.app.jobs import Job, JobPhase
 
 UNKNOWN_STEP = "getting ready"
 """Shown while a command reports no progress: it loads its libraries, or is between two steps."""
@@ -44,7 +44,7 @@ def describe_command(job: Job) -> str:
     return COMMAND_NAMES.get(job.command, job.command)
 
 
-def end_sentence(job: Job, phase: Phase) -> str:
+def end_sentence(job: Job, phase: JobPhase) -> str:
     """`A training is done`; `An import has failed`."""
     what = describe_command(job).capitalize()
     return f"{what} has failed" if phase == "failed" else f"{what} is {PHASE_LABELS[phase][0]}"

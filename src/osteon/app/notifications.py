@@ -7,7 +7,7 @@ from weakref import WeakSet
 from nicegui.element import Element
 
 from osteon.app.job_texts import end_sentence
-from osteon.app.jobs import OVER, Job, Jobs, Phase
+from osteon.app.jobs import FINISHED, Job, JobPhase, Jobs
 
 INTERVAL_S = 2.0
 NOT_ANNOUNCED = ("export", "evaluate")
@@ -53,8 +53,8 @@ class JobEndWatcher:
             for job, phase in self.before.values()
             if phase in ANNOUNCED
             and job.command not in NOT_ANNOUNCED
-            and (job.id not in before or before[job.id][1] not in OVER)
+            and (job.id not in before or before[job.id][1] not in FINISHED)
         ]
 
-    def _phases(self) -> dict[str, tuple[Job, Phase]]:
+    def _phases(self) -> dict[str, tuple[Job, JobPhase]]:
         return {job.id: (job, self.jobs.state(job).phase) for job in self.jobs.all()}

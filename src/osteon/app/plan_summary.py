@@ -16,7 +16,7 @@ def show_plan(plan: Plan, budget: str = "") -> None:
     cost = plan.forecast
     times = "×".join
     rows = [
-        ("Network", plan.network.told),
+        ("Network", plan.network.description),
         ("Grid", f"{plan.grid.dimensions}D, {times(f'{s:.3g}' for s in plan.grid.spacing_mm)} {plan.unit}"),
         ("Patch", f"{times(map(str, plan.patch.size))}, batch {plan.patch.batch}"),
         ("Memory", f"{format_bytes(cost.training_bytes)} to train, {format_bytes(cost.predicting_bytes)} to segment"),

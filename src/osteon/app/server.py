@@ -7,15 +7,15 @@ import os
 import socket
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from jinja2.ext import Extension
 
-from osteon.app.guard import NONCE, Guard, Rules
+from osteon.app.guard import NONCE, AppRules
 from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
-from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
-from osteon.web.hosts import LOOPBACK
+from osteon.web.address import ServerAddress
+from osteon.web.connections import server_options
+from osteon.web.guard import AccessRules, Guard
 
 RECONNECT_S = 60.0
 """A page that loads a large scan does not answer for a while: NiceGUI would delete it after its usual 3 s."""
@@ -23,44 +23,18 @@ TOKEN_DIGITS = 32
 ERROR_LOG = "errors.log"
 
 
-@dataclass(frozen=True)
-class ServerAddress:
-    """Where the server listens, and whether it asks for the token.
-
-    Attributes:
-        host: The address it binds to.
-        port: The port.
-        ask_token: Whether the token is asked for even on this machine.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    ask_token: bool = False
-
-    @property
-    def local(self) -> bool:
-        """Whether only this machine reaches it."""
-        return self.host in LOOPBACK
-
-
-def access_rules(workspace: Workspace, address: ServerAddress) -> Rules:
-    """What requests must satisfy: a token unless only this machine reaches the server."""
-    if address.local and not address.ask_token:
-        return Rules()
+def access_rules(workspace: Workspace, address: ServerAddress, *, ask_token: bool = False) -> AppRules:
+    """What requests must satisfy: a token where others than this machine reach the server, or where it is wanted."""
+    if address.local and not ask_token:
+        return AppRules()
     token = workspace.keyed_hash("token", digits=TOKEN_DIGITS)
-    return Rules(token, workspace.keyed_hash("cookie", token, digits=TOKEN_DIGITS), address.local)
+    return AppRules(token, address.local, workspace.keyed_hash("cookie", token, digits=TOKEN_DIGITS))
 
 
-def page_url(address: ServerAddress, rules: Rules) -> str:
+def page_url(address: ServerAddress, rules: AccessRules) -> str:
     """What to open in a browser."""
-    host = (
-        "localhost"
-        if address.local
-        else address.host
-        if address.host not in ("0.0.0.0", "::")
-        else socket.gethostname()
-    )
-    return f"http://{host}:{address.port}/" + (f"?token={rules.token}" if rules.token else "")
+    host = address.host if address.host not in ("0.0.0.0", "::") else socket.gethostname()
+    return address.url(host) + (f"?token={rules.token}" if rules.token else "")
 
 
 class NonceExtension(Extension):
@@ -71,7 +45,7 @@ class NonceExtension(Extension):
         return source.replace("<script", f'<script nonce="{{{{ request.state.{NONCE} }}}}"')
 
 
-def build_app(state: AppState, rules: Rules) -> None:
+def build_app(state: AppState, rules: AccessRules) -> None:
     """Put pages, routes and guard onto NiceGUI's application."""
     from nicegui import app
     from nicegui.client import templates
@@ -88,12 +62,12 @@ def build_app(state: AppState, rules: Rules) -> None:
     app.router.routes[:0] = [*routes(state), cleanup.route]
     app.add_middleware(Guard, rules=rules)
     templates.env.add_extension(NonceExtension)
-    app.on_startup(state.uploads.sweep)
+    app.on_startup(state.uploads.remove_leftovers)
     app.on_startup(lambda: finish_purges(state))
     app.on_startup(state.jobs.advance)
     app.on_startup(state.reader.start)
     app.on_startup(lambda: app.timer(INTERVAL_S, watcher.notify))
-    app.on_startup(lambda: app.timer(INTERVAL_S, state.uploads.break_idle))
+    app.on_startup(lambda: app.timer(INTERVAL_S, state.uploads.interrupt_idle))
     app.on_startup(lambda: app.timer(CLEANUP_INTERVAL_S, cleanup.free_memory))
     app.on_delete(cleanup.mark_deleted)
     app.on_shutdown(state.reader.close)
@@ -101,13 +75,17 @@ def build_app(state: AppState, rules: Rules) -> None:
 
 
 def serve(
-    state: AppState, address: ServerAddress, *, show: bool = True, ready: Callable[[], None] = lambda: None
+    state: AppState,
+    address: ServerAddress,
+    rules: AccessRules,
+    *,
+    show: bool = True,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Listen until interrupted."""
     os.environ["NICEGUI_STORAGE_PATH"] = str(state.workspace.root / "cache/.nicegui")  # before the import
     from nicegui import app, ui
 
-    rules = access_rules(state.workspace, address)
     build_app(state, rules)
     redirect_logs(state.workspace)
     app.on_startup(ready)
@@ -122,11 +100,7 @@ def serve(
         tailwind=False,
         reconnect_timeout=RECONNECT_S,
         show_welcome_message=False,
-        access_log=False,
-        server_header=False,
-        http=watched(),
-        backlog=BACKLOG,
-        limit_concurrency=MOST_CONNECTIONS,
+        **server_options(),
     )
 
 

@@ -40,7 +40,7 @@ class UploadBox(Element, component="upload.js"):
         self.classes("full-width")
         self.app, self.on_uploaded = app, on_uploaded
         self.on("uploaded", self._uploaded)
-        if app.uploads.broken:
+        if app.uploads.interrupted:
             self._show_interrupted()
 
     async def _uploaded(self, event: GenericEventArguments) -> None:
@@ -63,10 +63,10 @@ class UploadBox(Element, component="upload.js"):
         """Uploads of earlier visits that were interrupted, until the user has seen them."""
 
         def seen() -> None:
-            self.app.uploads.broken.clear()
+            self.app.uploads.interrupted.clear()
             note.delete()
 
         with card(kind="note") as note:
-            for lost in self.app.uploads.broken.values():
-                ui.label(lost.told())
+            for lost in self.app.uploads.interrupted.values():
+                ui.label(lost.describe())
             action("Dismiss", seen, style="quiet")

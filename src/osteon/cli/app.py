@@ -34,22 +34,22 @@ def app(
     """Prepare data, train, segment, look and compare in a browser, on this machine."""
     if find_spec("nicegui") is None:
         raise UsageError("the browser app is not installed", hint="pip install 'osteon[app]'")
-    from osteon.app.server import ServerAddress, access_rules, page_url, serve
+    from osteon.app.server import access_rules, page_url, serve
     from osteon.app.state import AppState
     from osteon.app.views import NIIVUE_HINT, has_niivue, why_no_niivue
     from osteon.app.workspace import Workspace
-    from osteon.web.listening import check_port
+    from osteon.web.address import ServerAddress
 
-    address = ServerAddress(host, port, token)
-    check_port(host, port)
+    address = ServerAddress(host, port)
+    address.check()
     opened = Workspace.open(workspace, tuple(data or ()))
-    url = page_url(address, access_rules(opened, address))
+    rules = access_rules(opened, address, ask_token=token)
     if not has_niivue():
         warn(f"slices and 3D cannot be shown: {escape(why_no_niivue())}")
         info(f"  → {escape(NIIVUE_HINT)}")
     if not address.local:
         warn("the connection is not encrypted, and others on the network can read it; use an SSH tunnel")
     out.print(f"workspace {escape(str(opened.root))}")
-    out.print(f"open      {escape(url)}")
+    out.print(f"open      {escape(page_url(address, rules))}")
     out.print("stop      Ctrl-C; jobs go on without it")
-    serve(AppState(opened, parse_bytes(upload_limit)), address, show=not no_browser and address.local)
+    serve(AppState(opened, parse_bytes(upload_limit)), address, rules, show=not no_browser and address.local)

@@ -18,7 +18,7 @@ from osteon.core.progress import clock
 from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.core.text import counted
 from osteon.importing.options import parse_option
-from osteon.planning.options import Choices
+from osteon.planning.options import PlanOptions
 
 if TYPE_CHECKING:
     from osteon.plan.schema import Plan
@@ -84,7 +84,7 @@ def parse_labels(text: str | None) -> dict[str, int] | None:
 @with_plan_options
 def plan(
     context: typer.Context,
-    choices: Choices,
+    choices: PlanOptions,
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
     device: Annotated[str, device_option("What sizes are chosen for.")] = "auto",
     budget: Annotated[
@@ -99,8 +99,8 @@ def plan(
 ) -> None:
     """Measure the cases and write plan.yaml: every decision with its reason, and what training will cost."""
     from osteon.dataset.dataset import Dataset
-    from osteon.plan.schema import FILE_NAME, read_plan
-    from osteon.planning.dataset_plan import plan_dataset, tell_outdated
+    from osteon.plan.schema import FILE_NAME, read_plan, write_plan
+    from osteon.planning.dataset_plan import plan_dataset, warn_outdated
     from osteon.runs.record import check_plan_fits
 
     seconds = None if budget is None else parse_seconds(budget)
@@ -120,7 +120,7 @@ def plan(
         before = read_plan(path)
         check_plan_fits(Dataset.open(dataset), before)
         print_plan(before)
-        tell_outdated(dataset)
+        warn_outdated(dataset)
         out.print(f"is there already: {escape(str(path))}; --force makes it anew")
         return
     planned = plan_dataset(
@@ -132,6 +132,9 @@ def plan(
         budget_s=seconds,
         workers=workers,
     )
+    write_plan(path, planned.plan)
+    write_plan(path, planned.plan)
+    write_plan(path, planned.plan)
     print_plan(planned.plan)
     out.print(f"written: {escape(str(path))}")
     report_failures(planned.failed, "not measured")
@@ -144,7 +147,7 @@ def print_plan(plan: Plan) -> None:
     spacing = "×".join(f"{s:.3g}" for s in grid.spacing_mm)
     out.print(f"grid      {grid.dimensions}D, {spacing} {plan.unit} along {'-'.join(grid.axes)}")
     out.print(f"patch     {size}, batch {plan.patch.batch}")
-    out.print(f"network   {escape(plan.network.told)}")
+    out.print(f"network   {escape(plan.network.description)}")
     training = plan.training
     out.print(f"training  recipe {training.recipe}, {training.optimiser}, loss {training.loss}, {training.precision}")
     if plan.zoom is not None:

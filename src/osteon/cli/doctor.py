@@ -28,7 +28,7 @@ def doctor(
     report = osteon.doctor(model, dataset)
     for check in report.checks:
         colour = COLOURS[check.state]
-        out.print(f"[{colour}]{check.state:5}[/] {escape(check.what)}: {escape(check.said)}")
+        out.print(f"[{colour}]{check.state:5}[/] {escape(check.name)}: {escape(check.message)}")
         if check.hint:
             out.print(f"      → {escape(check.hint)}")
     if report.speeds:
@@ -51,7 +51,7 @@ def doctor(
                 f"{most} changes its volume by {gate.volume_change[most]:.2f} %"
             )
             out.print(escape(text))
-    if report.kept:
-        info(f"`osteon predict` goes by this: {escape(str(report.kept))}")
+    if report.speeds_path:
+        info(f"`osteon predict` goes by this: {escape(str(report.speeds_path))}")
     if any(check.state == "wrong" for check in report.checks):
         raise typer.Exit(1)

@@ -50,7 +50,7 @@ def import_model(
             warn(f"{escape(note)}")
         plan, many = part.plan, "s" * (len(part.folds) != 1)
         out.print(
-            f"{name}: {plan.grid.dimensions}D {plan.network.told}; {counted(len(plan.structures), 'structure')}; "
-            f"fold{many} {', '.join(part.folds)}"
+            f"{name}: {plan.grid.dimensions}D {plan.network.description}; "
+            f"{counted(len(plan.structures), 'structure')}; fold{many} {', '.join(part.folds)}"
         )
     out.print(f"osteon predict {escape(str(done.model))} SCAN OUT")

@@ -16,7 +16,7 @@ from osteon.core.errors import UsageError
 from osteon.core.progress import clock, is_quiet
 from osteon.core.quantities import format_bytes, parse_bytes, parse_seconds
 from osteon.core.text import counted
-from osteon.planning.options import Choices
+from osteon.planning.options import PlanOptions
 
 if TYPE_CHECKING:
     from osteon.plan.schema import Plan
@@ -28,7 +28,7 @@ MAX_REASONS = 3
 @with_plan_options
 def train(
     context: typer.Context,
-    choices: Choices,
+    choices: PlanOptions,
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
     run: Annotated[Path, typer.Argument(help="The run's folder; the model is made in RUN/model.")],
     budget: Annotated[str | None, typer.Option(help="Time to train: 90s, 20min, 1.5h.")] = None,
@@ -53,7 +53,7 @@ def train(
 ) -> None:
     """Train a model. Run the same command again after an interruption: it goes on."""
     import osteon
-    from osteon.planning.dataset_plan import plan_of
+    from osteon.planning.dataset_plan import load_or_make_plan
     from osteon.planning.inherited_plan import plan_from_model
     from osteon.planning.run_plan import plan_for_run
     from osteon.runs.record import RUN
@@ -71,7 +71,7 @@ def train(
     elif given_options(context):
         chosen = plan_for_run(dataset, run, choices, restart=restart, **settings)
     else:
-        chosen = plan_of(dataset, **settings)
+        chosen = load_or_make_plan(dataset, **settings)
     if patience is not None:
         training = chosen.training.model_copy(update={"patience_epochs": patience})
         chosen = chosen.model_copy(update={"training": training})
@@ -103,7 +103,7 @@ def train(
     report_failures(report.failed, "left out")
 
 
-def _plan_from_file(file: Path, choices: Choices, given: list[str]) -> Plan:
+def _plan_from_file(file: Path, choices: PlanOptions, given: list[str]) -> Plan:
     """The plan of a file, with changes by --set. Raises UsageError where other options would decide it, too."""
     from osteon.plan.overlay import overlay
     from osteon.plan.schema import read_plan
@@ -178,7 +178,7 @@ def predict(
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
-    from osteon.machine.engine_timing import all_passes, choose_engine
+    from osteon.machine.engine_timing import choose_engine, count_all_passes
     from osteon.predicting.memory import told_needs
     from osteon.predicting.model import model_folder
     from osteon.predicting.predictor import predict as predict_scans
@@ -195,7 +195,7 @@ def predict(
     limit = None if memory is None else parse_bytes(memory)
     loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
     found = find_scans(sources, loaded.plan, series, seen=loaded.seen)
-    loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))
+    loaded = choose_engine(loaded, model_folder(model), engine, count_all_passes(loaded.plan, found))
     info(told_needs(loaded.plan, found, limit, probabilities=probabilities))
     report = predict_scans(loaded, found, folder, How(speed_of(speed), overwrite, limit, probabilities))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""

@@ -10,7 +10,7 @@ import typer
 
 from osteon.cli.shared_options import with_signature
 from osteon.core.errors import UsageError
-from osteon.planning.options import RECIPE_NAMES, Choices
+from osteon.planning.options import RECIPE_NAMES, PlanOptions
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ def is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _parse_options(given: dict[str, Any]) -> Choices:
+def _parse_options(given: dict[str, Any]) -> PlanOptions:
     """Raises UsageError where a range, a list or a setting is not written as it should be."""
     values = given | {"recipe": given["recipe"] or "osteon", "settings": None}
     values["zoom"] = _parse_names(values["zoom"])
@@ -86,7 +86,7 @@ def _parse_options(given: dict[str, Any]) -> Choices:
         from osteon.plan.overlay import parse_settings  # slow to import
 
         values["settings"] = parse_settings(given["settings"])
-    return Choices(**values)
+    return PlanOptions(**values)
 
 
 def _parse_names(text: str | None) -> list[str] | None:

@@ -45,23 +45,27 @@ def serve(
     if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
         raise UsageError("the server is not installed", hint="pip install 'osteon[serve]'")
     from osteon.serving.guard import find_token
-    from osteon.serving.server import Place, hold, prepare
-    from osteon.serving.worker import Work
-    from osteon.web.listening import check_port
+    from osteon.serving.jobs import JobQueue
+    from osteon.serving.predictor import Dispatcher, start_predictor
+    from osteon.serving.server import create_server, hold_jobs_folder
+    from osteon.serving.worker import ServedModel
+    from osteon.web.address import ServerAddress
 
     limit = None if memory is None else parse_bytes(memory)
-    work = Work(model, speed, engine, postprocess, device, limit, max_voxels)
-    place = Place(folder, host, port, queue, parse_bytes(max_upload), parse_seconds(keep), parse_seconds(job_limit))
-    with hold(folder):
-        check_port(host, port)
-        token, made = find_token(token_file, os.environ.get("OSTEON_TOKEN", ""), folder, local=place.local)
-        service, server = prepare(work, place, token)
-        _print_address(place.local, folder, token if made else "", service.store.damaged)
-        named = "localhost" if place.local else f"[{host}]" if ":" in host else host
-        out.print(f"listening http://{escape(named)}:{port}/")
+    served = ServedModel(model, speed, engine, postprocess, device, limit, max_voxels)
+    address = ServerAddress(host, port)
+    most_bytes, keep_s, limit_s = parse_bytes(max_upload), parse_seconds(keep), parse_seconds(job_limit)
+    with hold_jobs_folder(folder):
+        address.check()
+        token, made = find_token(token_file, os.environ.get("OSTEON_TOKEN", ""), folder, local=address.local)
+        jobs = JobQueue(folder, queue)
+        dispatcher = Dispatcher(jobs, start_predictor(served), keep_s, limit_s)
+        server = create_server(dispatcher, address, token, most_bytes)
+        _print_address(address.local, folder, token if made else "", jobs.damaged)
+        out.print(f"listening {escape(address.url())}")
         out.print("stop      Ctrl-C; jobs that wait are done when it is started again")
         server.run()
-        service.dispatcher.stop()
+        dispatcher.stop()
 
 
 def _print_address(local: bool, folder: Path, made: str, damaged: int) -> None:

@@ -11,7 +11,7 @@ from osteon.app.commands import source_name
 from osteon.app.elements import action, caption, card, empty_state, heading, list_card, page_frame
 from osteon.app.item_actions import item_buttons
 from osteon.app.job_cards import job_card, watch_jobs
-from osteon.app.jobs import Job, State
+from osteon.app.jobs import Job, JobState
 from osteon.app.state import AppState, open_dataset
 from osteon.app.upload_box import UploadBox
 from osteon.app.workspace import Item, read_about
@@ -50,7 +50,7 @@ def _titles(app: AppState) -> list[str]:
     return [item.title for kind in ("sources", "datasets") for item in app.workspace.items(kind)]
 
 
-def _show_all(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
+def _show_all(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
     for job, state in rows:
         job_card(app, job, state)
     with ui.element("div").classes("osteon-cols"):

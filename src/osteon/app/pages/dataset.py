@@ -24,7 +24,7 @@ from osteon.app.elements import (
 from osteon.app.findings import read_audit
 from osteon.app.item_actions import item_header
 from osteon.app.job_cards import job_card, watch_jobs
-from osteon.app.jobs import OVER
+from osteon.app.jobs import FINISHED
 from osteon.app.page_cleanup import refreshable
 from osteon.app.pages.case import case_scene
 from osteon.app.state import AppState, open_dataset
@@ -96,7 +96,7 @@ class _DatasetPage:
         dataset = open_dataset(self.item)
         if dataset is None:
             jobs = self.app.jobs.about("dataset", self.item.name)
-            if all(self.app.jobs.state(job).phase in OVER for job in jobs):
+            if all(self.app.jobs.state(job).phase in FINISHED for job in jobs):
                 show_error(OsteonError("there is no dataset here: its import failed", hint="import it again"))
             return
         manifest = dataset.manifest

@@ -9,7 +9,7 @@ from nicegui import ui
 from osteon.app.commands import start_phantom
 from osteon.app.elements import action, caption, card, heading, page_frame
 from osteon.app.job_cards import job_list, watch_jobs
-from osteon.app.jobs import Job, State
+from osteon.app.jobs import Job, JobState
 from osteon.app.state import AppState
 from osteon.core.text import counted
 
@@ -37,7 +37,7 @@ def register(app: AppState) -> None:
                     watch_jobs(app, lambda: app.jobs.all()[:RECENT], lambda rows: _show_recent(app, rows))
 
 
-def _show_recent(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
+def _show_recent(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
     job_list(app, rows)
     if not rows:
         caption("Nothing has been started yet.")

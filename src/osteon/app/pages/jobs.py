@@ -6,7 +6,7 @@ from nicegui import ui
 
 from osteon.app.elements import action, caption, empty_state, heading, page_frame
 from osteon.app.job_cards import job_card, watch_jobs
-from osteon.app.jobs import OVER, Job, State
+from osteon.app.jobs import FINISHED, Job, JobState
 from osteon.app.state import AppState
 
 MAX_SHOWN = 40
@@ -22,9 +22,9 @@ def register(app: AppState) -> None:
             watch_jobs(app, lambda: app.jobs.all()[:MAX_SHOWN], lambda rows: _show_jobs(app, list(rows)))
 
 
-def _show_jobs(app: AppState, rows: list[tuple[Job, State]]) -> None:
-    open_jobs = [row for row in rows if row[1].phase not in OVER]
-    over = [row for row in rows if row[1].phase in OVER]
+def _show_jobs(app: AppState, rows: list[tuple[Job, JobState]]) -> None:
+    open_jobs = [row for row in rows if row[1].phase not in FINISHED]
+    over = [row for row in rows if row[1].phase in FINISHED]
     if not rows:
         with empty_state("Nothing has been started yet", "Imports, trainings and segmentations are listed here."):
             action("Start", "/", style="main")

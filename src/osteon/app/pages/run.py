@@ -12,7 +12,7 @@ from osteon.app.curves import chart_options, read_curves
 from osteon.app.elements import action, caption, card
 from osteon.app.job_cards import job_card, watch_jobs
 from osteon.app.job_texts import format_age
-from osteon.app.jobs import MODELS_BY, Job, State
+from osteon.app.jobs import MODEL_COMMANDS, Job, JobState
 from osteon.app.state import AppState
 from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError
@@ -61,9 +61,9 @@ class RunPage:
         ui.timer(2.0, self._refresh)
 
     def _jobs(self) -> list[Job]:
-        return [job for job in self.app.jobs.about("run", self.item.name) if job.command in MODELS_BY][:1]
+        return [job for job in self.app.jobs.about("run", self.item.name) if job.command in MODEL_COMMANDS][:1]
 
-    def _show_state(self, rows: Sequence[tuple[Job, State]]) -> None:
+    def _show_state(self, rows: Sequence[tuple[Job, JobState]]) -> None:
         for job, state in rows:
             job_card(self.app, job, state)
         upload, structures = read_about(self.item).get("brought"), self._model_structures()

@@ -10,7 +10,7 @@ from nicegui import ui
 from osteon.app.elements import action, caption, card, empty_state, notify, notify_error, page_frame, table
 from osteon.app.item_actions import item_buttons
 from osteon.app.job_cards import watch_jobs
-from osteon.app.jobs import Job, State
+from osteon.app.jobs import Job, JobState
 from osteon.app.result_commands import common_dataset, start_comparison, start_vote
 from osteon.app.results import describe_maker, prediction_records, read_metrics, result_files, rounded
 from osteon.app.state import AppState
@@ -151,7 +151,7 @@ class _ResultTable:
     def _report_items(self) -> list[Item]:
         return [item for item in self.app.workspace.items("exports") if (item.path / "report.html").is_file()]
 
-    def _show_reports(self, rows: Sequence[tuple[Job, State]]) -> None:
+    def _show_reports(self, rows: Sequence[tuple[Job, JobState]]) -> None:
         """Links to the reports, also to those that are being made, as soon as they are there."""
         for job, state in rows:
             if state.phase in ("queued", "running"):

@@ -20,7 +20,7 @@ from osteon.app.elements import (
 )
 from osteon.app.item_actions import item_buttons, item_header
 from osteon.app.job_cards import phase_chip, watch_jobs
-from osteon.app.jobs import Job, State
+from osteon.app.jobs import Job, JobState
 from osteon.app.notes import show_notes
 from osteon.app.pages.result import ResultPage, case_page
 from osteon.app.pages.source import find_source
@@ -76,7 +76,7 @@ def register(app: AppState) -> None:
         case_page(app, result_id, case_id)
 
 
-def _show_results(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
+def _show_results(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
     states = {job.about.get("result"): state for job, state in reversed(rows)}
     items = app.workspace.items("results")
     if not items:

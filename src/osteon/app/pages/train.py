@@ -22,7 +22,7 @@ from osteon.app.elements import (
 )
 from osteon.app.item_actions import item_buttons, item_header
 from osteon.app.job_cards import phase_chip, watch_jobs
-from osteon.app.jobs import Job, State
+from osteon.app.jobs import Job, JobState
 from osteon.app.page_cleanup import refreshable
 from osteon.app.pages.run import RunPage
 from osteon.app.plan_summary import show_plan
@@ -76,7 +76,7 @@ def register(app: AppState) -> None:
             RunPage(app, item)
 
 
-def _show_trainings(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
+def _show_trainings(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
     shown = set()
     for job, state in rows:
         item = app.workspace.item("runs", job.about["run"])
@@ -91,7 +91,7 @@ def _show_trainings(app: AppState, rows: Sequence[tuple[Job, State]]) -> None:
             pass
 
 
-def _training_card(app: AppState, item: Item, state: State | None) -> None:
+def _training_card(app: AppState, item: Item, state: JobState | None) -> None:
     dice, origin = read_curves(item.path).latest_dice.get("mean"), read_about(item)
     data = app.workspace.title("datasets", origin.get("dataset", "unknown data"))
     text = "brought in" if "brought" in origin else f"on {data}"
