@@ -271,8 +271,8 @@ def show_error(error: OsteonError, title: str = "That did not work") -> None:
                 long_text("\n".join(rest), "Details")
 
 
-def refresh_on_change(state: Callable[[], object], refresh: Callable[[], object], every_s: float = 1.0) -> None:
-    """Call `refresh` whenever `state` has changed; it is asked regularly while the page is open."""
+def refresh_on_change(state: Callable[[], object], refresh: Callable[[], object]) -> None:
+    """Call `refresh` whenever `state` has changed; it is asked each second while the page is open."""
     seen = state()
 
     def check() -> None:
@@ -282,12 +282,12 @@ def refresh_on_change(state: Callable[[], object], refresh: Callable[[], object]
             seen = now
             refresh()
 
-    ui.timer(every_s, check)
+    ui.timer(1.0, check)
 
 
-def notify(text: str, kind: str = "positive") -> None:
+def notify(text: str) -> None:
     """A short notice that disappears by itself."""
-    ui.notify(text, type=kind, position="bottom", multi_line=True)  # type: ignore[arg-type]
+    ui.notify(text, type="positive", position="bottom", multi_line=True)
 
 
 def notify_error(error: OsteonError) -> None:

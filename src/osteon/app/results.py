@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,6 @@ from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import read_plan
 from osteon.predicting.records import read_predictions
 from osteon.predicting.training_cases import KEY, TRAINED, VALIDATED
-
-
-@dataclass(frozen=True)
-class VolumeRow:
-    """A row of the volumes table: a structure of a case."""
-
-    case: str
-    structure: str
-    voxels: str
-    fragments: str
-    volume_cm3: str
-    length_mm: str
 
 
 def result_files(item: Item) -> dict[str, Path]:
@@ -85,14 +72,13 @@ class _Metrics(BaseModel):
     seen: dict[str, str] = {}
 
 
-def read_volumes(app: AppState, item: Item) -> list[VolumeRow]:
-    """The volumes table; empty where nothing was measured yet."""
+def read_volumes(app: AppState, item: Item) -> list[dict[str, str]]:
+    """The rows of the volumes table (`exporting.table`); empty where nothing was measured yet."""
     path = app.workspace.root / volumes_table(item)
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as stream:
-        names = list(VolumeRow.__dataclass_fields__)
-        return [VolumeRow(**{name: row.get(name) or "" for name in names}) for row in read_rows(stream)]
+        return list(read_rows(stream))
 
 
 def find_dataset(app: AppState, item: Item) -> tuple[Item, Dataset] | None:

@@ -56,18 +56,15 @@ def _channels(dataset: Dataset) -> ui.select | None:
     return ui.select(dict(enumerate(names)), value=0, label="Channel").props("dense") if len(names) > 1 else None
 
 
-def case_scene(
-    dataset: Dataset, case: Case, *, second: LabelSource | None = None, full_resolution: bool = False, channel: int = 0
-) -> SceneRequest:
-    """A dataset's case with its reference, and a result where one is given."""
+def case_scene(dataset: Dataset, case: Case, *, full_resolution: bool = False, channel: int = 0) -> SceneRequest:
+    """A dataset's case with its reference."""
     first = None if case.segmentation is None else LabelSource(dataset.resolve(case.segmentation), dataset.structures)
     return SceneRequest(
         case.id,
         image_paths(dataset, case),
         dataset.manifest.channels[channel].modality,
         first,
-        second,
-        channel,
-        full_resolution,
-        dataset.folder,
+        channel=channel,
+        full_resolution=full_resolution,
+        dataset=dataset.folder,
     )

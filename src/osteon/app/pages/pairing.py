@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.commands import ImportOptions, start_import
+from osteon.app.commands import start_import
 from osteon.app.elements import action, card, heading
 from osteon.app.state import AppState
 from osteon.core.errors import UsageError
@@ -46,5 +46,5 @@ class PairingForm:
         base = self.path if self.path.is_dir() else self.path.parent
         lines = [",".join(f'"{base / part}"' for part in pair if part) for pair in pairs]
         (folder.path / "pairs.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        item, _ = start_import(self.app, folder.path / "pairs.txt", self.name, ImportOptions(form="pairs"))
+        item, _ = start_import(self.app, folder.path / "pairs.txt", self.name, ["--form", "pairs"])
         ui.navigate.to(item.url)

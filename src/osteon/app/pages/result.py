@@ -145,19 +145,20 @@ class ResultPage:
     def _volumes(self, record: dict[str, Any]) -> None:
         rows, measured = [], read_volumes(self.app, self.item)
         for number, row in enumerate(measured):
-            confidence = (record.get(row.case, {}).get("confidence") or {}).get(row.structure)
+            case, structure, volume = row.get("case", ""), row.get("structure", ""), row.get("volume_cm3")
+            confidence = (record.get(case, {}).get("confidence") or {}).get(structure)
             rows.append(
                 {
                     "n": number,
-                    "case": row.case,
-                    "structure": row.structure,
-                    "volume": _number(row.volume_cm3, 2) if row.volume_cm3 else _number(row.voxels),
-                    "length": _number(row.length_mm, 1),
-                    "fragments": _number(row.fragments),
+                    "case": case,
+                    "structure": structure,
+                    "volume": _number(volume, 2) if volume else _number(row.get("voxels")),
+                    "length": _number(row.get("length_mm"), 1),
+                    "fragments": _number(row.get("fragments")),
                     "confidence": rounded(confidence),
                 }
             )
-        flat = bool(rows) and not any(row.volume_cm3 for row in measured)
+        flat = bool(rows) and not any(row.get("volume_cm3") for row in measured)
         with card("Volumes"):
             if not rows:
                 self._explain_no_volumes()
@@ -263,8 +264,8 @@ async def _scene(app: AppState, item: Item, name: str, full_resolution: bool) ->
     return await app.load_scene(result_scene(app, item, name, full_resolution=full_resolution))
 
 
-def _number(text: str, digits: int | None = 0) -> float | None:
+def _number(text: str | None, digits: int | None = None) -> float | None:
     try:
-        return round(float(text), digits or None)
+        return round(float(text or ""), digits)
     except ValueError:
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.commands import ImportOptions, start_import, start_model_import
+from osteon.app.commands import start_import, start_model_import
 from osteon.app.elements import action, caption, card, page_frame, show_error, table
 from osteon.app.item_actions import item_header
 from osteon.app.model_import import UploadedModel, copy_model
@@ -257,21 +257,18 @@ class _SourcePage:
             raise UsageError("two values have the same name, or one has none", hint="name each under “Structures”")
         if invalid := next((name for name in names.values() if "," in name or "=" in name), None):
             raise UsageError(f"{invalid}: a name holds no comma and no =", hint="name it under “Structures”")
-        reading = [
-            part
-            for option, value in self.reader_options.items()
-            if option in self.report.options
-            for part in (option, value)
-        ]
-        options = ImportOptions(
-            form=self.form,
-            modality=str(self.modality.value) or None,
-            hold_out=str(self.hold_out.value) or None,
-            only=None if set(selected) == set(case_ids) else selected,
-            labels={name: value for value, name in names.items()} if self.names and names != before else None,
-            flags=(*reading, *(flag for flag, box in self.flags.items() if box.value)),
-        )
-        item, _ = start_import(self.app, self.path, str(self.name_box.value or self.name), options)
+        labels = [f"{name}={value}" for value, name in names.items()] if names != before else []
+        options = {
+            "--form": self.form,
+            "--modality": str(self.modality.value),
+            "--hold-out": str(self.hold_out.value),
+            "--only": "" if set(selected) == set(case_ids) else ",".join(selected) + ",",
+            "--labels": ",".join(labels),
+            **{option: value for option, value in self.reader_options.items() if option in self.report.options},
+        }
+        arguments = [part for option, value in options.items() if value for part in (option, value)]
+        arguments += [flag for flag, box in self.flags.items() if box.value]
+        item, _ = start_import(self.app, self.path, str(self.name_box.value or self.name), arguments)
         ui.navigate.to(item.url)
 
 
