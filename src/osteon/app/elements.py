@@ -112,23 +112,23 @@ def _undo_card(app: AppState) -> None:
 def _theme_button(app: AppState) -> None:
     chosen = app.workspace.read_settings().get("theme", "auto")
     current = str(chosen) if chosen in THEMES else "auto"
-    dark = ui.dark_mode(THEMES[current])
-    names = list(THEMES)
+    dark = ui.dark_mode()
 
-    def switch() -> None:
-        nonlocal current
-        current = names[(names.index(current) + 1) % len(names)]
+    def show() -> None:
         dark.set_value(THEMES[current])
-        app.workspace.save_settings(theme=current)
         button.props(f'icon={THEME_ICONS[current]} aria-label="Theme: {current}; change it"')
         hint.set_text(f"Theme: {current}")
 
-    button = ui.button(on_click=switch).props(
-        f'flat round dense color=inherit icon={THEME_ICONS[current]} aria-label="Theme: {current}; change it"'
-    )
-    with button:
-        hint = ui.tooltip(f"Theme: {current}")
-    button.mark("theme")
+    def switch() -> None:
+        nonlocal current
+        names = list(THEMES)
+        current = names[(names.index(current) + 1) % len(names)]
+        app.workspace.save_settings(theme=current)
+        show()
+
+    with ui.button(on_click=switch).props("flat round dense color=inherit").mark("theme") as button:
+        hint = ui.tooltip()
+    show()
 
 
 def heading(text: str, level: int = 2) -> None:
@@ -248,12 +248,11 @@ def long_text(text: str, name: str) -> ui.label:
     return label
 
 
-@contextmanager
-def empty_state(title: str, text: str) -> Iterator[None]:
+def empty_state(title: str, text: str) -> ui.card:
     """A card where there is nothing yet, that says what to do next."""
-    with card(title, kind="empty"):
+    with card(title, kind="empty") as element:
         caption(text)
-        yield
+    return element
 
 
 def show_error(error: OsteonError, title: str = "That did not work") -> None:

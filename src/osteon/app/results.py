@@ -11,12 +11,13 @@ from pydantic import BaseModel
 
 from osteon.app.result_commands import volumes_table
 from osteon.app.scenes import LabelSource, SceneRequest
-from osteon.app.state import AppState, image_paths, open_dataset
+from osteon.app.state import AppState, open_dataset
 from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError
 from osteon.core.records import read_record
 from osteon.core.spreadsheets import read_rows
 from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Case
 from osteon.dataset.modality import Modality
 from osteon.evaluating.pairing import find_label_files
 from osteon.evaluating.record import JSON_NAME
@@ -98,6 +99,22 @@ def find_modality(app: AppState, item: Item) -> Modality:
         return "other"
 
 
+def case_scene(
+    dataset: Dataset,
+    case: Case,
+    reference: LabelSource | None = None,
+    result: LabelSource | None = None,
+    *,
+    full_resolution: bool = False,
+    channel: int = 0,
+) -> SceneRequest:
+    """A dataset's case with a reference, the dataset's own when None, and a result where one is given."""
+    if reference is None and case.segmentation is not None:
+        reference = LabelSource(dataset.resolve(case.segmentation), dataset.structures)
+    images, modality = tuple(map(dataset.resolve, case.images)), dataset.manifest.channels[channel].modality
+    return SceneRequest(case.id, images, modality, reference, result, channel, full_resolution, dataset.folder)
+
+
 def result_scene(
     app: AppState, item: Item, case: str, *, reference: LabelSource | None = None, full_resolution: bool = False
 ) -> SceneRequest:
@@ -111,15 +128,8 @@ def result_scene(
         raise OsteonError("this case is no longer here", hint="go back to the result")
     found = find_dataset(app, item)
     if found is not None and case in {c.id for c in found[1].manifest.cases}:
-        dataset = found[1]
-        entry = dataset.case(case)
-        if reference is None and entry.segmentation is not None:
-            reference = LabelSource(dataset.resolve(entry.segmentation), dataset.structures)
-        channel = dataset.manifest.channels[0]
-        images = image_paths(dataset, entry)
-        return SceneRequest(
-            case, images, channel.modality, reference, LabelSource(path), 0, full_resolution, dataset.folder
-        )
+        entry = found[1].case(case)
+        return case_scene(found[1], entry, reference, LabelSource(path), full_resolution=full_resolution)
     inputs = [Path(entry[0]) for entry in prediction_records(item).get(case, {}).get("input", [])]
     if not inputs:
         raise OsteonError("it is not recorded which scan this was made from", hint="upload it beside its dataset")

@@ -94,8 +94,7 @@ def _show_sources(app: AppState) -> None:
 def _show_datasets(app: AppState) -> None:
     items = app.datasets()
     if not items:
-        with empty_state("No dataset yet", "Import something that came in: its cases are checked and listed."):
-            pass
+        empty_state("No dataset yet", "Import something that came in: its cases are checked and listed.")
     for item in items:
         dataset, text = open_dataset(item), ""
         if dataset is not None:

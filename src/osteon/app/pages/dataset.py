@@ -24,7 +24,7 @@ from osteon.app.item_actions import item_page
 from osteon.app.job_cards import job_card, watch_jobs
 from osteon.app.jobs import FINISHED
 from osteon.app.page_cleanup import refreshable
-from osteon.app.pages.case import case_scene
+from osteon.app.results import case_scene
 from osteon.app.state import AppState, open_dataset
 from osteon.app.viewer_controls import colour_input
 from osteon.app.wording import translate_action

@@ -241,13 +241,7 @@ def case_page(app: AppState, result_id: str, case_id: str) -> None:
     with page_frame(app, "Result", "/segment", back=(f"/result/{result_id}", item.title if item else "Result")):
         if item is None or name is None:
             raise OsteonError("this case is no longer here", hint="go back to Segment")
-        number = names.index(name)
-
-        def step(by: int) -> None:
-            other = names[(number + by) % len(names)]
-            ui.navigate.to(f"{item.url}/{app.case_id(item, other)}")
-
-        with case_header(name, f"case {number + 1} of {len(names)}", step):
+        with case_header(names, name, lambda other: f"{item.url}/{app.case_id(item, other)}") as step:
             pass
         reasons = prediction_records(item).get(name, {}).get("review") or []
         if reasons:

@@ -73,8 +73,7 @@ def _show_results(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
     states = {job.about.get("result"): state for job, state in reversed(rows)}
     items = app.workspace.items("results")
     if not items:
-        with empty_state("No result yet", "Choose a model and scans, then start."):
-            pass
+        empty_state("No result yet", "Choose a model and scans, then start.")
     for item in items:
         cases = counted(len(result_files(item)), "case")
         with list_card(item.title, f"{cases}, by {describe_maker(app, item)}", item.url):

@@ -63,10 +63,10 @@ class _SpacePage:
 
     def _show_items(self, sizes: FolderSizes, rows: list[tuple[Item, list[str], list[Item]]]) -> None:
         if not rows:
-            with empty_state(
+            empty_state(
                 "Nothing takes any space yet", "What is uploaded, imported, trained and segmented appears here."
-            ):
-                return
+            )
+            return
         shown: list[dict[Any, Any]] = []
         for item, paths, users in rows:
             size = sum(sizes.items.get(path, 0) for path in paths)

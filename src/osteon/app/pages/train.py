@@ -78,8 +78,7 @@ def _show_trainings(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None
         if item.name not in shown:
             _training_card(app, item, None)
     if not any(app.workspace.item("runs", name).path.is_dir() for name in shown) and not app.models():
-        with empty_state("No training yet", "Choose a dataset and a time on the left, then start."):
-            pass
+        empty_state("No training yet", "Choose a dataset and a time on the left, then start.")
 
 
 def _training_card(app: AppState, item: Item, state: JobState | None) -> None:
