@@ -70,13 +70,12 @@ class _ResultTable:
             caption("Sort by a column; tick results to vote over them.")
             with ui.element("div").classes("osteon-row"):
                 self.dataset = ui.select({"": "all", **{d: d for d in datasets}}, value="", label="Dataset")
-                self.dataset.classes("osteon-grow").on_value_change(self._filter)
                 self.structure = ui.select(
                     {"": "mean of all", **{s: s for s in structures}}, value="", label="Structure"
                 )
-                self.structure.classes("osteon-grow").on_value_change(self._filter)
-                self.text = ui.input("Name contains").classes("osteon-grow")
-                self.text.on_value_change(self._filter)
+                self.text = ui.input("Name contains")
+                for box in (self.dataset, self.structure, self.text):
+                    box.classes("osteon-grow").on_value_change(self._filter)
             self.all = rows
             self.table = table(rows, HEADINGS, key="id", link="name", selectable=True)
             self._filter()

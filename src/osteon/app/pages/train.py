@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from nicegui import ui
 
@@ -102,21 +103,19 @@ class _TrainForm:
             self.dataset = ui.select(
                 {i: item.title for i, item in self.items.items()}, value=self.first, label="Dataset"
             )
-            self.dataset.classes("full-width").on_value_change(lambda: self.forecast.refresh())
+            self.dataset.classes("full-width")
             recipes = {name: f"{name}: {what}" for name, what in RECIPE_NAMES.items()}
             self.recipe = ui.select(recipes, value="osteon", label="Recipe").classes("full-width")
-            self.recipe.on_value_change(lambda: self.forecast.refresh())
             with ui.element("div").classes("osteon-row"):
                 self.budget = ui.select(BUDGETS, value="30min", label="How long", with_input=False).classes(
                     "osteon-grow"
                 )
-                self.budget.on_value_change(lambda: self.forecast.refresh())
                 self.other_budget = ui.input("or a time of your own", placeholder="45min").classes("osteon-grow")
-                self.other_budget.on_value_change(lambda: self.forecast.refresh())
             with ui.expansion("More choices").classes("full-width"):
                 self.dimensions = ui.select(DIMENSIONS, value="", label="Dimensions").classes("full-width")
-                self.dimensions.on_value_change(lambda: self.forecast.refresh())
             self.name = ui.input("Name", placeholder="as the dataset").classes("full-width")
+            for box in (self.dataset, self.recipe, self.budget, self.other_budget, self.dimensions):
+                box.on_value_change(lambda: self.forecast.refresh())
             self.forecast()
             with ui.element("div").classes("osteon-row"):
                 action("Start training", self._start, icon="play_arrow", style="main")
@@ -132,8 +131,10 @@ class _TrainForm:
     def _budget(self) -> str:
         return str(self.other_budget.value or "").replace(" ", "") or str(self.budget.value)
 
-    def _options(self) -> list[str]:
-        return ["--dimensions", str(self.dimensions.value)] if self.dimensions.value else []
+    def _choices(self) -> dict[str, Any]:
+        """As `start_training` and the like take them."""
+        options = ["--dimensions", str(self.dimensions.value)] if self.dimensions.value else []
+        return {"recipe": str(self.recipe.value), "budget": self._budget(), "options": options}
 
     def _plan_jobs(self) -> list[Job]:
         jobs = [job for job in self.app.jobs.about("dataset", self.item.name) if job.command == "plan"][:1]
@@ -146,7 +147,7 @@ class _TrainForm:
     @refreshable
     def forecast(self) -> None:
         """What the plan says, where it was made with these choices."""
-        plan = find_plan(self.item, recipe=str(self.recipe.value), budget=self._budget(), options=self._options())
+        plan = find_plan(self.item, **self._choices())
         if plan is None:
             caption("A forecast measures on this machine what the training will need; it takes about half a minute.")
             return
@@ -154,12 +155,10 @@ class _TrainForm:
 
     def _plan(self) -> None:
         parse_seconds(self._budget())
-        start_plan(self.app, self.item, recipe=str(self.recipe.value), budget=self._budget(), options=self._options())
+        start_plan(self.app, self.item, **self._choices())
 
     def _start(self) -> None:
         parse_seconds(self._budget())
         name = str(self.name.value or "") or f"{self.item.title}-{self.recipe.value}"
-        run, _ = start_training(
-            self.app, self.item, name, recipe=str(self.recipe.value), budget=self._budget(), options=self._options()
-        )
+        run, _ = start_training(self.app, self.item, name, **self._choices())
         ui.navigate.to(run.url)
