@@ -255,6 +255,13 @@ def empty_state(title: str, text: str) -> ui.card:
     return element
 
 
+def note(text: str) -> None:
+    """A line in a card that stands out; nothing where it is empty."""
+    if text:
+        with card(kind="note"):
+            ui.label(text)
+
+
 def show_error(error: OsteonError, title: str = "That did not work") -> None:
     """An error in the pages' words; details are folded."""
     error = translate_error(error, *ui.context.client.storage.get(_FOLDERS, ()))

@@ -59,7 +59,8 @@ def job_card(app: AppState, job: Job, state: JobState, *, log: bool = False) -> 
     with card():
         with ui.element("div").classes("osteon-row"):
             with ui.column().classes("osteon-grow gap-0"):
-                _title(app, job)
+                page = job_page(app, job)
+                (ui.link(job.title, page) if page else ui.label(job.title)).classes("text-weight-medium")
                 _times(app, job, state)
             phase_chip(state)
             _buttons(app, job, state)
@@ -84,11 +85,6 @@ def job_page(app: AppState, job: Job) -> str:
             url = f"/report/{item.id}" if about == "report" else item.url
             return url if item.path.is_dir() else ""
     return ""
-
-
-def _title(app: AppState, job: Job) -> None:
-    page = job_page(app, job)
-    (ui.link(job.title, page) if page else ui.label(job.title)).classes("text-weight-medium")
 
 
 def _show_log(app: AppState, job: Job, state: JobState) -> None:

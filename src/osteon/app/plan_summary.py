@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from osteon.app.elements import caption, card
+from osteon.app.elements import caption, note
 from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.plan.schema import Plan
 
@@ -26,8 +26,7 @@ def show_plan(plan: Plan, budget: str) -> None:
         count = parse_seconds(budget) / cost.seconds_per_iteration
         rows.append(("Time", f"{cost.seconds_per_iteration:.2g} s an iteration: about {count:,.0f} in {budget}"))
         if count < FEW_ITERATIONS:
-            with card(kind="note"):
-                ui.label("This is little time for these data: expect a rough model. Give it longer for real use.")
+            note("This is little time for these data: expect a rough model. Give it longer for real use.")
     for name, text in rows:
         with ui.element("div").classes("osteon-row"):
             caption(name).style("width: 84px")

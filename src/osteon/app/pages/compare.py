@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.elements import action, caption, card, empty_state, page_frame, refresh_on_change, table
+from osteon.app.elements import action, caption, card, empty_state, note, page_frame, refresh_on_change, table
 from osteon.app.job_cards import watch_jobs
 from osteon.app.jobs import Job
 from osteon.app.page_cleanup import refreshable
@@ -132,8 +132,7 @@ class _ComparisonForm:
                 names = {"case": "Case", "dice": "Dice", "worst": "Worst structure", "states": "Missed or made up"}
                 if text := describe_seen(row["seen"] for row in rows):
                     names["seen"] = "By the model"
-                    with card(kind="note"):
-                        ui.label(text)
+                note(text)
                 table(rows, names, key="case", link="case")
             with card("Each structure"):
                 _structure_table(metrics)

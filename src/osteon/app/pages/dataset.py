@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from nicegui import ui
@@ -228,18 +229,13 @@ class _StructureForm:
             with ui.column().classes("osteon-structures no-wrap"):
                 for number, structure in enumerate(self.dataset.structures, 1):
                     with ui.element("div").classes("osteon-structure"):
-                        self._swatch(number, structure.name, structure.colour)
+                        keep = partial(self.colours.__setitem__, structure.name)
+                        colour_input(structure.colour, f"Colour of structure {number}", keep)
                         box = ui.input(value=structure.name).props("dense borderless").classes("osteon-grow")
                         box.props["aria-label"] = f"Name of structure {number}"
                         self.names[structure.name] = box
                         caption(structure.side or "")
             action("Save names and colours", self._save, icon="save")
-
-    def _swatch(self, number: int, name: str, colour: str) -> None:
-        def keep(chosen: str) -> None:
-            self.colours[name] = chosen
-
-        colour_input(colour, f"Colour of structure {number}", keep)
 
     async def _save(self) -> None:
         names = {name: str(box.value or "") for name, box in self.names.items()}

@@ -9,7 +9,7 @@ from nicegui import ui
 
 from osteon.app.commands import source_of
 from osteon.app.downloads import DOWNLOADS, SERIES_FORMS, available_forms
-from osteon.app.elements import action, caption, card, notify_error, page_frame, refresh_on_change, table
+from osteon.app.elements import action, caption, card, note, notify_error, page_frame, refresh_on_change, table
 from osteon.app.job_cards import watch_jobs
 from osteon.app.notes import show_notes
 from osteon.app.page_cleanup import refreshable
@@ -113,12 +113,8 @@ class ResultPage:
         shown = {n: text for n, text in headings.items() if n in always or any(row[n] for row in rows)}
         flagged = sum(bool(row["review"]) for row in rows)
         with card("Cases"):
-            if flagged:
-                with card(kind="note"):
-                    ui.label(f"{flagged} of {len(rows)} should be looked at by a person: see Why.")
-            if text := describe_seen(row["seen"] for row in rows):
-                with card(kind="note"):
-                    ui.label(text)
+            note(f"{flagged} of {len(rows)} should be looked at by a person: see Why." if flagged else "")
+            note(describe_seen(row["seen"] for row in rows))
             caption(describe_confidence(record.get(name, {}) for name in names))
             order = sorted(rows, key=lambda row: (not row["review"], row["confidence"] or 0))
             cases = table(order, shown, key="id", link="id")
@@ -244,9 +240,7 @@ def case_page(app: AppState, result_id: str, case_id: str) -> None:
         with case_header(names, name, lambda other: f"{item.url}/{app.case_id(item, other)}") as step:
             pass
         reasons = prediction_records(item).get(name, {}).get("review") or []
-        if reasons:
-            with card(kind="note"):
-                ui.label(f"Look at it: {'; '.join(reasons)}")
+        note(f"Look at it: {'; '.join(reasons)}" if reasons else "")
         try:
             result_scene(app, item, name)
         except OsteonError as error:

@@ -96,7 +96,7 @@ class _ResultTable:
                     "id": item.id,
                     "name": item.title,
                     "href": item.url,
-                    "run": self._maker(item),
+                    "run": describe_maker(self.app, item).removeprefix("the model ").replace("another program", ""),
                     "dataset": self.app.workspace.title("datasets", origin["dataset"]) if origin.get("dataset") else "",
                     "overall": overall.get("dice", {}),
                     "each": {n: s["dice"] for n, s in metrics.get("structures", {}).items()},
@@ -108,9 +108,6 @@ class _ResultTable:
                 }
             )
         return rows
-
-    def _maker(self, item: Item) -> str:
-        return describe_maker(self.app, item).removeprefix("the model ").replace("another program", "")
 
     def _validation(self, run: str) -> float | None:
         folder = self.app.workspace.root / "runs" / run / "model"
@@ -139,13 +136,10 @@ class _ResultTable:
             action("Make the report", self._compare, icon="summarize", style="main")
             watch_jobs(
                 self.app,
-                self._report_jobs,
+                lambda: [job for job in self.app.jobs.all() if job.command == "compare"][:REPORTS],
                 self._show_reports,
                 more=lambda: [item.title for item in self._report_items()],
             )
-
-    def _report_jobs(self) -> list[Job]:
-        return [job for job in self.app.jobs.all() if job.command == "compare"][:REPORTS]
 
     def _report_items(self) -> list[Item]:
         return [item for item in self.app.workspace.items("exports") if (item.path / "report.html").is_file()]

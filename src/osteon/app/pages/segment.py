@@ -14,6 +14,7 @@ from osteon.app.elements import (
     empty_state,
     heading,
     list_card,
+    note,
     page_frame,
     show_error,
 )
@@ -175,11 +176,10 @@ class _SegmentForm:
             show_notes(self.app, scans.notes, kind="note", title="Notes")
             ui.label(f"{counted(len(scans.ids), 'scan')}: {shortly(scans.ids, 6)}")
             if known := scans.trained_on:
-                with card(kind="note"):
-                    ui.label(
-                        f"{len(known)} of them were trained on by this model, whatever the dataset holds out by now; "
-                        f"their scores say nothing of new scans: {shortly(known, 6)}"
-                    )
+                note(
+                    f"{len(known)} of them were trained on by this model, whatever the dataset holds out by now; "
+                    f"their scores say nothing of new scans: {shortly(known, 6)}"
+                )
 
     def _source_path(self) -> tuple[str, Path] | None:
         chosen = str(self.source.value or "")
