@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nicegui.element import Element
-from nicegui.events import GenericEventArguments
 
 NIIVUE = Path(__file__).parent / "static/niivue"
 NIIVUE_MISSING = NIIVUE / "MISSING.txt"
@@ -88,10 +87,6 @@ class View(Element):
     def set_styles(self, layer: int, structures: Sequence[tuple[int, VisibleStructure]]) -> None:
         """Show structures of a layer in these colours; those that are not visible not at all."""
         self.run_method("styles", layer, [[number, s.colour, s.alpha] for number, s in structures])
-
-    def on_ready(self, handler: Callable[[GenericEventArguments], Any]) -> None:
-        """Call when a scene is on the screen."""
-        self.on("ready", handler)
 
 
 class VolumeView(View, component="volume_view.js", esm=_ESM):

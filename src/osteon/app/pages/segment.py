@@ -89,15 +89,14 @@ class _SegmentForm:
 
     def __init__(self, app: AppState, models: list[Item], model: str, source: str) -> None:
         self.app, self.models = app, {item.id: item for item in models}
-        self.model_id = model if model in self.models else next(iter(self.models))
-        self.source_id = source
         self.scans: ScanList | None = ScanList()
         with card("Segment scans"):
             names = {i: item.title for i, item in self.models.items()}
-            self.model = ui.select(names, value=self.model_id, label="Model").classes("full-width")
+            chosen = model if model in names else next(iter(names))
+            self.model = ui.select(names, value=chosen, label="Model").classes("full-width")
             self.model.on_value_change(self._update_sources)
             self.source = ui.select(self._sources(), label="Scans").classes("full-width")
-            self.source.value = self.source_id if self.source_id in self.source.options else self._held_out()
+            self.source.value = source if source in self.source.options else self._held_out()
             self.source.on_value_change(self._inspect)
             caption("Scans that are not there yet:")
             UploadBox(self.app, "Upload scans", self._uploaded)

@@ -98,12 +98,10 @@ class _TrainForm:
 
     def __init__(self, app: AppState, items: list[Item], dataset_id: str) -> None:
         self.app, self.items = app, {item.id: item for item in items}
-        self.first = dataset_id if dataset_id in self.items else next(iter(self.items))
         with card("A new training"):
-            self.dataset = ui.select(
-                {i: item.title for i, item in self.items.items()}, value=self.first, label="Dataset"
-            )
-            self.dataset.classes("full-width")
+            names = {item.id: item.title for item in items}
+            chosen = dataset_id if dataset_id in names else next(iter(names))
+            self.dataset = ui.select(names, value=chosen, label="Dataset").classes("full-width")
             recipes = {name: f"{name}: {what}" for name, what in RECIPE_NAMES.items()}
             self.recipe = ui.select(recipes, value="osteon", label="Recipe").classes("full-width")
             with ui.element("div").classes("osteon-row"):
