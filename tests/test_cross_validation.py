@@ -20,7 +20,7 @@ from osteon.formats import read_segmentation
 from osteon.networks.ensemble import Ensemble, first_member, members_in
 from osteon.networks.registry import build_network
 from osteon.plan.schema import write_plan
-from osteon.predicting.model import load_model
+from osteon.predicting.model_folder import load_model
 from osteon.runs import cross_validation
 from osteon.runs.cross_validation import train_all_folds
 from osteon.runs.finishing import Validated, _with_or_without_series

@@ -25,8 +25,9 @@ from osteon.core.volume import Volume
 from osteon.exporting import client
 from osteon.formats import write_volume
 from osteon.networks.registry import build_network
-from osteon.predicting.engines import ENGINES, Engine, kind_of
-from osteon.predicting.model import Model, load_model, save_model
+from osteon.predicting.engines import ENGINES, Engine, find_engine
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model, save_model
 
 pytestmark = pytest.mark.usefixtures("memory_order")
 
@@ -74,7 +75,7 @@ def test_the_client_gives_the_same_mask(
     assert not report.notes
     volume = scan(shape)
     write_volume(tmp_path / "scan.nii.gz", volume)
-    expected = replace(model, network=Engine(model.network, kind_of(form))).segment(volume).segmentation
+    expected = replace(model, network=Engine(model.network, find_engine(form))).segment(volume).segmentation
     exported = runpy.run_path(str(tmp_path / "out" / "client.py"))
     exported["main"](str(tmp_path / "scan.nii.gz"), str(tmp_path / "mask.nii.gz"))
     found = nibabel.load(tmp_path / "mask.nii.gz")

@@ -24,7 +24,7 @@ from osteon.formats import read_segmentation, write_volume
 from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
 from osteon.predicting.scans import Scan
-from osteon.predicting.stages import How
+from osteon.predicting.stages import PredictOptions
 from runs import command
 
 REGIONS = {
@@ -307,7 +307,7 @@ def test_probabilities_sum_to_one_also_outside_what_is_not_zero(tmp_path: Path) 
     volume.array[:, :3] = 0
     write_volume(tmp_path / "scan.nii.gz", volume)
     model = osteon.load_model(tmp_path / "model")
-    kept = How(probabilities=True)
+    kept = PredictOptions(probabilities=True)
     report = predict(model, [Scan("scan", ((tmp_path / "scan.nii.gz",),))], tmp_path / "out", kept)
     assert report.done == ["scan"]
     with np.load(tmp_path / "out/scan.probabilities.npz") as file:

@@ -22,7 +22,8 @@ from osteon.converting import zip_models
 from osteon.converting.convert import Adopted, Wanted, adopt
 from osteon.core.errors import FileError, ModelError, OsteonError, UsageError
 from osteon.networks.registry import build_network
-from osteon.predicting.model import Model, save_model
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import save_model
 from runs import command
 
 BEST, LATEST = "checkpoint_best.pth", "checkpoint_latest.pth"

@@ -24,7 +24,7 @@ from osteon.plan.schema import Grid, Network, Plan, Pretrained
 from osteon.planning.network_choice import choose_network
 from osteon.planning.options import Choices
 from osteon.planning.recipes import RECIPES, Size
-from osteon.predicting.tiles import probabilities
+from osteon.predicting.tiles import predict_probabilities
 from osteon.runs.fit import train
 from osteon.training.module import TrainingModule
 from osteon.training.sampling import Batch
@@ -132,7 +132,7 @@ def test_scans_of_any_size_are_padded_and_put_together(row: str) -> None:
     plan, network = built(row)
     i, j, k = plan.patch.size
     for shape in ((i + 5, j - 3, 2 if k == 1 else k + 1), (3, 5, 1)):
-        made = probabilities(network.eval(), noise(4, *shape), plan)
+        made = predict_probabilities(network.eval(), noise(4, *shape), plan)
         assert made.shape == (outputs(plan), *shape)
         torch.testing.assert_close(made.sum(0), torch.ones(shape))
 
@@ -173,7 +173,7 @@ def test_an_encoder_of_one_size_gets_that_size_alone() -> None:
     plan, network = built("unet one size")
     seen = []
     hook = network.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape[2:])))
-    probabilities(network.eval(), noise(4, 70, 33, 1), plan)  # less than 1.5 patches: else looked at as a whole
+    predict_probabilities(network.eval(), noise(4, 70, 33, 1), plan)  # less than 1.5 patches: else looked at as a whole
     hook.remove()
     assert set(seen) == {(64, 32, 1)}
     assert len(seen) > 1

@@ -16,8 +16,17 @@ from osteon.core.case_records import FOLDER, CaseRecords
 from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
-from osteon.predicting.model import load_model
-from osteon.predicting.training_cases import TRAINED, UNKNOWN, UNSEEN, VALIDATED, SeenScans, sights_in, together, worst
+from osteon.predicting.model_folder import load_model
+from osteon.predicting.training_cases import (
+    TRAINED,
+    UNKNOWN,
+    UNSEEN,
+    VALIDATED,
+    SeenScans,
+    merge_seen_scans,
+    sights_in,
+    worst,
+)
 from osteon.runs.fit import train
 from osteon.runs.options import TrainOptions
 from runs import cohort, command, learning_plan
@@ -89,7 +98,7 @@ def test_of_many_one_that_was_trained_on_a_scan_decides() -> None:
     assert worst([UNSEEN, None]) is None
     assert worst([UNSEEN, VALIDATED]) == VALIDATED
     assert worst([UNSEEN, UNSEEN]) == UNSEEN
-    folds = together([SeenScans({"a": ""}, {"b": ""}), SeenScans({"b": ""}, {"a": ""})])
+    folds = merge_seen_scans([SeenScans({"a": ""}, {"b": ""}), SeenScans({"b": ""}, {"a": ""})])
     assert folds.sight_of("a") == folds.sight_of("b") == TRAINED
     assert folds.sight_in_run("a") == VALIDATED  # by the fold that had not
 

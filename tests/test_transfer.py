@@ -22,7 +22,8 @@ from osteon.networks.transfer import transfer
 from osteon.plan.inheritance import inherit_plan
 from osteon.plan.schema import Plan, parse_plan, read_plan, write_plan
 from osteon.planning.inherited_plan import plan_from_model
-from osteon.predicting.model import Model, load_model, save_model
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model, save_model
 from osteon.runs.fit import train
 from osteon.training.checkpoint import LAST, load_checkpoint
 from runs import CPU, cohort, command, learning_plan

@@ -25,7 +25,7 @@ from osteon.networks.transfer import transfer
 from osteon.plan.inheritance import inherit_plan
 from osteon.plan.schema import Plan, Series, read_plan, write_plan
 from osteon.planning.inherited_plan import plan_from_model
-from osteon.preparing.cache import prepare
+from osteon.preparing.cache import prepare_cases
 from osteon.runs.fit import train
 from runs import CPU, command
 
@@ -121,7 +121,7 @@ def test_cases_are_prepared_as_in_predicting(tmp_path: Path) -> None:
     source, data = model(tmp_path, use_mask_for_norm=[True]), dataset(tmp_path / "data")
     plan = plan_from_model(data.folder, tmp_path / "run", str(source))
     assert plan.intensities[0].inside
-    ready, failed = prepare(data, plan, data.manifest.trainable)
+    ready, failed = prepare_cases(data, plan, data.manifest.trainable)
     assert not failed
     image, _, _ = case(0)
     expected = osteon.load_model(source).prepare(volume(image)).image

@@ -184,7 +184,7 @@ def sweep(file: PathLike, *, dry: bool = False) -> SweepReport:
 def load_model(folder: PathLike, *, device: str = "cpu") -> Model:
     """Load a trained model (a run, or its folder `model`); `.predict(scan)` segments a file or a Volume."""
     from osteon.core.devices import resolve_device
-    from osteon.predicting.model import load_model
+    from osteon.predicting.model_folder import load_model
 
     return load_model(Path(folder), device=resolve_device(device))
 
@@ -258,19 +258,20 @@ def predict(
         overwrite: Do again what is done.
     """
     from osteon.machine.engine_timing import all_passes, choose_engine
-    from osteon.predicting.model import Model, model_folder
+    from osteon.predicting.model import Model
+    from osteon.predicting.model_folder import find_model_folder
     from osteon.predicting.predictor import predict
     from osteon.predicting.scans import find_scans
-    from osteon.predicting.speed import speed_of
-    from osteon.predicting.stages import How
+    from osteon.predicting.speed import find_speed
+    from osteon.predicting.stages import PredictOptions
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     found = find_scans([Path(s) for s in sources], loaded.plan, series, seen=loaded.seen)
     if not isinstance(model, Model):
-        loaded = choose_engine(loaded, model_folder(Path(model)), engine, all_passes(loaded.plan, found))
+        loaded = choose_engine(loaded, find_model_folder(Path(model)), engine, all_passes(loaded.plan, found))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
-    return predict(loaded, found, Path(out), How(speed_of(speed), overwrite, memory, probabilities))
+    return predict(loaded, found, Path(out), PredictOptions(find_speed(speed), overwrite, memory, probabilities))
 
 
 def vote(members: Sequence[PathLike], out: PathLike, **options: Any) -> VoteReport:

@@ -9,7 +9,7 @@ from osteon.app.jobs import Job
 from osteon.app.state import Studio
 from osteon.app.workspace import Item, about
 from osteon.dataset.manifest import read_manifest
-from osteon.predicting.scans import cases_to_predict
+from osteon.predicting.scans import find_cases_to_predict
 
 
 def begin_prediction(
@@ -147,6 +147,6 @@ def begin_comparison(studio: Studio, members: Sequence[Item], dataset: Item) -> 
 
 def _reference(dataset: Item | None) -> Item | None:
     """A dataset to score against; None where nothing that is segmented of it has a label."""
-    if dataset is None or not any(case.segmentation for case in cases_to_predict(read_manifest(dataset.path))):
+    if dataset is None or not any(case.segmentation for case in find_cases_to_predict(read_manifest(dataset.path))):
         return None
     return dataset

@@ -24,7 +24,8 @@ from osteon.core.progress import status
 from osteon.networks.ensemble import Ensemble
 from osteon.networks.registry import build_network
 from osteon.plan.schema import NnUNet, Plan
-from osteon.predicting.model import Model, save_model
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import save_model
 from osteon.predicting.records import FIRST, WEIGHTS
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from osteon.converting.plans_files import PREPROCESSOR, RESAMPLING, Configuration
 from osteon.core.errors import ModelError
-from osteon.preparing.nnunet_grid import ANISOTROPY
+from osteon.preparing.spline_resampling import ANISOTROPY
 
 HOW_FAST = {"num_threads", "device", "memefficient_seg_resampling"}
 """Arguments that change no value of an image."""

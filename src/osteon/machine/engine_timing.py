@@ -21,11 +21,11 @@ from osteon.core.records import read_record
 from osteon.machine.gate import read_gates
 from osteon.networks.registry import inputs, outputs
 from osteon.plan.schema import Plan
-from osteon.predicting.engines import ENGINES, NAMES, Kind, kind_of
+from osteon.predicting.engines import ENGINES, NAMES, EngineKind, find_engine
 from osteon.predicting.model import Model
 from osteon.predicting.scans import Scan
 from osteon.predicting.tiles import tile_starts
-from osteon.preparing.case import passage
+from osteon.preparing.strategies import grid_strategy
 
 FILE = "engines.json"
 RUNS = 5
@@ -60,12 +60,12 @@ def measure_engines(model: Model) -> list[Speed]:
         size,
         mode="trilinear",
     )
-    expected = _decided(model.with_engine(kind_of("torch")).network(image)[0], model.plan)
+    expected = _decided(model.with_engine(find_engine("torch")).network(image)[0], model.plan)
     return [_measured(model, kind, image, expected) for kind in ENGINES if kind.device == "cpu"]
 
 
-def _measured(model: Model, kind: Kind, image: torch.Tensor, expected: torch.Tensor) -> Speed:
-    missing = kind.lacks()
+def _measured(model: Model, kind: EngineKind, image: torch.Tensor, expected: torch.Tensor) -> Speed:
+    missing = kind.missing()
     if kind.quantised and model.quantised is None:
         missing = missing or "not made yet: give the dataset, too"
     if missing:
@@ -100,7 +100,7 @@ def fastest(speeds: Mapping[str, Speed], passed: set[str], patches: int) -> str:
         passed: Engines that passed the gate for this model.
         patches: How many are to be looked at.
     """
-    offered = [s for s in speeds.values() if not s.why_not and (kind_of(s.name).precise or s.name in passed)]
+    offered = [s for s in speeds.values() if not s.why_not and (find_engine(s.name).precise or s.name in passed)]
     return min(offered, key=lambda s: s.start_s + patches * s.run_s).name if offered else "torch"
 
 
@@ -152,7 +152,7 @@ def choose_engine(model: Model, folder: Path, wanted: str, patches: int) -> Mode
         name = fastest({n: s for n, s in speeds.items() if n in NAMES}, passed, patches) if speeds else "torch"
     else:
         name = wanted
-    kind = kind_of(name)
+    kind = find_engine(name)
     if not kind.precise and name not in passed:
         raise UsageError(
             f"--engine {name}: rounds, and has not passed the gate for this model",
@@ -167,7 +167,7 @@ def choose_engine(model: Model, folder: Path, wanted: str, patches: int) -> Mode
 
 def passes(plan: Plan, geometry: Geometry) -> int:
     """How many patches a scan is looked at in."""
-    shape = passage(geometry, plan.grid).shape
+    shape = grid_strategy(plan).transform(geometry).shape
     if plan.grid.dimensions == 2:
         return math.ceil(shape[2] / plan.patch.batch)
     return math.prod(len(tile_starts(n, s)) for n, s in zip(shape, plan.patch.size, strict=True))

@@ -15,7 +15,7 @@ from osteon.core.files import write_json
 from osteon.core.labels import Segmentation
 from osteon.core.records import read_record
 from osteon.core.volume import Volume
-from osteon.predicting.engines import Kind
+from osteon.predicting.engines import EngineKind
 from osteon.predicting.model import Model
 
 FILE = "engines.json"
@@ -48,7 +48,7 @@ class Gate:
         return bool(self.cases) and max(drops, default=0.0) <= MOST_DROP and max(changes, default=0.0) <= MOST_CHANGE
 
 
-def judge_engine(model: Model, kind: Kind, cases: Iterable[tuple[Volume, Segmentation]]) -> Gate:
+def judge_engine(model: Model, kind: EngineKind, cases: Iterable[tuple[Volume, Segmentation]]) -> Gate:
     """Predict scans with torch and with the engine, and compare.
 
     Args:

@@ -19,7 +19,7 @@ from osteon.plan.schema import Plan, read_plan
 from osteon.planning.dataset_plan import decide
 from osteon.planning.options import DEFAULTS, Choices
 from osteon.planning.run_plan import plan_for_run
-from osteon.predicting.model import model_folder
+from osteon.predicting.model_folder import find_model_folder
 from osteon.runs.initialising import init_sha256
 from osteon.runs.record import is_begun
 
@@ -54,7 +54,7 @@ def plan_from_model(
         return overlay(read_plan(run / PLAN), choices.settings or {})
     if _decide_shape(choices):
         return plan_for_run(dataset, run, choices, device=device, restart=restart, budget_s=budget_s, workers=workers)
-    source = read_plan(model_folder(init) / PLAN)
+    source = read_plan(find_model_folder(init) / PLAN)
     own = read_plan(dataset / PLAN) if choices == DEFAULTS and (dataset / PLAN).is_file() else None
     if own is None or own.grid.dimensions != source.grid.dimensions:
         wanted = replace(choices, dimensions=source.grid.dimensions)

@@ -38,13 +38,13 @@ from osteon.dataset.checks import content_hash, present_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.plan.schema import Plan
-from osteon.preparing.case import BYTES_PER_VOXEL, prepare_labels, prepare_with_intensities
-from osteon.preparing.nonzero import nonzero_box
-from osteon.preparing.zoomed import fine_crops, zoom_numbers
+from osteon.preparing.case import BYTES_PER_VOXEL, prepare_labels
+from osteon.preparing.strategies import grid_strategy
+from osteon.preparing.zoomed import zoom_indices, zoomed_crops
 
 FOREGROUND_SAMPLES = 10_000
 """Voxels of each structure that the foreground index keeps, drawn without replacement."""
-FINE = "fine"
+ZOOMED = "fine"
 """The folder of the crops around the zoom structures, in the cache's own."""
 
 
@@ -57,7 +57,7 @@ class CachedCase:
         folder: Where they lie.
         annotated: For each structure of the plan whether anybody looked for it.
         present: Numbers, from 0, of the structures that the foreground index lists.
-        fine: The crops around the zoom structures, each like a case; their foreground lists these structures alone.
+        zoomed: The crops around the zoom structures, each like a case; their foreground lists these structures alone.
         structures: Names of the dataset's structures that have a voxel in the case, on its own grid.
         content: The image's hash (`dataset.checks.content_hash`).
     """
@@ -66,7 +66,7 @@ class CachedCase:
     folder: Path
     annotated: tuple[bool, ...]
     present: tuple[int, ...]
-    fine: tuple[CachedCase, ...] = ()
+    zoomed: tuple[CachedCase, ...] = ()
     structures: tuple[str, ...] = ()
     content: str = ""
 
@@ -90,7 +90,7 @@ def _open(path: Path) -> Any:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def prepare(
+def prepare_cases(
     dataset: Dataset, plan: Plan, cases: list[Case], *, workers: int | None = None
 ) -> tuple[dict[str, CachedCase], dict[str, OsteonError]]:
     """Prepare cases into the dataset's cache; complete ones whose files are still the same are taken as they are.
@@ -161,7 +161,7 @@ def _complete(
         if damaged is not None:
             damaged.append(case.id)
         return None
-    fine = [CachedCase(f"{case.id}.{n}", folder / FINE, annotated, tuple(present)) for n, present in enumerate(crops)]
+    fine = [CachedCase(f"{case.id}.{n}", folder / ZOOMED, annotated, tuple(present)) for n, present in enumerate(crops)]
     present = tuple(facts["present"])
     return CachedCase(case.id, folder, annotated, present, tuple(fine), tuple(facts["structures"]), facts["content"])
 
@@ -215,10 +215,11 @@ def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
 def _write_case(dataset: Dataset, plan: Plan, case: Case, folder: Path) -> None:
     mark = mark_case(dataset, case)
     volume, segmentation = dataset.load_image(case), dataset.load_segmentation(case)
-    if plan.grid.nnunet is not None and plan.grid.drop_slices is None:  # as in predicting; slices are counted in all
-        box = nonzero_box(volume.array)
+    strategy = grid_strategy(plan)
+    box = strategy.crop_box(volume.array) if plan.grid.drop_slices is None else None  # slices are counted in the whole
+    if box is not None:
         volume, segmentation = volume.crop(box), segmentation.crop(box)
-    image, intensities = prepare_with_intensities(volume, plan)
+    image, intensities = strategy.prepare(volume)
     labels = prepare_labels(segmentation, plan)
     kept = plan.grid.kept_slices(image.shape[3])
     if not kept:
@@ -238,11 +239,11 @@ def _write_case(dataset: Dataset, plan: Plan, case: Case, folder: Path) -> None:
         "content": case.content or content_hash(volume),
     }
     if plan.zoom is not None:
-        closely = zoom_numbers(plan, plan.zoom)
+        closely = zoom_indices(plan, plan.zoom)
         facts["fine"] = []
-        for number, crop in enumerate(fine_crops(volume, segmentation, plan, plan.zoom, intensities)):
+        for number, crop in enumerate(zoomed_crops(volume, segmentation, plan, plan.zoom, intensities)):
             shown = [k - crop.first_slice for k in kept] if plan.grid.dimensions == 2 else range(crop.image.shape[3])
-            name = f"{FINE}/{case.id}.{number}"
+            name = f"{ZOOMED}/{case.id}.{number}"
             facts["fine"].append(_write_arrays(folder, name, plan, crop.image, crop.labels, shown, closely, crc32))
     write_json(folder / f"{case.id}.json", facts)
 

@@ -16,11 +16,12 @@ from osteon.core.progress import console, is_quiet
 from osteon.dataset.dataset import Dataset
 from osteon.networks.ensemble import Ensemble
 from osteon.plan.schema import Plan
-from osteon.predicting.model import Model, load_model
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model
 from osteon.predicting.records import WEIGHTS
-from osteon.predicting.training_cases import together
-from osteon.preparing.cache import prepare
-from osteon.runs.finishing import PREDICTIONS, UNORDERED, Validated, conclude, extras_s, looks_at
+from osteon.predicting.training_cases import merge_seen_scans
+from osteon.preparing.cache import prepare_cases
+from osteon.runs.finishing import PREDICTIONS, UNORDERED, Validated, case_statistics, conclude, extras_s
 from osteon.runs.fit import TrainReport, train
 from osteon.runs.options import TrainOptions, check_options
 from osteon.runs.record import RUN, SPLITS, check_plan_fits, hold_run, is_begun, record_choices, recorded_splits
@@ -88,7 +89,7 @@ def _folds(
 
     They are written into the run before the first one begins: what the cases show may change until the last one does.
     """
-    cached, failed = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
+    cached, failed = prepare_cases(dataset, plan, dataset.manifest.trainable, workers=options.workers)
     splits = recorded_splits(run, dataset.manifest, options.folds_by) if begun else None
     if splits is None:
         # folds of a run that was begun by an osteon that did not write them were made without knowing what cases show
@@ -119,9 +120,12 @@ def _put_together(
         elapsed_s=sum(each["training"]["seconds"] for each in told),
         finished=f"{len(models)} folds done",
     )
-    cached, _ = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
-    reference = [looks_at(case, dataset, plan) for case in cached.values()]
-    network, seen = Ensemble([model.network for model in models]).eval(), together(model.seen for model in models)
+    cached, _ = prepare_cases(dataset, plan, dataset.manifest.trainable, workers=options.workers)
+    reference = [case_statistics(case, dataset, plan) for case in cached.values()]
+    network, seen = (
+        Ensemble([model.network for model in models]).eval(),
+        merge_seen_scans(model.seen for model in models),
+    )
     ensemble = Model(network, plan, {}, "", reference=reference, seen=seen)
     timed = _mean_speeds([each.get("speeds", {}) for each in told], len(models))
     until = time.monotonic() + extras_s(state.elapsed_s)

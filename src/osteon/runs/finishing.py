@@ -23,14 +23,17 @@ from osteon.dataset.dataset import Dataset
 from osteon.formats.registry import read_segmentation, write_segmentation
 from osteon.plan.schema import Plan
 from osteon.predicting.confidence import calibrate
-from osteon.predicting.model import Model, Prediction, extent_mm, load_model, save_model
-from osteon.predicting.postprocessing import NONE, Postprocessing, postprocess
+from osteon.predicting.inference import order_names
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model, save_model
+from osteon.predicting.postprocessing import NONE, Postprocessing, apply_postprocessing
+from osteon.predicting.prediction import Prediction
 from osteon.predicting.predictor import output_path
 from osteon.predicting.records import WEIGHTS
-from osteon.predicting.reference_statistics import Looks, looks_of
+from osteon.predicting.reference_statistics import ReferenceStatistics, measure_statistics
 from osteon.predicting.training_cases import KEY, SeenScans
 from osteon.preparing.cache import CachedCase
-from osteon.preparing.case import passage
+from osteon.preparing.strategies import grid_strategy
 from osteon.runs.card import card
 from osteon.runs.options import TrainOptions
 from osteon.runs.postprocessing_search import Judged, choose_steps
@@ -105,7 +108,7 @@ def finish(
     folder = run / "model"
     if (folder / WEIGHTS).is_file():
         return load_model(folder).validation
-    reference = [looks_at(case, dataset, plan) for case in training]
+    reference = [case_statistics(case, dataset, plan) for case in training]
     model = Model(network.to(device), plan, {}, "", reference=reference, seen=seen)
     began = time.monotonic()
     validated, unordered = _predicted(dataset, model, validation_ids, run, failed)
@@ -184,12 +187,12 @@ def conclude(
         "dice": rounded(overall(means)),
         "structures": {name: rounded(value) for name, value in means.items()},
         "cases": _all_rounded(cases),
-        "confidence": calibrate(_pairs(cases, validated.raw)).as_data | {"each": validated.raw},
-        "postprocessing": steps.told(pixels=plan.unit == "px"),
+        "confidence": calibrate(_pairs(cases, validated.raw)).to_dict() | {"each": validated.raw},
+        "postprocessing": steps.describe(pixels=plan.unit == "px"),
         "speeds": speeds or {},
         **series,
         **_how(plan, len(model.reference), state, options),
-        KEY: model.seen.as_data,
+        KEY: model.seen.to_dict(),
     }
     done = replace(model, plan=plan, validation=result, postprocessing=steps)
     save_model(run / "model", done, card(dataset, done))
@@ -231,12 +234,12 @@ def _pairs(cases: dict[str, Scores], raw: dict[str, dict[str, float | None]]) ->
     ]
 
 
-def looks_at(case: CachedCase, dataset: Dataset, plan: Plan) -> Looks:
-    """What a prepared training case looks like."""
-    turned = passage(dataset.geometry(dataset.case(case.id)), plan.grid).turned
+def case_statistics(case: CachedCase, dataset: Dataset, plan: Plan) -> ReferenceStatistics:
+    """The statistics of a prepared training case."""
+    scan = grid_strategy(plan).transform(dataset.geometry(dataset.case(case.id))).reoriented
     known = tuple(s.name for s, there in zip(plan.structures, case.annotated, strict=True) if there)
-    looked_for = None if all(case.annotated) else known
-    return looks_of(case.image, np.asarray(case.labels), plan, turned.spacing_mm, extent_mm(turned), looked_for)
+    annotated = None if all(case.annotated) else known
+    return measure_statistics(case.image, np.asarray(case.labels), plan, scan.spacing_mm, scan.extent_mm, annotated)
 
 
 def _predicted(
@@ -255,8 +258,8 @@ def _predicted(
             prepared = plain.prepare(dataset.load_image(dataset.case(case_id)))
             shares = plain.infer(prepared)
             if unordered is not None:
-                _keep(dataset, plain.conclude(prepared, shares), case_id, run / UNORDERED, plain.plan, unordered)
-            prediction = model.conclude(prepared, model.name_in_order(shares))
+                _keep(dataset, plain.postprocess(prepared, shares), case_id, run / UNORDERED, plain.plan, unordered)
+            prediction = model.postprocess(prepared, order_names(shares, model.plan))
             _keep(dataset, prediction, case_id, run, model.plan, validated)
         except Exception as error:  # noqa: BLE001 (bugs are raised again)
             failed[case_id] = failure_of(case_id, error)
@@ -285,7 +288,7 @@ def _judged(dataset: Dataset, plan: Plan, case_id: str, run: Path) -> Judged:
 def _rescored(dataset: Dataset, plan: Plan, case_id: str, run: Path, steps: Postprocessing) -> Scores:
     """Write a case's prediction with the steps taken, and score it."""
     path = output_path(run / PREDICTIONS, case_id, plan)
-    changed = postprocess(read_segmentation(path, plan.structures), steps)
+    changed = apply_postprocessing(read_segmentation(path, plan.structures), steps)
     write_segmentation(path, changed)
     return score_scan(dataset, plan, case_id, changed)
 

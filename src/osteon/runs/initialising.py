@@ -20,7 +20,7 @@ from osteon.networks.registry import build_network
 from osteon.networks.transfer import transfer
 from osteon.networks.weight_cache import sha256_of
 from osteon.plan.schema import Plan
-from osteon.predicting.model import load_model, model_folder
+from osteon.predicting.model_folder import find_model_folder, load_model
 from osteon.predicting.records import WEIGHTS
 from osteon.predicting.training_cases import KEY
 
@@ -40,7 +40,7 @@ def init_sha256(init: str | None, *, needed: bool) -> str | None:
     if init is None:
         return None
     try:
-        return sha256_of(model_folder(init) / WEIGHTS)
+        return sha256_of(find_model_folder(init) / WEIGHTS)
     except (ModelError, FileError):
         if needed:
             raise
@@ -60,7 +60,7 @@ def initial_weights(plan: Plan, init: str, seed: int, run: Path) -> dict[str, to
         ModelError: The folder lacks a file, or its weights are damaged.
         UsageError: The model is another architecture, or of another number of dimensions.
     """
-    folder = model_folder(init)
+    folder = find_model_folder(init)
     model = load_model(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -14,7 +14,7 @@ import numpy as np
 from osteon.core.labels import Segmentation
 from osteon.core.progress import track
 from osteon.plan.schema import Plan
-from osteon.predicting.postprocessing import Postprocessing, Step, postprocess, step_part
+from osteon.predicting.postprocessing import Postprocessing, PostprocessingStep, apply_postprocessing, change_of_step
 from osteon.predicting.postprocessing_steps import Mask, components, voxel_size
 
 FEWEST = 5
@@ -65,7 +65,7 @@ def choose_steps(plan: Plan, cases: Sequence[str], load: Load, until: float = ma
     if len(cases) < FEWEST:
         return Postprocessing(why=[f"nothing was tried: {len(cases)} validation cases are fewer than {FEWEST}"])
     candidates = _candidates(plan, _references(plan, cases, load))
-    chosen: list[Step] = []
+    chosen: list[PostprocessingStep] = []
     why = (
         f"tried on {len(cases)} cases that were not trained on: a step has to raise its structure's mean Dice by "
         f"{LEAST_GAIN:g} and may lower no case's by more than {MOST_LOSS:g}"
@@ -116,34 +116,36 @@ def _references(plan: Plan, cases: Sequence[str], load: Load) -> dict[str, _Show
     return found
 
 
-def _candidates(plan: Plan, shown: Mapping[str, _Shown]) -> list[Step]:
+def _candidates(plan: Plan, shown: Mapping[str, _Shown]) -> list[PostprocessingStep]:
     width = min(plan.grid.spacing_mm[: plan.grid.dimensions])
     steps = []
     for name, what in shown.items():
         if len(what.volumes) < FEWEST:
             continue
         usual = median(what.volumes)
-        steps.append(Step(structure=name, step="largest"))
-        steps += [Step(structure=name, step="least_size", amount=_digits(part * usual)) for part in SIZES]
-        steps.append(Step(structure=name, step="fill_holes"))
-        steps += [Step(structure=name, step="close", amount=_digits(times * width)) for times in WIDTHS]
-        steps += [Step(structure=name, step="smooth", amount=_digits(times * width / 2)) for times in WIDTHS]
+        steps.append(PostprocessingStep(structure=name, step="largest"))
+        steps += [PostprocessingStep(structure=name, step="least_size", amount=_digits(part * usual)) for part in SIZES]
+        steps.append(PostprocessingStep(structure=name, step="fill_holes"))
+        steps += [PostprocessingStep(structure=name, step="close", amount=_digits(times * width)) for times in WIDTHS]
+        steps += [
+            PostprocessingStep(structure=name, step="smooth", amount=_digits(times * width / 2)) for times in WIDTHS
+        ]
         if what.near is not None:
             reach = _digits(MARGIN * (3 * usual * 1000 / (4 * np.pi)) ** (1 / 3))
-            steps.append(Step(structure=name, step="keep_near", amount=reach, near=what.near))
+            steps.append(PostprocessingStep(structure=name, step="keep_near", amount=reach, near=what.near))
     return steps
 
 
 def _gains(
-    candidates: Sequence[Step], cases: Sequence[str], load: Load, before: Postprocessing, until: float
-) -> list[tuple[Step, list[float]]] | None:
+    candidates: Sequence[PostprocessingStep], cases: Sequence[str], load: Load, before: Postprocessing, until: float
+) -> list[tuple[PostprocessingStep, list[float]]] | None:
     """For each candidate the change of its structure's Dice in each case that counts; None: the time was over."""
     changes: list[list[float]] = [[] for _ in candidates]
     for case in track(cases, "choosing post-processing"):
         if time.monotonic() > until:
             return None
         judged = load(case)
-        prediction = postprocess(judged.prediction, before)
+        prediction = apply_postprocessing(judged.prediction, before)
         masks: dict[str, tuple[Mask, Mask, int]] = {}
         for structure in prediction.structures:
             mask, reference = prediction.mask(structure), judged.reference.mask(structure)
@@ -159,9 +161,9 @@ def _gains(
     return list(zip(candidates, changes, strict=True))
 
 
-def _change(step: Step, prediction: Segmentation, mask: Mask, reference: Mask) -> float:
+def _change(step: PostprocessingStep, prediction: Segmentation, mask: Mask, reference: Mask) -> float:
     """What a step does to the Dice of its structure; one that is rightly absent afterwards counts as 1."""
-    inside, part = step_part(prediction, step)
+    inside, part = change_of_step(prediction, step)
     shared, size = np.count_nonzero(mask & reference), np.count_nonzero(mask) + np.count_nonzero(reference)
     before = 2 * shared / size
     shared += np.count_nonzero(part & reference[inside]) - np.count_nonzero(mask[inside] & reference[inside])
@@ -169,9 +171,9 @@ def _change(step: Step, prediction: Segmentation, mask: Mask, reference: Mask) -
     return float((2 * shared / size if size else 1.0) - before)
 
 
-def _best(gains: Sequence[tuple[Step, list[float]]]) -> list[Step]:
+def _best(gains: Sequence[tuple[PostprocessingStep, list[float]]]) -> list[PostprocessingStep]:
     """For each structure the step that gains most, among those that harm no case."""
-    best: dict[str, Step] = {}
+    best: dict[str, PostprocessingStep] = {}
     for step, changes in gains:
         if len(changes) < FEWEST or min(changes) < -MOST_LOSS or fmean(changes) < LEAST_GAIN:
             continue

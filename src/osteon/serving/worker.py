@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from osteon.core.geometry import Geometry
     from osteon.predicting.model import Model
     from osteon.predicting.scans import Scan
-    from osteon.predicting.stages import How
+    from osteon.predicting.stages import PredictOptions
 
 MASK = "mask"
 MOST_VOXELS = 10**9
@@ -89,15 +89,15 @@ def main(connection: Connection, work: Work) -> None:
         connection.send(carry_out(task, model, how, work.most_voxels))
 
 
-def _load(work: Work) -> tuple[Model, How]:
+def _load(work: Work) -> tuple[Model, PredictOptions]:
     from osteon.core.devices import resolve_device
     from osteon.machine.engine_timing import choose_engine
-    from osteon.predicting.model import load_model, model_folder
-    from osteon.predicting.speed import speed_of
-    from osteon.predicting.stages import How
+    from osteon.predicting.model_folder import find_model_folder, load_model
+    from osteon.predicting.speed import find_speed
+    from osteon.predicting.stages import PredictOptions
 
-    how = How(speed_of(work.speed), memory=work.memory)
-    folder = model_folder(work.model)
+    how = PredictOptions(find_speed(work.speed), memory=work.memory)
+    folder = find_model_folder(work.model)
     model = load_model(folder, device=resolve_device(work.device))
     model = model.with_postprocessing(work.postprocess)
     return choose_engine(model, folder, work.engine, MANY), how
@@ -123,7 +123,7 @@ def facts_of(model: Model, work: Work) -> dict[str, Any]:
     }
 
 
-def carry_out(task: Task, model: Model, how: How, most_voxels: int = MOST_VOXELS) -> Answer:
+def carry_out(task: Task, model: Model, how: PredictOptions, most_voxels: int = MOST_VOXELS) -> Answer:
     """Segment a job's scan. Whatever goes wrong is the answer: the next scan is not to suffer from it."""
     try:
         _segment(task, model, how, most_voxels)
@@ -137,10 +137,10 @@ def carry_out(task: Task, model: Model, how: How, most_voxels: int = MOST_VOXELS
     return Answer()
 
 
-def _segment(task: Task, model: Model, how: How, most_voxels: int) -> None:
+def _segment(task: Task, model: Model, how: PredictOptions, most_voxels: int) -> None:
     from osteon.exporting.run import export
     from osteon.formats.registry import read_segmentation
-    from osteon.predicting.memory import room_for
+    from osteon.predicting.memory import plan_memory
     from osteon.predicting.predictor import output_path, predict
     from osteon.predicting.records import read_predictions
 
@@ -154,7 +154,7 @@ def _segment(task: Task, model: Model, how: How, most_voxels: int) -> None:
             hint="crop it, or check its spacing; whoever runs the server allows more with --max-voxels",
         )
     if grid is not None:  # the header alone says whether there is room: asked before the voxels are read
-        room_for(model.plan, grid, how.memory, result, "the scan")
+        plan_memory(model.plan, grid, how.memory, result, "the scan")
     report = predict(model, [scan], result, how)
     if report.failed:
         raise report.failed[MASK]
@@ -197,10 +197,10 @@ def _scan(folder: Path) -> Scan:
 def _voxels(scan: Scan, grid: Geometry | None, model: Model) -> int:
     """Voxels as headers tell them, on the scan's grid or the model's, where there are more. Nothing else is read."""
     from osteon.formats.dicom_files import number, read_dataset
-    from osteon.preparing.case import passage
+    from osteon.preparing.strategies import grid_strategy
 
     if grid is not None:
-        return max(math.prod(grid.shape), math.prod(passage(grid, model.plan.grid).shape))
+        return max(math.prod(grid.shape), math.prod(grid_strategy(model.plan).transform(grid).shape))
     files = scan.channels[0]
     first = read_dataset(files[0], pixels=False)
     sizes = (number(first, word) or 1 for word in ("Rows", "Columns", "NumberOfFrames"))

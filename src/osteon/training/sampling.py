@@ -11,6 +11,7 @@ import torch
 
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
+from osteon.preparing.strategies import grid_strategy
 from osteon.training.foreground_index import Targets
 
 Triple = tuple[int, int, int]
@@ -111,7 +112,7 @@ class PatchSampler:
             return Draw(case, self._fitted(self._anywhere(anywhere, shape), shape))
         shape = self.cases[target.case].image.shape[1:]
         if target.fine is not None:
-            shape = self.cases[target.case].fine[target.fine].image.shape[1:]
+            shape = self.cases[target.case].zoomed[target.fine].image.shape[1:]
         place = [int(c) - s // 2 for c, s in zip(target.centre, self.plan.patch.size, strict=True)]
         return Draw(target.case, self._fitted(place, shape), target.fine)
 
@@ -138,13 +139,14 @@ class PatchSampler:
         """
         plan = self.plan
         draws = self.draw(iteration)
-        cases = [self.cases[d.case] if d.fine is None else self.cases[d.case].fine[d.fine] for d in draws]
+        cases = [self.cases[d.case] if d.fine is None else self.cases[d.case].zoomed[d.fine] for d in draws]
         image = np.zeros((len(draws), len(plan.channels), *plan.patch.size), dtype=np.float32)
         lead = (len(plan.structures),) if plan.overlapping else ()
+        repeat = grid_strategy(plan).padding == "replicate"
         labels = np.zeros((len(draws), *lead, *plan.patch.size), dtype=np.float32 if plan.overlapping else np.int64)
         for number, (draw, case) in enumerate(zip(draws, cases, strict=True)):
             for source, target in ((case.image, image[number]), (case.labels, labels[number])):
-                copy_patch(source, draw.origin, target, repeat=plan.grid.nnunet is None)
+                copy_patch(source, draw.origin, target, repeat=repeat)
         annotated = torch.tensor([case.annotated for case in cases], dtype=torch.bool)
         return Batch(iteration, torch.from_numpy(image), torch.from_numpy(labels), annotated)
 

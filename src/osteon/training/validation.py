@@ -12,8 +12,8 @@ from torch import nn
 from osteon.core.dice import count_overlap, dice
 from osteon.core.labels import Structure
 from osteon.plan.schema import Plan
-from osteon.predicting.sequence import name_series
-from osteon.predicting.tiles import probabilities
+from osteon.predicting.sequence import name_sequence
+from osteon.predicting.tiles import predict_probabilities
 from osteon.preparing.cache import CachedCase
 
 Scores = dict[str, float | None]
@@ -45,7 +45,7 @@ def validate(
     scores: list[Scores] = []
     for number, case in enumerate(cases):
         image = torch.from_numpy(np.asarray(case.image, dtype=np.float32))
-        shares = name_series(probabilities(network, image, plan), plan)
+        shares = name_sequence(predict_probabilities(network, image, plan), plan)
         found = (shares > 0.5).numpy() if plan.overlapping else shares.argmax(0).numpy()
         if seen is not None:
             seen(number, case, found)
