@@ -91,12 +91,12 @@ def peak(model: Path, facts: Path) -> None:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from osteon.networks.registry import inputs
+    from osteon.networks.registry import input_channels
     from osteon.predicting.engines import find_engine
     from osteon.predicting.model_folder import load_model
 
     loaded = load_model(model)
-    patch = torch.randn(1, inputs(loaded.plan), *loaded.plan.patch.size)
+    patch = torch.randn(1, input_channels(loaded.plan), *loaded.plan.patch.size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         loaded.network(patch)
     found = {"gflop": counter.get_total_flops() / 1e9}

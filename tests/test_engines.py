@@ -111,7 +111,7 @@ def test_what_is_written_does_not_depend_on_the_machine(tmp_path: Path, monkeypa
     pytest.importorskip("onnx")
     written = []
     for innermost in (False, True):
-        monkeypatch.setattr(fused_norm, "innermost_is_faster", lambda *_, innermost=innermost: innermost)
+        monkeypatch.setattr(fused_norm, "is_channels_last_faster", lambda *_, innermost=innermost: innermost)
         engines.export_onnx(network(), (2, 1, 8, 8, 8), tmp_path / "n.onnx")
         written.append((tmp_path / "n.onnx").read_bytes())
     assert written[0] == written[1]

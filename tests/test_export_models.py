@@ -18,7 +18,7 @@ import torch
 import osteon
 from helpers import FLAT, tiny_plan
 from nnunet_models import configuration, plans, write_model
-from osteon.converting.convert import adopt
+from osteon.converting.convert import convert_model
 from osteon.core.errors import FileError, ModelError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
@@ -127,7 +127,7 @@ def test_a_model_of_nnunets_has_no_client(tmp_path: Path) -> None:
     second = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
     made = plans({"3d_lowres": low, "3d_fullres": configuration(3), "3d_cascade_fullres": second})
     write_model(tmp_path, "3d_lowres", made)
-    adopt(write_model(tmp_path, "3d_cascade_fullres", made, channels=3), tmp_path / "model")
+    convert_model(write_model(tmp_path, "3d_cascade_fullres", made, channels=3), tmp_path / "model")
     report = osteon.export("onnx", tmp_path / "model", tmp_path / "out")
     assert sorted(path.name for path in report.files) == ["model.json", "network.onnx", "plan.yaml"]
     assert not (tmp_path / "out/client.py").exists()

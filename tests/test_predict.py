@@ -29,9 +29,9 @@ from osteon.dataset.manifest import Channel, write_manifest
 from osteon.formats import read_segmentation, read_volume, write_volume
 from osteon.predicting import predictor
 from osteon.predicting.model import Model
-from osteon.predicting.prepared_scan import PreparedScan
 from osteon.predicting.model_folder import load_model
 from osteon.predicting.predictor import predict
+from osteon.predicting.prepared_scan import PreparedScan
 from osteon.predicting.records import RECORD, VOTES, prediction_records
 from osteon.predicting.reference_statistics import write_reference
 from osteon.predicting.scans import Scan, find_scans

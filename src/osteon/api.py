@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from osteon.auditing.augmented import Augmented
     from osteon.auditing.run import Audit
-    from osteon.converting.convert import Adopted
+    from osteon.converting.convert import ConvertedModel
     from osteon.evaluating.evaluate import Evaluation
     from osteon.exporting.run import ExportReport
     from osteon.importing.run import ImportReport
@@ -199,7 +199,7 @@ def import_model(
     before: PathLike | None = None,
     orientation: str | None = None,
     overwrite: bool = False,
-) -> Adopted:
+) -> ConvertedModel:
     """Turn another program's trained model into one of osteon's; nothing in its files is run.
 
     Args:
@@ -212,13 +212,13 @@ def import_model(
         orientation: How the training scans lay in their files, as RAS; None: scans are taken as they lie.
         overwrite: Replace a model that is there.
     """
-    from osteon.converting.convert import FORMS, Wanted
+    from osteon.converting.convert import CONVERTERS, ConvertOptions
     from osteon.core.errors import UsageError
 
-    if form not in FORMS:
-        raise UsageError(f"there are no models of {form}", hint=f"one of {', '.join(FORMS)}")
+    if form not in CONVERTERS:
+        raise UsageError(f"there are no models of {form}", hint=f"one of {', '.join(CONVERTERS)}")
     first = None if before is None else Path(before)
-    return FORMS[form](Path(folder), Path(model), Wanted(folds, checkpoint, first, orientation, overwrite))
+    return CONVERTERS[form](Path(folder), Path(model), ConvertOptions(folds, checkpoint, first, orientation, overwrite))
 
 
 def doctor(model: PathLike | None = None, dataset: PathLike | None = None) -> Doctor:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from osteon.converting.model_folder import PLANS, Package
+from osteon.converting.model_folder import PLANS, ModelPackage
 from osteon.converting.model_search import names_below, trainer_in
 from osteon.core.errors import FileError, ModelError, OsteonError, UsageError, missing_file
 from osteon.core.files import write_error
@@ -29,7 +29,7 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runti
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Package]:
+def open_package(path: Path) -> Iterator[ModelPackage]:
     """The trained model in a folder or in a zip, while the block lasts.
 
     Args:
@@ -45,8 +45,8 @@ def opened(path: Path) -> Iterator[Package]:
     if path.is_dir():
         if path.name.startswith("fold_") and (path.parent / PLANS).is_file():
             raise UsageError(f"{path}: is one fold of a model", hint=f"give {path.parent}, with --folds")
-        own = Package(path)
-        yield own if own.has(PLANS) else Package(path / trainer_in(names_below(path), path))
+        package = ModelPackage(path)
+        yield package if package.has(PLANS) else ModelPackage(path / trainer_in(names_below(path), path))
         return
     archive = next((part for part in (path, *path.parents) if part.is_file()), None)
     if archive is None:
@@ -61,7 +61,7 @@ def opened(path: Path) -> Iterator[Package]:
             if not below:
                 raise missing_file(path, "the folder of the trained model in the zip")
             found = trainer_in([name.relative_to(inner) for name in below], top / inner)
-            yield Zipped(contents, inner / found)
+            yield ZippedPackage(contents, inner / found)
         except OsteonError as error:  # people know the zip, and not where it was unpacked
             message, hint = (text.replace(str(top), str(archive)) for text in (error.message, error.hint))
             raise type(error)(message, hint=hint) from error
@@ -114,18 +114,18 @@ class _Contents:
             if entry.is_dir() or "__MACOSX" in name.parts:
                 continue
             if name.is_absolute() or ".." in name.parts or ":" in entry.filename:
-                raise self._refused("holds a name that leads out of its folder")
+                raise self._error("holds a name that leads out of its folder")
             if name in self.entries:
-                raise self._refused("holds two files of one name")
+                raise self._error("holds two files of one name")
             self.entries[name] = entry
 
     def unpack(self, name: PurePosixPath) -> Path:
         """A file, on the disk."""
         target, entry = self.top / name, self.entries[name]
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise self._refused(f"{name} is a link, and no file")
+            raise self._error(f"{name} is a link, and no file")
         if entry.flag_bits & 1:
-            raise self._refused("is encrypted", "unpack it with its password, and give the folder")
+            raise self._error("is encrypted", "unpack it with its password, and give the folder")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if entry.file_size > shutil.disk_usage(target.parent).free:
@@ -137,7 +137,7 @@ class _Contents:
                 while chunk := packed.read(CHUNK):
                     self.left -= len(chunk)
                     if self.left < 0:
-                        raise self._refused("far more comes out of it than it holds: a zip bomb")
+                        raise self._error("far more comes out of it than it holds: a zip bomb")
                     unpacked.write(chunk)
         except _DAMAGED as error:
             raise _damaged(self.archive) from error
@@ -145,11 +145,11 @@ class _Contents:
             raise write_error(target, error) from error
         return target
 
-    def _refused(self, what: str, hint: str = "zip the model's folder again, with any program") -> ModelError:
+    def _error(self, what: str, hint: str = "zip the model's folder again, with any program") -> ModelError:
         return ModelError(f"{self.archive}: {what}", hint=hint)
 
 
-class Zipped(Package):
+class ZippedPackage(ModelPackage):
     """A trainer's folder within a zip."""
 
     def __init__(self, contents: _Contents, inner: PurePosixPath) -> None:
@@ -170,6 +170,6 @@ class Zipped(Package):
         below = (name.relative_to(self.inner) for name in self.contents.entries if name.is_relative_to(self.inner))
         return sorted({n.parts[0].removeprefix("fold_") for n in below if n.parts[0].startswith("fold_")})
 
-    def beside(self, name: str) -> Package:
-        """The folder of this name beside it."""
-        return Zipped(self.contents, self.inner.parent / name)
+    def sibling(self, name: str) -> ModelPackage:
+        """The folder of this name next to it."""
+        return ZippedPackage(self.contents, self.inner.parent / name)

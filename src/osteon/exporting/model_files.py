@@ -13,7 +13,7 @@ from osteon.core.errors import UsageError
 from osteon.core.files import whole_file, write_json
 from osteon.exporting import client
 from osteon.exporting.output_record import Ledger
-from osteon.networks.registry import inputs, outputs
+from osteon.networks.registry import input_channels, output_channels
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, Pretrained, write_plan
 from osteon.predicting.engines import export_onnx, find_engine, openvino_model, write_openvino
@@ -62,7 +62,7 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
         ledger.check(form, files)
         out.mkdir(parents=True, exist_ok=True)
         ledger.begin(form, "", files)
-        shape = (1, inputs(plan), *plan.patch.size)
+        shape = (1, input_channels(plan), *plan.patch.size)
         if form == "onnx":
             with whole_file(out / "network.onnx") as temporary:
                 export_onnx(loaded.network, shape, temporary, any_size=not _fixed(plan))
@@ -107,9 +107,9 @@ def about(plan: Plan) -> dict[str, Any]:
         "overlapping": plan.overlapping,
         "values": [*([] if plan.overlapping else [0]), *(s.value for s in plan.structures)],
         "names": [*([] if plan.overlapping else ["background"]), *(s.name for s in plan.structures)],
-        "nothing": [-BACKGROUND_LOGIT] * outputs(plan)
+        "nothing": [-BACKGROUND_LOGIT] * output_channels(plan)
         if plan.overlapping
-        else [BACKGROUND_LOGIT, *[0.0] * (outputs(plan) - 1)],
+        else [BACKGROUND_LOGIT, *[0.0] * (output_channels(plan) - 1)],
         "air": (AIR_HU - how.mean) / how.std if ct and how.mean is not None and how.std is not None else None,
     }
 

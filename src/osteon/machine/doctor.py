@@ -23,7 +23,7 @@ from osteon.core.labels import Segmentation
 from osteon.core.platform import cores, cpu_quota
 from osteon.core.progress import console, status, track
 from osteon.core.threads import describe_waiting, threads_may_spin
-from osteon.core.torchvision_ops import mend_torchvision
+from osteon.core.torchvision_ops import patch_torchvision_ops
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.machine.engine_timing import Speed, measure_engines, remember
@@ -181,7 +181,7 @@ def _torch() -> Check:
 
 def _torchvision() -> Check:
     try:
-        mended = mend_torchvision()
+        mended = patch_torchvision_ops()
     except RuntimeError as error:
         return Check("torchvision", "wrong", in_short(error), "pip install a torchvision that fits torch")
     if mended:

@@ -19,7 +19,7 @@ from osteon.core.files import write_json
 from osteon.core.geometry import Geometry
 from osteon.core.records import read_record
 from osteon.machine.gate import read_gates
-from osteon.networks.registry import inputs, outputs
+from osteon.networks.registry import input_channels, output_channels
 from osteon.plan.schema import Plan
 from osteon.predicting.engines import ENGINES, NAMES, EngineKind, find_engine
 from osteon.predicting.model import Model
@@ -54,7 +54,7 @@ class Speed:
 def measure_engines(model: Model) -> list[Speed]:
     """Run a patch of smooth random data through every engine that this machine has."""
     size = model.plan.patch.size
-    shape = (1, inputs(model.plan), *size)
+    shape = (1, input_channels(model.plan), *size)
     image = torch.nn.functional.interpolate(
         torch.randn(1, shape[1], *(max(1, n // 8) for n in size), generator=torch.Generator().manual_seed(0)),
         size,
@@ -129,7 +129,12 @@ def _key(model: Model) -> str:
     """A network's shape and a machine: weights of one plan are equally fast."""
     plan = model.plan
     parts = [platform.processor() or platform.machine(), platform.node(), str(torch.__version__)]
-    parts += [str(torch.get_num_threads()), plan.network.model_dump_json(), str(plan.patch.size), str(outputs(plan))]
+    parts += [
+        str(torch.get_num_threads()),
+        plan.network.model_dump_json(),
+        str(plan.patch.size),
+        str(output_channels(plan)),
+    ]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 

@@ -60,14 +60,14 @@ def choose_network(
 
 
 def _pretrained(name: str, encoder: str, weights: str, patch: Triple, grid: Grid) -> Pretrained:
-    from osteon.networks.encoders import check_encoder, takes_one_size, weights_licence  # smp and timm: two seconds
+    from osteon.networks.encoders import check_encoder, has_fixed_size, weights_licence  # smp and timm: two seconds
     from osteon.networks.registry import check_network
 
     check_encoder(encoder)
     why = [f"ImageNet weights of {encoder}; their licence: {weights_licence(encoder)}"] if weights == "imagenet" else []
     section = {"name": name, "encoder": encoder, "weights": weights, "why": why}
     if grid.dimensions == 2:
-        fixed = takes_one_size(encoder)
+        fixed = has_fixed_size(encoder)
         if fixed:
             why.append(f"{encoder} takes images of one size alone: the patch's")
         made = Pretrained.model_validate({**section, "fixed_size": fixed})

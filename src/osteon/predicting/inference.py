@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from osteon.networks.registry import outputs
+from osteon.networks.registry import output_channels
 from osteon.plan.schema import Plan
 from osteon.predicting.probabilities import Probabilities, collect
 from osteon.predicting.sequence import name_sequence
@@ -57,4 +57,4 @@ def order_names(probabilities: Probabilities, plan: Plan) -> Probabilities:
 
 def _collect(slabs: Iterable[Slab], image: torch.Tensor, plan: Plan, folder: Path | None = None) -> Probabilities:
     i, j, k = image.shape[1:]
-    return collect(slabs, outputs(plan), (i, j, k), plan, folder=folder)
+    return collect(slabs, output_channels(plan), (i, j, k), plan, folder=folder)

@@ -13,7 +13,7 @@ import psutil
 
 from osteon.core.errors import CaseError, OsteonError
 from osteon.core.geometry import Geometry
-from osteon.networks.registry import inputs, outputs
+from osteon.networks.registry import input_channels, output_channels
 from osteon.plan.schema import Network, NnUNet, Plan
 from osteon.predicting.probabilities import probabilities_bytes
 from osteon.predicting.scans import Scan
@@ -83,7 +83,7 @@ def scan_bytes(plan: Plan, geometry: Geometry, *, probabilities: bool = False) -
     """Bytes of what depends on the scan and the plan, and of the scan's probabilities."""
     strategy = grid_strategy(plan)
     shape = strategy.transform(geometry).shape
-    scan, grid, channels = math.prod(geometry.shape), math.prod(shape), inputs(plan)
+    scan, grid, channels = math.prod(geometry.shape), math.prod(shape), input_channels(plan)
     labels = scan * (len(plan.structures) if plan.overlapping else 1)
     image = grid * channels * FLOAT
     zoomed = scan * channels * FLOAT if plan.zoom is not None and plan.zoom.predict else 0
@@ -95,7 +95,7 @@ def scan_bytes(plan: Plan, geometry: Geometry, *, probabilities: bool = False) -
     stages = [
         scanned + image + strategy.prepare_bytes(scan, image) + PARTS_BYTES,
         # beside a pass the sums of one row of tiles, and of their weights
-        kept + _pass_bytes(plan, shape) + _row_voxels(plan, shape) * (outputs(plan) + 1) * FLOAT,
+        kept + _pass_bytes(plan, shape) + _row_voxels(plan, shape) * (output_channels(plan) + 1) * FLOAT,
         # what was found, and where each structure was, as numbers
         kept + found + 3 * grid + PARTS_BYTES,
         # codes of voxels that agree with their neighbours; labels, and the same labels turned back
@@ -103,7 +103,7 @@ def scan_bytes(plan: Plan, geometry: Geometry, *, probabilities: bool = False) -
     ]
     if probabilities:
         stages.append(kept + PER_PROBABILITY * scan + strategy.restore_bytes(scan) + PARTS_BYTES)
-    return max(stages), probabilities_bytes(outputs(plan), shape)
+    return max(stages), probabilities_bytes(output_channels(plan), shape)
 
 
 def _pass_bytes(plan: Plan, shape: Sequence[int]) -> int:
@@ -112,7 +112,7 @@ def _pass_bytes(plan: Plan, shape: Sequence[int]) -> int:
     voxels = math.prod(size) * (plan.patch.batch if plan.grid.dimensions == 2 else 1)
     section = plan.network
     features = section.features[0] if isinstance(section, Network | NnUNet) else 0
-    logits = outputs(plan) * voxels * FLOAT
+    logits = output_channels(plan) * voxels * FLOAT
     return logits + max(PER_FEATURE * features * voxels * FLOAT if features else PASS_BYTES, 2 * logits)
 
 

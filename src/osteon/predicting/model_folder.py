@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from osteon.core.errors import ModelError, in_short
 from osteon.core.files import write_json, write_text
-from osteon.networks.ensemble import Ensemble, members_in
+from osteon.networks.ensemble import Ensemble, count_members
 from osteon.networks.registry import build_network
 from osteon.networks.weights import load_checked, save_tensors
 from osteon.plan.schema import FILE_NAME as PLAN
@@ -92,7 +92,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
 
 def _network(plan: Plan, state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
     """The network that a state dict is of: one of the plan's, or several of them as one."""
-    count = members_in(state)
+    count = count_members(state)
     return Ensemble([build_network(plan) for _ in range(count)]) if count else build_network(plan)
 
 

@@ -21,7 +21,7 @@ from osteon.core.heap import keep_freed_memory
 from osteon.core.locks import NAME as LOCK
 from osteon.core.progress import clock, console, is_quiet
 from osteon.dataset.dataset import Dataset
-from osteon.networks.registry import starts_inflated
+from osteon.networks.registry import needs_recalibration
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan
 from osteon.predicting.model_folder import load_model
@@ -234,7 +234,7 @@ def _fit(
         fresh = not state.iteration and not transferred
         module = TrainingModule(plan, options.seed, conductor.progress, fresh=fresh, transferred=transferred)
         sampler = PatchSampler(training, plan, options.seed)
-        if fresh and starts_inflated(plan):
+        if fresh and needs_recalibration(plan):
             begin = _recalibrated(module.network, sampler)
         if begin is not None:
             begin_with({"network": module.network, "average": module.average}, begin)

@@ -15,7 +15,7 @@ from osteon.core.files import write_json
 from osteon.core.progress import console
 from osteon.core.records import read_record
 from osteon.networks.ensemble import Ensemble, first_member
-from osteon.networks.output_bias import expect_little
+from osteon.networks.output_bias import init_output_bias
 from osteon.networks.registry import build_network
 from osteon.networks.transfer import transfer
 from osteon.networks.weight_cache import sha256_of
@@ -65,13 +65,13 @@ def initial_weights(plan: Plan, init: str, seed: int, run: Path) -> dict[str, to
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(plan)
-    expect_little(network, plan)
+    init_output_bias(network, plan)
     named = {"folder": str(init), "sha256": model.sha256, "dataset": model.plan.dataset}
     report = transfer(network, plan, first_member(model.network), model.plan, named=named)
     write_json(run / TRANSFER, asdict(report) | {KEY: {**model.seen.before, **model.seen.training}})
     many = len(model.network.members) if isinstance(model.network, Ensemble) else 1
     first = "" if many == 1 else f"the first of its {many} members is taken; "
-    console.print(escape(f"from {init}: {first}{report.told}; each tensor: {run / TRANSFER}"), soft_wrap=True)
+    console.print(escape(f"from {init}: {first}{report.describe()}; each tensor: {run / TRANSFER}"), soft_wrap=True)
     return network.state_dict()
 
 

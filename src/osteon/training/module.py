@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from osteon.networks.output_bias import expect_little
+from osteon.networks.output_bias import init_output_bias
 from osteon.networks.registry import build_network
 from osteon.networks.small_maps import small_maps_in_fp32
 from osteon.plan.schema import Plan
@@ -48,7 +48,7 @@ class TrainingModule(lightning.LightningModule):
             torch.manual_seed(seed)
             self.network = build_network(plan, fresh=fresh)
         if fresh:
-            expect_little(self.network, plan)
+            init_output_bias(self.network, plan)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval() if plan.training.ema else None
         self.transferred = transferred
         self.iteration = 0
