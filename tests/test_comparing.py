@@ -143,6 +143,7 @@ def test_a_ranking_does_not_pretend() -> None:
     worse = [v - 0.1 - 0.001 * n for n, v in enumerate(LOW)]
     ranking = rank_runs({"worse": run({"red": worse}), **alike})
     assert [(p.rank, p.run) for p in ranking.places] == [(1, "a"), (1, "b"), (3, "worse")]
+    assert [p.run for p in rank_runs({**alike, "worse": run({"red": worse})}).places] == ["a", "b", "worse"]
     assert ranking.places[0].better_than == ("worse",)
     assert ranking.places[0].no_difference == ("b",)
     assert ranking.verdict.splitlines() == [

@@ -15,9 +15,10 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest, write_manifest
 from osteon.evaluating.evaluate import evaluate
-from osteon.evaluating.pairing import pair_up
+from osteon.evaluating.pairing import ask_files, pair_up
 from osteon.evaluating.scores import Measures, Score, score_case
 from osteon.formats import write_segmentation, write_volume
+from osteon.formats.label_meanings import legend_of
 
 RED = Structure(name="red", value=1, colour="#ff0000")
 GREEN = Structure(name="green", value=2, colour="#00ff00")
@@ -274,6 +275,12 @@ def test_millimetres_and_pixels_are_never_averaged(tmp_path: Path) -> None:
     assert (figures["hd_px"].n, figures["hd_px"].mean) == (1, 1.0)
     first = rows_of(tmp_path / "out/metrics.csv")[0]
     assert (first["hd_mm"], first["hd_px"]) == ("2.0", "")
+
+
+def test_a_legend_names_what_label_files_only_number(tmp_path: Path) -> None:
+    write_volume(tmp_path / "a.nii.gz", Volume(labels(4, 2).array[None], GRID))
+    structures = ask_files([(tmp_path / "a.nii.gz", legend_of({"left": 1, "right": 2}))])
+    assert [(structure.name, structure.value) for structure in structures] == [("left", 1), ("right", 2)]
 
 
 def test_results_by_site(dataset: Path, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.evaluating.panels import best_slice, cut_panels, grey_range
-from osteon.evaluating.picture import PictureRow, overview_picture
+from osteon.drawing.overview import PictureRow, cut_views, write_overview
+from osteon.drawing.slices import best_slice, grey_range
 from osteon.formats.raster import TO_RAS
 
 RED = Structure(name="red", value=1, colour="#ff0000")
@@ -40,7 +40,7 @@ def picture_row(**more) -> PictureRow:
 
 
 def draw(path: Path, *rows: PictureRow) -> np.ndarray:
-    overview_picture(path, rows)
+    write_overview(path, rows)
     return np.rint(imread(path)[..., :3] * 255).astype(int)
 
 
@@ -97,14 +97,12 @@ def test_more_cases_make_a_larger_picture(tmp_path: Path) -> None:
     assert five.shape[0] > 2.5 * (one.shape[0] - 60)
 
 
-def test_panels_keep_proportions() -> None:
-    coronal, sagittal, axial = cut_panels(picture_row().image, segmentation(), None)
-    assert coronal.extent == (0, 40, 0, 80)  # 40 × 1 mm across, 20 × 4 mm up
-    assert sagittal.extent == (0, 60, 0, 80)
-    assert axial.extent == (0, 40, 0, 60)
-    assert coronal.grey.shape == (20, 40)
-    columns = np.flatnonzero(coronal.prediction["red"].any(axis=0))
-    assert (columns[0], columns[-1]) == (4, 15)
+def test_views_keep_proportions() -> None:
+    coronal, sagittal, axial = cut_views(picture_row())
+    sizes = [np.multiply(view.grey.shape, view.edges).tolist() for view in (coronal, sagittal, axial)]
+    assert sizes == [[40, 80], [60, 80], [40, 60]]  # 40 × 1 mm across, 20 × 4 mm up, 30 × 2 mm deep
+    columns = np.flatnonzero(coronal.layers[0].mask.any(axis=1))
+    assert (columns[0], columns[-1]) == (24, 35)  # across runs to the patient's right
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -115,8 +113,8 @@ def test_letters_stand_where_sides_are_said(*, known: bool) -> None:
     labels = np.zeros(geometry.shape, dtype=np.uint8)
     labels[30:50, 20:40] = 1
     image, shown = Volume(np.zeros((1, *geometry.shape), np.int16), geometry), Segmentation(labels, geometry, (RED,))
-    (panel,) = cut_panels(image, shown, None)
-    assert (panel.left, panel.top) == (("R", "S") if known else ("", ""))
+    (view,) = cut_views(PictureRow("a", image, shown))
+    assert view.letters == (("R", "S") if known else ("", ""))
     page = case_picture(measure_case("a", "", image, shown, step=1.0), "xray")
     pixels = np.asarray(Image.open(io.BytesIO(page)).convert("L")).astype(int)
     assert (pixels[:30].max() > 100) == known  # the letter on top of what is black but for a bone
@@ -128,7 +126,7 @@ def test_multi_hot_and_a_radiograph(tmp_path: Path) -> None:
     array[0, 5:30, 10:30], array[1, 20:45, 10:30] = 1, 1
     image = Volume(np.random.default_rng(0).normal(100, 10, (1, 50, 40, 1)).astype(np.float32), flat)
     shared = Segmentation(array, flat, (RED, BLUE))
-    assert len(cut_panels(image, shared, None)) == 1
+    assert len(cut_views(PictureRow("x", image, shared))) == 1
     pixels = draw(tmp_path / "x.png", PictureRow("x", image, shared, shared, "xray"))
     assert reddish(pixels[:-60]).any()
     assert bluish(pixels[:-60]).any()
@@ -140,11 +138,11 @@ def test_windows_and_slices() -> None:
     low, high = grey_range(np.zeros(5), "mr")
     assert high > low
     mask = np.zeros((5, 4, 4), dtype=bool)
-    assert best_slice({"a": mask}, 0, 5) == 2
+    assert best_slice([mask], 0, 5) == 2
     mask[1, 0, 0], mask[3, :2] = True, True
-    assert best_slice({"a": mask}, 0, 5) == 3
+    assert best_slice([mask], 0, 5) == 3
 
 
 def test_no_cases_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no cases"):
-        overview_picture(tmp_path / "a.png", [])
+        write_overview(tmp_path / "a.png", [])

@@ -15,7 +15,6 @@ from osteon.evaluating.components import Pieces, compare_pieces
 from osteon.evaluating.levels import find_rows
 from osteon.evaluating.scores import score_case
 from osteon.evaluating.structure_boxes import crop_mask, find_boxes
-from osteon.formats.axis_order import in_c_order
 from osteon.formats.labelmap import value_counts
 
 HUGE = 1 << 40
@@ -42,21 +41,6 @@ def test_the_box_of_what_is_not_0(array: np.ndarray, order: list[int]) -> None:
     expected = Box(tuple(where.min(0)), tuple(where.max(0) + 1)) if len(where) else None
     assert box_of(turned) == expected
     assert box_of(np.ascontiguousarray(turned)) == expected
-
-
-@given(
-    arrays(np.int16, (2, 3, 4, 5), elements=st.integers(-1, 1)), st.booleans(), st.sampled_from([np.int16, np.float32])
-)
-def test_files_order_becomes_arrays_order(array: np.ndarray, in_files_order: bool, kind: type) -> None:
-    array = array.astype(kind)
-    array[array == -1] *= kind(0) if kind is np.float32 else kind(1)  # -0
-    stored = np.asfortranarray(array) if in_files_order else array
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("osteon.formats.axis_order.CACHED_BYTES", 50)  # so that there are several blocks
-        copy = in_c_order(stored)
-    assert copy.tobytes() == array.tobytes()
-    assert copy.flags.c_contiguous
-    assert not np.shares_memory(copy, stored)
 
 
 @given(arrays(np.int16, (3, 2, 4), elements=st.integers(0, 5)), st.sampled_from([0, HUGE, -9]))

@@ -14,6 +14,7 @@ import osteon
 from helpers import as_imported
 from osteon.core.case_records import FOLDER, CaseRecords
 from osteon.core.errors import DatasetError, FileError, UsageError
+from osteon.core.files import write_yaml
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
 from osteon.predicting.model_folder import load_model
@@ -24,6 +25,7 @@ from osteon.predicting.training_cases import (
     VALIDATED,
     SeenScans,
     merge_seen_scans,
+    read_seen_scans,
     sights_in,
     worst,
 )
@@ -172,6 +174,12 @@ def test_a_run_of_an_earlier_osteon_is_told_by_its_splits(world: World, tmp_path
     assert (sorted(seen.training), sorted(seen.validation)) == (world.trained, world.validated)
     assert not seen.by_content
     assert load_model(shutil.copytree(run / "model", tmp_path / "alone")).seen == UNKNOWN
+
+
+def test_a_run_of_an_earlier_osteon_that_held_nothing_out_validated_on_nothing(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    write_yaml(tmp_path / "splits.yaml", {"training": ["a", "b"]})
+    assert read_seen_scans(tmp_path / "model", {}) == SeenScans({"a": "", "b": ""}, {})
 
 
 def as_earlier(predicted: Path) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from osteon.core.geometry import Geometry, reorient_to_ras
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Modality
+from osteon.drawing.slices import PLANES, encoded, paint_slice, side_by_side
 
 MOST_VOXELS = 4_500_000
 """Of a preview: drawn in software, each voxel takes its share of half a second when a structure is toggled."""
@@ -115,20 +114,10 @@ def poster(volume: Volume, window: tuple[float, float]) -> bytes:
     turn = reorient_to_ras(volume.geometry)
     image = turn.apply(volume.array[0])
     spacing = turn.geometry(volume.geometry).spacing_mm
-    middles = [size // 2 for size in image.shape]
     panels = []
-    for axis, across, up in ((2, 0, 1), (1, 0, 2), (0, 1, 2)):
-        flat = np.take(image, middles[axis], axis=axis).astype(np.float32)
-        low, high = window
-        grey = (np.clip((flat.T[::-1, ::-1] - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
-        size = grey.shape[1] * spacing[across], grey.shape[0] * spacing[up]
-        scale = POSTER / max(size)
-        panels.append(Image.fromarray(grey).resize((max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))))
-    whole = Image.new("L", (sum(panel.width for panel in panels), max(panel.height for panel in panels)))
-    left = 0
-    for panel in panels:
-        whole.paste(panel, (left, 0))
-        left += panel.width
-    kept = io.BytesIO()
-    whole.save(kept, "PNG")
-    return kept.getvalue()
+    for plane in (PLANES[2], PLANES[0], PLANES[1]):
+        grey = np.take(image, image.shape[plane.axis] // 2, axis=plane.axis)
+        edges = spacing[plane.right], spacing[plane.up]
+        scale = POSTER / max(np.multiply(grey.shape, edges))
+        panels.append(paint_slice(grey, (), edges, window=window, scale=scale))
+    return encoded(side_by_side(panels), "PNG")

@@ -79,7 +79,7 @@ def _step(number: str, text: str, place: Path) -> None:
 
 def _draw(picture: Path, source: Path, predictions: Path, scores: object) -> None:
     """The first cases with reference and prediction."""
-    from osteon.evaluating.picture import PictureRow, overview_picture
+    from osteon.drawing.overview import PictureRow, write_overview
     from osteon.formats import read_segmentation, read_volume
 
     rows = []
@@ -96,4 +96,4 @@ def _draw(picture: Path, source: Path, predictions: Path, scores: object) -> Non
                 dice,
             )
         )
-    overview_picture(picture, rows)
+    write_overview(picture, rows)

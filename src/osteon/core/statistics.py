@@ -15,6 +15,8 @@ from statistics import NormalDist, fmean, median, stdev
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.random_streams import item_generator
+
 Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 """From weights `[draw, case]`, each row with the sum 1, to the statistic of each draw `[draw]`; NaN where none is."""
@@ -115,7 +117,7 @@ def _kept_draws(count: int, seed: int) -> tuple[Floats, ...]:
 
 
 def _new_draws(count: int, seed: int) -> Iterator[Floats]:
-    draw = np.random.default_rng([seed, count])
+    draw = item_generator(seed, count)
     rows = max(1, _BLOCK // count)
     for start in range(0, RESAMPLES, rows):
         number = min(rows, RESAMPLES - start)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from osteon.core.errors import DatasetError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Structure
+from osteon.core.schema_versions import migrate
 
 FILE_NAME = "dataset.yaml"
 LONGEST_ID = 150
@@ -133,10 +134,10 @@ def read_manifest(folder: Path) -> Manifest:
 
     Raises:
         FileError: It is missing or not YAML.
-        DatasetError: It does not say what a manifest must; the message names each field.
+        DatasetError: It does not say what a manifest must, or is of a newer version; the message names each field.
     """
     path = Path(folder) / FILE_NAME
-    data = read_yaml(path, "the dataset's manifest")
+    data = migrate("dataset", read_yaml(path, "the dataset's manifest"), path)
     try:
         return Manifest.model_validate(data)
     except ValidationError as error:
@@ -167,5 +168,5 @@ def explain(error: ValidationError, tags: Sequence[str] = ()) -> str:
 
 def newer(error: ValidationError) -> str:
     """More of a hint, where a file may have been written by a newer version; empty else."""
-    strange = any(finding["type"] == "extra_forbidden" or finding["loc"] == ("osteon",) for finding in error.errors())
+    strange = any(finding["type"] == "extra_forbidden" for finding in error.errors())
     return "; where a newer version of osteon has written it, use that version" if strange else ""

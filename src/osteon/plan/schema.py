@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from osteon.core.errors import PlanError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Structure
+from osteon.core.schema_versions import migrate
 from osteon.dataset.manifest import Channel, explain, newer
 from osteon.plan.grid_sections import (
     Grid as Grid,
@@ -201,7 +202,7 @@ def read_plan(path: Path) -> Plan:
 def parse_plan(data: Any, path: Path) -> Plan:
     """A plan from what YAML gave; `path` is for messages. Raises PlanError."""
     try:
-        return Plan.model_validate(data)
+        return Plan.model_validate(migrate("plan", data, path))
     except ValidationError as error:
         hint = "correct the keys named here, or make the plan anew with `osteon plan DATASET --force`"
         raise PlanError(f"{path}: {explain(error, TAGS)}", hint=f"{hint}{newer(error)}") from None

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from osteon.core.boxes import Box
+from osteon.core.boxes import Box, box_of
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.formats.axis_order import in_c_order
 from osteon.formats.labelmap import smallest_uint
+from osteon.formats.voxel_stream import lay
 from osteon.plan.schema import Plan
 from osteon.predicting.probabilities import Probabilities
 from osteon.predicting.sparse_resampling import (
@@ -95,7 +95,13 @@ def restore(
 
 def _in_c_order(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """`[channel, i, j, k]` contiguous, a copy only where it must be."""
-    return array if array.flags.c_contiguous else in_c_order(array)
+    if array.flags.c_contiguous:
+        return array
+    made = np.zeros(array.shape, array.dtype)
+    for labels, own in zip(made, array, strict=True):
+        if box := box_of(own):
+            lay(own[box.slices], labels[box.slices])
+    return made
 
 
 def _merge_boxes(crops: Sequence[RefinedCrop]) -> list[Box]:

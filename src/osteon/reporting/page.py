@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from osteon.core.progress import track
 from osteon.core.statistics import Spread
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.label_placement import lay_segmentation
-from osteon.evaluating.picture import PictureRow, overview_picture
+from osteon.drawing.overview import PictureRow, paint_overview
 from osteon.evaluating.summary import Summary
 from osteon.formats.label_meanings import read_meant
 from osteon.formats.registry import known_suffixes
@@ -245,10 +244,7 @@ def _picture(entry: Entry, cases: Sequence[str], dataset: Dataset) -> str:
         dice = {score.structure: score.dice for score in entry.scores if score.case == case_id}
         image = dataset.load_image(dataset.case(case_id), as_imported=False)
         rows.append(PictureRow(case_id, image, prediction, reference, dataset.manifest.channels[0].modality, dice))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "cases.png"
-        overview_picture(path, rows)
-        return base64.b64encode(path.read_bytes()).decode()
+    return base64.b64encode(paint_overview(rows)).decode()
 
 
 def _mix_ups(entry: Entry, cases: Sequence[str], dataset: Dataset, made: Compared) -> list[Any]:

@@ -16,6 +16,7 @@ from osteon.core.files import read_yaml, write_yaml
 from osteon.core.locks import hold_folder
 from osteon.core.progress import console
 from osteon.core.records import read_record
+from osteon.core.schema_versions import SCHEMAS, migrate
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import By, group_cases
@@ -28,7 +29,7 @@ from osteon.runs.options import DEFAULTS, TrainOptions
 from osteon.runs.resuming import as_begun, resumable_differences, told_differences
 
 RUN = "run.yaml"
-_OTHERS = ("init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
+_OTHERS = ("schema", "init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
 """What run.yaml says beside the options."""
 
 
@@ -83,7 +84,7 @@ def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool)
         return
     write_plan(run / PLAN, plan)
     versions = {"osteon": __version__, "torch": str(torch.__version__)}
-    write_yaml(path, recorded | _plan_told(plan) | versions)
+    write_yaml(path, {"schema": SCHEMAS["run"].version} | recorded | _plan_told(plan) | versions)
 
 
 def _plan_told(plan: Plan) -> dict[str, str]:
@@ -98,7 +99,7 @@ def _digest(data: Any) -> str:
 def _record(path: Path) -> dict[str, Any]:
     """What run.yaml says. Raises UsageError where it says what this version does not know."""
     hint = "restore it from a copy of the run, or --restart to throw this run away"
-    before: dict[str, Any] = read_record(path, "the run's record", dict[str, Any], hint)
+    before: dict[str, Any] = migrate("run", read_record(path, "the run's record", dict[str, Any], hint), path)
     if strange := [key for key in before if key not in (*asdict(DEFAULTS), *_OTHERS)]:
         version = f", osteon {before['osteon']}" if "osteon" in before else ""
         raise UsageError(
@@ -138,8 +139,8 @@ def recorded_splits(run: Path, manifest: Manifest, by: By) -> dict[str, list[str
 
 
 def plan_hash(plan: Plan) -> str:
-    """Of what decides a training; not of reasons and forecasts."""
-    parts = plan.model_dump(mode="json", exclude={"forecast"})
+    """Of what decides a training; not of reasons, forecasts and the file's version, which always counts as 1."""
+    parts = plan.model_dump(mode="json", exclude={"forecast"}) | {"osteon": 1}
     for section in (*parts.values(), *parts["intensities"]):
         if isinstance(section, dict):
             section.pop("why", None)

@@ -37,7 +37,7 @@ from osteon.training.checkpoint import (
 from osteon.training.lightning import Logger, lightning
 from osteon.training.module import TrainingModule
 from osteon.training.progress_display import Display
-from osteon.training.sample_pictures import keep_sample
+from osteon.training.sample_pictures import write_sample_picture
 from osteon.training.sampling import Batch
 from osteon.training.schedule import rate_factor
 from osteon.training.validation import in_order, overall, validate
@@ -306,7 +306,7 @@ class Conductor(lightning.Callback):
             )
 
     def _keep_sample(self, number: int, case: CachedCase, found: np.ndarray) -> None:
-        keep_sample(self.run, number, case, found, self.plan)
+        write_sample_picture(self.run, number, case, found, self.plan)
 
     def save(self, module: TrainingModule, optimiser: torch.optim.Optimizer) -> None:
         """Write a checkpoint that a resumed run starts from."""

@@ -1,21 +1,17 @@
-"""Pictures of what a training finds in its validation scans: RUN/samples/1.jpg … , made anew at every validation."""
+"""Pictures of validation scans during a training: RUN/samples/1.jpg …, made anew at every validation."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from osteon.core.files import whole_file
 from osteon.core.geometry import AxisPermutation
+from osteon.drawing.slices import Layer, best_slice, encoded, paint_slice, planes_of, side_by_side
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 FOLDER = "samples"
 PICTURED = 3
@@ -23,83 +19,47 @@ PICTURED = 3
 HEIGHT = 280
 """Pixels of a slice's longer side."""
 SHADE = 0.5
-"""How much of a structure's colour fills what was found."""
+"""Opacity of a prediction."""
 QUALITY = 80
-_PLANES = ((1, 0, 2), (0, 1, 2), (2, 0, 1))
-"""Coronal, sagittal, axial: the world axis cut, the ones to the right and up."""
 
 
-def keep_sample(run: Path, number: int, case: CachedCase, found: npt.NDArray[np.integer], plan: Plan) -> None:
-    """Write the picture of a validation scan: what was found filled, the reference outlined.
+def write_sample_picture(
+    run: Path, number: int, case: CachedCase, prediction: npt.NDArray[np.integer], plan: Plan
+) -> None:
+    """Write the picture of a validation scan: the prediction filled, the reference outlined.
 
     Args:
         run: The run's folder.
         number: Of the scan, from 0; only the first `PICTURED` have a picture.
         case: The scan, on the plan's grid.
-        found: Index `[i, j, k]` (n for the n-th structure, from 1) or multi-hot `[structure, i, j, k]`.
+        prediction: Index `[i, j, k]` (n for the n-th structure, from 1) or multi-hot `[structure, i, j, k]`.
         plan: Structures, axes.
     """
     if number >= PICTURED:
         return
-    grid = plan.grid
-    order = tuple(grid.worlds.index(world) for world in range(3))
-    turn = AxisPermutation(order, grid.backwards)
+    order = tuple(plan.grid.worlds.index(world) for world in range(3))
+    turn = AxisPermutation(order, plan.grid.backwards)
     image = np.asarray(turn.apply(case.image[0]), dtype=np.float32)
-    edges = [grid.spacing_mm[axis] for axis in order]
-    masks = [_masks(turn.apply(labels), len(plan.structures)) for labels in (found, np.asarray(case.labels))]
-    colours = [tuple(int(s.colour[n : n + 2], 16) for n in (1, 3, 5)) for s in plan.structures]
+    edges = [plan.grid.spacing_mm[axis] for axis in order]
+    count = len(plan.structures)
+    masks, references = (_masks(turn.apply(labels), count) for labels in (prediction, np.asarray(case.labels)))
+    colours = [structure.colour for structure in plan.structures]
     low, high = np.percentile(image[:: max(1, image.shape[0] // 64)], [1, 99])
-    grey = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1) * 255
     panels = []
-    for plane in _PLANES:
-        if image.shape[plane[0]] > 1 and min(image.shape) == 1:
-            continue
-        panels.append(_panel(grey, masks, colours, edges, plane))
-    whole = Image.new("RGB", (sum(panel.width for panel in panels), max(panel.height for panel in panels)))
-    left = 0
-    for panel in panels:
-        whole.paste(panel, (left, 0))
-        left += panel.width
+    for plane in planes_of(image.shape):
+        index = best_slice(references, plane.axis, image.shape[plane.axis])
+        grey, *flat = (np.take(array, index, axis=plane.axis) for array in (image, *masks, *references))
+        layers = [
+            Layer(mask, colour, fill=SHADE, outline=0) for mask, colour in zip(flat[:count], colours, strict=True)
+        ]
+        layers += [Layer(mask, colour) for mask, colour in zip(flat[count:], colours, strict=True)]
+        across, up = edges[plane.right], edges[plane.up]
+        scale = HEIGHT / max(grey.shape[0] * across, grey.shape[1] * up)
+        panels.append(paint_slice(grey, layers, (across, up), window=(float(low), float(high)), scale=scale))
     with whole_file(run / FOLDER / f"{number + 1}.jpg") as temporary:
-        whole.save(temporary, "JPEG", quality=QUALITY)
+        temporary.write_bytes(encoded(side_by_side(panels), quality=QUALITY))
 
 
 def _masks(labels: npt.NDArray[np.generic], count: int) -> list[npt.NDArray[np.bool_]]:
     layers = labels if labels.ndim == 4 else [labels == number for number in range(1, count + 1)]
     return [np.asarray(layer) > 0 for layer in layers]
-
-
-def _panel(
-    grey: npt.NDArray[np.floating],
-    masks: Sequence[Sequence[npt.NDArray[np.bool_]]],
-    colours: Sequence[tuple[int, ...]],
-    edges: Sequence[float],
-    plane: tuple[int, int, int],
-) -> Image.Image:
-    """One slice, where most of the reference lies; the patient's right is on the left."""
-    axis, across, up = plane
-    others = tuple(other for other in range(3) if other != axis)
-    shown = np.sum([mask.sum(axis=others) for mask in masks[1]], axis=0)
-    index = int(np.argmax(shown)) if shown.any() else grey.shape[axis] // 2
-    flat = _upright(np.take(grey, index, axis=axis))
-    scale = HEIGHT / max(flat.shape[1] * edges[across], flat.shape[0] * edges[up])
-    size = max(1, round(flat.shape[1] * edges[across] * scale)), max(1, round(flat.shape[0] * edges[up] * scale))
-    canvas = np.asarray(Image.fromarray(flat.astype(np.uint8)).resize(size)).astype(np.float32)[..., None].repeat(3, 2)
-    for found, colour in zip(masks[0], colours, strict=True):
-        inside = _large(np.take(found, index, axis=axis), size)
-        canvas[inside] = (1 - SHADE) * canvas[inside] + SHADE * np.array(colour, dtype=np.float32)
-    for reference, colour in zip(masks[1], colours, strict=True):
-        inside = _large(np.take(reference, index, axis=axis), size)
-        padded = np.pad(inside, 1)
-        inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-        canvas[inside & ~inner] = colour
-    return Image.fromarray(canvas.astype(np.uint8))
-
-
-def _large(flat: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    return np.asarray(Image.fromarray(_upright(flat).astype(np.uint8)).resize(size, Image.Resampling.NEAREST)) > 0
-
-
-def _upright(flat: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """`[row, column]` of a slice `[across, up]`: rows down, columns from the patient's right (front)."""
-    return flat.T[::-1, ::-1]

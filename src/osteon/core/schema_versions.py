@@ -1,0 +1,66 @@
+"""Versions of the files that osteon reads again: which one a file is of, and the way from there to this osteon's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from osteon.core.errors import DatasetError, OsteonError, PlanError, UsageError
+from osteon.core.version import __version__
+
+Kind = Literal["dataset", "plan", "run"]
+Data = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """How one kind of file is numbered.
+
+    Attributes:
+        key: Under which a file says its version; one that says none is of version 1.
+        error: What is wrong with a file of another version.
+        version: That this osteon writes.
+    """
+
+    key: str
+    error: type[OsteonError]
+    version: int = 1
+
+
+SCHEMAS: dict[Kind, Schema] = {
+    "dataset": Schema("osteon", DatasetError),
+    "plan": Schema("osteon", PlanError),
+    "run": Schema("schema", UsageError),  # its `osteon` is the program's version
+}
+MIGRATIONS: dict[tuple[Kind, int], Callable[[Data], Data]] = {}
+"""(kind, version) → a function that makes the content of a file of that version one of the next. One for each."""
+
+
+def migrate(kind: Kind, data: Any, path: Path) -> Any:
+    """What a file of any earlier version says, as one of this version does; what is no mapping is left to its reader.
+
+    Args:
+        kind: What the file is.
+        data: Its content; left as it is.
+        path: For messages.
+
+    Raises:
+        DatasetError, PlanError, UsageError: By its kind: a newer osteon wrote it, or what it says is no version.
+    """
+    if not isinstance(data, dict):
+        return data
+    schema = SCHEMAS[kind]
+    version = data.get(schema.key, 1)
+    if type(version) is not int or version < 1:
+        raise schema.error(f"{path}: {schema.key}: {version!r} is no version", hint=f"write {schema.version} there")
+    if version > schema.version:
+        writer = f", which osteon {data['osteon']} wrote" if schema.key != "osteon" and "osteon" in data else ""
+        raise schema.error(
+            f"{path}: {schema.key}: version {version}{writer}; osteon {__version__} knows up to {schema.version}",
+            hint="update osteon: a newer version of it has written this file",
+        )
+    for earlier in range(version, schema.version):
+        data = MIGRATIONS[kind, earlier](data)
+    return {**data, schema.key: schema.version}
