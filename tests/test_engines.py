@@ -50,7 +50,7 @@ def off(found: torch.Tensor, expected: torch.Tensor) -> float:
 @pytest.mark.parametrize("kind", ENGINES, ids=NAMES)
 @pytest.mark.parametrize("flat", [False, True], ids=["3d", "2d"])
 def test_every_engine_says_what_torch_says(kind: engines.EngineKind, flat: bool, tmp_path: Path) -> None:
-    if missing := kind.lacks():
+    if missing := kind.missing():
         pytest.skip(missing)
     if kind.name == "compiled" and flat:
         pytest.skip("compiling takes half a minute, and once is enough")
@@ -74,7 +74,7 @@ def test_every_engine_says_what_torch_says(kind: engines.EngineKind, flat: bool,
 
 @pytest.mark.parametrize("name", ["torch", "openvino", "onnx"])
 def test_whole_scans_are_the_same_with_any_engine(name: str) -> None:
-    if missing := next(kind for kind in ENGINES if kind.name == name).lacks():
+    if missing := next(kind for kind in ENGINES if kind.name == name).missing():
         pytest.skip(missing)
     members = Ensemble([network(), network()]).eval()
     image = torch.randn(1, 19, 8, 9, generator=torch.Generator().manual_seed(2))
@@ -142,7 +142,7 @@ def test_a_network_that_onnx_cannot_hold_is_refused_in_a_sentence(
 
 def test_a_quantised_network_takes_other_sizes_and_is_needed(tmp_path: Path) -> None:
     kind = next(kind for kind in ENGINES if kind.quantised)
-    if missing := kind.lacks():
+    if missing := kind.missing():
         pytest.skip(missing)
     made, plan = network(), tiny_plan()
     quantise(
@@ -171,7 +171,7 @@ def test_patches_for_quantising_lie_in_every_scan() -> None:
 def test_nobody_is_told_of_the_use() -> None:
     """OpenVINO and NNCF send telemetry by themselves."""
     kind = next(kind for kind in ENGINES if kind.quantised)
-    if missing := kind.lacks():
+    if missing := kind.missing():
         pytest.skip(missing)
     code = "import sys; from osteon.predicting.engines import _openvino_module as load; load(); "
     code += "import openvino.tools.ovc, nncf; "
@@ -182,7 +182,7 @@ def test_nobody_is_told_of_the_use() -> None:
 def test_a_converted_network_is_kept_and_never_taken_for_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if missing := next(kind for kind in ENGINES if kind.name == "openvino").lacks():
+    if missing := next(kind for kind in ENGINES if kind.name == "openvino").missing():
         pytest.skip(missing)
     openvino, converted = engines._openvino_module(), []
 

@@ -151,5 +151,5 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 
 def needs(form: str) -> None:
-    if missing := next(kind for kind in ENGINES if kind.name == form).lacks():
+    if missing := next(kind for kind in ENGINES if kind.name == form).missing():
         pytest.skip(missing)
