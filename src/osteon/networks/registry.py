@@ -94,21 +94,12 @@ def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
         return MonaiNetwork(section, dimensions, channels, output_channels(plan))
     if isinstance(section, NnUNet):
         return NnUNetNetwork(section, dimensions, input_channels(plan), output_channels(plan))
-    weights = fresh and section.weights != "none"
     if dimensions == 3:
         encoder = build_encoder(section, channels)
-        if weights:
-            _load(encoder, section, channels)
-        drop_classifier(encoder)
-        if section.weights == "none":
-            raise_norm_momentum(encoder)
+        _init_encoder(encoder, section, channels, fresh=fresh)
         return inflate_network(section, encoder, output_channels(plan))
     network = build_slice_network(section, channels, output_channels(plan), plan.patch.size[:2])
-    if weights:
-        _load(network.encoder, section, channels)
-    drop_classifier(network.encoder)
-    if section.weights == "none":
-        raise_norm_momentum(network.encoder)
+    _init_encoder(network.encoder, section, channels, fresh=fresh)
     return network
 
 
@@ -139,7 +130,11 @@ def output_channels(plan: Plan) -> int:
     return len(plan.structures) + (0 if plan.overlapping else 1)
 
 
-def _load(encoder: nn.Module, section: Pretrained, channels: int) -> None:
-    from osteon.networks.encoder_weights import encoder_state  # looks for files: not for a model that is restored
+def _init_encoder(encoder: nn.Module, section: Pretrained, channels: int, *, fresh: bool) -> None:
+    if section.weights == "none":
+        raise_norm_momentum(encoder)
+    elif fresh:
+        from osteon.networks.encoder_weights import encoder_state  # looks for files: not for a model that is restored
 
-    load_encoder_weights(encoder, encoder_state(section.encoder, section.weights), channels, section.encoder)
+        load_encoder_weights(encoder, encoder_state(section.encoder, section.weights), channels, section.encoder)
+    drop_classifier(encoder)

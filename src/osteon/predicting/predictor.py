@@ -13,7 +13,7 @@ from osteon.core.errors import CaseError, OsteonError, UsageError
 from osteon.core.files import is_file, is_folder
 from osteon.core.heap import return_freed_memory
 from osteon.core.parallel import failure_of
-from osteon.core.pipeline import overlapped
+from osteon.core.pipeline import run_pipeline
 from osteon.core.progress import console, track
 from osteon.formats.registry import tell_oddities
 from osteon.plan.schema import Plan
@@ -107,8 +107,8 @@ def _run_pass(
     stages.pool = MemoryPool(None if stages.batch_size > 1 else available_bytes(stages.options.memory))
     with ExitStack() as ending:
         ending.callback(stages.release)
-        results = overlapped(
-            scans, stages.read, stages.segment, stages.write, alike=stages.batch_key, most=stages.batch_size
+        results = run_pipeline(
+            scans, stages.read, stages.segment, stages.write, batch_key=stages.batch_key, batch_size=stages.batch_size
         )
         ending.enter_context(closing(results))
         ending.callback(stages.pool.lift_limit)
