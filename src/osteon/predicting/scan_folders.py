@@ -155,7 +155,7 @@ def _grid(series: Series) -> Geometry | None:
     try:
         return series_geometry(series)
     except OsteonError:
-        return None  # said when it is read
+        return None  # reported when it is read
 
 
 def _choose_series(series: Sequence[Series], which: str) -> list[Series]:

@@ -94,9 +94,9 @@ def _open(path: Path) -> Any:
 def prepare_cases(
     dataset: Dataset, plan: Plan, cases: list[Case], *, workers: int | None = None
 ) -> tuple[dict[str, CachedCase], dict[str, OsteonError]]:
-    """Prepare cases into the dataset's cache; complete ones whose files are still the same are taken as they are.
+    """Prepare cases into the dataset's cache; complete ones whose files are unchanged are left as they are.
 
-    One that is damaged is told, and prepared again.
+    Damaged ones are reported, and prepared again.
 
     Returns:
         The cached cases by id, and the errors of those that failed.
@@ -104,15 +104,15 @@ def prepare_cases(
     folder = dataset.folder / "cache" / plan.cache_key
     damaged: list[str] = []
     with status("comparing files"):  # those that were touched are read, and what is in the cache
-        found = {case.id: _complete(dataset, folder, case, plan, damaged) for case in cases}
+        found = {case.id: _read_entry(dataset, folder, case, plan, damaged) for case in cases}
     ready = {case_id: entry for case_id, entry in found.items() if entry is not None}
     if damaged:
-        told = f"{len(damaged)} prepared cases are damaged in the cache, and prepared again: {', '.join(damaged)}"
-        console.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
+        message = f"{len(damaged)} prepared cases are damaged in the cache, and prepared again: {', '.join(damaged)}"
+        console.print(f"[yellow]{escape(message)}[/]", soft_wrap=True)
     left = [case for case in cases if case.id not in ready]
     failed: dict[str, OsteonError] = {}
     if left:
-        before = {case.id: mark for case in left if (mark := mark_in(_record(folder, case))) is not None}
+        before = {case.id: mark for case in left if (mark := mark_in(_read_facts(folder, case))) is not None}
         tell_changed(dataset, before, "prepared")
         voxels = [_voxels(dataset, case) for case in left]
         each = max(voxels) * len(plan.channels) * BYTES_PER_VOXEL
@@ -125,7 +125,7 @@ def prepare_cases(
             if outcome.error is not None:
                 failed[case.id] = outcome.error
                 continue
-            entry = _complete(dataset, folder, case, plan)
+            entry = _read_entry(dataset, folder, case, plan)
             if entry is None:
                 failed[case.id] = DatasetError(
                     f"case {case.id}: its files were changed while it was prepared", hint="run the same command again"
@@ -142,11 +142,11 @@ def _voxels(dataset: Dataset, case: Case) -> int:
         return 0  # preparing it will say why
 
 
-def _complete(
+def _read_entry(
     dataset: Dataset, folder: Path, case: Case, plan: Plan, damaged: list[str] | None = None
 ) -> CachedCase | None:
     """The entry of a case; None where it has none that still holds. One that is `damaged` is put into that list."""
-    facts = _record(folder, case)
+    facts = _read_facts(folder, case)
     before = mark_in(facts)
     if before is None:
         return None
@@ -167,7 +167,7 @@ def _complete(
     return CachedCase(case.id, folder, annotated, present, tuple(fine), tuple(facts["structures"]), facts["content"])
 
 
-def _record(folder: Path, case: Case) -> dict[str, Any]:
+def _read_facts(folder: Path, case: Case) -> dict[str, Any]:
     """What was written when the case was complete; empty where it never was, or is damaged: it is prepared again."""
     try:
         facts: dict[str, Any] = read_record(folder / f"{case.id}.json", "the cache's record", _Facts, "prepare again")
@@ -209,7 +209,7 @@ def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
     dataset, plan, case = work
     folder = dataset.folder / "cache" / plan.cache_key
     with one_at_a_time(folder / f".{case.id}.lock"):
-        if _complete(dataset, folder, case, plan) is None:  # another training may have prepared it meanwhile
+        if _read_entry(dataset, folder, case, plan) is None:  # another training may have prepared it meanwhile
             _write_case(dataset, plan, case, folder)
 
 

@@ -111,11 +111,11 @@ def resample_index_map(labels: npt.NDArray[np.integer], shape: tuple[int, int, i
     weights = [axis_weights(old, new) for old, new in zip(labels.shape, shape, strict=True)]
     winner = np.zeros(shape, dtype=labels.dtype)
     places = [(value, place) for value, place in enumerate(ndimage.find_objects(labels), start=1) if place is not None]
-    for planes in _some_planes(shape):
+    for planes in _plane_chunks(shape):
         own = winner[planes]
         best, total = torch.zeros(own.shape), torch.zeros(own.shape)
         for value, place in places:
-            made = _share(partial(_of_value, labels, value), place, weights, planes)
+            made = _resample_mask(partial(_of_value, labels, value), place, weights, planes)
             if made is None:
                 continue
             share, new = made
@@ -135,8 +135,8 @@ def resample_multi_hot(labels: npt.NDArray[np.integer], shape: tuple[int, int, i
         box = box_of(mask)
         if box is None:
             continue
-        for planes in _some_planes(shape):
-            made = _share(partial(_above_0, mask), box.slices, weights, planes)
+        for planes in _plane_chunks(shape):
+            made = _resample_mask(partial(_above_0, mask), box.slices, weights, planes)
             if made is not None:
                 own[planes][made[1]] = (made[0] > 0.5).numpy()
     return result
@@ -150,13 +150,13 @@ def _above_0(mask: npt.NDArray[np.integer], part: Slices) -> npt.NDArray[np.bool
     return np.asarray(mask[part] > 0)
 
 
-def _some_planes(shape: Sequence[int]) -> Iterator[slice]:
+def _plane_chunks(shape: Sequence[int]) -> Iterator[slice]:
     """All planes of a grid along its first axis, some at a time."""
     step = max(1, CHUNK_VOXELS // (shape[1] * shape[2]))
     return (slice(first, min(first + step, shape[0])) for first in range(0, shape[0], step))
 
 
-def _share(
+def _resample_mask(
     mask: Callable[[Slices], npt.NDArray[np.bool_]], place: Slices, weights: Sequence[torch.Tensor], planes: slice
 ) -> tuple[torch.Tensor, Slices] | None:
     """A mask's share of each new voxel in some planes, and the box of these that it can reach; None: none of them.
