@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from osteon.app import jobs as jobs_module
-from osteon.app.failures import error_of, said_error
-from osteon.app.job_words import part_done
+from osteon.app.job_errors import find_error, job_error
+from osteon.app.job_texts import progress_fraction
 from osteon.app.jobs import Job, Jobs, State
 from osteon.app.runner import outcome
 from osteon.core.errors import UsageError
@@ -102,7 +102,7 @@ def test_what_came_of_a_command_is_seen_whatever_the_clock_says(
 def test_what_failed_says_why_in_words(jobs: Jobs) -> None:
     job = jobs.submit("evaluate", ["nowhere", "no/where"], "Evaluate")
     wait(lambda: phase(jobs, job) == "failed")
-    error = error_of(job, jobs.state(job), jobs.log(job))
+    error = job_error(job, jobs.state(job), jobs.log(job))
     assert error.message == "nowhere: the prediction does not exist"
     assert error.hint
 
@@ -180,7 +180,7 @@ def test_a_training_outlives_its_server_is_paused_resumed_and_cancelled(jobs: Jo
 def test_a_running_job_says_what_it_does_just_now(jobs: Jobs) -> None:
     job = long_one(jobs)
     wait(lambda: "making phantoms: lung: " in jobs.progress(job))
-    assert part_done(jobs.progress(job)) == 0.0
+    assert progress_fraction(jobs.progress(job)) == 0.0
     pid = jobs.state(job).pid
     os.killpg(pid, signal.SIGKILL)
     wait(lambda: phase(jobs, job) == "failed")
@@ -199,7 +199,7 @@ def test_a_running_job_says_what_it_does_just_now(jobs: Jobs) -> None:
     ],
 )
 def test_how_far_a_job_is_is_read_from_what_it_says(doing: str, part: float | None) -> None:
-    assert part_done(doing) == part
+    assert progress_fraction(doing) == part
 
 
 def test_a_group_that_is_killed_is_noticed_and_begun_again(jobs: Jobs) -> None:
@@ -242,9 +242,9 @@ def test_damaged_files_of_a_job_harm_no_other(jobs: Jobs) -> None:
 
 def test_errors_are_found_in_logs() -> None:
     log = "Reading\nerror: a.nii.gz: truncated\n  → copy it again\nbye\n"
-    assert said_error(log) == ("a.nii.gz: truncated", "copy it again")
-    assert said_error("all is well: no error: none\n") == ("", "")
-    killed = error_of(Job("0" * 16, "train", (), "Train", {}), State("failed", code=-9), "")
+    assert find_error(log) == ("a.nii.gz: truncated", "copy it again")
+    assert find_error("all is well: no error: none\n") == ("", "")
+    killed = job_error(Job("0" * 16, "train", (), "Train", {}), State("failed", code=-9), "")
     assert "not enough memory" in killed.message
 
 

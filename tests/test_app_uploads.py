@@ -16,11 +16,11 @@ import pytest
 
 from helpers import write_dataset
 from osteon.app import upload_errors, zip_uploads
-from osteon.app.external_results import add_result
+from osteon.app.external_results import import_result
 from osteon.app.upload_errors import RefusedError
 from osteon.app.upload_names import PlainNames
 from osteon.app.uploads import Upload, Uploads
-from osteon.app.workspace import ABOUT, Workspace, about
+from osteon.app.workspace import ABOUT, Workspace, read_about
 from osteon.core.errors import LabelError
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation
@@ -109,7 +109,7 @@ def test_odd_names_become_plain_and_are_told(uploads: Uploads, name: str) -> Non
         take(upload, each)
     item = uploads.finish(upload)
     assert files_in(item.path) == {"ward/p/a.nii", "a.nii", "b.nii", ODD[name], ABOUT}
-    [line] = about(item)["notes"].splitlines()
+    [line] = read_about(item)["notes"].splitlines()
     assert repr(name) in line
     assert ODD[name] in line
 
@@ -213,7 +213,7 @@ def test_endings_that_are_not_wanted_are_passed_over(uploads: Uploads, tmp_path:
     take(upload, "a.nii.gz")
     item = uploads.finish(upload)
     assert files_in(item.path) == {"a.nii.gz", ABOUT}
-    assert about(item)["notes"] == "a.exe is passed over: .exe is not taken here"
+    assert read_about(item)["notes"] == "a.exe is passed over: .exe is not taken here"
     upload = uploads.begin(kinds=(".nii.gz",))
     before = files_in(tmp_path)
     take(upload, "a.exe")
@@ -309,7 +309,7 @@ def test_odd_names_in_a_zip_become_plain_and_are_told(uploads: Uploads) -> None:
     take(upload, "a.zip", content.getvalue())
     item = uploads.finish(upload)
     assert files_in(item.path) == {"p1/a.nii", "p1/A-2.nii", "p2/b.nii", "p3/x.nii", "p1/c_d.nii", ABOUT}
-    told = about(item)["notes"]
+    told = read_about(item)["notes"]
     assert "A-2.nii" in told
     assert "c_d.nii" in told
     assert "p2/b.nii" not in told  # Windows parts folders so
@@ -388,9 +388,9 @@ def test_a_table_of_rle_becomes_the_masks_that_it_means(tmp_path: Path, hands: D
         (tmp_path / "up").mkdir(exist_ok=True)
         (tmp_path / "up" / "t.csv").write_text(f"image_name,class,{column}\nh.png,femur,{text}\n")
         if right:
-            assert add_result(tmp_path / "up", hands.folder, tmp_path / "out") == (["h"], [])
+            assert import_result(tmp_path / "up", hands.folder, tmp_path / "out") == (["h"], [])
             found = read_segmentation(tmp_path / "out" / "h.seg.nrrd")
             np.testing.assert_array_equal(found.mask(found.structures[0])[:, :, 0].T, mask)
         else:
             with pytest.raises(LabelError, match=r"t\.csv: .*its masks are stripes"):
-                add_result(tmp_path / "up", hands.folder, tmp_path / "out2")
+                import_result(tmp_path / "up", hands.folder, tmp_path / "out2")

@@ -17,7 +17,7 @@ from playwright.sync_api import Dialog, expect
 from app_browser import Visitor, chromium, visited, wait
 from osteon.app import uploads as receiving
 from osteon.app.jobs import Job, Jobs, State
-from osteon.app.notifications import Ringer
+from osteon.app.notifications import JobEndWatcher
 from osteon.app.uploads import Uploads
 from osteon.app.workspace import Workspace
 
@@ -84,7 +84,7 @@ def test_an_upload_whose_server_is_killed_says_so_then_and_later(visitor: Visito
     visitor.open("/data")
     visitor.sees("Nothing of it was kept: upload it again.")
     assert not incoming(visitor)
-    visitor.click("I have seen it")
+    visitor.click("Dismiss")
     expect(visitor.page.get_by_text("An upload was broken off")).to_have_count(0)
     visitor.open("/data")
     visitor.sees("Bring data")
@@ -102,7 +102,7 @@ def test_an_upload_whose_tab_is_closed_is_told_to_the_next_one(visitor: Visitor)
     wait(lambda: not incoming(visitor))
     visitor.open("/data")
     visitor.sees("Nothing of it was kept: upload it again.")
-    visitor.click("I have seen it")
+    visitor.click("Dismiss")
     expect(visitor.page.get_by_text("An upload was broken off")).to_have_count(0)
 
 
@@ -152,7 +152,7 @@ def test_a_page_that_is_left_says_so_and_one_can_go_back(visitor: Visitor) -> No
     assert not (visitor.server.root / "errors.log").exists(), (visitor.server.root / "errors.log").read_text()
 
 
-def test_each_end_is_told_once_and_a_cancelled_job_is_none(tmp_path: Path) -> None:
+def test_each_end_is_notified_once_and_a_cancelled_job_not(tmp_path: Path) -> None:
     jobs = Jobs(tmp_path)
 
     def put(command: str, state: State) -> Job:
@@ -163,19 +163,19 @@ def test_each_end_is_told_once_and_a_cancelled_job_is_none(tmp_path: Path) -> No
         return job
 
     old = put("train", State("done"))
-    ringer = Ringer(jobs)
+    watcher = JobEndWatcher(jobs)
     put("train", State("queued"))
-    assert ringer.ended() == []
+    assert watcher.ended() == []
     new = put("predict", State("partly"))
     put("sweep", State("cancelled"))
     put("export", State("done"))
-    assert ringer.ended() == ["A segmentation is done, with some cases left out"]
-    assert ringer.ended() == []
+    assert watcher.ended() == ["A segmentation is done, with some cases left out"]
+    assert watcher.ended() == []
     jobs.put(new, State("queued"))
     jobs.put(old, State("queued"))
-    assert ringer.ended() == []
+    assert watcher.ended() == []
     jobs.put(old, State("failed", why="it ended without a word"))
-    assert ringer.ended() == ["A training has failed"]
+    assert watcher.ended() == ["A training has failed"]
 
 
 def test_a_page_that_sends_no_more_is_taken_for_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 import osteon
 from helpers import tiny_plan
-from osteon.app.layers import layers_of
+from osteon.app.layers import split_layers
 from osteon.core.boxes import box_of
 from osteon.core.errors import CaseError, LabelError, UsageError, in_short, memory_error
 from osteon.core.geometry import Geometry
@@ -109,7 +109,7 @@ def test_the_largest_value_goes_all_the_way(tmp_path: Path) -> None:
     dataset = Dataset.open(folder)
     labels = dataset.load_segmentation(dataset.manifest.cases[0])
     assert [int(cut.mask.sum()) for cut in cut_masks(labels)] == [216, 125]
-    assert sorted(np.unique(layers_of(labels)[0].array)) == [0, 1, 2]
+    assert sorted(np.unique(split_layers(labels)[0].array)) == [0, 1, 2]
     plan = tiny_plan({"structures": [{"name": n, "value": v, "colour": "#ff0000"} for n, v in names.items()]})
     assert np.bincount(encode_labels(labels, plan).ravel()).tolist()[1:] == [216, 125]
     assert set(np.unique(as_planned(labels, labels.structures))) == {0, 1, HUGE}

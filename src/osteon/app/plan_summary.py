@@ -1,10 +1,10 @@
-"""A plan in a few lines: what was decided, what it costs, and why."""
+"""A plan in a few lines: its decisions, its cost, and the reasons."""
 
 from __future__ import annotations
 
 from nicegui import ui
 
-from osteon.app.frame import card, faint
+from osteon.app.elements import caption, card
 from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.plan.schema import Plan
 
@@ -33,12 +33,10 @@ def show_plan(plan: Plan, budget: str = "") -> None:
         )
         if count < FEW_ITERATIONS:
             with card(kind="note"):
-                ui.label(
-                    "Little time for these data: expect a model that finds things roughly. Give it longer for real use."
-                )
+                ui.label("This is little time for these data: expect a rough model. Give it longer for real use.")
     for name, text in rows:
         with ui.element("div").classes("osteon-row"):
-            faint(name).style("width: 84px")
+            caption(name).style("width: 84px")
             ui.label(text).classes("osteon-grow")
     with ui.expansion("Why").classes("full-width"):
         for line in (*plan.grid.why, *plan.patch.why, *plan.training.why, *plan.augmentation.why):

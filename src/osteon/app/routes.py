@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from osteon.app.uploads import Upload
-from osteon.app.workspace import ABOUT, plain_name
+from osteon.app.workspace import ABOUT, safe_name
 from osteon.core.case_records import FOLDER
 from osteon.core.errors import OsteonError
 from osteon.core.html_pages import page_name, page_number
@@ -25,7 +25,7 @@ from osteon.exporting.output_record import FILE_NAME as RECORD
 from osteon.web.slow_bodies import Paced, SlowError
 
 if TYPE_CHECKING:
-    from osteon.app.state import Studio
+    from osteon.app.state import AppState
 
 PRIVATE = {"Cache-Control": "private, max-age=3600"}
 GONE = JSONResponse({"message": "this is no longer here", "hint": "reload the page"}, 404)
@@ -34,7 +34,7 @@ CHUNK = 1 << 20
 """Bytes of a download that are read at a time."""
 
 
-def routes(studio: Studio) -> list[Route]:
+def routes(studio: AppState) -> list[Route]:
     """All of them, for an application's router."""
 
     async def begin(request: Request) -> Response:
@@ -72,7 +72,7 @@ def routes(studio: Studio) -> list[Route]:
         folder = item.path / "audit/cases" if item else None
         if item is None or folder is None or not folder.is_dir():
             return GONE
-        name = studio.case_named(item, (path.stem for path in folder.glob("*.jpg")), request.path_params["case_id"])
+        name = studio.find_case(item, (path.stem for path in folder.glob("*.jpg")), request.path_params["case_id"])
         return GONE if name is None else FileResponse(folder / f"{name}.jpg", headers=PRIVATE)
 
     async def sample(request: Request) -> Response:
@@ -83,7 +83,7 @@ def routes(studio: Studio) -> list[Route]:
 
     async def download(request: Request) -> Response:
         item = studio.workspace.find("exports", request.path_params["export_id"])
-        return GONE if item is None else zipped(item.path, plain_name(item.title), studio.workspace.may_read)
+        return GONE if item is None else zipped(item.path, safe_name(item.title), studio.workspace.may_read)
 
     async def report(request: Request) -> Response:
         item = studio.workspace.find("exports", request.path_params["export_id"])

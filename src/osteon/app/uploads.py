@@ -213,7 +213,7 @@ class Uploads:
                     unpack(archive, inner, upload.limit, upload.inner[-1])
                     archive.unlink()
             wanted, folder = _named(upload)
-            item = self.workspace.new("sources", wanted)
+            item = self.workspace.new_item("sources", wanted)
             folder.rename(item.path)
             if told := upload.told():
                 write_json(item.path / ABOUT, {"notes": "\n".join(told)})

@@ -10,10 +10,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.device_option import device_option
-from osteon.cli.output import out
+from osteon.cli.output import out, warn
+from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
-from osteon.core.progress import console
 from osteon.core.quantities import parse_bytes, parse_seconds
 
 
@@ -57,25 +56,19 @@ def serve(
         check_port(host, port)
         token, made = find_token(token_file, os.environ.get("OSTEON_TOKEN", ""), folder, local=place.local)
         service, server = prepare(work, place, token)
-        _say(place.local, folder, token if made else "", service.store.damaged)
+        _print_address(place.local, folder, token if made else "", service.store.damaged)
         named = "localhost" if place.local else f"[{host}]" if ":" in host else host
-        out.print(f"listening http://{escape(named)}:{port}/", soft_wrap=True)
+        out.print(f"listening http://{escape(named)}:{port}/")
         out.print("stop      Ctrl-C; jobs that wait are done when it is started again")
         server.run()
         service.dispatcher.stop()
 
 
-def _say(local: bool, folder: Path, made: str, damaged: int) -> None:
+def _print_address(local: bool, folder: Path, made: str, damaged: int) -> None:
     if damaged:
-        console.print(f"[yellow]{damaged} jobs cannot be read, and are passed over[/]")
+        warn(f"{damaged} jobs cannot be read, and are passed over")
     if not local:
-        console.print(
-            "[yellow]whoever sees the network's traffic can read it; behind a proxy with TLS, or an SSH tunnel, nobody "
-            "can[/]",
-            soft_wrap=True,
-        )
-    out.print(f"jobs      {escape(str(folder))}", soft_wrap=True)
+        warn("whoever sees the network's traffic can read it; behind a proxy with TLS, or an SSH tunnel, nobody can")
+    out.print(f"jobs      {escape(str(folder))}")
     if made:
-        out.print(
-            f"token     {made}   (kept in {escape(str(folder / 'token'))}; it is not shown again)", soft_wrap=True
-        )
+        out.print(f"token     {made}   (kept in {escape(str(folder / 'token'))}; it is not shown again)")

@@ -6,6 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+RECIPE_NAMES = {
+    "osteon": "found by measuring your data",
+    "nnunet": "nnU-Net's choices",
+    "hand": "radiographs of hands, from ImageNet",
+    "humerus": "fractures in CT, from scratch",
+    "humerus-pretrained": "fractures in CT, from ImageNet",
+    "limb": "slices of MR, ResNet34 from ImageNet",
+    "lung": "tumours in slices of CT",
+    "spine": "vertebrae",
+}
+"""The recipes, and what they are for: the rows of `planning.recipes`, then the files of `planning.published`."""
+
 
 @dataclass(frozen=True)
 class Choices:
