@@ -117,7 +117,7 @@ def test_a_case_that_is_held_out_after_the_training_is_no_unseen_one(
 
     assert command("evaluate", predicted, world.dataset.folder) == 0
     told = capsys.readouterr()
-    assert "the model was trained on 1 of 2 cases, which are in no figure of the others" in told.err
+    assert "the model was trained on 1 of 2 cases, which are in none of the other metrics" in told.err
     assert "trained on: no test" in told.out
     found = metrics(predicted)
     alone = osteon.evaluate(predicted / "c5.nii.gz", world.dataset.folder)
