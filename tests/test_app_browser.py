@@ -19,7 +19,7 @@ from osteon.app.jobs import FINISHED, Job, Jobs
 from osteon.formats.registry import read_segmentation
 from osteon.formats.stl import read_stl
 from osteon.phantoms.registry import ask, write_phantoms
-from osteon.predicting.model import load_model
+from osteon.predicting.model_folder import load_model
 from osteon.predicting.records import read_predictions
 
 UNSEEN, KEPT = "L006", "L005"

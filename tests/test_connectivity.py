@@ -20,7 +20,7 @@ from osteon.exporting.meshes import surfaces
 from osteon.exporting.outlines import outlines
 from osteon.exporting.table import measures
 from osteon.predicting.postprocessing_steps import STEPS, components
-from osteon.predicting.sequence import name_series
+from osteon.predicting.sequence import name_sequence
 from osteon.preparing.nonzero import nonzero_mask
 
 SHAPE = (14, 14, 14)
@@ -94,5 +94,5 @@ def test_bodies_of_a_series_are_parted_at_edges_and_corners(touching: str) -> No
     shares = np.zeros((4, *SHAPE), np.float32)
     shares[0], shares[1] = ~mask, mask * 0.6
     shares[2] = mask * 0.4
-    named = name_series(torch.from_numpy(shares), plan).argmax(0).numpy()
+    named = name_sequence(torch.from_numpy(shares), plan).argmax(0).numpy()
     assert set(np.unique(named[mask])) == ({1} if touching == "face" else {1, 2})

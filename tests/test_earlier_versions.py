@@ -35,7 +35,7 @@ from osteon.dataset.manifest import Manifest, read_manifest, write_manifest
 from osteon.formats import read_segmentation
 from osteon.plan.schema import Plan, read_plan, write_plan
 from osteon.planning.recipe_files import read_recipe
-from osteon.predicting.model import load_model
+from osteon.predicting.model_folder import load_model
 from osteon.runs.record import plan_hash
 from osteon.serving.jobs import RESULT, SCAN, JobQueue
 from runs import command

@@ -36,9 +36,10 @@ from osteon.formats import read_segmentation, read_volume
 from osteon.plan.schema import Plan, parse_plan, read_plan, write_plan
 from osteon.plan.sections import Schedule
 from osteon.predicting import speed
-from osteon.predicting.model import Model, Prepared
-from osteon.predicting.probabilities import Shares
-from osteon.predicting.tiles import probabilities
+from osteon.predicting.model import Model
+from osteon.predicting.prepared_scan import PreparedScan
+from osteon.predicting.probabilities import Probabilities
+from osteon.predicting.tiles import predict_probabilities
 from osteon.preparing.cache import CachedCase
 from osteon.preparing.case import prepare_image
 from osteon.runs import fit, loop
@@ -366,7 +367,7 @@ def test_a_validation_of_many_cases_takes_no_more(
         clock.now += 0.5
         return probabilities(*arguments)
 
-    monkeypatch.setattr(validation, "probabilities", slow)
+    monkeypatch.setattr(validation, "predict_probabilities", slow)
     spent = []
     for name in ("run", "again"):
         looked.clear()
@@ -634,7 +635,7 @@ def test_ended_on_the_command_line_it_saves_and_says_so_with_its_exit_code(
 def test_a_finished_run_does_nothing(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = train(tiny, tiny_plan(), tmp_path / "run", CPU)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    monkeypatch.setattr(fit, "prepare", None)
+    monkeypatch.setattr(fit, "prepare_cases", None)
     monkeypatch.setattr(fit, "finish", None)
     second = train(tiny, tiny_plan(), tmp_path / "run", CPU)
     assert second == TrainReport(tmp_path / "run", first.validation, {}, 4, resumed=False)
@@ -700,7 +701,7 @@ def test_a_case_that_memory_does_not_suffice_for_costs_its_validation_alone(
     dataset, asked = cohort(tmp_path / "data"), []
     infer = Model.infer
 
-    def short(model: Model, prepared: Prepared, **options: Any) -> Shares:
+    def short(model: Model, prepared: PreparedScan, **options: Any) -> Probabilities:
         asked.append(prepared)
         if len(asked) == 1:
             raise MemoryError
@@ -992,7 +993,9 @@ def test_left_and_right_stay_apart_when_patches_are_mirrored(tmp_path: Path) -> 
     prepared = torch.from_numpy(prepare_image(Volume(image[None], Geometry(image.shape, affine)), plan))
     for mirror in (False, True):
         # The network is sure: where mirroring does not swap the names, both sides are as likely.
-        shares = probabilities(model.network, prepared, plan, speed=speed.BEST if mirror else speed.BALANCED).numpy()
+        shares = predict_probabilities(
+            model.network, prepared, plan, speed=speed.BEST if mirror else speed.BALANCED
+        ).numpy()
         assert shares[1][labels == 1].mean() > 0.75
         assert shares[3][labels == 4].mean() > 0.75
 

@@ -30,7 +30,7 @@ from osteon.formats import read_segmentation
 from osteon.formats.labelmap import whole_labels
 from osteon.importing.run import import_dataset
 from osteon.importing.structure_names import user_structures
-from osteon.preparing.case import planned_labels
+from osteon.preparing.case import encode_labels
 from osteon.runs.scoring import select_structures
 
 HUGE = 2**32 - 1
@@ -111,7 +111,7 @@ def test_the_largest_value_goes_all_the_way(tmp_path: Path) -> None:
     assert [int(cut.mask.sum()) for cut in cut_masks(labels)] == [216, 125]
     assert sorted(np.unique(split_layers(labels)[0].array)) == [0, 1, 2]
     plan = tiny_plan({"structures": [{"name": n, "value": v, "colour": "#ff0000"} for n, v in names.items()]})
-    assert np.bincount(planned_labels(labels, plan).ravel()).tolist()[1:] == [216, 125]
+    assert np.bincount(encode_labels(labels, plan).ravel()).tolist()[1:] == [216, 125]
     assert set(np.unique(select_structures(labels, labels.structures))) == {0, 1, HUGE}
     scores = evaluate(tmp_path / "p_seg.nii.gz", tmp_path / "p_seg.nii.gz", tmp_path / "scores").scores
     assert [score.dice for score in scores] == [1.0, 1.0]

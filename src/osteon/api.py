@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from osteon.predicting.model_folder import find_model_folder
+
 if TYPE_CHECKING:
     from osteon.auditing.augmented import Augmented
     from osteon.auditing.run import Audit
-    from osteon.converting.convert import Adopted
+    from osteon.converting.convert import ConvertedModel
     from osteon.evaluating.evaluate import Evaluation
     from osteon.exporting.run import ExportReport
     from osteon.importing.options import ImportKeywords
@@ -206,7 +208,7 @@ def sweep(file: PathLike, *, dry: bool = False) -> SweepReport:
 def load_model(folder: PathLike, *, device: str = "cpu") -> Model:
     """Load a trained model (a run, or its folder `model`); `.predict(scan)` segments a file or a Volume."""
     from osteon.core.devices import resolve_device
-    from osteon.predicting.model import load_model
+    from osteon.predicting.model_folder import load_model
 
     return load_model(Path(folder), device=resolve_device(device))
 
@@ -221,7 +223,7 @@ def import_model(
     before: PathLike | None = None,
     orientation: str | None = None,
     overwrite: bool = False,
-) -> Adopted:
+) -> ConvertedModel:
     """Turn another program's trained model into one of osteon's; nothing in its files is run.
 
     Args:
@@ -234,13 +236,13 @@ def import_model(
         orientation: How the training scans lay in their files, as RAS; None: scans are taken as they lie.
         overwrite: Replace a model that is there.
     """
-    from osteon.converting.convert import FORMS, Wanted
+    from osteon.converting.convert import CONVERTERS, ConvertOptions
     from osteon.core.errors import UsageError
 
-    if form not in FORMS:
-        raise UsageError(f"there are no models of {form}", hint=f"one of {', '.join(FORMS)}")
+    if form not in CONVERTERS:
+        raise UsageError(f"there are no models of {form}", hint=f"one of {', '.join(CONVERTERS)}")
     first = None if before is None else Path(before)
-    return FORMS[form](Path(folder), Path(model), Wanted(folds, checkpoint, first, orientation, overwrite))
+    return CONVERTERS[form](Path(folder), Path(model), ConvertOptions(folds, checkpoint, first, orientation, overwrite))
 
 
 def doctor(model: PathLike | None = None, dataset: PathLike | None = None) -> DoctorReport:
@@ -280,19 +282,19 @@ def predict(
         overwrite: Do again what is done.
     """
     from osteon.machine.engine_timing import choose_engine, count_all_passes
-    from osteon.predicting.model import Model, model_folder
+    from osteon.predicting.model import Model
     from osteon.predicting.predictor import predict
     from osteon.predicting.scans import find_scans
-    from osteon.predicting.speed import speed_of
-    from osteon.predicting.stages import How
+    from osteon.predicting.speed import find_speed
+    from osteon.predicting.stages import PredictOptions
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     found = find_scans([Path(s) for s in sources], loaded.plan, series, seen=loaded.seen)
     if not isinstance(model, Model):
-        loaded = choose_engine(loaded, model_folder(Path(model)), engine, count_all_passes(loaded.plan, found))
+        loaded = choose_engine(loaded, find_model_folder(Path(model)), engine, count_all_passes(loaded.plan, found))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
-    return predict(loaded, found, Path(out), How(speed_of(speed), overwrite, memory, probabilities))
+    return predict(loaded, found, Path(out), PredictOptions(find_speed(speed), overwrite, memory, probabilities))
 
 
 def vote(members: Sequence[PathLike], out: PathLike, **options: Any) -> VoteReport:

@@ -69,7 +69,7 @@ def copy_model(folder: Path, target: Path) -> None:
     Raises:
         ModelError, PlanError, FileError: It lacks a file, or is damaged, or there is no room.
     """
-    from osteon.predicting.model import load_model  # torch's memory is the reader's, and not the server's
+    from osteon.predicting.model_folder import load_model  # torch's memory is the reader's, and not the server's
 
     load_model(folder)
     copy = temporary_beside(target)

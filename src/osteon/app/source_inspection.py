@@ -218,11 +218,11 @@ def list_scans(source: Path, allowed: Sequence[Path], model: Path | None = None)
     from osteon.plan.schema import read_plan
     from osteon.predicting.records import read_validation
     from osteon.predicting.scans import find_scans
-    from osteon.predicting.training_cases import UNKNOWN, seen_by, trained_on
+    from osteon.predicting.training_cases import UNKNOWN, read_seen_scans, trained_on
 
     notes: list[str] = []
     plan = None if model is None or not is_file(model / PLAN) else read_plan(model / PLAN)
-    seen = UNKNOWN if model is None else seen_by(model, read_validation(model))
+    seen = UNKNOWN if model is None else read_seen_scans(model, read_validation(model))
     scans = find_scans([source], plan, tell=notes.append, seen=seen)
     for scan in scans:
         if not all(any(path.resolve().is_relative_to(folder) for folder in allowed) for path in scan.files):

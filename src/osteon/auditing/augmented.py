@@ -17,7 +17,7 @@ from osteon.core.html_pages import render
 from osteon.core.random_streams import item_generator
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME, Plan, read_plan
-from osteon.preparing.cache import CachedCase, prepare
+from osteon.preparing.cache import CachedCase, prepare_cases
 from osteon.runs.record import check_plan_fits
 from osteon.training.augmenting import apply_augmentation, describe_augmentation, draw_parameters
 from osteon.training.sampling import PatchDraw, PatchSampler
@@ -93,7 +93,7 @@ def audit_augmented(
     if not cases:
         raise DatasetError(f"{dataset.folder}: no labelled case to draw from", hint="import cases that have a label")
     chosen = item_generator(seed).permutation(len(cases))[:samples]
-    cached, failed = prepare(dataset, plan, [cases[number] for number in sorted(chosen)], workers=workers)
+    cached, failed = prepare_cases(dataset, plan, [cases[number] for number in sorted(chosen)], workers=workers)
     if not cached:
         case, error = next(iter(failed.items()))
         raise DatasetError(f"{dataset.folder}: no case could be prepared; {case}: {error.message}", hint=error.hint)

@@ -26,7 +26,8 @@ def import_model(
         Path | None, typer.Option(help="Cascade: the first model's folder; beside the second when left out.")
     ] = None,
     orientation: Annotated[
-        str | None, typer.Option(help="How the training scans lay, as RAS; scans are taken as they lie when left out.")
+        str | None,
+        typer.Option(help="How the training scans lay, as RAS; scans are taken as they lie when left out."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model that is there.")] = False,
 ) -> None:

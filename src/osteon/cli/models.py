@@ -179,13 +179,13 @@ def predict(
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
     from osteon.machine.engine_timing import choose_engine, count_all_passes
-    from osteon.predicting.memory import told_needs
-    from osteon.predicting.model import model_folder
+    from osteon.predicting.memory import describe_memory
+    from osteon.predicting.model_folder import find_model_folder
     from osteon.predicting.predictor import predict as predict_scans
     from osteon.predicting.records import RECORD
     from osteon.predicting.scans import find_scans
-    from osteon.predicting.speed import speed_of
-    from osteon.predicting.stages import How
+    from osteon.predicting.speed import find_speed
+    from osteon.predicting.stages import PredictOptions
 
     if len(scans) < 2:
         raise UsageError("scans and an output folder are needed", hint="osteon predict MODEL SCAN… OUT")
@@ -195,9 +195,9 @@ def predict(
     limit = None if memory is None else parse_bytes(memory)
     loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
     found = find_scans(sources, loaded.plan, series, seen=loaded.seen)
-    loaded = choose_engine(loaded, model_folder(model), engine, count_all_passes(loaded.plan, found))
-    info(told_needs(loaded.plan, found, limit, probabilities=probabilities))
-    report = predict_scans(loaded, found, folder, How(speed_of(speed), overwrite, limit, probabilities))
+    loaded = choose_engine(loaded, find_model_folder(model), engine, count_all_passes(loaded.plan, found))
+    info(describe_memory(loaded.plan, found, limit, probabilities=probabilities))
+    report = predict_scans(loaded, found, folder, PredictOptions(find_speed(speed), overwrite, limit, probabilities))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     out.print(f"{counted(len(report.done), 'scan')} segmented{skipped}: {escape(str(folder))}")
     if report.trained_on:

@@ -13,13 +13,14 @@ from osteon.core.errors import UsageError
 from osteon.core.files import whole_file, write_json
 from osteon.exporting import client
 from osteon.exporting.output_record import Ledger
-from osteon.networks.registry import inputs, outputs
+from osteon.networks.registry import input_channels, output_channels
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, Pretrained, write_plan
-from osteon.predicting.engines import export_onnx, kind_of, openvino_model, write_openvino
-from osteon.predicting.model import load_model, model_folder
+from osteon.predicting.engines import export_onnx, find_engine, openvino_model, write_openvino
+from osteon.predicting.model_folder import find_model_folder, load_model
 from osteon.predicting.records import FIRST
-from osteon.predicting.tiles import AIR_HU, SURE
+from osteon.predicting.tiles import AIR_HU, BACKGROUND_LOGIT
+from osteon.preparing.strategies import grid_strategy
 
 FILES = {"onnx": ("network.onnx",), "openvino": ("network.xml", "network.bin")}
 """Which files of a network each form has."""
@@ -51,17 +52,17 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
         UsageError: What writes the form is not installed, or cannot write this network.
         FileError: `out` holds other files of these names, or cannot be written.
     """
-    kind_of(form)
-    loaded = load_model(model_folder(model))
+    find_engine(form)
+    loaded = load_model(find_model_folder(model))
     plan = loaded.plan
-    with_client = plan.grid.nnunet is None
+    with_client = grid_strategy(plan).has_client
     files = [Path(name) for name in (*FILES[form], PLAN, ABOUT, *([CLIENT] if with_client else []))]
     ledger = Ledger.open(out, overwrite=overwrite)
     with ledger.claim(form, ""):
         ledger.check(form, files)
         out.mkdir(parents=True, exist_ok=True)
         ledger.begin(form, "", files)
-        shape = (1, inputs(plan), *plan.patch.size)
+        shape = (1, input_channels(plan), *plan.patch.size)
         if form == "onnx":
             with whole_file(out / "network.onnx") as temporary:
                 export_onnx(loaded.network, shape, temporary, any_size=not _fixed(plan))
@@ -83,7 +84,7 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
     if not with_client:
         notes = [f"no {CLIENT}: it does not know nnU-Net's way of preparing scans, in which this model was trained"]
         if loaded.first is not None:
-            notes.append(f"the first model of the cascade is exported by itself: {model_folder(model) / FIRST}")
+            notes.append(f"the first model of the cascade is exported by itself: {find_model_folder(model) / FIRST}")
         return [out / file for file in files], notes
     notes = [f"{CLIENT} leaves out what osteon does besides: {what}" for what, there in left_out.items() if there]
     return [out / file for file in files], notes
@@ -106,7 +107,9 @@ def about(plan: Plan) -> dict[str, Any]:
         "overlapping": plan.overlapping,
         "values": [*([] if plan.overlapping else [0]), *(s.value for s in plan.structures)],
         "names": [*([] if plan.overlapping else ["background"]), *(s.name for s in plan.structures)],
-        "nothing": [-SURE] * outputs(plan) if plan.overlapping else [SURE, *[0.0] * (outputs(plan) - 1)],
+        "nothing": [-BACKGROUND_LOGIT] * output_channels(plan)
+        if plan.overlapping
+        else [BACKGROUND_LOGIT, *[0.0] * (output_channels(plan) - 1)],
         "air": (AIR_HU - how.mean) / how.std if ct and how.mean is not None and how.std is not None else None,
     }
 

@@ -28,8 +28,9 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.machine.engine_timing import EngineSpeed, measure_engines, write_speeds
 from osteon.machine.gate import GateResult, judge_engine, read_gates, write_gates
-from osteon.predicting.engines import ENGINES, Kind
-from osteon.predicting.model import Model, load_model, model_folder
+from osteon.predicting.engines import ENGINES, EngineKind
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import find_model_folder, load_model
 from osteon.predicting.quantised import quantise, quantised_file
 from osteon.predicting.training_cases import TRAINED, UNSEEN
 from osteon.runs.scoring import select_structures
@@ -93,7 +94,7 @@ def examine_machine(model: Path | None = None, dataset: Path | None = None) -> D
     ]
     if model is None:
         return DoctorReport(checks)
-    folder = model_folder(model)
+    folder = find_model_folder(model)
     loaded = load_model(folder)
     data = None if dataset is None else Dataset.open(dataset)
     ids = [] if data is None else _validation_ids(loaded, data)
@@ -140,7 +141,7 @@ def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
 
 def _quantise_model(model: Model, folder: Path, dataset: Dataset, validation_ids: list[str]) -> Model:
     """The model with a network in 8-bit integers, made from training cases; as it is where that cannot be made."""
-    if any(kind.lacks() for kind in ENGINES if kind.quantised) or not any(kind.quantised for kind in ENGINES):
+    if any(kind.missing() for kind in ENGINES if kind.quantised) or not any(kind.quantised for kind in ENGINES):
         return model
     trainable = dataset.manifest.trainable
     trained = [case for case in trainable if case.id not in validation_ids] or trainable
@@ -158,7 +159,7 @@ def _quantise_model(model: Model, folder: Path, dataset: Dataset, validation_ids
 def _run_gates(
     model: Model, folder: Path, dataset: Dataset, ids: list[str], speeds: list[EngineSpeed]
 ) -> dict[str, GateResult]:
-    def cases(kind: Kind) -> Iterator[tuple[Volume, Segmentation]]:
+    def cases(kind: EngineKind) -> Iterator[tuple[Volume, Segmentation]]:
         for case_id in track(ids, f"trying {kind.name}"):
             case = dataset.case(case_id)
             reference = dataset.load_segmentation(case)
@@ -254,7 +255,7 @@ def _disk() -> Check:
 def _engines() -> list[Check]:
     checks = []
     for kind in ENGINES:
-        missing = kind.lacks()
+        missing = kind.missing()
         hint = "pip install 'osteon[fast]'" if "installed" in missing else ""
         checks.append(Check(f"engine {kind.name}", "note" if missing else "fine", missing or "ready", hint))
     return checks

@@ -1,4 +1,4 @@
-"""Tensors in files that cannot run code, written whole or not at all, and read from others' files as safely."""
+"""Tensors in files that cannot run code, written whole or not at all; other programs' files are read as safely."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
             f"{path}: cannot be read as weights; it is damaged or cut off ({in_short(error)})",
             hint="fetch or copy it again",
         ) from error
-    tensors = _unwrapped(data)
+    tensors = _unwrap(data)
     if not tensors:
         raise FileError(f"{path}: holds no named tensors", hint="save the network's state_dict()")
     return tensors
 
 
-def _unwrapped(data: Any) -> dict[str, torch.Tensor]:
+def _unwrap(data: Any) -> dict[str, torch.Tensor]:
     for key in WRAPPERS:
         if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
             data = data[key]

@@ -71,14 +71,14 @@ def read_validation(folder: Path) -> dict[str, Any]:
     return found
 
 
-def predictions_of(folder: Path) -> CaseRecords:
+def prediction_records(folder: Path) -> CaseRecords:
     """The records of a folder of predictions."""
     return CaseRecords(folder, RECORD, _Prediction)
 
 
 def read_predictions(folder: Path) -> dict[str, dict[str, Any]]:
     """What is known of each prediction in a folder, by case; empty where nobody wrote it down. Raises FileError."""
-    return predictions_of(folder).read()
+    return prediction_records(folder).read()
 
 
 def votes_in(folder: Path) -> dict[str, dict[str, Any]]:

@@ -134,7 +134,7 @@ def _validation(validation: dict[str, Any]) -> list[str]:
 def _postprocessing(model: Model) -> list[str]:
     steps = model.postprocessing
     lines = ["## Post-processing", ""]
-    for step, description in zip(steps.steps, steps.told(pixels=model.plan.unit == "px"), strict=True):
+    for step, description in zip(steps.steps, steps.describe(pixels=model.plan.unit == "px"), strict=True):
         gain = "" if step.gain is None else f" (Dice {step.gain:+.3f} on {step.cases} cases)"
         lines.append(f"- {description}{gain}")
     if not steps.steps:

@@ -14,7 +14,7 @@ from osteon.core.devices import device_kind
 from osteon.core.errors import FileError
 from osteon.core.files import write_error
 from osteon.core.progress import clock, console
-from osteon.networks.registry import starts_inflated
+from osteon.networks.registry import needs_recalibration
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
 from osteon.runs.options import TrainOptions
@@ -84,7 +84,7 @@ def fit_network(
         fresh = not state.iteration and not transferred
         module = TrainingModule(plan, options.seed, callback.progress, fresh=fresh, transferred=transferred)
         sampler = PatchSampler(training, plan, options.seed)
-        if fresh and starts_inflated(plan):
+        if fresh and needs_recalibration(plan):
             initial_state = _recalibrate_encoder(module.network, sampler)
         if initial_state is not None:
             for network in filter(None, (module.network, module.ema_network)):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from osteon.core.geometry import Geometry
     from osteon.predicting.model import Model
     from osteon.predicting.scans import Scan
-    from osteon.predicting.stages import How
+    from osteon.predicting.stages import PredictOptions
 
 MASK = "mask"
 MOST_VOXELS = 10**9
@@ -89,15 +89,15 @@ def run_worker(connection: Connection, served: ServedModel) -> None:
         connection.send(run_task(task, model, how, served.most_voxels))
 
 
-def _load_model(served: ServedModel) -> tuple[Model, How]:
+def _load_model(served: ServedModel) -> tuple[Model, PredictOptions]:
     from osteon.core.devices import resolve_device
     from osteon.machine.engine_timing import choose_engine
-    from osteon.predicting.model import load_model, model_folder
-    from osteon.predicting.speed import speed_of
-    from osteon.predicting.stages import How
+    from osteon.predicting.model_folder import find_model_folder, load_model
+    from osteon.predicting.speed import find_speed
+    from osteon.predicting.stages import PredictOptions
 
-    how = How(speed_of(served.speed), memory=served.memory)
-    folder = model_folder(served.folder)
+    how = PredictOptions(find_speed(served.speed), memory=served.memory)
+    folder = find_model_folder(served.folder)
     model = load_model(folder, device=resolve_device(served.device))
     model = model.with_postprocessing(served.postprocess)
     return choose_engine(model, folder, served.engine, MANY_PATCHES), how
@@ -123,7 +123,7 @@ def describe_model(model: Model, served: ServedModel) -> dict[str, Any]:
     }
 
 
-def run_task(task: PredictionTask, model: Model, how: How, most_voxels: int = MOST_VOXELS) -> TaskResult:
+def run_task(task: PredictionTask, model: Model, how: PredictOptions, most_voxels: int = MOST_VOXELS) -> TaskResult:
     """Segment a job's scan. Whatever goes wrong is the result: the next scan is not to suffer from it."""
     try:
         _segment(task, model, how, most_voxels)
@@ -137,10 +137,10 @@ def run_task(task: PredictionTask, model: Model, how: How, most_voxels: int = MO
     return TaskResult()
 
 
-def _segment(task: PredictionTask, model: Model, how: How, most_voxels: int) -> None:
+def _segment(task: PredictionTask, model: Model, how: PredictOptions, most_voxels: int) -> None:
     from osteon.exporting.run import export
     from osteon.formats.registry import read_segmentation
-    from osteon.predicting.memory import room_for
+    from osteon.predicting.memory import plan_memory
     from osteon.predicting.predictor import output_path, predict
     from osteon.predicting.records import read_predictions
 
@@ -154,7 +154,7 @@ def _segment(task: PredictionTask, model: Model, how: How, most_voxels: int) -> 
             hint="crop it, or check its spacing; whoever runs the server allows more with --max-voxels",
         )
     if grid is not None:  # the header alone says whether there is room: asked before the voxels are read
-        room_for(model.plan, grid, how.memory, result, "the scan")
+        plan_memory(model.plan, grid, how.memory, result, "the scan")
     report = predict(model, [scan], result, how)
     if report.failed:
         raise report.failed[MASK]
@@ -197,10 +197,10 @@ def _find_scan(folder: Path) -> Scan:
 def _count_voxels(scan: Scan, grid: Geometry | None, model: Model) -> int:
     """Voxels by the headers alone, on the scan's grid or the model's, where there are more."""
     from osteon.formats.dicom_files import number, read_dataset
-    from osteon.preparing.case import passage
+    from osteon.preparing.strategies import grid_strategy
 
     if grid is not None:
-        return max(math.prod(grid.shape), math.prod(passage(grid, model.plan.grid).shape))
+        return max(math.prod(grid.shape), math.prod(grid_strategy(model.plan).transform(grid).shape))
     files = scan.channels[0]
     first = read_dataset(files[0], pixels=False)
     sizes = (number(first, word) or 1 for word in ("Rows", "Columns", "NumberOfFrames"))

@@ -33,7 +33,7 @@ from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError
 from osteon.core.text import counted, shortly
 from osteon.predicting.records import read_validation
-from osteon.predicting.training_cases import TRAINED, seen_by
+from osteon.predicting.training_cases import TRAINED, read_seen_scans
 
 SPEEDS = {"fast": "fast: fewer looks", "balanced": "balanced", "best": "best: mirror images, too; several times slower"}
 
@@ -136,7 +136,7 @@ class _SegmentForm:
         if item is None or dataset is None:
             return None
         try:
-            seen = seen_by(self._model(), read_validation(self._model()))
+            seen = read_seen_scans(self._model(), read_validation(self._model()))
         except OsteonError:
             return None  # said when it is looked at
         held = [case for case in dataset.manifest.cases if case.held_out]
