@@ -360,7 +360,7 @@ def test_a_validation_of_many_cases_takes_no_more(
     many = cohort(tmp_path / "data", 8)
     clock, looked = Clock(1000), []
     use_clock(monkeypatch, clock)
-    probabilities = validation.probabilities
+    probabilities = validation.predict_probabilities
 
     def slow(*arguments: Any) -> torch.Tensor:
         looked.append(float(arguments[1].sum()))
