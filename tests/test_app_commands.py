@@ -21,7 +21,7 @@ from osteon.app.runner import outcome
 from osteon.app.state import Studio
 from osteon.app.workspace import Workspace
 from osteon.cli.main import app
-from osteon.core.file_stamps import file_state
+from osteon.core.file_stamps import modification_stamp
 from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.exporting.registry import FORMS
 from osteon.planning.recipe_files import published
@@ -92,7 +92,7 @@ def test_a_vote_of_which_one_case_fails_comes_to_something(studio: Studio, monke
     (members[1].path / "c1.nii.gz").write_bytes(b"damaged")
     _, job = result_commands.begin_vote(studio, members, "vote", "hard")
     monkeypatch.chdir(space.root)
-    before = file_state(space.root / job.product)
+    before = modification_stamp(space.root / job.product)
     code = CliRunner().invoke(app, [job.command, *job.arguments]).exit_code
     assert code == 1
     assert outcome(space.root, job, State("running"), code, before) == "partly"

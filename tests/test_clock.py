@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from osteon.app import scenes
-from osteon.core.clock import age_order
+from osteon.core.clock import age_key
 
 WEEK = 7 * 86_400.0
 
@@ -24,7 +24,7 @@ def written(path: Path, ago_s: float) -> Path:
 def test_a_file_from_the_future_counts_as_the_oldest(tmp_path: Path) -> None:
     ages = {"future": -WEEK, "old": WEEK, "skewed": -60.0, "new": 60.0}
     files = [written(tmp_path / name, ago) for name, ago in ages.items()]
-    assert [path.name for path in sorted(files, key=age_order)] == ["future", "old", "new", "skewed"]
+    assert [path.name for path in sorted(files, key=age_key)] == ["future", "old", "new", "skewed"]
 
 
 def test_previews_of_a_wrong_clock_do_not_outlast_those_of_the_right_one(

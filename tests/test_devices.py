@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from helpers import tiny_plan
-from osteon.core.devices import check_device, device_kind, resolve_device, size_kind
+from osteon.core.devices import check_device, device_kind, resolve_device, sizing_kind
 from osteon.core.errors import UsageError
 from osteon.core.files import read_yaml
 from osteon.plan.schema import Plan
@@ -93,7 +93,7 @@ def test_what_is_not_there_is_refused(
 def test_kinds_of_devices() -> None:
     devices = ("cpu", "cuda", "cuda:3", "mps")
     assert [device_kind(device) for device in devices] == ["cpu", "cuda", "cuda", "mps"]
-    assert [size_kind(device) for device in devices] == ["cpu", "cuda", "cuda", "cpu"]
+    assert [sizing_kind(device) for device in devices] == ["cpu", "cuda", "cuda", "cpu"]
     assert [check_device(device) for device in devices] == list(devices)
 
 

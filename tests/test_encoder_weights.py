@@ -13,14 +13,14 @@ import yaml
 from safetensors.torch import save_file
 
 from osteon.core.errors import FileError, ModelError, OsteonError, UsageError
-from osteon.core.torchvision_ops import mend_torchvision
+from osteon.core.torchvision_ops import patch_torchvision_ops
 from osteon.networks import hub
 from osteon.networks.encoder_sources import Source, published, source_of
 from osteon.networks.encoder_weights import encoder_state
 from osteon.networks.weight_cache import LOCK, Fetched, cached_path, check, fetch, verify
 from runs import command
 
-mend_torchvision()
+patch_torchvision_ops()
 Tensors = dict[str, torch.Tensor]
 
 

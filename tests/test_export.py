@@ -17,7 +17,7 @@ import osteon
 from children import finished, python
 from helpers import two_boxes, write_dataset
 from osteon.cli.option_values import Encodings, Exports, Shapes
-from osteon.core.case_records import FOLDER
+from osteon.core.case_records import RECORDS_FOLDER
 from osteon.core.errors import FileError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
@@ -154,7 +154,7 @@ def test_what_another_form_wrote_stays(tmp_path: Path) -> None:
     labels(tmp_path / "in", "a")
     osteon.export("seg-nrrd", tmp_path / "in", tmp_path / "out")
     record = json.loads((tmp_path / "out" / FILE_NAME).read_text())
-    shutil.rmtree(tmp_path / "out" / FOLDER)
+    shutil.rmtree(tmp_path / "out" / RECORDS_FOLDER)
     (tmp_path / "out" / FILE_NAME).write_text(json.dumps({"stl": record["seg-nrrd"]}))
     assert "is there already" in osteon.export("seg-nrrd", tmp_path / "in", tmp_path / "out").failed["a"].message
 

@@ -11,7 +11,7 @@ import SimpleITK
 from PIL import Image
 
 from osteon.core.errors import FileError, OsteonError, UsageError
-from osteon.core.folders import absent_below, files_below
+from osteon.core.folders import files_below, missing_files_below
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.formats import read_volume, write_volume
@@ -80,10 +80,10 @@ def test_links_are_followed_and_each_folder_is_read_once(tmp_path: Path) -> None
     (away / "p2" / "up").symlink_to(away)
     (away / "p2" / "home").symlink_to(top)
     (away / "p2" / "loop").symlink_to("loop")
-    found = [path.relative_to(top).as_posix() for path in files_below(top, hidden=False, beside="dataset.yaml")]
+    found = [path.relative_to(top).as_posix() for path in files_below(top, hidden=False, skip_with="dataset.yaml")]
     assert found == ["one", "p1/a", "p2/b", "p4/d"]
     assert [path.name for path in files_below(top)] == ["one", "d", "dataset.yaml", "e", "a", "b"]
-    assert {path.name for path, _ in absent_below(top)} == {"gone", "loop"}
+    assert {path.name for path, _ in missing_files_below(top)} == {"gone", "loop"}
 
 
 def test_patients_that_are_links_are_cases(tmp_path: Path) -> None:

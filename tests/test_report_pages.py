@@ -16,7 +16,7 @@ from osteon.auditing.cohort import Cohort
 from osteon.auditing.facts import CaseFacts, StructureFacts
 from osteon.auditing.finding import Finding, Severity, ranked
 from osteon.auditing.page import FINDINGS, OF_A_KIND, write_page
-from osteon.core.html_pages import ITEMS
+from osteon.core.html_pages import CASES_PER_PAGE
 from osteon.core.labels import make_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case, Channel, Manifest
@@ -129,7 +129,7 @@ def test_450_cases_are_three_pages_and_every_case_is_on_one(tmp_path: Path) -> N
         assert (
             text.count("<h1>") == text.count('aria-label="Pages, top"') == text.count('aria-label="Pages, bottom"') == 1
         )
-        assert len(text) < 1.5 * ITEMS * len(PICTURE) * 4 / 3
+        assert len(text) < 1.5 * CASES_PER_PAGE * len(PICTURE) * 4 / 3
         assert all(leads_somewhere(page, link) for link, _ in links(page))
     ways = [
         [(way, link) for link, way in links(page) if way in ("first", "previous", "next", "last")] for page in pages
@@ -230,7 +230,7 @@ def test_pages_are_turned_in_a_browser(tmp_path: Path) -> None:
         page = browser.new_page()
         page.set_default_timeout(MINUTE_MS)
         page.goto((tmp_path / "report.html").as_uri())
-        expect(page.locator(".case")).to_have_count(ITEMS)
+        expect(page.locator(".case")).to_have_count(CASES_PER_PAGE)
         expect(page.get_by_role("link", name="previous")).to_have_count(0)
         page.get_by_role("navigation", name="Pages, bottom").get_by_role("link", name="next").press("Enter")
         expect(page.get_by_role("heading", level=1)).to_have_text("Audit of many, page 2 of 3", timeout=MINUTE_MS)

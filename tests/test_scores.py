@@ -10,7 +10,7 @@ from rich.console import Console
 from helpers import box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
-from osteon.core.statistics import Spread
+from osteon.core.statistics import SummaryStatistics
 from osteon.evaluating.groups import UNKNOWN, group_scores
 from osteon.evaluating.scores import Measures, Score, score_case
 from osteon.evaluating.summary import OVERALL, overall, summarise
@@ -148,7 +148,7 @@ SCORES = [
 ]
 
 
-def plain(values: Spread) -> tuple[int, float | None, float | None, float | None]:
+def plain(values: SummaryStatistics) -> tuple[int, float | None, float | None, float | None]:
     return values.n, values.mean, values.sd, values.median
 
 

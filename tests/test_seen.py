@@ -12,7 +12,7 @@ import pytest
 
 import osteon
 from helpers import as_imported
-from osteon.core.case_records import FOLDER, CaseRecords
+from osteon.core.case_records import RECORDS_FOLDER, CaseRecords
 from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
@@ -167,7 +167,7 @@ def test_a_run_of_an_earlier_osteon_is_told_by_its_splits(world: World, tmp_path
 
 def as_earlier(predicted: Path) -> None:
     """Predictions as an earlier osteon left them: one record for all, which does not say what the model has seen."""
-    shutil.rmtree(predicted / FOLDER)
+    shutil.rmtree(predicted / RECORDS_FOLDER)
     path = predicted / "predictions.json"
     records = json.loads(path.read_text())
     for record in records.values():

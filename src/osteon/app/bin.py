@@ -25,8 +25,8 @@ from osteon.app.workspace import ABOUT, BIN, KINDS, LONGEST_NAME, SPENT, TITLE, 
 from osteon.core.errors import UsageError
 from osteon.core.file_names import name_key
 from osteon.core.files import write_error, write_json
-from osteon.core.locks import NAME as LOCK
-from osteon.core.locks import hold_folder
+from osteon.core.locks import LOCK_NAME as LOCK
+from osteon.core.locks import lock_folder
 from osteon.exporting.registry import FORMS
 
 WORDS: dict[Kind, str] = {
@@ -136,7 +136,7 @@ def delete(studio: Studio, item: Item) -> Thrown:
             )
         for each in items:
             if (each.path / LOCK).exists():
-                with hold_folder(each.path, "a command", "let it end first"):
+                with lock_folder(each.path, "a command", "let it end first"):
                     pass
         folder = _new_folder(studio, item)
         try:

@@ -12,7 +12,7 @@ from osteon.app.state import Studio
 from osteon.app.workspace import Item, about
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import read_json, write_json
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.dataset.folds import group_cases
 from osteon.dataset.manifest import read_manifest
 from osteon.plan.schema import FILE_NAME as PLAN
@@ -182,7 +182,7 @@ def begin_phantom(studio: Studio, kind: str, cases: int) -> tuple[Item, Job]:
     job = studio.jobs.submit(
         "phantom",
         [kind, item.place, "--cases", str(cases)],
-        f"Make up {counted(cases, 'case')}: {kind}",
+        f"Make up {pluralise(cases, 'case')}: {kind}",
         about={"source": item.name},
         product=f"{item.place}/truth.json",
     )

@@ -13,7 +13,7 @@ from osteon.app.frame import action, faint, refuse
 from osteon.app.state import Studio, Undo
 from osteon.app.workspace import LONGEST_NAME, Item
 from osteon.core.errors import OsteonError, UsageError
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 
 NAMED = 4
 """Names in a sentence before the others are counted."""
@@ -113,7 +113,7 @@ async def ask_delete(studio: Studio, item: Item, back: str) -> None:
 
 def listed(items: Sequence[Item]) -> str:
     """`Dataset knees, result mine and 3 more`."""
-    text = shortly([f"{WORDS[item.kind]} {item.title}" for item in items], NAMED)
+    text = shorten_list([f"{WORDS[item.kind]} {item.title}" for item in items], NAMED)
     return text[:1].upper() + text[1:]
 
 

@@ -27,7 +27,7 @@ from typing import Any, Literal
 from osteon.core.errors import FileError, UsageError
 from osteon.core.files import read_json, write_json
 from osteon.core.locks import lock_file
-from osteon.core.processes import began_at, end_group, interrupt_group, is_alive, leader_options
+from osteon.core.processes import group_leader_options, interrupt_group, is_group_alive, start_time, terminate_group
 
 JOB, STATE, LOG, PROGRESS, LOCK = "job.json", "state.json", "log.txt", "progress.txt", ".lock"
 INTERRUPTED = 130
@@ -168,7 +168,7 @@ class Jobs:
             state = State(**read_json(self.folder / job.id / STATE, "the job's state"))
         except (FileError, TypeError):
             return State("failed", why="its state on disk is damaged")
-        if state.phase != "running" or is_alive(state.pid, state.pid_since):
+        if state.phase != "running" or is_group_alive(state.pid, state.pid_since):
             return state
         phase: Phase = "cancelled" if state.asked == "cancel" else "paused" if state.asked == "pause" else "failed"
         why = "" if state.asked else "it ended without a word: the machine was restarted, or memory ran out"
@@ -202,7 +202,7 @@ class Jobs:
             running = state.phase == "running"
             self.put(job, replace(state, asked="cancel", phase="running" if running else "cancelled"))
         if running:
-            end_group(state.pid, grace_s)
+            terminate_group(state.pid, grace_s)
             with self.locked():
                 self.put(job, replace(state, asked="cancel", phase="cancelled", ended=time.time()))
         self.advance()
@@ -270,9 +270,9 @@ class Jobs:
         command = [sys.executable, "-m", "osteon.app.runner", str(self.folder / job.id)]
         (self.folder / job.id / PROGRESS).unlink(missing_ok=True)  # of an earlier try that was killed
         quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-        child = subprocess.Popen(command, cwd=self.root, **quiet, **leader_options())
+        child = subprocess.Popen(command, cwd=self.root, **quiet, **group_leader_options())
         threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie stays behind
-        self.put(job, State("running", pid=child.pid, pid_since=began_at(child.pid), began=time.time()))
+        self.put(job, State("running", pid=child.pid, pid_since=start_time(child.pid), began=time.time()))
 
 
 @lru_cache(maxsize=4096)

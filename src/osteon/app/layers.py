@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.label_values import exchange
+from osteon.core.label_values import remap_values
 from osteon.core.labels import Segmentation, Structure
 
 WORD = 32
@@ -53,7 +53,7 @@ def _split(segmentation: Segmentation) -> list[Layer]:
     for start in range(0, len(segmentation.structures), MOST_VALUES):
         part = segmentation.structures[start : start + MOST_VALUES]
         numbers = {structure.value: number for number, structure in enumerate(part, 1)}
-        found.append(Layer(exchange(segmentation.array, numbers, np.uint8), part))
+        found.append(Layer(remap_values(segmentation.array, numbers, np.uint8), part))
     return found
 
 

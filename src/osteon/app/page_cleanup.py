@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from osteon.core.heap import give_back
+from osteon.core.heap import trim_heap
 
 TIDY_S = 10.0
 """Pages that were left are swept up this often: what they hold in circles, and the C library's free blocks."""
@@ -75,4 +75,4 @@ class Tidier:
                 method.prune()
                 method.instance = None
             gc.collect()
-            give_back()
+            trim_heap()

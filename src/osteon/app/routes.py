@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from osteon.app.uploads import Upload
 from osteon.app.workspace import ABOUT, plain_name
-from osteon.core.case_records import FOLDER
+from osteon.core.case_records import RECORDS_FOLDER
 from osteon.core.errors import OsteonError
 from osteon.core.html_pages import page_name, page_number
 from osteon.exporting.output_record import FILE_NAME as RECORD
@@ -123,7 +123,7 @@ async def _take(upload: Upload, request: Request) -> Response:
 def zipped(folder: Path, name: str, may_read: Callable[[Path], bool]) -> Response:
     """A folder's files as one download: a lone file as it is, more of them as a zip that is made while it is sent."""
     everything = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (RECORD, ABOUT))
-    found = (path for path in everything if FOLDER not in path.relative_to(folder).parts)
+    found = (path for path in everything if RECORDS_FOLDER not in path.relative_to(folder).parts)
     files = [path for path in found if may_read(path)]
     if not files:
         return GONE

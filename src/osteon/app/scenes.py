@@ -34,10 +34,10 @@ from osteon.app.previews import (
     shrink_labels,
     window_of,
 )
-from osteon.core.clock import age_order
+from osteon.core.clock import age_key
 from osteon.core.errors import DatasetError
 from osteon.core.file_stamps import file_times
-from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.files import atomic_write, read_json, write_json
 from osteon.core.gzip_files import pack
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
@@ -183,7 +183,7 @@ def _volume(
     geometry = shrink_geometry(volume.geometry, factors)
     small = Volume(_lean(shrink_image(volume.array[0], factors))[None], geometry)
     _write(folder / "image.nii.gz", small)
-    with whole_file(folder / "poster.png") as temporary:
+    with atomic_write(folder / "poster.png") as temporary:
         temporary.write_bytes(poster(small, window))
     told = {}
     for part, segmentation in parts.items():
@@ -249,7 +249,7 @@ def _write(path: Path, volume: Volume) -> None:
 
 def _pack(path: Path, content: npt.NDArray[np.generic] | bytes) -> None:
     data = content if isinstance(content, bytes) else content.tobytes()
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(pack(data))
 
 
@@ -262,7 +262,7 @@ def _sweep(cache: Path, keep: Path) -> None:
     scenes = [path for path in cache.iterdir() if (path / INFO).is_file() and path != keep]
     sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in scenes}
     total = sum(sizes.values())
-    for path in sorted(scenes, key=lambda path: age_order(path / INFO)):
+    for path in sorted(scenes, key=lambda path: age_key(path / INFO)):
         if total <= MOST_CACHED:
             return
         shutil.rmtree(path, ignore_errors=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from osteon.app.upload_errors import RefusedError, check_room, too_large
 from osteon.app.upload_names import PlainNames
 from osteon.core.files import write_error
-from osteon.core.zip_files import directory_fits
+from osteon.core.zip_files import is_directory_readable
 
 MOST_ENTRIES = 200_000
 MOST_RATIO, SLACK = 200, 256 << 20
@@ -45,7 +45,7 @@ def unpack(archive: Path, folder: Path, limit: int, names: PlainNames | None = N
     out, count = 0, 0
     names = names or PlainNames()
     try:
-        if not directory_fits(archive):
+        if not is_directory_readable(archive):
             raise RefusedError("the archive's table of contents is too large", hint="zip fewer files at a time")
         with zipfile.ZipFile(archive) as opened:
             entries = opened.infolist()

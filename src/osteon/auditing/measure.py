@@ -14,7 +14,7 @@ from osteon.auditing.border import border_profiles, outside_mean
 from osteon.auditing.coarse_grid import Coarse, coarsen
 from osteon.auditing.facts import CaseFacts, ChannelFacts, StructureFacts
 from osteon.core.geometry import Geometry, reorient_to_ras
-from osteon.core.label_values import boxes_of
+from osteon.core.label_values import bounding_boxes
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.checks import content_hash
@@ -112,7 +112,7 @@ def boxed(segmentation: Segmentation) -> Iterator[tuple[Structure, Box, npt.NDAr
             if found:
                 yield structure, found[0], layer[found[0]] > 0
         return
-    boxes = boxes_of(segmentation.array, [structure.value for structure in segmentation.structures])
+    boxes = bounding_boxes(segmentation.array, [structure.value for structure in segmentation.structures])
     for structure, box in zip(segmentation.structures, boxes, strict=True):
         if box is not None:
             yield structure, box.slices, segmentation.array[box.slices] == structure.value

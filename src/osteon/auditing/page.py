@@ -16,7 +16,7 @@ from osteon.auditing.facts import CaseFacts
 from osteon.auditing.finding import SEVERITIES, Finding
 from osteon.auditing.rules_places import amount
 from osteon.core.file_names import natural_key
-from osteon.core.html_pages import Place, in_pages, page_name, render, write_pages
+from osteon.core.html_pages import PagePosition, page_name, paginate, render, write_pages
 
 TEMPLATE = "page.html.j2"
 FINDINGS = 200
@@ -41,7 +41,7 @@ def write_page(path: Path, summary: str, cohort: Cohort, findings: list[Finding]
         for case_id in finding.cases:
             by_case[case_id].append(number)
     numbers = {case.id: number for number, case in enumerate(cohort.cases)}
-    pages = in_pages(sorted(cohort.cases, key=lambda case: by_case.get(case.id, [len(findings)])[0]))
+    pages = paginate(sorted(cohort.cases, key=lambda case: by_case.get(case.id, [len(findings)])[0]))
     links = {
         case.id: f"{page_name(path.name, number) if number > 1 else ''}#case-{numbers[case.id]}"
         for number, cases in enumerate(pages, 1)
@@ -52,12 +52,12 @@ def write_page(path: Path, summary: str, cohort: Cohort, findings: list[Finding]
     flat = bool(cohort.cases) and all(1 in case.shape for case in cohort.cases)
     structures = [_structure_row(cohort, s.name, s.colour) for s in cohort.manifest.structures]
 
-    def html(place: Place, cases: Sequence[CaseFacts]) -> str:
+    def html(page: PagePosition, cases: Sequence[CaseFacts]) -> str:
         return render(
             "osteon.auditing",
             TEMPLATE,
             name=cohort.manifest.name,
-            place=place,
+            page=page,
             links=links,
             names=names,
             most=LINKS,

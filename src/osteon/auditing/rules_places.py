@@ -11,7 +11,7 @@ import numpy.typing as npt
 from osteon.auditing.cohort import FEWEST, Cohort, robust_z, strength_of
 from osteon.auditing.facts import CaseFacts
 from osteon.auditing.finding import Finding
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
 Centres = dict[str, npt.NDArray[np.float64]]
 
@@ -96,7 +96,7 @@ def order(cohort: Cohort) -> Iterator[Finding]:
             structures=[first, second] if swap else sorted({name for pair in wrong for name in pair}),
             what=what,
             against=f"{first} lies {np.linalg.norm(way):.3g} {unit} {WORDS[axis][int(way[axis] < 0)]} {second} "
-            f"in the {counted(count, 'case')} that have both",
+            f"in the {pluralise(count, 'case')} that have both",
             action=f"exchange the values of {first} and {second} in the label"
             if swap
             else "check the names of the structures, and whether the label is upside down",

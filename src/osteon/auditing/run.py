@@ -27,7 +27,7 @@ from osteon.auditing.page import write_page
 from osteon.auditing.picture import case_picture
 from osteon.auditing.rules import find
 from osteon.core.errors import FileError, OsteonError
-from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.files import atomic_write, read_json, write_json
 from osteon.core.geometry import Geometry
 from osteon.core.parallel import for_each, worker_count
 from osteon.core.progress import status
@@ -173,10 +173,10 @@ def _work(work: tuple[Dataset, Case, str, float]) -> CaseFacts:
     measured = measure_case(case.id, key, image, labels, step=step)
     facts = measured.facts.model_copy(update={"mark": mark})
     cases = dataset.folder / FOLDER / "cases"
-    with whole_file(cases / f"{case.id}.jpg") as temporary:
+    with atomic_write(cases / f"{case.id}.jpg") as temporary:
         temporary.write_bytes(case_picture(measured, dataset.manifest.channels[0].modality))
     if measured.profiles is not None:
-        with whole_file(cases / f"{case.id}.npy") as temporary:
+        with atomic_write(cases / f"{case.id}.npy") as temporary:
             np.save(temporary, measured.profiles, allow_pickle=False)
     write_json(cases / f"{case.id}.json", facts.model_dump())
     return facts
@@ -254,7 +254,7 @@ def _write_json(path: Path, result: Audit) -> None:
         "findings": [finding.model_dump() for finding in result.findings],
     }
     head = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False)
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", errors="backslashreplace") as text:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", errors="backslashreplace") as text:
         text.write(f'{head.removesuffix("}").rstrip()},\n "cases": [')
         for number, facts in enumerate(result.cohort.cases):
             text.write(f"{',' * (number > 0)}\n  {facts.model_dump_json(exclude={'key', 'mark', 'thumbnail'})}")

@@ -12,7 +12,7 @@ from osteon.cli.output import out
 from osteon.core.errors import UsageError
 from osteon.core.progress import console, is_quiet
 from osteon.core.quantities import parse_seconds
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
 PICTURED = 4
 
@@ -42,7 +42,7 @@ def demo(
         osteon.make_plan(dataset, budget_s=seconds)
     _step("4", f"trained for {budget}", run)
     osteon.train(dataset, run, budget_s=seconds, seed=seed)
-    _step("5", f"predicted: {counted(unseen, 'scan')} that the training has not seen", predictions)
+    _step("5", f"predicted: {pluralise(unseen, 'scan')} that the training has not seen", predictions)
     osteon.predict(run, source / "imagesTs", predictions)
     _step("6", "evaluated", predictions / "metrics.csv")
     result = osteon.evaluate(predictions, source / "labelsTs", predictions)

@@ -6,9 +6,9 @@ from typing import Any
 
 import typer
 
-from osteon.core.devices import WORDS, check_device
+from osteon.core.devices import DEVICE_CHOICES, check_device
 
 
 def device_option(told: str) -> Any:
     """The option, with what it is for. A word that names no device is refused before anything is done."""
-    return typer.Option(help=told, metavar=WORDS, callback=check_device)
+    return typer.Option(help=told, metavar=DEVICE_CHOICES, callback=check_device)

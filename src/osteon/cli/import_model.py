@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from osteon.cli.output import out
 from osteon.core.progress import console
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
 
 class ModelForm(StrEnum):
@@ -65,7 +65,7 @@ def import_model(
             console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
         plan, many = part.plan, "s" * (len(part.folds) != 1)
         out.print(
-            f"{name}: {plan.grid.dimensions}D {plan.network.told}; {counted(len(plan.structures), 'structure')}; "
+            f"{name}: {plan.grid.dimensions}D {plan.network.told}; {pluralise(len(plan.structures), 'structure')}; "
             f"fold{many} {', '.join(part.folds)}",
             soft_wrap=True,
         )

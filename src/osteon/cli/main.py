@@ -30,9 +30,9 @@ from osteon.cli import (
 )
 from osteon.cli.quiet import Quiet, takes_quiet
 from osteon.cli.terminal import begin_in_utf8, lacks_memory, tell_limit
-from osteon.core.errors import OsteonError, in_short
+from osteon.core.errors import OsteonError, summarise_error
 from osteon.core.files import write_error
-from osteon.core.processes import ended_by, heed_endings
+from osteon.core.processes import handle_termination_signals, received_signal
 from osteon.core.progress import console
 from osteon.core.progress import quiet as silence
 from osteon.core.version import __version__
@@ -95,7 +95,7 @@ def main() -> None:
     (130 Ctrl-C, 143 SIGTERM, 129 SIGHUP).
     """
     begin_in_utf8()
-    heed_endings()
+    handle_termination_signals()
     try:
         app()
     except OsteonError as error:
@@ -103,7 +103,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (MemoryError, ImportError, RuntimeError, SystemError, OSError) as error:
         if lacks_memory(error):
-            _say(OsteonError(f"there is not enough memory to go on ({in_short(error)})", hint=NO_MEMORY))
+            _say(OsteonError(f"there is not enough memory to go on ({summarise_error(error)})", hint=NO_MEMORY))
         elif isinstance(error, OSError):
             _say(write_error(Path(error.filename or "."), error))
         else:
@@ -119,7 +119,7 @@ def main() -> None:
 
 def _end() -> NoReturn:
     """Say how the command was ended and how to go on, and exit with its code."""
-    number = ended_by()
+    number = received_signal()
     how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
     console.print(f"{how}; {_way_on(sys.argv[1:])}", soft_wrap=True)
     sys.exit(128 + number)

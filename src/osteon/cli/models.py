@@ -13,7 +13,7 @@ from osteon.cli.option_values import By, Precisions
 from osteon.cli.output import out, report_failures, some
 from osteon.cli.plan_options import asked, takes_choices
 from osteon.core.errors import UsageError
-from osteon.core.progress import clock, console, is_quiet
+from osteon.core.progress import console, format_duration, is_quiet
 from osteon.core.quantities import format_bytes, parse_bytes, parse_seconds
 from osteon.planning.options import Choices
 
@@ -148,9 +148,9 @@ def _say_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: int
         return
     iterations = (epochs or plan.training.epochs) * plan.training.epoch_iterations
     if budget_s is not None:
-        expected = f"{clock(budget_s)}, about {budget_s / per_iteration:.0f} iterations"
+        expected = f"{format_duration(budget_s)}, about {budget_s / per_iteration:.0f} iterations"
     else:
-        expected = f"{iterations} iterations, about {clock(iterations * per_iteration)}"
+        expected = f"{iterations} iterations, about {format_duration(iterations * per_iteration)}"
     times = f"{folds} folds of " if folds > 1 else ""
     if not is_quiet():
         console.print(f"training: {times}{expected}, {format_bytes(bytes_needed)} of memory")

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from osteon.core.errors import OsteonError
 from osteon.core.progress import console
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 
 out = Console(highlight=False)
 """The result of a command goes to standard output."""
@@ -39,4 +39,4 @@ def report_lost(lost: Sequence[str]) -> None:
 
 def some(names: Sequence[str], most: int = 8) -> str:
     """The first names, and how many more there are, as rich prints them."""
-    return escape(shortly(names, most))
+    return escape(shorten_list(names, most))

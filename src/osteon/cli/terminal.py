@@ -6,8 +6,8 @@ import locale
 import os
 import sys
 
-from osteon.core.errors import out_of_memory
-from osteon.core.platform import address_space
+from osteon.core.errors import is_out_of_memory
+from osteon.core.platform import address_space_limit
 from osteon.core.progress import console
 
 LEAST_BYTES = 2 << 30
@@ -37,18 +37,19 @@ def tell_limit() -> None:
     """Say before the work begins that there is little memory: libraries may end the process without a word."""
     if is_tight():
         console.print(
-            f"[yellow]the memory of a process is limited to {(address_space() or 0) / 1e9:.1f} GB here (`ulimit -v`); "
-            f"training and predicting need about {LEAST_BYTES / 1e9:.0f} GB to start, and may break off[/]",
+            f"[yellow]the memory of a process is limited to {(address_space_limit() or 0) / 1e9:.1f} GB here "
+            f"(`ulimit -v`); training and predicting need about {LEAST_BYTES / 1e9:.0f} GB "
+            "to start, and may break off[/]",
             soft_wrap=True,
         )
 
 
 def is_tight() -> bool:
     """Whether the process may use less memory than torch takes to start."""
-    limit = address_space()
+    limit = address_space_limit()
     return limit is not None and limit < LEAST_BYTES
 
 
 def lacks_memory(error: Exception) -> bool:
     """Whether memory was what was lacking; where it is tight, libraries fail to load in ways of their own."""
-    return out_of_memory(error) or (is_tight() and isinstance(error, ImportError | SystemError))
+    return is_out_of_memory(error) or (is_tight() and isinstance(error, ImportError | SystemError))

@@ -14,7 +14,7 @@ from osteon.cli.option_values import Methods, Parts
 from osteon.cli.output import out, report_failures, some
 from osteon.core.errors import UsageError
 from osteon.core.progress import console
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
 if TYPE_CHECKING:
     from osteon.voting.fit import Fit
@@ -92,8 +92,8 @@ def _say(report: VoteReport) -> None:
     from osteon.voting.report import alike
 
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
-    done = f"{counted(len(report.cases), 'case')}, {counted(len(report.structures), 'structure')}"
-    out.print(f"{done}, {counted(len(report.members), 'member')}{skipped}: {escape(str(report.out))}", soft_wrap=True)
+    done = f"{pluralise(len(report.cases), 'case')}, {pluralise(len(report.structures), 'structure')}"
+    out.print(f"{done}, {pluralise(len(report.members), 'member')}{skipped}: {escape(str(report.out))}", soft_wrap=True)
     for note in report.notes:
         console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
     _say_absences(report)

@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 
 from osteon.converting.model_folder import PLANS, Package
 from osteon.converting.model_search import names_below, trainer_in
-from osteon.core.errors import FileError, ModelError, OsteonError, UsageError, missing_file
+from osteon.core.errors import FileError, ModelError, OsteonError, UsageError, missing_file_error
 from osteon.core.files import write_error
-from osteon.core.zip_files import directory_fits
+from osteon.core.zip_files import is_directory_readable
 
 MOST_RATIO, SLACK = 200, 64 << 20
 """Bytes that may come out of a zip for each that it has, and those that may come out of any."""
@@ -50,7 +50,7 @@ def opened(path: Path) -> Iterator[Package]:
         return
     archive = next((part for part in (path, *path.parents) if part.is_file()), None)
     if archive is None:
-        raise missing_file(path, "the folder of the trained model")
+        raise missing_file_error(path, "the folder of the trained model")
     _check_kind(archive)
     inner = PurePosixPath(path.relative_to(archive).as_posix())
     with tempfile.TemporaryDirectory() as temporary, _open_zip(archive) as zipped:
@@ -59,7 +59,7 @@ def opened(path: Path) -> Iterator[Package]:
             contents = _Contents(zipped, archive, top)
             below = [name for name in contents.entries if name.is_relative_to(inner)]
             if not below:
-                raise missing_file(path, "the folder of the trained model in the zip")
+                raise missing_file_error(path, "the folder of the trained model in the zip")
             found = trainer_in([name.relative_to(inner) for name in below], top / inner)
             yield Zipped(contents, inner / found)
         except OsteonError as error:  # people know the zip, and not where it was unpacked
@@ -87,7 +87,7 @@ def _check_kind(file: Path) -> None:
 
 def _open_zip(archive: Path) -> zipfile.ZipFile:
     try:
-        if not directory_fits(archive):
+        if not is_directory_readable(archive):
             raise ModelError(f"{archive}: its table of contents is too large", hint="unpack it, and give the folder")
         return zipfile.ZipFile(archive)
     except _DAMAGED as error:

@@ -19,10 +19,10 @@ Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 """From weights `[draw, case]`, each row with the sum 1, to the statistic of each draw `[draw]`; NaN where none is."""
 
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 RESAMPLES = 2000
 """Draws of the cases: the ends of an interval then lie within about a third of a percent of their 2.5 percents."""
-FEWEST = 3
+MIN_VALUES = 3
 """Below so many values no interval is given. Below about ten it is too narrow, as every bootstrap's is."""
 SEED = 0
 _BLOCK = 1 << 20
@@ -30,7 +30,7 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Spread:
+class SummaryStatistics:
     """How `n` values spread. All None where there are none.
 
     Attributes:
@@ -50,18 +50,20 @@ class Spread:
     high: float | None = None
 
 
-def spread(values: Iterable[float | None], *, seed: int = SEED) -> Spread:
+def summary_statistics(values: Iterable[float | None], *, seed: int = SEED) -> SummaryStatistics:
     """The spread of the values that are not None."""
     known = [float(value) for value in values if value is not None]
     if not known:
-        return Spread(0, None, None, None)
+        return SummaryStatistics(0, None, None, None)
     array = np.array(known)
     low, high = bootstrap_interval(lambda weights: weights @ array, len(known), seed=seed)
-    return Spread(len(known), fmean(known), stdev(known) if len(known) > 1 else None, median(known), low, high)
+    return SummaryStatistics(
+        len(known), fmean(known), stdev(known) if len(known) > 1 else None, median(known), low, high
+    )
 
 
 def bootstrap_interval(
-    statistic: Statistic, count: int, *, level: float = LEVEL, seed: int = SEED
+    statistic: Statistic, count: int, *, level: float = CONFIDENCE_LEVEL, seed: int = SEED
 ) -> tuple[float | None, float | None]:
     """The BCa interval of a statistic of `count` cases; None and None where it cannot be given.
 
@@ -71,9 +73,9 @@ def bootstrap_interval(
         level: Part of the intervals that hold the true value.
         seed: Decides the draws; the same seed and count draw the same cases.
     """
-    if count < FEWEST:
+    if count < MIN_VALUES:
         return None, None
-    drawn = np.concatenate([statistic(weights) for weights in _draws(count, seed)])
+    drawn = np.concatenate([statistic(weights) for weights in _resampling_weights(count, seed)])
     drawn = drawn[np.isfinite(drawn)]
     actual = float(statistic(np.full((1, count), 1 / count))[0])
     if not len(drawn) or not np.isfinite(actual):
@@ -104,17 +106,17 @@ def _acceleration(statistic: Statistic, count: int) -> float:
     return float((away**3).sum() / (6 * (away**2).sum() ** 1.5))
 
 
-def _draws(count: int, seed: int) -> Iterable[Floats]:
+def _resampling_weights(count: int, seed: int) -> Iterable[Floats]:
     """Blocks of weights `[draw, case]`; those of small cohorts are kept, since many figures ask for the same."""
-    return _kept_draws(count, seed) if RESAMPLES * count <= _BLOCK else _new_draws(count, seed)
+    return _cached_weights(count, seed) if RESAMPLES * count <= _BLOCK else _draw_weights(count, seed)
 
 
 @lru_cache(maxsize=4)
-def _kept_draws(count: int, seed: int) -> tuple[Floats, ...]:
-    return tuple(_new_draws(count, seed))
+def _cached_weights(count: int, seed: int) -> tuple[Floats, ...]:
+    return tuple(_draw_weights(count, seed))
 
 
-def _new_draws(count: int, seed: int) -> Iterator[Floats]:
+def _draw_weights(count: int, seed: int) -> Iterator[Floats]:
     draw = np.random.default_rng([seed, count])
     rows = max(1, _BLOCK // count)
     for start in range(0, RESAMPLES, rows):

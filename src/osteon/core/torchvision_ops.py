@@ -1,8 +1,8 @@
-"""A torchvision built for CUDA beside a torch built for the CPU, mended.
+"""A torchvision built for CUDA beside a torch built for the CPU, patched.
 
 pip may pair the two: `import torchvision` then ends in `RuntimeError: operator torchvision::nms does not exist`, and
 takes timm, segmentation-models-pytorch, torchmetrics and Lightning with it. None of them calls these operators; all
-they need is that the names exist. `mend_torchvision` is called before they are imported, in one place for each.
+they need is that the names exist. `patch_torchvision_ops` is called before they are imported, in one place for each.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _defined: list[Any] = []
 """torch forgets operators with the library object that defined them."""
 
 
-def mend_torchvision() -> bool:
-    """Make torchvision importable where that very error keeps it from being so; calling it again costs nothing.
+def patch_torchvision_ops() -> bool:
+    """Define the missing operators where `import torchvision` fails for lack of them; a second call costs nothing.
 
     Returns:
-        Whether it was mended: `nms` itself stays unusable then.
+        Whether it was patched: `nms` itself stays unusable then.
 
     Raises:
         RuntimeError: torchvision fails for another reason.

@@ -6,14 +6,14 @@ import struct
 import zipfile
 from pathlib import Path
 
-MOST_DIRECTORY = 64 << 20
-"""Bytes of a table of contents, which is held in memory."""
-_TAIL = 22 + 65_535
-_ELSEWHERE = 0xFFFFFFFF
-"""zip64 keeps the true length in a record of its own."""
+MAX_DIRECTORY_BYTES = 64 << 20
+"""Of a table of contents, which is held in memory."""
+_TAIL_BYTES = 22 + 65_535
+_ZIP64 = 0xFFFFFFFF
+"""Stands for a length that zip64 keeps in another record."""
 
 
-def directory_fits(archive: Path) -> bool:
+def is_directory_readable(archive: Path) -> bool:
     """Whether an archive's table of contents takes no more memory than it may, nor more than the file has.
 
     Raises:
@@ -21,13 +21,13 @@ def directory_fits(archive: Path) -> bool:
     """
     size = archive.stat().st_size
     with archive.open("rb") as stream:
-        stream.seek(max(0, size - _TAIL))
+        stream.seek(max(0, size - _TAIL_BYTES))
         tail = stream.read()
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < 22:
         raise zipfile.BadZipFile
     length = struct.unpack_from("<I", tail, at + 12)[0]
-    if length == _ELSEWHERE:
+    if length == _ZIP64:
         record = tail.rfind(b"PK\x06\x06")
-        length = struct.unpack_from("<Q", tail, record + 40)[0] if record >= 0 else MOST_DIRECTORY + 1
-    return bool(length <= min(MOST_DIRECTORY, size))
+        length = struct.unpack_from("<Q", tail, record + 40)[0] if record >= 0 else MAX_DIRECTORY_BYTES + 1
+    return bool(length <= min(MAX_DIRECTORY_BYTES, size))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from osteon.core.errors import UsageError
-from osteon.core.files import whole_file
+from osteon.core.files import atomic_write
 from osteon.core.geometry import reorient_to_ras
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
@@ -62,7 +62,7 @@ class PictureRow:
 def write_overview(path: Path, rows: Sequence[PictureRow]) -> None:
     """Write `paint_overview` to a PNG. Raises UsageError as that, and FileError where it cannot be written."""
     picture = paint_overview(rows)
-    with whole_file(Path(path)) as temporary:
+    with atomic_write(Path(path)) as temporary:
         temporary.write_bytes(picture)
 
 

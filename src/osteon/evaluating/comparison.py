@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from osteon.core.errors import DatasetError
-from osteon.core.statistics import Spread, spread
+from osteon.core.statistics import SummaryStatistics, summary_statistics
 from osteon.evaluating.metrics import as_loss, better, values_of
 from osteon.evaluating.paired_tests import holm, signed_rank
 from osteon.evaluating.scores import Score
@@ -42,9 +42,9 @@ class Comparison:
     structure: str
     n: int
     unpaired: int
-    first: Spread
-    second: Spread
-    difference: Spread
+    first: SummaryStatistics
+    second: SummaryStatistics
+    difference: SummaryStatistics
     better: int
     worse: int
     effect: float
@@ -134,9 +134,9 @@ def _compare(structure: str, pairs: Pairs, unpaired: int, figure: str) -> Compar
         structure=structure,
         n=len(pairs),
         unpaired=unpaired,
-        first=spread(first),
-        second=spread(second),
-        difference=spread(b - a for a, b in zip(first, second, strict=True)),
+        first=summary_statistics(first),
+        second=summary_statistics(second),
+        difference=summary_statistics(b - a for a, b in zip(first, second, strict=True)),
         better=sum(gain > 0 for gain in gains),
         worse=sum(gain < 0 for gain in gains),
         effect=test.effect,

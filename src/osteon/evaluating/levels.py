@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.boxes import Box
-from osteon.core.dice import Labels
+from osteon.core.dice import LabelArray
 from osteon.core.labels import Structure
 from osteon.evaluating.components import label_pieces
 from osteon.evaluating.structure_boxes import crop_mask
@@ -44,8 +44,8 @@ def find_rows(structures: Sequence[Structure]) -> list[list[int]]:
 
 
 def count_wrong_levels(
-    prediction: Labels,
-    reference: Labels,
+    prediction: LabelArray,
+    reference: LabelArray,
     structures: Sequence[Structure],
     boxes: Sequence[Box | None],
     voxels: Mapping[int, int],
@@ -73,8 +73,8 @@ def count_wrong_levels(
 
 
 def _wrong(
-    prediction: Labels,
-    reference: Labels,
+    prediction: LabelArray,
+    reference: LabelArray,
     structures: Sequence[Structure],
     number: int,
     voxels: Mapping[int, int],

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from osteon.core.errors import DatasetError, LabelError, UsageError, missing_file
+from osteon.core.errors import DatasetError, LabelError, UsageError, missing_file_error
 from osteon.core.labels import Segmentation, Structure, palette
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME, Case
 from osteon.formats.label_meanings import Legend, is_nameless, legend_for, read_meant
@@ -121,7 +121,8 @@ def pair_up(
     if not pairs:
         raise DatasetError(
             f"{prediction}: no prediction has a reference in {reference} "
-            f"(predictions: {shortly(list(predictions), 3) or 'none'}; references: {shortly(list(make), 3) or 'none'})",
+            f"(predictions: {shorten_list(list(predictions), 3) or 'none'}; "
+            f"references: {shorten_list(list(make), 3) or 'none'})",
             hint="name each prediction after its case, as <case id>.nii.gz",
         )
     missing = tuple(case for case in make if case in expected - set(predictions)) if prediction.is_dir() else ()
@@ -201,7 +202,7 @@ def label_files(path: Path, what: str) -> dict[str, Path]:
     if path.is_file():
         return {stem_of(path): path}
     if not path.is_dir():
-        raise missing_file(path, what)
+        raise missing_file_error(path, what)
     found: dict[str, Path] = {}
     for file in sorted(path.iterdir()):
         there = file.is_file() or (file.is_symlink() and not file.exists())

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from osteon.core.statistics import Floats, Spread, bootstrap_interval, spread
+from osteon.core.statistics import Floats, SummaryStatistics, bootstrap_interval, summary_statistics
 from osteon.evaluating.metrics import FIGURES, distance_figures, value_of
 from osteon.evaluating.scores import Score
 
 OVERALL = "overall"
-NOTHING = Spread(0, None, None, None)
+NOTHING = SummaryStatistics(0, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Summary:
     """
 
     structure: str
-    figures: Mapping[str, Spread] = field(default_factory=dict)
+    figures: Mapping[str, SummaryStatistics] = field(default_factory=dict)
     both: int = 0
     missed: int = 0
     invented: int = 0
@@ -50,17 +50,17 @@ class Summary:
     wrong_level: int = 0
 
     @property
-    def dice(self) -> Spread:
+    def dice(self) -> SummaryStatistics:
         """Over the cases that have a Dice: `both`, `missed` (0) and `invented` (0)."""
         return self.figures.get("dice", NOTHING)
 
     @property
-    def volume_error_cm3(self) -> Spread:
+    def volume_error_cm3(self) -> SummaryStatistics:
         """Over the same cases, where the grid has a volume."""
         return self.figures.get("volume_error_cm3", NOTHING)
 
     @property
-    def volume_error_percent(self) -> Spread:
+    def volume_error_percent(self) -> SummaryStatistics:
         """Over the cases whose reference is not empty."""
         return self.figures.get("volume_error_percent", NOTHING)
 
@@ -98,9 +98,9 @@ def overall(summaries: Sequence[Summary], scores: Sequence[Score] = ()) -> Summa
     figures = {}
     for name in dict.fromkeys(name for summary in summaries for name in summary.figures):
         parts = [summary.figures.get(name, NOTHING) for summary in summaries]
-        means = spread(part.mean for part in parts)
+        means = summary_statistics(part.mean for part in parts)
         low, high = _interval_of_means(scores, name)
-        figures[name] = Spread(sum(part.n for part in parts), means.mean, means.sd, means.median, low, high)
+        figures[name] = SummaryStatistics(sum(part.n for part in parts), means.mean, means.sd, means.median, low, high)
     counts = {name: sum(getattr(summary, name) for summary in summaries) for name in (*_STATES, *_COUNTS)}
     return Summary(OVERALL, figures, **counts)
 
@@ -108,7 +108,7 @@ def overall(summaries: Sequence[Summary], scores: Sequence[Score] = ()) -> Summa
 def _summarise_structure(structure: str, scores: Sequence[Score], names: Sequence[str]) -> Summary:
     states = Counter(score.state.replace(" ", "_") for score in scores)
     counts = {name: sum(getattr(score, name) or 0 for score in scores) for name in _COUNTS}
-    figures = {name: spread(value_of(score, name) for score in scores) for name in names}
+    figures = {name: summary_statistics(value_of(score, name) for score in scores) for name in names}
     return Summary(structure, figures, **{name: states[name] for name in _STATES}, **counts)
 
 

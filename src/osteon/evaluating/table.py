@@ -12,7 +12,7 @@ from rich.text import Text
 
 from osteon.core.labels import Structure
 from osteon.evaluating.groups import Group
-from osteon.evaluating.summary import NOTHING, Spread, Summary
+from osteon.evaluating.summary import NOTHING, Summary, SummaryStatistics
 
 DASH = "–"
 WIDTH = 100
@@ -149,13 +149,13 @@ def _counts(*counts: int) -> str:
     return "/".join(str(count) if count else DASH for count in counts)
 
 
-def _interval(values: Spread, form: str) -> str:
+def _interval(values: SummaryStatistics, form: str) -> str:
     if values.low is None or values.high is None:
         return DASH
     return f"{values.low:{form}}{DASH}{values.high:{form}}"
 
 
-def _mean_sd(values: Spread, form: str) -> str:
+def _mean_sd(values: SummaryStatistics, form: str) -> str:
     if values.mean is None:
         return DASH
     mean = f"{values.mean:{form}}"

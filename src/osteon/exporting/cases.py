@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import LabelError, UsageError, missing_file
+from osteon.core.errors import LabelError, UsageError, missing_file_error
 from osteon.core.labels import Segmentation, Structure
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
@@ -53,7 +53,7 @@ def find_segmentations(sources: Sequence[Path], structures: Sequence[Structure] 
             for name, file in files.items():
                 found.append(_of_file(name, file, record.get(name), structures, legend))
         else:
-            raise missing_file(source, "the segmentation")
+            raise missing_file_error(source, "the segmentation")
     refuse_twins(found)
     return [replace(case, alone=len(found) == 1) for case in found]
 

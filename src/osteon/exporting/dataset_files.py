@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from osteon.core.errors import DatasetError
-from osteon.core.files import whole_file
+from osteon.core.files import atomic_write
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
@@ -90,7 +90,7 @@ def _stays(file: Path) -> bool:
 
 
 def _taken(path: Path, source: Path, *, link: bool) -> None:
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         if link:
             temporary.symlink_to(source.resolve())
         else:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osteon.core.files import whole_file
+from osteon.core.files import atomic_write
 from osteon.formats.dicom_files import text
 
 if TYPE_CHECKING:
@@ -93,5 +93,5 @@ def save(path: Path, dataset: Any) -> None:
         FileError: It cannot be written.
     """
     dataset.SpecificCharacterSet = "ISO_IR 192"
-    with whole_file(path) as temporary, quietly():
+    with atomic_write(path) as temporary, quietly():
         dataset.save_as(temporary, enforce_file_format=True)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import CaseError, OsteonError
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.core.volume import Volume
 from osteon.dataset.checks import reorient_array
 from osteon.exporting.export_form import ExportCase
@@ -129,7 +129,7 @@ def choose(
 
 def _told(series: Sequence[Series]) -> str:
     lines = [f"{told} in {one.folder}" for told, one in zip(titles(series), series, strict=True)]
-    return shortly(lines, _LISTED, mark="; ")
+    return shorten_list(lines, _LISTED, separator="; ")
 
 
 def _names(series: Series, where: Path) -> set[str]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.core.geometry import Geometry
-from osteon.core.label_values import boxes_of
+from osteon.core.label_values import bounding_boxes
 from osteon.core.labels import Segmentation, Structure
 
 Mask = npt.NDArray[np.bool_]
@@ -41,7 +41,7 @@ def cut_masks(segmentation: Segmentation) -> Iterator[Cut]:
         for structure in segmentation.structures:
             yield cut(structure, segmentation.mask(structure), segmentation.geometry)
         return
-    boxes = boxes_of(segmentation.array, [structure.value for structure in segmentation.structures])
+    boxes = bounding_boxes(segmentation.array, [structure.value for structure in segmentation.structures])
     for structure, found in zip(segmentation.structures, boxes, strict=True):
         box = found.slices if found is not None else (slice(0, 0),) * 3
         yield _part(structure, segmentation.array[box] == structure.value, box, segmentation.geometry)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from osteon.core.errors import UsageError
-from osteon.core.files import whole_file, write_json
+from osteon.core.files import atomic_write, write_json
 from osteon.exporting import client
 from osteon.exporting.output_record import Ledger
 from osteon.networks.registry import inputs, outputs
@@ -63,18 +63,18 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
         ledger.begin(form, "", files)
         shape = (1, inputs(plan), *plan.patch.size)
         if form == "onnx":
-            with whole_file(out / "network.onnx") as temporary:
+            with atomic_write(out / "network.onnx") as temporary:
                 export_onnx(loaded.network, shape, temporary, any_size=not _fixed(plan))
         else:
             write_openvino(openvino_model(loaded.network, shape, any_size=not _fixed(plan)), out / "network.xml")
         write_plan(out / PLAN, plan)
         write_json(out / ABOUT, about(plan))
         if with_client:
-            with whole_file(out / CLIENT) as temporary:
+            with atomic_write(out / CLIENT) as temporary:
                 shutil.copyfile(Path(client.__file__), temporary)
         _compare(out, loaded.network, shape, plan)
         ledger.end(form, "", files)
-    ledger.sum_up()
+    ledger.write_summary()
     left_out = {
         "names in order": plan.series is not None,
         "closer looks": plan.zoom is not None and plan.zoom.predict,

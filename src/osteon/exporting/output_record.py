@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from osteon.core.case_records import FOLDER, CaseRecords
+from osteon.core.case_records import RECORDS_FOLDER, CaseRecords
 from osteon.core.errors import FileError
-from osteon.core.file_stamps import file_state
+from osteon.core.file_stamps import modification_stamp
 from osteon.core.files import is_file, read_json, remove_file, write_json
 
 FILE_NAME = "exports.json"
@@ -85,7 +85,7 @@ class Ledger:
                     self._note(form, files)
                 yield
         finally:
-            records.tidy()  # a refused export leaves nothing
+            records.remove_empty()  # a refused export leaves nothing
 
     def begin(self, form: str, case: str, files: Sequence[Path]) -> None:
         """Note which files are about to be written for a case (empty: about all): a killed export goes on then."""
@@ -105,7 +105,7 @@ class Ledger:
         self._note(form, known)
         self._records(form).write(case, known)
 
-    def sum_up(self) -> None:
+    def write_summary(self) -> None:
         """Write exports.json, of what all exports have recorded. Raises FileError, DiskFullError."""
         if entries := _entries(self.folder):
             write_json(self.folder / FILE_NAME, entries)
@@ -127,8 +127,8 @@ def _entries(folder: Path) -> dict[str, dict[str, dict[str, str]]]:
     path = folder / FILE_NAME
     found = read_json(path, "the record of exports") if is_file(path) else {}
     if _is_record(found):
-        for each in sorted((folder / FOLDER / _EACH).glob("*/")):
-            found.setdefault(each.name, {}).update(CaseRecords(folder, f"{_EACH}/{each.name}").each_record())
+        for each in sorted((folder / RECORDS_FOLDER / _EACH).glob("*/")):
+            found.setdefault(each.name, {}).update(CaseRecords(folder, f"{_EACH}/{each.name}").read_records())
     if not _is_record(found):
         raise FileError(f"{path}: is no record of exports", hint="move it away, or choose another output folder")
     return dict(found)
@@ -144,4 +144,4 @@ def _is_record(data: Any) -> bool:
 
 def _state(path: Path) -> str:
     """Size and time of change; where a link leads to."""
-    return f"link to {path.readlink()}" if path.is_symlink() else file_state(path)
+    return f"link to {path.readlink()}" if path.is_symlink() else modification_stamp(path)

@@ -78,9 +78,9 @@ def export(
         _export(job, cases, report)
     except BaseException:
         with suppress(OsteonError):  # what stopped the work is what counts
-            ledger.sum_up()
+            ledger.write_summary()
         raise
-    ledger.sum_up()
+    ledger.write_summary()
     return report
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from osteon.core.files import whole_file
-from osteon.core.spreadsheets import table_of, write_rows
+from osteon.core.files import atomic_write
+from osteon.core.spreadsheets import tabulate, write_rows
 from osteon.dataset.dataset import Dataset
 from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
 from osteon.exporting.masks import JOINED, Cut, cut_masks
@@ -106,9 +106,9 @@ class Table:
 
 
 def _write(path: Path, rows: Iterable[Row]) -> None:
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         rounded = ({k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-        write_rows(stream, table_of(rounded, COLUMNS))
+        write_rows(stream, tabulate(rounded, COLUMNS))
 
 
 def _start(_: Options, __: Dataset | None) -> Table:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.boxes import Box, box_of
+from osteon.core.boxes import Box, bounding_box
 
 Kind = TypeVar("Kind", bound=np.generic)
 CACHED_BYTES = 1 << 20
@@ -27,7 +27,7 @@ def in_c_order(array: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
     copy = np.zeros(array.shape, dtype=array.dtype)
     for channel, own in zip(copy, array, strict=True):
         # Label maps are 0 for the most part, and memory that stays 0 is not touched. (Of floats -0 and NaN must stay.)
-        box = Box((0, 0, 0), own.shape) if array.dtype.kind == "f" else box_of(own)
+        box = Box((0, 0, 0), own.shape) if array.dtype.kind == "f" else bounding_box(own)
         if box is not None:
             i, j, k = box.slices
             for plane in range(j.start, j.stop):

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from osteon.core.errors import FileError, LabelError, OsteonError, UsageError, missing_file
+from osteon.core.errors import FileError, LabelError, OsteonError, UsageError, missing_file_error
 from osteon.core.folders import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.text import counted, shortly
+from osteon.core.text import pluralise, shorten_list
 from osteon.core.volume import Volume
 from osteon.formats.dicom_inventory import Series, SeriesFound, sort_files
 from osteon.formats.dicom_seg import (
@@ -103,7 +103,7 @@ def _only_segmentation(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise missing_file(path, "the DICOM file or folder")
+        raise missing_file_error(path, "the DICOM file or folder")
     found = sort_files(files_below(path))
     if len(found.segmentations) != 1:
         raise FileError(
@@ -115,7 +115,7 @@ def _only_segmentation(path: Path) -> Path:
 
 def _only_series(path: Path) -> Series:
     if not path.exists():
-        raise missing_file(path, "the DICOM file or folder")
+        raise missing_file_error(path, "the DICOM file or folder")
     return _only(sort_files([path] if path.is_file() else files_below(path)), path)
 
 
@@ -123,7 +123,7 @@ def _only(found: SeriesFound, path: Path) -> Series:
     if len(found.series) == 1:
         return found.series[0]
     if found.series:
-        some = shortly([describe(series) for series in found.series], _LISTED, mark="; ")
+        some = shorten_list([describe(series) for series in found.series], _LISTED, separator="; ")
         raise FileError(
             f"{path}: holds {len(found.series)} image series where one is wanted: {some}",
             hint="give the folder of one series alone, or import them all with `osteon import`",
@@ -138,7 +138,7 @@ def _nothing(found: SeriesFound, path: Path) -> OsteonError:
     if path.is_file() and found.skipped:
         return FileError(f"{path}: {found.skipped[0][1]}", hint="check that it is the image, and whole")
     reasons = sorted({reason for _, reason in found.skipped})
-    listed = f" ({counted(len(found.skipped), 'file')}: {'; '.join(reasons[:3])})" if reasons else ""
+    listed = f" ({pluralise(len(found.skipped), 'file')}: {'; '.join(reasons[:3])})" if reasons else ""
     return FileError(f"{path}: holds no DICOM image{listed}", hint="give a folder with a DICOM series")
 
 

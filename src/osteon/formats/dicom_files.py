@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osteon.core.errors import FileError, OsteonError, missing_file
+from osteon.core.errors import FileError, OsteonError, missing_file_error
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -69,7 +69,7 @@ def read_dataset(path: Path, *, pixels: bool) -> Dataset:
         FileError: The file is missing, is no DICOM, or is damaged.
     """
     if not path.is_file():
-        raise missing_file(path, "the DICOM file")
+        raise missing_file_error(path, "the DICOM file")
     if not looks_like_dicom(path):
         raise FileError(f"{path}: not a DICOM file", hint="check that the suffix says what the file is")
     from pydicom import dcmread

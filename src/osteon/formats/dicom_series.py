@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from osteon.core.errors import FileError, missing_file
+from osteon.core.errors import FileError, missing_file_error
 from osteon.core.folders import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
@@ -35,7 +35,7 @@ def find_series(folder: Path) -> SeriesFound:
         FileError: `folder` is missing.
     """
     if not Path(folder).is_dir():
-        raise missing_file(Path(folder), "the folder")
+        raise missing_file_error(Path(folder), "the folder")
     return sort_files(files_below(Path(folder)))
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.boxes import box_of
+from osteon.core.boxes import bounding_box
 from osteon.core.errors import LabelError, UnknownValueError
-from osteon.core.label_values import HIGHEST, exchange
+from osteon.core.label_values import MAX_VALUE, remap_values
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
 from osteon.formats.voxel_stream import kept_type
 
@@ -55,7 +55,7 @@ def whole_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.NDArra
         with np.errstate(over="ignore", invalid="ignore"):
             whole = np.rint(array)
             away = np.abs(np.asarray(array - whole, dtype=np.float64))
-            broken = ~(away == 0) | (np.abs(whole) > HIGHEST)  # NaN and Inf too
+            broken = ~(away == 0) | (np.abs(whole) > MAX_VALUE)  # NaN and Inf too
         if broken.any():
             badness = np.where(broken, np.nan_to_num(away, nan=1.0), -1.0)
             worst = array[np.unravel_index(int(np.argmax(badness)), array.shape)]
@@ -71,9 +71,9 @@ def whole_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.NDArra
     labels: npt.NDArray[np.integer] = array  # type: ignore[assignment]
     if labels.dtype == np.uint8:
         return labels
-    if labels.size and labels.dtype.itemsize == 8 and int(labels.max()) > HIGHEST:
+    if labels.size and labels.dtype.itemsize == 8 and int(labels.max()) > MAX_VALUE:
         raise LabelError(
-            f"{name}: holds the value {int(labels.max())}; a structure's value is at most {HIGHEST}",
+            f"{name}: holds the value {int(labels.max())}; a structure's value is at most {MAX_VALUE}",
             hint="give an integer label map whose values are small numbers",
         )
     if labels.size and int(labels.min()) >= 0:
@@ -88,7 +88,7 @@ def value_counts(labels: npt.NDArray[np.integer]) -> dict[int, int]:
     highest = int(labels.max())
     if highest <= np.iinfo(np.uint16).max and (labels.dtype.kind == "u" or int(labels.min()) >= 0):
         counts = np.zeros(highest + 1, dtype=np.int64)
-        box = box_of(labels) if labels.ndim == 3 else None
+        box = bounding_box(labels) if labels.ndim == 3 else None
         inside = labels if box is None else labels[box.slices]
         slab = max(1, _SLAB // inside[:1].size)  # bincount makes int64 of what it counts
         for start in range(0, len(inside), slab):
@@ -171,7 +171,7 @@ def index_map(
     highest = max(mapping.values(), default=0)
     if all(mapping[value] == value for value in counts):
         return labels, tuple(known)
-    return exchange(labels, mapping, smallest_uint(highest)), tuple(known)
+    return remap_values(labels, mapping, smallest_uint(highest)), tuple(known)
 
 
 def _unnamed(

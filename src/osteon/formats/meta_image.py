@@ -18,7 +18,7 @@ import isal.isal_zlib
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, LabelError, missing_file
+from osteon.core.errors import FileError, LabelError, missing_file_error
 from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import GZIP_ERRORS
 from osteon.core.labels import Segmentation, Structure
@@ -119,7 +119,7 @@ def meta_image_data(path: Path) -> tuple[Path, ...]:
 
 def _read_header(path: Path) -> _Header:
     if not path.is_file():
-        raise missing_file(path, "the MetaImage file")
+        raise missing_file_error(path, "the MetaImage file")
     try:
         with path.open("rb") as stream:
             fields = _fields(stream, path)
@@ -242,7 +242,7 @@ def _voxels(header: _Header, path: Path, *, single: bool) -> npt.NDArray[np.gene
     count = math.prod(header.shape)
     claimed = count * header.dtype.itemsize
     if not header.data.is_file():
-        raise missing_file(header.data, f"the file of voxels of {path}")
+        raise missing_file_error(header.data, f"the file of voxels of {path}")
     kind = kept_type(header.dtype, single=single)
     check_claim(header.data, claimed, packed=header.packed, held=count * kind.itemsize)
     beside, i, j, k, following = header.shape

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from osteon.core.errors import FileError, LabelError, in_short, missing_file
-from osteon.core.files import whole_file
+from osteon.core.errors import FileError, LabelError, missing_file_error, summarise_error
+from osteon.core.files import atomic_write
 from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import is_gzip, open_gzip, pack_into
 from osteon.core.labels import Segmentation, Structure
@@ -78,7 +78,7 @@ def stored_values(path: Path) -> Iterator[npt.NDArray[np.generic]]:
                 left -= len(piece)
                 yield np.frombuffer(piece, dtype, len(piece) // dtype.itemsize)
         except READ_ERRORS as error:
-            raise FileError(f"{path}: truncated or damaged ({in_short(error)})", hint=HINT) from error
+            raise FileError(f"{path}: truncated or damaged ({summarise_error(error)})", hint=HINT) from error
 
 
 def read_nifti_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:
@@ -152,7 +152,7 @@ def write_nifti(path: Path, content: Volume | Segmentation) -> None:
         image.header.set_intent("label")
     if isinstance(content, Segmentation) or content.geometry.unit != "mm":
         image.header.extensions.append(nib.nifti1.Nifti1Extension(COMMENT, json.dumps(note).encode("ascii")))
-    with whole_file(path) as temporary, temporary.open("wb") as stream:
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
         if path.suffix.lower() == ".gz":
             with pack_into(stream) as packed:
                 _write(image, packed)
@@ -184,7 +184,7 @@ def _set_affine(image: Any, geometry: Geometry) -> None:
 def _open(path: Path, *, whole: bool) -> BinaryIO:
     """The file's content, unpacked as it is read where it is gzip, whatever its name says; whole, or only its start."""
     if not path.is_file():
-        raise missing_file(path, "the NIfTI file")
+        raise missing_file_error(path, "the NIfTI file")
     try:
         with path.open("rb") as stream:
             packed = stream.read(2) == _GZIP
@@ -221,7 +221,7 @@ def _load(path: Path, *, single: bool = False) -> tuple[Header, npt.NDArray[np.g
         except FileError as error:
             raise error if header.start_said else _no_start(header, path) from error
         except READ_ERRORS as error:
-            raise FileError(f"{path}: truncated or damaged ({in_short(error)})", hint=HINT) from error
+            raise FileError(f"{path}: truncated or damaged ({summarise_error(error)})", hint=HINT) from error
     if not header.start_said and beyond:
         raise _no_start(header, path)
     return header, array

@@ -22,7 +22,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, in_short
+from osteon.core.errors import FileError, summarise_error
 from osteon.core.geometry import Geometry, Unit
 from osteon.core.gzip_files import GZIP_ERRORS
 from osteon.formats.header_limits import LONGEST_HEADER
@@ -118,7 +118,7 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
         header = Header(fields, raw, start if said else least, said)
         magic, shape = raw["magic"].item(), header.shape
     except READ_ERRORS as error:
-        raise FileError(f"{path}: truncated, or not a NIfTI file ({in_short(error)})", hint=HINT) from error
+        raise FileError(f"{path}: truncated, or not a NIfTI file ({summarise_error(error)})", hint=HINT) from error
     if not magic.startswith(b"n+"):
         raise FileError(f"{path}: not a single-file NIfTI", hint="convert .hdr/.img pairs to .nii.gz first")
     if not 0 <= start <= LONGEST_HEADER or min(shape, default=0) < 1:
@@ -136,7 +136,7 @@ def geometry_of(header: Header, path: Path) -> Geometry:
         with np.errstate(invalid="ignore"):  # NaN is refused below
             forms = forms_of(header)
     except READ_ERRORS as error:
-        raise FileError(f"{path}: its place in the world is damaged ({in_short(error)})", hint=HINT) from error
+        raise FileError(f"{path}: its place in the world is damaged ({summarise_error(error)})", hint=HINT) from error
     (name, affine), *others = forms.items()
     if name != "sform":
         _refuse_guesses(header, name, path)

@@ -11,8 +11,8 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, LabelError, missing_file
-from osteon.core.files import whole_file
+from osteon.core.errors import FileError, LabelError, missing_file_error
+from osteon.core.files import atomic_write
 from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import GZIP_ERRORS, open_gzip, pack_into
 from osteon.core.labels import Segmentation, Structure
@@ -49,7 +49,7 @@ def read_nrrd_header(path: Path) -> Header:
     """Everything before the voxels. Raises FileError as `read_nrrd`."""
     path = Path(path)
     if not path.is_file():
-        raise missing_file(path, "the NRRD file")
+        raise missing_file_error(path, "the NRRD file")
     try:
         with path.open("rb") as stream:
             return read_header(stream, path)
@@ -109,7 +109,7 @@ def load_nrrd(path: Path, *, single: bool = False) -> tuple[Header, npt.NDArray[
     """Read header and voxels `[channel, i, j, k]`, contiguous and native. Raises FileError as `read_nrrd`."""
     path = Path(path)
     if not path.is_file():
-        raise missing_file(path, "the NRRD file")
+        raise missing_file_error(path, "the NRRD file")
     try:
         with path.open("rb") as stream:
             header = read_header(stream, path)
@@ -145,7 +145,7 @@ def store_nrrd(
     """
     path = Path(path)
     head = header_text(array.shape, change(array[..., :0].T).dtype, geometry, keys, channel_kind=channel_kind)
-    with whole_file(path) as temporary, temporary.open("wb") as stream:
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
         stream.write(head.encode("utf-8"))
         with pack_into(stream) as packed:
             for piece in map(change, pour(array)):

@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-from osteon.core.errors import FileError, in_short, missing_file
-from osteon.core.files import whole_file
+from osteon.core.errors import FileError, missing_file_error, summarise_error
+from osteon.core.files import atomic_write
 from osteon.core.geometry import Geometry, Unit
 from osteon.core.labels import Structure
 from osteon.formats.header_limits import check_memory
@@ -138,7 +138,7 @@ def write_probabilities(path: Path) -> Iterator[Writer]:
         FileError: The disk is full, or the folder cannot be written.
     """
     try:
-        with whole_file(Path(path)) as temporary:
+        with atomic_write(Path(path)) as temporary:
             with zipfile.ZipFile(temporary, "w", compresslevel=_FASTEST) as archive:
                 writer = Writer(archive)
                 yield writer
@@ -193,7 +193,7 @@ def read_probabilities(path: Path) -> Probabilities:
     """
     path = Path(path)
     if not path.is_file():
-        raise missing_file(path, "the file of probabilities")
+        raise missing_file_error(path, "the file of probabilities")
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(_ABOUT).file_size > _LONGEST_ABOUT:
@@ -214,6 +214,6 @@ def read_probabilities(path: Path) -> Probabilities:
 
 def _damaged(path: Path, error: BaseException) -> FileError:
     return FileError(
-        f"{path}: damaged, or no file of probabilities ({in_short(error)})",
+        f"{path}: damaged, or no file of probabilities ({summarise_error(error)})",
         hint="predict again with --probabilities --overwrite",
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, LabelError, missing_file
+from osteon.core.errors import FileError, LabelError, missing_file_error
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
@@ -165,7 +165,7 @@ def _opened(path: Path) -> Iterator[Image]:
     import PIL.Image
 
     if not path.is_file():
-        raise missing_file(path, "the picture")
+        raise missing_file_error(path, "the picture")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd tags; a size that matters is refused below

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from osteon.core.errors import FileError, OsteonError, missing_file
+from osteon.core.errors import FileError, OsteonError, missing_file_error
 from osteon.core.files import is_file, is_folder
-from osteon.core.folders import is_pointer
+from osteon.core.folders import is_pointer_file
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
@@ -174,11 +174,11 @@ def _to_read(path: Path) -> Format:
     if is_folder(path) or (there and suffix_of(path) is None and looks_like_dicom(path)):
         return format_of(Path(f"any{DICOM_SUFFIXES[0]}"))
     if not there and suffix_of(path) is None and os.path.islink(path):  # noqa: PTH114 (a name that no system takes is none)
-        raise missing_file(path, "the file")
+        raise missing_file_error(path, "the file")
     row = format_of(path)
     if not there:
-        raise missing_file(path, f"the {row.name} file")
-    if is_pointer(path):
+        raise missing_file_error(path, f"the {row.name} file")
+    if is_pointer_file(path):
         raise FileError(
             f"{path}: is a pointer of Git LFS or git-annex; the file itself was not fetched",
             hint="fetch it: `git lfs pull`, `git annex get` or `datalad get`",

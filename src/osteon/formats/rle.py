@@ -18,8 +18,8 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, LabelError, missing_file
-from osteon.core.files import whole_file
+from osteon.core.errors import FileError, LabelError, missing_file_error
+from osteon.core.files import atomic_write
 from osteon.formats.rle_convention import DOWN_THE_COLUMNS, USUAL, Base, Counting, counting_by
 
 COLUMNS = ("image_name", "class", "rle")
@@ -190,7 +190,7 @@ def read_rle_rows(path: Path, rows: Sequence[tuple[int, int]]) -> Iterator[RleRo
 
 def write_rle_csv(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
     """Write a table row by row: picture, structure, runs (as `encode` gives them). Raises FileError."""
-    with whole_file(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_write(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
@@ -228,7 +228,7 @@ def read_counting(path: Path) -> Counting:
 
 def _opened(path: Path) -> BinaryIO:
     if not path.is_file():
-        raise missing_file(path, "the table of RLE")
+        raise missing_file_error(path, "the table of RLE")
     try:
         return path.open("rb")
     except OSError as error:

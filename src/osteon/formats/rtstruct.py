@@ -18,7 +18,7 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, GeometryError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.formats.contours import Points, combine, fill
 from osteon.formats.dicom_files import read_dataset, reading, text
 from osteon.formats.dicom_references import references
@@ -107,7 +107,7 @@ def read_rtstruct(
         if partly and notes is not None:
             notes.append(
                 f"{region.name or 'a region without name'}: contours overlap partly in "
-                f"{counted(len(partly), 'slice')}, the first of them slice {min(partly) + 1}; they were united"
+                f"{pluralise(len(partly), 'slice')}, the first of them slice {min(partly) + 1}; they were united"
             )
     numbers, names = [region.number for region in regions], [region.name for region in regions]
     structures = name_structures(names, numbers, [region.colour for region in regions]) if regions else ()

@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, missing_file
-from osteon.core.files import whole_file
+from osteon.core.errors import FileError, missing_file_error
+from osteon.core.files import atomic_write
 from osteon.formats.stl_ascii import looks_like_text, parse_ascii
 
 HEAD = 84
@@ -128,7 +128,7 @@ def write_stl(path: Path, mesh: Mesh, *, space: str = "") -> None:
     if mesh.colour is not None:
         head += b" " + _COLOR + bytes.fromhex(mesh.colour.removeprefix("#")) + b"\xff"
         facets["spare"] = 0x8000  # in Magics' way: this facet has the colour of the whole
-    with whole_file(Path(path)) as temporary, temporary.open("wb") as stream:
+    with atomic_write(Path(path)) as temporary, temporary.open("wb") as stream:
         stream.write(head.ljust(80, b" ") + len(facets).to_bytes(4, "little"))
         stream.write(facets.tobytes())
 
@@ -136,7 +136,7 @@ def write_stl(path: Path, mesh: Mesh, *, space: str = "") -> None:
 def _head(path: Path) -> tuple[bytes, int]:
     """The first bytes and the file's size."""
     if not path.is_file():
-        raise missing_file(path, "the STL surface")
+        raise missing_file_error(path, "the STL surface")
     try:
         with path.open("rb") as stream:
             head = stream.read(1024)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.core.labels import Segmentation
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.dataset.sparse_labels import Drawn, Mask, Pair, drawn_slices, every
 from osteon.importing.source_forms import BetweenSlices
 
@@ -164,4 +164,4 @@ def _within(part: tuple[slice, slice], window: tuple[slice, slice]) -> list[slic
 
 
 def _listed(parts: Sequence[str]) -> str:
-    return shortly(parts, _LISTED)
+    return shorten_list(parts, _LISTED)

@@ -22,10 +22,10 @@ import numpy as np
 from osteon.core.errors import DatasetError, FileError, LabelError, UsageError
 from osteon.core.file_names import natural_key
 from osteon.core.files import is_file, read_json
-from osteon.core.folders import absent_below
-from osteon.core.label_values import HIGHEST
+from osteon.core.folders import missing_files_below
+from osteon.core.label_values import MAX_VALUE
 from osteon.core.labels import BACKGROUND, Structure, make_structures
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.dataset.label_placement import lay_segmentation
 from osteon.formats.labelmap import value_counts, whole_labels
@@ -89,7 +89,7 @@ def read(source: Path, options: Options) -> Found:
         found.cases.append(_case(case_id, images, label, found, regions, ignore, options))
     labelled = sum(case.labelled for case in found.cases)
     found.understood = [
-        f"{counted(len(found.cases), 'case')}, {labelled} of them with labels, {len(found.channels)} channels"
+        f"{pluralise(len(found.cases), 'case')}, {labelled} of them with labels, {len(found.channels)} channels"
     ]
     if regions:
         told = "; ".join(f"{name} = {', '.join(map(str, values))}" for name, values in regions.items())
@@ -132,9 +132,10 @@ def _regions(data: dict[str, Any], path: Path) -> dict[str, tuple[int, ...]]:
         if name == "ignore" or values == [BACKGROUND]:
             continue
         whole = [v for v in values if isinstance(v, int) and not isinstance(v, bool)]
-        if not values or len(whole) < len(values) or not all(BACKGROUND < v <= HIGHEST for v in whole):
+        if not values or len(whole) < len(values) or not all(BACKGROUND < v <= MAX_VALUE for v in whole):
             raise DatasetError(
-                f"{path}: the region {name} is {value}", hint=f"give whole numbers from 1 to {HIGHEST}, such as [1, 2]"
+                f"{path}: the region {name} is {value}",
+                hint=f"give whole numbers from 1 to {MAX_VALUE}, such as [1, 2]",
             )
         regions[name] = tuple(values)
     return regions
@@ -177,7 +178,9 @@ def _by_name(path: Path, ending: str, found: Found) -> list[tuple[str, tuple[Pat
                 told.append(f"{file}: is not called CASE_0000{ending}; passed over")
         if part == "Tr":
             found.lost += _strays(path.parent / "labelsTr", ending, images)
-        found.lost += [f"{file}: is {why}; passed over" for file, why in absent_below(path.parent / f"images{part}")]
+        found.lost += [
+            f"{file}: is {why}; passed over" for file, why in missing_files_below(path.parent / f"images{part}")
+        ]
         for name in sorted(images, key=natural_key):
             files = images[name]
             label = path.parent / "labelsTr" / f"{name}{ending}" if part == "Tr" else None

@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 
-from osteon.core.errors import UsageError, missing_file
+from osteon.core.errors import UsageError, missing_file_error
 from osteon.core.folders import files_below
 from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.registry import suffix_of
@@ -51,7 +51,7 @@ def recognise(source: Path) -> Form:
     """
     source = Path(source)
     if not source.exists():
-        raise missing_file(source, "the data to import")
+        raise missing_file_error(source, "the data to import")
     *labelled, bare = FORMS
     missing = {form.name: form.misses(source) for form in labelled}
     fitting = [form for form in labelled if missing[form.name] is None]

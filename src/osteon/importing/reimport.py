@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import OsteonError
-from osteon.core.file_stamps import file_state
+from osteon.core.file_stamps import modification_stamp
 from osteon.dataset.manifest import Manifest, read_manifest
 from osteon.formats.registry import companions, own_table
 from osteon.importing.source_forms import Found, FoundCase
@@ -31,7 +31,7 @@ def inputs_digest(found: Found, cases: Sequence[FoundCase]) -> str:
     digest = hashlib.sha256(repr((found.name, found.channels, found.structures)).encode())
     for case in cases:
         files = [*case.images, *([case.label] if case.label is not None else []), *case.parts, *read_beside(case)]
-        states = [f"{path.absolute()} {file_state(path)}" for path in files]
+        states = [f"{path.absolute()} {modification_stamp(path)}" for path in files]
         digest.update(repr((case.id, case.subject, case.site, case.labelled, states)).encode())
     return digest.hexdigest()
 

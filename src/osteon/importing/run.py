@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
-from osteon.core.locks import hold_folder
-from osteon.core.text import counted
+from osteon.core.locks import lock_folder
+from osteon.core.text import pluralise
 from osteon.dataset.folds import SAY_WHO, structures_held_out, structures_without_cases, told_subject
 from osteon.dataset.manifest import FILE_NAME, Manifest, explain, write_manifest
 from osteon.dataset.modality import parse_modality
@@ -208,7 +208,7 @@ def import_dataset(
     selected = [
         replace(case, subject=subject_of(case) or case.subject, site=site_of(case) or case.site) for case in selected
     ]
-    with hold_folder(folder, "another import", "wait until it has ended, or choose another folder"):
+    with lock_folder(folder, "another import", "wait until it has ended, or choose another folder"):
         if not overwrite and (before := _there_already(folder, place, told, inputs)) is not None:  # meanwhile
             return ImportReport(folder, row.name, before, duplicates=_duplicates(before), repeated=True)
         reading = Reading(
@@ -264,7 +264,7 @@ def import_dataset(
         ):
             if pattern and missed:
                 warnings.append(
-                    f"{what} {pattern} finds nothing in {counted(len(missed), 'case')}, such as {missed[0]}"
+                    f"{what} {pattern} finds nothing in {pluralise(len(missed), 'case')}, such as {missed[0]}"
                 )
         write_manifest(folder, manifest)
         if not failed:  # else another attempt with --overwrite need not read the others

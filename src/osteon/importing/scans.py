@@ -100,12 +100,12 @@ def _any_series(source: Path) -> bool:
 
 def _tables(source: Path) -> Iterator[Path]:
     """Files that may say something of pictures."""
-    below = files_below(source, hidden=False, beside=FILE_NAME)
+    below = files_below(source, hidden=False, skip_with=FILE_NAME)
     yield from sorted(path for path in below if path.suffix.lower() in _MARKS and "__MACOSX" not in path.parts)
 
 
 def _pictures(source: Path) -> Iterator[Path]:
-    below = files_below(source, hidden=False, beside=FILE_NAME)
+    below = files_below(source, hidden=False, skip_with=FILE_NAME)
     yield from sorted(path for path in below if path.suffix.lower() in PICTURES and "__MACOSX" not in path.parts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.formats.dicom import check_called, chosen_series, titles
 from osteon.importing.masks.files import Scan
 
@@ -66,4 +66,4 @@ def listed(scans: Sequence[Scan]) -> str:
     """Several scans in words, by which people tell them apart."""
     words = iter(titles([scan.series for scan in scans if scan.series is not None]))
     told = [f"{scan.path} ({next(words)})" if scan.series is not None else str(scan.path) for scan in scans]
-    return shortly(told, _LISTED)
+    return shorten_list(told, _LISTED)

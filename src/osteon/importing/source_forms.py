@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from osteon.core.errors import UsageError
-from osteon.core.label_values import HIGHEST
+from osteon.core.label_values import MAX_VALUE
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Channel, Modality
@@ -187,8 +187,8 @@ class Options:
                 raise UsageError(f"--labels: the value {value} has no name", hint=hint)
             if value <= BACKGROUND:
                 raise UsageError(f"--labels: {name}={value}: a structure's value is at least 1", hint=hint)
-            if value > HIGHEST:
-                raise UsageError(f"--labels: {name}={value}: a structure's value is at most {HIGHEST}", hint=hint)
+            if value > MAX_VALUE:
+                raise UsageError(f"--labels: {name}={value}: a structure's value is at most {MAX_VALUE}", hint=hint)
             if others := [other for other in named if other != name and named[other] == value]:
                 raise UsageError(f"--labels: {name} and {others[0]} both have the value {value}", hint=hint)
         return make_structures(list(named), list(named.values()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from osteon.core.errors import ModelError, in_short
+from osteon.core.errors import ModelError, summarise_error
 from osteon.networks.encoder_sources import Source
 from osteon.networks.weight_cache import FOLDER, Fetched, cache_folder
 
@@ -46,7 +46,7 @@ def unreachable(source: Source, error: Exception) -> ModelError:
     """The error for weights that are not here and cannot be fetched, with the ways out."""
     return ModelError(
         f"the weights {source.weights} of {source.encoder} are not on this machine and cannot be fetched from "
-        f"{source.repository} ({in_short(error)})",
+        f"{source.repository} ({summarise_error(error)})",
         hint=f"on a machine with a network: `osteon weights fetch {source.encoder}`, then copy {cache_folder()} here "
         f"(or set {FOLDER}); or give the path of a file as network.weights; `none` trains from a random start",
     )

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import FileError, ModelError, OsteonError
-from osteon.core.files import whole_file, write_yaml
-from osteon.core.locks import one_at_a_time
-from osteon.core.processes import machine_mark
+from osteon.core.files import atomic_write, write_yaml
+from osteon.core.locks import exclusive_lock
+from osteon.core.processes import machine_hash
 from osteon.core.records import read_record
 from osteon.networks.encoder_sources import Source
 from osteon.networks.weights import SUFFIXES
@@ -113,7 +113,7 @@ def fetch(source: Source, *, download: Download | None = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"{path.parent}: cannot be made ({error})", hint=f"set {FOLDER} to another folder") from error
-    part = path.parent / f".fetch-{machine_mark()}-{os.getpid()}"
+    part = path.parent / f".fetch-{machine_hash()}-{os.getpid()}"
     try:
         got = (download or hub.download)(source, source.revision or entry.get("revision"), part)
         digest = sha256_of(got.path)
@@ -124,7 +124,7 @@ def fetch(source: Source, *, download: Download | None = None) -> Path:
                     f"not {wanted[:12]}…; it was thrown away",
                     hint="fetch again; if it happens twice, somebody has changed the file",
                 )
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             shutil.copyfile(got.path, temporary)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -181,5 +181,5 @@ def _lock(source: Source, revision: str | None, digest: str, path: Path) -> None
         "licence": source.licence,
     }
     head = "Weights that osteon has fetched. `osteon weights verify` compares the files with these hashes."
-    with one_at_a_time(cache_folder() / f".{LOCK}"):  # others may fetch other weights
+    with exclusive_lock(cache_folder() / f".{LOCK}"):  # others may fetch other weights
         write_yaml(cache_folder() / LOCK, dict(sorted({**locked(), source.name: entry}.items())), head=head)

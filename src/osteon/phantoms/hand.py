@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.files import atomic_write, read_json, write_json
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.formats.raster import TO_RAS
@@ -198,7 +198,7 @@ def _outline(mask: npt.NDArray[np.uint8]) -> Outline:
 def _write_png(path: Path, pixels: npt.NDArray[np.unsignedinteger[Any]]) -> None:
     from PIL import Image
 
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         Image.fromarray(pixels).save(temporary, compress_level=1)
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from rich.markup import escape
 
 from osteon.core.cpu_load import LoadMeter
-from osteon.core.devices import resolve_device, size_kind
+from osteon.core.devices import resolve_device, sizing_kind
 from osteon.core.errors import CaseError, OsteonError
-from osteon.core.progress import clock, console, status
+from osteon.core.progress import console, format_duration, status
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME, Forecast, Patch, Plan, read_plan, write_plan
 from osteon.planning.fingerprint import changed_since, measure
@@ -109,7 +109,7 @@ def decide(
     dataset = Dataset.open(folder)
     chosen = resolve_device(device)
     fingerprint = measure(dataset, workers=workers)
-    plan = make_plan(dataset, fingerprint, choices, device=size_kind(chosen), room=room or 1.0)
+    plan = make_plan(dataset, fingerprint, choices, device=sizing_kind(chosen), room=room or 1.0)
     notes = []
     if measure_cost:
         largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
@@ -128,13 +128,13 @@ def decide(
                 enough=enough,
             )
 
-        with LoadMeter() as load, status(f"trying out the cost, {clock(most_s)} at most"):
+        with LoadMeter() as load, status(f"trying out the cost, {format_duration(most_s)} at most"):
             if room is None and budget_s is not None:
 
                 def sized(seconds: float) -> Plan:
                     """The plan with sizes for the budget, where an iteration takes so long with the recipe's."""
                     there = room_for(budget_s, seconds)
-                    return make_plan(dataset, fingerprint, choices, device=size_kind(chosen), room=there)
+                    return make_plan(dataset, fingerprint, choices, device=sizing_kind(chosen), room=there)
 
                 first = costed(plan, lambda seconds: _sizes(sized(seconds)) != _sizes(plan))
                 other = sized(first.forecast.seconds_per_iteration or 0.0)

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from osteon.core.errors import DatasetError, UsageError
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import Channel
@@ -221,7 +221,7 @@ def _augmentation(
             why.append(f"not mirrored along R: {alone.name} has a side, and no counterpart to become")
         elif order is not None:
             why.append(
-                f"not mirrored along R: {order[0]} and {order[1]} keep their order in all {counted(order[2], 'case')}"
+                f"not mirrored along R: {order[0]} and {order[1]} keep their order in all {pluralise(order[2], 'case')}"
             )
         else:
             mirror.append(position)

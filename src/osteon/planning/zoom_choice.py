@@ -10,7 +10,7 @@ import numpy as np
 
 from osteon.core.boxes import Box, crops_around
 from osteon.core.errors import UsageError
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Grid, Plan, Zoom
 from osteon.planning.fingerprint import CaseFacts, Fingerprint, series
@@ -112,7 +112,7 @@ def _median_extent(fingerprint: Fingerprint, name: str) -> np.ndarray[tuple[int,
 
 def _listed(found: list[tuple[float, str]]) -> str:
     worst = [text for _, text in sorted(found, key=lambda pair: -pair[0])]
-    return shortly(worst, NAMED)
+    return shorten_list(worst, NAMED)
 
 
 def _triple(values: Iterable[int]) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from osteon.core.clock import age_order
+from osteon.core.clock import age_key
 
 MOST = 12
 """So many networks are kept, those that were used last."""
@@ -56,7 +56,7 @@ def _keep(openvino: Any, model: Any, path: Path) -> None:
             openvino.save_model(model, written, compress_to_fp16=False)
             written.with_suffix(".bin").replace(path.with_suffix(".bin"))
             written.replace(path)
-        for old in sorted(path.parent.glob("*.xml"), key=age_order)[:-MOST]:
+        for old in sorted(path.parent.glob("*.xml"), key=age_key)[:-MOST]:
             old.unlink(missing_ok=True)
             old.with_suffix(".bin").unlink(missing_ok=True)
     except (OSError, RuntimeError):

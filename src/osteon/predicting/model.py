@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from osteon.core.boxes import Box
-from osteon.core.errors import DatasetError, GeometryError, ModelError, in_short
+from osteon.core.errors import DatasetError, GeometryError, ModelError, summarise_error
 from osteon.core.files import write_json, write_text
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
@@ -337,7 +337,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         network.load_state_dict(state)
     except (SafetensorError, OSError, RuntimeError) as error:
         raise ModelError(
-            f"{path}: the weights are damaged, or not those of the plan beside them ({in_short(error)})",
+            f"{path}: the weights are damaged, or not those of the plan beside them ({summarise_error(error)})",
             hint="copy the model folder again, whole",
         ) from error
     network.to(device).eval()

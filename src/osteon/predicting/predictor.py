@@ -12,8 +12,8 @@ from rich.markup import escape
 from osteon.core.errors import CaseError, OsteonError, UsageError
 from osteon.core.files import is_file, is_folder
 from osteon.core.heap import return_freed_memory
-from osteon.core.parallel import failure_of
-from osteon.core.pipeline import overlapped
+from osteon.core.parallel import case_failure
+from osteon.core.pipeline import run_pipeline
 from osteon.core.progress import console, track
 from osteon.formats.registry import tell_oddities
 from osteon.plan.schema import Plan
@@ -88,14 +88,14 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) ->
             _pass(work, [scan], report)
     except BaseException:
         with suppress(OsteonError):  # what stopped the work is what counts
-            records.sum_up()
+            records.write_summary()
         raise
     finally:
-        records.tidy()
+        records.remove_empty()
         if missing:
             with suppress(OSError):  # where something was written it stays
                 out.rmdir()
-    records.sum_up()
+    records.write_summary()
     return report
 
 
@@ -105,7 +105,7 @@ def _pass(work: Work, scans: Sequence[Scan], report: PredictReport, total: int |
     work.allowance = Allowance(None if work.at_once > 1 else most_bytes(work.how.memory))
     with ExitStack() as ending:
         ending.callback(work.let_go)
-        stages = overlapped(scans, work.read, work.segment, work.write, alike=work.alike, most=work.at_once)
+        stages = run_pipeline(scans, work.read, work.segment, work.write, batch_key=work.alike, batch_size=work.at_once)
         ending.enter_context(closing(stages))
         ending.callback(work.allowance.open)
         for passed in stages if total is None else track(stages, "predicting", total=total):
@@ -130,7 +130,9 @@ def _failure(name: str, error: Exception) -> OsteonError:
     """The error of one scan. What is no scan's fault is raised."""
     if isinstance(error, OsteonError) and not isinstance(error, CaseError):
         raise error
-    return failure_of(name, error, "allow less with --memory, close other programs, or use a machine with more memory")
+    return case_failure(
+        name, error, "allow less with --memory, close other programs, or use a machine with more memory"
+    )
 
 
 def _refuse_to_replace(scans: Sequence[Scan], work: Work) -> None:

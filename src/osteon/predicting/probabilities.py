@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from osteon.core.files import write_error
-from osteon.core.platform import release_pages, reserve
+from osteon.core.platform import release_pages, reserve_space
 from osteon.plan.schema import Plan
 from osteon.predicting.sparse_resampling import greatest
 from osteon.predicting.tiles import Slab
@@ -133,7 +133,7 @@ def _nameless(folder: Path, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
     """A file that nobody sees and that is gone with the process, mapped."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            reserve(file, BYTES * math.prod(shape))
+            reserve_space(file, BYTES * math.prod(shape))
             return np.memmap(file, dtype=np.float16, mode="r+", shape=shape)
     except OSError as error:
         raise write_error(folder, error) from error

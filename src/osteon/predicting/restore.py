@@ -104,10 +104,10 @@ def _parts(details: Sequence[Detail]) -> list[Box]:
     boxes: list[Box] = []
     for detail in details:
         box = detail.box
-        while met := [other for other in boxes if other.meets(box)]:
+        while met := [other for other in boxes if other.intersects(box)]:
             for other in met:
                 boxes.remove(other)
-                box = box.hull(other)
+                box = box.union(other)
         boxes.append(box)
     return boxes
 
@@ -116,7 +116,7 @@ def _blended(shares: torch.Tensor, box: Box, shape: Sequence[int], details: Sequ
     """`[output, i, j, k]` in a box of the scan: interpolated, and the details in it blended in."""
     values = interpolate_box(shares, box, shape)
     for detail in details:
-        if not box.meets(detail.box):
+        if not box.intersects(detail.box):
             continue
         ends = zip(detail.box.first, detail.box.stop, box.first, strict=True)
         inside = tuple(slice(a - first, b - first) for a, b, first in ends)

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.file_names import free_name, name_key
-from osteon.core.folders import absent_below, files_below
+from osteon.core.folders import files_below, missing_files_below
 from osteon.core.geometry import Geometry
 from osteon.dataset.case_ids import safe_id
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
@@ -171,7 +171,7 @@ def _chosen(series: Sequence[Series], which: str) -> list[Series]:
 def _not_read(folder: Path, files: Sequence[Path], made: Set[Path]) -> list[Item]:
     """What would be a scan, but is of a format that is not read, or is not there: each fails by its name."""
     there = set(files)
-    absent = [path for path, _ in absent_below(folder) if may_be_data(path) and path not in there]
+    absent = [path for path, _ in missing_files_below(folder) if may_be_data(path) and path not in there]
     bare = {
         path: path.name[: -len(row.suffix_of(path))] for path in unread_images(files) if (row := unread_format(path))
     }

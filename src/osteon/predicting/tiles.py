@@ -186,7 +186,7 @@ def _rows(
             where: tuple[Any, ...] = (..., *(slice(c, c + s) for c, s in zip(corner, size, strict=True)))
             patch = slab[where]
             place = [first if a == axis else c for a, c in enumerate(corner)]
-            wanted = boxes is None or any(_tile(place, size).meets(box) for box in boxes)
+            wanted = boxes is None or any(_tile(place, size).intersects(box) for box in boxes)
             logits = _asked(network, patch, plan, mirror=mirror) if wanted else _nothing(patch, plan)
             if not total.ndim:
                 total = torch.zeros((*logits.shape[:2], *shape))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from osteon.core.boxes import Box, Triple, pieces
+from osteon.core.boxes import Box, Index3, component_boxes
 from osteon.core.volume import Volume
 from osteon.plan.schema import Intensity, Plan, Zoom
 from osteon.predicting.speed import BALANCED, Speed
@@ -67,7 +67,7 @@ def closer_looks(
     """
     way = passage(volume.geometry, plan.grid)
     array, shape, spacing_mm = way.turn.apply(volume.array), way.turned.shape, way.turned.spacing_mm
-    boxes = [_on_scan(box, way.shape, shape) for box in pieces(_found(shares, plan, zoom))[:MOST]]
+    boxes = [_on_scan(box, way.shape, shape) for box in component_boxes(_found(shares, plan, zoom))[:MOST]]
     details = []
     for crop in scan_crops(boxes, shape, spacing_mm, plan, zoom):
         lengths = fine_shape(crop.tight.shape, spacing_mm, plan, zoom)[: plan.grid.dimensions]
@@ -88,14 +88,14 @@ def _found(shares: torch.Tensor, plan: Plan, zoom: Zoom) -> np.ndarray[tuple[int
     return (shares[closely].amax(0) > shares[rest].amax(0)).numpy()
 
 
-def _on_scan(box: Box, grid: Triple, scan: Triple) -> Box:
+def _on_scan(box: Box, grid: Index3, scan: Index3) -> Box:
     """The scan's voxels that a box of the plan's grid touches; both grids cover the same extent."""
     first = [a * n // g for a, g, n in zip(box.first, grid, scan, strict=True)]
     stop = [math.ceil(b * n / g) for b, g, n in zip(box.stop, grid, scan, strict=True)]
     return Box((first[0], first[1], first[2]), (stop[0], stop[1], stop[2]))
 
 
-def rim_weights(box: Box, shape: Triple, spacing_mm: tuple[float, float, float], rim_mm: float) -> torch.Tensor:
+def rim_weights(box: Box, shape: Index3, spacing_mm: tuple[float, float, float], rim_mm: float) -> torch.Tensor:
     """1 inside a box, falling over its outermost `rim_mm` to 0 at its faces, but not where the scan itself ends."""
     weights = torch.ones(box.shape)
     if not rim_mm:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import PlanError
 from osteon.core.geometry import AxisPermutation, Geometry, closest_axes
-from osteon.core.label_values import exchange
+from osteon.core.label_values import remap_values
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.plan.grid_sections import AXIS_OF
@@ -147,7 +147,7 @@ def planned_labels(segmentation: Segmentation, plan: Plan) -> Labels:
         return turned[positions]  # type: ignore[return-value]
     values = [structure.value for structure in segmentation.structures]
     kind = np.uint8 if len(positions) < 256 else np.uint16
-    return exchange(turned, {values[position]: n for n, position in enumerate(positions, start=1)}, kind)  # type: ignore[arg-type, return-value]
+    return remap_values(turned, {values[position]: n for n, position in enumerate(positions, start=1)}, kind)  # type: ignore[arg-type, return-value]
 
 
 def resample_labels(labels: Labels, shape: tuple[int, int, int]) -> Labels:

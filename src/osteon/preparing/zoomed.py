@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.boxes import Box, Crop, Triple, crops_around, pieces
+from osteon.core.boxes import Box, Crop, Index3, component_boxes, crops_around
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.plan.schema import Intensity, Plan, Zoom
@@ -54,7 +54,7 @@ def fine_crops(
     numbers = zoom_numbers(plan, zoom)
     shown = np.isin(labels, [n + 1 for n in numbers]) if labels.ndim == 3 else labels[numbers].max(0) > 0
     spacing_mm = way.turned.spacing_mm
-    for crop in scan_crops(pieces(shown), way.turned.shape, spacing_mm, plan, zoom):
+    for crop in scan_crops(component_boxes(shown), way.turned.shape, spacing_mm, plan, zoom):
         box = crop.wide
         inside = (..., *box.slices)
         shape = fine_shape(box.shape, spacing_mm, plan, zoom)
@@ -71,7 +71,7 @@ def zoom_numbers(plan: Plan, zoom: Zoom) -> list[int]:
     return [names.index(name) for name in zoom.structures]
 
 
-def scan_crops(boxes: Sequence[Box], shape: Triple, spacing_mm: Sequence[float], plan: Plan, zoom: Zoom) -> list[Crop]:
+def scan_crops(boxes: Sequence[Box], shape: Index3, spacing_mm: Sequence[float], plan: Plan, zoom: Zoom) -> list[Crop]:
     """The crops around boxes of a turned scan: `margin_mm` more on each side, and no smaller than a fine patch.
 
     Args:
@@ -89,7 +89,7 @@ def scan_crops(boxes: Sequence[Box], shape: Triple, spacing_mm: Sequence[float],
     return crops_around(boxes, margin, least, shape)
 
 
-def fine_shape(shape: Sequence[int], spacing_mm: Sequence[float], plan: Plan, zoom: Zoom) -> Triple:
+def fine_shape(shape: Sequence[int], spacing_mm: Sequence[float], plan: Plan, zoom: Zoom) -> Index3:
     """The voxels of a crop of the turned scan at the finer spacing."""
     i, j, k = resampled_shape(shape, spacing_mm, _fine_spacing(plan, zoom))
     return i, j, k if plan.grid.resample_last else shape[2]

@@ -12,8 +12,8 @@ from osteon.core.errors import DatasetError, UsageError
 from osteon.core.files import write_text
 from osteon.core.labels import Structure
 from osteon.core.progress import console
-from osteon.core.spreadsheets import as_text, table_of
-from osteon.core.text import counted
+from osteon.core.spreadsheets import tabulate, to_csv
+from osteon.core.text import pluralise
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.evaluating.comparison import RunComparison, compare_runs
@@ -68,7 +68,9 @@ def compare(
     everyone = {score.case for result in scored for score in result.scores}
     left_out = sorted(everyone - set(shared))
     if left_out:
-        console.print(f"[yellow]left out, since not all have them: {counted(len(left_out), 'case')}[/]", soft_wrap=True)
+        console.print(
+            f"[yellow]left out, since not all have them: {pluralise(len(left_out), 'case')}[/]", soft_wrap=True
+        )
     known = _trained_on(contestants, scored, shared)
     trained = {case for cases in known.values() for case in cases}
     new = [case for case in shared if case not in trained]
@@ -178,7 +180,7 @@ def published_table(made: Compared) -> str:
             own = by_name.get(name)
             row += [_digits(own.dice.mean if own else None), _digits(own.dice.sd if own else None)]
         rows.append(row)
-    return as_text(rows)
+    return to_csv(rows)
 
 
 def cases_table(made: Compared) -> str:
@@ -187,7 +189,7 @@ def cases_table(made: Compared) -> str:
 
     rows = [{"name": entry.name, **flat(score)} for entry in made.entries for score in entry.scores]
     names = list(dict.fromkeys(key for row in rows for key in row))
-    return as_text(table_of(({key: _digits(value) for key, value in row.items()} for row in rows), names))
+    return to_csv(tabulate(({key: _digits(value) for key, value in row.items()} for row in rows), names))
 
 
 def _digits(value: object) -> object:

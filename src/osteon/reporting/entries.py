@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import UsageError, missing_file
+from osteon.core.errors import UsageError, missing_file_error
 from osteon.formats.rle import is_rle_csv
 from osteon.predicting.records import read_predictions, read_validation
 
@@ -86,7 +86,7 @@ def find_contestants(paths: Sequence[Path]) -> list[Contestant]:
                 )
             found.append(Contestant(name, path))
         elif not path.is_dir():
-            raise missing_file(path, "what is to be compared")
+            raise missing_file_error(path, "what is to be compared")
         elif (path / "run.yaml").is_file():
             predictions = path / "predictions"
             if not predictions.is_dir() or not any(predictions.glob("[!.]*")):

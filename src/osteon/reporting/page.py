@@ -13,10 +13,10 @@ from typing import Any
 from scipy import stats
 
 from osteon.core.errors import OsteonError
-from osteon.core.html_pages import Place, in_pages, render, write_pages
+from osteon.core.html_pages import PagePosition, paginate, render, write_pages
 from osteon.core.labels import Segmentation
 from osteon.core.progress import track
-from osteon.core.statistics import Spread
+from osteon.core.statistics import SummaryStatistics
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.label_placement import lay_segmentation
 from osteon.drawing.overview import PictureRow, paint_overview
@@ -63,13 +63,13 @@ def write_page(path: Path, made: Compared, dataset: Dataset | None) -> None:
         "counts": Counter((one.about, one.name) for one in named),
     }
 
-    def html(place: Place, own: Sequence[_Named]) -> str:
+    def html(page: PagePosition, own: Sequence[_Named]) -> str:
         told: dict[tuple[str, str], list[_Named]] = defaultdict(list)
         for one in own:
             told[one.about, one.name].append(one)
-        return render("osteon.reporting", TEMPLATE, place=place, told=told, **shown)
+        return render("osteon.reporting", TEMPLATE, page=page, told=told, **shown)
 
-    write_pages(path, in_pages(named), html)
+    write_pages(path, paginate(named), html)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _means(entry: Entry) -> dict[str, float]:
 def _line(entry: Entry, made: Compared) -> dict[str, Any]:
     place = next((p for p in made.ranking.places if p.run == entry.name), None) if made.ranking else None
     by_name = {summary.structure: summary for summary in entry.summaries}
-    nothing = Spread(0, None, None, None)
+    nothing = SummaryStatistics(0, None, None, None)
     return {
         "name": entry.name,
         "rank": place.rank if place else 1,

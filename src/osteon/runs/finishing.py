@@ -16,8 +16,8 @@ from rich.markup import escape
 
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Segmentation
-from osteon.core.parallel import failure_of
-from osteon.core.progress import clock, console, track
+from osteon.core.parallel import case_failure
+from osteon.core.progress import console, format_duration, track
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.formats.registry import read_segmentation, write_segmentation
@@ -130,8 +130,8 @@ def describe_end(plan: Plan, cases: int, trained_s: float | None) -> str:
         trained_s: Seconds of training; None: unknown.
     """
     seconds = plan.forecast.predicting_seconds
-    about = f", about {clock(cases * seconds)}" if seconds is not None else ""
-    most = "" if trained_s is None else f", {clock(extras_s(trained_s))} at most"
+    about = f", about {format_duration(cases * seconds)}" if seconds is not None else ""
+    most = "" if trained_s is None else f", {format_duration(extras_s(trained_s))} at most"
     scans = f"{cases} whole scan{'s' * (cases != 1)}"
     return f"afterwards: validating on {scans}{about}, then measuring speeds and choosing post-processing{most}"
 
@@ -259,7 +259,7 @@ def _predicted(
             prediction = model.conclude(prepared, model.name_in_order(shares))
             _keep(dataset, prediction, case_id, run, model.plan, validated)
         except Exception as error:  # noqa: BLE001 (bugs are raised again)
-            failed[case_id] = failure_of(case_id, error)
+            failed[case_id] = case_failure(case_id, error)
             if unordered is not None:
                 unordered.cases.pop(case_id, None)
                 unordered.raw.pop(case_id, None)

@@ -18,8 +18,8 @@ from osteon.core.devices import device_kind, resolve_device
 from osteon.core.errors import FileError, OsteonError, UsageError
 from osteon.core.files import write_error, write_yaml
 from osteon.core.heap import keep_freed_memory
-from osteon.core.locks import NAME as LOCK
-from osteon.core.progress import clock, console, is_quiet
+from osteon.core.locks import LOCK_NAME as LOCK
+from osteon.core.progress import console, format_duration, is_quiet
 from osteon.dataset.dataset import Dataset
 from osteon.networks.registry import starts_inflated
 from osteon.plan.schema import FILE_NAME as PLAN
@@ -244,7 +244,9 @@ def _fit(
             conductor.restore(module, module.configure_optimizers())
             return module
         if state.iteration:
-            console.print(f"going on from iteration {state.iteration}, {clock(state.elapsed_s)} into the training")
+            console.print(
+                f"going on from iteration {state.iteration}, {format_duration(state.elapsed_s)} into the training"
+            )
         batches = DataLoader(Batches(sampler, state.iteration, device), batch_size=None, num_workers=0)
         let_cuda_be_fast(device, deterministic=options.deterministic)
         if pays(device, conductor.left_s(device_kind(device)), deterministic=options.deterministic):

@@ -13,9 +13,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osteon.core.errors import CaseError, OsteonError, out_of_memory
-from osteon.core.files import whole_file, write_json
-from osteon.core.parallel import end_with_parent
+from osteon.core.errors import CaseError, OsteonError, is_out_of_memory
+from osteon.core.files import atomic_write, write_json
+from osteon.core.parallel import exit_with_parent
 from osteon.core.progress import console
 from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN, note_trouble
 
@@ -40,7 +40,7 @@ class Work:
         speed: A name of `predicting.speed`.
         engine: A name of `predicting.engines`, or auto.
         postprocess: auto, none, or a file.
-        device: One of `core.devices.WORDS`.
+        device: One of `core.devices.DEVICE_CHOICES`.
         memory: Bytes that a scan may take; None: most of what is free.
         most_voxels: That a scan may have, on its own grid or the model's.
     """
@@ -72,7 +72,7 @@ class Answer:
 
 def main(connection: Connection, work: Work) -> None:
     """Load the model, say what it is, then answer tasks until the server ends."""
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server says when it is over
     console.quiet = True
     try:
@@ -130,7 +130,7 @@ def carry_out(task: Task, model: Model, how: How, most_voxels: int = MOST_VOXELS
     except OsteonError as error:
         return Answer(*(_without_paths(text, task.folder) for text in (error.message, error.hint)))
     except Exception as error:  # noqa: BLE001 (a scan that nobody has thought of must not stop the others)
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             return Answer("not enough memory", "crop the scan, or ask who runs the server")
         note_trouble(task.folder, traceback.format_exc())
         return Answer("something went wrong that osteon did not foresee", "whoever runs the server finds trouble.txt")
@@ -219,7 +219,7 @@ def _volumes(segmentation: Any) -> dict[str, dict[str, float | int]]:
 
 
 def _zip(path: Path, folder: Path, files: list[Path]) -> None:
-    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in files:
             archive.write(file, file.relative_to(folder))
 

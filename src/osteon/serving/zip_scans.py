@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from osteon.core.files import write_error
-from osteon.core.zip_files import directory_fits
+from osteon.core.zip_files import is_directory_readable
 from osteon.serving.http_errors import RefusedError, check_room, too_large
 
 MOST_ENTRIES = 100_000
@@ -38,7 +38,7 @@ def unpack(archive: Path, folder: Path, limit: int) -> int:
         FileError: A file cannot be written.
     """
     try:
-        if not directory_fits(archive):
+        if not is_directory_readable(archive):
             raise RefusedError(422, "the archive's table of contents is too large", hint="send one series alone")
         with zipfile.ZipFile(archive) as opened:
             return _take_out(opened, folder, limit, min(limit, MOST_RATIO * archive.stat().st_size + SLACK))

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from osteon.core.cpu_load import ThreadFitter, thread_fitter
+from osteon.core.cpu_load import ThreadLimiter, make_thread_limiter
 from osteon.core.devices import device_kind
 from osteon.core.errors import DivergedError
 from osteon.core.files import write_text
-from osteon.core.processes import end_for, endings_noted
+from osteon.core.processes import exit_for_signal, notify_on_signals
 from osteon.core.progress import console
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
@@ -110,7 +110,7 @@ class Conductor(lightning.Callback):
         self.epoch_from = state.iteration
         self.interrupted: int | None = None
         self.take_endings: Callable[[], None] = lambda: None
-        self.fitter: ThreadFitter | None = None
+        self.limiter: ThreadLimiter | None = None
         display.tick(limits.done(state, self.before_s), self.before_s, state.iteration)
 
     def elapsed_s(self) -> float:
@@ -151,12 +151,12 @@ class Conductor(lightning.Callback):
         self.take_endings()  # Lightning's handler would end the loop unsaved, and with 0
         # The same weights each time need the same threads: only where the machine's speed decides anyway.
         if self.limits.budget_s is not None and pl_module.device.type == "cpu":
-            self.fitter = thread_fitter()
+            self.limiter = make_thread_limiter()
 
     def give_threads_back(self) -> None:
         """After the training, however it ended."""
-        if self.fitter is not None:
-            self.fitter.end()
+        if self.limiter is not None:
+            self.limiter.restore()
 
     def on_train_batch_end(
         self,
@@ -169,8 +169,8 @@ class Conductor(lightning.Callback):
         """Count the iteration; at an epoch's end validate and record; write a checkpoint when it is time."""
         module = _ours(pl_module)
         module.follow(batch)
-        if self.fitter is not None:
-            self.fitter.fit()
+        if self.limiter is not None:
+            self.limiter.update()
         self.state.iteration = module.iteration
         self.losses.append(outputs["loss"].detach())
         done = self.progress()
@@ -205,13 +205,13 @@ class Conductor(lightning.Callback):
             console.print("stopping after this iteration; Ctrl-C again stops now", soft_wrap=True)
 
         try:
-            with endings_noted(note) as self.take_endings:
+            with notify_on_signals(note) as self.take_endings:
                 yield
         except (SystemExit, KeyboardInterrupt):
             if self.interrupted is None:
                 raise
         if self.interrupted is not None:
-            end_for(self.interrupted)
+            exit_for_signal(self.interrupted)
 
     def close_epoch(self, module: TrainingModule) -> None:
         """Do what an earlier start was killed in: the validation at an epoch's end."""

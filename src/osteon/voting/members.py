@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from osteon.core.errors import UsageError, missing_file
+from osteon.core.errors import UsageError, missing_file_error
 from osteon.core.file_names import natural_key
 from osteon.formats.label_meanings import Legend, legend_for
 from osteon.formats.probabilities import SUFFIX as PROBABILITIES
@@ -52,7 +52,7 @@ def kind_of(paths: Sequence[Path]) -> Kind:
     seen: set[Path] = set()
     for path in paths:
         if not path.exists():
-            raise missing_file(path, "the member")
+            raise missing_file_error(path, "the member")
         if path.resolve() in seen:
             raise UsageError(f"{path} is given twice", hint="give each member once; --weights makes one count more")
         seen.add(path.resolve())

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import UsageError
-from osteon.core.file_stamps import file_state
-from osteon.core.locks import hold_folder
+from osteon.core.file_stamps import modification_stamp
+from osteon.core.locks import lock_folder
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.formats.rle import write_rle_csv
@@ -62,7 +62,7 @@ def vote(
     known = Dataset.open(Path(dataset)) if dataset is not None else None
     told: dict[str, Any] = {**rules.told(), "dataset": None}
     if known is not None:
-        told["dataset"] = [str(known.folder), file_state(known.folder / MANIFEST)]
+        told["dataset"] = [str(known.folder), modification_stamp(known.folder / MANIFEST)]
     if kind == "tables":
         told["image_size"] = None if image_size is None else list(image_size)
         tables = open_tables(paths, rules, None if known is None else known.structures)
@@ -70,7 +70,7 @@ def vote(
     folders = [open_folder(path, probabilities=method == "soft") for path in paths]
     open_maps = open_soft_maps if method == "soft" else open_label_maps
     maps = open_maps(folders, rules, known)
-    with hold_folder(out, "another vote", "wait until it has ended, or give this vote a folder of its own"):
+    with lock_folder(out, "another vote", "wait until it has ended, or give this vote a folder of its own"):
         return vote_on_folders(maps, out, told, overwrite=overwrite)
 
 
@@ -109,7 +109,7 @@ def _vote_on_tables(going: TableVote, out: Path, told: dict[str, Any], *, overwr
         if (member.counting.order, member.counting.base) != (USUAL.order, USUAL.base)
     )
     if out.exists() and not overwrite:
-        if before.get("made_from") == made_from and before.get("output") == file_state(out):
+        if before.get("made_from") == made_from and before.get("output") == modification_stamp(out):
             report.cases.update({case: CaseVote.read(entry) for case, entry in before["cases"].items()})
             report.failed.update(failures_read(before["failed"]))
             report.skipped.extend(report.cases)
@@ -123,7 +123,7 @@ def _vote_on_tables(going: TableVote, out: Path, told: dict[str, Any], *, overwr
     report.problems.extend(one for member in tables.members if (one := member.doubt()) is not None)
     more = {
         "made_from": made_from,
-        "output": file_state(out),
+        "output": modification_stamp(out),
         "problems": [asdict(one) for one in report.problems],
     }
     write_votes(report, told, {case: vote.told() for case, vote in report.cases.items()}, **more)

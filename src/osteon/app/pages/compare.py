@@ -22,7 +22,7 @@ from osteon.app.viewer import Pane, Stage
 from osteon.app.workspace import ABOUT, Item, about
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_json
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
 MODES = {
     "side": "Side by side",
@@ -211,8 +211,8 @@ async def add_upload(studio: Studio, source: Item, dataset: Item, names: Mapping
     notes += sent
     write_json(result.path / ABOUT, {"dataset": dataset.name, **({"notes": "\n".join(notes)} if notes else {})})
     say(
-        f"{counted(len(added), 'case')} taken"
-        + (f"; {counted(len(notes), 'note')}, such as: {notes[0]}" if notes else "")
+        f"{pluralise(len(added), 'case')} taken"
+        + (f"; {pluralise(len(notes), 'note')}, such as: {notes[0]}" if notes else "")
     )
     begin_evaluation(studio, result, dataset)
     begin_measuring(studio, result)

@@ -16,7 +16,7 @@ from osteon.app.state import Studio, open_dataset
 from osteon.app.upload_box import UploadBox
 from osteon.app.workspace import Item, about
 from osteon.core.folders import files_below
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.phantoms.record import SOURCE
 
 TRUTH = "truth.json"
@@ -118,7 +118,7 @@ def _datasets(studio: Studio) -> None:
                 if dataset is not None:
                     cases = dataset.manifest.cases
                     held = sum(case.held_out for case in cases)
-                    structures = counted(len(dataset.structures), "structure")
-                    faint(f"{counted(len(cases), 'case')}, {held} held out, {structures}")
+                    structures = pluralise(len(dataset.structures), "structure")
+                    faint(f"{pluralise(len(cases), 'case')}, {held} held out, {structures}")
             ui.button("Open", on_click=lambda to=item.id: ui.navigate.to(f"/dataset/{to}")).props("no-caps unelevated")
             keys(studio, item, "/data")

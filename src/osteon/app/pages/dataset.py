@@ -22,7 +22,7 @@ from osteon.app.wording import to_do
 from osteon.app.workspace import Item, about
 from osteon.auditing.finding import Finding
 from osteon.core.errors import OsteonError
-from osteon.core.text import counted, shortly
+from osteon.core.text import pluralise, shorten_list
 from osteon.dataset.dataset import Dataset
 
 SHOWN = 8
@@ -103,7 +103,7 @@ class _Dataset:
             came = called(about(self.item).get("source") or manifest.source.rpartition(": ")[2])
             came = self.studio.workspace.title("sources", came)
             kept = f", {held} kept for the final test" if manifest.labelled else ", none of them with a label"
-            faint(f"{counted(len(manifest.cases), 'case')}{kept}, from {came}").classes("osteon-grow")
+            faint(f"{pluralise(len(manifest.cases), 'case')}{kept}, from {came}").classes("osteon-grow")
             if manifest.labelled:
                 action("Train on it", f"/train?dataset={self.item.id}", icon="model_training", weight="main")
             if len(manifest.labelled) < len(manifest.cases):
@@ -127,7 +127,10 @@ class _Dataset:
         others = [finding for finding in audit[1] if finding.severity != "note"]
         for finding in others[:SHOWN]:
             self._finding(finding)
-        for title, rest in ((f"{len(others) - SHOWN} more", others[SHOWN:]), (f"{counted(len(notes), 'note')}", notes)):
+        for title, rest in (
+            (f"{len(others) - SHOWN} more", others[SHOWN:]),
+            (f"{pluralise(len(notes), 'note')}", notes),
+        ):
             if rest:
                 with ui.expansion(title).classes("full-width"):
                     for finding in rest:
@@ -135,7 +138,7 @@ class _Dataset:
 
     def _finding(self, finding: Finding) -> None:
         with ui.column().classes(f"osteon-finding {finding.severity}"):
-            where = shortly(finding.cases, 4) or "all cases"
+            where = shorten_list(finding.cases, 4) or "all cases"
             ui.label(f"{finding.severity}: {where}").classes("text-weight-medium")
             ui.label(finding.what)
             if finding.against:

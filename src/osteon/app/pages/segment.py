@@ -21,7 +21,7 @@ from osteon.app.state import Studio, open_dataset
 from osteon.app.upload_box import UploadBox
 from osteon.app.workspace import Item, about
 from osteon.core.errors import OsteonError
-from osteon.core.text import counted, shortly
+from osteon.core.text import pluralise, shorten_list
 from osteon.predicting.records import read_validation
 from osteon.predicting.training_cases import TRAINED, seen_by
 
@@ -81,7 +81,7 @@ def _list(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
         with card(), ui.element("div").classes("osteon-row"):
             with ui.column().classes("osteon-grow gap-0"):
                 ui.link(item.title, f"/result/{item.id}").classes("text-weight-medium")
-                faint(f"{counted(len(cases_of(item)), 'case')}, by {made_by}")
+                faint(f"{pluralise(len(cases_of(item)), 'case')}, by {made_by}")
             if item.name in states:
                 chip(states[item.name])
             action("Open", f"/result/{item.id}", name=f"Open {item.title}")
@@ -182,12 +182,12 @@ class _Form:
             failing = [f"{name}: {why}" for name, why in self.scans.problems.items()]
             tell_notes(self.studio, failing, kind="error", title="Cannot be segmented")
             tell_notes(self.studio, self.scans.notes, kind="note", title="To know")
-            ui.label(f"{len(self.scans.ids)} scan{'s' * (len(self.scans.ids) != 1)}: {shortly(self.scans.ids, 6)}")
+            ui.label(f"{len(self.scans.ids)} scan{'s' * (len(self.scans.ids) != 1)}: {shorten_list(self.scans.ids, 6)}")
             if known := self.scans.trained_on:
                 with card(kind="note"):
                     ui.label(
                         f"{len(known)} of them were trained on by this model, whatever the dataset holds out by now; "
-                        f"their scores say nothing of new scans: {shortly(known, 6)}"
+                        f"their scores say nothing of new scans: {shorten_list(known, 6)}"
                     )
 
     def _place(self) -> tuple[str, Path] | None:

@@ -19,7 +19,7 @@ from osteon.app.state import Studio
 from osteon.app.wording import CHOICES, FLAGS, TEXTS
 from osteon.app.workspace import about
 from osteon.core.errors import OsteonError
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.dataset.modality import MODALITIES
 from osteon.importing.recognition import FORMS
 
@@ -242,7 +242,7 @@ class _Page:
 
     def _cases(self, found: Inspected) -> None:
         rows = [{"id": c["id"], "images": ", ".join(c["images"]), "label": c["label"] or "none"} for c in found.cases]
-        with card(f"{counted(len(found.cases), 'case')}"):
+        with card(f"{pluralise(len(found.cases), 'case')}"):
             faint("Take the tick away from cases that are not to be imported.")
             self.table = table(rows, {"id": "Case", "images": "Image", "label": "Label"}, key="id", tick=True)
             self.table.selected = list(rows)

@@ -11,7 +11,7 @@ import numpy as np
 from osteon.core.dice import count_overlap, dice
 from osteon.core.errors import DatasetError, LabelError, OsteonError
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import stacked
 from osteon.dataset.label_placement import lay_segmentation
@@ -258,7 +258,7 @@ def _scan(case: MaskCase, options: Options) -> tuple[Volume | None, list[str], l
     def volumes() -> Iterator[Volume]:
         for scan, own in zip(scans, series, strict=True):
             volume, said = read_series(own, accept_gaps=options.accept_gaps, resample_tilt=options.resample_tilt)
-            done.extend([f"DICOM series of {counted(len(own.files), 'file')} in {scan.place}", *said])
+            done.extend([f"DICOM series of {pluralise(len(own.files), 'file')} in {scan.place}", *said])
             changed.extend(said)
             yield volume
 

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from osteon.core.errors import OsteonError
-from osteon.core.folders import files_below, is_pointer
+from osteon.core.folders import files_below, is_pointer_file
 from osteon.core.geometry import Geometry
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import title
 from osteon.formats.dicom_folders import holds_dicom
@@ -134,8 +134,8 @@ def volume_files(source: Path) -> Iterator[Path]:
     Hidden ones are passed over, those of osteon's own datasets, which people like to make beside their files, and
     pointers to files that were not fetched.
     """
-    below = files_below(source, hidden=False, beside=FILE_NAME)
-    yield from sorted(path for path in below if is_volume(path) and not is_pointer(path))
+    below = files_below(source, hidden=False, skip_with=FILE_NAME)
+    yield from sorted(path for path in below if is_volume(path) and not is_pointer_file(path))
 
 
 def gather(source: Path) -> Heap:
@@ -193,7 +193,7 @@ def find_dicom(source: Path) -> tuple[Heap, SeriesFound]:
         (heap.scans if series.kind == "volume" else heap.pictures).append(scan)
     heap.warnings += some([f"{scan.title}: a single picture; passed over" for scan in heap.pictures], "such pictures")
     folders = Counter((path.parent, reason) for path, reason in found.left_out)
-    heap.warnings += [f"{folder}: {counted(n, 'file')} left out: {reason}" for (folder, reason), n in folders.items()]
+    heap.warnings += [f"{folder}: {pluralise(n, 'file')} left out: {reason}" for (folder, reason), n in folders.items()]
     heap.lost += some([f"{path}: {reason}" for path, reason in found.refused], "such files")
     return heap, found
 

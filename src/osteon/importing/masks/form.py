@@ -140,7 +140,7 @@ def _tables_beside(heap: Heap) -> set[Path]:
 
 def _unused_tables(source: Path, used: Container[Path | None]) -> list[str]:
     """A note on the tables of names below the source that name no label map."""
-    below = [path for path in files_below(source, hidden=False, beside=FILE_NAME) if path not in used]
+    below = [path for path in files_below(source, hidden=False, skip_with=FILE_NAME) if path not in used]
     unused = [path for path in below if is_only_a_table(path) or (path.name in NAMES and is_table(path))]
     if not unused:
         return []

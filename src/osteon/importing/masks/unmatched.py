@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from osteon.core.errors import DatasetError
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.formats.mask_names import case_of, kind_of
 from osteon.importing.masks import pairing
 from osteon.importing.masks.files import Heap, Mask, Scan
@@ -33,7 +33,7 @@ def no_pairs(source: Path, heap: Heap, pattern: str | None) -> DatasetError:
     counts = Counter(stray.cause for stray in heap.strays)
     first = {stray.cause: stray for stray in reversed(heap.strays)}
     lines = [
-        f"\n  {counted(number, 'file')}, such as {first[cause].item.place}: {cause}{first[cause].detail}"
+        f"\n  {pluralise(number, 'file')}, such as {first[cause].item.place}: {cause}{first[cause].detail}"
         for cause, number in counts.most_common()
     ]
     lines += [f"\n  {line}" for line in heap.lost[:_LISTED]]

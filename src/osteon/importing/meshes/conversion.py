@@ -13,7 +13,7 @@ import numpy.typing as npt
 from osteon.core.errors import DatasetError, GeometryError, OsteonError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Structure
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.core.volume import Volume
 from osteon.formats.registry import read_volume
 from osteon.formats.stl import read_stl
@@ -130,7 +130,7 @@ def decide(jobs: Sequence[MeshJob], options: Options) -> tuple[Reading, str]:
     for reading, lines_of in votes.items():
         return (
             reading,
-            f"coordinates of the meshes: {reading}, found in {counted(len(lines_of), 'case')} ({lines_of[0]})",
+            f"coordinates of the meshes: {reading}, found in {pluralise(len(lines_of), 'case')} ({lines_of[0]})",
         )
     if unclear:
         raise UsageError(f"how the coordinates of the meshes are meant is unclear: {unclear[0]}", hint=_WAYS_OUT)

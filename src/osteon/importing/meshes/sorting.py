@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
-from osteon.core.folders import files_below, is_pointer
-from osteon.core.text import counted
+from osteon.core.folders import files_below, is_pointer_file
+from osteon.core.text import pluralise
 from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom_folders import holds_dicom
@@ -79,8 +79,8 @@ class Sorted:
 
 def mesh_files(source: Path) -> Iterator[Path]:
     """The STL files below `source`, hidden ones and those of osteon's datasets passed over."""
-    below = files_below(source, hidden=False, beside=FILE_NAME)
-    yield from (path for path in below if path.suffix.lower() == ".stl" and not is_pointer(path))
+    below = files_below(source, hidden=False, skip_with=FILE_NAME)
+    yield from (path for path in below if path.suffix.lower() == ".stl" and not is_pointer_file(path))
 
 
 def sort_heap(source: Path, pattern: str | None, series: str | None = None) -> Sorted:
@@ -259,7 +259,7 @@ def _name(scan: Scan, home: PurePosixPath, scans: int) -> str:
 def _explained(cases: Sequence[MeshCase], named: Sequence[MeshCase]) -> list[str]:
     """How the cases came about."""
     whole = [case for case in cases if case.scan and case.meshes]
-    lines = [f"{counted(len(whole) - len(named), 'case')} by folder: a CT with the meshes beside or below it"]
+    lines = [f"{pluralise(len(whole) - len(named), 'case')} by folder: a CT with the meshes beside or below it"]
     if not named:
         return lines
     shown = named[0]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import DatasetError, LabelError
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.formats.annotation_fields import Points
 from osteon.formats.polygons import outside
 from osteon.importing.radiographs.files import File, short
@@ -81,5 +81,5 @@ def warn_outside(polygons: Sequence[Points], size: Size, name: str, warn: Warn) 
 def tell_missing(path: Path, names: Sequence[str], found: Found) -> None:
     """Tell the pictures that a file speaks of, and that are not there."""
     if names:
-        listed = shortly([short(name) for name in names], 3)
+        listed = shorten_list([short(name) for name in names], 3)
         found.lost.append(f"{path}: there is no picture {listed}; what it says of {len(names)} is passed over")

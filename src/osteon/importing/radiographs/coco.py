@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.formats.coco import Coco, CocoImage, masks_of, polygons_of
 from osteon.formats.coco_rasterisation import fill_coco
 from osteon.importing.radiographs.annotations import (
@@ -39,7 +39,7 @@ def of_coco(file: File, coco: Coco, pictures: Shelf, found: Found) -> Told:
     tell_missing(file.path, missing, found)
     boxed = [f"{name} in {short(image.name)}" for image in coco.images for name in image.boxed]
     if boxed:
-        found.lost.append(f"{file.path}: a box alone marks {shortly(boxed, 3)}: their outlines are unknown")
+        found.lost.append(f"{file.path}: a box alone marks {shorten_list(boxed, 3)}: their outlines are unknown")
     found.warnings += [f"{file.path}: {note}" for note in coco.notes]
     return told
 

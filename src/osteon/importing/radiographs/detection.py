@@ -7,7 +7,7 @@ from pathlib import Path
 
 from osteon.core.errors import FileError
 from osteon.core.files import read_json
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.formats.coco import is_coco
 from osteon.formats.labelme import is_labelme
 from osteon.formats.polygons import is_outlines
@@ -37,7 +37,7 @@ def misses(source: Path) -> str | None:
     unreadable = [error for file in heap.json[:_LOOKED_AT] if (error := why_unreadable(file.path)) is not None]
     unreadable += [why for file in heap.csv[:_LOOKED_AT] if (why := lacks(file.path))]
     broken = f" ({unreadable[0]})" if unreadable else ""
-    count = f"{counted(len(heap.pictures), 'picture')}" if heap.pictures else f"{len(heap.dicom)} DICOM files"
+    count = f"{pluralise(len(heap.pictures), 'picture')}" if heap.pictures else f"{len(heap.dicom)} DICOM files"
     return (
         f"{count} without annotation{broken}: no JSON of outlines (per picture, LabelMe, COCO), no table with "
         "image_name, class and rle, no masks (`masks/<structure>/<picture>`, `masks/<picture>`)"

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.core.file_names import name_key, natural_key
 from osteon.core.labels import Structure, make_structures
-from osteon.core.text import counted, shortly
+from osteon.core.text import pluralise, shorten_list
 from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.dataset.manifest import Channel
 from osteon.formats.raster import orientation_of
@@ -131,7 +131,7 @@ def _told(heap: Heap, options: Options, found: Found, *, dicom: bool) -> tuple[T
         pictures = [file for file in pictures if file not in set(unknown)]
         if unknown:
             found.lost.append(
-                f"--case-pattern finds no case in {counted(len(unknown), 'picture')}, such as {unknown[0].place}"
+                f"--case-pattern finds no case in {pluralise(len(unknown), 'picture')}, such as {unknown[0].place}"
             )
     if lost:
         found.lost.append(f"{len(lost)} mask files belong to no picture, such as {lost[0]}; passed over")
@@ -240,7 +240,7 @@ def _ids(pictures: Sequence[File], options: Options, warnings: list[str]) -> lis
         if twice:
             same = [str(file.place) for file, name in zip(pictures, ids, strict=True) if name_key(name) == twice[0]]
             raise DatasetError(
-                f"--case-pattern {options.case_pattern} makes one case, {twice[0]}, of {shortly(same, _LISTED)}",
+                f"--case-pattern {options.case_pattern} makes one case, {twice[0]}, of {shorten_list(same, _LISTED)}",
                 hint="take a longer part of the path: a radiograph is a case of its own",
             )
         return ids
@@ -289,9 +289,9 @@ def _understood(
 ) -> list[str]:
     """How the heap was understood, in sentences."""
     taken = Counter(said.kind for said in marks.values())
-    lines = [f"{counted(len(pictures), 'picture')}; marked by {kind}: {count}" for kind, count in taken.items()]
+    lines = [f"{pluralise(len(pictures), 'picture')}; marked by {kind}: {count}" for kind, count in taken.items()]
     if unmarked := sum(picture not in marks for picture in pictures):
-        lines.append(f"{counted(unmarked, 'picture')} without annotation, taken without labels")
+        lines.append(f"{pluralise(unmarked, 'picture')} without annotation, taken without labels")
     if twice := [picture for picture, said in kinds.items() if len(set(said)) > 1]:
         first, second = dict.fromkeys(kinds[twice[0]])
         lines.append(
@@ -299,7 +299,9 @@ def _understood(
             "(give the other's file as SOURCE to take that)"
         )
     if structures is not None:
-        lines.append(f"{counted(len(structures), 'structure')}: {shortly([s.name for s in structures], _LISTED)}")
+        lines.append(
+            f"{pluralise(len(structures), 'structure')}: {shorten_list([s.name for s in structures], _LISTED)}"
+        )
         lines.append("a structure that is not marked in a picture is taken as not being there")
     if any(said.label is not None for said in marks.values()):
         lines.append("label maps: grey levels are the values of structures; --labels gives them names")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.core.volume import Volume
 from osteon.formats.dicom_inventory import sort_files
 from osteon.formats.dicom_series import read_series
@@ -34,7 +34,7 @@ def convert(
         return Converted(volume, provenance=tuple(done), warnings=tuple(warnings))
     drawn = marks.draw((geometry.shape[1], geometry.shape[0]), warnings.append)
     segmentation, overlap = _united(_layers(drawn, structures, geometry, picture), structures, geometry, priority)
-    sources = shortly([str(path.absolute()) for path in marks.parts], _LISTED)
+    sources = shorten_list([str(path.absolute()) for path in marks.parts], _LISTED)
     done.append(f"segmentation drawn from {marks.kind}: {sources}{overlap}")
     return Converted(volume, segmentation, marks.annotated, tuple(done), tuple(warnings))
 
