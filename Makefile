@@ -3,13 +3,20 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 NETWORKS := fused_norm small_maps unet networks nnunet engines export_models model
+QUICK := augmenting between_slices cache case_ids clock comparing confidence connectivity dataset errors filling \
+	fingerprint geometry labels listing losses memory mesh_files meta_image module nifti_headers overlap overlay pieces \
+	pipeline planner postprocess random_streams raster resample restore rle schedule scores selecting series small \
+	small_maps sparse spread stl surfaces tiles unet values vote_fit vote_tables voting
 
-.PHONY: demo check setup lint types imports test clean
+.PHONY: demo check fast setup lint types imports test mutants clean
 
 demo: setup  ## the main job from beginning to end, on made-up fractures, on a CPU in minutes
 	$(BIN)/osteon demo demo
 
 check: lint types imports test  ## all that CI checks
+
+fast: lint types imports  ## while one works: the checks without running, and the tests in QUICK (see docs/testing.md)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile $(QUICK:%=tests/test_%.py)
 
 setup: $(VENV)/.ready
 
@@ -34,6 +41,9 @@ ifneq ($(shell grep -m1 -o avx2 /proc/cpuinfo 2>/dev/null),)
 	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 \
 		$(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile $(NETWORKS:%=tests/test_%.py)
 endif
+
+mutants: setup  ## break the code in 60 places, and name those that no near test notices; some 20 minutes
+	nice $(BIN)/python benchmarks/mutants.py
 
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) demo

@@ -49,12 +49,19 @@ def three(folder: Path) -> Dataset:
     return write_dataset(folder, {name: two_boxes(seed=n) for n, name in enumerate(NAMES)})
 
 
+def with_air_and_metal(shape: tuple[int, int, int] = (12, 10, 8)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two boxes, and voxels on both sides of what the plan clips to (−100 … 300)."""
+    image, labels, affine = two_boxes(shape)
+    image[0, 0, :3], image[-1, -1, -3:] = (-1000, -101, -100), (300, 301, 3000)
+    return image, labels, affine
+
+
 def contents(folder: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if p.suffix == ".npy"}
 
 
 def test_the_arrays_are_the_scan_on_the_plans_grid(tmp_path: Path) -> None:
-    image, labels, affine = two_boxes()
+    image, labels, affine = with_air_and_metal()
     dataset = write_dataset(tmp_path, {"a": (image, labels, affine)}, annotated={"a": ["tibia"]})
     plan = tiny_plan()
     ready, failed = prepare(dataset, plan, dataset.manifest.trainable)
@@ -120,7 +127,7 @@ def test_an_entry_is_compared_once_in_a_process(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_permuted_grid_holds_the_same_voxels(tmp_path: Path) -> None:
-    image, labels, affine = two_boxes()
+    image, labels, affine = with_air_and_metal()
     plan = tiny_plan({**FLAT, "grid.axes": ["A", "S", "R"], "grid.spacing_mm": [1, 1, 9]})
     dataset = write_dataset(tmp_path, {"a": (image[::-1], labels[::-1], affine @ np.diag([-1, 1, 1, 1]))})
     case = prepare(dataset, plan, dataset.manifest.trainable)[0]["a"]
@@ -187,10 +194,10 @@ def test_oblique_scans_keep_their_extent() -> None:
     way = passage(geometry, tiny_plan().grid)
     assert way.turned.shape == (12, 14, 10)
     assert way.shape == (24, 14, 15)
-    image = np.random.default_rng(0).normal(size=(1, 10, 12, 14))
+    image = np.random.default_rng(0).normal(100, 200, size=(1, 10, 12, 14))
     expected = resample_image(image[:, ::-1, ::-1].transpose(0, 2, 3, 1), way.shape)
     np.testing.assert_allclose(
-        prepare_image(Volume(image, geometry), tiny_plan())[0], (expected[0].clip(-100) - 100) / 50
+        prepare_image(Volume(image, geometry), tiny_plan())[0], (expected[0].clip(-100, 300) - 100) / 50, atol=1e-5
     )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from pathlib import Path
 
+import highdicom as hd
 import numpy as np
 import pytest
+from highdicom.spatial import get_volume_positions
 from pydicom.dataset import Dataset
 
 from dicom_writing import AXIAL, image, save
@@ -211,6 +214,32 @@ def test_real_fractional_sparse_and_single_objects(shared_data: Path) -> None:
     assert int(read_dicom_seg(folder / "dcmqi" / "24x38x3" / "seg" / "label.seg", image_.geometry).array.sum()) == 315
     radiograph = read_dicom_seg(folder / "highdicom" / "seg_image_cr_binary.dcm")
     assert (radiograph.geometry.unit, radiograph.geometry.shape) == ("px", (16, 16, 1))
+
+
+def test_what_the_reader_of_highdicom_would_lose(tmp_path: Path, shared_data: Path) -> None:
+    """Why SEGs are read by osteon's own code; with a highdicom of which this no longer holds, look at it again."""
+    path = write(tmp_path / "s", [(1, (-30, -20, 10), plane((0, 0)))])
+    assert read_dicom_seg(path, GRID).array.any()
+    with pytest.raises(AttributeError, match="SegmentedPropertyCategoryCodeSequence"):  # nor without SliceThickness
+        hd.seg.segread(path)
+    radiograph = shared_data / "awkward-dicom" / "seg-objects" / "highdicom" / "seg_image_cr_binary.dcm"
+    with pytest.raises(sqlite3.OperationalError, match="ImagePositionPatient"):  # a picture lies nowhere
+        hd.seg.segread(radiograph).get_volume()
+    # Slices of 1 mm on an image of 2 mm: the first four would be taken for the image's, without a word.
+    thin = [(1, (-30.0, -20.0, 10.0 + k), plane((0, 0))) for k in range(7)]
+    with pytest.raises(GeometryError, match="its slices lie 1 mm apart and the image's 2 mm"):
+        read_dicom_seg(write(tmp_path / "t", thin), GRID)
+    drawn, image_ = (
+        hd.Volume(np.ones((n, 5, 6), np.uint8), np.diag([s, 1, 1, 1]), "PATIENT") for n, s in [(7, 1), (4, 2)]
+    )
+    laid = drawn.match_geometry(image_)
+    assert (laid.array[:7] == 1).all()
+    assert laid.spatial_shape == (8, 5, 6)
+    # A stack that leans by 2°, its last slice shifted by 3 pixels, would be straightened.
+    leaning = [(1, (-30.0, -20.0 + 0.035 * z, 10.0 + z), plane((0, 0))) for z in range(0, 90, 2)]
+    with pytest.raises(GeometryError, match=r"shifted by up to 3\.08 mm"):
+        read_dicom_seg(write(tmp_path / "l", leaning))
+    assert get_volume_positions([position for _, position, _ in leaning], AXIAL)[0] == 2
 
 
 def sided(folder: Path) -> Path:

@@ -16,7 +16,7 @@ import osteon
 from helpers import spaced, two_boxes, write_dataset
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
-from osteon.core.labels import make_structures
+from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
@@ -149,6 +149,10 @@ def test_the_gate_by_hand(run: Path) -> None:
     assert made.cases == 2
     same = judge_engine(model, FEW[1], [(volume, found)])
     assert (same.dice_drop["femur"], same.volume_change["femur"], same.passed) == (0.0, 0.0, True)
+    blind = scaled(1.0, "none", 1000.0)
+    nothing = Segmentation(np.zeros_like(found.array), found.geometry, found.structures)
+    neither = judge_engine(model.with_engine(blind), blind, [(volume, nothing)])
+    assert (neither.dice_drop, neither.volume_change, neither.cases) == ({}, {}, 1)  # nobody found it: nothing is lost
 
 
 @pytest.mark.parametrize(

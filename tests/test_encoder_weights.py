@@ -1,23 +1,28 @@
-"""Weights of pre-trained encoders: files of others, the cache, the hub (replaced here), and what is refused."""
+"""Weights of pre-trained encoders: files of others, the cache, the hub (a server of this machine), what is refused."""
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from safetensors.torch import save_file
+from huggingface_hub import constants
+from safetensors.torch import save, save_file
 
 from osteon.core.errors import FileError, ModelError, OsteonError, UsageError
 from osteon.core.torchvision_ops import patch_torchvision_ops
-from osteon.networks import hub
-from osteon.networks.encoder_sources import Source, published, source_of
+from osteon.networks.encoder_sources import published, source_of
 from osteon.networks.encoder_weights import encoder_state
-from osteon.networks.weight_cache import LOCK, Fetched, cached_path, check, fetch, verify
+from osteon.networks.weight_cache import LOCK, cached_path, check, fetch, verify
 from runs import command
 
 patch_torchvision_ops()
@@ -49,13 +54,14 @@ def resnet18() -> Tensors:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OSTEON_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
+    look_up = socket.getaddrinfo
 
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("the network was asked")
+    def refuse(host: Any, *others: Any, **named: Any) -> Any:
+        assert host == "127.0.0.1", "the network was asked"
+        return look_up(host, *others, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
     return tmp_path / "weights"
 
 
@@ -206,80 +212,149 @@ def test_sources_are_those_of_the_installed_libraries() -> None:
 
 
 class Hub:
-    """Stands for the hub: hands out a file and counts."""
+    """A hub that has one file under every name, and counts the downloads."""
 
     def __init__(self, tensors: Tensors, commit: str = "c" * 40) -> None:
         self.tensors, self.commit = tensors, commit
-        self.asked: list[str | None] = []
+        self.asked: list[str] = []
         self.lies = False
 
-    def __call__(self, source: Source, revision: str | None, folder: Path) -> Fetched:
-        self.asked.append(revision)
-        folder.mkdir(parents=True)
-        path = folder / source.file
-        save_file(self.tensors, path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return Fetched(path, revision or self.commit, "0" * 64 if self.lies else digest)
+    def serve(self) -> ThreadingHTTPServer:
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_HEAD(self) -> None:
+                content = save(hub.tensors)
+                digest = "0" * 64 if hub.lies else hashlib.sha256(content).hexdigest()
+                revision = self.path.split("/resolve/")[1].split("/")[0]
+                self.send_response(200)
+                self.send_header("X-Repo-Commit", hub.commit if revision == "main" else revision)
+                self.send_header("ETag", f'"{digest}"')
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                if self.command == "GET":
+                    hub.asked.append(revision)
+                    self.wfile.write(content)
+
+            do_GET = do_HEAD  # noqa: N815
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
 
 @pytest.fixture
-def replaced(resnet18: Tensors, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    stand_in = Hub(resnet18)
-    monkeypatch.setattr(hub, "download", stand_in)
-    return stand_in
+def hub(resnet18: Tensors, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    made = Hub(resnet18)
+    with made.serve() as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield made
+        server.shutdown()
+
+
+def kept(encoder: str) -> Path:
+    path = cached_path(source_of(encoder))
+    assert path is not None
+    return path
 
 
 def test_imagenet_is_fetched_once_at_the_pinned_commit_and_verified_ever_after(
-    cache: Path, resnet18: Tensors, replaced: Hub
+    cache: Path, resnet18: Tensors, hub: Hub
 ) -> None:
     assert same(encoder_state("resnet18", "imagenet"), resnet18)
     assert same(encoder_state("resnet18", "imagenet"), resnet18)
-    assert replaced.asked == ["3f2325ff978283d47aa6a1d6878ca20565622683"]
-    path = cache / "resnet18.imagenet.safetensors"
+    assert hub.asked == ["3f2325ff978283d47aa6a1d6878ca20565622683"]
+    path = kept("resnet18")
+    assert path.is_relative_to(cache / "models--smp-hub--resnet18.imagenet")  # as huggingface_hub keeps files
     entry = yaml.safe_load((cache / LOCK).read_text())["resnet18.imagenet.safetensors"]
     assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert sorted(p.name for p in cache.iterdir()) == [LOCK, path.name]  # nothing is left of the fetching
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(ModelError, match="is not the file that was fetched"):
         encoder_state("resnet18", "imagenet")
     path.unlink()
-    replaced.tensors = {**resnet18, "bn1.bias": torch.ones(64)}
+    assert same(encoder_state("resnet18", "imagenet"), resnet18)
+    kept("resnet18").unlink()
+    hub.tensors = {**resnet18, "bn1.bias": torch.ones(64)}
     with pytest.raises(ModelError, match=f"not what {LOCK} has"):
         encoder_state("resnet18", "imagenet")
-    assert not path.exists()
+    assert cached_path(source_of("resnet18")) is None
 
 
-def test_timm_names_no_commit_so_the_first_fetch_decides_it(replaced: Hub) -> None:
-    replaced.tensors = timm_state("resnet18")
+def test_weights_that_an_earlier_version_has_fetched_are_found(cache: Path, resnet18: Tensors, hub: Hub) -> None:
+    path = cache / "resnet18.imagenet.safetensors"
+    cache.mkdir()
+    save_file(resnet18, path)
+    entry = {"repository": "smp-hub/resnet18.imagenet", "revision": source_of("resnet18").revision}
+    entry |= {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size, "licence": "?"}
+    (cache / LOCK).write_text(yaml.safe_dump({path.name: entry}))
+    assert kept("resnet18") == path
+    assert same(encoder_state("resnet18", "imagenet"), resnet18)
+    assert verify() == {path.name: None}
+    assert not hub.asked
+    assert command("weights", "fetch", "resnet18", "--again") == 0
+    assert not path.exists()  # one copy is enough
+    assert verify() == {path.name: None}
+
+
+def test_what_other_programs_have_fetched_is_used(tmp_path: Path, cache: Path, resnet18: Tensors, hub: Hub) -> None:
+    fetch(source_of("resnet18"))
+    shutil.move(cache, tmp_path / "hf")  # huggingface_hub's own cache
+    (tmp_path / "hf" / LOCK).unlink()
+    hub.asked.clear()
+    assert same(encoder_state("resnet18", "imagenet"), resnet18)
+    assert verify() == {"resnet18.imagenet.safetensors": None}
+    assert not hub.asked
+    assert command("weights", "fetch", "resnet18") == 0  # into the folder that people copy
+    assert kept("resnet18").is_relative_to(cache)
+
+
+def test_timm_names_no_commit_so_the_first_fetch_decides_it(hub: Hub) -> None:
+    hub.tensors = timm_state("resnet18")
     state = encoder_state("tu-resnet18", "imagenet")
-    assert torch.equal(state["model.conv1.weight"], replaced.tensors["conv1.weight"])
-    cached_path(source_of("tu-resnet18")).unlink()
+    assert torch.equal(state["model.conv1.weight"], hub.tensors["conv1.weight"])
+    kept("tu-resnet18").unlink()
+    hub.commit = "d" * 40
     encoder_state("tu-resnet18", "imagenet")
-    assert replaced.asked == [None, "c" * 40]
+    assert hub.asked == ["c" * 40, "c" * 40]
 
 
-def test_what_the_hub_or_the_manifest_contradicts_is_thrown_away(replaced: Hub, cache: Path) -> None:
-    replaced.lies = True
+def test_what_the_hub_or_the_manifest_contradicts_is_thrown_away(hub: Hub, cache: Path) -> None:
+    hub.lies = True
     with pytest.raises(ModelError, match="not what the hub has"):
         fetch(source_of("resnet18"))
-    replaced.lies = False
+    hub.lies = False
     source = source_of("resnet18")
-    known = Source(source.encoder, source.weights, source.repository, source.revision, sha256="1" * 64)
+    known = replace(source, sha256="1" * 64)
     with pytest.raises(ModelError, match="not what the manifest has"):
         fetch(known)
-    assert list(cache.iterdir()) == []
+    assert cached_path(source) is None
+    assert not list(cache.rglob("*.safetensors"))
 
 
-@pytest.mark.usefixtures("replaced")
+@pytest.mark.usefixtures("hub")
 def test_a_file_from_another_commit_is_not_used(cache: Path) -> None:
     fetch(source_of("resnet18"))
     lock = yaml.safe_load((cache / LOCK).read_text())
     lock["resnet18.imagenet.safetensors"]["revision"] = "d" * 40
     (cache / LOCK).write_text(yaml.safe_dump(lock))
     with pytest.raises(ModelError, match="came from commit dddddddd"):
-        check(source_of("resnet18"))
+        check(source_of("resnet18"), kept("resnet18"))
+
+
+def test_a_commit_that_the_library_names_anew_is_fetched(cache: Path, resnet18: Tensors, hub: Hub) -> None:
+    old = source_of("resnet18")
+    fetch(replace(old, revision="d" * 40))
+    hub.tensors = {**resnet18, "bn1.bias": torch.ones(64)}
+    assert same(encoder_state("resnet18", "imagenet"), hub.tensors)
+    assert yaml.safe_load((cache / LOCK).read_text())[old.name]["revision"] == old.revision
 
 
 def test_off_line_it_is_said_at_once_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,6 +377,13 @@ def test_off_line_it_is_said_at_once_what_to_do(monkeypatch: pytest.MonkeyPatch)
     assert "path of a file" in error.value.hint
 
 
+def test_the_hub_is_not_asked_where_its_own_switch_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # as HF_HUB_OFFLINE=1 does
+    with pytest.raises(ModelError, match=r"cannot be fetched from smp-hub/resnet18\.imagenet \(.*offline"):
+        encoder_state("resnet18", "imagenet")
+    assert not hub.asked
+
+
 def test_a_folder_copied_from_another_machine_serves(cache: Path, resnet18: Tensors) -> None:
     cache.mkdir()
     save_file(resnet18, cache / "resnet18.imagenet.safetensors")
@@ -309,18 +391,18 @@ def test_a_folder_copied_from_another_machine_serves(cache: Path, resnet18: Tens
     assert verify() == {"resnet18.imagenet.safetensors": None}  # pinned by its first use
 
 
-def test_the_commands(replaced: Hub, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("weights", "verify") == 0
     assert command("weights", "fetch", "resnet18") == 0
     assert command("weights", "fetch", "resnet18") == 0
     assert "is here already" in capsys.readouterr().out
-    assert len(replaced.asked) == 1
+    assert len(hub.asked) == 1
     assert command("weights", "list", "resnet18", "--here") == 0
     assert "smp-hub/resnet18.imagenet" in capsys.readouterr().out
     assert command("weights", "list", "mit_b0") == 0
     assert "not for a product" in capsys.readouterr().err
     assert command("weights", "verify") == 0
-    path = cache / "resnet18.imagenet.safetensors"
+    path = kept("resnet18")
     path.write_bytes(path.read_bytes()[:-1])
     assert command("weights", "verify") == 1
     assert "is not the file that was fetched" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from osteon.core.volume import Volume
 from osteon.dataset.checks import present_structures
 from osteon.formats import read_volume, write_volume
 from osteon.formats.nifti import write_nifti
-from osteon.formats.voxel_stream import fill, kept_type, pour
+from osteon.formats.voxel_stream import fill, kept_type, lay, pour
 from osteon.importing.masks.values import is_binary
 
 SHAPE = (120, 110, 100)
@@ -46,6 +46,13 @@ def test_every_voxel_lies_where_it_belongs(shape: tuple[int, ...], data: st.Data
     assert np.array_equal(array, stored)
     assert b"".join(part.tobytes() for part in pieces) == array.tobytes(order="F")
     assert all(part.nbytes <= max(piece, array.itemsize) for part in pieces)
+
+
+def test_the_sign_of_zeros_stays() -> None:
+    values = np.array([0.0, -0.0, np.nan, 1.0] * 15).reshape(3, 4, 5)
+    array = np.zeros((3, 4, 5))
+    lay(np.asfortranarray(values), array)
+    assert array.tobytes() == values.tobytes()
 
 
 @pytest.mark.parametrize("name", ["nifti", "nrrd"])

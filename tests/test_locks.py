@@ -333,3 +333,8 @@ def test_a_machine_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.Mo
     finally:
         for function in cached:
             function.cache_clear()
+
+
+def test_a_locks_file_is_its_owners_alone(tmp_path: Path) -> None:
+    with lock_file(tmp_path / ".lock", wait=False):
+        assert (tmp_path / ".lock").stat().st_mode & 0o777 == 0o600

@@ -18,7 +18,7 @@ from osteon.core.volume import Volume
 from osteon.networks.registry import build_network
 from osteon.plan.schema import Plan
 from osteon.predicting import memory
-from osteon.predicting.memory import needs, room_for, start_bytes
+from osteon.predicting.memory import PARTS_BYTES, needs, room_for, scan_bytes, start_bytes
 from osteon.predicting.model import Model
 from osteon.predicting.probabilities import collect, in_memory, shares_bytes
 from osteon.predicting.tiles import probabilities, stream
@@ -42,6 +42,35 @@ def test_a_large_ct_with_25_structures_needs_less_than_4_gb(monkeypatch: pytest.
 def test_finer_grids_and_more_structures_need_more() -> None:
     assert needs(of_25(1.0), LARGE).file_bytes > 3 * needs(of_25(), LARGE).file_bytes
     assert needs(of_25(), LARGE).in_memory > needs(tiny_plan({"grid.spacing_mm": [1.5] * 3}), LARGE).in_memory
+
+
+@pytest.mark.parametrize(
+    ("structures", "overlapping", "spacing", "side", "kept", "expected"),
+    [
+        pytest.param(2, False, 8.0, 320, False, 4 * 320**3 + 4 * 40**3 + PARTS_BYTES, id="reading"),
+        pytest.param(
+            25,
+            False,
+            1.5,
+            320,
+            False,  # image and best; a tile and 16 planes on both sides, and the weights; logits, and twice as many
+            (4 + 2) * 213**3 + 213 * 213 * (32 + 2 * 16) * (26 + 1) * 4 + 3 * 26 * 32**3 * 4,
+            id="a row of tiles",
+        ),
+        pytest.param(20, True, 0.5, 160, False, (4 + 20 + 3) * 320**3 + PARTS_BYTES, id="what was found"),
+        pytest.param(6, True, 8.0, 320, False, (4 + 8) * 40**3 + 2 * 6 * 320**3 + PARTS_BYTES, id="restoring"),
+        pytest.param(2, False, 4.0, 320, True, (4 + 2) * 80**3 + 8 * 320**3 + PARTS_BYTES, id="kept probabilities"),
+    ],
+)
+def test_the_stage_that_takes_most_is_counted(
+    structures: int, overlapping: bool, spacing: float, side: int, kept: bool, expected: int
+) -> None:
+    """By hand; `test_memory_kept.py` measures what a process takes."""
+    names = [{"name": f"s{n}", "value": n, "colour": "#ff0000"} for n in range(1, structures + 1)]
+    size = {"patch.size": [32] * 3, "grid.spacing_mm": [spacing] * 3}
+    plan = tiny_plan({"structures": names, "overlapping": overlapping, **size})
+    geometry = Geometry((side,) * 3, spaced(1, 1, 1))
+    assert scan_bytes(plan, geometry, probabilities=kept)[0] == expected
 
 
 def test_what_was_measured_replaces_the_guess() -> None:

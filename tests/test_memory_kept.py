@@ -43,8 +43,8 @@ from osteon.predicting.predictor import predict
 from osteon.predicting.stages import How
 from osteon.predicting.scans import find_scans
 from osteon.predicting.speed import FAST
-structures, patch, spacing, kept, *scans = json.loads(sys.argv[2])
-model = model_of(structures, patch, spacing)
+structures, patch, spacing, overlapping, kept, *scans = json.loads(sys.argv[2])
+model = model_of(structures, patch, spacing, overlapping)
 found = find_scans([Path(scan) for scan in scans], model.plan)
 limit = needs(model.plan, found[0].geometry(), probabilities=kept).with_file
 report = predict(model, found, Path(sys.argv[3]), How(FAST, memory=limit, probabilities=kept))
@@ -52,20 +52,23 @@ print(json.dumps([limit, peak_bytes(), {name: str(error) for name, error in repo
 """
 
 
-def plan_of(structures: int, patch: int, spacing: float) -> Plan:
+def plan_of(structures: int, patch: int, spacing: float, overlapping: bool = False) -> Plan:
     names = [{"name": f"s{n}", "value": n, "colour": "#ff0000"} for n in range(1, structures + 1)]
-    return tiny_plan({"structures": names, "patch.size": [patch] * 3, "grid.spacing_mm": [spacing] * 3})
+    size = {"patch.size": [patch] * 3, "grid.spacing_mm": [spacing] * 3}
+    return tiny_plan({"structures": names, "overlapping": overlapping, **size})
 
 
-def model_of(structures: int, patch: int, spacing: float) -> Model:
-    plan = plan_of(structures, patch, spacing)
+def model_of(structures: int, patch: int, spacing: float, overlapping: bool = False) -> Model:
+    plan = plan_of(structures, patch, spacing, overlapping)
     torch.manual_seed(0)
     return Model(build_network(plan).eval(), plan, {}, "made up")
 
 
-def taken(tmp_path: Path, *scans: Path, of: tuple[int, int, float], kept: bool = False) -> tuple[int, int]:
+def taken(
+    tmp_path: Path, *scans: Path, of: tuple[int, int, float], overlapping: bool = False, kept: bool = False
+) -> tuple[int, int]:
     """Bytes: the least that is taken on, and the most that was taken."""
-    words = json.dumps([*of, kept, *map(str, scans)])
+    words = json.dumps([*of, overlapping, kept, *map(str, scans)])
     command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), words, str(tmp_path / "out")]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     limit, peak, failed = json.loads(done.stdout.splitlines()[-1])
@@ -110,6 +113,13 @@ def test_a_scan_with_60_structures_takes_no_more_than_it_was_said_to(tmp_path: P
     write_volume(path, Volume(array, Geometry((96, 96, 192), spaced(1, 1, 1))))
     limit, peak = taken(tmp_path, path, of=(60, 96, 1.0))
     assert peak <= limit < 1.5 * peak
+
+
+def test_overlapping_structures_that_are_turned_back_take_no_more_than_was_said(tmp_path: Path) -> None:
+    path, volume = tmp_path / "one.nii.gz", large("int16")
+    write_volume(path, Volume(volume.array, Geometry(LARGE, spaced(1, 1, 1)[[2, 0, 1, 3]])))
+    limit, peak = taken(tmp_path, path, of=(6, 32, 8.0), overlapping=True)
+    assert peak <= limit < peak + CONSTANT_BYTES
 
 
 def test_a_scan_is_read_ahead_only_where_it_fits_beside_the_other(

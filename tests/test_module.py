@@ -108,6 +108,19 @@ def test_a_pretrained_encoder_has_a_rate_of_its_own() -> None:
     assert (others["lr"], encoder["lr"]) == pytest.approx((0.0015, 0.00015))
 
 
+@pytest.mark.parametrize(("norm", "kept"), [(50.0, 2.0), (2.5, 2.0), (1.5, 1.5)])
+def test_a_gradient_is_clipped_to_the_plans_length(norm: float, kept: float) -> None:
+    module, optimiser = made(tiny_plan({"training.clip_gradient": 2.0}))
+    module.training_step(batch(0), 0).backward()
+    gradients = [p.grad for p in module.network.parameters() if p.grad is not None]
+    torch._foreach_mul_(gradients, norm / float(torch.nn.utils.get_total_norm(gradients)))
+    before = [gradient.clone() for gradient in gradients]
+    module.on_before_optimizer_step(optimiser)
+    assert float(torch.nn.utils.get_total_norm(gradients)) == pytest.approx(kept, rel=1e-4)
+    for old, new in zip(before, gradients, strict=True):
+        torch.testing.assert_close(new, old * (kept / norm))  # all alike: the direction stays
+
+
 def test_an_encoder_that_begins_at_random_is_like_the_rest() -> None:
     changes = {"training.encoder_rate": 0.1, "training.frozen_epochs": 1}
     for plan, how in ((tiny_plan(changes), {}), (pretrained_plan(changes, weights="none"), {})):

@@ -14,10 +14,21 @@ import osteon
 from helpers import as_imported
 from osteon.core.case_records import RECORDS_FOLDER, CaseRecords
 from osteon.core.errors import DatasetError, FileError, UsageError
+from osteon.core.files import write_yaml
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
 from osteon.predicting.model import load_model
-from osteon.predicting.training_cases import TRAINED, UNKNOWN, UNSEEN, VALIDATED, SeenScans, sights_in, together, worst
+from osteon.predicting.training_cases import (
+    TRAINED,
+    UNKNOWN,
+    UNSEEN,
+    VALIDATED,
+    SeenScans,
+    seen_by,
+    sights_in,
+    together,
+    worst,
+)
 from osteon.runs.fit import train
 from osteon.runs.options import TrainOptions
 from runs import cohort, command, learning_plan
@@ -163,6 +174,12 @@ def test_a_run_of_an_earlier_osteon_is_told_by_its_splits(world: World, tmp_path
     assert (sorted(seen.training), sorted(seen.validation)) == (world.trained, world.validated)
     assert not seen.by_content
     assert load_model(shutil.copytree(run / "model", tmp_path / "alone")).seen == UNKNOWN
+
+
+def test_a_run_of_an_earlier_osteon_that_held_nothing_out_validated_on_nothing(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    write_yaml(tmp_path / "splits.yaml", {"training": ["a", "b"]})
+    assert seen_by(tmp_path / "model", {}) == SeenScans({"a": "", "b": ""}, {})
 
 
 def as_earlier(predicted: Path) -> None:

@@ -14,6 +14,7 @@ from osteon.auditing.run import FOLDER
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.files import write_text
 from osteon.core.html_pages import render
+from osteon.core.random_streams import item_generator
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME, Plan, read_plan
 from osteon.preparing.cache import CachedCase, prepare
@@ -91,7 +92,7 @@ def audit_augmented(
     cases = dataset.manifest.trainable
     if not cases:
         raise DatasetError(f"{dataset.folder}: no labelled case to draw from", hint="import cases that have a label")
-    chosen = np.random.default_rng(seed).permutation(len(cases))[:samples]
+    chosen = item_generator(seed).permutation(len(cases))[:samples]
     cached, failed = prepare(dataset, plan, [cases[number] for number in sorted(chosen)], workers=workers)
     if not cached:
         case, error = next(iter(failed.items()))

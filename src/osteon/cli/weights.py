@@ -38,8 +38,7 @@ def list_(
     limited = False
     for source in published():
         path = cached_path(source)
-        there = path.is_file()
-        if part not in source.encoder or (here and not there):
+        if part not in source.encoder or (here and path is None):
             continue
         limited |= not source.commercial
         revision = source.revision or lock.get(source.name, {}).get("revision")
@@ -48,7 +47,7 @@ def list_(
             source.repository,
             revision[:8] if revision else "first fetch",
             escape(source.licence) if source.commercial else f"[yellow]{escape(source.licence)}[/]",
-            format_bytes(path.stat().st_size) if there else "no",
+            format_bytes(path.stat().st_size) if path else "no",
         )
     out.print(table if table.row_count else "none")
     console.print(f"kept in {escape(str(cache_folder()))}", soft_wrap=True)
@@ -66,13 +65,14 @@ def fetch(
 ) -> None:
     """Fetch encoders' weights, so that training needs no network."""
     from osteon.networks.encoder_sources import source_of
-    from osteon.networks.weight_cache import cached_path, check, fetch
+    from osteon.networks.weight_cache import cache_folder, cached_path, check, fetch
 
     for source in [source_of(name, weights) for name in names]:
         if not source.commercial:
             console.print(f"[yellow]{source.encoder}: {escape(source.licence)}[/]", soft_wrap=True)
-        if cached_path(source).is_file() and not again:
-            check(source)
+        path = cached_path(source)
+        if path is not None and path.is_relative_to(cache_folder()) and not again:
+            check(source, path)
             out.print(f"{source.encoder}: is here already")
             continue
         with status(f"fetching {source.encoder}"):

@@ -15,6 +15,8 @@ from statistics import NormalDist, fmean, median, stdev
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.random_streams import item_generator
+
 Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 """From weights `[draw, case]`, each row with the sum 1, to the statistic of each draw `[draw]`; NaN where none is."""
@@ -30,7 +32,7 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class SummaryStatistics:
+class SampleStatistics:
     """How `n` values spread. All None where there are none.
 
     Attributes:
@@ -50,14 +52,14 @@ class SummaryStatistics:
     high: float | None = None
 
 
-def summary_statistics(values: Iterable[float | None], *, seed: int = SEED) -> SummaryStatistics:
+def sample_statistics(values: Iterable[float | None], *, seed: int = SEED) -> SampleStatistics:
     """The spread of the values that are not None."""
     known = [float(value) for value in values if value is not None]
     if not known:
-        return SummaryStatistics(0, None, None, None)
+        return SampleStatistics(0, None, None, None)
     array = np.array(known)
     low, high = bootstrap_interval(lambda weights: weights @ array, len(known), seed=seed)
-    return SummaryStatistics(
+    return SampleStatistics(
         len(known), fmean(known), stdev(known) if len(known) > 1 else None, median(known), low, high
     )
 
@@ -117,7 +119,7 @@ def _cached_weights(count: int, seed: int) -> tuple[Floats, ...]:
 
 
 def _draw_weights(count: int, seed: int) -> Iterator[Floats]:
-    draw = np.random.default_rng([seed, count])
+    draw = item_generator(seed, count)
     rows = max(1, _BLOCK // count)
     for start in range(0, RESAMPLES, rows):
         number = min(rows, RESAMPLES - start)

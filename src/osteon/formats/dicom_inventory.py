@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -117,16 +117,9 @@ def sort_files(files: Iterable[Path]) -> SeriesFound:
 
 @dataclass
 class _Heap:
-    """All images of one SeriesInstanceUID."""
+    """All images of one SeriesInstanceUID: what is the same for all, and the slices."""
 
-    uid: str
-    modality: str
-    description: str
-    number: int | None
-    frame_of_reference: str
-    patient_key: str
-    patient_id: str
-    study: str
+    shared: Series
     planar: bool
     slices: list[Slice] = field(default_factory=list)
 
@@ -142,20 +135,13 @@ class _Heap:
 
     def _one(self, slices: list[Slice], part: str) -> Series:
         files = tuple(dict.fromkeys(slice_.path for slice_ in slices))
-        common = Path(os.path.commonpath([path.parent for path in files]))
-        return Series(
+        return replace(
+            self.shared,
             files=files,
-            uid=self.uid,
-            modality=self.modality,
-            description=", ".join(filter(None, [self.description, part])),
-            number=self.number,
-            frame_of_reference=self.frame_of_reference,
-            patient_key=self.patient_key,
-            patient_id=self.patient_id,
-            folder=common,
+            description=", ".join(filter(None, [self.shared.description, part])),
+            folder=Path(os.path.commonpath([path.parent for path in files])),
             kind="image" if len(slices) == 1 else "volume",
             part=part,
-            study=self.study,
             slices=tuple(slices),
             picture=self.planar and len(slices) == 1 and not slices[0].placed,
         )
@@ -181,17 +167,20 @@ def _sort_file(path: Path, found: SeriesFound, heaps: dict[str, _Heap], patients
             if key not in heaps:
                 counted = number(dataset, "SeriesNumber")
                 patient = patients.setdefault(person, f"p{len(patients) + 1:03d}")
-                heaps[key] = _Heap(
-                    uid,
-                    modality,
-                    _description(dataset),
-                    None if counted is None else int(counted),
-                    frame,
-                    patient,
-                    text(dataset, "PatientID"),
-                    text(dataset, "StudyInstanceUID"),
-                    planar=modality in PLANAR or kind.startswith(_SECONDARY_CAPTURE),
+                shared = Series(
+                    files=(),
+                    uid=uid,
+                    modality=modality,
+                    description=_description(dataset),
+                    number=None if counted is None else int(counted),
+                    frame_of_reference=frame,
+                    patient_key=patient,
+                    patient_id=text(dataset, "PatientID"),
+                    folder=path.parent,
+                    kind="volume",
+                    study=text(dataset, "StudyInstanceUID"),
                 )
+                heaps[key] = _Heap(shared, modality in PLANAR or kind.startswith(_SECONDARY_CAPTURE))
             heaps[key].slices.extend(slices)
 
 

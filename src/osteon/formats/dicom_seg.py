@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +24,7 @@ from osteon.formats.dicom_files import number, read_dataset, reading, text
 from osteon.formats.dicom_pixels import stored_frames
 from osteon.formats.dicom_slices import Slice, slices_of
 from osteon.formats.dicom_stack import EVEN, LPS_TO_RAS, SAME_PLACE, UNKNOWN_STEP, affine_ras, picture_geometry
-from osteon.formats.dicom_structures import Part, cielab_colour, compose, name_structures
+from osteon.formats.dicom_structures import Part, compose, name_structures
 from osteon.formats.header_limits import check_memory
 
 if TYPE_CHECKING:
@@ -127,7 +128,14 @@ def _segment(item: Any) -> _Segment:
     if len(sides) == 1 and not told:
         name = f"{name} {sides.pop()}".strip()
     lab = [int(part) for part in item.get("RecommendedDisplayCIELabValue") or []]
-    return _Segment(int(item.SegmentNumber), name, cielab_colour(lab) if len(lab) == 3 else None)
+    return _Segment(int(item.SegmentNumber), name, _colour(lab) if len(lab) == 3 else None)
+
+
+def _colour(lab: list[int]) -> str:
+    """`#rrggbb` of DICOM's CIELab in 16 bits (PS3.3 C.10.7.1.1); what no screen shows is clipped."""
+    from highdicom.color import CIELabColor  # a third of a second, and only of segments that have colours
+
+    return f"#{bytes(CIELabColor.from_dicom_value(lab).to_rgb(clip=True)).hex()}"
 
 
 def _masks(
@@ -224,10 +232,8 @@ def _laid_onto(found: Segmentation, geometry: Geometry, *, placed: bool, path: P
     array, turned = turn.apply(found.array), turn.geometry(own)
     matrix = np.linalg.solve(geometry.affine_ras, turned.affine_ras)
     offset = np.rint(matrix[:3, 3]).astype(int)
-    corners = (turned.corners_world - geometry.affine_ras[:3, 3]) @ np.linalg.inv(geometry.affine_ras[:3, :3]).T
-    last = np.array(turned.shape) - 1
-    expected = np.array(np.meshgrid(*[(0, n) for n in last], indexing="ij")).reshape(3, -1).T + offset
-    off = np.abs(corners - expected).max(axis=0) > POSITION_TOLERANCE
+    corners = np.array(list(product(*((0, n - 1) for n in turned.shape))))
+    off = np.abs(corners @ (matrix[:3, :3] - np.eye(3)).T + matrix[:3, 3] - offset).max(axis=0) > POSITION_TOLERANCE
     if geometry.unit != own.unit or off.any():
         between = ""
         if np.count_nonzero(off) == 1 and np.argmax(off) == turn.order.index(2):  # in the plane it fits
@@ -237,17 +243,18 @@ def _laid_onto(found: Segmentation, geometry: Geometry, *, placed: bool, path: P
                 f"{abs(depth - np.rint(depth)) * step:.3g} mm from the nearest slice of the image;"
             )
         raise _misfit(path, own, geometry, between)
-    low, high = np.maximum(offset, 0), np.minimum(offset + turned.shape, geometry.shape)
+    low = np.maximum(offset, 0)
+    high = np.maximum(np.minimum(offset + turned.shape, geometry.shape), low)
     lead = (slice(None),) * (array.ndim - 3)
-    inside = (*lead, *(slice(a, b) for a, b in zip(low - offset, np.maximum(high, low) - offset, strict=True)))
-    lost = int(np.count_nonzero(array)) - int(np.count_nonzero(array[inside]))
+    inside = array[(*lead, *(slice(a, b) for a, b in zip(low - offset, high - offset, strict=True)))]
+    lost = int(np.count_nonzero(array)) - int(np.count_nonzero(inside))
     if lost:
         raise GeometryError(
             f"{path}: {lost} of its voxels lie outside the image ({own.describe()}, in {geometry.describe()})",
             hint="give the series on which it was drawn",
         )
     laid = np.zeros((*array.shape[: array.ndim - 3], *geometry.shape), array.dtype)
-    laid[(*lead, *(slice(a, b) for a, b in zip(low, np.maximum(high, low), strict=True)))] = array[inside]
+    laid[(*lead, *(slice(a, b) for a, b in zip(low, high, strict=True)))] = inside
     return Segmentation(laid, geometry, found.structures)
 
 

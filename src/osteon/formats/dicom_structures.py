@@ -17,10 +17,6 @@ from osteon.formats.labelmap import smallest_uint
 
 Place = tuple[slice, slice, slice]
 
-_XYZ_TO_RGB = np.array(
-    [[3.2404542, -1.5371385, -0.4985314], [-0.969266, 1.8760108, 0.041556], [0.0556434, -0.2040259, 1.0572252]]
-)
-
 
 @dataclass(frozen=True)
 class Part:
@@ -58,20 +54,6 @@ def name_structures(
         structure.model_copy(update={"colour": colour} if colour else {})
         for structure, colour in zip(made, colours, strict=True)
     )
-
-
-def cielab_colour(values: Sequence[int]) -> str:
-    """`#rrggbb` of DICOM's CIELab in 16 bits (PS3.3 C.10.7.1.1), by the formulas of CIE 15 and IEC 61966-2-1.
-
-    White stays white: the illuminant D50 of DICOM's L*a*b* is replaced by the screen's D65.
-    """
-    light, a, b = values[0] / 655.35, values[1] / 257 - 128, values[2] / 257 - 128
-    f = (light + 16) / 116
-    parts = np.array([f + a / 500, f, f - b / 200])
-    xyz = np.where(parts > 6 / 29, parts**3, (parts - 4 / 29) * 3 * (6 / 29) ** 2) * (0.95047, 1.0, 1.08883)
-    linear = np.clip(_XYZ_TO_RGB @ xyz, 0, 1)
-    rgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return "#" + "".join(f"{round(255 * float(part)):02x}" for part in rgb)
 
 
 def compose(

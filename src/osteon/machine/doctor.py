@@ -41,7 +41,7 @@ LITTLE_MEMORY = 4 << 30
 LITTLE_DISK = 5 << 30
 MOST_SCANS = 8
 """From which patches for quantising come."""
-LIBRARIES = ("lightning", "segmentation-models-pytorch", "timm", "monai", "SimpleITK", "pydicom", "highdicom")
+LIBRARIES = ("lightning", "segmentation-models-pytorch", "timm", "monai", "pydicom", "highdicom")
 
 
 @dataclass(frozen=True)

@@ -1,45 +1,28 @@
-"""Weights fetched once, pinned by their SHA-256, and looked at again before each use."""
+"""Weights fetched once, at one commit, into a cache of huggingface_hub's; each file is pinned by its SHA-256.
+
+The one place that fetches anything.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import FileError, ModelError, OsteonError
-from osteon.core.files import atomic_write, write_yaml
+from osteon.core.errors import FileError, ModelError, OsteonError, summarise_error
+from osteon.core.files import write_yaml
 from osteon.core.locks import exclusive_lock
-from osteon.core.processes import machine_hash
 from osteon.core.records import read_record
-from osteon.networks.encoder_sources import Source
+from osteon.networks.encoder_sources import FILE_NAME, Source
 from osteon.networks.weights import SUFFIXES
 
 FOLDER = "OSTEON_WEIGHTS"
 """The environment variable that says where the weights are kept."""
 LOCK = "lock.yaml"
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """A file that came from the hub.
-
-    Attributes:
-        path: Where it lies now; it may be moved away.
-        revision: The commit it came from.
-        sha256: What the hub says of it; None: it says nothing.
-    """
-
-    path: Path
-    revision: str | None
-    sha256: str | None
-
-
-Download = Callable[[Source, str | None, Path], Fetched]
-"""Of a source, at a commit, into a folder."""
+TIMEOUT_S = 10.0
+_SHA256_DIGITS = 64
+"""The hub's mark of a large file is its SHA-256, and another one for small files."""
 
 
 def cache_folder() -> Path:
@@ -50,38 +33,49 @@ def cache_folder() -> Path:
     )
 
 
-def cached_path(source: Source) -> Path:
-    """Where a source's file is kept, fetched or not."""
-    return cache_folder() / source.name
+def cached_path(source: Source) -> Path | None:
+    """Where a source's file lies, as osteon has it or other programs of this machine; None: nowhere."""
+    revision = source.revision or locked().get(source.name, {}).get("revision")
+    return _found(source.name, source.repository, source.file, revision)
+
+
+def _found(name: str, repository: str, file: str, revision: str | None) -> Path | None:
+    """Under its plain name, as people put it there (and osteon did once), or in huggingface_hub's layout."""
+    plain = cache_folder() / name
+    if plain.is_file() or revision is None:
+        return plain if plain.is_file() else None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = (try_to_load_from_cache(repository, file, folder, revision) for folder in (cache_folder(), None))
+    return next((Path(path) for path in found if isinstance(path, str)), None)
 
 
 def locked() -> dict[str, dict[str, Any]]:
-    """The lock file: name → repository, revision, SHA-256 and bytes of each file that was fetched."""
+    """The lock file: name → repository, file, revision, SHA-256 and bytes of each file that was fetched."""
     path = cache_folder() / LOCK
     hint, shape = "remove it: what was fetched is compared with its checksum again", dict[str, dict[str, Any]]
     return read_record(path, "the lock file of the weights", shape, hint) if path.is_file() else {}
 
 
-def weights_file(source: Source, *, download: Download | None = None) -> Path:
+def weights_file(source: Source) -> Path:
     """The file of a source, from the cache; fetched where it is not there.
 
     Raises:
         ModelError: The file is not the one that was fetched, or it cannot be fetched.
     """
     path = cached_path(source)
-    if path.is_file():
-        check(source)
-        return path
-    return fetch(source, download=download)
+    if path is None:
+        return fetch(source)
+    check(source, path)
+    return path
 
 
-def check(source: Source) -> str:
-    """The SHA-256 of a file in the cache; one that was put there by hand is pinned now.
+def check(source: Source, path: Path) -> None:
+    """Compare a source's file with its SHA-256; one that was put there by hand is pinned now.
 
     Raises:
         ModelError: It is not that of the manifest or of the lock file.
     """
-    path = cached_path(source)
     digest = sha256_of(path)
     entry = locked().get(source.name)
     wanted = source.sha256 or (entry or {}).get("sha256")
@@ -94,42 +88,60 @@ def check(source: Source) -> str:
             hint=f"remove it and run `osteon weights fetch {source.encoder}`",
         )
     if entry is None:
-        _lock(source, None, digest, path)
-    return digest
+        _lock(source, None if path.name == source.name else source.revision, digest, path)
 
 
-def fetch(source: Source, *, download: Download | None = None) -> Path:
-    """Bring a source's file into the cache, whatever is there.
+def fetch(source: Source) -> Path:
+    """Bring a source's file into the cache, whatever is there, with a progress bar.
 
     Raises:
         ModelError: It cannot be fetched, or came other than the manifest, the lock file or the hub has it.
         FileError: The cache cannot be written.
     """
-    from osteon.networks import hub  # which knows this module
+    import huggingface_hub as hub
 
-    path = cached_path(source)
-    entry = locked().get(source.name) or {}
+    folder, entry = cache_folder(), locked().get(source.name) or {}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FileError(f"{path.parent}: cannot be made ({error})", hint=f"set {FOLDER} to another folder") from error
-    part = path.parent / f".fetch-{machine_hash()}-{os.getpid()}"
+        raise FileError(f"{folder}: cannot be made ({error})", hint=f"set {FOLDER} to another folder") from error
     try:
-        got = (download or hub.download)(source, source.revision or entry.get("revision"), part)
-        digest = sha256_of(got.path)
-        for wanted, who in ((source.sha256, "the manifest"), (entry.get("sha256"), LOCK), (got.sha256, "the hub")):
-            if wanted is not None and digest != wanted:
-                raise ModelError(
-                    f"{source.repository}: what came is not what {who} has: SHA-256 {digest[:12]}…, "
-                    f"not {wanted[:12]}…; it was thrown away",
-                    hint="fetch again; if it happens twice, somebody has changed the file",
-                )
-        with atomic_write(path) as temporary:
-            shutil.copyfile(got.path, temporary)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    _lock(source, got.revision, digest, path)
+        # Asked without retries: without a network this fails at once, the download itself after half a minute.
+        url = hub.hf_hub_url(source.repository, source.file, revision=source.revision or entry.get("revision"))
+        facts = hub.get_hf_file_metadata(url, timeout=TIMEOUT_S)
+        commit = facts.commit_hash
+        path = Path(
+            hub.hf_hub_download(source.repository, source.file, revision=commit, cache_dir=folder, force_download=True)
+        )
+    except Exception as error:  # the errors of HTTP libraries, which change with the hub's releases
+        raise _unreachable(source, error) from error
+    digest, told = sha256_of(path), facts.etag or ""
+    for who, wanted in (
+        ("the manifest", source.sha256),
+        (LOCK, entry.get("sha256") if entry.get("revision") in (None, commit) else None),
+        ("the hub", told if len(told) == _SHA256_DIGITS else None),
+    ):
+        if wanted is not None and digest != wanted:
+            path.resolve().unlink()
+            path.unlink(missing_ok=True)
+            raise ModelError(
+                f"{source.repository}: what came is not what {who} has: SHA-256 {digest[:12]}…, "
+                f"not {wanted[:12]}…; it was thrown away",
+                hint="fetch again; if it happens twice, somebody has changed the file",
+            )
+    (folder / source.name).unlink(missing_ok=True)
+    _lock(source, commit, digest, path)
     return path
+
+
+def _unreachable(source: Source, error: Exception) -> ModelError:
+    """The error for weights that are not here and cannot be fetched, with the ways out."""
+    return ModelError(
+        f"the weights {source.weights} of {source.encoder} are not on this machine and cannot be fetched from "
+        f"{source.repository} ({summarise_error(error)})",
+        hint=f"on a machine with a network: `osteon weights fetch {source.encoder}`, then copy {cache_folder()} here "
+        f"(or set {FOLDER}); or give the path of a file as network.weights; `none` trains from a random start",
+    )
 
 
 def verify() -> dict[str, OsteonError | None]:
@@ -138,17 +150,18 @@ def verify() -> dict[str, OsteonError | None]:
     A file that nobody has fetched (put there by hand, never used yet) has no hash to compare with, which is said.
     """
     entries = locked()
-    folder = cache_folder()
-    there = {path.name for path in folder.glob("*") if path.suffix in SUFFIXES}
-    return {name: _wrong(folder / name, entries.get(name)) for name in sorted(there | set(entries))}
+    there = {path.name for path in cache_folder().glob("*") if path.suffix in SUFFIXES}
+    return {name: _wrong(name, entries.get(name)) for name in sorted(there | set(entries))}
 
 
-def _wrong(path: Path, entry: dict[str, Any] | None) -> OsteonError | None:
+def _wrong(name: str, entry: dict[str, Any] | None) -> OsteonError | None:
+    path = cache_folder() / name
     if entry is None:
         return ModelError(
             f"{path}: nobody has recorded what it should be ({LOCK} does not name it)",
             hint=f"copy {LOCK} along with the file, or fetch it again",
         )
+    path = _found(name, entry["repository"], entry.get("file", FILE_NAME), entry["revision"]) or path
     try:
         digest = sha256_of(path)
     except FileError as error:
@@ -175,6 +188,7 @@ def sha256_of(path: Path) -> str:
 def _lock(source: Source, revision: str | None, digest: str, path: Path) -> None:
     entry = {
         "repository": source.repository,
+        "file": source.file,
         "revision": revision,
         "sha256": digest,
         "bytes": path.stat().st_size,

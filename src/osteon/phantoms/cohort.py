@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from osteon.core.errors import UsageError
 from osteon.core.files import write_json
 from osteon.core.labels import Segmentation
 from osteon.core.progress import track
+from osteon.core.random_streams import item_generator
 from osteon.core.volume import Volume
 from osteon.formats.nifti import write_nifti
 from osteon.phantoms.decathlon import description_of
@@ -48,7 +47,7 @@ def make_cohort(*, cases: int = 24, unseen: int = 6, seed: int = 0) -> Iterator[
             hint="give at least one case, and no negative number",
         )
     for number in range(cases + unseen):
-        rng = np.random.default_rng([seed, number])
+        rng = item_generator(seed, number)
         volume, segmentation = make_humerus(rng, fragments=FRAGMENTS[number % len(FRAGMENTS)], shape=SHAPE)
         yield Member(f"{NAME}_{number + 1:03d}", number < cases, volume, segmentation)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from osteon.core.files import atomic_write, read_json, write_json
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
+from osteon.core.random_streams import item_generator
 from osteon.formats.raster import TO_RAS
 from osteon.formats.rle import encode, write_rle_csv
 from osteon.phantoms.hand_bones import NAMES, FlatBone, FlatHand, draw_hand
@@ -37,7 +38,7 @@ def make_hand(folder: Path, number: int, request: Request) -> TrueCase:
         FileError: A file cannot be written.
     """
     rng = request.rng(number)
-    subject = np.random.default_rng([request.seed, number // 2, 29])
+    subject = item_generator(request.seed, number // 2, 29)
     hand = draw_hand(subject, rng)
     lateral = 1 if number % 2 == 0 else -1
     points = _places(rng, request.size, lateral)

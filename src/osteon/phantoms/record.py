@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from osteon.core.labels import Segmentation
+from osteon.core.random_streams import item_generator
 from osteon.formats.nifti import write_nifti
 from osteon.formats.seg_nrrd import write_seg_nrrd
 
@@ -37,7 +38,7 @@ class Request:
 
     def rng(self, number: int) -> np.random.Generator:
         """Where the randomness of case `number` (from 0) comes from."""
-        return np.random.default_rng([self.seed, number])
+        return item_generator(self.seed, number)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import optimize, stats
 
 from osteon.plan.schema import Plan
 from osteon.predicting.probabilities import Shares, probability
@@ -93,6 +92,8 @@ def calibrate(pairs: Sequence[tuple[float, float]]) -> Calibration:
     """The calibration that pairs of raw figure and true Dice give; none where there are too few."""
     if len(pairs) < FEWEST:
         return UNCALIBRATED
+    from scipy import optimize, stats  # a second to load, and only a training's end needs them
+
     raw, dice = np.array(sorted(pairs)).T
     fitted = optimize.isotonic_regression(dice)
     starts = fitted.blocks[:-1]

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from osteon.core.random_streams import item_generator
 from osteon.plan.schema import Plan
 from osteon.predicting.engines import openvino_model, write_openvino
 
@@ -55,7 +56,7 @@ def quantise(network: torch.nn.Module, plan: Plan, images: Iterable[npt.NDArray[
 
 def some_patches(images: Iterable[npt.NDArray[np.float32]], plan: Plan) -> Iterator[npt.NDArray[np.float32]]:
     """`[1, channel, i, j, k]` patches at random places, as many of each image; small images are filled up."""
-    rng = np.random.default_rng(0)
+    rng = item_generator(0)
     given = list(images)
     size = plan.patch.size
     for number in range(PATCHES):

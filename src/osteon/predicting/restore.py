@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from osteon.core.boxes import Box
+from osteon.core.boxes import Box, bounding_box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.formats.axis_order import in_c_order
 from osteon.formats.labelmap import smallest_uint
+from osteon.formats.voxel_stream import lay
 from osteon.plan.schema import Plan
 from osteon.predicting.probabilities import Shares, half_of, probability
 from osteon.predicting.sparse_resampling import above_half, best_classes, greatest, interpolate_box, taps_of
@@ -89,7 +89,13 @@ def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[De
 
 def _as_files(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """`[channel, i, j, k]` contiguous, a copy only where it must be."""
-    return array if array.flags.c_contiguous else in_c_order(array)
+    if array.flags.c_contiguous:
+        return array
+    made = np.zeros(array.shape, array.dtype)
+    for labels, own in zip(made, array, strict=True):
+        if box := bounding_box(own):
+            lay(own[box.slices], labels[box.slices])
+    return made
 
 
 def _weights(way: Passage, plan: Plan) -> list[torch.Tensor] | None:

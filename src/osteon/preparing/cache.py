@@ -31,6 +31,7 @@ from osteon.core.gzip_files import crc32_of
 from osteon.core.locks import exclusive_lock
 from osteon.core.parallel import for_each, worker_count
 from osteon.core.progress import console, status
+from osteon.core.random_streams import item_generator
 from osteon.core.records import read_record
 from osteon.core.voxel_sampling import plane_counts, voxels_at_ranks
 from osteon.dataset.case_stamps import mark_case, mark_in, still_marked, tell_changed
@@ -271,7 +272,7 @@ def _write_arrays(
 
 def foreground_index(labels: npt.NDArray[np.integer], structures: Iterable[int]) -> npt.NDArray[np.int32]:
     """Where these structures lie: `[n, 4]` number from 0, i, j, k, sorted by number; FOREGROUND_SAMPLES of each."""
-    rng = np.random.default_rng(0)
+    rng = item_generator(0)
     parts = []
     for number in sorted(structures):
         mask, value = (labels[number], None) if labels.ndim == 4 else (labels, number + 1)

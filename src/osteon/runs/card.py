@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from osteon.core.statistics import summary_statistics
+from osteon.core.statistics import sample_statistics
 from osteon.core.text import pluralise
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
@@ -110,7 +110,7 @@ def _validation(validation: dict[str, Any]) -> list[str]:
         if mean is None:
             lines.append(f"| {name} | – | – | – | – | 0 |")
             continue
-        over = summary_statistics(values)
+        over = sample_statistics(values)
         interval = "–" if over.low is None or over.high is None else f"{over.low:.3f} – {over.high:.3f}"
         sd = "–" if over.sd is None else f"{over.sd:.3f}"
         lines.append(f"| {name} | {over.mean:.3f} | {interval} | {sd} | {min(values):.3f} | {over.n} |")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from osteon.core.random_streams import Stream, generator
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
 from osteon.training.foreground_index import Targets
@@ -86,14 +87,14 @@ class PatchSampler:
         Cases take turns: each once before any twice, in a new order each time. Where the one whose turn it is cannot
         show what the shares ask for, or structures have weights of their own, another stands in for it.
         """
-        rng = np.random.default_rng((self.seed, 1, iteration))
+        rng = generator(self.seed, Stream.PATCH, iteration)
         count = self.plan.patch.batch
         numbers = range(iteration * count, (iteration + 1) * count)
         return [self._draw_patch(number, rng) for number in numbers]
 
     def _case_at(self, number: int) -> int:
         round_, place = divmod(number, len(self.cases))
-        order = np.random.default_rng((self.seed, 2, round_)).permutation(len(self.cases))
+        order = generator(self.seed, Stream.CASE_ORDER, round_).permutation(len(self.cases))
         return int(order[place])
 
     def _draw_patch(self, number: int, rng: np.random.Generator) -> Draw:
@@ -101,7 +102,7 @@ class PatchSampler:
         around = rng.random() < self.plan.training.foreground_share
         anywhere = rng.random(3)
         pick = rng.random(2)
-        more = np.random.default_rng((self.seed, 3, number))  # only some plans need it, and others draw as before
+        more = generator(self.seed, Stream.TARGET, number)  # only some plans need it, and others draw as before
         if self.plan.zoom is not None and more.random() < self.plan.zoom.share:
             target = self.targets.enlarged(case, more)
         else:

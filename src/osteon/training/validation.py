@@ -11,6 +11,7 @@ from torch import nn
 
 from osteon.core.dice import count_overlap, dice
 from osteon.core.labels import Structure
+from osteon.core.random_streams import item_generator
 from osteon.plan.schema import Plan
 from osteon.predicting.sequence import name_series
 from osteon.predicting.tiles import probabilities
@@ -59,7 +60,7 @@ def in_order(cases: Sequence[CachedCase], seed: int) -> list[CachedCase]:
 
     They are shuffled; those come first that show a structure which none before them shows.
     """
-    shuffled = [cases[int(number)] for number in np.random.default_rng(seed).permutation(len(cases))]
+    shuffled = [cases[int(number)] for number in item_generator(seed).permutation(len(cases))]
     shown: set[int] = set()
     first: dict[str, CachedCase] = {}
     for case in shuffled:

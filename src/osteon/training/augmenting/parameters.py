@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.random_streams import Stream, generator
 from osteon.plan.schema import Plan
 from osteon.training.augmenting.smooth import POLYNOMIALS, points_along
 
@@ -47,7 +48,7 @@ class Changes:
 
 def draw_changes(plan: Plan, seed: int, iteration: int) -> Changes:
     """Draw the changes of one iteration; the same seed and iteration give the same changes."""
-    rng = np.random.default_rng((seed, 3, iteration))
+    rng = generator(seed, Stream.AUGMENTATION, iteration)
     how = plan.augmentation
     count = plan.patch.batch
 
