@@ -16,7 +16,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.formats import read_volume, write_volume
 from osteon.formats.registry import known_suffixes
-from osteon.formats.unsupported import UNREAD, told_unread
+from osteon.formats.unsupported import UNSUPPORTED_FORMATS, describe_unsupported
 from osteon.importing.meshes import form as meshes
 from osteon.importing.recognition import recognise
 from osteon.importing.run import ImportReport, import_dataset
@@ -246,10 +246,10 @@ def test_what_may_hold_no_scan_is_noted(tmp_path: Path) -> None:
 
 
 def test_no_suffix_is_both_read_and_unread() -> None:
-    unread = [suffix for row in UNREAD for suffix in row.suffixes]
+    unread = [suffix for row in UNSUPPORTED_FORMATS for suffix in row.suffixes]
     assert len(set(unread)) == len(unread)
     assert not set(unread) & set(known_suffixes())
-    assert told_unread(map(Path, ("a.nii.gz", "a.nii.gz.txt", "b.dcm")), ["images", "anything"]) == []
+    assert describe_unsupported(map(Path, ("a.nii.gz", "a.nii.gz.txt", "b.dcm")), ["images", "anything"]) == []
 
 
 def test_a_folder_of_nothing_else_says_the_way_out(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from playwright.sync_api import expect, sync_playwright
 from app_browser import MINUTE_MS, SOFTWARE, chromium
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.facts import CaseFacts, StructureFacts
-from osteon.auditing.finding import Finding, Severity, ranked
+from osteon.auditing.finding import Finding, Severity, rank_findings
 from osteon.auditing.page import FINDINGS, OF_A_KIND, write_page
 from osteon.core.html_pages import CASES_PER_PAGE
 from osteon.core.labels import make_structures
@@ -23,7 +23,7 @@ from osteon.dataset.manifest import Case, Channel, Manifest
 from osteon.evaluating.evaluate import Failure
 from osteon.reporting import charts
 from osteon.reporting.compare import compare
-from osteon.reporting.comparison import Compared
+from osteon.reporting.comparison import ComparisonResult
 from osteon.reporting.page import write_page as write_comparison
 from runs import cohort as few_cases
 from test_reporting import predictions
@@ -82,7 +82,7 @@ def write(folder: Path, count: int, findings: list[Finding]) -> None:
     for case in manifest.cases:
         (folder / f"cases/{case.id}.jpg").write_bytes(PICTURE)
     made = Cohort(manifest, [facts(n) for n in range(count)], {})
-    write_page(folder / "report.html", "found", made, ranked(findings), folder / "cases")
+    write_page(folder / "report.html", "found", made, rank_findings(findings), folder / "cases")
 
 
 def pages_in(folder: Path) -> list[Path]:
@@ -175,7 +175,7 @@ def test_many_findings_are_grouped_and_none_is_lost(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Compared, Dataset]:
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[ComparisonResult, Dataset]:
     folder = tmp_path_factory.mktemp("compared")
     data = few_cases(folder / "data", cases=3)
     runs = [predictions(folder / name, data, shift) for name, shift in (("good", 1), ("bad", 2))]
@@ -183,7 +183,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Compared, Datase
 
 
 def test_a_comparison_that_names_many_cases_goes_on_on_further_pages(
-    compared: tuple[Compared, Dataset], tmp_path: Path
+    compared: tuple[ComparisonResult, Dataset], tmp_path: Path
 ) -> None:
     made, data = compared
     failures = [Failure(f"f-case-{n}", "is <broken>", "") for n in range(150)]

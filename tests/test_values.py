@@ -24,10 +24,10 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.parallel import for_each
 from osteon.dataset.dataset import Dataset
 from osteon.evaluating.evaluate import evaluate
-from osteon.exporting.masks import cut_masks
+from osteon.exporting.masks import crop_masks
 from osteon.exporting.run import export
 from osteon.formats import read_segmentation
-from osteon.formats.labelmap import whole_labels
+from osteon.formats.labelmap import to_integer_labels
 from osteon.importing.run import import_dataset
 from osteon.importing.source_forms import Options
 from osteon.preparing.case import planned_labels
@@ -110,7 +110,7 @@ def test_the_largest_value_goes_all_the_way(tmp_path: Path) -> None:
     assert [f.voxels for f in audit.cohort.cases[0].structures.values()] == [216, 125]
     dataset = Dataset.open(folder)
     labels = dataset.load_segmentation(dataset.manifest.cases[0])
-    assert [int(cut.mask.sum()) for cut in cut_masks(labels)] == [216, 125]
+    assert [int(cut.mask.sum()) for cut in crop_masks(labels)] == [216, 125]
     assert sorted(np.unique(layers_of(labels)[0].array)) == [0, 1, 2]
     plan = tiny_plan({"structures": [{"name": n, "value": v, "colour": "#ff0000"} for n, v in names.items()]})
     assert np.bincount(planned_labels(labels, plan).ravel()).tolist()[1:] == [216, 125]
@@ -129,7 +129,7 @@ def test_the_largest_value_goes_all_the_way(tmp_path: Path) -> None:
 
 def test_values_that_no_number_of_a_file_can_hold_are_refused() -> None:
     with pytest.raises(LabelError, match=f"a.nii: holds the value {MAX_VALUE + 1}"):
-        whole_labels(np.array([[[1, MAX_VALUE + 1]]], np.uint64), "a.nii")
+        to_integer_labels(np.array([[[1, MAX_VALUE + 1]]], np.uint64), "a.nii")
     with pytest.raises(UsageError, match="at most"):
         Options({"a": MAX_VALUE + 1}).named_structures()
 

@@ -17,20 +17,20 @@ from osteon.core.folders import files_below
 from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.formats.label_meanings import is_nameless, legend_for, read_meant
-from osteon.formats.labelmap import is_generic
+from osteon.formats.label_meanings import has_placeholder_names, label_meanings_for, read_named_labels
+from osteon.formats.labelmap import is_placeholder
 from osteon.formats.mask_names import case_of, same_name, without_mask_words, words
 from osteon.formats.registry import (
-    companions,
-    own_table,
+    companion_files,
     read_segmentation,
     read_structures,
     stem_of,
     suffix_of,
+    table_of,
     write_segmentation,
 )
-from osteon.formats.rle import RleRow, decode, is_rle_csv, parse, read_counting, read_rle_csv
-from osteon.formats.rle_convention import RENAME, Evidence
+from osteon.formats.rle import RleRow, decode_rle, is_rle_csv, parse_runs, read_convention, read_rle_csv
+from osteon.formats.rle_convention import RENAME, ConventionEvidence
 
 TAKEN = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".csv", ".zip")
 BESIDE = (".mhd", ".raw", ".zraw", ".json", ".ctbl", ".label")
@@ -103,7 +103,7 @@ def strange_names(source: Path, folder: Path) -> list[str]:
             own = read_structures(path)
         except CaseError:  # said when it is taken
             continue
-        found |= {s.name: None for s in own if not is_generic(s.name) and same_name(s.name) not in known}
+        found |= {s.name: None for s in own if not is_placeholder(s.name) and same_name(s.name) not in known}
     return list(found)
 
 
@@ -121,20 +121,20 @@ def _label_files(source: Path) -> list[Path]:
 
 def _add(case_id: str, path: Path, dataset: Dataset, target: Path, names: Names, notes: list[str]) -> None:
     """One label file of a case. Raises as the readers do."""
-    legend = legend_for([path])
+    legend = label_meanings_for([path])
     own = read_structures(path)
     wanted = {s.name: _meant(s.name, dataset, names) for s in own}
     target.mkdir(parents=True, exist_ok=True)
-    if not is_nameless(path) and any(wanted[name] != name for name in wanted):
+    if not has_placeholder_names(path) and any(wanted[name] != name for name in wanted):
         renamed = _renamed(read_segmentation(path), wanted)
         write_segmentation(target / f"{case_id}{'.seg.nrrd' if renamed.overlapping else '.nii.gz'}", renamed)
         return
-    read = read_meant(path, dataset.structures, legend)  # refuses what is none
-    if legend is not None or companions(path) or own_table(path):  # it would leave behind what lies beside it
+    read = read_named_labels(path, dataset.structures, legend)  # refuses what is none
+    if legend is not None or companion_files(path) or table_of(path):  # it would leave behind what lies beside it
         write_segmentation(target / f"{case_id}{'.seg.nrrd' if read.overlapping else '.nii.gz'}", read)
         return
     shutil.copyfile(path, target / f"{case_id}{suffix_of(path)}")
-    if is_nameless(path):
+    if has_placeholder_names(path):
         notes.append(f"{path.name}: names no structures; its numbers are taken as the dataset's")
 
 
@@ -222,7 +222,7 @@ def _table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list
             hint=f"use its names: {', '.join(list(known)[:5])} …",
         )
     added = []
-    counting, evidence = read_counting(path), Evidence()
+    counting, evidence = read_convention(path), ConventionEvidence()
     for image, own in rows.items():
         case = _case_called(PurePosixPath(image.replace("\\", "/")).name, dataset)
         if case is None:
@@ -234,8 +234,8 @@ def _table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list
             raise LabelError(f"case {case.id}: is no picture, and RLE is for pictures", hint="upload label files")
         layers = np.zeros((len(known), *geometry.shape), dtype=np.uint8)
         for row in own:
-            mask = decode(row.rle, (height, columns), counting, name=f"line {row.line}")
-            evidence.add(parse(row.rle), (height, columns), row.line)
+            mask = decode_rle(row.rle, (height, columns), counting, name=f"line {row.line}")
+            evidence.add(parse_runs(row.rle), (height, columns), row.line)
             layers[known[row.structure], :, :, 0] |= mask.T
         write_segmentation(target / f"{case.id}.seg.nrrd", Segmentation(layers, geometry, dataset.structures))
         added.append(case.id)

@@ -10,9 +10,9 @@ import numpy as np
 from osteon.app.previews import Factors
 from osteon.core.errors import OsteonError
 from osteon.core.geometry import Geometry, closest_axes, reorient_to_ras
-from osteon.formats.dicom_files import looks_like_dicom, read_dataset, text
-from osteon.formats.raster import lies_nowhere
-from osteon.formats.registry import oddities
+from osteon.formats.dicom_files import element_text, looks_like_dicom, read_dataset
+from osteon.formats.raster import has_unknown_sides
+from osteon.formats.registry import header_warnings
 
 Marks = tuple[str, str, str, str]
 """Letters at the left, right, top and bottom edge of a picture."""
@@ -24,7 +24,9 @@ _ENDS = {"R": ("L", "R"), "L": ("R", "L"), "A": ("P", "A"), "P": ("A", "P"), "H"
 
 def sides_said(path: Path, geometry: Geometry) -> bool:
     """Whether a file says where right, front and top are."""
-    return not lies_nowhere(geometry) and not any(odd.kind in _UNSAID for odd in oddities(path, label=False))
+    return not has_unknown_sides(geometry) and not any(
+        odd.kind in _UNSAID for odd in header_warnings(path, label=False)
+    )
 
 
 def sides_of_picture(path: Path) -> Marks | None:
@@ -32,7 +34,7 @@ def sides_of_picture(path: Path) -> Marks | None:
     try:
         if not looks_like_dicom(path):
             return None
-        said = text(read_dataset(path, pixels=False), "PatientOrientation").split("\\")
+        said = element_text(read_dataset(path, pixels=False), "PatientOrientation").split("\\")
     except OsteonError:
         return None
     ends = [_ENDS.get(way.strip()[:1]) for way in said]

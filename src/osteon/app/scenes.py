@@ -44,7 +44,7 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.label_placement import lay_segmentation
 from osteon.dataset.manifest import Modality
-from osteon.formats.label_meanings import legend_for, read_meant
+from osteon.formats.label_meanings import label_meanings_for, read_named_labels
 from osteon.formats.nifti import write_nifti
 from osteon.formats.registry import read_scan
 
@@ -167,8 +167,8 @@ def _read(wanted: Wanted) -> tuple[Volume, Segmentation | None, Segmentation | N
         if labels is None:
             found.append(None)
             continue
-        legend = legend_for([labels.path])
-        segmentation = read_meant(labels.path, labels.structures, legend if labels.structures is None else None)
+        legend = label_meanings_for([labels.path])
+        segmentation = read_named_labels(labels.path, labels.structures, legend if labels.structures is None else None)
         laid, _ = lay_segmentation(
             segmentation, volume.geometry, name=labels.path.name, image_name=f"the scan {wanted.name}"
         )

@@ -20,7 +20,7 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Modality
 from osteon.drawing.slices import Layer, Plane, best_slice, encoded, grey_range, paint_slice, planes_of
-from osteon.formats.raster import lies_nowhere
+from osteon.formats.raster import has_unknown_sides
 
 HEIGHT = 350
 """Pixels of a panel's height."""
@@ -145,7 +145,7 @@ def cut_views(row: PictureRow) -> list[View]:
             *_widened(across, width, longest),
             *_widened((low * spacing[plane.up], high * spacing[plane.up]), height, longest),
         )
-        letters = ("", "") if lies_nowhere(row.image.geometry) else (plane.left_letter, plane.top_letter)
+        letters = ("", "") if has_unknown_sides(row.image.geometry) else (plane.left_letter, plane.top_letter)
         views.append(
             View(plane, np.take(grey, index, axis), layers, (spacing[plane.right], spacing[plane.up]), box, letters)
         )

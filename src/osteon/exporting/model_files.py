@@ -12,7 +12,7 @@ import torch
 from osteon.core.errors import UsageError
 from osteon.core.files import atomic_write, write_json
 from osteon.exporting import client
-from osteon.exporting.output_record import Ledger
+from osteon.exporting.output_record import OutputRecord
 from osteon.networks.registry import inputs, outputs
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, Pretrained, write_plan
@@ -25,7 +25,7 @@ FILES = {"onnx": ("network.onnx",), "openvino": ("network.xml", "network.bin")}
 """Which files of a network each form has."""
 ABOUT = "model.json"
 CLIENT = "client.py"
-AGREES = 1e-3
+TOLERANCE = 1e-3
 """Logits of an exported network differ at most by this part of their spread from torch's."""
 
 
@@ -56,11 +56,11 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
     plan = loaded.plan
     with_client = plan.grid.nnunet is None
     files = [Path(name) for name in (*FILES[form], PLAN, ABOUT, *([CLIENT] if with_client else []))]
-    ledger = Ledger.open(out, overwrite=overwrite)
-    with ledger.claim(form, ""):
-        ledger.check(form, files)
+    record = OutputRecord.open(out, overwrite=overwrite)
+    with record.claim(form, ""):
+        record.check(form, files)
         out.mkdir(parents=True, exist_ok=True)
-        ledger.begin(form, "", files)
+        record.begin(form, "", files)
         shape = (1, inputs(plan), *plan.patch.size)
         if form == "onnx":
             with atomic_write(out / "network.onnx") as temporary:
@@ -68,13 +68,13 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
         else:
             write_openvino(openvino_model(loaded.network, shape, any_size=not _fixed(plan)), out / "network.xml")
         write_plan(out / PLAN, plan)
-        write_json(out / ABOUT, about(plan))
+        write_json(out / ABOUT, describe_for_client(plan))
         if with_client:
             with atomic_write(out / CLIENT) as temporary:
                 shutil.copyfile(Path(client.__file__), temporary)
         _compare(out, loaded.network, shape, plan)
-        ledger.end(form, "", files)
-    ledger.write_summary()
+        record.end(form, "", files)
+    record.write_summary()
     left_out = {
         "names in order": plan.series is not None,
         "closer looks": plan.zoom is not None and plan.zoom.predict,
@@ -89,7 +89,7 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
     return [out / file for file in files], notes
 
 
-def about(plan: Plan) -> dict[str, Any]:
+def describe_for_client(plan: Plan) -> dict[str, Any]:
     """The figures of a plan that a client needs, as client.py reads them."""
     how = plan.intensities[0]
     ct = len(plan.channels) == 1 and plan.channels[0].modality == "ct" and how.mean is not None and how.std is not None
@@ -124,7 +124,7 @@ def _compare(out: Path, network: torch.nn.Module, shape: tuple[int, ...], plan: 
         with torch.inference_mode():
             expected = network(image)[0].numpy()
         off = float(np.abs(run(image.numpy()) - expected).max() / max(float(expected.std()), 1e-6))
-        if not off < AGREES:
+        if not off < TOLERANCE:
             raise UsageError(
                 f"{out}: what was written differs from the model's network by {off:.2g} of its logits' spread",
                 hint="this network cannot be exported in this form; try the other (onnx, openvino)",

@@ -1,7 +1,7 @@
 """Wavefront OBJ surfaces, written: several named objects in one text file, and their colours in a second (MTL).
 
 Reference: the appendix of Wavefront's Advanced Visualizer manual (http://paulbourke.net/dataformats/obj/ and /mtl/).
-Corners are numbered from 1 throughout the file. The comment `SPACE=LPS` is the one that 3D Slicer writes and heeds.
+Corners are numbered from 1 throughout the file. The comment `SPACE=LPS` is the one that 3D Slicer writes and reads.
 """
 
 from __future__ import annotations

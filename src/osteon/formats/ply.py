@@ -1,7 +1,7 @@
 """PLY surfaces, written: binary, little-endian, with a colour in every corner.
 
 Reference: G. Turk, "The PLY polygon file format", 1994 (http://paulbourke.net/dataformats/ply/). Programs differ in
-which world they take coordinates to be in; the comment `SPACE=LPS` is the one that 3D Slicer writes and heeds.
+which world they take coordinates to be in; the comment `SPACE=LPS` is the one that 3D Slicer writes and reads.
 """
 
 from __future__ import annotations

@@ -28,7 +28,13 @@ from osteon.dataset.checks import (
 from osteon.dataset.dataset import read_channels
 from osteon.dataset.label_placement import lay_segmentation
 from osteon.dataset.manifest import Case, explain
-from osteon.formats.registry import own_table, read_segmentation, tell_oddities, write_segmentation, write_volume
+from osteon.formats.registry import (
+    describe_header_warnings,
+    read_segmentation,
+    table_of,
+    write_segmentation,
+    write_volume,
+)
 from osteon.importing.between_slices import settle_between
 from osteon.importing.source_forms import Converted, Found, FoundCase
 
@@ -153,7 +159,7 @@ def with_oddities(error: OsteonError, case: FoundCase) -> OsteonError:
     if not isinstance(error, (GeometryError, LabelError)):
         return error
     with suppress(OsteonError):
-        if lines := tell_oddities(case.files):
+        if lines := describe_header_warnings(case.files):
             return type(error)("\n  ".join([error.message, *lines]), hint=error.hint)
     return error
 
@@ -178,7 +184,7 @@ def _label(
     case: FoundCase, label: Path, found: Found, volume: Volume, *, repair_geometry: bool
 ) -> tuple[Segmentation, bool, list[str]]:
     """The labels on the image's grid, whether they must be written anew, and what was done to them."""
-    table = case.table or own_table(label)
+    table = case.table or table_of(label)
     segmentation = read_segmentation(label, found.structures, table=table)
     name, image_name = f"case {case.id}: {label}", str(case.images[0])
     known = None if found.structures is None else {s.name: s.value for s in found.structures}

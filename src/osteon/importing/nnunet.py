@@ -28,9 +28,9 @@ from osteon.core.labels import BACKGROUND, Structure, make_structures
 from osteon.core.text import pluralise
 from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.dataset.label_placement import lay_segmentation
-from osteon.formats.labelmap import value_counts, whole_labels
+from osteon.formats.labelmap import to_integer_labels, value_counts
 from osteon.formats.registry import format_of, read_geometry, read_segmentation, read_volume, suffix_of
-from osteon.formats.unsupported import unread_format
+from osteon.formats.unsupported import unsupported_format
 from osteon.importing.decathlon import channels_of, structures_of
 from osteon.importing.masks.merging import merge
 from osteon.importing.source_forms import Converted, Form, Found, FoundCase, Options
@@ -174,7 +174,7 @@ def _by_name(path: Path, ending: str, found: Found) -> list[tuple[str, tuple[Pat
             if match := _IMAGE.fullmatch(_stem(file, ending)):
                 images[match[1]].append(file)
             else:
-                told = found.lost if suffix_of(file) or unread_format(file) else found.warnings
+                told = found.lost if suffix_of(file) or unsupported_format(file) else found.warnings
                 told.append(f"{file}: is not called CASE_0000{ending}; passed over")
         if part == "Tr":
             found.lost += _strays(path.parent / "labelsTr", ending, images)
@@ -228,7 +228,7 @@ def _wrong_channels(images: tuple[Path, ...], found: Found) -> Converted:
 
 
 def _check_ignored(label: Path, ignore: int | None) -> Converted:
-    count = value_counts(whole_labels(read_volume(label).array, label)).get(ignore or 0, 0)
+    count = value_counts(to_integer_labels(read_volume(label).array, label)).get(ignore or 0, 0)
     if count:
         raise LabelError(
             f"{label}: {count} voxels hold the ignore label {ignore}; what was annotated is known for whole cases only",

@@ -11,7 +11,7 @@ from typing import Any
 from osteon.core.errors import OsteonError
 from osteon.core.file_stamps import modification_stamp
 from osteon.dataset.manifest import Manifest, read_manifest
-from osteon.formats.registry import companions, own_table
+from osteon.formats.registry import companion_files, table_of
 from osteon.importing.source_forms import Found, FoundCase
 
 
@@ -41,8 +41,8 @@ def read_beside(case: FoundCase) -> list[Path]:
     found = [case.table.path] if case.table is not None else []
     for path in (*case.images, *([case.label] if case.label is not None else [])):
         with suppress(OsteonError):  # said when the case is read
-            found += companions(path)
-            table = own_table(path) if path == case.label and case.table is None else None
+            found += companion_files(path)
+            table = table_of(path) if path == case.label and case.table is None else None
             found += [table.path] if table is not None else []
     return found
 

@@ -16,7 +16,7 @@ from osteon.core.text import pluralise
 from osteon.dataset.folds import SAY_WHO, structures_held_out, structures_without_cases, told_subject
 from osteon.dataset.manifest import FILE_NAME, Manifest, explain, write_manifest
 from osteon.dataset.modality import parse_modality
-from osteon.formats.registry import tell_oddities
+from osteon.formats.registry import describe_header_warnings
 from osteon.formats.stl import MeshSpace
 from osteon.importing.case_selection import hold_out as hold_cases_out
 from osteon.importing.case_selection import nothing_left, select
@@ -250,7 +250,7 @@ def import_dataset(
             warnings += lines
         duplicates = _duplicates(manifest)
         warnings += told_once(taken)
-        warnings += tell_oddities(file for case in selected if case.id not in failed for file in case.files)
+        warnings += describe_header_warnings(file for case in selected if case.id not in failed for file in case.files)
         warnings += [f"{', '.join(ids)}: the images are the same voxels; they stay in one fold" for ids in duplicates]
         if present:
             warnings += [f"structure {name} occurs in no case" for name in structures_without_cases(known, present)]

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from osteon.core.errors import DatasetError
 from osteon.core.folders import files_below
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom_folders import holds_dicom
+from osteon.formats.dicom_folders import contains_dicom
 from osteon.formats.mask_names import kind_of
 from osteon.formats.raster import SUFFIXES as PICTURES
-from osteon.formats.rle import lacks
+from osteon.formats.rle import describe_missing_columns
 from osteon.importing.masks import form as masks
 from osteon.importing.masks.files import gather, volume_files
 from osteon.importing.masks.pairing import pair
@@ -41,7 +41,7 @@ def misses(source: Path) -> str | None:
     if (mesh := next(mesh_files(source), None)) is not None:
         return f"{mesh.name} is a surface"
     volumes, pictures = list(volume_files(source)), list(_pictures(source))
-    if not volumes and not pictures and not (holds_dicom(source) and _any_series(source)):
+    if not volumes and not pictures and not (contains_dicom(source) and _any_series(source)):
         return "no scan and no picture"
     for path in [*volumes, *pictures]:
         if kind_of(PurePosixPath(path.relative_to(source).as_posix())) == "mask":
@@ -55,7 +55,7 @@ def misses(source: Path) -> str | None:
             return f"{path.relative_to(source)} is called like a picture, and may mark it in a way that is not known"
         if path.suffix.lower() == ".json" and (why := why_unreadable(path)):
             return f"a file that may mark pictures cannot be read: {why}"
-        if why := lacks(path) if path.suffix.lower() in (".csv", ".tsv") else "":
+        if why := describe_missing_columns(path) if path.suffix.lower() in (".csv", ".tsv") else "":
             return why
     return None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from osteon.core.folders import files_below, missing_files_below
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.registry import may_be_data
-from osteon.formats.unsupported import Holds, told_unread
+from osteon.formats.unsupported import Holds, describe_unsupported
 from osteon.importing.source_forms import Found
 
 _SHOWN = 8
@@ -24,8 +24,8 @@ def tell_passed_over(found: Found, source: Path, holding: Sequence[Holds], annot
         annotations: Suffixes beside those of images with which data of this form come.
     """
     files = list(files_below(source, hidden=False, skip_with=FILE_NAME))
-    found.lost += told_unread(files, holding)
-    found.warnings += told_unread(files, ["anything"])
+    found.lost += describe_unsupported(files, holding)
+    found.warnings += describe_unsupported(files, ["anything"])
     absent: dict[bool, list[str]] = {True: [], False: []}
     for path, why in missing_files_below(source, skip_with=FILE_NAME):
         absent[may_be_data(path, annotations)].append(f"{path} is {why}; passed over")

@@ -15,7 +15,7 @@ from osteon.core.label_values import MAX_VALUE
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Channel, Modality
-from osteon.formats.label_tables import Table
+from osteon.formats.label_tables import LabelTable
 from osteon.formats.stl import MeshSpace
 
 Group = Literal["color", "all", "none"]
@@ -92,7 +92,7 @@ class FoundCase:
     parts: tuple[Path, ...] = ()
     labels: bool = False
     between_slices: BetweenSlices = "leave"
-    table: Table | None = None
+    table: LabelTable | None = None
 
     @property
     def labelled(self) -> bool:

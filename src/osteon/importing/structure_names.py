@@ -11,8 +11,8 @@ from pathlib import Path
 
 from osteon.core.errors import DatasetError, OsteonError
 from osteon.core.labels import Structure, make_structures
-from osteon.formats.labelmap import is_generic
-from osteon.formats.registry import own_table, read_structures
+from osteon.formats.labelmap import is_placeholder
+from osteon.formats.registry import read_structures, table_of
 from osteon.importing.source_forms import FoundCase
 
 
@@ -34,9 +34,9 @@ def unite(own: Iterable[tuple[Structure, ...]], cases: Sequence[str] = ()) -> tu
     whose: dict[str | int, str] = {}
     for case, structure in ((case, one) for case, all_ in zip_longest(cases, own) for one in all_ or ()):
         whose.setdefault(
-            structure.value if is_generic(structure.name) else structure.name, f" ({case})" if case else ""
+            structure.value if is_placeholder(structure.name) else structure.name, f" ({case})" if case else ""
         )
-        if is_generic(structure.name):
+        if is_placeholder(structure.name):
             generic.setdefault(structure.value, structure)
         else:
             named.setdefault(structure.name, structure)
@@ -80,10 +80,10 @@ def adopt(
     names, sources = [], []
     for structure in known:
         name, source = structure.name, by_name.get(structure.name)
-        told = [other for other in by_value[structure.value].values() if not is_generic(other.name)]
+        told = [other for other in by_value[structure.value].values() if not is_placeholder(other.name)]
         if source is None and not told:
             source = next(iter(by_value[structure.value].values()), None)
-        elif source is None and is_generic(name) and rename and len(told) == 1 and told[0].name not in taken:
+        elif source is None and is_placeholder(name) and rename and len(told) == 1 and told[0].name not in taken:
             name, source = told[0].name, told[0]
             taken.add(name)
         names.append(name)
@@ -110,7 +110,7 @@ def named_in_files(cases: Iterable[FoundCase]) -> list[Named]:
     named = []
     for case in cases:
         with suppress(OsteonError):
-            if (table := case.table or (own_table(case.label) if case.label is not None else None)) is not None:
+            if (table := case.table or (table_of(case.label) if case.label is not None else None)) is not None:
                 named.append(Named(table.path, table.structures, table=True))
             elif case.label is not None:
                 named.append(Named(case.label, read_structures(case.label)))
@@ -142,7 +142,7 @@ def contradicted(known: Sequence[Structure], files: Iterable[Named], told_by: st
             if (
                 structure.name not in values
                 and structure.value in set(names) - given
-                and not is_generic(structure.name)
+                and not is_placeholder(structure.name)
             ):
                 meant[structure.value].setdefault(structure.name, file.path)
     for value, called in meant.items():

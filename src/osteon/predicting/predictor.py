@@ -15,7 +15,7 @@ from osteon.core.heap import return_freed_memory
 from osteon.core.parallel import case_failure
 from osteon.core.pipeline import run_pipeline
 from osteon.core.progress import console, track
-from osteon.formats.registry import tell_oddities
+from osteon.formats.registry import describe_header_warnings
 from osteon.plan.schema import Plan
 from osteon.predicting.memory import most_bytes
 from osteon.predicting.memory_pool import Allowance
@@ -76,7 +76,7 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) ->
     targets = {scan.id: output_path(out, scan.id, model.plan) for scan in scans}
     work = Work(model, out, how, records, records.read(), targets)
     _refuse_to_replace(scans, work)
-    for line in tell_oddities((file, False) for scan in scans for file in scan.files):
+    for line in describe_header_warnings((file, False) for scan in scans for file in scan.files):
         console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
     missing = not out.exists()
     try:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from osteon.core.geometry import Geometry
-from osteon.formats.probabilities import SUFFIX, about, write_probabilities
+from osteon.formats.probabilities import SUFFIX, make_header, write_probabilities
 from osteon.predicting.model import Model
 from osteon.predicting.restore import Keep
 
@@ -38,7 +38,9 @@ def kept(path: Path, model: Model, *, wanted: bool) -> Iterator[Keeper]:
     with write_probabilities(path) as writer:
 
         def keeper(geometry: Geometry) -> Keep:
-            writer.begin(about(tuple(plan.structures), geometry, overlapping=plan.overlapping, model=model.sha256))
+            writer.begin(
+                make_header(tuple(plan.structures), geometry, overlapping=plan.overlapping, model=model.sha256)
+            )
             return writer.add
 
         yield keeper

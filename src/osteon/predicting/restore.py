@@ -13,7 +13,7 @@ from osteon.core.boxes import Box, bounding_box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.formats.labelmap import smallest_uint
-from osteon.formats.voxel_stream import lay
+from osteon.formats.voxel_stream import copy_into
 from osteon.plan.schema import Plan
 from osteon.predicting.probabilities import Shares, half_of, probability
 from osteon.predicting.sparse_resampling import above_half, best_classes, greatest, interpolate_box, taps_of
@@ -94,7 +94,7 @@ def _as_files(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     made = np.zeros(array.shape, array.dtype)
     for labels, own in zip(made, array, strict=True):
         if box := bounding_box(own):
-            lay(own[box.slices], labels[box.slices])
+            copy_into(own[box.slices], labels[box.slices])
     return made
 
 

@@ -16,13 +16,13 @@ from osteon.dataset.case_ids import safe_id
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Channel
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
-from osteon.formats.dicom import check_called, chosen_series, describe
-from osteon.formats.dicom_inventory import Series, sort_files
+from osteon.formats.dicom import check_series_choice, describe_series, select_series
+from osteon.formats.dicom_inventory import Series, sort_dicom_files
 from osteon.formats.dicom_series import series_geometry
 from osteon.formats.mask_names import SCAN_WORDS, kind_of, words
 from osteon.formats.raster import SUFFIXES as PICTURES
 from osteon.formats.registry import may_be_data, stem_of, suffix_of
-from osteon.formats.unsupported import unread_format, unread_images
+from osteon.formats.unsupported import unsupported_format, unsupported_images
 from osteon.predicting.records import result_in
 
 _NUMBERED = re.compile(r"(.+)_(\d{4})")
@@ -124,13 +124,13 @@ def _place(path: Path, folder: Path) -> PurePosixPath:
 
 def _series(folder: Path, files: Sequence[Path], which: str | None) -> list[Item]:
     """The DICOM series among files, those that `which` names, and for each folder what cannot be read."""
-    found = sort_files(path for path in files if suffix_of(path) in (None, *DICOM_SUFFIXES))
+    found = sort_dicom_files(path for path in files if suffix_of(path) in (None, *DICOM_SUFFIXES))
     several = found.series if which is None else _chosen(found.series, which)
     often = Counter(one.folder for one in several)
     items = []
     for series in several:
         alike = not series.picture and often[series.folder] > 1
-        told = describe(series) if alike else ""
+        told = describe_series(series) if alike else ""
         single = len(series.files) == 1
         place = _place(series.files[0], folder) if single else _place(series.folder, folder)
         if place == PurePosixPath():
@@ -158,11 +158,11 @@ def _grid(series: Series) -> Geometry | None:
 
 def _chosen(series: Sequence[Series], which: str) -> list[Series]:
     """Of several series of one study those that `--series` names; the only one of a study stays."""
-    check_called(series, which)
-    kept, without = chosen_series(series, which)
+    check_series_choice(series, which)
+    kept, without = select_series(series, which)
     for own in without:
         raise UsageError(
-            f"--series {which}: of one study no series is called so: {'; '.join(map(describe, own))}",
+            f"--series {which}: of one study no series is called so: {'; '.join(map(describe_series, own))}",
             hint="predict this study apart",
         )
     return kept
@@ -173,7 +173,9 @@ def _not_read(folder: Path, files: Sequence[Path], made: Set[Path]) -> list[Item
     there = set(files)
     absent = [path for path, _ in missing_files_below(folder) if may_be_data(path) and path not in there]
     bare = {
-        path: path.name[: -len(row.suffix_of(path))] for path in unread_images(files) if (row := unread_format(path))
+        path: path.name[: -len(row.suffix_of(path))]
+        for path in unsupported_images(files)
+        if (row := unsupported_format(path))
     }
     bare |= {path: stem_of(path) for path in absent if made.isdisjoint(path.parents)}
     places = {path: _place(path, folder) for path in bare}

@@ -22,7 +22,7 @@ from osteon.dataset.dataset import Dataset, stacked
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case, Manifest
 from osteon.formats.dicom import read_dicom_files
-from osteon.formats.registry import companions, known_suffixes, read_geometry, read_volume
+from osteon.formats.registry import companion_files, known_suffixes, read_geometry, read_volume
 from osteon.plan.schema import Plan
 from osteon.predicting.scan_folders import files_as_items, joined, scans_below
 from osteon.predicting.training_cases import UNKNOWN, SeenScans
@@ -107,7 +107,7 @@ class Scan:
 
     def _read(self) -> list[Path]:
         """Its files, and those that are read with a single one."""
-        beside = companions(self.files[0]) if len(self.files) == 1 else ()
+        beside = companion_files(self.files[0]) if len(self.files) == 1 else ()
         return [*self.files, *filter(is_file, beside)]
 
 

@@ -106,13 +106,13 @@ def _names(paths: Sequence[Path]) -> list[str]:
     if len(set(ends)) < len(ends):
         twice = next(path for number, path in enumerate(paths) if ends[number] in ends[:number])
         raise UsageError(f"{twice}: is given twice", hint="compare different predictions")
-    alike = 0
-    while len(ends) > 1 and len({end[alike] for end in ends if len(end) > alike}) == 1:
-        alike += 1
+    shared = 0
+    while len(ends) > 1 and len({end[shared] for end in ends if len(end) > shared}) == 1:
+        shared += 1
     depth = 1
-    while len({end[alike : alike + depth] for end in ends}) < len(ends):
+    while len({end[shared : shared + depth] for end in ends}) < len(ends):
         depth += 1
-    return ["/".join(end[alike : alike + depth][::-1]) for end in ends]
+    return ["/".join(end[shared : shared + depth][::-1]) for end in ends]
 
 
 def _stem(path: Path) -> Path:

@@ -196,25 +196,25 @@ def _scan(folder: Path) -> Scan:
 
 def _voxels(scan: Scan, grid: Geometry | None, model: Model) -> int:
     """Voxels as headers tell them, on the scan's grid or the model's, where there are more. Nothing else is read."""
-    from osteon.formats.dicom_files import number, read_dataset
+    from osteon.formats.dicom_files import element_number, read_dataset
     from osteon.preparing.case import passage
 
     if grid is not None:
         return max(math.prod(grid.shape), math.prod(passage(grid, model.plan.grid).shape))
     files = scan.channels[0]
     first = read_dataset(files[0], pixels=False)
-    sizes = (number(first, word) or 1 for word in ("Rows", "Columns", "NumberOfFrames"))
+    sizes = (element_number(first, word) or 1 for word in ("Rows", "Columns", "NumberOfFrames"))
     return len(files) * round(math.prod(sizes))
 
 
 def _volumes(segmentation: Any) -> dict[str, dict[str, float | int]]:
     """What each structure measures: columns as in `osteon export table`; empty ones are left out."""
-    from osteon.exporting.masks import cut_masks
-    from osteon.exporting.table import measures
+    from osteon.exporting.masks import crop_masks
+    from osteon.exporting.table import measure_mask
 
     return {
-        cut.structure.name: {k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in measures(cut).items()}
-        for cut in cut_masks(segmentation)
+        cut.structure.name: {k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in measure_mask(cut).items()}
+        for cut in crop_masks(segmentation)
     }
 
 

@@ -13,7 +13,7 @@ from osteon.core.locks import lock_folder
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.formats.rle import write_rle_csv
-from osteon.formats.rle_convention import USUAL
+from osteon.formats.rle_convention import DEFAULT_CONVENTION
 from osteon.predicting.records import read_votes
 from osteon.voting.folders import RECORD, vote_on_folders, write_votes
 from osteon.voting.label_maps import open_label_maps
@@ -108,7 +108,7 @@ def _vote_on_tables(going: TableVote, out: Path, settings: dict[str, Any], *, ov
     report.notes.extend(
         f"{member.member}: {member.counting.describe()}"
         for member in tables.members
-        if (member.counting.order, member.counting.base) != (USUAL.order, USUAL.base)
+        if (member.counting.order, member.counting.base) != (DEFAULT_CONVENTION.order, DEFAULT_CONVENTION.base)
     )
     if out.exists() and not overwrite:
         if before.get("made_from") == made_from and before.get("output") == modification_stamp(out):

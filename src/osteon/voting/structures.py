@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from osteon.core.errors import LabelError, UsageError
 from osteon.core.labels import Structure, palette
 from osteon.core.text import shorten_list
-from osteon.formats.labelmap import is_generic
+from osteon.formats.labelmap import is_placeholder
 from osteon.voting.rules import VoteRules
 
 NOBODY_KNOWS = "no other member and no dataset knows"
@@ -68,7 +68,7 @@ def resolve_structures(
             value += 1
         taken.add(value)
         changes = {"value": value, "counterpart": structure.counterpart if structure.counterpart in names else None}
-        if is_generic(name):
+        if is_placeholder(name):
             changes["colour"] = colour
         settled.append(structure.model_copy(update=changes))
     return tuple(settled)

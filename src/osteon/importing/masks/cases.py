@@ -15,11 +15,11 @@ from osteon.core.text import pluralise
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import stacked
 from osteon.dataset.label_placement import lay_segmentation
-from osteon.formats.annotation_fields import checked_label
+from osteon.formats.annotation_fields import check_label
 from osteon.formats.dicom_series import read_series
-from osteon.formats.label_tables import Table
+from osteon.formats.label_tables import LabelTable
 from osteon.formats.mask_names import case_of, in_mask_folder, same_name, structure_of
-from osteon.formats.registry import own_table, read_geometry, read_segmentation, read_structures
+from osteon.formats.registry import read_geometry, read_segmentation, read_structures, table_of
 from osteon.importing.masks.dicom import names_in, read_labels
 from osteon.importing.masks.files import Mask
 from osteon.importing.masks.groups import Group
@@ -58,7 +58,7 @@ class MaskCase:
     dicom: list[Mask] = field(default_factory=list)
     passed: list[Mask] = field(default_factory=list)
     names: tuple[str, ...] = ()
-    table: Table | None = None
+    table: LabelTable | None = None
     own: tuple[Structure, ...] = ()
     problem: OsteonError | None = None
 
@@ -109,7 +109,7 @@ def sort_masks(
             name = table.structures[0].name
         if name is not None:
             try:
-                name = checked_label(name, repr(str(mask.path)))
+                name = check_label(name, repr(str(mask.path)))
             except LabelError as error:
                 case.problem = case.problem or error
                 continue
@@ -153,9 +153,9 @@ def _names(case: MaskCase) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for mask in case.dicom for name in names_in(mask)))
 
 
-def _own_table(mask: Mask, case: MaskCase) -> Table | None:
+def _own_table(mask: Mask, case: MaskCase) -> LabelTable | None:
     try:
-        return own_table(mask.path)
+        return table_of(mask.path)
     except OsteonError as error:
         case.problem = case.problem or error
         return None

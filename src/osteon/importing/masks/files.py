@@ -14,9 +14,9 @@ from osteon.core.folders import files_below, is_pointer_file
 from osteon.core.geometry import Geometry
 from osteon.core.text import pluralise
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom import title
-from osteon.formats.dicom_folders import holds_dicom
-from osteon.formats.dicom_series import Series, SeriesFound, find_series, series_geometry
+from osteon.formats.dicom import series_title
+from osteon.formats.dicom_folders import contains_dicom
+from osteon.formats.dicom_series import DicomInventory, Series, find_series, series_geometry
 from osteon.formats.mask_names import Kind, is_volume, kind_of, scan_folder, words
 from osteon.formats.registry import read_geometry, stem_of
 from osteon.importing.masks.values import MANY, count_values, is_binary
@@ -52,7 +52,7 @@ class Scan:
     @property
     def title(self) -> str:
         """For messages: the file, or the folder with what tells the series from others in it."""
-        return f"{self.path} ({title(self.series)})" if self.series else str(self.path)
+        return f"{self.path} ({series_title(self.series)})" if self.series else str(self.path)
 
     @cached_property
     def geometry(self) -> Geometry | None:
@@ -141,7 +141,7 @@ def volume_files(source: Path) -> Iterator[Path]:
 def gather(source: Path) -> Heap:
     """Find scans and masks below `source`. Reads headers, and of voxels what it takes to tell the two apart."""
     heap = Heap()
-    if holds_dicom(source):
+    if contains_dicom(source):
         heap, found = find_dicom(source)
         heap.masks += [Mask(path, _place(path, source), "seg") for path in found.segmentations]
         heap.masks += [Mask(path, _place(path, source), "rtstruct") for path in found.structure_sets]
@@ -185,7 +185,7 @@ def _kinds(files: Sequence[Path], source: Path, series: Sequence[Scan]) -> dict[
     return told
 
 
-def find_dicom(source: Path) -> tuple[Heap, SeriesFound]:
+def find_dicom(source: Path) -> tuple[Heap, DicomInventory]:
     """The DICOM series below `source`, and what else lies there; what is no volume is told."""
     found, heap = find_series(source), Heap()
     for series in found.series:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 
 from osteon.core.errors import OsteonError
-from osteon.formats.dicom_references import References, references
+from osteon.formats.dicom_references import ImageReferences, read_references
 from osteon.importing.masks.files import Heap, Mask, Scan
 
 _WAY_OUT = "--ignore-references takes it by its place and grid"
@@ -29,14 +29,14 @@ class Links:
     def __init__(self, scans: Iterable[Scan] = (), masks: Iterable[Mask] = ()) -> None:
         own = {id(scan.series): scan for scan in scans if scan.series is not None}
         among = [scan.series for scan in own.values() if scan.series is not None]
-        self._told: dict[Mask, References] = {}
+        self._told: dict[Mask, ImageReferences] = {}
         self._named: dict[Mask, list[Scan]] = {}
         self._by_uid: set[Mask] = set()
         for mask in masks:
             if mask.kind == "file":
                 continue
             with suppress(OsteonError):  # said when its case is read
-                told = self._told[mask] = references(mask.path)
+                told = self._told[mask] = read_references(mask.path)
                 named = told.named(among)
                 if named:
                     self._by_uid.add(mask)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from osteon.core.errors import OsteonError, UsageError
 from osteon.dataset.manifest import Channel
-from osteon.formats.dicom_folders import holds_dicom
+from osteon.formats.dicom_folders import contains_dicom
 from osteon.importing.masks.dicom import patient_of
 from osteon.importing.masks.files import volume_files
 from osteon.importing.meshes.conversion import MeshJob, convert, decide
@@ -25,7 +25,7 @@ def misses(source: Path) -> str | None:
         return "not a folder"
     if next(mesh_files(source), None) is None:
         return "no .stl file"
-    if next(volume_files(source), None) is None and not holds_dicom(source):
+    if next(volume_files(source), None) is None and not contains_dicom(source):
         return "no CT (NIfTI, NRRD, MetaImage or DICOM) beside the .stl files"
     return None
 

@@ -19,7 +19,7 @@ from osteon.core.folders import files_below, is_pointer_file
 from osteon.core.text import pluralise
 from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom_folders import holds_dicom
+from osteon.formats.dicom_folders import contains_dicom
 from osteon.formats.mask_names import kind_of, without_words
 from osteon.importing.masks.files import Heap, Scan, find_dicom, some, volume_files
 from osteon.importing.meshes.names import PASSED_OVER, Names, split_words
@@ -119,7 +119,7 @@ def sort_heap(source: Path, pattern: str | None, series: str | None = None) -> S
 
 def _scans(source: Path) -> Heap:
     """Image files and DICOM series; what is not taken, files that are called masks too, is lost."""
-    heap = find_dicom(source)[0] if holds_dicom(source) else Heap()
+    heap = find_dicom(source)[0] if contains_dicom(source) else Heap()
     masks = []
     for path in volume_files(source):
         place = PurePosixPath(path.relative_to(source).as_posix())

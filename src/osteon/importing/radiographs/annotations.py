@@ -13,7 +13,7 @@ import numpy.typing as npt
 from osteon.core.errors import DatasetError, LabelError
 from osteon.core.text import shorten_list
 from osteon.formats.annotation_fields import Points
-from osteon.formats.polygons import outside
+from osteon.formats.polygons import distance_outside
 from osteon.importing.radiographs.files import File, short
 from osteon.importing.source_forms import Found
 
@@ -74,7 +74,7 @@ def check_size(told: tuple[int, int] | None, size: Size, path: Path) -> None:
 
 def warn_outside(polygons: Sequence[Points], size: Size, name: str, warn: Warn) -> None:
     """Tell how far polygons reach out of their picture, where that is more than what a hand misses."""
-    if beyond := outside(polygons, size):
+    if beyond := distance_outside(polygons, size):
         warn(f"{name} reaches {beyond:.0f} pixels out of the picture; cut off at its edge")
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from osteon.core.text import shorten_list
-from osteon.formats.coco import Coco, CocoImage, masks_of, polygons_of
+from osteon.formats.coco import CocoFile, CocoImage, masks_of, polygons_of
 from osteon.formats.coco_rasterisation import fill_coco
 from osteon.importing.radiographs.annotations import (
     Marks,
@@ -23,7 +23,7 @@ from osteon.importing.radiographs.files import File, Shelf, short
 from osteon.importing.source_forms import Found
 
 
-def of_coco(file: File, coco: Coco, pictures: Shelf, found: Found) -> Told:
+def of_coco(file: File, coco: CocoFile, pictures: Shelf, found: Found) -> Told:
     """What a COCO file says of the pictures. What none of its categories names is unknown there."""
     told: Told = []
     missing = []

@@ -11,7 +11,7 @@ from osteon.core.text import pluralise
 from osteon.formats.coco import is_coco
 from osteon.formats.labelme import is_labelme
 from osteon.formats.polygons import is_outlines
-from osteon.formats.rle import is_rle_csv, lacks
+from osteon.formats.rle import describe_missing_columns, is_rle_csv
 from osteon.importing.radiographs.files import survey
 from osteon.importing.radiographs.mask_files import is_mask_table, sort_out
 
@@ -21,7 +21,7 @@ _LOOKED_AT = 20
 def misses(source: Path) -> str | None:
     """What `source` lacks to be pictures with annotations, or the one annotation file of many pictures."""
     if source.is_file():
-        if why := lacks(source) if source.suffix.lower() in (".csv", ".tsv") else "":
+        if why := describe_missing_columns(source) if source.suffix.lower() in (".csv", ".tsv") else "":
             return why
         wanted = _is_table(source) or (source.suffix.lower() == ".json" and _is_annotation(source, alone=True))
         return None if wanted else "neither a folder, nor a COCO file, nor a table with image_name, class and rle"
@@ -35,7 +35,7 @@ def misses(source: Path) -> str | None:
     if any(_is_table(file.path) for file in heap.csv) or sort_out(heap.pictures)[1]:
         return None
     unreadable = [error for file in heap.json[:_LOOKED_AT] if (error := why_unreadable(file.path)) is not None]
-    unreadable += [why for file in heap.csv[:_LOOKED_AT] if (why := lacks(file.path))]
+    unreadable += [why for file in heap.csv[:_LOOKED_AT] if (why := describe_missing_columns(file.path))]
     broken = f" ({unreadable[0]})" if unreadable else ""
     count = f"{pluralise(len(heap.pictures), 'picture')}" if heap.pictures else f"{len(heap.dicom)} DICOM files"
     return (

@@ -20,7 +20,7 @@ from osteon.core.labels import Structure, make_structures
 from osteon.core.text import pluralise, shorten_list
 from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.dataset.manifest import Channel
-from osteon.formats.raster import orientation_of
+from osteon.formats.raster import read_orientation
 from osteon.formats.rle import is_rle_csv
 from osteon.formats.unsupported import Holds
 from osteon.importing.masks.dicom import patient_in
@@ -182,7 +182,7 @@ def _without_dicom(pictures: Sequence[File], dicom: Sequence[File], found: Found
 
 def _is_turned(picture: File) -> bool:
     with suppress(FileError):  # said again when the case is read
-        return orientation_of(picture.path) != 1
+        return read_orientation(picture.path) != 1
     return False
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from osteon.core.errors import FileError, LabelError
 from osteon.core.files import read_text
-from osteon.formats.annotation_fields import checked_label
+from osteon.formats.annotation_fields import check_label
 from osteon.formats.raster_masks import SOFT_EDGES, MaskMarks, background_of_labels, read_mask
 from osteon.importing.radiographs.annotations import Marks, Mask, Size, Told, Warn, tell_missing
 from osteon.importing.radiographs.files import File, Shelf
@@ -103,7 +103,7 @@ def read_mask_table(file: File, pictures: Sequence[File]) -> tuple[dict[str, lis
         if len(fields) <= max(columns[key] for key in _NEEDED):
             raise FileError(f"{name} has {len(fields)} fields", hint="complete the line, or remove it")
         mask = shelf.named_in(file, fields[columns["mask"]].strip())
-        structure = checked_label(fields[columns["class"]], name)
+        structure = check_label(fields[columns["class"]], name)
         corner = _corner(fields, columns, name)
         rows[fields[columns["image"]].strip()].append(MaskFile(mask, structure, f"{name} ({structure})", corner))
         if mask is not None:
@@ -242,7 +242,7 @@ def _draw(masks: Sequence[MaskFile], marks: MaskMarks | None, size: Size, warn: 
                 f"{mask.name}: is a label map, and the picture has masks of single structures too",
                 hint="remove the one or the others",
             )
-        name = checked_label(mask.structure, mask.name)
+        name = check_label(mask.structure, mask.name)
         read, notes = read_mask(mask.file.path, marks, whole=mask.corner is None)
         for note in notes:
             soft |= note == SOFT_EDGES

@@ -13,7 +13,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.text import shorten_list
 from osteon.core.volume import Volume
-from osteon.formats.dicom_inventory import sort_files
+from osteon.formats.dicom_inventory import sort_dicom_files
 from osteon.formats.dicom_series import read_series
 from osteon.formats.labelmap import smallest_uint
 from osteon.formats.registry import read_geometry
@@ -41,7 +41,7 @@ def convert(
 
 def _dicom(path: Path) -> tuple[Volume, list[str], list[str]]:
     """A radiograph in DICOM, from what it was made, and what a person should look at. Raises FileError."""
-    found = sort_files([path])
+    found = sort_dicom_files([path])
     if len(found.series) != 1:
         reason = found.skipped[0][1] if found.skipped else f"{len(found.series)} series"
         raise FileError(f"{path}: no single DICOM image ({reason})", hint="give the radiograph itself")
