@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from scipy import ndimage
 
 from helpers import to_index
 from osteon.cli.main import app
-from osteon.cli.phantom import Kinds, Layouts
+from osteon.cli.option_values import PhantomKind, PhantomLayout
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
 from osteon.formats import read_segmentation, read_volume
@@ -136,8 +137,8 @@ def test_some_files_say_their_colour(humeri: Path) -> None:
 
 
 def test_the_command_knows_all_kinds_and_layouts() -> None:
-    assert [kind.value for kind in Kinds] == list(KINDS)
-    assert [layout.value for layout in Layouts] == list(KIND.layouts)
+    assert list(get_args(PhantomKind)) == list(KINDS)
+    assert list(get_args(PhantomLayout)) == list(KIND.layouts)
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from osteon.cli.option_values import PhantomKind, PhantomLayout
 from osteon.cli.output import out
 
 
-class Kinds(StrEnum):
-    """The rows of osteon.phantoms.registry, which is slow to import; a test compares."""
-
-    humerus = "humerus"
-    limb = "limb"
-    spine = "spine"
-    hand = "hand"
-    lung = "lung"
-
-
-class Layouts(StrEnum):
-    """How the humerus' files lie (osteon.phantoms.fragments.KIND)."""
-
-    mixed = "mixed"
-    folders = "folders"
-    heap = "heap"
-
-
 def phantom(
-    kind: Annotated[Kinds, typer.Argument(help="What to make up.")],
+    kind: Annotated[PhantomKind, typer.Argument(help="What to make up.")],
     folder: Annotated[Path, typer.Argument(help="Where it is written: a new or an empty folder.")],
     cases: Annotated[int, typer.Option(min=1, help="How many.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="A case follows from seed and number alone.")] = 0,
@@ -39,7 +21,7 @@ def phantom(
         int | None, typer.Option(help="Voxels or pixels along the longest axis, in the same field of view.")
     ] = None,
     layout: Annotated[
-        Layouts | None, typer.Option(help="Humerus: a folder for each case, all in one heap, or mixed (usual).")
+        PhantomLayout | None, typer.Option(help="Humerus: a folder for each case, all in one heap, or mixed (usual).")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other phantoms that are there.")] = False,
 ) -> None:
@@ -47,11 +29,11 @@ def phantom(
     from osteon.phantoms.record import TRUTH
     from osteon.phantoms.registry import KINDS, SIDECAR, make_request, write_phantoms
 
-    request = make_request(kind.value, cases=cases, seed=seed, size=size, layout=layout and layout.value)
+    request = make_request(kind, cases=cases, seed=seed, size=size, layout=layout)
     made = write_phantoms(folder, request, overwrite=overwrite)
     row = KINDS[request.kind]
     state = "written" if made else "is there already"
-    out.print(f"{state}: {escape(row.what)}", soft_wrap=True)
-    out.print(f"truth   {escape(str(folder / TRUTH))}, sizes in {escape(str(folder / SIDECAR))}", soft_wrap=True)
+    out.print(f"{state}: {escape(row.what)}")
+    out.print(f"truth   {escape(str(folder / TRUTH))}, sizes in {escape(str(folder / SIDECAR))}")
     command = f"osteon import {folder / row.source} DATASET {row.options}".rstrip()
-    out.print(f"import  {escape(command)}", soft_wrap=True)
+    out.print(f"import  {escape(command)}")
