@@ -48,7 +48,7 @@ def channel_files(case: ExportCase, folder: str, *, link: bool) -> list[OutputFi
     dataset, entry = dataset_entry(case)
     files = [dataset.resolve(image) for image in entry.images]
     paths = [Path(folder, f"{case.id}_{n:04d}{SUFFIX}") for n in range(len(dataset.manifest.channels))]
-    volume = dataset.load_image(entry, exact=True)  # checked in any case: what is exported can be read
+    volume = dataset.load_image(entry, keep_dtype=True)  # checked in any case: what is exported can be read
     outputs = []
     for n, path in enumerate(paths):
         alone = len(files) == len(paths)
@@ -65,7 +65,7 @@ def image_file(case: ExportCase, folder: str, *, link: bool) -> OutputFile:
     """One file with all channels, `CASE.nii.gz`, as the Decathlon has it."""
     dataset, entry = dataset_entry(case)
     files = [dataset.resolve(image) for image in entry.images]
-    volume = dataset.load_image(entry, exact=True)
+    volume = dataset.load_image(entry, keep_dtype=True)
     path = Path(folder, f"{case.id}{SUFFIX}")
     if len(files) == 1 and _can_link(files[0]):
         return OutputFile(path, partial(_copy_or_link, source=files[0], link=link))

@@ -293,7 +293,7 @@ def describe_header_warnings(files: Iterable[tuple[Path, bool]]) -> list[str]:
     )
 
 
-def companion_files(path: Path) -> tuple[Path, ...]:
+def companion_paths(path: Path) -> tuple[Path, ...]:
     """Files beside an image or label file that hold a part of it, such as the voxels of a header. Raises FileError."""
     row = _to_read(path)
     return row.read_companions(Path(path)) if row.read_companions else ()

@@ -18,11 +18,11 @@ from osteon.core.geometry import Geometry
 from osteon.core.progress import console
 from osteon.core.volume import Volume
 from osteon.dataset.checks import content_hash
-from osteon.dataset.dataset import Dataset, stacked
+from osteon.dataset.dataset import Dataset, stack_channels
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case, Manifest
 from osteon.formats.dicom import read_dicom_files
-from osteon.formats.registry import companion_files, known_suffixes, read_geometry, read_volume
+from osteon.formats.registry import companion_paths, known_suffixes, read_geometry, read_volume
 from osteon.plan.schema import Plan
 from osteon.predicting.scan_folders import files_as_items, joined, scans_below
 from osteon.predicting.training_cases import UNKNOWN, SeenScans
@@ -64,7 +64,7 @@ class Scan:
             for files in self.channels
         )
         names = [str(files[0]) for files in self.channels]
-        return next(volumes) if len(names) == 1 else stacked(volumes, names, self.id)
+        return next(volumes) if len(names) == 1 else stack_channels(volumes, names, self.id)
 
     def geometry(self) -> Geometry | None:
         """The grid, from headers; None for a DICOM series whose slices make none. Raises as the readers do."""
@@ -107,7 +107,7 @@ class Scan:
 
     def _read(self) -> list[Path]:
         """Its files, and those that are read with a single one."""
-        beside = companion_files(self.files[0]) if len(self.files) == 1 else ()
+        beside = companion_paths(self.files[0]) if len(self.files) == 1 else ()
         return [*self.files, *filter(is_file, beside)]
 
 
