@@ -317,8 +317,8 @@ def test_while_arrays_change_a_case_is_not_complete(tmp_path: Path, monkeypatch:
     old = marker.read_text()
     marker.write_text(json.dumps({**json.loads(old), "mark": {"meaning": "outdated", "files": {}}}))
     seen = []
-    plain = module.whole_file
-    monkeypatch.setattr(module, "whole_file", lambda path: seen.append(marker.exists()) or plain(path))
+    plain = module.atomic_write
+    monkeypatch.setattr(module, "atomic_write", lambda path: seen.append(marker.exists()) or plain(path))
     prepare_cases(dataset, plan, dataset.manifest.trainable)
     assert seen == [False, False, False]
     assert marker.read_text() == old

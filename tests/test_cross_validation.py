@@ -14,7 +14,7 @@ import yaml
 import osteon
 from helpers import plan_data, tiny_plan, two_boxes, write_dataset
 from osteon.core.errors import DatasetError, UsageError
-from osteon.core.locks import hold_folder
+from osteon.core.locks import lock_folder
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation
 from osteon.networks.ensemble import Ensemble, count_members, first_member
@@ -228,6 +228,6 @@ def test_members_need_not_be_many() -> None:
 
 def test_a_run_or_a_fold_that_another_training_works_in_is_refused(data: Dataset, tmp_path: Path) -> None:
     for held in (tmp_path / "run", tmp_path / "run/fold-0"):
-        with hold_folder(held, "x", "y"), pytest.raises(UsageError, match="another training works in it") as refused:
+        with lock_folder(held, "x", "y"), pytest.raises(UsageError, match="another training works in it") as refused:
             train_all_folds(data, learning_plan(), tmp_path / "run", ALL)
         assert str(held) in refused.value.message

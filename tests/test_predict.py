@@ -21,7 +21,7 @@ import osteon
 from children import finished, python
 from helpers import spaced, two_boxes
 from osteon.core import file_stamps
-from osteon.core.case_records import FOLDER
+from osteon.core.case_records import RECORDS_FOLDER
 from osteon.core.errors import CaseError, FileError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
@@ -278,7 +278,7 @@ def test_a_scan_that_was_replaced_is_predicted_again_also_where_size_and_time_st
     for name, record in records.items():  # as osteon wrote them that knew size and time of writing alone
         now = (folder / f"{name}.nii").stat()
         record["input"] = [[record["input"][0][0], now.st_size, now.st_mtime_ns]]
-    shutil.rmtree(out / FOLDER)
+    shutil.rmtree(out / RECORDS_FOLDER)
     (out / RECORD).write_text(json.dumps(records))
     assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
 

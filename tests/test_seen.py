@@ -12,7 +12,7 @@ import pytest
 
 import osteon
 from helpers import as_imported
-from osteon.core.case_records import FOLDER, CaseRecords
+from osteon.core.case_records import RECORDS_FOLDER, CaseRecords
 from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.core.files import write_yaml
 from osteon.dataset.dataset import Dataset
@@ -184,7 +184,7 @@ def test_a_run_of_an_earlier_osteon_that_held_nothing_out_validated_on_nothing(t
 
 def as_earlier(predicted: Path) -> None:
     """Predictions as an earlier osteon left them: one record for all, which does not say what the model has seen."""
-    shutil.rmtree(predicted / FOLDER)
+    shutil.rmtree(predicted / RECORDS_FOLDER)
     path = predicted / "predictions.json"
     records = json.loads(path.read_text())
     for record in records.values():

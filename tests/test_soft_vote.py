@@ -25,7 +25,7 @@ from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Structure, make_structures
 from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_volume
-from osteon.formats.probabilities import LEVELS, about, read_probabilities, write_probabilities
+from osteon.formats.probabilities import LEVELS, make_header, read_probabilities, write_probabilities
 from osteon.predicting.model_folder import load_model
 from osteon.predicting.predictor import predict
 from osteon.predicting.records import RECORD
@@ -52,7 +52,7 @@ def put(
 ) -> Path:
     """Write `[output, i, j, k]`: with the background where there is one output more than structures."""
     with write_probabilities(path) as writer:
-        writer.begin(about(structures, geometry, overlapping=len(shares) == len(structures)))
+        writer.begin(make_header(structures, geometry, overlapping=len(shares) == len(structures)))
         for share in shares:
             writer.add(share)
     return path

@@ -28,7 +28,7 @@ from helpers import FLAT, SIDES, box, plan_data, spaced, tiny_plan, two_boxes, w
 from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
-from osteon.core.locks import hold_folder
+from osteon.core.locks import lock_folder
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
@@ -1026,7 +1026,7 @@ def test_a_run_that_another_training_works_in_is_refused_and_left_alone(tiny: Da
     run = tmp_path / "run"
     interrupt(tiny, tiny_plan(), run, 1)
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path != run}
-    with hold_folder(run, "x", "y"):
+    with lock_folder(run, "x", "y"):
         for restart in (False, True):
             told = rf"run: another training works in it \(process {os.getpid()} on .*, since "
             with pytest.raises(UsageError, match=told) as refused:
@@ -1047,5 +1047,5 @@ def test_a_training_that_was_killed_does_not_keep_its_run(tiny: Dataset, tmp_pat
 
 
 def test_a_finished_run_is_read_without_holding_it(tiny: Dataset, finished: Path) -> None:
-    with hold_folder(finished, "x", "y"):
+    with lock_folder(finished, "x", "y"):
         assert train(tiny, tiny_plan(), finished, CPU).iterations == 4

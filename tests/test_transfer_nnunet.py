@@ -101,7 +101,7 @@ def test_at_the_start_the_run_says_what_the_model_says(
     assert "the first of its 2 members is taken" in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_run_that_began_so_learns_and_can_be_begun_with(tmp_path: Path) -> None:
+def test_a_run_that_began_so_learns_and_can_be_initial_threads(tmp_path: Path) -> None:
     source = model(tmp_path)
     structures = make_structures(["tibia", "cyst"], [3, 5])
     data = dataset(tmp_path / "data", structures=structures)
@@ -188,7 +188,7 @@ def test_what_nnunets_models_do_not_know_is_left_out_and_told(
     assert "a section series, which is left out" in " ".join(capsys.readouterr().err.split())
 
 
-def test_what_cannot_be_begun_with_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_initial_threads_is_refused(tmp_path: Path) -> None:
     data = dataset(tmp_path / "data")
     low = configuration(3, spacing=[2.0, 2.0, 2.0], patch_size=[2, 8, 8])
     second = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}

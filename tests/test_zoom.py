@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from helpers import FLAT, box, tiny_plan, write_dataset
-from osteon.core.boxes import Box, crops_around, pieces
+from osteon.core.boxes import Box, component_boxes, crops_around
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.plan.schema import Plan
@@ -66,10 +66,10 @@ FLAT_AFFINE = np.diag([0.5, 0.5, 3.0, 1.0])
 
 def test_boxes_by_hand() -> None:
     mask = box((10, 10, 10), (1, [slice(1, 3)] * 3), (1, [slice(3, 4)] * 3), (1, [slice(7, 8)] * 3)) > 0
-    assert pieces(mask) == [Box((1, 1, 1), (4, 4, 4)), Box((7, 7, 7), (8, 8, 8))]  # the corner connects
-    assert Box((1, 4, 8), (2, 6, 10)).widened((2, 1, 3), (10, 10, 10)) == Box((0, 3, 5), (4, 7, 10))
-    assert Box((1, 4, 8), (2, 6, 10)).at_least((5, 5, 5), (10, 10, 4)).shape == (5, 5, 4)
-    assert Box((0, 4, 9), (1, 5, 10)).at_least((5, 5, 5), (10, 10, 10)) == Box((0, 2, 5), (5, 7, 10))
+    assert component_boxes(mask) == [Box((1, 1, 1), (4, 4, 4)), Box((7, 7, 7), (8, 8, 8))]  # the corner connects
+    assert Box((1, 4, 8), (2, 6, 10)).expand((2, 1, 3), (10, 10, 10)) == Box((0, 3, 5), (4, 7, 10))
+    assert Box((1, 4, 8), (2, 6, 10)).grow_to((5, 5, 5), (10, 10, 4)).shape == (5, 5, 4)
+    assert Box((0, 4, 9), (1, 5, 10)).grow_to((5, 5, 5), (10, 10, 10)) == Box((0, 2, 5), (5, 7, 10))
 
 
 def test_two_crops_become_one_where_that_costs_no_more() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from osteon.predicting.model_folder import find_model_folder
 
 if TYPE_CHECKING:
-    from osteon.auditing.augmented import Augmented
+    from osteon.auditing.augmented import AugmentedAudit
     from osteon.auditing.run import Audit
     from osteon.converting.convert import ConvertedModel
     from osteon.evaluating.evaluate import Evaluation
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from osteon.planning.options import PlanOptions
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import PredictReport
-    from osteon.reporting.comparison import Compared
+    from osteon.reporting.comparison import ComparisonResult
     from osteon.runs.fit import TrainReport
     from osteon.sweeping.run import SweepReport
     from osteon.voting.fit import VoteFit
@@ -70,7 +70,9 @@ def audit(dataset: PathLike, *, workers: int | None = None) -> Audit:
     return audit(Dataset.open(Path(dataset)), workers=workers)
 
 
-def audit_augmented(dataset: PathLike, *, samples: int = 24, seed: int = 0, workers: int | None = None) -> Augmented:
+def audit_augmented(
+    dataset: PathLike, *, samples: int = 24, seed: int = 0, workers: int | None = None
+) -> AugmentedAudit:
     """Show patches as training sees them; writes `dataset`/audit/augmented.html.
 
     Args:
@@ -352,7 +354,7 @@ def compare(
     tolerances: Sequence[float] = (2.0,),
     surfaces: bool = True,
     labels: Mapping[str, int] | None = None,
-) -> Compared:
+) -> ComparisonResult:
     """Compare runs, folders of predictions and CSVs of RLE on the cases that all have.
 
     Args:
@@ -391,12 +393,12 @@ def export(
         out: Where the files go.
         overwrite: Replace files in `out` that no export has written.
         source: A folder below which the scans' DICOM series lie.
-        **options: Fields of `osteon.exporting.export_form.Options` (ignore_references, space, fragments, smallest_mm3,
-            encoding, shapes, link, labels).
+        **options: Fields of `osteon.exporting.export_form.ExportOptions` (ignore_references, space, fragments,
+            smallest_mm3, encoding, shapes, link, labels).
     """
-    from osteon.exporting.export_form import Options
+    from osteon.exporting.export_form import ExportOptions
     from osteon.exporting.run import export
 
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    chosen = Options(source=None if source is None else Path(source), **options)
+    chosen = ExportOptions(source=None if source is None else Path(source), **options)
     return export(form, [Path(s) for s in given], Path(out), chosen, overwrite=overwrite)

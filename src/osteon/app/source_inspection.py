@@ -14,7 +14,7 @@ from osteon.core.errors import FileError, OsteonError
 from osteon.core.files import is_file
 from osteon.core.folders import files_below
 from osteon.core.labels import Structure, make_structures
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.formats.registry import read_segmentation, read_structures, suffix_of
 from osteon.importing.options import ImportOptions, flag_of, parse_option
 from osteon.importing.recognition import form_named, recognise
@@ -141,7 +141,7 @@ def check_allowed(found: Source, allowed: Sequence[Path]) -> None:
 def _case(case: Any) -> dict[str, Any]:
     return {
         "id": case.id,
-        "images": [path.name for path in case.images][:4] or [f"{counted(len(case.parts), 'file')}"],
+        "images": [path.name for path in case.images][:4] or [f"{pluralise(len(case.parts), 'file')}"],
         "label": case.label.name if case.label else "one for each structure" if case.labels else "",
         "labelled": case.labelled,
     }

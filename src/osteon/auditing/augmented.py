@@ -28,7 +28,7 @@ SAMPLES = 24
 
 
 @dataclass(frozen=True)
-class Sample:
+class PatchSample:
     """One patch of the page.
 
     Attributes:
@@ -49,8 +49,8 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
-class Augmented:
-    """What was drawn.
+class AugmentedAudit:
+    """The drawn patches and their page.
 
     Attributes:
         samples: The patches.
@@ -58,14 +58,14 @@ class Augmented:
         page: The HTML page.
     """
 
-    samples: list[Sample]
+    samples: list[PatchSample]
     failed: dict[str, OsteonError]
     page: Path
 
 
 def audit_augmented(
     dataset: Dataset, *, samples: int = SAMPLES, seed: int = 0, workers: int | None = None
-) -> Augmented:
+) -> AugmentedAudit:
     """Draw patches and change them as training does, and write a page of them.
 
     Args:
@@ -100,12 +100,12 @@ def audit_augmented(
     drawn = _draw(list(cached.values()), plan, samples, seed)
     page = dataset.folder / FOLDER / PAGE
     _write_page(page, dataset.manifest.name, plan, drawn, seed)
-    return Augmented(drawn, failed, page)
+    return AugmentedAudit(drawn, failed, page)
 
 
-def _draw(cases: list[CachedCase], plan: Plan, count: int, seed: int) -> list[Sample]:
+def _draw(cases: list[CachedCase], plan: Plan, count: int, seed: int) -> list[PatchSample]:
     sampler = PatchSampler(cases, plan, seed)
-    made: list[Sample] = []
+    made: list[PatchSample] = []
     for iteration in range(-(-count // plan.patch.batch)):
         batch = sampler.read(iteration)
         changes = draw_parameters(plan, seed, iteration)
@@ -116,7 +116,7 @@ def _draw(cases: list[CachedCase], plan: Plan, count: int, seed: int) -> list[Sa
             low, high = np.percentile(given.numpy(), (1, 99))
             grey = float(low), float(max(high, low + 1e-6))  # one range for both, so that one sees what was changed
             made.append(
-                Sample(
+                PatchSample(
                     case=cases[draw.case].id,
                     place=_place(draw, plan),
                     given=_picture(given, batch.labels[number], plan, grey),
@@ -138,7 +138,7 @@ def _picture(image: torch.Tensor, labels: torch.Tensor, plan: Plan, grey: tuple[
     return base64.b64encode(patch_picture(image.numpy(), labels.numpy(), plan, grey)).decode()
 
 
-def _write_page(path: Path, name: str, plan: Plan, samples: list[Sample], seed: int) -> None:
+def _write_page(path: Path, name: str, plan: Plan, samples: list[PatchSample], seed: int) -> None:
     size = "×".join(str(n) for n in plan.patch.size[: plan.grid.dimensions])
     edges = "×".join(f"{edge:.3g}" for edge in plan.grid.spacing_mm[: plan.grid.dimensions])
     html = render(

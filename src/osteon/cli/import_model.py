@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.output import out, warn
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
 
 def import_model(
@@ -52,6 +52,6 @@ def import_model(
         plan, many = part.plan, "s" * (len(part.folds) != 1)
         out.print(
             f"{name}: {plan.grid.dimensions}D {plan.network.description}; "
-            f"{counted(len(plan.structures), 'structure')}; fold{many} {', '.join(part.folds)}"
+            f"{pluralise(len(plan.structures), 'structure')}; fold{many} {', '.join(part.folds)}"
         )
     out.print(f"osteon predict {escape(str(done.model))} SCAN OUT")

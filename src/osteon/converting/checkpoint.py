@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy._core.multiarray import scalar
 
-from osteon.core.errors import ModelError, in_short
+from osteon.core.errors import ModelError, summarise_error
 
 _KINDS = ("Bool", *(f"{kind}{bits}" for kind in ("Int", "UInt") for bits in (8, 16, 32, 64)), "Float16", "Float32")
 SAFE_GLOBALS: list[Any] = [
@@ -85,7 +85,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
         raise ModelError(
-            f"{path}: cannot be read; it is damaged or cut off ({in_short(error)})",
+            f"{path}: cannot be read; it is damaged or cut off ({summarise_error(error)})",
             hint="copy it again from its source",
         ) from error
     return _parse(path, data)

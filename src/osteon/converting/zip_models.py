@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from osteon.converting.model_folder import PLANS, ModelPackage
 from osteon.converting.model_search import names_below, trainer_in
-from osteon.core.errors import FileError, ModelError, OsteonError, UsageError, missing_file
+from osteon.core.errors import FileError, ModelError, OsteonError, UsageError, missing_file_error
 from osteon.core.files import write_error
 from osteon.core.zip_files import UntrustedZip
 
@@ -44,7 +44,7 @@ def open_package(path: Path) -> Iterator[ModelPackage]:
         return
     archive = next((part for part in (path, *path.parents) if part.is_file()), None)
     if archive is None:
-        raise missing_file(path, "the folder of the trained model")
+        raise missing_file_error(path, "the folder of the trained model")
     _check_kind(archive)
     inner = PurePosixPath(path.relative_to(archive).as_posix())
     with tempfile.TemporaryDirectory() as temporary, UntrustedZip(archive, partial(_zip_error, archive)) as zipped:
@@ -53,7 +53,7 @@ def open_package(path: Path) -> Iterator[ModelPackage]:
             contents = _Contents(zipped, top)
             below = [name for name in contents.entries if name.is_relative_to(inner)]
             if not below:
-                raise missing_file(path, "the folder of the trained model in the zip")
+                raise missing_file_error(path, "the folder of the trained model in the zip")
             found = trainer_in([name.relative_to(inner) for name in below], top / inner)
             yield ZippedPackage(contents, inner / found)
         except OsteonError as error:  # people know the zip, and not where it was unpacked

@@ -22,7 +22,7 @@ _defined: list[Any] = []
 
 
 def patch_torchvision_ops() -> bool:
-    """Make torchvision importable where that very error keeps it from being so; calling it again costs nothing.
+    """Define the missing operators where `import torchvision` fails for lack of them; a second call costs nothing.
 
     Returns:
         Whether it was patched: `nms` itself stays unusable then.

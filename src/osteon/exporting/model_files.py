@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from osteon.core.errors import UsageError
-from osteon.core.files import whole_file, write_json
+from osteon.core.files import atomic_write, write_json
 from osteon.exporting import client
-from osteon.exporting.output_record import Ledger
+from osteon.exporting.output_record import OutputRecord
 from osteon.networks.registry import input_channels, output_channels
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, Pretrained, write_plan
@@ -26,7 +26,7 @@ FILES = {"onnx": ("network.onnx",), "openvino": ("network.xml", "network.bin")}
 """Which files of a network each form has."""
 ABOUT = "model.json"
 CLIENT = "client.py"
-AGREES = 1e-3
+TOLERANCE = 1e-3
 """Logits of an exported network differ at most by this part of their spread from torch's."""
 
 
@@ -57,25 +57,25 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
     plan = loaded.plan
     with_client = grid_strategy(plan).has_client
     files = [Path(name) for name in (*FILES[form], PLAN, ABOUT, *([CLIENT] if with_client else []))]
-    ledger = Ledger.open(out, overwrite=overwrite)
-    with ledger.claim(form, ""):
-        ledger.check(form, files)
+    record = OutputRecord.open(out, overwrite=overwrite)
+    with record.claim(form, ""):
+        record.check(form, files)
         out.mkdir(parents=True, exist_ok=True)
-        ledger.begin(form, "", files)
+        record.begin(form, "", files)
         shape = (1, input_channels(plan), *plan.patch.size)
         if form == "onnx":
-            with whole_file(out / "network.onnx") as temporary:
+            with atomic_write(out / "network.onnx") as temporary:
                 export_onnx(loaded.network, shape, temporary, any_size=not _fixed(plan))
         else:
             write_openvino(openvino_model(loaded.network, shape, any_size=not _fixed(plan)), out / "network.xml")
         write_plan(out / PLAN, plan)
-        write_json(out / ABOUT, about(plan))
+        write_json(out / ABOUT, describe_for_client(plan))
         if with_client:
-            with whole_file(out / CLIENT) as temporary:
+            with atomic_write(out / CLIENT) as temporary:
                 shutil.copyfile(Path(client.__file__), temporary)
         _compare(out, loaded.network, shape, plan)
-        ledger.end(form, "", files)
-    ledger.sum_up()
+        record.end(form, "", files)
+    record.write_summary()
     left_out = {
         "names in order": plan.sequence is not None,
         "closer looks": plan.zoom is not None and plan.zoom.predict,
@@ -90,7 +90,7 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
     return [out / file for file in files], notes
 
 
-def about(plan: Plan) -> dict[str, Any]:
+def describe_for_client(plan: Plan) -> dict[str, Any]:
     """The figures of a plan that a client needs, as client.py reads them."""
     how = plan.intensities[0]
     ct = len(plan.channels) == 1 and plan.channels[0].modality == "ct" and how.mean is not None and how.std is not None
@@ -127,7 +127,7 @@ def _compare(out: Path, network: torch.nn.Module, shape: tuple[int, ...], plan: 
         with torch.inference_mode():
             expected = network(image)[0].numpy()
         off = float(np.abs(run(image.numpy()) - expected).max() / max(float(expected.std()), 1e-6))
-        if not off < AGREES:
+        if not off < TOLERANCE:
             raise UsageError(
                 f"{out}: what was written differs from the model's network by {off:.2g} of its logits' spread",
                 hint="this network cannot be exported in this form; try the other (onnx, openvino)",

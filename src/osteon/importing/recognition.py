@@ -7,11 +7,11 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 
-from osteon.core.errors import UsageError, missing_file
+from osteon.core.errors import UsageError, missing_file_error
 from osteon.core.folders import files_below
 from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.registry import suffix_of
-from osteon.formats.unsupported import told_unread
+from osteon.formats.unsupported import describe_unsupported
 from osteon.importing import decathlon, nnunet, pairs, scans
 from osteon.importing.masks import form as masks
 from osteon.importing.meshes import form as meshes
@@ -65,7 +65,7 @@ def recognise(source: Path) -> SourceForm:
     """
     source = Path(source)
     if not source.exists():
-        raise missing_file(source, "the data to import")
+        raise missing_file_error(source, "the data to import")
     *labelled, bare = FORMS
     missing = {form.name: form.explain_mismatch(source) for form in labelled}
     fitting = [form for form in labelled if missing[form.name] is None]
@@ -97,7 +97,7 @@ def _kind(path: Path) -> str:
 def _ways(source: Path) -> list[str]:
     """How the files that are not read become some that are."""
     files = [source] if source.is_file() else islice(files_below(source, hidden=False), _LOOKED_AT)
-    return told_unread(files, ["images", "pictures", "surfaces", "anything"])
+    return describe_unsupported(files, ["images", "pictures", "surfaces", "anything"])
 
 
 def _inventory(source: Path) -> str:

@@ -18,9 +18,9 @@ from rich.markup import escape
 
 from osteon.core.cpu_features import processor_flags
 from osteon.core.cpu_load import LoadMeter
-from osteon.core.errors import UsageError, in_short
+from osteon.core.errors import UsageError, summarise_error
 from osteon.core.labels import Segmentation
-from osteon.core.platform import cores, cpu_quota
+from osteon.core.platform import cpu_count, cpu_quota
 from osteon.core.progress import console, status, track
 from osteon.core.threads import describe_waiting, threads_may_spin
 from osteon.core.torchvision_ops import patch_torchvision_ops
@@ -189,7 +189,7 @@ def _torchvision() -> Check:
     try:
         mended = patch_torchvision_ops()
     except RuntimeError as error:
-        return Check("torchvision", "wrong", in_short(error), "pip install a torchvision that fits torch")
+        return Check("torchvision", "wrong", summarise_error(error), "pip install a torchvision that fits torch")
     if mended:
         return Check("torchvision", "note", "is a build for CUDA beside a torch for the CPU; mended, `nms` excepted")
     return Check("torchvision", "fine", "can be imported")
@@ -210,7 +210,7 @@ def _processor() -> Check:
     features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
     quota = cpu_quota()
     limits = [] if quota is None else [f"a quota of {quota:g}"]
-    message = ", ".join([f"{cores()} cores", *limits, *features])
+    message = ", ".join([f"{cpu_count()} cores", *limits, *features])
     if "avx2" not in features and platform.machine() in ("x86_64", "AMD64"):
         return Check("processor", "note", message, "without AVX2 training on the CPU is slow")
     return Check("processor", "fine", message)
@@ -221,7 +221,7 @@ def _load() -> Check:
         time.sleep(WATCH_LOAD_S)
     if load.warning:
         return Check("load", "note", load.warning, "what is measured now is slower than this machine is")
-    return Check("load", "fine", f"{load.others:.1f} cores busy with other work")
+    return Check("load", "fine", f"{load.used_by_others:.1f} cores busy with other work")
 
 
 def _gpu() -> Check:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from osteon.core.errors import DiskFullError, OsteonError, UsageError, in_short
+from osteon.core.errors import DiskFullError, OsteonError, UsageError, summarise_error
 from osteon.core.files import write_json
 from osteon.core.geometry import Geometry
 from osteon.core.records import read_record
@@ -77,7 +77,7 @@ def _measure_engine(model: Model, kind: EngineKind, image: torch.Tensor, expecte
     except DiskFullError:
         raise
     except (RuntimeError, ImportError, OSError, OsteonError) as error:  # an engine that cannot take this network
-        return EngineSpeed(kind.name, why_not=in_short(error))
+        return EngineSpeed(kind.name, why_not=summarise_error(error))
     start_s = time.perf_counter() - began
     times = []
     for _ in range(TIMED_RUNS):

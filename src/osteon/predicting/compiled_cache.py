@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from osteon.core.clock import age_order
+from osteon.core.clock import age_key
 
 MAX_NETWORKS = 12
 """The networks that were used last are kept."""
@@ -56,7 +56,7 @@ def _store(openvino: Any, model: Any, path: Path) -> None:
             openvino.save_model(model, written, compress_to_fp16=False)
             written.with_suffix(".bin").replace(path.with_suffix(".bin"))
             written.replace(path)
-        for old in sorted(path.parent.glob("*.xml"), key=age_order)[:-MAX_NETWORKS]:
+        for old in sorted(path.parent.glob("*.xml"), key=age_key)[:-MAX_NETWORKS]:
             old.unlink(missing_ok=True)
             old.with_suffix(".bin").unlink(missing_ok=True)
     except (OSError, RuntimeError):

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from osteon.core.errors import UsageError, in_short, out_of_memory
-from osteon.core.files import whole_file
+from osteon.core.errors import UsageError, is_out_of_memory, summarise_error
+from osteon.core.files import atomic_write
 from osteon.predicting.compiled_cache import load_or_convert
 
 RunNetwork = Callable[[torch.Tensor], torch.Tensor]
@@ -126,9 +126,9 @@ def _converting(form: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             raise
-        reason = in_short(error).partition(" Please ")[0]
+        reason = summarise_error(error).partition(" Please ")[0]
         raise UsageError(
             f"this network cannot be written as {form}: {reason}",
             hint="take another form (onnx, openvino) or another engine: --engine torch runs every network",
@@ -145,7 +145,7 @@ def write_openvino(model: Any, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         openvino.save_model(model, Path(folder) / path.name, compress_to_fp16=False)
         for name in (path.with_suffix(".bin").name, path.name):
-            with whole_file(path.with_name(name)) as temporary:
+            with atomic_write(path.with_name(name)) as temporary:
                 (Path(folder) / name).replace(temporary)
 
 

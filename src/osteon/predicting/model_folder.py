@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from osteon.core.errors import ModelError, in_short
+from osteon.core.errors import ModelError, summarise_error
 from osteon.core.files import write_json, write_text
 from osteon.networks.ensemble import Ensemble, count_members
 from osteon.networks.registry import build_network
@@ -66,7 +66,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         network.load_state_dict(state)
     except (SafetensorError, OSError, RuntimeError) as error:
         raise ModelError(
-            f"{path}: the weights are damaged, or not those of the plan beside them ({in_short(error)})",
+            f"{path}: the weights are damaged, or not those of the plan beside them ({summarise_error(error)})",
             hint="copy the model folder again, whole",
         ) from error
     network.to(device).eval()

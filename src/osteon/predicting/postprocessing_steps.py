@@ -125,7 +125,7 @@ def apply_to_part(
     i, j, k = found[0]
     around = Box((i.start, j.start, k.start), (i.stop, j.stop, k.stop))
     margin = [math.ceil(2 * reach / s) + 2 for s in spacing]
-    inside = around.widened(margin, mask.shape).slices
+    inside = around.expand(margin, mask.shape).slices
     part = mask[inside]
     made = STEPS[kind].change(part, spacing, amount, None if near is None else near[inside])
     if STEPS[kind].grows and free is not None:

@@ -12,10 +12,10 @@ from rich.markup import escape
 from osteon.core.errors import CaseError, OsteonError, UsageError
 from osteon.core.files import is_file, is_folder
 from osteon.core.heap import return_freed_memory
-from osteon.core.parallel import failure_of
+from osteon.core.parallel import case_failure
 from osteon.core.pipeline import run_pipeline
 from osteon.core.progress import console, track
-from osteon.formats.registry import tell_oddities
+from osteon.formats.registry import describe_header_warnings
 from osteon.plan.schema import Plan
 from osteon.predicting.memory import available_bytes
 from osteon.predicting.memory_pool import MemoryPool
@@ -76,7 +76,7 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, options: PredictOpti
     targets = {scan.id: output_path(out, scan.id, model.plan) for scan in scans}
     stages = PredictStages(model, out, options, records, records.read(), targets)
     _refuse_to_replace(scans, stages)
-    for line in tell_oddities((file, False) for scan in scans for file in scan.files):
+    for line in describe_header_warnings((file, False) for scan in scans for file in scan.files):
         console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
     missing = not out.exists()
     try:
@@ -88,14 +88,14 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, options: PredictOpti
             _run_pass(stages, [scan], report)
     except BaseException:
         with suppress(OsteonError):  # what stopped the work is what counts
-            records.sum_up()
+            records.write_summary()
         raise
     finally:
-        records.tidy()
+        records.remove_empty()
         if missing:
             with suppress(OSError):  # where something was written it stays
                 out.rmdir()
-    records.sum_up()
+    records.write_summary()
     return report
 
 
@@ -134,7 +134,9 @@ def _failure(name: str, error: Exception) -> OsteonError:
     """The error of one scan. What is no scan's fault is raised."""
     if isinstance(error, OsteonError) and not isinstance(error, CaseError):
         raise error
-    return failure_of(name, error, "allow less with --memory, close other programs, or use a machine with more memory")
+    return case_failure(
+        name, error, "allow less with --memory, close other programs, or use a machine with more memory"
+    )
 
 
 def _refuse_to_replace(scans: Sequence[Scan], stages: PredictStages) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from osteon.core.files import write_error
-from osteon.core.platform import release_pages, reserve
+from osteon.core.platform import release_pages, reserve_space
 from osteon.plan.schema import Plan
 from osteon.predicting.sparse_resampling import argmax_output
 from osteon.predicting.tiles import Slab
@@ -114,7 +114,7 @@ def _map_unnamed_file(folder: Path, shape: tuple[int, ...]) -> np.memmap[Any, An
     """A mapped file without a name, which is gone with the process."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            reserve(file, BYTES_PER_PROBABILITY * math.prod(shape))
+            reserve_space(file, BYTES_PER_PROBABILITY * math.prod(shape))
             return np.memmap(file, dtype=np.float16, mode="r+", shape=shape)
     except OSError as error:
         raise write_error(folder, error) from error

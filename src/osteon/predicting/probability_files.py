@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from osteon.core.geometry import Geometry
-from osteon.formats.probabilities import SUFFIX, about, write_probabilities
+from osteon.formats.probabilities import SUFFIX, make_header, write_probabilities
 from osteon.predicting.model import Model
 from osteon.predicting.restore import OutputSink
 
@@ -38,5 +38,5 @@ def probability_sink(path: Path | None, model: Model, geometry: Geometry) -> Ite
         return
     plan = model.plan
     with write_probabilities(path) as writer:
-        writer.begin(about(tuple(plan.structures), geometry, overlapping=plan.overlapping, model=model.sha256))
+        writer.begin(make_header(tuple(plan.structures), geometry, overlapping=plan.overlapping, model=model.sha256))
         yield writer.add

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from osteon.core.case_records import CaseRecords, is_recorded
+from osteon.core.case_records import CaseRecords, has_records
 from osteon.core.records import read_record
 
 WEIGHTS, VALIDATION = "weights.safetensors", "validation.json"
@@ -83,14 +83,14 @@ def read_predictions(folder: Path) -> dict[str, dict[str, Any]]:
 
 def votes_in(folder: Path) -> dict[str, dict[str, Any]]:
     """What is known of each case of a vote in a folder; empty where it is none. Raises FileError."""
-    return read_votes(folder / VOTES).get("cases", {}) | CaseRecords(folder, VOTES).each_record()
+    return read_votes(folder / VOTES).get("cases", {}) | CaseRecords(folder, VOTES).read_records()
 
 
 def result_in(folder: Path) -> str | None:
     """Of which work the label maps in a folder are the results; None where nobody wrote that down."""
-    if is_recorded(folder, RECORD):
+    if has_records(folder, RECORD):
         return "an earlier prediction"
-    if is_recorded(folder, VOTES):
+    if has_records(folder, VOTES):
         return "an earlier vote"
     of_run = any((folder.parent / name).is_file() for name in (SPLITS, f"model/{VALIDATION}"))
     return "a run's validation" if folder.name == "predictions" and of_run else None

@@ -66,5 +66,5 @@ def regions_of_interest(
             ends.append((first + int(along[0]), first + int(along[-1]) + 1))
         if len(ends) == 3:
             low, high = zip(*ends, strict=True)
-            boxes.append(Box(low, high).widened(margin, image.shape[2:]))
+            boxes.append(Box(low, high).expand(margin, image.shape[2:]))
     return boxes

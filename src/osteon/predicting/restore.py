@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from osteon.core.boxes import Box, box_of
+from osteon.core.boxes import Box, bounding_box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.formats.labelmap import smallest_uint
-from osteon.formats.voxel_stream import lay
+from osteon.formats.voxel_stream import copy_into
 from osteon.plan.schema import Plan
 from osteon.predicting.probabilities import Probabilities
 from osteon.predicting.sparse_resampling import (
@@ -99,8 +99,8 @@ def _in_c_order(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return array
     made = np.zeros(array.shape, array.dtype)
     for labels, own in zip(made, array, strict=True):
-        if box := box_of(own):
-            lay(own[box.slices], labels[box.slices])
+        if box := bounding_box(own):
+            copy_into(own[box.slices], labels[box.slices])
     return made
 
 
@@ -109,10 +109,10 @@ def _merge_boxes(crops: Sequence[RefinedCrop]) -> list[Box]:
     boxes: list[Box] = []
     for crop in crops:
         box = crop.box
-        while overlapping := [other for other in boxes if other.meets(box)]:
+        while overlapping := [other for other in boxes if other.intersects(box)]:
             for other in overlapping:
                 boxes.remove(other)
-                box = box.hull(other)
+                box = box.union(other)
         boxes.append(box)
     return boxes
 
@@ -121,7 +121,7 @@ def _blend(values: torch.Tensor, box: Box, shape: Sequence[int], crops: Sequence
     """`[output, i, j, k]` in a box of the scan: interpolated, and the refined crops in it blended in."""
     part = interpolate_box(values, box, shape)
     for crop in crops:
-        if not box.meets(crop.box):
+        if not box.intersects(crop.box):
             continue
         ends = zip(crop.box.first, crop.box.stop, box.first, strict=True)
         inside = tuple(slice(a - first, b - first) for a, b, first in ends)

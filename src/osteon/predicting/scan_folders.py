@@ -10,19 +10,19 @@ from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.file_names import free_name, name_key
-from osteon.core.folders import absent_below, files_below
+from osteon.core.folders import files_below, missing_files_below
 from osteon.core.geometry import Geometry
 from osteon.dataset.case_ids import safe_id
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Channel
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
-from osteon.formats.dicom import check_called, chosen_series, describe
-from osteon.formats.dicom_inventory import Series, sort_files
+from osteon.formats.dicom import check_series_choice, describe_series, select_series
+from osteon.formats.dicom_inventory import Series, sort_dicom_files
 from osteon.formats.dicom_series import series_geometry
 from osteon.formats.mask_names import SCAN_WORDS, classify_name, name_words
 from osteon.formats.raster import SUFFIXES as PICTURES
 from osteon.formats.registry import may_be_data, stem_of, suffix_of
-from osteon.formats.unsupported import unread_format, unread_images
+from osteon.formats.unsupported import unsupported_format, unsupported_images
 from osteon.predicting.records import result_in
 
 _NUMBERED = re.compile(r"(.+)_(\d{4})")
@@ -126,13 +126,13 @@ def _relative(path: Path, folder: Path) -> PurePosixPath:
 
 def _series_below(folder: Path, files: Sequence[Path], which: str | None) -> list[ScanCandidate]:
     """The DICOM series among files, those that `which` names, and for each folder what cannot be read."""
-    found = sort_files(path for path in files if suffix_of(path) in (None, *DICOM_SUFFIXES))
+    found = sort_dicom_files(path for path in files if suffix_of(path) in (None, *DICOM_SUFFIXES))
     several = found.series if which is None else _choose_series(found.series, which)
     counts = Counter(one.folder for one in several)
     items = []
     for series in several:
         several_here = not series.picture and counts[series.folder] > 1
-        description = describe(series) if several_here else ""
+        description = describe_series(series) if several_here else ""
         single = len(series.files) == 1
         place = _relative(series.files[0], folder) if single else _relative(series.folder, folder)
         if place == PurePosixPath():
@@ -160,11 +160,11 @@ def _grid(series: Series) -> Geometry | None:
 
 def _choose_series(series: Sequence[Series], which: str) -> list[Series]:
     """Of several series of one study those that `--series` names; the only one of a study stays."""
-    check_called(series, which)
-    kept, without = chosen_series(series, which)
+    check_series_choice(series, which)
+    kept, without = select_series(series, which)
     for study in without:
         raise UsageError(
-            f"--series {which}: of one study no series is called so: {'; '.join(map(describe, study))}",
+            f"--series {which}: of one study no series is called so: {'; '.join(map(describe_series, study))}",
             hint="predict this study apart",
         )
     return kept
@@ -173,9 +173,11 @@ def _choose_series(series: Sequence[Series], which: str) -> list[Series]:
 def _unreadable_scans(folder: Path, files: Sequence[Path], ignored: Set[Path]) -> list[ScanCandidate]:
     """What would be a scan, but is of a format that is not read, or is not there: each fails by its name."""
     there = set(files)
-    absent = [path for path, _ in absent_below(folder) if may_be_data(path) and path not in there]
+    absent = [path for path, _ in missing_files_below(folder) if may_be_data(path) and path not in there]
     bare = {
-        path: path.name[: -len(row.suffix_of(path))] for path in unread_images(files) if (row := unread_format(path))
+        path: path.name[: -len(row.suffix_of(path))]
+        for path in unsupported_images(files)
+        if (row := unsupported_format(path))
     }
     bare |= {path: stem_of(path) for path in absent if ignored.isdisjoint(path.parents)}
     places = {path: _relative(path, folder) for path in bare}

@@ -10,9 +10,9 @@ from typing import Any
 
 from rich.markup import escape
 
-from osteon.core.errors import OsteonError, UsageError, missing_file
+from osteon.core.errors import OsteonError, UsageError, missing_file_error
 from osteon.core.file_names import name_key
-from osteon.core.file_stamps import file_mark, still
+from osteon.core.file_stamps import content_stamp, refresh_stamp
 from osteon.core.files import is_file
 from osteon.core.geometry import Geometry
 from osteon.core.progress import console
@@ -22,7 +22,7 @@ from osteon.dataset.dataset import Dataset, stack_channels
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case, Manifest
 from osteon.formats.dicom import read_dicom_files
-from osteon.formats.registry import companions, known_suffixes, read_geometry, read_volume
+from osteon.formats.registry import companion_paths, known_suffixes, read_geometry, read_volume
 from osteon.plan.schema import Plan
 from osteon.predicting.scan_folders import candidates_of_files, find_scans_below, join_channels
 from osteon.predicting.training_cases import UNKNOWN, SeenScans
@@ -81,11 +81,11 @@ class Scan:
         return (None if self.case is None else self.case.content) or content_hash(volume)
 
     def fingerprint(self) -> list[list[Any]]:
-        """What the files are: path and `file_mark`; reads them. Raises FileError where one is missing."""
+        """What the files are: path and `content_stamp`; reads them. Raises FileError where one is missing."""
         for file in self.files:
             if not file.is_file():
-                raise missing_file(file, "the scan")
-        return [[str(file.resolve()), file_mark(file)] for file in self._read_files()]
+                raise missing_file_error(file, "the scan")
+        return [[str(file.resolve()), content_stamp(file)] for file in self._read_files()]
 
     def refresh_fingerprint(self, before: Any) -> list[list[Any]] | None:
         """An earlier fingerprint with the files' times as they are now; None where the files have changed.
@@ -100,14 +100,14 @@ class Scan:
             if not isinstance(entry, list) or entry[:1] != [str(file.resolve())]:
                 return None
             mark = " ".join(map(str, entry[1:]))
-            if (current := still(file, mark)) is None:
+            if (current := refresh_stamp(file, mark)) is None:
                 return None
             now.append(entry if current == mark else [entry[0], current])
         return now
 
     def _read_files(self) -> list[Path]:
         """Its files, and those that are read with a single one."""
-        beside = companions(self.files[0]) if len(self.files) == 1 else ()
+        beside = companion_paths(self.files[0]) if len(self.files) == 1 else ()
         return [*self.files, *filter(is_file, beside)]
 
 
@@ -173,7 +173,7 @@ def find_scans(
                 Scan(name, item.channels, problem=item.problem, grid=item.grid) for name, item in below.scans.items()
             ]
         else:
-            raise missing_file(source, "the scan")
+            raise missing_file_error(source, "the scan")
     for note in notes:
         tell(note)
     _refuse_equal_names(scans)

@@ -176,7 +176,7 @@ def _tile_rows(
             where: tuple[Any, ...] = (..., *(slice(c, c + s) for c, s in zip(corner, size, strict=True)))
             patch = slab[where]
             origin = [first if a == axis else c for a, c in enumerate(corner)]
-            wanted = boxes is None or any(_tile_box(origin, size).meets(box) for box in boxes)
+            wanted = boxes is None or any(_tile_box(origin, size).intersects(box) for box in boxes)
             logits = _predict_patch(network, patch, plan, mirror=mirror) if wanted else _background_logits(patch, plan)
             if not total.ndim:
                 total = torch.zeros((*logits.shape[:2], *shape))

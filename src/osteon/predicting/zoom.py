@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from osteon.core.boxes import Box, Triple, pieces
+from osteon.core.boxes import Box, Index3, component_boxes
 from osteon.plan.schema import Plan, Zoom
 from osteon.predicting.prepared_scan import PreparedScan
 from osteon.predicting.speed import BALANCED, SpeedPreset
@@ -67,7 +67,7 @@ def refine_structures(
     transform = grid_strategy(plan).transform(prepared.scan.geometry)
     array, scan = transform.permutation.apply(prepared.scan.array), transform.reoriented
     mask = _zoom_mask(probabilities, plan, zoom)
-    boxes = [_on_scan(box, transform.shape, scan.shape) for box in pieces(mask)[:MAX_PIECES]]
+    boxes = [_on_scan(box, transform.shape, scan.shape) for box in component_boxes(mask)[:MAX_PIECES]]
     refined = []
     for crop in scan_crops(boxes, scan.shape, scan.spacing_mm, plan, zoom):
         lengths = zoomed_shape(crop.tight.shape, scan.spacing_mm, plan, zoom)[: plan.grid.dimensions]
@@ -90,14 +90,14 @@ def _zoom_mask(probabilities: torch.Tensor, plan: Plan, zoom: Zoom) -> np.ndarra
     return (probabilities[zoomed].amax(0) > probabilities[others].amax(0)).numpy()
 
 
-def _on_scan(box: Box, grid: Triple, scan: Triple) -> Box:
+def _on_scan(box: Box, grid: Index3, scan: Index3) -> Box:
     """The scan's voxels that a box of the plan's grid touches; both grids cover the same extent."""
     first = [a * n // g for a, g, n in zip(box.first, grid, scan, strict=True)]
     stop = [math.ceil(b * n / g) for b, g, n in zip(box.stop, grid, scan, strict=True)]
     return Box((first[0], first[1], first[2]), (stop[0], stop[1], stop[2]))
 
 
-def rim_weights(box: Box, shape: Triple, spacing_mm: tuple[float, float, float], rim_mm: float) -> torch.Tensor:
+def rim_weights(box: Box, shape: Index3, spacing_mm: tuple[float, float, float], rim_mm: float) -> torch.Tensor:
     """1 inside a box, falling over its outermost `rim_mm` to 0 at its faces, but not where the scan itself ends."""
     weights = torch.ones(box.shape)
     if not rim_mm:

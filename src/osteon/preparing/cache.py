@@ -26,14 +26,14 @@ from rich.markup import escape
 
 from osteon.core.errors import DatasetError, FileError, OsteonError, PlanError
 from osteon.core.file_stamps import file_times
-from osteon.core.files import whole_file, write_json
+from osteon.core.files import atomic_write, write_json
 from osteon.core.gzip_files import crc32_of
-from osteon.core.locks import one_at_a_time
+from osteon.core.locks import exclusive_lock
 from osteon.core.parallel import for_each, worker_count
 from osteon.core.progress import console, status
 from osteon.core.random_streams import item_generator
 from osteon.core.records import read_record
-from osteon.core.voxel_sampling import plane_counts, ranked_voxels
+from osteon.core.voxel_sampling import plane_counts, voxels_at_ranks
 from osteon.dataset.case_stamps import read_stamp, renew_stamp, stamp_case, warn_changed
 from osteon.dataset.checks import content_hash, present_structures
 from osteon.dataset.dataset import Dataset
@@ -208,7 +208,7 @@ _CHECKED: dict[Path, tuple[str, int]] = {}
 def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
     dataset, plan, case = work
     folder = dataset.folder / "cache" / plan.cache_key
-    with one_at_a_time(folder / f".{case.id}.lock"):
+    with exclusive_lock(folder / f".{case.id}.lock"):
         if _read_entry(dataset, folder, case, plan) is None:  # another training may have prepared it meanwhile
             _write_case(dataset, plan, case, folder)
 
@@ -265,7 +265,7 @@ def _write_arrays(
     in_slices = np.asfortranarray if plan.grid.dimensions == 2 else np.asarray  # one slice then lies in one piece
     arrays = {"image": in_slices(image.astype(np.float16)), "labels": in_slices(labels), "foreground": foreground}
     for kind, array in arrays.items():
-        with whole_file(folder / f"{name}.{kind}.npy") as temporary:
+        with atomic_write(folder / f"{name}.{kind}.npy") as temporary:
             np.save(temporary, array, allow_pickle=False)
             crc32[f"{name}.{kind}.npy"] = crc32_of(temporary)
     return sorted({int(number) for number in foreground[:, 0]})
@@ -282,6 +282,6 @@ def foreground_index(labels: npt.NDArray[np.integer], structures: Iterable[int])
         ranks = np.arange(min(count, FOREGROUND_SAMPLES))
         if count > FOREGROUND_SAMPLES:
             ranks = np.sort(rng.choice(count, FOREGROUND_SAMPLES, replace=False))
-        where = ranked_voxels(mask, counts, ranks, value).astype(np.int32)
+        where = voxels_at_ranks(mask, counts, ranks, value).astype(np.int32)
         parts.append(np.column_stack((np.full(len(where), number, dtype=np.int32), where)))
     return np.concatenate(parts)

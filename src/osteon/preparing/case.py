@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import PlanError
-from osteon.core.label_values import exchange
+from osteon.core.label_values import remap_values
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.plan.schema import Plan
@@ -54,7 +54,7 @@ def encode_labels(segmentation: Segmentation, plan: Plan) -> Labels:
         return array[positions]  # type: ignore[return-value]
     values = [structure.value for structure in segmentation.structures]
     kind = np.uint8 if len(positions) < 256 else np.uint16
-    return exchange(array, {values[position]: n for n, position in enumerate(positions, start=1)}, kind)  # type: ignore[arg-type, return-value]
+    return remap_values(array, {values[position]: n for n, position in enumerate(positions, start=1)}, kind)  # type: ignore[arg-type, return-value]
 
 
 def resample_labels(labels: Labels, shape: tuple[int, int, int]) -> Labels:

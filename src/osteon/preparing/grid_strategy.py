@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from osteon.core.boxes import Box, Triple
+from osteon.core.boxes import Box, Index3
 from osteon.core.geometry import AxisPermutation, Geometry, closest_axes
 from osteon.core.volume import Volume
 from osteon.plan.grid_sections import WORLD_AXIS_NUMBERS
@@ -41,7 +41,7 @@ class GridTransform:
 
     permutation: AxisPermutation
     reoriented: Geometry
-    shape: Triple
+    shape: Index3
 
 
 class GridStrategy(ABC):
@@ -76,7 +76,7 @@ class GridStrategy(ABC):
     @abstractmethod
     def _resampled_shape(
         self, shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Sequence[float]
-    ) -> Triple: ...
+    ) -> Index3: ...
 
     @abstractmethod
     def prepare(self, volume: Volume) -> Prepared:
@@ -120,7 +120,7 @@ class OsteonStrategy(GridStrategy):
     threshold = 0.5
     has_client = True
 
-    def _resampled_shape(self, shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Sequence[float]) -> Triple:
+    def _resampled_shape(self, shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Sequence[float]) -> Index3:
         return resampled_shape(shape, spacing_mm, target_mm)
 
     def prepare(self, volume: Volume) -> Prepared:

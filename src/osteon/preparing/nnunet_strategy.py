@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from osteon.core.boxes import Box, Triple
+from osteon.core.boxes import Box, Index3
 from osteon.core.volume import Volume
 from osteon.plan.schema import Intensity, Plan
 from osteon.preparing.grid_strategy import GridStrategy, GridTransform, Prepared, gaussian
@@ -38,7 +38,7 @@ class NnUNetStrategy(GridStrategy):
             raise ValueError("the plan has no section grid.nnunet")
         self.resampling = plan.grid.nnunet
 
-    def _resampled_shape(self, shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Sequence[float]) -> Triple:
+    def _resampled_shape(self, shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Sequence[float]) -> Index3:
         """Rounded in nnU-Net's order of operations."""
         i, j, k = (max(1, round(s / t * n)) for n, s, t in zip(shape, spacing_mm, target_mm, strict=True))
         return i, j, k

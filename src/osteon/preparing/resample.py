@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from osteon.core.boxes import box_of
+from osteon.core.boxes import bounding_box
 
 CHUNK_VOXELS = 1 << 22
 """Voxels of an image that are held as floats at a time."""
@@ -132,7 +132,7 @@ def resample_multi_hot(labels: npt.NDArray[np.integer], shape: tuple[int, int, i
     weights = [axis_weights(old, new) for old, new in zip(labels.shape[1:], shape, strict=True)]
     result = np.zeros((len(labels), *shape), dtype=np.uint8)
     for mask, own in zip(labels, result, strict=True):
-        box = box_of(mask)
+        box = bounding_box(mask)
         if box is None:
             continue
         for planes in _plane_chunks(shape):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from osteon.core.boxes import Triple
+from osteon.core.boxes import Index3
 from osteon.preparing.resample import apply_axis_weights
 
 ANISOTROPY = 3
@@ -70,12 +70,12 @@ class SplineResampling:
         separate_axis: The axis whose slices are resampled separately; None: none.
     """
 
-    shape: Triple
+    shape: Index3
     orders: Orders
     separate_axis: int | None
 
     @staticmethod
-    def make(shape: Triple, separate_axis: int | None, order: int, order_across: int) -> SplineResampling:
+    def make(shape: Index3, separate_axis: int | None, order: int, order_across: int) -> SplineResampling:
         """Splines of one order, and of another along the axis whose slices are resampled separately."""
         i, j, k = (order_across if axis == separate_axis else order for axis in range(3))
         return SplineResampling(shape, (i, j, k), separate_axis)
@@ -84,7 +84,7 @@ class SplineResampling:
         """`[wanted, count]` for each axis of an array of `shape`."""
         return [spline_weights(n, m, order) for n, m, order in zip(shape, self.shape, self.orders, strict=True)]
 
-    def resample(self, shape: Triple, planes: Planes) -> npt.NDArray[np.float32]:
+    def resample(self, shape: Index3, planes: Planes) -> npt.NDArray[np.float32]:
         """`[i, j, k]` on the other grid; splines that shoot beyond the image's range (apart: the slice's) are cut.
 
         Args:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.boxes import Box, Crop, Triple, crops_around, pieces
+from osteon.core.boxes import Box, Crop, Index3, component_boxes, crops_around
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.plan.schema import Intensity, Plan, Zoom
@@ -56,7 +56,7 @@ def zoomed_crops(
     indices = zoom_indices(plan, zoom)
     shown = np.isin(labels, [n + 1 for n in indices]) if labels.ndim == 3 else labels[indices].max(0) > 0
     spacing_mm = transform.reoriented.spacing_mm
-    for crop in scan_crops(pieces(shown), transform.reoriented.shape, spacing_mm, plan, zoom):
+    for crop in scan_crops(component_boxes(shown), transform.reoriented.shape, spacing_mm, plan, zoom):
         box = crop.wide
         inside = (..., *box.slices)
         shape = zoomed_shape(box.shape, spacing_mm, plan, zoom)
@@ -73,7 +73,7 @@ def zoom_indices(plan: Plan, zoom: Zoom) -> list[int]:
     return [names.index(name) for name in zoom.structures]
 
 
-def scan_crops(boxes: Sequence[Box], shape: Triple, spacing_mm: Sequence[float], plan: Plan, zoom: Zoom) -> list[Crop]:
+def scan_crops(boxes: Sequence[Box], shape: Index3, spacing_mm: Sequence[float], plan: Plan, zoom: Zoom) -> list[Crop]:
     """The crops around boxes of a reoriented scan: `margin_mm` more on each side, and no smaller than a zoomed patch.
 
     Args:
@@ -91,7 +91,7 @@ def scan_crops(boxes: Sequence[Box], shape: Triple, spacing_mm: Sequence[float],
     return crops_around(boxes, margin, least, shape)
 
 
-def zoomed_shape(shape: Sequence[int], spacing_mm: Sequence[float], plan: Plan, zoom: Zoom) -> Triple:
+def zoomed_shape(shape: Sequence[int], spacing_mm: Sequence[float], plan: Plan, zoom: Zoom) -> Index3:
     """The voxels of a crop of the reoriented scan at the finer spacing."""
     i, j, k = resampled_shape(shape, spacing_mm, _zoomed_spacing(plan, zoom))
     return i, j, k if plan.grid.resample_last else shape[2]

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from osteon.core.errors import OsteonError
-from osteon.core.files import whole_file, write_yaml
+from osteon.core.files import atomic_write, write_yaml
 from osteon.core.progress import console, is_quiet
 from osteon.dataset.dataset import Dataset
 from osteon.networks.ensemble import Ensemble
@@ -157,7 +157,7 @@ def _merge_cases(parts: list[dict[str, Any]], key: str) -> dict[str, Any]:
 def _collect_files(folders: list[Path], target: Path) -> None:
     """The folds' files in one folder: links, where the disk allows it."""
     for path in (path for folder in folders for path in sorted(folder.glob("[!.]*"))):
-        with whole_file(target / path.name) as temporary:
+        with atomic_write(target / path.name) as temporary:
             try:
                 os.link(path, temporary)
             except OSError:

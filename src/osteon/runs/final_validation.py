@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from osteon.core.errors import OsteonError
-from osteon.core.parallel import failure_of
+from osteon.core.parallel import case_failure
 from osteon.core.progress import console, track
 from osteon.dataset.dataset import Dataset
 from osteon.formats.registry import write_segmentation
@@ -66,7 +66,7 @@ def predict_validation(
             prediction = model.postprocess(prepared, order_names(shares, model.plan))
             _store_prediction(dataset, prediction, case_id, run, model.plan, validation)
         except Exception as error:  # noqa: BLE001 (bugs are raised again)
-            failed[case_id] = failure_of(case_id, error)
+            failed[case_id] = case_failure(case_id, error)
             if unordered is not None:
                 unordered.cases.pop(case_id, None)
                 unordered.raw.pop(case_id, None)

@@ -15,7 +15,7 @@ import torch
 
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Segmentation
-from osteon.core.progress import clock, console
+from osteon.core.progress import console, format_duration
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.formats.registry import read_segmentation, write_segmentation
@@ -113,8 +113,8 @@ def describe_final_steps(plan: Plan, cases: int, trained_s: float | None) -> str
         trained_s: Seconds of training; None: unknown.
     """
     seconds = plan.forecast.predicting_seconds
-    about = f", about {clock(cases * seconds)}" if seconds is not None else ""
-    most = "" if trained_s is None else f", {clock(extras_budget_s(trained_s))} at most"
+    about = f", about {format_duration(cases * seconds)}" if seconds is not None else ""
+    most = "" if trained_s is None else f", {format_duration(extras_budget_s(trained_s))} at most"
     scans = f"{cases} whole scan{'s' * (cases != 1)}"
     return f"afterwards: validating on {scans}{about}, then measuring speeds and choosing post-processing{most}"
 

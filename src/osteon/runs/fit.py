@@ -14,7 +14,7 @@ from osteon.core.devices import device_kind, resolve_device
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import write_yaml
 from osteon.core.heap import keep_freed_memory
-from osteon.core.locks import NAME as LOCK
+from osteon.core.locks import LOCK_NAME as LOCK
 from osteon.core.progress import console, is_quiet
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME as PLAN

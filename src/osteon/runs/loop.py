@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from osteon.core.devices import device_kind
 from osteon.core.errors import FileError
 from osteon.core.files import write_error
-from osteon.core.progress import clock, console
+from osteon.core.progress import console, format_duration
 from osteon.networks.registry import needs_recalibration
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
@@ -95,7 +95,9 @@ def fit_network(
             callback.restore(module, module.configure_optimizers())
             return module
         if state.iteration:
-            console.print(f"going on from iteration {state.iteration}, {clock(state.elapsed_s)} into the training")
+            console.print(
+                f"going on from iteration {state.iteration}, {format_duration(state.elapsed_s)} into the training"
+            )
         remaining_s = limits.remaining_s(state, plan.forecast, device_kind(device))
         batches = DataLoader(BatchStream(sampler, state.iteration, device), batch_size=None, num_workers=0)
         enable_fast_cuda(device, deterministic=options.deterministic)

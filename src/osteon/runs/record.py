@@ -13,7 +13,7 @@ import torch
 
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml, write_yaml
-from osteon.core.locks import hold_folder
+from osteon.core.locks import lock_folder
 from osteon.core.progress import console
 from osteon.core.records import read_record
 from osteon.core.schema_versions import SCHEMAS, migrate
@@ -39,7 +39,7 @@ def hold_run(run: Path, *, restart: bool) -> AbstractContextManager[None]:
     """Hold a run for one training alone; a finished one is only read. Raises UsageError where another works in it."""
     if (run / "model" / WEIGHTS).is_file() and not restart:
         return nullcontext()
-    return hold_folder(run, "another training", "wait until it has ended, or give this training a folder of its own")
+    return lock_folder(run, "another training", "wait until it has ended, or give this training a folder of its own")
 
 
 def record_options(run: Path, plan: Plan, options: TrainOptions, *, started: bool) -> None:

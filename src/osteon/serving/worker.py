@@ -13,9 +13,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osteon.core.errors import CaseError, OsteonError, out_of_memory
-from osteon.core.files import whole_file, write_json, write_text
-from osteon.core.parallel import end_with_parent
+from osteon.core.errors import CaseError, OsteonError, is_out_of_memory
+from osteon.core.files import atomic_write, write_json, write_text
+from osteon.core.parallel import exit_with_parent
 from osteon.core.progress import console
 from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN
 
@@ -40,7 +40,7 @@ class ServedModel:
         speed: A name of `predicting.speed`.
         engine: A name of `predicting.engines`, or auto.
         postprocess: auto, none, or a file.
-        device: One of `core.devices.WORDS`.
+        device: One of `core.devices.DEVICE_CHOICES`.
         memory: Bytes that a scan may take; None: most of what is free.
         most_voxels: That a scan may have, on its own grid or the model's.
     """
@@ -72,7 +72,7 @@ class TaskResult:
 
 def run_worker(connection: Connection, served: ServedModel) -> None:
     """Load the model, send a description of it, then work on tasks until the server ends."""
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
     console.quiet = True
     try:
@@ -130,7 +130,7 @@ def run_task(task: PredictionTask, model: Model, how: PredictOptions, most_voxel
     except OsteonError as error:
         return TaskResult(*(_hide_paths(text, task.folder) for text in (error.message, error.hint)))
     except Exception as error:  # noqa: BLE001 (a scan that nobody has thought of must not stop the others)
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             return TaskResult("not enough memory", "crop the scan, or ask who runs the server")
         write_text(task.folder / "trouble.txt", traceback.format_exc())  # for whoever runs the server alone
         return TaskResult("an unexpected error", "whoever runs the server finds it in the job's trouble.txt")
@@ -196,30 +196,30 @@ def _find_scan(folder: Path) -> Scan:
 
 def _count_voxels(scan: Scan, grid: Geometry | None, model: Model) -> int:
     """Voxels by the headers alone, on the scan's grid or the model's, where there are more."""
-    from osteon.formats.dicom_files import number, read_dataset
+    from osteon.formats.dicom_files import element_number, read_dataset
     from osteon.preparing.strategies import grid_strategy
 
     if grid is not None:
         return max(math.prod(grid.shape), math.prod(grid_strategy(model.plan).transform(grid).shape))
     files = scan.channels[0]
     first = read_dataset(files[0], pixels=False)
-    sizes = (number(first, word) or 1 for word in ("Rows", "Columns", "NumberOfFrames"))
+    sizes = (element_number(first, word) or 1 for word in ("Rows", "Columns", "NumberOfFrames"))
     return len(files) * round(math.prod(sizes))
 
 
 def _measure(segmentation: Any) -> dict[str, dict[str, float | int]]:
     """The measures of each structure that is there: columns as in `osteon export table`."""
-    from osteon.exporting.masks import cut_masks
-    from osteon.exporting.table import measures
+    from osteon.exporting.masks import crop_masks
+    from osteon.exporting.table import measure_mask
 
     return {
-        cut.structure.name: {k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in measures(cut).items()}
-        for cut in cut_masks(segmentation)
+        cut.structure.name: {k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in measure_mask(cut).items()}
+        for cut in crop_masks(segmentation)
     }
 
 
 def _write_zip(path: Path, folder: Path, files: list[Path]) -> None:
-    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in files:
             archive.write(file, file.relative_to(folder))
 
