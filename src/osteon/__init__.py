@@ -1,7 +1,10 @@
 """Osteon: from labelled bone scans to a segmentation model one can trust, on the machine one owns."""
 
+import logging
+
 from osteon.core.threads import prepare_threads
 
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # a program that listens to nothing hears nothing
 prepare_threads()  # before anything loads a library with threads
 
 from osteon.api import (  # noqa: E402

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from osteon.voting.fit import Fit
     from osteon.voting.report import VoteReport
 
+logger = logging.getLogger(__name__)
 PathLike = str | os.PathLike[str]
 
 
@@ -84,9 +86,6 @@ def make_plan(
         workers: Processes for reading the cases; None: as memory allows.
         **choices: Fields of `osteon.planning.options.Choices`: recipe, dimensions, network, encoder, window, …
     """
-    from rich.markup import escape
-
-    from osteon.core.progress import console
     from osteon.planning.dataset_plan import plan_dataset
     from osteon.planning.options import Choices
 
@@ -100,7 +99,7 @@ def make_plan(
         workers=workers,
     )
     for case_id, error in planned.failed.items():
-        console.print(f"[yellow]not measured: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
+        logger.warning(f"not measured: {case_id}: {error}")
     return planned.plan
 
 

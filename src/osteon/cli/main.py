@@ -33,8 +33,7 @@ from osteon.cli.terminal import begin_in_utf8, lacks_memory, tell_limit
 from osteon.core.errors import OsteonError, in_short
 from osteon.core.files import write_error
 from osteon.core.processes import ended_by, heed_endings
-from osteon.core.progress import console
-from osteon.core.progress import quiet as silence
+from osteon.core.progress import console, print_messages, show_progress
 from osteon.core.version import __version__
 
 INTERRUPTED = 130
@@ -85,7 +84,8 @@ def options(
 ) -> None:
     """Options before the command."""
     tell_limit()
-    context.with_resource(silence(quiet))
+    context.with_resource(print_messages())
+    context.with_resource(show_progress(not quiet))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from osteon.core.progress import quiet as silence
+from osteon.core.progress import is_quiet, show_progress
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; results, warnings and errors still come.")]
 
@@ -19,7 +19,7 @@ def takes_quiet(command: Callable[..., None]) -> Callable[..., None]:
     added = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Quiet)
 
     def with_quiet(*, quiet: bool, **values: Any) -> None:
-        with silence(quiet):
+        with show_progress(not (quiet or is_quiet())):
             command(**values)
 
     parameters = [*signature.parameters.values(), added]

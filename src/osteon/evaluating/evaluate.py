@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from rich.markup import escape
-
 from osteon.core.errors import OsteonError, UnknownValueError
 from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
-from osteon.core.progress import console
 from osteon.dataset.label_placement import common_grid, lay_segmentation
 from osteon.evaluating.groups import Group, field_of, group_scores
 from osteon.evaluating.pairing import Pair, Pairing, pair_up
@@ -24,6 +22,7 @@ from osteon.formats.label_meanings import read_meant
 from osteon.formats.registry import format_of, read_geometry, stem_of, tell_oddities
 from osteon.predicting.training_cases import KEY, TRAINED, sights_in
 
+logger = logging.getLogger(__name__)
 MANY_VOXELS = 100_000_000
 """In all cases together: below, scoring them takes no longer than starting other processes."""
 BYTES_PER_VOXEL = 24
@@ -123,7 +122,7 @@ def evaluate(
     groups = {pair.case: field_of(pair.entry, by) for pair in pairing.pairs} if by else {}
     work = partial(score_pair, structures=pairing.structures, measures=measures)
     for line in tell_oddities((file, True) for pair in pairing.pairs for file in (pair.prediction, pair.reference)):
-        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
+        logger.warning(line)
     count = workers or _worker_count(pairing)
     outcomes = {out.item.case: out for out in for_each(work, pairing.pairs, "evaluating", name=str, workers=count)}
     scores: list[Score] = []

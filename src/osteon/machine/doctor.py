@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import platform
 import shutil
 import sys
@@ -14,14 +15,13 @@ from typing import Literal
 
 import psutil
 import torch
-from rich.markup import escape
 
 from osteon.core.cpu_features import processor_flags
 from osteon.core.cpu_load import LoadMeter
 from osteon.core.errors import UsageError, in_short
 from osteon.core.labels import Segmentation
 from osteon.core.platform import cores, cpu_quota
-from osteon.core.progress import console, status, track
+from osteon.core.progress import status, track
 from osteon.core.threads import describe_waiting, threads_may_spin
 from osteon.core.torchvision_ops import mend_torchvision
 from osteon.core.volume import Volume
@@ -34,6 +34,7 @@ from osteon.predicting.quantised import quantise, quantised_file
 from osteon.predicting.training_cases import TRAINED, UNSEEN
 from osteon.runs.scoring import as_planned
 
+logger = logging.getLogger(__name__)
 State = Literal["fine", "note", "wrong"]
 LOOK_S = 1.0
 """How long other work is watched."""
@@ -148,7 +149,7 @@ def _quantised(model: Model, folder: Path, dataset: Dataset, validation_ids: lis
             images = [model.prepare(dataset.load_image(case)).image for case in trained[:MOST_SCANS]]
             quantise(model.network, model.plan, images, path)
     except (RuntimeError, ImportError, UsageError) as error:
-        console.print(f"[yellow]not quantised: {escape(str(error))}[/]", soft_wrap=True)
+        logger.warning(f"not quantised: {error}")
         return model
     return replace(model, quantised=path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -10,12 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from rich.markup import escape
 
 from osteon.core.cpu_load import LoadMeter
 from osteon.core.devices import resolve_device, size_kind
 from osteon.core.errors import CaseError, OsteonError
-from osteon.core.progress import clock, console, status
+from osteon.core.progress import clock, status
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME, Forecast, Patch, Plan, read_plan, write_plan
 from osteon.planning.fingerprint import changed_since, measure
@@ -25,6 +25,7 @@ from osteon.planning.planner import cache_bytes, make_plan
 from osteon.planning.recipe_files import resolve
 from osteon.planning.zoom_choice import coverage_warnings
 
+logger = logging.getLogger(__name__)
 MANY_ITERATIONS = 3000
 """What a budget allows beyond these is better spent on larger patches, or a finer grid."""
 FEW_ITERATIONS = 1000
@@ -145,7 +146,7 @@ def decide(
         plan = _add_reasons(plan, "forecast", notes)
     small = coverage_warnings(plan, fingerprint)
     for note in [*notes, *small]:
-        console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
+        logger.warning(note)
     plan = _add_reasons(plan, "patch", small)
     return Planned(plan, {case: CaseError(reason) for case, reason in fingerprint.failed.items()})
 
@@ -238,6 +239,4 @@ def tell_outdated(folder: Path) -> None:
     """Say where a dataset's cases are not those any more that its plan was made from."""
     if differences := changed_since(Dataset.open(folder)):
         said = f"{folder / FILE_NAME}: was made of other cases than there are now ({'; '.join(differences)})"
-        console.print(
-            f"[yellow]{escape(said)}; `osteon plan {escape(str(folder))} --force` decides anew[/]", soft_wrap=True
-        )
+        logger.warning(f"{said}; `osteon plan {folder} --force` decides anew")

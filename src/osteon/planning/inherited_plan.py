@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from rich.markup import escape
-
 from osteon.core.errors import OsteonError
-from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.plan.inheritance import inherit_plan
 from osteon.plan.overlay import overlay
@@ -22,6 +20,8 @@ from osteon.planning.run_plan import plan_for_run
 from osteon.predicting.model import model_folder
 from osteon.runs.initialising import init_sha256
 from osteon.runs.record import is_begun
+
+logger = logging.getLogger(__name__)
 
 
 def plan_from_model(
@@ -65,11 +65,11 @@ def plan_from_model(
     if choices.window is not None:
         plan = plan.model_copy(update={"intensities": own.intensities})
     said = f"network, grid and patch are {init}'s; a plan of your own is given with --plan"
-    console.print(escape(said), soft_wrap=True)
+    logger.info(said)
     for section in ("series", "zoom"):
         if getattr(own, section) is not None and getattr(plan, section) is None:
             told = f"the dataset's plan has a section {section}, which is left out: models of nnU-Net's do not know it"
-            console.print(f"[yellow]{told}[/]", soft_wrap=True)
+            logger.warning(told)
     return overlay(plan, choices.settings or {})
 
 
@@ -86,7 +86,7 @@ def _lie(folder: Path) -> str:
     if others:
         told = ", ".join(f"{count} to {lie}" for lie, count in lies.most_common())
         said = f"the scans lie in {len(lies)} ways in their files ({told}); all are turned to {most} for this model"
-        console.print(f"[yellow]{escape(said)}[/]", soft_wrap=True)
+        logger.warning(said)
     return most
 
 

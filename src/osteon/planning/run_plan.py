@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from osteon.core.errors import UsageError
-from osteon.core.progress import console
 from osteon.plan.overlay import known_keys
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan
@@ -16,6 +14,7 @@ from osteon.planning.dataset_plan import decide, precision_is_chosen
 from osteon.planning.options import Choices
 from osteon.runs.record import RUN, is_begun, plan_hash
 
+logger = logging.getLogger(__name__)
 MAY_CHANGE = {"patch.size", "patch.batch", "training.precision"}
 """What `record.record_choices` judges: a run may go on with less memory."""
 
@@ -60,7 +59,7 @@ def plan_for_run(
             return plan
     if (dataset / PLAN).is_file():
         said = f"{dataset / PLAN}: left as it is and not used; a plan is made for this run by its own options"
-        console.print(escape(said), soft_wrap=True)
+        logger.info(said)
     return decide(dataset, choices, device=device, measure_cost=measure_cost, budget_s=budget_s, workers=workers).plan
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import whole_file, write_yaml
-from osteon.core.progress import console, is_quiet
+from osteon.core.progress import progress_logger
 from osteon.dataset.dataset import Dataset
 from osteon.networks.ensemble import Ensemble
 from osteon.plan.schema import Plan
@@ -27,6 +28,7 @@ from osteon.runs.record import RUN, SPLITS, check_plan_fits, hold_run, is_begun,
 from osteon.runs.splits import NOTHING_SHOWN, Shown, check_structures, folds_of, shown_on_grid
 from osteon.training.checkpoint import State
 
+logger = logging.getLogger(__name__)
 FOLD = "fold-{}"
 
 
@@ -66,14 +68,13 @@ def _train_folds(dataset: Dataset, plan: Plan, run: Path, options: TrainOptions,
     begun = done or ((run / RUN).is_file() and any(is_begun(folder) for folder in folders))
     record_choices(run, plan, options, begun=begun)
     if done:
-        console.print(f"{run}: is trained already; --restart begins anew", soft_wrap=True)
+        logger.info(f"{run}: is trained already; --restart begins anew")
         validation = load_model(run / "model").validation
         return TrainReport(run, validation, {}, validation["training"]["iterations"], resumed=False)
     folds, failed = _folds(dataset, plan, run, options, begun=begun)
     resumed = False
     for number, folder in enumerate(folders):
-        if not is_quiet():
-            console.print(f"fold {number} of {options.folds}", soft_wrap=True)
+        progress_logger.info(f"fold {number} of {options.folds}")
         report = train(dataset, plan, folder, replace(options, fold=number), part=True, folds=folds)
         failed |= report.failed
         resumed |= report.resumed

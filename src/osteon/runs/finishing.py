@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import time
@@ -12,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.markup import escape
 
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Segmentation
 from osteon.core.parallel import failure_of
-from osteon.core.progress import clock, console, track
+from osteon.core.progress import clock, track
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.formats.registry import read_segmentation, write_segmentation
@@ -39,6 +39,7 @@ from osteon.runs.scoring import as_planned, measure_speeds, rounded, score_scan
 from osteon.training.checkpoint import State
 from osteon.training.validation import Scores, mean_scores, overall
 
+logger = logging.getLogger(__name__)
 PREDICTIONS = "predictions"
 UNORDERED = "unordered"
 EXTRAS_SHARE = 0.2
@@ -206,7 +207,7 @@ def _with_or_without_series(
     said = f"names in order: mean validation Dice {ordered:.3f}, as found {plain:.3f}"
     harmful = ordered < plain - LEAST_DROP
     if harmful:
-        console.print(f"{said}; names stay as found", soft_wrap=True)
+        logger.info(f"{said}; names stay as found")
         for path in (run / UNORDERED / PREDICTIONS).glob("[!.]*"):
             path.replace(run / PREDICTIONS / path.name)
     shutil.rmtree(run / UNORDERED, ignore_errors=True)
@@ -263,7 +264,7 @@ def _predicted(
             if unordered is not None:
                 unordered.cases.pop(case_id, None)
                 unordered.raw.pop(case_id, None)
-            console.print(f"[yellow]not validated: {escape(f'{case_id}: {failed[case_id]}')}[/]", soft_wrap=True)
+            logger.warning(f"not validated: {case_id}: {failed[case_id]}")
     return validated, unordered if validated.cases else None
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.markup import escape
 from torch.utils.data import DataLoader
 
 from osteon.core.devices import device_kind, resolve_device
@@ -19,7 +18,7 @@ from osteon.core.errors import FileError, OsteonError, UsageError
 from osteon.core.files import write_error, write_yaml
 from osteon.core.heap import keep_freed_memory
 from osteon.core.locks import NAME as LOCK
-from osteon.core.progress import clock, console, is_quiet
+from osteon.core.progress import clock, progress_logger
 from osteon.dataset.dataset import Dataset
 from osteon.networks.registry import starts_inflated
 from osteon.plan.schema import FILE_NAME as PLAN
@@ -46,6 +45,7 @@ from osteon.training.progress_display import Display
 from osteon.training.sample_pictures import FOLDER as SAMPLES
 from osteon.training.sampling import PatchSampler
 
+logger = logging.getLogger(__name__)
 RECALIBRATION_BATCHES = 8
 """With which an inflated encoder's batch norms are set before the first iteration."""
 
@@ -140,7 +140,7 @@ def _train(
     if splits is None:
         split(dataset, options, folds=folds)  # too few cases are said before they are prepared
     if done:
-        console.print(f"{escape(str(run))}: is trained already; --restart begins anew", soft_wrap=True)
+        logger.info(f"{run}: is trained already; --restart begins anew")
         before = load_model(run / "model").validation
         return TrainReport(run, before, {}, before["training"]["iterations"], resumed=False)
     device = resolve_device(options.device)
@@ -148,7 +148,7 @@ def _train(
     begin = None if options.init is None or resumed else initial_weights(plan, options.init, options.seed, run)
     cached, failed = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
     for case_id, error in failed.items():
-        console.print(f"[yellow]left out: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
+        logger.warning(f"left out: {case_id}: {error}")
     if splits is None:
         training_ids, validation_ids = split(dataset, options, Shown.of(cached), folds)
         splits = {"training": training_ids, "validation": validation_ids}
@@ -157,9 +157,9 @@ def _train(
     validation = [cached[i] for i in splits["validation"] if i in cached]
     check_structures(dataset, plan.structures, shown_on_grid(plan, cached), {0: splits["training"]})
     if not resumed and (told := told_loss(plan)):
-        console.print(told, soft_wrap=True)
-    if validation and not part and not is_quiet():
-        console.print(describe_end(plan, len(validation), _expected_s(plan, options, device)), soft_wrap=True)
+        logger.info(told)
+    if validation and not part:
+        progress_logger.info(describe_end(plan, len(validation), _expected_s(plan, options, device)))
     seen = _seen(run, training, validation, begun=options.init is not None)
     module = _fit(plan, run, options, state, training, validation, device, checkpoint_every_s, begin)
     network = _chosen_weights(run, module, state)
@@ -187,10 +187,9 @@ def _seen(run: Path, training: list[CachedCase], validation: list[CachedCase], *
     seen = SeenScans(trained, validated, seen_before(run) if begun else {})
     known = trained_on({case.id: seen.sight_in_run(case.id, case.content) for case in validation})
     if known:
-        console.print(
-            f"[yellow]{len(known)} of the {len(validation)} validation cases were trained on by the model that this "
-            f"one begins with, so that its validation says too much: {escape(', '.join(known))}[/]",
-            soft_wrap=True,
+        logger.warning(
+            f"{len(known)} of the {len(validation)} validation cases were trained on by the model that this "
+            f"one begins with, so that its validation says too much: {', '.join(known)}"
         )
     return seen
 
@@ -217,7 +216,7 @@ def _fit(
 ) -> TrainingModule:
     epochs = options.epochs or plan.training.epochs
     iterations = None if options.budget_s is not None else epochs * plan.training.epoch_iterations
-    logger = TensorBoardLogger(run, name="tensorboard", version="")
+    tensorboard = TensorBoardLogger(run, name="tensorboard", version="")
     with enough_memory(run, plan), Display() as display:
         conductor = Conductor(
             plan,
@@ -225,7 +224,7 @@ def _fit(
             validation,
             run,
             display,
-            logger,
+            tensorboard,
             state,
             checkpoint_every_s=checkpoint_every_s,
             seed=options.seed,
@@ -244,7 +243,7 @@ def _fit(
             conductor.restore(module, module.configure_optimizers())
             return module
         if state.iteration:
-            console.print(f"going on from iteration {state.iteration}, {clock(state.elapsed_s)} into the training")
+            logger.info(f"going on from iteration {state.iteration}, {clock(state.elapsed_s)} into the training")
         batches = DataLoader(Batches(sampler, state.iteration, device), batch_size=None, num_workers=0)
         let_cuda_be_fast(device, deterministic=options.deterministic)
         if pays(device, conductor.left_s(device_kind(device)), deterministic=options.deterministic):
@@ -263,7 +262,7 @@ def _fit(
                 precision=lightning_precision(options.precision, plan, device),
                 max_epochs=-1,
                 max_steps=-1,
-                logger=logger,
+                logger=tensorboard,
                 callbacks=[conductor],
                 deterministic=options.deterministic,
                 enable_checkpointing=False,
@@ -298,5 +297,5 @@ def _chosen_weights(run: Path, module: TrainingModule, state: State) -> torch.nn
         try:
             network.load_state_dict(load_checkpoint(best)[0])
         except FileError as error:
-            console.print(f"[yellow]{escape(error.message)}: the last weights are taken[/]", soft_wrap=True)
+            logger.warning(f"{error.message}: the last weights are taken")
     return network.eval()

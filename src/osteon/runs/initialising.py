@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel
-from rich.markup import escape
 
 from osteon.core.errors import FileError, ModelError
 from osteon.core.files import write_json
-from osteon.core.progress import console
 from osteon.core.records import read_record
 from osteon.networks.ensemble import Ensemble, first_member
 from osteon.networks.output_bias import expect_little
@@ -24,6 +23,7 @@ from osteon.predicting.model import load_model, model_folder
 from osteon.predicting.records import WEIGHTS
 from osteon.predicting.training_cases import KEY
 
+logger = logging.getLogger(__name__)
 TRANSFER = "transfer.json"
 
 
@@ -71,7 +71,7 @@ def initial_weights(plan: Plan, init: str, seed: int, run: Path) -> dict[str, to
     write_json(run / TRANSFER, asdict(report) | {KEY: {**model.seen.before, **model.seen.training}})
     many = len(model.network.members) if isinstance(model.network, Ensemble) else 1
     first = "" if many == 1 else f"the first of its {many} members is taken; "
-    console.print(escape(f"from {init}: {first}{report.told}; each tensor: {run / TRANSFER}"), soft_wrap=True)
+    logger.info(f"from {init}: {first}{report.told}; each tensor: {run / TRANSFER}")
     return network.state_dict()
 
 

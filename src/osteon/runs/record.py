@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,6 @@ import torch
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.locks import hold_folder
-from osteon.core.progress import console
 from osteon.core.records import read_record
 from osteon.core.schema_versions import SCHEMAS, migrate
 from osteon.core.version import __version__
@@ -28,6 +28,7 @@ from osteon.runs.initialising import init_sha256
 from osteon.runs.options import DEFAULTS, TrainOptions
 from osteon.runs.resuming import as_begun, resumable_differences, told_differences
 
+logger = logging.getLogger(__name__)
 RUN = "run.yaml"
 _OTHERS = ("schema", "init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
 """What run.yaml says beside the options."""
@@ -77,7 +78,7 @@ def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool)
                 hint="give the same options to go on, another folder, or --restart to throw this run away",
             )
         if differences:
-            console.print(told_differences(differences), soft_wrap=True)
+            logger.info(told_differences(differences))
             changes = [*before.get("changes", []), {key: list(pair) for key, pair in differences.items()}]
             write_yaml(path, before | recorded | _plan_told(plan) | {"changes": changes})
             write_plan(run / PLAN, plan)

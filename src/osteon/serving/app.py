@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from fastapi import Path as FromPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import BaseModel, Field
-from rich.markup import escape
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -23,7 +23,6 @@ from starlette.routing import Match
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import read_json
-from osteon.core.progress import console
 from osteon.core.version import __version__
 from osteon.serving.drain_request import Lingering
 from osteon.serving.guard import Guard, Rules, answer
@@ -37,6 +36,7 @@ from osteon.serving.uploads import Upload, check_announced, receive
 from osteon.web.connections import neighbourhood
 from osteon.web.slow_bodies import Paced, SlowError
 
+logger = logging.getLogger(__name__)
 FORMS = ("stl", "ply", "obj", "seg-nrrd", "dicom-seg", "rtstruct", "rle-csv", "coco")
 """Of `exporting.registry.FORMS` those that a single scan can be had in; a test compares."""
 _KINDS = {".gz": "application/gzip", ".nrrd": "application/octet-stream", ".zip": "application/zip"}
@@ -251,7 +251,7 @@ async def _refused(_: Request, error: OsteonError) -> Response:
         return answer(408, error.message, error.hint)
     if isinstance(error, RefusedError):
         return answer(error.status, error.message, error.hint, error.headers)
-    console.print(f"[yellow]{escape(str(error))}[/]", soft_wrap=True)
+    logger.warning(str(error))
     return answer(500, "the server could not do it", "try again; whoever runs the server may look at its disk")
 
 

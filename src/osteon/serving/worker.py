@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from osteon.core.errors import CaseError, OsteonError, out_of_memory
 from osteon.core.files import whole_file, write_json
 from osteon.core.parallel import end_with_parent
-from osteon.core.progress import console
 from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN, note_trouble
 
 if TYPE_CHECKING:
@@ -74,7 +73,6 @@ def main(connection: Connection, work: Work) -> None:
     """Load the model, say what it is, then answer tasks until the server ends."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server says when it is over
-    console.quiet = True
     try:
         model, how = _load(work)
     except OsteonError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import math
 import signal
 import time
@@ -21,7 +22,6 @@ from osteon.core.devices import device_kind
 from osteon.core.errors import DivergedError
 from osteon.core.files import write_text
 from osteon.core.processes import end_for, endings_noted
-from osteon.core.progress import console
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
 from osteon.training.checkpoint import (
@@ -42,6 +42,7 @@ from osteon.training.sampling import Batch
 from osteon.training.schedule import rate_factor
 from osteon.training.validation import in_order, overall, validate
 
+logger = logging.getLogger(__name__)
 CHECKPOINT_EVERY_S = 60.0
 """At most this much work is lost when a run is killed."""
 SAVE_BEFORE_VALIDATION_S = 10.0
@@ -202,7 +203,7 @@ class Conductor(lightning.Callback):
                     raise KeyboardInterrupt
                 return  # sent to the group, too
             self.interrupted = number
-            console.print("stopping after this iteration; Ctrl-C again stops now", soft_wrap=True)
+            logger.info("stopping after this iteration; Ctrl-C again stops now")
 
         try:
             with endings_noted(note) as self.take_endings:
@@ -299,10 +300,9 @@ class Conductor(lightning.Callback):
             self.state.validation_cases = number + 1
             yield case
         if (count := self.state.validation_cases or 0) < len(self.validation):
-            console.print(
+            logger.info(
                 f"validating on {count} of the {len(self.validation)} validation cases during the training, since all "
-                f"would take too much of its time; on all of them at the end",
-                soft_wrap=True,
+                f"would take too much of its time; on all of them at the end"
             )
 
     def _keep_sample(self, number: int, case: CachedCase, found: np.ndarray) -> None:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from osteon.core.progress import console, is_quiet, lines, now, time_left
+from osteon.core.progress import console, is_quiet, lines, now, progress_logger, time_left
 from osteon.training.validation import overall
 
 REFRESH_S = 0.5
@@ -97,9 +97,8 @@ class Display:
     def validated(self, done: float, iteration: int, scores: dict[str, float | None]) -> None:
         """Show the scores of a validation."""
         self.scores = scores
-        if not console.is_terminal and not is_quiet():
-            text = f"{done:4.0%}  iteration {iteration}  validation Dice  {escape(score_line(scores))}"
-            console.print(text, soft_wrap=True)
+        if not self.live.is_started:
+            progress_logger.info(f"{done:4.0%}  iteration {iteration}  validation Dice  {score_line(scores)}")
 
 
 def score_line(scores: dict[str, float | None]) -> str:

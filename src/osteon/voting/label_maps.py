@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.markup import escape
 
 from osteon.core.errors import FileError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.formats.label_meanings import names_nothing, read_meant
 from osteon.formats.labelmap import is_generic
@@ -28,6 +27,8 @@ from osteon.voting.rules import Rules
 from osteon.voting.run_length import NOTHING, Runs, runs_of
 from osteon.voting.structures import KNOW, NOBODY_KNOWS, by_value
 from osteon.voting.votes import Answers, scale_for, too_few, voices
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def open_label_maps(folders: Sequence[Folder], rules: Rules, dataset: Dataset | 
         files = f"{len(nameless)} files, such as {nameless[0]}, name" if len(nameless) > 1 else f"{nameless[0]} names"
         meaning = ", ".join(f"{structure.name}={structure.value}" for structure in dataset.structures)
         said = f"{files} no structures: the numbers are taken as those of {dataset.folder} ({meaning})"
-        console.print(f"[yellow]{escape(said)}[/]", soft_wrap=True)
+        logger.warning(said)
     return LabelMaps(tuple(folders), rules, structures, overlapping, dataset)
 
 
