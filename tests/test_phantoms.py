@@ -12,8 +12,9 @@ import typer
 from scipy import ndimage
 
 from helpers import to_index
+from osteon.cli import phantom as command_line
 from osteon.cli.main import app
-from osteon.cli.phantom import Kinds, Layouts
+from osteon.cli.phantom import Layouts
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
 from osteon.formats import read_segmentation, read_volume
@@ -136,7 +137,7 @@ def test_some_files_say_their_colour(humeri: Path) -> None:
 
 
 def test_the_command_knows_all_kinds_and_layouts() -> None:
-    assert [kind.value for kind in Kinds] == list(KINDS)
+    assert tuple(KINDS) == command_line.KINDS
     assert [layout.value for layout in Layouts] == list(KIND.layouts)
 
 

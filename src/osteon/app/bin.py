@@ -27,7 +27,7 @@ from osteon.core.file_names import name_key
 from osteon.core.files import write_error, write_json
 from osteon.core.locks import NAME as LOCK
 from osteon.core.locks import hold_folder
-from osteon.exporting.registry import FORMS
+from osteon.exporting.registry import export_forms
 
 WORDS: dict[Kind, str] = {
     "sources": "upload",
@@ -257,7 +257,7 @@ def _bin(studio: Studio) -> Path:
 def belonging(studio: Studio, item: Item) -> list[Path]:
     """What means nothing without an item: the exports of a result, the plan that a run was started with."""
     root = studio.workspace.root
-    made = [(root / volumes_table(item)).parent, *(root / "exports" / f"{item.name}-{form.name}" for form in FORMS)]
+    made = [(root / volumes_table(item)).parent, *(root / "exports" / f"{item.name}-{form}" for form in export_forms())]
     exports = made if item.kind == "results" else []
     plans = [root / "plans" / f"{item.name}.yaml"] if item.kind == "runs" else []
     return [path for path in (*exports, *plans) if path.exists()]

@@ -9,14 +9,14 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.dataset import labels_of
-from osteon.cli.option_values import Encodings, Exports, MeshSpaces, Shapes
+from osteon.cli.option_values import EXPORTS, Encodings, MeshSpaces, Shapes
 from osteon.cli.output import out, report_failures
 from osteon.core.errors import UsageError
 from osteon.core.progress import console
 
 
 def export(
-    form: Annotated[Exports, typer.Argument(help="What to write.")],
+    form: Annotated[str, typer.Argument(metavar=f"{{{'|'.join(EXPORTS)}}}", help="What to write.")],
     sources: Annotated[
         list[Path],
         typer.Argument(
@@ -56,10 +56,10 @@ def export(
     import osteon
 
     if len(sources) < 2:
-        raise UsageError("a source and an output folder are needed", hint=f"osteon export {form.value} SOURCE… OUT")
+        raise UsageError("a source and an output folder are needed", hint=f"osteon export {form} SOURCE… OUT")
     *given, folder = sources
     report = osteon.export(
-        form.value,
+        form,
         given,
         folder,
         source=source,
@@ -76,7 +76,7 @@ def export(
     for note in report.notes:
         console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
     count, files = len(report.done), len(report.files)
-    what = "model" if form in (Exports.onnx, Exports.openvino) else "case"
+    what = "model" if form in ("onnx", "openvino") else "case"
     done = f"{count} {what}{'s' * (count != 1)} exported, {files} file{'s' * (files != 1)}"
     out.print(f"{done}: {escape(str(folder))}", soft_wrap=True)
     report_failures(report.failed, "failed")

@@ -63,24 +63,6 @@ class MaskMarks(StrEnum):
     dark = "dark"
 
 
-class Exports(StrEnum):
-    """Forms of export (osteon.exporting.registry.FORMS and MODEL_FORMS)."""
-
-    stl = "stl"
-    ply = "ply"
-    obj = "obj"
-    dicom_seg = "dicom-seg"
-    rtstruct = "rtstruct"
-    seg_nrrd = "seg-nrrd"
-    rle_csv = "rle-csv"
-    coco = "coco"
-    table = "table"
-    nnunet = "nnunet"
-    decathlon = "decathlon"
-    onnx = "onnx"
-    openvino = "openvino"
-
-
 class Encodings(StrEnum):
     """Kinds of DICOM SEG (osteon.exporting.export_form.Encoding)."""
 
@@ -112,3 +94,19 @@ class Parts(StrEnum):
 
 RECIPES = ("osteon", "nnunet", "hand", "humerus", "humerus-pretrained", "limb", "lung", "spine")
 """The rows of osteon.planning.recipes, then the files of osteon.planning.published."""
+EXPORTS = (
+    "stl",
+    "ply",
+    "obj",
+    "dicom-seg",
+    "rtstruct",
+    "seg-nrrd",
+    "rle-csv",
+    "coco",
+    "table",
+    "nnunet",
+    "decathlon",
+    "onnx",
+    "openvino",
+)
+"""Forms of export (osteon.exporting.registry.FORMS and MODEL_FORMS). Plugins add others."""

@@ -11,15 +11,8 @@ from rich.markup import escape
 
 from osteon.cli.output import out
 
-
-class Kinds(StrEnum):
-    """The rows of osteon.phantoms.registry, which is slow to import; a test compares."""
-
-    humerus = "humerus"
-    limb = "limb"
-    spine = "spine"
-    hand = "hand"
-    lung = "lung"
+KINDS = ("humerus", "limb", "spine", "hand", "lung")
+"""The rows of osteon.phantoms.registry, which is slow to import; a test compares. Plugins add others."""
 
 
 class Layouts(StrEnum):
@@ -31,7 +24,7 @@ class Layouts(StrEnum):
 
 
 def phantom(
-    kind: Annotated[Kinds, typer.Argument(help="What to make up.")],
+    kind: Annotated[str, typer.Argument(metavar=f"{{{'|'.join(KINDS)}}}", help="What to make up.")],
     folder: Annotated[Path, typer.Argument(help="Where it is written: a new or an empty folder.")],
     cases: Annotated[int, typer.Option(min=1, help="How many.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="A case follows from seed and number alone.")] = 0,
@@ -45,11 +38,11 @@ def phantom(
 ) -> None:
     """Make up a cohort in one job's own form, with the truth beside it, to try osteon on."""
     from osteon.phantoms.record import TRUTH
-    from osteon.phantoms.registry import KINDS, SIDECAR, ask, write_phantoms
+    from osteon.phantoms.registry import SIDECAR, ask, kind_named, write_phantoms
 
-    request = ask(kind.value, cases=cases, seed=seed, size=size, layout=layout and layout.value)
+    request = ask(kind, cases=cases, seed=seed, size=size, layout=layout and layout.value)
     made = write_phantoms(folder, request, overwrite=overwrite)
-    row = KINDS[request.kind]
+    row = kind_named(request.kind)
     state = "written" if made else "is there already"
     out.print(f"{state}: {escape(row.what)}", soft_wrap=True)
     out.print(f"truth   {escape(str(folder / TRUTH))}, sizes in {escape(str(folder / SIDECAR))}", soft_wrap=True)

@@ -13,15 +13,24 @@ from pathlib import Path
 
 from osteon.core.errors import UsageError
 from osteon.core.files import read_json, write_json
+from osteon.core.plugins import with_plugins
 from osteon.core.progress import track
 from osteon.phantoms import fragments, hand, limb, lung, spine
 from osteon.phantoms.record import SOURCE, TRUTH, Kind, Request, TrueCase
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (fragments.KIND, limb.KIND, spine.KIND, hand.KIND, lung.KIND)}
-"""The kinds by name; a new one is one module and one row."""
+"""The kinds by name; a new one is one module and one row, here or in a package's entry points `osteon.phantoms`."""
 
 SIDECAR = "truth.json"
 SMALLEST = 24
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that name, a plugin's too. Raises UsageError that lists the names."""
+    kinds = with_plugins("osteon.phantoms", KINDS, Kind)
+    if name not in kinds:
+        raise UsageError(f"there is no phantom {name}", hint=f"choose one of: {', '.join(kinds)}")
+    return kinds[name]
 
 
 def ask(kind: str, *, cases: int = 6, seed: int = 0, size: int | None = None, layout: str | None = None) -> Request:
@@ -30,9 +39,7 @@ def ask(kind: str, *, cases: int = 6, seed: int = 0, size: int | None = None, la
     Raises:
         UsageError: There is no such kind or layout, or a number makes no sense.
     """
-    if kind not in KINDS:
-        raise UsageError(f"there is no phantom {kind}", hint=f"choose one of: {', '.join(KINDS)}")
-    row = KINDS[kind]
+    row = kind_named(kind)
     if cases < 1 or seed < 0:
         raise UsageError(
             f"a cohort of {cases} cases with seed {seed} cannot be made",
@@ -64,7 +71,7 @@ def write_phantoms(folder: Path, request: Request, *, overwrite: bool = False) -
         UsageError: The folder holds other things, or another cohort.
         FileError: A file cannot be written.
     """
-    folder, kind = Path(folder), KINDS[request.kind]
+    folder, kind = Path(folder), kind_named(request.kind)
     if _is_there(folder, request, overwrite):
         return False
     for part in (SOURCE, TRUTH):

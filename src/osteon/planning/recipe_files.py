@@ -15,7 +15,7 @@ from osteon.dataset.manifest import explain
 from osteon.plan.network_sections import MONAI, PRETRAINED, SCRATCH
 from osteon.plan.overlay import flat_settings, nearest, numbers
 from osteon.planning.options import Choices
-from osteon.planning.recipes import RECIPES, Recipe
+from osteon.planning.recipes import Recipe, all_recipes
 
 PUBLISHED = Path(__file__).parent / "published"
 Range = tuple[float, float]
@@ -98,16 +98,17 @@ def resolve(choices: Choices) -> Resolved:
         PlanError: The file has a key that no recipe has, or one that makes no sense; the message names it.
     """
     name = choices.recipe
-    if name in RECIPES:
-        return Resolved(name, RECIPES[name], RECIPES[name].source, _without_encoder(choices), {})
+    rows = all_recipes()
+    if name in rows:
+        return Resolved(name, rows[name], rows[name].source, _without_encoder(choices), {})
     path = PUBLISHED / f"{name}.yaml" if name in published() else Path(name)
     if name not in published() and (path.suffix not in (".yaml", ".yml") or not path.is_file()):
-        known = [*RECIPES, *published()]
+        known = [*rows, *published()]
         near = f"choose one of {', '.join(known)}, or give the path of a recipe of your own (.yaml)"
         raise UsageError(f"there is no recipe {name}; near it: {nearest(name, known)}", hint=near)
     recipe = read_recipe(path)
     completed = _complete(choices, recipe.choices)
-    return Resolved(path.stem, RECIPES[recipe.base], recipe.source, completed, flat_settings(numbers(recipe.plan)))
+    return Resolved(path.stem, rows[recipe.base], recipe.source, completed, flat_settings(numbers(recipe.plan)))
 
 
 def read_recipe(path: Path) -> RecipeFile:
@@ -128,8 +129,8 @@ def read_recipe(path: Path) -> RecipeFile:
         recipe = RecipeFile.model_validate(numbers(data))
     except ValidationError as error:
         raise PlanError(f"{path}: {explain(error)}", hint=hint) from None
-    if recipe.base not in RECIPES:
-        raise PlanError(f"{path}: base: there is no recipe {recipe.base}", hint=f"one of {', '.join(RECIPES)}")
+    if recipe.base not in (rows := all_recipes()):
+        raise PlanError(f"{path}: base: there is no recipe {recipe.base}", hint=f"one of {', '.join(rows)}")
     return recipe
 
 

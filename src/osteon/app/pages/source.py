@@ -21,7 +21,7 @@ from osteon.app.workspace import about
 from osteon.core.errors import OsteonError
 from osteon.core.text import counted
 from osteon.dataset.modality import MODALITIES
-from osteon.importing.recognition import FORMS
+from osteon.importing.recognition import source_forms
 
 HOLD_OUT = {
     "": "none",
@@ -158,7 +158,7 @@ class _Page:
         return any(case["labelled"] for case in found.cases)
 
     def _forms(self, found: Inspected) -> None:
-        names = {form.name: f"{form.name}: {form.what}" for form in FORMS}
+        names = {form.name: f"{form.name}: {form.what}" for form in source_forms().values()}
 
         async def chosen(event: object) -> None:
             self.form = getattr(event, "value", None)
