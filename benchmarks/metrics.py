@@ -34,9 +34,9 @@ from osteon.core.labels import Structure, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Case, Channel, Manifest, write_manifest
 from osteon.evaluating.evaluate import score_pair
-from osteon.evaluating.metrics import flat
-from osteon.evaluating.pairing import pair_up
-from osteon.evaluating.scores import Measures, score_case
+from osteon.evaluating.metrics import score_to_row
+from osteon.evaluating.pairing import match_predictions
+from osteon.evaluating.scores import MetricOptions, score_case
 from osteon.formats import read_segmentation, write_volume
 
 SOURCES = {"hippocampus": ("msd-hippocampus/labelsTr/*.nii.gz", 30), "lumbar": ("spine-mr-lumbar/*_label.nrrd", 20)}
@@ -72,8 +72,8 @@ def changed(labels: np.ndarray, other: np.ndarray, number: int) -> np.ndarray:
 
 
 def by_osteon(found: np.ndarray, truth: np.ndarray, geometry: Geometry, structures: Any, **more: Any) -> list[Figures]:
-    measures = Measures(tolerances=TOLERANCES, **more)
-    scores = [flat(s) for s in score_case("a", found, truth, geometry, structures, measures=measures)]
+    measures = MetricOptions(tolerances=TOLERANCES, **more)
+    scores = [score_to_row(s) for s in score_case("a", found, truth, geometry, structures, measures=measures)]
     return [{name: float(s[name]) for name in FIGURES if s.get(name) is not None} for s in scores]  # type: ignore[arg-type]
 
 
@@ -122,12 +122,12 @@ def speed(data: Path) -> None:
     pairs = list(pairs_of(data, "lumbar", CASES))
     with tempfile.TemporaryDirectory() as folder:
         dataset, predictions = write_cohort(Path(folder), pairs)
-        ready = pair_up(predictions, dataset)
+        ready = match_predictions(predictions, dataset)
         names = [(dataset / "labels" / f"{p.case}.nrrd", p.prediction) for p in ready.pairs]
         files = {
             "osteon": lambda: [score_pair(pair, ready.structures) for pair in ready.pairs],
             "osteon, overlap only": lambda: [
-                score_pair(pair, ready.structures, Measures(surfaces=False)) for pair in ready.pairs
+                score_pair(pair, ready.structures, MetricOptions(surfaces=False)) for pair in ready.pairs
             ],
         }
         arrays: dict[str, Callable[[], object]] = {

@@ -212,7 +212,7 @@ def test_choices_are_the_registries() -> None:
     assert {choice.value for choice in RleOrders} == set(get_args(source_forms.RleOrder))
     assert {choice.value for choice in MaskMarks} == set(get_args(source_forms.MaskMarks))
     assert {choice.value for choice in Methods} == set(get_args(rules.Method))
-    assert {choice.value for choice in Parts} == set(get_args(fit.Part))
+    assert {choice.value for choice in Parts} == set(get_args(fit.FittedParameter))
 
 
 @pytest.mark.parametrize(

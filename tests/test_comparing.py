@@ -11,7 +11,7 @@ from scipy.stats import PermutationMethod, wilcoxon
 from osteon.core.errors import DatasetError, UsageError
 from osteon.evaluating import paired_tests
 from osteon.evaluating.comparison import compare_runs
-from osteon.evaluating.metrics import better
+from osteon.evaluating.metrics import better_direction
 from osteon.evaluating.paired_tests import SignedRank, holm, signed_rank
 from osteon.evaluating.ranking import rank_runs
 from osteon.evaluating.scores import Score
@@ -57,14 +57,14 @@ def test_laws_of_holm(values: list[float]) -> None:
     assert corrected[int(np.argmin(values))] == pytest.approx(min(1, len(values) * min(values)))
 
 
-def run(values: dict[str, list[float | None]], figure: str = "dice") -> list[Score]:
+def run(values: dict[str, list[float | None]], metric: str = "dice") -> list[Score]:
     """Scores of cases a, b, c … by structure."""
     made = []
-    for structure, figures in values.items():
-        for n, value in enumerate(figures):
-            more = {} if figure in ("dice", "volume_error_cm3") else {"distances": {figure: value}}
-            dice = value if figure == "dice" else None
-            error = value if figure == "volume_error_cm3" else None
+    for structure, column in values.items():
+        for n, value in enumerate(column):
+            more = {} if metric in ("dice", "volume_error_cm3") else {"distances": {metric: value}}
+            dice = value if metric == "dice" else None
+            error = value if metric == "volume_error_cm3" else None
             case = chr(ord("a") + n)
             made.append(Score(case, structure, "both", dice, 1, 1, 1.0, 1.0, error, None, **more))  # type: ignore[arg-type]
     return made
@@ -97,15 +97,15 @@ def test_two_runs_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("figure", "first", "second"),
+    ("metric", "first", "second"),
     [
         ("hd95_mm", [5.0] * 8, [4.0 - 0.1 * n for n in range(8)]),
         ("nsd_2mm", [0.5] * 8, [0.6 + 0.01 * n for n in range(8)]),
         ("volume_error_cm3", [-5.0] * 8, [2.0 + 0.1 * n for n in range(8)]),
     ],
 )
-def test_less_is_better_of_distances_and_errors(figure: str, first: list[float], second: list[float]) -> None:
-    result = compare_runs(run({"red": first}, figure), run({"red": second}, figure), figure=figure)
+def test_less_is_better_of_distances_and_errors(metric: str, first: list[float], second: list[float]) -> None:
+    result = compare_runs(run({"red": first}, metric), run({"red": second}, metric), metric=metric)
     assert result.structures[0].shown == "second"
     assert result.overall.effect == 1.0
 
@@ -124,11 +124,11 @@ def test_runs_that_cannot_be_compared() -> None:
     one = run({"red": LOW})
     with pytest.raises(DatasetError, match="old and new have no case in common"):
         compare_runs(one, [], names=("old", "new"))
-    with pytest.raises(UsageError, match="no figure is called dyce") as caught:
-        compare_runs(one, one, figure="dyce")
+    with pytest.raises(UsageError, match="no metric is called dyce") as caught:
+        compare_runs(one, one, metric="dyce")
     assert "hd95_mm" in caught.value.hint
     with pytest.raises(UsageError):
-        rank_runs({"a": one, "b": one}, figure="dyce")
+        rank_runs({"a": one, "b": one}, metric="dyce")
     with pytest.raises(DatasetError):
         rank_runs({"a": one, "b": []})
     missing = compare_runs(one, run({"green": LOW}))
@@ -164,8 +164,8 @@ def test_a_ranking_pays_for_every_pair() -> None:
 def test_a_ranking_rests_on_the_cases_that_all_have() -> None:
     ranking = rank_runs({"a": run({"red": LOW}), "b": run({"red": [*LOW[:3], None, *LOW[4:], 0.0]})})
     assert (ranking.cases, ranking.left_out) == (7, 2)
-    assert ranking.places[0].figure.n == 7
-    assert ranking.places[0].figure.mean == ranking.places[1].figure.mean
+    assert ranking.places[0].metric.n == 7
+    assert ranking.places[0].metric.mean == ranking.places[1].metric.mean
 
 
 def test_five_cases_show_nothing() -> None:
@@ -175,8 +175,10 @@ def test_five_cases_show_nothing() -> None:
     assert result.structures[0].verdict == "no difference shown"
 
 
-def test_every_figure_has_a_way() -> None:
-    assert [better(name) for name in ("dice", "recall", "hd_px", "assd_mm", "nsd_0.5px", "volume_error_percent")] == [
+def test_every_metric_has_a_way() -> None:
+    assert [
+        better_direction(name) for name in ("dice", "recall", "hd_px", "assd_mm", "nsd_0.5px", "volume_error_percent")
+    ] == [
         "higher",
         "higher",
         "lower",

@@ -14,7 +14,7 @@ from osteon.core.boxes import pieces
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
-from osteon.evaluating.components import label_pieces
+from osteon.evaluating.components import label_components
 from osteon.exporting.masks import cut
 from osteon.exporting.meshes import surfaces
 from osteon.exporting.outlines import outlines
@@ -44,7 +44,7 @@ def measured(mask: np.ndarray) -> dict[str, list[int]]:
 
 
 COUNTED: dict[str, Callable[[np.ndarray], int]] = {
-    "evaluated": lambda mask: label_pieces(mask)[1],
+    "evaluated": lambda mask: label_components(mask)[1],
     "boxes": lambda mask: len(pieces(mask)),
     "audited": lambda mask: len(measured(mask)["pieces"]),
     "exported meshes": lambda mask: len(surfaces(mask, GRID)),

@@ -14,7 +14,7 @@ import yaml
 from osteon.cli.main import app
 from osteon.core.labels import Structure
 from osteon.dataset.manifest import Case, Manifest
-from osteon.evaluating.metrics import DISTANCES, FIGURES
+from osteon.evaluating.metrics import DISTANCES, METRICS
 from osteon.exporting.registry import FORMS as EXPORTS
 from osteon.exporting.table import COLUMNS
 from osteon.importing.recognition import FORMS
@@ -49,7 +49,7 @@ def test_every_option_and_figure_of_evaluate_is_described() -> None:
     page = text("docs/evaluate.md")
     assert set(re.findall(r"^\| `(--[a-z-]+)`", page, re.MULTILINE)) == options("evaluate")
     described = {name.rsplit("_", 1)[0] if "mm" in name else name for name in re.findall(r"`([a-z0-9_]+)`", page)}
-    assert {*FIGURES, *DISTANCES, "reference_pieces", "matched_pieces", "wrong_level"} <= described
+    assert {*METRICS, *DISTANCES, "reference_pieces", "matched_pieces", "wrong_level"} <= described
 
 
 @pytest.mark.parametrize(

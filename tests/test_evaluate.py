@@ -15,8 +15,8 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest, write_manifest
 from osteon.evaluating.evaluate import evaluate
-from osteon.evaluating.pairing import ask_files, pair_up
-from osteon.evaluating.scores import Measures, Score, score_case
+from osteon.evaluating.pairing import match_predictions, structures_in_files
+from osteon.evaluating.scores import MetricOptions, Score, score_case
 from osteon.formats import write_segmentation, write_volume
 from osteon.formats.label_meanings import legend_of
 
@@ -245,7 +245,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_columns_of_the_files(dataset: Path, tmp_path: Path) -> None:
     """The columns that were there stay in front; distances are named with unit and tolerance."""
     write_segmentation(tmp_path / "a.nii.gz", labels(5, 2))
-    measures = Measures(tolerances=(1.0, 2.0))
+    measures = MetricOptions(tolerances=(1.0, 2.0))
     result = evaluate(tmp_path / "a.nii.gz", dataset, tmp_path / "out", measures=measures)
     row = rows_of(tmp_path / "out/metrics.csv")[0]
     assert list(row)[:10] == [
@@ -259,7 +259,7 @@ def test_columns_of_the_files(dataset: Path, tmp_path: Path) -> None:
     assert set(said["overall"]["nsd_1mm"]) == {"n", "mean", "sd", "median", "low", "high"}
     assert said["structures"]["red"]["pooled_detection_f1"] == 1.0
     assert said["overall"]["dice"]["mean"] == pytest.approx(result.overall.dice.mean, abs=1e-6)
-    quick = evaluate(tmp_path / "a.nii.gz", dataset, tmp_path / "out", measures=Measures(surfaces=False))
+    quick = evaluate(tmp_path / "a.nii.gz", dataset, tmp_path / "out", measures=MetricOptions(surfaces=False))
     assert "hd_mm" not in rows_of(tmp_path / "out/metrics.csv")[0]
     assert [s.dice for s in quick.scores] == [s.dice for s in result.scores]
 
@@ -270,7 +270,7 @@ def test_millimetres_and_pixels_are_never_averaged(tmp_path: Path) -> None:
         for side, red in (("p", 5), ("r", 4)):
             array = labels(red).array[:, :, :1]
             write_segmentation(tmp_path / side / f"{case}.seg.nrrd", Segmentation(array, grid, BOTH))
-    figures = evaluate(tmp_path / "p", tmp_path / "r", tmp_path / "out").summaries[0].figures
+    figures = evaluate(tmp_path / "p", tmp_path / "r", tmp_path / "out").summaries[0].metrics
     assert (figures["hd_mm"].n, figures["hd_mm"].mean) == (1, 2.0)
     assert (figures["hd_px"].n, figures["hd_px"].mean) == (1, 1.0)
     first = rows_of(tmp_path / "out/metrics.csv")[0]
@@ -279,7 +279,7 @@ def test_millimetres_and_pixels_are_never_averaged(tmp_path: Path) -> None:
 
 def test_a_legend_names_what_label_files_only_number(tmp_path: Path) -> None:
     write_volume(tmp_path / "a.nii.gz", Volume(labels(4, 2).array[None], GRID))
-    structures = ask_files([(tmp_path / "a.nii.gz", legend_of({"left": 1, "right": 2}))])
+    structures = structures_in_files([(tmp_path / "a.nii.gz", legend_of({"left": 1, "right": 2}))])
     assert [(structure.name, structure.value) for structure in structures] == [("left", 1), ("right", 2)]
 
 
@@ -325,8 +325,8 @@ def test_a_pair_takes_only_its_own_case_along(dataset: Path, tmp_path: Path) -> 
     manifest = read_manifest(dataset)
     many = [case.model_copy(update={"id": f"{case.id}{n}"}) for n in range(100) for case in manifest.labelled]
     write_segmentation(tmp_path / "a0.nii.gz", labels(4))
-    few = len(pickle.dumps(pair_up(tmp_path / "a0.nii.gz", _renamed(dataset, manifest, many[:4])).pairs))
-    whole = len(pickle.dumps(pair_up(tmp_path / "a0.nii.gz", _renamed(dataset, manifest, many)).pairs))
+    few = len(pickle.dumps(match_predictions(tmp_path / "a0.nii.gz", _renamed(dataset, manifest, many[:4])).pairs))
+    whole = len(pickle.dumps(match_predictions(tmp_path / "a0.nii.gz", _renamed(dataset, manifest, many)).pairs))
     assert whole == pytest.approx(few, abs=100)  # pickle keeps equal strings once where they are one object
 
 

@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import arrays
 from osteon.core.boxes import Box, box_of
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
-from osteon.evaluating.components import Pieces, compare_pieces
-from osteon.evaluating.levels import find_rows
+from osteon.evaluating.components import ComponentMatch, match_components
+from osteon.evaluating.levels import find_sequences
 from osteon.evaluating.scores import score_case
 from osteon.evaluating.structure_boxes import crop_mask, find_boxes
 from osteon.formats.labelmap import value_counts
@@ -87,19 +87,19 @@ def line(*lengths: int, gap: int = 1) -> np.ndarray:
 def test_pieces_by_hand() -> None:
     reference = line(4, 4, 4)
     whole = np.array(reference)
-    assert compare_pieces(whole, reference) == Pieces(3, 3, 3)
+    assert match_components(whole, reference) == ComponentMatch(3, 3, 3)
     joined = np.ones_like(reference)  # one piece over three: IoU 4/15 with each
-    assert compare_pieces(joined, reference) == Pieces(3, 1, 0)
+    assert match_components(joined, reference) == ComponentMatch(3, 1, 0)
     half = line(4, 2, 3)[: len(reference)]
     half = np.pad(half, ((0, len(reference) - len(half)), (0, 0), (0, 0)))
     # |4|, IoU 1; |2| inside |4|: 2/4, not above one half; the third is shifted by two: voxels 8-10 against 10-13
-    assert compare_pieces(half, reference) == Pieces(3, 3, 1)
-    assert compare_pieces(half, reference, least_iou=0.1) == Pieces(3, 3, 3)
-    assert compare_pieces(half, reference).f1 == pytest.approx(2 / 6)
+    assert match_components(half, reference) == ComponentMatch(3, 3, 1)
+    assert match_components(half, reference, least_iou=0.1) == ComponentMatch(3, 3, 3)
+    assert match_components(half, reference).f1 == pytest.approx(2 / 6)
     empty = np.zeros_like(reference)
-    assert compare_pieces(empty, reference) == Pieces(3, 0, 0)
-    assert compare_pieces(empty, reference).f1 == 0.0
-    assert compare_pieces(empty, empty).f1 is None
+    assert match_components(empty, reference) == ComponentMatch(3, 0, 0)
+    assert match_components(empty, reference).f1 == 0.0
+    assert match_components(empty, empty).f1 is None
 
 
 def test_a_piece_is_matched_once() -> None:
@@ -107,14 +107,14 @@ def test_a_piece_is_matched_once() -> None:
     reference = np.ones((10, 1, 1), dtype=bool)
     prediction = reference.copy()
     prediction[3] = False  # 3 and 6 voxels, IoU 0.3 and 0.6
-    assert compare_pieces(prediction, reference, least_iou=0.2) == Pieces(1, 2, 1)
+    assert match_components(prediction, reference, least_iou=0.2) == ComponentMatch(1, 2, 1)
 
 
 def test_corners_connect() -> None:
     diagonal = np.zeros((3, 3, 3), dtype=bool)
     diagonal[[0, 1, 2], [0, 1, 2], [0, 1, 2]] = True
-    assert compare_pieces(diagonal, diagonal) == Pieces(1, 1, 1)
-    assert compare_pieces(diagonal[0, :2] | diagonal[1, :2], diagonal[2, :2]).predicted == 1
+    assert match_components(diagonal, diagonal) == ComponentMatch(1, 1, 1)
+    assert match_components(diagonal[0, :2] | diagonal[1, :2], diagonal[2, :2]).predicted == 1
 
 
 MASKS = arrays(np.bool_, (6, 4))
@@ -123,13 +123,13 @@ MASKS = arrays(np.bool_, (6, 4))
 @settings(deadline=None, max_examples=60)
 @given(MASKS, MASKS, st.floats(0, 1))
 def test_laws_of_matching(one: np.ndarray, other: np.ndarray, least: float) -> None:
-    found = compare_pieces(one, other, least)
-    turned = compare_pieces(other, one, least)
+    found = match_components(one, other, least)
+    turned = match_components(other, one, least)
     assert (turned.reference, turned.predicted) == (found.predicted, found.reference)
     assert found.matched <= min(found.reference, found.predicted)
     if least >= 0.5:  # then nothing need be chosen
         assert turned.matched == found.matched
-    perfect = compare_pieces(one, one, 0.99)
+    perfect = match_components(one, one, 0.99)
     assert perfect.matched == perfect.reference == perfect.predicted
 
 
@@ -146,7 +146,7 @@ def test_laws_of_matching(one: np.ndarray, other: np.ndarray, least: float) -> N
     ],
 )
 def test_rows_are_known_by_their_names(names: list[str], rows: list[list[int]]) -> None:
-    assert find_rows(make_structures(names)) == rows
+    assert find_sequences(make_structures(names)) == rows
 
 
 SPINE = make_structures(["L1", "L2", "L3", "sacrum"])

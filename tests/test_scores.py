@@ -10,9 +10,9 @@ from rich.console import Console
 from helpers import box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
-from osteon.core.statistics import Spread
+from osteon.core.statistics import SampleStatistics
 from osteon.evaluating.groups import UNKNOWN, group_scores
-from osteon.evaluating.scores import Measures, Score, score_case
+from osteon.evaluating.scores import MetricOptions, Score, score_case
 from osteon.evaluating.summary import OVERALL, overall, summarise
 from osteon.evaluating.table import group_table, summary_table
 
@@ -20,7 +20,7 @@ STRUCTURES = make_structures(["red", "green", "blue", "yellow", "grey"])
 GRID = Geometry((10, 10, 10), np.diag([0.5, 2.0, 4.0, 1.0]))  # 4 mm³ a voxel
 
 
-def scored(measures: Measures, *, multi_hot: bool = False) -> dict[str, Score]:
+def scored(measures: MetricOptions, *, multi_hot: bool = False) -> dict[str, Score]:
     prediction = np.zeros(GRID.shape, dtype=np.uint8)
     reference = np.zeros(GRID.shape, dtype=np.uint8)
     prediction[0:5, :, :5] = 1  # 250 voxels
@@ -37,7 +37,7 @@ def scored(measures: Measures, *, multi_hot: bool = False) -> dict[str, Score]:
 
 @pytest.mark.parametrize("multi_hot", [False, True])
 def test_every_state_by_hand(multi_hot: bool) -> None:
-    scores = scored(Measures(surfaces=False), multi_hot=multi_hot)
+    scores = scored(MetricOptions(surfaces=False), multi_hot=multi_hot)
     approx = pytest.approx
     assert scores["red"] == Score(
         *("a", "red", "both", approx(400 / 450), 200, 250, approx(0.8), 1.0, approx(0.2), 25.0),
@@ -55,7 +55,7 @@ def test_every_state_by_hand(multi_hot: bool) -> None:
 
 @pytest.mark.parametrize("multi_hot", [False, True])
 def test_distances_and_pieces_of_every_state(multi_hot: bool) -> None:
-    scores = scored(Measures(tolerances=(0.4, 1.0)), multi_hot=multi_hot)
+    scores = scored(MetricOptions(tolerances=(0.4, 1.0)), multi_hot=multi_hot)
     red = scores["red"].distances
     assert list(red) == ["hd_mm", "hd95_mm", "assd_mm", "nsd_0.4mm", "nsd_1mm"]
     assert (red["hd_mm"], red["hd95_mm"], red["nsd_1mm"]) == (0.5, 0.5, 1.0)  # one end is a voxel of 0.5 mm too far
@@ -148,7 +148,7 @@ SCORES = [
 ]
 
 
-def plain(values: Spread) -> tuple[int, float | None, float | None, float | None]:
+def plain(values: SampleStatistics) -> tuple[int, float | None, float | None, float | None]:
     return values.n, values.mean, values.sd, values.median
 
 

@@ -33,8 +33,8 @@ from osteon.predicting.scans import find_scans
 from osteon.predicting.stages import How
 from osteon.runs.fit import train
 from osteon.voting.members import open_folder
-from osteon.voting.rules import Rules
-from osteon.voting.soft import open_soft_maps
+from osteon.voting.rules import VoteRules
+from osteon.voting.soft import open_probabilities
 from runs import CPU, cohort, command, learning_plan
 
 SHAPE = (5, 4, 3)
@@ -263,7 +263,7 @@ def test_memory_does_not_grow_with_members(tmp_path: Path) -> None:
     peaks = []
     for count in (2, 10):
         paths = [put(tmp_path / f"{count}/m{n}/c.probabilities.npz", share, BONES[:1], geometry) for n in range(count)]
-        maps = open_soft_maps([open_folder(path.parent, probabilities=True) for path in paths], Rules("soft"))
+        maps = open_probabilities([open_folder(path.parent, probabilities=True) for path in paths], VoteRules("soft"))
         tracemalloc.start()
         maps.vote("c")
         peaks.append(tracemalloc.get_traced_memory()[1])

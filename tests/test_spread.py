@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
 from osteon.core import statistics as module
-from osteon.core.statistics import Spread, bootstrap_interval, spread
+from osteon.core.statistics import SampleStatistics, bootstrap_interval, spread
 
 
 def test_spread_takes_the_sample_sd_and_leaves_none_out() -> None:
     values = spread([1.0, None, 2.0, 6.0])
     assert (values.n, values.mean, values.sd, values.median) == (3, 3.0, pytest.approx(7**0.5), 2.0)
-    assert spread([4.0]) == Spread(1, 4.0, None, 4.0)
-    assert spread([4.0, 5.0]) == Spread(2, 4.5, pytest.approx(0.5**0.5), 4.5)  # too few for an interval
-    assert spread([None]) == Spread(0, None, None, None)
-    assert spread([0.5] * 8) == Spread(8, 0.5, 0.0, 0.5, 0.5, 0.5)
+    assert spread([4.0]) == SampleStatistics(1, 4.0, None, 4.0)
+    assert spread([4.0, 5.0]) == SampleStatistics(2, 4.5, pytest.approx(0.5**0.5), 4.5)  # too few for an interval
+    assert spread([None]) == SampleStatistics(0, None, None, None)
+    assert spread([0.5] * 8) == SampleStatistics(8, 0.5, 0.0, 0.5, 0.5, 0.5)
 
 
 def test_the_interval_of_many_even_values_is_the_normal_one() -> None:

@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 
 from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.evaluating import distances
-from osteon.evaluating.distances import Gaps, distance_names, gaps, measure_distances
-from osteon.evaluating.surface_elements import element_sizes, steps_of, surface_of, thin_axis
+from osteon.evaluating.distances import SurfaceDistances, distance_metric_names, measure_distances, surface_distances
+from osteon.evaluating.surface_elements import element_sizes, surface_elements, thin_axis, voxel_steps
 
 SPACING = (0.5, 2.0, 3.0)
 STEPS = np.diag(SPACING)
@@ -39,12 +39,12 @@ def box_area(sizes: tuple[int, int, int], spacing: tuple[float, float, float]) -
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (4, 5, 3), (2, 1, 7)])
 def test_area_of_a_box(sizes: tuple[int, int, int]) -> None:
     mask = filled((9, 9, 9), *(slice(1, 1 + n) for n in sizes))
-    assert surface_of(mask, STEPS).sizes.sum() == pytest.approx(box_area(sizes, SPACING))
+    assert surface_elements(mask, STEPS).sizes.sum() == pytest.approx(box_area(sizes, SPACING))
 
 
 def test_outline_of_a_rectangle() -> None:
     mask = filled((9, 9), slice(2, 6), slice(0, 3))
-    assert surface_of(mask, np.diag([0.5, 2.0])).sizes.sum() == pytest.approx(
+    assert surface_elements(mask, np.diag([0.5, 2.0])).sizes.sum() == pytest.approx(
         2 * (3 * 0.5 + 2 * 2) + 2 * np.hypot(0.5, 2)
     )
 
@@ -68,9 +68,9 @@ def test_sizes_of_single_patterns() -> None:
 
 def test_slabs_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     mask = np.random.default_rng(0).random((11, 6, 5)) < 0.4
-    whole = surface_of(mask, STEPS)
+    whole = surface_elements(mask, STEPS)
     monkeypatch.setattr("osteon.evaluating.surface_elements.SLAB_VOXELS", 100)
-    parts = surface_of(mask, STEPS)
+    parts = surface_elements(mask, STEPS)
     for name in ("corners", "points", "sizes"):
         assert np.array_equal(getattr(whole, name), getattr(parts, name))
 
@@ -122,7 +122,7 @@ def test_spheres_one_in_the_other(spacing: tuple[float, float, float]) -> None:
     assert 6 - 0.6 * edge < assd < 6
     assert (below, above) == (0.0, 1.0)
     # Stairs of voxels, their edges cut off, are larger than the sphere by a tenth, with flat voxels by a sixth.
-    assert surface_of(outer, np.diag(spacing)).sizes.sum() == pytest.approx(4 * np.pi * 18**2, rel=0.17)
+    assert surface_elements(outer, np.diag(spacing)).sizes.sum() == pytest.approx(4 * np.pi * 18**2, rel=0.17)
 
 
 def test_a_shifted_sphere() -> None:
@@ -142,7 +142,7 @@ def test_a_picture_is_measured_in_its_plane() -> None:
     affine = np.diag([0.5, 7.0, 2.0, 1.0])
     shape = (20, 1, 12)
     assert (thin_axis(shape), thin_axis((4, 5, 6)), thin_axis((1, 5, 1))) == (1, None, 2)
-    steps = steps_of(affine, 1)
+    steps = voxel_steps(affine, 1)
     assert np.abs(steps) == pytest.approx(np.diag([0.5, 2.0]))
     reference = filled((20, 12), slice(4, 12), slice(3, 8))
     shifted = np.roll(reference, 2, 1)
@@ -159,18 +159,18 @@ def test_sheared_axes_are_measured_in_the_world(monkeypatch: pytest.MonkeyPatch)
     affine = np.array([[1.0, 0, 0.8, 0], [0, 2.0, 0, 0], [0, 0.3, 3.0, 0], [0, 0, 0, 1]])
     draw = np.random.default_rng(1)
     one, other = (draw.random((9, 8, 7)) < 0.02 for _ in range(2))
-    steps = steps_of(affine)
-    found, truth = surface_of(one, steps), surface_of(other, steps)
+    steps = voxel_steps(affine)
+    found, truth = surface_elements(one, steps), surface_elements(other, steps)
     places = [np.stack(np.unravel_index(s.corners, s.grid), 1) @ affine[:3, :3].T for s in (found, truth)]
     brute = np.linalg.norm(places[0][:, None] - places[1][None], axis=-1).min(1)
     monkeypatch.setattr(distances, "DENSE", 1e9)  # no map of distances has sheared axes
-    assert gaps(found, truth) == pytest.approx(brute)
+    assert surface_distances(found, truth) == pytest.approx(brute)
     # A box's face keeps the area of the parallelogram that its edges span.
-    whole = surface_of(np.ones((30, 40, 1), dtype=bool), steps).sizes.sum()
+    whole = surface_elements(np.ones((30, 40, 1), dtype=bool), steps).sizes.sum()
     face = np.linalg.norm(np.cross(affine[:3, 0], affine[:3, 1]))
-    inner = surface_of(np.ones((29, 39, 1), dtype=bool), steps).sizes.sum()
-    rows = surface_of(np.ones((30, 39, 1), dtype=bool), steps).sizes.sum()
-    columns = surface_of(np.ones((29, 40, 1), dtype=bool), steps).sizes.sum()
+    inner = surface_elements(np.ones((29, 39, 1), dtype=bool), steps).sizes.sum()
+    rows = surface_elements(np.ones((30, 39, 1), dtype=bool), steps).sizes.sum()
+    columns = surface_elements(np.ones((29, 40, 1), dtype=bool), steps).sizes.sum()
     assert whole - rows - columns + inner == pytest.approx(2 * face)
 
 
@@ -201,20 +201,20 @@ def test_turning_the_file_changes_nothing(
     geometry = Geometry((5, 4, 3), np.diag([*SPACING, 1.0]))
     turn = AxisPermutation(tuple(order), flipped)
     turned = turn.geometry(geometry)
-    own = measure_distances(one, other, steps_of(geometry.affine_ras), TOLERANCES)
-    same = measure_distances(turn.apply(one), turn.apply(other), steps_of(turned.affine_ras), TOLERANCES)
+    own = measure_distances(one, other, voxel_steps(geometry.affine_ras), TOLERANCES)
+    same = measure_distances(turn.apply(one), turn.apply(other), voxel_steps(turned.affine_ras), TOLERANCES)
     assert same == pytest.approx(own)
 
 
 @settings(deadline=None, max_examples=40)
 @given(MASKS, MASKS)
 def test_map_and_search_find_the_same(one: np.ndarray, other: np.ndarray) -> None:
-    found, truth = surface_of(one, STEPS), surface_of(other, STEPS)
+    found, truth = surface_elements(one, STEPS), surface_elements(other, STEPS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distances, "DENSE", 1e9)
-        by_map = gaps(found, truth)
+        by_map = surface_distances(found, truth)
         patch.setattr(distances, "DENSE", 0)
-        by_search = gaps(found, truth)
+        by_search = surface_distances(found, truth)
     assert by_map == pytest.approx(by_search)
     pairs = itertools.product(found.points, truth.points)
     brute = np.array([np.linalg.norm(a - b) for a, b in pairs]).reshape(len(found.points), -1).min(1)
@@ -233,7 +233,7 @@ def test_hd95_takes_the_worse_way() -> None:
 
 def test_percentiles_count_area_not_elements() -> None:
     """Nine small elements far away are 9 of 10, but little of the surface."""
-    many = Gaps(np.array([1.0, *[5.0] * 9]), np.array([96.0, *[4 / 9] * 9]))
+    many = SurfaceDistances(np.array([1.0, *[5.0] * 9]), np.array([96.0, *[4 / 9] * 9]))
     assert many.percentile(95) == 1.0
     assert many.percentile(97) == 5.0
     assert many.percentile(100) == 5.0
@@ -249,4 +249,4 @@ def test_a_tolerance_takes_what_rounding_adds() -> None:
 
 
 def test_names_carry_units() -> None:
-    assert distance_names("px", (2.0, 0.5)) == ("hd_px", "hd95_px", "assd_px", "nsd_2px", "nsd_0.5px")
+    assert distance_metric_names("px", (2.0, 0.5)) == ("hd_px", "hd95_px", "assd_px", "nsd_2px", "nsd_0.5px")

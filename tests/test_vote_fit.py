@@ -21,8 +21,8 @@ from osteon.dataset.manifest import write_manifest
 from osteon.formats import read_segmentation, write_segmentation
 from osteon.formats.probabilities import about, write_probabilities
 from osteon.formats.rle import encode, write_rle_csv
-from osteon.voting.run_length import runs_of_mask
-from osteon.voting.vote_counts import Sample, sample_of_levels, sample_of_runs
+from osteon.voting.run_length import encode_mask
+from osteon.voting.vote_counts import VoteSample, sample_levels, sample_masks
 from osteon.voting.weight_search import choose_threshold, choose_weights
 from runs import command
 
@@ -93,7 +93,7 @@ def mean_dice(out: Path, structure: int) -> float:
 def test_a_sample_gives_the_dice_of_every_vote(least: int) -> None:
     rng = np.random.default_rng(least)
     voices, right = rng.random((3, 200)) < 0.4, rng.random(200) < 0.5
-    sample = sample_of_runs([runs_of_mask(one) for one in voices], runs_of_mask(right), 200)
+    sample = sample_masks([encode_mask(one) for one in voices], encode_mask(right), 200)
     decided = voices.sum(axis=0) >= least
     expected = 2 * (decided & right).sum() / (decided.sum() + right.sum())
     assert sample.dice((sample.levels > 0).sum(axis=0) >= least) == pytest.approx(expected)
@@ -105,7 +105,7 @@ def test_a_sample_of_probabilities_too(weights: tuple[float, ...]) -> None:
     rng = np.random.default_rng(0)
     levels = rng.integers(0, 256, (2, 300)).astype(np.uint8)
     right = rng.random(300) < 0.5
-    sample = sample_of_levels(list(levels), right)
+    sample = sample_levels(list(levels), right)
     decided = np.average(levels.astype(float), axis=0, weights=weights) > 127.5
     expected = 2 * (decided & right).sum() / (decided.sum() + right.sum())
     chosen = np.average(sample.levels.astype(float), axis=0, weights=weights) > 127.5
@@ -113,9 +113,9 @@ def test_a_sample_of_probabilities_too(weights: tuple[float, ...]) -> None:
     assert sample.counts.sum() < 300
 
 
-def sample(voices: list[list[int]], right: list[int]) -> Sample:
-    runs = [runs_of_mask(np.array(one)) for one in voices]
-    return sample_of_runs(runs, runs_of_mask(np.array(right)), len(right))
+def sample(voices: list[list[int]], right: list[int]) -> VoteSample:
+    runs = [encode_mask(np.array(one)) for one in voices]
+    return sample_masks(runs, encode_mask(np.array(right)), len(right))
 
 
 def test_one_case_chooses_nothing() -> None:

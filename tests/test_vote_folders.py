@@ -23,7 +23,7 @@ from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.voting.label_maps import open_label_maps
 from osteon.voting.members import open_folder
-from osteon.voting.rules import Rules
+from osteon.voting.rules import VoteRules
 from runs import command
 
 SHAPE = (9, 8, 7)
@@ -386,7 +386,7 @@ def test_no_more_than_one_members_map_is_held(tmp_path: Path) -> None:
         for number, path in enumerate(paths):
             where = (slice(2, 14), slice(50 + number, 150), slice(40, 200 - number))
             put(path / "c.nii.gz", box(shape, (3, where)), geometry=geometry)
-        maps = open_label_maps([open_folder(path) for path in paths], Rules())
+        maps = open_label_maps([open_folder(path) for path in paths], VoteRules())
         tracemalloc.start()
         maps.vote("c")
         peaks.append(tracemalloc.get_traced_memory()[1])

@@ -16,9 +16,9 @@ from helpers import write_dataset
 from osteon.core.errors import FileError, LabelError, UsageError
 from osteon.core.labels import make_structures
 from osteon.formats.rle import encode, write_rle_csv
-from osteon.voting.picture_sizes import Sizes, parse_size
-from osteon.voting.report import alike
-from osteon.voting.rle_rows import picture_of
+from osteon.voting.picture_sizes import PictureSizes, parse_size
+from osteon.voting.report import group_problems
+from osteon.voting.rle_rows import picture_name
 from runs import command
 
 SIZE = (30, 40)
@@ -114,7 +114,7 @@ def test_staple_of_members_that_agree_is_what_they_say(tmp_path: Path) -> None:
 
 
 def test_the_suffix_of_a_picture_makes_no_other_picture(members: list[Path], tmp_path: Path) -> None:
-    plain = {(picture_of(image), bone): mask for (image, bone), mask in masks(1).items()}
+    plain = {(picture_name(image), bone): mask for (image, bone), mask in masks(1).items()}
     assert ("hand0", "Ulna") in plain
     table(members[1], plain)
     found, report = vote(members, tmp_path / "out.csv")
@@ -273,7 +273,7 @@ def test_problems_that_are_alike_are_told_once(tmp_path: Path) -> None:
     said = {**masks(0, 9), **{(f"hand{n}.png", "Skull"): np.ones(SIZE, bool) for n in range(9)}}
     paths = [table(tmp_path / "a.csv", masks(0, 9)), table(tmp_path / "b.csv", said)]
     _, report = vote(paths, tmp_path / "out.csv")
-    ((one, count),) = alike(report.all_problems)
+    ((one, count),) = group_problems(report.all_problems)
     assert (one.line, one.structure, count) == (29, "Skull", 9)
 
 
@@ -306,8 +306,8 @@ def test_a_dataset_says_how_large_its_pictures_are_and_what_counts(tmp_path: Pat
     )
     paths = [table(tmp_path / f"{n}.csv", masks(n, 2)) for n in range(2)]
     out = tmp_path / "out.csv"
-    assert Sizes(None, dataset).of("hand0.png") == (rows, columns)
-    assert Sizes((5, 6), dataset).of("hand7.png") == (5, 6)
+    assert PictureSizes(None, dataset).of("hand0.png") == (rows, columns)
+    assert PictureSizes((5, 6), dataset).of("hand7.png") == (5, 6)
     assert command("vote", *paths, out, "--dataset", dataset.folder) == 1
     told = capsys.readouterr().err
     assert "hand1.png: hand1.png: " in told
@@ -372,13 +372,13 @@ def test_a_table_that_changes_meanwhile_ends_the_vote(
 ) -> None:
     from osteon.voting import tables
 
-    decide = tables.decide_alone
+    decide = tables.decide_binary
 
     def meddle(*arguments: Any) -> Any:
         members[2].write_text(members[2].read_text() + "hand9.png,Ulna,1 1\n")
         return decide(*arguments)
 
-    monkeypatch.setattr(tables, "decide_alone", meddle)
+    monkeypatch.setattr(tables, "decide_binary", meddle)
     with pytest.raises(FileError, match="has changed while it was read"):
         vote(members, tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()

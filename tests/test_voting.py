@@ -14,16 +14,16 @@ from hypothesis.extra import numpy as hnp
 
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
-from osteon.voting.decision import Scale, decide_alone, decide_together
-from osteon.voting.run_length import NOTHING, Runs, bands, intervals, runs_of, runs_of_mask
-from osteon.voting.staple import Estimate, estimate, patterns_of
+from osteon.voting.decision import VoteWeights, decide_binary, decide_exclusive
+from osteon.voting.run_length import EMPTY, RunLengthMask, bands, encode_mask, encode_segmentation, intervals
+from osteon.voting.staple import StapleEstimate, estimate, find_patterns
 
 Masks = npt.NDArray[np.bool_]
 masks = hnp.arrays(bool, st.tuples(st.integers(1, 5), st.integers(1, 40)))
 
 
-def plain(count: int, least: float) -> Scale:
-    return Scale(np.ones(count), least)
+def plain(count: int, least: float) -> VoteWeights:
+    return VoteWeights(np.ones(count), least)
 
 
 # Stretches
@@ -31,7 +31,7 @@ def plain(count: int, least: float) -> Scale:
 
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=1, max_dims=3, max_side=6)), st.data())
 def test_runs_are_the_mask(mask: Masks, data: st.DataObject) -> None:
-    runs = runs_of_mask(mask)
+    runs = encode_mask(mask)
     np.testing.assert_array_equal(runs.mask(mask.shape), mask)
     assert runs.count == mask.sum()
     first, stop = sorted((data.draw(st.integers(0, mask.size)), data.draw(st.integers(0, mask.size))))
@@ -41,9 +41,9 @@ def test_runs_are_the_mask(mask: Masks, data: st.DataObject) -> None:
 
 
 def test_touching_runs_are_joined() -> None:
-    runs = Runs(np.array([1, 3, 9]), np.array([3, 5, 10])).joined()
+    runs = RunLengthMask(np.array([1, 3, 9]), np.array([3, 5, 10])).merged()
     assert (runs.starts.tolist(), runs.stops.tolist()) == ([1, 9], [5, 10])
-    assert NOTHING.joined().count == 0
+    assert EMPTY.merged().count == 0
 
 
 @given(hnp.arrays(np.uint8, (3, 4, 2), elements=st.integers(0, 3)))
@@ -52,17 +52,17 @@ def test_the_runs_of_an_index_map_and_of_its_layers_are_the_same(labels: npt.NDA
     geometry = Geometry((3, 4, 2), np.eye(4))
     index = Segmentation(labels, geometry, structures)
     layers = Segmentation(np.stack([index.mask(s) for s in structures]).astype(np.uint8), geometry, structures)
-    one, other = runs_of(index), runs_of(layers)
+    one, other = encode_segmentation(index), encode_segmentation(layers)
     assert one.keys() == other.keys() == {s.name for s in structures if index.mask(s).any()}
     for structure in structures:
         for found in (one, other):
-            mask = found.get(structure.name, NOTHING).mask(geometry.shape)
+            mask = found.get(structure.name, EMPTY).mask(geometry.shape)
             np.testing.assert_array_equal(mask, index.mask(structure))
 
 
 @given(masks, st.integers(1, 6))
 def test_nothing_changes_within_an_interval(said: Masks, most: int) -> None:
-    runs = [runs_of_mask(row) for row in said]
+    runs = [encode_mask(row) for row in said]
     again = np.zeros_like(said)
     parts = list(bands(runs, said.shape[1], most=most))
     assert parts[0][0] == 0
@@ -80,24 +80,24 @@ def test_nothing_changes_within_an_interval(said: Masks, most: int) -> None:
 
 @given(masks, st.integers(1, 5))
 def test_enough_voices_are_a_count(said: Masks, least: int) -> None:
-    runs = [runs_of_mask(row) for row in said]
-    decided = decide_alone(runs, plain(len(said), least), said.shape[1])
+    runs = [encode_mask(row) for row in said]
+    decided = decide_binary(runs, plain(len(said), least), said.shape[1])
     np.testing.assert_array_equal(decided.mask(said.shape[1:]), said.sum(axis=0) >= least)
     assert (decided.starts[1:] > decided.stops[:-1]).all()
 
 
 def test_by_hand() -> None:
-    said = [runs_of_mask(np.array(row)) for row in ([1, 1, 0, 0, 1], [1, 0, 1, 0, 1], [0, 0, 1, 0, 1])]
+    said = [encode_mask(np.array(row)) for row in ([1, 1, 0, 0, 1], [1, 0, 1, 0, 1], [0, 0, 1, 0, 1])]
     for least, expected in ((1, [1, 1, 1, 0, 1]), (2, [1, 0, 1, 0, 1]), (3, [0, 0, 0, 0, 1])):
-        assert decide_alone(said, plain(3, least), 5).mask((5,)).tolist() == [bool(v) for v in expected]
-    heavy = Scale(np.array([3.0, 1.0, 1.0]), 3)
-    assert decide_alone(said, heavy, 5).mask((5,)).tolist() == [True, True, False, False, True]
+        assert decide_binary(said, plain(3, least), 5).mask((5,)).tolist() == [bool(v) for v in expected]
+    heavy = VoteWeights(np.array([3.0, 1.0, 1.0]), 3)
+    assert decide_binary(said, heavy, 5).mask((5,)).tolist() == [True, True, False, False, True]
 
 
 def test_a_voxel_that_nobody_wants_is_never_taken() -> None:
-    said = [NOTHING, runs_of_mask(np.array([1, 0, 1]))]
-    assert decide_alone(said, Scale(np.ones(2), -5), 3).mask((3,)).tolist() == [True, False, True]
-    assert decide_together({4: (said, Scale(np.ones(2), -5))}, 3).tolist() == [4, 0, 4]
+    said = [EMPTY, encode_mask(np.array([1, 0, 1]))]
+    assert decide_binary(said, VoteWeights(np.ones(2), -5), 3).mask((3,)).tolist() == [True, False, True]
+    assert decide_exclusive({4: (said, VoteWeights(np.ones(2), -5))}, 3).tolist() == [4, 0, 4]
 
 
 # One structure for each voxel
@@ -124,16 +124,16 @@ def test_most_voices_win_and_the_earlier_member_decides(
 ) -> None:
     wanted = dict(zip((1, 2, 3), least, strict=True))
     votes = {
-        value: ([runs_of_mask(row == value) for row in said], plain(len(said), wanted[value])) for value in (3, 1, 2)
+        value: ([encode_mask(row == value) for row in said], plain(len(said), wanted[value])) for value in (3, 1, 2)
     }
-    assert decide_together(votes, said.shape[1], band=band).tolist() == by_hand(said, wanted)
+    assert decide_exclusive(votes, said.shape[1], band=band).tolist() == by_hand(said, wanted)
 
 
 def test_ties_by_hand() -> None:
     said = np.array([[2, 1, 0, 1], [1, 2, 2, 2], [1, 2, 1, 3], [2, 1, 3, 3]], dtype=np.uint8)
-    votes = {value: ([runs_of_mask(row == value) for row in said], plain(4, 1)) for value in (1, 2, 3)}
+    votes = {value: ([encode_mask(row == value) for row in said], plain(4, 1)) for value in (1, 2, 3)}
     # 2:2, the first member decides; so it does with the sides changed; 1:1:1, the second; 2 for 3 beat 1 for 1 and 2
-    assert decide_together(votes, 4).tolist() == [2, 1, 2, 3]
+    assert decide_exclusive(votes, 4).tolist() == [2, 1, 2, 3]
 
 
 # STAPLE
@@ -159,35 +159,35 @@ def noisy(sensitivity: list[float], specificity: list[float], seed: int) -> tupl
 @pytest.mark.parametrize("seed", range(3))
 def test_staple_is_itks(seed: int) -> None:
     _, said = noisy([0.95, 0.8, 0.9, 0.7], [0.98, 0.95, 0.85, 0.99], seed)
-    runs = [runs_of_mask(row) for row in said]
-    found = estimate(patterns_of(runs, said[0].size))
+    runs = [encode_mask(row) for row in said]
+    found = estimate(find_patterns(runs, said[0].size))
     probability, sensitivity, specificity = itk_staple(said)
     np.testing.assert_allclose(found.sensitivity, sensitivity, atol=1e-5)
     np.testing.assert_allclose(found.specificity, specificity, atol=1e-5)
-    decided = decide_alone(runs, found.scale(), said[0].size).mask(said[0].shape)
+    decided = decide_binary(runs, found.scale(), said[0].size).mask(said[0].shape)
     clear = abs(probability - 0.5) > 1e-6
     np.testing.assert_array_equal(decided[clear], (probability > 0.5)[clear])
 
 
 def test_staple_finds_how_good_the_members_are() -> None:
     truth, said = noisy([0.97, 0.9, 0.8], [0.99, 0.95, 0.9], 0)
-    runs = [runs_of_mask(row) for row in said]
-    found = estimate(patterns_of(runs, truth.size))
+    runs = [encode_mask(row) for row in said]
+    found = estimate(find_patterns(runs, truth.size))
     np.testing.assert_allclose(found.sensitivity, [0.97, 0.9, 0.8], atol=0.03)
     np.testing.assert_allclose(found.specificity, [0.99, 0.95, 0.9], atol=0.03)
 
 
 def test_staple_listens_to_the_one_who_is_right() -> None:
     truth, said = noisy([0.99, 0.99, 0.6, 0.6, 0.6], [0.99, 0.99, 0.6, 0.6, 0.6], 0)
-    runs = [runs_of_mask(row) for row in said]
-    decided = decide_alone(runs, estimate(patterns_of(runs, truth.size)).scale(), truth.size).mask(truth.shape)
+    runs = [encode_mask(row) for row in said]
+    decided = decide_binary(runs, estimate(find_patterns(runs, truth.size)).scale(), truth.size).mask(truth.shape)
     assert (decided == truth).mean() > 0.98
     assert ((said.sum(axis=0) >= 3) == truth).mean() < 0.93
 
 
 @given(masks)
 def test_patterns_are_all_voxels(said: Masks) -> None:
-    found = patterns_of([runs_of_mask(row) for row in said], said.shape[1])
+    found = find_patterns([encode_mask(row) for row in said], said.shape[1])
     assert found.counts.sum() == said.shape[1]
     for column, count in zip(found.inside.T, found.counts, strict=True):
         assert (said == column[:, None]).all(axis=0).sum() == count
@@ -196,18 +196,18 @@ def test_patterns_are_all_voxels(said: Masks) -> None:
 def test_members_that_agree_are_right() -> None:
     mask = np.array([[0, 1, 1, 0], [0, 0, 1, 0]], dtype=bool)
     for count in (1, 2, 5):
-        runs = [runs_of_mask(mask)] * count
-        found = estimate(patterns_of(runs, mask.size))
-        np.testing.assert_array_equal(decide_alone(runs, found.scale(), mask.size).mask(mask.shape), mask)
-    nothing = [NOTHING, NOTHING]
-    assert decide_alone(nothing, estimate(patterns_of(nothing, 8)).scale(), 8).count == 0
-    everything = [runs_of_mask(np.ones(8))] * 2
-    assert decide_alone(everything, estimate(patterns_of(everything, 8)).scale(), 8).count == 8
+        runs = [encode_mask(mask)] * count
+        found = estimate(find_patterns(runs, mask.size))
+        np.testing.assert_array_equal(decide_binary(runs, found.scale(), mask.size).mask(mask.shape), mask)
+    nothing = [EMPTY, EMPTY]
+    assert decide_binary(nothing, estimate(find_patterns(nothing, 8)).scale(), 8).count == 0
+    everything = [encode_mask(np.ones(8))] * 2
+    assert decide_binary(everything, estimate(find_patterns(everything, 8)).scale(), 8).count == 8
 
 
 def test_the_odds_are_the_papers() -> None:
     # Two members, p = .9 and .8, q = .95 and .7, prior .3; one says yes, the other no:
     # .3·.9·.2 / (.3·.9·.2 + .7·.05·.7) = .054 / .0785
-    scale = Estimate(0.3, np.array([0.9, 0.8]), np.array([0.95, 0.7]), 1).scale()
-    odds = scale.sums(np.array([[True], [False]]))[0] + scale.bias
+    scale = StapleEstimate(0.3, np.array([0.9, 0.8]), np.array([0.95, 0.7]), 1).scale()
+    odds = scale.sums(np.array([[True], [False]]))[0] + scale.prior
     assert 1 / (1 + np.exp(-odds)) == pytest.approx(0.054 / 0.0785)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from osteon.reporting.comparison import Compared
     from osteon.runs.fit import TrainReport
     from osteon.sweeping.run import SweepReport
-    from osteon.voting.fit import Fit
+    from osteon.voting.fit import VoteFit
     from osteon.voting.report import VoteReport
 
 logger = logging.getLogger(__name__)
@@ -279,7 +279,7 @@ def vote(members: Sequence[PathLike], out: PathLike, **options: Any) -> VoteRepo
     return vote([Path(member) for member in members], Path(out), **options)
 
 
-def fit_vote(members: Sequence[PathLike], dataset: PathLike, out: PathLike, **options: Any) -> Fit:
+def fit_vote(members: Sequence[PathLike], dataset: PathLike, out: PathLike, **options: Any) -> VoteFit:
     """Choose thresholds or weights on a dataset's labels; see `osteon.voting.fit.fit` for the options."""
     from osteon.voting.fit import fit
 
@@ -312,9 +312,9 @@ def evaluate(
         workers: Processes; None decides by the cases' size.
     """
     from osteon.evaluating.evaluate import evaluate
-    from osteon.evaluating.scores import Measures
+    from osteon.evaluating.scores import MetricOptions
 
-    measures = Measures(surfaces=surfaces, tolerances=tuple(tolerances), match_iou=match_iou)
+    measures = MetricOptions(surfaces=surfaces, tolerances=tuple(tolerances), match_iou=match_iou)
     folder = None if out is None else Path(out)
     return evaluate(Path(prediction), Path(reference), folder, measures=measures, by=by, labels=labels, workers=workers)
 
@@ -338,10 +338,10 @@ def compare(
         surfaces: Whether distances between surfaces, pieces and levels are measured.
         labels: What numbers mean in predictions that name no structures, over a dataset.json beside them.
     """
-    from osteon.evaluating.scores import Measures
+    from osteon.evaluating.scores import MetricOptions
     from osteon.reporting.compare import compare
 
-    measures = Measures(surfaces=surfaces, tolerances=tuple(tolerances))
+    measures = MetricOptions(surfaces=surfaces, tolerances=tuple(tolerances))
     folder = None if out is None else Path(out)
     paths = [Path(path) for path in contestants]
     return compare(paths, Path(reference), folder, measures=measures, labels=labels)

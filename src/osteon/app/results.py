@@ -19,7 +19,7 @@ from osteon.core.records import read_record
 from osteon.core.spreadsheets import read_rows
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Modality
-from osteon.evaluating.pairing import label_files
+from osteon.evaluating.pairing import find_label_files
 from osteon.evaluating.record import JSON_NAME
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import read_plan
@@ -42,7 +42,7 @@ class Volume:
 def cases_of(item: Item) -> dict[str, Path]:
     """Label files by case; empty where there are none yet."""
     try:
-        return label_files(item.path, "the result")
+        return find_label_files(item.path, "the result")
     except OsteonError:
         return {}
 

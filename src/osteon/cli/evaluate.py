@@ -59,7 +59,7 @@ def evaluate(
         )
         console.print(
             f"[yellow]the model was trained on {len(known)} of {len(known) + len(result.cases_unseen)} cases, which "
-            f"are in no figure of the others: {some(known)}[/]",
+            f"are in none of the other metrics: {some(known)}[/]",
             soft_wrap=True,
         )
     validated = [case for case, sight in result.sights.items() if sight == VALIDATED]

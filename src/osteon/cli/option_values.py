@@ -86,7 +86,7 @@ class Methods(StrEnum):
 
 
 class Parts(StrEnum):
-    """What a vote is fitted in (osteon.voting.fit.Part)."""
+    """What a vote is fitted in (osteon.voting.fit.FittedParameter)."""
 
     threshold = "threshold"
     weights = "weights"

@@ -17,7 +17,7 @@ from osteon.core.progress import console
 from osteon.core.text import counted
 
 if TYPE_CHECKING:
-    from osteon.voting.fit import Fit
+    from osteon.voting.fit import VoteFit
     from osteon.voting.report import Problem, VoteReport
 
 SHOWN = 20
@@ -89,7 +89,7 @@ def vote(
 
 def _say(report: VoteReport) -> None:
     """What was decided, who was silent, what could not be used; exit code 1 where something could not."""
-    from osteon.voting.report import alike
+    from osteon.voting.report import group_problems
 
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     done = f"{counted(len(report.cases), 'case')}, {counted(len(report.structures), 'structure')}"
@@ -97,7 +97,7 @@ def _say(report: VoteReport) -> None:
     for note in report.notes:
         console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
     _say_absences(report)
-    problems, undecided = alike(report.all_problems), report.undecided
+    problems, undecided = group_problems(report.all_problems), report.undecided
     lines = [_line(one, count) for one, count in problems]
     lines += [
         (f"{one.case}, {one.structure}: not voted on: {one.why}", "give a smaller --threshold") for one in undecided
@@ -143,11 +143,11 @@ def _quiet(member: str, what: str, names: Sequence[str]) -> None:
     console.print(f"[yellow]{escape(member)} {what}:[/] {some(names)}", soft_wrap=True)
 
 
-def _say_fit(result: Fit) -> None:
+def _say_fit(result: VoteFit) -> None:
     from rich.table import Table
 
     from osteon.voting.fit import FEW
-    from osteon.voting.report import alike
+    from osteon.voting.report import group_problems
 
     table = Table(box=None, pad_edge=False)
     for column in ("structure", "cases", "usual", "fitted", "left out", result.part):
@@ -175,7 +175,7 @@ def _say_fit(result: Fit) -> None:
             f"{some(result.trained_on)}[/]",
             soft_wrap=True,
         )
-    lines = [_line(one, count) for one, count in alike(result.problems)]
+    lines = [_line(one, count) for one, count in group_problems(result.problems)]
     _say_lines(lines, len(result.problems))
     report_failures(result.failed, "could not be used")
     if lines:

@@ -32,7 +32,7 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Spread:
+class SampleStatistics:
     """How `n` values spread. All None where there are none.
 
     Attributes:
@@ -52,14 +52,16 @@ class Spread:
     high: float | None = None
 
 
-def spread(values: Iterable[float | None], *, seed: int = SEED) -> Spread:
+def spread(values: Iterable[float | None], *, seed: int = SEED) -> SampleStatistics:
     """The spread of the values that are not None."""
     known = [float(value) for value in values if value is not None]
     if not known:
-        return Spread(0, None, None, None)
+        return SampleStatistics(0, None, None, None)
     array = np.array(known)
     low, high = bootstrap_interval(lambda weights: weights @ array, len(known), seed=seed)
-    return Spread(len(known), fmean(known), stdev(known) if len(known) > 1 else None, median(known), low, high)
+    return SampleStatistics(
+        len(known), fmean(known), stdev(known) if len(known) > 1 else None, median(known), low, high
+    )
 
 
 def bootstrap_interval(

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from osteon.core.errors import DatasetError
-from osteon.core.statistics import Spread, spread
-from osteon.evaluating.metrics import as_loss, better, values_of
+from osteon.core.statistics import SampleStatistics, spread
+from osteon.evaluating.metrics import as_loss, better_direction, metric_values
 from osteon.evaluating.paired_tests import holm, signed_rank
 from osteon.evaluating.scores import Score
 from osteon.evaluating.summary import OVERALL
@@ -17,20 +17,20 @@ from osteon.evaluating.summary import OVERALL
 ALPHA = 0.05
 """Chance of a difference shown where there is none, over all structures together."""
 Pairs = dict[str, list[tuple[float, float]]]
-"""By case the figure in the first run and in the second, of each structure in which both have it."""
+"""By case the metric in the first run and in the second, of each structure in which both have it."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """The second run against the first, of one structure or overall.
 
     Attributes:
         structure: Its name, or `overall`: then each case's mean over the structures that both runs have in it.
-        n: Cases in which both runs have the figure.
+        n: Cases in which both runs have the metric.
         unpaired: Cases in which one of them alone has it; they cannot be compared.
         first: Of these `n` cases in the first run.
         second: In the second.
-        difference: Second minus first, case by case, in the figure's unit.
+        difference: Second minus first, case by case, in the metric's unit.
         better: Cases in which the second is better.
         worse: Cases in which the first is.
         effect: The matched-pairs rank-biserial correlation, −1 … 1: 1 where the second is better in every case.
@@ -42,9 +42,9 @@ class Comparison:
     structure: str
     n: int
     unpaired: int
-    first: Spread
-    second: Spread
-    difference: Spread
+    first: SampleStatistics
+    second: SampleStatistics
+    difference: SampleStatistics
     better: int
     worse: int
     effect: float
@@ -63,23 +63,23 @@ class RunComparison:
     """Two runs.
 
     Attributes:
-        figure: What was compared.
+        metric: What was compared.
         alpha: The level of the tests.
         structures: One comparison for each structure that either run has.
         overall: All structures together, as one test of its own.
     """
 
-    figure: str
+    metric: str
     alpha: float
-    structures: tuple[Comparison, ...]
-    overall: Comparison
+    structures: tuple[PairedComparison, ...]
+    overall: PairedComparison
 
 
 def compare_runs(
     first: Sequence[Score],
     second: Sequence[Score],
     *,
-    figure: str = "dice",
+    metric: str = "dice",
     names: tuple[str, str] = ("first", "second"),
     alpha: float = ALPHA,
 ) -> RunComparison:
@@ -91,20 +91,20 @@ def compare_runs(
     Args:
         first: Scores of one run.
         second: Of the other, of the same cases.
-        figure: A name of `osteon.evaluating.metrics`, such as `dice`, `hd95_mm`, `nsd_2mm`.
+        metric: A name of `osteon.evaluating.metrics`, such as `dice`, `hd95_mm`, `nsd_2mm`.
         names: What to call the runs in verdicts.
         alpha: The level of the tests.
 
     Raises:
         DatasetError: The runs have no case in common.
-        UsageError: There is no such figure.
+        UsageError: There is no such metric.
     """
-    better(figure)
+    better_direction(metric)
     if not {score.case for score in first} & {score.case for score in second}:
         raise DatasetError(
             f"{names[0]} and {names[1]} have no case in common", hint="compare runs that predicted the same scans"
         )
-    one, other = values_of(first, figure), values_of(second, figure)
+    one, other = metric_values(first, metric), metric_values(second, metric)
     paired: dict[str, Pairs] = {score.structure: {} for score in (*first, *second)}
     together: Pairs = {}
     for key in one:
@@ -112,25 +112,25 @@ def compare_runs(
             paired[key[1]][key[0]] = [(one[key], other[key])]
             together.setdefault(key[0], []).append((one[key], other[key]))
     alone = Counter(structure for _, structure in one.keys() ^ other.keys())
-    made = [_compare(name, pairs, alone[name], figure) for name, pairs in paired.items()]
+    made = [_compare(name, pairs, alone[name], metric) for name, pairs in paired.items()]
     tested = [comparison for comparison in made if comparison.n]
     corrected = dict(zip((c.structure for c in tested), holm([c.p for c in tested]), strict=True))
     never = {case for case, _ in (*one, *other)} - together.keys()
-    whole = _compare(OVERALL, together, len(never), figure)
+    whole = _compare(OVERALL, together, len(never), metric)
     return RunComparison(
-        figure,
+        metric,
         alpha,
         tuple(_judged(c, corrected.get(c.structure, 1.0), names, alpha) for c in made),
         _judged(whole, whole.p, names, alpha),
     )
 
 
-def _compare(structure: str, pairs: Pairs, unpaired: int, figure: str) -> Comparison:
-    """By case the figures of both runs, of one structure or of several, whose means are compared."""
+def _compare(structure: str, pairs: Pairs, unpaired: int, metric: str) -> PairedComparison:
+    """By case the metrics of both runs, of one structure or of several, whose means are compared."""
     first, second = ([fmean(pair[run] for pair in own) for own in pairs.values()] for run in (0, 1))
-    gains = [fmean(as_loss(a, figure) - as_loss(b, figure) for a, b in own) for own in pairs.values()]
+    gains = [fmean(as_loss(a, metric) - as_loss(b, metric) for a, b in own) for own in pairs.values()]
     test = signed_rank(gains)
-    return Comparison(
+    return PairedComparison(
         structure=structure,
         n=len(pairs),
         unpaired=unpaired,
@@ -145,6 +145,6 @@ def _compare(structure: str, pairs: Pairs, unpaired: int, figure: str) -> Compar
     )
 
 
-def _judged(comparison: Comparison, p_holm: float, names: tuple[str, str], alpha: float) -> Comparison:
+def _judged(comparison: PairedComparison, p_holm: float, names: tuple[str, str], alpha: float) -> PairedComparison:
     shown = (names[1] if comparison.effect > 0 else names[0]) if p_holm < alpha else None
     return replace(comparison, p_holm=p_holm, shown=shown)

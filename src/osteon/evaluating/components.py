@@ -14,7 +14,7 @@ MATCH_IOU = 0.5
 
 
 @dataclass(frozen=True)
-class Pieces:
+class ComponentMatch:
     """Connected pieces of one structure in one case: voxels that touch at a corner connect.
 
     Attributes:
@@ -34,15 +34,15 @@ class Pieces:
         return 2 * self.matched / total if total else None
 
 
-def label_pieces(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], int]:
+def label_components(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], int]:
     """Number the connected pieces of a mask from 1, and say how many there are."""
     labels, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
     return labels, int(count)
 
 
-def compare_pieces(
+def match_components(
     prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_], least_iou: float = MATCH_IOU
-) -> Pieces:
+) -> ComponentMatch:
     """Count the pieces of both masks and match them.
 
     Pairs whose IoU is above `least_iou` are matched, the highest IoU first; of pairs alike the piece that comes first
@@ -53,8 +53,8 @@ def compare_pieces(
         reference: Likewise, of the same shape.
         least_iou: 0 … 1.
     """
-    found, predicted = label_pieces(prediction)
-    truth, known = label_pieces(reference)
+    found, predicted = label_components(prediction)
+    truth, known = label_components(reference)
     both = prediction & reference
     shared = np.bincount(found[both].astype(np.int64) * (known + 1) + truth[both])
     pairs = np.flatnonzero(shared)
@@ -66,4 +66,4 @@ def compare_pieces(
         if iou[pair] > least_iou and one[pair] not in taken_one and other[pair] not in taken_other:
             taken_one.add(one[pair])
             taken_other.add(other[pair])
-    return Pieces(known, predicted, len(taken_one))
+    return ComponentMatch(known, predicted, len(taken_one))

@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from osteon.core.geometry import Unit
-from osteon.evaluating.surface_elements import Floats, Surface, surface_of
+from osteon.evaluating.surface_elements import Floats, SurfaceElements, surface_elements
 
 PERCENT = 95.0
 """The part of a surface that HD95 looks at."""
@@ -27,7 +27,7 @@ _LEAF = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Gaps:
+class SurfaceDistances:
     """How far each element of one surface lies from the nearest element of the other.
 
     Attributes:
@@ -50,8 +50,8 @@ class Gaps:
         return float(self.distances[order[min(place, len(order) - 1)]])
 
 
-def distance_names(unit: Unit, tolerances: Sequence[float]) -> tuple[str, ...]:
-    """The names of the figures of `measure_distances`, each with its unit."""
+def distance_metric_names(unit: Unit, tolerances: Sequence[float]) -> tuple[str, ...]:
+    """The names of the metrics of `measure_distances`, each with its unit."""
     return f"hd_{unit}", f"hd95_{unit}", f"assd_{unit}", *(f"nsd_{tolerance:g}{unit}" for tolerance in tolerances)
 
 
@@ -66,8 +66,11 @@ def measure_distances(
         steps: As `elements.steps_of` gives them.
         tolerances: In mm (px).
     """
-    found, truth = surface_of(prediction, steps), surface_of(reference, steps)
-    both = Gaps(gaps(found, truth), found.sizes), Gaps(gaps(truth, found), truth.sizes)
+    found, truth = surface_elements(prediction, steps), surface_elements(reference, steps)
+    both = (
+        SurfaceDistances(surface_distances(found, truth), found.sizes),
+        SurfaceDistances(surface_distances(truth, found), truth.sizes),
+    )
     total = sum(float(part.sizes.sum()) for part in both)
     return (
         max(float(part.distances.max()) for part in both),
@@ -77,7 +80,7 @@ def measure_distances(
     )
 
 
-def gaps(own: Surface, other: Surface) -> Floats:
+def surface_distances(own: SurfaceElements, other: SurfaceElements) -> Floats:
     """`[n]` distance from each of `own`'s elements to the nearest of `other`'s; both not empty.
 
     Where both have an element at the same corner it is 0, and nothing need be searched.

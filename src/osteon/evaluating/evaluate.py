@@ -14,9 +14,9 @@ from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
 from osteon.dataset.label_placement import common_grid, lay_segmentation
 from osteon.evaluating.groups import Group, field_of, group_scores
-from osteon.evaluating.pairing import Pair, Pairing, pair_up
+from osteon.evaluating.pairing import Pairing, PredictionPair, match_predictions
 from osteon.evaluating.record import CSV_NAME, JSON_NAME, write_metrics_json, write_scores_csv
-from osteon.evaluating.scores import EVERYTHING, Measures, Score, score_case
+from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score, score_case
 from osteon.evaluating.summary import OVERALL, Summary, overall, summarise
 from osteon.formats.label_meanings import read_meant
 from osteon.formats.registry import format_of, read_geometry, stem_of, tell_oddities
@@ -38,7 +38,7 @@ class Failure:
     hint: str
 
 
-NONE = Summary(OVERALL)
+NO_SUMMARY = Summary(OVERALL)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     sights: Mapping[str, str] = field(default_factory=dict)
     trained_on: tuple[Summary, ...] = ()
-    overall_trained_on: Summary = NONE
+    overall_trained_on: Summary = NO_SUMMARY
 
     @property
     def cases_trained_on(self) -> list[str]:
@@ -93,7 +93,7 @@ def evaluate(
     out: Path | None = None,
     structures: Sequence[Structure] | None = None,
     *,
-    measures: Measures = EVERYTHING,
+    measures: MetricOptions = ALL_METRICS,
     by: str | None = None,
     labels: Mapping[str, int] | None = None,
     workers: int | None = None,
@@ -108,7 +108,7 @@ def evaluate(
             of its structures are scored, by name.
         measures: What is measured.
         by: A field of the dataset's cases (`site`) by whose values the results are grouped.
-        labels: What numbers mean in predictions that name no structures; see `pairing.pair_up`.
+        labels: What numbers mean in predictions that name no structures; see `pairing.match_predictions`.
         workers: Processes; None decides by the cases' size and the free memory.
 
     Raises:
@@ -116,7 +116,7 @@ def evaluate(
         UsageError: A folder holds no label files, or one case twice; or cases cannot be grouped by `by`.
         DatasetError: No prediction has a reference.
     """
-    pairing = pair_up(prediction, reference, structures, labels)
+    pairing = match_predictions(prediction, reference, structures, labels)
     wanted = {s.name for s in structures or pairing.structures}
     scored = tuple(s for s in pairing.structures if s.name in wanted)
     groups = {pair.case: field_of(pair.entry, by) for pair in pairing.pairs} if by else {}
@@ -172,7 +172,9 @@ def _sights(pairing: Pairing) -> dict[str, str]:
     return {pair.case: told[name] for pair in pairing.pairs if (name := stem_of(pair.prediction)) in told}
 
 
-def score_pair(pair: Pair, structures: Sequence[Structure], measures: Measures = EVERYTHING) -> tuple[list[Score], str]:
+def score_pair(
+    pair: PredictionPair, structures: Sequence[Structure], measures: MetricOptions = ALL_METRICS
+) -> tuple[list[Score], str]:
     """Read, align and score one case; and what was cropped. Raises CaseError where a file or its geometry does not fit.
 
     Files that are cropped to boxes of one lattice are scored on the grid that holds both. A dataset's reference says
@@ -197,7 +199,7 @@ def score_pair(pair: Pair, structures: Sequence[Structure], measures: Measures =
     return scores, note
 
 
-def _in_doubt(pair: Pair, other: Pair) -> Failure:
+def _in_doubt(pair: PredictionPair, other: PredictionPair) -> Failure:
     """Why a prediction without names is not scored where another beside it contradicts what its numbers would mean."""
     return Failure(
         pair.case,
@@ -215,7 +217,7 @@ def _worker_count(pairing: Pairing) -> int:
     return worker_count(len(voxels), max(voxels) * BYTES_PER_VOXEL)
 
 
-def _voxels(pair: Pair, structures: int) -> int:
+def _voxels(pair: PredictionPair, structures: int) -> int:
     """Voxels of a prediction, those of each structure where it may be multi-hot."""
     try:
         voxels = math.prod(read_geometry(pair.prediction).shape)

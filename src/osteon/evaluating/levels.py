@@ -11,7 +11,7 @@ import numpy.typing as npt
 from osteon.core.boxes import Box
 from osteon.core.dice import Labels
 from osteon.core.labels import Structure
-from osteon.evaluating.components import label_pieces
+from osteon.evaluating.components import label_components
 from osteon.evaluating.structure_boxes import crop_mask
 from osteon.formats.labelmap import is_generic
 
@@ -24,7 +24,7 @@ _VERTEBRA = re.compile(r"(.*(?:[^a-zA-Z])|)[CTLS](\d{1,2})")
 _NUMBER = re.compile(r"\d+")
 
 
-def find_rows(structures: Sequence[Structure]) -> list[list[int]]:
+def find_sequences(structures: Sequence[Structure]) -> list[list[int]]:
     """Structures in a row, as positions: their names differ in one number alone (`rib_left_1`, `rib_left_2` …).
 
     The vertebrae C, T, L and S are one row. Names that programs make up (`label_3`) say nothing. A row has three
@@ -63,7 +63,7 @@ def count_wrong_levels(
         voxels: Of each annotated structure in the reference, by position; others are unknown and stay out.
     """
     counts = {}
-    for row in find_rows(structures):
+    for row in find_sequences(structures):
         for number in row:
             box = boxes[number]
             others = {other: voxels[other] for other in row if other != number and voxels.get(other)}
@@ -89,7 +89,7 @@ def _wrong(
     }
     if not enough:
         return 0
-    pieces, count = label_pieces(found)
+    pieces, count = label_components(found)
 
     def shared(other: int) -> npt.NDArray[np.int64]:
         return np.bincount(pieces[crop_mask(reference, structures, other, box)], minlength=count + 1)[1:]

@@ -1,4 +1,4 @@
-"""The figures of a score by name, and which way is better: one table for summaries, comparisons and files."""
+"""The metrics of a score by name, and which way is better: one table for summaries, comparisons and files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from osteon.evaluating.scores import Score
 
 Better = Literal["higher", "lower", "nearer to 0"]
 
-FIGURES: dict[str, Better] = {
+METRICS: dict[str, Better] = {
     "dice": "higher",
     "volume_error_cm3": "nearer to 0",
     "volume_error_percent": "nearer to 0",
@@ -25,46 +25,46 @@ DISTANCES: dict[str, Better] = {"hd": "lower", "hd95": "lower", "assd": "lower",
 """Those whose names go on with a unit or a tolerance: `hd95_mm`, `nsd_2px`."""
 
 
-def flat(score: Score) -> dict[str, str | float | int | None]:
+def score_to_row(score: Score) -> dict[str, str | float | int | None]:
     """Every field of a score by its name in files; distances by their own names."""
     values = asdict(score)
     return {**{k: v for k, v in values.items() if k != "distances"}, **values["distances"]}
 
 
-def value_of(score: Score, figure: str) -> float | None:
-    """One figure of a score; None where it does not exist."""
-    if figure in FIGURES:
-        value: float | None = getattr(score, figure)
+def metric_value(score: Score, metric: str) -> float | None:
+    """One metric of a score; None where it does not exist."""
+    if metric in METRICS:
+        value: float | None = getattr(score, metric)
         return value
-    return score.distances.get(figure)
+    return score.distances.get(metric)
 
 
-def distance_figures(scores: Iterable[Score]) -> tuple[str, ...]:
+def distance_metrics(scores: Iterable[Score]) -> tuple[str, ...]:
     """The names of all distances that the scores have, in the order of their first appearance."""
     return tuple(dict.fromkeys(name for score in scores for name in score.distances))
 
 
-def better(figure: str) -> Better:
-    """Which way a figure is better.
+def better_direction(metric: str) -> Better:
+    """Which way a metric is better.
 
     Raises:
-        UsageError: There is no such figure.
+        UsageError: There is no such metric.
     """
-    known = FIGURES.get(figure) or DISTANCES.get(figure.partition("_")[0])
+    known = METRICS.get(metric) or DISTANCES.get(metric.partition("_")[0])
     if known is None:
         raise UsageError(
-            f"no figure is called {figure}",
-            hint=f"one of {', '.join(FIGURES)}, or {', '.join(DISTANCES)} with a unit, such as hd95_mm or nsd_2mm",
+            f"no metric is called {metric}",
+            hint=f"one of {', '.join(METRICS)}, or {', '.join(DISTANCES)} with a unit, such as hd95_mm or nsd_2mm",
         )
     return known
 
 
-def values_of(scores: Iterable[Score], figure: str) -> dict[tuple[str, str], float]:
-    """One figure by case and structure, where it exists."""
-    return {(s.case, s.structure): value for s in scores if (value := value_of(s, figure)) is not None}
+def metric_values(scores: Iterable[Score], metric: str) -> dict[tuple[str, str], float]:
+    """One metric by case and structure, where it exists."""
+    return {(s.case, s.structure): value for s in scores if (value := metric_value(s, metric)) is not None}
 
 
-def as_loss(value: float, figure: str) -> float:
-    """The value as one of which less is better: turned round, as it is, or its distance from 0. Raises as `better`."""
-    way = better(figure)
+def as_loss(value: float, metric: str) -> float:
+    """The value, negated or its distance from 0 where that makes less better. Raises as `better_direction`."""
+    way = better_direction(metric)
     return -value if way == "higher" else value if way == "lower" else abs(value)

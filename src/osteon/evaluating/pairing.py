@@ -21,7 +21,7 @@ _UNNAMED = re.compile(r"label_\d+")
 
 
 @dataclass(frozen=True)
-class Pair:
+class PredictionPair:
     """One case to be scored.
 
     Attributes:
@@ -63,14 +63,14 @@ class Pairing:
         notes: Whose word is taken for what numbers without names mean.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[PredictionPair, ...]
     structures: tuple[Structure, ...]
     missing: tuple[str, ...]
     unmatched: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
-def pair_up(
+def match_predictions(
     prediction: Path,
     reference: Path,
     structures: Sequence[Structure] | None = None,
@@ -92,7 +92,7 @@ def pair_up(
         LabelError: Two files give the same value different names.
     """
     prediction, reference = Path(prediction), Path(reference)
-    predictions = label_files(prediction, "the prediction")
+    predictions = find_label_files(prediction, "the prediction")
     legend = legend_for(predictions.values(), labels)
     if reference.is_dir() and (reference / FILE_NAME).is_file():
         dataset = Dataset.open(reference)
@@ -105,16 +105,16 @@ def pair_up(
         others: Legend | None = None
         held_out = {case.id for case in dataset.manifest.labelled if case.held_out}
         expected = held_out or {case.id for case in dataset.manifest.labelled}
-        make: dict[str, Callable[[Path], Pair]] = {
+        make: dict[str, Callable[[Path], PredictionPair]] = {
             c.id: partial(_dataset_pair, dataset, c) for c in dataset.manifest.labelled
         }
     else:
-        references = label_files(reference, "the reference")
+        references = find_label_files(reference, "the reference")
         if prediction.is_file() and reference.is_file():
             references = {stem_of(prediction): reference}
         others = legend_for(references.values(), labels)
         asked = [(path, others) for path in references.values()] + [(path, legend) for path in predictions.values()]
-        known = tuple(structures) if structures else ask_files(asked)
+        known = tuple(structures) if structures else structures_in_files(asked)
         make = {case: partial(_file_pair, case, path, known, others) for case, path in references.items()}
         expected = set(make)
     pairs = [build(predictions[case]) for case, build in make.items() if case in predictions]
@@ -131,8 +131,8 @@ def pair_up(
 
 
 def _meant(
-    pairs: Sequence[Pair], known: Sequence[Structure], legend: Legend | None, reference: Path
-) -> tuple[list[Pair], tuple[str, ...]]:
+    pairs: Sequence[PredictionPair], known: Sequence[Structure], legend: Legend | None, reference: Path
+) -> tuple[list[PredictionPair], tuple[str, ...]]:
     """The pairs with what their predictions' numbers mean, and what a person should know of that."""
     nameless = {pair.case for pair in pairs if is_nameless(pair.prediction)}
     files = f"{len(nameless)} prediction{'s name' if len(nameless) > 1 else ' names'} no structures"
@@ -147,7 +147,7 @@ def _meant(
     return [replace(pair, assumed=pair.case in nameless) for pair in pairs], (said,)
 
 
-def ask_files(paths: Iterable[tuple[Path, Legend | None]]) -> tuple[Structure, ...]:
+def structures_in_files(paths: Iterable[tuple[Path, Legend | None]]) -> tuple[Structure, ...]:
     """The structures that label files name, or the legend beside each; their values (`label_<value>`) where none does.
 
     Raises:
@@ -183,20 +183,20 @@ def _settled(structure: Structure, colour: str, names: Container[str]) -> Struct
     return structure.model_copy(update=changes)
 
 
-def _dataset_pair(dataset: Dataset, case: Case, prediction: Path) -> Pair:
+def _dataset_pair(dataset: Dataset, case: Case, prediction: Path) -> PredictionPair:
     # A pair travels to another process: it takes its own case along and not all of them.
     alone = Dataset(dataset.folder, dataset.manifest.model_copy(update={"cases": [case]}))
     reference = dataset.resolve(case.segmentation or "")
-    return Pair(case.id, prediction, partial(alone.load_segmentation, case), reference, case)
+    return PredictionPair(case.id, prediction, partial(alone.load_segmentation, case), reference, case)
 
 
 def _file_pair(
     case: str, reference: Path, structures: tuple[Structure, ...], legend: Legend | None, prediction: Path
-) -> Pair:
-    return Pair(case, prediction, partial(read_meant, reference, structures, legend), reference)
+) -> PredictionPair:
+    return PredictionPair(case, prediction, partial(read_meant, reference, structures, legend), reference)
 
 
-def label_files(path: Path, what: str) -> dict[str, Path]:
+def find_label_files(path: Path, what: str) -> dict[str, Path]:
     """Label files by stem, sorted; links to what is not there among them: reading them says so."""
     if path.is_file():
         return {stem_of(path): path}

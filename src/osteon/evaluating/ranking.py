@@ -8,29 +8,29 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from osteon.core.errors import DatasetError
-from osteon.core.statistics import Spread, spread
+from osteon.core.statistics import SampleStatistics, spread
 from osteon.core.text import counted
 from osteon.evaluating.comparison import ALPHA
-from osteon.evaluating.metrics import as_loss, better, values_of
+from osteon.evaluating.metrics import as_loss, better_direction, metric_values
 from osteon.evaluating.paired_tests import holm, signed_rank
 from osteon.evaluating.scores import Score
 
 
 @dataclass(frozen=True)
-class Place:
+class RankedRun:
     """One run's place.
 
     Attributes:
         rank: 1 + the number of runs that are shown to be better.
         run: Its name.
-        figure: Each case's mean over structures, over the cases that all runs have.
+        metric: Each case's mean over structures, over the cases that all runs have.
         better_than: Runs that it is shown to be better than.
         no_difference: Runs from which no difference is shown.
     """
 
     rank: int
     run: str
-    figure: Spread
+    metric: SampleStatistics
     better_than: tuple[str, ...]
     no_difference: tuple[str, ...]
 
@@ -40,16 +40,16 @@ class Ranking:
     """Runs in their order.
 
     Attributes:
-        figure: By which they are ranked.
+        metric: By which they are ranked.
         alpha: The level of all tests together.
         places: By rank, then by mean.
         cases: Cases that all runs have, on which the ranking rests.
         left_out: Cases that some run lacks.
     """
 
-    figure: str
+    metric: str
     alpha: float
-    places: tuple[Place, ...]
+    places: tuple[RankedRun, ...]
     cases: int
     left_out: int
 
@@ -68,23 +68,23 @@ class Ranking:
         return "\n".join(lines)
 
 
-def rank_runs(runs: Mapping[str, Sequence[Score]], *, figure: str = "dice", alpha: float = ALPHA) -> Ranking:
-    """Rank runs by a figure, tested pair by pair.
+def rank_runs(runs: Mapping[str, Sequence[Score]], *, metric: str = "dice", alpha: float = ALPHA) -> Ranking:
+    """Rank runs by a metric, tested pair by pair.
 
-    A case counts where every run has the figure in it, with its mean over the structures in which all have it. All
+    A case counts where every run has the metric in it, with its mean over the structures in which all have it. All
     pairs of runs are tested by Wilcoxon's signed ranks, corrected by Holm for the number of pairs.
 
     Args:
         runs: By name, their scores of the same cases.
-        figure: A name of `osteon.evaluating.metrics`.
+        metric: A name of `osteon.evaluating.metrics`.
         alpha: The level of all tests together.
 
     Raises:
         DatasetError: The runs have no case in common.
-        UsageError: There is no such figure.
+        UsageError: There is no such metric.
     """
-    better(figure)
-    values = {name: values_of(scores, figure) for name, scores in runs.items()}
+    better_direction(metric)
+    values = {name: metric_values(scores, metric) for name, scores in runs.items()}
     shared: dict[str, list[tuple[str, str]]] = {}
     for key in next(iter(values.values()), {}):
         if all(key in own for own in values.values()):
@@ -95,7 +95,7 @@ def rank_runs(runs: Mapping[str, Sequence[Score]], *, figure: str = "dice", alph
         )
     means = {name: [fmean(own[key] for key in keys) for keys in shared.values()] for name, own in values.items()}
     losses = {
-        name: [fmean(as_loss(own[key], figure) for key in keys) for keys in shared.values()]
+        name: [fmean(as_loss(own[key], metric) for key in keys) for keys in shared.values()]
         for name, own in values.items()
     }
     pairs = list(itertools.combinations(runs, 2))
@@ -106,10 +106,10 @@ def rank_runs(runs: Mapping[str, Sequence[Score]], *, figure: str = "dice", alph
             winner, loser = (one, other) if test.effect > 0 else (other, one)
             above[winner].add(loser)
     places = [
-        Place(
+        RankedRun(
             rank=1 + sum(name in losers for losers in above.values()),
             run=name,
-            figure=spread(means[name]),
+            metric=spread(means[name]),
             better_than=tuple(other for other in runs if other in above[name]),
             no_difference=tuple(
                 other for other in runs if other != name and other not in above[name] and name not in above[other]
@@ -119,7 +119,7 @@ def rank_runs(runs: Mapping[str, Sequence[Score]], *, figure: str = "dice", alph
     ]
     places.sort(key=lambda place: (place.rank, fmean(losses[place.run])))
     everything = {score.case for scores in runs.values() for score in scores}
-    return Ranking(figure, alpha, tuple(places), len(shared), len(everything) - len(shared))
+    return Ranking(metric, alpha, tuple(places), len(shared), len(everything) - len(shared))
 
 
 def _listed(names: Sequence[str]) -> str:

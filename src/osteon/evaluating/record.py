@@ -10,7 +10,7 @@ from typing import Any
 from osteon.core.files import write_json, write_text
 from osteon.core.spreadsheets import as_text, table_of
 from osteon.evaluating.groups import Group
-from osteon.evaluating.metrics import distance_figures, flat
+from osteon.evaluating.metrics import distance_metrics, score_to_row
 from osteon.evaluating.scores import Score
 from osteon.evaluating.summary import Summary
 
@@ -22,17 +22,17 @@ DIGITS = 6
 def write_scores_csv(
     path: Path, scores: Sequence[Score], columns: Mapping[str, Mapping[str, str]] | None = None
 ) -> None:
-    """Write one row for each case and structure. A figure that does not exist is an empty cell.
+    """Write one row for each case and structure. A metric that does not exist is an empty cell.
 
     Args:
         path: The table.
         scores: Its rows.
         columns: Further ones, the last: a value by case id; empty where a case has none.
     """
-    names = [field.name for field in fields(Score) if field.name != "distances"] + list(distance_figures(scores))
+    names = [field.name for field in fields(Score) if field.name != "distances"] + list(distance_metrics(scores))
     columns, rows = columns or {}, []
     for score in scores:
-        row = {name: _rounded(value) for name, value in flat(score).items()}
+        row = {name: _rounded(value) for name, value in score_to_row(score).items()}
         rows.append({**row, **{name: values.get(score.case, "") for name, values in columns.items()}})
     write_text(path, as_text(table_of(rows, [*names, *columns])))
 
@@ -46,14 +46,14 @@ def write_metrics_json(
     trained_on: tuple[Sequence[Summary], Summary] | None = None,
     **more: Any,
 ) -> None:
-    """Write the summary and the cases. A figure that does not exist is null. `more` goes in front.
+    """Write the summary and the cases. A metric that does not exist is null. `more` goes in front.
 
     The summary of cases that were trained on stands by itself, where there are any.
     """
     cases: dict[str, dict[str, Any]] = {}
     for score in scores:
-        figures = {k: v for k, v in flat(score).items() if k not in ("case", "structure")}
-        cases.setdefault(score.case, {})[score.structure] = _rounded(figures)
+        metrics = {k: v for k, v in score_to_row(score).items() if k not in ("case", "structure")}
+        cases.setdefault(score.case, {})[score.structure] = _rounded(metrics)
     data = {
         "osteon": 1,
         **more,
@@ -73,10 +73,10 @@ def _lines(overall: Summary, summaries: Sequence[Summary]) -> dict[str, Any]:
 
 def _line(summary: Summary) -> dict[str, Any]:
     values = asdict(summary)
-    figures = values.pop("figures")
+    metrics = values.pop("metrics")
     del values["structure"]
     more = {"pooled_detection_f1": summary.pooled_detection_f1}
-    line: dict[str, Any] = _rounded({**figures, **values, **more})
+    line: dict[str, Any] = _rounded({**metrics, **values, **more})
     return line
 
 

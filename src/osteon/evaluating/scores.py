@@ -13,11 +13,11 @@ from osteon.core.boxes import Box
 from osteon.core.dice import Counts, Labels, count_overlap, dice
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Structure
-from osteon.evaluating.components import MATCH_IOU, compare_pieces
-from osteon.evaluating.distances import distance_names, measure_distances
+from osteon.evaluating.components import MATCH_IOU, match_components
+from osteon.evaluating.distances import distance_metric_names, measure_distances
 from osteon.evaluating.levels import count_wrong_levels
 from osteon.evaluating.structure_boxes import crop_mask, find_boxes
-from osteon.evaluating.surface_elements import steps_of, thin_axis
+from osteon.evaluating.surface_elements import thin_axis, voxel_steps
 
 State = Literal["both", "missed", "invented", "absent", "not annotated"]
 """`both`: prediction and reference hold voxels. `missed`: the reference alone. `invented`: the prediction alone.
@@ -31,7 +31,7 @@ ANYWHERE = Box((0, 0, 0), (1, 1, 1))
 
 
 @dataclass(frozen=True)
-class Measures:
+class MetricOptions:
     """What is measured.
 
     Attributes:
@@ -45,12 +45,12 @@ class Measures:
     match_iou: float = MATCH_IOU
 
 
-EVERYTHING = Measures()
+ALL_METRICS = MetricOptions()
 
 
 @dataclass(frozen=True)
 class Score:
-    """One structure in one case. None stands for a figure that does not exist, and enters no mean.
+    """One structure in one case. None stands for a metric that does not exist, and enters no mean.
 
     Attributes:
         case: The case's id.
@@ -69,7 +69,7 @@ class Score:
         recall: Part of the reference that is found; None where there is nothing to find.
         distances: By name with the unit: `hd_mm`, `hd95_mm`, `assd_mm`, `nsd_2mm` …, or with `px`. A distance is None
             where either side is empty, the NSD is 0 where one of them is. Empty where surfaces were not measured.
-        reference_pieces: Connected pieces in the reference; like all figures of pieces, None where not measured.
+        reference_pieces: Connected pieces in the reference; like all metrics of pieces, None where not measured.
         predicted_pieces: In the prediction.
         matched_pieces: Pairs that match.
         detection_f1: Of the pieces; None where there are none.
@@ -105,7 +105,7 @@ def score_case(
     structures: Sequence[Structure],
     *,
     annotated: Collection[str] | None = None,
-    measures: Measures = EVERYTHING,
+    measures: MetricOptions = ALL_METRICS,
 ) -> list[Score]:
     """Score every structure of one case. Each is looked at inside the box that holds it on both sides.
 
@@ -178,10 +178,10 @@ def _with_surfaces(
     prediction: npt.NDArray[np.bool_],
     reference: npt.NDArray[np.bool_],
     geometry: Geometry,
-    measures: Measures,
+    measures: MetricOptions,
 ) -> Score:
     """The score with distances and pieces, of masks inside one box."""
-    names = distance_names(geometry.unit, measures.tolerances)
+    names = distance_metric_names(geometry.unit, measures.tolerances)
     if score.state == "not annotated":
         return replace(score, distances=dict.fromkeys(names))
     thin = thin_axis(geometry.shape)
@@ -189,11 +189,11 @@ def _with_surfaces(
         prediction, reference = prediction.squeeze(thin), reference.squeeze(thin)
     values: Sequence[float | None]
     if score.state == "both":
-        values = measure_distances(prediction, reference, steps_of(geometry.affine_ras, thin), measures.tolerances)
+        values = measure_distances(prediction, reference, voxel_steps(geometry.affine_ras, thin), measures.tolerances)
     else:
         nothing_fits = None if score.state == "absent" else 0.0
         values = [None if name.startswith(("hd", "assd")) else nothing_fits for name in names]
-    pieces = compare_pieces(prediction, reference, measures.match_iou)
+    pieces = match_components(prediction, reference, measures.match_iou)
     return replace(
         score,
         distances=dict(zip(names, values, strict=True)),

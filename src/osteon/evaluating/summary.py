@@ -1,6 +1,6 @@
 """Means over cases, for each structure and over all of them.
 
-The rules for figures that do not exist are written down in docs/evaluate.md.
+The rules for metrics that do not exist are written down in docs/evaluate.md.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from osteon.core.statistics import Floats, Spread, bootstrap_interval, spread
-from osteon.evaluating.metrics import FIGURES, distance_figures, value_of
+from osteon.core.statistics import Floats, SampleStatistics, bootstrap_interval, spread
+from osteon.evaluating.metrics import METRICS, distance_metrics, metric_value
 from osteon.evaluating.scores import Score
 
 OVERALL = "overall"
-NOTHING = Spread(0, None, None, None)
+NO_CASES = SampleStatistics(0, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Summary:
 
     Attributes:
         structure: Its name, or `overall`.
-        figures: By name (`dice`, `hd95_mm` …), each over the cases in which it exists.
+        metrics: By name (`dice`, `hd95_mm` …), each over the cases in which it exists.
         both: Cases in which prediction and reference hold the structure.
         missed: Cases in which only the reference does.
         invented: Cases in which only the prediction does.
@@ -38,7 +38,7 @@ class Summary:
     """
 
     structure: str
-    figures: Mapping[str, Spread] = field(default_factory=dict)
+    metrics: Mapping[str, SampleStatistics] = field(default_factory=dict)
     both: int = 0
     missed: int = 0
     invented: int = 0
@@ -50,19 +50,19 @@ class Summary:
     wrong_level: int = 0
 
     @property
-    def dice(self) -> Spread:
+    def dice(self) -> SampleStatistics:
         """Over the cases that have a Dice: `both`, `missed` (0) and `invented` (0)."""
-        return self.figures.get("dice", NOTHING)
+        return self.metrics.get("dice", NO_CASES)
 
     @property
-    def volume_error_cm3(self) -> Spread:
+    def volume_error_cm3(self) -> SampleStatistics:
         """Over the same cases, where the grid has a volume."""
-        return self.figures.get("volume_error_cm3", NOTHING)
+        return self.metrics.get("volume_error_cm3", NO_CASES)
 
     @property
-    def volume_error_percent(self) -> Spread:
+    def volume_error_percent(self) -> SampleStatistics:
         """Over the cases whose reference is not empty."""
-        return self.figures.get("volume_error_percent", NOTHING)
+        return self.metrics.get("volume_error_percent", NO_CASES)
 
     @property
     def pooled_detection_f1(self) -> float | None:
@@ -80,7 +80,7 @@ def summarise(scores: Sequence[Score]) -> list[Summary]:
     by_structure: dict[str, list[Score]] = {}
     for score in scores:
         by_structure.setdefault(score.structure, []).append(score)
-    names = (*FIGURES, *distance_figures(scores))
+    names = (*METRICS, *distance_metrics(scores))
     return [_summarise_structure(structure, own, names) for structure, own in by_structure.items()]
 
 
@@ -95,26 +95,28 @@ def overall(summaries: Sequence[Summary], scores: Sequence[Score] = ()) -> Summa
         scores: What they were made of. The mean's interval follows from drawing these cases anew, with all of their
             structures; without them there is none.
     """
-    figures = {}
-    for name in dict.fromkeys(name for summary in summaries for name in summary.figures):
-        parts = [summary.figures.get(name, NOTHING) for summary in summaries]
+    metrics = {}
+    for name in dict.fromkeys(name for summary in summaries for name in summary.metrics):
+        parts = [summary.metrics.get(name, NO_CASES) for summary in summaries]
         means = spread(part.mean for part in parts)
         low, high = _interval_of_means(scores, name)
-        figures[name] = Spread(sum(part.n for part in parts), means.mean, means.sd, means.median, low, high)
+        metrics[name] = SampleStatistics(sum(part.n for part in parts), means.mean, means.sd, means.median, low, high)
     counts = {name: sum(getattr(summary, name) for summary in summaries) for name in (*_STATES, *_COUNTS)}
-    return Summary(OVERALL, figures, **counts)
+    return Summary(OVERALL, metrics, **counts)
 
 
 def _summarise_structure(structure: str, scores: Sequence[Score], names: Sequence[str]) -> Summary:
     states = Counter(score.state.replace(" ", "_") for score in scores)
     counts = {name: sum(getattr(score, name) or 0 for score in scores) for name in _COUNTS}
-    figures = {name: spread(value_of(score, name) for score in scores) for name in names}
-    return Summary(structure, figures, **{name: states[name] for name in _STATES}, **counts)
+    metrics = {name: spread(metric_value(score, name) for score in scores) for name in names}
+    return Summary(structure, metrics, **{name: states[name] for name in _STATES}, **counts)
 
 
 def _interval_of_means(scores: Sequence[Score], name: str) -> tuple[float | None, float | None]:
     """The interval of the mean over structures of their means over cases."""
-    known = [(score.case, score.structure, value) for score in scores if (value := value_of(score, name)) is not None]
+    known = [
+        (score.case, score.structure, value) for score in scores if (value := metric_value(score, name)) is not None
+    ]
     cases, structures = ({key: n for n, key in enumerate(dict.fromkeys(row[k] for row in known))} for k in (0, 1))
     values = np.full((len(cases), len(structures)), np.nan)
     for case, structure, value in known:

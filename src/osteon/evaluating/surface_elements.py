@@ -21,12 +21,12 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Surface:
+class SurfaceElements:
     """The elements of one mask's surface, in the order of the corners they lie at.
 
     Attributes:
         grid: Corners along each axis: one more than the mask has voxels. Two masks of one shape share it.
-        steps: `[d, d]`, as `steps_of` gives them.
+        steps: `[d, d]`, as `voxel_steps` gives them.
         corners: `[n]` int64, ascending: the flat index of each element into the grid.
         points: `[n, d]` where they lie, in mm (px) from the grid's first corner, along axes of its own.
         sizes: `[n]` area in mm² (px²), in a picture length in mm (px); all above 0.
@@ -44,7 +44,7 @@ def thin_axis(shape: tuple[int, ...]) -> int | None:
     return max((axis for axis, size in enumerate(shape) if size == 1), default=None)
 
 
-def steps_of(affine_ras: Affine, thin: int | None = None) -> Floats:
+def voxel_steps(affine_ras: Affine, thin: int | None = None) -> Floats:
     """`[d, d]`: the way in mm (px) that one index step goes along each axis but the thin one, a step in each column.
 
     The axes are turned into the plane or space that they span (by a QR decomposition), so that distances and angles
@@ -54,12 +54,12 @@ def steps_of(affine_ras: Affine, thin: int | None = None) -> Floats:
     return np.asarray(np.linalg.qr(affine_ras[:3, axes], mode="r"), dtype=np.float64)
 
 
-def surface_of(mask: npt.NDArray[np.bool_], steps: Floats) -> Surface:
+def surface_elements(mask: npt.NDArray[np.bool_], steps: Floats) -> SurfaceElements:
     """The surface of a mask; beyond its edges there is nothing, so a mask that reaches an edge has a surface there.
 
     Args:
         mask: `[i, j, k]`, or `[i, j]` of a picture.
-        steps: As `steps_of` gives them, for as many axes.
+        steps: As `voxel_steps` gives them, for as many axes.
     """
     sizes = element_sizes(steps)
     shape = tuple(size + 1 for size in mask.shape)
@@ -76,7 +76,7 @@ def surface_of(mask: npt.NDArray[np.bool_], steps: Floats) -> Surface:
         codes.append(code[mixed])
     found = np.concatenate(corners)
     index = np.stack(np.unravel_index(found, shape), axis=1).astype(np.float64)
-    return Surface(shape, steps, found, index @ steps.T, sizes[np.concatenate(codes)])
+    return SurfaceElements(shape, steps, found, index @ steps.T, sizes[np.concatenate(codes)])
 
 
 def element_sizes(steps: Floats) -> Floats:
@@ -86,7 +86,7 @@ def element_sizes(steps: Floats) -> Floats:
     a picture it is bit 2·di + dj.
 
     Args:
-        steps: `[d, d]`, as `steps_of` gives them.
+        steps: `[d, d]`, as `voxel_steps` gives them.
     """
     dimensions = len(steps)
     normals, codes = _facets(dimensions)

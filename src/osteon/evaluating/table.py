@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from osteon.core.labels import Structure
+from osteon.core.statistics import SampleStatistics
 from osteon.evaluating.groups import Group
-from osteon.evaluating.summary import NOTHING, Spread, Summary
+from osteon.evaluating.summary import NO_CASES, Summary
 
 DASH = "–"
 WIDTH = 100
@@ -78,7 +79,7 @@ def group_table(groups: Sequence[Group], by: str, *, width: int = WIDTH) -> Tabl
         width: Of the terminal.
     """
     lines = {f"{group.name} ({group.cases} case{'s' * (group.cases != 1)})": group.overall for group in groups}
-    everything = {name: values for line in lines.values() for name, values in line.figures.items()}
+    everything = {name: values for line in lines.values() for name, values in line.metrics.items()}
     columns = _fitting(_columns(Summary("", everything)), list(lines.values()), list(lines), width)
     table = _new_table(by, columns, "", list(lines))
     for name, line in lines.items():
@@ -111,8 +112,8 @@ def _columns(overall: Summary) -> list[Column]:
         Column("Dice", lambda s: _mean_sd(s.dice, ".3f")),
         Column("95%\ninterval", lambda s: _interval(s.dice, ".2f"), 4),
     ]
-    distance = next(filter(None, map(_DISTANCE.fullmatch, overall.figures)), None)
-    surface_dice = next(filter(None, map(_SURFACE_DICE.fullmatch, overall.figures)), None)
+    distance = next(filter(None, map(_DISTANCE.fullmatch, overall.metrics)), None)
+    surface_dice = next(filter(None, map(_SURFACE_DICE.fullmatch, overall.metrics)), None)
     if distance and surface_dice:
         columns += [
             Column(f"HD95\n{distance[1]}", _mean_of(distance[0], ".1f"), 3),
@@ -127,8 +128,8 @@ def _columns(overall: Summary) -> list[Column]:
     return columns
 
 
-def _mean_of(figure: str, form: str) -> Callable[[Summary], str]:
-    return lambda summary: _mean_sd(summary.figures.get(figure, NOTHING), form)
+def _mean_of(metric: str, form: str) -> Callable[[Summary], str]:
+    return lambda summary: _mean_sd(summary.metrics.get(metric, NO_CASES), form)
 
 
 def _new_table(first: str, columns: Sequence[Column], title: str, names: Sequence[str]) -> Table:
@@ -149,13 +150,13 @@ def _counts(*counts: int) -> str:
     return "/".join(str(count) if count else DASH for count in counts)
 
 
-def _interval(values: Spread, form: str) -> str:
+def _interval(values: SampleStatistics, form: str) -> str:
     if values.low is None or values.high is None:
         return DASH
     return f"{values.low:{form}}{DASH}{values.high:{form}}"
 
 
-def _mean_sd(values: Spread, form: str) -> str:
+def _mean_sd(values: SampleStatistics, form: str) -> str:
     if values.mean is None:
         return DASH
     mean = f"{values.mean:{form}}"

@@ -13,7 +13,7 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case
-from osteon.evaluating.pairing import label_files
+from osteon.evaluating.pairing import find_label_files
 from osteon.exporting.export_form import ExportCase
 from osteon.formats import read_segmentation
 from osteon.formats.label_meanings import Legend, legend_for, read_meant
@@ -48,7 +48,7 @@ def find_segmentations(sources: Sequence[Path], structures: Sequence[Structure] 
             found += [of_dataset(dataset, case) for case in dataset.manifest.labelled]
         elif source.exists():
             record = read_predictions(source if source.is_dir() else source.parent)
-            files = label_files(source, "the segmentation")
+            files = find_label_files(source, "the segmentation")
             legend = None if structures else legend_for(files.values())
             for name, file in files.items():
                 found.append(_of_file(name, file, record.get(name), structures, legend))

@@ -16,11 +16,11 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.evaluating.comparison import RunComparison, compare_runs
 from osteon.evaluating.evaluate import Evaluation, Failure, evaluate
-from osteon.evaluating.metrics import distance_figures
-from osteon.evaluating.pairing import label_files
+from osteon.evaluating.metrics import distance_metrics
+from osteon.evaluating.pairing import find_label_files
 from osteon.evaluating.ranking import rank_runs
 from osteon.evaluating.record import DIGITS
-from osteon.evaluating.scores import EVERYTHING, Measures, Score
+from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score
 from osteon.evaluating.summary import Summary, overall, summarise
 from osteon.formats.label_meanings import Legend, legend_for
 from osteon.formats.rle_convention import USUAL
@@ -38,7 +38,7 @@ def compare(
     reference: Path,
     out: Path | None = None,
     *,
-    measures: Measures = EVERYTHING,
+    measures: MetricOptions = ALL_METRICS,
     labels: Mapping[str, int] | None = None,
 ) -> Compared:
     """Score each on the cases that all have, rank them, and write the page and two tables.
@@ -48,7 +48,7 @@ def compare(
         reference: A dataset, or a folder of label files; a dataset where a CSV is compared, or pictures are wanted.
         out: Folder of report.html, comparison.csv and cases.csv; None writes nothing.
         measures: What is measured.
-        labels: What numbers mean in predictions that name no structures; see `evaluating.pairing.pair_up`.
+        labels: What numbers mean in predictions that name no structures; see `evaluating.pairing.match_predictions`.
 
     Raises:
         UsageError: Nothing to compare, or not what the three kinds are.
@@ -112,14 +112,14 @@ def _score(
     contestant: Contestant,
     reference: Path,
     dataset: Dataset | None,
-    measures: Measures,
+    measures: MetricOptions,
     labels: Mapping[str, int] | None,
 ) -> _Scored:
     if not contestant.is_table:
         found: Evaluation = evaluate(contestant.predictions, reference, measures=measures, labels=labels)
         for note in found.notes:
             logger.warning(f"{contestant.name}: {note}")
-        legend = legend_for(label_files(contestant.predictions, "the prediction").values(), labels)
+        legend = legend_for(find_label_files(contestant.predictions, "the prediction").values(), labels)
         return _Scored(found.structures, found.scores, found.failures, found.missing, legend, found.sights)
     if dataset is None:
         raise UsageError(
@@ -158,19 +158,19 @@ def _entry(contestant: Contestant, scored: _Scored, cases: set[str]) -> Entry:
 
 def published_table(made: Compared) -> str:
     """comparison.csv: a line for each contestant, as published tables have it: mean ± SD, overall and by structure."""
-    figures = ["dice", "volume_error_cm3", "volume_error_percent"]
-    figures += distance_figures(score for entry in made.entries for score in entry.scores)
+    metrics = ["dice", "volume_error_cm3", "volume_error_percent"]
+    metrics += distance_metrics(score for entry in made.entries for score in entry.scores)
     names = [structure.name for structure in made.structures]
     head: list[object] = ["name", "rank", "cases"]
-    for figure in figures:
-        head += [f"mean_{figure}", f"sd_{figure}"]
+    for metric in metrics:
+        head += [f"mean_{metric}", f"sd_{metric}"]
     head += [f"{part}_dice_{name}" for name in names for part in ("mean", "sd")]
     rows = [head]
     ranks = {place.run: place.rank for place in made.ranking.places} if made.ranking else {}
     for entry in made.entries:
         row: list[object] = [entry.name, ranks.get(entry.name, 1), len(made.cases)]
-        for figure in figures:
-            spread = entry.overall.figures.get(figure)
+        for metric in metrics:
+            spread = entry.overall.metrics.get(metric)
             row += [_digits(spread.mean if spread else None), _digits(spread.sd if spread else None)]
         by_name: Mapping[str, Summary] = {summary.structure: summary for summary in entry.summaries}
         for name in names:
@@ -182,9 +182,9 @@ def published_table(made: Compared) -> str:
 
 def cases_table(made: Compared) -> str:
     """cases.csv: a line for each contestant, case and structure."""
-    from osteon.evaluating.metrics import flat
+    from osteon.evaluating.metrics import score_to_row
 
-    rows = [{"name": entry.name, **flat(score)} for entry in made.entries for score in entry.scores]
+    rows = [{"name": entry.name, **score_to_row(score)} for entry in made.entries for score in entry.scores]
     names = list(dict.fromkeys(key for row in rows for key in row))
     return as_text(table_of(({key: _digits(value) for key, value in row.items()} for row in rows), names))
 

@@ -55,7 +55,7 @@ class Compared:
         left_out: Cases that some lack.
         ranking: By Dice.
         against_best: For each other contestant the tests against the first, structure by structure.
-        trained_on: By contestant the cases that it was trained on. They are in no figure, unless there are no others.
+        trained_on: By contestant the cases that it was trained on. They are in no metric, unless there are no others.
         page: The HTML page; None where nothing was written.
     """
 

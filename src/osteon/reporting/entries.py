@@ -53,7 +53,7 @@ class Contestant:
         if self._records:
             return {case: facts["confidence"] for case, facts in self._records.items() if "confidence" in facts}
         if self.run is not None and (self.run / VALIDATION).is_file():
-            # What was calibrated on these very cases would flatter itself: the raw figures are shown.
+            # What was calibrated on these very cases would flatter itself: the raw metrics are shown.
             validation = read_validation((self.run / VALIDATION).parent)
             each: dict[str, dict[str, float | None]] = (validation.get("confidence") or {}).get("each", {})
             return each

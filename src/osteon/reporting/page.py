@@ -16,7 +16,7 @@ from osteon.core.errors import OsteonError
 from osteon.core.html_pages import Place, in_pages, render, write_pages
 from osteon.core.labels import Segmentation
 from osteon.core.progress import track
-from osteon.core.statistics import Spread
+from osteon.core.statistics import SampleStatistics
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.label_placement import lay_segmentation
 from osteon.drawing.overview import PictureRow, paint_overview
@@ -124,14 +124,14 @@ def _means(entry: Entry) -> dict[str, float]:
 def _line(entry: Entry, made: Compared) -> dict[str, Any]:
     place = next((p for p in made.ranking.places if p.run == entry.name), None) if made.ranking else None
     by_name = {summary.structure: summary for summary in entry.summaries}
-    nothing = Spread(0, None, None, None)
+    nothing = SampleStatistics(0, None, None, None)
     return {
         "name": entry.name,
         "rank": place.rank if place else 1,
         "dice": entry.overall.dice,
         "error": entry.overall.volume_error_cm3,
         "percent": entry.overall.volume_error_percent,
-        "figures": entry.overall.figures,
+        "metrics": entry.overall.metrics,
         "missed": entry.overall.missed,
         "invented": entry.overall.invented,
         "wrong_level": entry.overall.wrong_level,
@@ -140,19 +140,19 @@ def _line(entry: Entry, made: Compared) -> dict[str, Any]:
 
 
 def _distances(overall: Summary) -> list[str]:
-    """The figures of surfaces that the table shows: HD95, ASSD and the NSD at the first tolerance."""
-    found = [next((name for name in overall.figures if name.startswith(start)), None) for start in _SHOWN]
+    """The metrics of surfaces that the table shows: HD95, ASSD and the NSD at the first tolerance."""
+    found = [next((name for name in overall.metrics if name.startswith(start)), None) for start in _SHOWN]
     return [name for name in found if name is not None]
 
 
 _SHOWN = ("hd95_", "assd_", "nsd_")
 
 
-def _boxes(made: Compared, figure: str, label: str) -> str:
+def _boxes(made: Compared, metric: str, label: str) -> str:
     values: dict[str, dict[str, list[float]]] = {s.name: {} for s in made.structures}
     for entry in made.entries:
         for score in entry.scores:
-            value = getattr(score, figure)
+            value = getattr(score, metric)
             if value is not None:
                 values[score.structure].setdefault(entry.name, []).append(value)
     return charts.boxes({name: of for name, of in values.items() if of}, label)

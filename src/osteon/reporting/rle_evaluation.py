@@ -14,7 +14,7 @@ from osteon.core.errors import FileError, OsteonError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.evaluating.evaluate import Failure
-from osteon.evaluating.scores import EVERYTHING, Measures, Score, score_case
+from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score, score_case
 from osteon.formats.labelmap import as_multi_hot
 from osteon.formats.rle import RleRow, decode, parse, read_counting, read_rle_csv, read_rle_rows
 from osteon.formats.rle_convention import RENAME, USUAL, Counting, Evidence
@@ -45,7 +45,7 @@ class TableScores:
     evidence: Evidence = field(default_factory=Evidence)
 
 
-def score_table(path: Path, dataset: Dataset, measures: Measures = EVERYTHING) -> TableScores:
+def score_table(path: Path, dataset: Dataset, measures: MetricOptions = ALL_METRICS) -> TableScores:
     """Score a CSV of RLE against a dataset of pictures.
 
     A row that is broken, names a structure that the dataset does not have, ends behind its picture, or stands there
@@ -101,7 +101,7 @@ def _index(path: Path, dataset: Dataset, made: TableScores) -> tuple[dict[str, P
 
 
 def _score(
-    path: Path, case: Case, places: Places, dataset: Dataset, made: TableScores, measures: Measures
+    path: Path, case: Case, places: Places, dataset: Dataset, made: TableScores, measures: MetricOptions
 ) -> Sequence[Score]:
     reference = as_multi_hot(dataset.load_segmentation(case))
     masks: npt.NDArray[np.uint8] = np.zeros(reference.array.shape, dtype=np.uint8)

@@ -13,25 +13,25 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.formats.labelmap import smallest_uint
-from osteon.voting.run_length import Bits, Runs, bands, intervals
+from osteon.voting.run_length import Bits, RunLengthMask, bands, intervals
 
 BAND_VOXELS = 1 << 21
 """Voxels of an index map that are decided together: some 50 MB."""
 
 
 @dataclass(frozen=True, eq=False)
-class Scale:
+class VoteWeights:
     """How the voices for one structure are weighed, and from where on they suffice.
 
     Attributes:
         weights: `[member]`; 0 for a member that does not vote.
-        least: The sum that suffices.
-        bias: What is added to the sum before structures are compared with one another.
+        threshold: The sum that suffices.
+        prior: What is added to the sum before structures are compared with one another.
     """
 
     weights: npt.NDArray[np.float64]
-    least: float
-    bias: float = 0.0
+    threshold: float
+    prior: float = 0.0
 
     def sums(self, inside: Bits) -> npt.NDArray[np.float64]:
         """`[n]` sums of who says yes, `[member, n]`."""
@@ -41,36 +41,36 @@ class Scale:
     @property
     def reachable(self) -> bool:
         """Whether it suffices when all who vote say yes."""
-        return float(np.maximum(self.weights, 0).sum()) >= self.least
+        return float(np.maximum(self.weights, 0).sum()) >= self.threshold
 
 
-Said = Sequence[Runs]
+MemberMasks = Sequence[RunLengthMask]
 """One structure: what each member says of it, in the members' order; nothing where one does not vote."""
 
 
-def decide_alone(said: Said, scale: Scale, voxels: int) -> Runs:
+def decide_binary(votes: MemberMasks, scale: VoteWeights, voxels: int) -> RunLengthMask:
     """The voxels at which one structure has enough voices; one at least, whatever the scale.
 
     Args:
-        said: For each member.
+        votes: For each member.
         scale: With a weight for each member.
         voxels: Of the whole array.
     """
     starts, stops = [], []
-    for first, stop in bands(said, voxels):
-        edges, inside = intervals([runs.within(first, stop) for runs in said])
-        enough = inside.any(axis=0) & (scale.sums(inside) >= scale.least)
+    for first, stop in bands(votes, voxels):
+        edges, inside = intervals([runs.within(first, stop) for runs in votes])
+        enough = inside.any(axis=0) & (scale.sums(inside) >= scale.threshold)
         starts.append(edges[:-1][enough])
         stops.append(edges[1:][enough])
-    return Runs(np.concatenate(starts), np.concatenate(stops)).joined()
+    return RunLengthMask(np.concatenate(starts), np.concatenate(stops)).merged()
 
 
-def decide_together(
-    votes: Mapping[int, tuple[Said, Scale]], voxels: int, *, band: int = BAND_VOXELS
+def decide_exclusive(
+    votes: Mapping[int, tuple[MemberMasks, VoteWeights]], voxels: int, *, band: int = BAND_VOXELS
 ) -> npt.NDArray[np.integer]:
     """An index map `[voxels]` of structures that exclude one another.
 
-    Of the structures with enough voices the one with the largest sum (and bias) is taken. Where two are equal, the
+    Of the structures with enough voices the one with the largest sum (and prior) is taken. Where two are equal, the
     earliest member that says one of them decides.
 
     Args:
@@ -83,16 +83,16 @@ def decide_together(
         end = min(voxels, begin + band)
         best = np.full(end - begin, -np.inf)
         earliest = np.zeros(end - begin, dtype=np.uint32)
-        for value, (said, scale) in votes.items():
-            for first, stop in bands(said, end - begin):
-                here = [runs.within(begin + first, begin + stop) for runs in said]
+        for value, (masks, scale) in votes.items():
+            for first, stop in bands(masks, end - begin):
+                here = [mask.within(begin + first, begin + stop) for mask in masks]
                 edges, inside = intervals(here)
-                enough = inside.any(axis=0) & ((sums := scale.sums(inside)) >= scale.least)
+                enough = inside.any(axis=0) & ((sums := scale.sums(inside)) >= scale.threshold)
                 if not enough.any():
                     continue
                 lengths = np.diff(edges)
                 where = slice(int(edges[0]) - begin, int(edges[-1]) - begin)
-                score = np.repeat(np.where(enough, sums + scale.bias, -np.inf), lengths)
+                score = np.repeat(np.where(enough, sums + scale.prior, -np.inf), lengths)
                 voice = np.repeat(np.argmax(inside, axis=0).astype(np.uint32), lengths)
                 better = (score > best[where]) | (
                     (score == best[where]) & np.isfinite(score) & (voice < earliest[where])

@@ -16,24 +16,24 @@ from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.predicting.training_cases import TRAINED
 from osteon.voting.label_maps import open_label_maps
-from osteon.voting.members import Kind, cases_of, kind_of, open_folder, sight_of
-from osteon.voting.picture_sizes import Sizes, find_case
+from osteon.voting.members import MemberKind, cases_of, member_kind, open_folder, role_of
+from osteon.voting.picture_sizes import PictureSizes, find_case
 from osteon.voting.report import Problem
-from osteon.voting.rules import Method, Rules
-from osteon.voting.soft import open_soft_maps
+from osteon.voting.rules import Method, VoteRules
+from osteon.voting.soft import open_probabilities
 from osteon.voting.tables import TableVote, open_tables
-from osteon.voting.vote_counts import Sample, Samples, label_map_samples, soft_samples, table_samples
-from osteon.voting.weight_search import Chosen, choose_threshold, choose_weights
+from osteon.voting.vote_counts import Samples, VoteSample, label_map_samples, soft_samples, table_samples
+from osteon.voting.weight_search import FittedVote, choose_threshold, choose_weights
 
 FEW = 10
 """Fewer cases than this say little of the next one."""
 DIGITS = 6
 
-Part = Literal["threshold", "weights"]
+FittedParameter = Literal["threshold", "weights"]
 
 
 @dataclass(frozen=True)
-class Fit:
+class VoteFit:
     """What was chosen.
 
     Attributes:
@@ -48,8 +48,8 @@ class Fit:
     """
 
     out: Path
-    part: Part
-    structures: dict[str, Chosen]
+    part: FittedParameter
+    structures: dict[str, FittedVote]
     cases: tuple[str, ...]
     held_out: tuple[str, ...]
     trained_on: tuple[str, ...]
@@ -63,9 +63,9 @@ def fit(
     out: Path,
     *,
     method: Method = "hard",
-    part: Part | None = None,
+    part: FittedParameter | None = None,
     overwrite: bool = False,
-) -> Fit:
+) -> VoteFit:
     """Choose for each structure what gives the best mean Dice, and write it for `threshold` or `weights` of `vote`.
 
     Args:
@@ -82,8 +82,8 @@ def fit(
         FileError, LabelError: As `vote`.
     """
     paths, out = [Path(path) for path in members], Path(out)
-    kind = kind_of(paths)
-    wanted: Part = part or ("weights" if method == "soft" else "threshold")
+    kind = member_kind(paths)
+    wanted: FittedParameter = part or ("weights" if method == "soft" else "threshold")
     _check(out, kind, method, wanted, overwrite=overwrite)
     known = Dataset.open(Path(dataset))
     problems: list[Problem] = []
@@ -105,12 +105,12 @@ def fit(
         if structure.name in samples
     }
     held = tuple(case.id for case in known.manifest.cases if case.held_out and case.id in used)
-    result = Fit(out, wanted, chosen, tuple(used), held, tuple(trained), failed, problems)
+    result = VoteFit(out, wanted, chosen, tuple(used), held, tuple(trained), failed, problems)
     _write(result, paths, known, method)
     return result
 
 
-def _choose(samples: Sequence[Sample], part: Part, members: int) -> Chosen:
+def _choose(samples: Sequence[VoteSample], part: FittedParameter, members: int) -> FittedVote:
     if part == "weights":
         return choose_weights(samples, members)
     return choose_threshold(samples, (1.0,) * members)
@@ -121,12 +121,12 @@ Source = tuple[str, Callable[[], Samples]]
 
 
 def _sources(
-    paths: Sequence[Path], kind: Kind, known: Dataset, method: Method, problems: list[Problem], trained: list[str]
+    paths: Sequence[Path], kind: MemberKind, known: Dataset, method: Method, problems: list[Problem], trained: list[str]
 ) -> list[Source]:
     """The labelled cases that a member has; ids of those that one was trained on are put into `trained` instead."""
-    rules = Rules(method)
+    rules = VoteRules(method)
     if kind == "tables":
-        going = TableVote(open_tables(paths, rules, known.structures), rules, Sizes(None, known))
+        going = TableVote(open_tables(paths, rules, known.structures), rules, PictureSizes(None, known))
         problems += going.tables.problems
         images = going.tables.pictures.written
         labelled = [n for n, image in enumerate(images) if (case := find_case(known, image)) and case.segmentation]
@@ -134,16 +134,16 @@ def _sources(
     folders = [open_folder(path, probabilities=method == "soft") for path in paths]
     there = set(cases_of(folders))
     cases = [case for case in known.manifest.labelled if case.id in there]
-    trained += [case.id for case in cases if sight_of(folders, case.id) == TRAINED]
+    trained += [case.id for case in cases if role_of(folders, case.id) == TRAINED]
     cases = [case for case in cases if case.id not in trained]
     if method == "soft":
-        soft = open_soft_maps(folders, rules, known)
+        soft = open_probabilities(folders, rules, known)
         return [(case.id, partial(soft_samples, soft, known, problems, case)) for case in cases]
     maps = open_label_maps(folders, rules, known)
     return [(case.id, partial(label_map_samples, maps, known, problems, case)) for case in cases]
 
 
-def _check(out: Path, kind: str, method: Method, part: Part, *, overwrite: bool) -> None:
+def _check(out: Path, kind: str, method: Method, part: FittedParameter, *, overwrite: bool) -> None:
     if method == "staple":
         raise UsageError("--method staple has nothing to fit", hint="--method hard or soft")
     if method == "soft" and part == "threshold":
@@ -156,8 +156,8 @@ def _check(out: Path, kind: str, method: Method, part: Part, *, overwrite: bool)
         raise UsageError(f"{out}: is there already", hint="--overwrite to replace it")
 
 
-def _gather(sources: Sequence[Source]) -> tuple[dict[str, list[Sample]], list[str], dict[str, OsteonError]]:
-    samples: dict[str, list[Sample]] = defaultdict(list)
+def _gather(sources: Sequence[Source]) -> tuple[dict[str, list[VoteSample]], list[str], dict[str, OsteonError]]:
+    samples: dict[str, list[VoteSample]] = defaultdict(list)
     used: dict[str, None] = {}
     failed: dict[str, OsteonError] = {}
     for name, source in track(sources, "reading"):
@@ -170,7 +170,7 @@ def _gather(sources: Sequence[Source]) -> tuple[dict[str, list[Sample]], list[st
     return samples, list(used), failed
 
 
-def _write(result: Fit, members: Sequence[Path], dataset: Dataset, method: Method) -> None:
+def _write(result: VoteFit, members: Sequence[Path], dataset: Dataset, method: Method) -> None:
     taken = {name: chosen for name, chosen in result.structures.items() if chosen.taken}
     count = len(result.cases)
     data: dict[str, Any] = {

@@ -18,18 +18,18 @@ from osteon.formats.registry import write_segmentation
 from osteon.predicting.records import VOTES as RECORD
 from osteon.predicting.records import votes_in
 from osteon.predicting.training_cases import KEY
-from osteon.voting.label_map_members import Maps
-from osteon.voting.members import Folder, cases_of, sight_of
-from osteon.voting.report import CaseVote, VoteReport, failures_told
+from osteon.voting.label_map_members import VoteMembers
+from osteon.voting.members import MemberFolder, cases_of, role_of
+from osteon.voting.report import CaseVote, VoteReport, failures_to_dict
 
 
-def vote_on_folders(maps: Maps, out: Path, told: Mapping[str, Any], *, overwrite: bool) -> VoteReport:
+def vote_on_folders(maps: VoteMembers, out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> VoteReport:
     """Vote on every case, and write each as it is decided.
 
     Args:
         maps: The members.
         out: A folder; made if it does not exist.
-        told: How is voted; a case that was voted on like that, from the same files, is skipped.
+        settings: How is voted; a case that was voted on like that, from the same files, is skipped.
         overwrite: Do again what is done, and replace files that no vote has written.
 
     Raises:
@@ -50,9 +50,9 @@ def vote_on_folders(maps: Maps, out: Path, told: Mapping[str, Any], *, overwrite
             )
     try:
         for case in track(list(targets), "voting"):
-            sight = sight_of(maps.folders, case)
+            sight = role_of(maps.folders, case)
             seen = {} if sight is None else {KEY: sight}
-            made_from = {"how": dict(told), "structures": list(names), "files": _files(maps.folders, case)}
+            made_from = {"how": dict(settings), "structures": list(names), "files": _files(maps.folders, case)}
             entry = done.get(case)
             if not overwrite and is_file(targets[case]) and entry and entry.get("made_from") == made_from:
                 report.cases[case] = CaseVote.read(entry)
@@ -66,7 +66,7 @@ def vote_on_folders(maps: Maps, out: Path, told: Mapping[str, Any], *, overwrite
                 remove_file(targets[case])
                 records.remove(case)
                 segmentation, vote = maps.vote(case)
-                record = {"output": targets[case].name, **vote.told(), **seen, "made_from": made_from}
+                record = {"output": targets[case].name, **vote.to_dict(), **seen, "made_from": made_from}
                 records.write(case, record)  # before the file, which then never passes for an older vote's
                 write_segmentation(targets[case], segmentation)
             except Exception as error:  # noqa: BLE001 (bugs are raised again)
@@ -77,29 +77,29 @@ def vote_on_folders(maps: Maps, out: Path, told: Mapping[str, Any], *, overwrite
             done[case] = record
     except BaseException:
         with suppress(OsteonError):  # what stopped the work is what counts
-            write_votes(report, told, done)
+            write_votes(report, settings, done)
         raise
     finally:
         records.tidy()
-    write_votes(report, told, done)
+    write_votes(report, settings, done)
     return report
 
 
-def write_votes(report: VoteReport, told: Mapping[str, Any], cases: Mapping[str, Any], **more: Any) -> None:
+def write_votes(report: VoteReport, settings: Mapping[str, Any], cases: Mapping[str, Any], **more: Any) -> None:
     """Write votes.json: how was voted, by whom, on what, and what came of each case. Raises FileError."""
     data = {
         "osteon": __version__,
-        **told,
+        **settings,
         "members": list(report.members),
         "structures": list(report.structures),
         **more,
-        "failed": failures_told(report.failed),
+        "failed": failures_to_dict(report.failed),
         "cases": dict(cases),
     }
     write_json(report.record, data)
 
 
-def _files(folders: tuple[Folder, ...], case: str) -> list[list[str] | None]:
+def _files(folders: tuple[MemberFolder, ...], case: str) -> list[list[str] | None]:
     """What tells whether the members' files are still the same."""
     found: list[list[str] | None] = []
     for folder in folders:

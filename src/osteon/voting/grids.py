@@ -26,12 +26,12 @@ class CaseGrid:
     Attributes:
         case: Its id.
         geometry: The grid; None until it is known.
-        told_by: Whose it is, for messages.
+        source: Whose it is, for messages.
     """
 
     case: str
     geometry: Geometry | None = None
-    told_by: str = field(default="")
+    source: str = field(default="")
 
     @classmethod
     def of(cls, case: str, dataset: Dataset | None) -> CaseGrid:
@@ -44,25 +44,25 @@ class CaseGrid:
     def settle(self, geometry: Geometry, path: Path) -> Geometry:
         """The grid; that of this member where it was not known."""
         if self.geometry is None:
-            self.geometry, self.told_by = geometry, str(path)
+            self.geometry, self.source = geometry, str(path)
         return self.geometry
 
     def align(self, segmentation: Segmentation, path: Path) -> Segmentation:
         """A member's labels on the grid; only turned. Raises GeometryError that shows both grids."""
         grid = self.settle(segmentation.geometry, path)
         name = f"case {self.case}: {path}"
-        return align_segmentation(segmentation, grid, name=name, image_name=self.told_by, hint=HINT)
+        return align_segmentation(segmentation, grid, name=name, image_name=self.source, hint=HINT)
 
     def check(self, geometry: Geometry, path: Path) -> Geometry:
         """The grid, which that of a member must be but for a turn. Raises GeometryError as `align`."""
         grid = self.settle(geometry, path)
         empty = np.broadcast_to(np.uint8(0), geometry.shape)
         if reorient_array(empty, geometry, grid) is None:
-            raise grid_error(grid, geometry, name=f"case {self.case}: {path}", image_name=self.told_by, hint=HINT)
+            raise grid_error(grid, geometry, name=f"case {self.case}: {path}", image_name=self.source, hint=HINT)
         return grid
 
 
-def turned(array: npt.NDArray[np.uint8], source: Geometry, target: Geometry) -> npt.NDArray[np.uint8]:
+def reoriented(array: npt.NDArray[np.uint8], source: Geometry, target: Geometry) -> npt.NDArray[np.uint8]:
     """An array on the axes of a grid that `CaseGrid.check` has taken."""
     found = reorient_array(array, source, target)
     if found is None:

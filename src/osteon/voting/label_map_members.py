@@ -11,14 +11,14 @@ from osteon.core.errors import FileError, LabelError
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.progress import track
 from osteon.dataset.dataset import Dataset
-from osteon.voting.members import Folder
+from osteon.voting.members import MemberFolder
 from osteon.voting.report import CaseVote
-from osteon.voting.rules import Rules
-from osteon.voting.structures import known_names, settle
+from osteon.voting.rules import VoteRules
+from osteon.voting.structures import known_names, resolve_structures
 
 
 @dataclass(frozen=True)
-class Maps(ABC):
+class VoteMembers(ABC):
     """Members that are folders.
 
     Attributes:
@@ -29,8 +29,8 @@ class Maps(ABC):
         dataset: Whose structures and grids count; None without one.
     """
 
-    folders: tuple[Folder, ...]
-    rules: Rules
+    folders: tuple[MemberFolder, ...]
+    rules: VoteRules
     structures: tuple[Structure, ...]
     overlapping: bool
     dataset: Dataset | None = None
@@ -50,12 +50,12 @@ class Maps(ABC):
         """
 
 
-Look = Callable[[Folder, Path], tuple[Sequence[Structure], bool]]
+Look = Callable[[MemberFolder, Path], tuple[Sequence[Structure], bool]]
 """What a file of a member says of itself: its structures, and whether they overlap. Raises FileError and LabelError."""
 
 
-def look_into(
-    folders: Sequence[Folder], rules: Rules, dataset: Dataset | None, look: Look
+def describe_members(
+    folders: Sequence[MemberFolder], rules: VoteRules, dataset: Dataset | None, look: Look
 ) -> tuple[tuple[Structure, ...], bool]:
     """What is voted on, and whether structures overlap: what the dataset says, or else the files.
 
@@ -76,5 +76,5 @@ def look_into(
             described.setdefault(structure.name, structure)
             named[number][structure.name] = None
     known = None if dataset is None else dataset.structures
-    structures = settle(known_names(named, known, rules), described.values(), known)
+    structures = resolve_structures(known_names(named, known, rules), described.values(), known)
     return structures, overlapping if dataset is None else dataset.manifest.overlapping

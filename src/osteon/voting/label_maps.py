@@ -18,21 +18,21 @@ from osteon.formats.label_meanings import names_nothing, read_meant
 from osteon.formats.labelmap import is_generic
 from osteon.formats.nrrd import read_nrrd_header
 from osteon.formats.registry import read_segmentation, read_structures
-from osteon.voting.decision import Said, Scale, decide_alone, decide_together
+from osteon.voting.decision import MemberMasks, VoteWeights, decide_binary, decide_exclusive
 from osteon.voting.grids import CaseGrid
-from osteon.voting.label_map_members import Maps, look_into
-from osteon.voting.members import Folder, absent
-from osteon.voting.report import Absence, CaseVote, Problem, Undecided, nobody
-from osteon.voting.rules import Rules
-from osteon.voting.run_length import NOTHING, Runs, runs_of
+from osteon.voting.label_map_members import VoteMembers, describe_members
+from osteon.voting.members import MemberFolder, absences_of
+from osteon.voting.report import Absence, CaseVote, Problem, Undecided, no_voter_error
+from osteon.voting.rules import VoteRules
+from osteon.voting.run_length import EMPTY, RunLengthMask, encode_segmentation
 from osteon.voting.structures import KNOW, NOBODY_KNOWS, by_value
-from osteon.voting.votes import Answers, scale_for, too_few, voices
+from osteon.voting.votes import MemberVotes, too_few, voting_masks, weights_for
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Heard:
+class CaseMasks:
     """What the members say of a case.
 
     Attributes:
@@ -43,68 +43,70 @@ class Heard:
     """
 
     geometry: Geometry
-    answers: tuple[dict[str, Runs], ...]
+    answers: tuple[dict[str, RunLengthMask], ...]
     absences: tuple[Absence, ...]
     problems: tuple[Problem, ...]
 
-    def said(self, name: str) -> Answers:
+    def votes_on(self, name: str) -> MemberVotes:
         """What each member says of one structure."""
         return [answer.get(name) for answer in self.answers]
 
 
-class LabelMaps(Maps):
+class LabelMaps(VoteMembers):
     """Members that are folders of label maps."""
 
     def vote(self, case: str) -> tuple[Segmentation, CaseVote]:
-        """One case. Raises as `Maps.vote`."""
-        heard = self.hear(case)
-        absences = list(heard.absences)
-        votes: dict[int, tuple[Said, Scale]] = {}
+        """One case. Raises as `VoteMembers.vote`."""
+        masks = self.read_members(case)
+        absences = list(masks.absences)
+        votes: dict[int, tuple[MemberMasks, VoteWeights]] = {}
         undecided: list[Undecided] = []
         voters, estimates = {}, {}
-        voxels = math.prod(heard.geometry.shape)
+        voxels = math.prod(masks.geometry.shape)
         for structure in self.structures:
-            said = heard.said(structure.name)
-            voters[structure.name] = sum(answer is not None for answer in said)
+            members = masks.votes_on(structure.name)
+            voters[structure.name] = sum(answer is not None for answer in members)
             if not voters[structure.name]:
                 continue
             absences += [
                 Absence(str(folder.path), case, structure.name)
-                for folder, answer in zip(self.folders, heard.answers, strict=True)
+                for folder, answer in zip(self.folders, masks.answers, strict=True)
                 if answer and structure.name not in answer
             ]
-            scale, estimate = scale_for(self.rules, structure.name, said, voxels)
+            scale, estimate = weights_for(self.rules, structure.name, members, voxels)
             if estimate is not None:
                 estimates[structure.name] = estimate
-            if (why := too_few(self.rules, scale, said)) is not None:
+            if (why := too_few(self.rules, scale, members)) is not None:
                 undecided.append(Undecided(case, structure.name, why))
             else:
-                votes[structure.value] = voices(said), scale
-        made = self._decide(votes, heard.geometry)
-        return made, CaseVote(voters, tuple(absences), heard.problems, tuple(undecided), estimates)
+                votes[structure.value] = voting_masks(members), scale
+        made = self._decide(votes, masks.geometry)
+        return made, CaseVote(voters, tuple(absences), masks.problems, tuple(undecided), estimates)
 
-    def hear(self, case: str) -> Heard:
+    def read_members(self, case: str) -> CaseMasks:
         """What the members say of a case. Raises as `vote`."""
         grid = CaseGrid.of(case, self.dataset)
         problems: list[Problem] = []
         answers = [self._answer(folder, case, grid, problems) for folder in self.folders]
         if grid.geometry is None or not any(answers):
-            raise nobody(case, problems)
-        return Heard(grid.geometry, tuple(answers), absent(self.folders, case), tuple(problems))
+            raise no_voter_error(case, problems)
+        return CaseMasks(grid.geometry, tuple(answers), absences_of(self.folders, case), tuple(problems))
 
-    def _decide(self, votes: dict[int, tuple[Said, Scale]], geometry: Geometry) -> Segmentation:
+    def _decide(self, votes: dict[int, tuple[MemberMasks, VoteWeights]], geometry: Geometry) -> Segmentation:
         voxels = math.prod(geometry.shape)
         if not self.overlapping:
-            labels = decide_together(votes, voxels).reshape(geometry.shape)
+            labels = decide_exclusive(votes, voxels).reshape(geometry.shape)
             return Segmentation(labels, geometry, self.structures)
         masks = np.zeros((len(self.structures), *geometry.shape), dtype=np.uint8)
         for layer, structure in zip(masks, self.structures, strict=True):
             if structure.value in votes:
-                said, scale = votes[structure.value]
-                layer[:] = decide_alone(said, scale, voxels).mask(geometry.shape)
+                members, scale = votes[structure.value]
+                layer[:] = decide_binary(members, scale, voxels).mask(geometry.shape)
         return Segmentation(masks, geometry, self.structures)
 
-    def _answer(self, folder: Folder, case: str, grid: CaseGrid, problems: list[Problem]) -> dict[str, Runs]:
+    def _answer(
+        self, folder: MemberFolder, case: str, grid: CaseGrid, problems: list[Problem]
+    ) -> dict[str, RunLengthMask]:
         """What a member says of each structure that it votes on; empty where it does not vote."""
         path, member = folder.files.get(case), str(folder.path)
         if path is None:
@@ -119,7 +121,7 @@ class LabelMaps(Maps):
         except (FileError, LabelError) as error:
             problems.append(Problem("unreadable", member, error.message, error.hint, case))
             return {}
-        runs = runs_of(grid.align(segmentation, path))
+        runs = encode_segmentation(grid.align(segmentation, path))
         known = [structure.name for structure in self.structures]
         if not named:
             meant = by_value(self.dataset.structures if self.dataset else None)
@@ -128,9 +130,9 @@ class LabelMaps(Maps):
         for name, part in runs.items():
             if name not in known:
                 problems.append(_unknown(path, member, case, name, part.count, named=bool(named)))
-        return {name: runs.get(name, NOTHING) for name in own if name in known}
+        return {name: runs.get(name, EMPTY) for name in own if name in known}
 
-    def _read(self, folder: Folder, path: Path) -> tuple[Sequence[Structure], Segmentation]:
+    def _read(self, folder: MemberFolder, path: Path) -> tuple[Sequence[Structure], Segmentation]:
         """The structures that a file names, or the dataset.json beside it does; and its labels."""
         own = read_structures(path)
         if folder.legend is None or not names_nothing(own):
@@ -138,11 +140,11 @@ class LabelMaps(Maps):
         return folder.legend.structures, read_meant(path, None, folder.legend)
 
 
-def open_label_maps(folders: Sequence[Folder], rules: Rules, dataset: Dataset | None = None) -> LabelMaps:
-    """Look into every file's header, and find what is voted on. Raises UsageError and LabelError as `look_into`."""
+def open_label_maps(folders: Sequence[MemberFolder], rules: VoteRules, dataset: Dataset | None = None) -> LabelMaps:
+    """Read every file's header, and find what is voted on. Raises UsageError and LabelError as `describe_members`."""
     nameless: list[Path] = []
 
-    def look(folder: Folder, path: Path) -> tuple[Sequence[Structure], bool]:
+    def look(folder: MemberFolder, path: Path) -> tuple[Sequence[Structure], bool]:
         own = read_structures(path)
         if folder.legend is not None and names_nothing(own):
             return folder.legend.structures, folder.legend.overlapping
@@ -152,12 +154,12 @@ def open_label_maps(folders: Sequence[Folder], rules: Rules, dataset: Dataset | 
             own = read_segmentation(path).structures
         return own, path.name.lower().endswith(".nrrd") and _layers(path) > 1
 
-    structures, overlapping = look_into(folders, rules, dataset, look)
+    structures, overlapping = describe_members(folders, rules, dataset, look)
     if nameless and dataset is not None:
         files = f"{len(nameless)} files, such as {nameless[0]}, name" if len(nameless) > 1 else f"{nameless[0]} names"
         meaning = ", ".join(f"{structure.name}={structure.value}" for structure in dataset.structures)
-        said = f"{files} no structures: the numbers are taken as those of {dataset.folder} ({meaning})"
-        logger.warning(said)
+        note = f"{files} no structures: the numbers are taken as those of {dataset.folder} ({meaning})"
+        logger.warning(note)
     return LabelMaps(tuple(folders), rules, structures, overlapping, dataset)
 
 

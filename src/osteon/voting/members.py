@@ -18,11 +18,11 @@ LABEL_SUFFIXES = (".nii.gz", ".seg.nrrd", ".nrrd", ".nii", ".mha", ".mhd")
 """Files that keep more than grey levels. A picture of labels has no names: import it, or convert it first."""
 TABLE_SUFFIX = ".csv"
 
-Kind = Literal["folders", "tables"]
+MemberKind = Literal["folders", "tables"]
 
 
 @dataclass(frozen=True)
-class Folder:
+class MemberFolder:
     """A member that is a folder.
 
     Attributes:
@@ -40,7 +40,7 @@ class Folder:
     sights: Mapping[str, str] = field(default_factory=dict)
 
 
-def kind_of(paths: Sequence[Path]) -> Kind:
+def member_kind(paths: Sequence[Path]) -> MemberKind:
     """What the members are.
 
     Raises:
@@ -69,7 +69,7 @@ def kind_of(paths: Sequence[Path]) -> Kind:
     return "tables" if tables else "folders"
 
 
-def open_folder(path: Path, *, probabilities: bool = False) -> Folder:
+def open_folder(path: Path, *, probabilities: bool = False) -> MemberFolder:
     """Find a member's files: label maps, or probabilities.
 
     Raises:
@@ -91,19 +91,19 @@ def open_folder(path: Path, *, probabilities: bool = False) -> Folder:
         what = f"no <case>{PROBABILITIES}" if probabilities else f"no file that ends in {', '.join(LABEL_SUFFIXES)}"
         way = "predict with --probabilities" if probabilities else "give the folder that `osteon predict` wrote"
         raise UsageError(f"{path}: holds {what}", hint=way)
-    return Folder(path, files, twice, None if probabilities else legend_for(files.values()), sights_in(path))
+    return MemberFolder(path, files, twice, None if probabilities else legend_for(files.values()), sights_in(path))
 
 
-def sight_of(folders: Sequence[Folder], case: str) -> str | None:
+def role_of(folders: Sequence[MemberFolder], case: str) -> str | None:
     """What holds of a case for all members that have it together; None where it is not known."""
     return worst(folder.sights.get(case) for folder in folders if case in folder.files)
 
 
-def cases_of(folders: Sequence[Folder]) -> list[str]:
+def cases_of(folders: Sequence[MemberFolder]) -> list[str]:
     """All cases of all members, in natural order."""
     return sorted({case for folder in folders for case in folder.files}, key=natural_key)
 
 
-def absent(folders: Sequence[Folder], case: str) -> tuple[Absence, ...]:
+def absences_of(folders: Sequence[MemberFolder], case: str) -> tuple[Absence, ...]:
     """The members that have no file of a case."""
     return tuple(Absence(str(folder.path), case) for folder in folders if case not in folder.files)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from osteon.core.errors import DatasetError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.voting.rle_rows import picture_of
+from osteon.voting.rle_rows import picture_name
 
-USUAL = (2048, 2048)
+DEFAULT_SIZE = (2048, 2048)
 """Rows and columns of the hand radiographs whose tables these are."""
 
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Sizes:
+class PictureSizes:
     """Rows and columns of pictures.
 
     Attributes:
@@ -35,7 +35,7 @@ class Sizes:
             FileError: The dataset's image cannot be read.
         """
         if self.dataset is None:
-            return self.every or USUAL
+            return self.every or DEFAULT_SIZE
         case = find_case(self.dataset, image)
         if case is None:
             if self.every is None:
@@ -55,9 +55,9 @@ class Sizes:
 
 def find_case(dataset: Dataset, image: str) -> Case | None:
     """The case of a picture's name: its id, or the name of its image's file."""
-    wanted = picture_of(image)
+    wanted = picture_name(image)
     for case in dataset.manifest.cases:
-        if wanted in (case.id, picture_of(dataset.resolve(case.images[0]).name)):
+        if wanted in (case.id, picture_name(dataset.resolve(case.images[0]).name)):
             return case
     return None
 

@@ -69,7 +69,7 @@ class CaseVote:
     undecided: tuple[Undecided, ...] = ()
     estimates: Mapping[str, Any] = field(default_factory=dict)
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As JSON has it; what is empty is left out."""
         parts = {
             "voters": dict(self.voters),
@@ -81,14 +81,14 @@ class CaseVote:
         return {name: part for name, part in parts.items() if part or name == "voters"}
 
     @classmethod
-    def read(cls, told: Mapping[str, Any]) -> CaseVote:
-        """The inverse of `told`."""
+    def read(cls, data: Mapping[str, Any]) -> CaseVote:
+        """The inverse of `to_dict`."""
         return cls(
-            dict(told["voters"]),
-            tuple(Absence(**one) for one in told.get("absences", ())),
-            tuple(Problem(**one) for one in told.get("problems", ())),
-            tuple(Undecided(**one) for one in told.get("undecided", ())),
-            dict(told.get("estimates", {})),
+            dict(data["voters"]),
+            tuple(Absence(**one) for one in data.get("absences", ())),
+            tuple(Problem(**one) for one in data.get("problems", ())),
+            tuple(Undecided(**one) for one in data.get("undecided", ())),
+            dict(data.get("estimates", {})),
         )
 
 
@@ -136,22 +136,22 @@ class VoteReport:
         return [one for vote in self.cases.values() for one in vote.undecided]
 
 
-def nobody(case: str, problems: Sequence[Problem]) -> CaseError:
+def no_voter_error(case: str, problems: Sequence[Problem]) -> CaseError:
     """The error for a case of which no member's file can be used."""
     return CaseError(f"{case}: no member's file can be used", hint="; ".join(one.what for one in problems[:2]))
 
 
-def failures_told(failed: Mapping[str, OsteonError]) -> dict[str, dict[str, str]]:
+def failures_to_dict(failed: Mapping[str, OsteonError]) -> dict[str, dict[str, str]]:
     """Failed cases as JSON has them."""
     return {case: {"message": error.message, "hint": error.hint} for case, error in failed.items()}
 
 
-def failures_read(told: Mapping[str, Mapping[str, str]]) -> dict[str, OsteonError]:
-    """The inverse of `failures_told`."""
-    return {case: CaseError(one["message"], hint=one["hint"]) for case, one in told.items()}
+def failures_from_dict(data: Mapping[str, Mapping[str, str]]) -> dict[str, OsteonError]:
+    """The inverse of `failures_to_dict`."""
+    return {case: CaseError(one["message"], hint=one["hint"]) for case, one in data.items()}
 
 
-def alike(problems: Iterable[Problem]) -> list[tuple[Problem, int]]:
+def group_problems(problems: Iterable[Problem]) -> list[tuple[Problem, int]]:
     """The first of each kind of problem by member and structure, and how many of its kind there are."""
     groups: dict[tuple[str, str, str | None], list[Problem]] = {}
     for one in problems:

@@ -18,14 +18,14 @@ from osteon.formats.raster import SUFFIXES
 from osteon.formats.rle import RleRow, check_runs, decode, parse, read_counting, read_rle_csv, read_rle_rows
 from osteon.formats.rle_convention import RENAME, Evidence
 from osteon.voting.report import Problem
-from osteon.voting.run_length import Runs, runs_of_mask
+from osteon.voting.run_length import RunLengthMask, encode_mask
 from osteon.voting.structures import KNOW, NOBODY_KNOWS
 
 _WIDTH = 4
 """Picture, structure, line, offset."""
 
 
-def picture_of(name: str) -> str:
+def picture_name(name: str) -> str:
     """What a picture is called without the suffix of a picture: tables write `hand1.png` and `hand1`."""
     lowered = name.lower()
     suffix = next((suffix for suffix in SUFFIXES if lowered.endswith(suffix)), "")
@@ -33,7 +33,7 @@ def picture_of(name: str) -> str:
 
 
 @dataclass
-class Names:
+class NameTable:
     """Names of pictures or structures, numbered in the order in which they were met first."""
 
     numbers: dict[str, int] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class RowIndex:
         FileError: The table is missing, or its heading lacks a column.
     """
 
-    def __init__(self, path: Path, pictures: Names, structures: Names) -> None:
+    def __init__(self, path: Path, pictures: NameTable, structures: NameTable) -> None:
         self.path = Path(path)
         self.member = str(path)
         self.state = file_times(self.path)
@@ -74,7 +74,7 @@ class RowIndex:
         places = array("q")
         aliases: dict[int, str] = {}
         for row in read_rle_csv(self.path, broken=self._unreadable):
-            picture = pictures.number(picture_of(row.image), row.image)
+            picture = pictures.number(picture_name(row.image), row.image)
             alias = aliases.setdefault(picture, row.image)
             if alias != row.image:
                 self._add("twice", row, f"calls {row.image} what is {alias} above", "give a picture one name")
@@ -88,7 +88,7 @@ class RowIndex:
         self.pictures = frozenset(np.unique(self._rows[:, 0]).tolist())
         self.structures = frozenset(np.unique(self._rows[:, 1]).tolist())
 
-    def _drop_twins(self, pictures: Names) -> None:
+    def _drop_twins(self, pictures: NameTable) -> None:
         same = (self._rows[1:, :2] == self._rows[:-1, :2]).all(axis=1)
         for number in np.flatnonzero(same) + 1:
             picture, structure, line, offset = self._rows[number].tolist()
@@ -106,7 +106,7 @@ class RowIndex:
         part = self._rows[self._starts[picture] : self._starts[picture + 1]]
         return {structure: (line, offset) for _, structure, line, offset in part.tolist()}
 
-    def unknown(self, known: frozenset[int], pictures: Names) -> Iterator[Problem]:
+    def unknown(self, known: frozenset[int], pictures: NameTable) -> Iterator[Problem]:
         """The rows of structures that are not `known`."""
         for picture, structure, line, _ in self._rows[~np.isin(self._rows[:, 1], sorted(known))].tolist():
             name = self._names[structure]
@@ -120,7 +120,7 @@ class RowIndex:
                 line=line,
             )
 
-    def read(self, place: tuple[int, int], shape: tuple[int, int]) -> Runs:
+    def read(self, place: tuple[int, int], shape: tuple[int, int]) -> RunLengthMask:
         """One row's runs in a picture of so many rows and columns.
 
         Raises:
@@ -133,10 +133,12 @@ class RowIndex:
         runs = check_runs(parsed, shape, base=self.counting.base, name=name)
         self._evidence.add(parsed, shape, row.line)
         if self.counting.order == "columns":
-            return runs_of_mask(decode(row.rle, shape, self.counting, name=name))
-        return Runs(runs[:, 0] - 1, runs[:, 0] - 1 + runs[:, 1])
+            return encode_mask(decode(row.rle, shape, self.counting, name=name))
+        return RunLengthMask(runs[:, 0] - 1, runs[:, 0] - 1 + runs[:, 1])
 
-    def read_or_tell(self, place: tuple[int, int], shape: tuple[int, int], case: str, structure: str) -> Runs | Problem:
+    def read_or_tell(
+        self, place: tuple[int, int], shape: tuple[int, int], case: str, structure: str
+    ) -> RunLengthMask | Problem:
         """As `read`; the problem where that raises LabelError. Raises FileError as `read`."""
         try:
             return self.read(place, shape)

@@ -11,7 +11,7 @@ import numpy as np
 
 from osteon.core.errors import UsageError
 from osteon.core.files import read_yaml
-from osteon.voting.decision import Scale
+from osteon.voting.decision import VoteWeights
 
 Method = Literal["hard", "soft", "staple"]
 Threshold = float | str | Path | Mapping[str, float]
@@ -19,12 +19,12 @@ Weights = str | Path | Sequence[float]
 
 UNIT = 1_000_000
 """Weights are whole millionths of a vote: sums are exact, so that .1 + .2 is .3, and a tie is a tie."""
-MOST = 1000.0
+HIGHEST_WEIGHT = 1000.0
 """The largest weight and threshold."""
 
 
 @dataclass(frozen=True)
-class Rules:
+class VoteRules:
     """How is voted.
 
     Attributes:
@@ -47,7 +47,7 @@ class Rules:
         """What each member's vote on a structure counts."""
         return self.weights_of.get(structure, self.weights or (1.0,) * members)
 
-    def scale(self, structure: str, voting: Sequence[bool]) -> Scale:
+    def scale(self, structure: str, voting: Sequence[bool]) -> VoteWeights:
         """For a hard vote on a structure.
 
         Args:
@@ -57,9 +57,9 @@ class Rules:
         weights = np.rint(np.array(self.weight(structure, len(voting))) * UNIT) * np.array(voting)
         least = self.thresholds.get(structure, self.threshold)
         enough = weights.sum() // 2 + 1 if least is None else round(least * UNIT)
-        return Scale(weights, float(enough))
+        return VoteWeights(weights, float(enough))
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For the record of a vote: what decides its result."""
         return {
             "method": self.method,
@@ -72,11 +72,11 @@ class Rules:
 
 def make_rules(
     method: Method, members: int, threshold: Threshold | None = None, weights: Weights | None = None
-) -> Rules:
+) -> VoteRules:
     """Rules from what a user says.
 
     Args:
-        method: See `Rules`.
+        method: See `VoteRules`.
         members: How many there are.
         threshold: A number, `NAME=2,…` or both (`2,NAME=1`), or a YAML file with `thresholds` as `--fit` writes it.
         weights: A number for each member, or a YAML file with `weights` for each structure.
@@ -91,7 +91,7 @@ def make_rules(
         raise UsageError("--method staple finds the weights itself", hint="leave --weights out")
     common, single = _thresholds(threshold)
     every, own = _weights(weights, members)
-    rules = Rules(method, common, single, every, own, () if _is_file(threshold) else tuple(single))
+    rules = VoteRules(method, common, single, every, own, () if _is_file(threshold) else tuple(single))
     for where, least in [("", common), *((f"{name}=", value) for name, value in single.items())]:
         name = where.removesuffix("=")
         most = sum(rules.weight(name, members))
@@ -170,7 +170,9 @@ def _number(value: object, where: str, *, positive: bool = False) -> float:
         number = float(str(value))
     except ValueError:
         number = float("nan")
-    if not (1 / UNIT if positive else 0) <= number <= MOST:
+    if not (1 / UNIT if positive else 0) <= number <= HIGHEST_WEIGHT:
         least = "above 0" if positive else "from 0"
-        raise UsageError(f"{where}: {value!r} is no number {least} to {MOST:g}", hint=_FORMS if positive else "")
+        raise UsageError(
+            f"{where}: {value!r} is no number {least} to {HIGHEST_WEIGHT:g}", hint=_FORMS if positive else ""
+        )
     return number

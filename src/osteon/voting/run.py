@@ -17,12 +17,12 @@ from osteon.formats.rle_convention import USUAL
 from osteon.predicting.records import read_votes
 from osteon.voting.folders import RECORD, vote_on_folders, write_votes
 from osteon.voting.label_maps import open_label_maps
-from osteon.voting.members import TABLE_SUFFIX, Kind, kind_of, open_folder
-from osteon.voting.picture_sizes import Size, Sizes
-from osteon.voting.report import CaseVote, Problem, VoteReport, failures_read
+from osteon.voting.members import TABLE_SUFFIX, MemberKind, member_kind, open_folder
+from osteon.voting.picture_sizes import PictureSizes, Size
+from osteon.voting.report import CaseVote, Problem, VoteReport, failures_from_dict
 from osteon.voting.rules import Method, Threshold, Weights, make_rules
-from osteon.voting.soft import open_soft_maps
-from osteon.voting.tables import Tables, TableVote, open_tables
+from osteon.voting.soft import open_probabilities
+from osteon.voting.tables import RleTables, TableVote, open_tables
 
 
 def vote(
@@ -55,26 +55,28 @@ def vote(
         LabelError: The members have no structure in common.
     """
     paths, out = [Path(path) for path in members], Path(out)
-    kind = kind_of(paths)
+    kind = member_kind(paths)
     rules = make_rules(method, len(paths), threshold, weights)
     _check_out(paths, out, kind)
     _check_options(kind, method, image_size)
     known = Dataset.open(Path(dataset)) if dataset is not None else None
-    told: dict[str, Any] = {**rules.told(), "dataset": None}
+    settings: dict[str, Any] = {**rules.to_dict(), "dataset": None}
     if known is not None:
-        told["dataset"] = [str(known.folder), file_state(known.folder / MANIFEST)]
+        settings["dataset"] = [str(known.folder), file_state(known.folder / MANIFEST)]
     if kind == "tables":
-        told["image_size"] = None if image_size is None else list(image_size)
+        settings["image_size"] = None if image_size is None else list(image_size)
         tables = open_tables(paths, rules, None if known is None else known.structures)
-        return _vote_on_tables(TableVote(tables, rules, Sizes(image_size, known)), out, told, overwrite=overwrite)
+        return _vote_on_tables(
+            TableVote(tables, rules, PictureSizes(image_size, known)), out, settings, overwrite=overwrite
+        )
     folders = [open_folder(path, probabilities=method == "soft") for path in paths]
-    open_maps = open_soft_maps if method == "soft" else open_label_maps
+    open_maps = open_probabilities if method == "soft" else open_label_maps
     maps = open_maps(folders, rules, known)
     with hold_folder(out, "another vote", "wait until it has ended, or give this vote a folder of its own"):
-        return vote_on_folders(maps, out, told, overwrite=overwrite)
+        return vote_on_folders(maps, out, settings, overwrite=overwrite)
 
 
-def _check_out(paths: Sequence[Path], out: Path, kind: Kind) -> None:
+def _check_out(paths: Sequence[Path], out: Path, kind: MemberKind) -> None:
     if out.resolve() in [path.resolve() for path in paths]:
         raise UsageError(f"{out}: is a member itself", hint="give another output")
     table = out.suffix.lower() == TABLE_SUFFIX
@@ -86,7 +88,7 @@ def _check_out(paths: Sequence[Path], out: Path, kind: Kind) -> None:
         )
 
 
-def _check_options(kind: Kind, method: Method, image_size: Size | None) -> None:
+def _check_options(kind: MemberKind, method: Method, image_size: Size | None) -> None:
     if kind == "tables" and method == "soft":
         raise UsageError(
             "--method soft: a table of RLE holds no probabilities", hint="give folders predicted with --probabilities"
@@ -95,11 +97,11 @@ def _check_options(kind: Kind, method: Method, image_size: Size | None) -> None:
         raise UsageError("--image-size is for tables of RLE; files say their size", hint="leave it out")
 
 
-def _vote_on_tables(going: TableVote, out: Path, told: dict[str, Any], *, overwrite: bool) -> VoteReport:
+def _vote_on_tables(going: TableVote, out: Path, settings: dict[str, Any], *, overwrite: bool) -> VoteReport:
     """Write the table, and the record beside it; nothing where both are there, made from the same tables."""
-    tables: Tables = going.tables
+    tables: RleTables = going.tables
     record = out.with_name(f"{out.stem}.{RECORD}")
-    made_from = {"how": dict(told), "files": [[member.member, member.state] for member in tables.members]}
+    made_from = {"how": dict(settings), "files": [[member.member, member.state] for member in tables.members]}
     before = read_votes(record)
     members = tuple(member.member for member in tables.members)
     report = VoteReport(out, record, members, tables.names, going.cases, [], going.failed, list(tables.problems))
@@ -111,7 +113,7 @@ def _vote_on_tables(going: TableVote, out: Path, told: dict[str, Any], *, overwr
     if out.exists() and not overwrite:
         if before.get("made_from") == made_from and before.get("output") == file_state(out):
             report.cases.update({case: CaseVote.read(entry) for case, entry in before["cases"].items()})
-            report.failed.update(failures_read(before["failed"]))
+            report.failed.update(failures_from_dict(before["failed"]))
             report.skipped.extend(report.cases)
             return report
         if not before.get("made_from"):
@@ -126,7 +128,7 @@ def _vote_on_tables(going: TableVote, out: Path, told: dict[str, Any], *, overwr
         "output": file_state(out),
         "problems": [asdict(one) for one in report.problems],
     }
-    write_votes(report, told, {case: vote.told() for case, vote in report.cases.items()}, **more)
+    write_votes(report, settings, {case: vote.to_dict() for case, vote in report.cases.items()}, **more)
     return report
 
 

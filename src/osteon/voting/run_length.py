@@ -24,7 +24,7 @@ Bits = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Runs:
+class RunLengthMask:
     """A mask of a flattened array: the voxels from `starts` on and before `stops`, ascending and apart.
 
     Attributes:
@@ -35,23 +35,23 @@ class Runs:
     starts: Numbers
     stops: Numbers
 
-    def within(self, first: int, stop: int) -> Runs:
+    def within(self, first: int, stop: int) -> RunLengthMask:
         """The part from voxel `first` on and before `stop`."""
         low = np.searchsorted(self.stops, first, side="right")
         high = np.searchsorted(self.starts, stop, side="left")
-        return Runs(np.maximum(self.starts[low:high], first), np.minimum(self.stops[low:high], stop))
+        return RunLengthMask(np.maximum(self.starts[low:high], first), np.minimum(self.stops[low:high], stop))
 
     @property
     def count(self) -> int:
         """Voxels."""
         return int((self.stops - self.starts).sum())
 
-    def joined(self) -> Runs:
+    def merged(self) -> RunLengthMask:
         """The same voxels in the fewest stretches."""
         if not len(self.starts):
             return self
         apart = self.starts[1:] > self.stops[:-1]
-        return Runs(self.starts[np.r_[True, apart]], self.stops[np.r_[apart, True]])
+        return RunLengthMask(self.starts[np.r_[True, apart]], self.stops[np.r_[apart, True]])
 
     def mask(self, shape: Sequence[int]) -> Bits:
         """The mask as an array of this shape."""
@@ -61,22 +61,22 @@ class Runs:
         return cast(Bits, np.cumsum(change[:-1], dtype=np.int8).astype(bool).reshape(shape))
 
 
-NOTHING = Runs(np.zeros(0, np.int64), np.zeros(0, np.int64))
+EMPTY = RunLengthMask(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-def runs_of_mask(mask: npt.NDArray[np.generic]) -> Runs:
+def encode_mask(mask: npt.NDArray[np.generic]) -> RunLengthMask:
     """The stretches of a mask of any shape, flattened with the last axis fastest; every value but 0 is inside."""
     flat = np.zeros(mask.size + 2, dtype=bool)
     flat[1:-1] = np.asarray(mask).reshape(-1) != 0
     edges = np.flatnonzero(flat[1:] != flat[:-1]).reshape(-1, 2)
-    return Runs(edges[:, 0].copy(), edges[:, 1].copy())
+    return RunLengthMask(edges[:, 0].copy(), edges[:, 1].copy())
 
 
-def runs_of(segmentation: Segmentation) -> dict[str, Runs]:
+def encode_segmentation(segmentation: Segmentation) -> dict[str, RunLengthMask]:
     """The stretches of each structure, by its name; one without a voxel is left out."""
     if segmentation.overlapping:
         pairs = zip(segmentation.structures, segmentation.array, strict=True)
-        found = {structure.name: runs_of_mask(layer) for structure, layer in pairs}
+        found = {structure.name: encode_mask(layer) for structure, layer in pairs}
         return {name: runs for name, runs in found.items() if len(runs.starts)}
     flat = segmentation.array.reshape(-1)
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -84,10 +84,10 @@ def runs_of(segmentation: Segmentation) -> dict[str, Runs]:
     values = flat[starts]
     names = {structure.value: structure.name for structure in segmentation.structures}
     parts = {int(value): values == value for value in np.unique(values) if value != BACKGROUND}
-    return {names[value]: Runs(starts[part], stops[part]) for value, part in parts.items()}
+    return {names[value]: RunLengthMask(starts[part], stops[part]) for value, part in parts.items()}
 
 
-def intervals(members: Sequence[Runs]) -> tuple[Numbers, Bits]:
+def intervals(members: Sequence[RunLengthMask]) -> tuple[Numbers, Bits]:
     """The stretches in which no mask changes.
 
     Args:
@@ -97,9 +97,7 @@ def intervals(members: Sequence[Runs]) -> tuple[Numbers, Bits]:
         `[n + 1]` edges: stretch k reaches from edge k to edge k + 1; and `[member, n]`: who has it inside. Before the
         first edge and behind the last one nobody has.
     """
-    edges = np.unique(
-        np.concatenate([NOTHING.starts, *(part for runs in members for part in (runs.starts, runs.stops))])
-    )
+    edges = np.unique(np.concatenate([EMPTY.starts, *(part for runs in members for part in (runs.starts, runs.stops))]))
     inside = np.zeros((len(members), max(len(edges) - 1, 0)), dtype=bool)
     for row, runs in zip(inside, members, strict=True):
         change = np.zeros(len(edges), dtype=np.int8)
@@ -109,7 +107,7 @@ def intervals(members: Sequence[Runs]) -> tuple[Numbers, Bits]:
     return edges, inside
 
 
-def bands(members: Sequence[Runs], voxels: int, *, most: int = MOST_EDGES) -> Iterator[tuple[int, int]]:
+def bands(members: Sequence[RunLengthMask], voxels: int, *, most: int = MOST_EDGES) -> Iterator[tuple[int, int]]:
     """Parts of an array, first and stop, in each of which the masks have about `most` edges."""
     edges = 2 * sum(len(runs.starts) for runs in members)
     count = min(max(1, -(-edges // most)), max(voxels, 1))

@@ -19,23 +19,23 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.dataset.dataset import Dataset
 from osteon.formats.labelmap import smallest_uint
 from osteon.formats.probabilities import LEVELS, Probabilities, read_probabilities
-from osteon.voting.grids import CaseGrid, turned
-from osteon.voting.label_map_members import Maps, look_into
-from osteon.voting.members import Folder, absent
-from osteon.voting.report import Absence, CaseVote, Problem, nobody
-from osteon.voting.rules import Rules
+from osteon.voting.grids import CaseGrid, reoriented
+from osteon.voting.label_map_members import VoteMembers, describe_members
+from osteon.voting.members import MemberFolder, absences_of
+from osteon.voting.report import Absence, CaseVote, Problem, no_voter_error
+from osteon.voting.rules import VoteRules
 from osteon.voting.structures import NOBODY_KNOWS
 
 Floats = npt.NDArray[np.float32]
 
 
-class SoftMaps(Maps):
+class ProbabilityMembers(VoteMembers):
     """Members that are folders of probabilities."""
 
     def vote(self, case: str) -> tuple[Segmentation, CaseVote]:
-        """One case. Raises as `Maps.vote`."""
-        members, geometry, problems = self.hear(case)
-        absences = list(absent(self.folders, case))
+        """One case. Raises as `VoteMembers.vote`."""
+        members, geometry, problems = self.read_members(case)
+        absences = list(absences_of(self.folders, case))
         knows = {s.name: [_knows(member, s.name) for member in members] for s in self.structures}
         for name, known in knows.items():
             absences += [
@@ -46,7 +46,7 @@ class SoftMaps(Maps):
         made = self._decide(members, geometry)
         return made, CaseVote({name: sum(known) for name, known in knows.items()}, tuple(absences), tuple(problems))
 
-    def hear(self, case: str) -> tuple[list[Probabilities | None], Geometry, list[Problem]]:
+    def read_members(self, case: str) -> tuple[list[Probabilities | None], Geometry, list[Problem]]:
         """What the members have of a case, None for one that does not vote; their grid; what cannot be used.
 
         Raises:
@@ -56,7 +56,7 @@ class SoftMaps(Maps):
         problems: list[Problem] = []
         members = [self._open(folder, case, grid, problems) for folder in self.folders]
         if grid.geometry is None or not any(members):
-            raise nobody(case, problems)
+            raise no_voter_error(case, problems)
         return members, grid.geometry, problems
 
     def _decide(self, members: Sequence[Probabilities | None], grid: Geometry) -> Segmentation:
@@ -96,11 +96,11 @@ class SoftMaps(Maps):
                 continue
             if total is None:
                 total = np.zeros(grid.shape, dtype=np.float32)
-            total += turned(output, member.geometry, grid) * np.float32(weight)
+            total += reoriented(output, member.geometry, grid) * np.float32(weight)
             sum_of_weights += weight
         return None if total is None else np.divide(total, np.float32(sum_of_weights * LEVELS), out=total)
 
-    def _open(self, folder: Folder, case: str, grid: CaseGrid, problems: list[Problem]) -> Probabilities | None:
+    def _open(self, folder: MemberFolder, case: str, grid: CaseGrid, problems: list[Problem]) -> Probabilities | None:
         path = folder.files.get(case)
         if path is None:
             return None
@@ -115,14 +115,16 @@ class SoftMaps(Maps):
         return found
 
 
-def open_soft_maps(folders: Sequence[Folder], rules: Rules, dataset: Dataset | None = None) -> SoftMaps:
-    """Look into what every file says of itself. Raises UsageError and LabelError as `look_into`."""
+def open_probabilities(
+    folders: Sequence[MemberFolder], rules: VoteRules, dataset: Dataset | None = None
+) -> ProbabilityMembers:
+    """Look into what every file says of itself. Raises UsageError and LabelError as `describe_members`."""
 
-    def look(_: Folder, path: Path) -> tuple[Sequence[Structure], bool]:
+    def look(_: MemberFolder, path: Path) -> tuple[Sequence[Structure], bool]:
         about = read_probabilities(path).about
         return about.structures, about.overlapping
 
-    return SoftMaps(tuple(folders), rules, *look_into(folders, rules, dataset, look), dataset)
+    return ProbabilityMembers(tuple(folders), rules, *describe_members(folders, rules, dataset, look), dataset)
 
 
 def _knows(member: Probabilities | None, name: str) -> bool:
@@ -133,6 +135,6 @@ def _output(member: Probabilities, name: str | None) -> npt.NDArray[np.uint8] | 
     return member.output(0) if name is None else member.of(name)
 
 
-def _unknown(path: Path, folder: Folder, case: str, name: str) -> Problem:
+def _unknown(path: Path, folder: MemberFolder, case: str, name: str) -> Problem:
     what = f"{path}: holds probabilities of {name}, which {NOBODY_KNOWS}"
     return Problem("unknown", str(folder.path), what, "make it known with --dataset DIR", case, name)

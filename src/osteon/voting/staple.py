@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from osteon.voting.decision import Said, Scale
+from osteon.voting.decision import MemberMasks, VoteWeights
 from osteon.voting.run_length import Bits, bands, intervals
 
 Floats = npt.NDArray[np.float64]
@@ -40,7 +40,7 @@ class Patterns:
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
+class StapleEstimate:
     """What STAPLE says of the members that voted.
 
     Attributes:
@@ -55,38 +55,38 @@ class Estimate:
     specificity: Floats
     rounds: int
 
-    def scale(self) -> Scale:
-        """The same as weights: the sum and bias are the logarithm of the odds that a voxel is inside.
+    def scale(self) -> VoteWeights:
+        """The same as weights: the sum and prior are the logarithm of the odds that a voxel is inside.
 
         A voxel is inside at a probability of at least a half, which is at logarithmic odds of at least 0.
         """
         p, q = (np.clip(part, SURE, 1 - SURE) for part in (self.sensitivity, self.specificity))
         prior = float(np.clip(self.prior, SURE, 1 - SURE))
         yes, no = np.log(p / (1 - q)), np.log((1 - p) / q)
-        bias = float(np.log(prior / (1 - prior)) + no.sum())
-        return Scale(yes - no, -bias - EVEN, bias)
+        offset = float(np.log(prior / (1 - prior)) + no.sum())
+        return VoteWeights(yes - no, -offset - EVEN, offset)
 
 
-def patterns_of(said: Said, voxels: int) -> Patterns:
+def find_patterns(votes: MemberMasks, voxels: int) -> Patterns:
     """The patterns of a structure's answers and their voxels, those at which nobody says yes among them."""
     found: dict[bytes, int] = {}
     seen = 0
-    for first, stop in bands(said, voxels):
-        edges, inside = intervals([runs.within(first, stop) for runs in said])
+    for first, stop in bands(votes, voxels):
+        edges, inside = intervals([runs.within(first, stop) for runs in votes])
         packed = np.ascontiguousarray(np.packbits(inside, axis=0).T)
         kinds, places = np.unique(packed, axis=0, return_inverse=True)
         counts = np.bincount(places.ravel(), weights=np.diff(edges), minlength=len(kinds))
         for kind, count in zip(kinds, counts, strict=True):
             found[kind.tobytes()] = found.get(kind.tobytes(), 0) + int(count)
         seen += int(edges[-1] - edges[0]) if len(edges) else 0
-    nobody = bytes(-(-len(said) // 8))
+    nobody = bytes(-(-len(votes) // 8))
     found[nobody] = found.get(nobody, 0) + voxels - seen
     columns = np.array([np.frombuffer(kind, np.uint8) for kind in found]).T
-    inside = np.unpackbits(columns, axis=0, count=len(said)).astype(bool)
+    inside = np.unpackbits(columns, axis=0, count=len(votes)).astype(bool)
     return Patterns(inside, np.array(list(found.values()), dtype=np.int64))
 
 
-def estimate(patterns: Patterns) -> Estimate:
+def estimate(patterns: Patterns) -> StapleEstimate:
     """Expectation maximisation until nothing changes, in float64.
 
     Args:
@@ -107,13 +107,13 @@ def estimate(patterns: Patterns) -> Estimate:
         share = _shares(inside, p, q, prior)
         if max(np.abs(p - before[0]).max(), np.abs(q - before[1]).max()) < SETTLED:
             break
-    return Estimate(prior, p, q, rounds)
+    return StapleEstimate(prior, p, q, rounds)
 
 
 def _shares(inside: Floats, p: Floats, q: Floats, prior: float) -> Floats:
     """`[n]` the probability that a voxel is inside (the paper's equations 16 to 18)."""
-    scale = Estimate(prior, p, q, 0).scale()
-    odds = scale.weights @ inside + scale.bias
+    scale = StapleEstimate(prior, p, q, 0).scale()
+    odds = scale.weights @ inside + scale.prior
     return np.asarray(1 / (1 + np.exp(-np.clip(odds, -700, 700))))
 
 

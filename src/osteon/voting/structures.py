@@ -9,13 +9,15 @@ from osteon.core.errors import LabelError, UsageError
 from osteon.core.labels import Structure, palette
 from osteon.core.text import shortly
 from osteon.formats.labelmap import is_generic
-from osteon.voting.rules import Rules
+from osteon.voting.rules import VoteRules
 
 NOBODY_KNOWS = "no other member and no dataset knows"
 KNOW = "correct the name; or make it known with --dataset DIR, or --threshold NAME=VOTES"
 
 
-def known_names(named: Sequence[Collection[str]], dataset: Sequence[Structure] | None, rules: Rules) -> tuple[str, ...]:
+def known_names(
+    named: Sequence[Collection[str]], dataset: Sequence[Structure] | None, rules: VoteRules
+) -> tuple[str, ...]:
     """The names that count: the dataset's, or those that two members have; and those with a threshold of their own.
 
     Args:
@@ -47,7 +49,7 @@ def known_names(named: Sequence[Collection[str]], dataset: Sequence[Structure] |
     return tuple(found)
 
 
-def settle(
+def resolve_structures(
     names: Sequence[str], described: Iterable[Structure], dataset: Sequence[Structure] | None
 ) -> tuple[Structure, ...]:
     """Structures of these names, with values and colours: the dataset's, or else those of the first that describes it.

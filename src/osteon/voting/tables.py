@@ -12,21 +12,21 @@ from osteon.core.errors import CaseError, OsteonError
 from osteon.core.labels import Structure
 from osteon.core.progress import track
 from osteon.formats.rle import runs_to_text
-from osteon.voting.decision import decide_alone
-from osteon.voting.picture_sizes import Size, Sizes
+from osteon.voting.decision import decide_binary
+from osteon.voting.picture_sizes import PictureSizes, Size
 from osteon.voting.report import Absence, CaseVote, Problem, Undecided
-from osteon.voting.rle_rows import Names, RowIndex
-from osteon.voting.rules import Rules
-from osteon.voting.run_length import Runs
+from osteon.voting.rle_rows import NameTable, RowIndex
+from osteon.voting.rules import VoteRules
+from osteon.voting.run_length import RunLengthMask
 from osteon.voting.structures import known_names
-from osteon.voting.votes import Answers, scale_for, too_few, voices
+from osteon.voting.votes import MemberVotes, too_few, voting_masks, weights_for
 
 Row = tuple[str, str, str]
 """Picture, structure, runs."""
 
 
 @dataclass(frozen=True)
-class Tables:
+class RleTables:
     """Members that are tables, and what they are about.
 
     Attributes:
@@ -38,8 +38,8 @@ class Tables:
     """
 
     members: tuple[RowIndex, ...]
-    pictures: Names
-    structures: Names
+    pictures: NameTable
+    structures: NameTable
     known: tuple[int, ...]
     problems: tuple[Problem, ...]
 
@@ -49,7 +49,7 @@ class Tables:
         return tuple(self.structures.written[number] for number in self.known)
 
 
-def open_tables(paths: Sequence[Path], rules: Rules, dataset: Sequence[Structure] | None = None) -> Tables:
+def open_tables(paths: Sequence[Path], rules: VoteRules, dataset: Sequence[Structure] | None = None) -> RleTables:
     """Find every row of every table; nothing is decoded.
 
     Args:
@@ -61,13 +61,13 @@ def open_tables(paths: Sequence[Path], rules: Rules, dataset: Sequence[Structure
         FileError: A table is missing, or its heading lacks a column.
         UsageError, LabelError: As `known_names`.
     """
-    pictures, structures = Names(), Names()
+    pictures, structures = NameTable(), NameTable()
     members = tuple(RowIndex(path, pictures, structures) for path in track(paths, "reading tables"))
     named = [[structures.written[number] for number in sorted(member.structures)] for member in members]
     known = tuple(structures.number(name, name) for name in known_names(named, dataset, rules))
     problems = [one for member in members for one in member.problems]
     problems += [one for member in members for one in member.unknown(frozenset(known), pictures)]
-    return Tables(members, pictures, structures, known, tuple(problems))
+    return RleTables(members, pictures, structures, known, tuple(problems))
 
 
 @dataclass
@@ -82,9 +82,9 @@ class TableVote:
         failed: Pictures that could not be voted on.
     """
 
-    tables: Tables
-    rules: Rules
-    sizes: Sizes
+    tables: RleTables
+    rules: VoteRules
+    sizes: PictureSizes
     cases: dict[str, CaseVote] = field(default_factory=dict)
     failed: dict[str, OsteonError] = field(default_factory=dict)
 
@@ -110,25 +110,25 @@ class TableVote:
         problems: list[Problem] = []
         undecided: list[Undecided] = []
         voters, estimates = {}, {}
-        for structure, said, broken in self.answers(number, image, size):
+        for structure, votes, broken in self.answers(number, image, size):
             problems += broken
-            votes = voters[structure] = sum(answer is not None for answer in said)
-            if votes or broken:
-                silent = {member.member for member, answer in zip(members, said, strict=True) if answer is None}
+            voters[structure] = sum(answer is not None for answer in votes)
+            if voters[structure] or broken:
+                silent = {member.member for member, answer in zip(members, votes, strict=True) if answer is None}
                 silent -= {one.member for one in broken} | {one.member for one in absences if one.structure is None}
                 absences += [Absence(member.member, image, structure) for member in members if member.member in silent]
-            if not votes:
+            if not voters[structure]:
                 continue
-            scale, told = scale_for(self.rules, structure, said, size[0] * size[1])
-            if told is not None:
-                estimates[structure] = told
-            if (why := too_few(self.rules, scale, said)) is not None:
+            scale, settings = weights_for(self.rules, structure, votes, size[0] * size[1])
+            if settings is not None:
+                estimates[structure] = settings
+            if (why := too_few(self.rules, scale, votes)) is not None:
                 undecided.append(Undecided(image, structure, why))
                 continue
-            yield image, structure, as_text(decide_alone(voices(said), scale, size[0] * size[1]))
+            yield image, structure, encode_rle(decide_binary(voting_masks(votes), scale, size[0] * size[1]))
         self.cases[image] = CaseVote(voters, tuple(absences), tuple(problems), tuple(undecided), estimates)
 
-    def answers(self, number: int, image: str, size: Size) -> Iterator[tuple[str, Answers, list[Problem]]]:
+    def answers(self, number: int, image: str, size: Size) -> Iterator[tuple[str, MemberVotes, list[Problem]]]:
         """Structure after structure of a picture: what each member says, and the rows that cannot be used.
 
         Args:
@@ -138,16 +138,16 @@ class TableVote:
         """
         places = [member.of_picture(number) for member in self.tables.members]
         for structure, name in zip(self.tables.known, self.tables.names, strict=True):
-            said: list[Runs | None] = []
+            votes: list[RunLengthMask | None] = []
             broken: list[Problem] = []
             for member, rows in zip(self.tables.members, places, strict=True):
                 answer = member.read_or_tell(rows[structure], size, image, name) if structure in rows else None
                 if isinstance(answer, Problem):
                     broken.append(answer)
-                said.append(None if isinstance(answer, Problem) else answer)
-            yield name, said, broken
+                votes.append(None if isinstance(answer, Problem) else answer)
+            yield name, votes, broken
 
 
-def as_text(runs: Runs) -> str:
+def encode_rle(runs: RunLengthMask) -> str:
     """Runs as a table has them: first pixel from 1, and length."""
     return runs_to_text(np.stack([runs.starts + 1, runs.stops - runs.starts], axis=1))

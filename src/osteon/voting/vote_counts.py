@@ -14,21 +14,21 @@ from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.formats.probabilities import LEVELS
-from osteon.voting.grids import turned
+from osteon.voting.grids import reoriented
 from osteon.voting.label_maps import LabelMaps
 from osteon.voting.picture_sizes import find_case
 from osteon.voting.report import Problem
-from osteon.voting.run_length import NOTHING, Bits, Runs, runs_of, runs_of_mask
-from osteon.voting.soft import SoftMaps
-from osteon.voting.staple import patterns_of
+from osteon.voting.run_length import EMPTY, Bits, RunLengthMask, encode_mask, encode_segmentation
+from osteon.voting.soft import ProbabilityMembers
+from osteon.voting.staple import find_patterns
 from osteon.voting.tables import TableVote
-from osteon.voting.votes import Answers
+from osteon.voting.votes import MemberVotes
 
 Levels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class VoteSample:
     """One structure of one case: voxels at which the members say the same are counted, not kept.
 
     Attributes:
@@ -50,19 +50,19 @@ class Sample:
         return dice(Counts(int(found.sum()), int(there.sum()), int(both.sum())))
 
 
-Samples = Iterator[tuple[str, str, Sample]]
+Samples = Iterator[tuple[str, str, VoteSample]]
 """Case, structure, sample."""
 
 
-def sample_of_runs(said: Answers, truth: Runs, voxels: int) -> Sample:
+def sample_masks(votes: MemberVotes, truth: RunLengthMask, voxels: int) -> VoteSample:
     """From yes and no."""
-    voting = np.array([answer is not None for answer in said])
-    found = patterns_of([*(NOTHING if answer is None else answer for answer in said), truth], voxels)
+    voting = np.array([answer is not None for answer in votes])
+    found = find_patterns([*(EMPTY if answer is None else answer for answer in votes), truth], voxels)
     levels = found.inside[:-1].astype(np.uint8) * np.uint8(LEVELS)
-    return Sample(voting, levels, found.counts, found.inside[-1])
+    return VoteSample(voting, levels, found.counts, found.inside[-1])
 
 
-def sample_of_levels(outputs: list[Levels | None], truth: Bits) -> Sample:
+def sample_levels(outputs: list[Levels | None], truth: Bits) -> VoteSample:
     """From probabilities: kept where some are above a half and some are not; no weights change the rest.
 
     Args:
@@ -77,7 +77,7 @@ def sample_of_levels(outputs: list[Levels | None], truth: Bits) -> Sample:
     kept = np.stack([np.zeros(int(open_.sum()), np.uint8) if o is None else o.reshape(-1)[open_] for o in outputs])
     settled = [(everyone & flat, LEVELS), (everyone & ~flat, LEVELS), (~someone & flat, 0)]
     same = np.array([[level if output is not None else 0 for _, level in settled] for output in outputs], np.uint8)
-    return Sample(
+    return VoteSample(
         np.array([output is not None for output in outputs]),
         np.concatenate([kept, same], axis=1),
         np.array([1] * kept.shape[1] + [int(where.sum()) for where, _ in settled], dtype=np.int64),
@@ -97,27 +97,29 @@ def label_map_samples(maps: LabelMaps, dataset: Dataset, problems: list[Problem]
     Raises:
         CaseError: As `LabelMaps.vote` and `Dataset.load_segmentation`.
     """
-    heard = maps.hear(case.id)
-    problems += heard.problems
-    truth = runs_of(dataset.load_segmentation(case))
+    masks = maps.read_members(case.id)
+    problems += masks.problems
+    truth = encode_segmentation(dataset.load_segmentation(case))
     for name in _annotated(case, maps.names):
-        said = heard.said(name)
-        if any(answer is not None for answer in said):
-            yield case.id, name, sample_of_runs(said, truth.get(name, NOTHING), math.prod(heard.geometry.shape))
+        votes = masks.votes_on(name)
+        if any(answer is not None for answer in votes):
+            yield case.id, name, sample_masks(votes, truth.get(name, EMPTY), math.prod(masks.geometry.shape))
 
 
-def soft_samples(maps: SoftMaps, dataset: Dataset, problems: list[Problem], case: Case) -> Samples:
+def soft_samples(maps: ProbabilityMembers, dataset: Dataset, problems: list[Problem], case: Case) -> Samples:
     """Of one case of folders of probabilities; all else as `label_map_samples`."""
-    members, geometry, broken = maps.hear(case.id)
+    members, geometry, broken = maps.read_members(case.id)
     problems += broken
     reference = dataset.load_segmentation(case)
     for name in _annotated(case, maps.names):
         outputs: list[Levels | None] = []
         for member in members:
             output = None if member is None else member.of(name)
-            outputs.append(output if member is None or output is None else turned(output, member.geometry, geometry))
+            outputs.append(
+                output if member is None or output is None else reoriented(output, member.geometry, geometry)
+            )
         if any(output is not None for output in outputs):
-            yield case.id, name, sample_of_levels(outputs, _mask(reference, name))
+            yield case.id, name, sample_levels(outputs, _mask(reference, name))
 
 
 def table_samples(going: TableVote, dataset: Dataset, problems: list[Problem], number: int) -> Samples:
@@ -129,12 +131,12 @@ def table_samples(going: TableVote, dataset: Dataset, problems: list[Problem], n
     size = going.sizes.of(image)
     reference = dataset.load_segmentation(case)
     wanted = _annotated(case, going.tables.names)
-    for name, said, broken in going.answers(number, image, size):
+    for name, votes, broken in going.answers(number, image, size):
         problems += broken
-        if name in wanted and any(answer is not None for answer in said):
+        if name in wanted and any(answer is not None for answer in votes):
             # a picture's arrays run along its rows first: [column, row, 1]
-            truth = runs_of_mask(_mask(reference, name)[:, :, 0].T)
-            yield case.id, name, sample_of_runs(said, truth, size[0] * size[1])
+            truth = encode_mask(_mask(reference, name)[:, :, 0].T)
+            yield case.id, name, sample_masks(votes, truth, size[0] * size[1])
 
 
 def _annotated(case: Case, names: tuple[str, ...]) -> list[str]:

@@ -7,52 +7,54 @@ from typing import Any
 
 import numpy as np
 
-from osteon.voting.decision import Scale
-from osteon.voting.rules import UNIT, Rules
-from osteon.voting.run_length import NOTHING, Runs
-from osteon.voting.staple import estimate, patterns_of
+from osteon.voting.decision import VoteWeights
+from osteon.voting.rules import UNIT, VoteRules
+from osteon.voting.run_length import EMPTY, RunLengthMask
+from osteon.voting.staple import estimate, find_patterns
 
 DIGITS = 6
 
-Answers = Sequence[Runs | None]
+MemberVotes = Sequence[RunLengthMask | None]
 """What each member says of a structure, in their order; None where it does not vote."""
 
 
-def scale_for(rules: Rules, structure: str, said: Answers, voxels: int) -> tuple[Scale, dict[str, Any] | None]:
+def weights_for(
+    rules: VoteRules, structure: str, votes: MemberVotes, voxels: int
+) -> tuple[VoteWeights, dict[str, Any] | None]:
     """How the answers are weighed, and with STAPLE what it says of the members (None for one that does not vote).
 
     Args:
         rules: `hard` or `staple`.
         structure: Its name.
-        said: One member at least votes.
+        votes: One member at least votes.
         voxels: Of the whole image.
     """
-    voting = np.array([answer is not None for answer in said])
+    voting = np.array([answer is not None for answer in votes])
     if rules.method != "staple":
         return rules.scale(structure, voting.tolist()), None
-    found = estimate(patterns_of([answer for answer in said if answer is not None], voxels))
+    found = estimate(find_patterns([answer for answer in votes if answer is not None], voxels))
     own = found.scale()
-    weights = np.zeros(len(said))
+    weights = np.zeros(len(votes))
     weights[voting] = own.weights
-    told: dict[str, Any] = {"prior": _rounded(found.prior), "rounds": found.rounds}
+    estimated: dict[str, Any] = {"prior": _rounded(found.prior), "rounds": found.rounds}
     for name, values in (("sensitivity", found.sensitivity), ("specificity", found.specificity)):
         given = iter(values.tolist())
-        told[name] = [_rounded(next(given)) if votes else None for votes in voting]
-    return Scale(weights, own.least, own.bias), told
+        estimated[name] = [_rounded(next(given)) if member_votes else None for member_votes in voting]
+    return VoteWeights(weights, own.threshold, own.prior), estimated
 
 
-def too_few(rules: Rules, scale: Scale, said: Answers) -> str | None:
+def too_few(rules: VoteRules, scale: VoteWeights, votes: MemberVotes) -> str | None:
     """Why a structure cannot be voted on although some do; None where it can."""
     if rules.method != "hard" or scale.reachable:
         return None
-    votes = sum(answer is not None for answer in said)
-    have, need = scale.weights.sum() / UNIT, scale.least / UNIT
-    return f"{votes} of {len(said)} members vote, with {have:g} votes; {need:g} are needed"
+    count = sum(answer is not None for answer in votes)
+    have, need = scale.weights.sum() / UNIT, scale.threshold / UNIT
+    return f"{count} of {len(votes)} members vote, with {have:g} votes; {need:g} are needed"
 
 
-def voices(said: Answers) -> list[Runs]:
+def voting_masks(votes: MemberVotes) -> list[RunLengthMask]:
     """What is counted: a member that does not vote says nothing."""
-    return [NOTHING if answer is None else answer for answer in said]
+    return [EMPTY if answer is None else answer for answer in votes]
 
 
 def _rounded(value: float) -> float:

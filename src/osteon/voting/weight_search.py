@@ -14,7 +14,7 @@ import numpy as np
 from osteon.formats.probabilities import LEVELS
 from osteon.voting.rules import UNIT
 from osteon.voting.run_length import Bits
-from osteon.voting.vote_counts import Sample
+from osteon.voting.vote_counts import VoteSample
 
 PARTS = 10
 """Parts of the cases that take turns in being left out; with fewer cases each is left out once."""
@@ -25,11 +25,11 @@ GAIN = 1e-4
 
 Choice = TypeVar("Choice")
 Weights = tuple[float, ...]
-Score = Callable[[Sample, Choice], float | None]
+Score = Callable[[VoteSample, Choice], float | None]
 
 
 @dataclass(frozen=True)
-class Chosen:
+class FittedVote:
     """What was chosen for one structure.
 
     Attributes:
@@ -54,7 +54,7 @@ class Chosen:
         return self.threshold is not None or self.weights is not None
 
 
-def choose_threshold(samples: Sequence[Sample], weights: Sequence[float]) -> Chosen:
+def choose_threshold(samples: Sequence[VoteSample], weights: Sequence[float]) -> FittedVote:
     """The number of votes. Ties go to the usual rule, then to the smaller number.
 
     Args:
@@ -63,20 +63,20 @@ def choose_threshold(samples: Sequence[Sample], weights: Sequence[float]) -> Cho
     """
     counted = np.rint(np.asarray(weights) * UNIT)
 
-    def score(sample: Sample, least: int) -> float | None:
+    def score(sample: VoteSample, least: int) -> float | None:
         if not least:
             return sample.dice(by_weights(sample, weights))
         inside: Bits = counted @ (sample.levels > 0) >= least * UNIT
         return sample.dice(inside)
 
-    def choose(part: Sequence[Sample]) -> int:
+    def choose(part: Sequence[VoteSample]) -> int:
         return max(range(int(sum(weights)) + 1), key=lambda least: (_mean(part, score, least), -least))
 
     best, figures = _fit(samples, score, choose, usual=0)
-    return Chosen(best if _taken(figures) and best else None, None, *figures)
+    return FittedVote(best if _taken(figures) and best else None, None, *figures)
 
 
-def choose_weights(samples: Sequence[Sample], members: int) -> Chosen:
+def choose_weights(samples: Sequence[VoteSample], members: int) -> FittedVote:
     """Weights: every member has one vote, and the member whose further vote helps most gets it, while one helps.
 
     As Caruana, Niculescu-Mizil, Crew, Ksikes: Ensemble selection from libraries of models, ICML 2004; beginning with
@@ -87,7 +87,7 @@ def choose_weights(samples: Sequence[Sample], members: int) -> Chosen:
         members: How many there are.
     """
 
-    def choose(part: Sequence[Sample]) -> Weights:
+    def choose(part: Sequence[VoteSample]) -> Weights:
         votes: Weights = (1.0,) * members
         best = _mean(part, _by_weights, votes)
         for _ in range(ROUNDS * members):
@@ -101,17 +101,17 @@ def choose_weights(samples: Sequence[Sample], members: int) -> Chosen:
     best, figures = _fit(samples, _by_weights, choose, usual=(1.0,) * members)
     mean = sum(best) / members
     evened = tuple(round(weight / mean, 6) for weight in best)
-    return Chosen(None, evened if _taken(figures) and len(set(best)) > 1 else None, *figures)
+    return FittedVote(None, evened if _taken(figures) and len(set(best)) > 1 else None, *figures)
 
 
-def by_weights(sample: Sample, weights: Sequence[float]) -> Bits:
+def by_weights(sample: VoteSample, weights: Sequence[float]) -> Bits:
     """`[n]`: where the weighted mean of those who vote is above a half."""
     own = np.asarray(weights, dtype=np.float64) * sample.voting
     inside: Bits = own @ sample.levels > (0.5 + 1e-9) * LEVELS * own.sum()
     return inside
 
 
-def _by_weights(sample: Sample, weights: Weights) -> float | None:
+def _by_weights(sample: VoteSample, weights: Weights) -> float | None:
     return sample.dice(by_weights(sample, weights))
 
 
@@ -119,26 +119,26 @@ Figures = tuple[int, float | None, float | None, float | None]
 
 
 def _fit(
-    samples: Sequence[Sample],
-    score: Callable[[Sample, Choice], float | None],
-    choose: Callable[[Sequence[Sample]], Choice],
+    samples: Sequence[VoteSample],
+    score: Callable[[VoteSample, Choice], float | None],
+    choose: Callable[[Sequence[VoteSample]], Choice],
     *,
     usual: Choice,
 ) -> tuple[Choice, Figures]:
-    """The choice on all cases, and the figures of `Chosen`."""
-    told = [sample for sample in samples if sample.dice(sample.levels.max(axis=0) > 0) is not None]
-    if not told:
+    """The choice on all cases, and the figures of `FittedVote`."""
+    known = [sample for sample in samples if sample.dice(sample.levels.max(axis=0) > 0) is not None]
+    if not known:
         return usual, (0, None, None, None)
-    best = choose(told)
+    best = choose(known)
     left = None
-    if len(told) > 1:
-        parts = min(PARTS, len(told))
+    if len(known) > 1:
+        parts = min(PARTS, len(known))
         scores: list[float | None] = []
         for part in range(parts):
-            chosen = choose([sample for n, sample in enumerate(told) if n % parts != part])
-            scores += [score(sample, chosen) for sample in told[part::parts]]
+            chosen = choose([sample for n, sample in enumerate(known) if n % parts != part])
+            scores += [score(sample, chosen) for sample in known[part::parts]]
         left = _average(scores)
-    return best, (len(told), _mean(told, score, usual), _mean(told, score, best), left)
+    return best, (len(known), _mean(known, score, usual), _mean(known, score, best), left)
 
 
 def _taken(figures: Figures) -> bool:
@@ -147,7 +147,7 @@ def _taken(figures: Figures) -> bool:
     return usual is not None and left is not None and left >= usual + GAIN
 
 
-def _mean(samples: Sequence[Sample], score: Callable[[Sample, Choice], float | None], choice: Choice) -> float:
+def _mean(samples: Sequence[VoteSample], score: Callable[[VoteSample, Choice], float | None], choice: Choice) -> float:
     return _average([score(sample, choice) for sample in samples]) or 0.0
 
 
