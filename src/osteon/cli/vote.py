@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -83,7 +83,7 @@ def vote(
     ):
         if value is not None:
             raise UsageError(f"--fit and {name} contradict each other", hint="leave one of them out")
-    part = None if fit_part is None else fit_part.value
+    part: Any = fit_part and fit_part.value
     _say_fit(osteon.fit_vote(paths, fit, target, method=method.value, part=part, overwrite=overwrite))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 
 @dataclass(frozen=True)
@@ -41,3 +41,20 @@ class Choices:
 
 
 DEFAULTS = Choices()
+
+
+class PlanKeywords(TypedDict, total=False):
+    """The fields of `Choices` as keywords, for who checks types."""
+
+    recipe: str
+    dimensions: Literal[2, 3] | None
+    network: str | None
+    encoder: str | None
+    weights: str | None
+    loss: str | None
+    image_size: int | None
+    batch: int | None
+    zoom: Sequence[str] | None
+    window: Mapping[str, tuple[float, float]] | None
+    drop_slices: tuple[int | None, int | None] | None
+    settings: Mapping[str, object] | None
