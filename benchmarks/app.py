@@ -103,7 +103,7 @@ def volume(page: Page, url: str, workspace: Workspace) -> None:
     """The CT: the first time, when its preview is made, and again."""
     name = "CT 512×512×400, 24 structures"
     item = workspace.item("datasets", "ct")
-    look = f"{url}look/{item.id}/{workspace.keyed('datasets', 'ct', 'big')}"
+    look = f"{url}look/{item.id}/{workspace.keyed_hash('datasets', 'ct', 'big')}"
     for often in ("first time", "again"):
         page.goto(f"{url}dataset/{item.id}")
         page.wait_for_timeout(1500)

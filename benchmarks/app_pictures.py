@@ -17,11 +17,11 @@ from app import CHROMIUM, FLAGS, server
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from osteon.app.commands import ImportChoices, begin_import, begin_training
-from osteon.app.external_results import add_result
-from osteon.app.jobs import OVER
-from osteon.app.result_commands import begin_comparison, begin_evaluation, begin_export, begin_prediction
-from osteon.app.state import Studio
+from osteon.app.commands import ImportOptions, start_import, start_training
+from osteon.app.external_results import import_result
+from osteon.app.jobs import FINISHED
+from osteon.app.result_commands import start_comparison, start_evaluation, start_export, start_prediction
+from osteon.app.state import AppState
 from osteon.app.workspace import ABOUT, Workspace
 from osteon.core.files import write_json
 from osteon.phantoms.registry import ask, write_phantoms
@@ -39,68 +39,68 @@ def main() -> None:
     parser.add_argument("--budget", default="3min", help="of the training")
     parser.add_argument("--only", nargs="*", help="names of pictures")
     options = parser.parse_args()
-    studio = Studio(Workspace.open(options.work.resolve()))
-    fill(studio, options.budget)
+    app = AppState(Workspace.open(options.work.resolve()))
+    fill(app, options.budget)
     options.to.mkdir(parents=True, exist_ok=True)
-    with server(studio.workspace.root) as (url, _), sync_playwright() as playwright:
+    with server(app.workspace.root) as (url, _), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for theme, (width, height) in THEMES.items():
-            studio.workspace.choose(theme=theme)
+            app.workspace.save_settings(theme=theme)
             page = browser.new_page(viewport={"width": width, "height": height})
             page.set_default_timeout(180_000)
-            for name, path in addresses(studio).items():
+            for name, path in addresses(app).items():
                 if not options.only or name in options.only:
                     take(page, url.rstrip("/") + path, options.to / f"{name}-{theme}.png", name, theme)
             page.close()
         browser.close()
-    studio.reader.close()
+    app.reader.close()
 
 
-def fill(studio: Studio, budget: str) -> None:
+def fill(app: AppState, budget: str) -> None:
     """Datasets, a training, results, a report: what is not there yet."""
-    root, space = studio.workspace.root, studio.workspace
+    root, space = app.workspace.root, app.workspace
     if not (root / "sources/legs").exists():
         write_phantoms(root / "sources/legs", ask("limb", cases=10, size=96))
         for mask in (root / "sources/legs/source").rglob("fibula*"):  # minutes do not teach what is that thin
             mask.unlink()
         write_phantoms(root / "sources/hands", ask("hand", cases=6, size=1024))
-        begin_import(studio, root / "sources/legs/source", "legs", ImportChoices(hold_out="last:3"))
-        begin_import(studio, root / "sources/hands/source", "hands", ImportChoices())
-        finished(studio)
+        start_import(app, root / "sources/legs/source", "legs", ImportOptions(hold_out="last:3"))
+        start_import(app, root / "sources/hands/source", "hands", ImportOptions())
+        finished(app)
     if not (root / "runs/legs").exists():
-        begin_training(studio, space.item("datasets", "legs"), "legs", recipe="osteon", budget=budget)
-        finished(studio)
+        start_training(app, space.item("datasets", "legs"), "legs", recipe="osteon", budget=budget)
+        finished(app)
     if not (root / "results/legs-by-legs").exists():
         for name, speed in (("legs-by-legs", "balanced"), ("legs-fast", "fast")):
             legs = space.item("datasets", "legs")
-            begin_prediction(studio, space.item("runs", "legs"), legs.path, name, of={"dataset": "legs"}, speed=speed)
-        begin_export(studio, space.item("results", "legs-by-legs"), "stl", options=["--overwrite"])
-        finished(studio)
+            start_prediction(app, space.item("runs", "legs"), legs.path, name, origin={"dataset": "legs"}, speed=speed)
+        start_export(app, space.item("results", "legs-by-legs"), "stl", options=["--overwrite"])
+        finished(app)
     if not (root / "results/reader-two").exists():
         table = (root / "sources/hands/source/annotations.csv").read_text().splitlines()
         theirs = root / "cache/reader-two"
         theirs.mkdir(exist_ok=True)
         (theirs / "reader-two.csv").write_text("\n".join(table[:1] + table[2:-3]) + "\n")
         result = space.item("results", "reader-two")
-        add_result(theirs, root / "datasets/hands", result.path)
+        import_result(theirs, root / "datasets/hands", result.path)
         write_json(result.path / ABOUT, {"dataset": "hands"})
-        begin_evaluation(studio, result, space.item("datasets", "hands"))
+        start_evaluation(app, result, space.item("datasets", "hands"))
         results = [space.item("results", name) for name in ("legs-by-legs", "legs-fast")]
-        begin_comparison(studio, results, space.item("datasets", "legs"))
-        finished(studio)
+        start_comparison(app, results, space.item("datasets", "legs"))
+        finished(app)
 
 
-def finished(studio: Studio) -> None:
+def finished(app: AppState) -> None:
     """Wait for all jobs."""
-    while any(studio.jobs.state(job).phase not in OVER for job in studio.jobs.all()):
+    while any(app.jobs.state(job).phase not in FINISHED for job in app.jobs.all()):
         time.sleep(0.5)
-    failed = [job.title for job in studio.jobs.all() if studio.jobs.state(job).phase == "failed"]
+    failed = [job.title for job in app.jobs.all() if app.jobs.state(job).phase == "failed"]
     assert not failed, f"failed: {failed}"
 
 
-def addresses(studio: Studio) -> dict[str, str]:
+def addresses(app: AppState) -> dict[str, str]:
     """The pages by the names of their pictures."""
-    space = studio.workspace
+    space = app.workspace
     legs, hands = (space.item("datasets", name) for name in ("legs", "hands"))
     result, other = (space.item("results", name) for name in ("legs-by-legs", "reader-two"))
     last, hand = "L010", sorted(path.name.split(".")[0] for path in other.path.glob("*.seg.nrrd"))[0]
@@ -109,16 +109,16 @@ def addresses(studio: Studio) -> dict[str, str]:
         "data": "/data",
         "import": f"/source/{space.item('sources', 'legs').id}",
         "dataset": f"/dataset/{legs.id}",
-        "look": f"/look/{legs.id}/{studio.case_id(legs, 'L002')}",
-        "look-hand": f"/look/{hands.id}/{studio.case_id(hands, hand)}",
+        "look": f"/look/{legs.id}/{app.case_id(legs, 'L002')}",
+        "look-hand": f"/look/{hands.id}/{app.case_id(hands, hand)}",
         "train": f"/train?dataset={legs.id}",
         "training": f"/train/{space.item('runs', 'legs').id}",
         "segment": f"/segment?source={legs.id}",
         "result": f"/result/{result.id}",
-        "result-case": f"/result/{result.id}/{studio.case_id(result, last)}",
+        "result-case": f"/result/{result.id}/{app.case_id(result, last)}",
         "compare": f"/compare?a={legs.id}&b={result.id}",
-        "compare-case": f"/compare/{legs.id}/{result.id}/{studio.case_id(result, last)}",
-        "compare-hand": f"/compare/{hands.id}/{other.id}/{studio.case_id(other, hand)}",
+        "compare-case": f"/compare/{legs.id}/{result.id}/{app.case_id(result, last)}",
+        "compare-hand": f"/compare/{hands.id}/{other.id}/{app.case_id(other, hand)}",
         "runs": "/runs",
         "jobs": "/jobs",
         "space": "/space",

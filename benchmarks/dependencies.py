@@ -47,7 +47,7 @@ TIMED = """
 import {before}
 {ready}
 begin = time.process_time()
-mend()
+patch()
 import {module}
 print(time.process_time() - begin)
 """
@@ -113,7 +113,9 @@ def size(name: str) -> float:
 
 def seconds(module: str) -> str:
     """To import it once torch is there; of torch itself, with it."""
-    ready = "from osteon.core.torchvision_ops import mend_torchvision as mend" if module in VISION else "mend = int"
+    ready = (
+        "from osteon.core.torchvision_ops import patch_torchvision_ops as patch" if module in VISION else "patch = int"
+    )
     code = TIMED.format(before="time" if module == "torch" else "time, torch", ready=ready, module=module)
     best = []
     for _ in range(ROUNDS):

@@ -132,19 +132,19 @@ def train(setting: Setting, recipe: str, seconds: float, *, compiled: bool = Fal
 
     import osteon
     from osteon.core.devices import device_kind
-    from osteon.runs import fit
-    from osteon.training.batches import Batches
+    from osteon.runs import loop
+    from osteon.training.batches import BatchStream
 
     seen: list[tuple[float, float]] = []
 
-    class Watched(Batches):
+    class Watched(BatchStream):
         def __iter__(self) -> Iterator[Any]:
             for batch in super().__iter__():
                 seen.append((time.perf_counter(), self.waited_s))
                 yield batch
 
-    fit.Batches = Watched  # type: ignore[misc]
-    fit.pays = lambda *_, **__: compiled
+    loop.BatchStream = Watched  # type: ignore[misc]
+    loop.is_worth_compiling = lambda *_, **__: compiled
     on_gpu = device_kind(setting.device) == "cuda"
     settings = {
         "patch.size": [setting.edge] * 3,
@@ -234,7 +234,7 @@ def predict(setting: Setting) -> list[Row]:
     import osteon
     from osteon.core.geometry import Geometry
     from osteon.core.volume import Volume
-    from osteon.machine.engine_timing import passes
+    from osteon.machine.engine_timing import count_passes
 
     image, _ = phantom(setting.scan, setting.edge // 2, 9)
     volume = Volume(image[None].astype(np.float32), Geometry(setting.scan, np.eye(4), "mm"))
@@ -242,7 +242,7 @@ def predict(setting: Setting) -> list[Row]:
     began = time.perf_counter()
     model.predict(volume)
     took = time.perf_counter() - began
-    what = f"a scan of {'×'.join(map(str, setting.scan))}, {passes(model.plan, volume.geometry)} patches"
+    what = f"a scan of {'×'.join(map(str, setting.scan))}, {count_passes(model.plan, volume.geometry)} patches"
     rows = [(f"{what}: predicted", f"{took:.1f} s", "")]
     if setting.device.startswith("cuda"):
         rows.append((f"{what}: GPU memory", f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB", ""))

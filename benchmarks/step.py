@@ -94,7 +94,7 @@ def measure(name: str, precision: str, order: str) -> dict[str, Any]:
         fused_norm.innermost_is_faster = lambda *_: order == "channels innermost"
     plan = plan_of(PATCHES[name])
     module = TrainingModule(plan, 0, lambda: 0.5, fresh=True).train()
-    module.average.eval()
+    module.ema_network.eval()
     optimiser = module.configure_optimizers()
 
     def step(number: int) -> float:
@@ -106,7 +106,7 @@ def measure(name: str, precision: str, order: str) -> dict[str, Any]:
         module.on_before_optimizer_step(optimiser)
         optimiser.step()
         optimiser.zero_grad()
-        module.follow(batch)
+        module.update_ema(batch)
         loss.item()
         return time.perf_counter() - began
 

@@ -18,37 +18,37 @@ from nicegui import ui
 from nicegui.testing.user import User
 from nicegui.testing.user_simulation import user_simulation
 
-from osteon.app.guard import Rules
+from osteon.app.guard import AppRules
 from osteon.app.jobs import Jobs
-from osteon.app.reader import Reader
-from osteon.app.server import build
-from osteon.app.state import Studio
+from osteon.app.reader import ReaderProcess
+from osteon.app.server import build_app
+from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
 
 MAIN = Path(__file__).with_name("app_main.py")
-going: list[Studio] = []
+going: list[AppState] = []
 """Whose pages the main file puts onto the server."""
 
 
 def start() -> None:
     """What the main file does."""
-    build(going[-1], Rules(local=False))
+    build_app(going[-1], AppRules(local=False))
     ui.run(reload=False, show=False, tailwind=False, storage_secret="tests")
 
 
 @asynccontextmanager
-async def opened(studio: Studio) -> AsyncIterator[User]:
-    """Somebody at the pages of a studio; what takes long is done at once, and no job is begun."""
+async def opened(app: AppState) -> AsyncIterator[User]:
+    """A user at the pages of an app; what takes long is done at once, and no job is begun."""
 
-    async def at_once(_: Reader, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    async def at_once(_: ReaderProcess, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         return function(*arguments, **named)
 
     before = dict(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Reader, "ask", at_once)
-        patch.setattr(Reader, "warm", lambda _: None)
+        patch.setattr(ReaderProcess, "run", at_once)
+        patch.setattr(ReaderProcess, "start", lambda _: None)
         patch.setattr(Jobs, "advance", lambda _: None)
-        going.append(studio)
+        going.append(app)
         try:
             async with user_simulation(main_file=MAIN) as user:
                 yield user
@@ -57,16 +57,16 @@ async def opened(studio: Studio) -> AsyncIterator[User]:
             sys.modules.update(before)  # NiceGUI's simulation takes the pages' modules and their parents away
 
 
-def visit(folder: Path, steps: Callable[[User, Studio], Awaitable[None]], data: tuple[Path, ...] = ()) -> Studio:
+def visit(folder: Path, steps: Callable[[User, AppState], Awaitable[None]], data: tuple[Path, ...] = ()) -> AppState:
     """Let somebody do something in a workspace."""
-    studio = Studio(Workspace.open(folder, data))
+    app = AppState(Workspace.open(folder, data))
 
     async def whole() -> None:
-        async with opened(studio) as user:
-            await steps(user, studio)
+        async with opened(app) as user:
+            await steps(user, app)
 
     asyncio.run(whole())
-    return studio
+    return app
 
 
 async def click(user: User, text: str) -> None:

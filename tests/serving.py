@@ -16,12 +16,12 @@ from typing import Any
 import uvicorn
 
 from osteon.core.files import write_json
-from osteon.serving.app import Service, build
-from osteon.serving.guard import Rules
-from osteon.serving.jobs import RESULT, RESULT_JSON, Store
-from osteon.serving.predictor import DiedError, Dispatcher, OvertimeError, Predictor
-from osteon.serving.worker import Answer, Task, Work
-from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
+from osteon.serving.app import create_app
+from osteon.serving.guard import ServerRules
+from osteon.serving.jobs import RESULT, RESULT_JSON, JobQueue
+from osteon.serving.predictor import Dispatcher, JobTimeoutError, PredictorProcess, ProcessDiedError
+from osteon.serving.worker import PredictionTask, ServedModel, TaskResult
+from osteon.web.connections import server_options
 
 NIFTI = b"\x5c\x01\0\0" + bytes(340) + b"n+1\0" + bytes(100)
 """What looks like NIfTI, and is none."""
@@ -29,7 +29,7 @@ NIFTI = b"\x5c\x01\0\0" + bytes(340) + b"n+1\0" + bytes(100)
 
 @dataclass
 class Reply:
-    """What the server said."""
+    """The answer of the server."""
 
     status: int
     headers: Mapping[str, str]
@@ -60,31 +60,31 @@ class Client:
     def send(self, body: Any = NIFTI, query: str = "", **headers: str) -> Reply:
         return self.ask("POST", f"/jobs{query}", body, **headers)
 
-    def ended(self, job_id: str, within_s: float = 60) -> dict[str, Any]:
+    def wait_for(self, job_id: str, within_s: float = 60) -> dict[str, Any]:
         """A job, when it is over."""
         job: dict[str, Any] = {}
-        until(
+        wait_until(
             lambda: job.update(self.ask("GET", f"/jobs/{job_id}").data) or job["state"] in ("done", "failed"), within_s
         )
         return job
 
 
-def until(met: Callable[[], object], within_s: float = 60) -> None:
+def wait_until(met: Callable[[], object], within_s: float = 60) -> None:
     end = time.monotonic() + within_s
     while not met():
         assert time.monotonic() < end, "it did not come about in time"
         time.sleep(0.02)
 
 
-class Pretending(Predictor):
-    """Answers as it is told to, once `go` is set."""
+class FakePredictor(PredictorProcess):
+    """Behaves as given, once `go` is set."""
 
-    def __init__(self, behave: Callable[[Task], Answer] | None = None) -> None:
-        super().__init__(Work(Path("model")))
+    def __init__(self, behave: Callable[[PredictionTask], TaskResult] | None = None) -> None:
+        super().__init__(ServedModel(Path("model")))
         self.facts = {"structures": ["femur"]}
         self.go, self.starts, self.up = threading.Event(), 0, True
-        self.tasks: list[Task] = []
-        self.behave = behave or masked
+        self.tasks: list[PredictionTask] = []
+        self.behave = behave or write_mask
 
     @property
     def alive(self) -> bool:
@@ -98,29 +98,29 @@ class Pretending(Predictor):
         self.up = False
         self.go.set()
 
-    def ask(self, task: Task, limit_s: float) -> Answer:
+    def run(self, task: PredictionTask, limit_s: float) -> TaskResult:
         self.tasks.append(task)
         if not self.go.wait(limit_s):
             self.up = False
-            raise OvertimeError
+            raise JobTimeoutError
         if not self.up:
-            raise DiedError("Killed")
+            raise ProcessDiedError("Killed")
         return self.behave(task)
 
 
-def masked(task: Task) -> Answer:
+def write_mask(task: PredictionTask) -> TaskResult:
     write_json(task.folder / RESULT / RESULT_JSON, {"files": ["mask.nii.gz"], "confidence": {"femur": 0.9}})
     (task.folder / RESULT / "mask.nii.gz").write_bytes(b"a mask")
-    return Answer()
+    return TaskResult()
 
 
 @dataclass
-class Running:
+class RunningServer:
     """A server that listens."""
 
     client: Client
-    store: Store
-    predictor: Pretending
+    queue: JobQueue
+    predictor: FakePredictor
 
 
 @contextmanager
@@ -129,31 +129,28 @@ def serving(
     *,
     queue: int = 4,
     max_upload: int = 100_000,
-    rules: Rules | None = None,
-    predictor: Pretending | None = None,
+    rules: ServerRules | None = None,
+    predictor: FakePredictor | None = None,
     keep_s: float = 100,
     limit_s: float = 30,
-) -> Iterator[Running]:
-    predictor, store = predictor or Pretending(), Store(folder, queue)
-    service = Service(store, Dispatcher(store, predictor, keep_s, limit_s), max_upload, rules or Rules())
+) -> Iterator[RunningServer]:
+    predictor, jobs = predictor or FakePredictor(), JobQueue(folder, queue)
+    dispatcher = Dispatcher(jobs, predictor, keep_s, limit_s)
     config = uvicorn.Config(
-        build(service),
-        http=watched(),
+        create_app(dispatcher, rules or ServerRules(), max_upload),
         ws="none",
         lifespan="on",
         log_level="error",
-        access_log=False,
-        backlog=BACKLOG,
-        limit_concurrency=MOST_CONNECTIONS,
+        **server_options(),
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
-        until(lambda: server.started)
+        wait_until(lambda: server.started)
         try:
-            yield Running(Client(listening.getsockname()[1]), store, predictor)
+            yield RunningServer(Client(listening.getsockname()[1]), jobs, predictor)
         finally:
             server.should_exit = True
             thread.join(20)
-            service.dispatcher.join(20)
+            dispatcher.join(20)

@@ -14,7 +14,7 @@ import pytest
 
 import osteon
 from osteon.phantoms.registry import ask, write_phantoms
-from osteon.planning.options import Choices, PlanKeywords
+from osteon.planning.options import PlanKeywords, PlanOptions
 from osteon.runs.options import RunKeywords, TrainOptions
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +35,7 @@ def test_what_is_public_is_there_and_loaded_when_asked_for() -> None:
     assert (Path(osteon.__file__).parent / "py.typed").is_file()
 
 
-@pytest.mark.parametrize(("keywords", "options"), [(PlanKeywords, Choices), (RunKeywords, TrainOptions)])
+@pytest.mark.parametrize(("keywords", "options"), [(PlanKeywords, PlanOptions), (RunKeywords, TrainOptions)])
 def test_keywords_are_the_fields_of_the_options(keywords: type, options: type) -> None:
     assert list(get_type_hints(keywords)) == [field.name for field in fields(options)]
     assert get_type_hints(keywords) == get_type_hints(options)

@@ -22,8 +22,8 @@ from playwright.sync_api import TimeoutError, expect
 from app_browser import Visitor, chromium, visited, wait
 from helpers import two_boxes, write_dataset
 from osteon.app.bin import delete
-from osteon.app.jobs import Job, Jobs, Phase, State
-from osteon.app.state import Studio
+from osteon.app.jobs import Job, JobPhase, Jobs, JobState
+from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
 from osteon.core.files import write_json
 from test_app_pages import dataset_in, model_in, result_in
@@ -83,23 +83,23 @@ def furnish(root: Path) -> None:
     (root / "runs/first/metrics.csv").write_text("\n".join(rows) + "\n")
     result_in(root)
     (root / "sources/old").mkdir()
-    delete(Studio(space), space.item("sources", "old"))
+    delete(AppState(space), space.item("sources", "old"))
     jobs = Jobs(space.root)
     of = {"train": {"run": "first", "dataset": "knees", "budget": "1min"}, "import": {"dataset": "knees"}}
-    phases: dict[str, Phase] = {"import": "done", "train": "paused", "predict": "failed", "plan": "cancelled"}
+    phases: dict[str, JobPhase] = {"import": "done", "train": "paused", "predict": "failed", "plan": "cancelled"}
     for number, (command, phase) in enumerate(phases.items()):
         about = of.get(command, {"result": "mine", "run": "first"})
         job = Job(f"{number:016x}", command, ("knees",), f"{command} of knees", about, created=time.time() + number)
-        write_json(jobs.folder / job.id / "job.json", asdict(job))
-        jobs.put(job, State(phase, began=time.time() - 60, ended=time.time(), code=1))
-        (jobs.folder / job.id / "log.txt").write_text("error: knees: nothing is there\n  → look elsewhere\n" * 40)
+        write_json(jobs.store.folder / job.id / "job.json", asdict(job))
+        jobs.write_state(job, JobState(phase, began=time.time() - 60, ended=time.time(), code=1))
+        (jobs.store.folder / job.id / "log.txt").write_text("error: knees: nothing is there\n  → look elsewhere\n" * 40)
 
 
 def address(visitor: Visitor, page: str) -> str:
     space = Workspace.open(visitor.server.root)
     data, hands = space.item("datasets", "knees").id, space.item("datasets", "hands").id
     run, result = space.item("runs", "first").id, space.item("results", "mine").id
-    case, of_result = space.keyed("datasets", "knees", "c1"), space.keyed("results", "mine", "c1")
+    case, of_result = space.keyed_hash("datasets", "knees", "c1"), space.keyed_hash("results", "mine", "c1")
     return {
         "start": "/",
         "data": "/data",
@@ -108,7 +108,7 @@ def address(visitor: Visitor, page: str) -> str:
         "pairs": f"/source/{space.item('sources', 'heap').id}",
         "dataset": f"/dataset/{data}",
         "look": f"/look/{data}/{case}",
-        "picture": f"/look/{hands}/{space.keyed('datasets', 'hands', 'placed')}",
+        "picture": f"/look/{hands}/{space.keyed_hash('datasets', 'hands', 'placed')}",
         "train": "/train",
         "training": f"/train/{run}",
         "segment": f"/segment?model={run}",
@@ -136,7 +136,7 @@ SIGNS = {
 
 def opened(visitor: Visitor, page: str) -> None:
     """A page in the light, with all that it folds away."""
-    Workspace.open(visitor.server.root).choose(theme="light")
+    Workspace.open(visitor.server.root).save_settings(theme="light")
     visitor.open(address(visitor, page))
     visitor.page.locator("h1").wait_for()
     if page in SIGNS:

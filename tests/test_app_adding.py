@@ -16,13 +16,13 @@ from nicegui.testing.user import User
 from app_pages import click, visit
 from dicom_writing import series
 from helpers import two_boxes, write_dataset
-from osteon.app.downloads import forms_for
-from osteon.app.external_results import add_result, strange_names
-from osteon.app.jobs import State
-from osteon.app.pages.compare import _meanings
-from osteon.app.result_commands import begin_measuring
-from osteon.app.results import told_seen
-from osteon.app.state import Studio
+from osteon.app.downloads import available_forms
+from osteon.app.external_results import import_result, unknown_structures
+from osteon.app.jobs import JobState
+from osteon.app.pages.result_upload import _ask_names
+from osteon.app.result_commands import start_measurement
+from osteon.app.results import describe_seen
+from osteon.app.state import AppState
 from osteon.app.workspace import ABOUT, Workspace
 from osteon.core.errors import DatasetError
 from osteon.core.files import write_json
@@ -88,11 +88,11 @@ def renamed(*names: str) -> Make:
         renamed("Femur", "TIBIA"),
     ],
 )
-def test_other_programs_names_are_understood(tmp_path: Path, make: Make) -> None:
+def test_other_programs_names_are_recognised(tmp_path: Path, make: Make) -> None:
     dataset, source = knees(tmp_path), tmp_path / "theirs"
     make(dataset, source)
-    assert strange_names(source, dataset.folder) == []
-    added, _ = add_result(source, dataset.folder, tmp_path / "result")
+    assert unknown_structures(source, dataset.folder) == []
+    added, _ = import_result(source, dataset.folder, tmp_path / "result")
     assert added == ["p1"]
     scores = evaluate(tmp_path / "result", dataset.folder, tmp_path / "result")
     assert {row.dice for row in scores.scores if row.case == "p1"} == {1.0}
@@ -101,14 +101,14 @@ def test_other_programs_names_are_understood(tmp_path: Path, make: Make) -> None
 def test_a_case_whose_name_begins_another_is_not_taken_for_it(tmp_path: Path) -> None:
     dataset, source = knees(tmp_path), tmp_path / "theirs"
     write_segmentation(source / "p10_seg.nii.gz", truth(dataset, "p10"))
-    assert add_result(source, dataset.folder, tmp_path / "result")[0] == ["p10"]
+    assert import_result(source, dataset.folder, tmp_path / "result")[0] == ["p10"]
 
 
-def test_two_results_of_one_case_are_told_and_neither_is_taken(tmp_path: Path) -> None:
+def test_two_results_of_one_case_are_reported_and_neither_is_imported(tmp_path: Path) -> None:
     dataset, source = knees(tmp_path), tmp_path / "theirs"
     for name in ("p1_seg", "p1_seg_corrected", "p2"):
         write_segmentation(source / f"{name}.nii.gz", truth(dataset, name[:2]))
-    added, notes = add_result(source, dataset.folder, tmp_path / "result")
+    added, notes = import_result(source, dataset.folder, tmp_path / "result")
     assert added == ["p2"]
     assert "2 files are its result" in notes[0]
 
@@ -116,26 +116,26 @@ def test_two_results_of_one_case_are_told_and_neither_is_taken(tmp_path: Path) -
 def test_structures_that_are_called_otherwise_are_asked_for(tmp_path: Path) -> None:
     dataset, source = knees(tmp_path), tmp_path / "theirs"
     renamed("Bone 1", "Bone 2")(dataset, source)
-    assert strange_names(source, dataset.folder) == ["Bone 1", "Bone 2"]
+    assert unknown_structures(source, dataset.folder) == ["Bone 1", "Bone 2"]
     with pytest.raises(DatasetError, match="Bone 1"):
-        add_result(source, dataset.folder, tmp_path / "no")
-    add_result(source, dataset.folder, tmp_path / "result", {"Bone 1": "femur", "Bone 2": ""})
+        import_result(source, dataset.folder, tmp_path / "no")
+    import_result(source, dataset.folder, tmp_path / "result", {"Bone 1": "femur", "Bone 2": ""})
     found = read_segmentation(tmp_path / "result/p1.nii.gz")
     assert [s.name for s in found.structures] == ["femur"]
     np.testing.assert_array_equal(found.array != 0, truth(dataset).array == 3)
 
 
-def test_files_of_one_structure_are_taken_as_they_are_meant(tmp_path: Path) -> None:
+def test_files_of_one_structure_are_merged_by_their_names(tmp_path: Path) -> None:
     dataset, source = knees(tmp_path), tmp_path / "theirs"
     found = truth(dataset)
     for number, structure in enumerate(found.structures, 1):
         own = structure.model_copy(update={"name": f"Bone {number}", "counterpart": None})
         mask = Segmentation(found.mask(structure).astype(np.uint8) * structure.value, found.geometry, (own,))
         write_segmentation(source / f"p1/Segment_{number}.seg.nrrd", mask)
-    assert strange_names(source, dataset.folder) == ["Bone 1", "Bone 2"]
+    assert unknown_structures(source, dataset.folder) == ["Bone 1", "Bone 2"]
     with pytest.raises(DatasetError, match="names no structure"):
-        add_result(source, dataset.folder, tmp_path / "no")
-    add_result(source, dataset.folder, tmp_path / "result", {"Bone 1": "femur", "Bone 2": ""})
+        import_result(source, dataset.folder, tmp_path / "no")
+    import_result(source, dataset.folder, tmp_path / "result", {"Bone 1": "femur", "Bone 2": ""})
     result = read_segmentation(tmp_path / "result/p1.seg.nrrd", dataset.structures)
     femur, tibia = dataset.structures
     np.testing.assert_array_equal(result.mask(femur), truth(dataset).mask(femur))
@@ -149,18 +149,18 @@ def test_the_page_asks_which_structures_are_meant(tmp_path: Path) -> None:
     own = tuple(s.model_copy(update={"name": f"Bone {s.value}"}) for s in found.structures)
     write_segmentation(root / "sources/theirs/c0.nii.gz", replace(found, structures=own))
 
-    async def steps(user: User, studio: Studio) -> None:
+    async def steps(user: User, app: AppState) -> None:
         await user.open("/compare")
         with user:
-            _meanings(studio, studio.workspace.item("sources", "theirs"), studio.datasets()[0], ["Bone 3", "Bone 5"])
+            _ask_names(app, app.workspace.item("sources", "theirs"), app.datasets()[0], ["Bone 3", "Bone 5"])
         await user.should_see("2 structures are called otherwise")
         for box in user.find(ui.select).elements:
             if box.props.get("label") == "Bone 3":
                 box.value = "femur"
         await click(user, "Take the result")
 
-    studio = visit(tmp_path / "w", steps)
-    assert commands(studio) == ["evaluate", "export"]
+    app = visit(tmp_path / "w", steps)
+    assert commands(app) == ["evaluate", "export"]
     assert [s.name for s in read_segmentation(root / "results/theirs/c0.nii.gz").structures] == ["femur"]
 
 
@@ -172,30 +172,30 @@ def test_the_volumes_of_what_was_uploaded_can_be_measured(tmp_path: Path) -> Non
     dataset_in(root)
     result_in(root)
 
-    async def steps(user: User, studio: Studio) -> None:
-        item = studio.workspace.items("results")[0]
+    async def steps(user: User, app: AppState) -> None:
+        item = app.workspace.items("results")[0]
         await user.open(f"/result/{item.id}")
-        await user.should_see("Nobody has measured them")
+        await user.should_see("They have not been measured")
         await user.should_not_see("when all scans are segmented")
         user.find(marker="measure").click()
         await asyncio.sleep(0.1)
         await user.should_see("They are measured when all scans are segmented")
 
-    studio = visit(tmp_path / "w", steps)
-    assert arguments(studio, "export") == ["table", "results/mine", "exports/mine-volumes", "--overwrite"]
+    app = visit(tmp_path / "w", steps)
+    assert arguments(app, "export") == ["table", "results/mine", "exports/mine-volumes", "--overwrite"]
 
 
-def test_a_measuring_that_failed_is_said_and_begun_again(tmp_path: Path) -> None:
+def test_a_failed_measurement_is_reported_and_started_again(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset_in(root)
     result_in(root)
 
-    async def steps(user: User, studio: Studio) -> None:
-        item = studio.workspace.items("results")[0]
-        job = begin_measuring(studio, item)
-        studio.jobs.put(job, State("failed", code=1))
+    async def steps(user: User, app: AppState) -> None:
+        item = app.workspace.items("results")[0]
+        job = start_measurement(app, item)
+        app.jobs.write_state(job, JobState("failed", code=1))
         await user.open(f"/result/{item.id}")
-        await user.should_see("Measuring them came to nothing")
+        await user.should_see("Measuring them failed")
         await user.should_see("Measure them")
 
     visit(tmp_path / "w", steps)
@@ -206,8 +206,8 @@ def test_the_form_chosen_for_a_download_stays_when_the_page_is_drawn_anew(tmp_pa
     dataset_in(root)
     folder = result_in(root)
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/result/{studio.workspace.items('results')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/result/{app.workspace.items('results')[0].id}")
         (form,) = user.find(marker="form").elements
         form.value = "stl"  # type: ignore[attr-defined]
         write_json(folder / "metrics.json", {})  # a job has ended
@@ -217,8 +217,8 @@ def test_the_form_chosen_for_a_download_stays_when_the_page_is_drawn_anew(tmp_pa
         user.find(marker="export").click()
         await asyncio.sleep(0.2)
 
-    studio = visit(tmp_path / "w", steps)
-    assert arguments(studio, "export")[0] == "stl"
+    app = visit(tmp_path / "w", steps)
+    assert arguments(app, "export")[0] == "stl"
 
 
 # What is offered
@@ -228,49 +228,49 @@ def test_only_forms_that_the_scans_allow_are_offered(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset_in(root)
     folder = result_in(root)
-    studio = Studio(Workspace.open(root))
-    item = studio.workspace.items("results")[0]
-    assert forms_for(studio, item) == ["seg-nrrd", "stl", "table", "obj"]
+    app = AppState(Workspace.open(root))
+    item = app.workspace.items("results")[0]
+    assert available_forms(app, item) == ["seg-nrrd", "stl", "table", "obj"]
 
     series(root / "sources/legs/c0", [(0, 0, 0), (0, 0, 1)])
     write_json(root / "datasets/knees" / ABOUT, {"source": "sources/legs"})
-    assert {"dicom-seg", "rtstruct"} <= set(forms_for(studio, item))
+    assert {"dicom-seg", "rtstruct"} <= set(available_forms(app, item))
 
     [dicom, *_] = sorted((root / "sources/legs/c0").iterdir())
     write_json(folder / ABOUT, {"run": "first"})
-    assert "dicom-seg" not in forms_for(studio, item)
+    assert "dicom-seg" not in available_forms(app, item)
     write_json(folder / "predictions.json", {"c0": {"input": [[str(dicom), "x"]]}})
-    assert "dicom-seg" in forms_for(studio, item)
+    assert "dicom-seg" in available_forms(app, item)
 
 
 def test_another_source_in_the_same_place_is_looked_at_anew(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset_in(root)
     result_in(root)
-    studio = Studio(Workspace.open(root))
-    [item] = studio.workspace.items("results")
+    app = AppState(Workspace.open(root))
+    [item] = app.workspace.items("results")
     source = root / "sources/legs"
     series(source, [(0, 0, 0), (0, 0, 1)])
     write_json(root / "datasets/knees" / ABOUT, {"source": "sources/legs"})
-    assert "dicom-seg" in forms_for(studio, item)
+    assert "dicom-seg" in available_forms(app, item)
     shutil.rmtree(source)
     source.mkdir()
     (source / "notes.txt").write_text("not a scan")
-    assert "dicom-seg" not in forms_for(studio, item)
+    assert "dicom-seg" not in available_forms(app, item)
 
 
-def test_what_is_told_of_seen_scans_stands_by_itself() -> None:
-    assert told_seen([VALIDATED, VALIDATED, UNSEEN]).startswith("2 of these 3 scans chose the model's settings")
-    assert " 1 chose the model's settings" in told_seen([TRAINED, VALIDATED, UNSEEN])
-    assert told_seen([UNSEEN]) == ""
+def test_the_note_on_seen_scans_is_complete() -> None:
+    assert describe_seen([VALIDATED, VALIDATED, UNSEEN]).startswith("2 of these 3 scans chose the model's settings")
+    assert " 1 chose the model's settings" in describe_seen([TRAINED, VALIDATED, UNSEEN])
+    assert describe_seen([UNSEEN]) == ""
 
 
 def test_of_pictures_no_surfaces_are_offered(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset = write_dataset(root / "datasets/hands", {"c0": two_boxes((12, 10, 1))}, unit="px")
     write_segmentation(root / "results/flat/c0.nii.gz", dataset.load_segmentation(dataset.case("c0")))
-    studio = Studio(Workspace.open(root))
-    assert forms_for(studio, studio.workspace.items("results")[0]) == ["seg-nrrd", "table", "rle-csv"]
+    app = AppState(Workspace.open(root))
+    assert available_forms(app, app.workspace.items("results")[0]) == ["seg-nrrd", "table", "rle-csv"]
 
 
 def test_a_report_appears_when_it_is_made(tmp_path: Path) -> None:
@@ -278,16 +278,16 @@ def test_a_report_appears_when_it_is_made(tmp_path: Path) -> None:
     dataset_in(root)
     result_in(root)
 
-    async def steps(user: User, studio: Studio) -> None:
+    async def steps(user: User, app: AppState) -> None:
         await user.open("/runs")
         table = next(iter(user.find(ui.table).elements))
         table.selected = list(table.rows)
         await click(user, "Make the report")
         await user.should_see("is being made; a link appears here", retries=20)
-        job = next(job for job in studio.jobs.all() if job.command == "compare")
+        job = next(job for job in app.jobs.all() if job.command == "compare")
         (root / job.product).parent.mkdir(parents=True, exist_ok=True)
         (root / job.product).write_text("<html></html>")
-        studio.jobs.put(job, State("done", code=0))
+        app.jobs.write_state(job, JobState("done", code=0))
         await user.should_see(content=job.about["report"], kind=ui.link, retries=30)
 
     visit(tmp_path / "w", steps)

@@ -17,13 +17,13 @@ from starlette.testclient import TestClient
 
 from app_browser import Server
 from osteon.app import reader
-from osteon.app.reader import Reader
+from osteon.app.reader import ReaderProcess
 from osteon.app.routes import routes
-from osteon.app.state import Studio
+from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
 from osteon.core.errors import OsteonError
 from osteon.web import slow_bodies
-from osteon.web.connections import MOST_CONNECTIONS, MOST_EACH
+from osteon.web.connections import MOST_CONNECTIONS, MOST_PENDING_EACH
 
 
 def test_a_page_is_shown_beside_connections_that_ask_for_nothing(tmp_path: Path) -> None:
@@ -48,19 +48,19 @@ def test_a_page_is_shown_beside_connections_that_ask_for_nothing(tmp_path: Path)
                     closed += 1
                 except TimeoutError:
                     pass
-            assert len(made) - closed <= MOST_EACH
+            assert len(made) - closed <= MOST_PENDING_EACH
     finally:
         server.kill()
 
 
 def test_a_scan_that_hangs_is_ended_and_others_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "LONGEST_S", 6.0)
+    monkeypatch.setattr(reader, "TIMEOUT_S", 6.0)
 
     async def read() -> list[object]:
-        made = Reader()
+        made = ReaderProcess()
         try:
-            await made.ask(os.getpid)
-            asked = [made.ask(time.sleep, 60.0), made.ask(os.path.basename, "a/b")]
+            await made.run(os.getpid)
+            asked = [made.run(time.sleep, 60.0), made.run(os.path.basename, "a/b")]
             return list(await asyncio.gather(*asked, return_exceptions=True))
         finally:
             made.close()
@@ -75,8 +75,8 @@ def test_an_upload_that_trickles_is_given_up_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slow_bodies, "SILENCE_S", 0.1)
-    studio = Studio(Workspace.open(tmp_path / "w"))
-    http = TestClient(Starlette(routes=routes(studio)), base_url="http://localhost")
+    app = AppState(Workspace.open(tmp_path / "w"))
+    http = TestClient(Starlette(routes=routes(app)), base_url="http://localhost")
 
     def trickle() -> Iterator[bytes]:
         for _ in range(20):

@@ -18,9 +18,9 @@ from PIL import Image
 from app_pages import click, visit
 from dicom_writing import series
 from helpers import tiny_plan, two_boxes, write_dataset
-from osteon.app.reader import Reader
-from osteon.app.source_inspection import inspect_source, scans_in
-from osteon.app.state import Studio
+from osteon.app.reader import ReaderProcess
+from osteon.app.source_inspection import inspect_source, list_scans
+from osteon.app.state import AppState
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import write_manifest
 from osteon.formats import read_segmentation, write_volume
@@ -50,18 +50,18 @@ def test_scans_without_labels_are_brought_in_and_segmented(tmp_path: Path, make:
     root = folder_of(tmp_path)
     make(root / "sources/new")  # type: ignore[operator]
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/source/{app.workspace.items('sources')[0].id}")
         await user.should_see("Recognised: scans or pictures without labels", retries=20)
         await user.should_see("Bring in, to look at and segment")
         await user.should_see("Segment new")
-        await user.should_not_see("It was not understood")
+        await user.should_not_see("It was not recognised")
         user.find(marker="import").click()
         await asyncio.sleep(0.1)
 
-    studio = visit(tmp_path / "w", steps)
-    assert commands(studio) == ["audit", "import"]
-    given = arguments(studio, "import")
+    app = visit(tmp_path / "w", steps)
+    assert commands(app) == ["audit", "import"]
+    given = arguments(app, "import")
     assert given == ["sources/new", "datasets/new"]  # nothing is held out of what no test can score
 
 
@@ -73,15 +73,15 @@ def test_folders_in_folders_are_segmented_without_an_import(tmp_path: Path, make
     unit = "px" if make is nested_pictures else "mm"
     write_plan(root / "runs/first/model/plan.yaml", tiny_plan({"unit": unit}))
 
-    async def steps(user: User, studio: Studio) -> None:
-        item = studio.workspace.items("sources")[0]
+    async def steps(user: User, app: AppState) -> None:
+        item = app.workspace.items("sources")[0]
         await user.open(f"/segment?source={item.id}")
         await user.should_see(f"{count} scans: ", retries=20)
         user.find(content="Segment", kind=ui.button).click()
         await asyncio.sleep(0.1)
 
-    studio = visit(tmp_path / "w", steps)
-    assert arguments(studio, "predict")[:2] == ["runs/first", "sources/new"]
+    app = visit(tmp_path / "w", steps)
+    assert arguments(app, "predict")[:2] == ["runs/first", "sources/new"]
 
 
 def test_nothing_is_segmented_that_is_still_being_looked_at(tmp_path: Path) -> None:
@@ -90,16 +90,16 @@ def test_nothing_is_segmented_that_is_still_being_looked_at(tmp_path: Path) -> N
     model_in(root)
     write_plan(root / "runs/first/model/plan.yaml", tiny_plan())
 
-    async def steps(user: User, studio: Studio) -> None:
+    async def steps(user: User, app: AppState) -> None:
         looked = asyncio.Event()
 
-        async def slowly(_: Reader, function: Callable[..., Any], *arguments: Any) -> Any:
+        async def slowly(_: ReaderProcess, function: Callable[..., Any], *arguments: Any) -> Any:
             await looked.wait()
             return function(*arguments)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Reader, "ask", slowly)
-            await user.open(f"/segment?source={studio.workspace.items('sources')[0].id}")
+            patch.setattr(ReaderProcess, "run", slowly)
+            await user.open(f"/segment?source={app.workspace.items('sources')[0].id}")
             await asyncio.sleep(0.1)
             user.find(content="Segment", kind=ui.button).click()
             await user.should_see("the scans are still being looked at")
@@ -116,16 +116,16 @@ def test_scans_that_are_chosen_again_while_they_are_looked_at_are_listed_once(tm
     model_in(root)
     write_plan(root / "runs/first/model/plan.yaml", tiny_plan())
 
-    async def steps(user: User, studio: Studio) -> None:
+    async def steps(user: User, app: AppState) -> None:
         looked = asyncio.Event()
 
-        async def slowly(_: Reader, function: Callable[..., Any], *arguments: Any) -> Any:
+        async def slowly(_: ReaderProcess, function: Callable[..., Any], *arguments: Any) -> Any:
             await looked.wait()
             return function(*arguments)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Reader, "ask", slowly)
-            new, other = (studio.workspace.item("sources", name).id for name in ("new", "other"))
+            patch.setattr(ReaderProcess, "run", slowly)
+            new, other = (app.workspace.item("sources", name).id for name in ("new", "other"))
             await user.open(f"/segment?source={new}")
             await asyncio.sleep(0.1)
             (box,) = (box for box in user.find(kind=ui.select).elements if new in box.options)
@@ -141,14 +141,14 @@ def test_scans_that_are_chosen_again_while_they_are_looked_at_are_listed_once(tm
     visit(tmp_path / "w", steps)
 
 
-def test_what_a_model_passes_over_is_said_before_the_start(tmp_path: Path) -> None:
+def test_what_a_model_leaves_out_is_listed_before_the_start(tmp_path: Path) -> None:
     source = nested_volumes(tmp_path / "new")
     Image.new("L", (4, 4)).save(source / "june/p1/photo.png")
     (source / "june/p2/femur_mask.nii.gz").write_bytes((source / "june/p2/ct.nii.gz").read_bytes())
     (source / "june/p2/gone.nii.gz").symlink_to(source / "nowhere.nii.gz")
     write_plan(tmp_path / "model/plan.yaml", tiny_plan())
     (tmp_path / "model/validation.json").write_text("{}")
-    found = scans_in(source, (tmp_path,), tmp_path / "model")
+    found = list_scans(source, (tmp_path,), tmp_path / "model")
     assert found.ids == ("p1", "p2")
     assert any("1 files are named like masks" in note for note in found.notes)
     assert any("1 files are pictures" in note for note in found.notes)
@@ -165,8 +165,8 @@ def test_values_that_nothing_names_are_named_at_import(tmp_path: Path) -> None:
     (made / "pairs.txt").write_text("\n".join(lines))
     (made / "dataset.yaml").unlink()
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/source/{app.workspace.items('sources')[0].id}")
         await user.should_see("Nothing names the values that 3 label files hold", retries=20)
         boxes = {str(box.props.get("label")): box for box in user.find(ui.input).elements}
         boxes["Value 3"].value, boxes["Value 5"].value = "femur", ""
@@ -176,8 +176,8 @@ def test_values_that_nothing_names_are_named_at_import(tmp_path: Path) -> None:
         user.find(marker="import").click()
         await asyncio.sleep(0.1)
 
-    studio = visit(tmp_path / "w", steps)
-    given = arguments(studio, "import")
+    app = visit(tmp_path / "w", steps)
+    given = arguments(app, "import")
     assert given[given.index("--labels") + 1] == "femur=3,tibia=5"
 
 
@@ -187,8 +187,8 @@ def test_many_notes_of_one_kind_are_one_line(tmp_path: Path) -> None:
         series(root / f"sources/ward/p{n}", [(0, 0, z) for z in (0.0, 1.0, 2.0)], SeriesInstanceUID=f"1.2.{n}")
         series(root / f"sources/ward/p{n}/scout", [(0, 0, 0)], SeriesInstanceUID=f"1.3.{n}", ImageType=["LOCALIZER"])
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/source/{app.workspace.items('sources')[0].id}")
         await user.should_see("38 times: ", retries=20)
         await user.should_see("38 cases")
         assert len([e for e in user.find(kind=ui.label).elements if "a localizer" in str(e.text)]) == 1
@@ -197,7 +197,7 @@ def test_many_notes_of_one_kind_are_one_line(tmp_path: Path) -> None:
     visit(tmp_path / "w", steps)
 
 
-def test_a_source_that_is_not_understood_asks_what_it_needs(tmp_path: Path) -> None:
+def test_a_source_that_is_not_recognised_asks_what_it_needs(tmp_path: Path) -> None:
     """What the command line would say as an option is a field of the page, and the source is looked at with it."""
     root = folder_of(tmp_path)
     made = write_dataset(tmp_path / "made", {f"p{n}": two_boxes(seed=n) for n in (1, 2)}).folder
@@ -209,11 +209,11 @@ def test_a_source_that_is_not_understood_asks_what_it_needs(tmp_path: Path) -> N
     allowed = (root,)
     before = inspect_source(root / "sources/heap", allowed, None)
     assert before.error
-    assert "--case-pattern" in before.heeds
+    assert "--case-pattern" in before.options
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
-        await user.should_see("It was not understood", retries=20)
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/source/{app.workspace.items('sources')[0].id}")
+        await user.should_see("It was not recognised", retries=20)
         [hint] = [e.text for e in user.find(kind=ui.label).elements if str(e.text).startswith("What to do: ")]
         assert "“Which part of a path is the case”" in hint
         assert "--" not in hint
@@ -226,8 +226,8 @@ def test_a_source_that_is_not_understood_asks_what_it_needs(tmp_path: Path) -> N
         user.find(marker="import").click()
         await asyncio.sleep(0.1)
 
-    studio = visit(tmp_path / "w", steps)
-    given = arguments(studio, "import")
+    app = visit(tmp_path / "w", steps)
+    given = arguments(app, "import")
     assert given[given.index("--case-pattern") + 1] == r"[ab](\d)"
 
 
@@ -240,22 +240,22 @@ def test_what_was_not_looked_at_is_not_imported(tmp_path: Path) -> None:
         (made / f"images/p{n}.nii.gz").rename(root / f"sources/knees/a{n}/ct.nii.gz")
         (made / f"labels/p{n}.nii.gz").rename(root / f"sources/knees/a{n}/femur_mask.nii.gz")
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/source/{app.workspace.items('sources')[0].id}")
         await user.should_see("2 cases", retries=20)
         named = "Which part of a path is the case"
         box = next(b for b in user.find(ui.input).elements if b.props.get("label") == named)
         box.value = r"a(\d)"
         user.find(marker="import").click()
-        await user.should_see("how it is read was changed")
-        assert commands(studio) == []
+        await user.should_see("the reading options were changed")
+        assert commands(app) == []
         await click(user, "Look again")
         await user.should_see("2 cases", retries=20)
         user.find(marker="import").click()
         await asyncio.sleep(0.1)
 
-    studio = visit(tmp_path / "w", steps)
-    given = arguments(studio, "import")
+    app = visit(tmp_path / "w", steps)
+    given = arguments(app, "import")
     assert given[given.index("--case-pattern") + 1] == r"a(\d)"
 
 
@@ -268,13 +268,13 @@ def test_a_dataset_without_labels_is_looked_at_and_segmented(tmp_path: Path) -> 
     bare = dataset.manifest.model_validate(data | {"structures": []})
     write_manifest(dataset.folder, bare)
 
-    async def steps(user: User, studio: Studio) -> None:
-        item = studio.datasets()[0]
+    async def steps(user: User, app: AppState) -> None:
+        item = app.datasets()[0]
         await user.open(f"/dataset/{item.id}")
         for text in ("4 cases, none of them with a label", "Segment what has no label", "None: no case has a label"):
             await user.should_see(text)
         await user.should_not_see("Train on it")
-        await user.open(f"/look/{item.id}/{studio.case_id(item, 'c0')}")
+        await user.open(f"/look/{item.id}/{app.case_id(item, 'c0')}")
         await user.should_see("12×10×8 voxels", retries=20)
 
     visit(tmp_path / "w", steps)
@@ -290,8 +290,8 @@ def test_pictures_of_any_kind_can_be_segmented_where_their_marks_fit_none(tmp_pa
     coco = {"images": [picture], "annotations": [marks], "categories": [{"id": 1, "name": "bone"}]}
     (source / "instances.json").write_text(json.dumps(coco))
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/source/{app.workspace.items('sources')[0].id}")
         await user.should_see("no annotation finds its picture", retries=20)
         await user.should_see("Segment hands")
 

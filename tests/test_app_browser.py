@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app_browser import Visitor, alive, chromium, visited, wait, zip_of
-from osteon.app.jobs import OVER, Job, Jobs
+from osteon.app.jobs import FINISHED, Job, Jobs
 from osteon.formats.registry import read_segmentation
 from osteon.formats.stl import read_stl
 from osteon.phantoms.registry import ask, write_phantoms
@@ -158,7 +158,7 @@ def test_what_was_trained_segments_a_scan_that_it_never_saw(visitor: Visitor, le
     new = results(visitor)[0]
     [record] = read_predictions(new).values()
     assert record["model"] == load_model(visitor.server.root / "runs/legs").sha256
-    wait(lambda: all(jobs.state(job).phase in OVER for job in jobs.all()))
+    wait(lambda: all(jobs.state(job).phase in FINISHED for job in jobs.all()))
     if anything_in(new):
         visitor.sees("Volume, cm³", minutes=2)
         visitor.choose("Form", "Surfaces (STL)")

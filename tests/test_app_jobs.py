@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from osteon.app import jobs as jobs_module
-from osteon.app.failures import error_of, said_error
-from osteon.app.job_words import part_done
-from osteon.app.jobs import Job, Jobs, State
+from osteon.app.job_errors import find_error, job_error
+from osteon.app.job_texts import progress_fraction
+from osteon.app.jobs import Job, Jobs, JobState
 from osteon.app.runner import outcome
 from osteon.core.errors import UsageError
 from osteon.core.file_stamps import file_state
@@ -96,13 +96,13 @@ def test_what_came_of_a_command_is_seen_whatever_the_clock_says(
         product.write_text("written while the clock was wrong")
         os.utime(product, (stamp, stamp))
     job = Job("0" * 16, "predict", (), "Predict", {}, product.name)
-    assert outcome(tmp_path, job, State("running", began=time.time()), 1, before) == expected
+    assert outcome(tmp_path, job, JobState("running", began=time.time()), 1, before) == expected
 
 
 def test_what_failed_says_why_in_words(jobs: Jobs) -> None:
     job = jobs.submit("evaluate", ["nowhere", "no/where"], "Evaluate")
     wait(lambda: phase(jobs, job) == "failed")
-    error = error_of(job, jobs.state(job), jobs.log(job))
+    error = job_error(job, jobs.state(job), jobs.log(job))
     assert error.message == "nowhere: the prediction does not exist"
     assert error.hint
 
@@ -180,7 +180,7 @@ def test_a_training_outlives_its_server_is_paused_resumed_and_cancelled(jobs: Jo
 def test_a_running_job_says_what_it_does_just_now(jobs: Jobs) -> None:
     job = long_one(jobs)
     wait(lambda: "making phantoms: lung: " in jobs.progress(job))
-    assert part_done(jobs.progress(job)) == 0.0
+    assert progress_fraction(jobs.progress(job)) == 0.0
     pid = jobs.state(job).pid
     os.killpg(pid, signal.SIGKILL)
     wait(lambda: phase(jobs, job) == "failed")
@@ -199,7 +199,7 @@ def test_a_running_job_says_what_it_does_just_now(jobs: Jobs) -> None:
     ],
 )
 def test_how_far_a_job_is_is_read_from_what_it_says(doing: str, part: float | None) -> None:
-    assert part_done(doing) == part
+    assert progress_fraction(doing) == part
 
 
 def test_a_group_that_is_killed_is_noticed_and_begun_again(jobs: Jobs) -> None:
@@ -215,7 +215,7 @@ def test_a_group_that_is_killed_is_noticed_and_begun_again(jobs: Jobs) -> None:
 def test_a_number_that_another_process_has_now_is_not_taken_for_the_job(jobs: Jobs) -> None:
     job = version(jobs)
     wait(lambda: phase(jobs, job) == "done")
-    jobs.put(job, State("running", pid=os.getpid(), pid_since=1.0))
+    jobs.write_state(job, JobState("running", pid=os.getpid(), pid_since=1.0))
     assert phase(jobs, job) == "failed"
 
 
@@ -234,17 +234,17 @@ def test_what_is_no_id_finds_no_job(jobs: Jobs, wrong: str) -> None:
 def test_damaged_files_of_a_job_harm_no_other(jobs: Jobs) -> None:
     first, second = version(jobs), version(jobs)
     wait(lambda: {phase(jobs, first), phase(jobs, second)} == {"done"})
-    (jobs.folder / first.id / "job.json").write_text("{")
-    (jobs.folder / second.id / "state.json").write_text("[]")
+    (jobs.store.folder / first.id / "job.json").write_text("{")
+    (jobs.store.folder / second.id / "state.json").write_text("[]")
     assert jobs.all() == [second]
     assert jobs.state(second).why == "its state on disk is damaged"
 
 
 def test_errors_are_found_in_logs() -> None:
     log = "Reading\nerror: a.nii.gz: truncated\n  → copy it again\nbye\n"
-    assert said_error(log) == ("a.nii.gz: truncated", "copy it again")
-    assert said_error("all is well: no error: none\n") == ("", "")
-    killed = error_of(Job("0" * 16, "train", (), "Train", {}), State("failed", code=-9), "")
+    assert find_error(log) == ("a.nii.gz: truncated", "copy it again")
+    assert find_error("all is well: no error: none\n") == ("", "")
+    killed = job_error(Job("0" * 16, "train", (), "Train", {}), JobState("failed", code=-9), "")
     assert "not enough memory" in killed.message
 
 

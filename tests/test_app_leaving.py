@@ -16,16 +16,16 @@ from nicegui.testing.user import User
 
 from app_pages import visit
 from osteon.app import page_cleanup
-from osteon.app.state import Studio
+from osteon.app.state import AppState
 from test_app_pages import dataset_in, folder_of, model_in, result_in
 
 
-def pages(studio: Studio) -> list[str]:
+def pages(app: AppState) -> list[str]:
     """One of every kind."""
-    space = studio.workspace
+    space = app.workspace
     dataset, run, result = space.item("datasets", "knees"), space.item("runs", "first"), space.item("results", "mine")
-    source, case = space.item("sources", "knees"), studio.case_id(dataset, "c0")
-    of_result = studio.case_id(result, "c0")
+    source, case = space.item("sources", "knees"), app.case_id(dataset, "c0")
+    of_result = app.case_id(result, "c0")
     return [
         "/",
         "/data",
@@ -45,7 +45,7 @@ def pages(studio: Studio) -> list[str]:
 
 
 def test_no_page_object_survives_its_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_cleanup, "TIDY_S", 0.5)
+    monkeypatch.setattr(page_cleanup, "CLEANUP_INTERVAL_S", 0.5)
     root = folder_of(tmp_path)
     dataset_in(root)
     dataset_in(root).folder.rename(root / "sources/knees")
@@ -54,8 +54,8 @@ def test_no_page_object_survives_its_client(tmp_path: Path, monkeypatch: pytest.
     result_in(root)
     left: list[tuple[str, weakref.ref[Any]]] = []
 
-    async def steps(user: User, studio: Studio) -> None:
-        for page in pages(studio):
+    async def steps(user: User, app: AppState) -> None:
+        for page in pages(app):
             await user.open(page)
             await asyncio.sleep(0.3)
             mine = user.client

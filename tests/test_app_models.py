@@ -17,12 +17,12 @@ from app_pages import visit
 from helpers import tiny_plan
 from nnunet_models import configuration, plans, write_model
 from osteon.app.bin import rename
-from osteon.app.commands import begin_model
-from osteon.app.model_import import model_in, take
-from osteon.app.reader import Reader
-from osteon.app.state import Studio
+from osteon.app.commands import start_model_import
+from osteon.app.model_import import copy_model, find_model
+from osteon.app.reader import ReaderProcess
+from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
-from osteon.cli.main import app
+from osteon.cli.main import app as command_line
 from osteon.core.errors import OsteonError, UsageError
 from osteon.predicting.model import Model, load_model, save_model
 from osteon.training.module import TrainingModule
@@ -43,63 +43,63 @@ def theirs(folder: Path) -> Path:
     return folder
 
 
-def test_a_model_of_osteons_is_taken_in_and_segments(tmp_path: Path) -> None:
+def test_a_model_of_osteon_is_imported_and_segments(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     own_model(root / "sources/from-a-colleague/knees")
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/source/{app.workspace.items('sources')[0].id}")
         await user.should_see("Recognised: a model of osteon's", retries=20)
         await user.should_see("It finds femur, tibia.")
         user.find(marker="take").click()
         await user.should_see("A model that was brought in from from-a-colleague", retries=100)
         await user.should_see("Segment scans with it")
-        await user.should_not_see("Nobody wrote down")
+        await user.should_not_see("It is not recorded")
         user.find(content="Segment scans with it", kind=ui.button).click()
         await asyncio.sleep(0.1)
         await user.open("/train")
         await user.should_see("brought in")
 
-        rename(studio, studio.workspace.item("sources", "from-a-colleague"), "Anna's")
-        await user.open(f"/train/{studio.models()[0].id}")
+        rename(app, app.workspace.item("sources", "from-a-colleague"), "Anna's")
+        await user.open(f"/train/{app.models()[0].id}")
         await user.should_see("A model that was brought in from Anna's")
 
-    studio = visit(tmp_path / "w", steps)
-    assert [item.name for item in studio.models()] == ["knees"]
+    app = visit(tmp_path / "w", steps)
+    assert [item.name for item in app.models()] == ["knees"]
     given = load_model(root / "sources/from-a-colleague/knees")
     assert load_model(root / "runs/knees").sha256 == given.sha256
     assert not list((root / "runs/knees").glob(".part-*"))
 
 
-def test_a_model_is_taken_in_once_however_often_it_is_pressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_imported_once_however_often_it_is_pressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder_of(tmp_path)
     own_model(root / "sources/knees")
 
-    async def slow(_: Reader, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    async def slow(_: ReaderProcess, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         await asyncio.sleep(0.3)
         return function(*arguments, **named)
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/source/{app.workspace.items('sources')[0].id}")
         await user.should_see("Recognised: a model of osteon's", retries=20)
-        monkeypatch.setattr(Reader, "ask", slow)
+        monkeypatch.setattr(ReaderProcess, "run", slow)
         user.find(marker="take").click()
         await asyncio.sleep(0.1)
         user.find(marker="take").click()
         await user.should_see("A model that was brought in", retries=100)
         await asyncio.sleep(0.5)
 
-    studio = visit(tmp_path / "w", steps)
-    assert [item.name for item in studio.models()] == ["knees"]
+    app = visit(tmp_path / "w", steps)
+    assert [item.name for item in app.models()] == ["knees"]
 
 
-def test_a_damaged_model_is_not_taken(tmp_path: Path) -> None:
+def test_a_damaged_model_is_not_imported(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     own_model(root / "sources/knees")
     (root / "sources/knees/model/weights.safetensors").write_bytes(b"damaged")
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/source/{app.workspace.items('sources')[0].id}")
         await user.should_see("Recognised: a model of osteon's", retries=20)
         user.find(marker="take").click()
         await user.should_see("the weights are damaged", retries=100)
@@ -110,38 +110,38 @@ def test_a_damaged_model_is_not_taken(tmp_path: Path) -> None:
     assert visit(tmp_path / "w", steps).workspace.items("runs") == []
 
 
-def test_a_model_of_nnunets_is_taken_in_by_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_nnunet_is_imported_by_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder_of(tmp_path)
     theirs(root / "sources/results")
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/source/{app.workspace.items('sources')[0].id}")
         await user.should_see("Recognised: a trained model of nnU-Net v2", retries=20)
         user.find(marker="take").click()
         await user.should_see("Take in the model Dataset001_Knee", retries=20)
 
-    studio = visit(tmp_path / "w", steps)
-    given = arguments(studio, "import-model")
+    app = visit(tmp_path / "w", steps)
+    given = arguments(app, "import-model")
     monkeypatch.chdir(root)
-    done = CliRunner().invoke(app, ["import-model", *given])
+    done = CliRunner().invoke(command_line, ["import-model", *given])
     assert done.exit_code == 0, done.output
-    assert [item.name for item in studio.models()] == ["Dataset001_Knee"]
+    assert [item.name for item in app.models()] == ["Dataset001_Knee"]
     assert load_model(root / "runs/Dataset001_Knee").plan.structures
 
 
 def test_what_is_no_model_or_several(tmp_path: Path) -> None:
-    assert model_in(folder_of(tmp_path) / "datasets") is None
+    assert find_model(folder_of(tmp_path) / "datasets") is None
     for name in ("one", "two"):
         own_model(tmp_path / "runs" / name)
     with pytest.raises(UsageError, match="2 models lie in it: one/model, two/model") as caught:
-        model_in(tmp_path / "runs")
+        find_model(tmp_path / "runs")
     assert caught.value.hint
 
 
 def test_the_first_of_two_stages_is_no_model_of_its_own(tmp_path: Path) -> None:
     own_model(tmp_path / "given")
     shutil.copytree(tmp_path / "given/model", tmp_path / "given/model/first")
-    found = model_in(tmp_path / "given")
+    found = find_model(tmp_path / "given")
     assert found is not None
     assert found.folder == tmp_path / "given/model"
     assert found.name == "given"
@@ -149,10 +149,10 @@ def test_the_first_of_two_stages_is_no_model_of_its_own(tmp_path: Path) -> None:
 
 def test_nothing_is_left_where_there_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own_model(tmp_path / "given")
-    studio = Studio(Workspace.open(tmp_path / "w"))
-    found = model_in(tmp_path / "given")
+    app = AppState(Workspace.open(tmp_path / "w"))
+    found = find_model(tmp_path / "given")
     assert found is not None
-    item, job = begin_model(studio, found, "knees")
+    item, job = start_model_import(app, found, "knees")
     assert job is None
 
     def full(*_: object, **__: object) -> None:
@@ -160,5 +160,5 @@ def test_nothing_is_left_where_there_is_no_room(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(shutil, "copytree", full)
     with pytest.raises(OsteonError, match="full"):
-        take(found.folder, item.path / "model")
+        copy_model(found.folder, item.path / "model")
     assert sorted(path.name for path in item.path.iterdir()) == [".about.json"]

@@ -11,11 +11,11 @@ import pytest
 from dicom_writing import image, save
 from helpers import spaced
 from osteon.app.orientation import (
+    is_orientation_known,
     oblique_degrees,
+    picture_edge_letters,
     shear_degrees,
-    sides_of_picture,
-    sides_said,
-    slices_of,
+    slice_steps,
 )
 from osteon.core.geometry import Geometry, reorient_to_ras
 from osteon.formats.raster import TO_RAS, lies_nowhere
@@ -44,17 +44,17 @@ def picture(folder: Path, said: str | None) -> Path:
         (None, None),
     ],
 )
-def test_a_radiographs_sides_are_those_that_dicom_says(
+def test_letters_of_a_radiograph_are_those_of_dicom(
     tmp_path: Path, said: str | None, marks: tuple[str, ...] | None
 ) -> None:
     path = picture(tmp_path, said)
     geometry = read_geometry(path)
     assert lies_nowhere(geometry)
-    assert not sides_said(path, geometry)
-    assert sides_of_picture(path) == marks
+    assert not is_orientation_known(path, geometry)
+    assert picture_edge_letters(path) == marks
 
 
-def test_a_picture_that_was_converted_still_lies_nowhere() -> None:
+def test_a_converted_picture_still_has_no_orientation() -> None:
     assert lies_nowhere(Geometry((6, 4, 1), TO_RAS, "px"))
     assert lies_nowhere(Geometry((6, 4, 1), TO_RAS @ np.diag([0.25, 0.5, 1, 1])))
     made_up = Geometry((6, 4, 1), TO_RAS @ np.diag([0.25, 0.5, 1, 1]))
@@ -67,12 +67,12 @@ def test_a_picture_that_was_converted_still_lies_nowhere() -> None:
 
 
 @pytest.mark.parametrize("code", [0, 1])
-def test_a_nifti_without_an_orientation_says_no_sides(tmp_path: Path, code: int) -> None:
+def test_a_nifti_without_an_orientation_has_no_letters(tmp_path: Path, code: int) -> None:
     made = nibabel.Nifti1Image(np.ones(GRID.shape, dtype=np.int16), np.eye(4))
     made.set_sform(np.eye(4), code)
     made.set_qform(np.eye(4), code)
     nibabel.save(made, tmp_path / "a.nii.gz")
-    assert sides_said(tmp_path / "a.nii.gz", read_geometry(tmp_path / "a.nii.gz")) == bool(code)
+    assert is_orientation_known(tmp_path / "a.nii.gz", read_geometry(tmp_path / "a.nii.gz")) == bool(code)
 
 
 def test_angles() -> None:
@@ -86,9 +86,9 @@ def test_angles() -> None:
     assert shear_degrees(Geometry((4, 5, 6), tilted)) == pytest.approx(12)
 
 
-def test_slices_are_told_along_the_patients_axes() -> None:
+def test_slices_are_numbered_along_the_patients_axes() -> None:
     turned = Geometry((4, 5, 6), np.array([[0, -1, 0, 1], [0, 0, 2, 2], [-1, 0, 0, 3], [0, 0, 0, 1.0]]))
-    assert slices_of(turned, (2, 3, 1)) == [
+    assert slice_steps(turned, (2, 3, 1)) == [
         {"count": 5, "step": 3, "flipped": True},
         {"count": 6, "step": 1, "flipped": False},
         {"count": 4, "step": 2, "flipped": True},

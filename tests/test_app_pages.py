@@ -16,12 +16,12 @@ from nicegui.testing.user import User
 from app_pages import click, visit
 from dicom_writing import series
 from helpers import tiny_plan, two_boxes, write_dataset
-from osteon.app.commands import folds_for
+from osteon.app.commands import fold_options
 from osteon.app.dataset_edits import correct_cases
-from osteon.app.job_cards import page_of
-from osteon.app.jobs import State
-from osteon.app.state import Studio
-from osteon.app.viewer_controls import KEYS
+from osteon.app.job_cards import job_page
+from osteon.app.jobs import JobState
+from osteon.app.state import AppState
+from osteon.app.viewer_controls import SHORTCUTS
 from osteon.app.workspace import ABOUT, Item, Workspace
 from osteon.core.files import write_json
 from osteon.core.labels import Segmentation
@@ -68,13 +68,13 @@ def result_in(root: Path, name: str = "mine", *, shift: int = 1) -> Path:
     return folder
 
 
-def arguments(studio: Studio, command: str) -> list[str]:
+def arguments(app: AppState, command: str) -> list[str]:
     """Of the newest job of that command."""
-    return list(next(job for job in studio.jobs.all() if job.command == command).arguments)
+    return list(next(job for job in app.jobs.all() if job.command == command).arguments)
 
 
-def commands(studio: Studio) -> list[str]:
-    return sorted(job.command for job in studio.jobs.all())
+def commands(app: AppState) -> list[str]:
+    return sorted(job.command for job in app.jobs.all())
 
 
 # Where there is nothing
@@ -93,7 +93,7 @@ def commands(studio: Studio) -> list[str]:
     ],
 )
 def test_an_empty_page_says_what_to_do_next(tmp_path: Path, page: str, says: list[str]) -> None:
-    async def steps(user: User, _: Studio) -> None:
+    async def steps(user: User, _: AppState) -> None:
         await user.open(page)
         for text in says:
             await user.should_see(text)
@@ -106,7 +106,7 @@ def test_an_empty_page_says_what_to_do_next(tmp_path: Path, page: str, says: lis
     ["/source/x", "/dataset/x", "/look/x/y", "/train/x", "/result/x", "/result/x/y", "/compare/x/y/z"],
 )
 def test_what_is_no_longer_here_is_said(tmp_path: Path, page: str) -> None:
-    async def steps(user: User, _: Studio) -> None:
+    async def steps(user: User, _: AppState) -> None:
         await user.open(page)
         await user.should_see("is no longer here")
 
@@ -117,15 +117,15 @@ def test_what_is_no_longer_here_is_said(tmp_path: Path, page: str) -> None:
 
 
 def test_data_are_made_up_on_request(tmp_path: Path) -> None:
-    async def steps(user: User, _: Studio) -> None:
+    async def steps(user: User, _: AppState) -> None:
         await user.open("/")
         await click(user, "Make up data")
         await user.open("/data")
         await user.should_see("appears here when it is done")
         await user.should_not_see("Nothing has come in yet")
 
-    studio = visit(tmp_path, steps)
-    assert arguments(studio, "phantom") == ["limb", "sources/made-up-limb", "--cases", "8"]
+    app = visit(tmp_path, steps)
+    assert arguments(app, "phantom") == ["limb", "sources/made-up-limb", "--cases", "8"]
 
 
 def test_a_source_is_recognised_and_imported(tmp_path: Path) -> None:
@@ -135,10 +135,10 @@ def test_a_source_is_recognised_and_imported(tmp_path: Path) -> None:
     (scans / "pairs.txt").write_text("\n".join(lines))
     (scans / "dataset.yaml").unlink()
 
-    async def steps(user: User, studio: Studio) -> None:
+    async def steps(user: User, app: AppState) -> None:
         await user.open("/data")
         await user.should_see("13 files")
-        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+        await user.open(f"/source/{app.workspace.items('sources')[0].id}")
         await user.should_see("Recognised: ", retries=20)
         await user.should_see("6 cases")
         await user.should_see("femur")
@@ -149,9 +149,9 @@ def test_a_source_is_recognised_and_imported(tmp_path: Path) -> None:
         user.find(marker="import").click()
         await asyncio.sleep(0.1)
 
-    studio = visit(tmp_path / "w", steps)
-    assert commands(studio) == ["audit", "import"]
-    given = arguments(studio, "import")
+    app = visit(tmp_path / "w", steps)
+    assert commands(app) == ["audit", "import"]
+    given = arguments(app, "import")
     assert given[:2] == ["sources/knees", "datasets/knees"]
     assert given[given.index("--hold-out") + 1] == "0.2"
     assert given[given.index("--only") + 1] == "c0,c1,c2,c4,c5,"
@@ -166,8 +166,8 @@ def test_a_list_that_names_files_elsewhere_is_refused(tmp_path: Path) -> None:
     source.mkdir()
     (source / "pairs.txt").write_text(f"{outside}/images/c0.nii.gz,{outside}/labels/c0.nii.gz\n")
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/source/{app.workspace.items('sources')[0].id}")
         await user.should_see("names a file outside the workspace", retries=20)
         await user.should_not_see("Import for training")
 
@@ -177,8 +177,8 @@ def test_a_list_that_names_files_elsewhere_is_refused(tmp_path: Path) -> None:
 
 
 def steps_that_see(text: str, *, nothing: bool = False) -> Any:
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/source/{app.workspace.items('sources')[0].id}")
         await user.should_see("Recognised: ", retries=20)
         if not nothing:
             await user.should_see(text)
@@ -193,16 +193,16 @@ def test_what_is_not_recognised_can_be_paired_by_hand(tmp_path: Path) -> None:
     (heap / "images/c0.nii.gz").rename(heap / "one.nii.gz")
     (heap / "labels/c0.nii.gz").rename(heap / "two.nii.gz")
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/source/{studio.workspace.items('sources')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/source/{app.workspace.items('sources')[0].id}")
         await user.should_see("Which label belongs to which image?", retries=20)
         boxes = sorted(user.find(ui.select).elements, key=lambda box: box.id)
         image, label = [box for box in boxes if box.options and "one.nii.gz" in box.options]
         image.value, label.value = sorted(["one.nii.gz", "two.nii.gz"])
         await click(user, "Import these pairs")
 
-    studio = visit(tmp_path / "w", steps)
-    given = arguments(studio, "import")
+    app = visit(tmp_path / "w", steps)
+    given = arguments(app, "import")
     assert given[:2] == ["sources/heap-pairs/pairs.txt", "datasets/heap"]
     assert (root / "sources/heap-pairs/pairs.txt").read_text() == f'"{heap}/one.nii.gz","{heap}/two.nii.gz"\n'
 
@@ -222,8 +222,8 @@ def test_a_dataset_is_corrected(tmp_path: Path) -> None:
     }
     write_json(root / "datasets/knees/audit/audit.json", audit)
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/dataset/{studio.workspace.items('datasets')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/dataset/{app.workspace.items('datasets')[0].id}")
         for text in ("4 cases: 1 error", "mirrored", "What to do: import the data again", "Train on it"):
             await user.should_see(text)
         box = next(box for box in user.find(ui.input).elements if box.value == "tibia")
@@ -261,8 +261,8 @@ def test_names_that_hold_html_are_text(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     write_dataset(root / "datasets/evil", {EVIL: two_boxes()})
 
-    async def steps(user: User, studio: Studio) -> None:
-        item = studio.workspace.items("datasets")[0]
+    async def steps(user: User, app: AppState) -> None:
+        item = app.workspace.items("datasets")[0]
         await user.open(f"/dataset/{item.id}")
         rows = next(iter(user.find(ui.table).elements)).rows
         assert rows[0]["id"] == EVIL
@@ -281,9 +281,9 @@ def test_a_case_is_looked_at(tmp_path: Path) -> None:
     dataset_in(root)
     calls: list[tuple[str, tuple[Any, ...]]] = []
 
-    async def steps(user: User, studio: Studio) -> None:
-        item = studio.workspace.items("datasets")[0]
-        await user.open(f"/look/{item.id}/{studio.case_id(item, 'c1')}")
+    async def steps(user: User, app: AppState) -> None:
+        item = app.workspace.items("datasets")[0]
+        await user.open(f"/look/{item.id}/{app.case_id(item, 'c1')}")
         await user.should_see("case 2 of 4")
         await user.should_see("12×10×8 voxels", retries=20)
         await user.should_see("femur", retries=20)
@@ -295,11 +295,11 @@ def test_a_case_is_looked_at(tmp_path: Path) -> None:
         next(iter(user.find(marker="structure-2").elements)).set_value(False)
         await user.should_see("Radiological")
 
-    studio = visit(tmp_path / "w", steps)
+    app = visit(tmp_path / "w", steps)
     assert [name for name, _ in calls] == ["styles"]
     layer, changes = calls[0][1]
     assert (layer, changes[0][0], changes[0][2]) == (0, 1, 0.0)
-    assert studio.jobs.all() == []
+    assert app.jobs.all() == []
 
 
 KEYED = [
@@ -321,9 +321,9 @@ def test_every_key_does_what_it_says(tmp_path: Path, key: str, method: str) -> N
     dataset_in(root)
     calls: list[str] = []
 
-    async def steps(user: User, studio: Studio) -> None:
-        item = studio.workspace.items("datasets")[0]
-        await user.open(f"/look/{item.id}/{studio.case_id(item, 'c0')}")
+    async def steps(user: User, app: AppState) -> None:
+        item = app.workspace.items("datasets")[0]
+        await user.open(f"/look/{item.id}/{app.case_id(item, 'c0')}")
         await user.should_see("femur", retries=20)
         view = next(iter(user.find(marker="view-0").elements))
         view.run_method = lambda name, *_: calls.append(name)  # type: ignore[method-assign]
@@ -347,17 +347,17 @@ def test_every_key_does_what_it_says(tmp_path: Path, key: str, method: str) -> N
 def test_the_docs_have_the_keys_that_the_app_tells() -> None:
     page = (Path(__file__).parents[1] / "docs/app.md").read_text(encoding="utf-8")
     described = re.findall(r"^\| (.+?) \| (.+?) \|$", page.split("| key | does |")[1].split("\n\n")[0], re.MULTILINE)
-    assert described[1:] == [*KEYS, ("?", "all keys")]
+    assert described[1:] == [*SHORTCUTS, ("?", "all keys")]
 
 
 # Train
 
 
-def test_a_training_is_begun(tmp_path: Path) -> None:
+def test_a_training_is_started(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset_in(root)
 
-    async def steps(user: User, _: Studio) -> None:
+    async def steps(user: User, _: AppState) -> None:
         await user.open("/train")
         await user.should_see("A forecast measures on this machine")
         own = next(box for box in user.find(ui.input).elements if box.props.get("label") == "or a time of your own")
@@ -365,9 +365,9 @@ def test_a_training_is_begun(tmp_path: Path) -> None:
         await click(user, "Forecast first")
         await click(user, "Start training")
 
-    studio = visit(tmp_path / "w", steps)
-    assert arguments(studio, "plan") == ["datasets/knees", "--recipe", "osteon", "--budget", "45min", "--force"]
-    given = arguments(studio, "train")
+    app = visit(tmp_path / "w", steps)
+    assert arguments(app, "plan") == ["datasets/knees", "--recipe", "osteon", "--budget", "45min", "--force"]
+    given = arguments(app, "train")
     assert given[:6] == ["datasets/knees", "runs/knees-osteon", "--budget", "45min", "--recipe", "osteon"]
     assert given[6:] == ["--folds", "4"], "four cases make no five folds"
 
@@ -377,8 +377,8 @@ def test_a_training_is_begun(tmp_path: Path) -> None:
 )
 def test_a_small_dataset_is_parted_into_what_it_has(tmp_path: Path, cases: int, held: int, options: list[str]) -> None:
     folder = dataset_in(tmp_path, cases=cases).folder
-    correct_cases(folder, held_out=[f"c{n}" for n in range(held)], left_out=[])
-    assert folds_for(Item("datasets", "knees", folder, "")) == options
+    correct_cases(folder, held_out=[f"c{n}" for n in range(held)], removed=[])
+    assert fold_options(Item("datasets", "knees", folder, "")) == options
 
 
 def test_what_has_nothing_to_learn_from_is_refused(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_what_has_nothing_to_learn_from_is_refused(tmp_path: Path) -> None:
         folder, manifest.model_copy(update={"cases": [c.model_copy(update={"held_out": True}) for c in manifest.cases]})
     )
 
-    async def steps(user: User, _: Studio) -> None:
+    async def steps(user: User, _: AppState) -> None:
         await user.open("/train")
         await click(user, "Start training")
         await user.should_see("no case has a label and is there to train on")
@@ -401,7 +401,7 @@ def test_a_training_takes_the_plan_that_was_forecast(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset_in(root)
 
-    async def steps(user: User, _: Studio) -> None:
+    async def steps(user: User, _: AppState) -> None:
         await user.open("/train")
         await click(user, "Forecast first")
         write_plan(root / "datasets/knees/plan.yaml", tiny_plan())
@@ -410,8 +410,8 @@ def test_a_training_takes_the_plan_that_was_forecast(tmp_path: Path) -> None:
         await user.should_see("Memory")
         await click(user, "Start training")
 
-    studio = visit(tmp_path / "w", steps)
-    given = arguments(studio, "train")
+    app = visit(tmp_path / "w", steps)
+    given = arguments(app, "train")
     assert given[given.index("--plan") + 1] == "plans/knees-osteon.yaml"
     assert (root / "plans/knees-osteon.yaml").read_bytes() == (root / "datasets/knees/plan.yaml").read_bytes()
 
@@ -420,7 +420,7 @@ def test_a_time_that_is_none_is_refused(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset_in(root)
 
-    async def steps(user: User, _: Studio) -> None:
+    async def steps(user: User, _: AppState) -> None:
         await user.open("/train")
         own = next(box for box in user.find(ui.input).elements if box.props.get("label") == "or a time of your own")
         own.value = "soon"
@@ -444,10 +444,10 @@ def test_a_training_shows_its_curves(tmp_path: Path) -> None:
     (run / "samples").mkdir()
     (run / "samples/1.jpg").touch()
 
-    async def steps(user: User, studio: Studio) -> None:
-        job = studio.jobs.submit("train", ["a", "b"], "Train first", about={"run": "first", "budget": "1min"})
-        studio.jobs.put(job, State("paused"))
-        await user.open(f"/train/{studio.workspace.items('runs')[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        job = app.jobs.submit("train", ["a", "b"], "Train first", about={"run": "first", "budget": "1min"})
+        app.jobs.write_state(job, JobState("paused"))
+        await user.open(f"/train/{app.workspace.items('runs')[0].id}")
         for text in ("paused", "Resume", "0.524", "0.612", "20 s of 1 min", "iteration 80"):
             await user.should_see(text)
         bar = next(b for b in user.find(ui.linear_progress).elements if "time" in b.props.get("aria-label", ""))
@@ -457,8 +457,8 @@ def test_a_training_shows_its_curves(tmp_path: Path) -> None:
         assert sorted(lines, key=len) == [["loss"], ["mean", "femur", "tibia"]]
         await click(user, "Resume")
 
-    studio = visit(tmp_path / "w", steps)
-    assert studio.jobs.state(studio.jobs.all()[0]).phase == "queued"
+    app = visit(tmp_path / "w", steps)
+    assert app.jobs.state(app.jobs.all()[0]).phase == "queued"
 
 
 # Segment
@@ -469,17 +469,17 @@ def test_scans_are_segmented(tmp_path: Path) -> None:
     dataset_in(root)
     model_in(root)
 
-    async def steps(user: User, studio: Studio) -> None:
-        item = studio.workspace.items("datasets")[0]
+    async def steps(user: User, app: AppState) -> None:
+        item = app.workspace.items("datasets")[0]
         await user.open(f"/segment?source={item.id}")
         await user.should_see("scans: c0", retries=20)
         user.find(content="Segment", kind=ui.button).click()
         await asyncio.sleep(0.1)
 
-    studio = visit(tmp_path / "w", steps)
-    given = arguments(studio, "predict")
+    app = visit(tmp_path / "w", steps)
+    given = arguments(app, "predict")
     assert given == ["runs/first", "datasets/knees", "results/knees-by-first", "--speed", "balanced"]
-    assert commands(studio) == ["evaluate", "export", "predict"]
+    assert commands(app) == ["evaluate", "export", "predict"]
     assert json.loads((root / "results/knees-by-first" / ABOUT).read_text()) == {"run": "first", "dataset": "knees"}
 
 
@@ -490,15 +490,15 @@ def test_what_was_kept_for_the_final_test_is_offered_first(tmp_path: Path) -> No
     model_in(root)
 
     def offered(held_out: list[str]) -> list[object]:
-        correct_cases(folder, held_out=held_out, left_out=[])
+        correct_cases(folder, held_out=held_out, removed=[])
         found: list[object] = []
 
-        async def steps(user: User, _: Studio) -> None:
+        async def steps(user: User, _: AppState) -> None:
             await user.open("/segment")
             found.extend(box.value for box in user.find(ui.select).elements if box.props.get("label") == "Scans")
 
-        studio = visit(tmp_path / "w", steps)
-        return [next((i.name for i in studio.datasets() if i.id == value), None) for value in found]
+        app = visit(tmp_path / "w", steps)
+        return [next((i.name for i in app.datasets() if i.id == value), None) for value in found]
 
     assert offered([]) == [None]
     assert offered(["c1"]) == ["knees"]
@@ -511,17 +511,17 @@ def test_masks_for_a_pacs_refer_to_the_series_that_was_imported(tmp_path: Path) 
     series(root / "sources/legs/source/c0", [(0, 0, 0), (0, 0, 1)])
     write_json(root / "datasets/knees" / ABOUT, {"source": "sources/legs/source"})
 
-    async def steps(user: User, studio: Studio) -> None:
-        await user.open(f"/dataset/{studio.datasets()[0].id}")
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/dataset/{app.datasets()[0].id}")
         await user.should_see("from legs")
-        await user.open(f"/result/{studio.workspace.items('results')[0].id}")
+        await user.open(f"/result/{app.workspace.items('results')[0].id}")
         form = next(box for box in user.find(ui.select).elements if box.props.get("label") == "Form")
         form.value = "dicom-seg"
         user.find(marker="export").click()
         await asyncio.sleep(0.1)
 
-    studio = visit(tmp_path / "w", steps)
-    assert arguments(studio, "export")[3:] == ["--overwrite", "--source", str(root / "sources/legs/source")]
+    app = visit(tmp_path / "w", steps)
+    assert arguments(app, "export")[3:] == ["--overwrite", "--source", str(root / "sources/legs/source")]
 
 
 def test_a_result_says_what_to_look_at_and_is_exported(tmp_path: Path) -> None:
@@ -533,8 +533,8 @@ def test_a_result_says_what_to_look_at_and_is_exported(tmp_path: Path) -> None:
     table = "case,structure,voxels,fragments,volume_cm3,length_mm\nc0,femur,80,1,0.08,12.5\n"
     (root / "exports/mine-volumes/volumes.csv").write_text(table)
 
-    async def steps(user: User, studio: Studio) -> None:
-        item = studio.workspace.items("results")[0]
+    async def steps(user: User, app: AppState) -> None:
+        item = app.workspace.items("results")[0]
         await user.open(f"/result/{item.id}")
         await user.should_see("1 of 2 should be looked at by a person")
         cases, volumes = sorted(user.find(ui.table).elements, key=lambda table: table.id)
@@ -545,12 +545,12 @@ def test_a_result_says_what_to_look_at_and_is_exported(tmp_path: Path) -> None:
         assert (volumes.rows[0]["volume"], volumes.rows[0]["confidence"]) == (0.08, 0.91)
         user.find(marker="export").click()
         await asyncio.sleep(0.1)
-        await user.open(f"/result/{item.id}/{studio.case_id(item, 'c1')}")
+        await user.open(f"/result/{item.id}/{app.case_id(item, 'c1')}")
         await user.should_see("Look at it: tibia: not found")
         await user.should_see("12×10×8 voxels", retries=20)
 
-    studio = visit(tmp_path / "w", steps)
-    assert arguments(studio, "export") == ["seg-nrrd", "results/mine", "exports/mine-seg-nrrd", "--overwrite"]
+    app = visit(tmp_path / "w", steps)
+    assert arguments(app, "export") == ["seg-nrrd", "results/mine", "exports/mine-seg-nrrd", "--overwrite"]
 
 
 # Compare and runs
@@ -561,7 +561,7 @@ def test_cases_are_compared_the_worst_first(tmp_path: Path) -> None:
     dataset_in(root)
     result_in(root)
 
-    async def steps(user: User, _: Studio) -> None:
+    async def steps(user: User, _: AppState) -> None:
         await user.open("/compare")
         await user.should_see("Cases, the worst first")
         rows = min(user.find(ui.table).elements, key=lambda table: table.id).rows
@@ -584,7 +584,7 @@ def test_cases_are_compared_the_worst_first(tmp_path: Path) -> None:
     visit(tmp_path / "w", steps)
 
 
-def test_a_result_of_another_program_is_taken(tmp_path: Path) -> None:
+def test_a_result_of_another_program_is_imported(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     dataset = dataset_in(root)
     source = root / "sources/theirs"
@@ -592,16 +592,16 @@ def test_a_result_of_another_program_is_taken(tmp_path: Path) -> None:
     (source / "c0.nii.gz").write_bytes((dataset.folder / "labels/c0.nii.gz").read_bytes())
     (source / "nobody.nii.gz").write_bytes((dataset.folder / "labels/c0.nii.gz").read_bytes())
 
-    async def steps(user: User, studio: Studio) -> None:
-        from osteon.app.pages.compare import add_upload
+    async def steps(user: User, app: AppState) -> None:
+        from osteon.app.pages.result_upload import import_upload
 
         await user.open("/compare")
         with user:
-            await add_upload(studio, studio.workspace.item("sources", "theirs"), studio.datasets()[0])
+            await import_upload(app, app.workspace.item("sources", "theirs"), app.datasets()[0])
         await user.should_see("1 case taken; 1 note, such as: nobody.nii.gz")
 
-    studio = visit(tmp_path / "w", steps)
-    assert arguments(studio, "evaluate")[:2] == ["results/theirs", "datasets/knees"]
+    app = visit(tmp_path / "w", steps)
+    assert arguments(app, "evaluate")[:2] == ["results/theirs", "datasets/knees"]
     assert not source.exists()
     assert (root / "results/theirs/c0.nii.gz").is_file()
 
@@ -613,7 +613,7 @@ def test_results_are_sorted_filtered_voted_over_and_reported(tmp_path: Path) -> 
     result_in(root, "good", shift=1)
     result_in(root, "bad", shift=2)
 
-    async def steps(user: User, _: Studio) -> None:
+    async def steps(user: User, _: AppState) -> None:
         await user.open("/runs")
         table = next(iter(user.find(ui.table).elements))
         assert [row["name"] for row in table.rows] == ["good", "bad"]
@@ -631,34 +631,42 @@ def test_results_are_sorted_filtered_voted_over_and_reported(tmp_path: Path) -> 
         await click(user, "Make the report")
         await click(user, "Vote over the ticked results")
 
-    studio = visit(tmp_path / "w", steps)
-    given = arguments(studio, "vote")
+    app = visit(tmp_path / "w", steps)
+    given = arguments(app, "vote")
     assert given == ["results/good", "results/bad", "results/vote", "--method", "hard", "--dataset", "datasets/knees"]
-    given = arguments(studio, "compare")
+    given = arguments(app, "compare")
     assert given[:4] == ["results/good", "results/bad", "--reference", "datasets/knees"]
-    assert commands(studio) == ["compare", "evaluate", "export", "vote"]
+    assert commands(app) == ["compare", "evaluate", "export", "vote"]
 
 
 # Jobs, theme
 
 
 def test_jobs_show_where_they_stand(tmp_path: Path) -> None:
-    async def steps(user: User, studio: Studio) -> None:
-        failed = studio.jobs.submit("evaluate", ["a", "b"], "Compare a with b")
-        studio.jobs.put(failed, State("failed", code=1, began=1.0, ended=2.0))
-        (studio.jobs.folder / failed.id / "log.txt").write_text("error: a: is not there\n  → look for it\n")
-        waiting = studio.jobs.submit("train", ["a", "b"], "Train b")
+    async def steps(user: User, app: AppState) -> None:
+        failed = app.jobs.submit("evaluate", ["a", "b"], "Compare a with b")
+        app.jobs.write_state(failed, JobState("failed", code=1, began=1.0, ended=2.0))
+        (app.jobs.store.folder / failed.id / "log.txt").write_text("error: a: is not there\n  → look for it\n")
+        waiting = app.jobs.submit("train", ["a", "b"], "Train b")
         await user.open("/jobs")
-        for text in ("Going on", "Ended", "waits", "failed", "a: is not there", "What to do: look for it", "Try again"):
+        for text in (
+            "Running and waiting",
+            "Ended",
+            "waits",
+            "failed",
+            "a: is not there",
+            "What to do: look for it",
+            "Try again",
+        ):
             await user.should_see(text)
         user.find("Cancel").click()
         for _ in range(50):
-            if studio.jobs.state(waiting).phase == "cancelled":
+            if app.jobs.state(waiting).phase == "cancelled":
                 break
             await asyncio.sleep(0.05)
 
-    studio = visit(tmp_path, steps)
-    assert {studio.jobs.state(job).phase for job in studio.jobs.all()} == {"cancelled", "failed"}
+    app = visit(tmp_path, steps)
+    assert {app.jobs.state(job).phase for job in app.jobs.all()} == {"cancelled", "failed"}
 
 
 def test_a_jobs_title_leads_to_what_it_makes(tmp_path: Path) -> None:
@@ -669,14 +677,14 @@ def test_a_jobs_title_leads_to_what_it_makes(tmp_path: Path) -> None:
     (root / "sources/legs/source/a.nii").touch()
     write_json(root / "datasets/knees" / ABOUT, {"source": "sources/legs/source"})
 
-    async def steps(user: User, studio: Studio) -> None:
-        jobs, space = studio.jobs, studio.workspace
+    async def steps(user: User, app: AppState) -> None:
+        jobs, space = app.jobs, app.workspace
         train = jobs.submit("train", [], "Train", about={"dataset": "knees", "run": "first"})
         check = jobs.submit("audit", [], "Check", about={"dataset": "knees"})
         gone = jobs.submit("predict", [], "Segment", about={"run": "first", "result": "gone"})
-        assert page_of(studio, train) == f"/train/{space.item('runs', 'first').id}"
-        assert page_of(studio, check) == f"/dataset/{space.item('datasets', 'knees').id}"
-        assert page_of(studio, gone) == ""
+        assert job_page(app, train) == f"/train/{space.item('runs', 'first').id}"
+        assert job_page(app, check) == f"/dataset/{space.item('datasets', 'knees').id}"
+        assert job_page(app, gone) == ""
         await user.open("/data")
         await user.should_see("1 file, imported as knees")
         await user.should_see("Import again")
@@ -684,21 +692,21 @@ def test_a_jobs_title_leads_to_what_it_makes(tmp_path: Path) -> None:
     visit(tmp_path / "w", steps)
 
 
-def test_the_theme_is_kept(tmp_path: Path) -> None:
-    async def steps(user: User, _: Studio) -> None:
+def test_the_theme_is_saved(tmp_path: Path) -> None:
+    async def steps(user: User, _: AppState) -> None:
         await user.open("/jobs")
         user.find(marker="theme").click()
         await asyncio.sleep(0.05)
 
-    first = visit(tmp_path, steps).workspace.settings()["theme"]
-    second = visit(tmp_path, steps).workspace.settings()["theme"]
+    first = visit(tmp_path, steps).workspace.read_settings()["theme"]
+    second = visit(tmp_path, steps).workspace.read_settings()["theme"]
     assert (first, second) == ("light", "dark")
 
 
 # What the model has seen, and what is sure
 
 
-def test_what_the_model_was_trained_on_is_said_before_and_after(tmp_path: Path) -> None:
+def test_what_the_model_was_trained_on_is_shown_before_and_after(tmp_path: Path) -> None:
     """c0 was trained on and is ticked as held out by now; c1 was not."""
     root = folder_of(tmp_path)
     dataset = dataset_in(root)
@@ -713,11 +721,11 @@ def test_what_the_model_was_trained_on_is_said_before_and_after(tmp_path: Path) 
     write_json(folder / "predictions.json", {case: record | sight for case, sight in sights.items()})
     evaluate(folder, dataset.folder, folder)
 
-    async def steps(user: User, studio: Studio) -> None:
+    async def steps(user: User, app: AppState) -> None:
         await user.open("/segment")
         await user.should_see("2 scans: c0, c1", retries=30)
         await user.should_see("1 of them were trained on by this model")
-        await user.open(f"/result/{studio.workspace.items('results')[0].id}")
+        await user.open(f"/result/{app.workspace.items('results')[0].id}")
         await user.should_see("The model was trained on 1 of these 2 scans")
         await user.should_see("Confidence is uncalibrated")
         rows = min(user.find(ui.table).elements, key=lambda table: table.id).rows
@@ -742,7 +750,7 @@ def test_a_dataset_of_which_all_held_out_cases_were_trained_on_is_not_offered_fi
     seen = {"training": {"c0": ""}, "validation": {}, "before": {}}
     write_json(root / "runs/first/model/validation.json", {"dice": 0.8125, "seen": seen})
 
-    async def steps(user: User, _: Studio) -> None:
+    async def steps(user: User, _: AppState) -> None:
         await user.open("/segment")
         chosen = [e.value for e in user.find(ui.select).elements if e.props["label"] == "Scans"]
         assert chosen == [None]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from osteon.app.layers import bits_of, difference, layers_of
-from osteon.app.previews import MOST_VOXELS, factors_for, shrink_geometry, shrink_image, shrink_labels
-from osteon.app.scenes import Wanted, make_scene
+from osteon.app.layers import difference_map, pack_bits, split_layers
+from osteon.app.previews import MAX_VOXELS, shrink_factors, shrink_geometry, shrink_image, shrink_labels
+from osteon.app.scenes import SceneRequest, make_scene
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 
@@ -22,7 +22,7 @@ def test_a_scan_of_several_files_is_shown(tmp_path: Path) -> None:
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(-voxels), str(tmp_path / "b.nii.gz"))
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(tmp_path / "c.nii.gz"))
     for names, lowest in ((("a.mhd", "a.raw"), 0.0), (("b.nii.gz", "c.nii.gz"), -119.0)):
-        scene = make_scene(Wanted("x", tuple(tmp_path / name for name in names)), tmp_path / f"cache/{names[0]}")
+        scene = make_scene(SceneRequest("x", tuple(tmp_path / name for name in names)), tmp_path / f"cache/{names[0]}")
         assert scene["full"] == [8, 5, 3]
         assert scene["range"][0] == lowest
 
@@ -40,8 +40,8 @@ GRID = Geometry((4, 4, 1), np.eye(4))
     ],
 )
 def test_a_preview_has_few_enough_voxels(shape: tuple[int, ...], factors: tuple[int, ...]) -> None:
-    assert factors_for(shape) == factors
-    assert np.prod([-(-n // f) for n, f in zip(shape, factors, strict=True)]) <= MOST_VOXELS
+    assert shrink_factors(shape) == factors
+    assert np.prod([-(-n // f) for n, f in zip(shape, factors, strict=True)]) <= MAX_VOXELS
 
 
 def test_a_preview_lies_where_the_scan_lies() -> None:
@@ -86,15 +86,15 @@ def test_overlapping_structures_go_into_layers_that_do_not() -> None:
     array = np.zeros((3, *GRID.shape), dtype=np.uint8)
     array[0, :2], array[1, 1:3], array[2, 3:] = 1, 1, 1
     segmentation = Segmentation(array, GRID, make_structures(["a", "b", "c"]))
-    layers = layers_of(segmentation)
+    layers = split_layers(segmentation)
     assert [[s.name for s in layer.structures] for layer in layers] == [["a", "c"], ["b"]]
     np.testing.assert_array_equal(layers[0].array[:, 0, 0], [1, 1, 0, 2])
-    np.testing.assert_array_equal(bits_of(segmentation)[0, :, 0, 0], [1, 3, 2, 4])
+    np.testing.assert_array_equal(pack_bits(segmentation)[0, :, 0, 0], [1, 3, 2, 4])
 
 
 def test_differences_are_missed_invented_or_in_both() -> None:
     structures = make_structures(["a", "b"])
     first, second = np.zeros(GRID.shape, dtype=np.uint8), np.zeros(GRID.shape, dtype=np.uint8)
     first[:3, 0, 0], second[1:, 0, 0] = [1, 1, 2], [1, 1, 1]
-    found = difference(Segmentation(first, GRID, structures), Segmentation(second, GRID, structures), ["a", "b"])
+    found = difference_map(Segmentation(first, GRID, structures), Segmentation(second, GRID, structures), ["a", "b"])
     np.testing.assert_array_equal(found.array[:, 0, 0], [2, 1, 2, 3])

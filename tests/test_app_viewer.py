@@ -13,8 +13,8 @@ from playwright.sync_api import expect
 
 from app_browser import Visitor, chromium, visited
 from helpers import box, spaced, write_dataset
-from osteon.app.previews import MOST_VOXELS
-from osteon.app.state import Studio
+from osteon.app.previews import MAX_VOXELS
+from osteon.app.state import AppState
 from osteon.app.workspace import ABOUT, Workspace
 from osteon.core.files import write_json
 from osteon.core.geometry import Geometry
@@ -96,7 +96,7 @@ def shell() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def large() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """More voxels than a preview has, the first slice at the head."""
     shape = (160, 170, 200)
-    assert np.prod(shape) > MOST_VOXELS
+    assert np.prod(shape) > MAX_VOXELS
     image = np.zeros(shape, dtype=np.int16)
     image[0, 0, 0] = 500
     return image, box(shape, (3, (slice(40, 80), slice(40, 80), slice(40, 80)))), spaced(1, 1, -1)
@@ -122,13 +122,13 @@ def pictures(folder: Path) -> None:
 class Viewer:
     """Somebody at the viewer."""
 
-    def __init__(self, visitor: Visitor, studio: Studio) -> None:
-        self.visitor, self.studio, self.page = visitor, studio, visitor.page
+    def __init__(self, visitor: Visitor, app: AppState) -> None:
+        self.visitor, self.app, self.page = visitor, app, visitor.page
 
     def look(self, case: str, *, dataset: str = "made", size: tuple[int, int] = (1280, 900), layout: str = "") -> None:
         self.page.set_viewport_size({"width": size[0], "height": size[1]})
-        item = self.studio.workspace.item("datasets", dataset)
-        self.visitor.open(f"/look/{item.id}/{self.studio.case_id(item, case)}")
+        item = self.app.workspace.item("datasets", dataset)
+        self.visitor.open(f"/look/{item.id}/{self.app.case_id(item, case)}")
         self.visitor.sees("shown after")
         if layout:
             self.call("layout", layout)
@@ -157,7 +157,7 @@ class Viewer:
 def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
     chromium()
     root = tmp_path_factory.mktemp("viewer") / "w"
-    studio = Studio(Workspace.open(root))
+    app = AppState(Workspace.open(root))
     cases = {
         "block": block(np.eye(4)),
         "thick": block(spaced(1, 1, 4)),
@@ -173,7 +173,7 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
     write_segmentation(root / "results/mine/block.nii.gz", found)
     write_json(root / "results/mine" / ABOUT, {"dataset": "made"})
     with visited(root) as visitor:
-        yield Viewer(visitor, studio)
+        yield Viewer(visitor, app)
     assert visitor.errors == []
 
 
@@ -273,8 +273,8 @@ def test_the_wheel_turns_slices_and_with_ctrl_it_zooms_to_the_mouse(viewer: View
 
 
 def test_linked_views_follow_the_wheel_whichever_has_the_keyboard(viewer: Viewer) -> None:
-    dataset, result = (viewer.studio.workspace.item(*name) for name in (("datasets", "made"), ("results", "mine")))
-    viewer.visitor.open(f"/compare/{dataset.id}/{result.id}/{viewer.studio.case_id(result, 'block')}")
+    dataset, result = (viewer.app.workspace.item(*name) for name in (("datasets", "made"), ("results", "mine")))
+    viewer.visitor.open(f"/compare/{dataset.id}/{result.id}/{viewer.app.case_id(result, 'block')}")
     viewer.visitor.sees("shown after")
     viewer.page.wait_for_function("document.querySelectorAll('.osteon-view canvas')[1]?.osteonView.ready")
     viewer.page.locator(".osteon-view canvas").nth(1).focus()
@@ -362,7 +362,7 @@ def test_the_crosshair_stands_on_slices_as_they_were_taken(viewer: Viewer) -> No
     assert viewer.page.evaluate(script, [0]) % 1 == pytest.approx(0, abs=1e-4)
 
 
-def test_how_a_scan_lies_is_said(viewer: Viewer) -> None:
+def test_unusual_orientations_are_described(viewer: Viewer) -> None:
     viewer.look("oblique")
     viewer.visitor.sees("Oblique by 17.5°")
     viewer.look("block")
@@ -415,7 +415,7 @@ def test_outlines_of_pictures_are_as_wide_at_each_scale(viewer: Viewer) -> None:
         assert 2 <= min(wide) <= max(wide) <= 9, f"pixels of two edges at a zoom of {zoom}: {wide}"
 
 
-def test_opacity_can_be_reached_heard_and_set_by_the_keyboard(viewer: Viewer) -> None:
+def test_opacity_is_set_by_the_keyboard_and_read_out(viewer: Viewer) -> None:
     viewer.look("block", layout="axial")
     slider = viewer.page.get_by_role("slider", name="Opacity of femur")
     slider.focus()

@@ -16,8 +16,8 @@ from playwright.sync_api import Dialog, expect
 
 from app_browser import Visitor, chromium, visited, wait
 from osteon.app import uploads as receiving
-from osteon.app.jobs import Job, Jobs, State
-from osteon.app.notifications import Ringer
+from osteon.app.jobs import Job, Jobs, JobState
+from osteon.app.notifications import JobEndWatcher
 from osteon.app.uploads import Uploads
 from osteon.app.workspace import Workspace
 
@@ -84,7 +84,7 @@ def test_an_upload_whose_server_is_killed_says_so_then_and_later(visitor: Visito
     visitor.open("/data")
     visitor.sees("Nothing of it was kept: upload it again.")
     assert not incoming(visitor)
-    visitor.click("I have seen it")
+    visitor.click("Dismiss")
     expect(visitor.page.get_by_text("An upload was broken off")).to_have_count(0)
     visitor.open("/data")
     visitor.sees("Bring data")
@@ -102,7 +102,7 @@ def test_an_upload_whose_tab_is_closed_is_told_to_the_next_one(visitor: Visitor)
     wait(lambda: not incoming(visitor))
     visitor.open("/data")
     visitor.sees("Nothing of it was kept: upload it again.")
-    visitor.click("I have seen it")
+    visitor.click("Dismiss")
     expect(visitor.page.get_by_text("An upload was broken off")).to_have_count(0)
 
 
@@ -152,40 +152,40 @@ def test_a_page_that_is_left_says_so_and_one_can_go_back(visitor: Visitor) -> No
     assert not (visitor.server.root / "errors.log").exists(), (visitor.server.root / "errors.log").read_text()
 
 
-def test_each_end_is_told_once_and_a_cancelled_job_is_none(tmp_path: Path) -> None:
+def test_each_end_is_notified_once_and_a_cancelled_job_not(tmp_path: Path) -> None:
     jobs = Jobs(tmp_path)
 
-    def put(command: str, state: State) -> Job:
+    def put(command: str, state: JobState) -> Job:
         job = Job(f"{len(jobs.all()):016x}", command, (), "Somebody", {}, created=time.time())
-        (jobs.folder / job.id).mkdir(parents=True)
-        (jobs.folder / job.id / "job.json").write_text(json.dumps(dataclasses.asdict(job)))
-        jobs.put(job, state)
+        (jobs.store.folder / job.id).mkdir(parents=True)
+        (jobs.store.folder / job.id / "job.json").write_text(json.dumps(dataclasses.asdict(job)))
+        jobs.write_state(job, state)
         return job
 
-    old = put("train", State("done"))
-    ringer = Ringer(jobs)
-    put("train", State("queued"))
-    assert ringer.ended() == []
-    new = put("predict", State("partly"))
-    put("sweep", State("cancelled"))
-    put("export", State("done"))
-    assert ringer.ended() == ["A segmentation is done, with some cases left out"]
-    assert ringer.ended() == []
-    jobs.put(new, State("queued"))
-    jobs.put(old, State("queued"))
-    assert ringer.ended() == []
-    jobs.put(old, State("failed", why="it ended without a word"))
-    assert ringer.ended() == ["A training has failed"]
+    old = put("train", JobState("done"))
+    watcher = JobEndWatcher(jobs)
+    put("train", JobState("queued"))
+    assert watcher.ended() == []
+    new = put("predict", JobState("partly"))
+    put("sweep", JobState("cancelled"))
+    put("export", JobState("done"))
+    assert watcher.ended() == ["A segmentation is done, with some cases left out"]
+    assert watcher.ended() == []
+    jobs.write_state(new, JobState("queued"))
+    jobs.write_state(old, JobState("queued"))
+    assert watcher.ended() == []
+    jobs.write_state(old, JobState("failed", why="it ended without a word"))
+    assert watcher.ended() == ["A training has failed"]
 
 
 def test_a_page_that_sends_no_more_is_taken_for_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uploads = Uploads(Workspace.open(tmp_path))
-    silent, working = uploads.begin(), uploads.begin()
-    working.busy = True
-    uploads.break_idle()
+    silent, working = uploads.start(), uploads.start()
+    working.finishing = True
+    uploads.interrupt_idle()
     assert len(uploads.open) == 2
     monkeypatch.setattr(receiving, "IDLE_S", -1.0)
-    uploads.break_idle()
+    uploads.interrupt_idle()
     assert list(uploads.open) == [working.id]
-    assert list(uploads.broken) == [silent.id]
+    assert list(uploads.interrupted) == [silent.id]
     assert not silent.folder.exists()

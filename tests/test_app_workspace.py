@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from osteon.app.workspace import SETTINGS, Workspace, plain_name
+from osteon.app.workspace import SETTINGS, Workspace, safe_name
 from osteon.core.errors import FileError, UsageError
 
 
@@ -61,23 +61,23 @@ def test_nothing_outside_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_names_become_plain(wanted: str, name: str) -> None:
-    assert plain_name(wanted) == name
+    assert safe_name(wanted) == name
 
 
 def test_a_new_name_replaces_nothing(tmp_path: Path) -> None:
     workspace = Workspace.open(tmp_path / "w")
     (workspace.root / "runs/Knee").mkdir()
-    assert workspace.new("runs", "knee").name == "knee-2"
-    assert workspace.new("datasets", "knee").name == "knee"
+    assert workspace.new_item("runs", "knee").name == "knee-2"
+    assert workspace.new_item("datasets", "knee").name == "knee"
 
 
-def test_choices_are_kept(tmp_path: Path) -> None:
+def test_settings_are_saved(tmp_path: Path) -> None:
     workspace = Workspace.open(tmp_path / "w")
-    workspace.choose(theme="dark")
-    workspace.choose(recipe="limb")
-    assert Workspace.open(tmp_path / "w").settings() == {"theme": "dark", "recipe": "limb"}
+    workspace.save_settings(theme="dark")
+    workspace.save_settings(recipe="limb")
+    assert Workspace.open(tmp_path / "w").read_settings() == {"theme": "dark", "recipe": "limb"}
     (workspace.root / SETTINGS).write_text("{")
-    assert workspace.settings() == {}
+    assert workspace.read_settings() == {}
 
 
 def test_a_file_is_no_workspace(tmp_path: Path) -> None:

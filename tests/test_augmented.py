@@ -17,7 +17,7 @@ from osteon.auditing.augmented_picture import patch_picture
 from osteon.core.errors import DatasetError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Plan, write_plan
-from osteon.training.augmenting import draw_changes, told
+from osteon.training.augmenting import describe_augmentation, draw_parameters
 from runs import cohort, command
 
 CHANGES = {"augmentation.noise_p": 1.0, "augmentation.noise_std": 0.5}
@@ -86,11 +86,11 @@ def test_a_left_bone_that_is_mirrored_is_told_to_be_a_right_one() -> None:
     data = plan_data({"augmentation.mirror_axes": [0]})
     data["structures"] = SIDES
     plan = Plan.model_validate(data)
-    changes = draw_changes(plan, 0, 3)
+    changes = draw_parameters(plan, 0, 3)
     changes.mirror[:] = [True, False, False]
-    assert told(changes, 0, plan) == ["mirrored along R; left and right swap names"]
+    assert describe_augmentation(changes, 0, plan) == ["mirrored along R; left and right swap names"]
     changes.mirror[:] = False
-    assert told(changes, 0, plan) == []
+    assert describe_augmentation(changes, 0, plan) == []
 
 
 def test_structures_are_outlined_in_their_colours() -> None:

@@ -14,26 +14,26 @@ import torch.nn.functional as F
 from helpers import FLAT, SIDES, tiny_plan
 from osteon.core.errors import PlanError
 from osteon.plan.schema import Plan
-from osteon.plan.sections import FOLDING
+from osteon.plan.sections import MAX_ELASTIC_SHARE
 from osteon.planning.recipes import RECIPES
-from osteon.training.augmenting import Changes, apply_changes, draw_changes
+from osteon.training.augmenting import AugmentationParameters, apply_augmentation, draw_parameters
 from osteon.training.augmenting.parameters import rotation
-from osteon.training.augmenting.smooth import expand, points_along, spline_basis
+from osteon.training.augmenting.smooth import count_control_points, expand_field, spline_basis
 from osteon.training.augmenting.spatial import sample
 
 NOTHING = np.full(2, np.nan)
 STILL = np.tile(np.eye(3, 4), (2, 1, 1))
 
 
-def changes(**some: Any) -> Changes:
+def changes(**some: Any) -> AugmentationParameters:
     arrays = {
         "mirror": np.zeros((2, 3), dtype=bool),
         "affine": STILL,
         "elastic": np.zeros((2, 3, 1, 1, 1)),
         "bias_terms": np.zeros((2, 4, 4, 4)),
     }
-    names = {field.name for field in fields(Changes)} - {*arrays, "seed"}
-    return replace(Changes(seed=5, **arrays, **dict.fromkeys(names, NOTHING)), **some)
+    names = {field.name for field in fields(AugmentationParameters)} - {*arrays, "seed"}
+    return replace(AugmentationParameters(seed=5, **arrays, **dict.fromkeys(names, NOTHING)), **some)
 
 
 def only(first: float) -> np.ndarray:
@@ -48,9 +48,11 @@ def batch(shape: tuple[int, int, int] = (8, 8, 8), structures: int = 2) -> tuple
     return image, labels, torch.ones(2, structures, dtype=torch.bool)
 
 
-def apply(what: Changes, plan: Any = None, parts: tuple[torch.Tensor, ...] | None = None) -> tuple[torch.Tensor, ...]:
+def apply(
+    what: AugmentationParameters, plan: Any = None, parts: tuple[torch.Tensor, ...] | None = None
+) -> tuple[torch.Tensor, ...]:
     image, labels, annotated = parts or batch()
-    return apply_changes(image.clone(), labels.clone(), annotated.clone(), what, plan or tiny_plan())
+    return apply_augmentation(image.clone(), labels.clone(), annotated.clone(), what, plan or tiny_plan())
 
 
 def everything() -> dict[str, Any]:
@@ -68,7 +70,7 @@ def test_the_same_seed_and_iteration_draw_the_same() -> None:
     plan = tiny_plan(everything())
 
     def values(seed: int, iteration: int) -> list[Any]:
-        return [np.nan_to_num(part, nan=-9).tolist() for part in vars(draw_changes(plan, seed, iteration)).values()]
+        return [np.nan_to_num(part, nan=-9).tolist() for part in vars(draw_parameters(plan, seed, iteration)).values()]
 
     assert values(3, 4) == values(3, 4)
     assert values(3, 4) != values(3, 5)
@@ -77,7 +79,7 @@ def test_the_same_seed_and_iteration_draw_the_same() -> None:
 
 def test_drawn_changes_keep_to_their_ranges_and_chances() -> None:
     plan = tiny_plan(everything())
-    drawn = [draw_changes(plan, 0, n) for n in range(60)]
+    drawn = [draw_parameters(plan, 0, n) for n in range(60)]
     how = plan.augmentation
     for name, chance, (low, high) in [
         ("noise", how.noise_p, (0, how.noise_std)),
@@ -99,19 +101,19 @@ def test_drawn_changes_keep_to_their_ranges_and_chances() -> None:
     moved = [not np.allclose(one, np.eye(3, 4)) for d in drawn for one in d.affine]
     assert np.mean(moved) == pytest.approx(how.affine_p, abs=0.06)
     assert np.mean([d.mirror for d in drawn]) == pytest.approx(0.5, abs=0.05)
-    assert not np.array([d.mirror for d in [draw_changes(tiny_plan(), 0, n) for n in range(20)]]).any()
+    assert not np.array([d.mirror for d in [draw_parameters(tiny_plan(), 0, n) for n in range(20)]]).any()
 
 
 def test_only_the_plans_axes_are_mirrored() -> None:
     plan = tiny_plan({"augmentation.mirror_axes": [1]})
-    drawn = np.array([draw_changes(plan, 0, n).mirror for n in range(40)])
+    drawn = np.array([draw_parameters(plan, 0, n).mirror for n in range(40)])
     assert drawn.any((0, 1)).tolist() == [False, True, False]
 
 
 def affine_of(extra: dict[str, Any], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """A drawn affine, and the same in millimetres."""
     plan = tiny_plan({"augmentation.affine_p": 1.0, **extra})
-    drawn = draw_changes(plan, seed, 0).affine[0]
+    drawn = draw_parameters(plan, seed, 0).affine[0]
     half = np.array(plan.patch.size) * plan.grid.spacing_mm / 2
     return drawn, drawn[:, :3] * half[:, None] / half[None, :]
 
@@ -249,7 +251,7 @@ def test_image_and_labels_move_together() -> None:
     smooth = F.interpolate(torch.rand(2, 1, 4, 4, 4), 16, mode="trilinear")
     labels = (smooth[:, 0] > 0.5).long()
     for iteration in range(5):
-        drawn = draw_changes(plan, 0, iteration)
+        drawn = draw_parameters(plan, 0, iteration)
         what = changes(affine=drawn.affine, mirror=drawn.mirror)
         image, moved, _ = apply(what, plan, (smooth, labels, torch.ones(2, 2, dtype=torch.bool)))
         assert ((image[:, 0] > 0.5).long() == moved).float().mean() > 0.93
@@ -277,7 +279,7 @@ def test_slices_are_moved_as_volumes_of_one_slice_are() -> None:
     extra = {"augmentation.affine_p": 1.0, "augmentation.elastic_p": 1.0, "augmentation.scale": [0.8, 1.2]}
     extra |= {"augmentation.rotate_degrees": [0, 0, 90], "augmentation.shift": 0.2}
     flat = tiny_plan(FLAT | extra)
-    drawn = draw_changes(flat, 0, 0)
+    drawn = draw_parameters(flat, 0, 0)
     what = changes(affine=drawn.affine, elastic=drawn.elastic, elastic_mm=drawn.elastic_mm)
     solid = flat.model_copy(update={"grid": flat.grid.model_copy(update={"dimensions": 3})})
     parts = batch((8, 8, 1))
@@ -305,7 +307,9 @@ UNEVEN: dict[str, Any] = {
 
 def everywhere(plan: Plan, direction: Sequence[float]) -> np.ndarray:
     """Points that displace the whole first patch alike."""
-    points = np.zeros((2, 3, *points_along(plan.patch.size, plan.grid.spacing_mm, plan.augmentation.elastic_grain_mm)))
+    points = np.zeros(
+        (2, 3, *count_control_points(plan.patch.size, plan.grid.spacing_mm, plan.augmentation.elastic_grain_mm))
+    )
     points[0] = np.array(direction)[:, None, None, None]
     return points
 
@@ -347,13 +351,13 @@ def test_a_spline_weighs_its_points_by_distance() -> None:
     assert spline_basis(1, 3.0, 9.0).tolist() == [[1.0]]
 
 
-@pytest.mark.parametrize(("strength", "folds"), [(FOLDING, False), (2 * FOLDING, True)])
+@pytest.mark.parametrize(("strength", "folds"), [(MAX_ELASTIC_SHARE, False), (2 * MAX_ELASTIC_SHARE, True)])
 def test_space_never_folds(strength: float, folds: bool) -> None:
     """The deformation's Jacobian stays positive at the limit that a plan keeps to, whatever is drawn."""
     bases = [spline_basis(25, 1.0, 8.0)] * 3
     rng = np.random.default_rng(0)
     points = rng.choice([-1.0, 1.0], (24, 3, *(basis.shape[1] for basis in bases))) * strength * 8
-    field = expand(torch.from_numpy(points), bases).numpy()
+    field = expand_field(torch.from_numpy(points), bases).numpy()
     gradient = np.stack(np.gradient(field, axis=(2, 3, 4)), -1)  # [draw, component, i, j, k, along]
     determinant = np.linalg.det(gradient.transpose(0, 2, 3, 4, 1, 5) + np.eye(3))
     assert (determinant.min() < 0) == folds
@@ -368,11 +372,11 @@ def test_a_plan_that_folds_space_is_refused() -> None:
 
 def test_no_point_is_moved_further_than_drawn_and_slices_stay_in_their_plane() -> None:
     plan = tiny_plan(UNEVEN)
-    drawn = draw_changes(plan, 0, 0)
-    assert drawn.elastic.shape == (2, 3, *points_along((16, 8, 4), (1, 2, 4), 8))
+    drawn = draw_parameters(plan, 0, 0)
+    assert drawn.elastic.shape == (2, 3, *count_control_points((16, 8, 4), (1, 2, 4), 8))
     assert 0.9 < abs(drawn.elastic).max() <= 1
     flat = tiny_plan(FLAT | {"augmentation.elastic_p": 1.0})
-    drawn = draw_changes(flat, 0, 0)
+    drawn = draw_parameters(flat, 0, 0)
     assert drawn.elastic.shape[-1] == 1
     assert not drawn.elastic[:, 2].any()
     assert drawn.elastic[:, :2].all()
@@ -396,7 +400,7 @@ def test_labels_follow_a_deformed_image(affine_p: float) -> None:
     smooth = F.interpolate(torch.rand(2, 1, 4, 4, 4, generator=torch.Generator().manual_seed(1)), 24, mode="trilinear")
     labels = (smooth[:, 0] > 0.5).long()
     annotated = torch.ones(2, 2, dtype=torch.bool)
-    drawn = draw_changes(plan, 0, 1)
+    drawn = draw_parameters(plan, 0, 1)
     what = changes(affine=drawn.affine, elastic=drawn.elastic, elastic_mm=drawn.elastic_mm)
     image, moved, _ = apply(what, plan, (smooth, labels, annotated))
     assert (labels == moved).float().mean() < 0.92
@@ -422,7 +426,7 @@ def test_a_bias_field_is_smooth_and_keeps_to_its_range(flat: bool) -> None:
     plan = tiny_plan(mr | ({**FLAT, "patch.size": [16, 16, 1]} if flat else {"patch.size": [16, 16, 16]}))
     parts = bright(plan.patch.size)
     for iteration in range(5):
-        drawn = draw_changes(plan, 0, iteration)
+        drawn = draw_parameters(plan, 0, iteration)
         made = apply(changes(bias=drawn.bias, bias_terms=drawn.bias_terms), plan, parts)[0]
         assert made[:, :, 0, 0, 0].tolist() == [[-2.0], [-2.0]]
         field = (made[:, :, 1:] + 2).log().double()
@@ -463,11 +467,11 @@ def test_a_bias_field_is_for_mr_channels_alone() -> None:
 
 
 def test_constant_and_thin_terms_are_never_drawn() -> None:
-    flat = draw_changes(tiny_plan(FLAT), 0, 0).bias_terms
+    flat = draw_parameters(tiny_plan(FLAT), 0, 0).bias_terms
     assert not flat[..., 1:].any()
     assert not flat[:, 0, 0, 0].any()
     assert np.count_nonzero(flat[0]) == 9
-    assert np.count_nonzero(draw_changes(tiny_plan(), 0, 0).bias_terms[0]) == 19
+    assert np.count_nonzero(draw_parameters(tiny_plan(), 0, 0).bias_terms[0]) == 19
 
 
 # -- intensities -----------------------------------------------------------------------------------------------------
@@ -553,7 +557,7 @@ def test_gamma_is_monotone_and_keeps_the_ends(which: str, power: float) -> None:
 def test_all_at_once_stays_finite_and_is_repeatable() -> None:
     plan = tiny_plan(everything() | {"patch.batch": 2})
     for iteration in range(10):
-        drawn = draw_changes(plan, 1, iteration)
+        drawn = draw_parameters(plan, 1, iteration)
         one, two = apply(drawn, plan), apply(drawn, plan)
         assert torch.isfinite(one[0]).all()
         assert set(one[1].unique().tolist()) <= {0, 1, 2}

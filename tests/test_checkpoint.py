@@ -15,16 +15,16 @@ from osteon.core.errors import FileError
 from osteon.networks import weights
 from osteon.training.checkpoint import (
     LAST,
-    State,
-    keep_before,
-    last_state,
+    TrainingState,
+    keep_previous,
     load_checkpoint,
     pack_optimiser,
+    read_last_state,
     save_checkpoint,
     unpack_optimiser,
 )
 
-STATE = State(
+STATE = TrainingState(
     iteration=40,
     elapsed_s=12.5,
     best_dice=0.75,
@@ -78,12 +78,12 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path, name: str) 
 
 def test_views_and_shared_layouts_are_written_as_they_are(tmp_path: Path) -> None:
     turned = torch.arange(6.0).reshape(2, 3).T
-    save_checkpoint(tmp_path / "a.safetensors", {"x": turned, "n": torch.tensor(3)}, State())
+    save_checkpoint(tmp_path / "a.safetensors", {"x": turned, "n": torch.tensor(3)}, TrainingState())
     tensors, state = load_checkpoint(tmp_path / "a.safetensors")
     assert torch.equal(tensors["x"], turned)
     assert int(tensors["n"]) == 3
-    assert state == State()
-    assert state.history is not State().history
+    assert state == TrainingState()
+    assert state.history is not TrainingState().history
 
 
 @pytest.mark.parametrize("harm", ["missing", "empty", "cut", "words", "foreign", "older", "a bit", "a digit"])
@@ -135,7 +135,7 @@ def test_a_full_disk_is_said_and_leaves_the_old_file(
 
     monkeypatch.setattr(weights, "save_file", full)
     with pytest.raises(FileError, match=words):
-        save_checkpoint(path, {"x": torch.zeros(3)}, State())
+        save_checkpoint(path, {"x": torch.zeros(3)}, TrainingState())
     tensors, state = load_checkpoint(path)
     assert state == STATE
     assert torch.equal(tensors["x"], torch.ones(3))
@@ -147,10 +147,10 @@ import resource, sys
 from pathlib import Path
 import torch
 from osteon.core.errors import FileError
-from osteon.training.checkpoint import State, save_checkpoint
+from osteon.training.checkpoint import TrainingState, save_checkpoint
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
-    save_checkpoint(Path(sys.argv[1]), {"x": torch.zeros(100_000)}, State())
+    save_checkpoint(Path(sys.argv[1]), {"x": torch.zeros(100_000)}, TrainingState())
 except FileError as error:
     sys.exit(0 if error.__cause__.errno == 27 else 3)
 sys.exit(4)
@@ -168,18 +168,20 @@ def test_the_system_refusing_to_write_more_is_understood(tmp_path: Path) -> None
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for iteration in (7, 8):
-        keep_before(tmp_path)
-        save_checkpoint(tmp_path / LAST, {"x": torch.full((1000,), float(iteration))}, State(iteration=iteration))
-    assert last_state(tmp_path).iteration == 8
+        keep_previous(tmp_path)
+        save_checkpoint(
+            tmp_path / LAST, {"x": torch.full((1000,), float(iteration))}, TrainingState(iteration=iteration)
+        )
+    assert read_last_state(tmp_path).iteration == 8
     assert capsys.readouterr().err == ""
     whole = (tmp_path / LAST).read_bytes()
     (tmp_path / LAST).unlink()  # what is written in place would change the link, too
     (tmp_path / LAST).write_bytes(whole[:-9] + b"\x42" + whole[-8:])
-    assert last_state(tmp_path).iteration == 7
+    assert read_last_state(tmp_path).iteration == 7
     said = " ".join(capsys.readouterr().err.split())
     assert "last.safetensors: not a checkpoint that can be read" in said
     assert "the one before is taken, of iteration 7" in said
     assert load_checkpoint(tmp_path / LAST)[0]["x"][0] == 7
     (tmp_path / LAST).write_bytes(b"")
     with pytest.raises(FileError, match="not a checkpoint"):
-        last_state(tmp_path)
+        read_last_state(tmp_path)

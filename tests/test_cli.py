@@ -21,19 +21,7 @@ import osteon
 from children import python
 from helpers import plan_data, spaced, tiny_plan, two_boxes
 from osteon.cli import option_values
-from osteon.cli.main import ANEW, WAYS_ON, app
-from osteon.cli.option_values import (
-    Between,
-    By,
-    Groups,
-    MaskMarks,
-    MeshSpaces,
-    MeshUnits,
-    Methods,
-    Parts,
-    Precisions,
-    RleOrders,
-)
+from osteon.cli.main import RESUME_HINTS, STARTS_ANEW, app
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.quantities import format_bytes, parse_seconds
@@ -44,8 +32,8 @@ from osteon.importing import source_forms
 from osteon.plan.overlay import overlay
 from osteon.plan.schema import Precision, read_plan, write_plan
 from osteon.planning import dataset_plan
-from osteon.planning.options import Choices
-from osteon.planning.recipe_files import published
+from osteon.planning.options import RECIPE_NAMES, PlanOptions
+from osteon.planning.recipe_files import published_recipes
 from osteon.planning.recipes import RECIPES
 from osteon.runs.fit import train
 from osteon.voting import fit, rules
@@ -144,10 +132,10 @@ main()
     [
         ("import", "SIGTERM", 143, "ended by SIGTERM; the same command goes on from here"),
         ("plan", "SIGHUP", 129, "ended by SIGHUP; the same command goes on from here"),
-        ("evaluate", "SIGTERM", 143, f"ended by SIGTERM; {ANEW}"),
+        ("evaluate", "SIGTERM", 143, f"ended by SIGTERM; {STARTS_ANEW}"),
     ],
 )
-def test_whatever_ends_a_command_is_in_its_exit_code_with_the_way_on(
+def test_whatever_ends_a_command_is_in_its_exit_code_with_the_way_to_resume(
     command: str, name: str, ends_with: int, said: str
 ) -> None:
     process = python(ENDED.replace("NAME", name).replace("COMMAND", command))
@@ -191,9 +179,9 @@ def test_a_command_that_is_ended_before_it_begins_says_so_too(tmp_path: Path, ho
     assert "Traceback" not in ended.stderr
 
 
-def test_the_ways_on_are_those_of_commands() -> None:
+def test_resume_hints_are_for_commands() -> None:
     names = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
-    assert set(WAYS_ON) <= names
+    assert set(RESUME_HINTS) <= names
 
 
 def test_the_version(capsys: Captured) -> None:
@@ -202,17 +190,17 @@ def test_the_version(capsys: Captured) -> None:
 
 
 def test_choices_are_the_registries() -> None:
-    assert (*RECIPES, *published()) == option_values.RECIPES
-    assert {choice.value for choice in Precisions} == set(get_args(Precision))
-    assert {choice.value for choice in By} == set(get_args(folds.By))
-    assert {choice.value for choice in Groups} == set(get_args(source_forms.Group))
-    assert {choice.value for choice in MeshUnits} == set(get_args(source_forms.MeshUnit))
-    assert {choice.value for choice in MeshSpaces} == set(get_args(source_forms.MeshSpace))
-    assert {choice.value for choice in Between} == set(get_args(source_forms.BetweenSlices))
-    assert {choice.value for choice in RleOrders} == set(get_args(source_forms.RleOrder))
-    assert {choice.value for choice in MaskMarks} == set(get_args(source_forms.MaskMarks))
-    assert {choice.value for choice in Methods} == set(get_args(rules.Method))
-    assert {choice.value for choice in Parts} == set(get_args(fit.FittedParameter))
+    assert [*RECIPES, *published_recipes()] == list(RECIPE_NAMES)
+    assert get_args(option_values.Precision) == get_args(Precision)
+    assert get_args(option_values.FoldsBy) == get_args(folds.By)
+    assert get_args(option_values.MeshGroup) == get_args(source_forms.Group)
+    assert get_args(option_values.MeshUnit) == get_args(source_forms.MeshUnit)
+    assert get_args(option_values.MeshSpace) == get_args(source_forms.MeshSpace)
+    assert get_args(option_values.BetweenSlices) == get_args(source_forms.BetweenSlices)
+    assert get_args(option_values.RleOrder) == get_args(source_forms.RleOrder)
+    assert get_args(option_values.MaskMarks) == get_args(source_forms.MaskMarks)
+    assert get_args(option_values.VoteMethod) == get_args(rules.Method)
+    assert get_args(option_values.FitPart) == get_args(fit.FittedParameter)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +292,7 @@ def test_a_run_has_a_plan_of_its_own(tmp_path: Path, capsys: Captured, monkeypat
         measured.append(plan)
         return overlay(plan, {"training.precision": "bf16"})
 
-    monkeypatch.setattr(dataset_plan, "forecast", forecast)
+    monkeypatch.setattr(dataset_plan, "measure_forecast", forecast)
     dataset, run = cohort(tmp_path / "data").folder, tmp_path / "run"
     write_plan(dataset / "plan.yaml", tiny_plan())
     before = (dataset / "plan.yaml").read_bytes()
@@ -339,14 +327,14 @@ def test_a_plan_that_is_given_takes_single_keys(tmp_path: Path) -> None:
     assert not (dataset / "plan.yaml").exists()
 
 
-def test_training_in_python_takes_choices(tmp_path: Path) -> None:
+def test_training_in_python_takes_plan_options(tmp_path: Path) -> None:
     dataset, run = cohort(tmp_path / "data").folder, tmp_path / "run"
     own = {"patch.size": [8, 8, 8], "training.epoch_iterations": 1, "training.precision": "fp32"}
     small = {"network.features": [4, 6], "network.strides": [[1] * 3, [2] * 3], "network.kernels": [[3] * 3] * 2}
     common: dict[str, Any] = {"epochs": 1, "device": "cpu", "workers": 1, "measure_cost": False}
     osteon.train(dataset, run, loss="dice", settings={**own, **small}, **common)
     assert read_plan(run / "plan.yaml").training.loss == "dice"
-    again = osteon.train(dataset, run, choices=Choices(loss="dice", settings={**own, **small}), **common)
+    again = osteon.train(dataset, run, plan_options=PlanOptions(loss="dice", settings={**own, **small}), **common)
     assert again.iterations == 1
     with pytest.raises(UsageError, match="a plan and choices contradict"):
         osteon.train(dataset, run, plan=tiny_plan(), loss="dice", **common)
@@ -355,7 +343,7 @@ def test_training_in_python_takes_choices(tmp_path: Path) -> None:
 def test_plan_without_a_forecast_tries_nothing(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(dataset_plan, "forecast")
+    monkeypatch.delattr(dataset_plan, "measure_forecast")
     dataset = cohort(tmp_path / "data").folder
     assert command("plan", dataset, "--no-cost", "--loss", "dice", "--zoom", "smallest:1") == 0
     said = capsys.readouterr().out
@@ -366,7 +354,7 @@ def test_plan_without_a_forecast_tries_nothing(
 def test_plan_names_the_cases_that_it_could_not_measure(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset_plan, "forecast", lambda plan, *_, **__: plan)
+    monkeypatch.setattr(dataset_plan, "measure_forecast", lambda plan, *_, **__: plan)
     dataset = cohort(tmp_path / "data")
     broken = dataset.manifest.trainable[0]
     dataset.resolve(broken.images[0]).write_bytes(b"no scan")

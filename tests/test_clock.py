@@ -32,5 +32,5 @@ def test_previews_of_a_wrong_clock_do_not_outlast_those_of_the_right_one(
 ) -> None:
     made = [written(tmp_path / name / scenes.INFO, ago) for name, ago in (("a", -WEEK), ("b", 60.0), ("c", 0.0))]
     monkeypatch.setattr(scenes, "MOST_CACHED", 100)
-    scenes._sweep(tmp_path, made[2].parent)
+    scenes._prune_cache(tmp_path, made[2].parent)
     assert [path.parent.name for path in made if path.exists()] == ["b", "c"]

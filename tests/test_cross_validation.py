@@ -23,8 +23,9 @@ from osteon.plan.schema import write_plan
 from osteon.predicting.model import load_model
 from osteon.runs import cross_validation
 from osteon.runs.cross_validation import train_all_folds
-from osteon.runs.finishing import Validated, _with_or_without_series
-from osteon.runs.splits import folds_of, split
+from osteon.runs.final_validation import ValidationResult
+from osteon.runs.finish import _choose_sequence
+from osteon.runs.splits import make_run_folds, split_cases
 from runs import CPU, cohort, command, learning_plan
 
 ALL = replace(CPU, fold="all", folds=3, epochs=1)
@@ -49,7 +50,7 @@ def test_every_case_is_validated_by_a_network_that_has_not_seen_it(done: Path, d
     assert set(validation["cases"]) == everyone
     assert {path.name for path in (done / "predictions").iterdir()} == {f"{case}.nii.gz" for case in everyone}
     for fold in range(3):
-        held = split(data, replace(ALL, fold=fold))[1]
+        held = split_cases(data, replace(ALL, fold=fold))[1]
         own = json.loads((done / f"fold-{fold}/model/validation.json").read_text())
         assert set(own["cases"]) == set(held)
         for case in held:
@@ -142,7 +143,7 @@ def test_a_structure_of_one_case_is_said_before_anything_is_trained(
 
 
 def test_copies_of_one_image_are_not_parted_also_where_no_hash_is_written(tmp_path: Path) -> None:
-    every = [{int(case[1]) for case in fold} for fold in folds_of(rare(tmp_path / "any"), ALL)]
+    every = [{int(case[1]) for case in fold} for fold in make_run_folds(rare(tmp_path / "any"), ALL)]
     first, second = (min(fold) for fold in every[:2])
     cases = {f"c{n}": two_boxes(seed=n) for n in range(6)}
     cases[f"c{second}"] = cases[f"c{first}"]
@@ -154,7 +155,7 @@ def test_copies_of_one_image_are_not_parted_also_where_no_hash_is_written(tmp_pa
 
 
 def test_a_structure_of_two_cases_lies_in_two_folds(tmp_path: Path) -> None:
-    every = [{int(case[1]) for case in fold} for fold in folds_of(rare(tmp_path / "any"), ALL)]
+    every = [{int(case[1]) for case in fold} for fold in make_run_folds(rare(tmp_path / "any"), ALL)]
     together = next(fold for fold in every if len(fold) == 2)
     dataset, run = rare(tmp_path / "data", *together), tmp_path / "run"
     train_all_folds(dataset, tiny_plan(), run, ALL)
@@ -210,10 +211,10 @@ def test_names_in_order_stay_only_where_they_do_not_harm(tmp_path: Path, as_foun
     for part, content in (("predictions", "ordered"), ("unordered/predictions", "as found")):
         (tmp_path / part).mkdir(parents=True)
         (tmp_path / part / "c0.nii.gz").write_text(content)
-    ordered = Validated({"c0": {"femur": 0.8, "tibia": 0.8, "third": 0.8}}, {})
-    other = Validated({"c0": {"femur": as_found, "tibia": as_found, "third": as_found}}, {})
-    chosen, validated = _with_or_without_series(plan, ordered, other, tmp_path)
-    assert (chosen.series is not None) == kept
+    ordered = ValidationResult({"c0": {"femur": 0.8, "tibia": 0.8, "third": 0.8}}, {})
+    other = ValidationResult({"c0": {"femur": as_found, "tibia": as_found, "third": as_found}}, {})
+    chosen, validated = _choose_sequence(plan, ordered, other, tmp_path)
+    assert (chosen.sequence is not None) == kept
     assert validated is (ordered if kept else other)
     assert (tmp_path / "predictions/c0.nii.gz").read_text() == ("ordered" if kept else "as found")
     assert not (tmp_path / "unordered").exists()

@@ -16,18 +16,17 @@ from osteon.core.errors import UsageError
 from osteon.core.files import read_yaml
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import prepare
-from osteon.runs import fit
+from osteon.runs import fit, loop
 from osteon.runs.options import TrainOptions
 from osteon.sweeping.spec import Sweep
 from osteon.training import compilation, hardware
-from osteon.training.batches import Batches
-from osteon.training.callback import Conductor, Limits
-from osteon.training.checkpoint import State
-from osteon.training.compilation import WORTH_S, compile_forward, pays
-from osteon.training.hardware import let_cuda_be_fast, lightning_precision, trainer_device
+from osteon.training.batches import BatchStream
+from osteon.training.checkpoint import TrainingState
+from osteon.training.compilation import MIN_TRAINING_S, compile_forward, is_worth_compiling
+from osteon.training.hardware import enable_fast_cuda, lightning_device, lightning_precision
+from osteon.training.limits import TrainingLimits
 from osteon.training.module import TrainingModule
 from osteon.training.optimisers import OPTIMISERS, make_optimiser
-from osteon.training.progress_display import Display
 from osteon.training.sampling import Batch, PatchSampler
 from runs import cohort, command
 
@@ -125,10 +124,10 @@ def test_a_gpu_that_is_not_there_exits_with_2(
 
 
 def test_lightning_is_told_which_device() -> None:
-    assert trainer_device("cpu") == {"accelerator": "cpu", "devices": 1}
-    assert trainer_device("cuda") == {"accelerator": "gpu", "devices": [0]}
-    assert trainer_device("cuda:1") == {"accelerator": "gpu", "devices": [1]}
-    assert trainer_device("mps") == {"accelerator": "mps", "devices": 1}
+    assert lightning_device("cpu") == {"accelerator": "cpu", "devices": 1}
+    assert lightning_device("cuda") == {"accelerator": "gpu", "devices": [0]}
+    assert lightning_device("cuda:1") == {"accelerator": "gpu", "devices": [1]}
+    assert lightning_device("mps") == {"accelerator": "mps", "devices": 1}
 
 
 def planned_on(device: str, precision: str) -> Plan:
@@ -192,7 +191,7 @@ def exact() -> Iterator[None]:
 def test_cuda_computes_in_tf32_and_tries_out_what_is_fast(
     device: str, deterministic: bool, tf32: bool, trials: bool
 ) -> None:
-    let_cuda_be_fast(device, deterministic=deterministic)
+    enable_fast_cuda(device, deterministic=deterministic)
     assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == tf32
     assert torch.backends.cudnn.benchmark == trials
 
@@ -210,28 +209,28 @@ def test_steps_are_fused_on_cuda_alone(monkeypatch: pytest.MonkeyPatch, name: st
 
 
 def test_compiling_pays_in_long_trainings_on_cuda() -> None:
-    assert pays("cuda:1", WORTH_S, deterministic=False)
-    assert not pays("cuda", WORTH_S - 1, deterministic=False)
-    assert not pays("cuda", None, deterministic=False)
-    assert not pays("cuda", WORTH_S, deterministic=True)
-    assert not pays("cpu", WORTH_S, deterministic=False)
-    assert not pays("mps", WORTH_S, deterministic=False)
+    assert is_worth_compiling("cuda:1", MIN_TRAINING_S, deterministic=False)
+    assert not is_worth_compiling("cuda", MIN_TRAINING_S - 1, deterministic=False)
+    assert not is_worth_compiling("cuda", None, deterministic=False)
+    assert not is_worth_compiling("cuda", MIN_TRAINING_S, deterministic=True)
+    assert not is_worth_compiling("cpu", MIN_TRAINING_S, deterministic=False)
+    assert not is_worth_compiling("mps", MIN_TRAINING_S, deterministic=False)
 
 
 def test_what_is_left_of_a_training() -> None:
-    def left(limits: Limits, device: str, *, measured: float | None = 2.0) -> float | None:
+    def left(limits: TrainingLimits, device: str, *, measured: float | None = 2.0) -> float | None:
         plan = tiny_plan({"forecast": {"device": "cuda", "seconds_per_iteration": measured}})
-        state = State(iteration=10, elapsed_s=30.0)
-        return Conductor(plan, limits, [], Path(), Display(), None, state).left_s(device)  # type: ignore[arg-type]
+        state = TrainingState(iteration=10, elapsed_s=30.0)
+        return limits.remaining_s(state, plan.forecast, device)
 
-    assert left(Limits(None, 100.0), "cpu") == 70
-    assert left(Limits(40, None), "cuda") == 60
-    assert left(Limits(40, None), "cpu") is None
-    assert left(Limits(40, None), "cuda", measured=None) is None
+    assert left(TrainingLimits(None, 100.0), "cpu") == 70
+    assert left(TrainingLimits(40, None), "cuda") == 60
+    assert left(TrainingLimits(40, None), "cpu") is None
+    assert left(TrainingLimits(40, None), "cuda", measured=None) is None
 
 
 def compiled_module(monkeypatch: pytest.MonkeyPatch, backend: str) -> tuple[TrainingModule, torch.Tensor]:
-    monkeypatch.setattr(compilation, "_missing", lambda: "")
+    monkeypatch.setattr(compilation, "_missing_tool", lambda: "")
     module = TrainingModule(tiny_plan(), 0, lambda: 0.0)
     module.compiled = compile_forward(module.network, backend)
     return module, torch.randn(2, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -286,7 +285,7 @@ def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "not compiled: there is no C compiler" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("budget_s", [WORTH_S, 5.0])
+@pytest.mark.parametrize("budget_s", [MIN_TRAINING_S, 5.0])
 def test_a_long_training_is_compiled_where_that_pays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget_s: float
 ) -> None:
@@ -294,17 +293,17 @@ def test_a_long_training_is_compiled_where_that_pays(
 
     def pays_here(device: str, left_s: float | None, *, deterministic: bool) -> bool:
         asked.append((device, left_s, deterministic))
-        return left_s is not None and left_s >= WORTH_S
+        return left_s is not None and left_s >= MIN_TRAINING_S
 
     class StopError(Exception):
         pass
 
     def step(module: TrainingModule, _: Batch, __: int) -> torch.Tensor:
-        assert (module.compiled is None) == (budget_s < WORTH_S)
+        assert (module.compiled is None) == (budget_s < MIN_TRAINING_S)
         raise StopError
 
-    monkeypatch.setattr(fit, "pays", pays_here)
-    monkeypatch.setattr(fit, "compile_forward", lambda network: network.forward)
+    monkeypatch.setattr(loop, "is_worth_compiling", pays_here)
+    monkeypatch.setattr(loop, "compile_forward", lambda network: network.forward)
     monkeypatch.setattr(TrainingModule, "training_step", step)
     with pytest.raises(StopError):
         fit.train(
@@ -333,7 +332,7 @@ def test_a_sweep_takes_devices_and_refuses_other_words() -> None:
 def test_batches_are_those_of_the_sampler_and_waiting_is_counted(tmp_path: Path) -> None:
     dataset = cohort(tmp_path)
     sampler = PatchSampler(list(prepare(dataset, tiny_plan(), dataset.manifest.trainable)[0].values()), tiny_plan(), 0)
-    batches = Batches(sampler, 3)
+    batches = BatchStream(sampler, 3)
     for number, found in zip(range(3, 6), batches, strict=False):
         assert found.iteration == number
         assert found.arrival is None

@@ -14,7 +14,7 @@ from osteon.core import progress
 from osteon.core.progress import clock
 from osteon.core.text import shortly
 from osteon.training import progress_display as module
-from osteon.training.progress_display import Display, score_line
+from osteon.training.progress_display import TrainingDisplay, format_scores
 
 ROW = {"epoch": 3, "iteration": 300, "loss": 0.25, "s_per_iteration": 0.125, "learning_rate": 1e-3}
 
@@ -24,12 +24,12 @@ def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
     console = Console(file=text, force_terminal=terminal, width=100, no_color=True, highlight=False)
     for one in (module, progress):  # where the live view is drawn, and where messages are printed
         monkeypatch.setattr(one, "console", console)
-    with Display() as display:
-        display.tick(0.1, 30.0, 100)
+    with TrainingDisplay() as display:
+        display.update(0.1, 30.0, 100)
         display.row = dict(ROW)
-        display.validated(0.5, 300, {"femur [left]": 0.875, "tibia": None})
+        display.show_scores(0.5, 300, {"femur [left]": 0.875, "tibia": None})
         display.shown_at = 0.0  # half a second later
-        display.tick(0.5, 60.0, 301)
+        display.update(0.5, 60.0, 301)
     return text.getvalue()
 
 
@@ -58,15 +58,15 @@ def test_a_log_gets_one_line_for_each_validation(monkeypatch: pytest.MonkeyPatch
 def test_a_tick_soon_after_another_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
     monkeypatch.setattr(module, "console", Console(file=text, force_terminal=True, width=100))
-    with Display() as display:
-        display.tick(0.1, 1.0, 1)
+    with TrainingDisplay() as display:
+        display.update(0.1, 1.0, 1)
         before = text.getvalue()
-        display.tick(0.2, 2.0, 2)
+        display.update(0.2, 2.0, 2)
         assert text.getvalue() == before
 
 
 def test_nothing_scored_is_no_mean() -> None:
-    assert score_line({"tibia": None}) == "tibia –"
+    assert format_scores({"tibia": None}) == "tibia –"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03")])
@@ -79,9 +79,9 @@ def test_a_log_is_told_nothing_when_the_training_is_over(monkeypatch: pytest.Mon
     monkeypatch.setattr(progress, "console", Console(file=text, width=40))
     monkeypatch.setattr(progress, "EVERY_S", 0.005)
     monkeypatch.setattr(module, "now", lambda: 0.0)
-    with Display() as display:
-        display.tick(0.0, 0.0, 0)
-        display.tick(0.25, 60.0, 100, torch.tensor(0.5))
+    with TrainingDisplay() as display:
+        display.update(0.0, 0.0, 0)
+        display.update(0.25, 60.0, 100, torch.tensor(0.5))
     said = text.getvalue()
     time.sleep(0.05)
     assert text.getvalue() == said
@@ -90,7 +90,7 @@ def test_a_log_is_told_nothing_when_the_training_is_over(monkeypatch: pytest.Mon
 
 
 def test_no_line_is_begun_that_nobody_would_end(capsys: pytest.CaptureFixture[str]) -> None:
-    Display().tick(0.25, 1.0, 10)
+    TrainingDisplay().update(0.25, 1.0, 10)
     assert not capsys.readouterr().err
     assert not [thread for thread in threading.enumerate() if thread.name == "progress"]
 

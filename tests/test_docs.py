@@ -19,12 +19,12 @@ from osteon.exporting.registry import FORMS as EXPORTS
 from osteon.exporting.table import COLUMNS
 from osteon.importing.recognition import FORMS
 from osteon.networks.registry import NETWORKS
-from osteon.plan.overlay import numbers
+from osteon.plan.overlay import parse_numbers
 from osteon.plan.sections import Schedule
-from osteon.planning.recipe_files import RecipeFile, published
+from osteon.planning.recipe_files import RecipeFile, published_recipes
 from osteon.predicting.engines import NAMES
 from osteon.sweeping.spec import Sweep
-from osteon.sweeping.trials import choices_from, grid_values
+from osteon.sweeping.trials import grid_values, plan_options_from
 from osteon.training.losses import LOSSES
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +86,7 @@ def test_every_engine_is_described() -> None:
 
 
 def test_every_recipe_is_described() -> None:
-    assert set(re.findall(r"^\| `([\w-]+)` \|", text("docs/recipes.md"), re.MULTILINE)) == set(published())
+    assert set(re.findall(r"^\| `([\w-]+)` \|", text("docs/recipes.md"), re.MULTILINE)) == set(published_recipes())
 
 
 @pytest.mark.parametrize("field", sorted(Sweep.model_fields))
@@ -100,10 +100,10 @@ def test_the_sweep_and_the_recipe_in_the_documents_are_ones() -> None:
         assert sample is not None
         sweep = Sweep.model_validate(yaml.safe_load(sample[1]))
         for values in grid_values(sweep):
-            choices_from({**sweep.base, **values})
+            plan_options_from({**sweep.base, **values})
     sample = re.search(r"```yaml\n(.*?)```", text("docs/recipes.md"), re.DOTALL)
     assert sample is not None
-    RecipeFile.model_validate(numbers(yaml.safe_load(sample[1])))
+    RecipeFile.model_validate(parse_numbers(yaml.safe_load(sample[1])))
 
 
 def test_every_option_and_form_of_export_is_described_and_exists() -> None:

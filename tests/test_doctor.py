@@ -21,8 +21,15 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
 from osteon.machine import doctor, engine_timing
-from osteon.machine.engine_timing import Speed, choose_engine, fastest, passes, remember, remembered
-from osteon.machine.gate import Gate, judge_engine, read_gates, write_gates
+from osteon.machine.engine_timing import (
+    EngineSpeed,
+    choose_engine,
+    count_passes,
+    fastest_engine,
+    read_speeds,
+    write_speeds,
+)
+from osteon.machine.gate import GateResult, judge_engine, read_gates, write_gates
 from osteon.predicting import engines
 from osteon.predicting.engines import ENGINES, Kind
 from osteon.predicting.model import load_model, model_folder
@@ -107,9 +114,9 @@ def test_engines_are_measured_gated_and_chosen(
     assert not gates["coarse"].passed
     assert gates["coarse"].cases == len(load_model(run).validation["cases"])
     model = load_model(run)
-    speeds = remembered(model)
+    speeds = read_speeds(model)
     assert set(speeds) == {"torch", "same", "coarse"}
-    remember(model, [replace(speed, run_s=0.5 if name == "torch" else 0.1) for name, speed in speeds.items()])
+    write_speeds(model, [replace(speed, run_s=0.5 if name == "torch" else 0.1) for name, speed in speeds.items()])
     scan = data.folder / data.manifest.cases[0].images[0]
     osteon.predict(run, scan, tmp_path / "out", device="cpu")
     assert json.loads((tmp_path / "out/predictions.json").read_text())["c0"]["engine"] == "same"
@@ -126,15 +133,15 @@ def test_without_a_measurement_torch_runs(run: Path) -> None:
 
 def test_the_fastest_depends_on_how_much_there_is_to_do() -> None:
     speeds = {
-        "torch": Speed("torch", 0.0, 1.0),
-        "compiled": Speed("compiled", 30.0, 0.5),
-        "openvino": Speed("openvino", why_not="openvino not installed"),
-        "openvino-bf16": Speed("openvino-bf16", 4.0, 0.1),
+        "torch": EngineSpeed("torch", 0.0, 1.0),
+        "compiled": EngineSpeed("compiled", 30.0, 0.5),
+        "openvino": EngineSpeed("openvino", why_not="openvino not installed"),
+        "openvino-bf16": EngineSpeed("openvino-bf16", 4.0, 0.1),
     }
-    assert fastest(speeds, set(), 10) == "torch"
-    assert fastest(speeds, set(), 100) == "compiled"
-    assert fastest(speeds, {"openvino-bf16"}, 100) == "openvino-bf16"
-    assert fastest({}, set(), 1) == "torch"
+    assert fastest_engine(speeds, set(), 10) == "torch"
+    assert fastest_engine(speeds, set(), 100) == "compiled"
+    assert fastest_engine(speeds, {"openvino-bf16"}, 100) == "openvino-bf16"
+    assert fastest_engine({}, set(), 1) == "torch"
 
 
 def test_the_gate_by_hand(run: Path) -> None:
@@ -160,7 +167,7 @@ def test_the_gate_by_hand(run: Path) -> None:
     [(0.002, 0.5, 3, True), (0.0021, 0.0, 3, False), (-0.1, 0.51, 3, False), (0.0, 0.0, 0, False)],
 )
 def test_the_limits_of_the_gate(drop: float, change: float, cases: int, passed: bool, tmp_path: Path) -> None:
-    made = Gate("x", {"a": 0.0, "b": drop}, {"a": change, "b": 0.0}, cases)
+    made = GateResult(engine="x", dice_drop={"a": 0.0, "b": drop}, volume_change={"a": change, "b": 0.0}, cases=cases)
     assert made.passed == passed
     write_gates(tmp_path, "a" * 64, [made])
     assert read_gates(tmp_path, "a" * 64) == {"x": made}
@@ -212,8 +219,8 @@ def test_a_model_that_names_no_validation_cases_is_judged_on_those_held_out(
 
 def test_passes_are_the_tiles() -> None:
     plan = learning_plan()  # patches of 12 × 8 × 8
-    assert passes(plan, Geometry((12, 8, 8), spaced(1, 1, 1))) == 1
-    assert passes(plan, Geometry((18, 12, 8), spaced(1, 1, 1))) == 4
+    assert count_passes(plan, Geometry((12, 8, 8), spaced(1, 1, 1))) == 1
+    assert count_passes(plan, Geometry((18, 12, 8), spaced(1, 1, 1))) == 4
 
 
 def test_every_gpu_is_named_as_device_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +228,7 @@ def test_every_gpu_is_named_as_device_takes_it(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", gpus.__getitem__)
-    assert doctor._gpu().said == "cuda:0 H200, 141 GB; cuda:1 T4, 16 GB"
+    assert doctor._gpu().message == "cuda:0 H200, 141 GB; cuda:1 T4, 16 GB"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert "never tried" in doctor._gpu().said
+    assert "never tried" in doctor._gpu().message

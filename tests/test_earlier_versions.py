@@ -12,12 +12,19 @@ import numpy as np
 import pytest
 import yaml
 
-from osteon.app.bin import restore, thrown
+from osteon.app.bin import list_deletions, restore
 from osteon.app.curves import read_curves
 from osteon.app.findings import read_audit
-from osteon.app.jobs import OVER
-from osteon.app.results import cases_of, dataset_of, maker, metrics_of, record_of, volumes_of
-from osteon.app.state import Studio
+from osteon.app.jobs import FINISHED
+from osteon.app.results import (
+    describe_maker,
+    find_dataset,
+    prediction_records,
+    read_metrics,
+    read_volumes,
+    result_files,
+)
+from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
 from osteon.core import schema_versions
 from osteon.core.errors import DatasetError, OsteonError, PlanError, UsageError
@@ -30,7 +37,7 @@ from osteon.plan.schema import Plan, read_plan, write_plan
 from osteon.planning.recipe_files import read_recipe
 from osteon.predicting.model import load_model
 from osteon.runs.record import plan_hash
-from osteon.serving.jobs import RESULT, SCAN, Store
+from osteon.serving.jobs import RESULT, SCAN, JobQueue
 from runs import command
 
 BEFORE = Path(__file__).parent / "fixtures/before"
@@ -186,37 +193,39 @@ def test_results_are_voted_on_scored_and_exported_again(left: Path) -> None:
 
 
 def test_the_apps_workspace_lists_what_it_holds(left: Path) -> None:
-    studio = Studio(Workspace.open(left / "workspace"))
-    space = studio.workspace
-    assert [item.name for item in space.items("sources")] == [item.name for item in studio.datasets()] == ["legs"]
-    assert [item.name for item in studio.models()] == ["first"]
-    assert read_audit(studio.datasets()[0].path) is not None
-    assert read_curves(studio.models()[0].path).loss
+    app = AppState(Workspace.open(left / "workspace"))
+    space = app.workspace
+    assert [item.name for item in space.items("sources")] == [item.name for item in app.datasets()] == ["legs"]
+    assert [item.name for item in app.models()] == ["first"]
+    assert read_audit(app.datasets()[0].path) is not None
+    assert read_curves(app.models()[0].path).loss
     (mine,) = space.items("results")
-    assert (mine.name, mine.title, maker(studio, mine)) == ("mine", "My result", "the model first")
-    assert sorted(cases_of(mine)) == sorted(record_of(mine)) == sorted(metrics_of(mine)["cases"]) == CASES
-    assert len(volumes_of(studio, mine)) == 8
-    found = dataset_of(studio, mine)
+    assert (mine.name, mine.title, describe_maker(app, mine)) == ("mine", "My result", "the model first")
+    assert (
+        sorted(result_files(mine)) == sorted(prediction_records(mine)) == sorted(read_metrics(mine)["cases"]) == CASES
+    )
+    assert len(read_volumes(app, mine)) == 8
+    found = find_dataset(app, mine)
     assert found is not None
     assert found[0].name == "legs"
     assert {item.name for item in space.items("exports")} == {"mine-volumes", "mine-seg-nrrd"}
-    jobs = studio.jobs.all()
+    jobs = app.jobs.all()
     assert {job.command for job in jobs} == {"import", "audit", "train", "predict", "export", "evaluate"}
-    assert {studio.jobs.state(job).phase for job in jobs} == {"done"} < {*OVER}
-    (gone,) = thrown(studio)
+    assert {app.jobs.state(job).phase for job in jobs} == {"done"} < {*FINISHED}
+    (gone,) = list_deletions(app)
     assert (gone.title, gone.kind) == ("gone", "results")
-    restore(studio, gone)
+    restore(app, gone)
     assert {item.name for item in space.items("results")} == {"mine", "gone"}
 
 
 def test_a_server_takes_its_jobs_up(left: Path) -> None:
-    store = Store(left / "served", 8)
-    assert store.damaged == 0
-    (done,) = (job for job in store.jobs.values() if job.state == "done")
-    assert (store.path(done.id) / RESULT / "mask.nii.gz").is_file()
-    waiting = store.take(0)
+    queue = JobQueue(left / "served", 8)
+    assert queue.damaged == 0
+    (done,) = (job for job in queue.jobs.values() if job.state == "done")
+    assert (queue.store.path(done.id) / RESULT / "mask.nii.gz").is_file()
+    waiting = queue.start_next(0)
     assert waiting is not None
-    assert (store.path(waiting.id) / SCAN / "scan.nii.gz").is_file()
+    assert (queue.store.path(waiting.id) / SCAN / "scan.nii.gz").is_file()
 
 
 # Versions of files

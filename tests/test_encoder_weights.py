@@ -19,13 +19,13 @@ from huggingface_hub import constants
 from safetensors.torch import save, save_file
 
 from osteon.core.errors import FileError, ModelError, OsteonError, UsageError
-from osteon.core.torchvision_ops import mend_torchvision
+from osteon.core.torchvision_ops import patch_torchvision_ops
 from osteon.networks.encoder_sources import published, source_of
 from osteon.networks.encoder_weights import encoder_state
 from osteon.networks.weight_cache import LOCK, cached_path, check, fetch, verify
 from runs import command
 
-mend_torchvision()
+patch_torchvision_ops()
 Tensors = dict[str, torch.Tensor]
 
 

@@ -16,7 +16,7 @@ import pytest
 import osteon
 from children import finished, python
 from helpers import two_boxes, write_dataset
-from osteon.cli.option_values import EXPORTS, Encodings, Shapes
+from osteon.cli.option_values import Encoding, ExportForm, MaskShape
 from osteon.core.case_records import FOLDER
 from osteon.core.errors import FileError, UsageError
 from osteon.core.geometry import Geometry
@@ -42,9 +42,9 @@ def labels(folder: Path, *names: str) -> Path:
 
 
 def test_choices_are_the_table() -> None:
-    assert (*(form.name for form in FORMS), *MODEL_FORMS) == EXPORTS
-    assert {choice.value for choice in Encodings} == set(get_args(export_form.Encoding))
-    assert {choice.value for choice in Shapes} == set(get_args(export_form.Shapes))
+    assert list(get_args(ExportForm)) == [*(form.name for form in FORMS), *MODEL_FORMS]
+    assert get_args(Encoding) == get_args(export_form.Encoding)
+    assert get_args(MaskShape) == get_args(export_form.Shapes)
     assert set(export_form.FLAGS) == set(export_form.Options.__dataclass_fields__)
 
 

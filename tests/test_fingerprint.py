@@ -16,22 +16,15 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
 from osteon.formats import write_volume
 from osteon.planning import fingerprint as module
-from osteon.planning.fingerprint import (
-    CaseFacts,
-    Fingerprint,
-    StructureFacts,
-    fixed_order,
-    measure,
-    series,
-    series_margin_mm,
-)
+from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, measure_fingerprint
 from osteon.planning.planner import make_plan
+from osteon.planning.sequences import find_fixed_order, find_sequence, sequence_margin_mm
 
 
 def test_one_case_is_measured_exactly(tmp_path: Path) -> None:
     labels = box((6, 5, 4), (3, (slice(1, 3), slice(1, 4), slice(0, 2))), (5, (slice(4, 6), slice(2, 3), slice(3, 4))))
     image = np.arange(120, dtype=np.int16).reshape(6, 5, 4)
-    facts = measure(write_dataset(tmp_path, {"a": (image, labels, spaced(0.5, 2, 3))})).cases[0]
+    facts = measure_fingerprint(write_dataset(tmp_path, {"a": (image, labels, spaced(0.5, 2, 3))})).cases[0]
     assert (facts.id, facts.shape, facts.unit) == ("a", (6, 5, 4), "mm")
     assert facts.spacing_mm == pytest.approx((0.5, 2, 3))
     assert {name: part.voxels for name, part in facts.structures.items()} == {"femur": 12, "tibia": 2}
@@ -46,7 +39,7 @@ def test_axes_are_turned_to_ras_first(tmp_path: Path) -> None:
     turned[2, 0], turned[0, 1], turned[1, 2], turned[3, 3] = affine[2, 2], -affine[0, 0], affine[1, 1], 1
     turned[:3, 3] = affine[:3, 3] + [affine[0, 0] * 11, 0, 0]
     other = (image[::-1].transpose(2, 0, 1).copy(), labels[::-1].transpose(2, 0, 1).copy(), turned)
-    first, second = measure(write_dataset(tmp_path, {"a": (image, labels, affine), "b": other})).cases
+    first, second = measure_fingerprint(write_dataset(tmp_path, {"a": (image, labels, affine), "b": other})).cases
     assert second.shape == first.shape
     assert second.spacing_mm == pytest.approx(first.spacing_mm)
     assert second.intensities == first.intensities
@@ -57,7 +50,7 @@ def test_axes_are_turned_to_ras_first(tmp_path: Path) -> None:
 def test_overlapping_structures_are_counted_apart(tmp_path: Path) -> None:
     image, labels, affine = two_boxes()
     both = np.stack([labels > 0, labels == 5]).astype(np.uint8)
-    facts = measure(write_dataset(tmp_path, {"a": (image, both, affine)}, overlapping=True)).cases[0]
+    facts = measure_fingerprint(write_dataset(tmp_path, {"a": (image, both, affine)}, overlapping=True)).cases[0]
     assert facts.structures["femur"].voxels == np.count_nonzero(labels)
     assert facts.structures["tibia"].voxels == np.count_nonzero(labels == 5)
     assert len(facts.intensities[0]) == np.count_nonzero(labels)
@@ -66,53 +59,55 @@ def test_overlapping_structures_are_counted_apart(tmp_path: Path) -> None:
 def test_every_case_gives_equally_many_intensities_spread_evenly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SAMPLES", 10)
+    monkeypatch.setattr(module, "INTENSITY_SAMPLES", 10)
     labels = np.full((4, 5, 5), 3, dtype=np.uint8)
     labels[0, 0, 0] = 5
     image = np.arange(100, dtype=np.int16).reshape(4, 5, 5)
-    facts = measure(write_dataset(tmp_path, {"a": (image, labels, np.eye(4))})).cases[0]
+    facts = measure_fingerprint(write_dataset(tmp_path, {"a": (image, labels, np.eye(4))})).cases[0]
     assert facts.intensities == [[0, 11, 22, 33, 44, 55, 66, 77, 88, 99]]
 
 
 def test_small_numbers_keep_their_digits(tmp_path: Path) -> None:
     image, labels, affine = two_boxes()
-    facts = measure(write_dataset(tmp_path, {"a": ((image * 1e-7).astype(np.float32), labels, affine)})).cases[0]
+    facts = measure_fingerprint(
+        write_dataset(tmp_path, {"a": ((image * 1e-7).astype(np.float32), labels, affine)})
+    ).cases[0]
     found = (image * 1e-7).astype(np.float32)[labels > 0]
     np.testing.assert_allclose(facts.intensities[0], found, rtol=1e-5)
 
 
 def test_unchanged_cases_are_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = write_dataset(tmp_path, {"a": two_boxes(), "b": two_boxes(seed=1)})
-    before = measure(dataset)
+    before = measure_fingerprint(dataset)
     measured = []
     plain = module._measure_case
     monkeypatch.setattr(module, "_measure_case", lambda work: measured.append(work[1].id) or plain(work))
-    assert measure(dataset) == before
+    assert measure_fingerprint(dataset) == before
     assert measured == []
     # Somebody corrects a label: same name, same size perhaps, another time.
     write_dataset(tmp_path / "new", {"b": two_boxes((12, 10, 6))})
     for name in ("labels/b.nii.gz", "images/b.nii.gz"):
         (tmp_path / "new" / name).replace(tmp_path / name)
-    assert measure(dataset).cases[1].shape == (12, 10, 6)
+    assert measure_fingerprint(dataset).cases[1].shape == (12, 10, 6)
     assert measured == ["b"]
     (tmp_path / "fingerprint.json").write_text("{ half", encoding="utf-8")
-    assert len(measure(dataset).cases) == 2
+    assert len(measure_fingerprint(dataset).cases) == 2
     assert measured == ["b", "a", "b"]
 
 
 def test_a_file_that_was_written_again_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = write_dataset(tmp_path, {"a": two_boxes(), "b": two_boxes(seed=1)})
-    measure(dataset)
+    measure_fingerprint(dataset)
     measured = []
     plain = module._measure_case
     monkeypatch.setattr(module, "_measure_case", lambda work: measured.append(work[1].id) or plain(work))
     os.utime(tmp_path / "labels/a.nii.gz", ns=(1, 1))  # touched only
-    measure(dataset)
+    measure_fingerprint(dataset)
     assert measured == []
     dataset, label = unpack_label(dataset, "b")
-    measure(dataset)
+    measure_fingerprint(dataset)
     correct_in_place(label, np.where(dataset.load_segmentation(dataset.case("b")).array == 3, 5, 0))
-    facts = measure(dataset).cases[1]
+    facts = measure_fingerprint(dataset).cases[1]
     assert measured == ["b", "b"]
     assert list(facts.structures) == ["tibia"]
 
@@ -122,18 +117,18 @@ def test_a_renamed_structure_is_found_under_its_new_name(tmp_path: Path) -> None
     for case in dataset.manifest.cases:  # label files without names: the manifest alone says what 3 and 5 are
         labels = dataset.load_segmentation(case)
         write_volume(dataset.resolve(case.segmentation or ""), Volume(labels.array[None], labels.geometry))
-    measure(dataset)
+    measure_fingerprint(dataset)
     renamed = [dataset.structures[0].model_copy(update={"name": "hip"}), dataset.structures[1]]
     write_manifest(tmp_path, dataset.manifest.model_copy(update={"structures": renamed}))
     dataset = Dataset.open(tmp_path)
-    plan = make_plan(dataset, measure(dataset), device="cpu")
+    plan = make_plan(dataset, measure_fingerprint(dataset), device="cpu")
     assert [structure.name for structure in plan.structures] == ["hip", "tibia"]
 
 
 def test_a_failing_case_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path, {"a": two_boxes(), "b": two_boxes(), "c": two_boxes()})
     (tmp_path / "images/b.nii.gz").write_bytes(b"nothing")
-    found = measure(dataset)
+    found = measure_fingerprint(dataset)
     assert [case.id for case in found.cases] == ["a", "c"]
     assert list(found.failed) == ["b"]
     assert "b.nii.gz" in found.failed["b"]
@@ -143,7 +138,7 @@ def test_no_usable_case_is_an_error_that_gives_the_reason(tmp_path: Path) -> Non
     dataset = write_dataset(tmp_path, {"a": two_boxes()})
     (tmp_path / "labels/a.nii.gz").unlink()
     with pytest.raises(DatasetError, match=r"(?s)no labelled case can be used.*a\.nii\.gz"):
-        measure(dataset)
+        measure_fingerprint(dataset)
 
 
 def test_cases_held_out_are_never_read(tmp_path: Path) -> None:
@@ -151,14 +146,14 @@ def test_cases_held_out_are_never_read(tmp_path: Path) -> None:
     held = dataset.manifest.cases[1].model_copy(update={"held_out": True})
     write_manifest(tmp_path, dataset.manifest.model_copy(update={"cases": [dataset.manifest.cases[0], held]}))
     (tmp_path / "images/b.nii.gz").unlink()
-    found = measure(Dataset.open(tmp_path))
+    found = measure_fingerprint(Dataset.open(tmp_path))
     assert ([case.id for case in found.cases], found.failed) == (["a"], {})
 
 
 def test_several_processes_find_the_same(tmp_path: Path) -> None:
     cases = {"a": two_boxes(), "b": two_boxes(seed=1)}
-    one = measure(write_dataset(tmp_path / "one", cases))
-    two = measure(write_dataset(tmp_path / "two", cases), workers=2)
+    one = measure_fingerprint(write_dataset(tmp_path / "one", cases))
+    two = measure_fingerprint(write_dataset(tmp_path / "two", cases), workers=2)
     parts = {"shape", "spacing_mm", "structures", "intensities", "id"}
     assert [c.model_dump(include=parts) for c in one.cases] == [c.model_dump(include=parts) for c in two.cases]
 
@@ -178,7 +173,7 @@ def facts(places: dict[str, float], name: str = "a") -> CaseFacts:
 
 
 def order(*cases: dict[str, float], partners: dict[str, str] | None = None) -> tuple[str, str, int] | None:
-    return fixed_order(Fingerprint(cases=[facts(c) for c in cases]), 0, partners or {})
+    return find_fixed_order(Fingerprint(cases=[facts(c) for c in cases]), 0, partners or {})
 
 
 def test_an_order_that_is_always_kept_is_found() -> None:
@@ -218,17 +213,17 @@ def of(*cases: CaseFacts) -> Fingerprint:
 
 
 def test_a_series_looks_alike_and_keeps_its_order() -> None:
-    assert series(of(spine("abc"), spine("abc"), spine("abc")), 2) == ["a", "b", "c"]
-    assert series(of(spine("cba"), spine("cba"), spine("cba")), 2) == ["c", "b", "a"]
-    assert series(of(spine("abc"), spine("abc"), spine("abc")), 0) == []  # side by side they are not
-    assert series(of(spine("abc"), spine("abc"), spine("acb")), 2) == []  # once they change places
-    assert series(of(*[spine("abc", (40, 44, 90))] * 3), 2) == []  # one is more than twice as large
-    assert series(of(*[spine("ab")] * 3), 2) == []  # two are no series
+    assert find_sequence(of(spine("abc"), spine("abc"), spine("abc")), 2) == ["a", "b", "c"]
+    assert find_sequence(of(spine("cba"), spine("cba"), spine("cba")), 2) == ["c", "b", "a"]
+    assert find_sequence(of(spine("abc"), spine("abc"), spine("abc")), 0) == []  # side by side they are not
+    assert find_sequence(of(spine("abc"), spine("abc"), spine("acb")), 2) == []  # once they change places
+    assert find_sequence(of(*[spine("abc", (40, 44, 90))] * 3), 2) == []  # one is more than twice as large
+    assert find_sequence(of(*[spine("ab")] * 3), 2) == []  # two are no series
 
 
 def test_the_margin_is_what_a_scan_leaves_beyond_a_series() -> None:
     long = spine("abc").model_copy(update={"shape": (9, 9, 130)})
-    assert series_margin_mm(of(spine("abc"), spine("ab"), long), 2, ["a", "b", "c"]) == 20  # (130 − 3 · 30) / 2
+    assert sequence_margin_mm(of(spine("abc"), spine("ab"), long), 2, ["a", "b", "c"]) == 20  # (130 − 3 · 30) / 2
     short = spine("abc").model_copy(update={"shape": (9, 9, 80)})
-    assert series_margin_mm(of(short), 2, ["a", "b", "c"]) == 0
-    assert series_margin_mm(of(spine("ab")), 2, ["a", "b", "c"]) == 0
+    assert sequence_margin_mm(of(short), 2, ["a", "b", "c"]) == 0
+    assert sequence_margin_mm(of(spine("ab")), 2, ["a", "b", "c"]) == 0

@@ -16,7 +16,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.preparing.cache import CachedCase, prepare
 from osteon.runs.fit import train
 from osteon.runs.options import TrainOptions
-from osteon.training.batches import Batches
+from osteon.training.batches import BatchStream
 from osteon.training.checkpoint import LAST, load_checkpoint
 from osteon.training.compilation import compile_forward
 from osteon.training.module import TrainingModule
@@ -82,7 +82,7 @@ def test_a_step_never_waits_for_the_gpu(changes: dict[str, Any]) -> None:
         module.training_step(given, number).backward()
         module.on_before_optimizer_step(optimiser)
         optimiser.step()
-        module.follow(given)
+        module.update_ema(given)
 
     step(0)  # libraries load, and the optimiser makes its state
     try:
@@ -95,7 +95,7 @@ def test_a_step_never_waits_for_the_gpu(changes: dict[str, Any]) -> None:
 def test_batches_arrive_on_the_gpu_as_they_were_read(cached: list[CachedCase]) -> None:
     sampler = PatchSampler(cached, tiny_plan(), 0)
     assert sampler.read(0).pin().image.is_pinned()
-    for number, given in zip(range(4), Batches(sampler, 0, "cuda:0"), strict=False):
+    for number, given in zip(range(4), BatchStream(sampler, 0, "cuda:0"), strict=False):
         assert given.arrival is not None
         moved, expected = given.to(GPU), sampler.read(number)
         assert moved.image.device == moved.labels.device == GPU

@@ -143,7 +143,7 @@ def test_a_process_is_sent_its_case_and_not_the_whole_dataset(
     for module in ("auditing.run", "planning.fingerprint"):
         sent.clear()
         monkeypatch.setattr(f"osteon.{module}.for_each", watched)
-        (audit if module == "auditing.run" else fingerprint.measure)(dataset)
+        (audit if module == "auditing.run" else fingerprint.measure_fingerprint)(dataset)
         assert sent == [[f"c{n}"] for n in range(6)]
 
 
@@ -153,15 +153,15 @@ def test_measurements_are_kept_as_time_passes_and_not_for_every_so_many_cases(
 ) -> None:
     kept: list[int] = []
     clock = itertools.count(0.0, step_s)
-    write = fingerprint._write
+    write = fingerprint._write_facts
 
     def watched(path: Path, found: Any) -> None:
         kept.append(len(found))
         write(path, found)
 
-    monkeypatch.setattr("osteon.planning.fingerprint._write", watched)
+    monkeypatch.setattr("osteon.planning.fingerprint._write_facts", watched)
     monkeypatch.setattr("osteon.planning.fingerprint.time.monotonic", lambda: next(clock))
-    fingerprint.measure(dataset)
+    fingerprint.measure_fingerprint(dataset)
     assert len(kept) == writes
 
 

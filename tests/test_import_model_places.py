@@ -18,8 +18,8 @@ import torch
 import osteon
 from helpers import tiny_plan
 from nnunet_models import arch, configuration, forward, plans, state, write_model
-from osteon.converting import zip_models
 from osteon.converting.convert import Adopted, Wanted, adopt
+from osteon.core import zip_files
 from osteon.core.errors import FileError, ModelError, OsteonError, UsageError
 from osteon.networks.registry import build_network
 from osteon.predicting.model import Model, save_model
@@ -210,8 +210,8 @@ def test_zips_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as opened:
             opened.writestr(entry(f"{trainer}/dataset.json"), "{}")
             opened.writestr(entry(f"{trainer}/plans.json", kind), content)
-    assert "is a link" in refusal(tmp_path / "link.zip")
-    monkeypatch.setattr(zip_models, "SLACK", 1 << 20)
+    assert "holds links" in refusal(tmp_path / "link.zip")
+    monkeypatch.setattr(zip_files, "SLACK", 1 << 20)
     assert "a zip bomb" in refusal(tmp_path / "bomb.zip")
     locked = tmp_path / "locked.zip"
     data = bytearray(whole.read_bytes())

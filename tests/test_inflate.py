@@ -16,7 +16,7 @@ from osteon.networks.inflated import recalibrate
 from osteon.networks.registry import starts_inflated
 from osteon.networks.weights import save_tensors
 from osteon.plan.schema import Plan
-from osteon.runs import fit
+from osteon.runs import fit, loop
 from osteon.runs.options import TrainOptions
 from runs import CPU, cohort
 
@@ -102,14 +102,14 @@ def test_a_training_begins_with_its_own_data_in_the_norms(tmp_path: Path, monkey
     assert starts_inflated(plan)
     assert not starts_inflated(inflated_data())
     seen = []
-    recalibrated = fit._recalibrated
+    recalibrated = loop._recalibrate_encoder
 
     def watched(network: nn.Module, sampler: object) -> dict[str, torch.Tensor]:
         state = recalibrated(network, sampler)  # type: ignore[arg-type]
         seen.append(state["encoder.bn1.running_var"].clone())
         return state
 
-    monkeypatch.setattr(fit, "_recalibrated", watched)
+    monkeypatch.setattr(loop, "_recalibrate_encoder", watched)
     data = cohort(tmp_path / "data")
     fit.train(data, plan, tmp_path / "run", TrainOptions(epochs=1, device="cpu", workers=1))
     assert len(seen) == 1

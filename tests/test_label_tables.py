@@ -11,7 +11,7 @@ import SimpleITK
 
 import osteon
 from dicom_writing import SERIES, series
-from osteon.app.external_results import add_result
+from osteon.app.external_results import import_result
 from osteon.core.errors import DatasetError, FileError, LabelError, OsteonError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
@@ -311,7 +311,7 @@ def test_results_brought_into_the_app_keep_what_lies_beside_them(tmp_path: Path)
     SimpleITK.WriteImage(image, str(upload / "p1.mhd"))
     write(upload / "p2.nii.gz", labels("tibia", "femur"))
     (upload / "p2_ColorTable.ctbl").write_text(SLICER.format("tibia", "femur"))
-    assert add_result(upload, dataset.folder, tmp_path / "result") == (["p1", "p2"], [])
+    assert import_result(upload, dataset.folder, tmp_path / "result") == (["p1", "p2"], [])
     for case in report.manifest.cases:
         found = read_segmentation(tmp_path / "result" / f"{case.id}.nii.gz", dataset.structures)
         np.testing.assert_array_equal(found.array, dataset.load_segmentation(case).array)

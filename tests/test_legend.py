@@ -12,7 +12,7 @@ import pytest
 
 import osteon
 from helpers import box, spaced, two_boxes, write_dataset
-from osteon.app.external_results import add_result
+from osteon.app.external_results import import_result
 from osteon.core.errors import DatasetError, FileError, LabelError, UnknownValueError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
@@ -258,6 +258,6 @@ def test_the_app_keeps_what_dataset_json_said(tmp_path: Path) -> None:
     dataset = spine(tmp_path / "set", 30, 10, 20)
     osteon.export("nnunet", dataset.folder, tmp_path / "raw")
     predictions = as_others_write(tmp_path / "raw", tmp_path / "predictions")
-    added, notes = add_result(predictions, dataset.folder, tmp_path / "result")
+    added, notes = import_result(predictions, dataset.folder, tmp_path / "result")
     assert (added, notes) == (["c0", "c1", "c2"], [])
     assert {s.dice for s in osteon.evaluate(tmp_path / "result", dataset.folder).scores} == {1.0}

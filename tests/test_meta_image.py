@@ -14,7 +14,7 @@ from osteon.core.errors import FileError, LabelError
 from osteon.formats import read_geometry, read_segmentation, read_volume
 from osteon.formats.registry import companions
 from osteon.predicting.scans import find_scans
-from osteon.serving.content_type import kind_suffix
+from osteon.serving.content_type import detect_suffix
 
 TAGS = {
     "ObjectType": "Image",
@@ -208,4 +208,4 @@ def test_labels(tmp_path: Path) -> None:
 
 
 def test_a_server_sees_what_it_is(tmp_path: Path) -> None:
-    assert kind_suffix(write(tmp_path / "upload")) == ".mha"
+    assert detect_suffix(write(tmp_path / "upload")) == ".mha"

@@ -68,7 +68,7 @@ def step(module: TrainingModule, optimiser: torch.optim.Optimizer, iteration: in
     module.training_step(batch(iteration), iteration).backward()
     module.on_before_optimizer_step(optimiser)
     optimiser.step()
-    module.follow(batch(iteration))
+    module.update_ema(batch(iteration))
 
 
 def made(plan: Plan, **how: Any) -> tuple[TrainingModule, torch.optim.Optimizer]:
@@ -162,13 +162,13 @@ def test_only_a_fresh_training_looks_for_weights(encoded: list[bool]) -> None:
 def test_the_average_follows_weights_and_statistics() -> None:
     module, optimiser = made(tiny_plan({"training.ema": 0.75}))
     module.train()
-    average = copy.deepcopy(dict(module.average.state_dict()))
+    average = copy.deepcopy(dict(module.ema_network.state_dict()))
     for iteration in range(40):
         step(module, optimiser, iteration)
         decay = min(0.75, (2 + iteration) / (11 + iteration))
         for name, value in module.network.state_dict().items():
             average[name] = decay * average[name] + (1 - decay) * value if value.is_floating_point() else value
-    found = module.average.state_dict()
+    found = module.ema_network.state_dict()
     assert found.keys() == average.keys()
     for name, value in average.items():
         torch.testing.assert_close(found[name], value.to(found[name].dtype))
@@ -209,7 +209,7 @@ def test_a_run_with_groups_ends_as_an_undisturbed_one(
     tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
     """Stopped while the encoder rests, and after."""
-    monkeypatch.setattr(module_file, "trained_encoder", lambda network, *_, **__: network.encoder)
+    monkeypatch.setattr(module_file, "pretrained_encoder", lambda network, *_, **__: network.encoder)
     plan = tiny_plan(
         {
             "training.epochs": 3,

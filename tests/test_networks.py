@@ -15,15 +15,14 @@ from helpers import FLAT, plan_data, tiny_plan
 from osteon.core.errors import ModelError, PlanError, UsageError
 from osteon.networks import encoder_weights
 from osteon.networks.encoders import canonical, check_encoder, libraries, load_encoder, takes_one_size, weights_licence
-from osteon.networks.output_bias import expect_little
+from osteon.networks.output_bias import init_output_bias
 from osteon.networks.pretrained import PooledNorm
-from osteon.networks.registry import NETWORKS, build_network, check_network, outputs
+from osteon.networks.registry import NETWORKS, build_network, check_network, find_network, outputs
 from osteon.networks.weights import save_tensors
-from osteon.plan.network_sections import NAMES
 from osteon.plan.schema import Grid, Network, Plan, Pretrained
 from osteon.planning.network_choice import choose_network
-from osteon.planning.options import Choices
-from osteon.planning.recipes import RECIPES, Size
+from osteon.planning.options import PlanOptions
+from osteon.planning.recipes import RECIPES, SizeLimits
 from osteon.predicting.tiles import probabilities
 from osteon.runs.fit import train
 from osteon.training.module import TrainingModule
@@ -103,7 +102,19 @@ def noise(*shape: int, seed: int = 1) -> torch.Tensor:
 def test_every_row_is_tested_in_each_of_its_dimensions() -> None:
     tested = {(type(plan_of(row).network), plan_of(row).network.name, ROWS[row][0]) for row in ROWS}
     assert tested == {(row.family, row.name, d) for row in NETWORKS for d in row.dimensions}
-    assert tuple(dict.fromkeys(row.name for row in NETWORKS)) == NAMES
+    for row in NETWORKS:
+        assert find_network(row.name, row.family) is row
+
+
+def test_a_network_that_does_not_exist_is_refused_when_it_is_built() -> None:
+    plan = plan_of("unet")
+    unknown = plan.model_copy(update={"network": plan.network.model_copy(update={"name": "unett"})})
+    for call in (lambda: find_network("unett"), lambda: build_network(unknown)):
+        with pytest.raises(PlanError, match="there is no network unett") as caught:
+            call()
+        assert "unet" in caught.value.hint
+    with pytest.raises(PlanError, match="not the keys of segresnet"):
+        find_network("segresnet", Pretrained)
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -152,7 +163,7 @@ def test_two_steps_of_training_with_one_channel(row: str) -> None:
         module.on_before_optimizer_step(optimiser)
         optimiser.step()
         optimiser.zero_grad()
-        module.follow(batch)
+        module.update_ema(batch)
     moved = [not torch.equal(weight, first[name]) for name, weight in module.network.named_parameters()]
     assert sum(moved) > 0.9 * len(moved)
 
@@ -310,12 +321,12 @@ def test_a_norm_of_one_value_uses_what_it_has_seen() -> None:
 
 # -- choosing --------------------------------------------------------------------------------------------------------
 
-SMALL = Size(voxels=2**17, features=20, most_features=32)
+SMALL = SizeLimits(voxels=2**17, features=20, max_features=32)
 
 
 def chosen(patch: tuple[int, int, int], spacing: tuple[float, float, float], dimensions: int = 3, **how: Any) -> Any:
     grid = Grid(dimensions=dimensions, spacing_mm=spacing, resample_last=dimensions == 3)  # type: ignore[arg-type]
-    return choose_network(patch, grid, SMALL, RECIPES["osteon"], Choices(**how))
+    return choose_network(patch, grid, SMALL, RECIPES["osteon"], PlanOptions(**how))
 
 
 @pytest.mark.parametrize(
@@ -344,7 +355,7 @@ def test_one_word_is_enough_for_a_network() -> None:
     assert isinstance(residual, Network)
     assert residual.residual
     assert Network.model_validate(residual.model_dump()) == residual
-    assert "residual" in NETWORKS[1].name or residual.told.startswith("resunet")
+    assert "residual" in NETWORKS[1].name or residual.description.startswith("resunet")
     swin = chosen((64, 64, 1), (1, 1, 5), 2, network="upernet", encoder="tu-swinv2_tiny_window8_256")
     assert swin.fixed_size
     assert swin.downsampling == (32, 32, 1)
@@ -392,13 +403,13 @@ def test_overlapping_structures_are_expected_to_be_rare(row: str) -> None:
     torch.manual_seed(0)
     network = build_network(plan)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    expect_little(network, plan)
+    init_output_bias(network, plan)
     changed = {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, before[key])}
     shares = network.eval()(noise(2, 1, *plan.patch.size))[0].detach().sigmoid()
     assert changed
     assert all(before[key].shape == (outputs(plan),) for key in changed)
     assert 0.001 < float(shares.mean()) < 0.1
     exclusive = plan_of(row)
-    expect_little(network, exclusive)
+    init_output_bias(network, exclusive)
     again = {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, before[key])}
     assert again == changed  # nothing more

@@ -19,8 +19,9 @@ from torch.utils._pytree import tree_leaves
 
 from helpers import FLAT, SIDES, tiny_plan
 from osteon.plan.schema import Plan
-from osteon.training.callback import Conductor, Limits
-from osteon.training.checkpoint import State
+from osteon.training.callback import TrainingCallback
+from osteon.training.checkpoint import TrainingState
+from osteon.training.limits import TrainingLimits
 from osteon.training.module import TrainingModule
 from osteon.training.sampling import Batch
 
@@ -118,15 +119,15 @@ def batch(plan: Plan, iteration: int, *, complete: bool) -> Batch:
 class Silent:
     """In place of the display."""
 
-    def tick(self, *_: object) -> None:
+    def update(self, *_: object) -> None:
         pass
 
 
 def iterate(plan: Plan, folder: Path, *, complete: bool, count: int) -> None:
     """What happens in iterations, as Lightning does it."""
-    state = State()
+    state = TrainingState()
     display: Any = Silent()
-    conductor = Conductor(plan, Limits(10_000, None), [], folder, display, None, state)  # type: ignore[arg-type]
+    conductor = TrainingCallback(plan, TrainingLimits(10_000, None), [], folder, display, None, state)  # type: ignore[arg-type]
     module = TrainingModule(plan, 0, conductor.progress).to(DEVICE)
     trainer: Any = SimpleNamespace(optimizers=[module.configure_optimizers()])
     (optimiser,) = trainer.optimizers

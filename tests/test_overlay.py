@@ -65,7 +65,7 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(key: str, near: str |
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("training.loss", "dise", "training.loss: "),
+        ("training.schedule", "never", "training.schedule: "),
         ("training.learning_rate", -1, "training.learning_rate: Input should be greater than 0"),
         ("patch.size", [9, 8, 8], "axis 0 has 9 voxels, the strides need a multiple of 2"),
         ("patch.batch", 0, "patch.batch"),

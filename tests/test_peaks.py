@@ -17,7 +17,7 @@ from osteon.core.platform import peak_bytes
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_volume, write_volume
-from osteon.planning.fingerprint import measure
+from osteon.planning.fingerprint import measure_fingerprint
 from osteon.preparing.cache import foreground_index
 from osteon.preparing.case import prepare_image
 from osteon.preparing.resample import resample_image, resample_index_map, resample_multi_hot
@@ -100,6 +100,6 @@ def test_measuring_a_case_takes_its_image_and_its_labels(tmp_path: Path) -> None
     labels[labels > 5] = 5
     write_dataset(tmp_path, {"c1": (labels.astype(np.int16), labels, spaced(1, 1, 1))})
     dataset = Dataset.open(tmp_path)
-    measure(dataset)
+    measure_fingerprint(dataset)
     (tmp_path / "fingerprint.json").unlink()
-    assert peak_of(lambda: measure(dataset)) < 7
+    assert peak_of(lambda: measure_fingerprint(dataset)) < 7

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,9 +13,8 @@ import typer
 from scipy import ndimage
 
 from helpers import to_index
-from osteon.cli import phantom as command_line
 from osteon.cli.main import app
-from osteon.cli.phantom import Layouts
+from osteon.cli.option_values import PhantomKind, PhantomLayout
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
 from osteon.formats import read_segmentation, read_volume
@@ -137,8 +137,8 @@ def test_some_files_say_their_colour(humeri: Path) -> None:
 
 
 def test_the_command_knows_all_kinds_and_layouts() -> None:
-    assert tuple(KINDS) == command_line.KINDS
-    assert [layout.value for layout in Layouts] == list(KIND.layouts)
+    assert list(get_args(PhantomKind)) == list(KINDS)
+    assert list(get_args(PhantomLayout)) == list(KIND.layouts)
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -174,7 +174,7 @@ import osteon
 from osteon.app.jobs import Jobs
 from osteon.core.parallel import for_each, worker_count
 from osteon.plan.schema import write_plan
-from osteon.serving.server import hold
+from osteon.serving.server import hold_jobs_folder
 from runs import cohort, learning_plan
 
 def wait(met):
@@ -215,7 +215,7 @@ def main():
     wait(lambda: (root / "second/metrics.csv").is_file())
     jobs.pause(train)
     wait(lambda: jobs.state(train).phase == "paused")
-    with hold(root / "served"):
+    with hold_jobs_folder(root / "served"):
         print("all done")
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from osteon.importing import pairs
 from osteon.importing.recognition import form_named
 from osteon.phantoms import limb
 from osteon.phantoms.registry import ask
-from osteon.planning.options import Choices
-from osteon.planning.recipe_files import resolve
+from osteon.planning.options import PlanOptions
+from osteon.planning.recipe_files import resolve_recipe
 from osteon.planning.recipes import RECIPES
 
 Install = Callable[..., None]
@@ -76,7 +76,7 @@ def test_each_table_takes_rows_of_packages(install: Install, tmp_path: Any) -> N
     install("osteon.phantoms", "rib", replace(limb.KIND, name="rib"))
     assert ask("rib").kind == "rib"
     install("osteon.recipes", "hasty", replace(RECIPES["osteon"], source="haste"))
-    assert resolve(Choices(recipe="hasty")).source == "haste"
+    assert resolve_recipe(PlanOptions(recipe="hasty")).source == "haste"
     install("osteon.formats", "Analyze", replace(formats.FORMATS[0], name="Analyze", suffixes=(".hdr", ".x.hdr")))
     assert formats.suffix_of(tmp_path / "a.X.hdr") == ".x.hdr"
     assert formats.format_of(tmp_path / "a.hdr").name == "Analyze"
@@ -109,7 +109,7 @@ def test_a_name_that_is_taken_is_refused_with_both_packages(install: Install) ->
     install("osteon.recipes", "hasty", RECIPES["osteon"])
     install("osteon.recipes", "hasty", RECIPES["nnunet"], "other")
     with pytest.raises(UsageError, match="hasty comes from bones-extra and from other"):
-        resolve(Choices())
+        resolve_recipe(PlanOptions())
     install("osteon.formats", "mine", replace(formats.FORMATS[0], name="mine"))
     with pytest.raises(UsageError, match=r"mine takes .* which is taken"):
         formats.known_suffixes()

@@ -22,7 +22,7 @@ from osteon.predicting.postprocessing import (
     write_postprocessing,
 )
 from osteon.predicting.postprocessing_steps import STEPS
-from osteon.runs.postprocessing_search import FEWEST, Judged, choose_steps
+from osteon.runs.postprocessing_search import MIN_CASES, JudgedCase, choose_steps
 
 Block = tuple[slice, slice, slice]
 SHAPE = (24, 24, 24)
@@ -175,11 +175,11 @@ def test_a_structure_of_another_model_is_refused(tmp_path: Path) -> None:
 BOTH = ("femur", "tibia")
 
 
-def judged(prediction: Segmentation, reference: Segmentation, annotated: tuple[str, ...] = BOTH) -> Judged:
-    return Judged(prediction, reference, frozenset(annotated))
+def judged(prediction: Segmentation, reference: Segmentation, annotated: tuple[str, ...] = BOTH) -> JudgedCase:
+    return JudgedCase(prediction, reference, frozenset(annotated))
 
 
-def choose(cases: list[Judged], plan: Plan = PLAN) -> Postprocessing:
+def choose(cases: list[JudgedCase], plan: Plan = PLAN) -> Postprocessing:
     return choose_steps(plan, [str(n) for n in range(len(cases))], lambda case: cases[int(case)])
 
 
@@ -217,10 +217,10 @@ def test_where_nothing_is_to_be_gained_nothing_is_chosen() -> None:
 
 
 def test_few_cases_decide_nothing() -> None:
-    assert "fewer than 5" in choose([judged(SPECKLED, TRUE)] * (FEWEST - 1)).why[0]
-    assert choose([judged(SPECKLED, TRUE)] * (FEWEST - 1)).steps == []
+    assert "fewer than 5" in choose([judged(SPECKLED, TRUE)] * (MIN_CASES - 1)).why[0]
+    assert choose([judged(SPECKLED, TRUE)] * (MIN_CASES - 1)).steps == []
     unknown = [judged(SPECKLED, TRUE, ("tibia",))] * 3
-    assert choose([judged(SPECKLED, TRUE)] * (FEWEST - 1) + unknown).steps == []
+    assert choose([judged(SPECKLED, TRUE)] * (MIN_CASES - 1) + unknown).steps == []
 
 
 def test_a_second_step_follows_where_it_helps_too() -> None:

@@ -19,7 +19,7 @@ from osteon.networks.registry import build_network
 from osteon.plan.schema import Plan, read_plan, write_plan
 from osteon.planning import forecast as module
 from osteon.planning import probe
-from osteon.planning.forecast import forecast
+from osteon.planning.forecast import measure_forecast
 from osteon.training.module import TrainingModule
 
 SHAPE, SPACING = (24, 20, 16), (1.0, 1.0, 1.0)
@@ -42,7 +42,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
             asked.append(arguments[:3])
             yield from lines
 
-        monkeypatch.setattr(module, "_measurements", measurements)
+        monkeypatch.setattr(module, "_read_measurements", measurements)
         monkeypatch.setattr(module, "has_bf16", lambda: bf16)
         return asked
 
@@ -50,7 +50,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
 
 
 def test_a_real_forecast_measures_and_chooses(tmp_path: Path) -> None:
-    costed = forecast(tiny_plan(), SHAPE, SPACING, 12345)
+    costed = measure_forecast(tiny_plan(), SHAPE, SPACING, 12345)
     cost = costed.forecast
     assert cost.cache_bytes == 12345
     assert cost.training_bytes is not None
@@ -71,7 +71,7 @@ def test_a_real_forecast_measures_and_chooses(tmp_path: Path) -> None:
 def test_bf16_is_chosen_only_where_it_is_worth_it(script: Any, bf16: float, chosen: str) -> None:
     lines = [line("predict", 2.0, 4000), line("fp32", 1.2, 5000, parameters=7), line("fp32", 1.0, 5000, parameters=7)]
     asked = script(*lines, line("bf16", bf16, 6000, parameters=7))
-    plan = forecast(tiny_plan(), SHAPE, SPACING, 0)
+    plan = measure_forecast(tiny_plan(), SHAPE, SPACING, 0)
     assert asked == [("cpu", [8, 8, 8, 1.0, 1.0, 1.0], ("fp32", "bf16"))]
     assert plan.training.precision == chosen
     assert plan.forecast.seconds_per_iteration == (bf16 if chosen == "bf16" else 1.0)
@@ -82,7 +82,7 @@ def test_bf16_is_chosen_only_where_it_is_worth_it(script: Any, bf16: float, chos
 
 def test_bf16_is_not_tried_where_the_processor_has_none(script: Any) -> None:
     asked = script(line("fp32", 1.0, 5000, parameters=7), bf16=False)
-    plan = forecast(tiny_plan(), SHAPE, SPACING, 0)
+    plan = measure_forecast(tiny_plan(), SHAPE, SPACING, 0)
     assert asked[0][2] == ("fp32",)
     assert plan.training.precision == "fp32"
     assert "the device is not known to compute in it" in plan.training.why[-1]
@@ -90,7 +90,7 @@ def test_bf16_is_not_tried_where_the_processor_has_none(script: Any) -> None:
 
 def test_a_precision_that_was_chosen_is_the_only_one_measured(script: Any) -> None:
     asked = script(line("fp32", 1.0, 5000, parameters=7))
-    plan = forecast(tiny_plan(), SHAPE, SPACING, 0, precision_is_chosen=True)
+    plan = measure_forecast(tiny_plan(), SHAPE, SPACING, 0, precision_is_fixed=True)
     assert asked[0][2] == ("fp32",)
     assert plan.training == tiny_plan().training
     assert plan.forecast.seconds_per_iteration == 1.0
@@ -98,20 +98,20 @@ def test_a_precision_that_was_chosen_is_the_only_one_measured(script: Any) -> No
 
 def test_what_is_not_done_in_time_is_estimated_and_said(script: Any) -> None:
     script(line("predict", 1.0, 4000), line("estimate", 60.0, 9000))
-    plan = forecast(tiny_plan(), SHAPE, SPACING, 0)
+    plan = measure_forecast(tiny_plan(), SHAPE, SPACING, 0)
     assert plan.forecast.seconds_per_iteration == 60.0
     assert plan.forecast.training_bytes == max(9000, plan.forecast.predicting_bytes or 0)
     assert plan.forecast.why[0].startswith("estimated from iterations on a small part of the patch")
     assert plan.training == tiny_plan().training
     script()
-    plan = forecast(tiny_plan(), SHAPE, SPACING, 0)
+    plan = measure_forecast(tiny_plan(), SHAPE, SPACING, 0)
     assert plan.forecast.seconds_per_iteration is None
     assert plan.forecast.why == ["nothing was known when the time for measuring was over"]
 
 
 def test_bf16_that_was_not_reached_in_time_is_said(script: Any) -> None:
     script(line("fp32", 1.0, 5000, parameters=7))
-    plan = forecast(tiny_plan(), SHAPE, SPACING, 0)
+    plan = measure_forecast(tiny_plan(), SHAPE, SPACING, 0)
     assert plan.training.why[-1].endswith("fp32 1.000 s, bf16 was not tried in time on this machine")
 
 
@@ -119,7 +119,7 @@ def test_measuring_ends_when_enough_is_known(script: Any) -> None:
     asked: list[float] = []
     first, settled, more = (line("bf16", s, 1, parameters=7, steps=n) for s, n in ((2.0, 1), (0.5, 3), (0.4, 4)))
     script(line("fp32", 1.0, 1, parameters=7), first, settled, more)
-    plan = forecast(tiny_plan(), SHAPE, SPACING, 0, enough=lambda seconds: asked.append(seconds) or True)
+    plan = measure_forecast(tiny_plan(), SHAPE, SPACING, 0, stop_early=lambda seconds: asked.append(seconds) or True)
     assert asked == [0.5]  # of the precision that is chosen, and not before its steps have settled
     assert plan.forecast.seconds_per_iteration == 0.5
     assert plan.training.precision == "bf16"
@@ -127,7 +127,7 @@ def test_measuring_ends_when_enough_is_known(script: Any) -> None:
 
 def test_the_forecast_of_a_large_scan_is_computed_from_a_part_of_it(script: Any) -> None:
     asked = script(line("predict", 1.0, 100 << 20))
-    plan = forecast(tiny_plan(), (80, 80, 80), SPACING, 0)
+    plan = measure_forecast(tiny_plan(), (80, 80, 80), SPACING, 0)
     assert asked[0][1][:3] == [8, 8, 8]
     assert plan.forecast.predicting_shape == (80, 80, 80)
     assert plan.forecast.predicting_seconds is not None
@@ -135,12 +135,12 @@ def test_the_forecast_of_a_large_scan_is_computed_from_a_part_of_it(script: Any)
     assert plan.forecast.predicting_bytes is not None
     assert plan.forecast.predicting_bytes > (100 << 20) + 80**3 * 8
     flat = tiny_plan(FLAT)
-    assert module._one_pass(flat, (32, 8, 40), SPACING) == (8, 8, 2)
+    assert module._single_pass_shape(flat, (32, 8, 40), SPACING) == (8, 8, 2)
 
 
 def test_what_was_known_before_an_error_stays_and_the_error_is_said(script: Any) -> None:
     script(line("fp32", 1.0, 5000, parameters=7), ("error", {"text": "it fell over"}))
-    plan = forecast(tiny_plan(), SHAPE, SPACING, 0)
+    plan = measure_forecast(tiny_plan(), SHAPE, SPACING, 0)
     assert plan.forecast.seconds_per_iteration == 1.0
     assert plan.forecast.why[-1] == "could not be measured: it fell over"
 
@@ -148,7 +148,7 @@ def test_what_was_known_before_an_error_stays_and_the_error_is_said(script: Any)
 def test_bf16_that_the_processor_lacks_is_not_measured_though_it_was_chosen(script: Any) -> None:
     asked = script(line("fp32", 1.0, 5000, parameters=7), bf16=False)
     chosen = tiny_plan({"training.precision": "bf16"})
-    plan = forecast(chosen, SHAPE, SPACING, 0, precision_is_chosen=True)
+    plan = measure_forecast(chosen, SHAPE, SPACING, 0, precision_is_fixed=True)
     assert asked[0][2] == ("fp32",)
     assert plan.training.precision == "bf16"
     assert plan.forecast.seconds_per_iteration == 1.0
@@ -159,14 +159,14 @@ def test_a_gpu_on_which_nothing_was_measured_in_time_trains_in_bf16(
 ) -> None:
     monkeypatch.setattr(module, "computes_in_bf16", lambda _: True)
     script()
-    plan = forecast(tiny_plan(), SHAPE, SPACING, 0, "cuda")
+    plan = measure_forecast(tiny_plan(), SHAPE, SPACING, 0, "cuda")
     assert plan.training.precision == "bf16"
     assert plan.forecast.device == ""
 
 
 def test_a_probe_that_fails_is_said_and_nothing_else_changes(script: Any) -> None:
     script(line("predict", 1.0), ("error", {"text": "it fell over"}))
-    plan = forecast(tiny_plan(), SHAPE, SPACING, 12345)
+    plan = measure_forecast(tiny_plan(), SHAPE, SPACING, 12345)
     assert plan.forecast.why == ["could not be measured: it fell over"]
     assert plan.forecast.cache_bytes == 12345
     assert plan.forecast.seconds_per_iteration is None
@@ -183,7 +183,7 @@ def process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., li
         python.chmod(0o755)
         monkeypatch.setattr(module.sys, "executable", str(python))
         until = time.monotonic() + limit_s
-        return list(module._measurements(tmp_path / "plan.yaml", "cpu", [8, 8, 8], ["fp32"], until))
+        return list(module._read_measurements(tmp_path / "plan.yaml", "cpu", [8, 8, 8], ["fp32"], until))
 
     return run
 
@@ -259,8 +259,8 @@ def test_candidates_are_given_up_as_soon_as_they_cannot_win(
         counts[precision] += 1
         return taken[counts[precision] - 1] if precision == "fp32" else 0.05 if 9.0 in taken else 0.5
 
-    monkeypatch.setattr(probe._Stepper, "step", step)
-    probe.try_steps(tiny_plan(), torch.device("cpu"), ("fp32", "bf16"))
+    monkeypatch.setattr(probe._StepTimer, "step", step)
+    probe.measure_steps(tiny_plan(), torch.device("cpu"), ("fp32", "bf16"))
     assert counts == steps
     best = {found["what"]: found["seconds"] for found in written(capsys)}
     assert best["fp32"] == min(taken)
@@ -269,8 +269,8 @@ def test_candidates_are_given_up_as_soon_as_they_cannot_win(
 def test_bf16_that_is_emulated_ends_after_one_step(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(probe._Stepper, "step", lambda *given: {"fp32": 1.0, "bf16": 50.0}[given[-1]])
-    probe.try_steps(tiny_plan(), torch.device("cpu"), ("fp32", "bf16"))
+    monkeypatch.setattr(probe._StepTimer, "step", lambda *given: {"fp32": 1.0, "bf16": 50.0}[given[-1]])
+    probe.measure_steps(tiny_plan(), torch.device("cpu"), ("fp32", "bf16"))
     assert [found["what"] for found in written(capsys)].count("bf16") == 1
 
 
@@ -286,11 +286,11 @@ def test_bf16_that_is_emulated_ends_after_one_step(
 def test_the_first_estimate_is_of_a_part_of_the_patch(
     changes: dict[str, Any], size: tuple[int, ...], batch: int
 ) -> None:
-    small = probe.reduced(tiny_plan(changes))
+    small = probe.reduce_patch(tiny_plan(changes))
     assert sorted(small.patch.size) == sorted(size)
     assert small.patch.batch == batch
     module = TrainingModule(tiny_plan(changes), 0, lambda: 0.0)
-    assert probe._Stepper(module, torch.device("cpu")).step(small, "fp32") > 0
+    assert probe._StepTimer(module, torch.device("cpu")).step(small, "fp32") > 0
 
 
 def test_predicting_is_measured_without_the_libraries_of_training() -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from dicom_writing import image, save
-from osteon.cli.main import app
+from osteon.cli.main import app as command_line
 from osteon.core.errors import DatasetError, FileError, OsteonError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_volume
@@ -950,7 +950,7 @@ def test_a_table_with_a_very_long_field_is_an_error_that_names_it(tmp_path: Path
     (heap / "runs.csv").write_text(f"image_name,class,rle\na,Ulna,{long}\n")
     with pytest.raises(OsteonError, match=r"runs\.csv"):
         import_dataset(heap / "runs.csv", tmp_path / "set", form="pairs")
-    result = CliRunner().invoke(app, ["import", str(heap / "runs.csv"), str(tmp_path / "set")])
+    result = CliRunner().invoke(command_line, ["import", str(heap / "runs.csv"), str(tmp_path / "set")])
     assert (result.exit_code, type(result.exception)) == (1, SystemExit)
     assert "runs.csv" in result.output
     (heap / "masks.csv").write_text(f"image,class,mask\na.png,Ulna,m.png\na.png,{long},m.png\n")

@@ -13,7 +13,7 @@ import osteon
 from helpers import box, spaced, tiny_plan, write_dataset
 from osteon.core.random_streams import Stream, generator, item_generator
 from osteon.preparing.cache import prepare
-from osteon.training.augmenting.parameters import draw_changes
+from osteon.training.augmenting.parameters import draw_parameters
 from osteon.training.sampling import PatchSampler
 
 SOURCE = Path(osteon.__file__).parent
@@ -52,8 +52,8 @@ def test_an_enlarged_patch_is_mirrored_no_more_often_than_others(tmp_path: Path)
     for seed in range(40):
         sampler = PatchSampler(cases, plan, seed)
         for n in range(50):
-            enlarged[seed, n] = sampler.draw(n)[0].fine is not None
-            mirrored[seed, n] = draw_changes(plan, seed, n).mirror[0, 0]
+            enlarged[seed, n] = sampler.draw(n)[0].crop is not None
+            mirrored[seed, n] = draw_parameters(plan, seed, n).mirror[0, 0]
     assert enlarged.mean() == pytest.approx(0.3, abs=0.06)
     assert mirrored[enlarged].mean() == pytest.approx(mirrored[~enlarged].mean(), abs=0.1)
 

@@ -48,7 +48,7 @@ def test_lumbar_spines_are_planned_as_they_are(shared_data: Path, tmp_path: Path
         size * spacing >= 0.95 * whole
         for size, spacing, whole in zip(plan.patch.size, plan.grid.spacing_mm, (77, 224, 224), strict=True)
     )
-    assert plan.series is not None
-    assert plan.series.names == ["L5", "L4", "L3", "L2", "L1"]  # from the feet up
+    assert plan.sequence is not None
+    assert plan.sequence.names == ["L5", "L4", "L3", "L2", "L1"]  # from the feet up
     assert plan.augmentation.mirror_axes == [0]
     assert [s.name for s in plan.structures] == list(names)

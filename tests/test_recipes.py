@@ -14,12 +14,12 @@ from osteon.core.errors import PlanError, UsageError
 from osteon.core.labels import make_structures
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Network, Plan, Pretrained, read_plan, write_plan
-from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, measure
-from osteon.planning.options import Choices
+from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, measure_fingerprint
+from osteon.planning.options import PlanOptions
 from osteon.planning.planner import make_plan
-from osteon.planning.recipe_files import PUBLISHED, published, read_recipe, resolve
+from osteon.planning.recipe_files import PUBLISHED_FOLDER, published_recipes, read_recipe, resolve_recipe
 from osteon.planning.recipes import RECIPES
-from osteon.planning.smallest_structures import named_structures
+from osteon.planning.zoom_choice import expand_smallest
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def hands(tmp_path: Path) -> Dataset:
 
 
 def planned(dataset: Dataset, **choices: Any) -> Plan:
-    return make_plan(dataset, measure(dataset), Choices(**choices))
+    return make_plan(dataset, measure_fingerprint(dataset), PlanOptions(**choices))
 
 
 def own(folder: Path, **content: Any) -> Path:
@@ -56,25 +56,25 @@ def own(folder: Path, **content: Any) -> Path:
 
 
 def test_there_is_one_for_every_job() -> None:
-    assert {"humerus", "limb", "spine", "hand", "lung"} <= set(published())
-    assert not set(published()) & set(RECIPES)
+    assert {"humerus", "limb", "spine", "hand", "lung"} <= set(published_recipes())
+    assert not set(published_recipes()) & set(RECIPES)
 
 
-@pytest.mark.parametrize("name", published())
+@pytest.mark.parametrize("name", published_recipes())
 def test_a_published_recipe_says_whose_choices_it_holds(name: str) -> None:
-    recipe = read_recipe(PUBLISHED / f"{name}.yaml")
+    recipe = read_recipe(PUBLISHED_FOLDER / f"{name}.yaml")
     assert recipe.source
     assert any("theirs" in reason for reason in recipe.why)
     assert any("osteon's own choice" in reason for reason in recipe.why)
 
 
-@pytest.mark.parametrize("name", published())
+@pytest.mark.parametrize("name", published_recipes())
 def test_a_published_recipe_gives_a_plan_that_holds(name: str, boxes: Dataset, tmp_path: Path) -> None:
     plan = planned(boxes, recipe=name, weights="none")
     write_plan(tmp_path / "plan.yaml", plan)
     assert read_plan(tmp_path / "plan.yaml") == plan
     assert plan.training.recipe == name
-    for key, value in resolve(Choices(recipe=name)).settings.items():
+    for key, value in resolve_recipe(PlanOptions(recipe=name)).settings.items():
         section, _, field = key.partition(".")
         kept = getattr(getattr(plan, section), field)
         assert (list(kept) if isinstance(kept, tuple) else kept) == value
@@ -158,7 +158,7 @@ def test_no_weights_are_harmless_where_there_are_none(boxes: Dataset) -> None:
 
 def test_a_copy_is_used_by_its_path(boxes: Dataset, tmp_path: Path) -> None:
     copy = tmp_path / "mine.yaml"
-    text = (PUBLISHED / "limb.yaml").read_text()
+    text = (PUBLISHED_FOLDER / "limb.yaml").read_text()
     copy.write_text(text.replace("learning_rate: 1e-4", "learning_rate: 2e-4"))
     plan = planned(boxes, recipe=str(copy))
     assert (plan.training.recipe, plan.training.learning_rate) == ("mine", 2e-4)
@@ -190,13 +190,13 @@ def test_a_typo_is_an_error_with_the_key(boxes: Dataset, tmp_path: Path, content
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- limb\n")
     with pytest.raises(PlanError, match="a recipe is a mapping"):
-        resolve(Choices(recipe=str(tmp_path / "list.yaml")))
+        resolve_recipe(PlanOptions(recipe=str(tmp_path / "list.yaml")))
 
 
 @pytest.mark.parametrize("name", ["lim", "soup", "missing.yaml"])
 def test_a_recipe_that_does_not_exist_is_refused_with_those_that_do(name: str) -> None:
     with pytest.raises(UsageError, match=rf"(?s)there is no recipe {name}; near it: .*limb"):
-        resolve(Choices(recipe=name))
+        resolve_recipe(PlanOptions(recipe=name))
 
 
 # -- sizes of images ------------------------------------------------------
@@ -211,12 +211,12 @@ def test_pictures_of_unlike_sizes_are_brought_to_a_size(hands: Dataset) -> None:
 
 
 def test_slices_of_one_shape_have_a_patch_of_that_shape(hands: Dataset) -> None:
-    like = Fingerprint(cases=measure(hands).cases[:2])
-    plan = make_plan(hands, like, Choices(image_size=96))
+    like = Fingerprint(cases=measure_fingerprint(hands).cases[:2])
+    plan = make_plan(hands, like, PlanOptions(image_size=96))
     assert plan.grid.spacing_mm[:2] == (0.625, 0.625)
     assert plan.patch.size == (96, 64, 1)
     assert "2 of 2 cases' slices whole" in plan.patch.why[0]
-    again = make_plan(hands, like, Choices(image_size=1200))
+    again = make_plan(hands, like, PlanOptions(image_size=1200))
     assert (again.patch.size[0] >= 1200, again.patch.batch) == (True, 2)
 
 
@@ -262,6 +262,6 @@ def test_the_smallest_are_those_of_the_least_median_volume() -> None:
         for n, each in enumerate(sizes)
     ]
     found = Fingerprint(cases=cases)
-    assert named_structures(found, ["smallest:2"]) == ["b", "a"]
-    assert named_structures(found, ["c", "smallest:1", "b"]) == ["c", "b"]
-    assert named_structures(found, ["smallest"]) == ["b", "a", "c"]
+    assert expand_smallest(found, ["smallest:2"]) == ["b", "a"]
+    assert expand_smallest(found, ["c", "smallest:1", "b"]) == ["c", "b"]
+    assert expand_smallest(found, ["smallest"]) == ["b", "a", "c"]

@@ -16,15 +16,18 @@ from osteon.plan.schema import Plan, read_plan
 from osteon.runs import record
 from osteon.runs.fit import train
 from osteon.runs.options import TrainOptions
-from osteon.runs.record import check_plan_fits, plan_hash, record_choices
-from osteon.runs.splits import split
-from osteon.training.checkpoint import LAST, State, load_checkpoint, save_checkpoint
+from osteon.runs.record import check_plan_fits, plan_hash, record_options
+from osteon.runs.splits import split_cases
+from osteon.training.checkpoint import LAST, TrainingState, load_checkpoint, save_checkpoint
 from runs import CPU, cohort
 
 
 def test_a_plan_of_other_data_is_refused_by_the_keys_that_differ(tmp_path: Path) -> None:
     dataset = cohort(tmp_path, 2)
     check_plan_fits(dataset, tiny_plan())
+    for key, message in (("network.name", "there is no network unett"), ("training.loss", "there is no loss unett")):
+        with pytest.raises(PlanError, match=rf"{key}: {message}"):
+            check_plan_fits(dataset, tiny_plan({key: "unett"}))
     changed = [s.model_copy(update={"name": f"other {s.name}"}) for s in dataset.manifest.structures]
     for update, key in (
         ({"structures": changed}, "structures"),
@@ -43,7 +46,7 @@ def test_sites_stay_together_where_asked(tmp_path: Path) -> None:
     sited = [c.model_copy(update={"site": "ab"[n % 2]}) for n, c in enumerate(dataset.manifest.cases)]
     write_manifest(tmp_path, dataset.manifest.model_copy(update={"cases": sited}))
     dataset = Dataset.open(tmp_path)
-    training, validation = split(dataset, TrainOptions(folds=2, folds_by="site"))
+    training, validation = split_cases(dataset, TrainOptions(folds=2, folds_by="site"))
     assert {dataset.case(i).site for i in training}.isdisjoint({dataset.case(i).site for i in validation})
     assert sorted(training + validation) == [case.id for case in sited]
 
@@ -61,7 +64,7 @@ def begun(run: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan | None = None) 
     hashed = plan_hash(plan)
     with monkeypatch.context() as patch:
         patch.setattr(record, "plan_hash", lambda one: f"earlier {plan_hash(one)}")
-        record_choices(run, plan, CPU, begun=False)
+        record_options(run, plan, CPU, started=False)
     told = read_yaml(run / "run.yaml", "")
     assert told["plan"] == f"earlier {hashed}"
     write_yaml(run / "run.yaml", {key: value for key, value in told.items() if key not in ("plan_file", "osteon")})
@@ -74,16 +77,16 @@ def test_a_run_of_an_earlier_version_goes_on_with_what_it_did_not_have_at_its_de
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun(tmp_path, monkeypatch)
-    record_choices(tmp_path, tiny_plan(), CPU, begun=True)
+    record_options(tmp_path, tiny_plan(), CPU, started=True)
     before = read_yaml(tmp_path / "run.yaml", "")
     for key in ("folds_by", "precision", "deterministic", "seed"):
         write_yaml(tmp_path / "run.yaml", {k: v for k, v in before.items() if k != key})
-        record_choices(tmp_path, tiny_plan(), CPU, begun=True)
+        record_options(tmp_path, tiny_plan(), CPU, started=True)
     write_yaml(tmp_path / "run.yaml", {k: v for k, v in before.items() if k != "folds_by"})
     with pytest.raises(UsageError, match="other choices: folds_by"):
-        record_choices(tmp_path, tiny_plan(), replace(CPU, folds_by="site"), begun=True)
+        record_options(tmp_path, tiny_plan(), replace(CPU, folds_by="site"), started=True)
     with pytest.raises(UsageError, match="other choices: plan"):
-        record_choices(tmp_path, tiny_plan({"training.learning_rate": 0.5}), CPU, begun=True)
+        record_options(tmp_path, tiny_plan({"training.learning_rate": 0.5}), CPU, started=True)
 
 
 def test_a_run_of_an_earlier_version_may_go_on_with_less_memory(
@@ -91,38 +94,38 @@ def test_a_run_of_an_earlier_version_may_go_on_with_less_memory(
 ) -> None:
     begun(tmp_path, monkeypatch)
     less = tiny_plan({"patch.batch": 1})
-    record_choices(tmp_path, less, CPU, begun=True)
+    record_options(tmp_path, less, CPU, started=True)
     assert read_yaml(tmp_path / "run.yaml", "")["changes"] == [{"patch.batch": [2, 1]}]
     assert read_plan(tmp_path / "plan.yaml") == less
-    record_choices(tmp_path, less, CPU, begun=True)
+    record_options(tmp_path, less, CPU, started=True)
 
 
 def test_a_finished_run_of_an_earlier_version_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun(tmp_path, monkeypatch)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights.safetensors").touch()
-    record_choices(tmp_path, tiny_plan(), CPU, begun=True)
+    record_options(tmp_path, tiny_plan(), CPU, started=True)
     with pytest.raises(UsageError, match="other choices: plan"):
-        record_choices(tmp_path, tiny_plan({"patch.batch": 1}), CPU, begun=True)
+        record_options(tmp_path, tiny_plan({"patch.batch": 1}), CPU, started=True)
 
 
 def test_a_runs_own_plan_that_was_edited_is_no_way_round(tmp_path: Path) -> None:
-    record_choices(tmp_path, tiny_plan(), CPU, begun=False)
-    record_choices(tmp_path, tiny_plan(), CPU, begun=True)
+    record_options(tmp_path, tiny_plan(), CPU, started=False)
+    record_options(tmp_path, tiny_plan(), CPU, started=True)
     path = tmp_path / "plan.yaml"
     path.write_text(path.read_text().replace("weight_decay: 0.01", "weight_decay: 0.5"))
     assert read_plan(path).training.weight_decay == 0.5
-    record_choices(tmp_path, tiny_plan(), CPU, begun=True)  # the plan that it was begun with
+    record_options(tmp_path, tiny_plan(), CPU, started=True)  # the plan that it was begun with
     with pytest.raises(UsageError, match="other choices: plan"):
-        record_choices(tmp_path, read_plan(path), CPU, begun=True)
+        record_options(tmp_path, read_plan(path), CPU, started=True)
 
 
 def test_what_a_newer_version_has_written_is_refused_as_such(tmp_path: Path) -> None:
-    record_choices(tmp_path, tiny_plan(), CPU, begun=False)
+    record_options(tmp_path, tiny_plan(), CPU, started=False)
     before = read_yaml(tmp_path / "run.yaml", "")
     write_yaml(tmp_path / "run.yaml", before | {"osteon": "9.0.0", "teacher": "a model"})
     with pytest.raises(UsageError, match=r"another version, osteon 9\.0\.0, .* does not know: teacher\n") as refused:
-        record_choices(tmp_path, tiny_plan(), CPU, begun=True)
+        record_options(tmp_path, tiny_plan(), CPU, started=True)
     assert "go on with that version" in refused.value.hint
     plan = read_yaml(tmp_path / "plan.yaml", "")
     write_yaml(tmp_path / "plan.yaml", plan | {"teaching": {"by": "a model"}})
@@ -133,10 +136,10 @@ def test_what_a_newer_version_has_written_is_refused_as_such(tmp_path: Path) -> 
 
 def test_checkpoints_of_other_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / LAST
-    state = State(iteration=7)
+    state = TrainingState(iteration=7)
     monkeypatch.delattr(state, "epoch_open")  # as it was before there was such a field
     save_checkpoint(path, {}, state)
-    assert load_checkpoint(path)[1] == State(iteration=7)
+    assert load_checkpoint(path)[1] == TrainingState(iteration=7)
     state.teacher = "a model"  # type: ignore[attr-defined]
     save_checkpoint(path, {}, state)
     with pytest.raises(UsageError, match="written by a newer version of osteon: it says teacher"):

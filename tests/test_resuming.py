@@ -11,7 +11,7 @@ import torch
 from helpers import tiny_plan
 from osteon.core.errors import UsageError
 from osteon.plan.schema import Plan, Pretrained
-from osteon.runs.resuming import as_begun, enough_memory, resumable_differences, told_differences
+from osteon.runs.resuming import describe_differences, explain_out_of_memory, restore_resumable, resumable_differences
 
 LESS = {"patch.size": [4, 8, 8], "patch.batch": 1, "training.precision": "bf16"}
 
@@ -23,22 +23,22 @@ def on_encoder(changes: dict[str, Any] | None = None, *, fixed_size: bool = Fals
 
 def test_patches_and_precision_may_change_and_nothing_else() -> None:
     before = tiny_plan()
-    assert as_begun(tiny_plan(LESS), before) == before
+    assert restore_resumable(tiny_plan(LESS), before) == before
     assert resumable_differences(before, before) == {}
-    told = told_differences(resumable_differences(before, tiny_plan(LESS)))
+    told = describe_differences(resumable_differences(before, tiny_plan(LESS)))
     assert told == (
         "going on with patch.size 4×8×8 (was 8×8×8), patch.batch 1 (was 2), training.precision bf16 (was fp32)"
     )
     for key, value in (("network.features", [4, 5]), ("training.loss", "ce"), ("training.learning_rate", 0.5)):
-        assert as_begun(tiny_plan(LESS | {key: value}), before) != before
+        assert restore_resumable(tiny_plan(LESS | {key: value}), before) != before
 
 
 def test_a_network_of_one_size_keeps_its_patches_size() -> None:
     before = on_encoder(fixed_size=True)
     fewer = {key: value for key, value in LESS.items() if key != "patch.size"}
-    assert as_begun(on_encoder(fewer, fixed_size=True), before) == before
-    assert as_begun(on_encoder(LESS, fixed_size=True), before) != before
-    assert as_begun(on_encoder(LESS), on_encoder()) == on_encoder()
+    assert restore_resumable(on_encoder(fewer, fixed_size=True), before) == before
+    assert restore_resumable(on_encoder(LESS, fixed_size=True), before) != before
+    assert restore_resumable(on_encoder(LESS), on_encoder()) == on_encoder()
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_network_of_one_size_keeps_its_patches_size() -> None:
 def test_the_message_names_what_would_help(plan: Plan, named: tuple[str, ...], not_named: tuple[str, ...]) -> None:
     with (
         pytest.raises(UsageError, match="run: there is not enough memory") as refused,
-        enough_memory(Path("run"), plan),
+        explain_out_of_memory(Path("run"), plan),
     ):
         torch.zeros(1 << 60)
     for words in named:
@@ -63,5 +63,5 @@ def test_the_message_names_what_would_help(plan: Plan, named: tuple[str, ...], n
 
 
 def test_other_errors_are_left_as_they_are() -> None:
-    with pytest.raises(RuntimeError, match="sizes differ"), enough_memory(Path("run"), tiny_plan()):
+    with pytest.raises(RuntimeError, match="sizes differ"), explain_out_of_memory(Path("run"), tiny_plan()):
         raise RuntimeError("sizes differ")

@@ -12,7 +12,7 @@ from helpers import tiny_plan
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase, prepare
-from osteon.training.sample_pictures import PICTURED, write_sample_picture
+from osteon.training.sample_pictures import MAX_PICTURES, write_sample_picture
 from runs import cohort
 
 
@@ -60,7 +60,7 @@ def test_overlapping_structures_are_drawn_the_same(case: CachedCase, plan: Plan,
 
 
 def test_only_the_first_scans_have_a_picture(case: CachedCase, plan: Plan, tmp_path: Path) -> None:
-    write_sample_picture(tmp_path, PICTURED, case, np.asarray(case.labels), plan)
+    write_sample_picture(tmp_path, MAX_PICTURES, case, np.asarray(case.labels), plan)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,7 +11,7 @@ import torch
 
 from helpers import FLAT, box, tiny_plan, two_boxes, write_dataset
 from osteon.preparing.cache import CachedCase, prepare
-from osteon.training.sampling import Draw, PatchSampler, copy_patch
+from osteon.training.sampling import PatchDraw, PatchSampler, copy_patch
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def dots(*where: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.random.default_rng(0).normal(0, 50, labels.shape).astype(np.int16), labels, np.eye(4)
 
 
-def drawn(folder: Path, changes: dict, where: dict[str, list[tuple[int, int]]], draws: int = 2000) -> list[Draw]:
+def drawn(folder: Path, changes: dict, where: dict[str, list[tuple[int, int]]], draws: int = 2000) -> list[PatchDraw]:
     dataset = write_dataset(folder, {name: dots(*places) for name, places in where.items()})
     plan = tiny_plan({**FLAT, "patch.batch": 20, "sampling": {}, **changes})
     sampler = PatchSampler(list(prepare(dataset, plan, dataset.manifest.trainable)[0].values()), plan, 5)

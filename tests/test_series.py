@@ -107,4 +107,4 @@ def test_nothing_changes_where_bodies_cannot_be_told(shares: torch.Tensor) -> No
 
 def test_without_a_series_nothing_changes() -> None:
     shares = scan((2, {1: 0.4, 2: 0.6}), (14, {2: 1.0}), (26, {3: 1.0}))
-    assert torch.equal(name_series(shares.clone(), plan().model_copy(update={"series": None})), shares)
+    assert torch.equal(name_series(shares.clone(), plan().model_copy(update={"sequence": None})), shares)

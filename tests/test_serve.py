@@ -19,20 +19,20 @@ from osteon.core.files import write_error, write_json
 from osteon.exporting import registry
 from osteon.serving import app, job_ages
 from osteon.serving import uploads as receiving
-from osteon.serving.guard import Rules
-from osteon.serving.jobs import JOB, SCAN, Store
-from osteon.serving.predictor import DiedError
-from osteon.serving.upload_slots import Held
-from osteon.serving.worker import Answer, Task
+from osteon.serving.guard import ServerRules
+from osteon.serving.jobs import JOB, SCAN, JobQueue
+from osteon.serving.predictor import ProcessDiedError
+from osteon.serving.upload_slots import UploadSlot
+from osteon.serving.worker import PredictionTask, TaskResult
 from osteon.web import slow_bodies
-from osteon.web.slow_bodies import Paced
-from serving import NIFTI, Pretending, Running, masked, serving, until
+from osteon.web.slow_bodies import PacedBody
+from serving import NIFTI, FakePredictor, RunningServer, serving, wait_until, write_mask
 
 TOKEN = "0123456789abcdef"
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
+def running(tmp_path: Path) -> Iterator[RunningServer]:
     with serving(tmp_path) as made:
         yield made
 
@@ -41,8 +41,8 @@ async def nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-def upload(address: str = "") -> Held:
-    return Held(address, Paced(nothing()), lambda: None)
+def upload(address: str = "") -> UploadSlot:
+    return UploadSlot(address, PacedBody(nothing()), lambda: None)
 
 
 def archive(names: dict[str, bytes]) -> bytes:
@@ -53,18 +53,18 @@ def archive(names: dict[str, bytes]) -> bytes:
     return made.getvalue()
 
 
-def test_a_scan_goes_in_and_its_mask_comes_out(running: Running) -> None:
+def test_a_scan_goes_in_and_its_mask_comes_out(running: RunningServer) -> None:
     client = running.client
     sent = client.send(query="?forms=stl,ply,stl")
     assert (sent.status, sent.headers["location"]) == (202, f"/jobs/{sent.data['id']}")
     address = sent.headers["location"]
-    until(lambda: running.predictor.tasks)
+    wait_until(lambda: running.predictor.tasks)
     task = running.predictor.tasks[0]
     assert (task.folder / SCAN / "scan.nii").read_bytes() == NIFTI
     assert task.forms == ("stl", "ply")
     assert client.ask("GET", f"{address}/mask.nii.gz").data["error"] == "the job is running"
     running.predictor.go.set()
-    job = client.ended(sent.data["id"])
+    job = client.wait_for(sent.data["id"])
     assert (job["state"], job["result"]["confidence"]) == ("done", {"femur": 0.9})
     fetched = client.ask("GET", f"{address}/mask.nii.gz")
     assert (fetched.status, fetched.body) == (200, b"a mask")
@@ -76,14 +76,14 @@ def test_a_scan_goes_in_and_its_mask_comes_out(running: Running) -> None:
     assert not task.folder.exists()
 
 
-def test_a_zip_of_a_series_is_unpacked_under_numbers(running: Running) -> None:
+def test_a_zip_of_a_series_is_unpacked_under_numbers(running: RunningServer) -> None:
     running.predictor.go.set()
     seen = []
     running.predictor.behave = lambda task: (
-        seen.extend(sorted(p.name for p in (task.folder / SCAN / "scan").iterdir())) or masked(task)
+        seen.extend(sorted(p.name for p in (task.folder / SCAN / "scan").iterdir())) or write_mask(task)
     )
     sent = running.client.send(archive({"Doe^Jane/im1": b"a", "Doe^Jane/im2.DCM": b"b", "__MACOSX/im1": b"c"}))
-    assert running.client.ended(sent.data["id"])["state"] == "done"
+    assert running.client.wait_for(sent.data["id"])["state"] == "done"
     assert seen == ["000000", "000001.dcm"]
 
 
@@ -110,23 +110,23 @@ def test_what_is_no_scan_is_refused_and_leaves_nothing(
         assert (refused.status, set(refused.data)) == (status, {"error", "hint"})
         assert said in refused.data["error"]
         assert refused.data["hint"]
-        until(lambda: not running.store.places.held)
-        assert list(running.store.folder.iterdir()) == []
+        wait_until(lambda: not running.queue.slots.held)
+        assert list(running.queue.store.folder.iterdir()) == []
         health = running.client.ask("GET", "/health").data
         assert (health["status"], health["waiting"], health["receiving"], health["free"]) == ("ok", 0, 0, 4)
 
 
 def test_a_bomb_is_told_by_what_comes_out_for_each_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("osteon.serving.zip_scans.SLACK", 0)
+    monkeypatch.setattr("osteon.serving.uploads.SLACK", 0)
     with serving(tmp_path, max_upload=10**9) as running:
         refused = running.client.send(archive({"a.dcm": bytes(5_000_000)}))
         assert (refused.status, refused.data["error"]) == (
             422,
-            "far more comes out of the archive than it holds: a bomb",
+            "the archive unpacks to far more than it holds: a zip bomb",
         )
 
 
-def test_links_and_passwords_are_refused(running: Running) -> None:
+def test_links_and_passwords_are_refused(running: RunningServer) -> None:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as opened:
         link = zipfile.ZipInfo("a.dcm")
@@ -138,30 +138,30 @@ def test_links_and_passwords_are_refused(running: Running) -> None:
     assert "encrypted" in running.client.send(bytes(locked)).data["error"]
 
 
-def test_forms_of_browsers_and_unknown_forms_of_export_are_refused(running: Running) -> None:
+def test_forms_of_browsers_and_unknown_forms_of_export_are_refused(running: RunningServer) -> None:
     assert running.client.send(content_type="multipart/form-data; boundary=x").status == 415
     refused = running.client.send(query="?forms=stl,exe")
     assert (refused.status, refused.data["error"]) == (422, "forms: exe is none")
 
 
 def test_forms_are_those_of_a_single_scan() -> None:
-    assert {form.name for form in registry.FORMS if not form.of_dataset} - {"table"} == set(app.FORMS)
+    assert {form.name for form in registry.FORMS if not form.of_dataset} - {"table"} == set(app.EXPORT_FORMS)
 
 
 # Sizes
 
 
-def test_too_much_is_refused_before_it_is_read_where_it_is_announced(running: Running) -> None:
+def test_too_much_is_refused_before_it_is_read_where_it_is_announced(running: RunningServer) -> None:
     """The client is one that sends all before it listens: it hears the answer nevertheless."""
     refused = running.client.send(bytes(8_000_000))
     assert (refused.status, refused.data["error"]) == (413, "the upload has more than 100 kB")
 
 
 def test_no_more_than_the_limit_is_read_where_nothing_is_announced(
-    running: Running, monkeypatch: pytest.MonkeyPatch
+    running: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("osteon.serving.drain_request.MOST_BYTES", 1 << 20)
-    monkeypatch.setattr("osteon.serving.drain_request.MOST_S", 0.5)
+    monkeypatch.setattr("osteon.web.drain_request.MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("osteon.web.drain_request.MOST_S", 0.5)
     sent = 0
     with socket.create_connection(("localhost", running.client.port)) as connection:
         connection.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -173,11 +173,11 @@ def test_no_more_than_the_limit_is_read_where_nothing_is_announced(
         except OSError:  # the server closed the connection
             pass
     assert sent < 30 << 20
-    until(lambda: not running.store.places.held)
-    assert list(running.store.folder.iterdir()) == []
+    wait_until(lambda: not running.queue.slots.held)
+    assert list(running.queue.store.folder.iterdir()) == []
 
 
-def test_a_client_that_waits_sends_nothing_where_it_is_refused(running: Running) -> None:
+def test_a_client_that_waits_sends_nothing_where_it_is_refused(running: RunningServer) -> None:
     with socket.create_connection(("localhost", running.client.port)) as connection:
         connection.sendall(
             b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\nExpect: 100-continue\r\n\r\n"
@@ -190,27 +190,27 @@ def test_a_client_that_waits_sends_nothing_where_it_is_refused(running: Running)
 
 
 def test_an_upload_that_breaks_off_or_falls_silent_frees_its_place(
-    running: Running, monkeypatch: pytest.MonkeyPatch
+    running: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n" + NIFTI
     with socket.create_connection(("localhost", running.client.port)) as connection:
         connection.sendall(head)
-        until(lambda: running.store.places.held)
-    until(lambda: not running.store.places.held)
+        wait_until(lambda: running.queue.slots.held)
+    wait_until(lambda: not running.queue.slots.held)
     monkeypatch.setattr(slow_bodies, "SILENCE_S", 0.1)
-    monkeypatch.setattr("osteon.serving.drain_request.MOST_S", 0.1)
+    monkeypatch.setattr("osteon.web.drain_request.MOST_S", 0.1)
     with socket.create_connection(("localhost", running.client.port)) as connection:
         connection.sendall(head)
         connection.settimeout(10)
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 408 ")
-    until(lambda: not running.store.places.held)
-    assert list(running.store.folder.iterdir()) == []
+    wait_until(lambda: not running.queue.slots.held)
+    assert list(running.queue.store.folder.iterdir()) == []
 
 
 def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
     with serving(tmp_path, queue=2) as running:
         jobs = [running.client.send() for _ in range(1)]
-        until(lambda: running.predictor.tasks)  # it is worked on, and no longer in the queue
+        wait_until(lambda: running.predictor.tasks)  # it is worked on, and no longer in the queue
         jobs += [running.client.send() for _ in range(2)]
         assert [job.status for job in jobs] == [202] * 3
         refused = running.client.send(NIFTI + bytes(90_000))
@@ -220,11 +220,13 @@ def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
         assert running.client.ask("DELETE", f"/jobs/{jobs[2].data['id']}").status == 204
         assert running.client.send().status == 202
         running.predictor.go.set()
-        assert running.client.ended(jobs[1].data["id"])["state"] == "done"
+        assert running.client.wait_for(jobs[1].data["id"])["state"] == "done"
 
 
-def test_a_full_disk_is_said_before_anything_is_written(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("osteon.serving.http_errors.SPARE_BYTES", 10**18)
+def test_a_full_disk_is_said_before_anything_is_written(
+    running: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("osteon.web.uploads.SPARE_BYTES", 10**18)
     assert running.client.send().status == 507
 
 
@@ -232,7 +234,7 @@ def test_a_full_disk_is_said_before_anything_is_written(running: Running, monkey
 
 
 def test_the_token_is_asked_for(tmp_path: Path) -> None:
-    with serving(tmp_path, rules=Rules(TOKEN, local=False)) as running:
+    with serving(tmp_path, rules=ServerRules(TOKEN, local=False)) as running:
         client = running.client
         for wrong in ({}, {"authorization": f"Bearer {TOKEN}x"}, {"authorization": f"Basic {TOKEN}"}):
             refused = client.send(bytes(1_000_000), **wrong)
@@ -247,13 +249,13 @@ def test_the_token_is_asked_for(tmp_path: Path) -> None:
         assert client.ask("GET", "/model", authorization=f"Bearer {TOKEN}", host="osteon.example").status == 200
 
 
-def test_pages_of_other_sites_are_refused(running: Running) -> None:
+def test_pages_of_other_sites_are_refused(running: RunningServer) -> None:
     assert running.client.ask("GET", "/health", host="rebound.example").status == 421
     assert running.client.send(origin="https://elsewhere.example").status == 403
     assert running.client.send(origin=f"http://localhost:{running.client.port}").status == 202
 
 
-def test_the_page_names_every_route_and_asks_no_other_host(running: Running) -> None:
+def test_the_page_names_every_route_and_asks_no_other_host(running: RunningServer) -> None:
     shown = running.client.ask("GET", "/")
     text = shown.body.decode()
     described = running.client.ask("GET", "/openapi.json").data
@@ -265,13 +267,13 @@ def test_the_page_names_every_route_and_asks_no_other_host(running: Running) -> 
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/jobs", "/jobs/x", "/jobs/..%2f..", f"/jobs/{'0' * 32}/job.json"])
-def test_what_is_not_there_is_said_in_json(running: Running, path: str) -> None:
+def test_what_is_not_there_is_said_in_json(running: RunningServer, path: str) -> None:
     reply = running.client.ask("GET", path)
     assert reply.status in (404, 405)
     assert set(reply.data) == {"error", "hint"}
 
 
-def test_what_a_path_can_be_asked_with_is_said_in_full(running: Running) -> None:
+def test_what_a_path_can_be_asked_with_is_said_in_full(running: RunningServer) -> None:
     refused = running.client.ask("PUT", f"/jobs/{'0' * 32}")
     assert (refused.status, refused.headers["allow"]) == (405, "GET, DELETE")
     described = running.client.ask("GET", "/openapi.json").data["paths"]["/jobs"]["post"]
@@ -282,37 +284,37 @@ def test_what_a_path_can_be_asked_with_is_said_in_full(running: Running) -> None
 
 
 def test_a_scan_that_kills_the_process_is_tried_twice_and_stops_no_other(tmp_path: Path) -> None:
-    def behave(task: Task) -> Answer:
+    def behave(task: PredictionTask) -> TaskResult:
         if b"deadly" in next((task.folder / SCAN).iterdir()).read_bytes():
             predictor.up = False
-            raise DiedError("Killed")
-        return masked(task)
+            raise ProcessDiedError("Killed")
+        return write_mask(task)
 
-    predictor = Pretending(behave)
+    predictor = FakePredictor(behave)
     predictor.go.set()
     with serving(tmp_path, predictor=predictor) as running:
         deadly, harmless = running.client.send(NIFTI + b"deadly"), running.client.send()
-        job = running.client.ended(deadly.data["id"])
+        job = running.client.wait_for(deadly.data["id"])
         assert (job["state"], job["crashes"]) == ("failed", 2)
         assert job["error"] == "the predicting process died 2 times over this scan (Killed)"
-        assert running.client.ended(harmless.data["id"])["state"] == "done"
+        assert running.client.wait_for(harmless.data["id"])["state"] == "done"
         assert predictor.starts == 2
 
 
 def test_a_scan_that_fails_says_why_and_stops_no_other(tmp_path: Path) -> None:
-    answers = iter([Answer("the scan: holds NaN", "look at it")])
-    predictor = Pretending(lambda task: next(answers, None) or masked(task))
+    answers = iter([TaskResult("the scan: holds NaN", "look at it")])
+    predictor = FakePredictor(lambda task: next(answers, None) or write_mask(task))
     predictor.go.set()
     with serving(tmp_path, predictor=predictor) as running:
         bad, good = running.client.send(), running.client.send()
-        job = running.client.ended(bad.data["id"])
+        job = running.client.wait_for(bad.data["id"])
         assert (job["state"], job["error"], job["hint"]) == ("failed", "the scan: holds NaN", "look at it")
-        assert running.client.ended(good.data["id"])["state"] == "done"
+        assert running.client.wait_for(good.data["id"])["state"] == "done"
 
 
-def test_a_full_disk_loses_no_job(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_loses_no_job(running: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = running.client.send()
-    until(lambda: running.predictor.tasks)
+    wait_until(lambda: running.predictor.tasks)
     waiting = running.client.send()
     left = [3]
 
@@ -325,62 +327,62 @@ def test_a_full_disk_loses_no_job(running: Running, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("osteon.serving.jobs.write_json", write)
     monkeypatch.setattr("osteon.serving.predictor.FIRST_PAUSE_S", 0.01)
     running.predictor.go.set()
-    assert running.client.ended(sent.data["id"])["state"] == "done"
-    assert running.client.ended(waiting.data["id"])["state"] == "done"
+    assert running.client.wait_for(sent.data["id"])["state"] == "done"
+    assert running.client.wait_for(waiting.data["id"])["state"] == "done"
     assert left == [0]
 
 
-def test_a_job_that_runs_can_be_deleted(running: Running) -> None:
+def test_a_job_that_runs_can_be_deleted(running: RunningServer) -> None:
     sent = running.client.send()
-    until(lambda: running.predictor.tasks)
+    wait_until(lambda: running.predictor.tasks)
     assert running.client.ask("DELETE", f"/jobs/{sent.data['id']}").status == 204
-    assert running.client.ended(running.client.send().data["id"])["state"] == "done"
-    assert len(list(running.store.folder.iterdir())) == 1
+    assert running.client.wait_for(running.client.send().data["id"])["state"] == "done"
+    assert len(list(running.queue.store.folder.iterdir())) == 1
 
 
 def test_what_was_accepted_is_there_after_a_restart(tmp_path: Path) -> None:
-    store = Store(tmp_path, 8)
+    store = JobQueue(tmp_path, 8)
     ids = []
     for content in (b"1", b"2", b"3"):
-        with store.place(upload()) as incoming:
+        with store.incoming(upload()) as incoming:
             (incoming / SCAN).mkdir()
             (incoming / SCAN / "scan.nii").write_bytes(content)
             ids.append(store.submit(incoming, ()).id)
-    assert store.take(0) is not None
-    store.done(ids[0])
-    assert store.take(0) is not None  # it runs when the server is killed
-    (store.folder / ".incoming-1").mkdir()
-    (store.folder / "damaged").mkdir()
-    (store.folder / "damaged" / JOB).write_text("{")
-    again = Store(tmp_path, 8)
+    assert store.start_next(0) is not None
+    store.complete(ids[0])
+    assert store.start_next(0) is not None  # it runs when the server is killed
+    (store.store.folder / ".incoming-1").mkdir()
+    (store.store.folder / "damaged").mkdir()
+    (store.store.folder / "damaged" / JOB).write_text("{")
+    again = JobQueue(tmp_path, 8)
     assert [again.get(i).state for i in ids] == ["done", "queued", "queued"]
-    assert (list(again.queue), again.damaged) == (ids[1:], 1)
-    assert not (again.path(ids[0]) / SCAN).exists()
-    assert not (again.folder / ".incoming-1").exists()
+    assert (list(again.waiting), again.damaged) == (ids[1:], 1)
+    assert not (again.store.path(ids[0]) / SCAN).exists()
+    assert not (again.store.folder / ".incoming-1").exists()
 
 
-def three_done(folder: Path) -> tuple[Store, list[str]]:
+def three_done(folder: Path) -> tuple[JobQueue, list[str]]:
     """A store with jobs that are over, and their ids."""
-    store, ids = Store(folder, 8), []
+    store, ids = JobQueue(folder, 8), []
     for _ in range(3):
-        with store.place(upload()) as incoming:
+        with store.incoming(upload()) as incoming:
             ids.append(store.submit(incoming, ()).id)
-        store.take(0)
-        store.done(ids[-1])
+        store.start_next(0)
+        store.complete(ids[-1])
     return store, ids
 
 
 def test_jobs_are_kept_for_their_time(tmp_path: Path) -> None:
-    store = Store(tmp_path, 8)
-    with store.place(upload()) as incoming:
+    store = JobQueue(tmp_path, 8)
+    with store.incoming(upload()) as incoming:
         job = store.submit(incoming, ())
     assert store.expire(-10) == 0  # it is not over
-    store.take(0)
-    store.failed(job.id, "why", "")
+    store.start_next(0)
+    store.fail(job.id, "why", "")
     time.sleep(0.01)
     assert store.expire(60) == 0
     assert store.expire(0) == 1
-    assert list(store.folder.iterdir()) == []
+    assert list(store.store.folder.iterdir()) == []
 
 
 def test_a_job_that_is_deleted_while_it_expires_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,7 +396,7 @@ def test_a_job_that_is_deleted_while_it_expires_stops_no_other(tmp_path: Path, m
 
     monkeypatch.setattr(store, "remove", later)
     assert store.expire(0) == 2
-    assert list(store.folder.iterdir()) == []
+    assert list(store.store.folder.iterdir()) == []
 
 
 def test_a_clock_that_is_set_ahead_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,7 +409,7 @@ def test_a_clock_that_is_set_ahead_removes_nothing(tmp_path: Path, monkeypatch: 
     assert store.expire(week) == 0
     ran[0] = week - 1
     assert store.expire(week) == 0
-    again = Store(tmp_path, 8)  # with the clock still set ahead; ages go on where the other server left them
+    again = JobQueue(tmp_path, 8)  # with the clock still set ahead; ages go on where the other server left them
     assert again.expire(week) == 0
     assert [again.ages.of(job_id) for job_id in ids] == [week - 1] * 3
     ran[0] += 2
@@ -416,13 +418,13 @@ def test_a_clock_that_is_set_ahead_removes_nothing(tmp_path: Path, monkeypatch: 
 
 
 def test_ages_that_cannot_be_read_begin_anew(tmp_path: Path) -> None:
-    (tmp_path / job_ages.AGES).write_text('{"ran_s": NaN}')
-    begun = job_ages.Ages(tmp_path)
-    begun.begin("x")
+    (tmp_path / job_ages.FILE_NAME).write_text('{"ran_s": NaN}')
+    begun = job_ages.JobAges(tmp_path)
+    begun.start("x")
     assert begun.of("x") < 5
 
 
 def test_a_state_that_is_no_job_is_passed_over(tmp_path: Path) -> None:
     write_json(tmp_path / "jobs/x" / JOB, {"id": "../x"})
     assert json.loads((tmp_path / "jobs/x" / JOB).read_text())
-    assert Store(tmp_path, 1).damaged == 1
+    assert JobQueue(tmp_path, 1).damaged == 1

@@ -28,10 +28,10 @@ from osteon.predicting.stages import How
 from osteon.runs.fit import train
 from osteon.serving.guard import find_token
 from osteon.serving.jobs import RESULT, SCAN
-from osteon.serving.predictor import DiedError, OvertimeError, started
-from osteon.serving.worker import MASK, Task, Work, carry_out
+from osteon.serving.predictor import JobTimeoutError, ProcessDiedError, start_predictor
+from osteon.serving.worker import MASK, PredictionTask, ServedModel, run_task
 from runs import CPU, cohort, command, learning_plan
-from serving import Client, until
+from serving import Client, wait_until
 
 TOKEN = "0123456789abcdef"
 
@@ -70,7 +70,7 @@ def served(trained: Path, folder: Path) -> Iterator[tuple[Client, subprocess.Pop
             env=os.environ | {"OSTEON_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"},
         )
     try:
-        until(lambda: process.poll() is not None or _listens(port), 120)
+        wait_until(lambda: process.poll() is not None or _listens(port), 120)
         assert process.poll() is None, (folder.parent / "log").read_text()
         yield Client(port, {"Authorization": f"Bearer {TOKEN}"}), process
     finally:
@@ -91,8 +91,8 @@ def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model
         assert client.ask("GET", "/model").data["sha256"] == model.sha256
         first = client.send(scans[0].read_bytes(), "?forms=stl,dicom-seg").data["id"]
         bad = client.send(truncated).data["id"]
-        assert client.ended(first)["state"] == "done"
-        assert client.ended(bad)["state"] == "failed"
+        assert client.wait_for(first)["state"] == "done"
+        assert client.wait_for(bad)["state"] == "failed"
         predictor = psutil.Process(process.pid).children(recursive=True)
         held = next(child for child in predictor if "resource_tracker" not in " ".join(child.cmdline()))
         held.send_signal(signal.SIGSTOP)  # so that what comes now is under way when all are killed
@@ -100,7 +100,7 @@ def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model
         process.kill()
         process.wait()
         held.send_signal(signal.SIGCONT)
-        until(lambda: not held.is_running() or held.status() == psutil.STATUS_ZOMBIE)  # it goes with its server
+        wait_until(lambda: not held.is_running() or held.status() == psutil.STATUS_ZOMBIE)  # it goes with its server
     with served(trained, folder) as (client, _):
         job = client.ask("GET", f"/jobs/{first}").data
         assert job["state"] == "done"
@@ -112,7 +112,7 @@ def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model
         meshes = zipfile.ZipFile(io.BytesIO(client.ask("GET", f"/jobs/{first}/stl.zip").body))
         assert sorted(meshes.namelist()) == ["mask/femur.stl", "mask/tibia.stl"]
         for job_id, path in zip([first, *later], scans, strict=True):
-            assert client.ended(job_id)["state"] == "done"
+            assert client.wait_for(job_id)["state"] == "done"
             (tmp_path / "mask.nii.gz").write_bytes(client.ask("GET", f"/jobs/{job_id}/mask.nii.gz").body)
             mask, expected = read_segmentation(tmp_path / "mask.nii.gz"), model.predict(path)
             assert np.array_equal(mask.array, expected.array)
@@ -128,22 +128,22 @@ def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model
 
 
 def test_a_predictor_that_is_killed_says_how_and_starts_again(trained: Path, tmp_path: Path) -> None:
-    predictor = started(Work(trained, device="cpu"))
+    predictor = start_predictor(ServedModel(trained, device="cpu"))
     try:
         assert predictor.alive
         assert predictor.facts["engine"] == "torch"
         assert predictor.pid is not None
         os.kill(predictor.pid, signal.SIGKILL)
-        with pytest.raises(DiedError, match="Killed"):
-            predictor.ask(Task(tmp_path, ()), 60)
+        with pytest.raises(ProcessDiedError, match="Killed"):
+            predictor.run(PredictionTask(tmp_path, ()), 60)
         assert not predictor.alive
         predictor.start()
         scan(tmp_path / SCAN / "scan.nii.gz")
-        assert predictor.ask(Task(tmp_path, ()), 60).error == ""
+        assert predictor.run(PredictionTask(tmp_path, ()), 60).error == ""
         held = predictor.pid
         os.kill(held, signal.SIGSTOP)  # so does a scan that hangs
-        with pytest.raises(OvertimeError):
-            predictor.ask(Task(tmp_path, ()), 0.2)
+        with pytest.raises(JobTimeoutError):
+            predictor.run(PredictionTask(tmp_path, ()), 0.2)
         assert not predictor.alive
         assert not psutil.pid_exists(held)
     finally:
@@ -151,18 +151,18 @@ def test_a_predictor_that_is_killed_says_how_and_starts_again(trained: Path, tmp
     assert not predictor.alive
 
 
-def task(folder: Path, *files: tuple[str, bytes], forms: tuple[str, ...] = ()) -> Task:
+def task(folder: Path, *files: tuple[str, bytes], forms: tuple[str, ...] = ()) -> PredictionTask:
     (folder / SCAN / "scan").mkdir(parents=True)
     for name, content in files:
         (folder / SCAN / "scan" / name).write_bytes(content)
-    return Task(folder, forms)
+    return PredictionTask(folder, forms)
 
 
 def test_a_dicom_series_is_segmented_and_its_contours_refer_to_it(model: Model, tmp_path: Path) -> None:
     paths = dicom_writing.series(tmp_path / "series", [(0.0, 0.0, 2.0 * n) for n in range(6)])
     files = ((f"{n:06d}", path.read_bytes()) for n, path in enumerate(paths))
     given = task(tmp_path / "job", *files, forms=("rtstruct", "seg-nrrd"))
-    assert carry_out(given, model, How()).error == ""
+    assert run_task(given, model, How()).error == ""
     mask = read_segmentation(given.folder / RESULT / "mask.nii.gz")
     assert sorted(mask.array.shape) == [3, 4, 6]
     with zipfile.ZipFile(given.folder / RESULT / "rtstruct.zip") as made:
@@ -175,7 +175,7 @@ def test_a_dicom_series_is_segmented_and_its_contours_refer_to_it(model: Model, 
 )
 def test_an_archive_holds_one_scan(model: Model, tmp_path: Path, names: list[str], said: str) -> None:
     content = scan(tmp_path / "s.nii.gz").read_bytes()
-    answer = carry_out(task(tmp_path / "job", *((name, content) for name in names)), model, How())
+    answer = run_task(task(tmp_path / "job", *((name, content) for name in names)), model, How())
     assert said in answer.error
     assert answer.hint
 
@@ -183,7 +183,7 @@ def test_an_archive_holds_one_scan(model: Model, tmp_path: Path, names: list[str
 def test_a_scan_with_no_room_is_refused_by_its_header(model: Model, tmp_path: Path) -> None:
     folder = tmp_path / "job"
     scan(folder / SCAN / "scan.nii.gz")
-    answer = carry_out(Task(folder, ()), model, How(memory=1000))
+    answer = run_task(PredictionTask(folder, ()), model, How(memory=1000))
     assert answer.error.startswith("the scan: needs about")
 
 
@@ -194,12 +194,12 @@ def test_a_scan_of_too_many_voxels_is_refused_by_its_header(model: Model, tmp_pa
     content[42:48] = np.array([700] * 3, "<i2").tobytes()
     (folder / SCAN).mkdir(parents=True)
     (folder / SCAN / "scan.nii.gz").write_bytes(gzip.compress(bytes(content)))
-    answer = carry_out(Task(folder, ()), model, How(), 300 * 10**6)
+    answer = run_task(PredictionTask(folder, ()), model, How(), 300 * 10**6)
     assert answer.error == "the scan has 343,000,000 voxels, on its own grid or the model's; 300,000,000 are taken"
     assert "--max-voxels" in answer.hint
     paths = dicom_writing.series(tmp_path / "series", [(0.0, 0.0, 2.0 * n) for n in range(6)])
     files = ((f"{n:06d}", path.read_bytes()) for n, path in enumerate(paths))
-    assert "72 voxels" in carry_out(task(tmp_path / "other", *files), model, How(), 71).error
+    assert "72 voxels" in run_task(task(tmp_path / "other", *files), model, How(), 71).error
 
 
 def test_what_nobody_foresaw_is_kept_for_the_keeper_alone(
@@ -209,7 +209,7 @@ def test_what_nobody_foresaw_is_kept_for_the_keeper_alone(
         raise ZeroDivisionError("Doe^Jane")
 
     monkeypatch.setattr("osteon.serving.worker._segment", broken)
-    answer = carry_out(Task(tmp_path, ()), model, How())
+    answer = run_task(PredictionTask(tmp_path, ()), model, How())
     assert "Doe" not in answer.error + answer.hint
     assert "Doe^Jane" in (tmp_path / "trouble.txt").read_text()
     assert MASK == "mask"
@@ -251,8 +251,8 @@ def test_what_has_to_be_installed_is_said(
 
 
 def test_a_folder_serves_one_server(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from osteon.serving.server import hold
+    from osteon.serving.server import hold_jobs_folder
 
-    with hold(tmp_path):
+    with hold_jobs_folder(tmp_path):
         assert command("serve", trained, "--folder", tmp_path) == 2
     assert "another `osteon serve` works in it" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import Client, Pretending, serving
+from serving import Client, FakePredictor, serving
 
 BESIDE = Path(sys.executable).with_name("schemathesis")
 TOOL = str(BESIDE) if BESIDE.is_file() else shutil.which("schemathesis")
@@ -30,11 +30,11 @@ def checked(client: Client, folder: Path, config: str, *options: str) -> None:
 
 @pytest.mark.skipif(TOOL is None, reason="needs schemathesis")
 def test_answers_are_those_of_the_description(tmp_path: Path) -> None:
-    predictor = Pretending()
+    predictor = FakePredictor()
     predictor.go.set()
     with serving(tmp_path, predictor=predictor) as running:
         checked(running.client, tmp_path, TAKEN)
-        job = running.client.ended(running.client.send().data["id"])
+        job = running.client.wait_for(running.client.send().data["id"])
         known = f'[parameters]\njob_id = "{job["id"]}"\nfile = "mask.nii.gz"\n'
         checked(running.client, tmp_path, TAKEN + known, "--include-method", "GET", "--phases", "examples,fuzzing")
         assert running.client.ask("GET", "/health").data["status"] == "ok"

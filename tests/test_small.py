@@ -15,9 +15,9 @@ from osteon.core.labels import make_structures
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Zoom
 from osteon.planning.dataset_plan import plan_dataset
-from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, measure
+from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, measure_fingerprint
 from osteon.planning.options import DEFAULTS
-from osteon.planning.planner import cache_bytes, make_plan
+from osteon.planning.planner import estimate_cache_bytes, make_plan
 from osteon.planning.zoom_choice import coverage_warnings
 from osteon.preparing.cache import prepare
 
@@ -47,44 +47,44 @@ def warnings_of(plan: dict[str, object], *cases: CaseFacts) -> list[str]:
 
 
 def test_extents_are_measured(tmp_path: Path) -> None:
-    found = measure(two_sizes(tmp_path)).cases[0].structures
+    found = measure_fingerprint(two_sizes(tmp_path)).cases[0].structures
     assert found["femur"].extent_mm == pytest.approx((20, 20, 12))
     assert found["tibia"].extent_mm == pytest.approx((4, 6, 4))
 
 
 def test_what_an_older_version_measured_is_measured_anew(tmp_path: Path) -> None:
     dataset = two_sizes(tmp_path)
-    before = measure(dataset)
+    before = measure_fingerprint(dataset)
     path = tmp_path / "fingerprint.json"
     old = read_json(path, "the fingerprint")
     for case in old["cases"]:
         for structure in case["structures"].values():
             del structure["extent_mm"]
     write_json(path, old)
-    assert measure(dataset) == before
+    assert measure_fingerprint(dataset) == before
 
 
 def test_zoom_is_planned_from_the_structures_extent(tmp_path: Path) -> None:
     dataset = two_sizes(tmp_path)
-    zoom = make_plan(dataset, measure(dataset), ZOOMED).zoom
+    zoom = make_plan(dataset, measure_fingerprint(dataset), ZOOMED).zoom
     assert zoom is not None
     assert (zoom.structures, zoom.factor, zoom.predict) == (["tibia"], 2.0, True)
     assert zoom.margin_mm == 8.0  # four voxels of 2 mm; half of the tibia would be 3
-    both = make_plan(dataset, measure(dataset), replace(DEFAULTS, zoom=["tibia", "femur", "tibia"])).zoom
+    both = make_plan(dataset, measure_fingerprint(dataset), replace(DEFAULTS, zoom=["tibia", "femur", "tibia"])).zoom
     assert both is not None
     assert (both.structures, both.margin_mm) == (["tibia", "femur"], 10.0)
-    assert make_plan(dataset, measure(dataset)).zoom is None
+    assert make_plan(dataset, measure_fingerprint(dataset)).zoom is None
 
 
 def test_a_zoom_structure_that_is_not_there_is_refused(tmp_path: Path) -> None:
     dataset = two_sizes(tmp_path)
     with pytest.raises(UsageError, match="there is no structure tibbia") as caught:
-        make_plan(dataset, measure(dataset), replace(DEFAULTS, zoom=["tibbia"]))
+        make_plan(dataset, measure_fingerprint(dataset), replace(DEFAULTS, zoom=["tibbia"]))
     assert "tibia" in str(caught.value.hint)
     labels = box((9, 9, 9), (3, [slice(2, 6)] * 3))
     none = write_dataset(tmp_path / "none", {"a": (labels.astype(np.int16), labels, np.eye(4))})
     with pytest.raises(DatasetError, match="occur in no case that can be trained on: tibia"):
-        make_plan(none, measure(none), ZOOMED)
+        make_plan(none, measure_fingerprint(none), ZOOMED)
 
 
 def test_vertebrae_are_named_by_their_row(tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_vertebrae_are_named_by_their_row(tmp_path: Path) -> None:
     image = (100 * (labels > 0) + np.arange(28)).astype(np.int16)
     cases = {name: (image, labels, np.eye(4)) for name in "abc"}
     dataset = write_dataset(tmp_path, cases, make_structures(names))
-    plan = make_plan(dataset, measure(dataset), replace(DEFAULTS, zoom=["L2"]))
-    assert plan.series is not None
+    plan = make_plan(dataset, measure_fingerprint(dataset), replace(DEFAULTS, zoom=["L2"]))
+    assert plan.sequence is not None
     assert plan.zoom is not None
     assert not plan.zoom.predict
 
@@ -152,8 +152,10 @@ def test_the_forecast_counts_the_crops(tmp_path: Path, changes: dict[str, object
     dataset = two_sizes(tmp_path)
     without = tiny_plan(changes)
     plan = without.model_copy(update={"zoom": Zoom(structures=["tibia"], margin_mm=4.0)})
-    fingerprint = measure(dataset)
+    fingerprint = measure_fingerprint(dataset)
     cases = prepare(dataset, plan, dataset.manifest.trainable)[0].values()
     crops = sum(array.nbytes for case in cases for crop in case.fine for array in (crop.image, crop.labels))
     assert crops > 0
-    assert cache_bytes(plan, fingerprint) - cache_bytes(without, fingerprint) == pytest.approx(crops, rel=0.25)
+    assert estimate_cache_bytes(plan, fingerprint) - estimate_cache_bytes(without, fingerprint) == pytest.approx(
+        crops, rel=0.25
+    )

@@ -22,13 +22,13 @@ from osteon.core.locks import hold_folder
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import read_plan
 from osteon.runs.options import TrainOptions
-from osteon.runs.splits import split
+from osteon.runs.splits import split_cases
 from osteon.sweeping import run_trial
-from osteon.sweeping.median_stopping import Stopped, Stopping, falls_behind, reached, read_curve
+from osteon.sweeping.median_stopping import StoppingRule, StopReason, best_dice_until, check_stopping, read_curve
 from osteon.sweeping.run import run_sweep
-from osteon.sweeping.search import extremes, propose
+from osteon.sweeping.search import extreme_values, propose
 from osteon.sweeping.spec import Search, read_sweep
-from osteon.sweeping.trials import Trial, choices_from, grid_values, trial_name
+from osteon.sweeping.trials import Trial, grid_values, plan_options_from, trial_name
 from runs import CPU, cohort, command
 
 SMALL: dict[str, Any] = {
@@ -76,8 +76,8 @@ def play(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
         (RUN / "model/weights.safetensors").write_text("")
     """
     code = textwrap.dedent(head) + textwrap.dedent(script)
-    monkeypatch.setattr(run_trial, "process_of", lambda trial, _: [sys.executable, "-c", code, str(trial.run)])
-    monkeypatch.setattr(run_trial, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(run_trial, "trial_command", lambda trial, _: [sys.executable, "-c", code, str(trial.run)])
+    monkeypatch.setattr(run_trial, "POLL_S", 0.02)
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -142,12 +142,14 @@ def test_a_grid_is_every_combination(tmp_path: Path) -> None:
 
 
 def test_choices_and_keys_of_the_plan_are_told_apart() -> None:
-    choices = choices_from({"recipe": "limb", "loss": "ce", "window": [-1, 2], "training.ema": 0.5, "zoom": "femur"})
+    choices = plan_options_from(
+        {"recipe": "limb", "loss": "ce", "window": [-1, 2], "training.ema": 0.5, "zoom": "femur"}
+    )
     assert (choices.recipe, choices.loss, choices.zoom) == ("limb", "ce", ["femur"])
     assert choices.window == {"": (-1.0, 2.0)}
     assert choices.settings == {"training.ema": 0.5}
     with pytest.raises(PlanError, match=r"(?s)learning_rate: neither.*training\.learning_rate"):
-        choices_from({"learning_rate": 1})
+        plan_options_from({"learning_rate": 1})
 
 
 def test_names_say_the_values_and_never_meet() -> None:
@@ -199,7 +201,7 @@ def test_a_dry_run_makes_plans_and_runs_nothing(tmp_path: Path, dataset: Dataset
 
 
 def test_a_structure_that_no_trial_would_see_is_said_before_the_first(tmp_path: Path, dataset: Dataset) -> None:
-    held = split(dataset, CPU)[1][0]
+    held = split_cases(dataset, CPU)[1][0]
     cases = {f"c{n}": two_boxes(seed=n) for n in range(6)}
     for name, (_, labels, _) in cases.items():
         labels[(labels == 5) & (name != held)] = 0
@@ -348,7 +350,7 @@ def test_real_trainings_share_a_cache_and_go_on_after_a_kill(tmp_path: Path, dat
 
 # -- ending early ----------------------------------------------------------------------------------------------------
 
-RULE = Stopping(after=0.25, trials=2, tolerance=0.05)
+RULE = StoppingRule(after=0.25, trials=2, tolerance=0.05)
 EARLIER = [[(0.2, 0.3), (0.5, 0.6), (1.0, 0.9)], [(0.3, 0.5), (0.6, 0.4), (1.0, 0.7)]]
 
 
@@ -357,26 +359,26 @@ EARLIER = [[(0.2, 0.3), (0.5, 0.6), (1.0, 0.9)], [(0.3, 0.5), (0.6, 0.4), (1.0, 
     [
         ([], None),
         ([(0.2, 0.0)], None),  # too early
-        ([(0.5, 0.49)], Stopped(0.5, 0.49, 0.55)),  # 0.6 and 0.5 were the best by then
+        ([(0.5, 0.49)], StopReason(progress=0.5, dice=0.49, median=0.55)),  # 0.6 and 0.5 were the best by then
         ([(0.5, 0.51)], None),  # within the tolerance of the median
         ([(0.3, 0.55), (0.5, 0.1)], None),  # its best counts
         ([(1.0, 0.0)], None),  # done
     ],
 )
-def test_the_median_rule(curve: list[tuple[float, float]], stopped: Stopped | None) -> None:
-    assert falls_behind(curve, EARLIER, RULE) == stopped
+def test_the_median_rule(curve: list[tuple[float, float]], stopped: StopReason | None) -> None:
+    assert check_stopping(curve, EARLIER, RULE) == stopped
 
 
 def test_too_few_trials_are_no_measure() -> None:
-    assert falls_behind([(0.5, 0.0)], EARLIER[:1], RULE) is None
+    assert check_stopping([(0.5, 0.0)], EARLIER[:1], RULE) is None
     ended_before = [[(0.3, 0.9)], *EARLIER[:1]]
-    assert falls_behind([(0.5, 0.0)], ended_before, RULE) is None
+    assert check_stopping([(0.5, 0.0)], ended_before, RULE) is None
 
 
 def test_what_was_reached_by_a_progress() -> None:
-    assert reached(EARLIER[1], 0.6) == 0.5
-    assert reached(EARLIER[1], 0.2) is None
-    assert reached([(0.3, 0.5)], 0.4) is None
+    assert best_dice_until(EARLIER[1], 0.6) == 0.5
+    assert best_dice_until(EARLIER[1], 0.2) is None
+    assert best_dice_until([(0.3, 0.5)], 0.4) is None
 
 
 def test_a_curve_is_read_by_iterations_or_by_time(tmp_path: Path) -> None:
@@ -420,7 +422,7 @@ def test_a_search_finds_what_is_better() -> None:
 
 
 def test_each_value_is_tried_before_a_search_begins() -> None:
-    found = extremes(Search.model_validate({"over": OVER}))
+    found = extreme_values(Search.model_validate({"over": OVER}))
     assert {values["patch.batch"] for values in found} == {1, 4}
     assert [values["loss"] for values in found].count(["odd"]) == 1
     assert len(found) == 4
@@ -453,4 +455,4 @@ def test_an_odd_word_of_why_a_trial_was_stopped_is_named(tmp_path: Path, said: d
     (tmp_path / run_trial.STOPPED).write_text(yaml.safe_dump(said))
     trial = Trial("a", {}, 0, tiny_plan(), tmp_path, TrainOptions())
     with pytest.raises(FileError, match=r"stopped\.yaml: why the trial was stopped is not what osteon writes there"):
-        run_trial.known_outcome(trial)
+        run_trial.read_outcome(trial)

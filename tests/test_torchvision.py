@@ -21,8 +21,8 @@ FAKES = {
 }
 SCRIPT = """
 import sys
-from osteon.core.torchvision_ops import mend_torchvision
-print(mend_torchvision(), mend_torchvision(), "torchvision" in sys.modules)
+from osteon.core.torchvision_ops import patch_torchvision_ops
+print(patch_torchvision_ops(), patch_torchvision_ops(), "torchvision" in sys.modules)
 """
 
 

@@ -42,17 +42,23 @@ from osteon.predicting.probabilities import Shares
 from osteon.predicting.tiles import probabilities
 from osteon.preparing.cache import CachedCase
 from osteon.preparing.case import prepare_image
-from osteon.runs import fit
+from osteon.runs import fit, loop
 from osteon.runs.fit import TrainReport, train
 from osteon.runs.options import TrainOptions
-from osteon.runs.scoring import as_planned
-from osteon.runs.splits import split
+from osteon.runs.scoring import select_structures
+from osteon.runs.splits import split_cases
 from osteon.training import callback, progress_display, validation
-from osteon.training.callback import CHECKPOINT_EVERY_S, VALIDATION_SHARE, Conductor, DivergedError, write_metrics
+from osteon.training.callback import (
+    CHECKPOINT_EVERY_S,
+    DivergedError,
+    TrainingCallback,
+    write_metrics,
+)
 from osteon.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from osteon.training.module import TrainingModule
 from osteon.training.sampling import Batch
-from osteon.training.schedule import LEAST_RATE, rate_factor
+from osteon.training.schedule import MIN_RATE, rate_factor
+from osteon.training.validation_schedule import VALIDATION_SHARE
 from runs import CPU, cohort, learning_plan
 
 TIMES = ("elapsed_s", "s_per_iteration")
@@ -138,7 +144,7 @@ def use_clock(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
         return step(module, batch, batch_idx)
 
     monkeypatch.setattr(TrainingModule, "training_step", ticking)
-    monkeypatch.setattr(fit, "Conductor", partial(Conductor, clock=clock))
+    monkeypatch.setattr(loop, "TrainingCallback", partial(TrainingCallback, clock=clock))
 
 
 def script_scores(
@@ -162,7 +168,7 @@ def script_scores(
 
 def test_a_run_leaves_what_the_design_says(finished: Path, tiny: Dataset) -> None:
     found = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
-    validated = {f"predictions/{case}.nii.gz" for case in split(tiny, CPU)[1]}
+    validated = {f"predictions/{case}.nii.gz" for case in split_cases(tiny, CPU)[1]}
     assert {name for name in found if not name.startswith("tensorboard/")} == {
         "run.yaml",
         "plan.yaml",
@@ -187,7 +193,7 @@ def test_a_run_leaves_what_the_design_says(finished: Path, tiny: Dataset) -> Non
 def test_metrics_have_a_row_for_each_epoch(finished: Path) -> None:
     rows = metrics(finished)
     assert [(row["epoch"], row["iteration"]) for row in rows] == [("1", "2"), ("2", "4")]
-    assert [float(row["learning_rate"]) for row in rows] == pytest.approx([0.0015, 0.003 * LEAST_RATE])
+    assert [float(row["learning_rate"]) for row in rows] == pytest.approx([0.0015, 0.003 * MIN_RATE])
     for row in rows:
         assert float(row["loss"]) > 0
         dice = [float(row["dice_femur"]), float(row["dice_tibia"])]
@@ -201,7 +207,7 @@ def test_a_metric_that_came_late_leaves_earlier_rows_empty(tmp_path: Path) -> No
 
 def test_validation_is_the_dice_of_the_predicted_whole_scans(finished: Path, tiny: Dataset) -> None:
     result = json.loads((finished / "model/validation.json").read_text())
-    validated = split(tiny, CPU)[1]
+    validated = split_cases(tiny, CPU)[1]
     assert list(result["cases"]) == validated
     for case in validated:
         reference = tiny.load_segmentation(tiny.case(case))
@@ -241,7 +247,7 @@ def test_sites_are_kept_together_on_request(tmp_path: Path) -> None:
     cases = [case.model_copy(update={"site": f"h{n % 3}"}) for n, case in enumerate(dataset.manifest.cases)]
     dataset = Dataset(dataset.folder, dataset.manifest.model_copy(update={"cases": cases}))
     for fold in range(3):
-        parts = split(dataset, TrainOptions(fold=fold, folds=3, folds_by="site"))
+        parts = split_cases(dataset, TrainOptions(fold=fold, folds=3, folds_by="site"))
         sites = [{dataset.case(case).site for case in part} for part in parts]
         assert (len(sites[0]), len(sites[1]), sites[0] & sites[1]) == (2, 1, set())
 
@@ -318,7 +324,7 @@ def test_the_rate_and_the_training_end_with_the_budget(
     report = train(tiny, plan, tmp_path / "run", TrainOptions(device="cpu", budget_s=9))
     assert report.iterations == 9
     assert rates == pytest.approx([0.003 * rate_factor(plan.training, n / 9, 0) for n in range(1, 10)])
-    assert rates[-1] == pytest.approx(0.003 * LEAST_RATE)
+    assert rates[-1] == pytest.approx(0.003 * MIN_RATE)
     assert [row["iteration"] for row in metrics(tmp_path / "run")] == ["2", "4", "6", "8", "9"]
     assert report.validation["training"]["seconds"] == 9
     assert report.validation["training"]["ended"] == "budget spent"
@@ -381,23 +387,23 @@ def test_a_validation_of_many_cases_takes_no_more(
 
 def test_a_sample_of_validation_cases_shows_every_structure_first() -> None:
     cases = [CachedCase(str(n), Path(), (True, True), (1,) if n == 17 else (0,)) for n in range(40)]
-    ordered = validation.in_order(cases, 5)
+    ordered = validation.order_representatively(cases, 5)
     assert {number for case in ordered[:2] for number in case.present} == {0, 1}
     assert sorted(case.id for case in ordered) == sorted(case.id for case in cases)
-    assert ordered == validation.in_order(cases, 5) != validation.in_order(cases, 6)
+    assert ordered == validation.order_representatively(cases, 5) != validation.order_representatively(cases, 6)
 
 
 def test_checkpoints_come_when_their_time_has(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert CHECKPOINT_EVERY_S <= 120
     use_clock(monkeypatch, Clock())
     saved = []
-    save = Conductor.save
+    save = TrainingCallback.save
 
-    def noting(self: Conductor, *arguments: Any) -> None:
+    def noting(self: TrainingCallback, *arguments: Any) -> None:
         save(self, *arguments)
         saved.append(self.state.iteration)
 
-    monkeypatch.setattr(Conductor, "save", noting)
+    monkeypatch.setattr(TrainingCallback, "save", noting)
     train(tiny, tiny_plan(), tmp_path / "run", TrainOptions(device="cpu", epochs=5), checkpoint_every_s=4)
     assert saved == [4, 8, 10]
 
@@ -483,7 +489,8 @@ import os, signal, sys
 from pathlib import Path
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import read_plan
-from osteon.training import finishing, fit, module
+from osteon.runs import finish, fit
+from osteon.training import module
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -507,7 +514,7 @@ elif where.startswith("checkpoint "):
     acting.count = 0
     Path.replace = acting
 elif where == "finish":
-    finishing.card = die
+    finish.model_card = die
 fit.train(Dataset.open(dataset), read_plan(plan), run, fit.TrainOptions(device="cpu", workers=1), checkpoint_every_s=0)
 """
 
@@ -817,7 +824,7 @@ def test_overlapping_structures_change_the_loss_and_it_is_said_once(
 
 
 def test_a_structure_that_two_cases_have_is_always_among_those_to_train_on(tiny: Dataset, tmp_path: Path) -> None:
-    held = split(tiny, CPU)[1]
+    held = split_cases(tiny, CPU)[1]
     assert len(held) == 2
     cases = {f"c{n}": two_boxes(seed=n) for n in range(6)}
     for name, (_, labels, _) in cases.items():
@@ -836,7 +843,7 @@ def test_a_structure_that_two_cases_have_is_always_among_those_to_train_on(tiny:
 
 
 def test_a_structure_that_no_training_case_has_is_named(tiny: Dataset, tmp_path: Path) -> None:
-    held = split(tiny, CPU)[1]
+    held = split_cases(tiny, CPU)[1]
     cases = {f"c{n}": two_boxes(seed=n) for n in range(6)}
     for name, (_, labels, _) in cases.items():
         labels[(labels == 5) & (name != held[0])] = 0
@@ -895,7 +902,7 @@ def test_a_gpu_that_is_not_there_is_refused(tiny: Dataset, tmp_path: Path) -> No
 
 def test_a_case_that_cannot_be_prepared_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = cohort(tmp_path / "[/data]")  # what rich takes for markup
-    broken = split(dataset, CPU)[0][0]
+    broken = split_cases(dataset, CPU)[0][0]
     (dataset.folder / f"images/{broken}.nii.gz").write_bytes(b"nothing")
     report = train(dataset, tiny_plan(), tmp_path / "run", CPU)
     assert list(report.failed) == [broken]
@@ -1009,9 +1016,9 @@ def test_a_reference_is_brought_to_the_plans_structures() -> None:
     grid = Geometry((1, 1, 4), np.eye(4))
     index = Segmentation(np.array([[[0, 2, 4, 7]]], np.uint8), grid, (first, second, third))
     wanted = [third.model_copy(update={"value": 1}), first]
-    assert as_planned(index, wanted).tolist() == [[[0, 2, 0, 1]]]
+    assert select_structures(index, wanted).tolist() == [[[0, 2, 0, 1]]]
     layers = Segmentation(np.eye(4, dtype=np.uint8)[:3, None, None], grid, (first, second, third))
-    assert as_planned(layers, wanted)[:, 0, 0].tolist() == [[0, 0, 1, 0], [1, 0, 0, 0]]
+    assert select_structures(layers, wanted)[:, 0, 0].tolist() == [[0, 0, 1, 0], [1, 0, 0, 0]]
 
 
 def test_a_run_that_another_training_works_in_is_refused_and_left_alone(tiny: Dataset, tmp_path: Path) -> None:

@@ -298,7 +298,7 @@ def test_a_run_begins_with_the_model_and_goes_on_without_it(
     run = tmp_path / "run"
     from osteon.training import callback
 
-    monkeypatch.setattr(callback.Conductor, "save", stop_after(callback.Conductor.save))
+    monkeypatch.setattr(callback.TrainingCallback, "save", stop_after(callback.TrainingCallback.save))
     with pytest.raises(Killed):
         train(dataset, plan, run, options, checkpoint_every_s=0)
     monkeypatch.undo()

@@ -23,7 +23,7 @@ from osteon.networks.ensemble import first_member
 from osteon.networks.registry import build_network
 from osteon.networks.transfer import transfer
 from osteon.plan.inheritance import inherit_plan
-from osteon.plan.schema import Plan, Series, read_plan, write_plan
+from osteon.plan.schema import Plan, StructureSequence, read_plan, write_plan
 from osteon.planning.inherited_plan import plan_from_model
 from osteon.preparing.cache import prepare
 from osteon.runs.fit import train
@@ -179,11 +179,11 @@ def test_what_nnunets_models_do_not_know_is_left_out_and_told(
     source = model(tmp_path)
     data = dataset(tmp_path / "data", structures=make_structures(["L1", "L2", "L3"], [3, 5, 7]))
     own = tiny_plan({"channels": [{"name": "ct", "modality": "mr"}], "intensities": [{"channel": "ct"}]})
-    following = Series(axis=2, names=["L1", "L2", "L3"], distance_mm=30, volume_mm3=500)
-    own = own.model_copy(update={"structures": list(data.structures), "series": following})
+    following = StructureSequence(axis=2, names=["L1", "L2", "L3"], distance_mm=30, volume_mm3=500)
+    own = own.model_copy(update={"structures": list(data.structures), "sequence": following})
     write_plan(data.folder / "plan.yaml", own)
     plan = plan_from_model(data.folder, tmp_path / "run", str(source))
-    assert plan.series is None
+    assert plan.sequence is None
     assert any("no section series" in reason for reason in plan.grid.why)
     assert "a section series, which is left out" in " ".join(capsys.readouterr().err.split())
 

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 import osteon
 from helpers import tiny_plan
-from osteon.app.layers import layers_of
+from osteon.app.layers import split_layers
 from osteon.core.boxes import box_of
 from osteon.core.errors import CaseError, LabelError, UsageError, in_short, memory_error
 from osteon.core.geometry import Geometry
@@ -31,7 +31,7 @@ from osteon.formats.labelmap import whole_labels
 from osteon.importing.run import import_dataset
 from osteon.importing.source_forms import Options
 from osteon.preparing.case import planned_labels
-from osteon.runs.scoring import as_planned
+from osteon.runs.scoring import select_structures
 
 HUGE = 2**32 - 1
 KINDS = [np.uint8, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
@@ -109,10 +109,10 @@ def test_the_largest_value_goes_all_the_way(tmp_path: Path) -> None:
     dataset = Dataset.open(folder)
     labels = dataset.load_segmentation(dataset.manifest.cases[0])
     assert [int(cut.mask.sum()) for cut in cut_masks(labels)] == [216, 125]
-    assert sorted(np.unique(layers_of(labels)[0].array)) == [0, 1, 2]
+    assert sorted(np.unique(split_layers(labels)[0].array)) == [0, 1, 2]
     plan = tiny_plan({"structures": [{"name": n, "value": v, "colour": "#ff0000"} for n, v in names.items()]})
     assert np.bincount(planned_labels(labels, plan).ravel()).tolist()[1:] == [216, 125]
-    assert set(np.unique(as_planned(labels, labels.structures))) == {0, 1, HUGE}
+    assert set(np.unique(select_structures(labels, labels.structures))) == {0, 1, HUGE}
     scores = evaluate(tmp_path / "p_seg.nii.gz", tmp_path / "p_seg.nii.gz", tmp_path / "scores").scores
     assert [score.dice for score in scores] == [1.0, 1.0]
     for form in ("stl", "seg-nrrd", "table", "decathlon", "nnunet"):

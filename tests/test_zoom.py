@@ -160,18 +160,18 @@ def test_so_many_patches_are_enlarged(tmp_path: Path) -> None:
     cases, plan = cases_with_crops(tmp_path)
     sampler = PatchSampler(cases, plan, 1)
     drawn = [draw for n in range(100) for draw in sampler.draw(n)]
-    enlarged = Counter(draw.case for draw in drawn if draw.fine is not None)
-    assert set(enlarged) == {0, 2}
-    assert abs(sum(enlarged.values()) - 1000) <= 4 * 500**0.5
-    assert abs(enlarged[0] - enlarged[2]) <= 4 * 1000**0.5
-    iteration = next(n for n in range(9) if sampler.draw(n)[0].fine is not None)
+    zoomed = Counter(draw.case for draw in drawn if draw.crop is not None)
+    assert set(zoomed) == {0, 2}
+    assert abs(sum(zoomed.values()) - 1000) <= 4 * 500**0.5
+    assert abs(zoomed[0] - zoomed[2]) <= 4 * 1000**0.5
+    iteration = next(n for n in range(9) if sampler.draw(n)[0].crop is not None)
     draw, batch = sampler.draw(iteration)[0], sampler.read(iteration)
     at = tuple(slice(o, o + 8) for o in draw.origin)
     crop = cases[draw.case].fine[0]
     assert np.array_equal(batch.labels[0], crop.labels[at])
     assert np.array_equal(batch.image[0], np.asarray(crop.image, dtype=np.float32)[(slice(None), *at)])
     for draw in drawn:
-        if draw.fine is not None:
+        if draw.crop is not None:
             labels = cases[draw.case].fine[0].labels
             ends = [o + 8 <= n and o >= 0 for o, n in zip(draw.origin, labels.shape, strict=True)]
             assert all(ends)

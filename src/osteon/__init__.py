@@ -70,9 +70,9 @@ if TYPE_CHECKING:
     from osteon.evaluating.evaluate import Evaluation as Evaluation
     from osteon.exporting.run import ExportReport as ExportReport
     from osteon.importing.run import ImportReport as ImportReport
-    from osteon.machine.doctor import Doctor as Doctor
+    from osteon.machine.doctor import DoctorReport as DoctorReport
     from osteon.plan.schema import Plan as Plan
-    from osteon.planning.options import Choices as Choices
+    from osteon.planning.options import PlanOptions as PlanOptions
     from osteon.predicting.model import Model as Model
     from osteon.predicting.model import Prediction as Prediction
     from osteon.predicting.predictor import PredictReport as PredictReport
@@ -92,7 +92,7 @@ _MODULES = {
     "core.volume": "Volume",
     "dataset.dataset": "Dataset",
     "plan.schema": "Plan",
-    "planning.options": "Choices",
+    "planning.options": "PlanOptions",
     "predicting.model": "Model Prediction",
     "auditing.augmented": "Augmented",
     "auditing.run": "Audit",
@@ -100,7 +100,7 @@ _MODULES = {
     "evaluating.evaluate": "Evaluation",
     "exporting.run": "ExportReport",
     "importing.run": "ImportReport",
-    "machine.doctor": "Doctor",
+    "machine.doctor": "DoctorReport",
     "predicting.predictor": "PredictReport",
     "reporting.comparison": "Compared",
     "runs.fit": "TrainReport",

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from osteon.exporting.export_form import Encoding, Shapes, Space
     from osteon.exporting.run import ExportReport
     from osteon.importing.run import ImportReport
-    from osteon.machine.doctor import Doctor
+    from osteon.machine.doctor import DoctorReport
     from osteon.plan.schema import Plan
-    from osteon.planning.options import Choices, PlanKeywords
+    from osteon.planning.options import PlanKeywords, PlanOptions
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import PredictReport
     from osteon.reporting.comparison import Compared
@@ -94,7 +94,7 @@ def make_plan(
     measure_budget_s: float | None = None,
     budget_s: float | None = None,
     workers: int | None = None,
-    **choices: Unpack[PlanKeywords],
+    **options: Unpack[PlanKeywords],
 ) -> Plan:
     """Measure a dataset, decide, and write its plan.yaml.
 
@@ -105,25 +105,27 @@ def make_plan(
         measure_budget_s: Seconds of the clock that this may take; None: 15, or a fifth of a shorter budget.
         budget_s: Seconds that a training will have; sizes are then chosen for this machine's measured speed.
         workers: Processes for reading the cases; None: as memory allows.
-        **choices: Fields of `osteon.planning.options.Choices`: recipe, dimensions, network, encoder, window, …
+        **options: Fields of `osteon.planning.options.PlanOptions`: recipe, dimensions, network, encoder, window, …
 
     Example:
         >>> plan = osteon.make_plan("spine", device="cpu", measure_cost=False)
         >>> plan.network.name, plan.training.recipe
         ('unet', 'osteon')
     """
+    from osteon.plan.schema import FILE_NAME, write_plan
     from osteon.planning.dataset_plan import plan_dataset
-    from osteon.planning.options import Choices
+    from osteon.planning.options import PlanOptions
 
     planned = plan_dataset(
         Path(dataset),
-        Choices(**choices),
+        PlanOptions(**options),
         device=device,
         measure_cost=measure_cost,
         measure_budget_s=measure_budget_s,
         budget_s=budget_s,
         workers=workers,
     )
+    write_plan(Path(dataset) / FILE_NAME, planned.plan)
     for case_id, error in planned.failed.items():
         logger.warning(f"not measured: {case_id}: {error}")
     return planned.plan
@@ -134,7 +136,7 @@ def train(
     run: PathLike,
     *,
     plan: Plan | PathLike | None = None,
-    choices: Choices | None = None,
+    plan_options: PlanOptions | None = None,
     restart: bool = False,
     measure_cost: bool = True,
     **options: Unpack[TrainKeywords],
@@ -146,15 +148,15 @@ def train(
         run: The run's folder; `run/model` is made in it.
         plan: A plan or its file; the dataset's plan.yaml when None, which is made where it is missing. With `init`
             and no plan: network, grid and patch of that model, the rest the dataset's.
-        choices: A plan is made by these for this run alone, and the dataset's plan is not used. Of a plan that is
+        plan_options: A plan is made by these for this run alone, and the dataset's plan is not used. Of a plan that is
             given only single keys can be changed (`settings`).
         restart: Throw away what the run has done.
-        measure_cost: Measure the forecast and the faster precision of a plan that `choices` make (some 20 s).
+        measure_cost: Measure the forecast and the faster precision of a plan that `plan_options` make (some 20 s).
         **options: Fields of `osteon.runs.options.TrainOptions` (budget_s, epochs, fold, seed, init, …), or of
-            `osteon.planning.options.Choices` in place of `choices` (recipe, network, encoder, loss, settings, …).
+            `osteon.planning.options.PlanOptions` in place of `plan_options` (recipe, network, encoder, loss, …).
 
     Raises:
-        UsageError: A plan is given and choices that contradict it; and as `osteon.runs.fit.train`.
+        UsageError: A plan is given and options that contradict it; and as `osteon.runs.fit.train`.
 
     Example:
         >>> report = osteon.train("spine", "small", epochs=1, device="cpu", settings={"training.epoch_iterations": 2})
@@ -167,17 +169,17 @@ def train(
     from osteon.dataset.dataset import Dataset
     from osteon.plan.overlay import overlay
     from osteon.plan.schema import Plan, read_plan
-    from osteon.planning.dataset_plan import plan_of
+    from osteon.planning.dataset_plan import load_or_make_plan
     from osteon.planning.inherited_plan import plan_from_model
-    from osteon.planning.options import DEFAULTS, Choices
+    from osteon.planning.options import DEFAULTS, PlanOptions
     from osteon.planning.run_plan import plan_for_run
     from osteon.runs.cross_validation import train_all_folds
     from osteon.runs.fit import train
     from osteon.runs.options import TrainOptions
 
     given: dict[str, Any] = {**options}
-    by_name = {field.name: given.pop(field.name) for field in fields(Choices) if field.name in given}
-    wanted = replace(choices or DEFAULTS, **by_name) if choices or by_name else None
+    by_name = {field.name: given.pop(field.name) for field in fields(PlanOptions) if field.name in given}
+    wanted = replace(plan_options or DEFAULTS, **by_name) if plan_options or by_name else None
     if given.get("init") is not None:
         given["init"] = os.fspath(given["init"])
     where: dict[str, Any] = {name: given.get(name) for name in ("budget_s", "workers")}
@@ -194,7 +196,7 @@ def train(
     elif wanted is not None:
         chosen = plan_for_run(Path(dataset), Path(run), wanted, restart=restart, measure_cost=measure_cost, **where)
     else:
-        chosen = plan_of(Path(dataset), **where)
+        chosen = load_or_make_plan(Path(dataset), **where)
     asked = TrainOptions(**given)
     start = train_all_folds if asked.fold == "all" else train
     return start(Dataset.open(Path(dataset)), chosen, Path(run), asked, restart=restart)
@@ -259,11 +261,11 @@ def import_model(
     return FORMS[form](Path(folder), Path(model), Wanted(folds, checkpoint, first, orientation, overwrite))
 
 
-def doctor(model: PathLike | None = None, dataset: PathLike | None = None) -> Doctor:
+def doctor(model: PathLike | None = None, dataset: PathLike | None = None) -> DoctorReport:
     """Check the installation; with a model measure engines on this machine; with its dataset gate those that round.
 
     Example:
-        >>> [check.what for check in osteon.doctor().checks][:2]
+        >>> [check.name for check in osteon.doctor().checks][:2]
         ['Python', 'torch']
     """
     from osteon.machine.doctor import examine_machine
@@ -305,7 +307,7 @@ def predict(
         >>> len(report.done), report.failed
         (6, {})
     """
-    from osteon.machine.engine_timing import all_passes, choose_engine
+    from osteon.machine.engine_timing import choose_engine, count_all_passes
     from osteon.predicting.model import Model, model_folder
     from osteon.predicting.predictor import predict
     from osteon.predicting.scans import find_scans
@@ -316,7 +318,7 @@ def predict(
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     found = find_scans([Path(s) for s in sources], loaded.plan, series, seen=loaded.seen)
     if not isinstance(model, Model):
-        loaded = choose_engine(loaded, model_folder(Path(model)), engine, all_passes(loaded.plan, found))
+        loaded = choose_engine(loaded, model_folder(Path(model)), engine, count_all_passes(loaded.plan, found))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
     return predict(loaded, found, Path(out), How(speed_of(speed), overwrite, memory, probabilities))
 

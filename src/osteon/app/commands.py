@@ -1,4 +1,4 @@
-"""What the pages ask for, as the command line's commands."""
+"""Commands of the command line that pages start as jobs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osteon.app.jobs import Job
-from osteon.app.model_import import Brought
-from osteon.app.state import Studio
-from osteon.app.workspace import Item, about
+from osteon.app.model_import import UploadedModel
+from osteon.app.state import AppState
+from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import read_json, write_json
 from osteon.core.text import counted
@@ -17,16 +17,15 @@ from osteon.dataset.folds import group_cases
 from osteon.dataset.manifest import read_manifest
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan
+from osteon.runs.options import FOLDS
 
-FOLDS = 5
-"""Into which `osteon train` divides the cases: one of them validates."""
-PLANNED = ".plan-asked.json"
-"""In a dataset: with which choices its plan was made."""
+PLAN_CHOICES = ".plan-asked.json"
+"""In a dataset: the options with which its plan was made."""
 
 
 @dataclass(frozen=True)
-class ImportChoices:
-    """What is chosen before an import; None and empty: as it is understood."""
+class ImportOptions:
+    """What is chosen before an import; None and empty: as the source is recognised."""
 
     form: str | None = None
     modality: str | None = None
@@ -36,55 +35,55 @@ class ImportChoices:
     flags: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
-        """As the command takes them."""
-        found: list[str] = []
+        """As `osteon import` takes them."""
+        arguments: list[str] = []
         for option, value in (("--form", self.form), ("--modality", self.modality), ("--hold-out", self.hold_out)):
             if value:
-                found += [option, value]
+                arguments += [option, value]
         if self.only is not None:
-            found += ["--only", ",".join(self.only) + ","]
+            arguments += ["--only", ",".join(self.only) + ","]
         if self.labels:
-            found += ["--labels", ",".join(f"{name}={value}" for name, value in self.labels.items())]
-        return found + list(self.flags)
+            arguments += ["--labels", ",".join(f"{name}={value}" for name, value in self.labels.items())]
+        return arguments + list(self.flags)
 
 
-def source_of(studio: Studio, dataset: Item) -> Path | None:
+def source_of(app: AppState, dataset: Item) -> Path | None:
     """What a dataset was imported from, where the app imported it and it is still there."""
-    known = about(dataset).get("source", "")
-    path = studio.workspace.root / known
-    return path if known and path.exists() and studio.workspace.may_read(path) else None
+    source = read_about(dataset).get("source", "")
+    path = app.workspace.root / source
+    return path if source and path.exists() and app.workspace.may_read(path) else None
 
 
-def called(source: str) -> str:
-    """The name of a source by its path: of what was uploaded, the upload's."""
+def source_name(source: str) -> str:
+    """The name of a source by its path: that of the upload, where it lies in one."""
     parts = Path(source).parts
     return parts[1] if len(parts) > 1 and parts[0] == "sources" else Path(source).name
 
 
-def begin_import(studio: Studio, source: Path, wanted: str, choices: ImportChoices) -> tuple[Item, Job]:
+def start_import(app: AppState, source: Path, name: str, options: ImportOptions) -> tuple[Item, Job]:
     """Import a source into a new dataset, then audit it."""
-    item = studio.workspace.make("datasets", wanted, {"source": studio.workspace.given(source)})
-    target = item.place
-    first = studio.jobs.submit(
+    item = app.workspace.create("datasets", name, {"source": app.workspace.command_path(source)})
+    target = item.relative_path
+    first = app.jobs.submit(
         "import",
-        [studio.workspace.given(source), target, *choices.arguments()],
+        [app.workspace.command_path(source), target, *options.arguments()],
         f"Import into {item.title}",
         about={"dataset": item.name},
         product=f"{target}/dataset.yaml",
     )
-    begin_audit(studio, item, after=[first.id])
+    start_audit(app, item, after=[first.id])
     return item, first
 
 
-def begin_model(studio: Studio, model: Brought, wanted: str) -> tuple[Item, Job | None]:
-    """Take in a model that came from elsewhere. One of osteon's needs no job: it is to be copied into the folder."""
-    item = studio.workspace.make("runs", wanted, {"brought": studio.workspace.given(model.folder)})
+def start_model_import(app: AppState, model: UploadedModel, name: str) -> tuple[Item, Job | None]:
+    """Import a model that was trained elsewhere. One of osteon's needs no job: it is to be copied into the folder."""
+    item = app.workspace.create("runs", name, {"brought": app.workspace.command_path(model.folder)})
     if model.kind == "osteon":
         return item, None
-    target = f"{item.place}/model"
-    job = studio.jobs.submit(
+    target = f"{item.relative_path}/model"
+    job = app.jobs.submit(
         "import-model",
-        [model.kind, studio.workspace.given(model.folder), target],
+        [model.kind, app.workspace.command_path(model.folder), target],
         f"Take in the model {item.name}",
         about={"run": item.name},
         product=f"{target}/weights.safetensors",
@@ -92,10 +91,10 @@ def begin_model(studio: Studio, model: Brought, wanted: str) -> tuple[Item, Job 
     return item, job
 
 
-def begin_audit(studio: Studio, dataset: Item, *, after: Sequence[str] = ()) -> Job:
-    """Look for what is wrong with a dataset."""
-    target = dataset.place
-    return studio.jobs.submit(
+def start_audit(app: AppState, dataset: Item, *, after: Sequence[str] = ()) -> Job:
+    """Check a dataset for errors."""
+    target = dataset.relative_path
+    return app.jobs.submit(
         "audit",
         [target],
         f"Check {dataset.title}",
@@ -105,60 +104,60 @@ def begin_audit(studio: Studio, dataset: Item, *, after: Sequence[str] = ()) -> 
     )
 
 
-def begin_plan(studio: Studio, dataset: Item, *, recipe: str, budget: str, more: Sequence[str] = ()) -> Job:
+def start_plan(app: AppState, dataset: Item, *, recipe: str, budget: str, options: Sequence[str] = ()) -> Job:
     """Decide, measure and forecast; the dataset's plan.yaml is made anew."""
-    target = dataset.place
-    asked = {"recipe": recipe, "budget": budget, "more": " ".join(more)}
-    write_json(dataset.path / PLANNED, asked)
-    return studio.jobs.submit(
+    target = dataset.relative_path
+    chosen = {"recipe": recipe, "budget": budget, "more": " ".join(options)}
+    write_json(dataset.path / PLAN_CHOICES, chosen)
+    return app.jobs.submit(
         "plan",
-        [target, "--recipe", recipe, "--budget", budget, "--force", *more],
+        [target, "--recipe", recipe, "--budget", budget, "--force", *options],
         f"Plan a training on {dataset.title}",
-        about={"dataset": dataset.name, **asked},
+        about={"dataset": dataset.name, **chosen},
         product=f"{target}/{PLAN}",
     )
 
 
-def plan_asked(dataset: Item, *, recipe: str, budget: str, more: Sequence[str] = ()) -> Plan | None:
-    """The dataset's plan, where it was made with these choices."""
+def find_plan(dataset: Item, *, recipe: str, budget: str, options: Sequence[str] = ()) -> Plan | None:
+    """The dataset's plan, where it was made with these options."""
     try:
-        asked = read_json(dataset.path / PLANNED, "the plan's choices")
-        if asked == {"recipe": recipe, "budget": budget, "more": " ".join(more)}:
+        chosen = read_json(dataset.path / PLAN_CHOICES, "the plan's choices")
+        if chosen == {"recipe": recipe, "budget": budget, "more": " ".join(options)}:
             return read_plan(dataset.path / PLAN)
     except OsteonError:
         pass
     return None
 
 
-def begin_training(
-    studio: Studio, dataset: Item, wanted: str, *, recipe: str, budget: str, more: Sequence[str] = ()
+def start_training(
+    app: AppState, dataset: Item, name: str, *, recipe: str, budget: str, options: Sequence[str] = ()
 ) -> tuple[Item, Job]:
-    """Train for some time. A forecast that was made with the same choices is the run's plan.
+    """Train for some time. A plan that was made with the same options is the run's.
 
     Raises:
         UsageError: The dataset has nothing to learn from.
     """
-    parted = folds_for(dataset)
-    run = studio.workspace.make("runs", wanted, {"dataset": dataset.name})
-    arguments = [dataset.place, run.place, "--budget", budget]
-    if plan_asked(dataset, recipe=recipe, budget=budget, more=more) is not None:
-        kept = studio.workspace.root / "plans" / f"{run.name}.yaml"
-        kept.write_bytes((dataset.path / PLAN).read_bytes())  # the run goes on with it when another one is made
-        arguments += ["--plan", f"plans/{kept.name}"]
+    folds = fold_options(dataset)
+    run = app.workspace.create("runs", name, {"dataset": dataset.name})
+    arguments = [dataset.relative_path, run.relative_path, "--budget", budget]
+    if find_plan(dataset, recipe=recipe, budget=budget, options=options) is not None:
+        copy = app.workspace.root / "plans" / f"{run.name}.yaml"
+        copy.write_bytes((dataset.path / PLAN).read_bytes())  # the run goes on with it when another one is made
+        arguments += ["--plan", f"plans/{copy.name}"]
     else:
-        arguments += ["--recipe", recipe, *more]
-    arguments += parted
-    job = studio.jobs.submit(
+        arguments += ["--recipe", recipe, *options]
+    arguments += folds
+    job = app.jobs.submit(
         "train",
         arguments,
         f"Train {run.name} on {dataset.title}",
         about={"dataset": dataset.name, "run": run.name, "recipe": recipe, "budget": budget},
-        product=f"{run.place}/model/weights.safetensors",
+        product=f"{run.relative_path}/model/weights.safetensors",
     )
     return run, job
 
 
-def folds_for(dataset: Item) -> list[str]:
+def fold_options(dataset: Item) -> list[str]:
     """Options for a dataset that is too small for the usual five folds: as many as it has, or nothing held out.
 
     Raises:
@@ -176,14 +175,14 @@ def folds_for(dataset: Item) -> list[str]:
     return ["--folds", str(groups)] if groups > 1 else ["--fold", "none"]
 
 
-def begin_phantom(studio: Studio, kind: str, cases: int) -> tuple[Item, Job]:
+def start_phantom(app: AppState, kind: str, cases: int) -> tuple[Item, Job]:
     """Make up data to try the app on."""
-    item = studio.workspace.new("sources", f"made-up-{kind}")
-    job = studio.jobs.submit(
+    item = app.workspace.new_item("sources", f"made-up-{kind}")
+    job = app.jobs.submit(
         "phantom",
-        [kind, item.place, "--cases", str(cases)],
+        [kind, item.relative_path, "--cases", str(cases)],
         f"Make up {counted(cases, 'case')}: {kind}",
         about={"source": item.name},
-        product=f"{item.place}/truth.json",
+        product=f"{item.relative_path}/truth.json",
     )
     return item, job

@@ -1,4 +1,4 @@
-"""Corrections made on a dataset's page: names, colours, cases held or left out. In the reader's process."""
+"""Corrections made on a dataset's page: names, colours, cases held out or removed. In the reader's process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def correct_structures(folder: Path, names: Mapping[str, str], colours: Mapping[
 
     Args:
         folder: The dataset.
-        names: Name now → name wanted.
+        names: Name now → name new_names.
         colours: Name now → `#rrggbb`.
 
     Raises:
@@ -32,33 +32,38 @@ def correct_structures(folder: Path, names: Mapping[str, str], colours: Mapping[
     """
     dataset = Dataset.open(folder)
     before = dataset.manifest.structures
-    wanted = {s.name: names.get(s.name, s.name).strip() for s in before}
-    if not all(wanted.values()) or len(set(wanted.values())) < len(wanted):
+    new_names = {s.name: names.get(s.name, s.name).strip() for s in before}
+    if not all(new_names.values()) or len(set(new_names.values())) < len(new_names):
         raise UsageError("two structures have the same name, or one has none", hint="give each a name of its own")
-    known = set(wanted.values())
-    made = []
+    known = set(new_names.values())
+    structures = []
     for structure in before:
-        name = wanted[structure.name]
-        side, twin = structure.side, wanted.get(structure.counterpart or "")
+        name = new_names[structure.name]
+        side, counterpart = structure.side, new_names.get(structure.counterpart or "")
         if name != structure.name:
             side, other = side_of(name)
-            twin = other if other in known else None
+            counterpart = other if other in known else None
         colour = colours.get(structure.name, structure.colour)
-        made.append(Structure(name=name, value=structure.value, colour=colour, side=side, counterpart=twin))
-    partners = {s.name: s.counterpart for s in made}
-    made = [
-        s if partners.get(s.counterpart or "") == s.name else s.model_copy(update={"counterpart": None}) for s in made
+        structures.append(
+            Structure(name=name, value=structure.value, colour=colour, side=side, counterpart=counterpart)
+        )
+    counterparts = {s.name: s.counterpart for s in structures}
+    structures = [
+        s if counterparts.get(s.counterpart or "") == s.name else s.model_copy(update={"counterpart": None})
+        for s in structures
     ]
-    if any(old != new for old, new in wanted.items()):
-        _rename_in_files(dataset, wanted)
+    if any(old != new for old, new in new_names.items()):
+        _rename_in_files(dataset, new_names)
     cases = [
-        case.model_copy(update={"annotated": None if case.annotated is None else [wanted[n] for n in case.annotated]})
+        case.model_copy(
+            update={"annotated": None if case.annotated is None else [new_names[n] for n in case.annotated]}
+        )
         for case in dataset.manifest.cases
     ]
-    return _write(folder, dataset.manifest, structures=made, cases=cases)
+    return _write(folder, dataset.manifest, structures=structures, cases=cases)
 
 
-def correct_cases(folder: Path, *, held_out: Collection[str], left_out: Collection[str]) -> Manifest:
+def correct_cases(folder: Path, *, held_out: Collection[str], removed: Collection[str]) -> Manifest:
     """Hold cases out for the final test, and take others off the list; no file is removed.
 
     Raises:
@@ -66,7 +71,7 @@ def correct_cases(folder: Path, *, held_out: Collection[str], left_out: Collecti
     """
     manifest = read_manifest(folder)
     cases = [
-        case.model_copy(update={"held_out": case.id in held_out}) for case in manifest.cases if case.id not in left_out
+        case.model_copy(update={"held_out": case.id in held_out}) for case in manifest.cases if case.id not in removed
     ]
     labelled = [case for case in cases if case.segmentation is not None]
     if labelled and all(case.held_out for case in labelled):
@@ -74,11 +79,11 @@ def correct_cases(folder: Path, *, held_out: Collection[str], left_out: Collecti
     return _write(folder, manifest, cases=cases)
 
 
-def _rename_in_files(dataset: Dataset, wanted: Mapping[str, str]) -> None:
+def _rename_in_files(dataset: Dataset, new_names: Mapping[str, str]) -> None:
     named = [case for case in dataset.manifest.labelled if str(case.segmentation).lower().endswith(".seg.nrrd")]
-    own = dataset.folder.resolve()
+    folder = dataset.folder.resolve()
     for case in named:
-        if not dataset.resolve(str(case.segmentation)).resolve().is_relative_to(own):
+        if not dataset.resolve(str(case.segmentation)).resolve().is_relative_to(folder):
             raise UsageError(
                 f"case {case.id}: its label file is yours and says the structures' names itself",
                 hint="rename the segments in 3D Slicer, then import again",
@@ -86,17 +91,17 @@ def _rename_in_files(dataset: Dataset, wanted: Mapping[str, str]) -> None:
     for case in named:
         path = dataset.resolve(str(case.segmentation))
         read = read_segmentation(path, dataset.structures)
-        fresh = tuple(s.model_copy(update={"name": wanted[s.name], "counterpart": None}) for s in read.structures)
+        fresh = tuple(s.model_copy(update={"name": new_names[s.name], "counterpart": None}) for s in read.structures)
         write_segmentation(path, replace(read, structures=fresh))
 
 
 def _write(folder: Path, manifest: Manifest, **changes: object) -> Manifest:
     try:
-        made = Manifest.model_validate(manifest.model_dump() | {k: _plain(v) for k, v in changes.items()})
+        changed = Manifest.model_validate(manifest.model_dump() | {k: _plain(v) for k, v in changes.items()})
     except ValidationError as error:
         raise DatasetError(f"the dataset would make no sense: {explain(error)}", hint="correct what is named") from None
-    write_manifest(folder, made)
-    return made
+    write_manifest(folder, changed)
+    return changed
 
 
 def _plain(value: object) -> object:

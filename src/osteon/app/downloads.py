@@ -1,4 +1,4 @@
-"""In which forms a result can be had: what its scans allow."""
+"""Forms in which a result can be downloaded, as its scans allow."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from functools import lru_cache
 from pathlib import Path
 
 from osteon.app.commands import source_of
-from osteon.app.results import cases_of, dataset_of, record_of
-from osteon.app.state import Studio
+from osteon.app.results import find_dataset, prediction_records, result_files
+from osteon.app.state import AppState
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.dicom_folders import holds_dicom
 from osteon.formats.registry import read_geometry
 
-OF_SERIES = frozenset({"dicom-seg", "rtstruct"})
+SERIES_FORMS = frozenset({"dicom-seg", "rtstruct"})
 """Forms that refer to the scans' own DICOM series."""
-OF_SOLIDS = frozenset({"stl", "obj", "rtstruct"})
-OF_PICTURES = frozenset({"rle-csv"})
+VOLUME_FORMS = frozenset({"stl", "obj", "rtstruct"})
+PICTURE_FORMS = frozenset({"rle-csv"})
 DOWNLOADS = {
     "seg-nrrd": "Masks for 3D Slicer (.seg.nrrd)",
     "stl": "Surfaces (STL)",
@@ -29,22 +29,22 @@ DOWNLOADS = {
 }
 
 
-def forms_for(studio: Studio, item: Item) -> list[str]:
+def available_forms(app: AppState, item: Item) -> list[str]:
     """Those of `DOWNLOADS` that can be made of a result: of pictures no surface, for a PACS only what came as DICOM."""
-    left_out = set(OF_SOLIDS if _is_flat(item) else OF_PICTURES)
-    if not has_series(studio, item):
-        left_out |= OF_SERIES
+    left_out = set(VOLUME_FORMS if _is_flat(item) else PICTURE_FORMS)
+    if not has_dicom_series(app, item):
+        left_out |= SERIES_FORMS
     return [form for form in DOWNLOADS if form not in left_out]
 
 
-def has_series(studio: Studio, item: Item) -> bool:
+def has_dicom_series(app: AppState, item: Item) -> bool:
     """Whether the scans of a result came as DICOM, and are still there."""
-    inputs = (Path(entry[0]) for record in record_of(item).values() for entry in record.get("input", [])[:1])
+    inputs = (Path(entry[0]) for record in prediction_records(item).values() for entry in record.get("input", [])[:1])
     first = next(inputs, None)
     if first is not None and _is_dicom(first):
         return True
-    found = dataset_of(studio, item)
-    source = None if found is None else source_of(studio, found[0])
+    found = find_dataset(app, item)
+    source = None if found is None else source_of(app, found[0])
     return source is not None and source.is_dir() and _holds_dicom(source, source.stat().st_mtime_ns)
 
 
@@ -62,7 +62,7 @@ def _holds_dicom(source: Path, _since: int) -> bool:
 
 
 def _is_flat(item: Item) -> bool:
-    for path in list(cases_of(item).values())[:1]:
+    for path in list(result_files(item).values())[:1]:
         try:
             return 1 in read_geometry(path).shape[2:]
         except OsteonError:

@@ -1,6 +1,6 @@
-"""Results of other programs, brought into the workspace: label files as they are, tables of RLE as label files.
+"""Importing results of other programs: label files as they are, tables of RLE as label files.
 
-Other programs call files and structures otherwise: `p1_ct_seg.nii.gz`, `p1/Segmentation.seg.nrrd`, `p1/Femur L.nii.gz`.
+Other programs have other names for files: `p1_ct_seg.nii.gz`, `p1/Segmentation.seg.nrrd`, `p1/Femur L.nii.gz`.
 """
 
 from __future__ import annotations
@@ -32,24 +32,26 @@ from osteon.formats.registry import (
 from osteon.formats.rle import RleRow, decode, is_rle_csv, parse, read_counting, read_rle_csv
 from osteon.formats.rle_convention import RENAME, Evidence
 
-TAKEN = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".csv", ".zip")
-BESIDE = (".mhd", ".raw", ".zraw", ".json", ".ctbl", ".label")
-"""Endings of what says more of label files, or holds their voxels."""
-Names = Mapping[str, str]
-"""Structure as a file calls it → as the dataset does; empty for one that is left out."""
+RESULT_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".csv", ".zip")
+COMPANION_SUFFIXES = (".mhd", ".raw", ".zraw", ".json", ".ctbl", ".label")
+"""Suffixes of files that belong to label files: their voxels, or names of their structures."""
+StructureNames = Mapping[str, str]
+"""A structure's name in a file → in the dataset; empty for one that is left out."""
 
 
-def add_result(source: Path, folder: Path, target: Path, names: Names | None = None) -> tuple[list[str], list[str]]:
-    """Put the label files and tables of a folder into a result.
+def import_result(
+    source: Path, folder: Path, target: Path, names: StructureNames | None = None
+) -> tuple[list[str], list[str]]:
+    """Import the label files and tables of a folder into a result.
 
     Args:
-        source: What was uploaded; it is left as it is.
+        source: The uploaded folder; it is not changed.
         folder: The dataset whose cases they are of.
         target: The result's folder.
-        names: What `strange_names` are meant as.
+        names: For `unknown_structures`.
 
     Returns:
-        Cases that were added, and what a person should know.
+        Cases that were added, and notes for the user.
 
     Raises:
         UsageError: Nothing in it is a label file or a table.
@@ -67,20 +69,20 @@ def add_result(source: Path, folder: Path, target: Path, names: Names | None = N
     added: list[str] = []
     notes: list[str] = []
     for table in tables:
-        added += _table(table, dataset, target, notes)
-    owned: dict[str, list[Path]] = defaultdict(list)
+        added += _add_table(table, dataset, target, notes)
+    by_case: dict[str, list[Path]] = defaultdict(list)
     for path in labels:
-        case = _case_of(path, source, dataset)
+        case = _case_of_file(path, source, dataset)
         if case is None:
             notes.append(f"{path.name}: no case of the dataset is called so")
         else:
-            owned[case.id].append(path)
-    for case_id, paths in owned.items():
+            by_case[case.id].append(path)
+    for case_id, paths in by_case.items():
         try:
             if len(paths) == 1:
-                _add(case_id, paths[0], dataset, target, names or {}, notes)
+                _add_file(case_id, paths[0], dataset, target, names or {}, notes)
             else:
-                _merge(case_id, paths, dataset, target, names or {})
+                _merge_files(case_id, paths, dataset, target, names or {})
             added.append(case_id)
         except CaseError as error:
             notes.append(error.message)
@@ -93,18 +95,18 @@ def add_result(source: Path, folder: Path, target: Path, names: Names | None = N
     return added, notes
 
 
-def strange_names(source: Path, folder: Path) -> list[str]:
-    """Structures that label files of an upload name and the dataset does not, whatever their capitals and marks."""
+def unknown_structures(source: Path, folder: Path) -> list[str]:
+    """Structures of an upload's label files that the dataset does not have, whatever their capitals and marks."""
     dataset = Dataset.open(folder)
     known = {same_name(structure.name) for structure in dataset.structures}
-    found: dict[str, None] = {}
+    unknown: dict[str, None] = {}
     for path in _label_files(source):
         try:
-            own = read_structures(path)
-        except CaseError:  # said when it is taken
+            structures = read_structures(path)
+        except CaseError:  # raised again when it is imported
             continue
-        found |= {s.name: None for s in own if not is_generic(s.name) and same_name(s.name) not in known}
-    return list(found)
+        unknown |= {s.name: None for s in structures if not is_generic(s.name) and same_name(s.name) not in known}
+    return list(unknown)
 
 
 def _files(source: Path) -> list[Path]:
@@ -116,20 +118,21 @@ def _is_table(path: Path) -> bool:
 
 
 def _label_files(source: Path) -> list[Path]:
-    return sorted(path for path in _files(source) if suffix_of(path) in (*TAKEN, ".mhd"))
+    return sorted(path for path in _files(source) if suffix_of(path) in (*RESULT_SUFFIXES, ".mhd"))
 
 
-def _add(case_id: str, path: Path, dataset: Dataset, target: Path, names: Names, notes: list[str]) -> None:
+def _add_file(
+    case_id: str, path: Path, dataset: Dataset, target: Path, names: StructureNames, notes: list[str]
+) -> None:
     """One label file of a case. Raises as the readers do."""
     legend = legend_for([path])
-    own = read_structures(path)
-    wanted = {s.name: _meant(s.name, dataset, names) for s in own}
+    new_names = {s.name: _dataset_name(s.name, dataset, names) for s in read_structures(path)}
     target.mkdir(parents=True, exist_ok=True)
-    if not is_nameless(path) and any(wanted[name] != name for name in wanted):
-        renamed = _renamed(read_segmentation(path), wanted)
+    if not is_nameless(path) and any(new != old for old, new in new_names.items()):
+        renamed = _rename_structures(read_segmentation(path), new_names)
         write_segmentation(target / f"{case_id}{'.seg.nrrd' if renamed.overlapping else '.nii.gz'}", renamed)
         return
-    read = read_meant(path, dataset.structures, legend)  # refuses what is none
+    read = read_meant(path, dataset.structures, legend)  # raises where it is no label map
     if legend is not None or companions(path) or own_table(path):  # it would leave behind what lies beside it
         write_segmentation(target / f"{case_id}{'.seg.nrrd' if read.overlapping else '.nii.gz'}", read)
         return
@@ -138,25 +141,26 @@ def _add(case_id: str, path: Path, dataset: Dataset, target: Path, names: Names,
         notes.append(f"{path.name}: names no structures; its numbers are taken as the dataset's")
 
 
-def _meant(name: str, dataset: Dataset, names: Names) -> str:
-    """What the dataset calls a structure; the name itself where nobody knows, empty where it is left out."""
+def _dataset_name(name: str, dataset: Dataset, names: StructureNames) -> str:
+    """The dataset's name of a structure; the name itself where it is unknown, empty where it is left out."""
     if name in names:
         return names[name]
-    alike = {same_name(structure.name): structure.name for structure in dataset.structures}
-    return alike.get(same_name(name), name)
+    known = {same_name(structure.name): structure.name for structure in dataset.structures}
+    return known.get(same_name(name), name)
 
 
-def _renamed(found: Segmentation, wanted: Names) -> Segmentation:
-    kept = [s for s in found.structures if wanted.get(s.name)]
-    structures = tuple(s.model_copy(update={"name": wanted[s.name], "counterpart": None}) for s in kept)
-    if found.overlapping:
-        places = [n for n, s in enumerate(found.structures) if s in kept]
-        return Segmentation(found.array[places], found.geometry, structures)
-    array = np.where(np.isin(found.array, [s.value for s in kept]), found.array, 0).astype(found.array.dtype)
-    return Segmentation(array, found.geometry, structures)
+def _rename_structures(segmentation: Segmentation, names: StructureNames) -> Segmentation:
+    kept = [s for s in segmentation.structures if names.get(s.name)]
+    structures = tuple(s.model_copy(update={"name": names[s.name], "counterpart": None}) for s in kept)
+    if segmentation.overlapping:
+        indices = [n for n, s in enumerate(segmentation.structures) if s in kept]
+        return Segmentation(segmentation.array[indices], segmentation.geometry, structures)
+    old = segmentation.array
+    array = np.where(np.isin(old, [s.value for s in kept]), old, 0).astype(old.dtype)
+    return Segmentation(array, segmentation.geometry, structures)
 
 
-def _merge(case_id: str, paths: Sequence[Path], dataset: Dataset, target: Path, names: Names) -> None:
+def _merge_files(case_id: str, paths: Sequence[Path], dataset: Dataset, target: Path, names: StructureNames) -> None:
     """Files of one structure each, named after it, or naming it.
 
     Raises:
@@ -166,14 +170,14 @@ def _merge(case_id: str, paths: Sequence[Path], dataset: Dataset, target: Path, 
     geometry = dataset.geometry(dataset.case(case_id))
     layers = np.zeros((len(known), *geometry.shape), np.uint8)
     for path in paths:
-        told = _words_behind(words(without_mask_words(stem_of(path))), words(case_id))
-        number = known.get("_".join(told))
+        rest = _words_after(words(without_mask_words(stem_of(path))), words(case_id))
+        number = known.get("_".join(rest))
         read = read_segmentation(path)
         if number is None and len(read.structures) == 1:
-            meant = _meant(read.structures[0].name, dataset, names)
-            if not meant:
+            name = _dataset_name(read.structures[0].name, dataset, names)
+            if not name:
                 continue
-            number = known.get(same_name(meant))
+            number = known.get(same_name(name))
         if number is None or len(read.structures) > 1:
             listed = ", ".join(path.name for path in paths[:4])
             raise LabelError(
@@ -187,44 +191,44 @@ def _merge(case_id: str, paths: Sequence[Path], dataset: Dataset, target: Path, 
     write_segmentation(target / f"{case_id}.seg.nrrd", Segmentation(layers, geometry, dataset.structures))
 
 
-def _words_behind(told: tuple[str, ...], case: tuple[str, ...]) -> tuple[str, ...]:
-    return told[len(case) :] if told[: len(case)] == case else told
+def _words_after(text: tuple[str, ...], case: tuple[str, ...]) -> tuple[str, ...]:
+    return text[len(case) :] if text[: len(case)] == case else text
 
 
-def _case_of(path: Path, source: Path, dataset: Dataset) -> Case | None:
+def _case_of_file(path: Path, source: Path, dataset: Dataset) -> Case | None:
     """The case whose result a file is: by its name, by the longest case with which it begins, or else by a folder."""
-    exact = _case_called(stem_of(path), dataset)
+    exact = _find_case(stem_of(path), dataset)
     if exact is not None:
         return exact
-    called: dict[tuple[str, ...], list[Case]] = defaultdict(list)
+    by_name: dict[tuple[str, ...], list[Case]] = defaultdict(list)
     for case in dataset.manifest.cases:
         stems = [stem_of(Path(image)) for image in case.images]
         for name in {words(case.id), *map(words, stems), *(words(case_of(stem)) for stem in stems)} - {()}:
-            called[name].append(case)
+            by_name[name].append(case)
     texts = [stem_of(path), *reversed(path.relative_to(source).parent.parts)]
     for text in texts:
-        told = words(without_mask_words(text))
-        heads = (told[:length] for length in range(len(told), 0, -1))
-        if (owners := next((called[head] for head in heads if head in called), None)) is not None:
+        parts = words(without_mask_words(text))
+        heads = (parts[:length] for length in range(len(parts), 0, -1))
+        if (owners := next((by_name[head] for head in heads if head in by_name), None)) is not None:
             return owners[0] if len(owners) == 1 else None
     return None
 
 
-def _table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list[str]:
+def _add_table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list[str]:
     rows: dict[str, list[RleRow]] = defaultdict(list)
     for row in read_rle_csv(path):
         rows[row.image].append(row)
     known = {s.name: n for n, s in enumerate(dataset.structures)}
-    strange = sorted({row.structure for own in rows.values() for row in own} - set(known))
-    if strange:
+    unknown = sorted({row.structure for of_image in rows.values() for row in of_image} - set(known))
+    if unknown:
         raise LabelError(
-            f"the table names structures that the dataset does not have: {', '.join(strange[:5])}",
+            f"the table names structures that the dataset does not have: {', '.join(unknown[:5])}",
             hint=f"use its names: {', '.join(list(known)[:5])} …",
         )
     added = []
     counting, evidence = read_counting(path), Evidence()
-    for image, own in rows.items():
-        case = _case_called(PurePosixPath(image.replace("\\", "/")).name, dataset)
+    for image, of_image in rows.items():
+        case = _find_case(PurePosixPath(image.replace("\\", "/")).name, dataset)
         if case is None:
             notes.append(f"{image}: no case or picture of the dataset is called so")
             continue
@@ -233,7 +237,7 @@ def _table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list
         if depth != 1:
             raise LabelError(f"case {case.id}: is no picture, and RLE is for pictures", hint="upload label files")
         layers = np.zeros((len(known), *geometry.shape), dtype=np.uint8)
-        for row in own:
+        for row in of_image:
             mask = decode(row.rle, (height, columns), counting, name=f"line {row.line}")
             evidence.add(parse(row.rle), (height, columns), row.line)
             layers[known[row.structure], :, :, 0] |= mask.T
@@ -244,8 +248,8 @@ def _table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> list
     return added
 
 
-def _case_called(name: str, dataset: Dataset) -> Case | None:
-    """The case of that id, or whose image is called so, with or without its ending."""
+def _find_case(name: str, dataset: Dataset) -> Case | None:
+    """The case with that id, or with an image of that name, with or without its suffix."""
     for case in dataset.manifest.cases:
         images = [Path(image).name for image in case.images]
         if name in (case.id, *images, *map(stem_of, map(Path, images))) or stem_of(Path(name)) == case.id:

@@ -13,7 +13,7 @@ from osteon.core.files import read_json
 
 
 def read_audit(dataset: Path) -> tuple[str, list[Finding], dict[str, list[str]]] | None:
-    """Summary, findings, and the structures of each case as they were found; None where nothing was audited."""
+    """Summary, findings, and the structures found in each case; None where nothing was audited."""
     try:
         data: Any = read_json(dataset / "audit/audit.json", "the audit")
         findings = [Finding.model_validate(finding) for finding in data["findings"]]

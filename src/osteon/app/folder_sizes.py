@@ -1,4 +1,4 @@
-"""What folders take of the disk."""
+"""Sizes of folders on disk."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from osteon.app.workspace import BIN, KINDS, Workspace
+from osteon.app.workspace import BIN, ITEM_KINDS, Workspace
 
-BLOCK = 512
+BLOCK_BYTES = 512
 """Bytes in which systems count a file's blocks, whatever the disk's own are (POSIX, sys/stat.h)."""
 
 
 @dataclass(frozen=True)
-class Sizes:
+class FolderSizes:
     """Bytes on disk.
 
     Attributes:
-        items: Of each thing of the workspace, by `KIND/NAME`, and of each deletion in the bin, by `.bin/NAME`.
-        whole: Of the workspace.
-        free: Of the disk, for others.
+        items: Of each item of the workspace, by `KIND/NAME`, and of each deletion in the bin, by `.bin/NAME`.
+        total: Of the workspace.
+        free: On the disk.
     """
 
     items: Mapping[str, int] = field(default_factory=dict)
-    whole: int = 0
+    total: int = 0
     free: int = 0
 
     def of(self, kind: str) -> int:
@@ -34,7 +34,7 @@ class Sizes:
         return sum(size for name, size in self.items.items() if name.startswith(f"{kind}/"))
 
 
-def size_of(folder: Path, seen: set[tuple[int, int]] | None = None) -> int:
+def folder_size(folder: Path, seen: set[tuple[int, int]] | None = None) -> int:
     """Bytes that a file or what is below a folder takes; links are not followed, and a file of two names counts once.
 
     Args:
@@ -42,39 +42,39 @@ def size_of(folder: Path, seen: set[tuple[int, int]] | None = None) -> int:
         seen: Files of two names that were counted; new ones are added.
     """
     seen = set() if seen is None else seen
-    total, waiting = 0, [str(folder)]
-    while waiting:
-        place = waiting.pop()
+    total, pending = 0, [str(folder)]
+    while pending:
+        path = pending.pop()
         try:
-            told = os.lstat(place)
-            is_folder = stat.S_ISDIR(told.st_mode)
-            if told.st_nlink > 1 and not is_folder:
-                if (told.st_dev, told.st_ino) in seen:
+            stat_result = os.lstat(path)
+            is_folder = stat.S_ISDIR(stat_result.st_mode)
+            if stat_result.st_nlink > 1 and not is_folder:
+                if (stat_result.st_dev, stat_result.st_ino) in seen:
                     continue
-                seen.add((told.st_dev, told.st_ino))
-            total += getattr(told, "st_blocks", -(-told.st_size // BLOCK)) * BLOCK
+                seen.add((stat_result.st_dev, stat_result.st_ino))
+            total += getattr(stat_result, "st_blocks", -(-stat_result.st_size // BLOCK_BYTES)) * BLOCK_BYTES
             if is_folder:
-                waiting += [entry.path for entry in os.scandir(place)]
-        except OSError:  # removed meanwhile, or not ours to look into
+                pending += [entry.path for entry in os.scandir(path)]
+        except OSError:  # removed meanwhile, or not readable
             continue
     return total
 
 
-def sizes_of(workspace: Workspace) -> Sizes:
+def workspace_sizes(workspace: Workspace) -> FolderSizes:
     """Of everything in a workspace; takes as long as its files are many."""
     seen: set[tuple[int, int]] = set()
     items: dict[str, int] = {}
-    whole = 0
+    total = 0
     for path in sorted(workspace.root.iterdir()):
-        if path.name not in (*KINDS, BIN):
-            whole += size_of(path, seen)
+        if path.name not in (*ITEM_KINDS, BIN):
+            total += folder_size(path, seen)
             continue
         for inner in sorted(path.iterdir()):
-            items[f"{path.name}/{inner.name}"] = size_of(inner, seen)
-    return Sizes(items, whole + sum(items.values()), shutil.disk_usage(workspace.root).free)
+            items[f"{path.name}/{inner.name}"] = folder_size(inner, seen)
+    return FolderSizes(items, total + sum(items.values()), shutil.disk_usage(workspace.root).free)
 
 
-def told_size(count: float) -> str:
+def format_size(count: float) -> str:
     """`12 kB`, `0.4 MB`, `12 MB`, `3.21 GB`."""
     for unit, name in ((1e12, "TB"), (1e9, "GB")):
         if count >= unit:

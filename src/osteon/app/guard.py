@@ -1,36 +1,31 @@
-"""What every request must satisfy before any page sees it: the host it was sent to, its origin, and the token.
-
-Bound to this machine alone, the app answers only to names of this machine: a web site that lets its own name lead here
-(DNS rebinding) is refused. Bound elsewhere, it asks for the token: once, in `/?token=…`, then by a cookie.
-"""
+"""What the app asks of every request: where it needs a token, that once in `/?token=…`, then a cookie."""
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
-from osteon.web.connections import neighbourhood
-from osteon.web.hosts import LOOPBACK, host_name
+from osteon.web.connections import client_network
+from osteon.web.guard import SECURITY_HEADERS, AccessRules, secrets_match
 
 COOKIE = "osteon"
 COOKIE_S = 30 * 24 * 3600
 MOST_WRONG, WRONG_S = 10, 60.0
-"""After so many wrong tokens within so many seconds an address is told to wait. The right one lets in from there, too:
-of 128 bits nobody guesses it, and whoever tries must lock nobody out."""
+"""After so many wrong tokens within so many seconds an address has to wait. The right one lets in from there, too: of
+128 bits nobody guesses it, and whoever tries must lock nobody out."""
 MOST_ADDRESSES = 1000
-"""That are remembered; those whose wrong tokens are the oldest are forgotten first."""
+"""Addresses that are remembered; those whose wrong tokens are the oldest are forgotten first."""
 NONCE = "nonce"
-"""In a request's state: what an answer's own scripts bear, another one each time."""
+"""In a request's state: the nonce of an answer's own scripts."""
 POLICY = (
     "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; "
@@ -38,17 +33,15 @@ POLICY = (
 )
 """The browser itself refuses to ask another host, and to run what a page's own template did not bring (docs/app.md)."""
 HEADERS = {
-    "X-Content-Type-Options": "nosniff",
+    **SECURITY_HEADERS,
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-ASK = """<!doctype html><html lang="en"><meta charset="utf-8"><title>osteon</title>
+LOGIN_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>osteon</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:28rem;margin:15vh auto;padding:0 1rem;color-scheme:light dark}
 input,button{font:inherit;padding:.5rem;width:100%;box-sizing:border-box;margin:.4rem 0}</style>
-<main><h1>osteon</h1><p>WHY</p><form><label for="token">Token</label>
+<main><h1>osteon</h1><p>TEXT</p><form><label for="token">Token</label>
 <input id="token" name="token" type="password" autocomplete="off" autofocus required>
 <button>Open</button></form></main></html>"""
 FIRST = "Enter the token that <code>osteon app</code> printed when it started."
@@ -57,51 +50,47 @@ TOO_MANY = "Too many wrong tokens. Wait a minute, then try again."
 
 
 @dataclass
-class Rules:
-    """What is asked of a request.
+class AppRules(AccessRules):
+    """What the app asks of a request: the token once in the address, then a cookie.
 
     Attributes:
-        token: Empty where none is needed.
         cookie: What the cookie holds once the token was given.
-        local: Whether only names of this machine are answered to.
         wrong: When wrong tokens came last, for each address that they came from.
     """
 
-    token: str = ""
+    SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
     cookie: str = ""
-    local: bool = True
     wrong: dict[str, deque[float]] = field(default_factory=dict)
 
-    def refusal(self, scope: Scope) -> Response | None:
-        """The answer to a request that is let go no further; None for one that is."""
-        headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        if self.local and host_name(host) not in LOOPBACK:
-            return Response("osteon answers to localhost alone", 421)
-        origin = headers.get("origin")
-        changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
-        if changes and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return Response("this request comes from another site", 403)
-        if not self.token or hmac.compare_digest(_cookie(headers).encode(), self.cookie.encode()):
+    def check_token(self, scope: Scope, headers: Headers) -> Response | None:
+        """The page that asks for the token, the way on from there with a cookie, or None for who has the cookie."""
+        if secrets_match(_cookie(headers), self.cookie):
             return None
-        return self._asked(scope)
-
-    def _asked(self, scope: Scope) -> Response:
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         given = [value for key, value in query if key == "token"]
         if scope["type"] == "websocket" or not given:
-            return HTMLResponse(ASK.replace("WHY", FIRST), 401)
-        if not hmac.compare_digest(given[0].strip().encode(), self.token.encode()):
-            if self._too_many(neighbourhood((scope.get("client") or ("", 0))[0])):
-                return HTMLResponse(ASK.replace("WHY", TOO_MANY), 429, {"Retry-After": f"{WRONG_S:.0f}"})
-            return HTMLResponse(ASK.replace("WHY", WRONG), 401)
+            return HTMLResponse(LOGIN_PAGE.replace("TEXT", FIRST), 401)
+        if not secrets_match(given[0].strip(), self.token):
+            if self._is_limited(client_network((scope.get("client") or ("", 0))[0])):
+                return HTMLResponse(LOGIN_PAGE.replace("TEXT", TOO_MANY), 429, {"Retry-After": f"{WRONG_S:.0f}"})
+            return HTMLResponse(LOGIN_PAGE.replace("TEXT", WRONG), 401)
         rest = urlencode([(key, value) for key, value in query if key != "token"])
         path = "/" + scope["path"].lstrip("/")  # `//other.site` would lead there
-        answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
-        answer.set_cookie(COOKIE, self.cookie, max_age=COOKIE_S, httponly=True, samesite="strict")
-        return answer
+        response = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
+        response.set_cookie(COOKIE, self.cookie, max_age=COOKIE_S, httponly=True, samesite="strict")
+        return response
 
-    def _too_many(self, address: str) -> bool:
+    def error(self, status: int, message: str, hint: str) -> Response:  # noqa: ARG002 (a browser shows the message alone)
+        """Plain text."""
+        return Response(message, status)
+
+    def response_headers(self, scope: Scope) -> Mapping[str, str]:
+        """Headers that let browsers do no more than needed, with another nonce for each answer."""
+        nonce = scope.setdefault("state", {})[NONCE] = secrets.token_urlsafe(16)
+        return {**HEADERS, "Content-Security-Policy": POLICY.format(nonce=nonce)}
+
+    def _is_limited(self, address: str) -> bool:
         """Note a wrong token; whether too many came from there lately."""
         times = self.wrong.pop(address, deque(maxlen=MOST_WRONG))
         self.wrong[address] = times  # the newest last
@@ -113,38 +102,10 @@ class Rules:
         return False
 
 
-class Guard:
-    """The middleware that holds the rules, and adds headers that keep browsers from doing more than needed."""
-
-    def __init__(self, app: ASGIApp, rules: Rules) -> None:
-        self.app, self.rules = app, rules
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or hand the request on."""
-        if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
-        refusal = self.rules.refusal(scope)
-        if refusal is not None and scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-
-        nonce = scope.setdefault("state", {})[NONCE] = secrets.token_urlsafe(16)
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                policy = POLICY.format(nonce=nonce)
-                MutableHeaders(scope=message).update({**HEADERS, "Content-Security-Policy": policy})
-            await send(message)
-
-        answer: Any = self.app if refusal is None else refusal
-        await answer(scope, receive, with_headers)
-
-
 def _cookie(headers: Headers) -> str:
-    held: SimpleCookie = SimpleCookie()
+    cookies: SimpleCookie = SimpleCookie()
     try:
-        held.load(headers.get("cookie", ""))
+        cookies.load(headers.get("cookie", ""))
     except CookieError:
         return ""
-    return held[COOKIE].value if COOKIE in held else ""
+    return cookies[COOKIE].value if COOKIE in cookies else ""

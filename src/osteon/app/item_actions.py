@@ -3,142 +3,153 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from nicegui import ui
 
-from osteon.app.bin import WORDS, Thrown, belonging, delete, lacking, mentioning, needing, rename, restore, user_of
-from osteon.app.folder_sizes import size_of, told_size
-from osteon.app.frame import action, faint, refuse
-from osteon.app.state import Studio, Undo
-from osteon.app.workspace import LONGEST_NAME, Item
+from osteon.app.bin import Deletion, delete, missing_uploads, rename, restore
+from osteon.app.elements import action, caption, notify_error
+from osteon.app.folder_sizes import folder_size, format_size
+from osteon.app.item_references import attached_paths, dependent_datasets, find_job_using, remaining_references
+from osteon.app.state import AppState, Undo
+from osteon.app.workspace import KIND_NAMES, MAX_NAME_LENGTH, Item
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.text import shortly
 
-NAMED = 4
+MAX_NAMES = 4
 """Names in a sentence before the others are counted."""
 
 
-def keeper(studio: Studio, item: Item, back: str) -> None:
-    """Size, Rename and Delete, on an item's own page."""
-    with ui.element("div").classes("osteon-row"):
-        size = faint("")
-        folder = "" if item.title == item.name else f" · its folder is called {item.name}"
+@contextmanager
+def open_dialog(title: str, button: str, then: Callable[[], object], *, danger: bool = True) -> Iterator[ui.dialog]:
+    """A dialog with a title and two buttons, open at once; what is made in the block stands between.
 
-        async def measure() -> None:
-            size.set_text(f"takes {told_size(await asyncio.to_thread(whole_size, studio, item))} of the disk{folder}")
-
-        ui.timer(0.05, measure, once=True)
-        action("Rename", lambda: ask_name(studio, item), icon="edit", weight="quiet")
-        action("Delete", lambda: ask_delete(studio, item, back), icon="delete", weight="quiet")
-
-
-def keys(studio: Studio, item: Item, back: str) -> None:
-    """Rename and Delete, in a list: icons."""
-    with ui.row().classes("no-wrap gap-0"):
-        action("", lambda: ask_name(studio, item), icon="edit", weight="quiet", name=f"Rename {item.title}").mark(
-            f"rename-{item.kind}-{item.name}"
-        )
-        action(
-            "", lambda: ask_delete(studio, item, back), icon="delete", weight="quiet", name=f"Delete {item.title}"
-        ).mark(f"delete-{item.kind}-{item.name}")
-
-
-def whole_size(studio: Studio, item: Item) -> int:
-    """Bytes that an item takes with what belongs to it."""
-    seen: set[tuple[int, int]] = set()
-    return sum(size_of(path, seen) for path in (item.path, *belonging(studio, item)))
-
-
-def ask_name(studio: Studio, item: Item) -> None:
-    """A dialog for another name."""
-
-    async def go() -> None:
-        try:
-            before = await asyncio.to_thread(rename, studio, item, str(box.value or ""))
-        except OsteonError as error:
-            refuse(error)
-            return
-        studio.undo = Undo(f"{before} is now called {item.title}.", lambda: rename(studio, item, before))
-        dialog.close()
-        ui.navigate.reload()
-
+    Args:
+        title: Above.
+        button: Text of the button that does it; the other one keeps everything as it is.
+        then: What the button does.
+        danger: Whether it removes something.
+    """
     with ui.context.client.content, ui.dialog(value=True) as dialog, ui.card().classes("osteon-card"):
-        ui.label(f"Rename {item.title}").classes("text-weight-bold")
-        box = ui.input("New name", value=item.title).props(f"autofocus maxlength={LONGEST_NAME}").classes("full-width")
-        box.on("keydown.enter", go)
-        faint("Pages show the new name. The folder keeps its own, so that commands and jobs find it as before.")
+        ui.label(title).classes("text-weight-bold")
+        yield dialog
         with ui.row():
             ui.button("Keep", on_click=dialog.close).props("flat no-caps")
-            ui.button("Save the name", on_click=go).props("unelevated no-caps")
+            ui.button(button, on_click=then).props(f"no-caps {'color=negative' if danger else 'unelevated'}").mark("go")
     dialog.on("hide", dialog.delete)
 
 
-async def ask_delete(studio: Studio, item: Item, back: str) -> None:
+def item_header(app: AppState, item: Item, back: str) -> None:
+    """Size, Rename and Delete, on an item's own page."""
+    with ui.element("div").classes("osteon-row"):
+        size = caption("")
+        folder = "" if item.title == item.name else f" · its folder is called {item.name}"
+
+        async def show_size() -> None:
+            size.set_text(f"takes {format_size(await asyncio.to_thread(item_size, app, item))} of the disk{folder}")
+
+        ui.timer(0.05, show_size, once=True)
+        action("Rename", lambda: ask_new_name(app, item), icon="edit", style="quiet")
+        action("Delete", lambda: ask_delete(app, item, back), icon="delete", style="quiet")
+
+
+def item_buttons(app: AppState, item: Item, back: str) -> None:
+    """Rename and Delete, in a list: icons."""
+    with ui.row().classes("no-wrap gap-0"):
+        action("", lambda: ask_new_name(app, item), icon="edit", style="quiet", name=f"Rename {item.title}").mark(
+            f"rename-{item.kind}-{item.name}"
+        )
+        action("", lambda: ask_delete(app, item, back), icon="delete", style="quiet", name=f"Delete {item.title}").mark(
+            f"delete-{item.kind}-{item.name}"
+        )
+
+
+def item_size(app: AppState, item: Item) -> int:
+    """Bytes that an item takes with what belongs to it."""
+    seen: set[tuple[int, int]] = set()
+    return sum(folder_size(path, seen) for path in (item.path, *attached_paths(app, item)))
+
+
+def ask_new_name(app: AppState, item: Item) -> None:
+    """A dialog for another name."""
+
+    async def save() -> None:
+        try:
+            before = await asyncio.to_thread(rename, app, item, str(box.value or ""))
+        except OsteonError as error:
+            notify_error(error)
+            return
+        app.undo = Undo(f"{before} is now called {item.title}.", lambda: rename(app, item, before))
+        dialog.close()
+        ui.navigate.reload()
+
+    with open_dialog(f"Rename {item.title}", "Save the name", save, danger=False) as dialog:
+        box = (
+            ui.input("New name", value=item.title).props(f"autofocus maxlength={MAX_NAME_LENGTH}").classes("full-width")
+        )
+        box.on("keydown.enter", save)
+        caption("Pages show the new name. The folder keeps its own, so that commands and jobs find it as before.")
+
+
+async def ask_delete(app: AppState, item: Item, back: str) -> None:
     """A dialog that says what goes along, and what stays without it."""
-    job, needed, stays = await asyncio.to_thread(_looked_up, studio, item)
+    job, needed, stays = await asyncio.to_thread(_deletion_effects, app, item)
     if job:
         hint = "let it end, or cancel it on the page Jobs"
-        refuse(UsageError(f"{item.title}: the job “{job}” uses it", hint=hint))
+        notify_error(UsageError(f"{item.title}: the job “{job}” uses it", hint=hint))
         return
 
-    async def go() -> None:
+    async def confirmed() -> None:
         try:
-            gone = await asyncio.to_thread(delete, studio, item)
+            deletion = await asyncio.to_thread(delete, app, item)
         except OsteonError as error:
-            refuse(error)
+            notify_error(error)
             return
-        more = goes_with(gone)
-        studio.undo = Undo(
-            f"{gone.title} is in the bin{f', with {more}' if more else ''}.",
-            lambda: restore(studio, gone),
+        more = describe_attached(deletion)
+        app.undo = Undo(
+            f"{deletion.title} is in the bin{f', with {more}' if more else ''}.", lambda: restore(app, deletion)
         )
         dialog.close()
         ui.navigate.to(back)
 
-    with ui.context.client.content, ui.dialog(value=True) as dialog, ui.card().classes("osteon-card"):
-        ui.label(f"Delete {item.title}?").classes("text-weight-bold")
+    button = ("Delete both" if len(needed) == 1 else "Delete all") if needed else "Delete"
+    with open_dialog(f"Delete {item.title}?", button, confirmed) as dialog:
         if needed:
-            ui.label(f"{listed(needed)}: the files are in this upload, so they go together.")
+            ui.label(f"{describe_items(needed)}: the files are in this upload, so they go together.")
         if stays:
-            ui.label(f"{listed(stays)}: made of it and kept, but without what is shown of it or needs it.")
-        faint("It goes into the bin, from where it can be restored until the bin is emptied.")
-        with ui.row():
-            ui.button("Keep", on_click=dialog.close).props("flat no-caps")
-            ui.button(("Delete both" if len(needed) == 1 else "Delete all") if needed else "Delete", on_click=go).props(
-                "no-caps color=negative"
-            ).mark("go")
-    dialog.on("hide", dialog.delete)
+            ui.label(f"{describe_items(stays)}: made of it and kept, but without what is shown of it or needs it.")
+        caption("It goes into the bin, from where it can be restored until the bin is emptied.")
 
 
-def listed(items: Sequence[Item]) -> str:
+def describe_items(items: Sequence[Item]) -> str:
     """`Dataset knees, result mine and 3 more`."""
-    text = shortly([f"{WORDS[item.kind]} {item.title}" for item in items], NAMED)
+    text = shortly([f"{KIND_NAMES[item.kind]} {item.title}" for item in items], MAX_NAMES)
     return text[:1].upper() + text[1:]
 
 
-def goes_with(gone: Thrown) -> str:
+def describe_attached(deletion: Deletion) -> str:
     """`2 more that go with it`; empty where nothing does."""
-    more = len(gone.items) - 1
+    more = len(deletion.items) - 1
     return f"{more} more that go{'es' * (more == 1)} with it" if more else ""
 
 
-async def put_back(studio: Studio, gone: Thrown) -> None:
+async def restore_item(app: AppState, deletion: Deletion) -> None:
     """Restore a deletion, and say what is still missing."""
     try:
-        await asyncio.to_thread(restore, studio, gone)
-        missing = await asyncio.to_thread(lacking, studio, gone)
+        await asyncio.to_thread(restore, app, deletion)
+        missing = await asyncio.to_thread(missing_uploads, app, deletion)
     except OsteonError as error:
-        refuse(error)
+        notify_error(error)
         return
-    also = f" Its upload {missing[0].title} is still in the bin: restore it, too." if missing else ""
-    item = studio.workspace.item(gone.kind, gone.name)
-    studio.undo = Undo(f"{gone.title} is back.{also}", lambda: delete(studio, item))
+    hint = f" Its upload {missing[0].title} is still in the bin: restore it, too." if missing else ""
+    item = app.workspace.item(deletion.kind, deletion.name)
+    app.undo = Undo(f"{deletion.title} is back.{hint}", lambda: delete(app, item))
     ui.navigate.reload()
 
 
-def _looked_up(studio: Studio, item: Item) -> tuple[str, list[Item], list[Item]]:
+def _deletion_effects(app: AppState, item: Item) -> tuple[str, list[Item], list[Item]]:
     """The title of a job that uses an item, the datasets that go with it, and what stays."""
-    needed = needing(studio, item)
-    job = user_of(studio, [*needed, item])
-    return (job.title if job is not None else ""), needed, mentioning(studio, item, needed)
+    needed = dependent_datasets(app, item)
+    job = find_job_using(app, [*needed, item])
+    return (job.title if job is not None else ""), needed, remaining_references(app, item, needed)

@@ -1,4 +1,4 @@
-"""Jobs as pages show them: where they stand, what they say, what can be done."""
+"""Jobs as pages show them: their state, progress, log and buttons."""
 
 from __future__ import annotations
 
@@ -8,158 +8,145 @@ from collections.abc import Callable, Sequence
 
 from nicegui import ui
 
-from osteon.app.bin import check_present
-from osteon.app.failures import error_of, left_out
-from osteon.app.frame import action, age, card, faint, long_text, refuse, show_error
-from osteon.app.job_words import BETWEEN, PHASES, commanded, part_done
-from osteon.app.jobs import MODELS_BY, OVER, RESUMABLE, Job, State
-from osteon.app.notes import tell_notes
-from osteon.app.state import Studio
-from osteon.app.workspace import Kind
+from osteon.app.bin import check_not_deleted
+from osteon.app.elements import action, caption, card, long_text, notify_error, refresh_on_change, show_error
+from osteon.app.job_errors import job_error, list_left_out
+from osteon.app.job_texts import PHASE_LABELS, UNKNOWN_STEP, describe_command, format_age, progress_fraction
+from osteon.app.jobs import FINISHED, MODEL_COMMANDS, RESUMABLE_COMMANDS, Job, JobState
+from osteon.app.notes import show_notes
+from osteon.app.state import AppState
+from osteon.app.workspace import ItemKind
 from osteon.core.errors import OsteonError
 
-EVERY_S = 1.0
 
-
-def watch(
-    studio: Studio,
+def watch_jobs(
+    app: AppState,
     jobs: Callable[[], Sequence[Job]],
-    draw: Callable[[Sequence[tuple[Job, State]]], None],
+    draw: Callable[[Sequence[tuple[Job, JobState]]], None] | None = None,
     *,
-    every_s: float = EVERY_S,
     more: Callable[[], object] = lambda: None,
 ) -> None:
-    """Draw jobs, and again when the state of one changes, or what `more` says."""
-    seen: list[object] = []
+    """Draw jobs (as cards when `draw` is None), and again when the state of one changes, or the value of `more`."""
+
+    def rows() -> list[tuple[Job, JobState]]:
+        return [(job, app.jobs.state(job)) for job in jobs()]
 
     @ui.refreshable
     def drawn() -> None:
-        draw([(job, studio.jobs.state(job)) for job in jobs()])
+        if draw is None:
+            job_list(app, rows())
+        else:
+            draw(rows())
 
-    def look() -> None:
-        now: list[object] = [(job.id, studio.jobs.state(job)) for job in jobs()]
-        now.append(more())
-        if now != seen:
-            seen[:] = now
-            drawn.refresh()
-
-    seen[:] = [(job.id, studio.jobs.state(job)) for job in jobs()]
-    seen.append(more())
     drawn()
-    ui.timer(every_s, look)
+    refresh_on_change(lambda: ([(job.id, state) for job, state in rows()], more()), drawn.refresh)
 
 
-def job_list(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
+def job_list(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
     """A card for each job."""
     for job, state in rows:
-        job_card(studio, job, state)
+        job_card(app, job, state)
 
 
-def chip(state: State) -> None:
-    """The state in a word."""
-    word, colour = PHASES[state.phase]
+def phase_chip(state: JobState) -> None:
+    """The state of a job in a word."""
+    word, colour = PHASE_LABELS[state.phase]
     asked = {"pause": "is being paused", "cancel": "is being cancelled"}.get(state.asked)
     ui.label(asked if asked and state.phase == "running" else word).classes(f"osteon-chip {colour}")
 
 
-def job_card(studio: Studio, job: Job, state: State, *, log: bool = False) -> None:
+def job_card(app: AppState, job: Job, state: JobState, *, log: bool = False) -> None:
     """One job with what can be done with it."""
     with card():
         with ui.element("div").classes("osteon-row"):
             with ui.column().classes("osteon-grow gap-0"):
-                _title(studio, job)
-                _times(studio, job, state)
-            chip(state)
-            _buttons(studio, job, state)
-        said = studio.jobs.log(job)
+                _title(app, job)
+                _times(app, job, state)
+            phase_chip(state)
+            _buttons(app, job, state)
+        text = app.jobs.log(job)
         if state.phase == "failed":
-            show_error(error_of(job, state, said))
+            show_error(job_error(job, state, text))
         elif state.phase == "partly":
-            tell_notes(studio, left_out(said), kind="note", title="Left out")
+            show_notes(app, list_left_out(text), kind="note", title="Left out")
         elif state.why:
-            faint(state.why)
-        with ui.expansion("What the command says", value=log).props("dense").classes("full-width osteon-said"):
-            _log(studio, job, state)
+            caption(state.why)
+        with ui.expansion("Log of the command", value=log).props("dense").classes("full-width osteon-command-log"):
+            _show_log(app, job, state)
 
 
-def page_of(studio: Studio, job: Job) -> str:
+def job_page(app: AppState, job: Job) -> str:
     """The URL of what a job makes or changes; empty where it has no page."""
-    pages: tuple[tuple[str, Kind, str], ...] = (
-        ("run", "runs", "/train/") if job.command in MODELS_BY else ("result", "results", "/result/"),
-        ("dataset", "datasets", "/dataset/"),
-        ("source", "sources", "/source/"),
-        ("report", "exports", "/report/"),
-    )
-    for about, kind, url in pages:
+    kinds: dict[str, ItemKind] = {"dataset": "datasets", "source": "sources", "report": "exports"}
+    first: dict[str, ItemKind] = {"run": "runs"} if job.command in MODEL_COMMANDS else {"result": "results"}
+    for about, kind in (first | kinds).items():
         if about in job.about:
-            item = studio.workspace.item(kind, job.about[about])
-            return url + item.id if item.path.is_dir() else ""
+            item = app.workspace.item(kind, job.about[about])
+            url = f"/report/{item.id}" if about == "report" else item.url
+            return url if item.path.is_dir() else ""
     return ""
 
 
-def _title(studio: Studio, job: Job) -> None:
-    page = page_of(studio, job)
-    made = ui.link(job.title, page) if page else ui.label(job.title)
-    made.classes("text-weight-medium")
+def _title(app: AppState, job: Job) -> None:
+    page = job_page(app, job)
+    (ui.link(job.title, page) if page else ui.label(job.title)).classes("text-weight-medium")
 
 
-def _log(studio: Studio, job: Job, state: State) -> None:
-    faint(f"osteon {job.command} {' '.join(job.arguments)}")
-    shown = long_text(studio.jobs.log(job) or "nothing yet", "What the command says")
+def _show_log(app: AppState, job: Job, state: JobState) -> None:
+    caption(f"osteon {job.command} {' '.join(job.arguments)}")
+    shown = long_text(app.jobs.log(job) or "nothing yet", "Log of the command")
     if state.phase == "running":
-        ui.timer(2.0, lambda: shown.set_text(studio.jobs.log(job) or "nothing yet"))
+        ui.timer(2.0, lambda: shown.set_text(app.jobs.log(job) or "nothing yet"))
 
 
-def _times(studio: Studio, job: Job, state: State) -> None:
+def _times(app: AppState, job: Job, state: JobState) -> None:
     if state.phase == "running":
-        line = faint("")
-        bar = ui.linear_progress(0, show_value=False).props(f'aria-label="How far: {commanded(job)}"')
+        line = caption("")
+        bar = ui.linear_progress(0, show_value=False).props(f'aria-label="How far: {describe_command(job)}"')
 
         def tick() -> None:
-            doing = studio.jobs.progress(job)
-            line.set_text(f"for {age(time.time() - state.began)} · {doing or BETWEEN}")
-            part = part_done(doing)
+            doing = app.jobs.progress(job)
+            line.set_text(f"for {format_age(time.time() - state.began)} · {doing or UNKNOWN_STEP}")
+            part = progress_fraction(doing)
             bar.set_visibility(part is not None)
             bar.set_value(part or 0)
 
         tick()
         ui.timer(1.0, tick)
     elif state.ended:
-        faint(f"took {age(state.ended - state.began)}, ended {age(time.time() - state.ended)} ago")
+        caption(f"took {format_age(state.ended - state.began)}, ended {format_age(time.time() - state.ended)} ago")
     elif state.phase == "queued":
-        faint("begins when what stands before it has ended")
+        caption("starts when the jobs before it have ended")
 
 
-def _buttons(studio: Studio, job: Job, state: State) -> None:
+def _buttons(app: AppState, job: Job, state: JobState) -> None:
     async def cancel() -> None:
-        await asyncio.to_thread(studio.jobs.cancel, job)
+        await asyncio.to_thread(app.jobs.cancel, job)
 
     def pause() -> None:
         try:
-            studio.jobs.pause(job)
+            app.jobs.pause(job)
         except OsteonError as error:
-            refuse(error)
-
-    def forget() -> None:
-        studio.jobs.forget(job)
+            notify_error(error)
 
     def resume() -> None:
         try:
-            check_present(studio, job)
+            check_not_deleted(app, job)
         except OsteonError as error:
-            refuse(error)
+            notify_error(error)
             return
-        studio.jobs.resume(job)
+        app.jobs.resume(job)
 
-    flat = "flat dense no-caps"
-    if state.phase == "running" and job.command in RESUMABLE and not state.asked:
-        ui.button("Pause", icon="pause", on_click=pause).props(flat)
+    if state.phase == "running" and job.command in RESUMABLE_COMMANDS and not state.asked:
+        action("Pause", pause, icon="pause", style="quiet")
     if state.phase == "paused":
-        ui.button("Resume", icon="play_arrow", on_click=resume).props(flat)
+        action("Resume", resume, icon="play_arrow", style="quiet")
     if state.phase in ("failed", "cancelled"):
-        name = "Go on" if job.command in RESUMABLE else "Try again"
-        ui.button(name, icon="refresh", on_click=resume).props(flat)
-    if state.phase not in OVER:
-        ui.button("Cancel", icon="stop", on_click=cancel).props(f"{flat} color=negative")
+        name = "Go on" if job.command in RESUMABLE_COMMANDS else "Try again"
+        action(name, resume, icon="refresh", style="quiet")
+    if state.phase not in FINISHED:
+        action("Cancel", cancel, icon="stop", style="quiet").props("color=negative")
     else:
-        action("", forget, icon="close", weight="quiet", name=f"Remove from the list: {job.title}").props("color=grey")
+        action(
+            "", lambda: app.jobs.remove(job), icon="close", style="quiet", name=f"Remove from the list: {job.title}"
+        ).props("color=grey")

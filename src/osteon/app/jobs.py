@@ -2,48 +2,46 @@
 
 JOBS/<id>/job.json     what is to be done; never changes
 JOBS/<id>/state.json   where it stands
-JOBS/<id>/log.txt      what the command said
+JOBS/<id>/log.txt      what the command printed
 JOBS/<id>/progress.txt what it does just now, and how far that is
 
 A job outlives the page that began it and the server: `runner` waits for the command, writes how it ended, and begins
-what waits in the queue. Whoever changes a state holds the lock of the jobs' folder.
+what waits in the queue. Whoever changes a state holds the lock of the store (`web.job_store`).
 """
 
 from __future__ import annotations
 
-import secrets
-import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from osteon.core.errors import FileError, UsageError
 from osteon.core.files import read_json, write_json
-from osteon.core.locks import lock_file
 from osteon.core.processes import began_at, end_group, interrupt_group, is_alive, leader_options
+from osteon.web.job_store import JobStore
 
-JOB, STATE, LOG, PROGRESS, LOCK = "job.json", "state.json", "log.txt", "progress.txt", ".lock"
+JOB, STATE, LOG, PROGRESS = "job.json", "state.json", "log.txt", "progress.txt"
 INTERRUPTED = 130
 GRACE_S = 5.0
 """How long a cancelled group may take to end by itself."""
-Phase = Literal["queued", "running", "done", "partly", "failed", "cancelled", "paused"]
-OVER: tuple[Phase, ...] = ("done", "partly", "failed", "cancelled")
-MODELS_BY = ("train", "import-model")
+JobPhase = Literal["queued", "running", "done", "partly", "failed", "cancelled", "paused"]
+FINISHED: tuple[JobPhase, ...] = ("done", "partly", "failed", "cancelled")
+MODEL_COMMANDS = ("train", "import-model")
 """Commands that make a model."""
-RESUMABLE = ("train", "predict")
+RESUMABLE_COMMANDS = ("train", "predict")
 """Commands that go on where they were interrupted when they are given again."""
 LANES = {"train": "training", "sweep": "training", "predict": "segmenting"}
 """One job of each lane runs at a time, beside those of others: a segmentation waits for no training."""
 QUICK = "quick"
 """The lane of all other commands."""
-LOG_TAIL = 64_000
+LOG_TAIL_BYTES = 64_000
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class State:
+class JobState:
     """Where a job stands.
 
     Attributes:
@@ -91,7 +89,7 @@ class State:
         why: Where no command says why.
     """
 
-    phase: Phase
+    phase: JobPhase
     asked: str = ""
     pid: int = 0
     pid_since: float = 0.0
@@ -111,10 +109,10 @@ class Jobs:
 
     root: Path
 
-    @property
-    def folder(self) -> Path:
-        """Where they lie."""
-        return self.root / "jobs"
+    @cached_property
+    def store(self) -> JobStore:
+        """Their folders."""
+        return JobStore(self.root / "jobs", id_bytes=8)
 
     def submit(
         self,
@@ -127,56 +125,46 @@ class Jobs:
         after: Sequence[str] = (),
     ) -> Job:
         """Put a command into the queue, and begin it if nothing stands before it."""
-        job = Job(
-            secrets.token_hex(8),
-            command,
-            tuple(map(str, arguments)),
-            title,
-            dict(about or {}),
-            product,
-            tuple(after),
-        )
-        place = self.folder / job.id
-        with self.locked():
+        given, names = tuple(map(str, arguments)), dict(about or {})
+        with self.store.locked(), self.store.incoming() as folder:
             last = max((other.created for other in self.all()), default=0.0)
-            job = replace(job, created=max(time.time(), last + 1e-3))  # a clock that is set back changes no order
-            place.mkdir(parents=True, mode=0o700)
-            write_json(place / STATE, asdict(State("queued")))
-            write_json(place / JOB, asdict(job))
+            created = max(time.time(), last + 1e-3)  # a clock that is set back changes no order
+            job = Job(self.store.new_id(), command, given, title, names, product, tuple(after), created)
+            write_json(folder / STATE, asdict(JobState("queued")))
+            write_json(folder / JOB, asdict(job))
+            self.store.add(folder, job.id)
         self.advance()
         return job
 
     def all(self) -> list[Job]:
         """Every job, the newest first."""
-        if not self.folder.is_dir():
-            return []
-        found = [job for path in self.folder.iterdir() if (job := self.get(path.name)) is not None]
-        return sorted(found, key=lambda job: -job.created)
+        jobs = [job for job_id in self.store.ids() if (job := self.get(job_id)) is not None]
+        return sorted(jobs, key=lambda job: -job.created)
 
     def get(self, job_id: str) -> Job | None:
         """The job of that id; None where there is none, or its files are damaged."""
-        if not (len(job_id) == 16 and set(job_id) <= set("0123456789abcdef")):
+        if not self.store.is_id(job_id):
             return None
-        path = self.folder / job_id / JOB
+        path = self.store.path(job_id) / JOB
         with suppress(FileError, OSError, TypeError):
             return _read_job(path, path.stat().st_mtime_ns)
         return None
 
-    def state(self, job: Job) -> State:
-        """Where it stands; a runner that is gone without a word is noticed."""
+    def state(self, job: Job) -> JobState:
+        """Where it stands; a runner that is gone without a trace is noticed."""
         try:
-            state = State(**read_json(self.folder / job.id / STATE, "the job's state"))
+            state = JobState(**read_json(self.store.path(job.id) / STATE, "the job's state"))
         except (FileError, TypeError):
-            return State("failed", why="its state on disk is damaged")
+            return JobState("failed", why="its state on disk is damaged")
         if state.phase != "running" or is_alive(state.pid, state.pid_since):
             return state
-        phase: Phase = "cancelled" if state.asked == "cancel" else "paused" if state.asked == "pause" else "failed"
+        phase: JobPhase = "cancelled" if state.asked == "cancel" else "paused" if state.asked == "pause" else "failed"
         why = "" if state.asked else "it ended without a word: the machine was restarted, or memory ran out"
         return replace(state, phase=phase, why=why)
 
-    def log(self, job: Job, most: int = LOG_TAIL) -> str:
-        """The end of what the command said."""
-        path = self.folder / job.id / LOG
+    def log(self, job: Job, most: int = LOG_TAIL_BYTES) -> str:
+        """The end of what the command printed."""
+        path = self.store.path(job.id) / LOG
         if not path.is_file():
             return ""
         with path.open("rb") as stream:
@@ -186,7 +174,7 @@ class Jobs:
     def progress(self, job: Job) -> str:
         """What a running command does just now and how far that is, such as `preparing: 3 of 10 (30 %), 0:20 left`."""
         with suppress(OSError, UnicodeDecodeError):
-            return (self.folder / job.id / PROGRESS).read_text(encoding="utf-8").replace("\n", " · ")
+            return (self.store.path(job.id) / PROGRESS).read_text(encoding="utf-8").replace("\n", " · ")
         return ""
 
     def about(self, kind: str, name: str) -> list[Job]:
@@ -195,16 +183,16 @@ class Jobs:
 
     def cancel(self, job: Job, *, grace_s: float = GRACE_S) -> None:
         """End a job and its whole process group; one that waits never begins."""
-        with self.locked():
+        with self.store.locked():
             state = self.state(job)
-            if state.phase in OVER:
+            if state.phase in FINISHED:
                 return
             running = state.phase == "running"
-            self.put(job, replace(state, asked="cancel", phase="running" if running else "cancelled"))
+            self.write_state(job, replace(state, asked="cancel", phase="running" if running else "cancelled"))
         if running:
             end_group(state.pid, grace_s)
-            with self.locked():
-                self.put(job, replace(state, asked="cancel", phase="cancelled", ended=time.time()))
+            with self.store.locked():
+                self.write_state(job, replace(state, asked="cancel", phase="cancelled", ended=time.time()))
         self.advance()
 
     def pause(self, job: Job) -> None:
@@ -213,66 +201,59 @@ class Jobs:
         Raises:
             UsageError: The command cannot go on later.
         """
-        if job.command not in RESUMABLE:
+        if job.command not in RESUMABLE_COMMANDS:
             raise UsageError(f"{job.title}: cannot be paused", hint="cancel it, or let it end")
-        with self.locked():
+        with self.store.locked():
             state = self.state(job)
             if state.phase == "queued":
-                self.put(job, replace(state, phase="paused", asked="pause"))
+                self.write_state(job, replace(state, phase="paused", asked="pause"))
             if state.phase != "running":
                 return
-            self.put(job, replace(state, asked="pause"))
+            self.write_state(job, replace(state, asked="pause"))
         interrupt_group(state.pid)
 
     def resume(self, job: Job) -> None:
         """Give the same command again, at the end of the queue: it goes on, or begins anew."""
-        with self.locked():
+        with self.store.locked():
             state = self.state(job)
             if state.phase in ("running", "queued"):
                 return
-            self.put(job, replace(State("queued"), began=state.began))
+            self.write_state(job, replace(JobState("queued"), began=state.began))
         self.advance()
 
-    def forget(self, job: Job) -> None:
+    def remove(self, job: Job) -> None:
         """Remove a job that is over, with its log; what it made stays."""
         if self.state(job).phase not in ("queued", "running"):
-            shutil.rmtree(self.folder / job.id, ignore_errors=True)
+            self.store.remove(job.id)
 
     def advance(self) -> None:
         """Begin what may begin: in each lane the oldest that waits, once what it comes after came to something."""
-        with self.locked():
+        with self.store.locked():
             jobs = sorted(self.all(), key=lambda job: job.created)
             phases = {job.id: self.state(job).phase for job in jobs}
             busy = {job.lane for job in jobs if phases[job.id] == "running"}
             for job in jobs:
                 if phases[job.id] != "queued":
                     continue
-                before = [phases.get(other, "failed") for other in job.after]
-                if any(phase in ("failed", "cancelled") for phase in before):
-                    self.put(job, State("cancelled", why="what it needs came to nothing"))
+                earlier = [phases.get(other, "failed") for other in job.after]
+                if any(phase in ("failed", "cancelled") for phase in earlier):
+                    self.write_state(job, JobState("cancelled", why="what it needs came to nothing"))
                     phases[job.id] = "cancelled"
-                elif job.lane not in busy and all(phase in ("done", "partly") for phase in before):
-                    self._begin(job)
+                elif job.lane not in busy and all(phase in ("done", "partly") for phase in earlier):
+                    self._start(job)
                     busy.add(job.lane)
 
-    def put(self, job: Job, state: State) -> None:
+    def write_state(self, job: Job, state: JobState) -> None:
         """Write where a job stands; for whoever holds the lock."""
-        write_json(self.folder / job.id / STATE, asdict(state))
+        write_json(self.store.path(job.id) / STATE, asdict(state))
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the lock of the jobs' folder, against this process's threads and other processes."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with lock_file(self.folder / LOCK, wait=True):
-            yield
-
-    def _begin(self, job: Job) -> None:
-        command = [sys.executable, "-m", "osteon.app.runner", str(self.folder / job.id)]
-        (self.folder / job.id / PROGRESS).unlink(missing_ok=True)  # of an earlier try that was killed
-        quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-        child = subprocess.Popen(command, cwd=self.root, **quiet, **leader_options())
+    def _start(self, job: Job) -> None:
+        command = [sys.executable, "-m", "osteon.app.runner", str(self.store.path(job.id))]
+        (self.store.path(job.id) / PROGRESS).unlink(missing_ok=True)  # of an earlier try that was killed
+        silent: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        child = subprocess.Popen(command, cwd=self.root, **silent, **leader_options())
         threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie stays behind
-        self.put(job, State("running", pid=child.pid, pid_since=began_at(child.pid), began=time.time()))
+        self.write_state(job, JobState("running", pid=child.pid, pid_since=began_at(child.pid), began=time.time()))
 
 
 @lru_cache(maxsize=4096)

@@ -11,14 +11,14 @@ import numpy.typing as npt
 from osteon.core.label_values import exchange
 from osteon.core.labels import Segmentation, Structure
 
-WORD = 32
-"""Bits, and so structures, of one word of a picture."""
-MOST_VALUES = 255
+WORD_BITS = 32
+"""Bits, and so structures, in one word of a picture."""
+MAX_VALUES = 255
 """Of a label volume that a viewer colours by a table."""
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class LabelLayer:
     """Structures that share no voxel.
 
     Attributes:
@@ -30,39 +30,39 @@ class Layer:
     structures: tuple[Structure, ...]
 
 
-def layers_of(segmentation: Segmentation) -> list[Layer]:
+def split_layers(segmentation: Segmentation) -> list[LabelLayer]:
     """As few layers as overlaps allow (greedily); every structure of the segmentation is in one of them."""
     if not segmentation.overlapping:
-        return _split(segmentation)
-    layers: list[Layer] = []
+        return _renumber(segmentation)
+    layers: list[LabelLayer] = []
     for structure in segmentation.structures:
         mask = segmentation.mask(structure)
         for number, layer in enumerate(layers):
-            if len(layer.structures) < MOST_VALUES and not (mask & (layer.array > 0)).any():
+            if len(layer.structures) < MAX_VALUES and not (mask & (layer.array > 0)).any():
                 layer.array[mask] = len(layer.structures) + 1
-                layers[number] = Layer(layer.array, (*layer.structures, structure))
+                layers[number] = LabelLayer(layer.array, (*layer.structures, structure))
                 break
         else:
-            layers.append(Layer(mask.astype(np.uint8), (structure,)))
+            layers.append(LabelLayer(mask.astype(np.uint8), (structure,)))
     return layers
 
 
-def _split(segmentation: Segmentation) -> list[Layer]:
+def _renumber(segmentation: Segmentation) -> list[LabelLayer]:
     """An index map with its values counted from 1; in parts where there are more than a table takes."""
-    found = []
-    for start in range(0, len(segmentation.structures), MOST_VALUES):
-        part = segmentation.structures[start : start + MOST_VALUES]
+    layers = []
+    for start in range(0, len(segmentation.structures), MAX_VALUES):
+        part = segmentation.structures[start : start + MAX_VALUES]
         numbers = {structure.value: number for number, structure in enumerate(part, 1)}
-        found.append(Layer(exchange(segmentation.array, numbers, np.uint8), part))
-    return found
+        layers.append(LabelLayer(exchange(segmentation.array, numbers, np.uint8), part))
+    return layers
 
 
-def bits_of(segmentation: Segmentation) -> npt.NDArray[np.uint32]:
+def pack_bits(segmentation: Segmentation) -> npt.NDArray[np.uint32]:
     """Every structure's mask as a bit: `[word, i, j, k]`; structure n is bit n % 32 of word n // 32."""
-    words = max(1, -(-len(segmentation.structures) // WORD))
+    words = max(1, -(-len(segmentation.structures) // WORD_BITS))
     bits = np.zeros((words, *segmentation.geometry.shape), dtype=np.uint32)
     for number, structure in enumerate(segmentation.structures):
-        bits[number // WORD][segmentation.mask(structure)] |= np.uint32(1 << (number % WORD))
+        bits[number // WORD_BITS][segmentation.mask(structure)] |= np.uint32(1 << (number % WORD_BITS))
     return bits
 
 
@@ -71,10 +71,10 @@ DIFFERENCES: tuple[tuple[str, str], ...] = (
     ("missed: in the first alone", "#3d8bfd"),
     ("invented: in the second alone", "#fd7e14"),
 )
-"""What a voxel of a difference map says, and its colour."""
+"""The classes of a difference map, and their colours."""
 
 
-def difference(first: Segmentation, second: Segmentation, names: Sequence[str]) -> Segmentation:
+def difference_map(first: Segmentation, second: Segmentation, names: Sequence[str]) -> Segmentation:
     """Where two segmentations on one grid differ, over the structures of these names together.
 
     A voxel counts as in both where they agree in every structure that either has there. Otherwise it is missed where
@@ -83,16 +83,16 @@ def difference(first: Segmentation, second: Segmentation, names: Sequence[str]) 
     shape = first.geometry.shape
     missed, invented, both = (np.zeros(shape, dtype=bool) for _ in range(3))
     for name in names:
-        a, b = (_named(segmentation, name) for segmentation in (first, second))
+        a, b = (_mask_of(segmentation, name) for segmentation in (first, second))
         missed |= a & ~b
         invented |= b & ~a
         both |= a & b
-    found = np.where(missed, 2, np.where(invented, 3, both.astype(np.uint8))).astype(np.uint8)
+    classes = np.where(missed, 2, np.where(invented, 3, both.astype(np.uint8))).astype(np.uint8)
     structures = tuple(Structure(name=n, value=v, colour=c) for v, (n, c) in enumerate(DIFFERENCES, 1))
-    return Segmentation(found, first.geometry, structures)
+    return Segmentation(classes, first.geometry, structures)
 
 
-def _named(segmentation: Segmentation, name: str) -> npt.NDArray[np.bool_]:
+def _mask_of(segmentation: Segmentation, name: str) -> npt.NDArray[np.bool_]:
     structure = next((s for s in segmentation.structures if s.name == name), None)
     if structure is None:
         return np.zeros(segmentation.geometry.shape, dtype=bool)

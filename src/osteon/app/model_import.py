@@ -1,4 +1,4 @@
-"""Models that were trained elsewhere and are brought in: osteon's own folders, and nnU-Net's. Runs in the reader."""
+"""Uploaded models that were trained elsewhere: osteon's and nnU-Net's. Runs in the reader's process."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from osteon.predicting.records import FIRST, WEIGHTS
 
 
 @dataclass(frozen=True)
-class Brought:
-    """A model among what came in.
+class UploadedModel:
+    """A model in an upload.
 
     Attributes:
-        kind: Whose.
-        folder: Where it lies.
-        name: What to call it.
-        finds: The structures that it finds.
+        kind: The program that trained it.
+        folder: Of the model.
+        name: A name to propose.
+        structures: That it finds.
     """
 
     kind: Literal["osteon", "nnunet"]
     folder: Path
     name: str
-    finds: tuple[str, ...]
+    structures: tuple[str, ...]
 
 
-def model_in(source: Path) -> Brought | None:
+def find_model(source: Path) -> UploadedModel | None:
     """The model in a folder, by the names of its files; None where there is none.
 
     Raises:
@@ -44,27 +44,27 @@ def model_in(source: Path) -> Brought | None:
     if not source.is_dir():
         return None
     names = names_below(source)
-    own = sorted({path.parent for path in names if path.name == WEIGHTS} - {path.parent / FIRST for path in names})
-    if len(own) > 1:
-        listed = ", ".join(map(str, own[:8]))
-        raise UsageError(f"{len(own)} models lie in it: {listed}", hint="upload the folder of one of them")
-    if own:
-        folder = source / own[0]
-        name = next((part for part in (*reversed(own[0].parts), source.name) if part != "model"), "model")
-        return Brought("osteon", folder, name, tuple(s.name for s in read_plan(folder / PLAN).structures))
+    folders = sorted({path.parent for path in names if path.name == WEIGHTS} - {path.parent / FIRST for path in names})
+    if len(folders) > 1:
+        listed = ", ".join(map(str, folders[:8]))
+        raise UsageError(f"{len(folders)} models lie in it: {listed}", hint="upload the folder of one of them")
+    if folders:
+        folder = source / folders[0]
+        name = next((part for part in (*reversed(folders[0].parts), source.name) if part != "model"), "model")
+        return UploadedModel("osteon", folder, name, tuple(s.name for s in read_plan(folder / PLAN).structures))
     if not any(path.name == PLANS for path in names) or not any(path.name == DATASET for path in names):
         return None
     folder = source / trainer_in(names, source)
-    told = read_json(folder / DATASET, "what the model was trained on")
-    labels = told.get("labels") if isinstance(told, dict) else None
+    dataset = read_json(folder / DATASET, "what the model was trained on")
+    labels = dataset.get("labels") if isinstance(dataset, dict) else None
     if not isinstance(labels, dict):
         raise FileError(f"{folder / DATASET}: names no labels", hint="copy the model's folder again, whole")
-    finds = tuple(str(name) for name, value in labels.items() if value != 0 and name != "ignore")
-    return Brought("nnunet", folder, folder.parent.name or source.name, finds)
+    structures = tuple(str(name) for name, value in labels.items() if value != 0 and name != "ignore")
+    return UploadedModel("nnunet", folder, folder.parent.name or source.name, structures)
 
 
-def take(folder: Path, target: Path) -> None:
-    """Copy a model of osteon's; it is loaded first, so that a damaged one is not taken.
+def copy_model(folder: Path, target: Path) -> None:
+    """Copy a model of osteon's; it is loaded first, so that no damaged one is copied.
 
     Raises:
         ModelError, PlanError, FileError: It lacks a file, or is damaged, or there is no room.

@@ -1,4 +1,4 @@
-"""Tells whoever waits, on whatever page and behind whatever window, that a job has ended."""
+"""Notifications that a job has ended, on every open page."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from weakref import WeakSet
 
 from nicegui.element import Element
 
-from osteon.app.job_words import sentence
-from osteon.app.jobs import OVER, Job, Jobs, Phase
+from osteon.app.job_texts import end_sentence
+from osteon.app.jobs import FINISHED, Job, JobPhase, Jobs
 
-EVERY_S = 2.0
-SILENT = ("export", "evaluate")
-"""Commands that follow another one within seconds."""
-HEARD = ("done", "partly", "failed")
-bells: WeakSet[Bell] = WeakSet()
-"""Those of all pages that are open."""
+INTERVAL_S = 2.0
+NOT_ANNOUNCED = ("export", "evaluate")
+"""Commands that end within seconds after another one."""
+ANNOUNCED = ("done", "partly", "failed")
+notifiers: WeakSet[JobNotifier] = WeakSet()
+"""Of all pages that are open."""
 
 
-class Bell(Element, component="bell.js"):
-    """In a page's head: it rings when a job ends that the page's reader may be waiting for."""
+class JobNotifier(Element, component="job_notifier.js"):
+    """In a page's header: it notifies the user when a job ends."""
 
     def __init__(self) -> None:
         super().__init__()
-        bells.add(self)
+        notifiers.add(self)
 
 
-class Ringer:
-    """Looks for jobs that have ended since it looked last.
+class JobEndWatcher:
+    """Finds jobs that have ended since the last look.
 
     Args:
         jobs: The workspace's.
@@ -36,23 +36,25 @@ class Ringer:
         self.jobs = jobs
         self.before = self._phases()
 
-    def look(self) -> None:
-        """Ring every page's bell for each job that has ended; what ends while no page is open waits for one."""
-        if not bells:
+    def notify(self) -> None:
+        """Notify every page of each job that has ended; what ends while no page is open waits for one."""
+        if not notifiers:
             return
         for text in self.ended():
-            for bell in tuple(bells):
-                if not bell.is_deleted:
-                    bell.run_method("ring", text)
+            for notifier in tuple(notifiers):
+                if not notifier.is_deleted:
+                    notifier.run_method("notify", text)
 
     def ended(self) -> list[str]:
         """A sentence for each job that has ended, without its name: the system shows it on locked screens too."""
         before, self.before = self.before, self._phases()
         return [
-            sentence(job, phase)
+            end_sentence(job, phase)
             for job, phase in self.before.values()
-            if phase in HEARD and job.command not in SILENT and (job.id not in before or before[job.id][1] not in OVER)
+            if phase in ANNOUNCED
+            and job.command not in NOT_ANNOUNCED
+            and (job.id not in before or before[job.id][1] not in FINISHED)
         ]
 
-    def _phases(self) -> dict[str, tuple[Job, Phase]]:
+    def _phases(self) -> dict[str, tuple[Job, JobPhase]]:
         return {job.id: (job, self.jobs.state(job).phase) for job in self.jobs.all()}

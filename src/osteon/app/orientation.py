@@ -1,4 +1,4 @@
-"""How a scan lies: whether its sides are known at all, how far it is turned, and whether its axes are sheared."""
+"""The orientation of a scan: whether it is known, how oblique it is, and whether its axes are sheared."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from pathlib import Path
 
 import numpy as np
 
-from osteon.app.previews import Factors
+from osteon.app.previews import ShrinkFactors
 from osteon.core.errors import OsteonError
 from osteon.core.geometry import Geometry, closest_axes, reorient_to_ras
 from osteon.formats.dicom_files import looks_like_dicom, read_dataset, text
 from osteon.formats.raster import lies_nowhere
 from osteon.formats.registry import oddities
 
-Marks = tuple[str, str, str, str]
+EdgeLetters = tuple[str, str, str, str]
 """Letters at the left, right, top and bottom edge of a picture."""
-_UNSAID = ("no orientation", "no space")
-"""Kinds of oddities: headers that leave open where right, front and top are."""
-_ENDS = {"R": ("L", "R"), "L": ("R", "L"), "A": ("P", "A"), "P": ("A", "P"), "H": ("I", "S"), "F": ("S", "I")}
-"""What PatientOrientation says of where a row or column runs (PS3.3, C.7.6.1.1.1): the letters of its start and end."""
+_UNKNOWN = ("no orientation", "no space")
+"""Kinds of header warnings: headers that leave open where right, front and top are."""
+_EDGE_LETTERS = {"R": ("L", "R"), "L": ("R", "L"), "A": ("P", "A"), "P": ("A", "P"), "H": ("I", "S"), "F": ("S", "I")}
+"""Where a row or column runs by PatientOrientation (PS3.3, C.7.6.1.1.1): the letters of its start and end."""
 
 
-def sides_said(path: Path, geometry: Geometry) -> bool:
+def is_orientation_known(path: Path, geometry: Geometry) -> bool:
     """Whether a file says where right, front and top are."""
-    return not lies_nowhere(geometry) and not any(odd.kind in _UNSAID for odd in oddities(path, label=False))
+    return not lies_nowhere(geometry) and not any(odd.kind in _UNKNOWN for odd in oddities(path, label=False))
 
 
-def sides_of_picture(path: Path) -> Marks | None:
-    """The sides of a picture that lies nowhere: those that DICOM's PatientOrientation says of its rows and columns."""
+def picture_edge_letters(path: Path) -> EdgeLetters | None:
+    """Letters of a picture without a position in space: those of DICOM's PatientOrientation; None where it has none."""
     try:
         if not looks_like_dicom(path):
             return None
-        said = text(read_dataset(path, pixels=False), "PatientOrientation").split("\\")
+        directions = text(read_dataset(path, pixels=False), "PatientOrientation").split("\\")
     except OsteonError:
         return None
-    ends = [_ENDS.get(way.strip()[:1]) for way in said]
+    ends = [_EDGE_LETTERS.get(way.strip()[:1]) for way in directions]
     if len(ends) != 2 or ends[0] is None or ends[1] is None:
         return None
     return (*ends[0], *ends[1])
@@ -54,7 +54,7 @@ def shear_degrees(geometry: Geometry) -> float:
     return math.degrees(math.asin(min(1.0, float(between.max()))))
 
 
-def slices_of(geometry: Geometry, factors: Factors) -> list[dict[str, int | bool]]:
+def slice_steps(geometry: Geometry, factors: ShrinkFactors) -> list[dict[str, int | bool]]:
     """For the patient's axes to the right, front and top: the scan's slices, and which of them a preview shows.
 
     Each has `count`, `step` (every so many are one of the preview) and `flipped` (the file runs the other way).

@@ -1,7 +1,7 @@
-"""Pages that nobody looks at any more, and the memory that they took.
+"""Removing pages that were left, and freeing their memory.
 
 NiceGUI keeps a page for a while after its connection ended, since the browser may only have been busy; with the minute
-that large scans need, somebody who clicks through the pages leaves dozens behind, a megabyte each. So a page says when
+that large scans need, a user who clicks through the pages leaves dozens behind, a megabyte each. So a page says when
 it is left for good.
 """
 
@@ -20,40 +20,40 @@ from starlette.routing import Route
 
 from osteon.core.heap import give_back
 
-TIDY_S = 10.0
-"""Pages that were left are swept up this often: what they hold in circles, and the C library's free blocks."""
+CLEANUP_INTERVAL_S = 10.0
+"""How often the memory of pages that were left is freed: reference cycles, and the C library's free blocks."""
 
 
-_redrawn: list[refreshable_method[Any, Any, Any]] = []
+_refreshables: list[refreshable_method[Any, Any, Any]] = []
 S = TypeVar("S")
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def redrawn(method: Callable[Concatenate[S, P], T]) -> refreshable_method[S, P, T]:
-    """A page's method that draws a part of it and can draw it anew: NiceGUI's, which keeps the last page otherwise."""
-    made: refreshable_method[S, P, T] = refreshable_method(method)
-    _redrawn.append(made)
-    return made
+def refreshable(method: Callable[Concatenate[S, P], T]) -> refreshable_method[S, P, T]:
+    """NiceGUI's refreshable method, which draws a part of a page again; it would keep the last page in memory."""
+    result: refreshable_method[S, P, T] = refreshable_method(method)
+    _refreshables.append(result)
+    return result
 
 
-class Leaving(Element, component="leaving.js"):
-    """Part of every page."""
+class PageLeave(Element, component="page_leave.js"):
+    """Tells the server when the user leaves a page; part of every page."""
 
 
-class Tidier:
-    """Throws pages away, and gives their memory back."""
+class PageCleanup:
+    """Deletes pages that were left, and frees their memory."""
 
     def __init__(self) -> None:
-        self.untidy = False
+        self.pending = False
 
     @property
     def route(self) -> Route:
-        """Where pages say that they are left."""
-        return Route("/api/left/{client_id}", self.left, methods=["POST"])
+        """Where pages tell that they were left."""
+        return Route("/api/left/{client_id}", self.delete_page, methods=["POST"])
 
-    async def left(self, request: Request) -> Response:
-        """Throw a page away; 404 where it is gone already."""
+    async def delete_page(self, request: Request) -> Response:
+        """Delete a page; 404 where it is deleted already."""
         client = Client.instances.get(request.path_params["client_id"])
         if client is None:
             return Response(status_code=404)
@@ -62,16 +62,16 @@ class Tidier:
         client.delete()
         return Response(status_code=204)
 
-    def note(self) -> None:
-        """A page was thrown away."""
-        self.untidy = True
+    def mark_deleted(self) -> None:
+        """Note that a page was deleted."""
+        self.pending = True
 
-    def tidy(self) -> None:
-        """Sweep up, where there is something."""
-        if self.untidy:
-            self.untidy = False
+    def free_memory(self) -> None:
+        """Free the memory of deleted pages, where there are any."""
+        if self.pending:
+            self.pending = False
             RefreshableTarget.current_target = None
-            for method in _redrawn:
+            for method in _refreshables:
                 method.prune()
                 method.instance = None
             gc.collect()

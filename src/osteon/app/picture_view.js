@@ -1,28 +1,28 @@
 // A radiograph and its structures, however many overlap: a canvas, and one bit for each structure of each pixel.
 const linked = (window.osteonViews ??= new Map());
 const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-const EDGE = 2; // pixels of an outline on the screen; of the picture, as many as it takes for them
+const OUTLINE_PIXELS = 2; // pixels of an outline on the screen; of the picture, as many as it takes for them
 
 export default {
   template: `
     <div class="osteon-view">
-      <div class="osteon-sheet">
+      <div class="osteon-canvas-box">
         <canvas ref="canvas" tabindex="0" role="img" :aria-label="label"></canvas>
         <div v-if="problem" class="osteon-problem" role="alert">{{ problem }}</div>
         <span v-for="(mark, n) in marks" :class="'osteon-mark osteon-mark-' + n">{{ mark }}</span>
-        <div class="osteon-place">{{ place }}</div>
+        <div class="osteon-position">{{ position }}</div>
       </div>
     </div>`,
   props: { label: String, poster: String, group: String, scene: Object },
   watch: { "scene.key"() { this.show(this.scene); } },
-  data: () => ({ problem: "", place: "", marks: [] }),
+  data: () => ({ problem: "", position: "", marks: [] }),
   mounted() {
     const canvas = this.$refs.canvas;
     canvas.osteonView = this; // for tests and benchmarks
     this.at = { x: 0, y: 0, scale: 0, mirrored: false };
     this.lines = [];
     this.radiological = true;
-    this.sheet = document.createElement("canvas");
+    this.picture = document.createElement("canvas");
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(canvas);
     const on = (name, what) => canvas.addEventListener(name, what, { passive: false });
@@ -32,7 +32,7 @@ export default {
       this.from = this.pointer(e);
       if (this.measuring) this.lines.push([this.pixel(this.from), this.pixel(this.from)]);
     });
-    on("pointermove", (e) => this.moved(e));
+    on("pointermove", (e) => this.pointerMoved(e));
     on("pointerup", () => { this.from = null; });
     on("dblclick", () => this.zoom(0));
     on("keydown", (e) => this.key(e));
@@ -44,8 +44,8 @@ export default {
   },
   unmounted() { this.observer.disconnect(); linked.get(this.group)?.delete(this); },
   methods: {
-    async show(wanted) {
-      const began = performance.now(), scene = JSON.parse(JSON.stringify(wanted)); // plain, without Vue's proxies
+    async show(request) {
+      const start = performance.now(), scene = JSON.parse(JSON.stringify(request)); // plain, without Vue's proxies
       const get = async (url, kind) => {
         const answer = await fetch(url);
         if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
@@ -58,14 +58,14 @@ export default {
         this.problem = `The picture could not be shown: ${error.message}. Reload the page to try again.`;
         throw error;
       }
-      this.hang();
-      [this.sheet.width, this.sheet.height] = scene.size;
+      this.orient();
+      [this.picture.width, this.picture.height] = scene.size;
       this.edge = 0;
       if (!this.at.scale) this.fit();
-      this.sharpen();
+      this.updateEdges();
       this.paint();
-      this.drawn();
-      this.$emit("ready", { seconds: (performance.now() - began) / 1000, software: false });
+      this.drawAll();
+      this.$emit("ready", { seconds: (performance.now() - start) / 1000, software: false });
     },
     paint() { // grey through the window, then the mean colour of what is shown of a pixel's structures
       const { grey, shown: scene } = this, [low, high] = this.range, [width, height] = scene.size;
@@ -83,20 +83,20 @@ export default {
           if (word !== last) {
             last = word;
             mix = mixes.get(word);
-            if (mix === undefined) mixes.set(word, (mix = mixed(word, layer.structures, layer.outline)));
+            if (mix === undefined) mixes.set(word, (mix = mixColours(word, layer.structures, layer.outline)));
           }
           if (!mix) continue;
           const [r, g, b, a] = mix, v = out[n];
           out[n] = 0xff000000 | ((((v >> 16) & 255) * (1 - a) + b * a) << 16) | ((((v >> 8) & 255) * (1 - a) + g * a) << 8) | ((v & 255) * (1 - a) + r * a);
         }
       });
-      this.sheet.getContext("2d").putImageData(image, 0, 0);
+      this.picture.getContext("2d").putImageData(image, 0, 0);
     },
-    sharpen() { // outlines that are as wide on the screen at each scale; whether that changed anything
-      const wide = Math.max(1, 2 ** Math.round(Math.log2(EDGE / (this.at.scale || 1))));
+    updateEdges() { // outlines that are as wide on the screen at each scale; whether that changed anything
+      const wide = Math.max(1, 2 ** Math.round(Math.log2(OUTLINE_PIXELS / (this.at.scale || 1))));
       if (wide === this.edge || !this.shown.layers.some((layer) => layer.outline)) return false;
       this.edge = wide;
-      this.edges = words_edges(this.words, this.shown.size[0], wide);
+      this.edges = outlines(this.words, this.shown.size[0], wide);
       return true;
     },
     draw() {
@@ -104,17 +104,17 @@ export default {
       canvas.width = canvas.clientWidth * ratio;
       canvas.height = canvas.clientHeight * ratio;
       if (!this.shown) return;
-      if (this.sharpen()) this.paint();
+      if (this.updateEdges()) this.paint();
       const { x, y, scale, mirrored } = this.at, pen = canvas.getContext("2d"), shape = this.shape();
-      const place = () => pen.setTransform(ratio * scale * (mirrored ? -1 : 1), 0, 0, ratio * scale * shape, canvas.width / 2 - ratio * scale * (mirrored ? -x : x), canvas.height / 2 - ratio * scale * shape * y);
-      place();
+      const transform = () => pen.setTransform(ratio * scale * (mirrored ? -1 : 1), 0, 0, ratio * scale * shape, canvas.width / 2 - ratio * scale * (mirrored ? -x : x), canvas.height / 2 - ratio * scale * shape * y);
+      transform();
       pen.imageSmoothingEnabled = scale < 3;
-      pen.drawImage(this.sheet, 0, 0);
+      pen.drawImage(this.picture, 0, 0);
       for (const [from, to] of this.lines) {
         pen.lineWidth = 2 / scale; pen.strokeStyle = "#4de6ff"; pen.beginPath(); pen.moveTo(...from); pen.lineTo(...to); pen.stroke();
         const [a, b] = this.screen(to);
         pen.setTransform(ratio, 0, 0, ratio, 0, 0); pen.font = "13px sans-serif"; pen.fillStyle = "#4de6ff"; pen.fillText(this.length(from, to), a + 6, b - 6);
-        place();
+        transform();
       }
     },
     shape() { return this.shown.pixel[1] / this.shown.pixel[0]; },
@@ -131,14 +131,14 @@ export default {
       const [w, h] = this.shown.pixel;
       return `${Math.hypot((to[0] - from[0]) * w, (to[1] - from[1]) * h).toFixed(1)} ${this.shown.unit}`;
     },
-    moved(event) {
+    pointerMoved(event) {
       if (!this.shown) return;
       const now = this.pointer(event), [u, v] = this.pixel(now).map(Math.floor), [width, height] = this.shown.size;
       if (u >= 0 && v >= 0 && u < width && v < height) {
         const n = v * width + u, value = +(this.grey[n] * this.shown.slope + this.shown.intercept).toFixed(1);
         const names = this.shown.layers.flatMap((layer, l) => layer.structures.filter((s, bit) => this.words[l][n] & (1 << bit)).map((s) => s.name));
-        this.place = [`${(u * this.shown.pixel[0]).toFixed(1)}, ${(v * this.shown.pixel[1]).toFixed(1)} ${this.shown.unit}`, value, ...new Set(names)].join("  ·  ");
-      } else this.place = "";
+        this.position = [`${(u * this.shown.pixel[0]).toFixed(1)}, ${(v * this.shown.pixel[1]).toFixed(1)} ${this.shown.unit}`, value, ...new Set(names)].join("  ·  ");
+      } else this.position = "";
       if (!this.from) return;
       if (this.measuring) this.lines.at(-1)[1] = this.pixel(now);
       else {
@@ -146,9 +146,9 @@ export default {
         this.at.y -= (now[1] - this.from[1]) / this.at.scale / this.shape();
         this.from = now;
       }
-      this.drawn();
+      this.drawAll();
     },
-    drawn() { this.draw(); for (const other of linked.get(this.group) ?? []) if (other !== this) { Object.assign(other.at, this.at); other.draw(); } },
+    drawAll() { this.draw(); for (const other of linked.get(this.group) ?? []) if (other !== this) { Object.assign(other.at, this.at); other.draw(); } },
     fit() {
       const canvas = this.$refs.canvas, [width, height] = this.shown.size;
       Object.assign(this.at, { x: width / 2, y: height / 2, scale: Math.min(canvas.clientWidth / width, canvas.clientHeight / (height * this.shape())) || 0.1 });
@@ -161,7 +161,7 @@ export default {
         this.at.scale = Math.min(40, Math.max(0.02, this.at.scale * factor));
         if (about) { const after = this.pixel(about); this.at.x += before[0] - after[0]; this.at.y += before[1] - after[1]; }
       }
-      this.drawn();
+      this.drawAll();
     },
     styles(layer, changes) {
       if (!this.shown) return;
@@ -169,15 +169,15 @@ export default {
       this.paint(); this.draw();
       this.painted = performance.now();
     },
-    outline(layer, on) { this.shown.layers[layer].outline = on; this.sharpen(); this.paint(); this.draw(); },
+    outline(layer, on) { this.shown.layers[layer].outline = on; this.updateEdges(); this.paint(); this.draw(); },
     window(low, high) { this.range = [low, high]; this.paint(); this.draw(); },
     layout() {},
-    hang() { // as one faces the patient, or as one stands behind; what is seen from the side, or has no side, as it is
+    orient() { // as one faces the patient, or as one stands behind; what is seen from the side, or has no side, as it is
       const [left, right, ...rest] = this.shown.marks;
       this.at.mirrored = left === (this.radiological ? "L" : "R");
       this.marks = this.at.mirrored ? [right, left, ...rest] : this.shown.marks;
     },
-    convention(radiological) { this.radiological = radiological; this.hang(); this.draw(); },
+    convention(radiological) { this.radiological = radiological; this.orient(); this.draw(); },
     surround() {},
     measure(on) { this.measuring = on; },
     clear() { this.lines = []; this.draw(); },
@@ -185,7 +185,7 @@ export default {
       if (event.ctrlKey || event.metaKey || event.altKey || !this.shown) return;
       const step = (event.shiftKey ? 200 : 40) / this.at.scale;
       const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
-      if (moves[event.key]) { this.at.x += moves[event.key][0] * (this.at.mirrored ? -1 : 1); this.at.y += moves[event.key][1]; this.drawn(); }
+      if (moves[event.key]) { this.at.x += moves[event.key][0] * (this.at.mirrored ? -1 : 1); this.at.y += moves[event.key][1]; this.drawAll(); }
       else if (event.key === "+" || event.key === "=") this.zoom(1.25);
       else if (event.key === "-") this.zoom(0.8);
       else if (event.key === "Home") this.zoom(0);
@@ -193,7 +193,7 @@ export default {
       event.preventDefault();
     },
     colours() { // pixels of the picture that have a colour: for tests
-      const pixels = this.sheet.getContext("2d").getImageData(0, 0, this.sheet.width, this.sheet.height).data;
+      const pixels = this.picture.getContext("2d").getImageData(0, 0, this.picture.width, this.picture.height).data;
       let count = 0;
       for (let at = 0; at < pixels.length; at += 4) {
         const [r, g, b] = pixels.subarray(at, at + 3);
@@ -204,7 +204,7 @@ export default {
   },
 };
 
-function mixed(word, structures, outline) {
+function mixColours(word, structures, outline) {
   let r = 0, g = 0, b = 0, clear = 1, count = 0;
   structures.forEach((s, bit) => {
     if (!(word & (1 << bit)) || !s.opacity) return;
@@ -215,7 +215,7 @@ function mixed(word, structures, outline) {
   return count ? [r / count, g / count, b / count, 1 - clear] : null;
 }
 
-function words_edges(layers, width, wide) {
+function outlines(layers, width, wide) {
   return layers.map((words) => {
     const edges = new Uint32Array(words.length), far = wide * width;
     for (let n = 0; n < words.length; n++) {

@@ -1,10 +1,10 @@
-"""A plan in a few lines: what was decided, what it costs, and why."""
+"""A plan in a few lines: its decisions, its cost, and the reasons."""
 
 from __future__ import annotations
 
 from nicegui import ui
 
-from osteon.app.frame import card, faint
+from osteon.app.elements import caption, card
 from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.plan.schema import Plan
 
@@ -16,7 +16,7 @@ def show_plan(plan: Plan, budget: str = "") -> None:
     cost = plan.forecast
     times = "×".join
     rows = [
-        ("Network", plan.network.told),
+        ("Network", plan.network.description),
         ("Grid", f"{plan.grid.dimensions}D, {times(f'{s:.3g}' for s in plan.grid.spacing_mm)} {plan.unit}"),
         ("Patch", f"{times(map(str, plan.patch.size))}, batch {plan.patch.batch}"),
         ("Memory", f"{format_bytes(cost.training_bytes)} to train, {format_bytes(cost.predicting_bytes)} to segment"),
@@ -33,12 +33,10 @@ def show_plan(plan: Plan, budget: str = "") -> None:
         )
         if count < FEW_ITERATIONS:
             with card(kind="note"):
-                ui.label(
-                    "Little time for these data: expect a model that finds things roughly. Give it longer for real use."
-                )
+                ui.label("This is little time for these data: expect a rough model. Give it longer for real use.")
     for name, text in rows:
         with ui.element("div").classes("osteon-row"):
-            faint(name).style("width: 84px")
+            caption(name).style("width: 84px")
             ui.label(text).classes("osteon-grow")
     with ui.expansion("Why").classes("full-width"):
         for line in (*plan.grid.why, *plan.patch.why, *plan.training.why, *plan.augmentation.why):

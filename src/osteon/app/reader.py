@@ -16,32 +16,32 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-LONGEST_S = 600.0
-"""What is asked may take so long; then the process is ended, and whoever waits behind it has a new one."""
+TIMEOUT_S = 600.0
+"""Longest time of a call; then the process is killed, and the next call gets a new one."""
 
 
-class Reader:
-    """One process that does what it is asked, one thing after the other."""
+class ReaderProcess:
+    """One process that runs functions, one after the other."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
-    async def ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What a function says there; function, arguments and result are picklable.
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of a function in that process; function, arguments and result are picklable.
 
         Raises:
             OsteonError: The function's, or that memory does not suffice, or that it took too long.
         """
         hint = "close other programs, or look at a smaller scan"
         try:
-            async with self._turn:
-                answer = asyncio.wrap_future(self._open().submit(function, *args, **kwargs))
-                if not (await asyncio.wait([answer], timeout=LONGEST_S))[0]:
-                    answer.cancel()
+            async with self._lock:
+                future = asyncio.wrap_future(self._open().submit(function, *args, **kwargs))
+                if not (await asyncio.wait([future], timeout=TIMEOUT_S))[0]:
+                    future.cancel()
                     self._kill()
-                    raise OsteonError(f"reading it took longer than {LONGEST_S:.0f} s", hint="look at a smaller scan")
-                return await answer
+                    raise OsteonError(f"reading it took longer than {TIMEOUT_S:.0f} s", hint="look at a smaller scan")
+                return await future
         except BrokenProcessPool:
             self.close()
             raise OsteonError("reading it took more memory than there is", hint=hint) from None
@@ -50,9 +50,9 @@ class Reader:
                 raise
             raise OsteonError("there is not enough memory to read it", hint=hint) from error
 
-    def warm(self) -> None:
-        """Begin the process, so that the first scan does not wait for it."""
-        self._open().submit(_imports)
+    def start(self) -> None:
+        """Start the process, so that the first scan does not wait for it."""
+        self._open().submit(_warm_up)
 
     def close(self) -> None:
         """End the process."""
@@ -62,7 +62,7 @@ class Reader:
 
     def _kill(self) -> None:
         """End the process at once, whatever it does."""
-        running = [] if self._pool is None else list((self._pool._processes or {}).values())  # Python 3.14 has a word
+        running = [] if self._pool is None else list((self._pool._processes or {}).values())  # Python 3.14 has a method
         for process in running:
             process.kill()
         self.close()
@@ -74,7 +74,7 @@ class Reader:
         return self._pool
 
 
-def _imports() -> None:
-    """What takes longest to import."""
+def _warm_up() -> None:
+    """Import what takes longest."""
     import osteon.app.scenes
     import osteon.importing.recognition  # noqa: F401

@@ -1,4 +1,4 @@
-"""What the pages ask for of results, as the command line's commands."""
+"""Commands of the command line on results, that pages start as jobs."""
 
 from __future__ import annotations
 
@@ -6,50 +6,50 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from osteon.app.jobs import Job
-from osteon.app.state import Studio
-from osteon.app.workspace import Item, about
+from osteon.app.state import AppState
+from osteon.app.workspace import Item, read_about
 from osteon.dataset.manifest import read_manifest
 from osteon.predicting.scans import cases_to_predict
 
 
-def begin_prediction(
-    studio: Studio,
+def start_prediction(
+    app: AppState,
     model: Item,
     source: Path,
-    wanted: str,
+    name: str,
     *,
-    of: Mapping[str, str],
+    origin: Mapping[str, str],
     speed: str = "balanced",
     probabilities: bool = False,
 ) -> tuple[Item, Job]:
     """Segment scans, measure their volumes, and score them where references are there.
 
     Raises:
-        FileError: The dataset is damaged. Nothing is begun then.
+        FileError: The dataset is damaged. Nothing is started then.
     """
-    reference = _reference(studio.workspace.item("datasets", of["dataset"]) if "dataset" in of else None)
-    result = studio.workspace.make("results", wanted, {"run": model.name, **of})
-    target = result.place
-    kept = ["--probabilities"] if probabilities else []
-    job = studio.jobs.submit(
+    reference = _scorable(app.workspace.item("datasets", origin["dataset"]) if "dataset" in origin else None)
+    result = app.workspace.create("results", name, {"run": model.name, **origin})
+    target = result.relative_path
+    options = ["--probabilities"] if probabilities else []
+    job = app.jobs.submit(
         "predict",
-        [model.place, studio.workspace.given(source), target, "--speed", speed, *kept],
+        [model.relative_path, app.workspace.command_path(source), target, "--speed", speed, *options],
         f"Segment {result.name} with {model.title}",
-        about={"run": model.name, "result": result.name, **of},
+        about={"run": model.name, "result": result.name, **origin},
         product=f"{target}/predictions.json",
     )
-    begin_measuring(studio, result, after=[job.id])
+    start_measurement(app, result, after=[job.id])
     if reference is not None:
-        begin_evaluation(studio, result, reference, after=[job.id])
+        start_evaluation(app, result, reference, after=[job.id])
     return result, job
 
 
-def begin_measuring(studio: Studio, result: Item, *, after: Sequence[str] = ()) -> Job:
+def start_measurement(app: AppState, result: Item, *, after: Sequence[str] = ()) -> Job:
     """Measure the volumes and lengths of a result."""
     table = volumes_table(result)
-    return studio.jobs.submit(
+    return app.jobs.submit(
         "export",
-        ["table", result.place, str(Path(table).parent), "--overwrite"],
+        ["table", result.relative_path, str(Path(table).parent), "--overwrite"],
         f"Measure the volumes of {result.title}",
         about={"result": result.name},
         product=table,
@@ -62,19 +62,19 @@ def volumes_table(result: Item) -> str:
     return f"exports/{result.name}-volumes/volumes.csv"
 
 
-def measuring(studio: Studio, result: Item) -> Job | None:
-    """The newest job that measures a result; None where none was begun, or its list was emptied."""
-    own = studio.jobs.about("result", result.name)
-    return next((job for job in own if job.product == volumes_table(result)), None)
+def measurement_job(app: AppState, result: Item) -> Job | None:
+    """The newest job that measures a result; None where none was started, or it was removed from the list."""
+    jobs = app.jobs.about("result", result.name)
+    return next((job for job in jobs if job.product == volumes_table(result)), None)
 
 
-def begin_evaluation(studio: Studio, result: Item, reference: Item, *, after: Sequence[str] = ()) -> Job:
+def start_evaluation(app: AppState, result: Item, reference: Item, *, after: Sequence[str] = ()) -> Job:
     """Score a result against a dataset, or another result."""
-    target = result.place
+    target = result.relative_path
     to = target if reference.kind == "datasets" else f"{target}/against/{reference.name}"
-    return studio.jobs.submit(
+    return app.jobs.submit(
         "evaluate",
-        [target, reference.place, "--to", to],
+        [target, reference.relative_path, "--to", to],
         f"Compare {result.title} with {reference.title}",
         about={"result": result.name, "reference": reference.name},
         product=f"{to}/metrics.json",
@@ -82,62 +82,66 @@ def begin_evaluation(studio: Studio, result: Item, reference: Item, *, after: Se
     )
 
 
-def begin_export(
-    studio: Studio, source: Item, form: str, *, options: Sequence[str] = (), files: Sequence[str] = ()
+def start_export(
+    app: AppState, source: Item, form: str, *, options: Sequence[str] = (), files: Sequence[str] = ()
 ) -> tuple[Item, Job]:
     """Write a result (or some of its files) in another form, to be downloaded."""
-    target = studio.workspace.item("exports", f"{source.name}-{form}")
-    place = source.place
-    makers = [job for job in studio.jobs.about("result", source.name) if job.command in ("predict", "vote")]
-    job = studio.jobs.submit(
+    target = app.workspace.item("exports", f"{source.name}-{form}")
+    makers = [job for job in app.jobs.about("result", source.name) if job.command in ("predict", "vote")]
+    job = app.jobs.submit(
         "export",
-        [form, *([f"{place}/{file}" for file in files] or [place]), target.place, *options],
+        [
+            form,
+            *([f"{source.relative_path}/{file}" for file in files] or [source.relative_path]),
+            target.relative_path,
+            *options,
+        ],
         f"Export {source.title} as {form}",
         about={"result": source.name, "export": target.name, "form": form},
-        product=f"{target.place}/exports.json",
-        after=[job.id for job in makers[:1] if studio.jobs.state(job).phase in ("queued", "running")],
+        product=f"{target.relative_path}/exports.json",
+        after=[job.id for job in makers[:1] if app.jobs.state(job).phase in ("queued", "running")],
     )
     return target, job
 
 
-def dataset_in_common(studio: Studio, members: Sequence[Item]) -> Item | None:
-    """The dataset that results are of; None where none of them says, or it was deleted."""
-    there = {item.name: item for item in studio.datasets()}
-    return next((there[name] for item in members if (name := about(item).get("dataset")) in there), None)
+def common_dataset(app: AppState, members: Sequence[Item]) -> Item | None:
+    """The dataset that results are of; None where none of them names it, or it was deleted."""
+    datasets = {item.name: item for item in app.datasets()}
+    return next((datasets[name] for item in members if (name := read_about(item).get("dataset")) in datasets), None)
 
 
-def begin_vote(studio: Studio, members: Sequence[Item], wanted: str, method: str) -> tuple[Item, Job]:
-    """Make one answer of several results; it is scored where the dataset they are of is there, and has labels.
+def start_vote(app: AppState, members: Sequence[Item], name: str, method: str) -> tuple[Item, Job]:
+    """Vote over several results; the vote is scored where their dataset is there and has labels.
 
     Raises:
-        FileError: The dataset is damaged. Nothing is begun then.
+        FileError: The dataset is damaged. Nothing is started then.
     """
-    dataset = dataset_in_common(studio, members)
-    of = {} if dataset is None else {"dataset": dataset.name}
-    reference = _reference(dataset)
-    result = studio.workspace.make("results", wanted, {"members": ", ".join(item.name for item in members), **of})
-    target = result.place
-    given = ["--dataset", dataset.place] if dataset is not None else []
-    job = studio.jobs.submit(
+    dataset = common_dataset(app, members)
+    origin = {} if dataset is None else {"dataset": dataset.name}
+    reference = _scorable(dataset)
+    result = app.workspace.create("results", name, {"members": ", ".join(item.name for item in members), **origin})
+    target = result.relative_path
+    options = ["--dataset", dataset.relative_path] if dataset is not None else []
+    job = app.jobs.submit(
         "vote",
-        [*(item.place for item in members), target, "--method", method, *given],
+        [*(item.relative_path for item in members), target, "--method", method, *options],
         f"Vote over {len(members)} results",
         about={"result": result.name},
         product=f"{target}/votes.json",
     )
-    begin_measuring(studio, result, after=[job.id])
+    start_measurement(app, result, after=[job.id])
     if reference is not None:
-        begin_evaluation(studio, result, reference, after=[job.id])
+        start_evaluation(app, result, reference, after=[job.id])
     return result, job
 
 
-def begin_comparison(studio: Studio, members: Sequence[Item], dataset: Item) -> tuple[Item, Job]:
-    """The report that sets results side by side: ranking, tests, charts, pictures."""
-    report = studio.workspace.make("exports", f"comparison-on-{dataset.title}", {"dataset": dataset.name})
-    target = report.place
-    job = studio.jobs.submit(
+def start_comparison(app: AppState, members: Sequence[Item], dataset: Item) -> tuple[Item, Job]:
+    """Make the report that compares results: ranking, tests, charts, pictures."""
+    report = app.workspace.create("exports", f"comparison-on-{dataset.title}", {"dataset": dataset.name})
+    target = report.relative_path
+    job = app.jobs.submit(
         "compare",
-        [*(item.place for item in members), "--reference", dataset.place, "--to", target],
+        [*(item.relative_path for item in members), "--reference", dataset.relative_path, "--to", target],
         f"Compare {len(members)} results on {dataset.title}",
         about={"report": report.name},
         product=f"{target}/report.html",
@@ -145,7 +149,7 @@ def begin_comparison(studio: Studio, members: Sequence[Item], dataset: Item) -> 
     return report, job
 
 
-def _reference(dataset: Item | None) -> Item | None:
+def _scorable(dataset: Item | None) -> Item | None:
     """A dataset to score against; None where nothing that is segmented of it has a label."""
     if dataset is None or not any(case.segmentation for case in cases_to_predict(read_manifest(dataset.path))):
         return None

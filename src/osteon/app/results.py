@@ -1,4 +1,4 @@
-"""What results say of themselves: their cases, the record of predicting, scores, volumes."""
+"""Results read from their folders: cases, records of predicting, scores, volumes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from osteon.app.result_commands import volumes_table
-from osteon.app.scenes import Labels, Wanted
-from osteon.app.state import Studio, files_of_case, open_dataset
-from osteon.app.workspace import Item, about
+from osteon.app.scenes import LabelSource, SceneRequest
+from osteon.app.state import AppState, image_paths, open_dataset
+from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError
 from osteon.core.records import read_record
 from osteon.core.spreadsheets import read_rows
@@ -28,7 +28,7 @@ from osteon.predicting.training_cases import KEY, TRAINED, VALIDATED
 
 
 @dataclass(frozen=True)
-class Volume:
+class VolumeRow:
     """A row of the volumes table: a structure of a case."""
 
     case: str
@@ -39,7 +39,7 @@ class Volume:
     length_mm: str
 
 
-def cases_of(item: Item) -> dict[str, Path]:
+def result_files(item: Item) -> dict[str, Path]:
     """Label files by case; empty where there are none yet."""
     try:
         return find_label_files(item.path, "the result")
@@ -47,16 +47,16 @@ def cases_of(item: Item) -> dict[str, Path]:
         return {}
 
 
-def maker(studio: Studio, item: Item) -> str:
-    """Who made a result, as people call it: a model, the members of a vote, or another program."""
-    told, space = about(item), studio.workspace
-    if run := told.get("run"):
+def describe_maker(app: AppState, item: Item) -> str:
+    """What made a result: a model, the members of a vote, or another program."""
+    origin, space = read_about(item), app.workspace
+    if run := origin.get("run"):
         return f"the model {space.title('runs', run)}"
-    members = [space.title("results", name) for name in told.get("members", "").split(", ") if name]
+    members = [space.title("results", name) for name in origin.get("members", "").split(", ") if name]
     return ", ".join(members) or "another program"
 
 
-def record_of(item: Item) -> dict[str, Any]:
+def prediction_records(item: Item) -> dict[str, Any]:
     """predictions.json by case; empty where the result was uploaded, or it is damaged."""
     try:
         return read_predictions(item.path)
@@ -64,8 +64,8 @@ def record_of(item: Item) -> dict[str, Any]:
         return {}
 
 
-def metrics_of(item: Item, against: Item | None = None) -> dict[str, Any]:
-    """metrics.json against a dataset, or against another result; empty where nothing was scored, or it is damaged."""
+def read_metrics(item: Item, against: Item | None = None) -> dict[str, Any]:
+    """metrics.json against a dataset or another result; empty where nothing was scored, or it is damaged."""
     folder = item.path if against is None or against.kind == "datasets" else item.path / "against" / against.name
     try:
         found: dict[str, Any] = read_record(folder / JSON_NAME, "the scores", _Metrics, "score it again")
@@ -74,68 +74,70 @@ def metrics_of(item: Item, against: Item | None = None) -> dict[str, Any]:
     return found
 
 
-class _Line(BaseModel):
+class _Figures(BaseModel):
     dice: dict[str, float | None] = {}
 
 
 class _Metrics(BaseModel):
-    overall: _Line = _Line()
-    structures: dict[str, _Line] = {}
+    overall: _Figures = _Figures()
+    structures: dict[str, _Figures] = {}
     cases: dict[str, dict[str, dict[str, Any]]] = {}
     seen: dict[str, str] = {}
 
 
-def volumes_of(studio: Studio, item: Item) -> list[Volume]:
-    """The volumes table, once it was measured."""
-    path = studio.workspace.root / volumes_table(item)
+def read_volumes(app: AppState, item: Item) -> list[VolumeRow]:
+    """The volumes table; empty where nothing was measured yet."""
+    path = app.workspace.root / volumes_table(item)
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as stream:
-        names = list(Volume.__dataclass_fields__)
-        return [Volume(**{name: row.get(name) or "" for name in names}) for row in read_rows(stream)]
+        names = list(VolumeRow.__dataclass_fields__)
+        return [VolumeRow(**{name: row.get(name) or "" for name in names}) for row in read_rows(stream)]
 
 
-def dataset_of(studio: Studio, item: Item) -> tuple[Item, Dataset] | None:
+def find_dataset(app: AppState, item: Item) -> tuple[Item, Dataset] | None:
     """The dataset whose cases a result has, where it is known and there."""
-    name = about(item).get("dataset", "")
-    found = studio.workspace.item("datasets", name) if name else None
+    name = read_about(item).get("dataset", "")
+    found = app.workspace.item("datasets", name) if name else None
     dataset = None if found is None or not found.path.is_dir() else open_dataset(found)
     return None if found is None or dataset is None else (found, dataset)
 
 
-def modality_of(studio: Studio, item: Item) -> Modality:
+def find_modality(app: AppState, item: Item) -> Modality:
     """Of the model that predicted it."""
-    run = about(item).get("run", "")
+    run = read_about(item).get("run", "")
     try:
-        return read_plan(studio.workspace.root / "runs" / run / "model" / PLAN).channels[0].modality if run else "other"
+        return read_plan(app.workspace.root / "runs" / run / "model" / PLAN).channels[0].modality if run else "other"
     except OsteonError:
         return "other"
 
 
-def wanted_result(
-    studio: Studio, item: Item, case: str, *, reference: Labels | None = None, whole: bool = False
-) -> Wanted:
+def result_scene(
+    app: AppState, item: Item, case: str, *, reference: LabelSource | None = None, full_resolution: bool = False
+) -> SceneRequest:
     """A case of a result over its scan, beside its reference where there is one.
 
     Raises:
-        OsteonError: Nobody wrote down which scan it was made from.
+        OsteonError: It is not recorded which scan it was made from.
     """
-    path = cases_of(item).get(case)
+    path = result_files(item).get(case)
     if path is None:
         raise OsteonError("this case is no longer here", hint="go back to the result")
-    found = dataset_of(studio, item)
+    found = find_dataset(app, item)
     if found is not None and case in {c.id for c in found[1].manifest.cases}:
         dataset = found[1]
         entry = dataset.case(case)
         if reference is None and entry.segmentation is not None:
-            reference = Labels(dataset.resolve(entry.segmentation), dataset.structures)
+            reference = LabelSource(dataset.resolve(entry.segmentation), dataset.structures)
         channel = dataset.manifest.channels[0]
-        images = files_of_case(dataset, entry)
-        return Wanted(case, images, channel.modality, reference, Labels(path), 0, whole, dataset.folder)
-    inputs = [Path(entry[0]) for entry in record_of(item).get(case, {}).get("input", [])]
+        images = image_paths(dataset, entry)
+        return SceneRequest(
+            case, images, channel.modality, reference, LabelSource(path), 0, full_resolution, dataset.folder
+        )
+    inputs = [Path(entry[0]) for entry in prediction_records(item).get(case, {}).get("input", [])]
     if not inputs:
-        raise OsteonError("nobody wrote down which scan this was made from", hint="upload it beside its dataset")
-    return Wanted(case, tuple(inputs), modality_of(studio, item), reference, Labels(path), 0, whole)
+        raise OsteonError("it is not recorded which scan this was made from", hint="upload it beside its dataset")
+    return SceneRequest(case, tuple(inputs), find_modality(app, item), reference, LabelSource(path), 0, full_resolution)
 
 
 def score_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -157,13 +159,18 @@ def score_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["dice"] is None, row["dice"] or 0.0, row["case"]))
 
 
+def rounded(value: float | None, digits: int = 3) -> float | None:
+    """A figure as tables show it; None stays None."""
+    return None if value is None else round(value, digits)
+
+
 def is_calibrated(records: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether confidences are Dice to be expected."""
+    """Whether confidences are expected Dice."""
     return all(record.get("calibrated", True) for record in records)
 
 
-def told_confidence(records: Iterable[Mapping[str, Any]]) -> str:
-    """What the confidences of a result mean."""
+def describe_confidence(records: Iterable[Mapping[str, Any]]) -> str:
+    """A sentence on what the confidences of a result mean."""
     if is_calibrated(records):
         return "Confidence is the Dice that the model expects of itself, for the structure it is least sure of."
     return (
@@ -172,9 +179,9 @@ def told_confidence(records: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def told_seen(sights: Iterable[str]) -> str:
-    """What is to be said of scans that the model had to do with before; empty where it had not."""
-    count = Counter(sights)
+def describe_seen(uses: Iterable[str]) -> str:
+    """Sentences on scans that the model was trained or validated on; empty where there are none."""
+    count = Counter(uses)
     parts = []
     if known := count[TRAINED]:
         parts.append(
@@ -182,6 +189,6 @@ def told_seen(sights: Iterable[str]) -> str:
             "scans, and is in no mean."
         )
     if validated := count[VALIDATED]:
-        who = validated if parts else f"{validated} of these {count.total()} scans"
-        parts.append(f"{who} chose the model's settings (validation): a final test needs others.")
+        which = validated if parts else f"{validated} of these {count.total()} scans"
+        parts.append(f"{which} chose the model's settings (validation): a final test needs others.")
     return " ".join(parts)

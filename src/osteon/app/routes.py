@@ -1,4 +1,4 @@
-"""What the pages fetch and send beside NiceGUI's own traffic: uploads, scenes, pictures, downloads.
+"""The routes beside NiceGUI's own: uploads, scenes, pictures, downloads.
 
 URLs hold ids alone; names come in headers, which no log shows.
 """
@@ -17,120 +17,124 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from osteon.app.uploads import Upload
-from osteon.app.workspace import ABOUT, plain_name
+from osteon.app.workspace import ABOUT, safe_name
 from osteon.core.case_records import FOLDER
 from osteon.core.errors import OsteonError
 from osteon.core.html_pages import page_name, page_number
 from osteon.exporting.output_record import FILE_NAME as RECORD
-from osteon.web.slow_bodies import Paced, SlowError
+from osteon.web.http_errors import RejectedError
+from osteon.web.slow_bodies import PacedBody
 
 if TYPE_CHECKING:
-    from osteon.app.state import Studio
+    from osteon.app.state import AppState
 
-PRIVATE = {"Cache-Control": "private, max-age=3600"}
-GONE = JSONResponse({"message": "this is no longer here", "hint": "reload the page"}, 404)
+CACHED = {"Cache-Control": "private, max-age=3600"}
+NOT_FOUND = JSONResponse({"message": "this is no longer here", "hint": "reload the page"}, 404)
 REPORT = "report.html"
 CHUNK = 1 << 20
 """Bytes of a download that are read at a time."""
 
 
-def routes(studio: Studio) -> list[Route]:
-    """All of them, for an application's router."""
+def routes(app: AppState) -> list[Route]:
+    """All routes, for an application's router."""
 
-    async def begin(request: Request) -> Response:
-        kinds = tuple(k.strip().lower() for k in request.headers.get("x-osteon-kinds", "").split(",") if k.strip())
-        return JSONResponse({"id": studio.uploads.begin(kinds).id})
+    async def start_upload(request: Request) -> Response:
+        suffixes = tuple(k.strip().lower() for k in request.headers.get("x-osteon-kinds", "").split(",") if k.strip())
+        return JSONResponse({"id": app.uploads.start(suffixes).id})
 
-    async def take(request: Request) -> Response:
-        upload = studio.uploads.open.get(request.path_params["upload_id"])
+    async def receive_file(request: Request) -> Response:
+        upload = app.uploads.open.get(request.path_params["upload_id"])
         if upload is None:
-            return GONE
+            return NOT_FOUND
         try:
-            return await _take(upload, request)
+            return await _receive(upload, request)
         except ClientDisconnect:
-            studio.uploads.break_off(upload)
+            app.uploads.interrupt(upload)
             return JSONResponse({"message": "the upload was broken off", "hint": "upload it again"}, 400)
 
-    async def drop(request: Request) -> Response:
-        studio.uploads.cancel(request.path_params["upload_id"])
+    async def cancel_upload(request: Request) -> Response:
+        app.uploads.cancel(request.path_params["upload_id"])
         return JSONResponse({})
 
-    async def scene(request: Request) -> Response:
+    async def scene_file(request: Request) -> Response:
         name = request.path_params["name"]
-        path = studio.scene_file(request.path_params["scene_id"], name)
+        path = app.scene_file(request.path_params["scene_id"], name)
         if path is None:
-            return GONE
+            return NOT_FOUND
         if name.endswith(".bin"):  # the browser unpacks it
             return FileResponse(
-                path, media_type="application/octet-stream", headers=PRIVATE | {"Content-Encoding": "gzip"}
+                path, media_type="application/octet-stream", headers=CACHED | {"Content-Encoding": "gzip"}
             )
         kind = "image/png" if name.endswith(".png") else "application/gzip"
-        return FileResponse(path, media_type=kind, headers=PRIVATE | {"Content-Encoding": "identity"})
+        return FileResponse(path, media_type=kind, headers=CACHED | {"Content-Encoding": "identity"})
 
-    async def audited(request: Request) -> Response:
-        item = studio.workspace.find("datasets", request.path_params["dataset_id"])
+    async def audit_picture(request: Request) -> Response:
+        item = app.workspace.find("datasets", request.path_params["dataset_id"])
         folder = item.path / "audit/cases" if item else None
         if item is None or folder is None or not folder.is_dir():
-            return GONE
-        name = studio.case_named(item, (path.stem for path in folder.glob("*.jpg")), request.path_params["case_id"])
-        return GONE if name is None else FileResponse(folder / f"{name}.jpg", headers=PRIVATE)
+            return NOT_FOUND
+        name = app.find_case(item, (path.stem for path in folder.glob("*.jpg")), request.path_params["case_id"])
+        return NOT_FOUND if name is None else FileResponse(folder / f"{name}.jpg", headers=CACHED)
 
-    async def sample(request: Request) -> Response:
-        item = studio.workspace.find("runs", request.path_params["run_id"])
+    async def training_sample(request: Request) -> Response:
+        item = app.workspace.find("runs", request.path_params["run_id"])
         number = request.path_params["number"]
         path = item.path / "samples" / f"{number}.jpg" if item else None
-        return FileResponse(path, headers={"Cache-Control": "no-store"}) if path and path.is_file() else GONE
+        return FileResponse(path, headers={"Cache-Control": "no-store"}) if path and path.is_file() else NOT_FOUND
 
     async def download(request: Request) -> Response:
-        item = studio.workspace.find("exports", request.path_params["export_id"])
-        return GONE if item is None else zipped(item.path, plain_name(item.title), studio.workspace.may_read)
+        item = app.workspace.find("exports", request.path_params["export_id"])
+        return NOT_FOUND if item is None else zip_response(item.path, safe_name(item.title), app.workspace.may_read)
 
     async def report(request: Request) -> Response:
-        item = studio.workspace.find("exports", request.path_params["export_id"])
+        item = app.workspace.find("exports", request.path_params["export_id"])
         name = request.path_params.get("page", REPORT)
         path = item.path / name if item and page_number(REPORT, name) else None
         if item is None or path is None or not path.is_file():
-            return GONE
+            return NOT_FOUND
         if "page" not in request.path_params and (item.path / page_name(REPORT, 2)).is_file():
             return RedirectResponse(f"/report/{item.id}/{REPORT}")  # where the names in its links lead to its pages
         return FileResponse(path, media_type="text/html")
 
     return [
-        Route("/api/uploads", begin, methods=["POST"]),
-        Route("/api/uploads/{upload_id}/files", take, methods=["POST"]),
-        Route("/api/uploads/{upload_id}", drop, methods=["DELETE"]),
-        Route("/v/{scene_id}/{name}", scene),
-        Route("/p/{dataset_id}/{case_id}", audited),
-        Route("/s/{run_id}/{number:int}", sample),
+        Route("/api/uploads", start_upload, methods=["POST"]),
+        Route("/api/uploads/{upload_id}/files", receive_file, methods=["POST"]),
+        Route("/api/uploads/{upload_id}", cancel_upload, methods=["DELETE"]),
+        Route("/v/{scene_id}/{name}", scene_file),
+        Route("/p/{dataset_id}/{case_id}", audit_picture),
+        Route("/s/{run_id}/{number:int}", training_sample),
         Route("/d/{export_id}", download),
         Route("/report/{export_id}", report),
         Route("/report/{export_id}/{page}", report),
     ]
 
 
-async def _take(upload: Upload, request: Request) -> Response:
+async def _receive(upload: Upload, request: Request) -> Response:
     try:
         name = unquote(request.headers.get("x-osteon-name", ""), errors="strict")
-        await upload.take(name, Paced(request.stream()))
+        await upload.receive(name, PacedBody(request.stream()))
     except OsteonError as error:
-        status = 408 if isinstance(error, SlowError) else 413 if "GB" in error.message else 422
+        status = error.status if isinstance(error, RejectedError) and error.status in (408, 413) else 422
         return JSONResponse({"message": error.message, "hint": error.hint}, status)
     except UnicodeDecodeError:
         return JSONResponse({"message": "a file's name is not written in UTF-8", "hint": "rename the file"}, 400)
-    return JSONResponse({"bytes": upload.size})
+    return JSONResponse({"bytes": upload.received.size})
 
 
-def zipped(folder: Path, name: str, may_read: Callable[[Path], bool]) -> Response:
+def zip_response(folder: Path, name: str, may_read: Callable[[Path], bool]) -> Response:
     """A folder's files as one download: a lone file as it is, more of them as a zip that is made while it is sent."""
-    everything = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (RECORD, ABOUT))
-    found = (path for path in everything if FOLDER not in path.relative_to(folder).parts)
-    files = [path for path in found if may_read(path)]
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in (RECORD, ABOUT) and may_read(path)
+        if FOLDER not in path.relative_to(folder).parts
+    ]
     if not files:
-        return GONE
+        return NOT_FOUND
     single = len(files) == 1
-    called = files[0].name if single else f"{name}.zip"
+    file_name = files[0].name if single else f"{name}.zip"
     headers = {
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(called)}",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(file_name)}",
         "Content-Encoding": "identity",
         "Cache-Control": "no-store",
     }
@@ -139,32 +143,32 @@ def zipped(folder: Path, name: str, may_read: Callable[[Path], bool]) -> Respons
     return StreamingResponse(_zip(folder, files), media_type="application/zip", headers=headers)
 
 
-class _Sink(io.RawIOBase):
+class _ZipBuffer(io.RawIOBase):
     """What a zip is written into, in pieces that are handed on."""
 
     def __init__(self) -> None:
-        self.kept = bytearray()
+        self.buffer = bytearray()
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any, /) -> int:
-        self.kept += data
+        self.buffer += data
         return len(data)
 
-    def taken(self) -> bytes:
-        data, self.kept = bytes(self.kept), bytearray()
+    def pop(self) -> bytes:
+        data, self.buffer = bytes(self.buffer), bytearray()
         return data
 
 
 def _zip(folder: Path, files: list[Path]) -> Iterator[bytes]:
-    sink = _Sink()
-    with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    buffer = _ZipBuffer()
+    with zipfile.ZipFile(cast(IO[bytes], buffer), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for file in files:
             entry = zipfile.ZipInfo.from_file(file, file.relative_to(folder).as_posix())
             entry.compress_type = zipfile.ZIP_STORED if file.suffix == ".gz" else zipfile.ZIP_DEFLATED
             with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
                 while chunk := source.read(CHUNK):
                     target.write(chunk)
-                    yield sink.taken()
-    yield sink.taken()
+                    yield buffer.pop()
+    yield buffer.pop()

@@ -1,6 +1,6 @@
 """`python -m osteon.app.runner JOBS/ID`: run one job's command, write how it ended, begin the next.
 
-It leads the process group of the command. What is asked of the group reaches both: the runner only notes it and waits.
+It leads the process group of the command. A signal to the group reaches both: the runner waits for the command.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from osteon.app.jobs import INTERRUPTED, LOG, PROGRESS, Job, Jobs, Phase, State
+from osteon.app.jobs import INTERRUPTED, LOG, PROGRESS, Job, JobPhase, Jobs, JobState
 from osteon.core.file_stamps import file_state
 from osteon.core.processes import INTERRUPTS
 from osteon.core.progress import POSTED
@@ -26,8 +26,8 @@ def run(folder: Path) -> int:
     if job is None:
         return 1
     for number in INTERRUPTS:
-        signal.signal(number, _note)  # a handler of one's own: the command gets the usual one back
-    told = {"COLUMNS": "160", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", POSTED: str((folder / PROGRESS).resolve())}
+        signal.signal(number, _ignore)  # a handler, and not SIG_IGN, which the command would inherit
+    variables = {"COLUMNS": "160", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", POSTED: str((folder / PROGRESS).resolve())}
     before = file_state(jobs.root / job.product)
     with (folder / LOG).open("ab") as log:
         child = subprocess.Popen(
@@ -36,17 +36,18 @@ def run(folder: Path) -> int:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=jobs.root,
-            env=os.environ | told,
+            env=os.environ | variables,
         )
         code = child.wait()
-    with jobs.locked():
+    with jobs.store.locked():
         state = jobs.state(job)
-        jobs.put(job, replace(state, phase=outcome(jobs.root, job, state, code, before), code=code, ended=time.time()))
+        phase = outcome(jobs.root, job, state, code, before)
+        jobs.write_state(job, replace(state, phase=phase, code=code, ended=time.time()))
     jobs.advance()
     return code
 
 
-def outcome(root: Path, job: Job, state: State, code: int, before: str) -> Phase:
+def outcome(root: Path, job: Job, state: JobState, code: int, before: str) -> JobPhase:
     """What an exit code means. `before` is what the product was when the command began: clocks may be set meanwhile."""
     if code == 0:
         return "done"
@@ -58,8 +59,8 @@ def outcome(root: Path, job: Job, state: State, code: int, before: str) -> Phase
     return "partly" if code == 1 and made else "failed"
 
 
-def _note(*_: object) -> None:
-    """The command has got the same signal: wait for what it makes of it."""
+def _ignore(*_: object) -> None:
+    """The command has got the same signal, and ends as it sees fit."""
 
 
 if __name__ == "__main__":

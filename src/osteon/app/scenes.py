@@ -1,6 +1,6 @@
-"""What a viewer shows of a case: files in a folder of the cache, made once, by the reader's process.
+"""Scenes: what a viewer shows of a case, as files in a folder of the cache, made once in the reader's process.
 
-CACHE/<id>/info.json        what is there: `Scene`; written last
+CACHE/<id>/info.json        what is there; written last
 CACHE/<id>/image.nii.gz     the image, a preview or whole
 CACHE/<id>/<part>-N.nii.gz  label volumes in which nothing overlaps: `a` the reference, `b` the result, `d` differences
 CACHE/<id>/poster.png       three slices, shown until the viewer is ready
@@ -22,17 +22,23 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from osteon.app.layers import WORD, bits_of, difference, layers_of
-from osteon.app.orientation import oblique_degrees, shear_degrees, sides_of_picture, sides_said, slices_of
-from osteon.app.picture_orientation import Sheet
+from osteon.app.layers import WORD_BITS, difference_map, pack_bits, split_layers
+from osteon.app.orientation import (
+    is_orientation_known,
+    oblique_degrees,
+    picture_edge_letters,
+    shear_degrees,
+    slice_steps,
+)
+from osteon.app.picture_orientation import PictureOrientation
 from osteon.app.previews import (
-    Factors,
-    factors_for,
-    poster,
+    ShrinkFactors,
+    intensity_window,
+    render_poster,
+    shrink_factors,
     shrink_geometry,
     shrink_image,
     shrink_labels,
-    window_of,
 )
 from osteon.core.clock import age_order
 from osteon.core.errors import DatasetError
@@ -49,16 +55,16 @@ from osteon.formats.nifti import write_nifti
 from osteon.formats.registry import read_scan
 
 INFO = "info.json"
-MADE = "3"
-"""Raised whenever what is made changes."""
-MOST_CACHED = 4 * 10**9
+VERSION = "3"
+"""Of the files; a scene of another version is made again."""
+MAX_CACHE_BYTES = 4 * 10**9
 """Bytes of the cache; the scenes that were not looked at for longest go first."""
-Part = Literal["a", "b", "d"]
+ScenePart = Literal["a", "b", "d"]
 
 
 @dataclass(frozen=True)
-class Labels:
-    """Where labels come from.
+class LabelSource:
+    """A label file and what its values mean.
 
     Attributes:
         path: The file.
@@ -70,8 +76,8 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be shown.
+class SceneRequest:
+    """A case that is to be shown.
 
     Attributes:
         name: For messages.
@@ -80,32 +86,39 @@ class Wanted:
         first: Labels shown as `a`.
         second: Labels shown as `b`; where both are there, their differences are shown as `d`.
         channel: Which channel.
-        whole: Without making it smaller.
+        full_resolution: Whether the scan is not made smaller.
         dataset: A dataset's folder, and `name` its case, where the case is read as the dataset has it.
     """
 
     name: str
     images: tuple[Path, ...]
     modality: Modality = "other"
-    first: Labels | None = None
-    second: Labels | None = None
+    first: LabelSource | None = None
+    second: LabelSource | None = None
     channel: int = 0
-    whole: bool = False
+    full_resolution: bool = False
     dataset: Path | None = None
 
-    def key(self) -> str:
-        """What tells whether it was made already: what is shown, and the states of the files."""
+    def cache_key(self) -> str:
+        """A hash of what is shown and of the times of its files."""
         paths = [*self.images, *(labels.path for labels in (self.first, self.second) if labels is not None)]
         names = [[s.model_dump() for s in part.structures or ()] for part in (self.first, self.second) if part]
-        parts = [MADE, self.modality, self.channel, self.whole, names, [[str(p), file_times(p)] for p in paths]]
+        parts = [
+            VERSION,
+            self.modality,
+            self.channel,
+            self.full_resolution,
+            names,
+            [[str(p), file_times(p)] for p in paths],
+        ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def make_scene(wanted: Wanted, folder: Path) -> dict[str, Any]:
+def make_scene(request: SceneRequest, folder: Path) -> dict[str, Any]:
     """Make the files of a scene, where they are not there yet.
 
     Args:
-        wanted: What is shown.
+        request: The case.
         folder: Where they go.
 
     Returns:
@@ -120,116 +133,126 @@ def make_scene(wanted: Wanted, folder: Path) -> dict[str, Any]:
         os.utime(folder / INFO)
         found: dict[str, Any] = read_json(folder / INFO, "the preview's record")
         return found
-    volume, first, second = _read(wanted)
+    volume, first, second = _read(request)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     flat = 1 in volume.geometry.shape
-    parts: dict[Part, Segmentation] = {}
+    parts: dict[ScenePart, Segmentation] = {}
     for name, segmentation in (("a", first), ("b", second)):
         if segmentation is not None:
             parts[name] = segmentation  # type: ignore[index]
     if first is not None and second is not None:
         names = list(dict.fromkeys(s.name for s in (*first.structures, *second.structures)))
-        parts["d"] = difference(first, second, names)
-    window = window_of(volume.array[0], wanted.modality)
-    oriented = sides_said(wanted.images[0], volume.geometry)
+        parts["d"] = difference_map(first, second, names)
+    window = intensity_window(volume.array[0], request.modality)
+    oriented = is_orientation_known(request.images[0], volume.geometry)
     info = {
         "full": list(volume.geometry.shape),
         "spacing_mm": [round(s, 4) for s in volume.geometry.spacing_mm],
         "unit": volume.geometry.unit,
-        "modality": wanted.modality,
+        "modality": request.modality,
         "window": list(window),
         "range": [float(volume.array.min()), float(volume.array.max())],
         "oriented": oriented,
         "oblique_deg": round(oblique_degrees(volume.geometry), 1),
         "shear_deg": round(shear_degrees(volume.geometry), 1),
         **(
-            _picture(volume, parts, folder, wanted.images[0], oriented=oriented)
+            _picture(volume, parts, folder, request.images[0], oriented=oriented)
             if flat
-            else _volume(volume, parts, folder, window, whole=wanted.whole)
+            else _volume(volume, parts, folder, window, full_resolution=request.full_resolution)
         ),
     }
     write_json(folder / INFO, info)
-    _sweep(folder.parent, keep=folder)
+    _prune_cache(folder.parent, keep=folder)
     return info
 
 
-def _read(wanted: Wanted) -> tuple[Volume, Segmentation | None, Segmentation | None]:
-    dataset = None if wanted.dataset is None else Dataset.open(wanted.dataset)
+def _read(request: SceneRequest) -> tuple[Volume, Segmentation | None, Segmentation | None]:
+    dataset = None if request.dataset is None else Dataset.open(request.dataset)
     if dataset is not None:
-        volume = dataset.load_image(dataset.case(wanted.name), as_imported=False)
+        volume = dataset.load_image(dataset.case(request.name), as_imported=False)
     else:
-        volume = read_scan(wanted.images)
-    if wanted.channel >= len(volume.array):
-        raise DatasetError(f"{wanted.name}: has {len(volume.array)} channels", hint="choose another channel")
-    volume = Volume(volume.array[wanted.channel : wanted.channel + 1], volume.geometry)
-    found: list[Segmentation | None] = []
-    for labels in (wanted.first, wanted.second):
+        volume = read_scan(request.images)
+    if request.channel >= len(volume.array):
+        raise DatasetError(f"{request.name}: has {len(volume.array)} channels", hint="choose another channel")
+    volume = Volume(volume.array[request.channel : request.channel + 1], volume.geometry)
+    segmentations: list[Segmentation | None] = []
+    for labels in (request.first, request.second):
         if labels is None:
-            found.append(None)
+            segmentations.append(None)
             continue
         legend = legend_for([labels.path])
         segmentation = read_meant(labels.path, labels.structures, legend if labels.structures is None else None)
         laid, _ = lay_segmentation(
-            segmentation, volume.geometry, name=labels.path.name, image_name=f"the scan {wanted.name}"
+            segmentation, volume.geometry, name=labels.path.name, image_name=f"the scan {request.name}"
         )
-        found.append(laid)
-    return volume, found[0], found[1]
+        segmentations.append(laid)
+    return volume, segmentations[0], segmentations[1]
 
 
 def _volume(
-    volume: Volume, parts: dict[Part, Segmentation], folder: Path, window: tuple[float, float], *, whole: bool
+    volume: Volume,
+    parts: dict[ScenePart, Segmentation],
+    folder: Path,
+    window: tuple[float, float],
+    *,
+    full_resolution: bool,
 ) -> dict[str, Any]:
-    factors: Factors = (1, 1, 1) if whole else factors_for(volume.geometry.shape)
+    factors: ShrinkFactors = (1, 1, 1) if full_resolution else shrink_factors(volume.geometry.shape)
     geometry = shrink_geometry(volume.geometry, factors)
-    small = Volume(_lean(shrink_image(volume.array[0], factors))[None], geometry)
-    _write(folder / "image.nii.gz", small)
+    small = Volume(_narrow_dtype(shrink_image(volume.array[0], factors))[None], geometry)
+    _write_nifti(folder / "image.nii.gz", small)
     with whole_file(folder / "poster.png") as temporary:
-        temporary.write_bytes(poster(small, window))
-    told = {}
+        temporary.write_bytes(render_poster(small, window))
+    part_files = {}
     for part, segmentation in parts.items():
         files = []
-        for number, layer in enumerate(layers_of(segmentation)):
+        for number, layer in enumerate(split_layers(segmentation)):
             name = f"{part}-{number}.nii.gz"
             array = shrink_labels(layer.array, factors).astype(np.uint8, copy=False)
-            _write(folder / name, Volume(array[None], geometry))
-            files.append({"file": name, "structures": _told(layer.structures)})
-        told[part] = files
-    slices = slices_of(volume.geometry, factors)
-    return {"kind": "volume", "size": list(geometry.shape), "slices": slices, "parts": told}
+            _write_nifti(folder / name, Volume(array[None], geometry))
+            files.append({"file": name, "structures": _structure_rows(layer.structures)})
+        part_files[part] = files
+    slices = slice_steps(volume.geometry, factors)
+    return {"kind": "volume", "size": list(geometry.shape), "slices": slices, "parts": part_files}
 
 
 def _picture(
-    volume: Volume, parts: dict[Part, Segmentation], folder: Path, path: Path, *, oriented: bool
+    volume: Volume, parts: dict[ScenePart, Segmentation], folder: Path, path: Path, *, oriented: bool
 ) -> dict[str, Any]:
-    sheet = Sheet.of(volume.geometry)
-    marks = sheet.marks if oriented else sides_of_picture(path)
-    grey = sheet.spread(volume.array[0])
+    orientation = PictureOrientation.from_geometry(volume.geometry)
+    marks = orientation.marks if oriented else picture_edge_letters(path)
+    grey = orientation.to_picture(volume.array[0])
     low, high = float(grey.min()), float(grey.max())
     slope = 1.0 if grey.dtype.kind in "iu" and high - low < 65_536 else max(high - low, 1e-9) / 65_535
-    _pack(folder / "image.bin", np.rint((grey.astype(np.float32) - low) / slope).astype("<u2"))
-    told = {}
+    _write_gzip(folder / "image.bin", np.rint((grey.astype(np.float32) - low) / slope).astype("<u2"))
+    part_files = {}
     for part, segmentation in parts.items():
         files = []
-        for number, bits in enumerate(bits_of(segmentation)):
+        for number, bits in enumerate(pack_bits(segmentation)):
             name = f"{part}-{number}.bin"
-            _pack(folder / name, sheet.spread(bits).astype("<u4"))
+            _write_gzip(folder / name, orientation.to_picture(bits).astype("<u4"))
             files.append(
-                {"file": name, "structures": _told(segmentation.structures[WORD * number : WORD * (number + 1)])}
+                {
+                    "file": name,
+                    "structures": _structure_rows(
+                        segmentation.structures[WORD_BITS * number : WORD_BITS * (number + 1)]
+                    ),
+                }
             )
-        told[part] = files
+        part_files[part] = files
     return {
         "kind": "picture",
-        "size": [sheet.columns, sheet.rows],
+        "size": [orientation.columns, orientation.rows],
         "slope": slope,
         "intercept": low,
-        "pixel_mm": list(sheet.pixel_mm),
+        "pixel_mm": list(orientation.pixel_mm),
         "marks": list(marks or ()),
         "oriented": marks is not None,
-        "parts": told,
+        "parts": part_files,
     }
 
 
-def _lean(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def _narrow_dtype(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """In the type that takes least to send, without changing a value that anybody reads."""
     if image.dtype.kind in "iu":
         low, high = int(image.min()), int(image.max())
@@ -239,31 +262,31 @@ def _lean(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return image.astype(np.float32, copy=False)
 
 
-def _write(path: Path, volume: Volume) -> None:
+def _write_nifti(path: Path, volume: Volume) -> None:
     """A NIfTI that is packed quickly rather than well: it mostly travels within one machine."""
     plain = path.with_name(path.name.removesuffix(".gz"))
     write_nifti(plain, volume)
-    _pack(path, plain.read_bytes())
+    _write_gzip(path, plain.read_bytes())
     plain.unlink()
 
 
-def _pack(path: Path, content: npt.NDArray[np.generic] | bytes) -> None:
+def _write_gzip(path: Path, content: npt.NDArray[np.generic] | bytes) -> None:
     data = content if isinstance(content, bytes) else content.tobytes()
     with whole_file(path) as temporary:
         temporary.write_bytes(pack(data))
 
 
-def _told(structures: Sequence[Structure]) -> list[dict[str, str]]:
+def _structure_rows(structures: Sequence[Structure]) -> list[dict[str, str]]:
     return [{"name": s.name, "colour": s.colour, "side": s.side or ""} for s in structures]
 
 
-def _sweep(cache: Path, keep: Path) -> None:
+def _prune_cache(cache: Path, keep: Path) -> None:
     """Keep the cache within its size."""
     scenes = [path for path in cache.iterdir() if (path / INFO).is_file() and path != keep]
     sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in scenes}
     total = sum(sizes.values())
     for path in sorted(scenes, key=lambda path: age_order(path / INFO)):
-        if total <= MOST_CACHED:
+        if total <= MAX_CACHE_BYTES:
             return
         shutil.rmtree(path, ignore_errors=True)
         total -= sizes[path]

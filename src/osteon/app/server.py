@@ -7,105 +7,91 @@ import os
 import socket
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from jinja2.ext import Extension
 
-from osteon.app.guard import NONCE, Guard, Rules
-from osteon.app.state import Studio
+from osteon.app.guard import NONCE, AppRules
+from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
-from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
-from osteon.web.hosts import LOOPBACK
+from osteon.web.address import ServerAddress
+from osteon.web.connections import server_options
+from osteon.web.guard import AccessRules, Guard
 
 RECONNECT_S = 60.0
-"""A page that loads a large scan is deaf for a while: with NiceGUI's 3 s it would be thrown away."""
+"""A page that loads a large scan does not answer for a while: NiceGUI would delete it after its usual 3 s."""
 TOKEN_DIGITS = 32
-ERRORS = "errors.log"
+ERROR_LOG = "errors.log"
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where the server listens, and what it asks for.
-
-    Attributes:
-        host: The address it binds to.
-        port: The port.
-        token: Asked for even on this machine.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    token: bool = False
-
-    @property
-    def local(self) -> bool:
-        """Whether only this machine reaches it."""
-        return self.host in LOOPBACK
+def access_rules(workspace: Workspace, address: ServerAddress, *, ask_token: bool = False) -> AppRules:
+    """What requests must satisfy: a token where others than this machine reach the server, or where it is wanted."""
+    if address.local and not ask_token:
+        return AppRules()
+    token = workspace.keyed_hash("token", digits=TOKEN_DIGITS)
+    return AppRules(token, address.local, workspace.keyed_hash("cookie", token, digits=TOKEN_DIGITS))
 
 
-def rules_for(workspace: Workspace, place: Place) -> Rules:
-    """What requests must satisfy: a token unless only this machine reaches the server."""
-    if place.local and not place.token:
-        return Rules()
-    token = workspace.keyed("token", digits=TOKEN_DIGITS)
-    return Rules(token, workspace.keyed("cookie", token, digits=TOKEN_DIGITS), place.local)
-
-
-def address(place: Place, rules: Rules) -> str:
+def page_url(address: ServerAddress, rules: AccessRules) -> str:
     """What to open in a browser."""
-    host = "localhost" if place.local else place.host if place.host not in ("0.0.0.0", "::") else socket.gethostname()
-    return f"http://{host}:{place.port}/" + (f"?token={rules.token}" if rules.token else "")
+    host = address.host if address.host not in ("0.0.0.0", "::") else socket.gethostname()
+    return address.url(host) + (f"?token={rules.token}" if rules.token else "")
 
 
-class Marked(Extension):
-    """Writes the answer's nonce into the scripts of NiceGUI's page, and not into what values may bring along."""
+class NonceExtension(Extension):
+    """Writes the response's nonce into the scripts of NiceGUI's page, and not into those in values."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002 (Jinja's)
         """The template's text, before any value is in it."""
         return source.replace("<script", f'<script nonce="{{{{ request.state.{NONCE} }}}}"')
 
 
-def build(studio: Studio, rules: Rules) -> None:
+def build_app(state: AppState, rules: AccessRules) -> None:
     """Put pages, routes and guard onto NiceGUI's application."""
     from nicegui import app
     from nicegui.client import templates
 
-    from osteon.app.bin import sweep
-    from osteon.app.notifications import EVERY_S, Ringer
-    from osteon.app.page_cleanup import TIDY_S, Tidier
-    from osteon.app.pages import compare, data, dataset, home, jobs, look, runs, segment, source, space, train
+    from osteon.app.bin import finish_purges
+    from osteon.app.notifications import INTERVAL_S, JobEndWatcher
+    from osteon.app.page_cleanup import CLEANUP_INTERVAL_S, PageCleanup
+    from osteon.app.pages import case, compare, data, dataset, home, jobs, runs, segment, source, space, train
     from osteon.app.routes import routes
 
-    for page in (home, data, source, dataset, look, train, segment, compare, runs, jobs, space):
-        page.register(studio)
-    ringer, tidier = Ringer(studio.jobs), Tidier()
-    app.router.routes[:0] = [*routes(studio), tidier.route]
+    for page in (home, data, source, dataset, case, train, segment, compare, runs, jobs, space):
+        page.register(state)
+    watcher, cleanup = JobEndWatcher(state.jobs), PageCleanup()
+    app.router.routes[:0] = [*routes(state), cleanup.route]
     app.add_middleware(Guard, rules=rules)
-    templates.env.add_extension(Marked)
-    app.on_startup(studio.uploads.sweep)
-    app.on_startup(lambda: sweep(studio))
-    app.on_startup(studio.jobs.advance)
-    app.on_startup(studio.reader.warm)
-    app.on_startup(lambda: app.timer(EVERY_S, ringer.look))
-    app.on_startup(lambda: app.timer(EVERY_S, studio.uploads.break_idle))
-    app.on_startup(lambda: app.timer(TIDY_S, tidier.tidy))
-    app.on_delete(tidier.note)
-    app.on_shutdown(studio.reader.close)
-    app.on_exception(lambda error: note_error(studio.workspace, error))
+    templates.env.add_extension(NonceExtension)
+    app.on_startup(state.uploads.remove_leftovers)
+    app.on_startup(lambda: finish_purges(state))
+    app.on_startup(state.jobs.advance)
+    app.on_startup(state.reader.start)
+    app.on_startup(lambda: app.timer(INTERVAL_S, watcher.notify))
+    app.on_startup(lambda: app.timer(INTERVAL_S, state.uploads.interrupt_idle))
+    app.on_startup(lambda: app.timer(CLEANUP_INTERVAL_S, cleanup.free_memory))
+    app.on_delete(cleanup.mark_deleted)
+    app.on_shutdown(state.reader.close)
+    app.on_exception(lambda error: log_error(state.workspace, error))
 
 
-def serve(studio: Studio, place: Place, *, show: bool = True, ready: Callable[[], None] = lambda: None) -> None:
+def serve(
+    state: AppState,
+    address: ServerAddress,
+    rules: AccessRules,
+    *,
+    show: bool = True,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
     """Listen until interrupted."""
-    os.environ["NICEGUI_STORAGE_PATH"] = str(studio.workspace.root / "cache/.nicegui")  # before the import
+    os.environ["NICEGUI_STORAGE_PATH"] = str(state.workspace.root / "cache/.nicegui")  # before the import
     from nicegui import app, ui
 
-    rules = rules_for(studio.workspace, place)
-    build(studio, rules)
-    quiet(studio.workspace)
+    build_app(state, rules)
+    redirect_logs(state.workspace)
     app.on_startup(ready)
     ui.run(
-        host=place.host,
-        port=place.port,
+        host=address.host,
+        port=address.port,
         title="osteon",
         language="en-US",
         favicon="🦴",
@@ -114,24 +100,20 @@ def serve(studio: Studio, place: Place, *, show: bool = True, ready: Callable[[]
         tailwind=False,
         reconnect_timeout=RECONNECT_S,
         show_welcome_message=False,
-        access_log=False,
-        server_header=False,
-        http=watched(),
-        backlog=BACKLOG,
-        limit_concurrency=MOST_CONNECTIONS,
+        **server_options(),
     )
 
 
-def note_error(workspace: Workspace, error: BaseException) -> None:
-    """Keep an error where only the workspace's owner looks: its words may name a patient."""
-    path = workspace.root / ERRORS
+def log_error(workspace: Workspace, error: BaseException) -> None:
+    """Write an error into the workspace, where only its owner reads it: it may name a patient."""
+    path = workspace.root / ERROR_LOG
     with path.open("a", encoding="utf-8") as stream:
         path.chmod(0o600)
         stream.write("".join(traceback.format_exception(error)) + "\n")
 
 
-class _Aside(logging.Handler):
-    """Writes log lines into the workspace, and says on the terminal only that there are some."""
+class _WorkspaceLog(logging.Handler):
+    """Writes errors of libraries into the workspace."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -140,13 +122,13 @@ class _Aside(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record."""
         if record.exc_info and record.exc_info[1] is not None:
-            note_error(self.workspace, record.exc_info[1])
+            log_error(self.workspace, record.exc_info[1])
         elif record.levelno >= logging.ERROR:
-            note_error(self.workspace, RuntimeError(record.getMessage()))
+            log_error(self.workspace, RuntimeError(record.getMessage()))
 
 
-def quiet(workspace: Workspace) -> None:
-    """Let no library write names of files, which may be patients', to the terminal."""
+def redirect_logs(workspace: Workspace) -> None:
+    """Keep log lines of libraries, which may name patients, off the terminal."""
     for name in ("nicegui", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
         logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [_Aside(workspace)], False
+        logger.handlers, logger.propagate = [_WorkspaceLog(workspace)], False

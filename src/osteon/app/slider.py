@@ -13,14 +13,14 @@ from nicegui.events import GenericEventArguments
 
 
 class Slider(Element, component="slider.js"):
-    """A slider; `then` is called with each value that somebody moves it to."""
+    """A slider; `on_change` is called with each value that the user moves it to."""
 
     def __init__(
         self,
         label: str,
         bounds: tuple[float, float],
         value: float,
-        then: Callable[[float], object],
+        on_change: Callable[[float], object],
         *,
         step: float,
         factor: float = 1.0,
@@ -32,24 +32,24 @@ class Slider(Element, component="slider.js"):
             label: Its name.
             bounds: Least and most.
             value: Where it stands first.
-            then: Called while it is moved.
+            on_change: Called while it is moved.
             step: Between its values.
-            factor: By which the value is multiplied where it is said.
-            unit: Said after it.
+            factor: By which the value is multiplied where it is shown.
+            unit: Shown after it.
         """
         super().__init__()
         self.value = value
-        least, most = bounds
-        told = {"label": label, "least": least, "most": most, "step": step, "factor": factor, "unit": unit}
-        self._props.update(told | {"to": [value]})
+        lowest, highest = bounds
+        props = {"label": label, "lowest": lowest, "highest": highest, "step": step, "factor": factor, "unit": unit}
+        self._props.update(props | {"to": [value]})
 
         def moved(event: GenericEventArguments) -> None:
             self.value = float(event.args)
-            then(self.value)
+            on_change(self.value)
 
         self.on("moved", moved, throttle=0.05)
 
-    def put(self, value: float) -> None:
+    def set_value(self, value: float) -> None:
         """Move it, without calling anything."""
         self.value = value
         self._props["to"] = [value]

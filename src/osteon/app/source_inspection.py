@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from osteon.app.model_import import Brought, model_in
+from osteon.app.model_import import UploadedModel, find_model
 from osteon.core.errors import FileError, OsteonError
 from osteon.core.files import is_file
 from osteon.core.folders import files_below
@@ -21,29 +21,29 @@ from osteon.importing.reimport import read_beside
 from osteon.importing.source_forms import Form, Found, Options
 from osteon.importing.structure_names import adopt, unite
 
-MOST_LISTED = 2000
-SAMPLED = 3
+MAX_LISTED = 2000
+MAX_HEADERS = 3
 """Label files whose headers are asked for names."""
-LOOKED_INTO = 40
+MAX_FILES_READ = 40
 """Label files whose voxels are looked at for values, where nothing names them."""
 
 
 @dataclass(frozen=True)
-class Inspected:
-    """What was found.
+class SourceReport:
+    """What a source holds.
 
     Attributes:
         form: Its name; empty where none was recognised.
         what: The form in words.
-        understood: How the source was understood, in sentences.
-        lost: What is not taken.
-        warnings: What is odd.
+        understood: How the source is read, in sentences.
+        lost: What is not imported.
+        warnings: What is unusual.
         cases: For each: id, names of its files, whether it is labelled.
         structures: Name and value of each.
-        maps: Whether labels are numbers in label files, which the structures name.
-        looked_into: Label files that were looked into for values; 0 where something names them.
+        has_label_maps: Whether labels are numbers in label files, which the structures name.
+        files_read: Label files whose voxels were read for values; 0 where something names them.
         modality: Of the first channel.
-        heeds: Options that change how a source of this form is read, as the command line calls them.
+        options: Those that change how a source of this form is read, as the command line calls them.
         files: Images and labels below the source, relative, for pairing by hand.
         error: Why nothing was recognised; `hint` the way out.
         hint: See `error`.
@@ -57,49 +57,49 @@ class Inspected:
     warnings: tuple[str, ...] = ()
     cases: tuple[dict[str, Any], ...] = ()
     structures: tuple[tuple[str, int], ...] = ()
-    maps: bool = False
-    looked_into: int = 0
+    has_label_maps: bool = False
+    files_read: int = 0
     modality: str = ""
-    heeds: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     error: str = ""
     hint: str = ""
-    model: Brought | None = None
+    model: UploadedModel | None = None
 
 
 def inspect_source(
-    source: Path, allowed: Sequence[Path], form: str | None = None, given: Mapping[str, str] | None = None
-) -> Inspected:
-    """Look at a source.
+    source: Path, allowed: Sequence[Path], form: str | None = None, options: Mapping[str, str] | None = None
+) -> SourceReport:
+    """Recognise a source and list what it holds.
 
     Args:
         source: The data.
         allowed: Folders that may be read. A source that refers to files elsewhere is refused.
         form: The form's name; recognised when None.
-        given: Options as the command line calls them, such as `--series`, with their values.
+        options: As the command line calls them, such as `--series`, with their values.
     """
     files = tuple(_files(source, allowed))
     row = None
     try:
-        if form is None and (model := model_in(source)) is not None:
-            return Inspected(model=model)
+        if form is None and (model := find_model(source)) is not None:
+            return SourceReport(model=model)
         row = recognise(source) if form is None else form_named(form)
         if form is not None and (missing := row.misses(source)):
             raise FileError(f"not of the form {form}: {missing}", hint="choose another form")
-        found = row.read(source, _options(given or {}, row))
-        check_files(found, allowed)
+        found = row.read(source, _reader_options(options or {}, row))
+        check_allowed(found, allowed)
     except OsteonError as error:
-        heeds = () if row is None else _heeds(row)
-        name = "" if row is None else row.name
-        return Inspected(
-            name, error=error.message.replace(f"{source}: ", ""), hint=error.hint, files=files, heeds=heeds
-        )
-    maps = any(case.label is not None and not str(case.label).lower().endswith(".seg.nrrd") for case in found.cases)
-    structures = found.structures or _named(found)
-    looked_into = 0
-    if not structures and maps:
-        structures, looked_into = _valued(found)
-    return Inspected(
+        names = () if row is None else _option_names(row)
+        form, message = "" if row is None else row.name, error.message.replace(f"{source}: ", "")
+        return SourceReport(form, error=message, hint=error.hint, files=files, options=names)
+    has_label_maps = any(
+        case.label is not None and not str(case.label).lower().endswith(".seg.nrrd") for case in found.cases
+    )
+    structures = found.structures or _read_names(found)
+    files_read = 0
+    if not structures and has_label_maps:
+        structures, files_read = _read_values(found)
+    return SourceReport(
         row.name,
         row.what,
         tuple(found.understood),
@@ -107,22 +107,24 @@ def inspect_source(
         tuple(found.warnings),
         tuple(_case(case) for case in found.cases),
         tuple((s.name, s.value) for s in structures),
-        maps,
-        looked_into,
+        has_label_maps,
+        files_read,
         found.channels[0].modality if found.channels else "",
-        _heeds(row),
+        _option_names(row),
         files,
     )
 
 
-def _heeds(row: Form) -> tuple[str, ...]:
+def _option_names(row: Form) -> tuple[str, ...]:
     return tuple(sorted(f"--{name.replace('_', '-')}" for name in row.heeds))
 
 
-def _options(given: Mapping[str, str], row: Form) -> Options:
-    """What was chosen, as far as it means something for the form."""
+def _reader_options(options: Mapping[str, str], row: Form) -> Options:
+    """The options that the form has, as its reader takes them."""
     fields: dict[str, Any] = {
-        option[2:].replace("-", "_"): value for option, value in given.items() if option in _heeds(row) and value
+        option[2:].replace("-", "_"): value
+        for option, value in options.items()
+        if option in _option_names(row) and value
     }
     if "priority" in fields:
         fields["priority"] = tuple(name.strip() for name in fields["priority"].split(","))
@@ -131,7 +133,7 @@ def _options(given: Mapping[str, str], row: Form) -> Options:
     return Options(**fields)
 
 
-def check_files(found: Found, allowed: Sequence[Path]) -> None:
+def check_allowed(found: Found, allowed: Sequence[Path]) -> None:
     """Raise FileError where a list names files outside the allowed folders, however it gets there."""
     for case in found.cases:
         for path in (*case.images, *((case.label,) if case.label else ()), *case.parts, *read_beside(case)):
@@ -152,10 +154,10 @@ def _case(case: Any) -> dict[str, Any]:
     }
 
 
-def _named(found: Found) -> tuple[Structure, ...]:
+def _read_names(found: Found) -> tuple[Structure, ...]:
     named: list[tuple[Structure, ...]] = []
     for case in found.cases:
-        if case.label is not None and is_file(case.label) and len(named) < SAMPLED:
+        if case.label is not None and is_file(case.label) and len(named) < MAX_HEADERS:
             try:
                 named.append(read_structures(case.label))
             except OsteonError:
@@ -163,9 +165,9 @@ def _named(found: Found) -> tuple[Structure, ...]:
     return adopt(unite(named), iter(named)) if any(named) else ()
 
 
-def _valued(found: Found) -> tuple[tuple[Structure, ...], int]:
+def _read_values(found: Found) -> tuple[tuple[Structure, ...], int]:
     """The values in label files that nothing names, called `label_<value>`, and how many files were looked into."""
-    labels = [case.label for case in found.cases if case.label is not None and is_file(case.label)][:LOOKED_INTO]
+    labels = [case.label for case in found.cases if case.label is not None and is_file(case.label)][:MAX_FILES_READ]
     values: set[int] = set()
     for label in labels:
         try:
@@ -180,24 +182,24 @@ def _valued(found: Found) -> tuple[tuple[Structure, ...], int]:
 def _files(source: Path, allowed: Sequence[Path]) -> list[str]:
     if source.is_file():
         return [source.name]
-    listed = []
+    files = []
     for path in files_below(source, hidden=False):
-        there = any(path.resolve().is_relative_to(folder) for folder in allowed)
-        if there and suffix_of(path) is not None:
-            listed.append(path.relative_to(source).as_posix())
-            if len(listed) >= MOST_LISTED:
+        allowed_path = any(path.resolve().is_relative_to(folder) for folder in allowed)
+        if allowed_path and suffix_of(path) is not None:
+            files.append(path.relative_to(source).as_posix())
+            if len(files) >= MAX_LISTED:
                 break
-    return listed
+    return files
 
 
 @dataclass(frozen=True)
-class Scans:
+class ScanList:
     """What a source holds for segmenting.
 
     Attributes:
         ids: Of the scans.
         problems: Id → why it cannot be segmented.
-        notes: What is passed over, and what a person should know.
+        notes: What is left out, and what a user should know.
         trained_on: Of a dataset's cases among them those that the model was trained on.
     """
 
@@ -207,7 +209,7 @@ class Scans:
     trained_on: tuple[str, ...] = ()
 
 
-def scans_in(source: Path, allowed: Sequence[Path], model: Path | None = None) -> Scans:
+def list_scans(source: Path, allowed: Sequence[Path], model: Path | None = None) -> ScanList:
     """The scans that a model would segment of a source.
 
     Args:
@@ -241,4 +243,4 @@ def scans_in(source: Path, allowed: Sequence[Path], model: Path | None = None) -
             problems[scan.id] = f"{lost[0]}: there is no such file"
     known = {s.id: seen.sight_of(s.id, s.case.content) for s in scans if s.case is not None}
     ids = tuple(scan.id for scan in scans if scan.id not in problems)
-    return Scans(ids, problems, tuple(notes), tuple(trained_on(known)))
+    return ScanList(ids, problems, tuple(notes), tuple(trained_on(known)))

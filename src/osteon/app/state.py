@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from osteon.app.jobs import Jobs
-from osteon.app.reader import Reader
-from osteon.app.scenes import INFO, Wanted, make_scene
+from osteon.app.jobs import Job, Jobs
+from osteon.app.reader import ReaderProcess
+from osteon.app.scenes import INFO, SceneRequest, make_scene
 from osteon.app.uploads import MOST_BYTES, Uploads
 from osteon.app.workspace import ID_DIGITS, Item, Workspace
 from osteon.core.errors import OsteonError
@@ -26,66 +26,83 @@ SCENE_FILE = re.compile(r"(image|[abd]-\d{1,2})\.(nii\.gz|bin)|poster\.png")
 
 @dataclass(frozen=True)
 class Undo:
-    """What was done last, and how it is taken back.
+    """What was done last, and how it is undone.
 
     Attributes:
         text: What was done, in a sentence.
-        back: Takes it back; may take long, and raises OsteonError where that does not work.
-        at: When it was done; seconds of the monotonic clock.
+        revert: Undoes it; may take long, and raises OsteonError where that does not work.
+        at_s: When it was done, on the monotonic clock.
     """
 
     text: str
-    back: Callable[[], object]
-    at: float = field(default_factory=time.monotonic)
+    revert: Callable[[], object]
+    at_s: float = field(default_factory=time.monotonic)
 
 
 @dataclass
-class Studio:
-    """The app's state: all of it lies on disk but what is being uploaded and read just now, and what was done last."""
+class AppState:
+    """The app's state: the workspace on disk, what is being uploaded and read just now, and what was done last.
+
+    Attributes:
+        workspace: The folder with all data.
+        upload_limit: Bytes that one upload may have, unpacked.
+        reader: The process that reads volumes.
+        undo: The last action, where it can be undone.
+        jobs: Of the workspace.
+        uploads: That are coming in.
+    """
 
     workspace: Workspace
-    limit: int = MOST_BYTES
-    reader: Reader = field(default_factory=Reader)
+    upload_limit: int = MOST_BYTES
+    reader: ReaderProcess = field(default_factory=ReaderProcess)
     undo: Undo | None = None
     jobs: Jobs = field(init=False)
     uploads: Uploads = field(init=False)
 
     def __post_init__(self) -> None:
         self.jobs = Jobs(self.workspace.root)
-        self.uploads = Uploads(self.workspace, self.limit)
+        self.uploads = Uploads(self.workspace, self.upload_limit)
 
     def datasets(self) -> list[Item]:
-        """Those whose import came to something."""
+        """Those whose import has succeeded."""
         return [item for item in self.workspace.items("datasets") if (item.path / MANIFEST).is_file()]
 
     def models(self) -> list[Item]:
         """Runs that have a model."""
         return [item for item in self.workspace.items("runs") if (item.path / "model/weights.safetensors").is_file()]
 
+    def open_jobs(self, kind: str, name: str) -> list[Job]:
+        """The jobs about one thing that are neither done nor cancelled, the newest first."""
+        return [job for job in self.jobs.about(kind, name) if self.is_open(job)]
+
+    def is_open(self, job: Job) -> bool:
+        """Whether a job is neither done nor cancelled."""
+        return self.jobs.state(job).phase not in ("done", "cancelled")
+
     def case_id(self, item: Item, name: str) -> str:
         """The id that stands for a case of a dataset, a result or a run in URLs."""
-        return self.workspace.keyed(item.kind, item.name, name)
+        return self.workspace.keyed_hash(item.kind, item.name, name)
 
-    def case_named(self, item: Item, names: Iterable[str], case_id: str) -> str | None:
-        """Which of some names an id stands for."""
+    def find_case(self, item: Item, names: Iterable[str], case_id: str) -> str | None:
+        """The case among `names` that an id stands for."""
         return next((name for name in names if hmac.compare_digest(self.case_id(item, name), case_id)), None)
 
-    async def scene(self, wanted: Wanted) -> tuple[str, dict[str, Any]]:
-        """The scene's id, and what is in it; made where it is not there.
+    async def load_scene(self, request: SceneRequest) -> tuple[str, dict[str, Any]]:
+        """The scene's id and its info.json; made where it is not there.
 
         Raises:
             OsteonError: A file lies outside the workspace or cannot be read, or labels do not fit.
         """
-        for path in (*wanted.images, *(part.path for part in (wanted.first, wanted.second) if part is not None)):
+        for path in (*request.images, *(part.path for part in (request.first, request.second) if part is not None)):
             self.workspace.check_readable(path)
-        scene_id = self.workspace.keyed("scene", wanted.key())
+        scene_id = self.workspace.keyed_hash("scene", request.cache_key())
         folder = self.workspace.root / "cache" / scene_id
-        return scene_id, await self.reader.ask(make_scene, wanted, folder)
+        return scene_id, await self.reader.run(make_scene, request, folder)
 
-    async def ahead(self, wanted: Wanted) -> None:
-        """Make a scene that will probably be asked for next; nothing is said where that fails."""
+    async def preload_scene(self, request: SceneRequest) -> None:
+        """Make a scene that will probably be asked for next; errors are ignored."""
         with suppress(OsteonError):
-            await self.scene(wanted)
+            await self.load_scene(request)
 
     def scene_file(self, scene_id: str, name: str) -> Path | None:
         """A file of a scene that was made; None for anything else."""
@@ -104,6 +121,6 @@ def open_dataset(item: Item) -> Dataset | None:
         return None
 
 
-def files_of_case(dataset: Dataset, case: Case) -> tuple[Path, ...]:
+def image_paths(dataset: Dataset, case: Case) -> tuple[Path, ...]:
     """A case's images, as paths that can be opened."""
     return tuple(dataset.resolve(image) for image in case.images)

@@ -13,13 +13,13 @@ export default {
       <input v-if="folders" ref="folder" type="file" webkitdirectory hidden aria-label="Choose a folder" @change="chosen">
       <div v-if="busy" class="osteon-drop-row">
         <progress :value="unpacking ? undefined : sent" :max="total" aria-label="Upload"></progress>
-        <span>{{ said }}</span>
+        <span>{{ text }}</span>
         <button v-if="!unpacking" type="button" class="osteon-choose" @click="stop">Cancel</button>
       </div>
       <div role="alert"><p v-if="problem" class="osteon-upload-problem">{{ problem }}</p></div>
     </div>`,
   props: { label: String, accept: String, folders: Boolean },
-  data: () => ({ over: false, busy: false, unpacking: false, sent: 0, total: 1, said: "", problem: "" }),
+  data: () => ({ over: false, busy: false, unpacking: false, sent: 0, total: 1, text: "", problem: "" }),
   unmounted() {
     removeEventListener("beforeunload", ask);
   },
@@ -31,14 +31,14 @@ export default {
     async dropped(event) {
       this.over = false;
       const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-      const found = [];
-      for (const entry of entries) await walk(entry, found);
-      this.send(found);
+      const files = [];
+      for (const entry of entries) await walk(entry, files);
+      this.send(files);
     },
     async send(files) {
       if (!files.length || this.busy) return;
       const total = files.reduce((sum, [, file]) => sum + file.size, 0) || 1;
-      Object.assign(this, { busy: true, unpacking: false, sent: 0, total, said: "", problem: "" });
+      Object.assign(this, { busy: true, unpacking: false, sent: 0, total, text: "", problem: "" });
       addEventListener("beforeunload", ask);
       this.began = performance.now();
       let id = "";
@@ -46,32 +46,32 @@ export default {
         id = (await this.post("/api/uploads", { "X-Osteon-Kinds": this.accept ?? "" })).id;
         let before = 0;
         for (const [number, [name, file]] of files.entries()) {
-          const told = (bytes) => this.tell(number + 1, files.length, before + bytes);
-          told(0);
-          await this.post(`/api/uploads/${id}/files`, { "X-Osteon-Name": encodeURIComponent(name.toWellFormed?.() ?? name) }, file, told);
+          const onProgress = (bytes) => this.showProgress(number + 1, files.length, before + bytes);
+          onProgress(0);
+          await this.post(`/api/uploads/${id}/files`, { "X-Osteon-Name": encodeURIComponent(name.toWellFormed?.() ?? name) }, file, onProgress);
           before += file.size;
         }
-        Object.assign(this, { sent: total, unpacking: true, said: "All of it is there; it is being looked through …" });
+        Object.assign(this, { sent: total, unpacking: true, text: "All of it is there; it is being looked through …" });
         this.$emit("uploaded", { id });
       } catch (error) {
         if (id) fetch(`/api/uploads/${id}`, { method: "DELETE", keepalive: true }).catch(() => {});
-        this.settle();
+        this.reset();
         if (error.name === "AbortError") return;
-        const way = error.hint || "choose the files again";
-        const came = error.status ? error.message : `the upload was broken off after ${size(this.sent)} of ${size(total)}: the server is not reached`;
-        this.problem = `${came}. Nothing of it was kept: ${way}.`;
+        const hint = error.hint || "choose the files again";
+        const reason = error.status ? error.message : `the upload was broken off after ${size(this.sent)} of ${size(total)}: the server is not reached`;
+        this.problem = `${reason}. Nothing of it was kept: ${hint}.`;
       }
     },
-    tell(number, count, sent) {
+    showProgress(number, count, sent) {
       this.sent = sent;
       const seconds = (performance.now() - this.began) / 1000;
       const left = sent && seconds > 2 ? (seconds / sent) * (this.total - sent) : null;
       const files = count > 1 ? `file ${number} of ${count} · ` : "";
-      this.said = `${files}${size(sent)} of ${size(this.total)}${left === null ? "" : ` · ${duration(left)} left`}`;
+      this.text = `${files}${size(sent)} of ${size(this.total)}${left === null ? "" : ` · ${duration(left)} left`}`;
     },
     // XMLHttpRequest alone says how much of a body has gone out.
-    post(url, headers, body, told = () => {}) {
-      return new Promise((good, bad) => {
+    post(url, headers, body, onProgress = () => {}) {
+      return new Promise((resolve, reject) => {
         const request = new XMLHttpRequest();
         this.request = request;
         request.open("POST", url);
@@ -80,26 +80,26 @@ export default {
         request.upload.onprogress = (event) => {
           if (event.timeStamp - last < RESEND_MS) return;
           last = event.timeStamp;
-          told(event.loaded);
+          onProgress(event.loaded);
         };
         request.onload = () => {
-          let said = {};
-          try { said = JSON.parse(request.responseText); } catch { /* no answer of the app's own */ }
-          if (request.status < 400) return good(said);
-          bad(Object.assign(new Error(said.message ?? `the server answered ${request.status}`), { hint: said.hint, status: request.status }));
+          let answer = {};
+          try { answer = JSON.parse(request.responseText); } catch { /* no answer of the app's own */ }
+          if (request.status < 400) return resolve(answer);
+          reject(Object.assign(new Error(answer.message ?? `the server answered ${request.status}`), { hint: answer.hint, status: request.status }));
         };
-        request.onerror = () => bad(new Error("the server is not reached"));
-        request.onabort = () => bad(Object.assign(new Error("stopped"), { name: "AbortError" }));
+        request.onerror = () => reject(new Error("the server is not reached"));
+        request.onabort = () => reject(Object.assign(new Error("stopped"), { name: "AbortError" }));
         request.send(body);
       });
     },
     stop() { this.request.abort(); },
     // The server calls this once it has made of the upload what it could.
     ended(problem = "") {
-      this.settle();
+      this.reset();
       this.problem = problem;
     },
-    settle() {
+    reset() {
       removeEventListener("beforeunload", ask);
       Object.assign(this, { busy: false, unpacking: false });
     },
@@ -122,16 +122,16 @@ function duration(seconds) {
   return seconds >= 90 ? `about ${Math.round(seconds / 60)} min` : `${Math.max(1, Math.round(seconds))} s`;
 }
 
-async function walk(entry, found, path = "") {
+async function walk(entry, files, path = "") {
   if (entry.isFile) {
-    const file = await new Promise((good, bad) => entry.file(good, bad));
-    found.push([path + entry.name, file]);
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    files.push([path + entry.name, file]);
     return;
   }
   const reader = entry.createReader();
   for (;;) {
-    const inner = await new Promise((good, bad) => reader.readEntries(good, bad));
+    const inner = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (!inner.length) return;
-    for (const one of inner) await walk(one, found, `${path}${entry.name}/`);
+    for (const one of inner) await walk(one, files, `${path}${entry.name}/`);
   }
 }

@@ -9,28 +9,28 @@ from nicegui import ui
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 
-from osteon.app.frame import action, card
-from osteon.app.state import Studio
+from osteon.app.elements import action, card
+from osteon.app.state import AppState
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 
 
 class UploadBox(Element, component="upload.js"):
-    """Sends files to `routes`, then hands over the source that they became.
+    """Sends files to `routes`, then calls back with the source that they became.
 
     Args:
-        studio: Where it goes.
+        app: Whose workspace they go to.
         label: What the box is for, for screen readers.
-        then: Called with the source.
-        accept: Endings that are taken, by comma; any where empty.
-        folders: Whether several files and folders are taken.
+        on_uploaded: Called with the source.
+        accept: Suffixes that are accepted, by comma; any where empty.
+        folders: Whether several files and folders are accepted.
     """
 
     def __init__(
         self,
-        studio: Studio,
+        app: AppState,
         label: str,
-        then: Callable[[Item], Awaitable[None] | None],
+        on_uploaded: Callable[[Item], Awaitable[None] | None],
         *,
         accept: str = "",
         folders: bool = True,
@@ -38,35 +38,35 @@ class UploadBox(Element, component="upload.js"):
         super().__init__()
         self._props.update({"label": label, "accept": accept, "folders": folders})
         self.classes("full-width")
-        self.studio, self.then = studio, then
+        self.app, self.on_uploaded = app, on_uploaded
         self.on("uploaded", self._uploaded)
-        if studio.uploads.broken:
-            self._tell_broken()
+        if app.uploads.interrupted:
+            self._show_interrupted()
 
     async def _uploaded(self, event: GenericEventArguments) -> None:
-        upload = self.studio.uploads.open.get(str(event.args.get("id")))
+        upload = self.app.uploads.open.get(str(event.args.get("id")))
         if upload is None:
             self.run_method("ended", "The upload was broken off. Nothing of it was kept: choose the files again.")
             return
         try:
-            item = await asyncio.to_thread(self.studio.uploads.finish, upload)
+            item = await asyncio.to_thread(self.app.uploads.finish, upload)
         except OsteonError as error:
-            said = f"{error.message}. Nothing of it was kept{f': {error.hint}' if error.hint else ''}."
-            self.run_method("ended", said)
+            text = f"{error.message}. Nothing of it was kept{f': {error.hint}' if error.hint else ''}."
+            self.run_method("ended", text)
             return
         self.run_method("ended")  # before the page is left, or the browser would ask
-        answer = self.then(item)
-        if answer is not None:
-            await answer
+        result = self.on_uploaded(item)
+        if result is not None:
+            await result
 
-    def _tell_broken(self) -> None:
-        """What an earlier visit lost, until somebody has seen it: its tab was closed, or the server was ended."""
+    def _show_interrupted(self) -> None:
+        """Uploads of earlier visits that were interrupted, until the user has seen them."""
 
         def seen() -> None:
-            self.studio.uploads.broken.clear()
+            self.app.uploads.interrupted.clear()
             note.delete()
 
         with card(kind="note") as note:
-            for lost in self.studio.uploads.broken.values():
-                ui.label(lost.told())
-            action("I have seen it", seen, weight="quiet")
+            for lost in self.app.uploads.interrupted.values():
+                ui.label(lost.describe())
+            action("Dismiss", seen, style="quiet")

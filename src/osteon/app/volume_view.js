@@ -10,17 +10,17 @@ const PLANES = [ // by NiiVue's numbers; axes of the patient: 0 to the right, 1 
   { name: "Coronal", normal: 1, across: 0, up: 2 },
   { name: "Sagittal", normal: 0, across: 1, up: 2 },
 ];
-const SHOWN = { axial: [0], coronal: [1], sagittal: [2], solid: [] };
+const LAYOUT_PLANES = { axial: [0], coronal: [1], sagittal: [2], solid: [] };
 const ARROWS = { ArrowLeft: ["across", -1], ArrowRight: ["across", 1], ArrowUp: ["up", 1], ArrowDown: ["up", -1],
   PageUp: ["normal", 1], PageDown: ["normal", -1] };
-const NOTCH = 40; // pixels that a wheel turns for one slice: a mouse gives more at once, a touchpad less
-const HAIR = 1.5; // pixels of the crosshair, however small a tile or far a zoom
-const THICK = 2; // times the finest edge: the ends of longer voxels have no outline, which would fill slices
+const WHEEL_PIXELS = 40; // pixels that a wheel turns for one slice: a mouse gives more at once, a touchpad less
+const CROSSHAIR_PIXELS = 1.5; // pixels of the crosshair, however small a tile or far a zoom
+const MAX_EDGE_RATIO = 2; // times the finest edge: the ends of longer voxels have no outline, which would fill slices
 const linked = (window.osteonViews ??= new Map());
 const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
 
 // NiiVue 0.69 makes each label's alpha 1, and less at its edge, fills outlines, and takes the scan for solid in 3D.
-const MENDS = [
+const SHADER_PATCHES = [
   ["uniform uint activeIndex;", "uniform uint activeIndex;\nuniform vec3 edges;", "activeIndex"],
   [/if \(clr\.a > 0\.0\)\s*clr\.a = 1\.0;/, "", "activeIndex"],
   ["FragColor.a /= 7.0;", "FragColor.a = centerColor.a;", "activeIndex"],
@@ -32,32 +32,32 @@ const MENDS = [
   [/(float val = texture\(volume, samplePos\.xyz\)\.a;\s*if \()(val > 0\.01\))/, "$1backOpacity > 0.0 && $2", "uniform float backOpacity"],
 ];
 
-function mended(gl) { // the context through which NiiVue makes its shaders
-  const source = gl.shaderSource.bind(gl), mend = (text, [from, to, where]) => (text.includes(where) ? text.replace(from, to) : text);
-  gl.shaderSource = (shader, text) => source(shader, MENDS.reduce(mend, text));
+function patchShaders(gl) { // the context through which NiiVue makes its shaders
+  const source = gl.shaderSource.bind(gl), patch = (text, [from, to, where]) => (text.includes(where) ? text.replace(from, to) : text);
+  gl.shaderSource = (shader, text) => source(shader, SHADER_PATCHES.reduce(patch, text));
 }
 
 export default {
   template: `
     <div class="osteon-view">
-      <div class="osteon-sheet">
+      <div class="osteon-canvas-box">
         <canvas ref="canvas" tabindex="0" role="img" :aria-label="label"></canvas>
         <img v-if="poster && !ready" class="osteon-poster" :src="poster" alt="Three slices, while the viewer loads">
         <div v-if="problem" class="osteon-problem" role="alert">{{ problem }}</div>
-        <div class="osteon-place">{{ place }}</div>
+        <div class="osteon-position">{{ position }}</div>
       </div>
       <div class="osteon-slices">
         <label v-for="slice in slices" :key="slice.name">{{ slice.name }}
           <input type="range" class="osteon-slider" min="1" :max="slice.most" :value="slice.at"
             :aria-label="slice.name + ' slice'" :aria-valuetext="slice.number + ' of ' + slice.count"
-            @input="go(slice.plane, +$event.target.value)">
+            @input="goToSlice(slice.plane, +$event.target.value)">
           <span aria-hidden="true">{{ slice.number }} / {{ slice.count }}</span>
         </label>
       </div>
     </div>`,
   props: { label: String, poster: String, group: String, scene: Object },
   watch: { "scene.key"() { this.show(this.scene); } },
-  data: () => ({ ready: false, problem: "", place: "", slices: [] }),
+  data: () => ({ ready: false, problem: "", position: "", slices: [] }),
   mounted() {
     const canvas = this.$refs.canvas;
     canvas.osteonView = this; // for tests and benchmarks
@@ -66,7 +66,7 @@ export default {
     canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false }); // before NiiVue's
     canvas.addEventListener("pointerdown", (event) => { this.plane = PLANES[this.tile(event)?.axCorSag] ?? this.plane; });
     canvas.addEventListener("keydown", (event) => this.key(event));
-    [this.plane, this.turned, this.hair, this.scan] = [PLANES[0], 0, 0, false];
+    [this.plane, this.wheelPixels, this.crosshairWidth, this.scanIn3D] = [PLANES[0], 0, 0, false];
     this.started = this.start();
     if (this.scene) this.show(this.scene);
   },
@@ -89,17 +89,17 @@ export default {
       nv.refreshLayers = (volume, number) => {
         nv.opts.atlasOutline = volume.osteonOutline ? 1 : 0;
         refresh(volume, number);
-        this.bare();
+        this.hideScanIn3D();
       };
       const crosshairs = nv.drawCrosshairs3D.bind(nv);
       nv.drawCrosshairs3D = (depth, alpha, matrix, flat = false, mm = true) => {
-        this.thin(flat);
+        this.setCrosshairWidth(flat);
         crosshairs(depth, alpha, matrix, flat, mm);
       };
-      nv.onLocationChange = (where) => { this.place = this.told(where); this.follow(); };
+      nv.onLocationChange = (where) => { this.position = this.describe(where); this.updateSlices(); };
       try {
         const gl = this.$refs.canvas.getContext("webgl2", { alpha: true, antialias: false }); // as NiiVue asks for it
-        if (gl) mended(gl);
+        if (gl) patchShaders(gl);
         await nv.attachToCanvas(this.$refs.canvas, false);
       } catch (error) {
         this.problem = `This browser shows no 3D graphics (WebGL 2): ${error.message}`;
@@ -115,7 +115,7 @@ export default {
       linked.set(this.group, new Set(views));
       for (const view of views) view.nv.broadcastTo(views.filter((other) => other !== view).map((other) => other.nv), { "2d": true, "3d": true });
     },
-    spread() { // as NiiVue's sync, which does nothing unless the canvas has the keyboard
+    syncOthers() { // as NiiVue's sync, which does nothing unless the canvas has the keyboard
       for (const { nv, ready } of linked.get(this.group) ?? []) {
         if (nv === this.nv || !ready) continue;
         this.nv.doSync2d(nv);
@@ -124,14 +124,14 @@ export default {
         nv.createOnLocationChange();
       }
     },
-    async show(wanted) {
-      const began = performance.now(), scene = JSON.parse(JSON.stringify(wanted)); // plain, without Vue's proxies
+    async show(request) {
+      const start = performance.now(), scene = JSON.parse(JSON.stringify(request)); // plain, without Vue's proxies
       await this.started;
       this.shown = scene;
       try {
         const volumes = await Promise.all([scene.image, ...scene.layers.map((layer) => layer.url)].map(
           (url) => NVImage.loadFromUrl({ url: new URL(url, location.href).href, name: url.split("/").pop() })));
-        volumes.slice(1).forEach((volume, number) => this.dress(volume, scene.layers[number]));
+        volumes.slice(1).forEach((volume, number) => this.setColours(volume, scene.layers[number]));
         [volumes[0].cal_min, volumes[0].cal_max] = scene.window;
         const kept = this.nv.volumes.length ? [...this.nv.scene.crosshairPos] : null;
         this.nv.volumes = volumes;
@@ -139,7 +139,7 @@ export default {
         this.nv.overlays = volumes.slice(1);
         this.nv.opts.isSliceMM = scene.sheared; // along the world's axes: only there are lengths of sheared scans true
         this.nv.opts.isOrientationTextVisible = scene.oriented;
-        this.cut(volumes[0].pixDimsRAS.slice(1, 4));
+        this.setEdges(volumes[0].pixDimsRAS.slice(1, 4));
         this.layout(scene.layout === "all" && this.software && !scene.asked ? "slices" : scene.layout);
         this.nv.updateGLVolume();
         this.nv.scene.crosshairPos = this.nv.vox2frac(this.nv.frac2vox(kept ?? this.nv.scene.crosshairPos));
@@ -150,9 +150,9 @@ export default {
         throw error;
       }
       this.ready = true;
-      this.$emit("ready", { seconds: (performance.now() - began) / 1000, software: this.software });
+      this.$emit("ready", { seconds: (performance.now() - start) / 1000, software: this.software });
     },
-    dress(volume, layer) {
+    setColours(volume, layer) {
       volume.hdr.intent_code = 1002; // labels: never interpolated, coloured by a table
       volume.osteonOutline = layer.outline;
       const table = { I: [0], R: [0], G: [0], B: [0], A: [0], labels: [""] };
@@ -163,24 +163,24 @@ export default {
       });
       volume.setColormapLabel(table);
     },
-    cut(spacing) { // along which axes a voxel's neighbours make it an outline's
+    setEdges(spacing) { // along which axes a voxel's neighbours make it an outline's
       const { gl } = this.nv, finest = Math.min(...spacing);
       for (const { program } of [this.nv.orientShaderAtlasU, this.nv.orientShaderAtlasI]) {
         gl.useProgram(program);
-        gl.uniform3fv(gl.getUniformLocation(program, "edges"), spacing.map((edge) => +(edge <= THICK * finest)));
+        gl.uniform3fv(gl.getUniformLocation(program, "edges"), spacing.map((edge) => +(edge <= MAX_EDGE_RATIO * finest)));
       }
     },
-    bare() { // in 3D the bones alone, unless the scan around them is asked for, or there are none
+    hideScanIn3D() { // in 3D the bones alone, unless the scan around them is asked for, or there are none
       const { gl, renderShader } = this.nv;
       renderShader.use(gl);
-      gl.uniform1f(renderShader.uniforms.backOpacity, this.scan || !this.nv.overlays.length ? 1 : 0);
+      gl.uniform1f(renderShader.uniforms.backOpacity, this.scanIn3D || !this.nv.overlays.length ? 1 : 0);
     },
-    thin(flat) { // NiiVue's crosshair is a rod in the world; in a slice it is made as wide as a line
+    setCrosshairWidth(flat) { // NiiVue's crosshair is a rod in the world; in a slice it is made as wide as a line
       const tile = this.nv.screenSlices.at(-1);
-      const wide = flat && tile ? HAIR * this.nv.uiData.dpr * Math.abs(tile.fovMM[0] / tile.leftTopWidthHeight[2])
+      const wide = flat && tile ? CROSSHAIR_PIXELS * this.nv.uiData.dpr * Math.abs(tile.fovMM[0] / tile.leftTopWidthHeight[2])
         : this.nv.sceneExtentsMinMax()[2][0] / 200;
-      if (wide !== this.hair && this.nv.crosshairs3D) this.nv.crosshairs3D.mm[0] = NaN; // made anew
-      this.nv.opts.crosshairWidth = this.hair = wide;
+      if (wide !== this.crosshairWidth && this.nv.crosshairs3D) this.nv.crosshairs3D.mm[0] = NaN; // made anew
+      this.nv.opts.crosshairWidth = this.crosshairWidth = wide;
     },
     styles(layer, changes) {
       const lut = this.nv.volumes[layer + 1]?.colormapLabel?.lut;
@@ -205,12 +205,12 @@ export default {
       this.nv.opts.multiplanarShowRender = name === "all" ? SHOW_RENDER.ALWAYS : SHOW_RENDER.NEVER;
       this.nv.opts.multiplanarLayout = name === "all" ? MULTIPLANAR_TYPE.GRID : MULTIPLANAR_TYPE.AUTO;
       this.nv.setSliceType(LAYOUTS[name] ?? SLICE_TYPE.MULTIPLANAR);
-      this.planes = SHOWN[name] ?? [0, 1, 2];
+      this.planes = LAYOUT_PLANES[name] ?? [0, 1, 2];
       this.plane = PLANES[this.planes[0] ?? 0];
-      this.follow();
+      this.updateSlices();
     },
     convention(radiological) { this.nv.setRadiologicalConvention(radiological); this.nv.drawScene(); },
-    surround(on) { this.scan = on; this.bare(); this.nv.drawScene(); },
+    surround(on) { this.scanIn3D = on; this.hideScanIn3D(); this.nv.drawScene(); },
     measure(on) { this.nv.opts.dragModePrimary = on ? DRAG_MODE.measurement : DRAG_MODE.crosshair; },
     clear() { this.nv.clearAllMeasurements(); },
     pointer({ clientX, clientY }) { // in the canvas's own pixels
@@ -230,60 +230,60 @@ export default {
         this.zoom(Math.exp(-Math.min(25, Math.max(-25, event.deltaY)) / 100), Number.isFinite(mm[0]) ? mm : undefined);
         return;
       }
-      const turn = event.deltaY || event.deltaX; // Shift makes it deltaX
-      if (turn * this.turned < 0) this.turned = 0;
-      this.turned += event.deltaMode ? Math.sign(turn) * NOTCH : Math.min(NOTCH, Math.max(-NOTCH, turn));
-      const steps = Math.trunc(this.turned / NOTCH);
-      this.turned -= steps * NOTCH;
+      const delta = event.deltaY || event.deltaX; // Shift makes it deltaX
+      if (delta * this.wheelPixels < 0) this.wheelPixels = 0;
+      this.wheelPixels += event.deltaMode ? Math.sign(delta) * WHEEL_PIXELS : Math.min(WHEEL_PIXELS, Math.max(-WHEEL_PIXELS, delta));
+      const steps = Math.trunc(this.wheelPixels / WHEEL_PIXELS);
+      this.wheelPixels -= steps * WHEEL_PIXELS;
       if (steps) this.move(this.plane.normal, -steps * (event.shiftKey ? 10 : 1));
     },
     move(axis, steps) {
       this.nv.moveCrosshairInVox(...[0, 1, 2].map((n) => (n === axis ? steps : 0)));
-      this.spread();
+      this.syncOthers();
     },
-    go(plane, at) {
-      const place = [...this.nv.frac2vox(this.nv.scene.crosshairPos)];
-      place[PLANES[plane].normal] = at - 1;
+    goToSlice(plane, at) {
+      const position = [...this.nv.frac2vox(this.nv.scene.crosshairPos)];
+      position[PLANES[plane].normal] = at - 1;
       this.plane = PLANES[plane];
-      this.nv.scene.crosshairPos = this.nv.vox2frac(place);
+      this.nv.scene.crosshairPos = this.nv.vox2frac(position);
       this.nv.createOnLocationChange();
       this.nv.drawScene();
-      this.spread();
+      this.syncOthers();
     },
-    follow() { // the numbers of the slices on the screen: those of the whole scan, where a preview shows each n-th
+    updateSlices() { // the numbers of the slices on the screen: those of the whole scan, where a preview shows each n-th
       if (!this.nv.volumes[0]?.dims) return; // not yet drawn
-      const place = this.nv.frac2vox(this.nv.scene.crosshairPos);
+      const position = this.nv.frac2vox(this.nv.scene.crosshairPos);
       this.slices = this.planes.map((plane) => {
         const { name, normal } = PLANES[plane], { count, step, flipped } = this.shown.slices[normal];
-        const most = this.nv.volumes[0].dimsRAS[normal + 1], at = Math.min(most, Math.max(1, Math.round(place[normal]) + 1));
-        const own = Math.min(count - 1, (flipped ? most - at : at - 1) * step + (step >> 1)); // in the file's order
-        return { plane, name, most, at, count, number: 1 + (flipped ? count - 1 - own : own) };
+        const most = this.nv.volumes[0].dimsRAS[normal + 1], at = Math.min(most, Math.max(1, Math.round(position[normal]) + 1));
+        const index = Math.min(count - 1, (flipped ? most - at : at - 1) * step + (step >> 1)); // in the file's order
+        return { plane, name, most, at, count, number: 1 + (flipped ? count - 1 - index : index) };
       });
     },
-    zoom(factor, about) { // nearer to a place in mm, the crosshair's unless another is given
+    zoom(factor, about) { // nearer to a position in mm, the crosshair's unless another is given
       const pan = this.nv.scene.pan2Dxyzmm, mm = about ?? this.nv.frac2mm(this.nv.scene.crosshairPos);
       const to = Math.min(20, Math.max(0.2, pan[3] * factor));
       this.nv.setPan2Dxyzmm(factor ? [...[0, 1, 2].map((n) => pan[n] + mm[n] * (pan[3] - to)), to] : [0, 0, 0, 1]);
-      this.spread();
+      this.syncOthers();
     },
     key(event) {
       if (event.ctrlKey || event.metaKey || event.altKey || !this.ready) return;
       if (event.key in ARROWS) { // as one sees it: to the right on the screen is to the patient's left, or to the back
         const [way, sign] = ARROWS[event.key], axis = this.plane[way];
-        const turned = way === "across" && (axis === 1 || this.nv.opts.isRadiologicalConvention) ? -1 : 1;
-        this.move(axis, sign * turned * (event.shiftKey ? 10 : 1));
+        const mirrored = way === "across" && (axis === 1 || this.nv.opts.isRadiologicalConvention) ? -1 : 1;
+        this.move(axis, sign * mirrored * (event.shiftKey ? 10 : 1));
       } else if (event.key === "+" || event.key === "=") this.zoom(1.25);
       else if (event.key === "-") this.zoom(0.8);
       else if (event.key === "Home") this.zoom(0);
       else return;
       event.preventDefault();
     },
-    told(where) {
-      const told = (v, n) => (this.shown?.oriented ? `${["RL", "AP", "SI"][n][+(v < 0)]} ${Math.abs(v).toFixed(1)}` : v.toFixed(1));
-      const place = [...where.mm].slice(0, 3).map(told).join("  ");
+    describe(where) {
+      const coordinate = (v, n) => (this.shown?.oriented ? `${["RL", "AP", "SI"][n][+(v < 0)]} ${Math.abs(v).toFixed(1)}` : v.toFixed(1));
+      const position = [...where.mm].slice(0, 3).map(coordinate).join("  ");
       const names = where.values.slice(1).map((v, n) => this.shown?.layers[n]?.structures[Math.round(v.value) - 1]?.name);
       const value = where.values[0] ? `  ·  ${+where.values[0].value.toFixed(1)} ${this.shown?.intensity ?? ""}` : "";
-      return [`${place} ${this.shown?.unit ?? "mm"}${value}`, ...names.filter(Boolean)].join("  ·  ");
+      return [`${position} ${this.shown?.unit ?? "mm"}${value}`, ...names.filter(Boolean)].join("  ·  ");
     },
     colours() { // pixels of the canvas that have a colour: for tests
       this.nv.drawScene();

@@ -30,38 +30,59 @@ from osteon.core.errors import FileError, UsageError
 from osteon.core.file_names import free_name, name_key
 from osteon.core.files import read_json, whole_file, write_error, write_json
 
-Kind = Literal["sources", "datasets", "runs", "results", "exports"]
-KINDS: tuple[Kind, ...] = ("sources", "datasets", "runs", "results", "exports")
-OTHERS = ("plans", "jobs", "cache")
-BIN, SPENT = ".bin", "spent.json"
-"""Where what was deleted lies; in it the names of what was removed for good, which are given to nothing new."""
+ItemKind = Literal["sources", "datasets", "runs", "results", "exports"]
+ITEM_KINDS: tuple[ItemKind, ...] = ("sources", "datasets", "runs", "results", "exports")
+KIND_NAMES: dict[ItemKind, str] = {
+    "sources": "upload",
+    "datasets": "dataset",
+    "runs": "training",
+    "results": "result",
+    "exports": "export",
+}
+"""What one item is called on pages."""
+PAGES: dict[ItemKind, str] = {
+    "sources": "source",
+    "datasets": "dataset",
+    "runs": "train",
+    "results": "result",
+    "exports": "d",
+}
+"""The first part of an item's URL."""
+OTHER_FOLDERS = ("plans", "jobs", "cache")
+BIN, USED_NAMES = ".bin", "spent.json"
+"""The folder of what was deleted; in it the names of what was removed for good, which no new item gets."""
 ABOUT = ".about.json"
-"""In a folder of the workspace: from what it was made, in names of the workspace, and what is to be known of it."""
+"""In an item's folder: from what it was made, by names of the workspace, and notes on it."""
 TITLE = "title"
-"""There: what people renamed it to; the folder keeps its name, by which commands, jobs and other folders know it."""
+"""A key in it: the name that users gave; the folder keeps its own, by which commands, jobs and other items know it."""
 SECRET, SETTINGS = "secret", "app.json"
 ID_DIGITS = 20
-LONGEST_NAME = 80
-_UNWANTED = re.compile(r"[^\w.+=-]+")
+MAX_NAME_LENGTH = 80
+_NAME_BREAKS = re.compile(r"[^\w.+=-]+")
 
 
 @dataclass(frozen=True)
 class Item:
     """A folder of the workspace: what it is, its name, and the id that stands for it in URLs."""
 
-    kind: Kind
+    kind: ItemKind
     name: str
     path: Path
     id: str
 
     @property
     def title(self) -> str:
-        """What people call it: its name, where they gave it no other."""
-        return about(self).get(TITLE) or self.name
+        """The name that users gave, or else the folder's."""
+        return read_about(self).get(TITLE) or self.name
 
     @property
-    def place(self) -> str:
-        """From the workspace on, as commands, which run there, and references name it."""
+    def url(self) -> str:
+        """Of its page; an export's is its download."""
+        return f"/{PAGES[self.kind]}/{self.id}"
+
+    @property
+    def relative_path(self) -> str:
+        """Its folder below the workspace, as commands (which run there) and references have it."""
         return f"{self.kind}/{self.name}"
 
 
@@ -72,12 +93,12 @@ class Workspace:
     Attributes:
         root: Absolute, without links.
         secret: Known to this workspace alone.
-        data: Further folders that may be read; nothing is ever written there.
+        data_folders: Further folders that may be read; nothing is ever written there.
     """
 
     root: Path
     secret: bytes
-    data: tuple[Path, ...] = ()
+    data_folders: tuple[Path, ...] = ()
 
     @classmethod
     def open(cls, root: Path, data: tuple[Path, ...] = ()) -> Workspace:
@@ -97,82 +118,93 @@ class Workspace:
             if not root.exists():
                 root.mkdir(parents=True)
                 root.chmod(0o700)
-            for name in (*KINDS, *OTHERS, BIN):
+            for name in (*ITEM_KINDS, *OTHER_FOLDERS, BIN):
                 (root / name).mkdir(exist_ok=True, mode=0o700)
-            secret = _secret(root / SECRET)
+            secret = _read_secret(root / SECRET)
         except OSError as error:
             raise write_error(root, error) from error
         return cls(root.resolve(), secret, tuple(folder.resolve() for folder in data))
 
-    def keyed(self, *parts: str, digits: int = ID_DIGITS) -> str:
-        """A hash of some words that nobody can make without the secret."""
+    def keyed_hash(self, *parts: str, digits: int = ID_DIGITS) -> str:
+        """A hash of `parts` that cannot be made without the secret."""
         return hmac.new(self.secret, "\0".join(parts).encode(), "sha256").hexdigest()[:digits]
 
-    def items(self, kind: Kind) -> list[Item]:
+    def items(self, kind: ItemKind) -> list[Item]:
         """What lies there, the newest first."""
-        folders = [path for path in self._inner(kind) if path.is_dir()]
+        folders = [path for path in self._visible_paths(kind) if path.is_dir()]
         newest = sorted(folders, key=lambda path: (-path.stat().st_mtime, path.name))
         return [self.item(kind, path.name) for path in newest]
 
-    def item(self, kind: Kind, name: str) -> Item:
+    def item(self, kind: ItemKind, name: str) -> Item:
         """The item of that name, whether it is there or not."""
-        return Item(kind, name, self.root / kind / name, self.keyed(kind, name))
+        return Item(kind, name, self.root / kind / name, self.keyed_hash(kind, name))
 
-    def find(self, kind: Kind, item_id: str) -> Item | None:
+    def find(self, kind: ItemKind, item_id: str) -> Item | None:
         """The item of that id; None where there is none."""
         return next((item for item in self.items(kind) if hmac.compare_digest(item.id, item_id)), None)
 
-    def title(self, kind: Kind, name: str) -> str:
-        """What people call the item of that name, whether it is there or not."""
+    def title(self, kind: ItemKind, name: str) -> str:
+        """The title of the item of that name, whether it is there or not."""
         return self.item(kind, name).title
 
-    def new(self, kind: Kind, wanted: str) -> Item:
-        """An item with a plain name like the one wanted that nothing has or had; nothing is made."""
-        return self.item(kind, free_name(plain_name(wanted), self.taken(kind)))
+    def new_item(self, kind: ItemKind, name: str) -> Item:
+        """An item with a safe name like `name` that no item has or had; no folder is made."""
+        return self.item(kind, free_name(safe_name(name), self.used_name_keys(kind)))
 
-    def make(self, kind: Kind, wanted: str, of: Mapping[str, str]) -> Item:
-        """A new folder, so that nothing else takes its name, with a note of what it is made from.
+    def create(self, kind: ItemKind, name: str, origin: Mapping[str, str]) -> Item:
+        """A new item with its folder, so that no other gets its name, and a record of what it is made from.
 
         Raises:
             FileError: It cannot be written.
         """
-        item = self.new(kind, wanted)
+        item = self.new_item(kind, name)
         try:
             item.path.mkdir(parents=True)
         except OSError as error:
             raise write_error(item.path, error) from error
-        write_json(item.path / ABOUT, dict(of))
+        write_json(item.path / ABOUT, dict(origin))
         return item
 
-    def taken(self, kind: Kind, but: Item | None = None) -> set[str]:
-        """Keys of the names and titles of what is there and of what lies in the bin, and of names that were spent.
+    def used_name_keys(self, kind: ItemKind, exclude: Item | None = None) -> set[str]:
+        """Keys of the names and titles of items that are there, were deleted, or were removed for good.
 
         Args:
-            kind: Of which.
-            but: Whose own name and title are left out.
+            kind: Of the items.
+            exclude: Whose name and title are left out.
         """
         deleted = [Item(kind, path.name, path, "") for path in (self.root / BIN).glob(f"*/{kind}/*")]
-        others = [item for item in self.items(kind) if item != but]
-        spent = [name for row in self.spent() for of, _, name in [row.partition("/")] if of == kind]
-        names = [*spent, *(name for item in (*others, *deleted) for name in (item.name, item.title))]
-        own = "" if but is None else but.name  # what was deleted may have had it, too
-        return {name_key(name) for name in names if name != own}
+        others = [item for item in self.items(kind) if item != exclude]
+        removed = [row.removeprefix(f"{kind}/") for row in self.used_names() if row.startswith(f"{kind}/")]
+        names = [*removed, *(name for item in (*others, *deleted) for name in (item.name, item.title))]
+        excluded = "" if exclude is None else exclude.name  # what was deleted may have had it, too
+        return {name_key(name) for name in names if name != excluded}
 
-    def spent(self) -> list[str]:
+    def used_names(self) -> list[str]:
         """KIND/NAME of what was removed for good."""
         try:
-            data = read_json(self.root / BIN / SPENT, "the names of what was removed")
+            data = read_json(self.root / BIN / USED_NAMES, "the names of what was removed")
         except FileError:
             return []
         return [str(row) for row in data] if isinstance(data, list) else []
 
+    @property
+    def readable_folders(self) -> tuple[Path, ...]:
+        """The workspace and the data folders."""
+        return self.root, *self.data_folders
+
+    def data_sources(self) -> dict[str, Path]:
+        """Id → path of each data folder and of the folders in it that may be read."""
+        folders = [p for top in self.data_folders for p in (top, *sorted(top.iterdir())) if p.is_dir()]
+        readable = [p for p in folders if p in self.data_folders or (p.name[0] != "." and self.may_read(p))]
+        return {self.keyed_hash("data", str(path)): path for path in readable}
+
     def may_read(self, path: Path) -> bool:
-        """Whether a path, followed through links and dots, lies in the workspace or in a data folder."""
+        """Whether a path, with links and dots resolved, lies in the workspace or in a data folder."""
         try:
             real = Path(path).resolve()
         except (OSError, ValueError, RuntimeError):
             return False
-        return any(real.is_relative_to(folder) for folder in (self.root, *self.data))
+        return any(real.is_relative_to(folder) for folder in self.readable_folders)
 
     def check_readable(self, path: Path) -> Path:
         """The path. Raises FileError where it lies elsewhere."""
@@ -183,11 +215,11 @@ class Workspace:
             )
         return path
 
-    def given(self, path: Path) -> str:
-        """A path as a command is given it: from the workspace on where it lies there."""
+    def command_path(self, path: Path) -> str:
+        """A path as an argument of a command: relative where it lies in the workspace."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
-    def settings(self) -> dict[str, object]:
+    def read_settings(self) -> dict[str, object]:
         """What was chosen on the pages; nothing where the file is missing or damaged."""
         try:
             data = read_json(self.root / SETTINGS, "the app's settings")
@@ -195,17 +227,17 @@ class Workspace:
             return {}
         return data if isinstance(data, dict) else {}
 
-    def choose(self, **changes: object) -> None:
-        """Keep what was chosen."""
-        write_json(self.root / SETTINGS, self.settings() | changes)
+    def save_settings(self, **changes: object) -> None:
+        """Change some settings."""
+        write_json(self.root / SETTINGS, self.read_settings() | changes)
 
-    def _inner(self, kind: Kind) -> Iterator[Path]:
+    def _visible_paths(self, kind: ItemKind) -> Iterator[Path]:
         folder = self.root / kind
         return (path for path in folder.iterdir() if not path.name.startswith(".") and self.may_read(path))
 
 
-def about(item: Item) -> dict[str, str]:
-    """From what an item was made, and what it is called; empty where nobody wrote it down."""
+def read_about(item: Item) -> dict[str, str]:
+    """What an item was made from, and its title; empty where it has no such record."""
     try:
         data = read_json(item.path / ABOUT, "what it was made from")
     except FileError:
@@ -213,18 +245,18 @@ def about(item: Item) -> dict[str, str]:
     return {str(k): str(v) for k, v in data.items()} if isinstance(data, dict) else {}
 
 
-def plain_name(wanted: str) -> str:
+def safe_name(name: str) -> str:
     """A name for a folder: letters, digits and `_.+=-`, no leading dot, not too long; `untitled` where none is left."""
-    plain = _UNWANTED.sub("-", wanted.strip()).strip("-.")[:LONGEST_NAME].strip("-.")
+    plain = _NAME_BREAKS.sub("-", name.strip()).strip("-.")[:MAX_NAME_LENGTH].strip("-.")
     return plain or "untitled"
 
 
-def _secret(path: Path) -> bytes:
-    if path.is_file() and len(held := path.read_bytes()) == 32:
-        return held
-    made = secrets.token_bytes(32)
+def _read_secret(path: Path) -> bytes:
+    if path.is_file() and len(secret := path.read_bytes()) == 32:
+        return secret
+    secret = secrets.token_bytes(32)
     with whole_file(path) as temporary:
         temporary.touch(mode=0o600)
         os.chmod(temporary, 0o600)  # noqa: PTH101 (touch leaves a mode that is there)
-        temporary.write_bytes(made)
-    return made
+        temporary.write_bytes(secret)
+    return secret

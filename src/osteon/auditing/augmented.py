@@ -19,8 +19,8 @@ from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME, Plan, read_plan
 from osteon.preparing.cache import CachedCase, prepare
 from osteon.runs.record import check_plan_fits
-from osteon.training.augmenting import apply_changes, draw_changes, told
-from osteon.training.sampling import Draw, PatchSampler
+from osteon.training.augmenting import apply_augmentation, describe_augmentation, draw_parameters
+from osteon.training.sampling import PatchDraw, PatchSampler
 
 PAGE = "augmented.html"
 TEMPLATE = "augmented.html.j2"
@@ -108,9 +108,9 @@ def _draw(cases: list[CachedCase], plan: Plan, count: int, seed: int) -> list[Sa
     made: list[Sample] = []
     for iteration in range(-(-count // plan.patch.batch)):
         batch = sampler.read(iteration)
-        changes = draw_changes(plan, seed, iteration)
+        changes = draw_parameters(plan, seed, iteration)
         parts = (batch.image.clone(), batch.labels.clone(), batch.annotated.clone())
-        image, labels, annotated = apply_changes(*parts, changes, plan)
+        image, labels, annotated = apply_augmentation(*parts, changes, plan)
         for number, draw in enumerate(sampler.draw(iteration)[: count - len(made)]):
             given = batch.image[number, 0]
             low, high = np.percentile(given.numpy(), (1, 99))
@@ -121,16 +121,16 @@ def _draw(cases: list[CachedCase], plan: Plan, count: int, seed: int) -> list[Sa
                     place=_place(draw, plan),
                     given=_picture(given, batch.labels[number], plan, grey),
                     changed=_picture(image[number, 0], labels[number], plan, grey),
-                    words=told(changes, number, plan),
+                    words=describe_augmentation(changes, number, plan),
                     unknown=[s.name for s, known in zip(plan.structures, annotated[number], strict=True) if not known],
                 )
             )
     return made
 
 
-def _place(draw: Draw, plan: Plan) -> str:
+def _place(draw: PatchDraw, plan: Plan) -> str:
     where = ", ".join(f"{letter} {first}" for letter, first in zip(plan.grid.axes, draw.origin, strict=True))
-    enlarged = "" if draw.fine is None or plan.zoom is None else f"enlarged × {plan.zoom.factor:g}, "
+    enlarged = "" if draw.crop is None or plan.zoom is None else f"enlarged × {plan.zoom.factor:g}, "
     return f"{enlarged}from voxel {where} on"
 
 

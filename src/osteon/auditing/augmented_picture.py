@@ -26,7 +26,7 @@ def patch_picture(
         grey_range: The intensities shown black and white.
     """
     grid = plan.grid
-    order = [grid.worlds.index(world) for world in range(3)]
+    order = [grid.world_axes.index(world) for world in range(3)]
     edges = [grid.spacing_mm[axis] for axis in order]
     image = image.transpose(order)
     masks = [

@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.output import out
+from osteon.cli.output import info, out, warn
 from osteon.core.errors import UsageError
-from osteon.core.progress import console
 from osteon.core.quantities import parse_bytes
 
 
@@ -35,24 +34,22 @@ def app(
     """Prepare data, train, segment, look and compare in a browser, on this machine."""
     if find_spec("nicegui") is None:
         raise UsageError("the browser app is not installed", hint="pip install 'osteon[app]'")
-    from osteon.app.server import Place, address, rules_for, serve
-    from osteon.app.state import Studio
-    from osteon.app.viewer_panes import WAY_OUT, viewer_is_there, why_missing
+    from osteon.app.server import access_rules, page_url, serve
+    from osteon.app.state import AppState
+    from osteon.app.views import NIIVUE_HINT, has_niivue, why_no_niivue
     from osteon.app.workspace import Workspace
-    from osteon.web.listening import check_port
+    from osteon.web.address import ServerAddress
 
-    place = Place(host, port, token)
-    check_port(host, port)
+    address = ServerAddress(host, port)
+    address.check()
     opened = Workspace.open(workspace, tuple(data or ()))
-    url = address(place, rules_for(opened, place))
-    if not viewer_is_there():
-        console.print(f"[yellow]slices and 3D cannot be shown: {escape(why_missing())}[/]", soft_wrap=True)
-        console.print(f"  → {escape(WAY_OUT)}", soft_wrap=True)
-    if not place.local:
-        console.print(
-            "[yellow]whoever sees the network's traffic can read it; over an SSH tunnel nobody can[/]", soft_wrap=True
-        )
-    out.print(f"workspace {escape(str(opened.root))}", soft_wrap=True)
-    out.print(f"open      {escape(url)}", soft_wrap=True)
+    rules = access_rules(opened, address, ask_token=token)
+    if not has_niivue():
+        warn(f"slices and 3D cannot be shown: {escape(why_no_niivue())}")
+        info(f"  → {escape(NIIVUE_HINT)}")
+    if not address.local:
+        warn("the connection is not encrypted, and others on the network can read it; use an SSH tunnel")
+    out.print(f"workspace {escape(str(opened.root))}")
+    out.print(f"open      {escape(page_url(address, rules))}")
     out.print("stop      Ctrl-C; jobs go on without it")
-    serve(Studio(opened, parse_bytes(upload_limit)), place, show=not no_browser and place.local)
+    serve(AppState(opened, parse_bytes(upload_limit)), address, rules, show=not no_browser and address.local)

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.output import out, report_failures, some
+from osteon.cli.output import out, report_failures, shorten
 from osteon.core.errors import UsageError
 
-SHOWN = 12
+MAX_SHOWN = 12
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
@@ -31,22 +31,20 @@ def audit(
 
     if augmented:
         drawn = osteon.audit_augmented(dataset, samples=samples or 24, seed=seed or 0, workers=workers)
-        out.print(f"written: {escape(str(drawn.page))}", soft_wrap=True)
+        out.print(f"written: {escape(str(drawn.page))}")
         report_failures(drawn.failed, "could not be prepared")
         return
     if samples is not None or seed is not None:
         raise UsageError("--samples and --seed belong to --augmented", hint="add --augmented, or leave them out")
     result = osteon.audit(dataset, workers=workers)
-    out.print(escape(f"{dataset}: {result.summary()}"), soft_wrap=True)
-    for finding in result.findings[:SHOWN]:
-        where = some(finding.cases, 4) if finding.cases else "all"
-        out.print(
-            f"[{COLOURS[finding.severity]}]{finding.severity:8}[/] {where}: {escape(finding.what)}", soft_wrap=True
-        )
+    out.print(escape(f"{dataset}: {result.summary()}"))
+    for finding in result.findings[:MAX_SHOWN]:
+        where = shorten(finding.cases, 4) if finding.cases else "all"
+        out.print(f"[{COLOURS[finding.severity]}]{finding.severity:8}[/] {where}: {escape(finding.what)}")
         if finding.severity != "note":
-            out.print(f"         → {escape(finding.action)}", soft_wrap=True)
-    rest = len(result.findings) - SHOWN
+            out.print(f"         → {escape(finding.action)}")
+    rest = len(result.findings) - MAX_SHOWN
     if rest > 0:
-        out.print(f"… and {rest} more", soft_wrap=True)
-    out.print(f"written: {escape(str(result.page))}", soft_wrap=True)
+        out.print(f"… and {rest} more")
+    out.print(f"written: {escape(str(result.page))}")
     report_failures(result.failed, "could not be read")

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from osteon.cli.dataset import labels_of
-from osteon.cli.output import out, report_failures
+from osteon.cli.dataset import parse_labels
+from osteon.cli.output import out, plain_table, report_failures
 from osteon.core.errors import UsageError
 from osteon.core.quantities import parse_numbers
 
@@ -33,21 +32,21 @@ def compare(
     if to.exists() and not to.is_dir():
         raise UsageError(f"{to}: is a file, and a folder is needed", hint="give another one with --to")
     tolerances = parse_numbers(tolerance, "a tolerance")
-    made = osteon.compare(
-        contestants, reference, to, tolerances=tolerances, surfaces=not overlap_only, labels=labels_of(labels)
+    comparison = osteon.compare(
+        contestants, reference, to, tolerances=tolerances, surfaces=not overlap_only, labels=parse_labels(labels)
     )
-    table = Table(box=None, pad_edge=False)
-    for head in ("rank", "", "Dice", "95% interval", "volume error %", "cases"):
-        table.add_column(head, justify="left" if head == "" else "right", overflow="fold")
-    ranks = {place.run: str(place.rank) for place in made.ranking.places} if made.ranking else {}
-    for entry in made.entries:
+    table = plain_table(("rank", "", "Dice", "95% interval", "volume error %", "cases"), left=("",))
+    ranks = {place.run: str(place.rank) for place in comparison.ranking.places} if comparison.ranking else {}
+    for entry in comparison.entries:
         dice, error = entry.overall.dice, entry.overall.volume_error_percent
         interval = "–" if dice.low is None or dice.high is None else f"{dice.low:.3f}–{dice.high:.3f}"
         mean = "–" if dice.mean is None else f"{dice.mean:.3f}"
         percent = "–" if error.mean is None else f"{error.mean:+.1f}"
-        table.add_row(ranks.get(entry.name, "1"), escape(entry.name), mean, interval, percent, str(len(made.cases)))
-    out.print(table)
-    if made.ranking:
-        out.print(escape(made.ranking.verdict), soft_wrap=True)
-    out.print(f"the page: {escape(str(made.page))}", soft_wrap=True)
-    report_failures(made.failures, "could not be scored")
+        table.add_row(
+            ranks.get(entry.name, "1"), escape(entry.name), mean, interval, percent, str(len(comparison.cases))
+        )
+    out.print(table, soft_wrap=False)
+    if comparison.ranking:
+        out.print(escape(comparison.ranking.verdict))
+    out.print(f"the page: {escape(str(comparison.page))}")
+    report_failures(comparison.failures, "could not be scored")

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from osteon.cli.device_option import device_option
-from osteon.cli.option_values import Between, Groups, MaskMarks, MeshSpaces, MeshUnits, RleOrders
-from osteon.cli.output import out, report_failures, report_lost
-from osteon.cli.plan_options import asked, is_given, takes_choices
+from osteon.cli.option_values import BetweenSlices, MaskMarks, MeshGroup, MeshSpace, MeshUnit, RleOrder
+from osteon.cli.output import info, out, report_failures, report_not_imported, report_notes
+from osteon.cli.plan_options import given_options, is_given, with_plan_options
+from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
-from osteon.core.progress import clock, console
+from osteon.core.progress import clock
 from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.core.text import counted
-from osteon.planning.options import Choices
+from osteon.importing.import_options import IMPORT_CHOICES, IMPORT_FLAGS
+from osteon.planning.options import PlanOptions
 
 if TYPE_CHECKING:
     from osteon.plan.schema import Plan
+
+
+DETECTED, BY_COLUMN = "detected when left out", "by the column's name when left out"
+
+
+def _import_option(name: str, default: str = "", **settings: Any) -> Any:
+    """An option of `importing.import_options`; `default` says what holds where it is left out."""
+    words = IMPORT_FLAGS.get(name)
+    if words is None:
+        title, values = IMPORT_CHOICES[name]
+        words = f"{title}: {', '.join(values.values())}"
+    return typer.Option(name, help=f"{words}{f'; {default}' if default else ''}.", **settings)
 
 
 def import_(
@@ -40,49 +53,26 @@ def import_(
     case_pattern: Annotated[
         str | None, typer.Option(help="Regular expression; its first group in a file's path is the case.")
     ] = None,
-    group: Annotated[Groups, typer.Option(help="Meshes: which of them become one structure.")] = Groups.color,
-    mesh_unit: Annotated[MeshUnits | None, typer.Option(help="Meshes: found out when left out.")] = None,
-    mesh_space: Annotated[MeshSpaces | None, typer.Option(help="Meshes: found out when left out.")] = None,
+    group: Annotated[MeshGroup, _import_option("--group")] = "color",
+    mesh_unit: Annotated[MeshUnit | None, _import_option("--mesh-unit", DETECTED)] = None,
+    mesh_space: Annotated[MeshSpace | None, _import_option("--mesh-space", DETECTED)] = None,
     priority: Annotated[
         str | None, typer.Option(help="NAME,…: the first wins where structures overlap; overlaps stay when left out.")
     ] = None,
-    accept_gaps: Annotated[
-        bool, typer.Option("--accept-gaps", help="DICOM: take series with missing or uneven slices, resampled.")
-    ] = False,
-    resample_tilt: Annotated[
-        bool, typer.Option("--resample-tilt", help="DICOM: take series with a tilted gantry, resampled.")
-    ] = False,
-    keep_identity: Annotated[
-        bool, typer.Option("--keep-identity", help="DICOM: let names, ids and dates into the dataset.")
-    ] = False,
+    accept_gaps: Annotated[bool, _import_option("--accept-gaps")] = False,
+    resample_tilt: Annotated[bool, _import_option("--resample-tilt")] = False,
+    keep_identity: Annotated[bool, _import_option("--keep-identity")] = False,
     series: Annotated[
         str | None,
         typer.Option(help="DICOM: of several series of a case, the one with this number, UID or description."),
     ] = None,
-    ignore_references: Annotated[
-        bool,
-        typer.Option(
-            "--ignore-references", help="DICOM: take SEG and RTSTRUCT by grid, though they name another scan."
-        ),
-    ] = False,
-    between_slices: Annotated[
-        Between, typer.Option(help="Labels on every second slice or so: draw those between, or not.")
-    ] = Between.fill,
-    rle_order: Annotated[
-        RleOrders | None, typer.Option(help="RLE: along what pixels are counted; by the column's name when left out.")
-    ] = None,
-    rle_base: Annotated[
-        int | None,
-        typer.Option(min=0, max=1, help="RLE: the first pixel's number; by the column's name when left out."),
-    ] = None,
-    mask_marks: Annotated[
-        MaskMarks | None,
-        typer.Option(help="Masks of pictures: which pixels are the structure; found out when left out."),
-    ] = None,
-    repair_geometry: Annotated[
-        bool, typer.Option("--repair-geometry", help="Resample labels that do not lie on their image's grid.")
-    ] = False,
-    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Take cases whose label is empty.")] = False,
+    ignore_references: Annotated[bool, _import_option("--ignore-references")] = False,
+    between_slices: Annotated[BetweenSlices, _import_option("--between-slices")] = "fill",
+    rle_order: Annotated[RleOrder | None, _import_option("--rle-order", BY_COLUMN)] = None,
+    rle_base: Annotated[int | None, _import_option("--rle-base", BY_COLUMN, min=0, max=1)] = None,
+    mask_marks: Annotated[MaskMarks | None, _import_option("--mask-marks", DETECTED)] = None,
+    repair_geometry: Annotated[bool, _import_option("--repair-geometry")] = False,
+    allow_empty: Annotated[bool, _import_option("--allow-empty")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset.yaml that is there.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
 ) -> None:
@@ -95,38 +85,36 @@ def import_(
         form=form,
         hold_out=hold_out,
         only=only,
-        structures=labels_of(labels),
+        structures=parse_labels(labels),
         modality=modality,
         subject_pattern=subject,
         site_pattern=site,
         case_pattern=case_pattern,
-        group=group.value,
-        mesh_unit=mesh_unit and mesh_unit.value,
-        mesh_space=mesh_space and mesh_space.value,
+        group=group,
+        mesh_unit=mesh_unit,
+        mesh_space=mesh_space,
         priority=None if priority is None else [name.strip() for name in priority.split(",")],
         accept_gaps=accept_gaps,
         resample_tilt=resample_tilt,
         keep_identity=keep_identity,
         series=series,
         ignore_references=ignore_references,
-        between_slices=between_slices.value,
-        rle_order=rle_order and rle_order.value,
+        between_slices=between_slices,
+        rle_order=rle_order,
         rle_base=None if rle_base is None else (1 if rle_base else 0),
-        mask_marks=mask_marks and mask_marks.value,
+        mask_marks=mask_marks,
         repair_geometry=repair_geometry,
         allow_empty=allow_empty,
         overwrite=overwrite,
         workers=workers,
-        announce=lambda line: out.print(escape(line), soft_wrap=True),
+        announce=lambda line: out.print(escape(line)),
     )
     if report.repeated:
-        console.print(
+        info(
             f"{escape(str(dataset))}: was imported already, from the same files with the same options; "
-            "--overwrite does it again",
-            soft_wrap=True,
+            "--overwrite does it again"
         )
-    for warning in report.warnings:
-        console.print(f"[yellow]note:[/] {escape(warning)}", soft_wrap=True)
+    report_notes(report.warnings)
     manifest = report.manifest
     held = sum(case.held_out for case in manifest.cases)
     unlabelled = sum(case.segmentation is None for case in manifest.cases)
@@ -134,35 +122,34 @@ def import_(
     out.print(
         f"{escape(str(dataset))}: {counted(len(manifest.cases), 'case')} "
         f"({', '.join(p for p in parts if p[0] != '0')}), "
-        f"structures {', '.join(escape(s.name) for s in manifest.structures) or 'none'}",
-        soft_wrap=True,
+        f"structures {', '.join(escape(s.name) for s in manifest.structures) or 'none'}"
     )
-    report_lost(report.lost)
+    report_not_imported(report.lost)
     report_failures(report.failed, "left out")
     if report.lost:
         raise typer.Exit(1)
 
 
-def labels_of(text: str | None) -> dict[str, int] | None:
+def parse_labels(text: str | None) -> dict[str, int] | None:
     """`NAME=VALUE,…` of `--labels`. Raises UsageError where it is something else."""
     if text is None:
         return None
-    found: dict[str, int] = {}
+    labels: dict[str, int] = {}
     hint = "--labels L1=1,L2=2, for example"
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not name or re.fullmatch(r"-?[0-9]+", value) is None:
             raise UsageError(f"--labels: {part!r} is not NAME=VALUE", hint=hint)
-        if name in found:
+        if name in labels:
             raise UsageError(f"--labels: {name} is given twice", hint=hint)
-        found[name] = int(value)
-    return found
+        labels[name] = int(value)
+    return labels
 
 
-@takes_choices
+@with_plan_options
 def plan(
     context: typer.Context,
-    choices: Choices,
+    choices: PlanOptions,
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
     device: Annotated[str, device_option("What sizes are chosen for.")] = "auto",
     budget: Annotated[
@@ -177,8 +164,8 @@ def plan(
 ) -> None:
     """Measure the cases and write plan.yaml: every decision with its reason, and what training will cost."""
     from osteon.dataset.dataset import Dataset
-    from osteon.plan.schema import FILE_NAME, read_plan
-    from osteon.planning.dataset_plan import plan_dataset, tell_outdated
+    from osteon.plan.schema import FILE_NAME, read_plan, write_plan
+    from osteon.planning.dataset_plan import plan_dataset, warn_outdated
     from osteon.runs.record import check_plan_fits
 
     seconds = None if budget is None else parse_seconds(budget)
@@ -190,17 +177,16 @@ def plan(
             )
     path = dataset / FILE_NAME
     if path.is_file() and not force:
-        given = [*asked(context), *(f"--{name}" for name in ("device", "budget") if is_given(context, name))]
+        given = [*given_options(context), *(f"--{name}" for name in ("device", "budget") if is_given(context, name))]
         if given:
             raise UsageError(
-                f"{path} is there already; {given[0]} would change it",
-                hint="edit it, or --force to make it anew",
+                f"{path} is there already; {given[0]} would change it", hint="edit it, or --force to make it anew"
             )
         before = read_plan(path)
         check_plan_fits(Dataset.open(dataset), before)
-        show_plan(before)
-        tell_outdated(dataset)
-        out.print(f"is there already: {escape(str(path))}; --force makes it anew", soft_wrap=True)
+        print_plan(before)
+        warn_outdated(dataset)
+        out.print(f"is there already: {escape(str(path))}; --force makes it anew")
         return
     planned = plan_dataset(
         dataset,
@@ -211,23 +197,26 @@ def plan(
         budget_s=seconds,
         workers=workers,
     )
-    show_plan(planned.plan)
-    out.print(f"written: {escape(str(path))}", soft_wrap=True)
+    write_plan(path, planned.plan)
+    write_plan(path, planned.plan)
+    write_plan(path, planned.plan)
+    print_plan(planned.plan)
+    out.print(f"written: {escape(str(path))}")
     report_failures(planned.failed, "not measured")
 
 
-def show_plan(plan: Plan) -> None:
+def print_plan(plan: Plan) -> None:
     """The plan's main decisions, and its forecast, in a few lines."""
     grid, cost = plan.grid, plan.forecast
     size = "×".join(map(str, plan.patch.size))
     spacing = "×".join(f"{s:.3g}" for s in grid.spacing_mm)
     out.print(f"grid      {grid.dimensions}D, {spacing} {plan.unit} along {'-'.join(grid.axes)}")
     out.print(f"patch     {size}, batch {plan.patch.batch}")
-    out.print(f"network   {escape(plan.network.told)}")
+    out.print(f"network   {escape(plan.network.description)}")
     training = plan.training
     out.print(f"training  recipe {training.recipe}, {training.optimiser}, loss {training.loss}, {training.precision}")
     if plan.zoom is not None:
-        out.print(f"zoom      on {escape(', '.join(plan.zoom.structures))}", soft_wrap=True)
+        out.print(f"zoom      on {escape(', '.join(plan.zoom.structures))}")
     out.print(
         f"forecast  cache {format_bytes(cost.cache_bytes)}, training {format_bytes(cost.training_bytes)}, "
         f"predicting {format_bytes(cost.predicting_bytes)} of memory"

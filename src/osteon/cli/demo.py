@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.output import out
+from osteon.cli.output import info, out
 from osteon.core.errors import UsageError
-from osteon.core.progress import console, is_quiet
+from osteon.core.progress import is_quiet
 from osteon.core.quantities import parse_seconds
 from osteon.core.text import counted
 
-PICTURED = 4
+MAX_PICTURES = 4
 
 
 def demo(
@@ -32,28 +32,33 @@ def demo(
 
     source, dataset, run, predictions = (folder / name for name in ("scans", "dataset", "run", "predictions"))
     seconds = parse_seconds(budget)
-    _step("1", f"{cases + unseen} CT scans of fractured humeri, written as a hospital might hand them over", source)
+    _print_step(
+        "1", f"{cases + unseen} CT scans of fractured humeri, written as a hospital might hand them over", source
+    )
     _make_cohort(source, cases=cases, unseen=unseen, seed=seed)
-    _step("2", "imported: checked, and referred to where they lie", dataset)
+    _print_step("2", "imported: checked, and referred to where they lie", dataset)
     if not (dataset / MANIFEST).is_file():
         osteon.import_dataset(source, dataset)
-    _step("3", "measured and planned: every decision with its reason", dataset / FILE_NAME)
+    _print_step("3", "measured and planned: every decision with its reason", dataset / FILE_NAME)
     if not (dataset / FILE_NAME).is_file():
         osteon.make_plan(dataset, budget_s=seconds)
-    _step("4", f"trained for {budget}", run)
+    _print_step("4", f"trained for {budget}", run)
     osteon.train(dataset, run, budget_s=seconds, seed=seed)
-    _step("5", f"predicted: {counted(unseen, 'scan')} that the training has not seen", predictions)
+    _print_step("5", f"predicted: {counted(unseen, 'scan')} that the training has not seen", predictions)
     osteon.predict(run, source / "imagesTs", predictions)
-    _step("6", "evaluated", predictions / "metrics.csv")
+    _print_step("6", "evaluated", predictions / "metrics.csv")
     result = osteon.evaluate(predictions, source / "labelsTs", predictions)
     picture = folder / "overview.png"
-    _draw(picture, source, predictions, result.scores)
+    _draw_overview(picture, source, predictions, result.scores)
     out.print()
     title = "Fragments in unseen scans"
-    out.print(summary_table(result.summaries, result.overall, result.structures, title=title, width=out.width))
-    out.print(f"picture  {escape(str(picture))}", soft_wrap=True)
-    out.print(f"model    {escape(str(run / 'model'))}", soft_wrap=True)
-    out.print(f"scores   {escape(str(predictions / 'metrics.csv'))}", soft_wrap=True)
+    out.print(
+        summary_table(result.summaries, result.overall, result.structures, title=title, width=out.width),
+        soft_wrap=False,
+    )
+    out.print(f"picture  {escape(str(picture))}")
+    out.print(f"model    {escape(str(run / 'model'))}")
+    out.print(f"scores   {escape(str(predictions / 'metrics.csv'))}")
 
 
 def _make_cohort(source: Path, *, cases: int, unseen: int, seed: int) -> None:
@@ -72,18 +77,18 @@ def _make_cohort(source: Path, *, cases: int, unseen: int, seed: int) -> None:
     write_json(record, wanted)
 
 
-def _step(number: str, text: str, place: Path) -> None:
+def _print_step(number: str, text: str, place: Path) -> None:
     if not is_quiet():
-        console.print(f"[bold]{number}[/] {text}  [dim]{escape(str(place))}[/]", soft_wrap=True)
+        info(f"[bold]{number}[/] {text}  [dim]{escape(str(place))}[/]")
 
 
-def _draw(picture: Path, source: Path, predictions: Path, scores: object) -> None:
+def _draw_overview(picture: Path, source: Path, predictions: Path, scores: object) -> None:
     """The first cases with reference and prediction."""
     from osteon.drawing.overview import PictureRow, write_overview
     from osteon.formats import read_segmentation, read_volume
 
     rows = []
-    for path in sorted(predictions.glob("[!.]*.nii.gz"))[:PICTURED]:
+    for path in sorted(predictions.glob("[!.]*.nii.gz"))[:MAX_PICTURES]:
         case = path.name.removesuffix(".nii.gz")
         dice = {s.structure: s.dice for s in scores if s.case == case}  # type: ignore[attr-defined]
         rows.append(

@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from osteon.cli.output import out
-from osteon.core.progress import console
+from osteon.cli.output import info, out, plain_table
 
 COLOURS = {"fine": "green", "note": "yellow", "wrong": "bold red"}
 
@@ -27,35 +25,33 @@ def doctor(
     """Check the installation; with a model, measure engines on this machine for `osteon predict`."""
     import osteon
 
-    found = osteon.doctor(model, dataset)
-    for check in found.checks:
+    report = osteon.doctor(model, dataset)
+    for check in report.checks:
         colour = COLOURS[check.state]
-        out.print(f"[{colour}]{check.state:5}[/] {escape(check.what)}: {escape(check.said)}", soft_wrap=True)
+        out.print(f"[{colour}]{check.state:5}[/] {escape(check.name)}: {escape(check.message)}")
         if check.hint:
-            out.print(f"      → {escape(check.hint)}", soft_wrap=True)
-    if found.speeds:
-        table = Table(box=None, pad_edge=False)
-        for head in ("engine", "ready after", "a patch", "same voxels", ""):
-            table.add_column(head, justify="left" if head in ("engine", "") else "right", overflow="fold")
-        for speed in found.speeds:
+            out.print(f"      → {escape(check.hint)}")
+    if report.speeds:
+        table = plain_table(("engine", "ready after", "a patch", "same voxels", ""), left=("engine", ""))
+        for speed in report.speeds:
             if speed.why_not:
                 table.add_row(speed.name, "–", "–", "–", escape(speed.why_not))
                 continue
-            gate = found.gates.get(speed.name)
-            said = "" if gate is None else "passed the gate" if gate.passed else "does not pass the gate"
+            gate = report.gates.get(speed.name)
+            verdict = "" if gate is None else "passed the gate" if gate.passed else "does not pass the gate"
             cells = f"{speed.start_s:.1f} s", f"{speed.run_s:.3f} s", f"{speed.agrees:.4%}"
-            table.add_row(speed.name, *cells, said)
-        out.print(table)
-    for gate in found.gates.values():
+            table.add_row(speed.name, *cells, verdict)
+        out.print(table, soft_wrap=False)
+    for gate in report.gates.values():
         worst = max(gate.dice_drop, key=lambda name: gate.dice_drop[name], default="")
         most = max(gate.volume_change, key=lambda name: gate.volume_change[name], default="")
         if worst and most:
-            said = (
+            text = (
                 f"{gate.engine}: on {gate.cases} validation scans {worst} loses {gate.dice_drop[worst]:.4f} Dice, "
                 f"{most} changes its volume by {gate.volume_change[most]:.2f} %"
             )
-            out.print(escape(said), soft_wrap=True)
-    if found.kept:
-        console.print(f"`osteon predict` goes by this: {escape(str(found.kept))}", soft_wrap=True)
-    if any(check.state == "wrong" for check in found.checks):
+            out.print(escape(text))
+    if report.speeds_path:
+        info(f"`osteon predict` goes by this: {escape(str(report.speeds_path))}")
+    if any(check.state == "wrong" for check in report.checks):
         raise typer.Exit(1)

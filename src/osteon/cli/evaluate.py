@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.dataset import labels_of
-from osteon.cli.output import out, report_failures, some
+from osteon.cli.dataset import parse_labels
+from osteon.cli.output import info, out, report_failures, report_notes, shorten, warn
 from osteon.core.errors import CaseError
-from osteon.core.progress import console
 from osteon.core.quantities import parse_numbers
 
 
@@ -46,41 +45,41 @@ def evaluate(
         tolerances=parse_numbers(tolerance, "a tolerance"),
         match_iou=match_iou,
         surfaces=not overlap_only,
-        labels=labels_of(labels),
+        labels=parse_labels(labels),
         workers=workers,
     )
     known = result.cases_trained_on
     if result.cases_unseen or not known:
-        out.print(summary_table(result.summaries, result.overall, result.structures, width=out.width))
+        out.print(summary_table(result.summaries, result.overall, result.structures, width=out.width), soft_wrap=False)
     if known:
         title = "trained on: no test"
         out.print(
-            summary_table(result.trained_on, result.overall_trained_on, result.structures, title=title, width=out.width)
+            summary_table(
+                result.trained_on, result.overall_trained_on, result.structures, title=title, width=out.width
+            ),
+            soft_wrap=False,
         )
-        console.print(
-            f"[yellow]the model was trained on {len(known)} of {len(known) + len(result.cases_unseen)} cases, which "
-            f"are in none of the other metrics: {some(known)}[/]",
-            soft_wrap=True,
+        warn(
+            f"the model was trained on {len(known)} of {len(known) + len(result.cases_unseen)} cases, which "
+            f"are in none of the other metrics: {shorten(known)}"
         )
     validated = [case for case, sight in result.sights.items() if sight == VALIDATED]
     if validated:
-        console.print(
+        info(
             f"{len(validated)} cases were validated on: they chose the model's epoch, post-processing and calibration, "
-            f"and a final test needs others: {some(validated)}",
-            soft_wrap=True,
+            f"and a final test needs others: {shorten(validated)}"
         )
     if by is not None:
-        out.print(group_table(result.groups, by, width=out.width))
+        out.print(group_table(result.groups, by, width=out.width), soft_wrap=False)
     wrong = {s.structure: s.wrong_level for s in result.summaries if s.wrong_level}
     if wrong:
-        listed = some([f"{name} {count}×" for name, count in wrong.items()])
-        console.print(f"[yellow]on the wrong level: {listed}[/]", soft_wrap=True)
+        listed = shorten([f"{name} {count}×" for name, count in wrong.items()])
+        warn(f"on the wrong level: {listed}")
     if result.missing:
-        console.print(f"[yellow]without a prediction: {some(result.missing)}[/]", soft_wrap=True)
+        warn(f"without a prediction: {shorten(result.missing)}")
     if result.unmatched:
-        console.print(f"[yellow]without a reference: {some(result.unmatched)}[/]", soft_wrap=True)
-    for note in result.notes:
-        console.print(f"[yellow]note: {escape(note)}[/]", soft_wrap=True)
+        warn(f"without a reference: {shorten(result.unmatched)}")
+    report_notes(result.notes)
     if folder:
-        out.print(f"each case: {escape(str(folder / 'metrics.csv'))}", soft_wrap=True)
+        out.print(f"each case: {escape(str(folder / 'metrics.csv'))}")
     report_failures({f.case: CaseError(f.message, hint=f.hint) for f in result.failures}, "could not be scored")

@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.dataset import labels_of
-from osteon.cli.option_values import EXPORTS, Encodings, MeshSpaces, Shapes
-from osteon.cli.output import out, report_failures
+from osteon.cli.dataset import parse_labels
+from osteon.cli.option_values import Encoding, ExportForm, MaskShape, MeshSpace, choices
+from osteon.cli.output import out, report_failures, report_notes
 from osteon.core.errors import UsageError
-from osteon.core.progress import console
+from osteon.core.text import counted
 
 
 def export(
-    form: Annotated[str, typer.Argument(metavar=f"{{{'|'.join(EXPORTS)}}}", help="What to write.")],
+    form: Annotated[str, typer.Argument(metavar=choices(ExportForm), help="What to write.")],
     sources: Annotated[
         list[Path],
         typer.Argument(
@@ -34,16 +34,16 @@ def export(
         ),
     ] = False,
     encoding: Annotated[
-        Encodings, typer.Option(help="dicom-seg: a frame for each structure and slice, or one for each slice.")
-    ] = Encodings.binary,
-    space: Annotated[MeshSpaces, typer.Option(help="stl, ply, obj: world of the coordinates.")] = MeshSpaces.LPS,
+        Encoding, typer.Option(help="dicom-seg: a frame for each structure and slice, or one for each slice.")
+    ] = "binary",
+    space: Annotated[MeshSpace, typer.Option(help="stl, ply, obj: world of the coordinates.")] = "LPS",
     fragments: Annotated[
         bool, typer.Option("--fragments", help="stl, ply, obj: each connected piece is a mesh of its own.")
     ] = False,
     smallest_mm3: Annotated[
         float, typer.Option("--smallest-mm3", min=0, help="stl, ply, obj: leave out connected pieces of less.")
     ] = 0.0,
-    shapes: Annotated[Shapes, typer.Option(help="coco: run-length codes, which are exact, or polygons.")] = Shapes.rle,
+    shapes: Annotated[MaskShape, typer.Option(help="coco: run-length codes, which are exact, or polygons.")] = "rle",
     link: Annotated[
         bool, typer.Option("--link", help="nnunet, decathlon: link to images instead of copying them.")
     ] = False,
@@ -64,19 +64,17 @@ def export(
         folder,
         source=source,
         ignore_references=ignore_references,
-        encoding=encoding.value,
-        space=space.value,
+        encoding=encoding,
+        space=space,
         fragments=fragments,
         smallest_mm3=smallest_mm3,
-        shapes=shapes.value,
+        shapes=shapes,
         link=link,
-        labels=labels_of(labels),
+        labels=parse_labels(labels),
         overwrite=overwrite,
     )
-    for note in report.notes:
-        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
-    count, files = len(report.done), len(report.files)
+    report_notes(report.notes)
     what = "model" if form in ("onnx", "openvino") else "case"
-    done = f"{count} {what}{'s' * (count != 1)} exported, {files} file{'s' * (files != 1)}"
-    out.print(f"{done}: {escape(str(folder))}", soft_wrap=True)
+    done = f"{counted(len(report.done), what)} exported, {counted(len(report.files), 'file')}"
+    out.print(f"{done}: {escape(str(folder))}")
     report_failures(report.failed, "failed")

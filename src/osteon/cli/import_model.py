@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
 
-from osteon.cli.output import out
-from osteon.core.progress import console
+from osteon.cli.output import out, warn
 from osteon.core.text import counted
 
 
-class ModelForm(StrEnum):
-    """Whose models can be taken over."""
-
-    nnunet = "nnunet"
-
-
-class Which(StrEnum):
-    """Of a fold's checkpoints."""
-
-    final = "final"
-    best = "best"
-    latest = "latest"
-
-
 def import_model(
-    form: Annotated[ModelForm, typer.Argument(help="Whose model it is.")],
+    form: Annotated[Literal["nnunet"], typer.Argument(help="Whose model it is.")],
     folder: Annotated[
         Path, typer.Argument(help="TRAINER__PLANS__CONFIGURATION, as nnU-Net v2 wrote it, or a zip of it.")
     ],
     model: Annotated[Path, typer.Argument(help="The model folder to make.")],
     folds: Annotated[str | None, typer.Option(help="0,1,2 or all; every fold that is there when left out.")] = None,
-    checkpoint: Annotated[Which | None, typer.Option(help="The first of these that there is when left out.")] = None,
+    checkpoint: Annotated[
+        Literal["final", "best", "latest"] | None, typer.Option(help="The first of these that there is when left out.")
+    ] = None,
     before: Annotated[
         Path | None, typer.Option(help="Cascade: the first model's folder; beside the second when left out.")
     ] = None,
     orientation: Annotated[
-        str | None,
-        typer.Option(help="How the training scans lay, as RAS; scans are taken as they lie when left out."),
+        str | None, typer.Option(help="How the training scans lay, as RAS; scans are taken as they lie when left out.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model that is there.")] = False,
 ) -> None:
@@ -49,11 +34,11 @@ def import_model(
     import osteon
 
     done = osteon.import_model(
-        form.value,
+        form,
         folder,
         model,
         folds=None if folds is None else [fold.strip() for fold in folds.split(",")],
-        checkpoint=None if checkpoint is None else checkpoint.value,
+        checkpoint=checkpoint,
         before=before,
         orientation=orientation,
         overwrite=overwrite,
@@ -62,11 +47,10 @@ def import_model(
         if part is None:
             continue
         for note in part.notes:
-            console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
+            warn(f"{escape(note)}")
         plan, many = part.plan, "s" * (len(part.folds) != 1)
         out.print(
-            f"{name}: {plan.grid.dimensions}D {plan.network.told}; {counted(len(plan.structures), 'structure')}; "
-            f"fold{many} {', '.join(part.folds)}",
-            soft_wrap=True,
+            f"{name}: {plan.grid.dimensions}D {plan.network.description}; "
+            f"{counted(len(plan.structures), 'structure')}; fold{many} {', '.join(part.folds)}"
         )
-    out.print(f"osteon predict {escape(str(done.model))} SCAN OUT", soft_wrap=True)
+    out.print(f"osteon predict {escape(str(done.model))} SCAN OUT")

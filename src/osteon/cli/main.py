@@ -28,12 +28,13 @@ from osteon.cli import (
     vote,
     weights,
 )
-from osteon.cli.quiet import Quiet, takes_quiet
-from osteon.cli.terminal import begin_in_utf8, lacks_memory, tell_limit
+from osteon.cli.output import info
+from osteon.cli.shared_options import Quiet, with_quiet_option
+from osteon.cli.terminal import is_memory_error, restart_in_utf8, warn_memory_limit
 from osteon.core.errors import OsteonError, in_short
 from osteon.core.files import write_error
 from osteon.core.processes import ended_by, heed_endings
-from osteon.core.progress import console, print_messages, show_progress
+from osteon.core.progress import print_messages, show_progress
 from osteon.core.version import __version__
 
 INTERRUPTED = 130
@@ -64,11 +65,11 @@ for command, name in (
     (import_model.import_model, "import-model"),
     (doctor.doctor, "doctor"),
 ):
-    app.command(name)(takes_quiet(command))
+    app.command(name)(with_quiet_option(command))
 app.add_typer(weights.app, name="weights")
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         sys.stdout.write(f"osteon {__version__}\n")
         raise typer.Exit
@@ -78,12 +79,12 @@ def _version(wanted: bool) -> None:
 def options(
     context: typer.Context,
     version: Annotated[  # noqa: ARG001 (its callback answers)
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and stop.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and stop.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Options before the command."""
-    tell_limit()
+    warn_memory_limit()
     context.with_resource(print_messages())
     context.with_resource(show_progress(not quiet))
 
@@ -94,53 +95,53 @@ def main() -> None:
     Exit codes: 0 all done, 1 some cases failed, 2 wrong use, 128 and the signal's number where one ended it
     (130 Ctrl-C, 143 SIGTERM, 129 SIGHUP).
     """
-    begin_in_utf8()
+    restart_in_utf8()
     heed_endings()
     try:
         app()
     except OsteonError as error:
-        _say(error)
+        _print_error(error)
         sys.exit(error.exit_code)
     except (MemoryError, ImportError, RuntimeError, SystemError, OSError) as error:
-        if lacks_memory(error):
-            _say(OsteonError(f"there is not enough memory to go on ({in_short(error)})", hint=NO_MEMORY))
+        if is_memory_error(error):
+            _print_error(OsteonError(f"there is not enough memory to go on ({in_short(error)})", hint=NO_MEMORY))
         elif isinstance(error, OSError):
-            _say(write_error(Path(error.filename or "."), error))
+            _print_error(write_error(Path(error.filename or "."), error))
         else:
             raise
         sys.exit(1)
     except KeyboardInterrupt:  # before typer looks for one, or after it
-        _end()
+        _exit_interrupted()
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer makes this of a KeyboardInterrupt
-            _end()
+            _exit_interrupted()
         raise
 
 
-def _end() -> NoReturn:
+def _exit_interrupted() -> NoReturn:
     """Say how the command was ended and how to go on, and exit with its code."""
     number = ended_by()
     how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
-    console.print(f"{how}; {_way_on(sys.argv[1:])}", soft_wrap=True)
+    info(f"{how}; {_resume_hint(sys.argv[1:])}")
     sys.exit(128 + number)
 
 
-ANEW = "what is written is whole, and the same command begins anew"
-WAYS_ON = {
+STARTS_ANEW = "what is written is whole, and the same command begins anew"
+RESUME_HINTS = {
     "serve": "jobs that wait are done when it is started again",
     "app": "jobs go on without it",
-    **dict.fromkeys(("evaluate", "compare", "export", "phantom", "import-model", "doctor", "weights"), ANEW),
+    **dict.fromkeys(("evaluate", "compare", "export", "phantom", "import-model", "doctor", "weights"), STARTS_ANEW),
 }
 """What is said of commands that do not go on from where they were ended."""
 
 
-def _way_on(arguments: Sequence[str]) -> str:
+def _resume_hint(arguments: Sequence[str]) -> str:
     """How to go on with a command that was ended."""
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
-    return WAYS_ON.get(command, "the same command goes on from here")
+    return RESUME_HINTS.get(command, "the same command goes on from here")
 
 
-def _say(error: OsteonError) -> None:
-    console.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)
+def _print_error(error: OsteonError) -> None:
+    info(f"[bold red]error:[/] {escape(error.message)}")
     if error.hint:
-        console.print(f"  → {escape(error.hint)}", soft_wrap=True)
+        info(f"  → {escape(error.hint)}")

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 
-from osteon.cli.device_option import device_option
-from osteon.cli.option_values import By, Precisions
-from osteon.cli.output import out, report_failures, some
-from osteon.cli.plan_options import asked, takes_choices
+from osteon.cli.option_values import FoldsBy, Precision
+from osteon.cli.output import info, out, report_failures, shorten, warn
+from osteon.cli.plan_options import given_options, with_plan_options
+from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
-from osteon.core.progress import clock, console, is_quiet
+from osteon.core.progress import clock, is_quiet
 from osteon.core.quantities import format_bytes, parse_bytes, parse_seconds
-from osteon.planning.options import Choices
+from osteon.core.text import counted
+from osteon.planning.options import PlanOptions
 
 if TYPE_CHECKING:
     from osteon.plan.schema import Plan
 
-MOST_REASONS = 3
+MAX_REASONS = 3
 """To look at a scan; the record has all."""
 
 
-@takes_choices
+@with_plan_options
 def train(
     context: typer.Context,
-    choices: Choices,
+    choices: PlanOptions,
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
     run: Annotated[Path, typer.Argument(help="The run's folder; the model is made in RUN/model.")],
     budget: Annotated[str | None, typer.Option(help="Time to train: 90s, 20min, 1.5h.")] = None,
@@ -36,14 +37,14 @@ def train(
         str, typer.Option(help="To validate on; all: each in turn, one model of all; none: train on all.")
     ] = "0",
     folds: Annotated[int, typer.Option(min=2, help="Folds the cases are divided into.")] = 5,
-    folds_by: Annotated[By, typer.Option(help="What no split parts.")] = By.subject,
+    folds_by: Annotated[FoldsBy, typer.Option(help="What no split parts.")] = "subject",
     plan: Annotated[Path | None, typer.Option(help="A plan.yaml; the dataset's when left out.")] = None,
     init: Annotated[
         Path | None, typer.Option(help="A run or model whose weights to begin with, of any labels.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides weights, patches and augmentation.")] = 0,
     device: Annotated[str, device_option("What to train on.")] = "auto",
-    precision: Annotated[Precisions | None, typer.Option(help="Over what the plan says.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Over what the plan says.")] = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs without better Dice.")] = None,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="The same result each time.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
@@ -52,6 +53,9 @@ def train(
 ) -> None:
     """Train a model. Run the same command again after an interruption: it goes on."""
     import osteon
+    from osteon.planning.dataset_plan import load_or_make_plan
+    from osteon.planning.inherited_plan import plan_from_model
+    from osteon.planning.run_plan import plan_for_run
     from osteon.runs.record import RUN
 
     if resume and restart:
@@ -59,11 +63,19 @@ def train(
     if resume and not (run / RUN).is_file():
         raise UsageError(f"{run}: there is no run to go on with", hint="leave out --resume to begin one")
     seconds = None if budget is None else parse_seconds(budget)
-    chosen = _plan_for(dataset, run, plan, choices, asked(context), device, restart, seconds, workers, init)
+    settings: dict[str, Any] = {"device": device, "budget_s": seconds, "workers": workers}
+    if plan is not None:
+        chosen = _plan_from_file(plan, choices, given_options(context))
+    elif init is not None:
+        chosen = plan_from_model(dataset, run, str(init), choices, restart=restart, **settings)
+    elif given_options(context):
+        chosen = plan_for_run(dataset, run, choices, restart=restart, **settings)
+    else:
+        chosen = load_or_make_plan(dataset, **settings)
     if patience is not None:
         training = chosen.training.model_copy(update={"patience_epochs": patience})
         chosen = chosen.model_copy(update={"training": training})
-    _say_cost(chosen, seconds, epochs, folds if _fold(fold) == "all" else 1)
+    _print_cost(chosen, seconds, epochs, folds if _parse_fold(fold) == "all" else 1)
     report = osteon.train(
         dataset,
         run,
@@ -71,13 +83,13 @@ def train(
         restart=restart,
         budget_s=seconds,
         epochs=epochs,
-        fold=_fold(fold),
+        fold=_parse_fold(fold),
         folds=folds,
-        folds_by=folds_by.value,
+        folds_by=folds_by,
         init=None if init is None else str(init),
         seed=seed,
         device=device,
-        precision=None if precision is None else precision.value,
+        precision=precision,
         deterministic=deterministic,
         workers=workers,
     )
@@ -87,47 +99,25 @@ def train(
             out.print(f"validation Dice  {escape(name)}  {value:.3f}")
     if validation["dice"] is not None:
         out.print(f"validation Dice  mean  {validation['dice']:.3f}  ({len(validation['cases'])} whole scans)")
-    out.print(f"{report.iterations} iterations; the model: {escape(str(run / 'model'))}", soft_wrap=True)
+    out.print(f"{report.iterations} iterations; the model: {escape(str(run / 'model'))}")
     report_failures(report.failed, "left out")
 
 
-def _plan_for(
-    dataset: Path,
-    run: Path,
-    file: Path | None,
-    choices: Choices,
-    given: list[str],
-    device: str,
-    restart: bool,
-    budget_s: float | None,
-    workers: int | None,
-    init: Path | None,
-) -> Plan:
-    """The dataset's plan, or a file's, or one that the options or the model to begin with make for this run alone."""
+def _plan_from_file(file: Path, choices: PlanOptions, given: list[str]) -> Plan:
+    """The plan of a file, with changes by --set. Raises UsageError where other options would decide it, too."""
     from osteon.plan.overlay import overlay
     from osteon.plan.schema import read_plan
-    from osteon.planning.dataset_plan import plan_of
-    from osteon.planning.inherited_plan import plan_from_model
-    from osteon.planning.run_plan import plan_for_run
 
-    if file is not None:
-        others = [option for option in given if option != "--set"]
-        if others:
-            raise UsageError(
-                f"--plan and {others[0]} contradict each other: the plan has decided that",
-                hint="leave one of them out, or change single keys of the plan with --set",
-            )
-        return overlay(read_plan(file), choices.settings or {})
-    if init is not None:
-        return plan_from_model(
-            dataset, run, str(init), choices, device=device, restart=restart, budget_s=budget_s, workers=workers
+    others = [option for option in given if option != "--set"]
+    if others:
+        raise UsageError(
+            f"--plan and {others[0]} contradict each other: the plan has decided that",
+            hint="leave one of them out, or change single keys of the plan with --set",
         )
-    if given:
-        return plan_for_run(dataset, run, choices, device=device, restart=restart, budget_s=budget_s, workers=workers)
-    return plan_of(dataset, device=device, budget_s=budget_s, workers=workers)
+    return overlay(read_plan(file), choices.settings or {})
 
 
-def _fold(text: str) -> int | Literal["all"] | None:
+def _parse_fold(text: str) -> int | Literal["all"] | None:
     if text.lower() == "none":
         return None
     if text.lower() == "all":
@@ -139,7 +129,7 @@ def _fold(text: str) -> int | Literal["all"] | None:
     return int(text)
 
 
-def _say_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: int) -> None:
+def _print_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: int) -> None:
     """What the training will cost, before it starts."""
     import psutil
 
@@ -153,10 +143,10 @@ def _say_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: int
         expected = f"{iterations} iterations, about {clock(iterations * per_iteration)}"
     times = f"{folds} folds of " if folds > 1 else ""
     if not is_quiet():
-        console.print(f"training: {times}{expected}, {format_bytes(bytes_needed)} of memory")
+        info(f"training: {times}{expected}, {format_bytes(bytes_needed)} of memory")
     free = psutil.virtual_memory().available
     if bytes_needed and plan.forecast.device == "cpu" and bytes_needed > free:
-        console.print(f"[yellow]only {format_bytes(free)} are free: make patch.size smaller in plan.yaml[/]")
+        warn(f"only {format_bytes(free)} are free: make patch.size smaller in plan.yaml")
 
 
 def predict(
@@ -188,7 +178,7 @@ def predict(
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
-    from osteon.machine.engine_timing import all_passes, choose_engine
+    from osteon.machine.engine_timing import choose_engine, count_all_passes
     from osteon.predicting.memory import told_needs
     from osteon.predicting.model import model_folder
     from osteon.predicting.predictor import predict as predict_scans
@@ -205,27 +195,24 @@ def predict(
     limit = None if memory is None else parse_bytes(memory)
     loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
     found = find_scans(sources, loaded.plan, series, seen=loaded.seen)
-    loaded = choose_engine(loaded, model_folder(model), engine, all_passes(loaded.plan, found))
-    console.print(told_needs(loaded.plan, found, limit, probabilities=probabilities), soft_wrap=True)
+    loaded = choose_engine(loaded, model_folder(model), engine, count_all_passes(loaded.plan, found))
+    info(told_needs(loaded.plan, found, limit, probabilities=probabilities))
     report = predict_scans(loaded, found, folder, How(speed_of(speed), overwrite, limit, probabilities))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
-    count = len(report.done)
-    out.print(f"{count} scan{'s' * (count != 1)} segmented{skipped}: {escape(str(folder))}", soft_wrap=True)
+    out.print(f"{counted(len(report.done), 'scan')} segmented{skipped}: {escape(str(folder))}")
     if report.trained_on:
-        console.print(
-            f"[yellow]the model was trained on {len(report.trained_on)} of these scans, which say nothing of how it "
-            f"does on new ones: {some(report.trained_on)}[/]",
-            soft_wrap=True,
+        warn(
+            f"the model was trained on {len(report.trained_on)} of these scans, which say nothing of how it "
+            f"does on new ones: {shorten(report.trained_on)}"
         )
     if (report.done or report.skipped) and not loaded.calibration.is_known:
-        console.print(
-            "[yellow]the confidence is uncalibrated, since this model was validated on too few structures: it is the "
-            "network's own figure, and no Dice to be expected[/]",
-            soft_wrap=True,
+        warn(
+            "the confidence is uncalibrated, since this model was validated on too few structures: it is the "
+            "network's own figure, and no Dice to be expected"
         )
     if report.review:
-        console.print(f"[yellow]{len(report.review)} to be looked at by a person:[/]")
+        warn(f"{len(report.review)} to be looked at by a person:")
         for name, reasons in report.review.items():
-            more = f"; {len(reasons) - MOST_REASONS} more in {RECORD}" if len(reasons) > MOST_REASONS else ""
-            console.print(f"  {escape(name)}: {escape('; '.join(reasons[:MOST_REASONS]) + more)}", soft_wrap=True)
+            more = f"; {len(reasons) - MAX_REASONS} more in {RECORD}" if len(reasons) > MAX_REASONS else ""
+            info(f"  {escape(name)}: {escape('; '.join(reasons[:MAX_REASONS]) + more)}")
     report_failures(report.failed, "failed")

@@ -2,99 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from typing import Any, Literal, get_args
 
-
-class By(StrEnum):
-    """What a fold never parts (osteon.dataset.folds.By)."""
-
-    subject = "subject"
-    site = "site"
-
-
-class Precisions(StrEnum):
-    """Numbers in which the network computes."""
-
-    bf16 = "bf16"
-    fp32 = "fp32"
-
-
-class Groups(StrEnum):
-    """Which meshes become one structure (osteon.importing.source_forms.Group)."""
-
-    color = "color"
-    all = "all"
-    none = "none"
-
-
-class MeshUnits(StrEnum):
-    """Units of meshes' coordinates (osteon.importing.source_forms.MeshUnit)."""
-
-    mm = "mm"
-    cm = "cm"
-    m = "m"
-
-
-class MeshSpaces(StrEnum):
-    """Worlds of meshes' coordinates (osteon.formats.stl.MeshSpace)."""
-
-    LPS = "LPS"
-    RAS = "RAS"
-
-
-class Between(StrEnum):
-    """What becomes of slices between those that were labelled (osteon.importing.source_forms.BetweenSlices)."""
-
-    fill = "fill"
-    leave = "leave"
-
-
-class RleOrders(StrEnum):
-    """Along what runs count pixels (osteon.importing.source_forms.RleOrder)."""
-
-    rows = "rows"
-    columns = "columns"
-
-
-class MaskMarks(StrEnum):
-    """Which pixels of a picture's mask are the structure (osteon.importing.source_forms.MaskMarks)."""
-
-    bright = "bright"
-    dark = "dark"
-
-
-class Encodings(StrEnum):
-    """Kinds of DICOM SEG (osteon.exporting.export_form.Encoding)."""
-
-    binary = "binary"
-    labelmap = "labelmap"
-
-
-class Shapes(StrEnum):
-    """How COCO has masks (osteon.exporting.export_form.Shapes)."""
-
-    rle = "rle"
-    polygons = "polygons"
-
-
-class Methods(StrEnum):
-    """How members are made one (osteon.voting.rules.Method)."""
-
-    hard = "hard"
-    soft = "soft"
-    staple = "staple"
-
-
-class Parts(StrEnum):
-    """What a vote is fitted in (osteon.voting.fit.FittedParameter)."""
-
-    threshold = "threshold"
-    weights = "weights"
-
-
-RECIPES = ("osteon", "nnunet", "hand", "humerus", "humerus-pretrained", "limb", "lung", "spine")
-"""The rows of osteon.planning.recipes, then the files of osteon.planning.published."""
-EXPORTS = (
+FoldsBy = Literal["subject", "site"]
+Precision = Literal["bf16", "fp32"]
+MeshGroup = Literal["color", "all", "none"]
+MeshUnit = Literal["mm", "cm", "m"]
+MeshSpace = Literal["LPS", "RAS"]
+BetweenSlices = Literal["fill", "leave"]
+RleOrder = Literal["rows", "columns"]
+MaskMarks = Literal["bright", "dark"]
+ExportForm = Literal[
     "stl",
     "ply",
     "obj",
@@ -108,5 +26,15 @@ EXPORTS = (
     "decathlon",
     "onnx",
     "openvino",
-)
-"""Forms of export (osteon.exporting.registry.FORMS and MODEL_FORMS). Plugins add others."""
+]
+Encoding = Literal["binary", "labelmap"]
+MaskShape = Literal["rle", "polygons"]
+VoteMethod = Literal["hard", "soft", "staple"]
+FitPart = Literal["threshold", "weights"]
+PhantomKind = Literal["humerus", "limb", "spine", "hand", "lung"]
+PhantomLayout = Literal["mixed", "folders", "heap"]
+
+
+def choices(values: Any) -> str:
+    """A table's own names as help shows them, where plugins may add others, so that the table itself checks."""
+    return f"{{{'|'.join(get_args(values))}}}"

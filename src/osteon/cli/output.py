@@ -1,4 +1,4 @@
-"""How commands say what they did."""
+"""How commands print results, notes and failures."""
 
 from __future__ import annotations
 
@@ -7,36 +7,60 @@ from collections.abc import Mapping, Sequence
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from osteon.core.errors import OsteonError
 from osteon.core.progress import console
-from osteon.core.text import shortly
+from osteon.core.text import counted, shortly
 
-out = Console(highlight=False)
-"""The result of a command goes to standard output."""
+out = Console(highlight=False, soft_wrap=True)
+"""Standard output, for a command's result; lines are not broken."""
+
+
+def info(text: str) -> None:
+    """Print a line of markup to standard error."""
+    console.print(text, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a line of markup to standard error, in yellow."""
+    info(f"[yellow]{text}[/]")
+
+
+def plain_table(columns: Sequence[str], left: Sequence[str] = ()) -> Table:
+    """A table without lines; columns are aligned on the right where some are named in `left`, but for those."""
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if left and column not in left else "left", overflow="fold")
+    return table
+
+
+def report_notes(notes: Sequence[str]) -> None:
+    """Print what a user should know, a line each."""
+    for line in notes:
+        info(f"[yellow]note:[/] {escape(line)}")
 
 
 def report_failures(failed: Mapping[str, OsteonError], what: str) -> None:
-    """Name every case that failed and end with exit code 1; nothing where none did."""
+    """Print every case that failed and end with exit code 1; nothing where none did."""
     if not failed:
         return
-    cases = f"{len(failed)} case{'s' * (len(failed) != 1)}"
-    console.print(f"[bold red]{cases} {what}:[/]", soft_wrap=True)
+    info(f"[bold red]{counted(len(failed), 'case')} {what}:[/]")
     for case, error in failed.items():
-        console.print(f"  {escape(case)}: {escape(error.message)}", soft_wrap=True)
+        info(f"  {escape(case)}: {escape(error.message)}")
         if error.hint:
-            console.print(f"    → {escape(error.hint)}", soft_wrap=True)
+            info(f"    → {escape(error.hint)}")
     raise typer.Exit(1)
 
 
-def report_lost(lost: Sequence[str]) -> None:
-    """Name what was there and was not taken; the command should then end with 1. Nothing where all was taken."""
+def report_not_imported(lost: Sequence[str]) -> None:
+    """Print what was there and not imported; the command should then end with 1. Nothing where all was imported."""
     if lost:
-        console.print(f"[bold red]{len(lost)} passed over:[/]")
+        info(f"[bold red]{len(lost)} passed over:[/]")
     for line in lost:
-        console.print(f"  {escape(line)}", soft_wrap=True)
+        info(f"  {escape(line)}")
 
 
-def some(names: Sequence[str], most: int = 8) -> str:
-    """The first names, and how many more there are, as rich prints them."""
-    return escape(shortly(names, most))
+def shorten(names: Sequence[str], max_names: int = 8) -> str:
+    """The first names and the number of the others, as markup."""
+    return escape(shortly(names, max_names))

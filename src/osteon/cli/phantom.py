@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from osteon.cli.option_values import PhantomKind, PhantomLayout, choices
 from osteon.cli.output import out
-
-KINDS = ("humerus", "limb", "spine", "hand", "lung")
-"""The rows of osteon.phantoms.registry, which is slow to import; a test compares. Plugins add others."""
-
-
-class Layouts(StrEnum):
-    """How the humerus' files lie (osteon.phantoms.fragments.KIND)."""
-
-    mixed = "mixed"
-    folders = "folders"
-    heap = "heap"
 
 
 def phantom(
-    kind: Annotated[str, typer.Argument(metavar=f"{{{'|'.join(KINDS)}}}", help="What to make up.")],
+    kind: Annotated[str, typer.Argument(metavar=choices(PhantomKind), help="What to make up.")],
     folder: Annotated[Path, typer.Argument(help="Where it is written: a new or an empty folder.")],
     cases: Annotated[int, typer.Option(min=1, help="How many.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="A case follows from seed and number alone.")] = 0,
@@ -32,7 +21,7 @@ def phantom(
         int | None, typer.Option(help="Voxels or pixels along the longest axis, in the same field of view.")
     ] = None,
     layout: Annotated[
-        Layouts | None, typer.Option(help="Humerus: a folder for each case, all in one heap, or mixed (usual).")
+        PhantomLayout | None, typer.Option(help="Humerus: a folder for each case, all in one heap, or mixed (usual).")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other phantoms that are there.")] = False,
 ) -> None:
@@ -40,11 +29,11 @@ def phantom(
     from osteon.phantoms.record import TRUTH
     from osteon.phantoms.registry import SIDECAR, ask, kind_named, write_phantoms
 
-    request = ask(kind, cases=cases, seed=seed, size=size, layout=layout and layout.value)
+    request = ask(kind, cases=cases, seed=seed, size=size, layout=layout)
     made = write_phantoms(folder, request, overwrite=overwrite)
     row = kind_named(request.kind)
     state = "written" if made else "is there already"
-    out.print(f"{state}: {escape(row.what)}", soft_wrap=True)
-    out.print(f"truth   {escape(str(folder / TRUTH))}, sizes in {escape(str(folder / SIDECAR))}", soft_wrap=True)
+    out.print(f"{state}: {escape(row.what)}")
+    out.print(f"truth   {escape(str(folder / TRUTH))}, sizes in {escape(str(folder / SIDECAR))}")
     command = f"osteon import {folder / row.source} DATASET {row.options}".rstrip()
-    out.print(f"import  {escape(command)}", soft_wrap=True)
+    out.print(f"import  {escape(command)}")

@@ -10,10 +10,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.device_option import device_option
-from osteon.cli.output import out
+from osteon.cli.output import out, warn
+from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
-from osteon.core.progress import console
 from osteon.core.quantities import parse_bytes, parse_seconds
 
 
@@ -46,36 +45,34 @@ def serve(
     if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
         raise UsageError("the server is not installed", hint="pip install 'osteon[serve]'")
     from osteon.serving.guard import find_token
-    from osteon.serving.server import Place, hold, prepare
-    from osteon.serving.worker import Work
-    from osteon.web.listening import check_port
+    from osteon.serving.jobs import JobQueue
+    from osteon.serving.predictor import Dispatcher, start_predictor
+    from osteon.serving.server import create_server, hold_jobs_folder
+    from osteon.serving.worker import ServedModel
+    from osteon.web.address import ServerAddress
 
     limit = None if memory is None else parse_bytes(memory)
-    work = Work(model, speed, engine, postprocess, device, limit, max_voxels)
-    place = Place(folder, host, port, queue, parse_bytes(max_upload), parse_seconds(keep), parse_seconds(job_limit))
-    with hold(folder):
-        check_port(host, port)
-        token, made = find_token(token_file, os.environ.get("OSTEON_TOKEN", ""), folder, local=place.local)
-        service, server = prepare(work, place, token)
-        _say(place.local, folder, token if made else "", service.store.damaged)
-        named = "localhost" if place.local else f"[{host}]" if ":" in host else host
-        out.print(f"listening http://{escape(named)}:{port}/", soft_wrap=True)
+    served = ServedModel(model, speed, engine, postprocess, device, limit, max_voxels)
+    address = ServerAddress(host, port)
+    most_bytes, keep_s, limit_s = parse_bytes(max_upload), parse_seconds(keep), parse_seconds(job_limit)
+    with hold_jobs_folder(folder):
+        address.check()
+        token, made = find_token(token_file, os.environ.get("OSTEON_TOKEN", ""), folder, local=address.local)
+        jobs = JobQueue(folder, queue)
+        dispatcher = Dispatcher(jobs, start_predictor(served), keep_s, limit_s)
+        server = create_server(dispatcher, address, token, most_bytes)
+        _print_address(address.local, folder, token if made else "", jobs.damaged)
+        out.print(f"listening {escape(address.url())}")
         out.print("stop      Ctrl-C; jobs that wait are done when it is started again")
         server.run()
-        service.dispatcher.stop()
+        dispatcher.stop()
 
 
-def _say(local: bool, folder: Path, made: str, damaged: int) -> None:
+def _print_address(local: bool, folder: Path, made: str, damaged: int) -> None:
     if damaged:
-        console.print(f"[yellow]{damaged} jobs cannot be read, and are passed over[/]")
+        warn(f"{damaged} jobs cannot be read, and are passed over")
     if not local:
-        console.print(
-            "[yellow]whoever sees the network's traffic can read it; behind a proxy with TLS, or an SSH tunnel, nobody "
-            "can[/]",
-            soft_wrap=True,
-        )
-    out.print(f"jobs      {escape(str(folder))}", soft_wrap=True)
+        warn("whoever sees the network's traffic can read it; behind a proxy with TLS, or an SSH tunnel, nobody can")
+    out.print(f"jobs      {escape(str(folder))}")
     if made:
-        out.print(
-            f"token     {made}   (kept in {escape(str(folder / 'token'))}; it is not shown again)", soft_wrap=True
-        )
+        out.print(f"token     {made}   (kept in {escape(str(folder / 'token'))}; it is not shown again)")

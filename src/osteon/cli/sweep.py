@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.output import out
-from osteon.core.progress import console
+from osteon.cli.output import info, out
+from osteon.core.text import counted
 
 
 def sweep(
@@ -24,16 +24,16 @@ def sweep(
 
     report = osteon.sweep(file, dry=dry_run)
     several = len({trial.seed for trial, _ in report.rows}) > 1
-    out.print(sweep_table(report.rows, report.keys, several_seeds=several))
+    out.print(sweep_table(report.rows, report.keys, several_seeds=several), soft_wrap=False)
     if several:
-        out.print(seeds_table(report.rows, report.keys))
+        out.print(seeds_table(report.rows, report.keys), soft_wrap=False)
     for trial, outcome in report.rows:
         if outcome.state == "stopped":
-            out.print(f"stopped early: {escape(f'{trial.name}: {outcome.why}')}", soft_wrap=True)
+            out.print(f"stopped early: {escape(f'{trial.name}: {outcome.why}')}")
     if not dry_run:
-        out.print(f"each trial is a run: {escape(str(report.folder))}/TRIAL; the table: sweep.csv", soft_wrap=True)
+        out.print(f"each trial is a run: {escape(str(report.folder))}/TRIAL; the table: sweep.csv")
     if report.failed:
-        console.print(f"[bold red]{len(report.failed)} trial{'s' * (len(report.failed) != 1)} failed:[/]")
+        info(f"[bold red]{counted(len(report.failed), 'trial')} failed:[/]")
         for name, why in report.failed.items():
-            console.print(f"  {escape(name)}: {escape(why)}", soft_wrap=True)
+            info(f"  {escape(name)}: {escape(why)}")
         raise typer.Exit(1)

@@ -6,15 +6,15 @@ import locale
 import os
 import sys
 
+from osteon.cli.output import warn
 from osteon.core.errors import out_of_memory
 from osteon.core.platform import address_space
-from osteon.core.progress import console
 
-LEAST_BYTES = 2 << 30
+MIN_BYTES = 2 << 30
 """Of address space, with which what needs torch still starts."""
 
 
-def begin_in_utf8() -> None:
+def restart_in_utf8() -> None:
     """Let the command work in UTF-8, whatever the system's language settings are (`LC_ALL=C`, `PYTHONUTF8=0`).
 
     Names of files, and the files that libraries read by the locale's encoding (torch's own among them), need it; it
@@ -33,22 +33,21 @@ def begin_in_utf8() -> None:
     os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
-def tell_limit() -> None:
+def warn_memory_limit() -> None:
     """Say before the work begins that there is little memory: libraries may end the process without a word."""
-    if is_tight():
-        console.print(
-            f"[yellow]the memory of a process is limited to {(address_space() or 0) / 1e9:.1f} GB here (`ulimit -v`); "
-            f"training and predicting need about {LEAST_BYTES / 1e9:.0f} GB to start, and may break off[/]",
-            soft_wrap=True,
+    if is_memory_tight():
+        warn(
+            f"the memory of a process is limited to {(address_space() or 0) / 1e9:.1f} GB here (`ulimit -v`); "
+            f"training and predicting need about {MIN_BYTES / 1e9:.0f} GB to start, and may break off"
         )
 
 
-def is_tight() -> bool:
+def is_memory_tight() -> bool:
     """Whether the process may use less memory than torch takes to start."""
     limit = address_space()
-    return limit is not None and limit < LEAST_BYTES
+    return limit is not None and limit < MIN_BYTES
 
 
-def lacks_memory(error: Exception) -> bool:
+def is_memory_error(error: Exception) -> bool:
     """Whether memory was what was lacking; where it is tight, libraries fail to load in ways of their own."""
-    return out_of_memory(error) or (is_tight() and isinstance(error, ImportError | SystemError))
+    return out_of_memory(error) or (is_memory_tight() and isinstance(error, ImportError | SystemError))

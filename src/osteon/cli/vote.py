@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from osteon.cli.option_values import Methods, Parts
-from osteon.cli.output import out, report_failures, some
+from osteon.cli.option_values import FitPart, VoteMethod
+from osteon.cli.output import info, out, plain_table, report_failures, report_notes, shorten, warn
 from osteon.core.errors import UsageError
-from osteon.core.progress import console
 from osteon.core.text import counted
 
 if TYPE_CHECKING:
     from osteon.voting.fit import VoteFit
     from osteon.voting.report import Problem, VoteReport
 
-SHOWN = 20
+MAX_SHOWN = 20
 
 
 def vote(
@@ -29,8 +28,9 @@ def vote(
         typer.Argument(help="MEMBER… OUT: folders of predictions, or tables of RLE (.csv); the last is the output."),
     ],
     method: Annotated[
-        Methods, typer.Option(help="Count votes, average probabilities, or find out how good each member is.")
-    ] = Methods.hard,
+        VoteMethod,
+        typer.Option(help="Count votes, average probabilities, or estimate how good each member is (STAPLE)."),
+    ] = "hard",
     threshold: Annotated[
         str | None, typer.Option(help="Votes needed: 2, or NAME=2,…, or both, or a fitted FILE; more than half.")
     ] = None,
@@ -48,7 +48,7 @@ def vote(
         typer.Option(help="Instead: choose thresholds or weights on this dataset's labels; OUT is a .yaml."),
     ] = None,
     fit_part: Annotated[
-        Parts | None, typer.Option(help="With --fit: what; thresholds for hard, weights for soft.")
+        FitPart | None, typer.Option(help="With --fit: what; thresholds for hard, weights for soft.")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Do again what is done; replace what no vote has written.")
@@ -66,14 +66,14 @@ def vote(
         report = osteon.vote(
             paths,
             target,
-            method=method.value,
+            method=method,
             threshold=threshold,
             weights=weights,
             image_size=size,
             dataset=dataset,
             overwrite=overwrite,
         )
-        _say(report)
+        _print_report(report)
         return
     for name, value in (
         ("--threshold", threshold),
@@ -83,100 +83,92 @@ def vote(
     ):
         if value is not None:
             raise UsageError(f"--fit and {name} contradict each other", hint="leave one of them out")
-    part: Any = fit_part and fit_part.value
-    _say_fit(osteon.fit_vote(paths, fit, target, method=method.value, part=part, overwrite=overwrite))
+    _print_fit(osteon.fit_vote(paths, fit, target, method=method, part=fit_part, overwrite=overwrite))
 
 
-def _say(report: VoteReport) -> None:
-    """What was decided, who was silent, what could not be used; exit code 1 where something could not."""
+def _print_report(report: VoteReport) -> None:
+    """Results, notes, members without a vote and unusable rows; exit code 1 where there are such rows."""
     from osteon.voting.report import group_problems
 
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
-    done = f"{counted(len(report.cases), 'case')}, {counted(len(report.structures), 'structure')}"
-    out.print(f"{done}, {counted(len(report.members), 'member')}{skipped}: {escape(str(report.out))}", soft_wrap=True)
-    for note in report.notes:
-        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
-    _say_absences(report)
+    counts = f"{counted(len(report.cases), 'case')}, {counted(len(report.structures), 'structure')}"
+    out.print(f"{counts}, {counted(len(report.members), 'member')}{skipped}: {escape(str(report.out))}")
+    report_notes(report.notes)
+    _print_absences(report)
     problems, undecided = group_problems(report.all_problems), report.undecided
-    lines = [_line(one, count) for one, count in problems]
+    lines = [_problem_line(one, count) for one, count in problems]
     lines += [
         (f"{one.case}, {one.structure}: not voted on: {one.why}", "give a smaller --threshold") for one in undecided
     ]
-    _say_lines(lines, len(report.all_problems) + len(undecided))
-    console.print(f"each case: {escape(str(report.record))}", soft_wrap=True)
+    _print_problems(lines, len(report.all_problems) + len(undecided))
+    info(f"each case: {escape(str(report.record))}")
     report_failures(report.failed, "could not be voted on")
     if lines:
         raise typer.Exit(1)
 
 
-def _line(one: Problem, count: int) -> tuple[str, str]:
+def _problem_line(one: Problem, count: int) -> tuple[str, str]:
     return one.what + (f" (and {count - 1} more like it)" if count > 1 else ""), one.hint
 
 
-def _say_lines(lines: Sequence[tuple[str, str]], total: int) -> None:
-    """What could not be used, and what to do about it; a hint that several lines share is given once."""
+def _print_problems(lines: Sequence[tuple[str, str]], total: int) -> None:
+    """What could not be used, with hints; a hint that several lines share is printed once."""
     if lines:
-        console.print(f"[bold red]{total} row{'s' * (total != 1)} or files could not be used:[/]", soft_wrap=True)
-    shown = lines[:SHOWN]
+        info(f"[bold red]{total} row{'s' * (total != 1)} or files could not be used:[/]")
+    shown = lines[:MAX_SHOWN]
     for number, (what, hint) in enumerate(shown):
-        console.print(f"  {escape(what)}", soft_wrap=True)
+        info(f"  {escape(what)}")
         if hint and (number + 1 == len(shown) or shown[number + 1][1] != hint):
-            console.print(f"    → {escape(hint)}", soft_wrap=True)
-    if len(lines) > SHOWN:
-        console.print(f"  … and {len(lines) - SHOWN} more", soft_wrap=True)
+            info(f"    → {escape(hint)}")
+    if len(lines) > MAX_SHOWN:
+        info(f"  … and {len(lines) - MAX_SHOWN} more")
 
 
-def _say_absences(report: VoteReport) -> None:
-    """Who says nothing of what, a line or two for each member."""
+def _print_absences(report: VoteReport) -> None:
+    """Cases and structures on which members do not vote, a line or two for each member."""
     for member in report.members:
         own = [one for one in report.absences if one.member == member]
         cases = [one.case for one in own if one.structure is None]
         if cases:
-            _quiet(member, f"has nothing of {len(cases)} case{'s' * (len(cases) != 1)}", cases)
+            _print_absence(member, f"has nothing of {counted(len(cases), 'case')}", cases)
         counts = Counter(one.structure for one in own if one.structure is not None)
         if counts:
             places = [f"{name} in {count}" for name, count in counts.most_common() if name is not None]
-            _quiet(member, f"does not vote on {len(counts)} structure{'s' * (len(counts) != 1)}, in cases", places)
+            _print_absence(member, f"does not vote on {counted(len(counts), 'structure')}, in cases", places)
 
 
-def _quiet(member: str, what: str, names: Sequence[str]) -> None:
-    console.print(f"[yellow]{escape(member)} {what}:[/] {some(names)}", soft_wrap=True)
+def _print_absence(member: str, what: str, names: Sequence[str]) -> None:
+    info(f"[yellow]{escape(member)} {what}:[/] {shorten(names)}")
 
 
-def _say_fit(result: VoteFit) -> None:
-    from rich.table import Table
-
+def _print_fit(result: VoteFit) -> None:
     from osteon.voting.fit import FEW
     from osteon.voting.report import group_problems
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("structure", "cases", "usual", "fitted", "left out", result.part):
-        table.add_column(column, overflow="fold")
+    table = plain_table(("structure", "cases", "usual", "fitted", "left out", result.part))
     for name, chosen in result.structures.items():
         figures = ["–" if f is None else f"{f:.3f}" for f in (chosen.usual, chosen.fitted, chosen.left_out)]
         what = "as usual"
         if chosen.taken:
             what = str(chosen.threshold) if chosen.weights is None else ", ".join(f"{w:g}" for w in chosen.weights)
         table.add_row(escape(name), str(chosen.cases), *figures, what)
-    out.print(table)
+    out.print(table, soft_wrap=False)
     count = len(result.cases)
-    out.print(f"fitted on {count} case{'s' * (count != 1)}: {escape(str(result.out))}", soft_wrap=True)
+    out.print(f"fitted on {counted(count, 'case')}: {escape(str(result.out))}")
     if count < FEW:
-        console.print(f"[yellow]{count} cases say little: look at the column `left out`, and test on others[/]")
+        warn(f"{count} cases say little: look at the column `left out`, and test on others")
     if result.held_out:
-        console.print(
-            f"[yellow]{len(result.held_out)} of them are held out for the final test; a figure on these is no test "
-            f"any more: {some(result.held_out)}[/]",
-            soft_wrap=True,
+        warn(
+            f"{len(result.held_out)} of them are held out for the final test; a figure on these is no test "
+            f"any more: {shorten(result.held_out)}"
         )
     if result.trained_on:
-        console.print(
-            f"[yellow]{len(result.trained_on)} cases were left out, since a member was trained on them: "
-            f"{some(result.trained_on)}[/]",
-            soft_wrap=True,
+        warn(
+            f"{len(result.trained_on)} cases were left out, since a member was trained on them: "
+            f"{shorten(result.trained_on)}"
         )
-    lines = [_line(one, count) for one, count in group_problems(result.problems)]
-    _say_lines(lines, len(result.problems))
+    lines = [_problem_line(one, count) for one, count in group_problems(result.problems)]
+    _print_problems(lines, len(result.problems))
     report_failures(result.failed, "could not be used")
     if lines:
         raise typer.Exit(1)

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.output import out
-from osteon.cli.quiet import takes_quiet
+from osteon.cli.output import info, out, plain_table, warn
+from osteon.cli.shared_options import with_quiet_option
 from osteon.core.errors import OsteonError
-from osteon.core.progress import console, status
+from osteon.core.progress import status
 from osteon.core.quantities import format_bytes
 
 app = typer.Typer(
@@ -26,15 +26,11 @@ def list_(
     here: Annotated[bool, typer.Option("--here", help="Only those that are on this machine.")] = False,
 ) -> None:
     """Encoders, where their weights lie, under which licence, and whether they are here."""
-    from rich.table import Table
-
     from osteon.networks.encoder_sources import UNKNOWN, published
     from osteon.networks.weight_cache import cache_folder, cached_path, locked
 
     lock = locked()
-    table = Table(box=None, pad_edge=False)
-    for column in ("encoder", "source", "commit", "licence", "here"):
-        table.add_column(column, overflow="fold")
+    table = plain_table(("encoder", "source", "commit", "licence", "here"))
     limited = False
     for source in published():
         path = cached_path(source)
@@ -49,15 +45,15 @@ def list_(
             escape(source.licence) if source.commercial else f"[yellow]{escape(source.licence)}[/]",
             format_bytes(path.stat().st_size) if path else "no",
         )
-    out.print(table if table.row_count else "none")
-    console.print(f"kept in {escape(str(cache_folder()))}", soft_wrap=True)
-    console.print(f"{UNKNOWN}: the source names no licence; any other encoder of timm is tu-NAME", soft_wrap=True)
+    out.print(table if table.row_count else "none", soft_wrap=False)
+    info(f"kept in {escape(str(cache_folder()))}")
+    info(f"{UNKNOWN}: the source names no licence; any other encoder of timm is tu-NAME")
     if limited:
-        console.print("[yellow]non-commercial: not for a product, nor for a model that goes into one[/]")
+        warn("non-commercial: not for a product, nor for a model that goes into one")
 
 
 @app.command()
-@takes_quiet
+@with_quiet_option
 def fetch(
     names: Annotated[list[str], typer.Argument(help="Encoders: resnet34, tu-resnest50d_4s2x40d …")],
     weights: Annotated[str, typer.Option(help="Which of their weights.")] = "imagenet",
@@ -69,7 +65,7 @@ def fetch(
 
     for source in [source_of(name, weights) for name in names]:
         if not source.commercial:
-            console.print(f"[yellow]{source.encoder}: {escape(source.licence)}[/]", soft_wrap=True)
+            warn(f"{source.encoder}: {escape(source.licence)}")
         path = cached_path(source)
         if path is not None and path.is_relative_to(cache_folder()) and not again:
             check(source, path)
@@ -77,7 +73,7 @@ def fetch(
             continue
         with status(f"fetching {source.encoder}"):
             path = fetch(source)
-        out.print(f"{source.encoder}: {format_bytes(path.stat().st_size)}, {escape(str(path))}", soft_wrap=True)
+        out.print(f"{source.encoder}: {format_bytes(path.stat().st_size)}, {escape(str(path))}")
 
 
 @app.command()
@@ -90,8 +86,8 @@ def verify() -> None:
         if error is None:
             out.print(f"{escape(name)}: as fetched")
             continue
-        console.print(f"[red]{escape(name)}: {escape(error.message)}[/]", soft_wrap=True)
-        console.print(f"  → {escape(error.hint)}", soft_wrap=True)
+        info(f"[red]{escape(name)}: {escape(error.message)}[/]")
+        info(f"  → {escape(error.hint)}")
     if not results:
         out.print("no weights are here")
     if any(isinstance(error, OsteonError) for error in results.values()):

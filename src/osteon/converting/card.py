@@ -24,8 +24,8 @@ def adopted_card(plan: Plan, source: Source, checkpoints: dict[str, Checkpoint],
     lines = [
         f"# {plan.dataset}",
         "",
-        f"A {plan.grid.dimensions}D {plan.network.told}, trained by nnU-Net v2 and taken over by osteon {__version__}. "
-        "Research software, no medical device.",
+        f"A {plan.grid.dimensions}D {plan.network.description}, trained by nnU-Net v2 and taken over by osteon "
+        f"{__version__}. Research software, no medical device.",
         "",
         "## Data",
         "",

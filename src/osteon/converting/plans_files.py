@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from osteon.core.errors import ModelError
 from osteon.core.files import read_json
 from osteon.dataset.manifest import explain
-from osteon.plan.sections import Length, Size
+from osteon.plan.sections import PositiveFloat, PositiveInt
 
 PREPROCESSOR = "DefaultPreprocessor"
 RESAMPLING = "resample_data_or_seg_to_shape"
@@ -40,9 +40,9 @@ class Architecture(Part):
 class Configuration(Part):
     """One of the plans' configurations, with what it inherits."""
 
-    spacing: list[Length] = Field(min_length=2, max_length=3)
-    patch_size: list[Size] = Field(min_length=2, max_length=3)
-    batch_size: Size = 2
+    spacing: list[PositiveFloat] = Field(min_length=2, max_length=3)
+    patch_size: list[PositiveInt] = Field(min_length=2, max_length=3)
+    batch_size: PositiveInt = 2
     normalization_schemes: list[str]
     use_mask_for_norm: list[bool]
     preprocessor_name: str = PREPROCESSOR
@@ -115,7 +115,7 @@ class Plans(Part):
     image_reader_writer: str = "SimpleITKIO"
     label_manager: str = LABELS
     transpose_forward: tuple[int, int, int]
-    original_median_spacing_after_transp: list[Length] = [1.0, 1.0, 1.0]
+    original_median_spacing_after_transp: list[PositiveFloat] = [1.0, 1.0, 1.0]
     foreground_intensity_properties_per_channel: dict[str, Foreground] = {}
     configurations: dict[str, dict[str, Any]]
 

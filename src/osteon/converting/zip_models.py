@@ -6,26 +6,20 @@ Names in a zip never become paths outside the temporary folder, and bytes are co
 from __future__ import annotations
 
 import shutil
-import stat
-import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from osteon.converting.model_folder import PLANS, Package
 from osteon.converting.model_search import names_below, trainer_in
 from osteon.core.errors import FileError, ModelError, OsteonError, UsageError, missing_file
 from osteon.core.files import write_error
-from osteon.core.zip_files import directory_fits
+from osteon.core.zip_files import UntrustedZip
 
-MOST_RATIO, SLACK = 200, 64 << 20
-"""Bytes that may come out of a zip for each that it has, and those that may come out of any."""
-CHUNK = 1 << 20
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".model")
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error)
 
 
 @contextmanager
@@ -53,10 +47,10 @@ def opened(path: Path) -> Iterator[Package]:
         raise missing_file(path, "the folder of the trained model")
     _check_kind(archive)
     inner = PurePosixPath(path.relative_to(archive).as_posix())
-    with tempfile.TemporaryDirectory() as temporary, _open_zip(archive) as zipped:
+    with tempfile.TemporaryDirectory() as temporary, UntrustedZip(archive, partial(_zip_error, archive)) as zipped:
         top = Path(temporary) / archive.stem
         try:
-            contents = _Contents(zipped, archive, top)
+            contents = _Contents(zipped, top)
             below = [name for name in contents.entries if name.is_relative_to(inner)]
             if not below:
                 raise missing_file(path, "the folder of the trained model in the zip")
@@ -85,17 +79,8 @@ def _check_kind(file: Path) -> None:
         )
 
 
-def _open_zip(archive: Path) -> zipfile.ZipFile:
-    try:
-        if not directory_fits(archive):
-            raise ModelError(f"{archive}: its table of contents is too large", hint="unpack it, and give the folder")
-        return zipfile.ZipFile(archive)
-    except _DAMAGED as error:
-        raise _damaged(archive) from error
-
-
-def _damaged(archive: Path) -> ModelError:
-    return ModelError(f"{archive}: the zip is damaged", hint="copy it again from its source")
+def _zip_error(archive: Path, problem: str, hint: str) -> ModelError:
+    return ModelError(f"{archive}: {problem}", hint=f"{hint}, or unpack it and give the folder")
 
 
 class _Contents:
@@ -105,48 +90,32 @@ class _Contents:
         ModelError: A name leads out of the zip, or stands there twice.
     """
 
-    def __init__(self, zipped: zipfile.ZipFile, archive: Path, top: Path) -> None:
-        self.zipped, self.archive, self.top = zipped, archive, top
-        self.left = MOST_RATIO * archive.stat().st_size + SLACK
+    def __init__(self, zipped: UntrustedZip, top: Path) -> None:
+        self.zipped, self.top = zipped, top
         self.entries: dict[PurePosixPath, zipfile.ZipInfo] = {}
-        for entry in zipped.infolist():
-            name = PurePosixPath(entry.filename.replace("\\", "/"))
-            if entry.is_dir() or "__MACOSX" in name.parts:
+        for entry in zipped.files:
+            name = zipped.name(entry)
+            if "__MACOSX" in name.parts:
                 continue
-            if name.is_absolute() or ".." in name.parts or ":" in entry.filename:
-                raise self._refused("holds a name that leads out of its folder")
-            if name in self.entries:
-                raise self._refused("holds two files of one name")
+            if name in self.entries or ":" in entry.filename:
+                raise zipped.reject("holds two files of one name, or a colon in a name", "zip the model's folder again")
             self.entries[name] = entry
 
     def unpack(self, name: PurePosixPath) -> Path:
         """A file, on the disk."""
         target, entry = self.top / name, self.entries[name]
-        if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise self._refused(f"{name} is a link, and no file")
-        if entry.flag_bits & 1:
-            raise self._refused("is encrypted", "unpack it with its password, and give the folder")
+        if target.exists():
+            return target
+        if entry.file_size > shutil.disk_usage(self.top.parent).free:
+            raise FileError(
+                f"{target}: there is no room to unpack {entry.file_size / 1e9:.2f} GB",
+                hint="free some space where temporary files go, or name another place for them with TMPDIR",
+            )
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if entry.file_size > shutil.disk_usage(target.parent).free:
-                raise FileError(
-                    f"{target}: there is no room to unpack {entry.file_size / 1e9:.2f} GB",
-                    hint="free some space where temporary files go, or name another place for them with TMPDIR",
-                )
-            with self.zipped.open(entry) as packed, target.open("wb") as unpacked:
-                while chunk := packed.read(CHUNK):
-                    self.left -= len(chunk)
-                    if self.left < 0:
-                        raise self._refused("far more comes out of it than it holds: a zip bomb")
-                    unpacked.write(chunk)
-        except _DAMAGED as error:
-            raise _damaged(self.archive) from error
+            self.zipped.extract(entry, target)
         except OSError as error:
             raise write_error(target, error) from error
         return target
-
-    def _refused(self, what: str, hint: str = "zip the model's folder again, with any program") -> ModelError:
-        return ModelError(f"{self.archive}: {what}", hint=hint)
 
 
 class Zipped(Package):

@@ -51,7 +51,9 @@ def parse_numbers(text: str, what: str) -> tuple[float, ...]:
 
 
 def format_bytes(count: int | None) -> str:
-    """`1.2 GB`, or `unknown`."""
+    """`1.2 GB`, `20 MB`, `300 kB`, or `unknown`."""
     if count is None:
         return "unknown"
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

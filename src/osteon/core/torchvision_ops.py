@@ -2,7 +2,7 @@
 
 pip may pair the two: `import torchvision` then ends in `RuntimeError: operator torchvision::nms does not exist`, and
 takes timm, segmentation-models-pytorch, torchmetrics and Lightning with it. None of them calls these operators; all
-they need is that the names exist. `mend_torchvision` is called before they are imported, in one place for each.
+they need is that the names exist. `patch_torchvision_ops` is called before they are imported, in one place for each.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _defined: list[Any] = []
 """torch forgets operators with the library object that defined them."""
 
 
-def mend_torchvision() -> bool:
+def patch_torchvision_ops() -> bool:
     """Make torchvision importable where that very error keeps it from being so; calling it again costs nothing.
 
     Returns:

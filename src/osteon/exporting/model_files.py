@@ -76,7 +76,7 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
         ledger.end(form, "", files)
     ledger.sum_up()
     left_out = {
-        "names in order": plan.series is not None,
+        "names in order": plan.sequence is not None,
         "closer looks": plan.zoom is not None and plan.zoom.predict,
         "post-processing": bool(loaded.postprocessing.steps),
     }

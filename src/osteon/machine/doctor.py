@@ -23,56 +23,56 @@ from osteon.core.labels import Segmentation
 from osteon.core.platform import cores, cpu_quota
 from osteon.core.progress import status, track
 from osteon.core.threads import describe_waiting, threads_may_spin
-from osteon.core.torchvision_ops import mend_torchvision
+from osteon.core.torchvision_ops import patch_torchvision_ops
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.machine.engine_timing import Speed, measure_engines, remember
-from osteon.machine.gate import Gate, judge_engine, read_gates, write_gates
+from osteon.machine.engine_timing import EngineSpeed, measure_engines, write_speeds
+from osteon.machine.gate import GateResult, judge_engine, read_gates, write_gates
 from osteon.predicting.engines import ENGINES, Kind
 from osteon.predicting.model import Model, load_model, model_folder
 from osteon.predicting.quantised import quantise, quantised_file
 from osteon.predicting.training_cases import TRAINED, UNSEEN
-from osteon.runs.scoring import as_planned
+from osteon.runs.scoring import select_structures
 
 logger = logging.getLogger(__name__)
-State = Literal["fine", "note", "wrong"]
-LOOK_S = 1.0
+CheckState = Literal["fine", "note", "wrong"]
+WATCH_LOAD_S = 1.0
 """How long other work is watched."""
-LITTLE_MEMORY = 4 << 30
-LITTLE_DISK = 5 << 30
-MOST_SCANS = 8
+LOW_MEMORY = 4 << 30
+LOW_DISK = 5 << 30
+MAX_SCANS = 8
 """From which patches for quantising come."""
 LIBRARIES = ("lightning", "segmentation-models-pytorch", "timm", "monai", "pydicom", "highdicom")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at; `hint` says the way out where something is wrong."""
+    """The outcome of one check; `hint` says the way out where something is wrong."""
 
-    what: str
-    state: State
-    said: str
+    name: str
+    state: CheckState
+    message: str
     hint: str = ""
 
 
 @dataclass(frozen=True)
-class Doctor:
+class DoctorReport:
     """What was found.
 
     Attributes:
         checks: Of the machine and the installation.
         speeds: Of the engines with the model.
         gates: What engines of lower precision cost, by name.
-        kept: Where the speeds are remembered.
+        speeds_path: Where the speeds are remembered.
     """
 
     checks: list[Check]
-    speeds: list[Speed] = field(default_factory=list)
-    gates: dict[str, Gate] = field(default_factory=dict)
-    kept: Path | None = None
+    speeds: list[EngineSpeed] = field(default_factory=list)
+    gates: dict[str, GateResult] = field(default_factory=dict)
+    speeds_path: Path | None = None
 
 
-def examine_machine(model: Path | None = None, dataset: Path | None = None) -> Doctor:
+def examine_machine(model: Path | None = None, dataset: Path | None = None) -> DoctorReport:
     """Check the installation; with a model measure the engines; with its dataset try those of lower precision.
 
     Raises:
@@ -93,29 +93,29 @@ def examine_machine(model: Path | None = None, dataset: Path | None = None) -> D
         *_engines(),
     ]
     if model is None:
-        return Doctor(checks)
+        return DoctorReport(checks)
     folder = model_folder(model)
     loaded = load_model(folder)
     data = None if dataset is None else Dataset.open(dataset)
     ids = [] if data is None else _validation_ids(loaded, data)
     if data is not None:
-        loaded = _quantised(loaded, folder, data, ids)
+        loaded = _quantise_model(loaded, folder, data, ids)
     with status("measuring engines"):
         speeds = measure_engines(loaded)
-    gates = read_gates(folder, loaded.sha256) if data is None else _gated(loaded, folder, data, ids, speeds)
-    return Doctor(checks, speeds, gates, remember(loaded, speeds))
+    gates = read_gates(folder, loaded.sha256) if data is None else _run_gates(loaded, folder, data, ids, speeds)
+    return DoctorReport(checks, speeds, gates, write_speeds(loaded, speeds))
 
 
 def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
     """Scans that the model was not trained on; for one that names none (nnU-Net's), those that are held out."""
     labelled = dataset.manifest.labelled
-    absent = [s.name for s in model.plan.structures if s.name not in {here.name for here in dataset.structures}]
+    absent = [s.name for s in model.plan.structures if s.name not in {s.name for s in dataset.structures}]
     if absent or dataset.manifest.overlapping != model.plan.overlapping:
-        how = {True: "structures that overlap", False: "structures that exclude one another"}
+        kinds = {True: "structures that overlap", False: "structures that exclude one another"}
+        here, there = kinds[dataset.manifest.overlapping], kinds[model.plan.overlapping]
+        lack = f"has no {', '.join(absent)}, which the model finds" if absent else f"has {here}, the model {there}"
         raise UsageError(
-            f"{dataset.folder}: has no {', '.join(absent)}, which the model finds"
-            if absent
-            else f"{dataset.folder}: has {how[dataset.manifest.overlapping]}, the model {how[model.plan.overlapping]}",
+            f"{dataset.folder}: {lack}",
             hint="engines are judged by references of the model's structures: give data that call them as it does",
         )
     if not model.validation.get("cases"):
@@ -127,8 +127,10 @@ def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
                 hint="import scans that it was not trained on with `osteon import … --hold-out`",
             )
         return held_out
-    known = {c.id for c in labelled if model.seen.sight_in_run(c.id, c.content) != UNSEEN}  # not others of that name
-    ids = [case_id for case_id in model.validation["cases"] if case_id in known]
+    seen_in_run = {
+        c.id for c in labelled if model.seen.sight_in_run(c.id, c.content) != UNSEEN
+    }  # not others of that name
+    ids = [case_id for case_id in model.validation["cases"] if case_id in seen_in_run]
     if not ids:
         raise UsageError(
             f"{dataset.folder}: has none of the model's validation cases",
@@ -137,7 +139,7 @@ def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
     return ids
 
 
-def _quantised(model: Model, folder: Path, dataset: Dataset, validation_ids: list[str]) -> Model:
+def _quantise_model(model: Model, folder: Path, dataset: Dataset, validation_ids: list[str]) -> Model:
     """The model with a network in 8-bit integers, made from training cases; as it is where that cannot be made."""
     if any(kind.lacks() for kind in ENGINES if kind.quantised) or not any(kind.quantised for kind in ENGINES):
         return model
@@ -146,7 +148,7 @@ def _quantised(model: Model, folder: Path, dataset: Dataset, validation_ids: lis
     path = quantised_file(folder, model.sha256)
     try:
         with status("quantising"):
-            images = [model.prepare(dataset.load_image(case)).image for case in trained[:MOST_SCANS]]
+            images = [model.prepare(dataset.load_image(case)).image for case in trained[:MAX_SCANS]]
             quantise(model.network, model.plan, images, path)
     except (RuntimeError, ImportError, UsageError) as error:
         logger.warning(f"not quantised: {error}")
@@ -154,12 +156,14 @@ def _quantised(model: Model, folder: Path, dataset: Dataset, validation_ids: lis
     return replace(model, quantised=path)
 
 
-def _gated(model: Model, folder: Path, dataset: Dataset, ids: list[str], speeds: list[Speed]) -> dict[str, Gate]:
+def _run_gates(
+    model: Model, folder: Path, dataset: Dataset, ids: list[str], speeds: list[EngineSpeed]
+) -> dict[str, GateResult]:
     def cases(kind: Kind) -> Iterator[tuple[Volume, Segmentation]]:
         for case_id in track(ids, f"trying {kind.name}"):
             case = dataset.case(case_id)
             reference = dataset.load_segmentation(case)
-            array = as_planned(reference, model.plan.structures)
+            array = select_structures(reference, model.plan.structures)
             yield dataset.load_image(case), Segmentation(array, reference.geometry, tuple(model.plan.structures))
 
     usable = {speed.name for speed in speeds if not speed.why_not}
@@ -173,15 +177,17 @@ def _python() -> Check:
 
 
 def _torch() -> Check:
-    said = f"{torch.__version__}, {torch.get_num_threads()} threads, which wait {describe_waiting()}"
+    message = f"{torch.__version__}, {torch.get_num_threads()} threads, which wait {describe_waiting()}"
     if threads_may_spin():
-        return Check("torch", "note", said, "one busy core slows spinning threads many times: OMP_WAIT_POLICY=passive")
-    return Check("torch", "fine", said)
+        return Check(
+            "torch", "note", message, "one busy core slows spinning threads many times: OMP_WAIT_POLICY=passive"
+        )
+    return Check("torch", "fine", message)
 
 
 def _torchvision() -> Check:
     try:
-        mended = mend_torchvision()
+        mended = patch_torchvision_ops()
     except RuntimeError as error:
         return Check("torchvision", "wrong", in_short(error), "pip install a torchvision that fits torch")
     if mended:
@@ -201,18 +207,18 @@ def _libraries() -> list[Check]:
 
 def _processor() -> Check:
     flags = processor_flags()
-    found = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+    features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
     quota = cpu_quota()
     limits = [] if quota is None else [f"a quota of {quota:g}"]
-    said = ", ".join([f"{cores()} cores", *limits, *found])
-    if "avx2" not in found and platform.machine() in ("x86_64", "AMD64"):
-        return Check("processor", "note", said, "without AVX2 training on the CPU is slow")
-    return Check("processor", "fine", said)
+    message = ", ".join([f"{cores()} cores", *limits, *features])
+    if "avx2" not in features and platform.machine() in ("x86_64", "AMD64"):
+        return Check("processor", "note", message, "without AVX2 training on the CPU is slow")
+    return Check("processor", "fine", message)
 
 
 def _load() -> Check:
     with LoadMeter() as load:
-        time.sleep(LOOK_S)
+        time.sleep(WATCH_LOAD_S)
     if load.warning:
         return Check("load", "note", load.warning, "what is measured now is slower than this machine is")
     return Check("load", "fine", f"{load.others:.1f} cores busy with other work")
@@ -220,9 +226,9 @@ def _load() -> Check:
 
 def _gpu() -> Check:
     if torch.cuda.is_available():
-        found = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-        told = (f"cuda:{number} {gpu.name}, {gpu.total_memory / 1e9:.0f} GB" for number, gpu in enumerate(found))
-        return Check("GPU", "fine", "; ".join(told))
+        gpus = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+        names = (f"cuda:{number} {gpu.name}, {gpu.total_memory / 1e9:.0f} GB" for number, gpu in enumerate(gpus))
+        return Check("GPU", "fine", "; ".join(names))
     if torch.backends.mps.is_available():
         return Check("GPU", "note", "Apple's, which osteon was never tried on", "--device mps takes it")
     if torch.version.cuda is None and shutil.which("nvidia-smi"):
@@ -234,16 +240,16 @@ def _gpu() -> Check:
 
 def _memory() -> Check:
     free = psutil.virtual_memory().available
-    said = f"{free / 1e9:.1f} GB free"
-    return Check("memory", "note" if free < LITTLE_MEMORY else "fine", said)
+    message = f"{free / 1e9:.1f} GB free"
+    return Check("memory", "note" if free < LOW_MEMORY else "fine", message)
 
 
 def _disk() -> Check:
     free = psutil.disk_usage(".").free
-    said = f"{free / 1e9:.0f} GB free here"
-    if free < LITTLE_DISK:
-        return Check("disk", "note", said, "caches and runs need some")
-    return Check("disk", "fine", said)
+    message = f"{free / 1e9:.0f} GB free here"
+    if free < LOW_DISK:
+        return Check("disk", "note", message, "caches and runs need some")
+    return Check("disk", "fine", message)
 
 
 def _engines() -> list[Check]:

@@ -28,12 +28,12 @@ from osteon.predicting.tiles import tile_starts
 from osteon.preparing.case import passage
 
 FILE = "engines.json"
-RUNS = 5
+TIMED_RUNS = 5
 """Of which the best counts: other work on the machine can only slow one."""
 
 
 @dataclass(frozen=True)
-class Speed:
+class EngineSpeed:
     """Of an engine with a model on this machine.
 
     Attributes:
@@ -51,7 +51,7 @@ class Speed:
     why_not: str = ""
 
 
-def measure_engines(model: Model) -> list[Speed]:
+def measure_engines(model: Model) -> list[EngineSpeed]:
     """Run a patch of smooth random data through every engine that this machine has."""
     size = model.plan.patch.size
     shape = (1, inputs(model.plan), *size)
@@ -60,16 +60,16 @@ def measure_engines(model: Model) -> list[Speed]:
         size,
         mode="trilinear",
     )
-    expected = _decided(model.with_engine(kind_of("torch")).network(image)[0], model.plan)
-    return [_measured(model, kind, image, expected) for kind in ENGINES if kind.device == "cpu"]
+    expected = _predicted_labels(model.with_engine(kind_of("torch")).network(image)[0], model.plan)
+    return [_measure_engine(model, kind, image, expected) for kind in ENGINES if kind.device == "cpu"]
 
 
-def _measured(model: Model, kind: Kind, image: torch.Tensor, expected: torch.Tensor) -> Speed:
+def _measure_engine(model: Model, kind: Kind, image: torch.Tensor, expected: torch.Tensor) -> EngineSpeed:
     missing = kind.lacks()
     if kind.quantised and model.quantised is None:
         missing = missing or "not made yet: give the dataset, too"
     if missing:
-        return Speed(kind.name, why_not=missing)
+        return EngineSpeed(kind.name, why_not=missing)
     engine = model.with_engine(kind).network
     began = time.perf_counter()
     try:
@@ -77,22 +77,22 @@ def _measured(model: Model, kind: Kind, image: torch.Tensor, expected: torch.Ten
     except DiskFullError:
         raise
     except (RuntimeError, ImportError, OSError, OsteonError) as error:  # an engine that cannot take this network
-        return Speed(kind.name, why_not=in_short(error))
+        return EngineSpeed(kind.name, why_not=in_short(error))
     start_s = time.perf_counter() - began
     times = []
-    for _ in range(RUNS):
+    for _ in range(TIMED_RUNS):
         began = time.perf_counter()
         engine(image)
         times.append(time.perf_counter() - began)
-    agrees = float((_decided(logits, model.plan) == expected).float().mean())
-    return Speed(kind.name, round(start_s, 3), round(min(times), 4), round(agrees, 6))
+    agrees = float((_predicted_labels(logits, model.plan) == expected).float().mean())
+    return EngineSpeed(kind.name, round(start_s, 3), round(min(times), 4), round(agrees, 6))
 
 
-def _decided(logits: torch.Tensor, plan: Plan) -> torch.Tensor:
+def _predicted_labels(logits: torch.Tensor, plan: Plan) -> torch.Tensor:
     return logits > 0 if plan.overlapping else logits.argmax(1)
 
 
-def fastest(speeds: Mapping[str, Speed], passed: set[str], patches: int) -> str:
+def fastest_engine(speeds: Mapping[str, EngineSpeed], passed: set[str], patches: int) -> str:
     """The engine with which so many patches take least time; of those that are not precise only such as have passed.
 
     Args:
@@ -104,28 +104,32 @@ def fastest(speeds: Mapping[str, Speed], passed: set[str], patches: int) -> str:
     return min(offered, key=lambda s: s.start_s + patches * s.run_s).name if offered else "torch"
 
 
-def remembered(model: Model) -> dict[str, Speed]:
+def read_speeds(model: Model) -> dict[str, EngineSpeed]:
     """What was measured of this model on this machine; nothing where it was not."""
-    return {name: Speed(**facts) for name, facts in _known(_path()).get(_key(model), {}).items()}
+    return {
+        name: EngineSpeed(**facts)
+        for name, facts in _read_all_speeds(speeds_file()).get(_machine_key(model), {}).items()
+    }
 
 
-def _known(path: Path) -> dict[str, Any]:
+def _read_all_speeds(path: Path) -> dict[str, Any]:
     shape, hint = dict[str, dict[str, dict[str, Any]]], "remove it, and measure again with `osteon doctor MODEL`"
     return read_record(path, "the speeds of engines", shape, hint) if path.is_file() else {}
 
 
-def remember(model: Model, speeds: list[Speed]) -> Path:
+def write_speeds(model: Model, speeds: list[EngineSpeed]) -> Path:
     """Keep what was measured. Returns the file."""
-    path = _path()
-    write_json(path, _known(path) | {_key(model): {speed.name: vars(speed) for speed in speeds}})
+    path = speeds_file()
+    write_json(path, _read_all_speeds(path) | {_machine_key(model): {speed.name: vars(speed) for speed in speeds}})
     return path
 
 
-def _path() -> Path:
+def speeds_file() -> Path:
+    """The file that holds the engines' speeds on this machine, in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "osteon" / FILE
 
 
-def _key(model: Model) -> str:
+def _machine_key(model: Model) -> str:
     """A network's shape and a machine: weights of one plan are equally fast."""
     plan = model.plan
     parts = [platform.processor() or platform.machine(), platform.node(), str(torch.__version__)]
@@ -133,13 +137,13 @@ def _key(model: Model) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
-def choose_engine(model: Model, folder: Path, wanted: str, patches: int) -> Model:
+def choose_engine(model: Model, folder: Path, engine_name: str, patches: int) -> Model:
     """The model with the engine that was asked for, or with the fastest that was measured.
 
     Args:
         model: With its own network.
         folder: Of the model, with what the gate found.
-        wanted: A name, or `auto`: by what `osteon doctor` measured; torch where it measured nothing, or on a GPU.
+        engine_name: A name, or `auto`: by what `osteon doctor` measured; torch where it measured nothing, or on a GPU.
         patches: About how many will be looked at.
 
     Raises:
@@ -147,11 +151,11 @@ def choose_engine(model: Model, folder: Path, wanted: str, patches: int) -> Mode
     """
     on_gpu = next(model.network.parameters()).device.type != "cpu"
     passed = {name for name, gate in read_gates(folder, model.sha256).items() if gate.passed}
-    if wanted == "auto":
-        speeds = {} if on_gpu else remembered(model)
-        name = fastest({n: s for n, s in speeds.items() if n in NAMES}, passed, patches) if speeds else "torch"
+    if engine_name == "auto":
+        speeds = {} if on_gpu else read_speeds(model)
+        name = fastest_engine({n: s for n, s in speeds.items() if n in NAMES}, passed, patches) if speeds else "torch"
     else:
-        name = wanted
+        name = engine_name
     kind = kind_of(name)
     if not kind.precise and name not in passed:
         raise UsageError(
@@ -165,15 +169,15 @@ def choose_engine(model: Model, folder: Path, wanted: str, patches: int) -> Mode
     return model.with_engine(kind)
 
 
-def passes(plan: Plan, geometry: Geometry) -> int:
-    """How many patches a scan is looked at in."""
+def count_passes(plan: Plan, geometry: Geometry) -> int:
+    """Number of patches (2D: batches of slices) that a scan of this geometry is predicted in."""
     shape = passage(geometry, plan.grid).shape
     if plan.grid.dimensions == 2:
         return math.ceil(shape[2] / plan.patch.batch)
     return math.prod(len(tile_starts(n, s)) for n, s in zip(shape, plan.patch.size, strict=True))
 
 
-def all_passes(plan: Plan, scans: Sequence[Scan]) -> int:
+def count_all_passes(plan: Plan, scans: Sequence[Scan]) -> int:
     """Patches of all scans together, as far as headers tell; one for each of the others."""
     total = 0
     for scan in scans:
@@ -181,5 +185,5 @@ def all_passes(plan: Plan, scans: Sequence[Scan]) -> int:
             geometry = scan.geometry()
         except OsteonError:
             geometry = None  # it is named when its turn comes
-        total += 1 if geometry is None else passes(plan, geometry)
+        total += 1 if geometry is None else count_passes(plan, geometry)
     return total

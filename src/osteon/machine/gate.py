@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from osteon.core.dice import count_overlap, dice
 from osteon.core.files import write_json
@@ -19,14 +18,13 @@ from osteon.predicting.engines import Kind
 from osteon.predicting.model import Model
 
 FILE = "engines.json"
-MOST_DROP = 0.002
+MAX_DICE_DROP = 0.002
 """Dice."""
-MOST_CHANGE = 0.5
+MAX_VOLUME_CHANGE = 0.5
 """Of a structure's volume, in percent."""
 
 
-@dataclass(frozen=True)
-class Gate:
+class GateResult(BaseModel):
     """What an engine of lower precision costs, by structure.
 
     Attributes:
@@ -36,6 +34,8 @@ class Gate:
         cases: On how many scans.
     """
 
+    model_config = ConfigDict(frozen=True)
+
     engine: str
     dice_drop: dict[str, float]
     volume_change: dict[str, float]
@@ -43,12 +43,16 @@ class Gate:
 
     @property
     def passed(self) -> bool:
-        """Whether every structure loses at most `MOST_DROP` Dice and `MOST_CHANGE` percent of volume."""
+        """Whether every structure loses at most `MAX_DICE_DROP` Dice and `MAX_VOLUME_CHANGE` percent of volume."""
         drops, changes = self.dice_drop.values(), self.volume_change.values()
-        return bool(self.cases) and max(drops, default=0.0) <= MOST_DROP and max(changes, default=0.0) <= MOST_CHANGE
+        return (
+            bool(self.cases)
+            and max(drops, default=0.0) <= MAX_DICE_DROP
+            and max(changes, default=0.0) <= MAX_VOLUME_CHANGE
+        )
 
 
-def judge_engine(model: Model, kind: Kind, cases: Iterable[tuple[Volume, Segmentation]]) -> Gate:
+def judge_engine(model: Model, kind: Kind, cases: Iterable[tuple[Volume, Segmentation]]) -> GateResult:
     """Predict scans with torch and with the engine, and compare.
 
     Args:
@@ -61,10 +65,10 @@ def judge_engine(model: Model, kind: Kind, cases: Iterable[tuple[Volume, Segment
     changes: dict[str, list[float]] = {}
     count = 0
     for volume, reference in cases:
-        found = [m.segment(volume).segmentation.array for m in (model, fast)]
-        counted = [count_overlap(array, reference.array, reference.structures) for array in found]
+        predictions = [m.segment(volume).segmentation.array for m in (model, fast)]
+        overlaps = [count_overlap(array, reference.array, reference.structures) for array in predictions]
         for structure in reference.structures:
-            before, after = (counts[structure.name] for counts in counted)
+            before, after = (counts[structure.name] for counts in overlaps)
             first, second = dice(before), dice(after)
             if first is not None or second is not None:
                 drops.setdefault(structure.name, []).append((1.0 if first is None else first) - (second or 0.0))
@@ -72,38 +76,29 @@ def judge_engine(model: Model, kind: Kind, cases: Iterable[tuple[Volume, Segment
                 change = 100 * abs(after.prediction - before.prediction) / before.prediction
                 changes.setdefault(structure.name, []).append(change)
         count += 1
-    return Gate(kind.name, _means(drops), _means(changes), count)
+    return GateResult(engine=kind.name, dice_drop=_means(drops), volume_change=_means(changes), cases=count)
 
 
 def _means(figures: Mapping[str, list[float]]) -> dict[str, float]:
     return {name: round(float(np.float64(fmean(values))), 5) for name, values in figures.items()}
 
 
-def write_gates(folder: Path, sha256: str, gates: Iterable[Gate]) -> None:
+def write_gates(folder: Path, sha256: str, gates: Iterable[GateResult]) -> None:
     """Keep the figures in a model's folder, with the hash of its weights. Raises FileError."""
-    data = {gate.engine: {**vars(gate), "passed": gate.passed} for gate in gates}
+    data = {gate.engine: {**gate.model_dump(), "passed": gate.passed} for gate in gates}
     write_json(folder / FILE, {"model": sha256, "engines": data})
 
 
-class _Cost(BaseModel):
-    dice_drop: dict[str, float]
-    volume_change: dict[str, float]
-    cases: int
-
-
-class _Gates(BaseModel):
+class _GatesFile(BaseModel):
     model: str
-    engines: dict[str, _Cost]
+    engines: dict[str, GateResult]
 
 
-def read_gates(folder: Path, sha256: str) -> dict[str, Gate]:
+def read_gates(folder: Path, sha256: str) -> dict[str, GateResult]:
     """The figures of a model's folder; none where the gate was never tried with these weights."""
     path = folder / FILE
     hint = "remove it, and measure again with `osteon doctor MODEL DATASET`"
-    data = read_record(path, "what engines cost", _Gates, hint) if path.is_file() else {}
+    data = read_record(path, "what engines cost", _GatesFile, hint) if path.is_file() else {}
     if data.get("model") != sha256:
         return {}
-    return {
-        name: Gate(name, facts["dice_drop"], facts["volume_change"], facts["cases"])
-        for name, facts in data["engines"].items()
-    }
+    return {name: GateResult.model_validate(facts) for name, facts in data["engines"].items()}

@@ -11,7 +11,7 @@ from typing import Any
 
 from osteon.core.errors import UsageError
 from osteon.core.files import read_yaml
-from osteon.core.torchvision_ops import mend_torchvision
+from osteon.core.torchvision_ops import patch_torchvision_ops
 
 MANIFEST = Path(__file__).with_name("encoder_manifest.yaml")
 FILE_NAME = "model.safetensors"
@@ -50,7 +50,7 @@ class Source:
 
 def modern_name(encoder: str) -> str:
     """The encoder's name in timm where smp has replaced its own copy (`timm-gernet_l` is `tu-gernet_l` there)."""
-    mend_torchvision()
+    patch_torchvision_ops()
     from segmentation_models_pytorch.encoders import is_equivalent_to_timm_universal
 
     if not is_equivalent_to_timm_universal(encoder):
@@ -85,7 +85,7 @@ def source_of(encoder: str, weights: str = "imagenet") -> Source:
 
 def published() -> list[Source]:
     """All of smp's encoders with all their weights, and those of timm that the manifest names."""
-    mend_torchvision()
+    patch_torchvision_ops()
     from segmentation_models_pytorch.encoders import encoders
 
     ours = [source_of(name, weights) for name, row in encoders.items() for weights in row["pretrained_settings"] or {}]

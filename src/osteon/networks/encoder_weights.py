@@ -13,7 +13,7 @@ import torch
 
 from osteon.core.errors import ModelError
 from osteon.core.files import is_file
-from osteon.core.torchvision_ops import mend_torchvision
+from osteon.core.torchvision_ops import patch_torchvision_ops
 from osteon.networks.encoder_sources import modern_name, source_of
 from osteon.networks.weight_cache import weights_file
 from osteon.networks.weights import SUFFIXES, read_tensors
@@ -61,7 +61,7 @@ def _is_path(weights: str) -> bool:
 
 def _blank(encoder: str) -> Tensors:
     """An encoder's tensors; their values mean nothing."""
-    mend_torchvision()
+    patch_torchvision_ops()
     from segmentation_models_pytorch.encoders import get_encoder
 
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():

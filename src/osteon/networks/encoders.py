@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from osteon.core.errors import ModelError, PlanError
-from osteon.core.torchvision_ops import mend_torchvision
+from osteon.core.torchvision_ops import patch_torchvision_ops
 
 RENAMED = ("timm-regnet", "timm-res2", "timm-resnest", "timm-mobilenetv3", "timm-gernet")
 """Older names of smp for encoders that it takes from timm by now."""
@@ -73,7 +73,7 @@ def quiet() -> Iterator[None]:
 
 def libraries() -> tuple[Any, Any]:
     """The modules segmentation_models_pytorch and timm: two seconds, so only where they are needed."""
-    mend_torchvision()
+    patch_torchvision_ops()
     with quiet():
         import segmentation_models_pytorch as smp
         import timm

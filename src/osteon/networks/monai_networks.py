@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch import nn
 
-from osteon.core.torchvision_ops import mend_torchvision
+from osteon.core.torchvision_ops import patch_torchvision_ops
 from osteon.plan.schema import Monai
 
 
@@ -34,7 +34,7 @@ class MonaiNetwork(nn.Module):
 
 
 def _build(section: Monai, dimensions: int, channels: int, outputs: int) -> nn.Module:
-    mend_torchvision()
+    patch_torchvision_ops()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MONAI warns of its own optional parts; five seconds, so only here
         from monai.networks.nets import SegResNet, SwinUNETR

@@ -18,7 +18,7 @@ RARE = 0.01
 """The share of voxels in which each structure is expected at first."""
 
 
-def expect_little(network: nn.Module, plan: Plan) -> None:
+def init_output_bias(network: nn.Module, plan: Plan) -> None:
     """Set the biases of the output layers of a network that begins; nothing where structures exclude one another."""
     if not plan.overlapping:
         return

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from osteon.core.errors import PlanError
 from osteon.networks.encoders import drop_unused, follow_sooner, load_encoder
 from osteon.networks.inflated import build_encoder, inflate_network
 from osteon.networks.monai_networks import MonaiNetwork
@@ -14,6 +15,7 @@ from osteon.networks.nnunet import NnUNetwork
 from osteon.networks.pretrained import build_slices
 from osteon.networks.unet import UNet
 from osteon.plan.network_sections import AnyNetwork
+from osteon.plan.overlay import closest_names
 from osteon.plan.schema import Monai, Network, NnUNet, Plan, Pretrained
 
 OWN = "Apache-2.0"
@@ -67,6 +69,26 @@ def inputs(plan: Plan) -> int:
     return len(plan.channels) + (len(plan.network.before) if isinstance(plan.network, NnUNet) else 0)
 
 
+def find_network(name: str, family: type[Network | Pretrained | Monai | NnUNet] | None = None) -> Row:
+    """The network of a name.
+
+    Args:
+        name: As a plan has it.
+        family: The class of the plan's section; None: any.
+
+    Raises:
+        PlanError: There is none, and the nearest are named; or the section has the keys of another family.
+    """
+    rows = [row for row in NETWORKS if row.name == name]
+    if not rows:
+        near = closest_names(name, list(dict.fromkeys(row.name for row in NETWORKS)))
+        raise PlanError(f"there is no network {name}", hint=f"near it: {near}")
+    for row in rows:
+        if family in (None, row.family):
+            return row
+    raise PlanError(f"the section has not the keys of {name}", hint="plan with --network NAME to get them")
+
+
 def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
     """The network of a plan, with random weights from torch's global generator.
 
@@ -80,10 +102,11 @@ def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
         axis has one voxel.
 
     Raises:
-        PlanError: An encoder does not exist, or does not go with the architecture.
+        PlanError: There is no such network; an encoder does not exist, or does not go with the architecture.
         ModelError: Weights of another encoder; and whatever `encoder_weights.encoder_state` raises.
     """
     section, dimensions, channels = plan.network, plan.grid.dimensions, len(plan.channels)
+    find_network(section.name, type(section))
     if isinstance(section, Network):
         return UNet(section, dimensions, channels, outputs(plan))
     if isinstance(section, Monai):

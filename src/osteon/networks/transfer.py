@@ -129,7 +129,7 @@ def _other_encoder(plan: Plan, source_plan: Plan) -> bool:
 def _another_architecture(plan: Plan, source_plan: Plan, share: float) -> UsageError:
     return UsageError(
         f"the model is another architecture: of the network's weights {share:.1%} could come from it. The plan has "
-        f"{plan.network.told}; the model has {source_plan.network.told}",
+        f"{plan.network.description}; the model has {source_plan.network.description}",
         hint="leave --plan and --network out, so that the model's network is taken over; or choose another model",
     )
 

@@ -6,16 +6,16 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from osteon.plan.sections import Length, Number, Section
+from osteon.plan.sections import FiniteFloat, PositiveFloat, Section
 
-Order = Literal[0, 1, 2, 3, 4, 5]
-World = Literal["R", "A", "S", "L", "P", "I"]
-Index = Literal["i", "j", "k"]
-AXIS_OF = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}
+SplineOrder = Literal[0, 1, 2, 3, 4, 5]
+WorldAxis = Literal["R", "A", "S", "L", "P", "I"]
+FileAxis = Literal["i", "j", "k"]
+WORLD_AXIS_NUMBERS = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}
 """The world axis that a letter runs along; R, A and S forwards, the others backwards."""
 
 
-class NnUNetWay(Section):
+class NnUNetPreparation(Section):
     """How nnU-Net brings a scan onto a grid and back. Its models need just that: what they saw in training.
 
     The scan is cropped to what is not 0 and normalised on its own grid, then resampled by splines without a filter
@@ -32,8 +32,8 @@ class NnUNetWay(Section):
         back_apart: As `apart`, on the way back.
     """
 
-    order: Order = 3
-    order_across: Order = 0
+    order: SplineOrder = 3
+    order_across: SplineOrder = 0
     apart: bool | None = None
     back: Literal[0, 1] = 1
     back_across: Literal[0, 1] = 0
@@ -56,15 +56,15 @@ class Grid(Section):
     """
 
     dimensions: Literal[2, 3]
-    axes: tuple[World, World, World] | tuple[Index, Index, Index] = ("R", "A", "S")
-    spacing_mm: tuple[Length, Length, Length]
+    axes: tuple[WorldAxis, WorldAxis, WorldAxis] | tuple[FileAxis, FileAxis, FileAxis] = ("R", "A", "S")
+    spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
     resample_last: bool = True
     drop_slices: tuple[int | None, int | None] | None = None
-    nnunet: NnUNetWay | None = None
+    nnunet: NnUNetPreparation | None = None
 
     @model_validator(mode="after")
     def _axes_differ(self) -> Grid:
-        if len({AXIS_OF.get(letter, letter) for letter in self.axes}) != 3:
+        if len({WORLD_AXIS_NUMBERS.get(letter, letter) for letter in self.axes}) != 3:
             raise ValueError(f"axes must name R, A and S once each, not {', '.join(self.axes)}")
         if self.nnunet is None and not {"R", "A", "S"}.issuperset(self.axes):
             raise ValueError(f"axes: {', '.join(self.axes)} is for models of nnU-Net; others have R, A and S")
@@ -73,12 +73,12 @@ class Grid(Section):
         return self
 
     @property
-    def sideways(self) -> int | None:
+    def left_right_axis(self) -> int | None:
         """The array axis from left to right; None where nobody knows."""
         return next((number for number, letter in enumerate(self.axes) if letter in "RL"), None)
 
     @property
-    def worlds(self) -> tuple[int, ...]:
+    def world_axes(self) -> tuple[int, ...]:
         """Which world axis (0 R, 1 A, 2 S) each array axis runs along, forwards or backwards.
 
         Raises:
@@ -86,10 +86,10 @@ class Grid(Section):
         """
         if self.axes[0] in "ijk":
             raise ValueError(f"axes {', '.join(self.axes)} have no world axes")
-        return tuple(AXIS_OF[letter] for letter in self.axes)
+        return tuple(WORLD_AXIS_NUMBERS[letter] for letter in self.axes)
 
     @property
-    def backwards(self) -> tuple[bool, ...]:
+    def flipped(self) -> tuple[bool, ...]:
         """Whether each array axis runs against its world axis."""
         return tuple(letter in "LPI" for letter in self.axes)
 
@@ -97,7 +97,7 @@ class Grid(Section):
         """Which of a scan's `count` slices are trained on."""
         if self.drop_slices is None:
             return list(range(count))
-        along = range(count)[::-1] if self.backwards[2] else range(count)
+        along = range(count)[::-1] if self.flipped[2] else range(count)
         dropped = along[slice(*self.drop_slices)]
         return [number for number in range(count) if number not in dropped]
 
@@ -118,9 +118,9 @@ class Intensity(Section):
     """
 
     channel: str
-    clip: tuple[Number, Number] | None = None
-    mean: Number | None = None
-    std: Length | None = None
+    clip: tuple[FiniteFloat, FiniteFloat] | None = None
+    mean: FiniteFloat | None = None
+    std: PositiveFloat | None = None
     by: Literal["std", "range"] = "std"
     inside: bool = False
 

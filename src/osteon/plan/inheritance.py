@@ -12,7 +12,7 @@ from osteon.plan.network_sections import TAGS
 from osteon.plan.schema import Grid, Intensity, NnUNet, Plan
 
 
-def inherit_plan(plan: Plan, source_plan: Plan, lie: str = "RAS") -> Plan:
+def inherit_plan(plan: Plan, source_plan: Plan, file_orientation: str = "RAS") -> Plan:
     """The plan with the model's network, grid, patch and, for CT, intensities; all else stays the dataset's.
 
     What was learnt holds for voxels of that size and for intensities of that scale. MR is normalised by each image,
@@ -25,7 +25,7 @@ def inherit_plan(plan: Plan, source_plan: Plan, lie: str = "RAS") -> Plan:
     Args:
         plan: Of the new dataset.
         source_plan: Of the model.
-        lie: Where the file axes of the dataset's scans run, such as `LPS`.
+        file_orientation: Where the file axes of the dataset's scans run, such as `LPS`.
 
     Raises:
         UsageError: The two are not on comparable grids: 2D and 3D, pixels and millimetres, or slices across
@@ -33,24 +33,24 @@ def inherit_plan(plan: Plan, source_plan: Plan, lie: str = "RAS") -> Plan:
         PlanError: The parts do not go together.
     """
     why = [f"of the model that the weights come from ({source_plan.dataset})"]
-    grid = _grid(plan, source_plan, lie, why)
+    grid = _inherit_grid(plan, source_plan, file_orientation, why)
     _check_comparable(plan, source_plan, grid)
     changes: dict[str, Any] = {
         "grid": grid,
         "network": source_plan.network.model_copy(update={"why": [*source_plan.network.why, *why]}),
         "patch": source_plan.patch.model_copy(update={"why": why}),
-        "intensities": _intensities(plan, source_plan, why),
+        "intensities": _inherit_intensities(plan, source_plan, why),
     }
     if grid.nnunet is None or source_plan.forecast.parameters is not None:  # of an imported model nothing was measured
         measured = {"cache_bytes": plan.forecast.cache_bytes, "why": ["measured for the model's own training"]}
         changes["forecast"] = source_plan.forecast.model_copy(update=measured)
         changes["training"] = plan.training.model_copy(update={"precision": source_plan.training.precision})
-    order = [plan.grid.worlds.index(world) for world in grid.worlds]
-    changes["augmentation"] = _turned_augmentation(plan, order)
+    order = [plan.grid.world_axes.index(world) for world in grid.world_axes]
+    changes["augmentation"] = _permute_augmentation(plan, order)
     if grid.nnunet is not None:
-        changes |= {"series": None, "zoom": None}
-    elif plan.series is not None:
-        changes["series"] = plan.series.model_copy(update={"axis": order.index(plan.series.axis)})
+        changes |= {"sequence": None, "zoom": None}
+    elif plan.sequence is not None:
+        changes["sequence"] = plan.sequence.model_copy(update={"axis": order.index(plan.sequence.axis)})
     try:
         return Plan.model_validate(plan.model_copy(update=changes).model_dump())
     except ValidationError as error:
@@ -60,72 +60,72 @@ def inherit_plan(plan: Plan, source_plan: Plan, lie: str = "RAS") -> Plan:
         ) from None
 
 
-def _grid(plan: Plan, source_plan: Plan, lie: str, why: list[str]) -> Grid:
+def _inherit_grid(plan: Plan, source_plan: Plan, file_orientation: str, why: list[str]) -> Grid:
     """The model's grid, with axes that have names; in 2D with the dataset's slices."""
     grid, reasons = source_plan.grid, list(why)
     changes: dict[str, Any] = {"drop_slices": None if grid.resample_last else plan.grid.drop_slices}
     if not grid.resample_last:
         changes["spacing_mm"] = (*grid.spacing_mm[:2], plan.grid.spacing_mm[2])
     if grid.axes[0] in "ijk":
-        changes["axes"] = tuple(lie["ijk".index(letter)] for letter in grid.axes)
+        changes["axes"] = tuple(file_orientation["ijk".index(letter)] for letter in grid.axes)
         reasons.append(
-            f"its axes were a file's {', '.join(grid.axes)}, however they lay; file axes run to {', '.join(lie)} here, "
-            "and every scan is turned so"
+            f"its axes were a file's {', '.join(grid.axes)}, however they lay; file axes run to "
+            f"{', '.join(file_orientation)} here, and every scan is turned so"
         )
     if grid.nnunet is not None:
         reasons.append("scans are prepared and restored in nnU-Net's way, as the model knows them")
-        left = [name for name in ("series", "zoom") if getattr(plan, name) is not None]
-        reasons += [f"no section {name}, which models of nnU-Net's do not know" for name in left]
+        dropped = [name for name, section in (("series", plan.sequence), ("zoom", plan.zoom)) if section]
+        reasons += [f"no section {name}, which models of nnU-Net's do not know" for name in dropped]
     return grid.model_copy(update=changes | {"why": reasons})
 
 
-def _check_comparable(plan: Plan, source_plan: Plan, theirs: Grid) -> None:
-    ours = plan.grid
+def _check_comparable(plan: Plan, source_plan: Plan, source_grid: Grid) -> None:
+    grid = plan.grid
     if isinstance(source_plan.network, NnUNet) and source_plan.network.before:
         raise UsageError(
             "the model is the second of a cascade: it sees what the first one finds, which a training does not have",
             hint="begin with the first one (MODEL/first), or with a model that is none of a cascade",
         )
-    if ours.dimensions != theirs.dimensions:
-        said = f"the model is {theirs.dimensions}D and the plan {ours.dimensions}D"
+    if grid.dimensions != source_grid.dimensions:
+        mismatch = f"the model is {source_grid.dimensions}D and the plan {grid.dimensions}D"
     elif plan.unit != source_plan.unit:
-        said = f"the model's voxels are measured in {source_plan.unit}, the dataset's in {plan.unit}"
-    elif ours.dimensions == 2 and ours.worlds[2] != theirs.worlds[2]:
-        said = f"the model's slices lie across {theirs.axes[2]}, the dataset's across {ours.axes[2]}"
+        mismatch = f"the model's voxels are measured in {source_plan.unit}, the dataset's in {plan.unit}"
+    elif grid.dimensions == 2 and grid.world_axes[2] != source_grid.world_axes[2]:
+        mismatch = f"the model's slices lie across {source_grid.axes[2]}, the dataset's across {grid.axes[2]}"
     else:
         return
     raise UsageError(
-        f"{said}, so its grid and network cannot be taken over",
+        f"{mismatch}, so its grid and network cannot be taken over",
         hint="choose another model, or make a plan and give it with --plan",
     )
 
 
-def _intensities(plan: Plan, source_plan: Plan, why: list[str]) -> list[Intensity]:
+def _inherit_intensities(plan: Plan, source_plan: Plan, why: list[str]) -> list[Intensity]:
     """Of each CT channel the model's of that name, or else its first CT channel's; of others the plan's own.
 
     Where the model prepares scans in nnU-Net's way, so do channels of other modalities: they may be scaled in other
     ways than the plan's.
     """
     result = []
-    for channel, own in zip(plan.channels, plan.intensities, strict=True):
-        alike = [
-            (there.name == channel.name, how)
-            for there, how in zip(source_plan.channels, source_plan.intensities, strict=True)
-            if there.modality == channel.modality
+    for channel, intensity in zip(plan.channels, plan.intensities, strict=True):
+        candidates = [
+            (source_channel.name == channel.name, source_intensity)
+            for source_channel, source_intensity in zip(source_plan.channels, source_plan.intensities, strict=True)
+            if source_channel.modality == channel.modality
         ]
-        taken = bool(alike) and (channel.modality == "ct" or source_plan.grid.nnunet is not None)
-        best = max(alike, key=lambda pair: pair[0])[1] if taken else own
-        result.append(best.model_copy(update={"channel": channel.name, "why": why}) if taken else own)
+        inherits = bool(candidates) and (channel.modality == "ct" or source_plan.grid.nnunet is not None)
+        best = max(candidates, key=lambda pair: pair[0])[1] if inherits else intensity
+        result.append(best.model_copy(update={"channel": channel.name, "why": why}) if inherits else intensity)
     return result
 
 
-def _turned_augmentation(plan: Plan, order: list[int]) -> Any:
+def _permute_augmentation(plan: Plan, order: list[int]) -> Any:
     """The augmentation for axes in another order: `order[n]` is the plan's axis that becomes the n-th."""
-    how = plan.augmentation
-    return how.model_copy(
+    augmentation = plan.augmentation
+    return augmentation.model_copy(
         update={
-            "mirror_axes": sorted(order.index(axis) for axis in how.mirror_axes),
-            "rotate_degrees": tuple(how.rotate_degrees[axis] for axis in order),
-            "shift": tuple(how.shift[axis] for axis in order),
+            "mirror_axes": sorted(order.index(axis) for axis in augmentation.mirror_axes),
+            "rotate_degrees": tuple(augmentation.rotate_degrees[axis] for axis in order),
+            "shift": tuple(augmentation.shift[axis] for axis in order),
         }
     )

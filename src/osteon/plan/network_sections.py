@@ -1,16 +1,15 @@
-"""The plan's section `network`: one class for each family, told apart by what it names."""
+"""The plan's section `network`: one class for each family; `networks.registry` knows which names there are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from osteon.plan.sections import Section, Size, Triple
+from osteon.plan.sections import PositiveInt, Section, Triple
 
-GROUPS = {"segresnet": 8, "swinunetr": 12}
+FEATURE_MULTIPLES = {"segresnet": 8, "swinunetr": 12}
 """The features of MONAI's networks are multiples of it."""
 
 
@@ -26,16 +25,16 @@ class Network(Section):
         deep_supervision: How many of the finest decoder stages have a loss of their own.
     """
 
-    name: Literal["unet", "resunet"] = "unet"
-    features: list[Size] = Field(min_length=2)
+    name: str = "unet"
+    features: list[PositiveInt] = Field(min_length=2)
     strides: list[Triple]
     kernels: list[Triple]
-    convolutions: Size = 2
+    convolutions: PositiveInt = 2
     residual: bool = False
-    deep_supervision: Size = 3
+    deep_supervision: PositiveInt = 3
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The network in a line."""
         residual = ", residual encoder" if self.residual and self.name == "unet" else ""
         return f"{self.name}{residual}, features {', '.join(map(str, self.features))}"
@@ -74,10 +73,10 @@ class Pretrained(Section):
         fixed_size: The encoder takes images of the patch's size alone.
     """
 
-    name: Literal["unet", "unetplusplus", "manet", "upernet", "segformer", "deeplabv3", "deeplabv3plus"]
+    name: str
     encoder: str = Field(min_length=1)
     weights: str = "imagenet"
-    decoder_features: list[Size] | None = None
+    decoder_features: list[PositiveInt] | None = None
     through_axis: Literal[0, 1, 2] = 2
     thick_stages: Annotated[int, Field(ge=0, le=5)] = 0
     downsampling: Triple = (32, 32, 1)
@@ -91,7 +90,7 @@ class Pretrained(Section):
         return self
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The network in a line."""
         return f"{self.name}, encoder {self.encoder}, weights {self.weights}"
 
@@ -105,19 +104,19 @@ class Monai(Section):
         downsampling: Patch sizes are multiples of it.
     """
 
-    name: Literal["segresnet", "swinunetr"]
-    features: Size
+    name: str
+    features: PositiveInt
     downsampling: Triple
 
     @model_validator(mode="after")
     def _whole_groups(self) -> Monai:
-        multiple = GROUPS[self.name]
+        multiple = FEATURE_MULTIPLES.get(self.name, 1)
         if self.features % multiple:
             raise ValueError(f"features: {self.name} needs a multiple of {multiple}, not {self.features}")
         return self
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The network in a line."""
         return f"{self.name} of MONAI, {self.features} features at the finest stage"
 
@@ -141,22 +140,22 @@ class NnUNet(Section):
         before: Second model of a cascade: values of the labels that the first one finds; each is one channel more.
     """
 
-    name: Literal["nnunet", "nnunet-residual"]
-    features: list[Size] = Field(min_length=2)
+    name: str
+    features: list[PositiveInt] = Field(min_length=2)
     strides: list[Triple]
     kernels: list[Triple]
-    depths: list[Size]
-    decoder_depths: list[Size]
+    depths: list[PositiveInt]
+    decoder_depths: list[PositiveInt]
     bias: bool = True
     norm: Literal["instance", "batch"] = "instance"
     norm_last: bool = False
     eps: Annotated[float, Field(gt=0)] = 1e-5
     slope: Annotated[float, Field(ge=0, lt=1)] = 0.01
-    stem: Size | None = None
-    before: list[Size] = Field(default=[])
+    stem: PositiveInt | None = None
+    before: list[PositiveInt] = Field(default=[])
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The network in a line."""
         cascade = ", second of a cascade" if self.before else ""
         return f"{self.name}, features {', '.join(map(str, self.features))}{cascade}"
@@ -199,28 +198,21 @@ SCRATCH = ("unet", "resunet")
 PRETRAINED = ("unet", "unetplusplus", "manet", "upernet", "segformer", "deeplabv3", "deeplabv3plus")
 MONAI = ("segresnet", "swinunetr")
 NNUNET = ("nnunet", "nnunet-residual")
-NAMES = tuple(dict.fromkeys((*SCRATCH, *PRETRAINED, *MONAI, *NNUNET)))
 TAGS = ("scratch", "pretrained", "monai", "nnunet")
 
 
-def _known(data: Any) -> Any:
-    name = data.get("name", "unet") if isinstance(data, dict) else data.name
-    if name not in NAMES:
-        near = get_close_matches(str(name), NAMES, 3, 0.5) or NAMES
-        raise ValueError(f"name: there is no network {name}; near it: {', '.join(near)}")
-    return data
-
-
 def _family(data: Any) -> str:
-    def given(key: str) -> Any:
+    """Which section it is: by the name, or for a name that only the registry of networks knows by the keys."""
+
+    def value(key: str) -> Any:
         return data.get(key) if isinstance(data, dict) else getattr(data, key, None)
 
-    if given("name") in MONAI:
-        return "monai"
-    if given("name") in NNUNET:
+    name = value("name")
+    if name in NNUNET or value("depths") is not None:
         return "nnunet"
-    scratch = given("name") in (None, *SCRATCH) and given("encoder") is None
-    return "scratch" if scratch else "pretrained"
+    if (name in PRETRAINED and name not in SCRATCH) or value("encoder") is not None:
+        return "pretrained"
+    return "scratch" if name in (None, *SCRATCH) or value("strides") is not None else "monai"
 
 
 AnyNetwork = Annotated[
@@ -229,5 +221,4 @@ AnyNetwork = Annotated[
     | Annotated[Monai, Tag("monai")]
     | Annotated[NnUNet, Tag("nnunet")],
     Discriminator(_family),
-    BeforeValidator(_known),
 ]

@@ -8,59 +8,48 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from osteon.core.errors import PlanError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Structure
 from osteon.core.schema_versions import migrate
 from osteon.dataset.manifest import Channel, explain, newer
-from osteon.plan.grid_sections import (
-    Grid as Grid,
-)
-from osteon.plan.grid_sections import (
-    Intensity as Intensity,
-)
-from osteon.plan.grid_sections import (
-    NnUNetWay as NnUNetWay,
-)
-from osteon.plan.network_sections import TAGS, AnyNetwork
-from osteon.plan.network_sections import (
-    Monai as Monai,
-)
-from osteon.plan.network_sections import (
-    Network as Network,
-)
-from osteon.plan.network_sections import (
-    NnUNet as NnUNet,
-)
-from osteon.plan.network_sections import (
-    Pretrained as Pretrained,
-)
+from osteon.plan.grid_sections import Grid, Intensity, NnUNetPreparation
+from osteon.plan.network_sections import TAGS, AnyNetwork, Monai, Network, NnUNet, Pretrained
 from osteon.plan.sections import (
-    Augmentation as Augmentation,
+    CONFIG,
+    Augmentation,
+    Forecast,
+    Patch,
+    Precision,
+    Sampling,
+    StructureSequence,
+    Training,
+    Zoom,
 )
-from osteon.plan.sections import (
-    Forecast as Forecast,
-)
-from osteon.plan.sections import (
-    Patch as Patch,
-)
-from osteon.plan.sections import (
-    Precision as Precision,
-)
-from osteon.plan.sections import (
-    Sampling as Sampling,
-)
-from osteon.plan.sections import (
-    Series as Series,
-)
-from osteon.plan.sections import (
-    Training as Training,
-)
-from osteon.plan.sections import (
-    Zoom as Zoom,
-)
+
+__all__ = [
+    "Augmentation",
+    "Forecast",
+    "Grid",
+    "Intensity",
+    "Monai",
+    "Network",
+    "NnUNet",
+    "NnUNetPreparation",
+    "Patch",
+    "Plan",
+    "Precision",
+    "Pretrained",
+    "Sampling",
+    "StructureSequence",
+    "Training",
+    "Zoom",
+    "parse_plan",
+    "read_plan",
+    "write_plan",
+]
 
 FILE_NAME = "plan.yaml"
 
@@ -68,7 +57,7 @@ FILE_NAME = "plan.yaml"
 class Plan(BaseModel):
     """All decisions. Read and edited by people; a stage refuses what makes no sense and names the key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = CONFIG
 
     osteon: Literal[1] = 1
     dataset: str
@@ -84,16 +73,18 @@ class Plan(BaseModel):
     sampling: Sampling = Sampling()
     zoom: Zoom | None = None
     augmentation: Augmentation
-    series: Series | None = None
+    sequence: StructureSequence | None = Field(default=None, alias="series")
     forecast: Forecast = Forecast()
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Plan:
         if len(self.intensities) != len(self.channels):
             raise ValueError(f"intensities lists {len(self.intensities)} channels, channels lists {len(self.channels)}")
-        for number, (how, channel) in enumerate(zip(self.intensities, self.channels, strict=True)):
-            if how.channel != channel.name:
-                raise ValueError(f"intensities.{number}.channel: {how.channel}, where channels has {channel.name}")
+        for number, (intensity, channel) in enumerate(zip(self.intensities, self.channels, strict=True)):
+            if intensity.channel != channel.name:
+                raise ValueError(
+                    f"intensities.{number}.channel: {intensity.channel}, where channels has {channel.name}"
+                )
         self._check_structures()
         multiples = self.downsampling
         for axis, (size, multiple) in enumerate(zip(self.patch.size, multiples, strict=True)):
@@ -105,9 +96,9 @@ class Plan(BaseModel):
             raise ValueError("patch.size: one voxel is left at the coarsest stage; take a larger patch or fewer stages")
         if self.grid.dimensions == 2:
             self._check_flat()
-        if self.grid.nnunet is not None and (self.zoom is not None or self.series is not None):
+        if self.grid.nnunet is not None and (self.zoom is not None or self.sequence is not None):
             raise ValueError("grid.nnunet: nnU-Net's models know no zoom and no series; take these sections out")
-        if self.grid.nnunet is None and any(how.inside for how in self.intensities):
+        if self.grid.nnunet is None and any(intensity.inside for intensity in self.intensities):
             raise ValueError("intensities: `inside` belongs to nnU-Net's way of preparing (grid.nnunet)")
         return self
 
@@ -125,12 +116,12 @@ class Plan(BaseModel):
             if len(set(values)) != len(values):
                 raise ValueError(f"structures: a {key} is given twice")
         for structure in self.structures:
-            twin = by_name.get(structure.counterpart) if structure.counterpart else structure
-            if twin is None:
+            counterpart = by_name.get(structure.counterpart) if structure.counterpart else structure
+            if counterpart is None:
                 raise ValueError(f"structures: {structure.name}'s counterpart {structure.counterpart} is not listed")
-            if structure.counterpart and twin.counterpart != structure.name:
+            if structure.counterpart and counterpart.counterpart != structure.name:
                 raise ValueError(
-                    f"structures: {twin.name}'s counterpart is not {structure.name}, but the other way round"
+                    f"structures: {counterpart.name}'s counterpart is not {structure.name}, but the other way round"
                 )
 
         if isinstance(self.sampling.weights, dict):
@@ -142,14 +133,14 @@ class Plan(BaseModel):
         for name in self.zoom.structures if self.zoom is not None else []:
             if name not in by_name:
                 raise ValueError(f"zoom.structures: {name} is no structure; there are {', '.join(by_name)}")
-        following = self.series.names if self.series is not None else []
-        if self.zoom is not None and self.zoom.predict and set(self.zoom.structures) & set(following):
+        sequence_names = self.sequence.names if self.sequence is not None else []
+        if self.zoom is not None and self.zoom.predict and set(self.zoom.structures) & set(sequence_names):
             raise ValueError(
                 "zoom.predict: structures of a series get their names from the whole row of them, which a crop does "
                 "not show; set it to false"
             )
-        for name in following:
-            if name not in by_name or following.count(name) > 1:
+        for name in sequence_names:
+            if name not in by_name or sequence_names.count(name) > 1:
                 raise ValueError(f"series.names: {name} is no structure, or stands there twice")
 
     @property
@@ -177,10 +168,10 @@ class Plan(BaseModel):
         for key in ("drop_slices", "nnunet"):  # keys that came later leave the others' hashes alone
             if parts["grid"][key] is None:
                 del parts["grid"][key]
-        for how in parts["intensities"]:
-            for key, usual in (("by", "std"), ("inside", False)):
-                if how[key] == usual:
-                    del how[key]
+        for intensity in parts["intensities"]:
+            for key, default in (("by", "std"), ("inside", False)):
+                if intensity[key] == default:
+                    del intensity[key]
         for structure in parts["structures"]:
             del structure["colour"]
         if self.zoom is not None:

@@ -7,40 +7,45 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Size = Annotated[int, Field(ge=1)]
-Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Half = Annotated[float, Field(ge=0, le=0.5)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Triple = tuple[Size, Size, Size]
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+HalfFraction = Annotated[float, Field(ge=0, le=0.5)]
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Triple = tuple[PositiveInt, PositiveInt, PositiveInt]
 Precision = Literal["bf16", "fp32"]
 
-FOLDING = 0.4
+MAX_ELASTIC_SHARE = 0.4
 """Of a cubic B-spline's grain: below 0.403 a deformation cannot fold in 3D, below 0.488 in 2D (Choi and Lee, Graphical
 Models 62, 2000)."""
 
+CONFIG = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+"""Of a plan and its sections. A field's alias, where it has one, is its key in files."""
 
-def _rises(limits: tuple[float, float]) -> tuple[float, float]:
+
+def _check_rising(limits: tuple[float, float]) -> tuple[float, float]:
     if limits[0] > limits[1]:
         raise ValueError(f"a range goes from low to high, not from {limits[0]:g} to {limits[1]:g}")
     return limits
 
 
-Factors = Annotated[tuple[Length, Length], AfterValidator(_rises)]
-Range = Annotated[tuple[Number, Number], AfterValidator(_rises)]
-Amounts = Annotated[tuple[Amount, Amount], AfterValidator(_rises)]
-Shares = Annotated[tuple[Annotated[Length, Field(le=1)], Annotated[Length, Field(le=1)]], AfterValidator(_rises)]
+PositiveRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_check_rising)]
+FiniteRange = Annotated[tuple[FiniteFloat, FiniteFloat], AfterValidator(_check_rising)]
+NonNegativeRange = Annotated[tuple[NonNegativeFloat, NonNegativeFloat], AfterValidator(_check_rising)]
+FractionRange = Annotated[
+    tuple[Annotated[PositiveFloat, Field(le=1)], Annotated[PositiveFloat, Field(le=1)]], AfterValidator(_check_rising)
+]
 
 
-def _for_each_axis(value: Any) -> Any:
+def _repeat_for_axes(value: Any) -> Any:
     return (value, value, value) if isinstance(value, int | float) else value
 
 
 class Section(BaseModel):
     """A part of a plan, with its reasons."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = CONFIG
 
     why: list[str] = []
 
@@ -51,16 +56,16 @@ class Patch(Section):
     Attributes:
         size: Along the grid's axes.
         batch: How many.
-        room: How many times the recipe's voxels the planner gave to a patch, after it had measured this machine for a
+        scale: How many times the recipe's voxels the planner gave to a patch, after it had measured this machine for a
             budget of time. Later stages do not read it.
     """
 
     size: Triple
-    batch: Size
-    room: Length = 1.0
+    batch: PositiveInt
+    scale: PositiveFloat = Field(default=1.0, alias="room")
 
 
-class Series(Section):
+class StructureSequence(Section):
     """Structures that look alike and follow one another, as vertebrae do: bodies are found first, then named in order.
 
     Attributes:
@@ -72,16 +77,15 @@ class Series(Section):
 
     axis: Literal[0, 1, 2]
     names: list[str] = Field(min_length=3)
-    distance_mm: Length
-    volume_mm3: Length
+    distance_mm: PositiveFloat
+    volume_mm3: PositiveFloat
 
 
-Loss = Literal["dice_ce", "dice_bce", "dice_focal", "dice", "ce", "bce", "focal", "tversky"]
 Optimiser = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["cosine", "polynomial", "onecycle", "exponential", "constant"]
 
 
-def _one_of(names: Any, what: str) -> BeforeValidator:
+def _check_name(names: Any, what: str) -> BeforeValidator:
     """Refuses other names, and offers the nearest."""
 
     def known(name: Any) -> Any:
@@ -110,24 +114,24 @@ class Training(Section):
     """
 
     recipe: str
-    optimiser: Annotated[Optimiser, _one_of(Optimiser, "optimiser")]
-    learning_rate: Length
-    weight_decay: Amount
-    momentum: Share = 0.99
-    schedule: Annotated[Schedule, _one_of(Schedule, "schedule")]
+    optimiser: Annotated[Optimiser, _check_name(Optimiser, "optimiser")]
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
+    momentum: Fraction = 0.99
+    schedule: Annotated[Schedule, _check_name(Schedule, "schedule")]
     decay: Annotated[float, Field(gt=0, le=1)] = 0.99
-    warm_up: Share = 0.0
-    loss: Annotated[Loss, _one_of(Loss, "loss")] = "dice_ce"
-    focal_gamma: Amount = 2.0
-    tversky_beta: Share = 0.7
-    clip_gradient: Length
+    warm_up: Fraction = 0.0
+    loss: str = "dice_ce"
+    focal_gamma: NonNegativeFloat = 2.0
+    tversky_beta: Fraction = 0.7
+    clip_gradient: PositiveFloat
     encoder_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
     frozen_epochs: Annotated[int, Field(ge=0)] = 0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    foreground_share: Share
-    epoch_iterations: Size
-    epochs: Size
-    patience_epochs: Size | None = None
+    foreground_share: Fraction
+    epoch_iterations: PositiveInt
+    epochs: PositiveInt
+    patience_epochs: PositiveInt | None = None
     precision: Precision = "fp32"
 
 
@@ -141,7 +145,7 @@ class Sampling(Section):
             with `rare`.
     """
 
-    weights: Literal["case", "rare"] | dict[str, Amount] = "case"
+    weights: Literal["case", "rare"] | dict[str, NonNegativeFloat] = "case"
 
 
 class Zoom(Section):
@@ -158,7 +162,7 @@ class Zoom(Section):
     structures: list[str] = Field(min_length=1)
     factor: Annotated[float, Field(gt=1, le=8)] = 2.0
     share: Annotated[float, Field(gt=0, le=1)] = 0.25
-    margin_mm: Amount = 10.0
+    margin_mm: NonNegativeFloat = 10.0
     predict: bool = True
 
 
@@ -176,37 +180,41 @@ class Augmentation(Section):
         low_resolution: Range of the part of the resolution that is kept.
         gamma: Range of the exponent on the patch's intensities scaled to 0 … 1; inverted: on their negative.
         elastic_mm: Range of the greatest displacement of a smooth random deformation's independent points along each
-            axis (`px` for radiographs); at most `FOLDING` of their distance.
+            axis (`px` for radiographs); at most `MAX_ELASTIC_SHARE` of their distance.
         elastic_grain_mm: Distance of these points.
         bias: MR channels: range of the greatest factor of a smooth random field on the intensities, as a natural
             logarithm: 0.4 is between × 0.67 and × 1.49.
     """
 
     mirror_axes: list[Literal[0, 1, 2]] = []
-    affine_p: Share
-    rotate_degrees: tuple[Amount, Amount, Amount]
-    scale: Factors
-    shift: Annotated[tuple[Half, Half, Half], BeforeValidator(_for_each_axis)] = (0.0, 0.0, 0.0)
-    noise_p: Share = 0.0
-    noise_std: Amount = 0.0
-    blur_p: Share = 0.0
-    blur_sigma: Factors = (0.5, 1.0)
-    brightness_p: Share = 0.0
-    brightness: Factors = (1.0, 1.0)
-    offset_p: Share = 0.0
-    offset: Range = (0.0, 0.0)
-    contrast_p: Share = 0.0
-    contrast: Factors = (1.0, 1.0)
-    low_resolution_p: Share = 0.0
-    low_resolution: Shares = (0.5, 1.0)
-    gamma_p: Share = 0.0
-    gamma_inverted_p: Share = 0.0
-    gamma: Factors = (1.0, 1.0)
-    elastic_p: Share = 0.0
-    elastic_mm: Amounts = (2.0, 8.0)
-    elastic_grain_mm: Length = 32.0
-    bias_p: Share = 0.0
-    bias: Amounts = (0.1, 0.4)
+    affine_p: Fraction
+    rotate_degrees: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
+    scale: PositiveRange
+    shift: Annotated[tuple[HalfFraction, HalfFraction, HalfFraction], BeforeValidator(_repeat_for_axes)] = (
+        0.0,
+        0.0,
+        0.0,
+    )
+    noise_p: Fraction = 0.0
+    noise_std: NonNegativeFloat = 0.0
+    blur_p: Fraction = 0.0
+    blur_sigma: PositiveRange = (0.5, 1.0)
+    brightness_p: Fraction = 0.0
+    brightness: PositiveRange = (1.0, 1.0)
+    offset_p: Fraction = 0.0
+    offset: FiniteRange = (0.0, 0.0)
+    contrast_p: Fraction = 0.0
+    contrast: PositiveRange = (1.0, 1.0)
+    low_resolution_p: Fraction = 0.0
+    low_resolution: FractionRange = (0.5, 1.0)
+    gamma_p: Fraction = 0.0
+    gamma_inverted_p: Fraction = 0.0
+    gamma: PositiveRange = (1.0, 1.0)
+    elastic_p: Fraction = 0.0
+    elastic_mm: NonNegativeRange = (2.0, 8.0)
+    elastic_grain_mm: PositiveFloat = 32.0
+    bias_p: Fraction = 0.0
+    bias: NonNegativeRange = (0.1, 0.4)
 
     @model_validator(mode="after")
     def _axes_differ(self) -> Augmentation:
@@ -216,9 +224,9 @@ class Augmentation(Section):
 
     @model_validator(mode="after")
     def _never_folds(self) -> Augmentation:
-        if self.elastic_mm[1] > FOLDING * self.elastic_grain_mm:
+        if self.elastic_mm[1] > MAX_ELASTIC_SHARE * self.elastic_grain_mm:
             raise ValueError(
-                f"elastic_mm: {self.elastic_mm[1]:g} is more than {FOLDING} of elastic_grain_mm "
+                f"elastic_mm: {self.elastic_mm[1]:g} is more than {MAX_ELASTIC_SHARE} of elastic_grain_mm "
                 f"({self.elastic_grain_mm:g}): space would fold, and a bone lie upon itself"
             )
         return self
@@ -242,7 +250,7 @@ class Forecast(Section):
     training_bytes: int | None = None
     predicting_bytes: int | None = None
     predicting_shape: Triple | None = None
-    predicting_spacing: tuple[Length, Length, Length] | None = None
+    predicting_spacing: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
     predicting_seconds: float | None = None
     seconds_per_iteration: float | None = None
     parameters: int | None = None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,9 +26,9 @@ from osteon.dataset.manifest import Case
 from osteon.preparing.case import BYTES_PER_VOXEL
 
 FILE_NAME = "fingerprint.json"
-SAMPLES = 2000
+INTENSITY_SAMPLES = 2000
 """Foreground voxels whose intensities are kept from each case, spread evenly, so that every case weighs the same."""
-_KEEP_EVERY_S, _KEEP_SHARE = 10.0, 20.0
+_SAVE_EVERY_S, _SAVE_COST_FACTOR = 10.0, 20.0
 """Seconds of measuring that a kill may cost, and at least so many times what writing all of it down takes."""
 
 
@@ -81,26 +79,26 @@ class Fingerprint(BaseModel):
         return np.median([case.spacing_mm for case in self.cases], axis=0).astype(np.float64)
 
 
-def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
+def measure_fingerprint(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
     """Measure every case that can be trained on; facts of unchanged cases are taken from fingerprint.json.
 
     Raises:
         DatasetError: No labelled case is left.
     """
     path = dataset.folder / FILE_NAME
-    known = _known(path)
+    recorded = _read_facts(path)
     cases = dataset.manifest.trainable
     with status("comparing files"):  # those that were touched are read
-        found = {
-            case.id: known[case.id].model_copy(update={"mark": mark})
+        measured = {
+            case.id: recorded[case.id].model_copy(update={"mark": mark})
             for case in cases
-            if case.id in known and (mark := still_marked(dataset, case, known[case.id].mark)) is not None
+            if case.id in recorded and (mark := still_marked(dataset, case, recorded[case.id].mark)) is not None
         }
-    left = [case for case in cases if case.id not in found]
+    left = [case for case in cases if case.id not in measured]
     failed: dict[str, OsteonError] = {}
     if left:
-        tell_changed(dataset, {case.id: known[case.id].mark for case in left if case.id in known}, "measured")
-        voxels = [int(np.prod(dataset.geometry(case).shape)) for case in left if _readable(dataset, case)]
+        tell_changed(dataset, {case.id: recorded[case.id].mark for case in left if case.id in recorded}, "measured")
+        voxels = [int(np.prod(dataset.geometry(case).shape)) for case in left if _has_geometry(dataset, case)]
         largest = max(voxels, default=0) * len(dataset.manifest.channels) * BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), largest) if sum(voxels) > 100e6 else 1)
         work = [(dataset.alone(case), case) for case in left]
@@ -111,57 +109,59 @@ def measure(dataset: Dataset, *, workers: int | None = None) -> Fingerprint:
             ):
                 case = outcome.item[1]
                 if outcome.result is not None:
-                    found[case.id] = outcome.result
+                    measured[case.id] = outcome.result
                 elif outcome.error is not None:
                     failed[case.id] = outcome.error
-                if (now := time.monotonic()) - written > max(_KEEP_EVERY_S, _KEEP_SHARE * took):
-                    _write(path, found)
+                if (now := time.monotonic()) - written > max(_SAVE_EVERY_S, _SAVE_COST_FACTOR * took):
+                    _write_facts(path, measured)
                     written = time.monotonic()
                     took = written - now
         except KeyboardInterrupt:
-            _write(path, found)
+            _write_facts(path, measured)
             raise
-    if not found:
+    if not measured:
         reason = next(iter(failed.values()), None)
         raise DatasetError(
             f"{dataset.folder}: no labelled case can be used"
             + (f"; the first failed with: {reason}" if reason else ""),
             hint="import cases that have a label and are not held out",
         )
-    _write(path, found)
+    _write_facts(path, measured)
     return Fingerprint(
-        cases=[found[case.id] for case in cases if case.id in found],
+        cases=[measured[case.id] for case in cases if case.id in measured],
         failed={case: str(error) for case, error in failed.items()},
     )
 
 
-def changed_since(dataset: Dataset) -> list[str]:
+def find_changes(dataset: Dataset) -> list[str]:
     """In what the cases that can be trained on differ from those of fingerprint.json, a line each; none without one.
 
     Files that were touched are read; that they are the same is written there, where it can be written.
     """
     path = dataset.folder / FILE_NAME
-    known = _known(path)
+    recorded = _read_facts(path)
     cases = {case.id: case for case in dataset.manifest.trainable}
     with status("comparing files"):
-        marks = {name: still_marked(dataset, case, known[name].mark) for name, case in cases.items() if name in known}
-    renewed = {name: mark for name, mark in marks.items() if mark not in (None, known[name].mark)}
+        marks = {
+            name: still_marked(dataset, case, recorded[name].mark) for name, case in cases.items() if name in recorded
+        }
+    renewed = {name: mark for name, mark in marks.items() if mark not in (None, recorded[name].mark)}
     if renewed:
-        now = {
+        facts = {
             name: facts.model_copy(update={"mark": renewed[name]}) if name in renewed else facts
-            for name, facts in known.items()
+            for name, facts in recorded.items()
         }
         with suppress(FileError):  # it only saves reading them once more
-            _write(path, now)
-    told = (
+            _write_facts(path, facts)
+    differences = (
         ("changed", [name for name, mark in marks.items() if mark is None]),
-        ("not measured", [name for name in cases if name not in known]),
-        ("not trained on any more", [name for name in known if name not in cases]),
+        ("not measured", [name for name in cases if name not in recorded]),
+        ("not trained on any more", [name for name in recorded if name not in cases]),
     )
-    return [f"{what}: {shortly(names)}" for what, names in told if names] if known else []
+    return [f"{what}: {shortly(names)}" for what, names in differences if names] if recorded else []
 
 
-def _readable(dataset: Dataset, case: Case) -> bool:
+def _has_geometry(dataset: Dataset, case: Case) -> bool:
     try:
         dataset.geometry(case)
     except OsteonError:
@@ -169,7 +169,7 @@ def _readable(dataset: Dataset, case: Case) -> bool:
     return True
 
 
-def _known(path: Path) -> dict[str, CaseFacts]:
+def _read_facts(path: Path) -> dict[str, CaseFacts]:
     if not path.is_file():
         return {}
     try:
@@ -178,8 +178,8 @@ def _known(path: Path) -> dict[str, CaseFacts]:
         return {}  # only measurements: they are made again
 
 
-def _write(path: Path, found: dict[str, CaseFacts]) -> None:
-    write_json(path, {"cases": [facts.model_dump() for facts in found.values()]})
+def _write_facts(path: Path, facts_by_case: dict[str, CaseFacts]) -> None:
+    write_json(path, {"cases": [facts.model_dump() for facts in facts_by_case.values()]})
 
 
 def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
@@ -206,7 +206,7 @@ def _intensities(array: npt.NDArray[np.generic], labels: Segmentation) -> list[l
     where: npt.NDArray[np.generic] = np.any(labels.array, axis=0) if labels.overlapping else labels.array
     counts = plane_counts(where)
     count = int(counts.sum())
-    ranks = np.linspace(0, count - 1, min(SAMPLES, count)).astype(np.int64)
+    ranks = np.linspace(0, count - 1, min(INTENSITY_SAMPLES, count)).astype(np.int64)
     i, j, k = ranked_voxels(where, counts, ranks).T
     return [[float(f"{value:.6g}") for value in channel[i, j, k]] for channel in array]
 
@@ -235,100 +235,3 @@ def _structure_facts(segmentation: Segmentation) -> dict[str, StructureFacts]:
             extent_mm=(extent[0], extent[1], extent[2]),
         )
     return facts
-
-
-def series(fingerprint: Fingerprint, axis: int) -> list[str]:
-    """Structures that look alike and keep their order along a world axis, as vertebrae do.
-
-    They are told apart by what lies beyond them, never by where in the scan they happen to be.
-
-    Args:
-        fingerprint: The measured cases.
-        axis: 0 R, 1 A, 2 S.
-
-    Returns:
-        At least three names in their order, whose median volumes differ by a factor of two at most; else none.
-    """
-    names = {name for case in fingerprint.cases for name in case.structures}
-    facts = {
-        name: [(c.structures[name], c.spacing_mm) for c in fingerprint.cases if name in c.structures] for name in names
-    }
-    volumes = {
-        name: float(np.median([found.voxels * np.prod(spacing) for found, spacing in each]))
-        for name, each in facts.items()
-    }
-    if len(names) < 3 or max(volumes.values()) > 2 * min(volumes.values()):
-        return []
-    if not all(_order(fingerprint, axis, *pair)[0] for pair in itertools.combinations(sorted(names), 2)):
-        return []
-    return sorted(names, key=lambda name: float(np.median([found.centre_mm[axis] for found, _ in facts[name]])))
-
-
-def series_margin_mm(fingerprint: Fingerprint, axis: int, names: Sequence[str]) -> float:
-    """The most room that a scan leaves beyond either end of a series, were the series in its middle.
-
-    Args:
-        fingerprint: The measured cases.
-        axis: 0 R, 1 A, 2 S.
-        names: The series in its order along the axis, as `series` gives it.
-
-    Returns:
-        mm, at least 0; 0 where no case holds both ends. Beyond its centre an end reaches half the mean gap.
-    """
-    margins = [0.0]
-    for case in fingerprint.cases:
-        ends = [case.structures[name].centre_mm[axis] for name in (names[0], names[-1]) if name in case.structures]
-        if len(ends) == 2:
-            length = (ends[1] - ends[0]) * len(names) / (len(names) - 1)
-            margins.append((case.shape[axis] * case.spacing_mm[axis] - length) / 2)
-    return max(margins)
-
-
-def series_measures(fingerprint: Fingerprint, names: Sequence[str]) -> tuple[float, float]:
-    """Median distance in mm between the centres of neighbours in a series, and median volume in mm³ of its members."""
-    distances, volumes = [], []
-    for case in fingerprint.cases:
-        found = [case.structures.get(name) for name in names]
-        volumes += [facts.voxels * float(np.prod(case.spacing_mm)) for facts in found if facts is not None]
-        distances += [
-            float(np.linalg.norm(np.subtract(one.centre_mm, other.centre_mm)))
-            for one, other in itertools.pairwise(found)
-            if one is not None and other is not None
-        ]
-    return float(np.median(distances)), float(np.median(volumes))
-
-
-def fixed_order(fingerprint: Fingerprint, axis: int, partners: dict[str, str]) -> tuple[str, str, int] | None:
-    """Two structures whose order along a world axis a mirror image would turn round.
-
-    They keep their order in all of at least three cases, and so do, the same way round, the structures that they
-    become on a mirror: mirroring would take from the network what tells the two apart. (A left femur beside the
-    pelvis is no such pair where the right femur lies on the pelvis's other side.)
-
-    Args:
-        fingerprint: The measured cases.
-        axis: 0 R, 1 A, 2 S.
-        partners: What a structure becomes on a mirror; those not listed stay what they are.
-
-    Returns:
-        The names and the number of cases, or None. Centroids must lie at least two voxels apart to count.
-    """
-    names = sorted({name for case in fingerprint.cases for name in case.structures})
-    for first, second in itertools.combinations(names, 2):
-        way, count = _order(fingerprint, axis, first, second)
-        twins = _order(fingerprint, axis, partners.get(first, first), partners.get(second, second))
-        if way and way == twins[0]:
-            return first, second, count
-    return None
-
-
-def _order(fingerprint: Fingerprint, axis: int, first: str, second: str) -> tuple[int, int]:
-    """1 where `second` lies beyond `first` in all of at least three cases, −1 where before, else 0; and the cases."""
-    gaps = [
-        (case.structures[second].centre_mm[axis] - case.structures[first].centre_mm[axis]) / case.spacing_mm[axis]
-        for case in fingerprint.cases
-        if first in case.structures and second in case.structures
-    ]
-    if len(gaps) < 3 or (min(gaps) < 2 and max(gaps) > -2):
-        return 0, len(gaps)
-    return (1 if gaps[0] > 0 else -1), len(gaps)

@@ -1,4 +1,4 @@
-"""What a user decides about a plan; the data and the recipe decide the rest."""
+"""What a user decides about a plan, and on what it is measured; the data and the recipe decide the rest."""
 
 from __future__ import annotations
 
@@ -6,15 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
+RECIPE_NAMES = {
+    "osteon": "found by measuring your data",
+    "nnunet": "nnU-Net's choices",
+    "hand": "radiographs of hands, from ImageNet",
+    "humerus": "fractures in CT, from scratch",
+    "humerus-pretrained": "fractures in CT, from ImageNet",
+    "limb": "slices of MR, ResNet34 from ImageNet",
+    "lung": "tumours in slices of CT",
+    "spine": "vertebrae",
+}
+"""The recipes, and what they are for: the rows of `planning.recipes`, then the files of `planning.published`."""
+
 
 @dataclass(frozen=True)
-class Choices:
+class PlanOptions:
     """What a user decides about a plan. None: the recipe decides, or else the data.
 
     Attributes:
         recipe: A row of `planning.recipes.RECIPES`, or the path of a recipe of one's own (YAML).
         dimensions: 2 or 3; by the data: 3, or 2 where the cases are single slices.
-        network: A name of `plan.network_sections.NAMES`.
+        network: A row of `networks.registry.NETWORKS`.
         encoder: Of the network, as smp or timm name it; in 3D it is inflated.
         weights: Of the encoder: imagenet, none, or a file.
         loss: A row of `training.losses.LOSSES`.
@@ -40,11 +52,20 @@ class Choices:
     settings: Mapping[str, object] | None = None
 
 
-DEFAULTS = Choices()
+DEFAULTS = PlanOptions()
+
+
+class MeasureOptions(TypedDict, total=False):
+    """How a dataset and the cost of its plan are measured: keywords of `dataset_plan.plan_dataset`."""
+
+    device: str
+    measure_cost: bool
+    budget_s: float | None
+    workers: int | None
 
 
 class PlanKeywords(TypedDict, total=False):
-    """The fields of `Choices` as keywords, for who checks types."""
+    """The fields of `PlanOptions` as keywords, for who checks types."""
 
     recipe: str
     dimensions: Literal[2, 3] | None

@@ -37,25 +37,25 @@ if TYPE_CHECKING:
     from osteon.training.module import TrainingModule
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
-STEPS = 5
+MAX_STEPS = 5
 """At most, at the plan's own size; the best one counts, since other work can only slow a step."""
-ENOUGH_S = 3.0
+MAX_STEPS_S = 3.0
 """Steps that take so long together are not repeated any more."""
-WORTH_IT = 0.9
+BF16_TIME_LIMIT = 0.9
 """bf16 is chosen where an iteration takes less than this part of its time in fp32."""
-HOPELESS = 3.0
+GIVE_UP_FACTOR = 3.0
 """A first step that takes so many times what it has to beat is not repeated: the first one also sets things up."""
-SMALL = 8
+REDUCTION = 8
 """The first estimate is of a part of the patch with about this many times fewer voxels."""
 
 
-def try_out(plan: Plan, device: torch.device, shape: Triple, spacing_mm: tuple[float, ...]) -> None:
+def measure_prediction(plan: Plan, device: torch.device, shape: Triple, spacing_mm: tuple[float, ...]) -> None:
     """The line on predicting, of a scan that goes through the network at once."""
     model = Model(build_network(plan).to(device).eval(), plan, {}, "")
-    _write("predict", seconds=_predict(model, shape, spacing_mm), bytes=peak_bytes())
+    _write_line("predict", seconds=_time_prediction(model, shape, spacing_mm), bytes=peak_bytes())
 
 
-def _predict(model: Model, shape: Triple, spacing_mm: tuple[float, ...]) -> float:
+def _time_prediction(model: Model, shape: Triple, spacing_mm: tuple[float, ...]) -> float:
     """Seconds that a scan takes."""
     affine = torch.diag(torch.tensor([*spacing_mm, 1.0], dtype=torch.float64)).numpy()
     # Smooth, as scans are: of noise every voxel would be a border between structures.
@@ -67,37 +67,39 @@ def _predict(model: Model, shape: Triple, spacing_mm: tuple[float, ...]) -> floa
     return time.perf_counter() - began
 
 
-def try_steps(plan: Plan, device: torch.device, precisions: tuple[Precision, ...]) -> None:
+def measure_steps(plan: Plan, device: torch.device, precisions: tuple[Precision, ...]) -> None:
     """The lines on training."""
     from osteon.training.module import TrainingModule  # Lightning's 160 MB are no part of predicting
 
     keep_freed_memory()
     module = TrainingModule(plan, 0, lambda: 0.0, fresh=False).to(device)  # weights cost the same whatever they are
     module.train()
-    if module.average is not None:
-        module.average.eval()
-    stepper = _Stepper(module, device)
+    if module.ema_network is not None:
+        module.ema_network.eval()
+    stepper = _StepTimer(module, device)
     parameters = sum(p.numel() for p in module.network.parameters())
-    small = reduced(plan)
-    times = _voxels(plan) / _voxels(small)
+    small_plan = reduce_patch(plan)
+    times = _batch_voxels(plan) / _batch_voxels(small_plan)
     if times > 1:
-        before = stepper.held()
-        seconds = min(stepper.step(small, precisions[0]) for _ in range(2))
-        more = max(0, stepper.peak() - before)
-        _write("estimate", seconds=seconds * times, bytes=round(before + more * times))
+        before = stepper.memory_bytes()
+        seconds = min(stepper.step(small_plan, precisions[0]) for _ in range(2))
+        growth = max(0, stepper.peak_bytes() - before)
+        _write_line("estimate", seconds=seconds * times, bytes=round(before + growth * times))
     to_beat = math.inf
     for precision in precisions:
-        taken: list[float] = []
-        stepper.forget_peak()
-        while len(taken) < STEPS and (len(taken) < 2 or sum(taken) < ENOUGH_S):
-            taken.append(stepper.step(plan, precision))
-            _write(precision, seconds=min(taken), steps=len(taken), bytes=stepper.peak(), parameters=parameters)
-            if taken[0] > HOPELESS * to_beat or (len(taken) > 2 and min(taken) > WORTH_IT * to_beat):
+        times_s: list[float] = []
+        stepper.reset_peak()
+        while len(times_s) < MAX_STEPS and (len(times_s) < 2 or sum(times_s) < MAX_STEPS_S):
+            times_s.append(stepper.step(plan, precision))
+            _write_line(
+                precision, seconds=min(times_s), steps=len(times_s), bytes=stepper.peak_bytes(), parameters=parameters
+            )
+            if times_s[0] > GIVE_UP_FACTOR * to_beat or (len(times_s) > 2 and min(times_s) > BF16_TIME_LIMIT * to_beat):
                 break
-        to_beat = min(to_beat, *taken)
+        to_beat = min(to_beat, *times_s)
 
 
-class _Stepper:
+class _StepTimer:
     """Steps of a training on random data."""
 
     def __init__(self, module: TrainingModule, device: torch.device) -> None:
@@ -119,32 +121,32 @@ class _Stepper:
         module.on_before_optimizer_step(self.optimiser)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        module.follow(batch)
+        module.update_ema(batch)
         loss.item()
         return time.perf_counter() - began
 
-    def held(self) -> int:
+    def memory_bytes(self) -> int:
         """Bytes that are held now; on a GPU of its memory."""
         if self.device.type == "cuda":
             return torch.cuda.memory_allocated(self.device)
         return int(psutil.Process().memory_info().rss)
 
-    def peak(self) -> int:
+    def peak_bytes(self) -> int:
         """The most that was held so far."""
         return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else peak_bytes()
 
-    def forget_peak(self) -> None:
+    def reset_peak(self) -> None:
         """Begin the GPU's peak anew; a process's own stays, so bf16's is no less than that of fp32."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
 
 
-def reduced(plan: Plan) -> Plan:
-    """The plan with some `SMALL` times fewer voxels in a batch: fewer patches, then smaller ones."""
+def reduce_patch(plan: Plan) -> Plan:
+    """The plan with some `REDUCTION` times fewer voxels in a batch: fewer patches, then smaller ones."""
     multiples, flat = plan.downsampling, plan.grid.dimensions == 2
     counts = [size // multiple for size, multiple in zip(plan.patch.size, multiples, strict=True)]
-    batch = max(min(2, plan.patch.batch), plan.patch.batch // SMALL) if flat else plan.patch.batch
-    goal = _voxels(plan) / SMALL
+    batch = max(min(2, plan.patch.batch), plan.patch.batch // REDUCTION) if flat else plan.patch.batch
+    goal = _batch_voxels(plan) / REDUCTION
     while batch * math.prod(counts) * math.prod(multiples) > goal and not plan.fixed_patch:
         longest = max(range(3), key=lambda axis: counts[axis])
         if math.prod(counts) // counts[longest] * ((counts[longest] + 1) // 2) < 2 or counts[longest] == 1:
@@ -155,7 +157,7 @@ def reduced(plan: Plan) -> Plan:
 
 
 def random_batch(plan: Plan, iteration: int) -> Batch:
-    """What a sampler would give, of noise."""
+    """A batch of the plan's shapes: noise, and random labels; the seed is the iteration."""
     generator = torch.Generator().manual_seed(iteration)
     count, size = plan.patch.batch, plan.patch.size
     image = torch.randn((count, len(plan.channels), *size), generator=generator)
@@ -166,26 +168,26 @@ def random_batch(plan: Plan, iteration: int) -> Batch:
     return Batch(iteration, image, labels, torch.ones(count, len(plan.structures), dtype=torch.bool))
 
 
-def _voxels(plan: Plan) -> int:
+def _batch_voxels(plan: Plan) -> int:
     return plan.patch.batch * math.prod(plan.patch.size)
 
 
-def _write(what: str, **facts: float) -> None:
+def _write_line(what: str, **facts: float) -> None:
     sys.stdout.write(json.dumps({"what": what, **facts}) + "\n")
     sys.stdout.flush()
 
 
 def main(arguments: list[str]) -> None:
     """Entry of the process; see the module."""
-    path, name, shape, *wanted = arguments
-    precisions = tuple(known for known in PRECISIONS if known in wanted)
-    if not precisions or len(precisions) < len(wanted):
-        raise UsageError(f"nothing to measure: {' '.join(wanted)}")
+    path, name, shape, *precision_names = arguments
+    precisions = tuple(known for known in PRECISIONS if known in precision_names)
+    if not precisions or len(precisions) < len(precision_names):
+        raise UsageError(f"nothing to measure: {' '.join(precision_names)}")
     plan, device = read_plan(Path(path)), torch.device(name)
     numbers = json.loads(shape)
     i, j, k = (int(n) for n in numbers[:3])
-    try_out(plan, device, (i, j, k), tuple(numbers[3:]))
-    try_steps(plan, device, precisions)
+    measure_prediction(plan, device, (i, j, k), tuple(numbers[3:]))
+    measure_steps(plan, device, precisions)
 
 
 if __name__ == "__main__":

@@ -13,24 +13,24 @@ from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml
 from osteon.dataset.manifest import explain
 from osteon.plan.network_sections import MONAI, PRETRAINED, SCRATCH
-from osteon.plan.overlay import flat_settings, nearest, numbers
-from osteon.planning.options import Choices
+from osteon.plan.overlay import closest_names, flatten_settings, parse_numbers
+from osteon.planning.options import PlanOptions
 from osteon.planning.recipes import Recipe, all_recipes
 
-PUBLISHED = Path(__file__).parent / "published"
+PUBLISHED_FOLDER = Path(__file__).parent / "published"
 Range = tuple[float, float]
 
 
-def _window(value: Any) -> Any:
+def _named_window(value: Any) -> Any:
     return {"": value} if isinstance(value, list | tuple) else value
 
 
-def _listed(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-class RecipeChoices(BaseModel):
-    """What a recipe file may choose: fields of `Choices`, as YAML has them."""
+class RecipeOptions(BaseModel):
+    """What a recipe file may choose: fields of `PlanOptions`, as YAML has them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,8 +41,8 @@ class RecipeChoices(BaseModel):
     loss: str | None = None
     image_size: int | None = None
     batch: int | None = None
-    zoom: Annotated[list[str] | None, BeforeValidator(_listed)] = None
-    window: Annotated[dict[str, Range] | None, BeforeValidator(_window)] = None
+    zoom: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
+    window: Annotated[dict[str, Range] | None, BeforeValidator(_named_window)] = None
     drop_slices: tuple[int | None, int | None] | None = None
 
 
@@ -60,55 +60,57 @@ class RecipeFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
-    why: Annotated[list[str], BeforeValidator(_listed)] = Field(min_length=1)
+    why: Annotated[list[str], BeforeValidator(_as_list)] = Field(min_length=1)
     base: str = "osteon"
-    choices: RecipeChoices = RecipeChoices()
+    choices: RecipeOptions = RecipeOptions()
     plan: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedRecipe:
     """A recipe, found.
 
     Attributes:
         name: Of the recipe, as the plan records it.
-        row: What decides the sizes and all that the file does not.
+        base: What decides the sizes and all that the file does not.
         source: Where its choices come from.
-        choices: The user's, completed by the file's.
+        options: The user's, completed by the file's.
         settings: `section.key` → value of the file; the user's own go on after them.
     """
 
     name: str
-    row: Recipe
+    base: Recipe
     source: str
-    choices: Choices
+    options: PlanOptions
     settings: Mapping[str, object]
 
 
-def published() -> list[str]:
+def published_recipes() -> list[str]:
     """Names of the published recipes."""
-    return sorted(path.stem for path in PUBLISHED.glob("*.yaml"))
+    return sorted(path.stem for path in PUBLISHED_FOLDER.glob("*.yaml"))
 
 
-def resolve(choices: Choices) -> Resolved:
+def resolve_recipe(options: PlanOptions) -> ResolvedRecipe:
     """Find the recipe that is chosen, and complete the choices by it.
 
     Raises:
         UsageError: There is no such recipe, or no such file.
         PlanError: The file has a key that no recipe has, or one that makes no sense; the message names it.
     """
-    name = choices.recipe
+    name = options.recipe
     rows = all_recipes()
     if name in rows:
-        return Resolved(name, rows[name], rows[name].source, _without_encoder(choices), {})
-    path = PUBLISHED / f"{name}.yaml" if name in published() else Path(name)
-    if name not in published() and (path.suffix not in (".yaml", ".yml") or not path.is_file()):
-        known = [*rows, *published()]
+        return ResolvedRecipe(name, rows[name], rows[name].source, _without_encoder(options), {})
+    path = PUBLISHED_FOLDER / f"{name}.yaml" if name in published_recipes() else Path(name)
+    if name not in published_recipes() and (path.suffix not in (".yaml", ".yml") or not path.is_file()):
+        known = [*rows, *published_recipes()]
         near = f"choose one of {', '.join(known)}, or give the path of a recipe of your own (.yaml)"
-        raise UsageError(f"there is no recipe {name}; near it: {nearest(name, known)}", hint=near)
+        raise UsageError(f"there is no recipe {name}; near it: {closest_names(name, known)}", hint=near)
     recipe = read_recipe(path)
-    completed = _complete(choices, recipe.choices)
-    return Resolved(path.stem, rows[recipe.base], recipe.source, completed, flat_settings(numbers(recipe.plan)))
+    completed = _complete_options(options, recipe.choices)
+    return ResolvedRecipe(
+        path.stem, rows[recipe.base], recipe.source, completed, flatten_settings(parse_numbers(recipe.plan))
+    )
 
 
 def read_recipe(path: Path) -> RecipeFile:
@@ -117,16 +119,16 @@ def read_recipe(path: Path) -> RecipeFile:
     hint = "correct the key; the published recipes beside osteon's planning/published are examples"
     if not isinstance(data, dict):
         raise PlanError(f"{path}: a recipe is a mapping with source, why, base, choices and plan", hint=hint)
-    for place, kind in ((data, RecipeFile), (data.get("choices"), RecipeChoices)):
-        names = list(kind.model_fields)
-        for key in place if isinstance(place, dict) else ():
+    for mapping, model in ((data, RecipeFile), (data.get("choices"), RecipeOptions)):
+        names = list(model.model_fields)
+        for key in mapping if isinstance(mapping, dict) else ():
             if key not in names:
-                where = "" if kind is RecipeFile else "choices."
+                where = "" if model is RecipeFile else "choices."
                 raise PlanError(
-                    f"{path}: {where}{key}: a recipe has no such key", hint=f"near it: {nearest(key, names)}"
+                    f"{path}: {where}{key}: a recipe has no such key", hint=f"near it: {closest_names(key, names)}"
                 )
     try:
-        recipe = RecipeFile.model_validate(numbers(data))
+        recipe = RecipeFile.model_validate(parse_numbers(data))
     except ValidationError as error:
         raise PlanError(f"{path}: {explain(error)}", hint=hint) from None
     if recipe.base not in (rows := all_recipes()):
@@ -134,23 +136,23 @@ def read_recipe(path: Path) -> RecipeFile:
     return recipe
 
 
-def _complete(choices: Choices, by: RecipeChoices) -> Choices:
+def _complete_options(options: PlanOptions, defaults: RecipeOptions) -> PlanOptions:
     """The user's choices, and the recipe's where the user has none and they still make sense."""
-    added = {
-        field.name: getattr(by, field.name)
-        for field in fields(Choices)
-        if field.name in RecipeChoices.model_fields and getattr(choices, field.name) is None
+    completed = {
+        field.name: getattr(defaults, field.name)
+        for field in fields(PlanOptions)
+        if field.name in RecipeOptions.model_fields and getattr(options, field.name) is None
     }
-    if choices.encoder == "none" or (choices.network is not None and choices.network not in PRETRAINED):
-        added |= {"encoder": choices.encoder, "weights": choices.weights}
-    if choices.dimensions == 3 and by.dimensions != 3:
-        added |= {"image_size": choices.image_size, "drop_slices": choices.drop_slices}
-    return _without_encoder(replace(choices, **added))
+    if options.encoder == "none" or (options.network is not None and options.network not in PRETRAINED):
+        completed |= {"encoder": options.encoder, "weights": options.weights}
+    if options.dimensions == 3 and defaults.dimensions != 3:
+        completed |= {"image_size": options.image_size, "drop_slices": options.drop_slices}
+    return _without_encoder(replace(options, **completed))
 
 
-def _without_encoder(choices: Choices) -> Choices:
+def _without_encoder(options: PlanOptions) -> PlanOptions:
     """`none` as an encoder is a network from scratch; `none` as weights says nothing of one."""
-    if choices.encoder == "none":
-        choices = replace(choices, encoder=None)
-    scratch = choices.encoder is None and (choices.network or "unet") in (*SCRATCH, *MONAI)
-    return replace(choices, weights=None) if scratch and choices.weights == "none" else choices
+    if options.encoder == "none":
+        options = replace(options, encoder=None)
+    scratch = options.encoder is None and (options.network or "unet") in (*SCRATCH, *MONAI)
+    return replace(options, weights=None) if scratch and options.weights == "none" else options

@@ -13,18 +13,18 @@ Device = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True)
-class Size:
+class SizeLimits:
     """How large a network and its patches may be on a device.
 
     Attributes:
         voxels: Voxels of one patch (3D), or of all slices of a batch together (2D).
         features: Features of the finest stage.
-        most_features: Features of the coarsest stages at most.
+        max_features: Features of the coarsest stages at most.
     """
 
     voxels: int
     features: int
-    most_features: int
+    max_features: int
 
 
 @dataclass(frozen=True)
@@ -34,42 +34,44 @@ class Recipe:
     Attributes:
         source: Where the choices come from.
         sizes: By (device, dimensions).
-        covers: The grid is made coarser, as far as the labels allow, until a patch covers this part of the median
+        coverage: The grid is made coarser, as far as the labels allow, until a patch covers this part of the median
             scan along each axis; 0 keeps the median spacing.
         mirror_all: Mirror along every axis; otherwise only from left to right, and only where no structures keep
             an order along that axis.
         deep_supervision: How many of the finest decoder stages have a loss of their own, at most.
         unsupervised: How many of the coarsest decoder stages have none in any case.
         training: Values of the plan's section `training`.
-        augmentation: Values of the plan's section `augmentation`; `shift` (a part of the patch) and `rotate`
-            (degrees, in 3D) are the greatest.
-        bends: Whether a row of look-alike structures is bent as a whole.
+        augmentation: Values of the plan's section `augmentation`.
+        max_shift: Greatest shift, as a part of the patch.
+        rotate_degrees: Greatest angle about each axis, in 3D.
+        rotate_degrees_2d: The same for slices.
+        bend_sequences: Whether a row of look-alike structures is bent as a whole.
     """
 
     source: str
-    sizes: dict[tuple[Device, int], Size]
-    covers: float
+    sizes: dict[tuple[Device, int], SizeLimits]
+    coverage: float
     mirror_all: bool
     deep_supervision: int
     unsupervised: int
     training: dict[str, Any]
     augmentation: dict[str, Any]
-    shift: float
-    rotate: float
-    rotate_2d: float
-    bends: bool = False
+    max_shift: float
+    rotate_degrees: float
+    rotate_degrees_2d: float
+    bend_sequences: bool = False
 
 
 RECIPES: dict[str, Recipe] = {
     "osteon": Recipe(
         source="first tried on hippocampi that are in no table; what it reaches on a CPU: benchmarks/RESULTS.md",
         sizes={
-            ("cpu", 3): Size(9 << 13, 16, 128),
-            ("cpu", 2): Size(1 << 17, 24, 192),
-            ("cuda", 3): Size(1 << 21, 32, 320),
-            ("cuda", 2): Size(1 << 21, 32, 512),
+            ("cpu", 3): SizeLimits(9 << 13, 16, 128),
+            ("cpu", 2): SizeLimits(1 << 17, 24, 192),
+            ("cuda", 3): SizeLimits(1 << 21, 32, 320),
+            ("cuda", 2): SizeLimits(1 << 21, 32, 512),
         },
-        covers=1.0,
+        coverage=1.0,
         mirror_all=False,
         deep_supervision=3,
         unsupervised=0,
@@ -99,20 +101,20 @@ RECIPES: dict[str, Recipe] = {
             "gamma_p": 0.3,
             "gamma": (0.67, 1.5),
         },
-        shift=0.08,
-        rotate=20,
-        rotate_2d=20,
-        bends=True,
+        max_shift=0.08,
+        rotate_degrees=20,
+        rotate_degrees_2d=20,
+        bend_sequences=True,
     ),
     "nnunet": Recipe(
         source="nnU-Net v2 (Isensee et al., Nat. Methods 18, 2021; nnUNetTrainer of 2.8.1)",
         sizes={
-            ("cpu", 3): Size(1 << 21, 32, 320),
-            ("cpu", 2): Size(1 << 21, 32, 512),
-            ("cuda", 3): Size(1 << 21, 32, 320),
-            ("cuda", 2): Size(1 << 21, 32, 512),
+            ("cpu", 3): SizeLimits(1 << 21, 32, 320),
+            ("cpu", 2): SizeLimits(1 << 21, 32, 512),
+            ("cuda", 3): SizeLimits(1 << 21, 32, 320),
+            ("cuda", 2): SizeLimits(1 << 21, 32, 512),
         },
-        covers=0,
+        coverage=0,
         mirror_all=True,
         deep_supervision=99,
         unsupervised=1,
@@ -146,9 +148,9 @@ RECIPES: dict[str, Recipe] = {
             "gamma_inverted_p": 0.1,
             "gamma": (0.7, 1.5),
         },
-        shift=0.0,
-        rotate=30,
-        rotate_2d=180,
+        max_shift=0.0,
+        rotate_degrees=30,
+        rotate_degrees_2d=180,
     ),
 }
 

@@ -4,84 +4,80 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from osteon.core.errors import UsageError
 from osteon.plan.overlay import known_keys
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan
-from osteon.planning.dataset_plan import decide, precision_is_chosen
-from osteon.planning.options import Choices
-from osteon.runs.record import RUN, is_begun, plan_hash
+from osteon.planning.dataset_plan import is_precision_fixed, plan_dataset
+from osteon.planning.options import MeasureOptions, PlanOptions
+from osteon.runs.record import RUN, has_started, plan_hash
 
 logger = logging.getLogger(__name__)
-MAY_CHANGE = {"patch.size", "patch.batch", "training.precision"}
-"""What `record.record_choices` judges: a run may go on with less memory."""
+CHANGEABLE_KEYS = {"patch.size", "patch.batch", "training.precision"}
+"""What `record.record_options` judges: a run may go on with less memory."""
 
 
 def plan_for_run(
     dataset: Path,
     run: Path,
-    choices: Choices,
+    options: PlanOptions,
     *,
-    device: str = "auto",
     restart: bool = False,
-    measure_cost: bool = True,
-    budget_s: float | None = None,
-    workers: int | None = None,
+    **measuring: Unpack[MeasureOptions],
 ) -> Plan:
-    """The plan that these choices make of a dataset; the dataset's own plan.yaml is neither read nor written.
+    """The plan that these options make of a dataset; the dataset's own plan.yaml is neither read nor written.
 
     A run that was begun keeps the forecast and the precision that were measured for it.
 
     Args:
         dataset: A folder with dataset.yaml.
         run: The run's folder; the training writes the plan there.
-        choices: What the user decides.
-        device: What sizes are chosen for, and what the cost is measured on.
+        options: What the user decides.
         restart: Make the plan anew.
-        measure_cost: Measure the forecast and the faster precision.
-        budget_s: Seconds that the training will have; sizes are chosen for them.
-        workers: Processes for reading the cases; None: as memory allows.
+        **measuring: On what device, within which time.
 
     Raises:
         UsageError: The run was begun with other choices; the message names the keys of the plan that differ.
     """
     if (run / PLAN).is_file() and (run / RUN).is_file() and not restart:
-        before = read_plan(run / PLAN)
-        room = before.patch.room
-        plan = decide(dataset, choices, device=device, measure_cost=False, room=room, workers=workers).plan
-        plan = _as_measured(plan, before, choices)
-        if plan_hash(plan) == plan_hash(before):
-            return before
-        if is_begun(run):
-            _check_same(run, plan, before)
+        begun_plan = read_plan(run / PLAN)
+        unmeasured = measuring | MeasureOptions(measure_cost=False)
+        plan = plan_dataset(dataset, options, patch_scale=begun_plan.patch.scale, **unmeasured).plan
+        plan = _keep_measurements(plan, begun_plan, options)
+        if plan_hash(plan) == plan_hash(begun_plan):
+            return begun_plan
+        if has_started(run):
+            _check_unchanged(run, plan, begun_plan)
             return plan
     if (dataset / PLAN).is_file():
-        said = f"{dataset / PLAN}: left as it is and not used; a plan is made for this run by its own options"
-        logger.info(said)
-    return decide(dataset, choices, device=device, measure_cost=measure_cost, budget_s=budget_s, workers=workers).plan
+        message = f"{dataset / PLAN}: left as it is and not used; a plan is made for this run by its own options"
+        logger.info(message)
+    return plan_dataset(dataset, options, **measuring).plan
 
 
-def _as_measured(plan: Plan, before: Plan, choices: Choices) -> Plan:
+def _keep_measurements(plan: Plan, begun_plan: Plan, options: PlanOptions) -> Plan:
     training = plan.training
-    if not precision_is_chosen(choices):
-        training = training.model_copy(update={"precision": before.training.precision})
-    return plan.model_copy(update={"training": training, "forecast": before.forecast})
+    if not is_precision_fixed(options):
+        training = training.model_copy(update={"precision": begun_plan.training.precision})
+    return plan.model_copy(update={"training": training, "forecast": begun_plan.forecast})
 
 
-def _check_same(run: Path, plan: Plan, before: Plan) -> None:
-    keys = list(dict.fromkeys([*known_keys(before), *known_keys(plan)]))
-    values = before.model_dump(), plan.model_dump()
-    differ = [key for key in keys if _at(values[0], key) != _at(values[1], key) and key not in MAY_CHANGE]
-    if differ:
+def _check_unchanged(run: Path, plan: Plan, begun_plan: Plan) -> None:
+    keys = list(dict.fromkeys([*known_keys(begun_plan), *known_keys(plan)]))
+    values = begun_plan.model_dump(), plan.model_dump()
+    differing = [
+        key for key in keys if _value_at(values[0], key) != _value_at(values[1], key) and key not in CHANGEABLE_KEYS
+    ]
+    if differing:
         raise UsageError(
-            f"{run}: was begun with other choices: {', '.join(differ)}",
+            f"{run}: was begun with other choices: {', '.join(differing)}",
             hint="give the same options to go on, another folder, or --restart to throw this run away",
         )
 
 
-def _at(data: Any, key: str) -> Any:
+def _value_at(data: Any, key: str) -> Any:
     for part in key.split("."):
         try:
             data = data[int(part)] if isinstance(data, list) else data[part]

@@ -15,7 +15,7 @@ from osteon.preparing.resample import resample_index_map, resample_multi_hot, re
 Vector = npt.NDArray[np.float64]
 
 FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0)
-LEAST_FIDELITY = 0.92
+MIN_FIDELITY = 0.92
 """A grid is too coarse when the labels themselves, resampled to it and back, keep less Dice than this."""
 FIDELITY_CASES = 3
 
@@ -44,12 +44,12 @@ def coarser_spacing(
     dataset: Dataset,
     fingerprint: Fingerprint,
     spacing: Vector,
-    covers: float,
+    coverage: float,
     patch_voxels: int,
     *,
     across: int | None = None,
 ) -> tuple[Vector, list[str]]:
-    """Make the grid coarser until a patch covers `covers` of the median scan, as far as the labels allow.
+    """Make the grid coarser until a patch covers `coverage` of the median scan, as far as the labels allow.
 
     A structure that is recognised by its place among others (a vertebra, a side) needs a patch that sees the others.
     Only axes finer than the coarsened ones grow: thick slices stay as they are.
@@ -58,7 +58,7 @@ def coarser_spacing(
         dataset: Its labels are read where the loss has to be measured.
         fingerprint: The measured cases.
         spacing: `[3]` mm along R, A, S.
-        covers: The part of the median scan that a patch should cover along each axis.
+        coverage: The part of the median scan that a patch should cover along each axis.
         patch_voxels: Voxels that a patch may have.
         across: The axis that slices are cut across; it stays as it is, and does not count. None in 3D.
 
@@ -69,28 +69,28 @@ def coarser_spacing(
     inside = np.arange(3) != across
     unit, power = ("scan", 3) if across is None else ("slice", 2)
 
-    def coarsened(factor: float) -> Vector:
-        return np.where(inside, np.maximum(spacing, spacing[inside].min() * factor), spacing)
+    def coarsened(candidate: float) -> Vector:
+        return np.where(inside, np.maximum(spacing, spacing[inside].min() * candidate), spacing)
 
-    def fits(factor: float) -> bool:
-        return bool(np.prod((extent * covers / coarsened(factor))[inside]) <= patch_voxels)
+    def fits(candidate: float) -> bool:
+        return bool(np.prod((extent * coverage / coarsened(candidate))[inside]) <= patch_voxels)
 
     if fits(1.0):
         return spacing, []
-    chosen, kept = 1.0, 1.0
-    for factor in FACTORS[1:]:
-        fidelity = label_fidelity(dataset, fingerprint, coarsened(factor))
-        if fidelity < LEAST_FIDELITY:
+    factor, kept_dice = 1.0, 1.0
+    for candidate in FACTORS[1:]:
+        fidelity = label_fidelity(dataset, fingerprint, coarsened(candidate))
+        if fidelity < MIN_FIDELITY:
             break
-        chosen, kept = factor, fidelity
-        if fits(factor):
+        factor, kept_dice = candidate, fidelity
+        if fits(candidate):
             break
-    if chosen == 1.0:
-        return spacing, [f"not coarser: the labels would lose more than {1 - LEAST_FIDELITY:.0%} of their Dice"]
-    share = min(1.0, (patch_voxels / np.prod((extent / coarsened(chosen))[inside])) ** (1 / power))
-    return coarsened(chosen), [
-        f"made {chosen:g} times coarser, so that a patch covers {share:.0%} of the median {unit} along each axis; "
-        f"the labels themselves keep a Dice of {kept:.3f} on that grid (measured, at least {LEAST_FIDELITY} asked)"
+    if factor == 1.0:
+        return spacing, [f"not coarser: the labels would lose more than {1 - MIN_FIDELITY:.0%} of their Dice"]
+    share = min(1.0, (patch_voxels / np.prod((extent / coarsened(factor))[inside])) ** (1 / power))
+    return coarsened(factor), [
+        f"made {factor:g} times coarser, so that a patch covers {share:.0%} of the median {unit} along each axis; "
+        f"the labels themselves keep a Dice of {kept_dice:.3f} on that grid (measured, at least {MIN_FIDELITY} asked)"
     ]
 
 
@@ -108,9 +108,9 @@ def label_fidelity(dataset: Dataset, fingerprint: Fingerprint, spacing: Vector) 
         geometry = turn.geometry(segmentation.geometry)
         labels = turn.apply(segmentation.array)
         shape = resampled_shape(geometry.shape, geometry.spacing_mm, spacing.tolist())
-        there_and_back = resample_multi_hot if segmentation.overlapping else resample_index_map
-        back = there_and_back(there_and_back(labels, shape), geometry.shape)  # type: ignore[arg-type]
-        counts = count_overlap(back, labels, segmentation.structures)  # type: ignore[arg-type]
+        resample = resample_multi_hot if segmentation.overlapping else resample_index_map
+        restored = resample(resample(labels, shape), geometry.shape)  # type: ignore[arg-type]
+        counts = count_overlap(restored, labels, segmentation.structures)  # type: ignore[arg-type]
         scores += [score for score in map(dice, counts.values()) if score is not None]
     return float(np.mean(scores)) if scores else 1.0
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 import numpy as np
@@ -13,40 +14,71 @@ from osteon.core.errors import UsageError
 from osteon.core.text import shortly
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Grid, Plan, Zoom
-from osteon.planning.fingerprint import CaseFacts, Fingerprint, series
-from osteon.planning.options import Choices
+from osteon.planning.fingerprint import CaseFacts, Fingerprint
+from osteon.planning.options import PlanOptions
+from osteon.planning.sequences import find_sequence
 
-FEWEST = 2
+SMALLEST = re.compile(r"smallest(?::(\d+))?")
+"""In place of names: the so many smallest structures; a recipe knows no names."""
+DEFAULT_COUNT = 5
+MIN_VOXELS = 2
 """Voxels along an axis: a structure with fewer comes and goes with its place on the grid."""
-SLACK = 1e-6
+TOLERANCE = 1e-6
 """Of rounding in spacings, which no warning is about."""
-NAMED = 6
+MAX_NAMED = 6
 """Structures that a warning names; it counts the others."""
 
 
-def plan_zoom(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, choices: Choices) -> Zoom | None:
+def expand_smallest(fingerprint: Fingerprint, names: Sequence[str]) -> list[str]:
+    """The structures' names, with `smallest` (five) or `smallest:N` put in words.
+
+    Args:
+        fingerprint: Their median volumes (areas in radiographs) over the cases are compared.
+        names: Names, or `smallest:N`.
+
+    Raises:
+        UsageError: The N smallest would be none.
+    """
+    volumes: dict[str, list[float]] = {}
+    for case in fingerprint.cases:
+        for name, facts in case.structures.items():
+            volumes.setdefault(name, []).append(facts.voxels * float(np.prod(case.spacing_mm)))
+    expanded: list[str] = []
+    for word in names:
+        match = None if word in volumes else SMALLEST.fullmatch(word)
+        if match is None:
+            expanded.append(word)
+            continue
+        count = int(match[1] or DEFAULT_COUNT)
+        if not count:
+            raise UsageError(f"--zoom {word}: are no structures", hint=f"--zoom smallest:{DEFAULT_COUNT}, for example")
+        expanded += sorted(volumes, key=lambda name: (float(np.median(volumes[name])), name))[:count]
+    return list(dict.fromkeys(expanded))
+
+
+def choose_zoom(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, options: PlanOptions) -> Zoom | None:
     """The plan's section `zoom`, where structures were named for it.
 
     Raises:
         UsageError: A structure is not in the dataset. (One that no case shows has been refused before.)
     """
-    if not choices.zoom:
+    if not options.zoom:
         return None
     names = [structure.name for structure in dataset.structures]
-    for name in choices.zoom:
+    for name in options.zoom:
         if name not in names:
             near = get_close_matches(name, names, 3, 0.4) or names
             raise UsageError(f"--zoom: there is no structure {name}", hint=f"near it: {', '.join(near)}")
-    extent = max(float(_median_extent(fingerprint, name).max()) for name in choices.zoom)
+    extent = max(float(_median_extent(fingerprint, name).max()) for name in options.zoom)
     margin = float(f"{max(extent / 2, 4 * max(grid.spacing_mm[:2])):.3g}")
     why = [
-        f"{', '.join(choices.zoom)}: as asked",
+        f"{', '.join(options.zoom)}: as asked",
         f"margin {margin:g}: half of the longest of them ({extent:.3g} in the median case), at least four voxels",
     ]
-    in_row = not dataset.manifest.overlapping and any(series(fingerprint, axis) for axis in range(3))
-    if in_row:
+    in_sequence = not dataset.manifest.overlapping and any(find_sequence(fingerprint, axis) for axis in range(3))
+    if in_sequence:
         why.append("no closer look in predicting: these structures get their names from the whole row of them")
-    return Zoom(structures=list(dict.fromkeys(choices.zoom)), margin_mm=margin, predict=not in_row, why=why)
+    return Zoom(structures=list(dict.fromkeys(options.zoom)), margin_mm=margin, predict=not in_sequence, why=why)
 
 
 def coverage_warnings(plan: Plan, fingerprint: Fingerprint) -> list[str]:
@@ -54,7 +86,7 @@ def coverage_warnings(plan: Plan, fingerprint: Fingerprint) -> list[str]:
 
     Slices of a 2D plan stand alone, so nothing is said of the axis across them.
     """
-    order = list(plan.grid.worlds)
+    order = list(plan.grid.world_axes)
     large, small = [], []
     for structure in plan.structures:
         if not any(structure.name in case.structures for case in fingerprint.cases):
@@ -62,29 +94,29 @@ def coverage_warnings(plan: Plan, fingerprint: Fingerprint) -> list[str]:
         extent = _median_extent(fingerprint, structure.name)[order]
         for axis in range(plan.grid.dimensions):
             voxels = float(extent[axis] / plan.grid.spacing_mm[axis])
-            told = f"{structure.name} ({extent[axis]:.3g} {plan.unit} along {plan.grid.axes[axis]})"
-            if voxels > plan.patch.size[axis] * (1 + SLACK):
-                large.append((voxels / plan.patch.size[axis], told))
-            if voxels < FEWEST * (1 - SLACK):
-                small.append((1 / voxels, told))
-    said = []
+            description = f"{structure.name} ({extent[axis]:.3g} {plan.unit} along {plan.grid.axes[axis]})"
+            if voxels > plan.patch.size[axis] * (1 + TOLERANCE):
+                large.append((voxels / plan.patch.size[axis], description))
+            if voxels < MIN_VOXELS * (1 - TOLERANCE):
+                small.append((1 / voxels, description))
+    warnings = []
     if large:
         sizes = " × ".join(f"{n * s:.3g}" for n, s in zip(plan.patch.size, plan.grid.spacing_mm, strict=True))
-        said.append(
-            f"larger than a patch ({sizes} {plan.unit}), so that no patch shows them whole: {_listed(large)}; a "
+        warnings.append(
+            f"larger than a patch ({sizes} {plan.unit}), so that no patch shows them whole: {_list_worst(large)}; a "
             "larger patch.size, or a coarser grid.spacing_mm, would hold them"
         )
     if small:
-        said.append(
-            f"smaller than {FEWEST} voxels of the plan's grid: {_listed(small)}; a finer grid.spacing_mm, or --zoom "
-            "with their names, would show them better"
+        warnings.append(
+            f"smaller than {MIN_VOXELS} voxels of the plan's grid: {_list_worst(small)}; a finer grid.spacing_mm, or "
+            "--zoom with their names, would show them better"
         )
-    return said
+    return warnings
 
 
-def zoom_voxels(plan: Plan, zoom: Zoom, case: CaseFacts) -> int:
+def estimate_zoom_voxels(plan: Plan, zoom: Zoom, case: CaseFacts) -> int:
     """About how many voxels the enlarged crops of a case have: its structures are taken for boxes."""
-    order = list(plan.grid.worlds)
+    order = list(plan.grid.world_axes)
     shown = [case.structures[name] for name in zoom.structures if name in case.structures]
     flat = plan.grid.dimensions == 2
     spacing = np.array(plan.grid.spacing_mm) / (zoom.factor, zoom.factor, 1 if flat else zoom.factor)
@@ -110,9 +142,9 @@ def _median_extent(fingerprint: Fingerprint, name: str) -> np.ndarray[tuple[int,
     return np.median(extents, axis=0).astype(np.float64)
 
 
-def _listed(found: list[tuple[float, str]]) -> str:
-    worst = [text for _, text in sorted(found, key=lambda pair: -pair[0])]
-    return shortly(worst, NAMED)
+def _list_worst(rated: list[tuple[float, str]]) -> str:
+    worst = [text for _, text in sorted(rated, key=lambda pair: -pair[0])]
+    return shortly(worst, MAX_NAMED)
 
 
 def _triple(values: Iterable[int]) -> tuple[int, int, int]:

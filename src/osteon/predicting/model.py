@@ -239,7 +239,7 @@ class Model:
 
     def name_in_order(self, shares: Shares) -> Shares:
         """What was found without the plan's series, with it: changed in place; as it is where there is none."""
-        if self.plan.series is None:
+        if self.plan.sequence is None:
             return shares
         name_series(shares.values, self.plan)
         return shares.decided()

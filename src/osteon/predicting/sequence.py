@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from osteon.plan.schema import Plan, Series
+from osteon.plan.schema import Plan, StructureSequence
 
 SMALLEST = 0.3
 """A piece of less than this part of the usual volume is no body of its own."""
@@ -45,7 +45,7 @@ def name_series(shares: torch.Tensor, plan: Plan) -> torch.Tensor:
         the body lies beyond the series. Nothing is changed where there are fewer than two bodies, or
         more than `MOST_TOGETHER` in one piece.
     """
-    series = plan.series
+    series = plan.sequence
     if series is None or plan.overlapping:
         return shares
     positions = [1 + [s.name for s in plan.structures].index(name) for name in series.names]
@@ -70,7 +70,7 @@ def name_series(shares: torch.Tensor, plan: Plan) -> torch.Tensor:
 
 
 def _bodies(
-    array: Floats, total: Floats, positions: list[int], plan: Plan, series: Series
+    array: Floats, total: Floats, positions: list[int], plan: Plan, series: StructureSequence
 ) -> tuple[npt.NDArray[np.int32], list[int]]:
     """Pieces of the series, whatever the name, and the numbers of those that are a body.
 
@@ -101,7 +101,9 @@ def _bodies(
     return pieces, bodies
 
 
-def _cut(pieces: npt.NDArray[np.int32], number: int, parts: int, count: int, plan: Plan, series: Series) -> None:
+def _cut(
+    pieces: npt.NDArray[np.int32], number: int, parts: int, count: int, plan: Plan, series: StructureSequence
+) -> None:
     """Cut a piece into parts of about equal length along the series, in place; new ones get numbers after `count`.
 
     Each voxel goes to the nearest of the parts' centres, and these follow their voxels (Lloyd, IEEE Trans. Inf. Theory
@@ -123,7 +125,7 @@ def _cut(pieces: npt.NDArray[np.int32], number: int, parts: int, count: int, pla
         pieces[i, j, k] = count + n
 
 
-def _places(centres: npt.NDArray[np.float64], series: Series) -> list[int]:
+def _places(centres: npt.NDArray[np.float64], series: StructureSequence) -> list[int]:
     """The place of each body in the row, from 0: a gap of two usual distances leaves one place free."""
     places = [0]
     for distance in np.linalg.norm(np.diff(centres, axis=0), axis=1):

@@ -251,7 +251,7 @@ def _mirrored(network: nn.Module, batch: torch.Tensor, plan: Plan, *, mirror: bo
     """The network's logits, averaged over mirror images where asked."""
     device = next(network.parameters()).device
     axes = plan.augmentation.mirror_axes if mirror else []
-    sideways = plan.grid.sideways
+    sideways = plan.grid.left_right_axis
     partners = plan.mirror_partners if plan.overlapping else [0, *(p + 1 for p in plan.mirror_partners)]
     subsets = [subset for count in range(len(axes) + 1) for subset in itertools.combinations(axes, count)]
     total = _first(network, batch.to(device)).clone()  # an array of its own, which may be changed

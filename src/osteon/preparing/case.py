@@ -16,7 +16,7 @@ from osteon.core.geometry import AxisPermutation, Geometry, closest_axes
 from osteon.core.label_values import exchange
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
-from osteon.plan.grid_sections import AXIS_OF
+from osteon.plan.grid_sections import WORLD_AXIS_NUMBERS
 from osteon.plan.schema import Grid, Intensity, Plan
 from osteon.preparing.nnunet_grid import Splines, nnunet_shape
 from osteon.preparing.nonzero import nonzero_mask
@@ -59,8 +59,8 @@ def _turn(geometry: Geometry, grid: Grid) -> AxisPermutation:
     if grid.axes[0] in "ijk":
         return AxisPermutation(tuple("ijk".index(letter) for letter in grid.axes), (False, False, False))
     axes, signs = closest_axes(geometry.affine_ras)
-    order = tuple(axes.index(AXIS_OF[letter]) for letter in grid.axes)
-    backwards = {AXIS_OF[letter] for letter in grid.axes if letter in "LPI"}
+    order = tuple(axes.index(WORLD_AXIS_NUMBERS[letter]) for letter in grid.axes)
+    backwards = {WORLD_AXIS_NUMBERS[letter] for letter in grid.axes if letter in "LPI"}
     return AxisPermutation(
         order, tuple((sign < 0) != (axis in backwards) for axis, sign in zip(axes, signs, strict=True))
     )

@@ -14,22 +14,30 @@ from osteon.plan.schema import Plan, Pretrained
 from osteon.predicting.model import Model
 from osteon.predicting.training_cases import KEY
 
-WEAK = 0.7
+WEAK_DICE = 0.7
 """Mean Dice below which a structure is called weak."""
-LISTED = 50
+MAX_LISTED = 50
 """Ids of cases that are written out."""
 
 
-def card(dataset: Dataset, model: Model) -> str:
+def model_card(dataset: Dataset, model: Model) -> str:
     """The card of a model, from its plan and validation."""
     plan, validation = model.plan, model.validation
-    lines = [f"# {plan.dataset}", "", _what(plan), "", *_data(dataset, plan, validation), "", *_training(validation)]
-    lines += ["", *_validation(validation), "", *_after(model)]
+    lines = [
+        f"# {plan.dataset}",
+        "",
+        _headline(plan),
+        "",
+        *_data(dataset, plan, validation),
+        "",
+        *_training(validation),
+    ]
+    lines += ["", *_validation(validation), "", *_postprocessing(model)]
     return "\n".join(lines) + "\n"
 
 
-def _what(plan: Plan) -> str:
-    network = f"{plan.grid.dimensions}D {plan.network.told}"
+def _headline(plan: Plan) -> str:
+    network = f"{plan.grid.dimensions}D {plan.network.description}"
     return f"A {network}, made by osteon {__version__}. Research software, no medical device."
 
 
@@ -48,36 +56,28 @@ def _data(dataset: Dataset, plan: Plan, validation: dict[str, Any]) -> list[str]
     sites = {case.site for case in dataset.manifest.trainable if case.site}
     if seen := validation.get(KEY):
         for what, part in (("Trained on", "training"), ("Validated on", "validation"), ("Begun with", "before")):
-            lines += [f"- {what}: {_some(seen[part])}"] if seen[part] else []
+            lines += [f"- {what}: {_list_ids(seen[part])}"] if seen[part] else []
     if subjects:
         lines.append(f"- Subjects: {len(subjects)}" + (f", from {len(sites)} sites" if sites else ""))
     return lines
 
 
-def _some(ids: Iterable[str]) -> str:
+def _list_ids(ids: Iterable[str]) -> str:
     listed = list(ids)
-    rest = f" and {len(listed) - LISTED} more, which validation.json lists" if len(listed) > LISTED else ""
-    return ", ".join(listed[:LISTED]) + rest
+    rest = f" and {len(listed) - MAX_LISTED} more, which validation.json lists" if len(listed) > MAX_LISTED else ""
+    return ", ".join(listed[:MAX_LISTED]) + rest
 
 
 def _training(validation: dict[str, Any]) -> list[str]:
     training = validation["training"]
-    fold = training["fold"]
+    fold, parted = training["fold"], f"parted by {training['folds_by']}"
+    done = f"{training['iterations']} iterations, {training['seconds']:.0f} s"
     if fold == "all":
-        return [
-            "## Training",
-            "",
-            f"- {training['folds']} folds, parted by {training['folds_by']}: {training['iterations']} iterations, "
-            f"{training['seconds']:.0f} s in all, seed {training['seed']}",
-            *_versions(validation),
-        ]
-    held = "none held out" if fold is None else f"fold {fold} of {training['folds']}, parted by {training['folds_by']}"
-    return [
-        "## Training",
-        "",
-        f"- {training['iterations']} iterations, {training['seconds']:.0f} s, seed {training['seed']}; {held}",
-        *_versions(validation),
-    ]
+        line = f"{training['folds']} folds, {parted}: {done} in all, seed {training['seed']}"
+    else:
+        held = "none held out" if fold is None else f"fold {fold} of {training['folds']}, {parted}"
+        line = f"{done}, seed {training['seed']}; {held}"
+    return ["## Training", "", f"- {line}", *_versions(validation)]
 
 
 def _versions(validation: dict[str, Any]) -> list[str]:
@@ -114,16 +114,16 @@ def _validation(validation: dict[str, Any]) -> list[str]:
         interval = "–" if over.low is None or over.high is None else f"{over.low:.3f} – {over.high:.3f}"
         sd = "–" if over.sd is None else f"{over.sd:.3f}"
         lines.append(f"| {name} | {over.mean:.3f} | {interval} | {sd} | {min(values):.3f} | {over.n} |")
-        weak += [name] if mean < WEAK else []
+        weak += [name] if mean < WEAK_DICE else []
     mean = validation["dice"]
     lines.append(f"| mean | {'–' if mean is None else f'{mean:.3f}'} | | | | |")
     if weak:
-        lines += ["", f"Weak (below {WEAK}): {', '.join(weak)}."]
+        lines += ["", f"Weak (below {WEAK_DICE}): {', '.join(weak)}."]
     confidence = validation["confidence"]
     if confidence["pairs"]:
         rank = confidence["rank_correlation"]
-        told = "" if rank is None else f"; rank correlation with the Dice that they had {rank:.2f}"
-        lines += ["", f"Confidence: calibrated on {confidence['pairs']} structures of these scans{told}."]
+        description = "" if rank is None else f"; rank correlation with the Dice that they had {rank:.2f}"
+        lines += ["", f"Confidence: calibrated on {confidence['pairs']} structures of these scans{description}."]
     speeds = {name: facts for name, facts in validation.get("speeds", {}).items() if facts["dice"] is not None}
     if speeds:
         dices = [f"{name} {facts['dice']:.3f} ({facts['seconds']:.2g} s a scan)" for name, facts in speeds.items()]
@@ -131,12 +131,12 @@ def _validation(validation: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _after(model: Model) -> list[str]:
+def _postprocessing(model: Model) -> list[str]:
     steps = model.postprocessing
     lines = ["## Post-processing", ""]
-    for step, told in zip(steps.steps, steps.told(pixels=model.plan.unit == "px"), strict=True):
+    for step, description in zip(steps.steps, steps.told(pixels=model.plan.unit == "px"), strict=True):
         gain = "" if step.gain is None else f" (Dice {step.gain:+.3f} on {step.cases} cases)"
-        lines.append(f"- {told}{gain}")
+        lines.append(f"- {description}{gain}")
     if not steps.steps:
         lines += [f"None. {'; '.join(steps.why)}".strip()]
     if isinstance(model.plan.network, Pretrained) and model.plan.network.why:

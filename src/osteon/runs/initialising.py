@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from osteon.core.errors import FileError, ModelError
 from osteon.core.files import write_json
 from osteon.core.records import read_record
 from osteon.networks.ensemble import Ensemble, first_member
-from osteon.networks.output_bias import expect_little
+from osteon.networks.output_bias import init_output_bias
 from osteon.networks.registry import build_network
 from osteon.networks.transfer import transfer
 from osteon.networks.weight_cache import sha256_of
@@ -65,9 +64,9 @@ def initial_weights(plan: Plan, init: str, seed: int, run: Path) -> dict[str, to
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(plan)
-    expect_little(network, plan)
-    named = {"folder": str(init), "sha256": model.sha256, "dataset": model.plan.dataset}
-    report = transfer(network, plan, first_member(model.network), model.plan, named=named)
+    init_output_bias(network, plan)
+    source = {"folder": str(init), "sha256": model.sha256, "dataset": model.plan.dataset}
+    report = transfer(network, plan, first_member(model.network), model.plan, named=source)
     write_json(run / TRANSFER, asdict(report) | {KEY: {**model.seen.before, **model.seen.training}})
     many = len(model.network.members) if isinstance(model.network, Ensemble) else 1
     first = "" if many == 1 else f"the first of its {many} members is taken; "
@@ -84,16 +83,11 @@ def seen_before(run: Path) -> dict[str, str]:
     path = run / TRANSFER
     if not path.is_file():
         return {}
-    told = read_record(path, "what the run began with", _Transfer, "restore it, or --restart to throw this run away")
-    return dict(told.get(KEY, {}))
+    record = read_record(
+        path, "what the run began with", _TransferRecord, "restore it, or --restart to throw this run away"
+    )
+    return dict(record.get(KEY, {}))
 
 
-class _Transfer(BaseModel):
+class _TransferRecord(BaseModel):
     seen: dict[str, str] = {}
-
-
-def begin_with(networks: Mapping[str, torch.nn.Module | None], state: Mapping[str, torch.Tensor]) -> None:
-    """Put the same tensors into each network, the average among them."""
-    for network in networks.values():
-        if network is not None:
-            network.load_state_dict(state)

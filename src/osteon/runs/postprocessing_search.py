@@ -17,13 +17,13 @@ from osteon.plan.schema import Plan
 from osteon.predicting.postprocessing import Postprocessing, Step, postprocess, step_part
 from osteon.predicting.postprocessing_steps import Mask, components, voxel_size
 
-FEWEST = 5
+MIN_CASES = 5
 """Cases that show a structure; on fewer nothing is chosen for it."""
-LEAST_GAIN = 1e-3
+MIN_GAIN = 1e-3
 """Mean Dice that a step has to gain."""
-MOST_LOSS = 1e-3
+MAX_LOSS = 1e-3
 """Dice that a single case may lose."""
-ROUNDS = 3
+MAX_ROUNDS = 3
 """Steps for one structure at most."""
 SIZES = (0.01, 0.05, 0.2)
 """`least_size`: parts of the structure's median volume."""
@@ -34,7 +34,7 @@ MARGIN = 1.5
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedCase:
     """A case to choose on.
 
     Attributes:
@@ -48,10 +48,10 @@ class Judged:
     annotated: frozenset[str]
 
 
-Load = Callable[[str], Judged]
+LoadCase = Callable[[str], JudgedCase]
 
 
-def choose_steps(plan: Plan, cases: Sequence[str], load: Load, until: float = math.inf) -> Postprocessing:
+def choose_steps(plan: Plan, cases: Sequence[str], load: LoadCase, until: float = math.inf) -> Postprocessing:
     """The steps that raise the mean Dice of a structure and lower it in no case.
 
     A step changes one structure alone and takes no voxels of others, so no other structure can fall.
@@ -62,20 +62,20 @@ def choose_steps(plan: Plan, cases: Sequence[str], load: Load, until: float = ma
         load: Reads one of them.
         until: When to stop, by `time.monotonic`: a round that is not done by then decides nothing.
     """
-    if len(cases) < FEWEST:
-        return Postprocessing(why=[f"nothing was tried: {len(cases)} validation cases are fewer than {FEWEST}"])
-    candidates = _candidates(plan, _references(plan, cases, load))
+    if len(cases) < MIN_CASES:
+        return Postprocessing(why=[f"nothing was tried: {len(cases)} validation cases are fewer than {MIN_CASES}"])
+    candidates = _candidates(plan, _read_references(plan, cases, load))
     chosen: list[Step] = []
     why = (
         f"tried on {len(cases)} cases that were not trained on: a step has to raise its structure's mean Dice by "
-        f"{LEAST_GAIN:g} and may lower no case's by more than {MOST_LOSS:g}"
+        f"{MIN_GAIN:g} and may lower no case's by more than {MAX_LOSS:g}"
     )
-    for round_ in range(ROUNDS):
-        gains = _gains(candidates, cases, load, Postprocessing(steps=chosen), until)
+    for round_ in range(MAX_ROUNDS):
+        gains = _measure_gains(candidates, cases, load, Postprocessing(steps=chosen), until)
         if gains is None:
-            why += f"; the time for choosing was over after {round_} of up to {ROUNDS} rounds"
+            why += f"; the time for choosing was over after {round_} of up to {MAX_ROUNDS} rounds"
             break
-        best = _best(gains)
+        best = _best_steps(gains)
         chosen += best
         ahead = {step.structure for step in best}
         done = {(step.structure, step.step) for step in chosen}
@@ -86,14 +86,14 @@ def choose_steps(plan: Plan, cases: Sequence[str], load: Load, until: float = ma
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _ReferenceFacts:
     """What the references show of a structure: its volumes in cm³ (1000 px), and the structure that lies nearest."""
 
     volumes: list[float]
     near: str | None
 
 
-def _references(plan: Plan, cases: Sequence[str], load: Load) -> dict[str, _Shown]:
+def _read_references(plan: Plan, cases: Sequence[str], load: LoadCase) -> dict[str, _ReferenceFacts]:
     volumes: dict[str, list[float]] = defaultdict(list)
     distances: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for case in cases:
@@ -109,45 +109,47 @@ def _references(plan: Plan, cases: Sequence[str], load: Load) -> dict[str, _Show
             for other, there in centres.items():
                 if other != name:
                     distances[name][other].append(float(np.linalg.norm(centre - there)))
-    found = {}
+    facts = {}
     for name in (structure.name for structure in plan.structures):
-        near = {other: median(d) for other, d in distances[name].items() if len(d) >= FEWEST}
-        found[name] = _Shown(volumes[name], min(near, key=lambda other: near[other]) if near else None)
-    return found
+        near = {other: median(d) for other, d in distances[name].items() if len(d) >= MIN_CASES}
+        facts[name] = _ReferenceFacts(volumes[name], min(near, key=lambda other: near[other]) if near else None)
+    return facts
 
 
-def _candidates(plan: Plan, shown: Mapping[str, _Shown]) -> list[Step]:
+def _candidates(plan: Plan, shown: Mapping[str, _ReferenceFacts]) -> list[Step]:
     width = min(plan.grid.spacing_mm[: plan.grid.dimensions])
     steps = []
-    for name, what in shown.items():
-        if len(what.volumes) < FEWEST:
+    for name, facts in shown.items():
+        if len(facts.volumes) < MIN_CASES:
             continue
-        usual = median(what.volumes)
+        median_volume = median(facts.volumes)
         steps.append(Step(structure=name, step="largest"))
-        steps += [Step(structure=name, step="least_size", amount=_digits(part * usual)) for part in SIZES]
+        steps += [
+            Step(structure=name, step="least_size", amount=_round_significant(part * median_volume)) for part in SIZES
+        ]
         steps.append(Step(structure=name, step="fill_holes"))
-        steps += [Step(structure=name, step="close", amount=_digits(times * width)) for times in WIDTHS]
-        steps += [Step(structure=name, step="smooth", amount=_digits(times * width / 2)) for times in WIDTHS]
-        if what.near is not None:
-            reach = _digits(MARGIN * (3 * usual * 1000 / (4 * np.pi)) ** (1 / 3))
-            steps.append(Step(structure=name, step="keep_near", amount=reach, near=what.near))
+        steps += [Step(structure=name, step="close", amount=_round_significant(times * width)) for times in WIDTHS]
+        steps += [Step(structure=name, step="smooth", amount=_round_significant(times * width / 2)) for times in WIDTHS]
+        if facts.near is not None:
+            reach = _round_significant(MARGIN * (3 * median_volume * 1000 / (4 * np.pi)) ** (1 / 3))
+            steps.append(Step(structure=name, step="keep_near", amount=reach, near=facts.near))
     return steps
 
 
-def _gains(
-    candidates: Sequence[Step], cases: Sequence[str], load: Load, before: Postprocessing, until: float
+def _measure_gains(
+    candidates: Sequence[Step], cases: Sequence[str], load: LoadCase, before: Postprocessing, until: float
 ) -> list[tuple[Step, list[float]]] | None:
     """For each candidate the change of its structure's Dice in each case that counts; None: the time was over."""
     changes: list[list[float]] = [[] for _ in candidates]
-    for case in track(cases, "choosing post-processing"):
+    for case_id in track(cases, "choosing post-processing"):
         if time.monotonic() > until:
             return None
-        judged = load(case)
-        prediction = postprocess(judged.prediction, before)
+        case = load(case_id)
+        prediction = postprocess(case.prediction, before)
         masks: dict[str, tuple[Mask, Mask, int]] = {}
         for structure in prediction.structures:
-            mask, reference = prediction.mask(structure), judged.reference.mask(structure)
-            if structure.name in judged.annotated and (mask.any() or reference.any()):
+            mask, reference = prediction.mask(structure), case.reference.mask(structure)
+            if structure.name in case.annotated and (mask.any() or reference.any()):
                 pieces = len(components(mask)[1])
                 masks[structure.name] = mask, reference, pieces
         for number, step in enumerate(candidates):
@@ -155,11 +157,11 @@ def _gains(
                 continue
             mask, reference, count = masks[step.structure]
             useless = count < 2 and step.step in ("largest", "keep_near")
-            changes[number].append(0.0 if useless else _change(step, prediction, mask, reference))
+            changes[number].append(0.0 if useless else _dice_change(step, prediction, mask, reference))
     return list(zip(candidates, changes, strict=True))
 
 
-def _change(step: Step, prediction: Segmentation, mask: Mask, reference: Mask) -> float:
+def _dice_change(step: Step, prediction: Segmentation, mask: Mask, reference: Mask) -> float:
     """What a step does to the Dice of its structure; one that is rightly absent afterwards counts as 1."""
     inside, part = step_part(prediction, step)
     shared, size = np.count_nonzero(mask & reference), np.count_nonzero(mask) + np.count_nonzero(reference)
@@ -169,18 +171,20 @@ def _change(step: Step, prediction: Segmentation, mask: Mask, reference: Mask) -
     return float((2 * shared / size if size else 1.0) - before)
 
 
-def _best(gains: Sequence[tuple[Step, list[float]]]) -> list[Step]:
+def _best_steps(gains: Sequence[tuple[Step, list[float]]]) -> list[Step]:
     """For each structure the step that gains most, among those that harm no case."""
     best: dict[str, Step] = {}
     for step, changes in gains:
-        if len(changes) < FEWEST or min(changes) < -MOST_LOSS or fmean(changes) < LEAST_GAIN:
+        if len(changes) < MIN_CASES or min(changes) < -MAX_LOSS or fmean(changes) < MIN_GAIN:
             continue
         facts = {"gain": round(fmean(changes), 5), "least": round(min(changes), 5), "cases": len(changes)}
-        known = best.get(step.structure)
-        if known is None or facts["gain"] > (known.gain or 0.0):  # of those that gain the same, the first of STEPS
+        best_so_far = best.get(step.structure)
+        if best_so_far is None or facts["gain"] > (
+            best_so_far.gain or 0.0
+        ):  # of those that gain the same, the first of STEPS
             best[step.structure] = step.model_copy(update=facts)
     return list(best.values())
 
 
-def _digits(value: float) -> float:
+def _round_significant(value: float) -> float:
     return float(f"{value:.3g}")

@@ -21,17 +21,19 @@ from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import By, group_cases
 from osteon.dataset.manifest import Manifest
+from osteon.networks.registry import find_network
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan, write_plan
 from osteon.predicting.records import LAST, SPLITS, WEIGHTS, read_splits
 from osteon.runs.initialising import init_sha256
 from osteon.runs.options import DEFAULTS, TrainOptions
-from osteon.runs.resuming import as_begun, resumable_differences, told_differences
+from osteon.runs.resuming import describe_differences, restore_resumable, resumable_differences
+from osteon.training.losses import find_loss
 
 logger = logging.getLogger(__name__)
 RUN = "run.yaml"
-_OTHERS = ("schema", "init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
-"""What run.yaml says beside the options."""
+_OTHER_KEYS = ("schema", "init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
+"""Keys of run.yaml beside the options."""
 
 
 def hold_run(run: Path, *, restart: bool) -> AbstractContextManager[None]:
@@ -41,7 +43,7 @@ def hold_run(run: Path, *, restart: bool) -> AbstractContextManager[None]:
     return hold_folder(run, "another training", "wait until it has ended, or give this training a folder of its own")
 
 
-def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool) -> None:
+def record_options(run: Path, plan: Plan, options: TrainOptions, *, started: bool) -> None:
     """Write the plan and the options into the run, or check that they are those it was begun with.
 
     Nothing is begun before there is a checkpoint: whoever is told to choose other options can do so. Later too a plan
@@ -50,27 +52,34 @@ def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool)
     An option or a key of the plan that the version which began the run did not have counts as its default now.
     """
     recorded = {key: value for key, value in asdict(options).items() if key != "workers"}
-    digest = init_sha256(options.init, needed=not begun)
+    digest = init_sha256(options.init, needed=not started)
     if digest is not None:
         recorded["init_sha256"] = digest
     path = run / RUN
-    if begun:
-        before, usual = _record(path), asdict(DEFAULTS)
+    if started:
+        recorded_options, defaults = _read_record(path), asdict(DEFAULTS)
         finished = (run / "model" / WEIGHTS).is_file()
-        changed = [key for key, value in recorded.items() if before.get(key, usual.get(key, value)) != value]
-        if changed == ["init"] and digest is not None and digest == before.get("init_sha256"):
+        changed = [
+            key for key, value in recorded.items() if recorded_options.get(key, defaults.get(key, value)) != value
+        ]
+        if changed == ["init"] and digest is not None and digest == recorded_options.get("init_sha256"):
             changed = []  # the model was moved
         differences = {}
         if "precision" in changed and not finished:
             changed.remove("precision")
-            differences["--precision"] = (before.get("precision"), options.precision)
-        if before.get("plan") != plan_hash(plan):
+            differences["--precision"] = (recorded_options.get("precision"), options.precision)
+        if recorded_options.get("plan") != plan_hash(plan):
             old = read_plan(run / PLAN)
             differences |= resumable_differences(old, plan)
             # The hash is the version's that began the run; where plan.yaml is still its own, that is compared as read.
-            edited = before.get("plan_file") not in (None, _digest(read_yaml(run / PLAN, "the run's plan")))
-            was = before.get("plan") if edited else plan_hash(old)
-            if plan_hash(as_begun(plan, old)) != was or (finished and plan_hash(plan) != was):
+            is_edited = recorded_options.get("plan_file") not in (
+                None,
+                _digest(read_yaml(run / PLAN, "the run's plan")),
+            )
+            recorded_hash = recorded_options.get("plan") if is_edited else plan_hash(old)
+            if plan_hash(restore_resumable(plan, old)) != recorded_hash or (
+                finished and plan_hash(plan) != recorded_hash
+            ):
                 changed.append("plan")
         if changed:
             raise UsageError(
@@ -78,18 +87,18 @@ def record_choices(run: Path, plan: Plan, options: TrainOptions, *, begun: bool)
                 hint="give the same options to go on, another folder, or --restart to throw this run away",
             )
         if differences:
-            logger.info(told_differences(differences))
-            changes = [*before.get("changes", []), {key: list(pair) for key, pair in differences.items()}]
-            write_yaml(path, before | recorded | _plan_told(plan) | {"changes": changes})
+            logger.info(describe_differences(differences))
+            changes = [*recorded_options.get("changes", []), {key: list(pair) for key, pair in differences.items()}]
+            write_yaml(path, recorded_options | recorded | _plan_hashes(plan) | {"changes": changes})
             write_plan(run / PLAN, plan)
         return
     write_plan(run / PLAN, plan)
     versions = {"osteon": __version__, "torch": str(torch.__version__)}
-    write_yaml(path, {"schema": SCHEMAS["run"].version} | recorded | _plan_told(plan) | versions)
+    write_yaml(path, {"schema": SCHEMAS["run"].version} | recorded | _plan_hashes(plan) | versions)
 
 
-def _plan_told(plan: Plan) -> dict[str, str]:
-    """What run.yaml says of the plan: its hash, and that of what `write_plan` writes."""
+def _plan_hashes(plan: Plan) -> dict[str, str]:
+    """The keys of run.yaml about the plan: its hash, and that of the file `write_plan` writes."""
     return {"plan": plan_hash(plan), "plan_file": _digest(plan.model_dump(mode="json", exclude_none=True))}
 
 
@@ -97,18 +106,18 @@ def _digest(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _record(path: Path) -> dict[str, Any]:
-    """What run.yaml says. Raises UsageError where it says what this version does not know."""
+def _read_record(path: Path) -> dict[str, Any]:
+    """The content of run.yaml. Raises UsageError where it has keys that this version does not know."""
     hint = "restore it from a copy of the run, or --restart to throw this run away"
-    before: dict[str, Any] = migrate("run", read_record(path, "the run's record", dict[str, Any], hint), path)
-    if strange := [key for key in before if key not in (*asdict(DEFAULTS), *_OTHERS)]:
-        version = f", osteon {before['osteon']}" if "osteon" in before else ""
+    recorded_options: dict[str, Any] = migrate("run", read_record(path, "the run's record", dict[str, Any], hint), path)
+    if unknown_keys := [key for key in recorded_options if key not in (*asdict(DEFAULTS), *_OTHER_KEYS)]:
+        version = f", osteon {recorded_options['osteon']}" if "osteon" in recorded_options else ""
         raise UsageError(
             f"{path}: was begun by another version{version}, with choices that osteon {__version__} does not know: "
-            f"{', '.join(strange)}",
+            f"{', '.join(unknown_keys)}",
             hint="go on with that version, or --restart to throw this run away",
         )
-    return before
+    return recorded_options
 
 
 def recorded_splits(run: Path, manifest: Manifest, by: By) -> dict[str, list[str]] | None:
@@ -148,28 +157,40 @@ def plan_hash(plan: Plan) -> str:
     return _digest(parts)
 
 
+def check_plan_names(plan: Plan) -> None:
+    """Whether there are the network and the loss that a plan names. Raises PlanError with the key and what is near."""
+    key = "network.name"
+    try:
+        find_network(plan.network.name, type(plan.network))
+        key = "training.loss"
+        find_loss(plan.training.loss)
+    except PlanError as error:
+        raise PlanError(f"{key}: {error.message}", hint=error.hint) from None
+
+
 def check_plan_fits(dataset: Dataset, plan: Plan) -> None:
     """Whether a plan was made for this dataset. Raises PlanError, which names the keys that do not."""
+    check_plan_names(plan)
     manifest = dataset.manifest
     if plan.grid.axes[0] in "ijk":
         raise PlanError(
             f"grid.axes: {', '.join(plan.grid.axes)} are a file's own axes; a training needs to know how they lie",
             hint="begin with the model itself, `osteon train DATASET RUN --init MODEL`, which names them",
         )
-    differ = []
+    differing = []
     if {s.name for s in plan.structures} - {s.name for s in manifest.structures}:
-        differ.append("structures")
+        differing.append("structures")
     if [(c.name, c.modality) for c in plan.channels] != [(c.name, c.modality) for c in manifest.channels]:
-        differ.append("channels")
+        differing.append("channels")
     if plan.overlapping != manifest.overlapping:
-        differ.append("overlapping")
-    if differ:
+        differing.append("overlapping")
+    if differing:
         raise PlanError(
-            f"{dataset.folder}: the plan was made for other data: {', '.join(differ)} are not those of dataset.yaml",
+            f"{dataset.folder}: the plan was made for other data: {', '.join(differing)} are not those of dataset.yaml",
             hint="make the plan anew with `osteon plan DATASET --force`, or give the plan that belongs to the dataset",
         )
 
 
-def is_begun(run: Path) -> bool:
+def has_started(run: Path) -> bool:
     """Whether a run has done anything that other choices would throw away."""
     return (run / "checkpoints" / LAST).is_file() or (run / "model" / WEIGHTS).is_file()

@@ -11,7 +11,7 @@ from osteon.core.errors import UsageError, out_of_memory
 from osteon.plan.schema import Plan, Pretrained
 
 
-def as_begun(plan: Plan, before: Plan) -> Plan:
+def restore_resumable(plan: Plan, before: Plan) -> Plan:
     """The plan with what may change on the way as it was before: patch.size, patch.batch, training.precision.
 
     Where the network takes patches of one size alone, the size may not change.
@@ -22,7 +22,7 @@ def as_begun(plan: Plan, before: Plan) -> Plan:
 
 
 def resumable_differences(before: Plan, plan: Plan) -> dict[str, tuple[Any, Any]]:
-    """Each setting of `as_begun` that differs, with its value before and now, as YAML has them."""
+    """Each setting of `restore_resumable` that differs, with its value before and now, as YAML has them."""
     pairs = {
         "patch.size": (list(before.patch.size), list(plan.patch.size)),
         "patch.batch": (before.patch.batch, plan.patch.batch),
@@ -31,14 +31,14 @@ def resumable_differences(before: Plan, plan: Plan) -> dict[str, tuple[Any, Any]
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def told_differences(differences: dict[str, tuple[Any, Any]]) -> str:
-    """They in a line."""
-    parts = [f"{key} {_plain(now)} (was {_plain(was)})" for key, (was, now) in differences.items()]
+def describe_differences(differences: dict[str, tuple[Any, Any]]) -> str:
+    """A line such as `going on with patch.batch 1 (was 2)`."""
+    parts = [f"{key} {_format_value(now)} (was {_format_value(was)})" for key, (was, now) in differences.items()]
     return f"going on with {', '.join(parts)}"
 
 
 @contextmanager
-def enough_memory(run: Path, plan: Plan) -> Iterator[None]:
+def explain_out_of_memory(run: Path, plan: Plan) -> Iterator[None]:
     """Name the settings that would help where memory does not suffice.
 
     Raises:
@@ -49,22 +49,24 @@ def enough_memory(run: Path, plan: Plan) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        raise too_little_memory(run, plan) from error
+        raise out_of_memory_error(run, plan) from error
 
 
-def too_little_memory(run: Path, plan: Plan) -> UsageError:
+def out_of_memory_error(run: Path, plan: Plan) -> UsageError:
     """The error for a training that memory does not suffice for."""
-    free = []
+    settings = []
     if not plan.fixed_patch:
-        free.append(f"patch.size ({_plain(list(plan.patch.size))})")
+        settings.append(f"patch.size ({_format_value(list(plan.patch.size))})")
     if plan.patch.batch > 1:
-        free.append(f"patch.batch ({plan.patch.batch})")
+        settings.append(f"patch.batch ({plan.patch.batch})")
     if plan.training.precision == "fp32":
-        free.append("training.precision (to bf16)")
+        settings.append("training.precision (to bf16)")
     smaller = "network.encoder" if isinstance(plan.network, Pretrained) else "network.features"
-    listed = " or ".join(part for part in (", ".join(free[:-1]), *free[-1:]) if part)
+    listed = " or ".join(part for part in (", ".join(settings[:-1]), *settings[-1:]) if part)
     lower = (
-        f"lower {listed} in plan.yaml and run the same command: it goes on from the last checkpoint; " if free else ""
+        f"lower {listed} in plan.yaml and run the same command: it goes on from the last checkpoint; "
+        if settings
+        else ""
     )
     return UsageError(
         f"{run}: there is not enough memory to train this plan",
@@ -72,5 +74,5 @@ def too_little_memory(run: Path, plan: Plan) -> UsageError:
     )
 
 
-def _plain(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return "×".join(map(str, value)) if isinstance(value, list) else "as planned" if value is None else str(value)

@@ -17,18 +17,18 @@ from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Plan
 from osteon.predicting.model import Model
 from osteon.predicting.speed import SPEEDS
-from osteon.training.validation import Scores, case_dice, mean_scores, overall
+from osteon.training.validation import Scores, case_dice, mean_over_structures, mean_scores
 
-MOST_TIMED = 6
+MAX_TIMED_CASES = 6
 """Validation cases on which speeds are measured."""
 
 
 def score_scan(dataset: Dataset, plan: Plan, case_id: str, segmentation: Segmentation) -> Scores:
     """Dice of each annotated structure of one case."""
     case = dataset.case(case_id)
-    known = case.annotated
-    annotated = [known is None or s.name in known for s in plan.structures]
-    reference = as_planned(dataset.load_segmentation(case), plan.structures)
+    annotated_names = case.annotated
+    annotated = [annotated_names is None or s.name in annotated_names for s in plan.structures]
+    reference = select_structures(dataset.load_segmentation(case), plan.structures)
     return case_dice(segmentation.array, reference, plan.structures, annotated)
 
 
@@ -44,7 +44,7 @@ def measure_speeds(
         until: By `time.monotonic`: no scan is begun that would not be done by then, as far as the one before tells.
         each_s: About how long a scan takes once.
     """
-    picks = [int(n) for n in np.unique(np.linspace(0, len(ids) - 1, MOST_TIMED).astype(int))] if ids else []
+    picks = [int(n) for n in np.unique(np.linspace(0, len(ids) - 1, MAX_TIMED_CASES).astype(int))] if ids else []
     scores: dict[str, list[Scores]] = {speed.name: [] for speed in SPEEDS}
     seconds: dict[str, list[float]] = {speed.name: [] for speed in SPEEDS}
     latest = len(SPEEDS) * each_s
@@ -61,16 +61,16 @@ def measure_speeds(
         latest = time.monotonic() - first
     return {
         name: {
-            "dice": rounded(overall(mean_scores(found, model.plan.structures))),
+            "dice": round_dice(mean_over_structures(mean_scores(scores_found, model.plan.structures))),
             "seconds": round(fmean(seconds[name]), 3),
-            "cases": len(found),
+            "cases": len(scores_found),
         }
-        for name, found in scores.items()
-        if found
+        for name, scores_found in scores.items()
+        if scores_found
     }
 
 
-def as_planned(reference: Segmentation, structures: Sequence[Structure]) -> npt.NDArray[np.integer]:
+def select_structures(reference: Segmentation, structures: Sequence[Structure]) -> npt.NDArray[np.integer]:
     """The reference's array with the plan's structures alone and their values: a plan may leave some out."""
     numbers = {structure.name: n for n, structure in enumerate(reference.structures)}
     if reference.overlapping:
@@ -79,6 +79,6 @@ def as_planned(reference: Segmentation, structures: Sequence[Structure]) -> npt.
     return exchange(reference.array, values, np.int64)
 
 
-def rounded(value: float | None) -> float | None:
+def round_dice(value: float | None) -> float | None:
     """As files have a Dice."""
     return None if value is None else round(value, 5)

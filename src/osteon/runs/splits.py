@@ -18,7 +18,7 @@ Present = Mapping[str, Collection[str]]
 
 
 @dataclass(frozen=True)
-class Shown:
+class CaseContents:
     """What the cases have shown when they were read; nothing yet, unless told.
 
     Attributes:
@@ -30,35 +30,35 @@ class Shown:
     content: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, cached: Mapping[str, CachedCase]) -> Shown:
-        """What preparing has seen."""
+    def from_cache(cls, cached: Mapping[str, CachedCase]) -> CaseContents:
+        """The structures that prepared cases have a voxel of, and the hashes of their images."""
         return cls(
             {case_id: case.structures for case_id, case in cached.items()},
             {case_id: case.content for case_id, case in cached.items()},
         )
 
 
-NOTHING_SHOWN = Shown()
+NO_CONTENTS = CaseContents()
 
 
-def folds_of(dataset: Dataset, options: TrainOptions, shown: Shown = NOTHING_SHOWN) -> list[list[str]]:
+def make_run_folds(dataset: Dataset, options: TrainOptions, contents: CaseContents = NO_CONTENTS) -> list[list[str]]:
     """The folds of a dataset's trainable cases, by ids; those of a run once the cases have been seen.
 
     Raises:
         DatasetError: There are too few cases.
     """
     hashed = [
-        case.model_copy(update={"content": case.content or shown.content.get(case.id)})
+        case.model_copy(update={"content": case.content or contents.content.get(case.id)})
         for case in dataset.manifest.cases
     ]
     manifest = dataset.manifest.model_copy(update={"cases": hashed})
-    return make_folds(manifest, options.folds, seed=0, by=options.folds_by, present=shown.present)
+    return make_folds(manifest, options.folds, seed=0, by=options.folds_by, present=contents.present)
 
 
-def split(
+def split_cases(
     dataset: Dataset,
     options: TrainOptions,
-    shown: Shown = NOTHING_SHOWN,
+    contents: CaseContents = NO_CONTENTS,
     folds: Sequence[Collection[str]] | None = None,
 ) -> tuple[list[str], list[str]]:
     """Ids of the cases to train on and to validate on.
@@ -66,8 +66,8 @@ def split(
     Args:
         dataset: The cases.
         options: Which fold validates.
-        shown: As `folds_of` takes it.
-        folds: From `folds_of`; made when None.
+        contents: As `make_run_folds` takes it.
+        folds: From `make_run_folds`; made when None.
 
     Raises:
         DatasetError: There are too few cases.
@@ -77,11 +77,11 @@ def split(
         if not ids:
             raise DatasetError(f"{dataset.folder}: no labelled case to train on", hint="import cases that have a label")
         return ids, []
-    held = set((folds or folds_of(dataset, options, shown))[options.fold])
+    held = set((folds or make_run_folds(dataset, options, contents))[options.fold])
     return [i for i in ids if i not in held], [i for i in ids if i in held]
 
 
-def shown_on_grid(plan: Plan, cached: Mapping[str, CachedCase]) -> Present:
+def structures_on_grid(plan: Plan, cached: Mapping[str, CachedCase]) -> Present:
     """What each prepared case shows on the plan's grid."""
     return {i: [plan.structures[number].name for number in case.present] for i, case in cached.items()}
 
@@ -102,15 +102,15 @@ def check_structures(
     """
     lacking: dict[str, list[int]] = {}
     for fold, ids in training.items():
-        there = {i: present[i] for i in ids if i in present}
-        if not there:
+        present_here = {i: present[i] for i in ids if i in present}
+        if not present_here:
             raise DatasetError(f"{dataset.folder}: no case is left to train on", hint="see the reasons above")
-        for name in structures_without_cases(structures, there):
+        for name in structures_without_cases(structures, present_here):
             lacking.setdefault(name, []).append(fold)
     if not lacking:
         return
     several = len(training) > 1
-    listed = ", ".join(_where(name, present, folds if several else []) for name, folds in lacking.items())
+    listed = ", ".join(_describe_structure(name, present, folds if several else []) for name, folds in lacking.items())
     raise DatasetError(
         f"{dataset.folder}: structures that occur in no training case{' of a fold' * several}: {listed}",
         hint="label them in cases of other subjects too; "
@@ -119,8 +119,8 @@ def check_structures(
     )
 
 
-def _where(name: str, present: Present, folds: Sequence[int]) -> str:
+def _describe_structure(name: str, present: Present, folds: Sequence[int]) -> str:
     """A structure, the cases that show it, and the folds that hold all of them back."""
     cases = [case_id for case_id, names in present.items() if name in names]
-    back = f", which fold {', '.join(map(str, folds))} holds back" if folds else ""
-    return f"{name} (only in {', '.join(cases)}{back})" if cases else f"{name} (in no case)"
+    held_back = f", which fold {', '.join(map(str, folds))} holds back" if folds else ""
+    return f"{name} (only in {', '.join(cases)}{held_back})" if cases else f"{name} (in no case)"

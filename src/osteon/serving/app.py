@@ -1,11 +1,10 @@
-"""The routes."""
+"""The routes of `osteon serve`, and how errors are answered."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,23 +23,24 @@ from starlette.routing import Match
 from osteon.core.errors import OsteonError
 from osteon.core.files import read_json
 from osteon.core.version import __version__
-from osteon.serving.drain_request import Lingering
-from osteon.serving.guard import Guard, Rules, answer
-from osteon.serving.health import Health, health_of
-from osteon.serving.http_errors import RefusedError
-from osteon.serving.jobs import RESULT, RESULT_JSON, Job, Store
-from osteon.serving.page import page
+from osteon.serving.guard import ServerRules, error_response
+from osteon.serving.health import Health, check_health
+from osteon.serving.jobs import RESULT, RESULT_JSON, Job
+from osteon.serving.page import api_page
 from osteon.serving.predictor import Dispatcher
-from osteon.serving.upload_slots import Held, gave_way
-from osteon.serving.uploads import Upload, check_announced, receive
-from osteon.web.connections import neighbourhood
-from osteon.web.slow_bodies import Paced, SlowError
+from osteon.serving.upload_slots import UploadSlot
+from osteon.serving.uploads import check_headers, receive
+from osteon.web.connections import client_network
+from osteon.web.drain_request import DrainRequestMiddleware
+from osteon.web.guard import Guard
+from osteon.web.http_errors import RejectedError
+from osteon.web.slow_bodies import PacedBody
 
 logger = logging.getLogger(__name__)
-FORMS = ("stl", "ply", "obj", "seg-nrrd", "dicom-seg", "rtstruct", "rle-csv", "coco")
+EXPORT_FORMS = ("stl", "ply", "obj", "seg-nrrd", "dicom-seg", "rtstruct", "rle-csv", "coco")
 """Of `exporting.registry.FORMS` those that a single scan can be had in; a test compares."""
-_KINDS = {".gz": "application/gzip", ".nrrd": "application/octet-stream", ".zip": "application/zip"}
-ABOUT = (
+_MEDIA_TYPES = {".gz": "application/gzip", ".nrrd": "application/octet-stream", ".zip": "application/zip"}
+DESCRIPTION = (
     "Send a scan, ask how far it is, fetch the mask. Where the server asks for a token, every request but those for "
     "this page, openapi.json and /health carries the header `Authorization: Bearer TOKEN`. Errors are JSON: `error` "
     "says what is wrong, `hint` what to do about it."
@@ -67,34 +67,17 @@ class Status(Job):
     )
 
 
-@dataclass(frozen=True)
-class Service:
-    """What the routes work with.
-
-    Attributes:
-        store: The jobs.
-        dispatcher: Hands them to the predictor.
-        max_upload: Bytes.
-        rules: Of requests.
-    """
-
-    store: Store
-    dispatcher: Dispatcher
-    max_upload: int
-    rules: Rules
-
-
 Id = Annotated[str, FromPath(description="as POST /jobs gave it", pattern="^[0-9a-f]{32}$")]
 File = Annotated[
     str, FromPath(description="one of the result's `files`, such as mask.nii.gz", pattern="^[a-z.-]{1,40}$")
 ]
-_FORM = f"({'|'.join(FORMS)})"
+_FORM = f"({'|'.join(EXPORT_FORMS)})"
 Forms = Annotated[
     str,
     Query(
-        description=f"further forms of the result, separated by commas: {', '.join(FORMS)}",
+        description=f"further forms of the result, separated by commas: {', '.join(EXPORT_FORMS)}",
         max_length=200,
-        json_schema_extra={"pattern": f"^({_FORM}(,{_FORM})*)?$"},  # told, not asked for: `forms_of` says which is none
+        json_schema_extra={"pattern": f"^({_FORM}(,{_FORM})*)?$"},  # described only: `parse_forms` says which is none
     ),
 ]
 _SCAN = {
@@ -119,45 +102,45 @@ PROBLEMS = {
 }
 
 
-def build(service: Service) -> Callable[..., Any]:
-    """The application, with guard and routes."""
+def create_app(dispatcher: Dispatcher, rules: ServerRules, max_upload: int) -> Callable[..., Any]:
+    """The ASGI application, with guard and routes; it takes uploads of `max_upload` bytes."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        service.dispatcher.start()
+        dispatcher.start()
         yield
-        service.dispatcher.stop()
+        dispatcher.stop()
 
     app = FastAPI(
         title="osteon serve",
         version=__version__,
-        description=ABOUT,
+        description=DESCRIPTION,
         docs_url=None,  # their pages load scripts from other hosts
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.include_router(_routes(service))
+    app.include_router(_routes(dispatcher, max_upload))
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def index() -> str:
-        return page(app.openapi())
+        return api_page(app.openapi())
 
     app.exception_handlers |= {
-        OsteonError: _refused,
-        RequestValidationError: _senseless,
-        HTTPException: _unknown,
-        ClientDisconnect: _gone,
+        OsteonError: _on_error,
+        RequestValidationError: _on_invalid_request,
+        HTTPException: _on_http_exception,
+        ClientDisconnect: _on_disconnect,
     }
     for path, methods in app.openapi()["paths"].items():  # it is kept, and handed out as it is now
-        for said in methods.values():
+        for operation in methods.values():
             if "{" in path:
-                said["responses"].pop("422", None)  # an id or name that makes no sense names nothing: 404
-    return Lingering(Guard(app, service.rules))
+                operation["responses"].pop("422", None)  # an id or name that makes no sense names nothing: 404
+    return DrainRequestMiddleware(Guard(app, rules))
 
 
-def _routes(service: Service) -> APIRouter:
+def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
     router = APIRouter()
-    store = service.store
+    queue = dispatcher.queue
 
     @router.post(
         "/jobs",
@@ -171,52 +154,57 @@ def _routes(service: Service) -> APIRouter:
         NIfTI, NRRD, MetaImage, a zip of one DICOM series, a DICOM file, or a picture. What it is, is seen in its first
         bytes; its name is not asked for. All channels of the model stand in the one file.
         """
-        wanted = forms_of(forms)
-        upload = upload_of(request)
-        check_announced(upload, service.max_upload)
-        address = neighbourhood(request.client.host if request.client else "")
-        with store.place(Held(address, upload.body, (scope := anyio.CancelScope()).cancel)) as folder:
+        export_forms = parse_forms(forms)
+        length = check_headers(request.headers, max_upload)
+        address = client_network(request.client.host if request.client else "")
+        body, scope = PacedBody(request.stream()), anyio.CancelScope()
+        with queue.incoming(UploadSlot(address, body, scope.cancel)) as folder:
             with scope:
-                await receive(upload, folder, service.max_upload)
-                job = await to_thread.run_sync(store.submit, folder, wanted)
+                await receive(body, length, folder, max_upload)
+                job = await to_thread.run_sync(queue.submit, folder, export_forms)
             if scope.cancelled_caught:
-                raise gave_way()
+                raise RejectedError(
+                    408,
+                    "the upload came slowly, the queue was full, and others came for its place",
+                    hint="send it again, over a better connection, or when less is going on",
+                )
         response.headers["Location"] = f"/jobs/{job.id}"
-        return Status(**job.model_dump(), ahead=store.ahead(job.id))
+        return Status(**job.model_dump(), ahead=queue.ahead(job.id))
 
     @router.get("/jobs/{job_id}", responses=_problems(401, 404))
     def status(job_id: Id) -> Status:
         """Where a job stands, and what came of it."""
-        job = store.get(job_id)
-        result = read_json(store.path(job_id) / RESULT / RESULT_JSON, "the result") if job.state == "done" else None
-        return Status(**job.model_dump(), ahead=store.ahead(job_id), result=result)
+        job = queue.get(job_id)
+        path = queue.store.path(job_id) / RESULT / RESULT_JSON
+        result = read_json(path, "the result") if job.state == "done" else None
+        return Status(**job.model_dump(), ahead=queue.ahead(job_id), result=result)
 
     @router.get("/jobs/{job_id}/{file}", response_class=FileResponse, responses=_problems(401, 404))
     def fetch(job_id: Id, file: File) -> FileResponse:
         """A file of a job that is done: the mask, or a zip of a form that was asked for."""
-        job = store.get(job_id)
+        job = queue.get(job_id)
         if job.state != "done":
-            raise RefusedError(404, f"the job is {job.state}", hint=_NOT_YET[job.state])
-        folder = store.path(job_id) / RESULT
+            raise RejectedError(404, f"the job is {job.state}", hint=_NOT_YET[job.state])
+        folder = queue.store.path(job_id) / RESULT
         files = read_json(folder / RESULT_JSON, "the result")["files"]
         if file not in files:
-            raise RefusedError(404, "the job has no such file", hint=f"it has {', '.join(files)}")
-        return FileResponse(folder / file, media_type=_KINDS[Path(file).suffix], filename=file)
+            raise RejectedError(404, "the job has no such file", hint=f"it has {', '.join(files)}")
+        return FileResponse(folder / file, media_type=_MEDIA_TYPES[Path(file).suffix], filename=file)
 
     @router.delete("/jobs/{job_id}", status_code=204, responses=_problems(401, 404))
     def delete(job_id: Id) -> None:
         """Remove a job with everything that it has; one that runs is stopped."""
-        service.dispatcher.drop(job_id)
+        dispatcher.delete(job_id)
 
     @router.get("/health")
     def health() -> Health:
         """Whether the server works, and how much it has to do. It answers 200 whatever the status."""
-        return health_of(service.dispatcher)
+        return check_health(dispatcher)
 
     @router.get("/model", responses=_problems(401))
     def model() -> dict[str, Any]:
         """What the model finds, and in what: structures, channels, validation, weights' hash."""
-        return service.dispatcher.predictor.facts
+        return dispatcher.predictor.facts
 
     return router
 
@@ -228,45 +216,33 @@ _NOT_YET = {
 }
 
 
-def forms_of(text: str) -> tuple[str, ...]:
-    """The forms that a request names. Raises RefusedError (422) where one is unknown."""
+def parse_forms(text: str) -> tuple[str, ...]:
+    """The forms that a request names. Raises RejectedError (422) where one is unknown."""
     forms = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if unknown := [form for form in forms if form not in FORMS]:
-        raise RefusedError(422, f"forms: {unknown[0]} is none", hint=f"there are {', '.join(FORMS)}")
+    if unknown := [form for form in forms if form not in EXPORT_FORMS]:
+        raise RejectedError(422, f"forms: {unknown[0]} is none", hint=f"there are {', '.join(EXPORT_FORMS)}")
     return forms
 
 
-def upload_of(request: Request) -> Upload:
-    """What a request announces. Raises RefusedError (422) where its length is none."""
-    announced = request.headers.get("content-length")
-    if announced is not None and not announced.isdecimal():
-        raise RefusedError(422, "Content-Length is no number", hint="leave it to the client's library")
-    return Upload(
-        None if announced is None else int(announced), request.headers.get("content-type", ""), Paced(request.stream())
-    )
-
-
-async def _refused(_: Request, error: OsteonError) -> Response:
-    if isinstance(error, SlowError):
-        return answer(408, error.message, error.hint)
-    if isinstance(error, RefusedError):
-        return answer(error.status, error.message, error.hint, error.headers)
+async def _on_error(_: Request, error: OsteonError) -> Response:
+    if isinstance(error, RejectedError):
+        return error_response(error.status, error.message, error.hint, error.headers)
     logger.warning(str(error))
-    return answer(500, "the server could not do it", "try again; whoever runs the server may look at its disk")
+    return error_response(500, "the server could not do it", "try again; whoever runs the server may look at its disk")
 
 
-async def _senseless(_: Request, error: RequestValidationError) -> Response:
+async def _on_invalid_request(_: Request, error: RequestValidationError) -> Response:
     places = [str(problem["loc"][-1]) for problem in error.errors()]
     if {"job_id", "file"} & set(places):
-        return answer(404, "there is no such job or file", "check the address; GET / lists the routes")
-    return answer(422, f"{', '.join(places)}: makes no sense", "GET / says what is expected")
+        return error_response(404, "there is no such job or file", "check the address; GET / lists the routes")
+    return error_response(422, f"{', '.join(places)}: makes no sense", "GET / says what is expected")
 
 
-async def _unknown(request: Request, error: HTTPException) -> Response:
+async def _on_http_exception(request: Request, error: HTTPException) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:  # the error knows only the methods of the first route that has the path
         headers["Allow"] = ", ".join(_methods(request))
-    return answer(error.status_code, error.detail, "GET / lists the routes", headers)
+    return error_response(error.status_code, error.detail, "GET / lists the routes", headers)
 
 
 def _methods(request: Request) -> list[str]:
@@ -278,5 +254,5 @@ def _methods(request: Request) -> list[str]:
     ]
 
 
-async def _gone(_: Request, __: ClientDisconnect) -> Response:
-    return Response(status_code=400)  # nobody hears it
+async def _on_disconnect(_: Request, __: ClientDisconnect) -> Response:
+    return Response(status_code=400)  # nobody is there to read it

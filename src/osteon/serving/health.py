@@ -1,4 +1,4 @@
-"""How the server is, for whoever watches over it."""
+"""The state of the server, for whoever watches over it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from osteon.serving.http_errors import SPARE_BYTES
 from osteon.serving.predictor import Dispatcher
+from osteon.web.uploads import SPARE_BYTES
 
-LONG_S, LONG_TIMES = 60.0, 10
+LONG_S, LONG_FACTOR = 60.0, 10
 """A job is long that takes so many seconds, and so many times what the last ones took; or half of its limit."""
 
 
 class Health(BaseModel):
-    """How the server is."""
+    """The state of the server."""
 
     status: Literal["ok", "starting", "degraded"] = Field(
         description="ok; starting: the predicting process is not ready; degraded: it works, but see why"
@@ -29,25 +29,27 @@ class Health(BaseModel):
     job_limit_s: float = Field(description="seconds that a job may take; then it is ended, and fails")
 
 
-def health_of(dispatcher: Dispatcher) -> Health:
-    """How the server is now."""
-    load, limit_s = dispatcher.store.load(), dispatcher.limit_s
-    long_s = limit_s / 2 if load.usual_s is None else min(limit_s / 2, max(LONG_S, LONG_TIMES * load.usual_s))
-    why = []
-    if load.busy_s is not None and load.busy_s > long_s:
-        why.append(f"a job has been worked on for {load.busy_s:.0f} s; after {limit_s:.0f} s it is ended")
-    if not load.free:
-        why.append("the queue is full")
-    if shutil.disk_usage(dispatcher.store.folder).free < SPARE_BYTES:
-        why.append("the disk is nearly full")
-    alive = dispatcher.predictor.alive
-    return Health(
-        status="degraded" if why else "ok" if alive else "starting",
-        why=why if alive else [*why, "the predicting process is not ready"],
-        waiting=load.waiting,
-        receiving=load.receiving,
-        free=load.free,
-        busy_since=load.since,
-        busy_s=None if load.busy_s is None else round(load.busy_s, 1),
-        job_limit_s=limit_s,
-    )
+def check_health(dispatcher: Dispatcher) -> Health:
+    """The state of the server now."""
+    queue, limit_s = dispatcher.queue, dispatcher.limit_s
+    with queue.changed:
+        busy_s, mean_s = queue.busy_s, queue.mean_s
+        long_s = limit_s / 2 if mean_s is None else min(limit_s / 2, max(LONG_S, LONG_FACTOR * mean_s))
+        why = []
+        if busy_s is not None and busy_s > long_s:
+            why.append(f"a job has been worked on for {busy_s:.0f} s; after {limit_s:.0f} s it is ended")
+        if not queue.free:
+            why.append("the queue is full")
+        if shutil.disk_usage(queue.store.folder).free < SPARE_BYTES:
+            why.append("the disk is nearly full")
+        alive = dispatcher.predictor.alive
+        return Health(
+            status="degraded" if why else "ok" if alive else "starting",
+            why=why if alive else [*why, "the predicting process is not ready"],
+            waiting=len(queue.waiting),
+            receiving=len(queue.slots.held),
+            free=queue.free,
+            busy_since=None if queue.running is None else queue.jobs[queue.running].started,
+            busy_s=None if busy_s is None else round(busy_s, 1),
+            job_limit_s=limit_s,
+        )

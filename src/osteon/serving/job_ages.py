@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from osteon.core.errors import OsteonError
 from osteon.core.files import read_json, write_json
 
-AGES = "ages.json"
+FILE_NAME = "ages.json"
 SAVE_EVERY_S = 300.0
 """What is lost of the ages where a server is killed, at most."""
 
 
-class _Ages(BaseModel):
-    """What is kept: seconds that servers have run, and what they were when each job was over."""
+class _AgesRecord(BaseModel):
+    """The file: seconds that servers have run, and what they were when each job was over."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -25,7 +25,7 @@ class _Ages(BaseModel):
     over: dict[str, float] = {}
 
 
-class Ages:
+class JobAges:
     """The ages of jobs that are over.
 
     Args:
@@ -33,16 +33,16 @@ class Ages:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / AGES
-        kept = _Ages()
+        self.path = folder / FILE_NAME
+        record = _AgesRecord()
         with suppress(OsteonError, ValidationError):  # without them all are new
-            kept = _Ages.model_validate(read_json(self.path, "the ages"))
-        self._before, self._began = kept.ran_s, time.monotonic()
-        self._over = dict(kept.over)
+            record = _AgesRecord.model_validate(read_json(self.path, "the ages"))
+        self._before, self._began = record.ran_s, time.monotonic()
+        self._over = dict(record.over)
         self._saved = self._began
 
-    def begin(self, job_id: str) -> None:
-        """It is over now, unless it already was."""
+    def start(self, job_id: str) -> None:
+        """A job is over now, unless it already was."""
         self._over.setdefault(job_id, self._now())
 
     def of(self, job_id: str) -> float:
@@ -50,7 +50,7 @@ class Ages:
         return max(0.0, self._now() - self._over.get(job_id, self._now()))
 
     def keep_only(self, jobs: set[str]) -> None:
-        """Forget the others."""
+        """Forget all other jobs."""
         self._over = {job_id: when for job_id, when in self._over.items() if job_id in jobs}
 
     def save(self, *, now: bool = False) -> None:
@@ -58,7 +58,7 @@ class Ages:
         if self._over and (now or time.monotonic() - self._saved >= SAVE_EVERY_S):
             self._saved = time.monotonic()
             with suppress(OsteonError, OSError):
-                write_json(self.path, _Ages(ran_s=self._now(), over=self._over).model_dump())
+                write_json(self.path, _AgesRecord(ran_s=self._now(), over=self._over).model_dump())
 
     def _now(self) -> float:
         return self._before + time.monotonic() - self._began

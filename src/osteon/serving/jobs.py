@@ -4,20 +4,17 @@ FOLDER/jobs/<id>/job.json      where it stands, written whole each time
 FOLDER/jobs/<id>/scan/         what was uploaded; removed when the job is over
 FOLDER/jobs/<id>/result/       the mask, result.json, and a zip for each form asked for
 
-Whoever changes a state holds the store's lock. A folder whose name begins with a dot is no job: an upload that is
-coming in, or a job that is being removed.
+Whoever changes a state holds the queue's lock. Folders of other names are no jobs (`web.job_store`).
 """
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -25,17 +22,18 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from osteon.core.errors import OsteonError
-from osteon.core.files import read_json, write_json, write_text
-from osteon.serving.http_errors import RefusedError, no_job
-from osteon.serving.job_ages import Ages
-from osteon.serving.upload_slots import Held, Places
+from osteon.core.files import read_json, write_json
+from osteon.serving.job_ages import JobAges
+from osteon.serving.upload_slots import UploadSlot, UploadSlots
+from osteon.web.http_errors import RejectedError
+from osteon.web.job_store import JobStore
 
 JOB, SCAN, RESULT, RESULT_JSON = "job.json", "scan", "result", "result.json"
-State = Literal["queued", "running", "done", "failed"]
+FINISHED = ("done", "failed")
 FIRST_WAIT_S, LONGEST_WAIT_S = 5, 600
 """What `Retry-After` says before any job was done, and at most."""
-LEARNED_FROM = 20
-"""Jobs from whose times `Retry-After` is guessed."""
+RECENT_JOBS = 20
+"""From whose times `Retry-After` is guessed."""
 
 
 class Job(BaseModel):
@@ -53,7 +51,7 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    state: State = "queued"
+    state: Literal["queued", "running", "done", "failed"] = "queued"
     submitted: str
     started: str | None = None
     finished: str | None = None
@@ -63,51 +61,39 @@ class Job(BaseModel):
     hint: str = ""
 
 
-@dataclass(frozen=True)
-class Load:
-    """What there is to do.
-
-    Attributes:
-        waiting: Jobs that wait.
-        receiving: Uploads coming in.
-        free: Places of the queue.
-        since: When the job that is worked on was begun, ISO 8601; None: there is none.
-        busy_s: Seconds since then, whatever became of the clock.
-        usual_s: What the last jobs took on average; None before the first.
-    """
-
-    waiting: int
-    receiving: int
-    free: int
-    since: str | None
-    busy_s: float | None
-    usual_s: float | None
-
-
-class Store:
+class JobQueue:
     """All jobs of a folder, and the queue of those that wait.
 
     Args:
         folder: Where they are kept.
-        places: Uploads coming in and jobs waiting, together, at most.
+        size: Uploads coming in and jobs waiting, together, at most.
+
+    Attributes:
+        store: Of the jobs' folders.
+        slots: Of uploads coming in.
+        changed: Notified when a job comes; its lock is held by whoever changes a state.
+        jobs: All of them, by id.
+        waiting: Ids of those that wait, the next one first.
+        damaged: Number of folders that are no jobs.
+        running: The id of the one that is worked on.
+        ages: Of those that are over.
     """
 
-    def __init__(self, folder: Path, places: int) -> None:
-        self.folder, self.places = folder / "jobs", Places(places)
+    def __init__(self, folder: Path, size: int) -> None:
+        self.store, self.slots = JobStore(folder / "jobs"), UploadSlots(size)
         self.changed = threading.Condition(threading.RLock())
         self.jobs: dict[str, Job] = {}
-        self.queue: deque[str] = deque()
+        self.waiting: deque[str] = deque()
         self.damaged = 0
         self.running: str | None = None
-        self._took: deque[float] = deque(maxlen=LEARNED_FROM)
+        self._durations_s: deque[float] = deque(maxlen=RECENT_JOBS)
         self._began = 0.0
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.ages = Ages(folder)
-        self._find()
+        self.ages = JobAges(folder)
+        self._load()
 
-    def _find(self) -> None:
+    def _load(self) -> None:
         """Take up what an earlier server has left: what it had not finished waits again."""
-        for path in self.folder.iterdir():
+        for path in self.store.folder.iterdir():
             if path.name.startswith("."):
                 shutil.rmtree(path, ignore_errors=True)
                 continue
@@ -117,88 +103,90 @@ class Store:
                 self.damaged += 1
                 continue
             if job.state == "running":
-                job = job.model_copy(update={"state": "queued", "started": None})
-                self._write(job)
-            if job.state in ("done", "failed"):
+                job = self._change(job, state="queued", started=None)
+            if job.state in FINISHED:
                 shutil.rmtree(path / SCAN, ignore_errors=True)
-                self.ages.begin(job.id)
+                self.ages.start(job.id)
             self.jobs[job.id] = job
         waiting = [job for job in self.jobs.values() if job.state == "queued"]
-        self.queue.extend(job.id for job in sorted(waiting, key=lambda job: job.submitted))
+        self.waiting.extend(job.id for job in sorted(waiting, key=lambda job: job.submitted))
 
     @contextmanager
-    def place(self, upload: Held) -> Iterator[Path]:
+    def incoming(self, slot: UploadSlot) -> Iterator[Path]:
         """Hold a place of the queue while an upload comes in. Yields its folder; what is left of it is removed.
 
         Raises:
-            RefusedError: 429 where none is free.
+            RejectedError: 429 where none is free.
         """
         with self.changed:
-            self.places.take(upload, len(self.queue), self._wait_s())
-        incoming = self.folder / f".incoming-{secrets.token_hex(16)}"
+            self.slots.acquire(slot, len(self.waiting), self._wait_s())
         try:
-            incoming.mkdir(mode=0o700)
-            yield incoming
+            with self.store.incoming() as folder:
+                yield folder
         finally:
-            shutil.rmtree(incoming, ignore_errors=True)
             with self.changed:
-                self.places.leave(upload)
+                self.slots.release(slot)
 
     def submit(self, incoming: Path, forms: tuple[str, ...]) -> Job:
         """Make a job of an upload that is whole. When this returns, the job is on the disk."""
-        job = Job(id=secrets.token_hex(16), submitted=_now(), forms=forms)
+        job = Job(id=self.store.new_id(), submitted=_now(), forms=forms)
         write_json(incoming / JOB, job.model_dump())
         with self.changed:
-            incoming.rename(self.folder / job.id)
+            self.store.add(incoming, job.id)
             self.jobs[job.id] = job
-            self.queue.append(job.id)
+            self.waiting.append(job.id)
             self.changed.notify_all()
         return job
 
     def get(self, job_id: str) -> Job:
-        """A job. Raises RefusedError (404) where there is none."""
+        """A job. Raises RejectedError (404) where there is none."""
         with self.changed:
             if job_id not in self.jobs:
-                raise no_job()
+                raise RejectedError(
+                    404,
+                    "there is no such job",
+                    hint="check the id; jobs are removed when they have been kept for --keep",
+                )
             return self.jobs[job_id]
 
     def ahead(self, job_id: str) -> int | None:
         """How many jobs wait before it; None where it does not wait."""
         with self.changed:
-            return self.queue.index(job_id) if job_id in self.queue else None
+            return self.waiting.index(job_id) if job_id in self.waiting else None
 
-    def load(self) -> Load:
-        """What there is to do."""
-        with self.changed:
-            waiting, receiving = len(self.queue), len(self.places.held)
-            busy_s = None if self.running is None else time.monotonic() - self._began
-            since = None if self.running is None else self.jobs[self.running].started
-            return Load(
-                waiting, receiving, max(0, self.places.most - receiving - waiting), since, busy_s, self._usual_s
-            )
+    @property
+    def free(self) -> int:
+        """Places that neither an upload nor a job has."""
+        return max(0, self.slots.most - len(self.slots.held) - len(self.waiting))
 
-    def path(self, job_id: str) -> Path:
-        """A job's folder."""
-        return self.folder / job_id
+    @property
+    def busy_s(self) -> float | None:
+        """Seconds for which a job has been worked on, by a clock that nobody can set; None: there is none."""
+        return None if self.running is None else time.monotonic() - self._began
 
-    def take(self, timeout_s: float) -> Job | None:
+    @property
+    def mean_s(self) -> float | None:
+        """What the last jobs took on average; None before the first."""
+        return sum(self._durations_s) / len(self._durations_s) if self._durations_s else None
+
+    def start_next(self, timeout_s: float) -> Job | None:
         """The next job, from now on running; None where none came in that time."""
         with self.changed:
-            if not self.queue:
+            if not self.waiting:
                 self.changed.wait(timeout_s)
-            if not self.queue:
+            if not self.waiting:
                 return None
             self._began = time.monotonic()
-            job = self._change(self.jobs[self.queue[0]], state="running", started=_now())
-            self.queue.popleft()  # not before it is written: the disk may be full
+            job = self._change(self.jobs[self.waiting[0]], state="running", started=_now())
+            self.waiting.popleft()  # not before it is written: the disk may be full
             self.running = job.id
             return job
 
-    def done(self, job_id: str) -> None:
+    def complete(self, job_id: str) -> None:
         """Its results are whole."""
         self._end(job_id, state="done")
 
-    def failed(self, job_id: str, error: str, hint: str) -> None:
+    def fail(self, job_id: str, error: str, hint: str) -> None:
         """It came to nothing."""
         self._end(job_id, state="failed", error=error, hint=hint)
 
@@ -207,12 +195,12 @@ class Store:
             if job_id not in self.jobs:  # deleted meanwhile
                 return
             self._change(self.jobs[job_id], finished=_now(), **changes)
-            self._took.append(time.monotonic() - self._began)
+            self._durations_s.append(time.monotonic() - self._began)
             self.running = None
-            self.ages.begin(job_id)
-            shutil.rmtree(self.path(job_id) / SCAN, ignore_errors=True)
+            self.ages.start(job_id)
+            shutil.rmtree(self.store.path(job_id) / SCAN, ignore_errors=True)
 
-    def crashed(self, job_id: str, most: int, why: str) -> None:
+    def crash(self, job_id: str, most: int, reason: str) -> None:
         """The predicting process died over it: it is tried again, or given up after `most` times."""
         with self.changed:
             if job_id not in self.jobs:
@@ -220,66 +208,52 @@ class Store:
             job = self.jobs[job_id]
             if job.crashes + 1 >= most:
                 self._change(job, crashes=job.crashes + 1)
-                self.failed(job_id, f"the predicting process died {most} times over this scan ({why})", _DIED)
+                self.fail(job_id, f"the predicting process died {most} times over this scan ({reason})", _CRASH_HINT)
                 return
             self._change(job, state="queued", started=None, crashes=job.crashes + 1)
             self.running = None
-            self.queue.appendleft(job_id)
+            self.waiting.appendleft(job_id)
 
     def remove(self, job_id: str) -> None:
-        """Remove a job with all its files. One that runs must be stopped first, under the store's lock."""
+        """Remove a job with all its files. One that runs must be stopped first, under the queue's lock.
+
+        Raises:
+            RejectedError: 404 where there is none.
+        """
         with self.changed:
-            if job_id not in self.jobs:
-                raise no_job()
-            gone = self.folder / f".gone-{job_id}"
-            with suppress(FileNotFoundError):  # somebody has removed it by hand
-                self.path(job_id).rename(gone)
-            del self.jobs[job_id]
+            del self.jobs[self.get(job_id).id]
             self.running = None if self.running == job_id else self.running
-            if job_id in self.queue:
-                self.queue.remove(job_id)
-        shutil.rmtree(gone, ignore_errors=True)
+            if job_id in self.waiting:
+                self.waiting.remove(job_id)
+        self.store.remove(job_id)
 
     def expire(self, keep_s: float) -> int:
         """Remove jobs that have been over for so long while a server ran. Returns how many."""
         with self.changed:
-            over = {job.id for job in self.jobs.values() if job.state in ("done", "failed")}
+            over = {job.id for job in self.jobs.values() if job.state in FINISHED}
             self.ages.keep_only(over)
             self.ages.save()
             old = [job_id for job_id in over if self.ages.of(job_id) >= keep_s]
         removed = 0
         for job_id in old:
-            with suppress(RefusedError):  # whose it is has deleted it meanwhile
+            with suppress(RejectedError):  # whose it is has deleted it meanwhile
                 self.remove(job_id)
                 removed += 1
         return removed
 
     def _change(self, job: Job, **changes: object) -> Job:
         job = job.model_copy(update=changes)
-        self._write(job)
+        write_json(self.store.path(job.id) / JOB, job.model_dump())
         self.jobs[job.id] = job
         return job
 
-    def _write(self, job: Job) -> None:
-        write_json(self.path(job.id) / JOB, job.model_dump())
-
     def _wait_s(self) -> int:
         """Seconds until a place should be free: what a job took on average."""
-        took = FIRST_WAIT_S if self._usual_s is None else self._usual_s
+        took = FIRST_WAIT_S if self.mean_s is None else self.mean_s
         return int(min(max(1, round(took)), LONGEST_WAIT_S))
 
-    @property
-    def _usual_s(self) -> float | None:
-        """What the last jobs took on average; None before the first."""
-        return sum(self._took) / len(self._took) if self._took else None
 
-
-_DIED = "the scan may need more memory than the server has: crop it, or ask who runs the server"
-
-
-def note_trouble(folder: Path, text: str) -> None:
-    """Keep what only whoever runs the server should see: it may name what the scan holds."""
-    write_text(folder / "trouble.txt", text)
+_CRASH_HINT = "the scan may need more memory than the server has: crop it, or ask who runs the server"
 
 
 def _now() -> str:

@@ -21,28 +21,28 @@ curl http://localhost:8000/jobs/ID
 curl -O http://localhost:8000/jobs/ID/mask.nii.gz"""
 
 
-def page(description: dict[str, Any]) -> str:
+def api_page(description: dict[str, Any]) -> str:
     """HTML of an OpenAPI description."""
     info = description["info"]
     parts = [_HEAD, f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])}</p>"]
     parts.append(f"<pre>{escape(_USE)}</pre>")
     parts.append('<p>For programs: <a href="openapi.json">openapi.json</a> (OpenAPI 3.1).</p>')
     for path, methods in description["paths"].items():
-        parts += [_route(path, method, said) for method, said in methods.items()]
+        parts += [_route(path, method, operation) for method, operation in methods.items()]
     return "\n".join(parts) + "</html>\n"
 
 
-def _route(path: str, method: str, said: dict[str, Any]) -> str:
+def _route(path: str, method: str, operation: dict[str, Any]) -> str:
     rows = [
         f"<tr><td><code>{escape(p['name'])}</code></td><td>{escape(p['in'])}</td>"
         f"<td>{escape(p.get('description', ''))}</td></tr>"
-        for p in said.get("parameters", [])
+        for p in operation.get("parameters", [])
     ]
     rows += [
-        f"<tr><td>{escape(status)}</td><td></td><td>{escape(answer.get('description', ''))}</td></tr>"
-        for status, answer in said.get("responses", {}).items()
+        f"<tr><td>{escape(status)}</td><td></td><td>{escape(response.get('description', ''))}</td></tr>"
+        for status, response in operation.get("responses", {}).items()
     ]
-    text = "".join(f"<p>{escape(part)}</p>" for part in said.get("description", "").split("\n\n") if part)
+    text = "".join(f"<p>{escape(part)}</p>" for part in operation.get("description", "").split("\n\n") if part)
     return (
         f"<section><h2><b>{escape(method.upper())}</b> <code>{escape(path)}</code></h2>{text}"
         f"<table>{''.join(rows)}</table></section>"

@@ -13,8 +13,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from osteon.core.errors import ModelError, OsteonError
-from osteon.serving.jobs import Job, Store
-from osteon.serving.worker import Answer, Task, Work, main
+from osteon.serving.jobs import Job, JobQueue
+from osteon.serving.worker import PredictionTask, ServedModel, TaskResult, run_worker
 
 logger = logging.getLogger(__name__)
 MOST_CRASHES = 2
@@ -23,27 +23,25 @@ TICK_S = 30.0
 """How often kept jobs are looked through."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """Between attempts to start the process again."""
-
-
 START_S = 600.0
 """How long the process may take to load the model."""
 END_S = 10.0
 """How long is waited for a process that was killed; one that hangs in the kernel is left behind."""
 
 
-class DiedError(Exception):
-    """The predicting process is no more; the words say how it ended."""
+class ProcessDiedError(Exception):
+    """The predicting process has ended; the message says how it ended."""
 
 
-class OvertimeError(Exception):
+class JobTimeoutError(Exception):
     """A task was not over in its time, and the process was ended."""
 
 
-class Predictor:
+class PredictorProcess:
     """The process that holds the model. It is started by `start`, and dies with the server."""
 
-    def __init__(self, work: Work) -> None:
-        self.work = work
+    def __init__(self, model: ServedModel) -> None:
+        self.model = model
         self.facts: dict[str, Any] = {}
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
@@ -64,43 +62,44 @@ class Predictor:
 
         Raises:
             OsteonError: The model cannot be loaded.
-            DiedError: The process died before it was.
+            ProcessDiedError: The process died before it was.
         """
         self.kill()
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=main, args=(theirs, self.work), daemon=True, name="osteon-predictor")
+        self._pipe, child_end = context.Pipe()
+        arguments = (child_end, self.model)
+        self._process = context.Process(target=run_worker, args=arguments, daemon=True, name="osteon-predictor")
         self._process.start()
-        theirs.close()  # so that the pipe ends when the process does
+        child_end.close()  # so that the pipe ends when the process does
         if not self._pipe.poll(START_S):
             self.kill()
-            raise DiedError(f"the model was not loaded within {START_S:.0f} s")
-        said = self._heard()
-        if isinstance(said, OsteonError):
+            raise ProcessDiedError(f"the model was not loaded within {START_S:.0f} s")
+        reply = self._receive()
+        if isinstance(reply, OsteonError):
             self.kill()
-            raise said
-        self.facts = said
+            raise reply
+        self.facts = reply
         self._ready = True
 
-    def ask(self, task: Task, limit_s: float) -> Answer:
-        """Have a task carried out.
+    def run(self, task: PredictionTask, limit_s: float) -> TaskResult:
+        """Have a scan segmented.
 
         Args:
             task: The job.
             limit_s: Seconds that it may take; then the process is ended.
 
         Raises:
-            DiedError: The process died over it.
-            OvertimeError: It took too long.
+            ProcessDiedError: The process died over it.
+            JobTimeoutError: It took too long.
         """
         assert self._pipe is not None  # noqa: S101 (it was started)
         with suppress(OSError):  # then it is dead, and silent
             self._pipe.send(task)
             if not self._pipe.poll(limit_s):
                 self.kill()
-                raise OvertimeError
-        answer: Answer = self._heard()
-        return answer
+                raise JobTimeoutError
+        result: TaskResult = self._receive()
+        return result
 
     def kill(self) -> None:
         """End it at once."""
@@ -110,7 +109,7 @@ class Predictor:
             process.kill()
             process.join(END_S)
 
-    def _heard(self) -> Any:
+    def _receive(self) -> Any:
         process = self._process
         assert self._pipe is not None  # noqa: S101 (it was started)
         try:
@@ -120,107 +119,108 @@ class Predictor:
             self._pipe.close()
             self._pipe = None
         if process is None:
-            raise DiedError("it was stopped")
+            raise ProcessDiedError("it was stopped")
         process.join(END_S)
         code = process.exitcode or 0
-        raise DiedError(signal.strsignal(-code) or f"signal {-code}" if code < 0 else f"exit code {code}")
+        raise ProcessDiedError(signal.strsignal(-code) or f"signal {-code}" if code < 0 else f"exit code {code}")
 
 
 class Dispatcher(threading.Thread):
-    """Takes job after job from the store, and never stops over one.
+    """The thread that takes job after job from the queue, and never stops over one.
 
     Args:
-        store: Of the jobs.
+        queue: Of the jobs.
         predictor: Started.
         keep_s: Seconds for which jobs are kept when they are over.
         limit_s: Seconds that a job may take.
     """
 
-    def __init__(self, store: Store, predictor: Predictor, keep_s: float, limit_s: float) -> None:
+    def __init__(self, queue: JobQueue, predictor: PredictorProcess, keep_s: float, limit_s: float) -> None:
         super().__init__(name="dispatcher", daemon=True)
-        self.store, self.predictor, self.keep_s, self.limit_s = store, predictor, keep_s, limit_s
-        self.ending = threading.Event()
+        self.queue, self.predictor, self.keep_s, self.limit_s = queue, predictor, keep_s, limit_s
+        self.stopping = threading.Event()
 
     def run(self) -> None:
         """Work until `stop`."""
-        while not self.ending.is_set():
+        while not self.stopping.is_set():
             try:
-                self.store.expire(self.keep_s)
-                if self.predictor.alive or self._restarted():
-                    job = self.store.take(TICK_S)
+                self.queue.expire(self.keep_s)
+                if self.predictor.alive or self._restart():
+                    job = self.queue.start_next(TICK_S)
                     if job is not None:
-                        self._carry_out(job)
+                        self._predict(job)
             except (OsteonError, OSError) as error:
                 self._pause(error)
 
-    def drop(self, job_id: str) -> None:
-        """Remove a job; one that runs is stopped. Raises RefusedError (404) where there is none."""
-        with self.store.changed:
-            if self.store.get(job_id).state == "running":
+    def delete(self, job_id: str) -> None:
+        """Remove a job; one that runs is stopped. Raises RejectedError (404) where there is none."""
+        with self.queue.changed:
+            if self.queue.get(job_id).state == "running":
                 self.predictor.kill()
-            self.store.remove(job_id)
+            self.queue.remove(job_id)
 
     def stop(self) -> None:
         """End thread and process; the job that runs is begun again by the next server."""
-        self.ending.set()
+        self.stopping.set()
         self.predictor.kill()
-        with self.store.changed:
-            self.store.ages.save(now=True)
-            self.store.changed.notify_all()
+        with self.queue.changed:
+            self.queue.ages.save(now=True)
+            self.queue.changed.notify_all()
 
-    def _carry_out(self, job: Job) -> None:
+    def _predict(self, job: Job) -> None:
         try:
-            answer = self.predictor.ask(Task(self.store.path(job.id), job.forms), self.limit_s)
-        except OvertimeError:
-            self._surely(lambda: self.store.failed(job.id, f"the job took longer than {self.limit_s:.4g} s", _TOO_LONG))
+            result = self.predictor.run(PredictionTask(self.queue.store.path(job.id), job.forms), self.limit_s)
+        except JobTimeoutError:
+            problem = f"the job took longer than {self.limit_s:.4g} s"
+            self._retry(lambda: self.queue.fail(job.id, problem, _TIMEOUT_HINT))
             return
-        except DiedError as died:
-            why = str(died)  # the name ends with the block
-            if not self.ending.is_set():
-                self._surely(lambda: self.store.crashed(job.id, MOST_CRASHES, why))
+        except ProcessDiedError as died:
+            reason = str(died)  # the name ends with the block
+            if not self.stopping.is_set():
+                self._retry(lambda: self.queue.crash(job.id, MOST_CRASHES, reason))
             return
-        if answer.error:
-            self._surely(lambda: self.store.failed(job.id, answer.error, answer.hint))
+        if result.error:
+            self._retry(lambda: self.queue.fail(job.id, result.error, result.hint))
         else:
-            self._surely(lambda: self.store.done(job.id))
+            self._retry(lambda: self.queue.complete(job.id))
 
-    def _surely(self, note: Callable[[], None]) -> None:
+    def _retry(self, write: Callable[[], None]) -> None:
         """Write a state, as often as it takes: while the disk is full, no job is lost for that."""
-        while not self.ending.is_set():
+        while not self.stopping.is_set():
             try:
-                return note()
+                return write()
             except (OsteonError, OSError) as error:
                 self._pause(error)
 
     def _pause(self, error: OsteonError | OSError) -> None:
-        said = error.message if isinstance(error, OsteonError) else str(error.strerror or error)
-        logger.warning(f"{said}; it is tried again")
-        self.ending.wait(FIRST_PAUSE_S)
+        problem = error.message if isinstance(error, OsteonError) else str(error.strerror or error)
+        logger.warning(f"{problem}; it is tried again")
+        self.stopping.wait(FIRST_PAUSE_S)
 
-    def _restarted(self) -> bool:
+    def _restart(self) -> bool:
         pause = FIRST_PAUSE_S
-        while not self.ending.is_set():
+        while not self.stopping.is_set():
             try:
                 self.predictor.start()
-            except (OsteonError, DiedError) as error:
+            except (OsteonError, ProcessDiedError) as error:
                 logger.warning(f"the predicting process does not start: {error}")
-                self.ending.wait(pause)
+                self.stopping.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
             else:
                 return True
         return False
 
 
-_TOO_LONG = "crop the scan; or whoever runs the server allows more with --job-limit"
+_TIMEOUT_HINT = "crop the scan; or whoever runs the server allows more with --job-limit"
 
 
-def started(work: Work) -> Predictor:
+def start_predictor(served: ServedModel) -> PredictorProcess:
     """A predictor with its model loaded. Raises OsteonError where it cannot be."""
-    predictor = Predictor(work)
+    predictor = PredictorProcess(served)
     try:
         predictor.start()
-    except DiedError as died:
+    except ProcessDiedError as died:
         raise ModelError(
-            f"{work.model}: the process that loads the model died ({died})", hint="free some memory, and try again"
+            f"{served.folder}: the process that loads the model died ({died})", hint="free some memory, and try again"
         ) from None
     return predictor

@@ -1,10 +1,9 @@
-"""The server: one folder, one model, one address."""
+"""The server of one model, and the folder that is its alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -12,48 +11,18 @@ import uvicorn
 from osteon.core.errors import UsageError
 from osteon.core.files import write_error
 from osteon.core.locks import lock_file
-from osteon.serving.app import Service, build
-from osteon.serving.guard import Rules
-from osteon.serving.jobs import Store
-from osteon.serving.predictor import Dispatcher, started
-from osteon.serving.worker import Work
-from osteon.web.connections import BACKLOG, MOST_CONNECTIONS, watched
-from osteon.web.hosts import LOOPBACK
+from osteon.serving.app import create_app
+from osteon.serving.guard import ServerRules
+from osteon.serving.predictor import Dispatcher
+from osteon.web.address import ServerAddress
+from osteon.web.connections import server_options
 
-GOODBYE_S = 5
+SHUTDOWN_S = 5
 """How long requests under way may take when the server is asked to end."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where the server listens, where its jobs lie, and what it takes.
-
-    Attributes:
-        folder: Of the jobs.
-        host: The address that it binds to.
-        port: The port.
-        queue: Uploads coming in and jobs waiting, together, at most.
-        max_upload: Bytes.
-        keep_s: Seconds for which jobs are kept when they are over.
-        limit_s: Seconds that a job may take.
-    """
-
-    folder: Path
-    host: str = "127.0.0.1"
-    port: int = 8000
-    queue: int = 32
-    max_upload: int = 2 * 10**9
-    keep_s: float = 7 * 24 * 3600.0
-    limit_s: float = 1800.0
-
-    @property
-    def local(self) -> bool:
-        """Whether only this machine reaches it."""
-        return self.host in LOOPBACK
-
-
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def hold_jobs_folder(folder: Path) -> Iterator[None]:
     """Hold a folder for one server alone. It is free again when the process ends, however it does.
 
     Raises:
@@ -73,26 +42,23 @@ def hold(folder: Path) -> Iterator[None]:
         yield
 
 
-def prepare(work: Work, place: Place, token: str) -> tuple[Service, uvicorn.Server]:
-    """Load the model, take up what an earlier server has left, and make the server; it does not listen yet.
+def create_server(dispatcher: Dispatcher, address: ServerAddress, token: str, max_upload: int) -> uvicorn.Server:
+    """The server of a model, which does not listen yet.
 
-    Raises:
-        OsteonError: The model cannot be loaded.
+    Args:
+        dispatcher: Hands jobs to the predicting process.
+        address: Where it will listen.
+        token: That requests need; empty where none is needed.
+        max_upload: Bytes of an upload.
     """
-    dispatcher = Dispatcher(Store(place.folder, place.queue), started(work), place.keep_s, place.limit_s)
-    service = Service(dispatcher.store, dispatcher, place.max_upload, Rules(token, place.local))
     config = uvicorn.Config(
-        build(service),
-        host=place.host,
-        port=place.port,
-        http=watched(),
+        create_app(dispatcher, ServerRules(token, address.local), max_upload),
+        host=address.host,
+        port=address.port,
         ws="none",
         lifespan="on",
-        access_log=False,  # addresses of jobs are known to their owners alone
-        server_header=False,
         log_level="warning",
-        limit_concurrency=MOST_CONNECTIONS,
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=GOODBYE_S,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        **server_options(),
     )
-    return service, uvicorn.Server(config)
+    return uvicorn.Server(config)

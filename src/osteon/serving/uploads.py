@@ -2,96 +2,80 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+from zipfile import ZipInfo
 
 from anyio import to_thread
+from starlette.datastructures import Headers
 
 from osteon.core.files import write_error
-from osteon.serving.content_type import kind_suffix
-from osteon.serving.http_errors import RefusedError, check_room, too_large
+from osteon.core.zip_files import SLACK, UntrustedZip
+from osteon.serving.content_type import detect_suffix
 from osteon.serving.jobs import SCAN
-from osteon.serving.zip_scans import unpack
-from osteon.web.slow_bodies import Paced
+from osteon.web.http_errors import RejectedError
+from osteon.web.slow_bodies import PacedBody
+from osteon.web.uploads import ByteCounter, unpack, write_body
 
-AT_ONCE = 1 << 20
-"""Bytes of an upload that are held in memory."""
 UNPACKED = 4
 """So many times the limit of an upload may come out of an archive: series pack 2:1 or 3:1."""
+_HINT = "crop the scan, or start `osteon serve` with a larger --max-upload"
+_SKIPPED = ("__MACOSX", ".DS_Store", "Thumbs.db", "DICOMDIR")
+_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
-@dataclass(frozen=True)
-class Upload:
-    """What a request announces.
-
-    Attributes:
-        length: Bytes; None where it does not say.
-        kind: `Content-Type`.
-        body: The bytes, as they come.
-    """
-
-    length: int | None
-    kind: str
-    body: Paced
-
-
-def check_announced(upload: Upload, limit: int) -> None:
-    """Refuse by what is announced, before anything is read: 413, and 415 for a form of a browser."""
-    if upload.length is not None and upload.length > limit:
-        raise too_large(limit)
-    if upload.kind.lower().startswith("multipart/"):
-        raise RefusedError(
-            415, "the upload is a form, not a file", hint="send the file itself as the body: curl -T FILE, not curl -F"
-        )
-
-
-async def receive(upload: Upload, folder: Path, limit: int) -> None:
-    """Write an upload into a folder, as the scan that it is.
+def check_headers(headers: Headers, limit: int) -> int:
+    """The length of an upload as its request announces it, in bytes; 0 where it does not.
 
     Raises:
-        RefusedError: 413, 415, 422, 507.
-        SlowError: It comes too slowly.
+        RejectedError: It is longer than `limit` (413), no number (422), or a form of a browser (415).
+    """
+    length = headers.get("content-length", "0")
+    if not length.isdecimal():
+        raise RejectedError(422, "Content-Length is no number", hint="leave it to the client's library")
+    ByteCounter(limit, _HINT).add(int(length))
+    if headers.get("content-type", "").lower().startswith("multipart/"):
+        hint = "send the file itself as the body: curl -T FILE, not curl -F"
+        raise RejectedError(415, "the upload is a form, not a file", hint=hint)
+    return int(length)
+
+
+async def receive(body: PacedBody, length: int, folder: Path, limit: int) -> None:
+    """Write an upload into a folder, as the scan that it is.
+
+    Args:
+        body: The bytes, as they come.
+        length: Bytes announced.
+        folder: Of the job that it becomes.
+        limit: Bytes that it may have.
+
+    Raises:
+        RejectedError: 408, 413, 415, 422, 507.
         FileError: It cannot be written.
     """
-    scan = folder / SCAN
-    await to_thread.run_sync(check_room, folder, upload.length or 0)
-    scan.mkdir()
-    path = scan / "upload"
+    path = folder / SCAN / "upload"
     try:
-        with path.open("xb") as out:
-            await _write(upload.body, out, folder, limit)
+        path.parent.mkdir()
+        await write_body(body, path, ByteCounter(limit, _HINT).add, announced=length, sync=True)
     except OSError as error:
         raise write_error(Path("the upload"), error) from error
-    await to_thread.run_sync(_settle, path, limit)
+    await to_thread.run_sync(_name_or_unpack, path, int(UNPACKED * limit))
 
 
-async def _write(body: AsyncIterator[bytes], out: BinaryIO, folder: Path, limit: int) -> None:
-    size, held, since = 0, bytearray(), 0
-    async for chunk in body:
-        size += len(chunk)
-        if size > limit:
-            raise too_large(limit)
-        held += chunk
-        if len(held) >= AT_ONCE:
-            since += len(held)
-            await to_thread.run_sync(out.write, bytes(held))
-            held.clear()
-            if since >= 64 * AT_ONCE:
-                await to_thread.run_sync(check_room, folder)
-                since = 0
-    out.write(held)
-    out.flush()
-    await to_thread.run_sync(os.fsync, out.fileno())
-
-
-def _settle(path: Path, limit: int) -> None:
-    """Give an upload the name that readers know it by, or unpack it."""
-    suffix = kind_suffix(path)
-    if suffix == ".zip":
-        unpack(path, path.with_name("scan"), UNPACKED * limit)
-        path.unlink()
-    else:
+def _name_or_unpack(path: Path, limit: int) -> None:
+    """Give an upload the name that readers know it by, or unpack it: files are numbered, and keep images' suffixes."""
+    suffix = detect_suffix(path)
+    if suffix != ".zip":
         path.rename(path.with_name(f"scan{suffix}"))
+        return
+    numbers = count()
+
+    def place(zipped: UntrustedZip, entry: ZipInfo) -> Path | None:
+        name = zipped.name(entry)
+        if any(part in _SKIPPED for part in name.parts):
+            return None
+        known = (suffix for suffix in _SUFFIXES if name.name.lower().endswith(suffix))
+        return Path(f"{next(numbers):06d}{next(known, '')}")
+
+    unpack(path, path.with_name("scan"), ByteCounter(limit, _HINT), place, slack=SLACK)
+    path.unlink()

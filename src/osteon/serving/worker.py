@@ -1,4 +1,4 @@
-"""The predicting process: it loads the model once, and segments what it is told to, one scan after the other."""
+"""The predicting process: it loads the model once, and segments one scan after the other."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osteon.core.errors import CaseError, OsteonError, out_of_memory
-from osteon.core.files import whole_file, write_json
+from osteon.core.files import whole_file, write_json, write_text
 from osteon.core.parallel import end_with_parent
-from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN, note_trouble
+from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN
 
 if TYPE_CHECKING:
     from osteon.core.geometry import Geometry
@@ -31,11 +31,11 @@ _DIGITS = 4
 
 
 @dataclass(frozen=True)
-class Work:
-    """How the server predicts.
+class ServedModel:
+    """The model that is served, and how it predicts.
 
     Attributes:
-        model: A model's folder, or the run that made it.
+        folder: A model's, or the run that made it.
         speed: A name of `predicting.speed`.
         engine: A name of `predicting.engines`, or auto.
         postprocess: auto, none, or a file.
@@ -44,7 +44,7 @@ class Work:
         most_voxels: That a scan may have, on its own grid or the model's.
     """
 
-    model: Path
+    folder: Path
     speed: str = "balanced"
     engine: str = "torch"
     postprocess: str = "auto"
@@ -54,7 +54,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Task:
+class PredictionTask:
     """A job's folder, and the forms of export that were asked for."""
 
     folder: Path
@@ -62,50 +62,50 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came of a task; an empty error: all went well."""
+class TaskResult:
+    """The outcome of a task; an empty error: all went well."""
 
     error: str = ""
     hint: str = ""
 
 
-def main(connection: Connection, work: Work) -> None:
-    """Load the model, say what it is, then answer tasks until the server ends."""
+def run_worker(connection: Connection, served: ServedModel) -> None:
+    """Load the model, send a description of it, then work on tasks until the server ends."""
     threading.Thread(target=end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server says when it is over
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
     try:
-        model, how = _load(work)
+        model, how = _load_model(served)
     except OsteonError as error:
         connection.send(error)
         return
-    connection.send(facts_of(model, work))
+    connection.send(describe_model(model, served))
     while True:
         try:
-            task: Task = connection.recv()
+            task: PredictionTask = connection.recv()
         except EOFError:
             return
-        connection.send(carry_out(task, model, how, work.most_voxels))
+        connection.send(run_task(task, model, how, served.most_voxels))
 
 
-def _load(work: Work) -> tuple[Model, How]:
+def _load_model(served: ServedModel) -> tuple[Model, How]:
     from osteon.core.devices import resolve_device
     from osteon.machine.engine_timing import choose_engine
     from osteon.predicting.model import load_model, model_folder
     from osteon.predicting.speed import speed_of
     from osteon.predicting.stages import How
 
-    how = How(speed_of(work.speed), memory=work.memory)
-    folder = model_folder(work.model)
-    model = load_model(folder, device=resolve_device(work.device))
-    model = model.with_postprocessing(work.postprocess)
-    return choose_engine(model, folder, work.engine, MANY), how
+    how = How(speed_of(served.speed), memory=served.memory)
+    folder = model_folder(served.folder)
+    model = load_model(folder, device=resolve_device(served.device))
+    model = model.with_postprocessing(served.postprocess)
+    return choose_engine(model, folder, served.engine, MANY_PATCHES), how
 
 
-MANY = 1_000_000
-"""Patches that a server looks at: how long an engine takes to get ready counts little."""
+MANY_PATCHES = 1_000_000
+"""That a server predicts: how long an engine takes to get ready counts little."""
 
 
-def facts_of(model: Model, work: Work) -> dict[str, Any]:
+def describe_model(model: Model, served: ServedModel) -> dict[str, Any]:
     """What clients may know of the model."""
     plan = model.plan
     return {
@@ -116,37 +116,37 @@ def facts_of(model: Model, work: Work) -> dict[str, Any]:
         "unit": plan.unit,
         "dimensions": plan.grid.dimensions,
         "validation_dice": model.validation.get("dice"),
-        "speed": work.speed,
+        "speed": served.speed,
         "engine": model.engine,
     }
 
 
-def carry_out(task: Task, model: Model, how: How, most_voxels: int = MOST_VOXELS) -> Answer:
-    """Segment a job's scan. Whatever goes wrong is the answer: the next scan is not to suffer from it."""
+def run_task(task: PredictionTask, model: Model, how: How, most_voxels: int = MOST_VOXELS) -> TaskResult:
+    """Segment a job's scan. Whatever goes wrong is the result: the next scan is not to suffer from it."""
     try:
         _segment(task, model, how, most_voxels)
     except OsteonError as error:
-        return Answer(*(_without_paths(text, task.folder) for text in (error.message, error.hint)))
+        return TaskResult(*(_hide_paths(text, task.folder) for text in (error.message, error.hint)))
     except Exception as error:  # noqa: BLE001 (a scan that nobody has thought of must not stop the others)
         if out_of_memory(error):
-            return Answer("not enough memory", "crop the scan, or ask who runs the server")
-        note_trouble(task.folder, traceback.format_exc())
-        return Answer("something went wrong that osteon did not foresee", "whoever runs the server finds trouble.txt")
-    return Answer()
+            return TaskResult("not enough memory", "crop the scan, or ask who runs the server")
+        write_text(task.folder / "trouble.txt", traceback.format_exc())  # for whoever runs the server alone
+        return TaskResult("an unexpected error", "whoever runs the server finds it in the job's trouble.txt")
+    return TaskResult()
 
 
-def _segment(task: Task, model: Model, how: How, most_voxels: int) -> None:
+def _segment(task: PredictionTask, model: Model, how: How, most_voxels: int) -> None:
     from osteon.exporting.run import export
     from osteon.formats.registry import read_segmentation
     from osteon.predicting.memory import room_for
     from osteon.predicting.predictor import output_path, predict
     from osteon.predicting.records import read_predictions
 
-    scan = _scan(task.folder / SCAN)
+    scan = _find_scan(task.folder / SCAN)
     result = task.folder / RESULT
     result.mkdir(exist_ok=True)
     grid = scan.geometry()
-    if (count := _voxels(scan, grid, model)) > most_voxels:
+    if (count := _count_voxels(scan, grid, model)) > most_voxels:
         raise CaseError(
             f"the scan has {count:,} voxels, on its own grid or the model's; {most_voxels:,} are taken",
             hint="crop it, or check its spacing; whoever runs the server allows more with --max-voxels",
@@ -158,22 +158,22 @@ def _segment(task: Task, model: Model, how: How, most_voxels: int) -> None:
         raise report.failed[MASK]
     mask = output_path(result, MASK, model.plan)
     record = read_predictions(result)[MASK]
-    files, unmade = [mask.name], {}
+    files, failed_forms = [mask.name], {}
     for form in task.forms:  # one that cannot be had (DICOM SEG of a scan that is no DICOM) costs nothing but itself
-        made = export(form, [mask], result / "made", overwrite=True)
-        if made.failed:
-            unmade[form] = _without_paths(made.failed[MASK].message, task.folder)
+        exported = export(form, [mask], result / "made", overwrite=True)
+        if exported.failed:
+            failed_forms[form] = _hide_paths(exported.failed[MASK].message, task.folder)
         else:
-            _zip(result / f"{form}.zip", result / "made", made.files)
+            _write_zip(result / f"{form}.zip", result / "made", exported.files)
             files.append(f"{form}.zip")
         shutil.rmtree(result / "made", ignore_errors=True)
     keys = ("confidence", "calibrated", "review", "seen", "shape", "spacing_mm", "seconds", "model", "osteon")
-    told = {key: record[key] for key in keys if key in record}
-    volumes = _volumes(read_segmentation(mask))
-    write_json(result / RESULT_JSON, {**told, "volumes": volumes, "files": files, "not_made": unmade})
+    facts = {key: record[key] for key in keys if key in record}
+    volumes = _measure(read_segmentation(mask))
+    write_json(result / RESULT_JSON, {**facts, "volumes": volumes, "files": files, "not_made": failed_forms})
 
 
-def _scan(folder: Path) -> Scan:
+def _find_scan(folder: Path) -> Scan:
     """The one scan of an upload, under a name that says nothing."""
     from osteon.core.errors import UsageError
     from osteon.predicting.scans import Scan, find_scans
@@ -182,18 +182,18 @@ def _scan(folder: Path) -> Scan:
     if len(files) == 1 and files[0].is_file():
         return Scan(MASK, ((files[0],),))
     try:
-        found = find_scans([folder / SCAN])
+        scans = find_scans([folder / SCAN])
     except UsageError as error:
         raise CaseError(
             "the archive holds no scan that osteon reads", hint="zip the files of one DICOM series"
         ) from error
-    if len(found) > 1:
-        raise CaseError(f"the archive holds {len(found)} scans", hint="send each by itself, in a zip of its own")
-    return Scan(MASK, found[0].channels, problem=found[0].problem)
+    if len(scans) > 1:
+        raise CaseError(f"the archive holds {len(scans)} scans", hint="send each by itself, in a zip of its own")
+    return Scan(MASK, scans[0].channels, problem=scans[0].problem)
 
 
-def _voxels(scan: Scan, grid: Geometry | None, model: Model) -> int:
-    """Voxels as headers tell them, on the scan's grid or the model's, where there are more. Nothing else is read."""
+def _count_voxels(scan: Scan, grid: Geometry | None, model: Model) -> int:
+    """Voxels by the headers alone, on the scan's grid or the model's, where there are more."""
     from osteon.formats.dicom_files import number, read_dataset
     from osteon.preparing.case import passage
 
@@ -205,8 +205,8 @@ def _voxels(scan: Scan, grid: Geometry | None, model: Model) -> int:
     return len(files) * round(math.prod(sizes))
 
 
-def _volumes(segmentation: Any) -> dict[str, dict[str, float | int]]:
-    """What each structure measures: columns as in `osteon export table`; empty ones are left out."""
+def _measure(segmentation: Any) -> dict[str, dict[str, float | int]]:
+    """The measures of each structure that is there: columns as in `osteon export table`."""
     from osteon.exporting.masks import cut_masks
     from osteon.exporting.table import measures
 
@@ -216,13 +216,13 @@ def _volumes(segmentation: Any) -> dict[str, dict[str, float | int]]:
     }
 
 
-def _zip(path: Path, folder: Path, files: list[Path]) -> None:
+def _write_zip(path: Path, folder: Path, files: list[Path]) -> None:
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in files:
             archive.write(file, file.relative_to(folder))
 
 
-def _without_paths(text: str, folder: Path) -> str:
+def _hide_paths(text: str, folder: Path) -> str:
     """A message without where on the server the scan lies."""
     for path in sorted((folder / SCAN).rglob("*"), key=lambda p: -len(str(p))):
         if str(path) in text:

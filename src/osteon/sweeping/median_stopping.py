@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -14,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from osteon.plan.schema import Plan
 from osteon.runs.options import TrainOptions
 
-Point = tuple[float, float]
+CurvePoint = tuple[float, float]
 """The part of a training that is done (0 … 1), and the validation Dice there."""
 
 
-class Stopping(BaseModel):
+class StoppingRule(BaseModel):
     """The median rule.
 
     A trial ends when the best validation Dice that it has reached lies more than `tolerance` below the median of what
@@ -37,8 +36,7 @@ class Stopping(BaseModel):
     tolerance: Annotated[float, Field(ge=0, le=1)] = 0.02
 
 
-@dataclass(frozen=True)
-class Stopped:
+class StopReason(BaseModel):
     """Why a trial was ended: at which progress, with which Dice, below which median."""
 
     progress: float
@@ -46,7 +44,7 @@ class Stopped:
     median: float
 
 
-def read_curve(metrics: Path, plan: Plan, options: TrainOptions) -> list[Point]:
+def read_curve(metrics: Path, plan: Plan, options: TrainOptions) -> list[CurvePoint]:
     """The validations in a run's metrics.csv; none where there is none yet."""
     if not metrics.is_file():
         return []
@@ -56,21 +54,23 @@ def read_curve(metrics: Path, plan: Plan, options: TrainOptions) -> list[Point]:
         for row in csv.DictReader(text):
             if not row.get("dice"):
                 continue
-            spent = (
+            progress = (
                 float(row["elapsed_s"]) / options.budget_s if options.budget_s else int(row["iteration"]) / iterations
             )
-            points.append((min(1.0, spent), float(row["dice"])))
+            points.append((min(1.0, progress), float(row["dice"])))
     return points
 
 
-def reached(curve: Sequence[Point], progress: float) -> float | None:
+def best_dice_until(curve: Sequence[CurvePoint], progress: float) -> float | None:
     """The best Dice up to a progress; None where a trial was not validated by then, or did not come as far."""
     if not curve or curve[-1][0] < progress - 1e-9:
         return None
     return max((dice for at, dice in curve if at <= progress + 1e-9), default=None)
 
 
-def falls_behind(curve: Sequence[Point], earlier: Sequence[Sequence[Point]], rule: Stopping) -> Stopped | None:
+def check_stopping(
+    curve: Sequence[CurvePoint], earlier: Sequence[Sequence[CurvePoint]], rule: StoppingRule
+) -> StopReason | None:
     """Whether a trial should be ended now.
 
     Args:
@@ -81,8 +81,8 @@ def falls_behind(curve: Sequence[Point], earlier: Sequence[Sequence[Point]], rul
     if not curve or not rule.after <= curve[-1][0] < 1:
         return None
     progress = curve[-1][0]
-    mine = reached(curve, progress)
-    theirs = [dice for dice in (reached(other, progress) for other in earlier) if dice is not None]
-    if mine is None or len(theirs) < rule.trials or mine >= median(theirs) - rule.tolerance:
+    own_dice = best_dice_until(curve, progress)
+    other_dices = [dice for dice in (best_dice_until(other, progress) for other in earlier) if dice is not None]
+    if own_dice is None or len(other_dices) < rule.trials or own_dice >= median(other_dices) - rule.tolerance:
         return None
-    return Stopped(round(progress, 4), mine, round(median(theirs), 5))
+    return StopReason(progress=round(progress, 4), dice=own_dice, median=round(median(other_dices), 5))

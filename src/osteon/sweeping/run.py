@@ -18,19 +18,19 @@ from osteon.core.locks import hold_folder
 from osteon.core.progress import console, is_quiet, progress_logger, track
 from osteon.core.records import read_record
 from osteon.dataset.dataset import Dataset
-from osteon.planning.fingerprint import measure
+from osteon.planning.fingerprint import measure_fingerprint
 from osteon.runs.options import check_options
-from osteon.runs.splits import Shown, check_structures, split
-from osteon.sweeping.median_stopping import Point
-from osteon.sweeping.run_trial import Outcome, check_trial, known_outcome, run_trial
-from osteon.sweeping.search import check_optuna, extremes, propose
+from osteon.runs.splits import CaseContents, check_structures, split_cases
+from osteon.sweeping.median_stopping import CurvePoint
+from osteon.sweeping.run_trial import TrialOutcome, check_trial, read_outcome, run_trial
+from osteon.sweeping.search import check_optuna, extreme_values, propose
 from osteon.sweeping.spec import Sweep, read_sweep
 from osteon.sweeping.table import sweep_table, write_table
-from osteon.sweeping.trials import Trial, Workshop, grid_values, trial_name
+from osteon.sweeping.trials import Trial, TrialFactory, grid_values, trial_name
 
 RECORD = "sweep.yaml"
 TABLE = "sweep.csv"
-SHARED = ("dataset", "budget", "epochs", "fold", "folds", "folds_by")
+FIXED_KEYS = ("dataset", "budget", "epochs", "fold", "folds", "folds_by")
 """What a sweep cannot go on with when it is changed: its trials could not be compared."""
 
 
@@ -47,7 +47,7 @@ class SweepReport:
 
     folder: Path
     keys: list[str]
-    rows: list[tuple[Trial, Outcome]]
+    rows: list[tuple[Trial, TrialOutcome]]
     refused: dict[str, str]
 
     @property
@@ -74,29 +74,29 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
     if sweep.search is not None:
         check_optuna()
     dataset = Dataset.open(Path(sweep.dataset))
-    fingerprint = measure(dataset, workers=sweep.workers)
-    workshop = Workshop(sweep, dataset, fingerprint, size_kind(resolve_device(sweep.device)))
-    first = grid_values(sweep) if sweep.search is None else extremes(sweep.search)
-    planned = [trial for values in first for trial in workshop.trials(values)]
+    fingerprint = measure_fingerprint(dataset, workers=sweep.workers)
+    factory = TrialFactory(sweep, dataset, fingerprint, size_kind(resolve_device(sweep.device)))
+    first = grid_values(sweep) if sweep.search is None else extreme_values(sweep.search)
+    planned = [trial for values in first for trial in factory.trials(values)]
     for trial in planned:
         check_options(trial.options, trial.plan)
         check_trial(trial)
-    shown = Shown({case.id: case.structures for case in fingerprint.cases})
-    training, _ = split(dataset, sweep.options(sweep.seeds[0]), shown)
+    shown = CaseContents({case.id: case.structures for case in fingerprint.cases})
+    training, _ = split_cases(dataset, sweep.options(sweep.seeds[0]), shown)
     check_structures(dataset, dataset.structures, shown.present, {0: training})
     folder = Path(sweep.folder or file.stem)
     _check_record(folder, sweep)
     if dry:
-        return SweepReport(folder, sweep.keys, [(trial, known_outcome(trial)) for trial in planned], {})
+        return SweepReport(folder, sweep.keys, [(trial, read_outcome(trial)) for trial in planned], {})
     with hold_folder(folder, "another sweep", "wait until it has ended, or give this sweep a folder of its own"):
-        return _run_trials(folder, sweep, workshop, len(planned))
+        return _run_trials(folder, sweep, factory, len(planned))
 
 
-def _run_trials(folder: Path, sweep: Sweep, workshop: Workshop, planned: int) -> SweepReport:
-    begun = _check_record(folder, sweep)  # as it is now that no other sweep works in it
-    write_yaml(folder / RECORD, _record(sweep) | {"tried": begun})
-    rows = _Rows(folder, sweep)
-    source = _grid(workshop, rows) if sweep.search is None else _search(workshop, rows, begun)
+def _run_trials(folder: Path, sweep: Sweep, factory: TrialFactory, planned: int) -> SweepReport:
+    tried = _check_record(folder, sweep)  # as it is now that no other sweep works in it
+    write_yaml(folder / RECORD, _record_of(sweep) | {"tried": tried})
+    rows = _TrialRows(folder, sweep)
+    source = _grid_trials(factory, rows) if sweep.search is None else _search_trials(factory, rows, tried)
     trials = (trial for group in source for trial in group)
     if console.is_terminal and not is_quiet():
         with Live(console=console, auto_refresh=False) as live:
@@ -109,23 +109,23 @@ def _run_trials(folder: Path, sweep: Sweep, workshop: Workshop, planned: int) ->
     return SweepReport(folder, sweep.keys, rows.all, rows.refused)
 
 
-class _Rows:
+class _TrialRows:
     """The trials so far, shown and written."""
 
     def __init__(self, folder: Path, sweep: Sweep) -> None:
         self.folder, self.sweep = folder, sweep
-        self.found: dict[str, tuple[Trial, Outcome]] = {}
+        self.by_name: dict[str, tuple[Trial, TrialOutcome]] = {}
         self.refused: dict[str, str] = {}
 
     @property
-    def all(self) -> list[tuple[Trial, Outcome]]:
-        return list(self.found.values())
+    def all(self) -> list[tuple[Trial, TrialOutcome]]:
+        return list(self.by_name.values())
 
-    def put(self, trial: Trial, outcome: Outcome) -> None:
-        self.found[trial.name] = (trial, outcome)
+    def put(self, trial: Trial, outcome: TrialOutcome) -> None:
+        self.by_name[trial.name] = (trial, outcome)
 
     def run(self, trial: Trial, live: Live | None) -> None:
-        def show(outcome: Outcome) -> None:
+        def show(outcome: TrialOutcome) -> None:
             self.put(trial, outcome)
             if live is not None:
                 live.update(
@@ -137,42 +137,42 @@ class _Rows:
         write_table(self.folder / TABLE, self.all, self.sweep.keys)
         if live is None:
             dice = "no Dice" if outcome.dice is None else f"Dice {outcome.dice:.3f}"
-            said = f"{trial.name}: {outcome.state}, {dice}{': ' * bool(outcome.why)}{outcome.why}"
-            progress_logger.info(said)
+            message = f"{trial.name}: {outcome.state}, {dice}{': ' * bool(outcome.why)}{outcome.why}"
+            progress_logger.info(message)
 
     def dice(self, trials: list[Trial]) -> float | None:
         """Mean over the seeds; None where all failed."""
-        scores = [self.found[trial.name][1] for trial in trials]
+        scores = [self.by_name[trial.name][1] for trial in trials]
         known = [outcome.dice for outcome in scores if outcome.state != "failed" and outcome.dice is not None]
         return fmean(known) if known else None
 
-    def _others(self, trial: Trial) -> list[tuple[Point, ...]]:
+    def _others(self, trial: Trial) -> list[tuple[CurvePoint, ...]]:
         return [
             outcome.curve
-            for other, outcome in self.found.values()
+            for other, outcome in self.by_name.values()
             if other.values != trial.values and outcome.state in ("done", "stopped")
         ]
 
 
-def _grid(workshop: Workshop, rows: _Rows) -> Iterator[list[Trial]]:
-    every = [workshop.trials(values) for values in grid_values(workshop.sweep)]
+def _grid_trials(factory: TrialFactory, rows: _TrialRows) -> Iterator[list[Trial]]:
+    every = [factory.trials(values) for values in grid_values(factory.sweep)]
     for trials in every:
         for trial in trials:
-            rows.put(trial, known_outcome(trial))
+            rows.put(trial, read_outcome(trial))
     yield from every
 
 
-def _search(workshop: Workshop, rows: _Rows, tried: list[dict[str, Any]]) -> Iterator[list[Trial]]:
+def _search_trials(factory: TrialFactory, rows: _TrialRows, tried: list[dict[str, Any]]) -> Iterator[list[Trial]]:
     """Values that were asked for once stay what they were, however an interrupted search went on."""
-    search = workshop.sweep.search
+    search = factory.sweep.search
     history: list[tuple[dict[str, Any], float | None]] = []
     while search is not None and len(history) < search.trials:
         if len(history) == len(tried):
             tried.append(propose(search, history))
-            write_yaml(rows.folder / RECORD, _record(workshop.sweep) | {"tried": tried})
+            write_yaml(rows.folder / RECORD, _record_of(factory.sweep) | {"tried": tried})
         values = tried[len(history)]
         try:
-            trials = workshop.trials(values)
+            trials = factory.trials(values)
             for trial in trials:
                 check_trial(trial)
         except UsageError as error:
@@ -183,9 +183,9 @@ def _search(workshop: Workshop, rows: _Rows, tried: list[dict[str, Any]]) -> Ite
         history.append((values, rows.dice(trials)))
 
 
-def _record(sweep: Sweep) -> dict[str, Any]:
+def _record_of(sweep: Sweep) -> dict[str, Any]:
     over = {} if sweep.search is None else sweep.search.model_dump(mode="json", include={"over"})
-    return sweep.model_dump(mode="json", include=set(SHARED)) | over
+    return sweep.model_dump(mode="json", include=set(FIXED_KEYS)) | over
 
 
 def _check_record(folder: Path, sweep: Sweep) -> list[dict[str, Any]]:
@@ -197,9 +197,9 @@ def _check_record(folder: Path, sweep: Sweep) -> list[dict[str, Any]]:
         return []
     hint = "restore it, or give the sweep another folder"
     before = read_record(path, "the sweep's record", dict[str, Any], hint)
-    now = _record(sweep)
-    usual = {key: Sweep.model_fields[key].default for key in SHARED}  # what came later was not said earlier
-    changed = [key for key in (*SHARED, "over") if before.get(key, usual.get(key)) != now.get(key)]
+    now = _record_of(sweep)
+    defaults = {key: Sweep.model_fields[key].default for key in FIXED_KEYS}  # what came later was not said earlier
+    changed = [key for key in (*FIXED_KEYS, "over") if before.get(key, defaults.get(key)) != now.get(key)]
     if changed:
         raise UsageError(
             f"{folder}: the sweep was begun with other choices: {', '.join(changed)}",

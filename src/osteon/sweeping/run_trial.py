@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel
-
 from osteon.core.errors import UsageError
 from osteon.core.files import write_yaml
 from osteon.core.processes import leader_options
@@ -20,21 +18,21 @@ from osteon.core.records import read_record
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import read_plan, write_plan
 from osteon.predicting.records import WEIGHTS, read_validation
-from osteon.runs.record import is_begun, plan_hash
-from osteon.sweeping.median_stopping import Point, Stopped, Stopping, falls_behind, read_curve
+from osteon.runs.record import has_started, plan_hash
+from osteon.sweeping.median_stopping import CurvePoint, StoppingRule, StopReason, check_stopping, read_curve
 from osteon.sweeping.trials import Trial
 
 STOPPED = "stopped.yaml"
 LOG = "trial.log"
-LOOK_EVERY_S = 0.5
-END_WITHIN_S = 60.0
+POLL_S = 0.5
+GRACE_S = 60.0
 """A trial that is told to end finishes its iteration and saves; after this it is killed."""
 
-State = Literal["waiting", "running", "done", "stopped", "failed"]
+TrialState = Literal["waiting", "running", "done", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialOutcome:
     """What became of a trial.
 
     Attributes:
@@ -48,34 +46,26 @@ class Outcome:
         why: The error, or the median that it fell behind.
     """
 
-    state: State
+    state: TrialState
     dice: float | None = None
     structures: dict[str, float | None] | None = None
     progress: float = 0.0
     iterations: int | None = None
     seconds: float | None = None
-    curve: tuple[Point, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
     why: str = ""
 
 
-class _Stopped(BaseModel):
-    """What stopped.yaml says; as `stopping.Stopped`."""
-
-    progress: float
-    dice: float
-    median: float
-
-
-def known_outcome(trial: Trial) -> Outcome:
-    """What the run's folder says: done, stopped, or waiting (begun or not)."""
+def read_outcome(trial: Trial) -> TrialOutcome:
+    """The outcome that the run's folder records: done, stopped, or waiting (begun or not)."""
     curve = read_curve(trial.run / "metrics.csv", trial.plan, trial.options)
     best = max((dice for _, dice in curve), default=None)
-    so_far = Outcome("waiting", best, progress=curve[-1][0] if curve else 0.0, curve=tuple(curve))
+    outcome = TrialOutcome("waiting", best, progress=curve[-1][0] if curve else 0.0, curve=tuple(curve))
     if (trial.run / "model" / WEIGHTS).is_file():
         validation = read_validation(trial.run / "model")
         training = validation["training"]
         return replace(
-            so_far,
+            outcome,
             state="done",
             dice=validation["dice"],
             structures=validation["structures"],
@@ -85,15 +75,15 @@ def known_outcome(trial: Trial) -> Outcome:
         )
     if (trial.run / STOPPED).is_file():
         hint = "remove it, and the trial goes on"
-        said = read_record(trial.run / STOPPED, "why the trial was stopped", _Stopped, hint)
-        why = f"{said['dice']:.3f} at {said['progress']:.0%}, where the median was {said['median']:.3f}"
-        return replace(so_far, state="stopped", why=why)
-    return so_far
+        record = read_record(trial.run / STOPPED, "why the trial was stopped", StopReason, hint)
+        why = f"{record['dice']:.3f} at {record['progress']:.0%}, where the median was {record['median']:.3f}"
+        return replace(outcome, state="stopped", why=why)
+    return outcome
 
 
 def check_trial(trial: Trial) -> None:
     """Raises UsageError where the run was begun with another plan than the trial has now."""
-    if not is_begun(trial.run):
+    if not has_started(trial.run):
         return
     if plan_hash(read_plan(trial.run / PLAN)) != plan_hash(trial.plan):
         raise UsageError(
@@ -105,10 +95,10 @@ def check_trial(trial: Trial) -> None:
 def run_trial(
     trial: Trial,
     dataset: Path,
-    earlier: Callable[[], Sequence[Sequence[Point]]],
-    rule: Stopping | None,
-    show: Callable[[Outcome], None],
-) -> Outcome:
+    earlier: Callable[[], Sequence[Sequence[CurvePoint]]],
+    rule: StoppingRule | None,
+    show: Callable[[TrialOutcome], None],
+) -> TrialOutcome:
     """Train in a process of its own, and end it where it falls behind.
 
     Args:
@@ -118,15 +108,15 @@ def run_trial(
         rule: When to end a bad one; None: never.
         show: Is given the outcome so far, now and then.
     """
-    before = known_outcome(trial)
+    before = read_outcome(trial)
     if before.state != "waiting":
         return before
-    if not is_begun(trial.run):
+    if not has_started(trial.run):
         write_plan(trial.run / PLAN, trial.plan)
     began = time.monotonic()
     with (trial.run / LOG).open("ab") as log:
         process = subprocess.Popen(
-            process_of(trial, dataset),
+            trial_command(trial, dataset),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -137,14 +127,14 @@ def run_trial(
         finally:
             _end(process)
     if stopped is not None and process.returncode != 0:
-        write_yaml(trial.run / STOPPED, asdict(stopped))
-    after = known_outcome(trial)
+        write_yaml(trial.run / STOPPED, stopped.model_dump())
+    after = read_outcome(trial)
     if after.state != "waiting":
         return replace(after, seconds=after.seconds or round(time.monotonic() - began, 1))
-    return replace(after, state="failed", why=_last_words(trial.run / LOG, process.returncode))
+    return replace(after, state="failed", why=_read_error(trial.run / LOG, process.returncode))
 
 
-def process_of(trial: Trial, dataset: Path) -> list[str]:
+def trial_command(trial: Trial, dataset: Path) -> list[str]:
     """The command that trains it."""
     options = json.dumps(asdict(trial.options))
     return [sys.executable, "-m", "osteon.sweeping.trial_process", str(dataset), str(trial.run), options]
@@ -153,22 +143,22 @@ def process_of(trial: Trial, dataset: Path) -> list[str]:
 def _watch(
     process: subprocess.Popen[bytes],
     trial: Trial,
-    earlier: Callable[[], Sequence[Sequence[Point]]],
-    rule: Stopping | None,
-    show: Callable[[Outcome], None],
-) -> Stopped | None:
+    earlier: Callable[[], Sequence[Sequence[CurvePoint]]],
+    rule: StoppingRule | None,
+    show: Callable[[TrialOutcome], None],
+) -> StopReason | None:
     """Wait for the process; the reason where it shall be ended."""
-    seen = -1
+    validations = -1
     while True:
-        so_far = replace(known_outcome(trial), state="running")
-        show(so_far)
-        if rule is not None and len(so_far.curve) != seen:
-            seen = len(so_far.curve)
-            stopped = falls_behind(so_far.curve, earlier(), rule)
+        outcome = replace(read_outcome(trial), state="running")
+        show(outcome)
+        if rule is not None and len(outcome.curve) != validations:
+            validations = len(outcome.curve)
+            stopped = check_stopping(outcome.curve, earlier(), rule)
             if stopped is not None:
                 return stopped
         try:
-            process.wait(LOOK_EVERY_S)
+            process.wait(POLL_S)
         except subprocess.TimeoutExpired:
             continue
         return None
@@ -179,16 +169,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.stdin is not None:
         process.stdin.close()
     try:
-        process.wait(END_WITHIN_S)
+        process.wait(GRACE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
 
 
-def _last_words(log: Path, code: int) -> str:
+def _read_error(log: Path, code: int) -> str:
     """The error in a log, or its last line."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     errors = [number for number, line in enumerate(lines) if line.startswith("error:")]
-    said = " ".join(lines[errors[-1] :]) if errors else (lines[-1] if lines else f"ended with {code}")
+    record = " ".join(lines[errors[-1] :]) if errors else (lines[-1] if lines else f"ended with {code}")
     killed = f" (killed by signal {-code}; out of memory?)" if code < 0 else ""
-    return said.removeprefix("error: ") + killed
+    return record.removeprefix("error: ") + killed

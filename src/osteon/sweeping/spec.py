@@ -13,37 +13,37 @@ from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml
 from osteon.dataset.folds import By
 from osteon.dataset.manifest import explain
-from osteon.plan.overlay import nearest, numbers
+from osteon.plan.overlay import closest_names, parse_numbers
 from osteon.runs.options import FOLDS, TrainOptions
-from osteon.sweeping.median_stopping import Stopping
+from osteon.sweeping.median_stopping import StoppingRule
 
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 BUDGET = re.compile(r"(\d+(?:\.\d*)?)\s*(s|m|min|h)?")
 
 
-def _seconds(value: Any) -> Any:
+def _parse_seconds(value: Any) -> Any:
     match = BUDGET.fullmatch(value.strip()) if isinstance(value, str) else None
     return float(match[1]) * UNITS[match[2] or ""] if match else value
 
 
-def _device(value: str) -> str:
+def _check_device(value: str) -> str:
     try:
         return check_device(value)
     except UsageError as error:
         raise ValueError(f"{error.message}; {error.hint}") from error
 
 
-def _listed(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
-class Part(BaseModel):
+class SweepSection(BaseModel):
     """A mapping of SWEEP.yaml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Between(Part):
+class SearchRange(SweepSection):
     """A range that a search draws from; whole numbers where both ends are."""
 
     low: int | float
@@ -51,7 +51,7 @@ class Between(Part):
     log: bool = False
 
     @model_validator(mode="after")
-    def _rises(self) -> Between:
+    def _rises(self) -> SearchRange:
         if self.low >= self.high or (self.log and self.low <= 0):
             raise ValueError(
                 f"a range goes from low to high (above 0 with log), not from {self.low:g} to {self.high:g}"
@@ -59,7 +59,7 @@ class Between(Part):
         return self
 
 
-class Search(Part):
+class Search(SweepSection):
     """A search by Optuna.
 
     Attributes:
@@ -68,13 +68,13 @@ class Search(Part):
         seed: Of the sampler.
     """
 
-    over: dict[str, Between | Annotated[list[Any], Field(min_length=1)]] = Field(min_length=1)
+    over: dict[str, SearchRange | Annotated[list[Any], Field(min_length=1)]] = Field(min_length=1)
     trials: Annotated[int, Field(ge=1)] = 20
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class Sweep(Part):
-    """What a sweep does. A key is a field of `planning.options.Choices`, or a `section.key` of the plan.
+class Sweep(SweepSection):
+    """What a sweep does. A key is a field of `planning.options.PlanOptions`, or a `section.key` of the plan.
 
     Attributes:
         dataset: A folder with dataset.yaml, from SWEEP.yaml's folder on.
@@ -90,20 +90,22 @@ class Sweep(Part):
 
     dataset: str
     folder: str | None = None
-    budget: Annotated[float | None, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)] = None
+    budget: Annotated[float | None, BeforeValidator(_parse_seconds), Field(gt=0, allow_inf_nan=False)] = None
     epochs: Annotated[int | None, Field(ge=1)] = None
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     fold: Annotated[int, Field(ge=0)] = 0
     folds: Annotated[int, Field(ge=2)] = FOLDS
     folds_by: By = "subject"
-    device: Annotated[str, AfterValidator(_device)] = "auto"
+    device: Annotated[str, AfterValidator(_check_device)] = "auto"
     workers: Annotated[int | None, Field(ge=1)] = None
     base: dict[str, Any] = {}
     grid: Annotated[
-        list[dict[str, Annotated[list[Any], Field(min_length=1)]]] | None, BeforeValidator(_listed), Field(min_length=1)
+        list[dict[str, Annotated[list[Any], Field(min_length=1)]]] | None,
+        BeforeValidator(_as_list),
+        Field(min_length=1),
     ] = None
     search: Search | None = None
-    stop: Stopping | None = Stopping()
+    stop: StoppingRule | None = StoppingRule()
 
     @model_validator(mode="after")
     def _agrees(self) -> Sweep:
@@ -117,7 +119,7 @@ class Sweep(Part):
         return self
 
     def options(self, seed: int) -> TrainOptions:
-        """What a trial's training is begun with."""
+        """Options of a trial's training with this seed."""
         return TrainOptions(
             budget_s=self.budget,
             epochs=self.epochs,
@@ -131,7 +133,7 @@ class Sweep(Part):
 
     @property
     def keys(self) -> list[str]:
-        """What the trials differ in."""
+        """Keys in which the trials differ, in the file's order."""
         if self.search is not None:
             return list(self.search.over)
         return list(dict.fromkeys(key for grid in self.grid or [] for key in grid))
@@ -149,15 +151,17 @@ def read_sweep(path: Path) -> Sweep:
         raise PlanError(f"{path}: a sweep is a mapping", hint="give dataset, budget or epochs, and grid or search")
     for key in data:
         if key not in Sweep.model_fields:
-            raise PlanError(f"{path}: {key}: a sweep has no such key", hint=f"near it: {nearest(str(key), _FIELDS)}")
+            raise PlanError(
+                f"{path}: {key}: a sweep has no such key", hint=f"near it: {closest_names(str(key), _SWEEP_KEYS)}"
+            )
     try:
-        sweep = Sweep.model_validate(numbers(data))
+        sweep = Sweep.model_validate(parse_numbers(data))
     except ValidationError as error:
-        raise PlanError(f"{path}: {explain(error, _KINDS)}", hint="correct the keys named here") from None
+        raise PlanError(f"{path}: {explain(error, _UNION_TAGS)}", hint="correct the keys named here") from None
     here = path.resolve().parent
     folder = here / (sweep.folder or path.stem)
     return sweep.model_copy(update={"dataset": str(here / sweep.dataset), "folder": str(folder)})
 
 
-_FIELDS = list(Sweep.model_fields)
-_KINDS = ("Between",)
+_SWEEP_KEYS = list(Sweep.model_fields)
+_UNION_TAGS = ("Between",)

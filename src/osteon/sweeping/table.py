@@ -12,13 +12,13 @@ from rich.table import Table
 
 from osteon.core.files import write_text
 from osteon.core.spreadsheets import as_text
-from osteon.sweeping.run_trial import Outcome
+from osteon.sweeping.run_trial import TrialOutcome
 from osteon.sweeping.trials import Trial
 
-Rows = Sequence[tuple[Trial, Outcome]]
+Rows = Sequence[tuple[Trial, TrialOutcome]]
 
 
-def ranked(rows: Rows) -> list[tuple[Trial, Outcome]]:
+def rank_trials(rows: Rows) -> list[tuple[Trial, TrialOutcome]]:
     """Done trials by Dice, then running, stopped, failed and waiting ones, each by Dice."""
     order = {"done": 0, "running": 1, "stopped": 2, "failed": 3, "waiting": 4}
     return sorted(rows, key=lambda row: (order[row[1].state], -(row[1].dice or 0.0)))
@@ -32,11 +32,11 @@ def sweep_table(rows: Rows, keys: Sequence[str], *, several_seeds: bool) -> Tabl
         table.add_column(escape(key), overflow="fold")
     for head in ("Dice", "state", "time"):
         table.add_column(head, justify="right" if head != "state" else "left", overflow="fold")
-    for number, (trial, outcome) in enumerate(ranked(rows), 1):
-        values = [_told(trial.values.get(key)) for key in keys] + ([str(trial.seed)] if several_seeds else [])
+    for number, (trial, outcome) in enumerate(rank_trials(rows), 1):
+        values = [_format(trial.values.get(key)) for key in keys] + ([str(trial.seed)] if several_seeds else [])
         state = f"running {outcome.progress:.0%}" if outcome.state == "running" else outcome.state
         spent = "" if outcome.seconds is None else f"{outcome.seconds:.0f} s"
-        table.add_row(str(number), *map(escape, values), _dice(outcome.dice), state, spent)
+        table.add_row(str(number), *map(escape, values), _format_dice(outcome.dice), state, spent)
     return table
 
 
@@ -53,7 +53,9 @@ def seeds_table(rows: Rows, keys: Sequence[str]) -> Table:
         table.add_column(head, justify="right", overflow="fold")
     for values, scores in sorted(groups.values(), key=lambda group: -fmean(group[1])):
         spread = f"{stdev(scores):.3f}" if len(scores) > 1 else "–"
-        table.add_row(*(escape(_told(values.get(key))) for key in keys), _dice(fmean(scores)), spread, str(len(scores)))
+        table.add_row(
+            *(escape(_format(values.get(key))) for key in keys), _format_dice(fmean(scores)), spread, str(len(scores))
+        )
     return table
 
 
@@ -63,17 +65,17 @@ def write_table(path: Path, rows: Rows, keys: Sequence[str]) -> None:
     head = ["trial", *keys, "seed", "state", "dice", *(f"dice_{name}" for name in structures)]
     head += ["progress", "iterations", "seconds", "why"]
     table: list[list[object]] = [[*head]]
-    for trial, outcome in ranked(rows):
+    for trial, outcome in rank_trials(rows):
         each = [(outcome.structures or {}).get(name) for name in structures]
-        values = ["" if key not in trial.values else _told(trial.values[key]) for key in keys]
+        values = ["" if key not in trial.values else _format(trial.values[key]) for key in keys]
         end = [outcome.progress, outcome.iterations, outcome.seconds, outcome.why]
         table.append([trial.name, *values, trial.seed, outcome.state, outcome.dice, *each, *end])
     write_text(path, as_text(table))
 
 
-def _told(value: Any) -> str:
+def _format(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else "–" if value is None else str(value)
 
 
-def _dice(value: float | None) -> str:
+def _format_dice(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"

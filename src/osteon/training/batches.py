@@ -14,7 +14,7 @@ from osteon.core.devices import device_kind
 from osteon.training.sampling import Batch, PatchSampler
 
 
-class Batches(IterableDataset[Batch]):
+class BatchStream(IterableDataset[Batch]):
     """An endless stream of batches from a given iteration on.
 
     Args:
@@ -33,7 +33,7 @@ class Batches(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         read: Callable[[int], Batch] = self.sampler.read
         if device_kind(self.device) == "cuda":
-            read = _Upload(read, torch.device(self.device))
+            read = _CudaUpload(read, torch.device(self.device))
         with ThreadPoolExecutor(1) as reader:
             number = self.start
             coming = reader.submit(read, number)
@@ -46,7 +46,7 @@ class Batches(IterableDataset[Batch]):
                 yield batch
 
 
-class _Upload:
+class _CudaUpload:
     """Reads a batch into pinned memory, from where a stream of its own copies it beside the network's work."""
 
     def __init__(self, read: Callable[[int], Batch], device: torch.device) -> None:

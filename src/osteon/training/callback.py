@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 import math
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,58 +14,38 @@ import numpy as np
 import torch
 
 from osteon.core.cpu_load import ThreadFitter, thread_fitter
-from osteon.core.devices import device_kind
 from osteon.core.errors import DivergedError
 from osteon.core.files import write_text
-from osteon.core.processes import end_for, endings_noted
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
 from osteon.training.checkpoint import (
     BEST,
     LAST,
-    State,
-    keep_before,
+    TrainingState,
+    keep_previous,
     load_checkpoint,
     pack_optimiser,
     save_checkpoint,
     unpack_optimiser,
 )
+from osteon.training.interruption import Interruption
 from osteon.training.lightning import Logger, lightning
+from osteon.training.limits import TrainingLimits
 from osteon.training.module import TrainingModule
-from osteon.training.progress_display import Display
+from osteon.training.progress_display import TrainingDisplay
 from osteon.training.sample_pictures import write_sample_picture
 from osteon.training.sampling import Batch
 from osteon.training.schedule import rate_factor
-from osteon.training.validation import in_order, overall, validate
+from osteon.training.validation import mean_over_structures, validate
+from osteon.training.validation_schedule import ValidationSchedule
 
-logger = logging.getLogger(__name__)
 CHECKPOINT_EVERY_S = 60.0
 """At most this much work is lost when a run is killed."""
 SAVE_BEFORE_VALIDATION_S = 10.0
 """A validation may take long: what was done in more than this is saved first."""
-VALIDATION_SHARE = 0.05
-"""Validation during a training with a time budget takes at most about this part of it,"""
-LEAST_VALIDATIONS = 4
-"""in which so many have a place: where one of all cases would take longer, it is of fewer."""
-VALIDATIONS = 20
-"""Validations during a training with a number of epochs."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When a training ends: after so many iterations, or so many seconds. One of the two is given."""
-
-    iterations: int | None
-    budget_s: float | None
-
-    def done(self, state: State, elapsed_s: float) -> float:
-        """The part that is done, 0 … 1."""
-        if self.budget_s is not None:
-            return min(1.0, elapsed_s / self.budget_s)
-        return min(1.0, state.iteration / max(1, self.iterations or 1))
-
-
-class Conductor(lightning.Callback):
+class TrainingCallback(lightning.Callback):
     """Accompanies Lightning's loop.
 
     Args:
@@ -88,31 +64,29 @@ class Conductor(lightning.Callback):
     def __init__(
         self,
         plan: Plan,
-        limits: Limits,
+        limits: TrainingLimits,
         validation: Sequence[CachedCase],
         run: Path,
-        display: Display,
+        display: TrainingDisplay,
         logger: Logger,
-        state: State,
+        state: TrainingState,
         *,
         clock: Callable[[], float] = time.monotonic,
         checkpoint_every_s: float = CHECKPOINT_EVERY_S,
         seed: int = 0,
     ) -> None:
-        self.plan, self.limits, self.validation, self.run = plan, limits, in_order(validation, seed), run
+        self.plan, self.limits, self.run = plan, limits, run
         self.display, self.logger, self.state, self.clock = display, logger, state, clock
         self.checkpoint_every_s = checkpoint_every_s
+        self.validation = ValidationSchedule(validation, limits, state, clock, seed)
+        self.interruption = Interruption()
         self.folder = run / "checkpoints"
         self.started = self.saved_at = self.epoch_at = clock()
         self.before_s = state.elapsed_s
-        self.validated_at = 0.0
-        self.validation_cost_s = 0.0
         self.losses: list[torch.Tensor] = []
         self.epoch_from = state.iteration
-        self.interrupted: int | None = None
-        self.take_endings: Callable[[], None] = lambda: None
         self.fitter: ThreadFitter | None = None
-        display.tick(limits.done(state, self.before_s), self.before_s, state.iteration)
+        display.update(limits.done(state, self.before_s), self.before_s, state.iteration)
 
     def elapsed_s(self) -> float:
         """Seconds of training, over all starts."""
@@ -122,21 +96,12 @@ class Conductor(lightning.Callback):
         """The part of the training that is done."""
         return self.limits.done(self.state, self.elapsed_s())
 
-    def left_s(self, kind: str) -> float | None:
-        """Seconds that the training will still take on a kind of device; None where the plan has no measurement."""
-        if self.limits.budget_s is not None:
-            return self.limits.budget_s - self.state.elapsed_s
-        cost = self.plan.forecast
-        if self.limits.iterations is None or cost.seconds_per_iteration is None or device_kind(cost.device) != kind:
-            return None
-        return (self.limits.iterations - self.state.iteration) * cost.seconds_per_iteration
-
     def restore(self, module: TrainingModule, optimiser: torch.optim.Optimizer) -> None:
         """Put the newest checkpoint's tensors into module and optimiser, where there is one."""
         path = self.folder / LAST
         if path.is_file() and self.state.iteration:
             tensors, _ = load_checkpoint(path)
-            for name, network in (("network", module.network), ("average", module.average)):
+            for name, network in (("network", module.network), ("average", module.ema_network)):
                 if network is None:
                     continue
                 prefix = f"{name}."
@@ -146,15 +111,15 @@ class Conductor(lightning.Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start the clock: what came before (preparing, loading) is not training."""
-        self.restore(_ours(pl_module), trainer.optimizers[0])
+        self.restore(_training_module(pl_module), trainer.optimizers[0])
         self.losses = [torch.tensor(loss, device=pl_module.device) for loss in self.state.losses]
         self.started = self.saved_at = self.epoch_at = self.clock()
-        self.take_endings()  # Lightning's handler would end the loop unsaved, and with 0
+        self.interruption.install_handlers()  # Lightning's handler would end the loop unsaved, and with 0
         # The same weights each time need the same threads: only where the machine's speed decides anyway.
         if self.limits.budget_s is not None and pl_module.device.type == "cpu":
             self.fitter = thread_fitter()
 
-    def give_threads_back(self) -> None:
+    def restore_threads(self) -> None:
         """After the training, however it ended."""
         if self.fitter is not None:
             self.fitter.end()
@@ -168,8 +133,8 @@ class Conductor(lightning.Callback):
         batch_idx: int,
     ) -> None:
         """Count the iteration; at an epoch's end validate and record; write a checkpoint when it is time."""
-        module = _ours(pl_module)
-        module.follow(batch)
+        module = _training_module(pl_module)
+        module.update_ema(batch)
         if self.fitter is not None:
             self.fitter.fit()
         self.state.iteration = module.iteration
@@ -178,41 +143,12 @@ class Conductor(lightning.Callback):
         if self.state.iteration % self.plan.training.epoch_iterations == 0 or done >= 1:
             self._end_epoch(module, trainer.optimizers[0], done)
         self._finish_at(done)
-        self.display.tick(done, self.elapsed_s(), self.state.iteration, outputs["loss"].detach())
-        stop = bool(self.state.finished) or self.interrupted is not None
+        self.display.update(done, self.elapsed_s(), self.state.iteration, outputs["loss"].detach())
+        stop = bool(self.state.finished) or self.interruption.signal is not None
         if stop or self.clock() - self.saved_at >= self.checkpoint_every_s:
             self.save(module, trainer.optimizers[0])
         if stop:
             trainer.should_stop = True
-
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Let Ctrl-C, SIGTERM and SIGHUP end the training between two iterations, saved; Ctrl-C again ends it at once.
-
-        Lightning would stop in the middle of an iteration, exit with 1 at Ctrl-C and leave it without effect from then
-        on, and end as if all were done at SIGTERM.
-
-        Raises:
-            KeyboardInterrupt: At the block's end, where one of them came in it.
-            SystemExit: SIGTERM or SIGHUP came, and nobody has taken them for Ctrl-C.
-        """
-
-        def note(number: int) -> None:
-            if self.interrupted is not None:
-                if number == signal.SIGINT:
-                    raise KeyboardInterrupt
-                return  # sent to the group, too
-            self.interrupted = number
-            logger.info("stopping after this iteration; Ctrl-C again stops now")
-
-        try:
-            with endings_noted(note) as self.take_endings:
-                yield
-        except (SystemExit, KeyboardInterrupt):
-            if self.interrupted is None:
-                raise
-        if self.interrupted is not None:
-            end_for(self.interrupted)
 
     def close_epoch(self, module: TrainingModule) -> None:
         """Do what an earlier start was killed in: the validation at an epoch's end."""
@@ -235,8 +171,8 @@ class Conductor(lightning.Callback):
                 f"{self.run}: the loss is {loss} in epoch {epoch}",
                 hint="lower training.learning_rate in plan.yaml or set training.precision to fp32, then --restart",
             )
-        how = self.plan.training
-        rate = how.learning_rate * rate_factor(how, done, self.state.iteration // how.epoch_iterations)
+        training = self.plan.training
+        rate = training.learning_rate * rate_factor(training, done, self.state.iteration // training.epoch_iterations)
         count = max(1, self.state.iteration - self.epoch_from)
         row: dict[str, float | int | None] = {
             "epoch": epoch,
@@ -246,7 +182,7 @@ class Conductor(lightning.Callback):
             "loss": round(loss, 6),
             "s_per_iteration": round((self.clock() - self.epoch_at) / count, 4),
         }
-        if self._validation_is_due(epoch, done):
+        if self.validation.is_due(epoch, training.epoch_iterations, done, self.elapsed_s()):
             if self.clock() - self.saved_at > SAVE_BEFORE_VALIDATION_S:
                 self.state.epoch_open = True
                 self.save(module, optimiser)
@@ -264,63 +200,34 @@ class Conductor(lightning.Callback):
             self.state.finished = f"no better validation Dice for {patience} epochs"
         self.epoch_at, self.epoch_from = self.clock(), self.state.iteration
 
-    def _validation_is_due(self, epoch: int, done: float) -> bool:
-        if not self.validation:
-            return False
-        if done >= 1:
-            return True
-        if self.limits.budget_s is None:
-            epochs = math.ceil((self.limits.iterations or 1) / self.plan.training.epoch_iterations)
-            return epoch % max(1, epochs // VALIDATIONS) == 0
-        since = self.elapsed_s() - self.validated_at
-        return done >= 0.1 and since * VALIDATION_SHARE >= self.validation_cost_s
-
     def _validate(self, module: TrainingModule, done: float) -> dict[str, float | int | None]:
-        begin, state, budget_s = self.clock(), self.state, self.limits.budget_s
-        if budget_s is None or state.validation_cases is not None or state.best_dice is not None:
-            chosen: Iterable[CachedCase] = self.validation[: state.validation_cases]
-        else:
-            chosen = self._in_time(begin + VALIDATION_SHARE * budget_s / LEAST_VALIDATIONS)
-        scores = validate(module.validation_network(), chosen, self.plan, self._keep_sample)
-        self.validation_cost_s = self.clock() - begin
-        self.validated_at = self.elapsed_s()
-        self.display.validated(done, self.state.iteration, scores)
-        mean = overall(scores)
+        began, cases = self.clock(), self.validation.chosen_cases()
+        scores = validate(module.validation_network(), cases, self.plan, self._save_sample)
+        self.validation.note(began, self.elapsed_s())
+        self.display.show_scores(done, self.state.iteration, scores)
+        mean = mean_over_structures(scores)
         if mean is not None and (self.state.best_dice is None or mean > self.state.best_dice):
             self.state.best_dice, self.state.best_iteration = mean, self.state.iteration
             save_checkpoint(self.folder / BEST, module.validation_network().state_dict(), self.state)
         rounded = {f"dice_{name}": None if v is None else round(v, 5) for name, v in scores.items()}
         return {"dice": None if mean is None else round(mean, 5), **rounded}
 
-    def _in_time(self, until: float) -> Iterator[CachedCase]:
-        """The first validation's cases: as many as there is time for. Later ones look at the same."""
-        for number, case in enumerate(self.validation):
-            if number and self.clock() >= until:
-                break
-            self.state.validation_cases = number + 1
-            yield case
-        if (count := self.state.validation_cases or 0) < len(self.validation):
-            logger.info(
-                f"validating on {count} of the {len(self.validation)} validation cases during the training, since all "
-                f"would take too much of its time; on all of them at the end"
-            )
-
-    def _keep_sample(self, number: int, case: CachedCase, found: np.ndarray) -> None:
-        write_sample_picture(self.run, number, case, found, self.plan)
+    def _save_sample(self, number: int, case: CachedCase, prediction: np.ndarray) -> None:
+        write_sample_picture(self.run, number, case, prediction, self.plan)
 
     def save(self, module: TrainingModule, optimiser: torch.optim.Optimizer) -> None:
         """Write a checkpoint that a resumed run starts from."""
         self.state.elapsed_s = self.elapsed_s()
         self.state.losses = torch.stack(self.losses).tolist() if self.losses else []
         tensors = {f"network.{k}": v for k, v in module.network.state_dict().items()}
-        if module.average is not None:
-            tensors |= {f"average.{k}": v for k, v in module.average.state_dict().items()}
-        keep_before(self.folder)
+        if module.ema_network is not None:
+            tensors |= {f"average.{k}": v for k, v in module.ema_network.state_dict().items()}
+        keep_previous(self.folder)
         save_checkpoint(self.folder / LAST, tensors | pack_optimiser(optimiser), self.state)
         self.saved_at = self.clock()
 
 
-def _ours(module: lightning.LightningModule) -> TrainingModule:
+def _training_module(module: lightning.LightningModule) -> TrainingModule:
     if not isinstance(module, TrainingModule):
         raise TypeError(f"{type(module).__name__} is not a TrainingModule")
     return module

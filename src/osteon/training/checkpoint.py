@@ -20,7 +20,7 @@ from osteon.networks.weights import load_checked, save_tensors
 from osteon.predicting.records import LAST
 
 logger = logging.getLogger(__name__)
-BEFORE = "before-last.safetensors"
+PREVIOUS = "before-last.safetensors"
 """The one before the last, where that should be damaged."""
 BEST = "best.safetensors"
 SHA256 = "osteon-sha256"
@@ -28,7 +28,7 @@ SHA256 = "osteon-sha256"
 
 
 @dataclass
-class State:
+class TrainingState:
     """Where a training stands.
 
     Attributes:
@@ -54,13 +54,13 @@ class State:
     validation_cases: int | None = None
 
 
-def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: State) -> None:
+def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: TrainingState) -> None:
     """Write tensors and state to one safetensors file. Raises FileError where the disk is full."""
-    told = json.dumps(vars(state))
-    save_tensors(path, tensors, metadata={"osteon": told, SHA256: _sha256(told)})
+    metadata_json = json.dumps(vars(state))
+    save_tensors(path, tensors, metadata={"osteon": metadata_json, SHA256: _sha256(metadata_json)})
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], State]:
+def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], TrainingState]:
     """Read what `save_checkpoint` wrote.
 
     Raises:
@@ -70,17 +70,17 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], State]:
     try:
         tensors = load_checked(path)
         with safe_open(path, framework="pt") as file:
-            told = file.metadata()
-        if told.get(SHA256) not in (None, _sha256(told["osteon"])):
+            metadata_json = file.metadata()
+        if metadata_json.get(SHA256) not in (None, _sha256(metadata_json["osteon"])):
             raise ValueError("what it says of the training is not what was written")
-        metadata: dict[str, Any] = json.loads(told["osteon"])
-        strange = set(metadata) - {field.name for field in fields(State)}
-        if strange and "iteration" in metadata:
+        metadata: dict[str, Any] = json.loads(metadata_json["osteon"])
+        unknown_keys = set(metadata) - {field.name for field in fields(TrainingState)}
+        if unknown_keys and "iteration" in metadata:
             raise UsageError(
-                f"{path}: was written by a newer version of osteon: it says {', '.join(sorted(strange))}",
+                f"{path}: was written by a newer version of osteon: it says {', '.join(sorted(unknown_keys))}",
                 hint="go on with that version, or --restart to throw this run away",
             )
-        return tensors, State(**metadata)
+        return tensors, TrainingState(**metadata)
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise FileError(
             f"{path}: not a checkpoint that can be read ({in_short(error)})",
@@ -92,36 +92,36 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def keep_before(folder: Path) -> None:
+def keep_previous(folder: Path) -> None:
     """Before the last checkpoint is written anew: keep the one that is there, as a link where the disk has links."""
     last = folder / LAST
     if not last.is_file():
         return
-    with whole_file(folder / BEFORE) as temporary:
+    with whole_file(folder / PREVIOUS) as temporary:
         try:
             os.link(last, temporary)
         except OSError:
             shutil.copyfile(last, temporary)
 
 
-def last_state(folder: Path) -> State:
+def read_last_state(folder: Path) -> TrainingState:
     """Where the last checkpoint stands; the one before takes its place where it is damaged, and that is told.
 
     Raises:
         FileError: Both are damaged.
         UsageError: A newer version wrote it.
     """
-    last, before = folder / LAST, folder / BEFORE
+    last, before = folder / LAST, folder / PREVIOUS
     if not last.is_file():
-        return State()
+        return TrainingState()
     try:
         return load_checkpoint(last)[1]
     except FileError as error:
         if not before.is_file():
             raise
         state = load_checkpoint(before)[1]
-        told = f"{error.message}: the one before is taken, of iteration {state.iteration}"
-        logger.warning(told)
+        message = f"{error.message}: the one before is taken, of iteration {state.iteration}"
+        logger.warning(message)
         before.replace(last)
         return state
 

@@ -14,11 +14,11 @@ from osteon.core.devices import device_kind
 
 logger = logging.getLogger(__name__)
 Forward = Callable[[torch.Tensor], list[torch.Tensor]]
-WORTH_S = 600.0
+MIN_TRAINING_S = 600.0
 """A shorter training does not win back the minute or so that compiling takes."""
 
 
-def pays(device: str, left_s: float | None, *, deterministic: bool) -> bool:
+def is_worth_compiling(device: str, left_s: float | None, *, deterministic: bool) -> bool:
     """Whether a training is to be compiled.
 
     Args:
@@ -26,7 +26,7 @@ def pays(device: str, left_s: float | None, *, deterministic: bool) -> bool:
         left_s: Seconds it will take; None: nobody knows.
         deterministic: Compiled kernels add up in an order of their own: then never.
     """
-    return device_kind(device) == "cuda" and not deterministic and left_s is not None and left_s >= WORTH_S
+    return device_kind(device) == "cuda" and not deterministic and left_s is not None and left_s >= MIN_TRAINING_S
 
 
 def compile_forward(network: nn.Module, backend: str = "inductor") -> Forward | None:
@@ -38,30 +38,30 @@ def compile_forward(network: nn.Module, backend: str = "inductor") -> Forward | 
     """
     from torch._dynamo.exc import TorchDynamoException  # a second, which other trainings need not spend
 
-    if backend == "inductor" and (missing := _missing()):
-        _say(missing)
+    if backend == "inductor" and (missing := _missing_tool()):
+        _warn(missing)
         return None
-    chosen: Forward = torch.compile(network.forward, dynamic=False, backend=backend)
+    current: Forward = torch.compile(network.forward, dynamic=False, backend=backend)
 
     def forward(image: torch.Tensor) -> list[torch.Tensor]:
-        nonlocal chosen
+        nonlocal current
         try:
-            return chosen(image)
+            return current(image)
         except TorchDynamoException as error:
-            if chosen is network:
+            if current is network:
                 raise
-            _say(" ".join(str(error).split("\n")[:2]))
-            chosen = network
-            return chosen(image)
+            _warn(" ".join(str(error).split("\n")[:2]))
+            current = network
+            return current(image)
 
     return forward
 
 
-def _missing() -> str:
+def _missing_tool() -> str:
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed"
     return "" if any(shutil.which(name) for name in ("cc", "gcc", "clang")) else "there is no C compiler"
 
 
-def _say(reason: str) -> None:
+def _warn(reason: str) -> None:
     logger.warning(f"not compiled: {reason}")

@@ -13,26 +13,26 @@ from osteon.preparing.cache import CachedCase
 
 Triple = tuple[int, int, int]
 Rows = npt.NDArray[np.int32]
-View = tuple[int, int | None]
+CaseSlice = tuple[int, int | None]
 """A case's number, and one of its slices; None: all of it."""
 
 
 @dataclass(frozen=True)
-class Target:
+class PatchTarget:
     """What a patch is centred on.
 
     Attributes:
         case: The case's number.
         centre: A voxel of it, or of its enlarged crop.
-        fine: Which of its enlarged crops; None: the case itself.
+        crop: Which of its enlarged crops; None: the case itself.
     """
 
     case: int
     centre: Triple
-    fine: int | None = None
+    crop: int | None = None
 
 
-class Targets:
+class ForegroundIndex:
     """What the plan's sections `sampling` and `zoom` let one draw from some cases.
 
     Args:
@@ -45,13 +45,13 @@ class Targets:
         self._showing = [number for number, case in enumerate(cases) if case.present]
         self._with_crops = [number for number, case in enumerate(cases) if any(crop.present for crop in case.fine)]
         self._in_turn = plan.sampling.weights == "case"
-        self._shown = {} if self._in_turn else _shown(cases, slices=plan.grid.dimensions == 2)
-        weights = {number: _weight(plan, number, len(views)) for number, views in self._shown.items()}
+        self._shown = {} if self._in_turn else _index_structures(cases, slices=plan.grid.dimensions == 2)
+        weights = {number: _structure_weight(plan, number, len(views)) for number, views in self._shown.items()}
         self._structures = sorted(number for number, weight in weights.items() if weight > 0)
         total = np.cumsum([weights[number] for number in self._structures])
         self._up_to = total / total[-1] if len(total) else total
 
-    def around(self, case: int, pick: npt.NDArray[np.float64], rng: np.random.Generator) -> Target | None:
+    def draw_target(self, case: int, pick: npt.NDArray[np.float64], rng: np.random.Generator) -> PatchTarget | None:
         """A voxel of a structure; None where no case shows one.
 
         Args:
@@ -64,62 +64,62 @@ class Targets:
             if not self._showing:
                 return None
             if not self.cases[case].present:
-                case = self._showing[_place(rng.random(), self._showing)]
+                case = self._showing[_pick(rng.random(), self._showing)]
             present = self.cases[case].present
-            voxels = _voxels(self.cases[case], present[_place(pick[0], present)])
+            voxels = _structure_voxels(self.cases[case], present[_pick(pick[0], present)])
         else:
             if not self._structures:
                 return None
             structure = self._structures[int(np.searchsorted(self._up_to, pick[0], side="right"))]
             views = self._shown[structure]
-            case, k = views[_place(rng.random(), views)]
-            voxels = _voxels(self.cases[case], structure)
+            case, k = views[_pick(rng.random(), views)]
+            voxels = _structure_voxels(self.cases[case], structure)
             voxels = voxels if k is None else voxels[voxels[:, 2] == k]
-        return Target(case, _centre(voxels, pick[1]))
+        return PatchTarget(case, _pick_voxel(voxels, pick[1]))
 
-    def enlarged(self, case: int, rng: np.random.Generator) -> Target | None:
+    def draw_zoomed_target(self, case: int, rng: np.random.Generator) -> PatchTarget | None:
         """A voxel of a zoom structure in one of a case's enlarged crops; another case's where this one has none."""
         if not self._with_crops:
             return None
         pick = rng.random(4)
         if case not in self._with_crops:
-            case = self._with_crops[_place(pick[0], self._with_crops)]
+            case = self._with_crops[_pick(pick[0], self._with_crops)]
         crops = self.cases[case].fine
         structures = sorted({number for crop in crops for number in crop.present})
-        structure = structures[_place(pick[1], structures)]
+        structure = structures[_pick(pick[1], structures)]
         showing = [number for number, crop in enumerate(crops) if structure in crop.present]
-        chosen = showing[_place(pick[2], showing)]
-        return Target(case, _centre(_voxels(crops[chosen], structure), pick[3]), chosen)
+        chosen = showing[_pick(pick[2], showing)]
+        return PatchTarget(case, _pick_voxel(_structure_voxels(crops[chosen], structure), pick[3]), chosen)
 
 
-def _weight(plan: Plan, structure: int, views: int) -> float:
+def _structure_weight(plan: Plan, structure: int, views: int) -> float:
     weights = plan.sampling.weights
     return weights.get(plan.structures[structure].name, 1.0) if isinstance(weights, dict) else 1 / views
 
 
-def _shown(cases: Sequence[CachedCase], *, slices: bool) -> dict[int, list[View]]:
+def _index_structures(cases: Sequence[CachedCase], *, slices: bool) -> dict[int, list[CaseSlice]]:
     """For each structure that any case shows the cases, or slices, that show it."""
-    shown: dict[int, list[View]] = {}
+    shown: dict[int, list[CaseSlice]] = {}
     for number, case in enumerate(cases):
         for structure in case.present:
             seen: list[int | None] = [None]
             if slices:
-                seen = [int(k) for k in np.unique(_voxels(case, structure)[:, 2])]
+                seen = [int(k) for k in np.unique(_structure_voxels(case, structure)[:, 2])]
             shown.setdefault(structure, []).extend((number, k) for k in seen)
     return shown
 
 
-def _voxels(case: CachedCase, structure: int) -> Rows:
+def _structure_voxels(case: CachedCase, structure: int) -> Rows:
     """`[n, 3]` voxels of a structure that the case's foreground index lists."""
     index = case.foreground
     first, last = np.searchsorted(index[:, 0], [structure, structure + 1])
     return index[first:last, 1:]
 
 
-def _centre(voxels: Rows, pick: float) -> Triple:
-    i, j, k = voxels[_place(pick, voxels)]
+def _pick_voxel(voxels: Rows, pick: float) -> Triple:
+    i, j, k = voxels[_pick(pick, voxels)]
     return int(i), int(j), int(k)
 
 
-def _place(pick: float, choices: Sized) -> int:
+def _pick(pick: float, choices: Sized) -> int:
     return int(pick * len(choices))

@@ -14,7 +14,7 @@ from osteon.plan.schema import Plan, Precision
 logger = logging.getLogger(__name__)
 
 
-def trainer_device(device: str) -> dict[str, Any]:
+def lightning_device(device: str) -> dict[str, Any]:
     """Lightning's `accelerator` and `devices` for a resolved device."""
     kind = device_kind(device)
     if kind == "cuda":
@@ -22,21 +22,21 @@ def trainer_device(device: str) -> dict[str, Any]:
     return {"accelerator": kind, "devices": 1}
 
 
-def lightning_precision(wanted: Precision | None, plan: Plan, device: str) -> Literal["bf16-mixed", "32-true"]:
+def lightning_precision(precision: Precision | None, plan: Plan, device: str) -> Literal["bf16-mixed", "32-true"]:
     """The precision that was asked for; else the plan's, where it was chosen for such a device; else bf16 on CUDA.
 
     A plan may come from another machine: a CPU that only emulates bf16, a hundred times as slowly, trains in fp32.
     """
     kind, planned_for = device_kind(device), plan.forecast.device
-    if wanted is None and planned_for and device_kind(planned_for) != kind:
-        wanted = "bf16" if kind == "cuda" else "fp32"
-    if wanted is None and kind == "cpu" and plan.training.precision == "bf16" and not has_bf16():
+    if precision is None and planned_for and device_kind(planned_for) != kind:
+        precision = "bf16" if kind == "cuda" else "fp32"
+    if precision is None and kind == "cpu" and plan.training.precision == "bf16" and not has_bf16():
         logger.info("in fp32: the plan says bf16, which this processor does not compute in")
-        wanted = "fp32"
-    return "bf16-mixed" if (wanted or plan.training.precision) == "bf16" else "32-true"
+        precision = "fp32"
+    return "bf16-mixed" if (precision or plan.training.precision) == "bf16" else "32-true"
 
 
-def let_cuda_be_fast(device: str, *, deterministic: bool) -> None:
+def enable_fast_cuda(device: str, *, deterministic: bool) -> None:
     """On CUDA, compute what stays fp32 with TF32's 10 bits of mantissa, and try out cuDNN's algorithms.
 
     Args:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 
-def send(array: npt.NDArray[Any] | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def send_like(array: npt.NDArray[Any] | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """An array on a tensor's device, floats in its precision.
 
     A plain copy to a GPU waits until all work that was given to it before is done. One from pinned memory does not.

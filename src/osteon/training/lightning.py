@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from osteon.core.torchvision_ops import mend_torchvision
+from osteon.core.torchvision_ops import patch_torchvision_ops
 
-mend_torchvision()
+patch_torchvision_ops()
 
 import lightning as lightning  # noqa: E402
 from lightning.pytorch.loggers import Logger as Logger  # noqa: E402

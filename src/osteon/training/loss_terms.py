@@ -8,11 +8,11 @@ import torch.nn.functional as F
 SMOOTH = 1e-5
 EXCLUDED = -1e30
 """A logit that no class wins with, finite so that gradients stay so."""
-LEAST_MISSING = 1e-7
+MIN_ERROR = 1e-7
 """Focal losses: a smaller part that is missing has no slope, so that a power below 1 has no infinite one."""
 
 
-def merge_unknown(
+def merge_unannotated(
     logits: torch.Tensor, labels: torch.Tensor, annotated: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Let a class that was not annotated in a case and the background there be one answer.
@@ -27,12 +27,12 @@ def merge_unknown(
     Returns:
         Logits and labels of the same shapes: the background's logit is that of the sum, no unknown class ever wins.
     """
-    known = torch.cat((torch.ones_like(annotated[:, :1]), annotated), dim=1)
-    labels = labels * known.gather(1, labels.flatten(1)).view_as(labels)  # what is drawn of it is unknown too
-    unknown = ~known[:, :, None, None, None]
-    merged = logits.masked_fill(~unknown, EXCLUDED)
+    is_annotated = torch.cat((torch.ones_like(annotated[:, :1]), annotated), dim=1)
+    labels = labels * is_annotated.gather(1, labels.flatten(1)).view_as(labels)  # what is drawn of it is unknown too
+    is_unannotated = ~is_annotated[:, :, None, None, None]
+    merged = logits.masked_fill(~is_unannotated, EXCLUDED)
     background = torch.logsumexp(torch.cat((logits[:, :1], merged), dim=1), dim=1, keepdim=True)
-    return torch.cat((background, logits[:, 1:].masked_fill(unknown[:, 1:], EXCLUDED)), dim=1), labels
+    return torch.cat((background, logits[:, 1:].masked_fill(is_unannotated[:, 1:], EXCLUDED)), dim=1), labels
 
 
 def log_odds(logits: torch.Tensor) -> torch.Tensor:
@@ -59,7 +59,7 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, gamma: float = 0.0
         labels: `[batch, i, j, k]` int64.
         gamma: Lin et al., ICCV 2017.
     """
-    return _focused(F.cross_entropy(logits, labels, reduction="none"), gamma).mean()  # torch's mean varies on a GPU
+    return _focal(F.cross_entropy(logits, labels, reduction="none"), gamma).mean()  # torch's mean varies on a GPU
 
 
 def binary_cross_entropy(
@@ -74,34 +74,36 @@ def binary_cross_entropy(
         gamma: As in `cross_entropy`.
     """
     cost = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    each = _focused(cost, gamma).mean((2, 3, 4))
+    each = _focal(cost, gamma).mean((2, 3, 4))
     return (each * annotated).sum() / annotated.sum().clamp_min(1)
 
 
-def overlap_loss(
-    shares: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor, missed: float = 0.5
+def tversky_loss(
+    probabilities: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor, beta: float = 0.5
 ) -> torch.Tensor:
     """1 − soft Tversky index, its sums taken over the batch, its mean over the structures that the batch shows.
 
-    The index is TP / (TP + β · missed + (1 − β) · invented) (Salehi et al., MLMI 2017); β = ½: Dice.
+    The index is TP / (TP + β · FN + (1 − β) · FP) (Salehi et al., MLMI 2017); β = ½: Dice.
     A structure without a voxel in the batch has no index to rise; cross-entropy teaches its absence.
 
     Args:
-        shares: `[batch, structure, i, j, k]` probabilities.
+        probabilities: `[batch, structure, i, j, k]`.
         target: The same shape, 0/1.
         annotated: `[batch, structure]` bool.
-        missed: β, the weight of missed voxels.
+        beta: β, the weight of false negatives.
     """
-    known = annotated[:, :, None, None, None].to(shares)
-    shares, target = shares * known, target * known
-    found = (shares * target).sum((0, 2, 3, 4))
-    there = target.sum((0, 2, 3, 4))
-    wrong = missed * (there - found) + (1 - missed) * (shares.sum((0, 2, 3, 4)) - found)
-    each = 1 - (found + SMOOTH / 2) / (found + wrong + SMOOTH / 2)
-    shown = there > 0
-    return (each * shown).sum() / shown.sum().clamp_min(1)
+    mask = annotated[:, :, None, None, None].to(probabilities)
+    probabilities, target = probabilities * mask, target * mask
+    true_positives = (probabilities * target).sum((0, 2, 3, 4))
+    positives = target.sum((0, 2, 3, 4))
+    false_negatives = positives - true_positives
+    false_positives = probabilities.sum((0, 2, 3, 4)) - true_positives
+    errors = beta * false_negatives + (1 - beta) * false_positives
+    losses = 1 - (true_positives + SMOOTH / 2) / (true_positives + errors + SMOOTH / 2)
+    is_shown = positives > 0
+    return (losses * is_shown).sum() / is_shown.sum().clamp_min(1)
 
 
-def _focused(cost: torch.Tensor, gamma: float) -> torch.Tensor:
+def _focal(cost: torch.Tensor, gamma: float) -> torch.Tensor:
     """(1 − p)^γ · cost, where the cost is −ln p."""
-    return cost if gamma == 0 else (-torch.expm1(-cost)).clamp_min(LEAST_MISSING) ** gamma * cost
+    return cost if gamma == 0 else (-torch.expm1(-cost)).clamp_min(MIN_ERROR) ** gamma * cost

@@ -7,9 +7,11 @@ from typing import Literal
 
 import torch
 
+from osteon.core.errors import PlanError
+from osteon.plan.overlay import closest_names
 from osteon.plan.schema import Plan, Training
-from osteon.training.host_to_device import send
-from osteon.training.loss_terms import binary_cross_entropy, cross_entropy, log_odds, merge_unknown, overlap_loss
+from osteon.training.host_to_device import send_like
+from osteon.training.loss_terms import binary_cross_entropy, cross_entropy, log_odds, merge_unannotated, tversky_loss
 
 
 @dataclass(frozen=True)
@@ -17,14 +19,14 @@ class Loss:
     """A sum of up to two terms.
 
     Attributes:
-        told: The loss in words.
-        voxels: The term that is a mean over voxels.
-        overlap: The term that is a share of volumes.
+        description: The loss in words.
+        voxel_term: The term that is a mean over voxels.
+        overlap_term: The term that is a share of volumes.
     """
 
-    told: str
-    voxels: Literal["ce", "bce", "focal"] | None = None
-    overlap: Literal["dice", "tversky"] | None = None
+    description: str
+    voxel_term: Literal["ce", "bce", "focal"] | None = None
+    overlap_term: Literal["dice", "tversky"] | None = None
 
 
 LOSSES = {
@@ -39,8 +41,15 @@ LOSSES = {
 }
 
 
+def find_loss(name: str) -> Loss:
+    """The loss of a name. Raises PlanError where there is none; the nearest are named."""
+    if name not in LOSSES:
+        raise PlanError(f"there is no loss {name}", hint=f"near it: {closest_names(name, list(LOSSES))}")
+    return LOSSES[name]
+
+
 def deep_supervision_loss(
-    logits: list[torch.Tensor], labels: torch.Tensor, annotated: torch.Tensor, how: Training, *, overlapping: bool
+    logits: list[torch.Tensor], labels: torch.Tensor, annotated: torch.Tensor, training: Training, *, overlapping: bool
 ) -> torch.Tensor:
     """The losses of the decoder's stages, weighted 1, ½, ¼ … and divided by the weights' sum.
 
@@ -48,15 +57,15 @@ def deep_supervision_loss(
         logits: `[batch, output, i, j, k]` of each supervised stage, the finest first.
         labels: Index `[batch, i, j, k]` or multi-hot `[batch, structure, i, j, k]`.
         annotated: `[batch, structure]` bool, on the host: a GPU would have to be waited for.
-        how: Names the loss and its numbers.
+        training: Names the loss and its numbers.
         overlapping: Whether the labels are multi-hot.
     """
-    complete, known = bool(annotated.all()), send(annotated, labels)
+    complete, annotated_here = bool(annotated.all()), send_like(annotated, labels)
     total = torch.zeros((), device=labels.device)
     weights = 0.0
     for stage, output in enumerate(logits):
-        there = _coarser(labels, output.shape[2:])
-        part = stage_loss(output, there, known, how, overlapping=overlapping, complete=complete)
+        target_labels = _downsample_labels(labels, output.shape[2:])
+        part = stage_loss(output, target_labels, annotated_here, training, overlapping=overlapping, complete=complete)
         total = total + part / 2**stage
         weights += 1 / 2**stage
     return total / weights
@@ -66,7 +75,7 @@ def stage_loss(
     logits: torch.Tensor,
     labels: torch.Tensor,
     annotated: torch.Tensor,
-    how: Training,
+    training: Training,
     *,
     overlapping: bool,
     complete: bool = False,
@@ -75,41 +84,43 @@ def stage_loss(
 
     Arguments as in `deep_supervision_loss`; `annotated` lies with the others; `complete`: it is known to be all true.
     """
-    row = LOSSES[how.loss]
+    row = find_loss(training.loss)
     logits = logits.float()
     if overlapping:
         target = labels.float()
     else:
         if not complete:
-            logits, labels = merge_unknown(logits, labels, annotated)
+            logits, labels = merge_unannotated(logits, labels, annotated)
         target = torch.zeros_like(logits).scatter_(1, labels[:, None], 1.0)[:, 1:]
     loss = torch.zeros((), device=logits.device)
-    gamma = how.focal_gamma if row.voxels == "focal" else 0.0
-    if row.voxels is not None and overlapping:
+    gamma = training.focal_gamma if row.voxel_term == "focal" else 0.0
+    if row.voxel_term is not None and overlapping:
         loss = loss + binary_cross_entropy(logits, target, annotated, gamma)
-    elif row.voxels == "bce":
+    elif row.voxel_term == "bce":
         loss = loss + binary_cross_entropy(log_odds(logits)[:, 1:], target, annotated)
-    elif row.voxels is not None:
+    elif row.voxel_term is not None:
         loss = loss + cross_entropy(logits, labels, gamma)
-    if row.overlap is not None:
-        shares = logits.sigmoid() if overlapping else logits.softmax(1)[:, 1:]
-        loss = loss + overlap_loss(shares, target, annotated, how.tversky_beta if row.overlap == "tversky" else 0.5)
+    if row.overlap_term is not None:
+        probabilities = logits.sigmoid() if overlapping else logits.softmax(1)[:, 1:]
+        loss = loss + tversky_loss(
+            probabilities, target, annotated, training.tversky_beta if row.overlap_term == "tversky" else 0.5
+        )
     return loss
 
 
-def told_loss(plan: Plan) -> str | None:
+def describe_loss(plan: Plan) -> str | None:
     """What becomes of a loss that lets one class win, where structures overlap; nothing where it stays what it is."""
-    row = LOSSES[plan.training.loss]
-    if not plan.overlapping or row.voxels not in ("ce", "focal"):
+    row = find_loss(plan.training.loss)
+    if not plan.overlapping or row.voxel_term not in ("ce", "focal"):
         return None
-    instead = "binary cross-entropy" if row.voxels == "ce" else "the binary focal loss"
+    instead = "binary cross-entropy" if row.voxel_term == "ce" else "the binary focal loss"
     return (
         f"loss {plan.training.loss}: structures overlap, so each has a sigmoid of its own in place of one softmax, "
         f"and {instead} is taken"
     )
 
 
-def _coarser(labels: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+def _downsample_labels(labels: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     """Every n-th voxel of the labels, so that they fit a coarser stage."""
     steps = [n // m for n, m in zip(labels.shape[-3:], shape, strict=True)]
     return labels[..., :: steps[0], :: steps[1], :: steps[2]]

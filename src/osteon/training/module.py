@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 import torch
 
-from osteon.networks.output_bias import expect_little
+from osteon.networks.output_bias import init_output_bias
 from osteon.networks.registry import build_network
 from osteon.networks.small_maps import small_maps_in_fp32
 from osteon.plan.schema import Plan
-from osteon.training.augmenting import apply_changes, draw_changes
+from osteon.training.augmenting import apply_augmentation, draw_parameters
 from osteon.training.compilation import Forward
 from osteon.training.lightning import lightning
 from osteon.training.losses import deep_supervision_loss
-from osteon.training.optimisers import make_optimiser, set_rate, trained_encoder
+from osteon.training.optimisers import make_optimiser, pretrained_encoder, set_rate
 from osteon.training.sampling import Batch
 from osteon.training.schedule import rate_factor
 
@@ -48,8 +48,8 @@ class TrainingModule(lightning.LightningModule):
             torch.manual_seed(seed)
             self.network = build_network(plan, fresh=fresh)
         if fresh:
-            expect_little(self.network, plan)
-        self.average = copy.deepcopy(self.network).requires_grad_(False).eval() if plan.training.ema else None
+            init_output_bias(self.network, plan)
+        self.ema_network = copy.deepcopy(self.network).requires_grad_(False).eval() if plan.training.ema else None
         self.transferred = transferred
         self.iteration = 0
         self.compiled: Forward | None = None
@@ -61,25 +61,27 @@ class TrainingModule(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Augment, run, and the loss; the augmentation runs where the network does."""
         with torch.autocast(self.device.type, enabled=False):
-            changes = draw_changes(self.plan, self.seed, batch.iteration)
-            image, labels, annotated = apply_changes(batch.image, batch.labels, batch.annotated, changes, self.plan)
+            changes = draw_parameters(self.plan, self.seed, batch.iteration)
+            image, labels, annotated = apply_augmentation(
+                batch.image, batch.labels, batch.annotated, changes, self.plan
+            )
         self._freeze(batch.iteration)
         with small_maps_in_fp32(self.device):
             logits = (self.compiled or self.network)(image)
         with torch.autocast(self.device.type, enabled=False):
-            how = self.plan.training
-            return deep_supervision_loss(logits, labels, annotated, how, overlapping=self.plan.overlapping)
+            training = self.plan.training
+            return deep_supervision_loss(logits, labels, annotated, training, overlapping=self.plan.overlapping)
 
     def _freeze(self, iteration: int) -> None:
         """In the first epochs the pre-trained encoder learns nothing, and its batch norms measure nothing."""
-        how = self.plan.training
-        if how.frozen_epochs and (encoder := self.encoder()) is not None:
-            learns = iteration >= how.frozen_epochs * how.epoch_iterations
+        training = self.plan.training
+        if training.frozen_epochs and (encoder := self.encoder()) is not None:
+            learns = iteration >= training.frozen_epochs * training.epoch_iterations
             encoder.requires_grad_(learns).train(learns)
 
     def encoder(self) -> torch.nn.Module | None:
         """The part of the network that was trained before, where there is one."""
-        return trained_encoder(self.network, self.plan, transferred=self.transferred)
+        return pretrained_encoder(self.network, self.plan, transferred=self.transferred)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser that the plan names; a pre-trained encoder has a rate of its own."""
@@ -87,22 +89,22 @@ class TrainingModule(lightning.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Set the learning rate for where the training stands, and clip the gradient."""
-        how = self.plan.training
-        epochs = self.iteration // how.epoch_iterations
-        set_rate(optimizer, how.learning_rate * rate_factor(how, self.progress(), epochs))
+        training = self.plan.training
+        epochs = self.iteration // training.epoch_iterations
+        set_rate(optimizer, training.learning_rate * rate_factor(training, self.progress(), epochs))
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.training.clip_gradient)
 
-    def follow(self, batch: Batch) -> None:
+    def update_ema(self, batch: Batch) -> None:
         """After an iteration: count it, and let the average follow the weights."""
         self.iteration = batch.iteration + 1
-        if self.average is None:
+        if self.ema_network is None:
             return
         decay = min(self.plan.training.ema, (1 + self.iteration) / (10 + self.iteration))
         with torch.no_grad():
-            old, new = ([p.detach() for p in net.parameters()] for net in (self.average, self.network))
+            old, new = ([p.detach() for p in net.parameters()] for net in (self.ema_network, self.network))
             torch._foreach_lerp_(old, new, 1 - decay)
             measured = dict(self.network.named_buffers())
-            for name, buffer in self.average.named_buffers():
+            for name, buffer in self.ema_network.named_buffers():
                 if name.endswith(STATISTICS):
                     buffer.lerp_(measured[name], 1 - decay)
                 else:
@@ -110,4 +112,4 @@ class TrainingModule(lightning.LightningModule):
 
     def validation_network(self) -> torch.nn.Module:
         """The weights that are validated and kept: the average where there is one."""
-        return self.network if self.average is None else self.average
+        return self.network if self.ema_network is None else self.ema_network

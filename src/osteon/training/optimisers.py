@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,61 +9,48 @@ from torch import nn
 
 from osteon.plan.schema import Plan, Pretrained, Training
 
-Groups = list[dict[str, Any]]
-SHARE = "share"
+ParameterGroups = list[dict[str, Any]]
+RATE_FACTOR = "share"
 """A group's key: its learning rate, as a part of the plan's."""
 
 
-def _sgd(groups: Groups, how: Training, fused: bool | None) -> torch.optim.Optimizer:
-    """Nesterov's momentum, as torch has it: it needs one above 0."""
-    nesterov = how.momentum > 0
-    return torch.optim.SGD(
-        groups, how.learning_rate, momentum=how.momentum, nesterov=nesterov, weight_decay=how.weight_decay, fused=fused
-    )
-
-
-def _adam(groups: Groups, how: Training, fused: bool | None) -> torch.optim.Optimizer:
-    return torch.optim.Adam(groups, how.learning_rate, weight_decay=how.weight_decay, fused=fused)
-
-
-def _adamw(groups: Groups, how: Training, fused: bool | None) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, how.learning_rate, weight_decay=how.weight_decay, fused=fused)
-
-
-OPTIMISERS: dict[str, Callable[[Groups, Training, bool | None], torch.optim.Optimizer]] = {
-    "adam": _adam,
-    "adamw": _adamw,
-    "sgd": _sgd,
+OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
 }
 
 
-def make_optimiser(network: nn.Module, encoder: nn.Module | None, how: Training) -> torch.optim.Optimizer:
+def make_optimiser(network: nn.Module, encoder: nn.Module | None, training: Training) -> torch.optim.Optimizer:
     """The optimiser of a network.
 
     Args:
         network: All of its weights are trained.
         encoder: The part that has `encoder_rate`, in a group of its own after the others'.
-        how: Names the optimiser and its numbers.
+        training: Names the optimiser and its numbers.
     """
-    groups: Groups = [{"params": list(network.parameters()), SHARE: 1.0}]
+    groups: ParameterGroups = [{"params": list(network.parameters()), RATE_FACTOR: 1.0}]
     if encoder is not None:
         known = {id(weight) for weight in encoder.parameters()}
         inside, outside = ([w for w in network.parameters() if (id(w) in known) == there] for there in (True, False))
-        groups = [{"params": outside, SHARE: 1.0}, {"params": inside, SHARE: how.encoder_rate}]
+        groups = [{"params": outside, RATE_FACTOR: 1.0}, {"params": inside, RATE_FACTOR: training.encoder_rate}]
     # One kernel for all weights. On a CPU fused steps round otherwise, and are a hundredth of an iteration.
     fused = True if all(w.is_cuda for w in network.parameters()) else None
-    optimiser = OPTIMISERS[how.optimiser](groups, how, fused)
-    set_rate(optimiser, how.learning_rate)
+    options: dict[str, Any] = {"lr": training.learning_rate, "weight_decay": training.weight_decay, "fused": fused}
+    if training.optimiser == "sgd":  # Nesterov's momentum, as torch has it: it needs one above 0
+        options |= {"momentum": training.momentum, "nesterov": training.momentum > 0}
+    optimiser = OPTIMISERS[training.optimiser](groups, **options)
+    set_rate(optimiser, training.learning_rate)
     return optimiser
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Give every group its part of the learning rate."""
     for group in optimiser.param_groups:
-        group["lr"] = rate * group[SHARE]
+        group["lr"] = rate * group[RATE_FACTOR]
 
 
-def trained_encoder(network: nn.Module, plan: Plan, *, transferred: bool) -> nn.Module | None:
+def pretrained_encoder(network: nn.Module, plan: Plan, *, transferred: bool) -> nn.Module | None:
     """The network's encoder, where it begins with what another training has taught it; else nothing.
 
     Args:

@@ -15,12 +15,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from osteon.core.progress import console, is_quiet, lines, now, progress_logger, time_left
-from osteon.training.validation import overall
+from osteon.training.validation import mean_over_structures
 
 REFRESH_S = 0.5
 
 
-class Display:
+class TrainingDisplay:
     """A live view on a terminal; elsewhere a line now and then, and one for each validation.
 
     Attributes:
@@ -38,7 +38,7 @@ class Display:
         self.done, self.elapsed_s, self.iteration, self.ticked_at = 0.0, 0.0, 0, -math.inf
         self.loss: torch.Tensor | None = None
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> TrainingDisplay:
         self.entered = True
         if console.is_terminal and not is_quiet():
             self.live.start()
@@ -51,7 +51,7 @@ class Display:
         with contextlib.suppress(RuntimeError):
             self.live.stop()
 
-    def tick(self, done: float, elapsed_s: float, iteration: int, loss: torch.Tensor | None = None) -> None:
+    def update(self, done: float, elapsed_s: float, iteration: int, loss: torch.Tensor | None = None) -> None:
         """Note where the training stands, and show it; called before the first iteration and after each.
 
         Args:
@@ -69,39 +69,39 @@ class Display:
         self.shown_at = time.monotonic()
         bar = Table.grid(padding=(0, 1))
         bar.add_row("training", ProgressBar(1.0, done, width=30), f"{done:.0%}")
-        shown: list[RenderableType] = [bar, ", ".join(self.facts())]
+        shown: list[RenderableType] = [bar, ", ".join(self.figures())]
         if self.scores:
-            shown.append("validation Dice: " + escape(score_line(self.scores)))
+            shown.append("validation Dice: " + escape(format_scores(self.scores)))
         self.live.update(Group(*shown), refresh=True)
 
     def line(self) -> str:
-        """Where the training stands, for a log."""
-        mean = overall(self.scores)
+        """The progress as a line of a log: part done, iteration, time left, speed, loss, validation Dice."""
+        mean = mean_over_structures(self.scores)
         dice = [] if mean is None else [f"validation Dice {mean:.3f}"]
-        return ", ".join([f"training: {100 * self.done:.0f} %", *self.facts(), *dice])
+        return ", ".join([f"training: {100 * self.done:.0f} %", *self.figures(), *dice])
 
-    def facts(self) -> list[str]:
-        """What terminal and log are told alike; the loss is the newest epoch's, before its end the last iteration's."""
+    def figures(self) -> list[str]:
+        """The figures for terminal and log; the loss is the newest epoch's, before its end the last iteration's."""
         left = self.elapsed_s / self.done - self.elapsed_s - (now() - self.ticked_at) if self.done else None
-        facts = [f"iteration {self.iteration}", time_left(left)]
+        figures = [f"iteration {self.iteration}", time_left(left)]
         if self.row:
-            facts += [
+            figures += [
                 f"{self.row['s_per_iteration']:.3f} s an iteration",
                 f"loss {self.row['loss']:.3f} in epoch {self.row['epoch']}",
                 f"learning rate {self.row['learning_rate']:.1e}",
             ]
         elif self.iteration and self.loss is not None:
-            facts += [f"{self.elapsed_s / self.iteration:.3f} s an iteration", f"loss {float(self.loss):.3f}"]
-        return facts
+            figures += [f"{self.elapsed_s / self.iteration:.3f} s an iteration", f"loss {float(self.loss):.3f}"]
+        return figures
 
-    def validated(self, done: float, iteration: int, scores: dict[str, float | None]) -> None:
+    def show_scores(self, done: float, iteration: int, scores: dict[str, float | None]) -> None:
         """Show the scores of a validation."""
         self.scores = scores
         if not self.live.is_started:
-            progress_logger.info(f"{done:4.0%}  iteration {iteration}  validation Dice  {score_line(scores)}")
+            progress_logger.info(f"{done:4.0%}  iteration {iteration}  validation Dice  {format_scores(scores)}")
 
 
-def score_line(scores: dict[str, float | None]) -> str:
+def format_scores(scores: dict[str, float | None]) -> str:
     """`mean 0.873 · Anterior 0.880 · Posterior 0.866`; a structure that did not occur shows a dash."""
     known = [value for value in scores.values() if value is not None]
     parts = [f"mean {sum(known) / len(known):.3f}"] if known else []

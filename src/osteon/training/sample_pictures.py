@@ -14,11 +14,11 @@ from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
 
 FOLDER = "samples"
-PICTURED = 3
+MAX_PICTURES = 3
 """Validation scans that have a picture."""
 HEIGHT = 280
 """Pixels of a slice's longer side."""
-SHADE = 0.5
+FILL_OPACITY = 0.5
 """Opacity of a prediction."""
 QUALITY = 80
 
@@ -30,19 +30,21 @@ def write_sample_picture(
 
     Args:
         run: The run's folder.
-        number: Of the scan, from 0; only the first `PICTURED` have a picture.
+        number: Of the scan, from 0; only the first `MAX_PICTURES` have a picture.
         case: The scan, on the plan's grid.
         prediction: Index `[i, j, k]` (n for the n-th structure, from 1) or multi-hot `[structure, i, j, k]`.
         plan: Structures, axes.
     """
-    if number >= PICTURED:
+    if number >= MAX_PICTURES:
         return
-    order = tuple(plan.grid.worlds.index(world) for world in range(3))
-    turn = AxisPermutation(order, plan.grid.backwards)
+    order = tuple(plan.grid.world_axes.index(world) for world in range(3))
+    turn = AxisPermutation(order, plan.grid.flipped)
     image = np.asarray(turn.apply(case.image[0]), dtype=np.float32)
     edges = [plan.grid.spacing_mm[axis] for axis in order]
     count = len(plan.structures)
-    masks, references = (_masks(turn.apply(labels), count) for labels in (prediction, np.asarray(case.labels)))
+    masks, references = (
+        _structure_masks(turn.apply(labels), count) for labels in (prediction, np.asarray(case.labels))
+    )
     colours = [structure.colour for structure in plan.structures]
     low, high = np.percentile(image[:: max(1, image.shape[0] // 64)], [1, 99])
     panels = []
@@ -50,7 +52,8 @@ def write_sample_picture(
         index = best_slice(references, plane.axis, image.shape[plane.axis])
         grey, *flat = (np.take(array, index, axis=plane.axis) for array in (image, *masks, *references))
         layers = [
-            Layer(mask, colour, fill=SHADE, outline=0) for mask, colour in zip(flat[:count], colours, strict=True)
+            Layer(mask, colour, fill=FILL_OPACITY, outline=0)
+            for mask, colour in zip(flat[:count], colours, strict=True)
         ]
         layers += [Layer(mask, colour) for mask, colour in zip(flat[count:], colours, strict=True)]
         across, up = edges[plane.right], edges[plane.up]
@@ -60,6 +63,6 @@ def write_sample_picture(
         temporary.write_bytes(encoded(side_by_side(panels), quality=QUALITY))
 
 
-def _masks(labels: npt.NDArray[np.generic], count: int) -> list[npt.NDArray[np.bool_]]:
+def _structure_masks(labels: npt.NDArray[np.generic], count: int) -> list[npt.NDArray[np.bool_]]:
     layers = labels if labels.ndim == 4 else [labels == number for number in range(1, count + 1)]
     return [np.asarray(layer) > 0 for layer in layers]

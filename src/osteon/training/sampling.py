@@ -12,24 +12,24 @@ import torch
 from osteon.core.random_streams import Stream, generator
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
-from osteon.training.foreground_index import Targets
+from osteon.training.foreground_index import ForegroundIndex
 
 Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Draw:
+class PatchDraw:
     """One patch, drawn.
 
     Attributes:
         case: The case's number.
         origin: The patch's first voxel (negative where it reaches beyond the scan).
-        fine: Which of the case's enlarged crops it lies in; None: in the case itself.
+        crop: Which of the case's enlarged crops it lies in; None: in the case itself.
     """
 
     case: int
     origin: Triple
-    fine: int | None = None
+    crop: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class PatchSampler:
         self.cases = list(cases)
         self.plan = plan
         self.seed = seed
-        self.targets = Targets(self.cases, plan)
+        self.targets = ForegroundIndex(self.cases, plan)
 
-    def draw(self, iteration: int) -> list[Draw]:
+    def draw(self, iteration: int) -> list[PatchDraw]:
         """Draw the patches of one iteration.
 
         Cases take turns: each once before any twice, in a new order each time. Where the one whose turn it is cannot
@@ -97,34 +97,34 @@ class PatchSampler:
         order = generator(self.seed, Stream.CASE_ORDER, round_).permutation(len(self.cases))
         return int(order[place])
 
-    def _draw_patch(self, number: int, rng: np.random.Generator) -> Draw:
+    def _draw_patch(self, number: int, rng: np.random.Generator) -> PatchDraw:
         case = self._case_at(number)
         around = rng.random() < self.plan.training.foreground_share
         anywhere = rng.random(3)
         pick = rng.random(2)
         more = generator(self.seed, Stream.TARGET, number)  # only some plans need it, and others draw as before
         if self.plan.zoom is not None and more.random() < self.plan.zoom.share:
-            target = self.targets.enlarged(case, more)
+            target = self.targets.draw_zoomed_target(case, more)
         else:
-            target = self.targets.around(case, pick, more) if around else None
+            target = self.targets.draw_target(case, pick, more) if around else None
         if target is None:
             shape = self.cases[case].image.shape[1:]
-            return Draw(case, self._fitted(self._anywhere(anywhere, shape), shape))
+            return PatchDraw(case, self._clamp_origin(self._random_origin(anywhere, shape), shape))
         shape = self.cases[target.case].image.shape[1:]
-        if target.fine is not None:
-            shape = self.cases[target.case].fine[target.fine].image.shape[1:]
+        if target.crop is not None:
+            shape = self.cases[target.case].fine[target.crop].image.shape[1:]
         place = [int(c) - s // 2 for c, s in zip(target.centre, self.plan.patch.size, strict=True)]
-        return Draw(target.case, self._fitted(place, shape), target.fine)
+        return PatchDraw(target.case, self._clamp_origin(place, shape), target.crop)
 
-    def _anywhere(self, where: npt.NDArray[np.float64], shape: Sequence[int]) -> list[int]:
+    def _random_origin(self, where: npt.NDArray[np.float64], shape: Sequence[int]) -> list[int]:
         size = self.plan.patch.size
         place = [round(float(u) * (n - s)) for u, n, s in zip(where, shape, size, strict=True)]
         if self.plan.grid.dimensions == 2:
-            kept = self.plan.grid.kept_slices(shape[2])
-            place[2] = kept[round(float(where[2]) * (len(kept) - 1))]
+            slices = self.plan.grid.kept_slices(shape[2])
+            place[2] = slices[round(float(where[2]) * (len(slices) - 1))]
         return place
 
-    def _fitted(self, place: Sequence[int], shape: Sequence[int]) -> Triple:
+    def _clamp_origin(self, place: Sequence[int], shape: Sequence[int]) -> Triple:
         """Moved into the scan, or to its middle along axes on which it is smaller than the patch."""
         i, j, k = (
             min(max(p, 0), n - s) if n > s else -((s - n) // 2)
@@ -139,7 +139,7 @@ class PatchSampler:
         """
         plan = self.plan
         draws = self.draw(iteration)
-        cases = [self.cases[d.case] if d.fine is None else self.cases[d.case].fine[d.fine] for d in draws]
+        cases = [self.cases[d.case] if d.crop is None else self.cases[d.case].fine[d.crop] for d in draws]
         image = np.zeros((len(draws), len(plan.channels), *plan.patch.size), dtype=np.float32)
         lead = (len(plan.structures),) if plan.overlapping else ()
         labels = np.zeros((len(draws), *lead, *plan.patch.size), dtype=np.float32 if plan.overlapping else np.int64)

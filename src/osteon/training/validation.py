@@ -24,7 +24,7 @@ def validate(
     network: nn.Module,
     cases: Iterable[CachedCase],
     plan: Plan,
-    seen: Callable[[int, CachedCase, np.ndarray], None] | None = None,
+    on_case: Callable[[int, CachedCase, np.ndarray], None] | None = None,
 ) -> Scores:
     """Mean Dice of each structure over whole cached scans, on the plan's grid.
 
@@ -35,7 +35,7 @@ def validate(
         network: What is asked.
         cases: The scans.
         plan: Structures, grid.
-        seen: Is told each scan's number, the scan, and what was found in it.
+        on_case: Is told each scan's number, the scan, and what was found in it.
 
     Returns:
         By structure name; None where it counted in no case.
@@ -46,16 +46,16 @@ def validate(
     scores: list[Scores] = []
     for number, case in enumerate(cases):
         image = torch.from_numpy(np.asarray(case.image, dtype=np.float32))
-        shares = name_series(probabilities(network, image, plan), plan)
-        found = (shares > 0.5).numpy() if plan.overlapping else shares.argmax(0).numpy()
-        if seen is not None:
-            seen(number, case, found)
-        scores.append(case_dice(found, np.asarray(case.labels), numbered, case.annotated))
+        class_probabilities = name_series(probabilities(network, image, plan), plan)
+        prediction = (class_probabilities > 0.5).numpy() if plan.overlapping else class_probabilities.argmax(0).numpy()
+        if on_case is not None:
+            on_case(number, case, prediction)
+        scores.append(case_dice(prediction, np.asarray(case.labels), numbered, case.annotated))
     network.train(was_training)
     return mean_scores(scores, plan.structures)
 
 
-def in_order(cases: Sequence[CachedCase], seed: int) -> list[CachedCase]:
+def order_representatively(cases: Sequence[CachedCase], seed: int) -> list[CachedCase]:
     """The cases in an order whose every beginning stands for all of them.
 
     They are shuffled; those come first that show a structure which none before them shows.
@@ -71,10 +71,10 @@ def in_order(cases: Sequence[CachedCase], seed: int) -> list[CachedCase]:
 
 
 def case_dice(
-    found: np.ndarray, reference: np.ndarray, structures: Sequence[Structure], annotated: Sequence[bool]
+    prediction: np.ndarray, reference: np.ndarray, structures: Sequence[Structure], annotated: Sequence[bool]
 ) -> Scores:
     """Dice of each annotated structure in one case; None where it is in neither array."""
-    counts = count_overlap(found, reference, structures)
+    counts = count_overlap(prediction, reference, structures)
     return {s.name: dice(counts[s.name]) for s, known in zip(structures, annotated, strict=True) if known}
 
 
@@ -87,7 +87,7 @@ def mean_scores(scores: Sequence[Mapping[str, float | None]], structures: Sequen
     return means
 
 
-def overall(scores: Scores) -> float | None:
+def mean_over_structures(scores: Scores) -> float | None:
     """Mean over the structures that counted."""
     values = [value for value in scores.values() if value is not None]
     return fmean(values) if values else None

@@ -1,1 +1,1 @@
-"""The pages, one module for each: `register(studio)` puts it onto the server."""
+"""The pages, one module for each: `register(app)` puts it onto the server."""

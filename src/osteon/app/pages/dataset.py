@@ -1,4 +1,4 @@
-"""One dataset: its cases, what is wrong with them, and corrections."""
+"""One dataset: its cases, the findings of the check, and corrections."""
 
 from __future__ import annotations
 
@@ -7,127 +7,132 @@ from typing import Any
 from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
 
-from osteon.app.commands import begin_audit, called
+from osteon.app.commands import source_name, start_audit
 from osteon.app.dataset_edits import correct_cases, correct_structures
+from osteon.app.elements import (
+    ButtonStyle,
+    action,
+    caption,
+    card,
+    notify,
+    notify_error,
+    page_frame,
+    refresh_on_change,
+    show_error,
+    table,
+)
 from osteon.app.findings import read_audit
-from osteon.app.frame import Weight, action, card, faint, frame, refuse, say, show_error, table
-from osteon.app.item_actions import keeper
-from osteon.app.job_cards import job_card, watch
-from osteon.app.jobs import OVER
-from osteon.app.page_cleanup import redrawn
-from osteon.app.pages.look import wanted_case
-from osteon.app.state import Studio, open_dataset
-from osteon.app.viewer_controls import swatch
-from osteon.app.wording import to_do
-from osteon.app.workspace import Item, about
+from osteon.app.item_actions import item_header
+from osteon.app.job_cards import job_card, watch_jobs
+from osteon.app.jobs import FINISHED
+from osteon.app.page_cleanup import refreshable
+from osteon.app.pages.case import case_scene
+from osteon.app.state import AppState, open_dataset
+from osteon.app.viewer_controls import colour_input
+from osteon.app.wording import translate_action
+from osteon.app.workspace import Item, read_about
 from osteon.auditing.finding import Finding
 from osteon.core.errors import OsteonError
 from osteon.core.text import counted, shortly
 from osteon.dataset.dataset import Dataset
 
-SHOWN = 8
-PICTURED = 3
-LONGEST_NOTE = 90
+MAX_FINDINGS = 8
+MAX_PICTURES = 3
+MAX_NOTE_LENGTH = 90
 
 
-def register(studio: Studio) -> None:
+def register(app: AppState) -> None:
     """Put the page onto the server."""
 
     @ui.page("/dataset/{dataset_id}")
     def dataset(dataset_id: str) -> None:
-        item = studio.workspace.find("datasets", dataset_id)
+        item = app.workspace.find("datasets", dataset_id)
         title = "Dataset" if item is None else item.title
-        with frame(studio, title, "/data", back=("/data", "Data")):
+        with page_frame(app, title, "/data", back=("/data", "Data")):
             if item is None:
                 show_error(OsteonError("this dataset is no longer here", hint="go back to Data"))
                 return
-            keeper(studio, item, "/data")
-            watch(
-                studio,
-                lambda: [j for j in studio.jobs.about("dataset", item.name) if _matters(studio, j)],
-                lambda rows: _jobs(studio, rows),
+            item_header(app, item, "/data")
+            watch_jobs(
+                app,
+                lambda: [j for j in app.jobs.about("dataset", item.name) if _is_shown(app, j)],
+                lambda rows: _show_jobs(app, rows),
             )
-            _Dataset(studio, item).build()
+            _DatasetPage(app, item)
 
 
-def _matters(studio: Studio, job: Any) -> bool:
-    newest = next(j for j in studio.jobs.about("dataset", job.about["dataset"]) if j.command == job.command)
-    return job.command in ("import", "audit") and job.id == newest.id and studio.jobs.state(job).phase != "done"
+def _is_shown(app: AppState, job: Any) -> bool:
+    newest = next(j for j in app.jobs.about("dataset", job.about["dataset"]) if j.command == job.command)
+    return job.command in ("import", "audit") and job.id == newest.id and app.jobs.state(job).phase != "done"
 
 
-def _jobs(studio: Studio, rows: Any) -> None:
+def _show_jobs(app: AppState, rows: Any) -> None:
     for job, state in reversed(rows):  # the oldest first: what is done now, then what waits for it
-        job_card(studio, job, state, log=state.phase == "partly")
+        job_card(app, job, state, log=state.phase == "partly")
 
 
-class _Dataset:
-    """What is shown once the import came to something."""
+class _DatasetPage:
+    """What is shown once the import has succeeded."""
 
-    def __init__(self, studio: Studio, item: Item) -> None:
-        self.studio, self.item = studio, item
-
-    def build(self) -> None:
-        """Show it, and again when the manifest or the audit change."""
-        self.seen = self._state()
+    def __init__(self, app: AppState, item: Item) -> None:
+        self.app, self.item = app, item
         self.drawn()
-        ui.timer(1.0, self._look)
-        ui.timer(1.0, self._ahead, once=True)
+        refresh_on_change(self._state, self.drawn.refresh)
+        ui.timer(1.0, self._preload, once=True)
 
-    async def _ahead(self) -> None:
+    async def _preload(self) -> None:
         """Make the preview of the first case: it is probably looked at next."""
         dataset = open_dataset(self.item)
         if dataset is not None and dataset.manifest.cases:
-            await self.studio.ahead(wanted_case(dataset, dataset.manifest.cases[0]))
+            await self.app.preload_scene(case_scene(dataset, dataset.manifest.cases[0]))
 
     def _state(self) -> tuple[float, ...]:
         files = (self.item.path / "dataset.yaml", self.item.path / "audit/audit.json")
         return tuple(path.stat().st_mtime if path.is_file() else 0.0 for path in files)
 
-    def _look(self) -> None:
-        if self._state() != self.seen:
-            self.seen = self._state()
-            self.drawn.refresh()
-
-    @redrawn
+    @refreshable
     def drawn(self) -> None:
         """All of it."""
         dataset = open_dataset(self.item)
         if dataset is None:
-            own = self.studio.jobs.about("dataset", self.item.name)
-            if all(self.studio.jobs.state(job).phase in OVER for job in own):
-                show_error(OsteonError("there is no dataset here: its import came to nothing", hint="import it again"))
+            jobs = self.app.jobs.about("dataset", self.item.name)
+            if all(self.app.jobs.state(job).phase in FINISHED for job in jobs):
+                show_error(OsteonError("there is no dataset here: its import failed", hint="import it again"))
             return
         manifest = dataset.manifest
         with ui.element("div").classes("osteon-row"):
-            held = sum(case.held_out for case in manifest.cases)
-            came = called(about(self.item).get("source") or manifest.source.rpartition(": ")[2])
-            came = self.studio.workspace.title("sources", came)
-            kept = f", {held} kept for the final test" if manifest.labelled else ", none of them with a label"
-            faint(f"{counted(len(manifest.cases), 'case')}{kept}, from {came}").classes("osteon-grow")
+            held_out = sum(case.held_out for case in manifest.cases)
+            source = source_name(read_about(self.item).get("source") or manifest.source.rpartition(": ")[2])
+            source = self.app.workspace.title("sources", source)
+            text = f", {held_out} kept for the final test" if manifest.labelled else ", none of them with a label"
+            caption(f"{counted(len(manifest.cases), 'case')}{text}, from {source}").classes("osteon-grow")
             if manifest.labelled:
-                action("Train on it", f"/train?dataset={self.item.id}", icon="model_training", weight="main")
+                action("Train on it", f"/train?dataset={self.item.id}", icon="model_training", style="main")
             if len(manifest.labelled) < len(manifest.cases):
-                weight: Weight = "second" if manifest.labelled else "main"
-                to = f"/segment?source={self.item.id}"
-                action("Segment what has no label", to, icon="content_cut", weight=weight)
+                style: ButtonStyle = "second" if manifest.labelled else "main"
+                url = f"/segment?source={self.item.id}"
+                action("Segment what has no label", url, icon="content_cut", style=style)
         audit = read_audit(self.item.path)
-        _Cases(self, dataset, audit[2] if audit else {}).build()
+        _CaseTable(self, dataset, audit[2] if audit else {})
         with ui.element("div").classes("osteon-cols"):
             with card("What the check found"):
                 self._findings(audit)
-                action("Check again", lambda: begin_audit(self.studio, self.item), icon="refresh", weight="quiet")
-            _Structures(self, dataset).build()
+                action("Check again", lambda: start_audit(self.app, self.item), icon="refresh", style="quiet")
+            _StructureForm(self, dataset)
 
     def _findings(self, audit: tuple[str, list[Finding], Any] | None) -> None:
         if audit is None:
-            faint("Not checked yet.")
+            caption("Not checked yet.")
             return
         ui.label(audit[0])
         notes = [finding for finding in audit[1] if finding.severity == "note"]
         others = [finding for finding in audit[1] if finding.severity != "note"]
-        for finding in others[:SHOWN]:
+        for finding in others[:MAX_FINDINGS]:
             self._finding(finding)
-        for title, rest in ((f"{len(others) - SHOWN} more", others[SHOWN:]), (f"{counted(len(notes), 'note')}", notes)):
+        for title, rest in (
+            (f"{len(others) - MAX_FINDINGS} more", others[MAX_FINDINGS:]),
+            (f"{counted(len(notes), 'note')}", notes),
+        ):
             if rest:
                 with ui.expansion(title).classes("full-width"):
                     for finding in rest:
@@ -139,54 +144,51 @@ class _Dataset:
             ui.label(f"{finding.severity}: {where}").classes("text-weight-medium")
             ui.label(finding.what)
             if finding.against:
-                faint(f"compared with {finding.against}")
+                caption(f"compared with {finding.against}")
             if finding.severity != "note":
-                ui.label(f"What to do: {to_do(finding.action)}")
+                ui.label(f"What to do: {translate_action(finding.action)}")
             if finding.cases and finding.severity != "note":
                 with ui.expansion("Pictures").classes("full-width") as expansion:
-                    self._pictures(expansion, finding.cases[:PICTURED])
+                    self._pictures(expansion, finding.cases[:MAX_PICTURES])
 
     def _pictures(self, expansion: ui.expansion, cases: list[str]) -> None:
-        """Fetched when they are looked at."""
+        """Fetched when the expansion is opened."""
 
         def fill(event: ValueChangeEventArguments) -> None:
-            if not event.value or place.default_slot.children:
+            if not event.value or pictures.default_slot.children:
                 return
-            with place:
+            with pictures:
                 for number, name in enumerate(cases, 1):
-                    case_id = self.studio.case_id(self.item, name)
+                    case_id = self.app.case_id(self.item, name)
                     with ui.link(target=f"/look/{self.item.id}/{case_id}"):
                         picture = ui.element("img").classes("osteon-picture")
                         picture.props["src"] = f"/p/{self.item.id}/{case_id}"
                         picture.props["alt"] = f"Slices of case {number} of this finding, outlined; open it"
 
         with expansion:
-            place = ui.element("div").classes("osteon-pictures")
+            pictures = ui.element("div").classes("osteon-pictures")
         expansion.on_value_change(fill)
 
 
-class _Cases:
+class _CaseTable:
     """The table of cases."""
 
-    def __init__(self, page: _Dataset, dataset: Dataset, found: dict[str, list[str]]) -> None:
-        self.page, self.dataset, self.found = page, dataset, found
-
-    def build(self) -> None:
-        """Put it onto the page."""
-        item, studio = self.page.item, self.page.studio
+    def __init__(self, page: _DatasetPage, dataset: Dataset, structures: dict[str, list[str]]) -> None:
+        self.page, self.dataset, self.structures = page, dataset, structures
+        item, app = self.page.item, self.page.app
         rows = [
             {
                 "id": case.id,
-                "href": f"/look/{item.id}/{studio.case_id(item, case.id)}",
+                "href": f"/look/{item.id}/{app.case_id(item, case.id)}",
                 "label": "labelled" if case.segmentation else "no label",
-                "structures": len(self.found.get(case.id, [])) or "",
+                "structures": len(self.structures.get(case.id, [])) or "",
                 "held": "final test" if case.held_out else "training" if case.segmentation else "",
-                "notes": _short("; ".join(case.provenance)),
+                "notes": _shorten("; ".join(case.provenance)),
             }
             for case in self.dataset.manifest.cases
         ]
         with card("Cases"):
-            faint("Open a case to look at it. Tick cases to change what they are used for.")
+            caption("Open a case to look at it. Tick cases to change what they are used for.")
             names = {
                 "id": "Case",
                 "label": "Label",
@@ -194,51 +196,48 @@ class _Cases:
                 "held": "Used for",
                 "notes": "What was converted",
             }
-            self.table = table(rows, names, key="id", link="id", tick=True)
+            self.table = table(rows, names, key="id", link="id", selectable=True)
             with ui.element("div").classes("osteon-row"):
                 if self.dataset.manifest.labelled:
-                    action("Keep for the final test", lambda: self._hold(True))
-                    action("Train on them", lambda: self._hold(False))
-                action("Take off the list", self._drop, weight="danger")
+                    action("Keep for the final test", lambda: self._set_held_out(True))
+                    action("Train on them", lambda: self._set_held_out(False))
+                action("Take off the list", self._remove, style="danger")
 
-    async def _hold(self, held: bool) -> None:
-        chosen = {row["id"] for row in self.table.selected}
+    async def _set_held_out(self, held_out: bool) -> None:
+        selected = {row["id"] for row in self.table.selected}
         now = {case.id for case in self.dataset.manifest.cases if case.held_out}
-        await self._correct(now | chosen if held else now - chosen, set())
+        await self._correct(now | selected if held_out else now - selected, set())
 
-    async def _drop(self) -> None:
-        held = {case.id for case in self.dataset.manifest.cases if case.held_out}
-        await self._correct(held, {row["id"] for row in self.table.selected})
+    async def _remove(self) -> None:
+        held_out = {case.id for case in self.dataset.manifest.cases if case.held_out}
+        await self._correct(held_out, {row["id"] for row in self.table.selected})
 
-    async def _correct(self, held: set[str], dropped: set[str]) -> None:
+    async def _correct(self, held_out: set[str], removed: set[str]) -> None:
         if not self.table.selected:
-            refuse(OsteonError("no case is ticked", hint="tick cases in the first column"))
+            notify_error(OsteonError("no case is ticked", hint="tick cases in the first column"))
             return
         try:
-            await self.page.studio.reader.ask(correct_cases, self.page.item.path, held_out=held, left_out=dropped)
+            await self.page.app.reader.run(correct_cases, self.page.item.path, held_out=held_out, removed=removed)
         except OsteonError as error:
-            refuse(error)
+            notify_error(error)
             return
-        say("The dataset was changed; no file of yours was")
+        notify("The dataset was changed; no file of yours was")
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_NOTE else text[:LONGEST_NOTE].rsplit(" ", 1)[0] + " …"
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_NOTE_LENGTH else text[:MAX_NOTE_LENGTH].rsplit(" ", 1)[0] + " …"
 
 
-class _Structures:
+class _StructureForm:
     """Names and colours, to be corrected."""
 
-    def __init__(self, page: _Dataset, dataset: Dataset) -> None:
+    def __init__(self, page: _DatasetPage, dataset: Dataset) -> None:
         self.page, self.dataset = page, dataset
-
-    def build(self) -> None:
-        """Put them onto the page."""
         self.names: dict[str, ui.input] = {}
         self.colours = {s.name: s.colour for s in self.dataset.structures}
         with card("Structures"):
             if not self.dataset.structures:
-                faint("None: no case has a label.")
+                caption("None: no case has a label.")
                 return
             with ui.column().classes("osteon-structures no-wrap"):
                 for number, structure in enumerate(self.dataset.structures, 1):
@@ -247,20 +246,20 @@ class _Structures:
                         box = ui.input(value=structure.name).props("dense borderless").classes("osteon-grow")
                         box.props["aria-label"] = f"Name of structure {number}"
                         self.names[structure.name] = box
-                        faint(structure.side or "")
+                        caption(structure.side or "")
             action("Save names and colours", self._save, icon="save")
 
     def _swatch(self, number: int, name: str, colour: str) -> None:
         def keep(chosen: str) -> None:
             self.colours[name] = chosen
 
-        swatch(colour, f"Colour of structure {number}", keep)
+        colour_input(colour, f"Colour of structure {number}", keep)
 
     async def _save(self) -> None:
         names = {name: str(box.value or "") for name, box in self.names.items()}
         try:
-            await self.page.studio.reader.ask(correct_structures, self.page.item.path, names, self.colours)
+            await self.page.app.reader.run(correct_structures, self.page.item.path, names, self.colours)
         except OsteonError as error:
-            refuse(error)
+            notify_error(error)
             return
-        say("Saved. Models that were trained before keep the old names")
+        notify("Saved. Models that were trained before keep the old names")

@@ -1,4 +1,4 @@
-"""The first page: what to do next, and what is going on."""
+"""The first page: what to do next, and the latest jobs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from osteon.app.commands import begin_phantom
-from osteon.app.frame import card, faint, frame, heading
-from osteon.app.job_cards import job_list, watch
-from osteon.app.jobs import Job, State
-from osteon.app.state import Studio
+from osteon.app.commands import start_phantom
+from osteon.app.elements import action, caption, card, heading, page_frame
+from osteon.app.job_cards import job_list, watch_jobs
+from osteon.app.jobs import Job, JobState
+from osteon.app.state import AppState
+from osteon.core.text import counted
 
 PHANTOMS = {
     "limb": "children's legs: MR series (DICOM) with a mask for each bone",
@@ -22,65 +23,58 @@ PHANTOMS = {
 RECENT = 3
 
 
-def register(studio: Studio) -> None:
+def register(app: AppState) -> None:
     """Put the page onto the server."""
 
     @ui.page("/")
     def home() -> None:
-        with frame(studio, "From scans to bones", "/"):
-            _steps(studio)
+        with page_frame(app, "From scans to bones", "/"):
+            _show_steps(app)
             with ui.element("div").classes("osteon-cols"):
-                _made_up(studio)
+                _phantom_form(app)
                 with ui.column().classes("full-width no-wrap gap-3"):
-                    heading("Lately")
-                    watch(studio, lambda: studio.jobs.all()[:RECENT], lambda rows: _recent(studio, rows))
+                    heading("Recent jobs")
+                    watch_jobs(app, lambda: app.jobs.all()[:RECENT], lambda rows: _show_recent(app, rows))
 
 
-def _recent(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
-    job_list(studio, rows)
+def _show_recent(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
+    job_list(app, rows)
     if not rows:
-        faint("Nothing has been started yet.")
+        caption("Nothing has been started yet.")
 
 
-def _steps(studio: Studio) -> None:
-    datasets, models = len(studio.datasets()), len(studio.models())
-    results = len(studio.workspace.items("results"))
+def _show_steps(app: AppState) -> None:
+    datasets, models = len(app.datasets()), len(app.models())
+    results = len(app.workspace.items("results"))
+    bring = "Upload scans, with masks, meshes or label maps to learn from."
     steps = (
-        (
-            "1",
-            "Bring data",
-            "Upload scans, with masks, meshes or label maps to learn from.",
-            "/data",
-            datasets,
-            "dataset",
-        ),
-        ("2", "Train", "Choose a dataset and how long it may take.", "/train", models, "model"),
-        ("3", "Segment", "Give new scans to a model; download masks and surfaces.", "/segment", results, "result"),
-        ("4", "Compare", "See where a result differs from the reference, the worst cases first.", "/compare", None, ""),
+        ("Bring data", bring, "/data", datasets, "dataset"),
+        ("Train", "Choose a dataset and how long it may take.", "/train", models, "model"),
+        ("Segment", "Give new scans to a model; download masks and surfaces.", "/segment", results, "result"),
+        ("Compare", "See where a result differs from the reference, the worst cases first.", "/compare", 0, ""),
     )
     done = [bool(count) for *_, count, _ in steps]
     following = done.index(False)
     with ui.element("div").classes("osteon-steps"):
-        for number, (count_word, name, text, url, count, what) in enumerate(steps):
-            with card(f"{count_word}. {name}"):
-                faint(text)
+        for number, (name, text, url, count, noun) in enumerate(steps):
+            with card(f"{number + 1}. {name}"):
+                caption(text)
                 if count:
-                    ui.label(f"{count} {what}{'s' * (count != 1)}").classes("osteon-good text-weight-medium")
-                button = ui.button(
-                    "Do this next" if number == following else "Open", on_click=lambda to=url: ui.navigate.to(to)
-                )
-                button.props(f"no-caps {'unelevated' if number == following else 'outline'}")
+                    ui.label(counted(count, noun)).classes("osteon-good text-weight-medium")
+                button = action("Do this next", url, style="main") if number == following else action("Open", url)
                 button.props["aria-label"] = f"{button.text}: {name}"
 
 
-def _made_up(studio: Studio) -> None:
+def _phantom_form(app: AppState) -> None:
     with card("No data at hand?"):
-        faint("Let osteon make up a small cohort, written as a hospital might hand it over, and try everything on it.")
+        caption(
+            "Let osteon make up a small cohort, in a form in which hospitals deliver data, and try everything on it."
+        )
         kind = ui.select(PHANTOMS, value="limb", label="Kind").classes("full-width")
         cases = ui.number("Cases", value=8, min=6, max=50, precision=0).classes("full-width")
 
         def make() -> None:
-            begin_phantom(studio, str(kind.value), int(cases.value or 8))
+            start_phantom(app, str(kind.value), int(cases.value or 8))
             ui.navigate.to("/data")
 
-        ui.button("Make up data", icon="auto_awesome", on_click=make).props("no-caps")
+        action("Make up data", make, icon="auto_awesome", style="main")

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from osteon.app.frame import action, empty, faint, frame, heading
-from osteon.app.job_cards import job_card, watch
-from osteon.app.jobs import OVER, Job, State
-from osteon.app.state import Studio
+from osteon.app.elements import action, caption, empty_state, heading, page_frame
+from osteon.app.job_cards import job_card, watch_jobs
+from osteon.app.jobs import FINISHED, Job, JobState
+from osteon.app.state import AppState
 
-SHOWN = 40
+MAX_SHOWN = 40
 
 
-def register(studio: Studio) -> None:
+def register(app: AppState) -> None:
     """Put the page onto the server."""
 
     @ui.page("/jobs")
     def jobs() -> None:
-        with frame(studio, "Jobs", "/jobs"):
-            faint("Jobs go on when this page is closed, and when the server is stopped.")
-            watch(studio, lambda: studio.jobs.all()[:SHOWN], lambda rows: _all(studio, list(rows)))
+        with page_frame(app, "Jobs", "/jobs"):
+            caption("Jobs go on when this page is closed, and when the server is stopped.")
+            watch_jobs(app, lambda: app.jobs.all()[:MAX_SHOWN], lambda rows: _show_jobs(app, list(rows)))
 
 
-def _all(studio: Studio, rows: list[tuple[Job, State]]) -> None:
-    going_on = [row for row in rows if row[1].phase not in OVER]
-    over = [row for row in rows if row[1].phase in OVER]
+def _show_jobs(app: AppState, rows: list[tuple[Job, JobState]]) -> None:
+    open_jobs = [row for row in rows if row[1].phase not in FINISHED]
+    over = [row for row in rows if row[1].phase in FINISHED]
     if not rows:
-        with empty("Nothing has been started yet", "Imports, trainings and segmentations are listed here."):
-            action("Start", "/", weight="main")
-    if going_on:
-        heading("Going on")
-        for row in reversed(going_on):
-            job_card(studio, *row)
+        with empty_state("Nothing has been started yet", "Imports, trainings and segmentations are listed here."):
+            action("Start", "/", style="main")
+    if open_jobs:
+        heading("Running and waiting")
+        for row in reversed(open_jobs):
+            job_card(app, *row)
     if over:
         heading("Ended")
         for row in over:
-            job_card(studio, *row)
+            job_card(app, *row)

@@ -1,4 +1,4 @@
-"""All models and results by their scores; several results are voted over."""
+"""All results by their scores, with votes and reports on several of them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.frame import action, card, empty, faint, frame, refuse, say, table
-from osteon.app.item_actions import keys
-from osteon.app.job_cards import job_list, watch
-from osteon.app.jobs import Job, State
-from osteon.app.result_commands import begin_comparison, begin_vote, dataset_in_common
-from osteon.app.results import cases_of, maker, metrics_of, record_of
-from osteon.app.state import Studio
-from osteon.app.workspace import Item, about
+from osteon.app.elements import action, caption, card, empty_state, notify, notify_error, page_frame, table
+from osteon.app.item_actions import item_buttons
+from osteon.app.job_cards import watch_jobs
+from osteon.app.jobs import Job, JobState
+from osteon.app.result_commands import common_dataset, start_comparison, start_vote
+from osteon.app.results import describe_maker, prediction_records, read_metrics, result_files, rounded
+from osteon.app.state import AppState
+from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError
 from osteon.predicting.records import read_validation
 from osteon.predicting.training_cases import KEY, trained_on
@@ -23,11 +23,11 @@ REPORTS = 5
 """Newest comparisons that are looked at for one that is going on."""
 METHODS = {
     "hard": "more than half of the votes",
-    "staple": "STAPLE: how good each member is, found out",
+    "staple": "STAPLE: how good each member is, estimated",
     "soft": "mean of probabilities, where they were kept",
 }
 
-HEADS = {
+HEADINGS = {
     "name": "Result",
     "run": "Model",
     "dataset": "Dataset",
@@ -42,43 +42,32 @@ HEADS = {
 }
 
 
-def register(studio: Studio) -> None:
+def register(app: AppState) -> None:
     """Put the page onto the server."""
 
     @ui.page("/runs")
     def runs() -> None:
-        with frame(studio, "Runs", "/runs"):
-            watch(
-                studio,
-                lambda: [j for j in studio.jobs.all() if j.command in ("vote", "compare") and _is_open(studio, j)],
-                lambda rows: job_list(studio, rows),
-            )
-            _Runs(studio).build()
+        with page_frame(app, "Runs", "/runs"):
+            watch_jobs(app, lambda: [j for j in app.jobs.all() if j.command in ("vote", "compare") and app.is_open(j)])
+            _ResultTable(app)
 
 
-def _is_open(studio: Studio, job: Any) -> bool:
-    return studio.jobs.state(job).phase not in ("done", "cancelled")
+class _ResultTable:
+    """The table of results with its filters, and the cards for reports and votes."""
 
-
-class _Runs:
-    """The table, its filters, and the vote."""
-
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
-
-    def build(self) -> None:
-        """Put it onto the page."""
+    def __init__(self, app: AppState) -> None:
+        self.app = app
         rows = self._rows()
         if not rows:
-            with empty(
+            with empty_state(
                 "Nothing to compare yet", "Segment a dataset's held-out cases: results are scored and listed here."
             ):
-                action("Segment", "/segment", weight="main")
+                action("Segment", "/segment", style="main")
             return
         datasets = sorted({row["dataset"] for row in rows if row["dataset"]})
         structures = sorted({name for row in rows for name in row["each"]})
         with card():
-            faint("Sort by a column; tick results to vote over them.")
+            caption("Sort by a column; tick results to vote over them.")
             with ui.element("div").classes("osteon-row"):
                 self.dataset = ui.select({"": "all", **{d: d for d in datasets}}, value="", label="Dataset")
                 self.dataset.classes("osteon-grow").on_value_change(self._filter)
@@ -89,48 +78,48 @@ class _Runs:
                 self.text = ui.input("Name contains").classes("osteon-grow")
                 self.text.on_value_change(self._filter)
             self.all = rows
-            self.table = table(rows, HEADS, key="id", link="name", tick=True)
+            self.table = table(rows, HEADINGS, key="id", link="name", selectable=True)
             self._filter()
         with ui.element("div").classes("osteon-cols"):
-            self._report()
-            self._vote()
+            self._report_card()
+            self._vote_card()
 
     def _rows(self) -> list[dict[str, Any]]:
         rows = []
-        for item in self.studio.workspace.items("results"):
-            if not cases_of(item):
+        for item in self.app.workspace.items("results"):
+            if not result_files(item):
                 continue
-            metrics, told = metrics_of(item), about(item)
-            run = told.get("run", "")
+            metrics, origin = read_metrics(item), read_about(item)
+            run = origin.get("run", "")
             overall = metrics.get("overall", {})
             rows.append(
                 {
                     "id": item.id,
                     "name": item.title,
-                    "href": f"/result/{item.id}",
+                    "href": item.url,
                     "run": self._maker(item),
-                    "dataset": self.studio.workspace.title("datasets", told["dataset"]) if told.get("dataset") else "",
+                    "dataset": self.app.workspace.title("datasets", origin["dataset"]) if origin.get("dataset") else "",
                     "overall": overall.get("dice", {}),
                     "each": {n: s["dice"] for n, s in metrics.get("structures", {}).items()},
                     "missed": overall.get("missed"),
                     "invented": overall.get("invented"),
                     "trained_on": len(trained_on(metrics.get(KEY, {}))) or None,
                     "validation": self._validation(run),
-                    "review": sum(bool(r.get("review")) for r in record_of(item).values()),
+                    "review": sum(bool(r.get("review")) for r in prediction_records(item).values()),
                 }
             )
         return rows
 
     def _maker(self, item: Item) -> str:
-        return maker(self.studio, item).removeprefix("the model ").replace("another program", "")
+        return describe_maker(self.app, item).removeprefix("the model ").replace("another program", "")
 
     def _validation(self, run: str) -> float | None:
-        folder = self.studio.workspace.root / "runs" / run / "model"
+        folder = self.app.workspace.root / "runs" / run / "model"
         try:
             value = read_validation(folder).get("dice") if run else None
         except OsteonError:
             return None
-        return None if value is None else round(float(value), 3)
+        return rounded(value)
 
     def _filter(self) -> None:
         structure, dataset, text = (str(box.value or "") for box in (self.structure, self.dataset, self.text))
@@ -140,70 +129,73 @@ class _Runs:
             if (dataset and row["dataset"] != dataset) or text.lower() not in f"{row['name']} {row['run']}".lower():
                 continue
             mean, sd = dice.get("mean"), dice.get("sd")
-            figures = {"dice": _rounded(mean), "sd": _rounded(sd), "n": dice.get("n")}
+            figures = {"dice": rounded(mean), "sd": rounded(sd), "n": dice.get("n")}
             shown.append({k: v for k, v in row.items() if k not in ("each", "overall")} | figures)
         self.table.rows = sorted(shown, key=lambda row: -(row["dice"] or 0))
         self.table.update()
 
-    def _report(self) -> None:
+    def _report_card(self) -> None:
         with card("Comparison report"):
-            faint("Ranking, tests, charts and pictures of the ticked results, on one page.")
-            action("Make the report", self._compare, icon="summarize", weight="main")
-            watch(self.studio, self._being_made, self._reports, more=lambda: [item.title for item in self._made()])
+            caption("Ranking, tests, charts and pictures of the ticked results, on one page.")
+            action("Make the report", self._compare, icon="summarize", style="main")
+            watch_jobs(
+                self.app,
+                self._report_jobs,
+                self._show_reports,
+                more=lambda: [item.title for item in self._report_items()],
+            )
 
-    def _being_made(self) -> list[Job]:
-        return [job for job in self.studio.jobs.all() if job.command == "compare"][:REPORTS]
+    def _report_jobs(self) -> list[Job]:
+        return [job for job in self.app.jobs.all() if job.command == "compare"][:REPORTS]
 
-    def _made(self) -> list[Item]:
-        return [item for item in self.studio.workspace.items("exports") if (item.path / "report.html").is_file()]
+    def _report_items(self) -> list[Item]:
+        return [item for item in self.app.workspace.items("exports") if (item.path / "report.html").is_file()]
 
-    def _reports(self, rows: Sequence[tuple[Job, State]]) -> None:
+    def _show_reports(self, rows: Sequence[tuple[Job, JobState]]) -> None:
         """Links to the reports, also to those that are being made, as soon as they are there."""
         for job, state in rows:
             if state.phase in ("queued", "running"):
-                faint(f"{job.about.get('report', 'A report')} is being made; a link appears here.")
-        for item in self._made():
+                caption(f"{job.about.get('report', 'A report')} is being made; a link appears here.")
+        for item in self._report_items():
             with ui.element("div").classes("osteon-row"):
                 ui.link(item.title, f"/report/{item.id}", new_tab=True).classes("osteon-grow")
-                keys(self.studio, item, "/runs")
+                item_buttons(self.app, item, "/runs")
 
-    def _ticked(self, least: int) -> list[Item]:
-        members = [self.studio.workspace.find("results", row["id"]) for row in self.table.selected]
-        found = [item for item in members if item is not None]
-        if len(found) < least:
+    def _selected(self, minimum: int) -> list[Item]:
+        members = [self.app.workspace.find("results", row["id"]) for row in self.table.selected]
+        selected = [item for item in members if item is not None]
+        if len(selected) < minimum:
             words = {1: "no result is ticked", 2: "two results are needed"}
-            refuse(OsteonError(words[least], hint="tick them in the table"))
+            notify_error(OsteonError(words[minimum], hint="tick them in the table"))
             return []
-        return found
+        return selected
 
     def _compare(self) -> None:
-        found = self._ticked(1)
-        dataset = dataset_in_common(self.studio, found)
-        if found and dataset is None:
-            refuse(OsteonError("no dataset is there that these are of", hint="tick results of a dataset that is there"))
+        selected = self._selected(1)
+        dataset = common_dataset(self.app, selected)
+        if selected and dataset is None:
+            notify_error(
+                OsteonError("no dataset is there that these are of", hint="tick results of a dataset that is there")
+            )
         elif dataset is not None:
-            begin_comparison(self.studio, found, dataset)
-            say("The report is being made; a link to it appears below the button")
+            start_comparison(self.app, selected, dataset)
+            notify("The report is being made; a link to it appears below the button")
 
-    def _vote(self) -> None:
+    def _vote_card(self) -> None:
         with card("Vote"):
-            faint("One answer of several results: ticked above, of the same cases.")
+            caption("One answer of several results: ticked above, of the same cases.")
             with ui.element("div").classes("osteon-row"):
                 self.method = ui.select(METHODS, value="hard", label="How").classes("osteon-grow")
                 self.name = ui.input("Name", placeholder="vote").classes("osteon-grow")
-                action("Vote over the ticked results", self._begin, icon="how_to_vote", weight="main")
+                action("Vote over the ticked results", self._start_vote, icon="how_to_vote", style="main")
 
-    def _begin(self) -> None:
-        found = self._ticked(2)
-        if not found:
+    def _start_vote(self) -> None:
+        selected = self._selected(2)
+        if not selected:
             return
         try:
-            result, _ = begin_vote(self.studio, found, str(self.name.value or "vote"), str(self.method.value))
+            result, _ = start_vote(self.app, selected, str(self.name.value or "vote"), str(self.method.value))
         except OsteonError as error:
-            refuse(error)
+            notify_error(error)
             return
-        ui.navigate.to(f"/result/{result.id}")
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+        ui.navigate.to(result.url)

@@ -1,4 +1,4 @@
-"""Segmenting: a model, scans, and what came of it."""
+"""Segmenting: the choice of a model and scans, and the list of results."""
 
 from __future__ import annotations
 
@@ -7,132 +7,131 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.frame import action, card, empty, faint, frame, heading, refuse, show_error
-from osteon.app.item_actions import keeper, keys
-from osteon.app.job_cards import chip, watch
-from osteon.app.jobs import Job, State
-from osteon.app.notes import tell_notes
+from osteon.app.elements import (
+    action,
+    caption,
+    card,
+    empty_state,
+    heading,
+    list_card,
+    notify_error,
+    page_frame,
+    show_error,
+)
+from osteon.app.item_actions import item_buttons, item_header
+from osteon.app.job_cards import phase_chip, watch_jobs
+from osteon.app.jobs import Job, JobState
+from osteon.app.notes import show_notes
 from osteon.app.pages.result import ResultPage, case_page
 from osteon.app.pages.source import find_source
-from osteon.app.result_commands import begin_prediction
-from osteon.app.results import cases_of, maker
-from osteon.app.source_inspection import Scans, scans_in
-from osteon.app.state import Studio, open_dataset
+from osteon.app.result_commands import start_prediction
+from osteon.app.results import describe_maker, result_files
+from osteon.app.source_inspection import ScanList, list_scans
+from osteon.app.state import AppState, open_dataset
 from osteon.app.upload_box import UploadBox
-from osteon.app.workspace import Item, about
+from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError
 from osteon.core.text import counted, shortly
 from osteon.predicting.records import read_validation
 from osteon.predicting.training_cases import TRAINED, seen_by
 
-SPEEDS = {
-    "fast": "fast: fewer looks",
-    "balanced": "balanced",
-    "best": "best: mirror images, too; several times slower",
-}
+SPEEDS = {"fast": "fast: fewer looks", "balanced": "balanced", "best": "best: mirror images, too; several times slower"}
 
 
-def register(studio: Studio) -> None:
+def register(app: AppState) -> None:
     """Put the pages onto the server."""
 
     @ui.page("/segment")
     def segment(model: str = "", source: str = "") -> None:
-        with frame(studio, "Segment", "/segment"):
-            models = studio.models()
+        with page_frame(app, "Segment", "/segment"):
+            models = app.models()
             with ui.element("div").classes("osteon-cols"):
                 if models:
-                    _Form(studio, models, model, source).build()
+                    _SegmentForm(app, models, model, source)
                 else:
-                    said = "Train one, or bring one that somebody gave you: osteon's or nnU-Net's."
-                    with empty("There is no model yet", said), ui.element("div").classes("osteon-row"):
-                        action("Train a model", "/train", weight="main")
+                    text = "Train one, or bring one from elsewhere: osteon's or nnU-Net's."
+                    with empty_state("There is no model yet", text), ui.element("div").classes("osteon-row"):
+                        action("Train a model", "/train", style="main")
                         action("Bring a model", "/data")
                 with ui.column().classes("full-width no-wrap gap-3"):
                     heading("Results")
-                    watch(
-                        studio,
-                        lambda: [job for job in studio.jobs.all() if job.command in ("predict", "vote")],
-                        lambda rows: _list(studio, rows),
+                    watch_jobs(
+                        app,
+                        lambda: [job for job in app.jobs.all() if job.command in ("predict", "vote")],
+                        lambda rows: _show_results(app, rows),
                     )
 
     @ui.page("/result/{result_id}")
     def result(result_id: str) -> None:
-        item = studio.workspace.find("results", result_id)
-        with frame(studio, "Result" if item is None else item.title, "/segment", back=("/segment", "Segment")):
+        item = app.workspace.find("results", result_id)
+        with page_frame(app, "Result" if item is None else item.title, "/segment", back=("/segment", "Segment")):
             if item is None:
                 show_error(OsteonError("this result is no longer here", hint="go back to Segment"))
                 return
-            keeper(studio, item, "/segment")
-            ResultPage(studio, item).build()
+            item_header(app, item, "/segment")
+            ResultPage(app, item)
 
     @ui.page("/result/{result_id}/{case_id}")
     def case(result_id: str, case_id: str) -> None:
-        case_page(studio, result_id, case_id)
+        case_page(app, result_id, case_id)
 
 
-def _list(studio: Studio, rows: Sequence[tuple[Job, State]]) -> None:
+def _show_results(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
     states = {job.about.get("result"): state for job, state in reversed(rows)}
-    items = studio.workspace.items("results")
+    items = app.workspace.items("results")
     if not items:
-        with empty("No result yet", "Choose a model and scans, then start."):
+        with empty_state("No result yet", "Choose a model and scans, then start."):
             pass
     for item in items:
-        made_by = maker(studio, item)
-        with card(), ui.element("div").classes("osteon-row"):
-            with ui.column().classes("osteon-grow gap-0"):
-                ui.link(item.title, f"/result/{item.id}").classes("text-weight-medium")
-                faint(f"{counted(len(cases_of(item)), 'case')}, by {made_by}")
+        cases = counted(len(result_files(item)), "case")
+        with list_card(item.title, f"{cases}, by {describe_maker(app, item)}", item.url):
             if item.name in states:
-                chip(states[item.name])
-            action("Open", f"/result/{item.id}", name=f"Open {item.title}")
-            keys(studio, item, "/segment")
+                phase_chip(states[item.name])
+            action("Open", item.url, name=f"Open {item.title}")
+            item_buttons(app, item, "/segment")
 
 
-class _Form:
-    """The model, the scans, the start."""
+class _SegmentForm:
+    """The form that starts a segmentation: a model and scans."""
 
-    def __init__(self, studio: Studio, models: list[Item], model: str, source: str) -> None:
-        self.studio, self.models = studio, {item.id: item for item in models}
+    def __init__(self, app: AppState, models: list[Item], model: str, source: str) -> None:
+        self.app, self.models = app, {item.id: item for item in models}
         self.model_id = model if model in self.models else next(iter(self.models))
         self.source_id = source
-        self.scans: Scans | None = Scans()
-
-    def build(self) -> None:
-        """Put them onto the page."""
+        self.scans: ScanList | None = ScanList()
         with card("Segment scans"):
             names = {i: item.title for i, item in self.models.items()}
             self.model = ui.select(names, value=self.model_id, label="Model").classes("full-width")
-            self.model.on_value_change(self._sources_again)
+            self.model.on_value_change(self._update_sources)
             self.source = ui.select(self._sources(), label="Scans").classes("full-width")
             self.source.value = self.source_id if self.source_id in self.source.options else self._held_out()
-            self.source.on_value_change(self._look)
-            faint("Scans that are not there yet:")
-            UploadBox(self.studio, "Upload scans", self._uploaded)
-            self.told = ui.column().classes("full-width gap-1")
+            self.source.on_value_change(self._inspect)
+            caption("Scans that are not there yet:")
+            UploadBox(self.app, "Upload scans", self._uploaded)
+            self.report = ui.column().classes("full-width gap-1")
             with ui.expansion("More choices").classes("full-width"):
                 self.speed = ui.select(SPEEDS, value="balanced", label="Speed").classes("full-width")
-                self.kept = ui.checkbox("Keep probabilities, for votes that average them (takes disk)")
+                self.probabilities = ui.checkbox("Keep probabilities, for votes that average them (takes disk)")
             self.name = ui.input("Name of the result", placeholder="as the scans").classes("full-width")
-            action("Segment", self._start, icon="content_cut", weight="main")
+            action("Segment", self._start, icon="content_cut", style="main")
         if self.source.value:
-            ui.timer(0.01, self._look, once=True)
+            ui.timer(0.01, self._inspect, once=True)
 
     def _sources(self) -> dict[str, str]:
         """What can be segmented: datasets (what was held out), uploads, folders of --data."""
-        trained_on = about(self.models[str(self.model.value)]).get("dataset")
-        datasets = sorted(self.studio.datasets(), key=lambda item: item.name != trained_on)
-        found = {item.id: f"{item.title}: its held-out or unlabelled cases" for item in datasets}
-        for item in self.studio.workspace.items("sources"):
-            found[item.id] = f"{item.title}: uploaded"
-        for folder in self.studio.workspace.data:
-            for path in (folder, *sorted(p for p in folder.iterdir() if p.is_dir())):
-                found[self.studio.workspace.keyed("data", str(path))] = f"{path.name}: a folder of this machine"
-        return found
+        trained_on = read_about(self.models[str(self.model.value)]).get("dataset")
+        datasets = sorted(self.app.datasets(), key=lambda item: item.name != trained_on)
+        sources = {item.id: f"{item.title}: its held-out or unlabelled cases" for item in datasets}
+        for item in self.app.workspace.items("sources"):
+            sources[item.id] = f"{item.title}: uploaded"
+        for source_id, path in self.app.workspace.data_sources().items():
+            sources[source_id] = f"{path.name}: a folder of this machine"
+        return sources
 
     def _held_out(self) -> str | None:
         """The dataset that the model was trained on, where it keeps cases that it has not seen: the usual next step."""
-        trained_on = about(self.models[str(self.model.value)]).get("dataset")
-        item = next((item for item in self.studio.datasets() if item.name == trained_on), None)
+        trained_on = read_about(self.models[str(self.model.value)]).get("dataset")
+        item = next((item for item in self.app.datasets() if item.name == trained_on), None)
         dataset = None if item is None else open_dataset(item)
         if item is None or dataset is None:
             return None
@@ -146,79 +145,79 @@ class _Form:
     def _model(self) -> Path:
         return self.models[str(self.model.value)].path / "model"
 
-    async def _sources_again(self) -> None:
+    async def _update_sources(self) -> None:
         self.source.set_options(self._sources())
-        await self._look()
+        await self._inspect()
 
     def _uploaded(self, item: Item) -> None:
         self.source.set_options(self._sources(), value=item.id)
 
-    async def _look(self) -> None:
-        """Say which scans there are, before the start."""
-        self.told.clear()
-        place, self.scans = self._place(), None
-        if place is None:
-            self.scans = Scans()
+    async def _inspect(self) -> None:
+        """List the scans before the start."""
+        self.report.clear()
+        source, self.scans = self._source_path(), None
+        if source is None:
+            self.scans = ScanList()
             return
-        asked = (self.source.value, self.model.value)
-        allowed = (self.studio.workspace.root, *self.studio.workspace.data)
-        scans, failed = Scans(), None
+        chosen = (self.source.value, self.model.value)
+        allowed = self.app.workspace.readable_folders
+        scans, error = ScanList(), None
         try:
-            scans = await self.studio.reader.ask(scans_in, place[1], allowed, self._model())
-        except OsteonError as error:
-            failed = error
-        if asked != (self.source.value, self.model.value):
+            scans = await self.app.reader.run(list_scans, source[1], allowed, self._model())
+        except OsteonError as caught:
+            error = caught
+        if chosen != (self.source.value, self.model.value):
             return  # others were chosen meanwhile, and are looked at
-        self.told.clear()  # the same ones may have been chosen again meanwhile
+        self.report.clear()  # the same ones may have been chosen again meanwhile
         self.scans = scans
-        if failed is not None:
-            with self.told:
-                show_error(failed, "These cannot be segmented")
+        if error is not None:
+            with self.report:
+                show_error(error, "These cannot be segmented")
             return
-        with self.told:
-            uploaded = self.studio.workspace.find("sources", str(self.source.value or ""))
-            sent = "" if uploaded is None else about(uploaded).get("notes", "")
-            tell_notes(self.studio, sent.splitlines(), kind="note", title="Names of files")
-            failing = [f"{name}: {why}" for name, why in self.scans.problems.items()]
-            tell_notes(self.studio, failing, kind="error", title="Cannot be segmented")
-            tell_notes(self.studio, self.scans.notes, kind="note", title="To know")
-            ui.label(f"{len(self.scans.ids)} scan{'s' * (len(self.scans.ids) != 1)}: {shortly(self.scans.ids, 6)}")
-            if known := self.scans.trained_on:
+        with self.report:
+            uploaded = self.app.workspace.find("sources", str(self.source.value or ""))
+            names = "" if uploaded is None else read_about(uploaded).get("notes", "")
+            show_notes(self.app, names.splitlines(), kind="note", title="Names of files")
+            failing = [f"{name}: {why}" for name, why in scans.problems.items()]
+            show_notes(self.app, failing, kind="error", title="Cannot be segmented")
+            show_notes(self.app, scans.notes, kind="note", title="Notes")
+            ui.label(f"{counted(len(scans.ids), 'scan')}: {shortly(scans.ids, 6)}")
+            if known := scans.trained_on:
                 with card(kind="note"):
                     ui.label(
                         f"{len(known)} of them were trained on by this model, whatever the dataset holds out by now; "
                         f"their scores say nothing of new scans: {shortly(known, 6)}"
                     )
 
-    def _place(self) -> tuple[str, Path] | None:
+    def _source_path(self) -> tuple[str, Path] | None:
         chosen = str(self.source.value or "")
-        item = self.studio.workspace.find("datasets", chosen)
-        return (item.name, item.path) if item is not None else find_source(self.studio, chosen)
+        item = self.app.workspace.find("datasets", chosen)
+        return (item.name, item.path) if item is not None else find_source(self.app, chosen)
 
     def _start(self) -> None:
-        dataset = self.studio.workspace.find("datasets", str(self.source.value or ""))
-        place = self._place()
+        dataset = self.app.workspace.find("datasets", str(self.source.value or ""))
+        source = self._source_path()
         if self.scans is None:
-            refuse(OsteonError("the scans are still being looked at", hint="wait until they are listed"))
+            notify_error(OsteonError("the scans are still being looked at", hint="wait until they are listed"))
             return
-        if place is None or not self.scans.ids:
-            refuse(OsteonError("no scan is chosen", hint="choose scans, or upload some"))
+        if source is None or not self.scans.ids:
+            notify_error(OsteonError("no scan is chosen", hint="choose scans, or upload some"))
             return
-        of = {"source": place[0]} if dataset is None else {"dataset": dataset.name}
+        origin = {"source": source[0]} if dataset is None else {"dataset": dataset.name}
         model = self.models[str(self.model.value)]
-        title = (dataset or self.studio.workspace.item("sources", place[0])).title
-        wanted = str(self.name.value or "") or f"{title}-by-{model.title}"
+        title = (dataset or self.app.workspace.item("sources", source[0])).title
+        name = str(self.name.value or "") or f"{title}-by-{model.title}"
         try:
-            result, _ = begin_prediction(
-                self.studio,
+            result, _ = start_prediction(
+                self.app,
                 model,
-                place[1],
-                wanted,
-                of=of,
+                source[1],
+                name,
+                origin=origin,
                 speed=str(self.speed.value),
-                probabilities=bool(self.kept.value),
+                probabilities=bool(self.probabilities.value),
             )
         except OsteonError as error:
-            refuse(error)
+            notify_error(error)
             return
-        ui.navigate.to(f"/result/{result.id}")
+        ui.navigate.to(result.url)

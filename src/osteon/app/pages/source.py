@@ -1,4 +1,4 @@
-"""One source: what form it has, its cases, and the choices before it is imported."""
+"""One source: its form, its cases, and the options with which it is imported."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.commands import ImportChoices, begin_import, begin_model
-from osteon.app.frame import card, faint, frame, refuse, show_error, table
-from osteon.app.item_actions import keeper
-from osteon.app.model_import import Brought, take
-from osteon.app.notes import tell_notes
+from osteon.app.commands import ImportOptions, start_import, start_model_import
+from osteon.app.elements import action, caption, card, notify_error, page_frame, show_error, table
+from osteon.app.item_actions import item_header
+from osteon.app.model_import import UploadedModel, copy_model
+from osteon.app.notes import show_notes
 from osteon.app.pages.data import source_path
-from osteon.app.pages.pairing import PairByHand
-from osteon.app.source_inspection import Inspected, inspect_source
-from osteon.app.state import Studio
-from osteon.app.wording import CHOICES, FLAGS, TEXTS
-from osteon.app.workspace import about
+from osteon.app.pages.pairing import PairingForm
+from osteon.app.source_inspection import SourceReport, inspect_source
+from osteon.app.state import AppState
+from osteon.app.workspace import read_about
 from osteon.core.errors import OsteonError
 from osteon.core.text import counted
 from osteon.dataset.modality import MODALITIES
+from osteon.importing.import_options import IMPORT_CHOICES, IMPORT_FLAGS, IMPORT_TEXTS
 from osteon.importing.recognition import source_forms
 
 HOLD_OUT = {
@@ -30,174 +30,167 @@ HOLD_OUT = {
     "last:1": "the last one",
     "last:6": "the last six",
 }
-SURE = ("--repair-geometry", "--allow-empty")
-"""Ticks that mean something for every form."""
-SHOWN = 6
+ALWAYS_FLAGS = ("--repair-geometry", "--allow-empty")
+"""Flags that apply to every form."""
+MAX_SHOWN = 6
 """Notes of each kind before the rest is folded."""
 
 
-def register(studio: Studio) -> None:
+def register(app: AppState) -> None:
     """Put the page onto the server."""
 
     @ui.page("/source/{source_id}")
     def source(source_id: str) -> None:
-        found = find_source(studio, source_id)
-        with frame(studio, "Import", "/data", back=("/data", "Data")):
+        found = find_source(app, source_id)
+        with page_frame(app, "Import", "/data", back=("/data", "Data")):
             if found is None:
                 show_error(OsteonError("this source is no longer here", hint="go back to Data"))
                 return
             name, path = found
-            if item := studio.workspace.find("sources", source_id):
-                keeper(studio, item, "/data")
-                tell_notes(studio, about(item).get("notes", "").splitlines(), kind="note", title="Names of files")
-            _Page(studio, item.title if item else name, path).build()
+            if item := app.workspace.find("sources", source_id):
+                item_header(app, item, "/data")
+                show_notes(app, read_about(item).get("notes", "").splitlines(), kind="note", title="Names of files")
+            _SourcePage(app, item.title if item else name, path)
 
 
-def find_source(studio: Studio, source_id: str) -> tuple[str, Path] | None:
-    """Name and path of what an id stands for: an upload, or a folder of --data."""
-    item = studio.workspace.find("sources", source_id)
+def find_source(app: AppState, source_id: str) -> tuple[str, Path] | None:
+    """Name and path of an upload, or of a folder of --data."""
+    item = app.workspace.find("sources", source_id)
     if item is not None:
         return item.name, source_path(item)
-    for folder in studio.workspace.data:
-        for path in (folder, *(p for p in folder.iterdir() if p.is_dir())):
-            if studio.workspace.keyed("data", str(path)) == source_id and studio.workspace.may_read(path):
-                return path.name, path
-    return None
+    path = app.workspace.data_sources().get(source_id)
+    return None if path is None else (path.name, path)
 
 
-class _Page:
-    """The page in progress."""
+class _SourcePage:
+    """What a source holds, and the form that imports it."""
 
-    def __init__(self, studio: Studio, name: str, path: Path) -> None:
-        self.studio, self.name, self.path = studio, name, path
+    def __init__(self, app: AppState, name: str, path: Path) -> None:
+        self.app, self.name, self.path = app, name, path
         self.form: str | None = None
-        self.given: dict[str, str] = {}
+        self.reader_options: dict[str, str] = {}
         self.boxes: dict[str, ui.input | ui.select] = {}
+        self.column = ui.column().classes("full-width no-wrap gap-4")
+        ui.timer(0.01, self._inspect, once=True)
 
-    def build(self) -> None:
-        """Look at the source, then show what was found."""
-        self.place = ui.column().classes("full-width no-wrap gap-4")
-        ui.timer(0.01, self._look, once=True)
-
-    async def _look(self) -> None:
-        self.place.clear()
-        with self.place, ui.row().classes("items-center"):
+    async def _inspect(self) -> None:
+        self.column.clear()
+        with self.column, ui.row().classes("items-center"):
             ui.icon("hourglass_empty", size="22px").props("aria-hidden=true")
-            faint(f"Looking at {self.name} …")
-        allowed = (self.studio.workspace.root, *self.studio.workspace.data)
+            caption(f"Looking at {self.name} …")
+        allowed = self.app.workspace.readable_folders
         try:
-            found = await self.studio.reader.ask(inspect_source, self.path, allowed, self.form, self.given)
+            report = await self.app.reader.run(inspect_source, self.path, allowed, self.form, self.reader_options)
         except OsteonError as error:
-            self.place.clear()
-            with self.place:
+            self.column.clear()
+            with self.column:
                 show_error(error)
             return
-        self.place.clear()
-        with self.place:
-            self._show(found)
+        self.column.clear()
+        with self.column:
+            self._show(report)
 
-    def _show(self, found: Inspected) -> None:
-        self.found = found
+    def _show(self, report: SourceReport) -> None:
+        self.report = report
         self.boxes = {}
-        if found.model is not None:
-            self._model(found.model)
+        if report.model is not None:
+            self._model_form(report.model)
             return
-        if found.error:
-            show_error(OsteonError(found.error, hint=found.hint), "It was not understood")
-            if found.heeds:
-                with card("What to tell it"):
-                    self._told(found)
-            if not found.files or any(not file.lower().endswith(".seg.nrrd") for file in found.files):
-                _only_predict(self.studio, self.path, self.name)
-            self._forms(found)
-            if found.files:
-                PairByHand(self.studio, self.path, self.name, found.files).build()
+        if report.error:
+            show_error(OsteonError(report.error, hint=report.hint), "It was not recognised")
+            if report.options:
+                with card("How to read it"):
+                    self._reading_form(report)
+            if not report.files or any(not file.lower().endswith(".seg.nrrd") for file in report.files):
+                _segment_card(self.app, self.path, self.name)
+            self._form_choice(report)
+            if report.files:
+                PairingForm(self.app, self.path, self.name, report.files)
             return
         with ui.element("div").classes("osteon-cols"):
             with ui.column().classes("full-width no-wrap gap-4"):
-                with card(f"Recognised: {found.what}"):
-                    tell_notes(self.studio, found.understood)
-                    tell_notes(self.studio, found.lost, kind="error", title="Not taken")
-                    tell_notes(self.studio, found.warnings, kind="note", title="To know", most=SHOWN)
-                    self._forms(found)
-                self._cases(found)
+                with card(f"Recognised: {report.what}"):
+                    show_notes(self.app, report.understood)
+                    show_notes(self.app, report.lost, kind="error", title="Not imported")
+                    show_notes(self.app, report.warnings, kind="note", title="Notes", max_groups=MAX_SHOWN)
+                    self._form_choice(report)
+                self._case_table(report)
             with ui.column().classes("full-width no-wrap gap-4"):
-                if not self._labelled(found):
-                    _only_predict(self.studio, self.path, self.name)
-                self._choices(found)
-                if self._labelled(found):
-                    _only_predict(self.studio, self.path, self.name)
-        if found.files:
-            PairByHand(self.studio, self.path, self.name, found.files).build()
+                if not self._labelled(report):
+                    _segment_card(self.app, self.path, self.name)
+                self._import_form(report)
+                if self._labelled(report):
+                    _segment_card(self.app, self.path, self.name)
+        if report.files:
+            PairingForm(self.app, self.path, self.name, report.files)
 
-    def _model(self, model: Brought) -> None:
+    def _model_form(self, model: UploadedModel) -> None:
         whose = {"osteon": "a model of osteon's", "nnunet": "a trained model of nnU-Net v2"}[model.kind]
         with card(f"Recognised: {whose}"):
-            faint(f"It finds {', '.join(model.finds)}.")
-            faint("Nothing in its files is run; what it finds is as good as its training was.")
-            wanted = ui.input("Name of the model", value=model.name).classes("full-width")
+            caption(f"It finds {', '.join(model.structures)}.")
+            caption("Nothing in its files is run; what it finds is as good as its training was.")
+            name = ui.input("Name of the model", value=model.name).classes("full-width")
 
-            async def take_in() -> None:
-                button.props("loading").disable()  # or a second press takes it again
+            async def import_model() -> None:
+                button.props("loading").disable()  # or a second press imports it again
                 item = None
                 try:
-                    item, job = begin_model(self.studio, model, str(wanted.value or model.name))
+                    item, job = start_model_import(self.app, model, str(name.value or model.name))
                     if job is None:
-                        await self.studio.reader.ask(take, model.folder, item.path / "model")
+                        await self.app.reader.run(copy_model, model.folder, item.path / "model")
                 except OsteonError as error:
                     if item is not None:
                         shutil.rmtree(item.path, ignore_errors=True)
-                    refuse(error)
+                    notify_error(error)
                     button.props(remove="loading").enable()
                     return
-                ui.navigate.to(f"/train/{item.id}")
+                ui.navigate.to(item.url)
 
-            button = ui.button("Take it in", icon="download_done", on_click=take_in).props("no-caps").mark("take")
+            button = action("Import the model", import_model, icon="download_done", style="main").mark("take")
 
-    def _labelled(self, found: Inspected) -> bool:
-        return any(case["labelled"] for case in found.cases)
+    def _labelled(self, report: SourceReport) -> bool:
+        return any(case["labelled"] for case in report.cases)
 
-    def _forms(self, found: Inspected) -> None:
+    def _form_choice(self, report: SourceReport) -> None:
         names = {form.name: f"{form.name}: {form.what}" for form in source_forms().values()}
 
         async def chosen(event: object) -> None:
             self.form = getattr(event, "value", None)
-            await self._look()
+            await self._inspect()
 
         with ui.expansion("It is something else", icon="help_outline").classes("full-width"):
-            ui.select(names, value=found.form or None, label="Form", on_change=chosen).classes("full-width")
+            ui.select(names, value=report.form or None, label="Form", on_change=chosen).classes("full-width")
 
-    def _told(self, found: Inspected) -> None:
-        """What changes how the source is read; it is looked at again with it."""
-        for option, text in TEXTS.items():
-            if option in found.heeds:
-                self.boxes[option] = ui.input(text, value=self.given.get(option, "")).classes("full-width")
-        for option, (text, values) in CHOICES.items():
-            if option in found.heeds:
-                choices = {"": "as it is found out", **values}
-                chosen = ui.select(choices, value=self.given.get(option, ""), label=text)
-                self.boxes[option] = chosen.classes("full-width")
-        if "--case-pattern" in found.heeds:
-            faint("A part of a path is a regular expression; what stands in its first brackets is the case: (p\\d+)")
+    def _reading_form(self, report: SourceReport) -> None:
+        """Options that change how the source is read, and a button that reads it again with them."""
+        for option, text in IMPORT_TEXTS.items():
+            if option in report.options:
+                self.boxes[option] = ui.input(text, value=self.reader_options.get(option, "")).classes("full-width")
+        for option, (text, values) in IMPORT_CHOICES.items():
+            if option in report.options:
+                select = ui.select({"": "detect it", **values}, value=self.reader_options.get(option, ""), label=text)
+                self.boxes[option] = select.classes("full-width")
+        if "--case-pattern" in report.options:
+            caption("A part of a path is a regular expression; what stands in its first brackets is the case: (p\\d+)")
 
         async def again() -> None:
-            self.given = self._asked()
-            await self._look()
+            self.reader_options = self._chosen_options()
+            await self._inspect()
 
-        ui.button("Look again", icon="refresh", on_click=again).props("flat no-caps")
+        action("Look again", again, icon="refresh", style="quiet")
 
-    def _asked(self) -> dict[str, str]:
-        """What the boxes of how it is read say now."""
+    def _chosen_options(self) -> dict[str, str]:
+        """The options of `_reading_form` as they are chosen now."""
         return {option: text for option, box in self.boxes.items() if (text := str(box.value or "").strip())}
 
-    def _choices(self, found: Inspected) -> None:
-        labelled = self._labelled(found)
+    def _import_form(self, report: SourceReport) -> None:
+        labelled = self._labelled(report)
         with card("Import for training" if labelled else "Bring in, to look at and segment"):
-            self.wanted = ui.input("Name of the dataset", value=self.name).classes("full-width")
+            self.name_box = ui.input("Name of the dataset", value=self.name).classes("full-width")
             with ui.element("div").classes("osteon-row"):
                 self.modality = ui.select(
                     {
-                        "": f"as recognised ({found.modality or 'unknown'})",
+                        "": f"as recognised ({report.modality or 'unknown'})",
                         **{m: m.upper() if m != "xray" else "X-ray" for m in MODALITIES},
                     },
                     value="",
@@ -205,84 +198,97 @@ class _Page:
                 ).classes("osteon-grow")
                 self.hold_out = ui.select(
                     HOLD_OUT if labelled else {"": "none"},
-                    value="0.2" if labelled and len(found.cases) >= 5 else "",
+                    value="0.2" if labelled and len(report.cases) >= 5 else "",
                     label="Keep for the final test",
                 ).classes("osteon-grow")
                 self.hold_out.set_visibility(labelled)
             if labelled:
-                faint("What is kept for the final test is never trained on: the model is judged by it.")
+                caption("What is kept for the final test is never trained on: the model is judged by it.")
             else:
-                faint("None of the cases has labels: nothing can be learned from them, until somebody labels them.")
-            self._names(found)
-            with ui.expansion("Where a case is refused").classes("full-width"):
-                ticks = [flag for flag in FLAGS if flag in (*SURE, *found.heeds) and (labelled or flag not in SURE)]
-                self.flags = {flag: ui.checkbox(FLAGS[flag]) for flag in ticks}
-            if any(option in found.heeds for option in (*TEXTS, *CHOICES)):
-                with ui.expansion("How it is read", value=bool(self.given)).classes("full-width"):
-                    self._told(found)
+                caption("None of the cases has labels: no model can be trained on them before they are labelled.")
+            self._structure_names(report)
+            with ui.expansion("If cases are rejected").classes("full-width"):
+                ticks = [
+                    flag
+                    for flag in IMPORT_FLAGS
+                    if flag in (*ALWAYS_FLAGS, *report.options) and (labelled or flag not in ALWAYS_FLAGS)
+                ]
+                self.flags = {flag: ui.checkbox(IMPORT_FLAGS[flag]) for flag in ticks}
+            if any(option in report.options for option in (*IMPORT_TEXTS, *IMPORT_CHOICES)):
+                with ui.expansion("How it is read", value=bool(self.reader_options)).classes("full-width"):
+                    self._reading_form(report)
             text = "Import" if labelled else "Bring in"
-            ui.button(text, icon="download_done", on_click=self._import).props("no-caps").mark("import")
+            action(text, self._import, icon="download_done", style="main").mark("import")
 
-    def _names(self, found: Inspected) -> None:
-        """Names of the structures, where label files say them by numbers."""
+    def _structure_names(self, report: SourceReport) -> None:
+        """Names of the structures, where label files have numbers."""
         self.names: dict[int, ui.input] = {}
-        if not found.structures:
+        if not report.structures:
             return
         with ui.expansion("Structures", value=True).classes("full-width"):
-            if not found.maps:
-                listed = ", ".join(name for name, _ in found.structures)
-                faint(f"{listed}. They can be renamed on the dataset's page.")
+            if not report.has_label_maps:
+                listed = ", ".join(name for name, _ in report.structures)
+                caption(f"{listed}. They can be renamed on the dataset's page.")
                 return
-            if found.looked_into:
-                faint(f"Nothing names the values that {found.looked_into} label files hold: say what they mean.")
+            if report.files_read:
+                caption(f"Nothing names the values that {report.files_read} label files hold: say what they mean.")
             else:
-                faint("What the values of the label files mean.")
-            for name, value in found.structures:
+                caption("What the values of the label files mean.")
+            for name, value in report.structures:
                 self.names[value] = ui.input(f"Value {value}", value=name).props("dense").classes("full-width")
 
-    def _cases(self, found: Inspected) -> None:
-        rows = [{"id": c["id"], "images": ", ".join(c["images"]), "label": c["label"] or "none"} for c in found.cases]
-        with card(f"{counted(len(found.cases), 'case')}"):
-            faint("Take the tick away from cases that are not to be imported.")
-            self.table = table(rows, {"id": "Case", "images": "Image", "label": "Label"}, key="id", tick=True)
+    def _case_table(self, report: SourceReport) -> None:
+        rows = [{"id": c["id"], "images": ", ".join(c["images"]), "label": c["label"] or "none"} for c in report.cases]
+        with card(f"{counted(len(report.cases), 'case')}"):
+            caption("Untick cases that are not to be imported.")
+            self.table = table(rows, {"id": "Case", "images": "Image", "label": "Label"}, key="id", selectable=True)
             self.table.selected = list(rows)
 
     def _import(self) -> None:
-        chosen = [row["id"] for row in self.table.selected]
-        listed = [case["id"] for case in self.found.cases]
-        if not chosen:
-            refuse(OsteonError("no case is chosen", hint="tick the cases to import"))
+        selected = [row["id"] for row in self.table.selected]
+        case_ids = [case["id"] for case in self.report.cases]
+        if not selected:
+            notify_error(OsteonError("no case is chosen", hint="tick the cases to import"))
             return
-        if self._asked() != {option: value for option, value in self.given.items() if option in self.boxes}:
-            refuse(OsteonError("how it is read was changed", hint="press “Look again” first: cases may differ"))
+        if self._chosen_options() != {
+            option: value for option, value in self.reader_options.items() if option in self.boxes
+        }:
+            notify_error(
+                OsteonError("the reading options were changed", hint="press “Look again” first: cases may differ")
+            )
             return
-        before = {value: name for name, value in self.found.structures}
-        renamed = {value: str(box.value or "").strip() for value, box in self.names.items()}
-        if not all(renamed.values()) or len(set(renamed.values())) < len(renamed):
-            refuse(OsteonError("two values have the same name, or one has none", hint="name each under “Structures”"))
+        before = {value: name for name, value in self.report.structures}
+        names = {value: str(box.value or "").strip() for value, box in self.names.items()}
+        if not all(names.values()) or len(set(names.values())) < len(names):
+            notify_error(
+                OsteonError("two values have the same name, or one has none", hint="name each under “Structures”")
+            )
             return
-        if strange := next((name for name in renamed.values() if "," in name or "=" in name), None):
-            refuse(OsteonError(f"{strange}: a name holds no comma and no =", hint="name it under “Structures”"))
+        if invalid := next((name for name in names.values() if "," in name or "=" in name), None):
+            notify_error(OsteonError(f"{invalid}: a name holds no comma and no =", hint="name it under “Structures”"))
             return
-        told = [part for option, value in self.given.items() if option in self.found.heeds for part in (option, value)]
-        choices = ImportChoices(
+        reading = [
+            part
+            for option, value in self.reader_options.items()
+            if option in self.report.options
+            for part in (option, value)
+        ]
+        options = ImportOptions(
             form=self.form,
             modality=str(self.modality.value) or None,
             hold_out=str(self.hold_out.value) or None,
-            only=None if set(chosen) == set(listed) else chosen,
-            labels={name: value for value, name in renamed.items()} if self.names and renamed != before else None,
-            flags=(*told, *(flag for flag, box in self.flags.items() if box.value)),
+            only=None if set(selected) == set(case_ids) else selected,
+            labels={name: value for value, name in names.items()} if self.names and names != before else None,
+            flags=(*reading, *(flag for flag, box in self.flags.items() if box.value)),
         )
-        item, _ = begin_import(self.studio, self.path, str(self.wanted.value or self.name), choices)
-        ui.navigate.to(f"/dataset/{item.id}")
+        item, _ = start_import(self.app, self.path, str(self.name_box.value or self.name), options)
+        ui.navigate.to(item.url)
 
 
-def _only_predict(studio: Studio, path: Path, name: str) -> None:
-    with card("Only to be segmented"):
-        faint("To segment scans they need not be imported: give them to a model.")
-        to = next(
-            (i.id for i in studio.workspace.items("sources") if path.is_relative_to(i.path)), ""
-        ) or studio.workspace.keyed("data", str(path))
-        ui.button(
-            f"Segment {name}", icon="content_cut", on_click=lambda: ui.navigate.to(f"/segment?source={to}")
-        ).props("outline no-caps")
+def _segment_card(app: AppState, path: Path, name: str) -> None:
+    with card("Segment without importing"):
+        caption("Scans need not be imported to be segmented: give them to a model.")
+        source_id = next(
+            (i.id for i in app.workspace.items("sources") if path.is_relative_to(i.path)), ""
+        ) or app.workspace.keyed_hash("data", str(path))
+        action(f"Segment {name}", f"/segment?source={source_id}", icon="content_cut")

@@ -3,156 +3,147 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from nicegui import ui
 
-from osteon.app.bin import WORDS, Thrown, belonging, references, remove, thrown
-from osteon.app.folder_sizes import Sizes, sizes_of, told_size
-from osteon.app.frame import action, card, empty, faint, frame, refuse, table
-from osteon.app.item_actions import ask_delete, goes_with, listed, put_back
-from osteon.app.state import Studio
-from osteon.app.workspace import BIN, Item, Kind
+from osteon.app.bin import Deletion, list_deletions, purge
+from osteon.app.elements import action, caption, card, empty_state, notify_error, page_frame, table
+from osteon.app.folder_sizes import FolderSizes, format_size, workspace_sizes
+from osteon.app.item_actions import ask_delete, describe_attached, describe_items, open_dialog, restore_item
+from osteon.app.item_references import attached_paths, find_references
+from osteon.app.state import AppState
+from osteon.app.workspace import BIN, KIND_NAMES, Item
 from osteon.core.errors import OsteonError
 
-SHOWN: dict[Kind, str] = {
-    "sources": "Uploads",
-    "datasets": "Datasets",
-    "runs": "Trainings",
-    "results": "Results",
-    "exports": "Exports",
-}
-PAGES: dict[Kind, str] = {
-    "sources": "/source/",
-    "datasets": "/dataset/",
-    "runs": "/train/",
-    "results": "/result/",
-    "exports": "/d/",
-}
-HEADS = {"name": "Name", "kind": "What", "told": "On disk", "of": "Refers to it"}
+HEADINGS = {"name": "Name", "kind": "What", "size_text": "On disk", "of": "Refers to it"}
 
 
-def register(studio: Studio) -> None:
+def register(app: AppState) -> None:
     """Put the page onto the server."""
 
     @ui.page("/space")
     def space() -> None:
-        with frame(studio, "Space", "/space"):
-            _Space(studio).build()
+        with page_frame(app, "Space", "/space"):
+            _SpacePage(app)
 
 
-class _Space:
-    """Sizes, which take a while, and the bin."""
+class _SpacePage:
+    """Sizes of all items, and the bin."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
-
-    def build(self) -> None:
-        """Put it onto the page; what has to be counted comes when it is counted."""
-        self.place = ui.column().classes("full-width no-wrap gap-4")
-        with self.place:
-            faint("The files are being counted …")
+    def __init__(self, app: AppState) -> None:
+        self.app = app
+        self.column = ui.column().classes("full-width no-wrap gap-4")
+        with self.column:
+            caption("The files are being counted …")
         ui.timer(0.05, self._count, once=True)
 
     async def _count(self) -> None:
-        sizes, rows, gone = await asyncio.to_thread(
-            lambda: (sizes_of(self.studio.workspace), _rows(self.studio), thrown(self.studio))
+        sizes, rows, deletions = await asyncio.to_thread(
+            lambda: (workspace_sizes(self.app.workspace), _rows(self.app), list_deletions(self.app))
         )
-        self.place.clear()
-        with self.place:
-            self._sums(sizes)
-            self._items(sizes, rows)
-            self._bin(sizes, gone)
+        self.column.clear()
+        with self.column:
+            self._show_sizes(sizes)
+            self._show_items(sizes, rows)
+            self._show_bin(sizes, deletions)
 
-    def _sums(self, sizes: Sizes) -> None:
+    def _show_sizes(self, sizes: FolderSizes) -> None:
         with card("On this disk"):
             ui.label(
-                f"The workspace takes {told_size(sizes.whole)}; {told_size(sizes.free)} of the disk are free."
+                f"The workspace takes {format_size(sizes.total)}; {format_size(sizes.free)} of the disk are free."
             ).classes("text-weight-medium")
-            parts = [f"{word} {told_size(sizes.of(kind))}" for kind, word in SHOWN.items()]
-            rest = sizes.whole - sum(sizes.items.values())
-            faint(" · ".join([*parts, f"the bin {told_size(sizes.of(BIN))}", f"jobs and previews {told_size(rest)}"]))
+            parts = [f"{name.capitalize()}s {format_size(sizes.of(kind))}" for kind, name in KIND_NAMES.items()]
+            rest = sizes.total - sum(sizes.items.values())
+            caption(
+                " · ".join([*parts, f"the bin {format_size(sizes.of(BIN))}", f"jobs and previews {format_size(rest)}"])
+            )
 
-    def _items(self, sizes: Sizes, rows: list[tuple[Item, list[str], list[Item]]]) -> None:
+    def _show_items(self, sizes: FolderSizes, rows: list[tuple[Item, list[str], list[Item]]]) -> None:
         if not rows:
-            with empty(
+            with empty_state(
                 "Nothing takes any space yet", "What is uploaded, imported, trained and segmented appears here."
             ):
                 return
         shown: list[dict[Any, Any]] = []
-        for item, places, users in rows:
-            size = sum(sizes.items.get(place, 0) for place in places)
-            words = {"id": item.id, "name": item.title, "kind": WORDS[item.kind], "told": told_size(size), "size": size}
-            shown.append(words | {"href": f"{PAGES[item.kind]}{item.id}", "of": listed(users) if users else ""})
+        for item, paths, users in rows:
+            size = sum(sizes.items.get(path, 0) for path in paths)
+            row = {
+                "id": item.id,
+                "name": item.title,
+                "kind": KIND_NAMES[item.kind],
+                "size_text": format_size(size),
+                "size": size,
+            }
+            shown.append(row | {"href": item.url, "of": describe_items(users) if users else ""})
         shown.sort(key=lambda row: -row["size"])
         with card("Everything, the largest first"):
-            self.table = table(shown, HEADS, key="id", link="name", tick=True)
+            self.table = table(shown, HEADINGS, key="id", link="name", selectable=True)
             for column in self.table.columns:
-                if column["name"] == "told":
+                if column["name"] == "size_text":
                     column[":sort"] = "(a, b, rowA, rowB) => rowA.size - rowB.size"
             items = {item.id: item for item, _, _ in rows}
-            action("Delete the ticked one", lambda: self._delete(items), icon="delete", weight="danger")
+            action("Delete the ticked one", lambda: self._delete(items), icon="delete", style="danger")
 
     async def _delete(self, items: dict[str, Item]) -> None:
         ticked = [items[row["id"]] for row in self.table.selected]
         if len(ticked) != 1:
-            refuse(OsteonError("tick the one that is to be deleted", hint="one at a time: each says what goes with it"))
+            notify_error(
+                OsteonError("tick the one that is to be deleted", hint="one at a time: each says what goes with it")
+            )
             return
-        await ask_delete(self.studio, ticked[0], "/space")
+        await ask_delete(self.app, ticked[0], "/space")
 
-    def _bin(self, sizes: Sizes, gone: list[Thrown]) -> None:
+    def _show_bin(self, sizes: FolderSizes, deletions: list[Deletion]) -> None:
         with card("The bin"):
-            if not gone:
-                faint("Nothing is in it. What is deleted comes here first.")
+            if not deletions:
+                caption("Nothing is in it. What is deleted comes here first.")
                 return
-            faint("What was deleted, the newest first. It takes space until it is removed for good.")
-            for each in gone:
-                size = sizes.items.get(f"{BIN}/{each.path.name}", 0)
+            caption("What was deleted, the newest first. It takes space until it is removed for good.")
+            for deletion in deletions:
+                size = sizes.items.get(f"{BIN}/{deletion.path.name}", 0)
                 with ui.element("div").classes("osteon-row"):
                     with ui.column().classes("osteon-grow gap-0"):
-                        ui.label(each.title).classes("text-weight-medium")
-                        more = f" and {goes_with(each)}" if len(each.items) > 1 else ""
-                        faint(f"{WORDS[each.kind]}{more} · {told_size(size)} · deleted {each.at}")
-                    back = partial(put_back, self.studio, each)
-                    action("Restore", back, icon="undo", name=f"Restore {each.title}").mark(f"restore-{each.path.name}")
-                    self._remover("Remove", f"Remove {each.title} for good?", [each], f"Remove {each.title} for good")
-            total = told_size(sizes.of(BIN))
-            self._remover(f"Empty the bin ({total})", f"Empty the bin? {total} are freed.", gone, "")
+                        ui.label(deletion.title).classes("text-weight-medium")
+                        more = f" and {describe_attached(deletion)}" if len(deletion.items) > 1 else ""
+                        caption(f"{KIND_NAMES[deletion.kind]}{more} · {format_size(size)} · deleted {deletion.at}")
+                    restored = partial(restore_item, self.app, deletion)
+                    action("Restore", restored, icon="undo", name=f"Restore {deletion.title}").mark(
+                        f"restore-{deletion.path.name}"
+                    )
+                    self._purge_button(
+                        "Remove", f"Remove {deletion.title} for good?", [deletion], f"Remove {deletion.title} for good"
+                    )
+            total = format_size(sizes.of(BIN))
+            self._purge_button(f"Empty the bin ({total})", f"Empty the bin? {total} are freed.", deletions, "")
 
-    def _remover(self, text: str, question: str, gone: Sequence[Thrown], name: str) -> None:
-        async def go() -> None:
+    def _purge_button(self, text: str, question: str, deletions: Sequence[Deletion], name: str) -> None:
+        async def confirmed() -> None:
             try:
-                await asyncio.to_thread(remove, self.studio, gone)
+                await asyncio.to_thread(purge, self.app, deletions)
             except OsteonError as error:
-                refuse(error)
+                notify_error(error)
                 return
-            self.studio.undo = None
+            self.app.undo = None
             ui.navigate.reload()
 
-        action(text, lambda: ask(question, "This cannot be undone.", "Remove for good", go), weight="danger", name=name)
+        def confirm() -> None:
+            with open_dialog(question, "Remove for good", confirmed):
+                ui.label("This cannot be undone.")
+
+        action(text, confirm, style="danger", name=name)
 
 
-def ask(title: str, text: str, verb: str, then: Callable[[], object]) -> None:
-    """A dialog before what cannot be undone."""
-    with ui.context.client.content, ui.dialog(value=True) as dialog, ui.card().classes("osteon-card"):
-        ui.label(title).classes("text-weight-bold")
-        ui.label(text)
-        with ui.row():
-            ui.button("Keep", on_click=dialog.close).props("flat no-caps")
-            ui.button(verb, on_click=then).props("no-caps color=negative")
-    dialog.on("hide", dialog.delete)
-
-
-def _rows(studio: Studio) -> list[tuple[Item, list[str], list[Item]]]:
+def _rows(app: AppState) -> list[tuple[Item, list[str], list[Item]]]:
     """Each item with the folders that are counted for it and what refers to it; exports of results are the results'."""
-    of = references(studio)
+    references = find_references(app)
     rows: list[tuple[Item, list[str], list[Item]]] = []
     owned: set[str] = set()
     for kind in ("sources", "datasets", "runs", "results", "exports"):
-        for item in studio.workspace.items(kind):
-            more = [path.relative_to(studio.workspace.root).as_posix() for path in belonging(studio, item)]
+        for item in app.workspace.items(kind):
+            more = [path.relative_to(app.workspace.root).as_posix() for path in attached_paths(app, item)]
             owned.update(more)
-            rows.append((item, [item.place, *more], of.get(item.place, [])))
+            rows.append((item, [item.relative_path, *more], references.get(item.relative_path, [])))
     return [row for row in rows if row[1][0] not in owned]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from osteon.plan.schema import Plan
-from osteon.training.augmenting.intensity import change_intensities
-from osteon.training.augmenting.parameters import Changes
-from osteon.training.augmenting.spatial import mirror, move
+from osteon.training.augmenting.intensity import augment_intensities
+from osteon.training.augmenting.parameters import AugmentationParameters
+from osteon.training.augmenting.spatial import mirror_patches, resample_patches
 
 
-def apply_changes(
-    image: torch.Tensor, labels: torch.Tensor, annotated: torch.Tensor, changes: Changes, plan: Plan
+def apply_augmentation(
+    image: torch.Tensor, labels: torch.Tensor, annotated: torch.Tensor, parameters: AugmentationParameters, plan: Plan
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Apply drawn changes.
 
@@ -19,12 +19,12 @@ def apply_changes(
         image: `[batch, channel, i, j, k]` float; may be changed in place.
         labels: Index `[batch, i, j, k]` int64 or multi-hot `[batch, structure, i, j, k]` float; likewise.
         annotated: `[batch, structure]` bool, on the host; sides swap with their structures; likewise.
-        changes: From `draw_changes`.
+        parameters: From `draw_changes`.
         plan: Says which structures swap when left and right do, how large voxels are, and which channels are MR.
 
     Returns:
         Image, labels and annotated, changed, where they were.
     """
-    image, labels, annotated = mirror(image, labels, annotated, changes.mirror, plan)
-    image, labels = move(image, labels, changes, plan)
-    return change_intensities(image, changes, plan), labels, annotated
+    image, labels, annotated = mirror_patches(image, labels, annotated, parameters.mirror, plan)
+    image, labels = resample_patches(image, labels, parameters, plan)
+    return augment_intensities(image, parameters, plan), labels, annotated

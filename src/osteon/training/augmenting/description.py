@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from osteon.plan.schema import Plan
-from osteon.training.augmenting.parameters import Changes
+from osteon.training.augmenting.parameters import AugmentationParameters
 from osteon.training.augmenting.spatial import in_millimetres
 
 INTENSITIES = {
@@ -23,20 +23,20 @@ INTENSITIES = {
 """In the order in which they happen."""
 
 
-def told(changes: Changes, number: int, plan: Plan) -> list[str]:
+def describe_augmentation(parameters: AugmentationParameters, number: int, plan: Plan) -> list[str]:
     """What happens to one patch of a batch, in the order in which it happens; nothing: an empty list."""
-    return [*_places(changes, number, plan), *_intensities(changes, number, plan)]
+    return [*_describe_spatial(parameters, number, plan), *_describe_intensities(parameters, number, plan)]
 
 
-def _places(changes: Changes, number: int, plan: Plan) -> list[str]:
+def _describe_spatial(parameters: AugmentationParameters, number: int, plan: Plan) -> list[str]:
     words = []
-    mirrored = [letter for letter, flipped in zip(plan.grid.axes, changes.mirror[number], strict=True) if flipped]
+    mirrored = [letter for letter, flipped in zip(plan.grid.axes, parameters.mirror[number], strict=True) if flipped]
     if mirrored:
         swapped = "R" in mirrored and plan.mirror_partners != list(range(len(plan.structures)))
         words.append(f"mirrored along {', '.join(mirrored)}" + ("; left and right swap names" if swapped else ""))
-    if changes.elastic_mm[number] > 0:
-        words.append(f"bent, its points by up to {changes.elastic_mm[number]:.2g} {plan.unit}")
-    affine = in_millimetres(changes.affine[number], plan)
+    if parameters.elastic_mm[number] > 0:
+        words.append(f"bent, its points by up to {parameters.elastic_mm[number]:.2g} {plan.unit}")
+    affine = in_millimetres(parameters.affine[number], plan)
     stretch = np.linalg.norm(affine[:, :3], axis=0)
     turn = affine[:, :3] / stretch
     degrees = math.degrees(math.acos(min(1.0, max(-1.0, (np.trace(turn) - 1) / 2))))
@@ -53,13 +53,13 @@ def _places(changes: Changes, number: int, plan: Plan) -> list[str]:
     return words
 
 
-def _intensities(changes: Changes, number: int, plan: Plan) -> list[str]:
+def _describe_intensities(parameters: AugmentationParameters, number: int, plan: Plan) -> list[str]:
     words = []
-    bias = changes.bias[number]
+    bias = parameters.bias[number]
     if bias > 0 and any(channel.modality == "mr" for channel in plan.channels):
         words.append(f"bias field × {math.exp(-bias):.2f} … {math.exp(bias):.2f}")
     for name, text in INTENSITIES.items():
-        value = getattr(changes, name)[number]
+        value = getattr(parameters, name)[number]
         if not math.isnan(value):
             words.append(text.format(value))
     return words

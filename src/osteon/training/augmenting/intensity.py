@@ -10,56 +10,56 @@ import torch
 import torch.nn.functional as F
 
 from osteon.plan.schema import Plan
-from osteon.training.augmenting.parameters import Changes, Floats
-from osteon.training.augmenting.smooth import expand, legendre_bases
-from osteon.training.host_to_device import send
+from osteon.training.augmenting.parameters import AugmentationParameters, Floats
+from osteon.training.augmenting.smooth import expand_field, legendre_bases
+from osteon.training.host_to_device import send_like
 
 
-def change_intensities(image: torch.Tensor, changes: Changes, plan: Plan) -> torch.Tensor:
+def augment_intensities(image: torch.Tensor, parameters: AugmentationParameters, plan: Plan) -> torch.Tensor:
     """Change the intensities of `image` `[batch, channel, i, j, k]`, in place."""
 
     def noise(x: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-        generator = torch.Generator(device=image.device).manual_seed(changes.seed)
+        generator = torch.Generator(device=image.device).manual_seed(parameters.seed)
         return x + std * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
-    _bias(image, changes, plan)
+    _apply_bias_field(image, parameters, plan)
     steps: list[tuple[Floats, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = [
-        (changes.noise, noise),
-        (changes.blur, lambda x, sigma: _blur(x, sigma, math.ceil(3 * np.nanmax(changes.blur)))),
-        (changes.brightness, lambda x, factor: x * factor),
-        (changes.offset, lambda x, amount: x + amount),
-        (changes.contrast, _contrast),
-        (changes.low_resolution, lambda x, _: _coarsen(x, changes.low_resolution)),
-        (changes.gamma_inverted, lambda x, power: -_gamma(-x, power)),
-        (changes.gamma, _gamma),
+        (parameters.noise, noise),
+        (parameters.blur, lambda x, sigma: _blur(x, sigma, math.ceil(3 * np.nanmax(parameters.blur)))),
+        (parameters.brightness, lambda x, factor: x * factor),
+        (parameters.offset, lambda x, amount: x + amount),
+        (parameters.contrast, _contrast),
+        (parameters.low_resolution, lambda x, _: _lower_resolution(x, parameters.low_resolution)),
+        (parameters.gamma_inverted, lambda x, power: -_gamma(-x, power)),
+        (parameters.gamma, _gamma),
     ]
     for values, change in steps:
-        chosen = np.flatnonzero(~np.isnan(values))
-        if len(chosen):
-            rows = send(chosen, image)
-            amount = send(values[chosen], image).reshape(-1, 1, 1, 1, 1)
+        patches = np.flatnonzero(~np.isnan(values))
+        if len(patches):
+            rows = send_like(patches, image)
+            amount = send_like(values[patches], image).reshape(-1, 1, 1, 1, 1)
             image[rows] = change(image[rows], amount)
     return image
 
 
-def _bias(image: torch.Tensor, changes: Changes, plan: Plan) -> None:
+def _apply_bias_field(image: torch.Tensor, parameters: AugmentationParameters, plan: Plan) -> None:
     """Brighten MR channels here and darken them there by exp(f), whose greatest |f| was drawn.
 
     Normalised intensities have no zero of their own: the patch's darkest voxel stands for no signal.
     """
-    chosen = np.flatnonzero(~np.isnan(changes.bias))
+    patches = np.flatnonzero(~np.isnan(parameters.bias))
     channels = [number for number, channel in enumerate(plan.channels) if channel.modality == "mr"]
-    if not len(chosen) or not channels:
+    if not len(patches) or not channels:
         return
-    weights = send(changes.bias_terms[chosen], image)[:, None]
-    field = expand(weights, legendre_bases(plan.patch.size, plan.grid.spacing_mm))
-    greatest = send(changes.bias[chosen], image).reshape(-1, 1, 1, 1, 1)
+    weights = send_like(parameters.bias_terms[patches], image)[:, None]
+    field = expand_field(weights, legendre_bases(plan.patch.size, plan.grid.spacing_mm))
+    greatest = send_like(parameters.bias[patches], image).reshape(-1, 1, 1, 1, 1)
     factor = (field * (greatest / field.abs().amax((2, 3, 4), True).clamp_min(1e-6))).exp()
-    rows = send(chosen, image)[:, None]
-    columns = send(np.array(channels), image)
-    there = image[rows, columns]
-    low = there.amin((2, 3, 4), True)
-    image[rows, columns] = (there - low) * factor + low
+    rows = send_like(patches, image)[:, None]
+    columns = send_like(np.array(channels), image)
+    values = image[rows, columns]
+    low = values.amin((2, 3, 4), True)
+    image[rows, columns] = (values - low) * factor + low
 
 
 def _blur(x: torch.Tensor, sigma: torch.Tensor, most: int) -> torch.Tensor:
@@ -86,10 +86,10 @@ def _contrast(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     return ((x - mean) * factor + mean).clamp(low, high)
 
 
-def _coarsen(x: torch.Tensor, kept: Floats) -> torch.Tensor:
+def _lower_resolution(x: torch.Tensor, factors: Floats) -> torch.Tensor:
     """Fewer voxels and back. `nearest` would take each coarse voxel's first, and move the image off its labels."""
     parts = []
-    for patch, part in zip(x.split(1), kept[~np.isnan(kept)].tolist(), strict=True):
+    for patch, part in zip(x.split(1), factors[~np.isnan(factors)].tolist(), strict=True):
         small = [max(1, round(n * part)) for n in patch.shape[2:]]
         coarse = F.interpolate(patch, small, mode="nearest-exact")
         parts.append(F.interpolate(coarse, patch.shape[2:], mode="trilinear"))

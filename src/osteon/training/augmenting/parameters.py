@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from osteon.core.random_streams import Stream, generator
 from osteon.plan.schema import Plan
-from osteon.training.augmenting.smooth import POLYNOMIALS, points_along
+from osteon.training.augmenting.smooth import POLYNOMIALS, count_control_points
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Changes:
+class AugmentationParameters:
     """What happens to each patch of a batch; NaN where something does not happen.
 
     Attributes:
@@ -46,10 +46,10 @@ class Changes:
     seed: int
 
 
-def draw_changes(plan: Plan, seed: int, iteration: int) -> Changes:
-    """Draw the changes of one iteration; the same seed and iteration give the same changes."""
+def draw_parameters(plan: Plan, seed: int, iteration: int) -> AugmentationParameters:
+    """Draw the parameters of one iteration; the same seed and iteration give the same ones."""
     rng = generator(seed, Stream.AUGMENTATION, iteration)
-    how = plan.augmentation
+    augmentation = plan.augmentation
     count = plan.patch.batch
 
     def maybe(chance: float, low: float, high: float, *, ratio: bool = False) -> Floats:
@@ -58,44 +58,44 @@ def draw_changes(plan: Plan, seed: int, iteration: int) -> Changes:
         return np.where(rng.random(count) < chance, value, np.nan)
 
     mirror = rng.random((count, 3)) < 0.5
-    mirror[:, [axis for axis in range(3) if axis not in how.mirror_axes]] = False
-    return Changes(
+    mirror[:, [axis for axis in range(3) if axis not in augmentation.mirror_axes]] = False
+    return AugmentationParameters(
         mirror=mirror,
         affine=_draw_affine(plan, rng),
-        noise=maybe(how.noise_p, 0, how.noise_std),
-        blur=maybe(how.blur_p, *how.blur_sigma),
-        brightness=maybe(how.brightness_p, *how.brightness),
-        offset=maybe(how.offset_p, *how.offset),
-        contrast=maybe(how.contrast_p, *how.contrast),
-        low_resolution=maybe(how.low_resolution_p, *how.low_resolution),
-        gamma=maybe(how.gamma_p, *how.gamma, ratio=True),
-        gamma_inverted=maybe(how.gamma_inverted_p, *how.gamma, ratio=True),
+        noise=maybe(augmentation.noise_p, 0, augmentation.noise_std),
+        blur=maybe(augmentation.blur_p, *augmentation.blur_sigma),
+        brightness=maybe(augmentation.brightness_p, *augmentation.brightness),
+        offset=maybe(augmentation.offset_p, *augmentation.offset),
+        contrast=maybe(augmentation.contrast_p, *augmentation.contrast),
+        low_resolution=maybe(augmentation.low_resolution_p, *augmentation.low_resolution),
+        gamma=maybe(augmentation.gamma_p, *augmentation.gamma, ratio=True),
+        gamma_inverted=maybe(augmentation.gamma_inverted_p, *augmentation.gamma, ratio=True),
         seed=int(rng.integers(2**62)),
-        bias=maybe(how.bias_p, *how.bias),
+        bias=maybe(augmentation.bias_p, *augmentation.bias),
         bias_terms=_draw_bias(plan, rng),
-        elastic_mm=maybe(how.elastic_p, *how.elastic_mm),
+        elastic_mm=maybe(augmentation.elastic_p, *augmentation.elastic_mm),
         elastic=_draw_elastic(plan, rng),
     )
 
 
 def _draw_affine(plan: Plan, rng: np.random.Generator) -> Floats:
     """`[batch, 3, 4]` rotation and zoom about the patch's centre, rigid in millimetres, and a shift."""
-    how = plan.augmentation
-    made = np.zeros((plan.patch.batch, 3, 4))
+    augmentation = plan.augmentation
+    affine = np.zeros((plan.patch.batch, 3, 4))
     half = np.array(plan.patch.size) * np.array(plan.grid.spacing_mm) / 2
     flat = plan.grid.dimensions == 2
     for number in range(plan.patch.batch):
-        angles = np.radians(rng.uniform(-1, 1, 3) * how.rotate_degrees)
-        zoom = np.exp(rng.uniform(np.log(how.scale[0]), np.log(how.scale[1]), 3))
-        shift = rng.uniform(-2, 2, 3) * how.shift
-        if rng.random() >= how.affine_p:
+        angles = np.radians(rng.uniform(-1, 1, 3) * augmentation.rotate_degrees)
+        zoom = np.exp(rng.uniform(np.log(augmentation.scale[0]), np.log(augmentation.scale[1]), 3))
+        shift = rng.uniform(-2, 2, 3) * augmentation.shift
+        if rng.random() >= augmentation.affine_p:
             angles, zoom, shift = np.zeros(3), np.ones(3), np.zeros(3)
         if flat:
             zoom[2], shift[2] = 1, 0
         turn = rotation(angles) @ np.diag(zoom)
-        made[number, :, :3] = turn * half[None, :] / half[:, None]
-        made[number, :, 3] = shift
-    return made
+        affine[number, :, :3] = turn * half[None, :] / half[:, None]
+        affine[number, :, 3] = shift
+    return affine
 
 
 def rotation(angles: Floats) -> Floats:
@@ -114,7 +114,7 @@ def _draw_elastic(plan: Plan, rng: np.random.Generator) -> Floats:
     """`[batch, 3, a, b, c]` displacements, −1 … 1; none through a slice's plane, nor different across it."""
     if not plan.augmentation.elastic_p:
         return np.zeros((plan.patch.batch, 3, 1, 1, 1))
-    points = points_along(plan.patch.size, plan.grid.spacing_mm, plan.augmentation.elastic_grain_mm)
+    points = count_control_points(plan.patch.size, plan.grid.spacing_mm, plan.augmentation.elastic_grain_mm)
     drawn = rng.uniform(-1, 1, (plan.patch.batch, 3, *points))
     if plan.grid.dimensions == 2:
         drawn[:, 2] = 0

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from osteon.training.host_to_device import send
+from osteon.training.host_to_device import send_like
 
 Floats = npt.NDArray[np.float64]
 
@@ -16,7 +16,7 @@ POLYNOMIALS = 4
 """Degrees 0 to 3 of a bias field along an axis, as in Van Leemput et al., IEEE TMI 18(10), 1999."""
 
 
-def expand(weights: torch.Tensor, bases: Sequence[Floats]) -> torch.Tensor:
+def expand_field(weights: torch.Tensor, bases: Sequence[Floats]) -> torch.Tensor:
     """The field of given weights.
 
     Args:
@@ -26,12 +26,12 @@ def expand(weights: torch.Tensor, bases: Sequence[Floats]) -> torch.Tensor:
     Returns:
         `[batch, component, i, j, k]`.
     """
-    along_i, along_j, along_k = (send(basis, weights) for basis in bases)
+    along_i, along_j, along_k = (send_like(basis, weights) for basis in bases)
     field = along_j @ (weights @ along_k.T)
     return (along_i @ field.flatten(3)).unflatten(3, (len(along_j), len(along_k)))
 
 
-def points_along(size: Sequence[int], spacing_mm: Sequence[float], grain_mm: float) -> tuple[int, ...]:
+def count_control_points(size: Sequence[int], spacing_mm: Sequence[float], grain_mm: float) -> tuple[int, ...]:
     """How many of a spline's points lie along each axis of a patch."""
     bases = [spline_basis(count, edge, grain_mm) for count, edge in zip(size, spacing_mm, strict=True)]
     return tuple(basis.shape[1] for basis in bases)
@@ -49,9 +49,9 @@ def spline_basis(size: int, spacing_mm: float, grain_mm: float) -> Floats:
     cell = np.floor(place).astype(int)
     t = place - cell
     near = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1) / 6
-    made = np.zeros((size, cell[-1] - cell[0] + 4))
-    np.put_along_axis(made, (cell - cell[0])[:, None] + np.arange(4), near, axis=1)
-    return made
+    basis = np.zeros((size, cell[-1] - cell[0] + 4))
+    np.put_along_axis(basis, (cell - cell[0])[:, None] + np.arange(4), near, axis=1)
+    return basis
 
 
 def legendre_bases(size: Sequence[int], spacing_mm: Sequence[float]) -> list[Floats]:

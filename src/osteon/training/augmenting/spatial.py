@@ -8,18 +8,18 @@ import torch
 import torch.nn.functional as F
 
 from osteon.plan.schema import Plan
-from osteon.training.augmenting.parameters import Changes, Floats
-from osteon.training.augmenting.smooth import expand, spline_basis
-from osteon.training.host_to_device import send
+from osteon.training.augmenting.parameters import AugmentationParameters, Floats
+from osteon.training.augmenting.smooth import expand_field, spline_basis
+from osteon.training.host_to_device import send_like
 
 
-def mirror(
+def mirror_patches(
     image: torch.Tensor, labels: torch.Tensor, annotated: torch.Tensor, mirrored: npt.NDArray[np.bool_], plan: Plan
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mirror patches along the axes `mirrored` `[batch, 3]`; from left to right, sides swap their names."""
     partners = plan.mirror_partners
-    here, swap = (send(np.array(n), labels) for n in (partners, [0, *(partner + 1 for partner in partners)]))
-    sideways = plan.grid.sideways
+    here, swap = (send_like(np.array(n), labels) for n in (partners, [0, *(partner + 1 for partner in partners)]))
+    sideways = plan.grid.left_right_axis
     for number, axes in enumerate(mirrored):
         dims = [int(axis) - 3 for axis in np.flatnonzero(axes)]
         if not dims:
@@ -32,37 +32,39 @@ def mirror(
     return image, labels, annotated
 
 
-def move(image: torch.Tensor, labels: torch.Tensor, changes: Changes, plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
+def resample_patches(
+    image: torch.Tensor, labels: torch.Tensor, parameters: AugmentationParameters, plan: Plan
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Resample image (linear) and labels (nearest) once; beyond the edge the outermost voxel repeats.
 
     A voxel at x of a changed patch comes from A (x + d(x)): first the deformation, then the affine, so that the
     deformation alone decides whether space folds.
     """
-    turned = ~np.isclose(changes.affine, np.eye(3, 4)).all((1, 2))
-    bent = ~np.isnan(changes.elastic_mm)
-    chosen = np.flatnonzero(turned | bent)
-    if not len(chosen):
+    is_affine = ~np.isclose(parameters.affine, np.eye(3, 4)).all((1, 2))
+    is_elastic = ~np.isnan(parameters.elastic_mm)
+    moved_patches = np.flatnonzero(is_affine | is_elastic)
+    if not len(moved_patches):
         return image, labels
     flat = plan.grid.dimensions == 2  # torch samples pictures several times faster than volumes of one slice
     if flat:
         image, labels = image.squeeze(-1), labels.squeeze(-1)
     axes = [1, 0] if flat else [2, 1, 0]  # grid_sample counts x, y, z: the last axis first
-    reverse = changes.affine[chosen][:, axes][:, :, [*axes, 3]]
-    grid = F.affine_grid(send(reverse, image), [len(chosen), 1, *image.shape[2:]], align_corners=False)
-    where = np.flatnonzero(bent[chosen])
+    reverse = parameters.affine[moved_patches][:, axes][:, :, [*axes, 3]]
+    grid = F.affine_grid(send_like(reverse, image), [len(moved_patches), 1, *image.shape[2:]], align_corners=False)
+    where = np.flatnonzero(is_elastic[moved_patches])
     if len(where):
-        added = _displacement(changes, chosen[where], axes, plan, image).reshape(len(where), *grid.shape[1:])
-        grid.index_add_(0, send(where, grid), added)
-    rows = send(chosen, image)
-    moved, followed = _through(grid, image[rows], labels[rows])
-    if len(chosen) == len(image):
-        image, labels = moved, followed
+        added = _displacement(parameters, moved_patches[where], axes, plan, image).reshape(len(where), *grid.shape[1:])
+        grid.index_add_(0, send_like(where, grid), added)
+    rows = send_like(moved_patches, image)
+    moved, moved_labels = _sample_both(grid, image[rows], labels[rows])
+    if len(moved_patches) == len(image):
+        image, labels = moved, moved_labels
     else:
-        image[rows], labels[rows] = moved, followed
+        image[rows], labels[rows] = moved, moved_labels
     return (image[..., None], labels[..., None]) if flat else (image, labels)
 
 
-def _through(grid: torch.Tensor, image: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _sample_both(grid: torch.Tensor, image: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     moved = sample(image, grid, "bilinear")
     if labels.is_floating_point():
         return moved, sample(labels, grid, "nearest")
@@ -70,19 +72,19 @@ def _through(grid: torch.Tensor, image: torch.Tensor, labels: torch.Tensor) -> t
 
 
 def _displacement(
-    changes: Changes, numbers: npt.NDArray[np.intp], axes: list[int], plan: Plan, like: torch.Tensor
+    parameters: AugmentationParameters, numbers: npt.NDArray[np.intp], axes: list[int], plan: Plan, like: torch.Tensor
 ) -> torch.Tensor:
     """`[numbers, i, j, k, axes]` what patches' deformations add to their grids, in parts of half a patch."""
     size, spacing_mm = plan.patch.size, plan.grid.spacing_mm
     half = np.array(size) * np.array(spacing_mm) / 2
-    points = changes.elastic[numbers] * changes.elastic_mm[numbers][:, None, None, None, None]
+    points = parameters.elastic[numbers] * parameters.elastic_mm[numbers][:, None, None, None, None]
     # Turned and zoomed are the few points, rather than every voxel.
-    points = np.einsum("nab,nbijk->naijk", changes.affine[numbers][:, axes, :3] / half, points)
+    points = np.einsum("nab,nbijk->naijk", parameters.affine[numbers][:, axes, :3] / half, points)
     bases = [
         spline_basis(count, edge, plan.augmentation.elastic_grain_mm)
         for count, edge in zip(size, spacing_mm, strict=True)
     ]
-    return expand(send(points, like), bases).movedim(1, -1)
+    return expand_field(send_like(points, like), bases).movedim(1, -1)
 
 
 def sample(x: torch.Tensor, grid: torch.Tensor, mode: str) -> torch.Tensor:

@@ -10,36 +10,38 @@ from typing import Any
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 
-VIEWER = Path(__file__).parent / "static/niivue"
-MISSING = VIEWER / "MISSING.txt"
-_ESM = {"niivue": str(VIEWER)} if (VIEWER / "index.js").is_file() else {}
+NIIVUE = Path(__file__).parent / "static/niivue"
+NIIVUE_MISSING = NIIVUE / "MISSING.txt"
+_ESM = {"niivue": str(NIIVUE)} if (NIIVUE / "index.js").is_file() else {}
 
 
-def viewer_is_there() -> bool:
+def has_niivue() -> bool:
     """Whether the package was built with NiiVue's JavaScript."""
-    return (VIEWER / "index.js").is_file()
+    return (NIIVUE / "index.js").is_file()
 
 
-def why_missing() -> str:
+def why_no_niivue() -> str:
     """Why it was not, as the build noted it."""
-    return MISSING.read_text(encoding="utf-8").strip() if MISSING.is_file() else "the package was built without it"
+    return (
+        NIIVUE_MISSING.read_text(encoding="utf-8").strip()
+        if NIIVUE_MISSING.is_file()
+        else "the package was built without it"
+    )
 
 
-WAY_OUT = (
+NIIVUE_HINT = (
     "install osteon again where npm reaches a registry: pip install --force-reinstall --no-deps 'osteon[app]', or in a "
-    f"checkout pip install -e .; or put dist/index.js of the npm package @niivue/niivue into {VIEWER}"
+    f"checkout pip install -e .; or put dist/index.js of the npm package @niivue/niivue into {NIIVUE}"
 )
 """What to do without the viewer's JavaScript."""
-
-
-OBLIQUE = 1.0
-"""Degrees from which a scan is said to be oblique: what is less is the care with which a patient lies."""
-SHEARED = 0.1
+OBLIQUE_DEG = 1.0
+"""Degrees from which a scan counts as oblique: less is normal positioning of patients."""
+SHEARED_DEG = 0.1
 """Degrees from which axes count as sheared."""
 
 
 @dataclass
-class Shown:
+class VisibleStructure:
     """A structure as a viewer shows it."""
 
     name: str
@@ -47,13 +49,13 @@ class Shown:
     visible: bool = True
     opacity: float = 0.55
 
-    def told(self) -> dict[str, Any]:
-        """For the viewer."""
+    def to_dict(self) -> dict[str, Any]:
+        """As the JavaScript takes it."""
         return {"name": self.name, "colour": self.colour, "opacity": self.opacity if self.visible else 0.0}
 
 
 @dataclass
-class ShownLayer:
+class ViewLayer:
     """Structures in one file.
 
     Attributes:
@@ -65,15 +67,15 @@ class ShownLayer:
 
     url: str
     part: str
-    structures: list[Shown] = field(default_factory=list)
+    structures: list[VisibleStructure] = field(default_factory=list)
     outline: bool = False
 
-    def told(self) -> dict[str, Any]:
-        """For the viewer."""
+    def to_dict(self) -> dict[str, Any]:
+        """As the JavaScript takes it."""
         return {
             "url": self.url,
             "outline": self.outline,
-            "structures": [structure.told() for structure in self.structures],
+            "structures": [structure.to_dict() for structure in self.structures],
         }
 
 
@@ -86,14 +88,14 @@ class View(Element):
         self.classes("osteon-view-box")
 
     def show(self, scene: dict[str, Any]) -> None:
-        """Load files and show them; `ready` is told when they are on the screen."""
+        """Load files and show them; `ready` is emitted when they are on the screen."""
         self._props["scene"] = scene
         self.update()
 
-    def styles(self, layer: int, structures: Sequence[tuple[int, Shown]]) -> None:
+    def set_styles(self, layer: int, structures: Sequence[tuple[int, VisibleStructure]]) -> None:
         """Show structures of a layer in these colours; those that are not visible not at all."""
-        told = [[number, s.colour, s.opacity if s.visible else 0.0] for number, s in structures]
-        self.run_method("styles", layer, told)
+        styles = [[number, s.colour, s.opacity if s.visible else 0.0] for number, s in structures]
+        self.run_method("styles", layer, styles)
 
     def on_ready(self, handler: Callable[[GenericEventArguments], Any]) -> None:
         """Call when a scene is on the screen."""
@@ -108,34 +110,34 @@ class PictureView(View, component="picture_view.js"):
     """A radiograph with structures that may overlap."""
 
 
-def scene_for(
+def viewer_scene(
     info: dict[str, Any],
-    base: str,
-    layers: Sequence[ShownLayer],
+    base_url: str,
+    layers: Sequence[ViewLayer],
     window: tuple[float, float],
     layout: str,
     *,
-    asked: bool = False,
+    layout_chosen: bool = False,
 ) -> dict[str, Any]:
     """What a viewer's `show` takes.
 
     Args:
         info: Of `scenes.make_scene`.
-        base: The URL of the scene's folder, with a slash.
+        base_url: The URL of the scene's folder, with a slash.
         layers: What is drawn over the image.
         window: Range of grey.
         layout: `all`, `slices`, `axial`, `coronal`, `sagittal` or `solid`.
-        asked: Whether somebody chose it: without a graphics card `all` is only shown then.
+        layout_chosen: Whether the user chose it: without a graphics card `all` is only shown then.
     """
     common = {
-        "key": f"{base} {' '.join(layer.url for layer in layers)}",
+        "key": f"{base_url} {' '.join(layer.url for layer in layers)}",
         "window": list(window),
         "unit": info["unit"],
-        "layers": [layer.told() for layer in layers],
+        "layers": [layer.to_dict() for layer in layers],
     }
     if info["kind"] == "picture":
         return common | {
-            "image": f"{base}image.bin",
+            "image": f"{base_url}image.bin",
             "size": info["size"],
             "slope": info["slope"],
             "intercept": info["intercept"],
@@ -143,21 +145,21 @@ def scene_for(
             "marks": info["marks"],
         }
     return common | {
-        "image": f"{base}image.nii.gz",
+        "image": f"{base_url}image.nii.gz",
         "layout": layout,
-        "asked": asked,
+        "asked": layout_chosen,
         "intensity": "HU" if info["modality"] == "ct" else "",
         "oriented": info["oriented"],
-        "sheared": info["shear_deg"] >= SHEARED,
+        "sheared": info["shear_deg"] >= SHEARED_DEG,
         "slices": info["slices"],
     }
 
 
-def layers_from(info: dict[str, Any], base: str, parts: Sequence[str]) -> list[ShownLayer]:
+def view_layers(info: dict[str, Any], base_url: str, parts: Sequence[str]) -> list[ViewLayer]:
     """The layers of some parts of a scene, in that order."""
-    found = []
+    layers = []
     for part in parts:
         for entry in info["parts"].get(part, []):
-            structures = [Shown(s["name"], s["colour"]) for s in entry["structures"]]
-            found.append(ShownLayer(base + entry["file"], part, structures))
-    return found
+            structures = [VisibleStructure(s["name"], s["colour"]) for s in entry["structures"]]
+            layers.append(ViewLayer(base_url + entry["file"], part, structures))
+    return layers

@@ -16,8 +16,8 @@ from osteon.core.labels import make_structures
 from osteon.networks.registry import build_network
 from osteon.predicting.model import Model
 from osteon.predicting.speed import SPEEDS
-from osteon.runs import finishing
-from osteon.runs.finishing import describe_end, extras_s
+from osteon.runs import final_validation, finish
+from osteon.runs.finish import describe_final_steps, extras_budget_s
 from osteon.runs.scoring import measure_speeds
 
 NAMES, VALUES = ["l1", "l2", "l3"], [1, 2, 3]
@@ -49,11 +49,11 @@ def test_names_in_order_and_as_found_come_of_one_look(tmp_path: Path, monkeypatc
     monkeypatch.setattr(Model, "infer", lambda *a, **k: (looks.append(1), infer(*a, **k))[1])
     failed: dict[str, OsteonError] = {}
     ids = [case.id for case in data.manifest.cases]
-    validated, plain = finishing._predicted(data, ordered, ids, tmp_path / "run", failed)
+    validated, plain = final_validation.predict_validation(data, ordered, ids, tmp_path / "run", failed)
     assert len(looks) == len(ids)
     assert not failed
     assert plain is not None
-    alone, nothing = finishing._predicted(data, model({}), ids, tmp_path / "plain", failed)
+    alone, nothing = final_validation.predict_validation(data, model({}), ids, tmp_path / "plain", failed)
     assert nothing is None
     assert plain == alone
     monkeypatch.undo()
@@ -80,7 +80,7 @@ def test_measuring_speeds_has_a_time_limit(tmp_path: Path, monkeypatch: pytest.M
 def test_what_follows_a_training_is_told_before() -> None:
     plan = tiny_plan({"forecast": {"predicting_seconds": 2.0}})
     text = "afterwards: validating on 6 whole scans, about 0:12, then measuring speeds and choosing post-processing"
-    assert describe_end(plan, 6, 600.0) == f"{text}, 2:00 at most"
-    assert describe_end(plan, 6, None) == text
-    assert describe_end(tiny_plan(), 1, 1.0).startswith("afterwards: validating on 1 whole scan, then")
-    assert extras_s(0.0) == finishing.LEAST_EXTRAS_S
+    assert describe_final_steps(plan, 6, 600.0) == f"{text}, 2:00 at most"
+    assert describe_final_steps(plan, 6, None) == text
+    assert describe_final_steps(tiny_plan(), 1, 1.0).startswith("afterwards: validating on 1 whole scan, then")
+    assert extras_budget_s(0.0) == finish.MIN_EXTRAS_S

@@ -1,14 +1,14 @@
-// Tells somebody who looks elsewhere that a job has ended: by the system's notices where they are allowed, else by the
-// tab's title and icon. What the tab shows goes when it is looked at again.
+// Notifies a user who looks elsewhere that a job has ended: by the system's notifications where they are allowed, else
+// by the tab's title and icon, until the tab is looked at again.
 export default {
   template: `
     <span>
-      <button v-if="can" type="button" class="osteon-bell" @click="allow">Tell me when a job ends</button>
-      <span class="osteon-unseen" role="status">{{ said }}</span>
+      <button v-if="canAsk" type="button" class="osteon-notifier" @click="allow">Tell me when a job ends</button>
+      <span class="osteon-unseen" role="status">{{ message }}</span>
     </span>`,
-  data: () => ({ can: false, said: "", waiting: 0 }),
+  data: () => ({ canAsk: false, message: "", unseen: 0 }),
   mounted() {
-    this.can = "Notification" in window && isSecureContext && Notification.permission === "default";
+    this.canAsk = "Notification" in window && isSecureContext && Notification.permission === "default";
     for (const event of ["visibilitychange", "focus"]) addEventListener(event, this.seen, true);
   },
   unmounted() {
@@ -17,30 +17,30 @@ export default {
   methods: {
     async allow() {
       await Notification.requestPermission();
-      this.can = Notification.permission === "default";
+      this.canAsk = Notification.permission === "default";
     },
-    ring(text) {
-      this.said = text;
+    notify(text) {
+      this.message = text;
       if (!document.hidden && document.hasFocus()) return;
-      this.waiting += 1;
-      this.mark();
+      this.unseen += 1;
+      this.showCount();
       if ("Notification" in window && Notification.permission === "granted") {
         const notice = new Notification("osteon", { body: text, tag: "osteon" });
         notice.onclick = () => { focus(); notice.close(); };
       }
     },
     seen() {
-      if (!this.waiting || document.hidden) return;
-      this.waiting = 0;
-      this.mark();
+      if (!this.unseen || document.hidden) return;
+      this.unseen = 0;
+      this.showCount();
     },
-    mark() {
+    showCount() {
       this.title ??= document.title;
-      document.title = this.waiting ? `(${this.waiting}) ${this.title}` : this.title;
+      document.title = this.unseen ? `(${this.unseen}) ${this.title}` : this.title;
       const icon = document.querySelector('link[rel~="icon"]');
       if (!icon) return;
       this.icon ??= icon.href;
-      icon.href = this.waiting ? badge() : this.icon;
+      icon.href = this.unseen ? badge() : this.icon;
     },
   },
 };

@@ -1,4 +1,4 @@
-"""Answers that are heard: a client that is refused while it still sends would otherwise find the connection broken."""
+"""Reading on after an early answer: a client that is rejected while it still sends would find the connection broken."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_BYTES, MOST_S = 16 << 20, 5.0
 
 
 @dataclass
-class Lingering:
+class DrainRequestMiddleware:
     """The middleware: after an answer given before the request was read, it reads on for a while, keeping nothing."""
 
     app: ASGIApp
@@ -23,34 +23,34 @@ class Lingering:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self.app(scope, receive, send)
             return
-        waits = "100-continue" in Headers(scope=scope).get("expect", "").lower()
+        waiting = "100-continue" in Headers(scope=scope).get("expect", "").lower()
         ended = False  # the whole request was read
-        begun = False  # some of it was asked for, so a client that waits was told to go on
+        begun = False  # some of it was asked for, so that a waiting client sends
 
-        async def reading() -> Message:
+        async def receive_noted() -> Message:
             nonlocal ended, begun
             begun = True
             message = await receive()
             ended = ended or message["type"] != "http.request" or not message.get("more_body", False)
             return message
 
-        async def sending(message: Message) -> None:
+        async def send_and_drain(message: Message) -> None:
             if ended:
                 await send(message)
             elif message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["Connection"] = "close"
                 await send(message)
-            elif message.get("more_body", False) or (waits and not begun):
+            elif message.get("more_body", False) or (waiting and not begun):
                 await send(message)
             else:
                 await send({**message, "more_body": True})
-                await _discard(reading)
+                await _drain(receive_noted)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        await self.app(scope, reading, sending)
+        await self.app(scope, receive_noted, send_and_drain)
 
 
-async def _discard(receive: Receive) -> None:
+async def _drain(receive: Receive) -> None:
     left = MOST_BYTES
     with anyio.move_on_after(MOST_S):
         while left > 0:

@@ -1,0 +1,85 @@
+"""The validation at the end of a run: the model predicts the validation cases as it would any scan, and is scored."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from osteon.core.errors import OsteonError
+from osteon.core.parallel import failure_of
+from osteon.core.progress import track
+from osteon.dataset.dataset import Dataset
+from osteon.formats.registry import write_segmentation
+from osteon.plan.schema import Plan
+from osteon.predicting.model import Model, Prediction
+from osteon.predicting.predictor import output_path
+from osteon.runs.scoring import score_scan
+from osteon.training.validation import Scores, mean_over_structures, mean_scores
+
+logger = logging.getLogger(__name__)
+PREDICTIONS = "predictions"
+"""The folder of a run in which the validation cases' predictions lie."""
+UNORDERED = "unordered"
+"""The folder with the same predictions without names in order, while it is open which are better."""
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """What validation cases came to, without post-processing.
+
+    Attributes:
+        cases: Dice of each case and structure.
+        raw: Raw confidence of each case and structure.
+    """
+
+    cases: dict[str, Scores]
+    raw: dict[str, dict[str, float | None]]
+
+    def mean(self, plan: Plan) -> float | None:
+        """Mean Dice over the structures' means."""
+        return mean_over_structures(mean_scores(list(self.cases.values()), plan.structures))
+
+
+def predict_validation(
+    dataset: Dataset, model: Model, ids: Sequence[str], run: Path, failed: dict[str, OsteonError]
+) -> tuple[ValidationResult, ValidationResult | None]:
+    """Predict cases into `run`/predictions, and score them; where the plan has a sequence, also without it.
+
+    Returns:
+        As the plan has it, and into `run`/unordered, None without a sequence: the network looks once for both.
+    """
+    has_sequence = model.plan.sequence is not None
+    plain = replace(model, plan=without_sequence(model.plan))
+    validation, unordered = ValidationResult({}, {}), ValidationResult({}, {}) if has_sequence else None
+    for case_id in track(ids, "validating"):
+        try:
+            prepared = plain.prepare(dataset.load_image(dataset.case(case_id)))
+            shares = plain.infer(prepared)
+            if unordered is not None:
+                _store_prediction(
+                    dataset, plain.conclude(prepared, shares), case_id, run / UNORDERED, plain.plan, unordered
+                )
+            prediction = model.conclude(prepared, model.name_in_order(shares))
+            _store_prediction(dataset, prediction, case_id, run, model.plan, validation)
+        except Exception as error:  # noqa: BLE001 (bugs are raised again)
+            failed[case_id] = failure_of(case_id, error)
+            if unordered is not None:
+                unordered.cases.pop(case_id, None)
+                unordered.raw.pop(case_id, None)
+            logger.warning(f"not validated: {case_id}: {failed[case_id]}")
+    return validation, unordered if validation.cases else None
+
+
+def _store_prediction(
+    dataset: Dataset, prediction: Prediction, case_id: str, run: Path, plan: Plan, validation: ValidationResult
+) -> None:
+    write_segmentation(output_path(run / PREDICTIONS, case_id, plan), prediction.segmentation)
+    validation.cases[case_id] = score_scan(dataset, plan, case_id, prediction.segmentation)
+    validation.raw[case_id] = prediction.raw
+
+
+def without_sequence(plan: Plan) -> Plan:
+    """The plan without names in order."""
+    return plan.model_copy(update={"sequence": None})
