@@ -37,7 +37,7 @@ from osteon.core.geometry import Geometry
 from osteon.exporting.masks import cut
 from osteon.exporting.meshes import joined, surfaces
 from osteon.formats import read_segmentation
-from osteon.importing.meshes.voxelisation import fill
+from osteon.importing.meshes.voxelisation import voxelise
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -141,7 +141,7 @@ def measure(tool: str, bone: Bone) -> Measured:
     volume = float((a * np.cross(b, c)).sum() / 6)
     points = np.concatenate([corners, corners[faces].mean(axis=1)])
     there, back = _distances(points, bone)
-    filled = fill(corners[faces] / bone.spacing, Geometry(bone.mask.shape, np.eye(4)))
+    filled = voxelise(corners[faces] / bone.spacing, Geometry(bone.mask.shape, np.eye(4)))
     again = np.zeros_like(bone.mask)
     again[filled.box] = filled.mask
     return Measured(

@@ -104,17 +104,17 @@ def _form(name: str) -> Callable[[Path], object]:
     """A form's reading of a folder that holds the mutated file alone, under the name that the form looks for."""
 
     def read(path: Path) -> object:
+        from osteon.importing.options import ImportOptions
         from osteon.importing.recognition import form_named
-        from osteon.importing.source_forms import Options
 
         form = form_named(name)
         if name == "nnunet":
             (path.parent / "imagesTr").mkdir(exist_ok=True)
             (path.parent / "imagesTr" / "a_0000.nii.gz").touch()
-        reason = form.misses(path.parent)
+        reason = form.explain_mismatch(path.parent)
         if reason is not None:
             raise OsteonError(reason)
-        return form.read(path.parent, Options())
+        return form.read(path.parent, ImportOptions())
 
     return read
 

@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from osteon.core.geometry import reorient_to_ras
 from osteon.formats import read_segmentation, read_volume
-from osteon.importing.decathlon import misses, read
-from osteon.importing.source_forms import Options
+from osteon.importing.decathlon import explain_mismatch, read
+from osteon.importing.options import ImportOptions
 from osteon.phantoms.registry import ask, write_phantoms
 from phantom_checks import best_threshold_dice
 
@@ -36,8 +36,8 @@ def case(lungs: Path, number: int) -> tuple[np.ndarray, np.ndarray, tuple[float,
 
 
 def test_the_decathlons_layout(lungs: Path) -> None:
-    assert misses(lungs / "source") is None
-    found = read(lungs / "source", Options())
+    assert explain_mismatch(lungs / "source") is None
+    found = read(lungs / "source", ImportOptions())
     assert found.structures is not None
     assert [s.name for s in found.structures] == ["cancer"]
     assert (found.channels[0].modality, found.warnings) == ("ct", [])

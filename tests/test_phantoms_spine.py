@@ -9,8 +9,8 @@ import pytest
 from scipy import ndimage
 
 from osteon.formats import read_segmentation, read_volume
+from osteon.importing.options import ImportOptions
 from osteon.importing.pairs import read
-from osteon.importing.source_forms import Options
 from osteon.phantoms.grid import voxel_centres
 from osteon.phantoms.registry import ask, write_phantoms
 from osteon.phantoms.spine import STRUCTURES
@@ -28,7 +28,7 @@ def spines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_list_names_pairs_that_agree_with_the_truth(spines: Path) -> None:
-    found = read(spines / "source", Options(modality="mr"))
+    found = read(spines / "source", ImportOptions(modality="mr"))
     assert [case.id for case in found.cases] == [f"spine_{n + 1:03d}" for n in range(CASES)]
     for case in found.cases:
         image, truth = read_volume(case.images[0]), read_segmentation(spines / f"truth/{case.id}.nii.gz")

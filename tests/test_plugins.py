@@ -72,7 +72,7 @@ def test_each_table_takes_rows_of_packages(install: Install, tmp_path: Any) -> N
     install("osteon.exports", "atlas", replace(seg_nrrd.FORM, name="atlas"))
     assert form_of("atlas").what == seg_nrrd.FORM.what
     install("osteon.importers", "listing", replace(pairs.FORM, name="listing"))
-    assert form_named("listing").misses(tmp_path)
+    assert form_named("listing").explain_mismatch(tmp_path)
     install("osteon.phantoms", "rib", replace(limb.KIND, name="rib"))
     assert ask("rib").kind == "rib"
     install("osteon.recipes", "hasty", replace(RECIPES["osteon"], source="haste"))

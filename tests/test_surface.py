@@ -14,7 +14,7 @@ from osteon.exporting.meshes import joined, surfaces
 from osteon.exporting.surface import net_around, triangles
 from osteon.exporting.surface_smoothing import smoothed, volume
 from osteon.exporting.surface_table import sheets
-from osteon.importing.meshes.voxelisation import fill
+from osteon.importing.meshes.voxelisation import voxelise
 
 TILTED = np.array([[0.8, 0.3, 0.1, -50], [-0.3, 0.7, 0.4, 20], [0.2, -0.1, 2.5, 300], [0, 0, 0, 1]])
 """Oblique, sheared and anisotropic."""
@@ -23,7 +23,7 @@ TILTED = np.array([[0.8, 0.3, 0.1, -50], [-0.3, 0.7, 0.4, 20], [0.2, -0.1, 2.5, 
 def refilled(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """The voxels inside the surfaces of a mask."""
     geometry = Geometry(mask.shape, affine)
-    filled = fill(joined(surfaces(mask, geometry)).triangles, geometry)
+    filled = voxelise(joined(surfaces(mask, geometry)).triangles, geometry)
     assert filled.closed
     found = np.zeros_like(mask)
     found[filled.box] = filled.mask

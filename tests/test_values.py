@@ -29,7 +29,7 @@ from osteon.exporting.run import export
 from osteon.formats import read_segmentation
 from osteon.formats.labelmap import whole_labels
 from osteon.importing.run import import_dataset
-from osteon.importing.source_forms import Options
+from osteon.importing.structure_names import user_structures
 from osteon.preparing.case import planned_labels
 from osteon.runs.scoring import select_structures
 
@@ -129,7 +129,7 @@ def test_values_that_no_number_of_a_file_can_hold_are_refused() -> None:
     with pytest.raises(LabelError, match=f"a.nii: holds the value {HIGHEST + 1}"):
         whole_labels(np.array([[[1, HIGHEST + 1]]], np.uint64), "a.nii")
     with pytest.raises(UsageError, match="at most"):
-        Options({"a": HIGHEST + 1}).named_structures()
+        user_structures({"a": HIGHEST + 1})
 
 
 def ask_for_too_much(_: tuple[Segmentation, str]) -> None:

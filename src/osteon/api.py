@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from osteon.evaluating.evaluate import Evaluation
     from osteon.exporting.export_form import Encoding, Shapes, Space
     from osteon.exporting.run import ExportReport
+    from osteon.importing.options import ImportKeywords
     from osteon.importing.run import ImportReport
     from osteon.machine.doctor import DoctorReport
     from osteon.plan.schema import Plan
@@ -37,8 +38,24 @@ logger = logging.getLogger(__name__)
 PathLike = str | os.PathLike[str]
 
 
-def import_dataset(source: PathLike, dataset: PathLike, **options: Any) -> ImportReport:
-    """Make a dataset of labelled scans; see `osteon.importing.run.import_dataset` for the options.
+def import_dataset(
+    source: PathLike,
+    dataset: PathLike,
+    *,
+    overwrite: bool = False,
+    workers: int | None = None,
+    announce: Callable[[str], None] | None = None,
+    **options: Unpack[ImportKeywords],
+) -> ImportReport:
+    """Read and check every case of a source and write `dataset`/dataset.yaml; the user's files stay as they are.
+
+    Args:
+        source: The data, as it is: a folder or a list.
+        dataset: The folder that becomes the dataset.
+        overwrite: Replace a dataset.yaml that is there.
+        workers: Processes for reading the cases; None: as memory allows.
+        announce: Is called, line by line and before anything is written, with how the source was understood.
+        **options: Fields of `osteon.importing.options.ImportOptions` (form, hold_out, structures, modality, …).
 
     Example:
         >>> report = osteon.import_dataset("phantoms/source", "again", modality="mr", only="first:2")
@@ -47,7 +64,9 @@ def import_dataset(source: PathLike, dataset: PathLike, **options: Any) -> Impor
     """
     from osteon.importing.run import import_dataset
 
-    return import_dataset(Path(source), Path(dataset), **options)
+    return import_dataset(
+        Path(source), Path(dataset), overwrite=overwrite, workers=workers, announce=announce, **options
+    )
 
 
 def audit(dataset: PathLike, *, workers: int | None = None) -> Audit:

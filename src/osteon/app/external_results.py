@@ -19,7 +19,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.formats.label_meanings import is_nameless, legend_for, read_meant
 from osteon.formats.labelmap import is_generic
-from osteon.formats.mask_names import case_of, same_name, without_mask_words, words
+from osteon.formats.mask_names import case_name, name_words, strip_mask_words, structure_key
 from osteon.formats.registry import (
     companions,
     own_table,
@@ -98,14 +98,14 @@ def import_result(
 def unknown_structures(source: Path, folder: Path) -> list[str]:
     """Structures of an upload's label files that the dataset does not have, whatever their capitals and marks."""
     dataset = Dataset.open(folder)
-    known = {same_name(structure.name) for structure in dataset.structures}
+    known = {structure_key(structure.name) for structure in dataset.structures}
     unknown: dict[str, None] = {}
     for path in _label_files(source):
         try:
             structures = read_structures(path)
         except CaseError:  # raised again when it is imported
             continue
-        unknown |= {s.name: None for s in structures if not is_generic(s.name) and same_name(s.name) not in known}
+        unknown |= {s.name: None for s in structures if not is_generic(s.name) and structure_key(s.name) not in known}
     return list(unknown)
 
 
@@ -145,8 +145,8 @@ def _dataset_name(name: str, dataset: Dataset, names: StructureNames) -> str:
     """The dataset's name of a structure; the name itself where it is unknown, empty where it is left out."""
     if name in names:
         return names[name]
-    known = {same_name(structure.name): structure.name for structure in dataset.structures}
-    return known.get(same_name(name), name)
+    known = {structure_key(structure.name): structure.name for structure in dataset.structures}
+    return known.get(structure_key(name), name)
 
 
 def _rename_structures(segmentation: Segmentation, names: StructureNames) -> Segmentation:
@@ -166,18 +166,18 @@ def _merge_files(case_id: str, paths: Sequence[Path], dataset: Dataset, target: 
     Raises:
         LabelError: They are no such files, or do not lie on one grid.
     """
-    known = {same_name(structure.name): n for n, structure in enumerate(dataset.structures)}
+    known = {structure_key(structure.name): n for n, structure in enumerate(dataset.structures)}
     geometry = dataset.geometry(dataset.case(case_id))
     layers = np.zeros((len(known), *geometry.shape), np.uint8)
     for path in paths:
-        rest = _words_after(words(without_mask_words(stem_of(path))), words(case_id))
+        rest = _words_after(name_words(strip_mask_words(stem_of(path))), name_words(case_id))
         number = known.get("_".join(rest))
         read = read_segmentation(path)
         if number is None and len(read.structures) == 1:
             name = _dataset_name(read.structures[0].name, dataset, names)
             if not name:
                 continue
-            number = known.get(same_name(name))
+            number = known.get(structure_key(name))
         if number is None or len(read.structures) > 1:
             listed = ", ".join(path.name for path in paths[:4])
             raise LabelError(
@@ -203,11 +203,13 @@ def _case_of_file(path: Path, source: Path, dataset: Dataset) -> Case | None:
     by_name: dict[tuple[str, ...], list[Case]] = defaultdict(list)
     for case in dataset.manifest.cases:
         stems = [stem_of(Path(image)) for image in case.images]
-        for name in {words(case.id), *map(words, stems), *(words(case_of(stem)) for stem in stems)} - {()}:
+        for name in {name_words(case.id), *map(name_words, stems), *(name_words(case_name(stem)) for stem in stems)} - {
+            ()
+        }:
             by_name[name].append(case)
     texts = [stem_of(path), *reversed(path.relative_to(source).parent.parts)]
     for text in texts:
-        parts = words(without_mask_words(text))
+        parts = name_words(strip_mask_words(text))
         heads = (parts[:length] for length in range(len(parts), 0, -1))
         if (owners := next((by_name[head] for head in heads if head in by_name), None)) is not None:
             return owners[0] if len(owners) == 1 else None

@@ -48,8 +48,8 @@ from osteon.core.gzip_files import pack
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.label_placement import lay_segmentation
-from osteon.dataset.manifest import Modality
+from osteon.dataset.label_placement import place_segmentation
+from osteon.dataset.modality import Modality
 from osteon.formats.label_meanings import legend_for, read_meant
 from osteon.formats.nifti import write_nifti
 from osteon.formats.registry import read_scan
@@ -169,7 +169,7 @@ def make_scene(request: SceneRequest, folder: Path) -> dict[str, Any]:
 def _read(request: SceneRequest) -> tuple[Volume, Segmentation | None, Segmentation | None]:
     dataset = None if request.dataset is None else Dataset.open(request.dataset)
     if dataset is not None:
-        volume = dataset.load_image(dataset.case(request.name), as_imported=False)
+        volume = dataset.load_image(dataset.case(request.name), verify=False)
     else:
         volume = read_scan(request.images)
     if request.channel >= len(volume.array):
@@ -182,7 +182,7 @@ def _read(request: SceneRequest) -> tuple[Volume, Segmentation | None, Segmentat
             continue
         legend = legend_for([labels.path])
         segmentation = read_meant(labels.path, labels.structures, legend if labels.structures is None else None)
-        laid, _ = lay_segmentation(
+        laid, _ = place_segmentation(
             segmentation, volume.geometry, name=labels.path.name, image_name=f"the scan {request.name}"
         )
         segmentations.append(laid)

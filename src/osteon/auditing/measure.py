@@ -18,7 +18,7 @@ from osteon.core.label_values import boxes_of
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.checks import content_hash
-from osteon.dataset.sparse_labels import drawn_slices
+from osteon.dataset.sparse_labels import find_sparse_structures
 
 SHRED_PART = 0.001
 """Pieces below this part of the structure, or of fewer than `SHRED_VOXELS`, are shreds."""
@@ -79,10 +79,10 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
             area = np.count_nonzero(mask, axis=others)
             # squared, or shreds of two structures would beat one whole
             scores[axis][box[axis]] += (area / area.max()) ** 2
-    for drawn in drawn_slices(labels) if labels is not None else []:
+    for drawn in find_sparse_structures(labels) if labels is not None else []:
         name = drawn.structure.name
         told = [structures[name].gaps] if structures[name].gaps else []  # along another axis
-        gaps = "; ".join([*told, *([drawn.describe_gaps()] if drawn.gaps else [])])
+        gaps = "; ".join([*told, *([drawn.describe_gaps()] if drawn.long_gaps else [])])
         structures[name] = replace(structures[name], step=drawn.step, drawn=drawn.describe(), gaps=gaps)
     r, a, s = (int(score.argmax()) if score.any() else len(score) // 2 for score in scores)
     facts = CaseFacts(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from osteon.auditing.measure import Measured
-from osteon.dataset.manifest import Modality
+from osteon.dataset.modality import Modality
 from osteon.drawing.slices import Layer, encoded, grey_range, paint_slice, planes_of, side_by_side
 from osteon.formats.raster import lies_nowhere
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from osteon.auditing.cohort import FEWEST, Cohort
 from osteon.auditing.finding import Finding
-from osteon.dataset.folds import group_cases, groups_having, structures_held_out
+from osteon.dataset.folds import group_cases, groups_with_structure, structures_only_held_out
 
 USUAL_SHARE = 0.9
 """A structure that this part of the cases has, or all but one, is expected in all."""
@@ -72,7 +72,7 @@ def rare(cohort: Cohort) -> Iterator[Finding]:
     """Structures that only one group of cases to train on has, or none of them and some that are held out."""
     manifest = cohort.as_measured
     present = {case.id: case.structures for case in cohort.cases}
-    for name, cases in structures_held_out(manifest, present).items():
+    for name, cases in structures_only_held_out(manifest, present).items():
         yield Finding(
             severity="warning",
             kind="held-out-only",
@@ -83,7 +83,7 @@ def rare(cohort: Cohort) -> Iterator[Finding]:
             action="hold out other cases, or label it in some that are trained on",
             strength=0.85,
         )
-    for name, groups in groups_having(manifest, present).items():
+    for name, groups in groups_with_structure(manifest, present).items():
         if len(groups) == 1 and len(group_cases(manifest.trainable)) > 1:
             yield Finding(
                 severity="warning",

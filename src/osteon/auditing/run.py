@@ -31,7 +31,7 @@ from osteon.core.files import read_json, whole_file, write_json
 from osteon.core.geometry import Geometry
 from osteon.core.parallel import for_each, worker_count
 from osteon.core.progress import status
-from osteon.dataset.case_stamps import CaseMark, mark_case, still_marked, tell_changed
+from osteon.dataset.case_stamps import CaseStamp, renew_stamp, stamp_case, warn_changed
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.formats.registry import oddities
@@ -102,16 +102,16 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
         found = {
             case.id: _refreshed(folder, known[case.id], mark)
             for case in cases
-            if case.id in known and (mark := still_marked(dataset, case, known[case.id].mark)) is not None
+            if case.id in known and (mark := renew_stamp(dataset, case, known[case.id].mark)) is not None
         }
     left = [case for case in cases if case.id not in found]
     failed: dict[str, OsteonError] = {}
     if left:
-        tell_changed(dataset, {case.id: known[case.id].mark for case in left if case.id in known}, "measured")
+        warn_changed(dataset, {case.id: known[case.id].mark for case in left if case.id in known}, "measured")
         voxels = [int(np.prod(grids[case.id].shape)) for case in left if case.id in grids]
         channels = len(dataset.manifest.channels)
         count = worker_count(len(left), max(voxels, default=0) * channels * BYTES_PER_VOXEL)
-        work = [(dataset.alone(case), case, key, step) for case in left]
+        work = [(dataset.restrict_to(case), case, key, step) for case in left]
         chosen = workers or (count if sum(voxels) > MANY_VOXELS else 1)
         for outcome in for_each(_work, work, "auditing", name=lambda item: f"case {item[1].id}", workers=chosen):
             case = outcome.item[1]
@@ -157,7 +157,7 @@ def _known(folder: Path, case_id: str, key: str) -> CaseFacts | None:
     return facts if facts.key == key and here else None
 
 
-def _refreshed(folder: Path, facts: CaseFacts, mark: CaseMark) -> CaseFacts:
+def _refreshed(folder: Path, facts: CaseFacts, mark: CaseStamp) -> CaseFacts:
     """The facts with a mark of the same bytes, kept where a file was touched: it is not read for that again."""
     if mark != facts.mark:
         facts = facts.model_copy(update={"mark": mark})
@@ -167,8 +167,8 @@ def _refreshed(folder: Path, facts: CaseFacts, mark: CaseMark) -> CaseFacts:
 
 def _work(work: tuple[Dataset, Case, str, float]) -> CaseFacts:
     dataset, case, key, step = work
-    mark = mark_case(dataset, case)
-    image = dataset.load_image(case, as_imported=False)  # that it is another one is a finding
+    mark = stamp_case(dataset, case)
+    image = dataset.load_image(case, verify=False)  # that it is another one is a finding
     labels = dataset.load_segmentation(case) if case.segmentation is not None else None
     measured = measure_case(case.id, key, image, labels, step=step)
     facts = measured.facts.model_copy(update={"mark": mark})

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from osteon.converting.plans_files import Architecture
 from osteon.core.errors import ModelError
-from osteon.dataset.manifest import explain
+from osteon.dataset.manifest import describe_errors
 from osteon.plan.schema import NnUNet
 
 NAMES = {"PlainConvUNet": "nnunet", "ResidualEncoderUNet": "nnunet-residual"}
@@ -80,7 +80,7 @@ def network_of(architecture: Architecture, dimensions: int, before: list[int], p
         }
         return NnUNet.model_validate(section)
     except ValidationError as error:
-        raise _refused(path, explain(error)) from None
+        raise _refused(path, describe_errors(error)) from None
     except (KeyError, TypeError, ValueError) as error:
         raise _refused(path, f"arch_kwargs: {error} is missing or makes no sense") from None
 

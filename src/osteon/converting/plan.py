@@ -13,7 +13,7 @@ from osteon.converting.network import network_of
 from osteon.converting.plans_files import LABELS, Configuration, DatasetFile, Plans
 from osteon.converting.resampling import unknown, way_of
 from osteon.core.errors import ModelError
-from osteon.dataset.manifest import explain
+from osteon.dataset.manifest import describe_errors
 from osteon.dataset.modality import modality_of
 from osteon.plan.network_sections import TAGS
 from osteon.plan.schema import Plan
@@ -111,7 +111,8 @@ def plan_of(source: Source, orientation: str | None = None) -> Plan:
         return Plan.model_validate(data)
     except ValidationError as error:
         raise ModelError(
-            f"{path}: {explain(error, TAGS)}", hint="take the plans.json that nnU-Net wrote beside this model's folds"
+            f"{path}: {describe_errors(error, TAGS)}",
+            hint="take the plans.json that nnU-Net wrote beside this model's folds",
         ) from None
 
 

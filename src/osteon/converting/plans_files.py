@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from osteon.core.errors import ModelError
 from osteon.core.files import read_json
-from osteon.dataset.manifest import explain
+from osteon.dataset.manifest import describe_errors
 from osteon.plan.sections import PositiveFloat, PositiveInt
 
 PREPROCESSOR = "DefaultPreprocessor"
@@ -189,6 +189,6 @@ def _parsed(kind: type[T], data: Any, path: Path, before: str = "") -> T:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise ModelError(f"{path}: {before}{explain(error)}", hint=hint) from None
+        raise ModelError(f"{path}: {before}{describe_errors(error)}", hint=hint) from None
     except (KeyError, TypeError) as error:
         raise ModelError(f"{path}: {before}{error} is missing or makes no sense", hint=hint) from None

@@ -18,7 +18,7 @@ from osteon.core.files import whole_file
 from osteon.core.geometry import reorient_to_ras
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.dataset.manifest import Modality
+from osteon.dataset.modality import Modality
 from osteon.drawing.slices import Layer, Plane, best_slice, encoded, grey_range, paint_slice, planes_of
 from osteon.formats.raster import lies_nowhere
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from osteon.core.errors import OsteonError, UnknownValueError
 from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
-from osteon.dataset.label_placement import common_grid, lay_segmentation
+from osteon.dataset.label_placement import common_grid, place_segmentation
 from osteon.evaluating.groups import Group, field_of, group_scores
 from osteon.evaluating.pairing import Pairing, PredictionPair, match_predictions
 from osteon.evaluating.record import CSV_NAME, JSON_NAME, write_metrics_json, write_scores_csv
@@ -184,8 +184,8 @@ def score_pair(
     name, hint = f"case {pair.case}: {pair.prediction}", "predict on the very scan that the reference was drawn on"
     common = None if pair.entry else common_grid(reference.geometry, prediction.geometry)
     grid = common or reference.geometry
-    reference, told = lay_segmentation(reference, grid, name="the reference", image_name=name)
-    prediction, how = lay_segmentation(prediction, grid, name=name, image_name="the reference", hint=hint)
+    reference, told = place_segmentation(reference, grid, name="the reference", image_name=name)
+    prediction, how = place_segmentation(prediction, grid, name=name, image_name="the reference", hint=hint)
     note = f"{name} is {how}" if how else f"case {pair.case}: its reference is {told}" if told else ""
     scores = score_case(
         pair.case,

@@ -48,7 +48,7 @@ def split_images(case: ExportCase, folder: str, *, link: bool) -> list[Output]:
     dataset, entry = listed(case)
     files = [dataset.resolve(image) for image in entry.images]
     paths = [Path(folder, f"{case.id}_{n:04d}{ENDING}") for n in range(len(dataset.manifest.channels))]
-    volume = dataset.load_image(entry, exact=True)  # checked in any case: what is exported can be read
+    volume = dataset.load_image(entry, keep_dtype=True)  # checked in any case: what is exported can be read
     outputs = []
     for n, path in enumerate(paths):
         alone = len(files) == len(paths)
@@ -65,7 +65,7 @@ def whole_image(case: ExportCase, folder: str, *, link: bool) -> Output:
     """One file with all channels, `CASE.nii.gz`, as the Decathlon has it."""
     dataset, entry = listed(case)
     files = [dataset.resolve(image) for image in entry.images]
-    volume = dataset.load_image(entry, exact=True)
+    volume = dataset.load_image(entry, keep_dtype=True)
     path = Path(folder, f"{case.id}{ENDING}")
     if len(files) == 1 and _stays(files[0]):
         return Output(path, partial(_taken, source=files[0], link=link))

@@ -12,7 +12,7 @@ import numpy as np
 from osteon.core.errors import CaseError, FileError, GeometryError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.dataset.checks import align_segmentation, grid_error, reorient_array
+from osteon.dataset.checks import align_segmentation, grid_mismatch, reorient_array
 from osteon.exporting.dicom_common import completed
 from osteon.exporting.dicom_links import choose
 from osteon.exporting.export_form import ExportCase
@@ -138,7 +138,7 @@ def _misfit(
                 f"{case.file}: cannot refer to {series.folder}: {grid.message}",
                 hint="only an even, right-angled series can be referred to",
             )
-        return grid_error(grid, geometry, name=str(case.file), image_name=str(series.folder), hint=hint)
+        return grid_mismatch(grid, geometry, name=str(case.file), image_name=str(series.folder), hint=hint)
     lines = [
         f"\n  {describe(series)}: {grid.describe() if isinstance(grid, Geometry) else grid.message}"
         for series, grid in candidates[:_LISTED]

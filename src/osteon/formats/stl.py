@@ -2,7 +2,7 @@
 
 The format knows neither unit nor world, so coordinates stay as the file has them. 3D Slicer writes the world into the
 header, as `SPACE=LPS` or `SPACE=RAS` (since 2017, in text too, behind `solid`), and osteon both; else
-`importing.meshes.space` finds them out.
+`importing.meshes.frames` finds them out.
 Colours: Materialise Magics writes `COLOR=` and four bytes RGBA into the header, and 15 bits per facet with red lowest;
 VisCAM and SolidView write 15 bits per facet with blue lowest and no header. Both keep them in the facet's two spare
 bytes (https://en.wikipedia.org/wiki/STL_(file_format), "Color in binary STL").

@@ -17,9 +17,9 @@ from osteon.importing import decathlon, nnunet, pairs, scans
 from osteon.importing.masks import form as masks
 from osteon.importing.meshes import form as meshes
 from osteon.importing.radiographs import form as radiographs
-from osteon.importing.source_forms import Form
+from osteon.importing.source_forms import SourceForm
 
-FORMS: tuple[Form, ...] = (
+FORMS: tuple[SourceForm, ...] = (
     decathlon.FORM,
     nnunet.FORM,
     pairs.FORM,
@@ -36,21 +36,35 @@ _LOOKED_AT = 10_000
 _SUFFIX = re.compile(r"(\.[a-z][a-z0-9]{0,7})+")
 
 
-def source_forms() -> dict[str, Form]:
+def source_forms() -> dict[str, SourceForm]:
     """All forms by name, plugins' too. Raises UsageError where a plugin's row is none."""
-    return with_plugins("osteon.importers", {form.name: form for form in FORMS}, Form)
+    return with_plugins("osteon.importers", {form.name: form for form in FORMS}, SourceForm)
 
 
-def form_named(name: str) -> Form:
+def form_named(name: str) -> SourceForm:
     """The form of that name. Raises UsageError that lists the names."""
     forms = source_forms()
     if name not in forms:
-        known = "; ".join(f"{form.name}: {form.what}" for form in forms.values())
+        known = "; ".join(f"{form.name}: {form.description}" for form in forms.values())
         raise UsageError(f"--form {name}: no such form", hint=f"known forms: {known}")
     return forms[name]
 
 
-def recognise(source: Path) -> Form:
+def find_form(source: Path, name: str | None) -> SourceForm:
+    """The form of that name, which `source` must have; the one that it has where there is no name.
+
+    Raises:
+        FileError, UsageError: As `recognise`; or there is no such form, or `source` is not of it.
+    """
+    if name is None:
+        return recognise(source)
+    form = form_named(name)
+    if (reason := form.explain_mismatch(source)) is not None:
+        raise UsageError(f"{source}: is not of the form {name}: {reason}", hint="check SOURCE, or leave --form out")
+    return form
+
+
+def recognise(source: Path) -> SourceForm:
     """The one form that `source` has.
 
     Raises:
@@ -62,10 +76,10 @@ def recognise(source: Path) -> Form:
         raise missing_file(source, "the data to import")
     bare = FORMS[-1]
     labelled = [form for form in source_forms().values() if form is not bare]
-    missing = {form.name: form.misses(source) for form in labelled}
+    missing = {form.name: form.explain_mismatch(source) for form in labelled}
     fitting = [form for form in labelled if missing[form.name] is None]
     if not fitting:
-        missing[bare.name] = bare.misses(source)
+        missing[bare.name] = bare.explain_mismatch(source)
         fitting = [bare] if missing[bare.name] is None else []
     if len(fitting) == 1:
         return fitting[0]

@@ -9,12 +9,14 @@ from osteon.core.folders import absent_below, files_below
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.registry import may_be_data
 from osteon.formats.unsupported import Holds, told_unread
-from osteon.importing.source_forms import Found
+from osteon.importing.source_forms import Source
 
 _SHOWN = 8
 
 
-def tell_passed_over(found: Found, source: Path, holding: Sequence[Holds], annotations: Sequence[str] = ()) -> None:
+def report_skipped_files(
+    found: Source, source: Path, holding: Sequence[Holds], annotations: Sequence[str] = ()
+) -> None:
     """Name in `found` what lies below `source` and is no part of any case: data as lost, the rest as notes.
 
     Args:
@@ -29,7 +31,7 @@ def tell_passed_over(found: Found, source: Path, holding: Sequence[Holds], annot
     absent: dict[bool, list[str]] = {True: [], False: []}
     for path, why in absent_below(source, beside=FILE_NAME):
         absent[may_be_data(path, annotations)].append(f"{path} is {why}; passed over")
-    for lines, told in ((absent[True], found.lost), (absent[False], found.warnings)):
-        told += lines[:_SHOWN]
+    for lines, target in ((absent[True], found.lost), (absent[False], found.warnings)):
+        target += lines[:_SHOWN]
         if len(lines) > _SHOWN:
-            told.append(f"{len(lines) - _SHOWN} more files in {source} are links or pointers to what is not there")
+            target.append(f"{len(lines) - _SHOWN} more files in {source} are links or pointers to what is not there")

@@ -20,7 +20,7 @@ from osteon.core.parallel import for_each, worker_count
 from osteon.core.progress import status
 from osteon.core.text import shortly
 from osteon.core.voxel_sampling import plane_counts, ranked_voxels
-from osteon.dataset.case_stamps import UNMARKED, CaseMark, mark_case, still_marked, tell_changed
+from osteon.dataset.case_stamps import NO_STAMP, CaseStamp, renew_stamp, stamp_case, warn_changed
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.preparing.case import BYTES_PER_VOXEL
@@ -54,7 +54,7 @@ class CaseFacts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
-    mark: CaseMark = UNMARKED
+    mark: CaseStamp = NO_STAMP
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     unit: str
@@ -92,16 +92,16 @@ def measure_fingerprint(dataset: Dataset, *, workers: int | None = None) -> Fing
         measured = {
             case.id: recorded[case.id].model_copy(update={"mark": mark})
             for case in cases
-            if case.id in recorded and (mark := still_marked(dataset, case, recorded[case.id].mark)) is not None
+            if case.id in recorded and (mark := renew_stamp(dataset, case, recorded[case.id].mark)) is not None
         }
     left = [case for case in cases if case.id not in measured]
     failed: dict[str, OsteonError] = {}
     if left:
-        tell_changed(dataset, {case.id: recorded[case.id].mark for case in left if case.id in recorded}, "measured")
+        warn_changed(dataset, {case.id: recorded[case.id].mark for case in left if case.id in recorded}, "measured")
         voxels = [int(np.prod(dataset.geometry(case).shape)) for case in left if _has_geometry(dataset, case)]
         largest = max(voxels, default=0) * len(dataset.manifest.channels) * BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), largest) if sum(voxels) > 100e6 else 1)
-        work = [(dataset.alone(case), case) for case in left]
+        work = [(dataset.restrict_to(case), case) for case in left]
         written, took = time.monotonic(), 0.0
         try:
             for outcome in for_each(
@@ -143,7 +143,7 @@ def find_changes(dataset: Dataset) -> list[str]:
     cases = {case.id: case for case in dataset.manifest.trainable}
     with status("comparing files"):
         marks = {
-            name: still_marked(dataset, case, recorded[name].mark) for name, case in cases.items() if name in recorded
+            name: renew_stamp(dataset, case, recorded[name].mark) for name, case in cases.items() if name in recorded
         }
     renewed = {name: mark for name, mark in marks.items() if mark not in (None, recorded[name].mark)}
     if renewed:
@@ -184,7 +184,7 @@ def _write_facts(path: Path, facts_by_case: dict[str, CaseFacts]) -> None:
 
 def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
     dataset, case = work
-    mark = mark_case(dataset, case)
+    mark = stamp_case(dataset, case)
     image = dataset.load_image(case)
     segmentation = dataset.load_segmentation(case)
     turn = reorient_to_ras(image.geometry)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Segmentation, Structure
-from osteon.dataset.manifest import explain
+from osteon.dataset.manifest import describe_errors
 from osteon.predicting.postprocessing_steps import STEPS, Mask, Slices, change_part, told_step
 
 FILE_NAME = "postprocessing.yaml"
@@ -86,7 +86,7 @@ def read_postprocessing(path: Path, structures: Sequence[Structure]) -> Postproc
     try:
         found = Postprocessing.model_validate(read_yaml(path, "the post-processing") or {})
     except ValidationError as error:
-        raise PlanError(f"{path}: {explain(error)}", hint="correct the keys named here") from None
+        raise PlanError(f"{path}: {describe_errors(error)}", hint="correct the keys named here") from None
     names = [structure.name for structure in structures]
     for step in found.steps:
         for name in (step.structure, step.near):

@@ -19,7 +19,7 @@ from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.dicom import check_called, chosen_series, describe
 from osteon.formats.dicom_inventory import Series, sort_files
 from osteon.formats.dicom_series import series_geometry
-from osteon.formats.mask_names import SCAN_WORDS, kind_of, words
+from osteon.formats.mask_names import SCAN_WORDS, classify_name, name_words
 from osteon.formats.raster import SUFFIXES as PICTURES
 from osteon.formats.registry import may_be_data, stem_of, suffix_of
 from osteon.formats.unsupported import unread_format, unread_images
@@ -65,7 +65,7 @@ class Below:
 
 def says_nothing(name: str) -> bool:
     """Whether a name is the same for every patient: `ct`, `T1w_image`."""
-    return set(words(name)) <= SCAN_WORDS
+    return set(name_words(name)) <= SCAN_WORDS
 
 
 def scans_below(
@@ -97,7 +97,7 @@ def scans_below(
     others = [*_series(folder, files, series), *_not_read(folder, files, made.keys())]
     files = [path for path in files if suffix_of(path) not in (None, ".seg.nrrd", *DICOM_SUFFIXES)]
     kinds: list[tuple[str, Callable[[Path], bool]]] = [
-        ("named like masks", lambda path: kind_of(_place(path, folder)) == "mask")
+        ("named like masks", lambda path: classify_name(_place(path, folder)) == "mask")
     ]
     if not pictures:
         kinds.append(("pictures, which this model does not segment", lambda path: suffix_of(path) in PICTURES))
@@ -178,7 +178,9 @@ def _not_read(folder: Path, files: Sequence[Path], made: Set[Path]) -> list[Item
     bare |= {path: stem_of(path) for path in absent if made.isdisjoint(path.parents)}
     places = {path: _place(path, folder) for path in bare}
     return [
-        Item(places[path].with_name(name), ((path,),)) for path, name in bare.items() if kind_of(places[path]) != "mask"
+        Item(places[path].with_name(name), ((path,),))
+        for path, name in bare.items()
+        if classify_name(places[path]) != "mask"
     ]
 
 
@@ -199,9 +201,9 @@ def joined(items: Sequence[Item], channels: Sequence[Channel], notes: list[str])
             replace(item, place=item.place.with_name(numbered[item][1])) if item in numbered else item for item in items
         ]
     names = [channel.name for channel in channels]
-    wanted = {words(name): number for number, name in enumerate(names)}
+    wanted = {name_words(name): number for number, name in enumerate(names)}
     for item in items:
-        told = words(item.place.name)
+        told = name_words(item.place.name)
         for key, number in wanted.items():
             if item not in numbered and told[-len(key) :] == key:
                 rest = item.place.name[: len(item.place.name) - len("_".join(key))].rstrip("_-. ")

@@ -16,7 +16,7 @@ from osteon.core.files import is_file
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.dataset.checks import content_hash
-from osteon.dataset.dataset import Dataset, stacked
+from osteon.dataset.dataset import Dataset, stack_channels
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case, Manifest
 from osteon.formats.dicom import read_dicom_files
@@ -64,7 +64,7 @@ class Scan:
             for files in self.channels
         )
         names = [str(files[0]) for files in self.channels]
-        return next(volumes) if len(names) == 1 else stacked(volumes, names, self.id)
+        return next(volumes) if len(names) == 1 else stack_channels(volumes, names, self.id)
 
     def geometry(self) -> Geometry | None:
         """The grid, from headers; None for a DICOM series whose slices make none. Raises as the readers do."""

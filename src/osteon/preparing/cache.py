@@ -34,7 +34,7 @@ from osteon.core.progress import status
 from osteon.core.random_streams import item_generator
 from osteon.core.records import read_record
 from osteon.core.voxel_sampling import plane_counts, ranked_voxels
-from osteon.dataset.case_stamps import mark_case, mark_in, still_marked, tell_changed
+from osteon.dataset.case_stamps import read_stamp, renew_stamp, stamp_case, warn_changed
 from osteon.dataset.checks import content_hash, present_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
@@ -113,12 +113,12 @@ def prepare(
     left = [case for case in cases if case.id not in ready]
     failed: dict[str, OsteonError] = {}
     if left:
-        before = {case.id: mark for case in left if (mark := mark_in(_record(folder, case))) is not None}
-        tell_changed(dataset, before, "prepared")
+        before = {case.id: mark for case in left if (mark := read_stamp(_record(folder, case))) is not None}
+        warn_changed(dataset, before, "prepared")
         voxels = [_voxels(dataset, case) for case in left]
         each = max(voxels) * len(plan.channels) * BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), each) if sum(voxels) > 100e6 else 1)
-        work = [(dataset.alone(case), plan, case) for case in left]
+        work = [(dataset.restrict_to(case), plan, case) for case in left]
         for outcome in for_each(
             _prepare_case, work, "preparing", name=lambda item: f"case {item[2].id}", workers=count
         ):
@@ -148,10 +148,10 @@ def _complete(
 ) -> CachedCase | None:
     """The entry of a case; None where it has none that still holds. One that is `damaged` is put into that list."""
     facts = _record(folder, case)
-    before = mark_in(facts)
+    before = read_stamp(facts)
     if before is None:
         return None
-    now = still_marked(dataset, case, before)
+    now = renew_stamp(dataset, case, before)
     if now is None:
         return None
     if now != before:
@@ -215,7 +215,7 @@ def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
 
 
 def _write_case(dataset: Dataset, plan: Plan, case: Case, folder: Path) -> None:
-    mark = mark_case(dataset, case)
+    mark = stamp_case(dataset, case)
     volume, segmentation = dataset.load_image(case), dataset.load_segmentation(case)
     if plan.grid.nnunet is not None and plan.grid.drop_slices is None:  # as in predicting; slices are counted in all
         box = nonzero_box(volume.array)

@@ -18,7 +18,7 @@ from osteon.core.labels import Segmentation
 from osteon.core.progress import track
 from osteon.core.statistics import SampleStatistics
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.label_placement import lay_segmentation
+from osteon.dataset.label_placement import place_segmentation
 from osteon.drawing.overview import PictureRow, paint_overview
 from osteon.evaluating.summary import Summary
 from osteon.formats.label_meanings import read_meant
@@ -234,7 +234,7 @@ def _load(entry: Entry, case_id: str, dataset: Dataset) -> tuple[Segmentation, S
     )
     reference = dataset.load_segmentation(dataset.case(case_id))
     prediction = read_meant(path, dataset.structures, entry.legend)
-    return lay_segmentation(prediction, reference.geometry, name=case_id, image_name="the reference")[0], reference
+    return place_segmentation(prediction, reference.geometry, name=case_id, image_name="the reference")[0], reference
 
 
 def _picture(entry: Entry, cases: Sequence[str], dataset: Dataset) -> str:
@@ -242,7 +242,7 @@ def _picture(entry: Entry, cases: Sequence[str], dataset: Dataset) -> str:
     for case_id in cases:
         prediction, reference = _load(entry, case_id, dataset)
         dice = {score.structure: score.dice for score in entry.scores if score.case == case_id}
-        image = dataset.load_image(dataset.case(case_id), as_imported=False)
+        image = dataset.load_image(dataset.case(case_id), verify=False)
         rows.append(PictureRow(case_id, image, prediction, reference, dataset.manifest.channels[0].modality, dice))
     return base64.b64encode(paint_overview(rows)).decode()
 

@@ -19,7 +19,7 @@ from osteon.core.records import read_record
 from osteon.core.schema_versions import SCHEMAS, migrate
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.folds import By, group_cases
+from osteon.dataset.folds import GroupBy, group_cases
 from osteon.dataset.manifest import Manifest
 from osteon.networks.registry import find_network
 from osteon.plan.schema import FILE_NAME as PLAN
@@ -120,7 +120,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     return recorded_options
 
 
-def recorded_splits(run: Path, manifest: Manifest, by: By) -> dict[str, list[str]] | None:
+def recorded_splits(run: Path, manifest: Manifest, by: GroupBy) -> dict[str, list[str]] | None:
     """The parts of the cases that a run was begun with; None where it has not written them.
 
     A run keeps them however folds are made by now: what was validated on so far must never be trained on.

@@ -152,7 +152,7 @@ class _SourcePage:
         return any(case["labelled"] for case in report.cases)
 
     def _form_choice(self, report: SourceReport) -> None:
-        names = {form.name: f"{form.name}: {form.what}" for form in source_forms().values()}
+        names = {form.name: f"{form.name}: {form.description}" for form in source_forms().values()}
 
         async def chosen(event: object) -> None:
             self.form = getattr(event, "value", None)

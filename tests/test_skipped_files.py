@@ -18,9 +18,9 @@ from osteon.formats import read_volume, write_volume
 from osteon.formats.registry import known_suffixes
 from osteon.formats.unsupported import UNREAD, told_unread
 from osteon.importing.meshes import form as meshes
+from osteon.importing.options import ImportOptions
 from osteon.importing.recognition import recognise
 from osteon.importing.run import ImportReport, import_dataset
-from osteon.importing.source_forms import Options
 from osteon.predicting.scans import find_scans
 
 GRID = Geometry((6, 5, 4), np.array([[-2.0, 0, 0, 10], [0, -2, 0, 20], [0, 0, 3, 30], [0, 0, 0, 1]]))
@@ -316,6 +316,6 @@ def test_radiographs_and_meshes_follow_links_and_tell_what_they_do_not_read(tmp_
     bones.mkdir()
     (bones / "p1").symlink_to(tmp_path / "nas" / "p1")
     (tmp_path / "nas" / "p1" / "blue.ply").touch()
-    found = meshes.read(bones, Options(mesh_unit="mm", mesh_space="RAS"))
+    found = meshes.read(bones, ImportOptions(mesh_unit="mm", mesh_space="RAS"))
     assert [one.id for one in found.cases] == ["p1"]
     assert ["1 file is not read (a mesh)" in line for line in found.lost] == [True]
