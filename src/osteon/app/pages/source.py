@@ -21,7 +21,7 @@ from osteon.core.errors import OsteonError
 from osteon.core.text import pluralise
 from osteon.dataset.modality import MODALITIES
 from osteon.importing.import_options import IMPORT_CHOICES, IMPORT_FLAGS, IMPORT_TEXTS
-from osteon.importing.recognition import FORMS
+from osteon.importing.recognition import source_forms
 
 HOLD_OUT = {
     "": "none",
@@ -152,7 +152,7 @@ class _SourcePage:
         return any(case["labelled"] for case in report.cases)
 
     def _form_choice(self, report: SourceReport) -> None:
-        names = {form.name: f"{form.name}: {form.description}" for form in FORMS}
+        names = {form.name: f"{form.name}: {form.description}" for form in source_forms().values()}
 
         async def chosen(event: object) -> None:
             self.form = getattr(event, "value", None)
