@@ -74,9 +74,9 @@ def _stl(path: Path) -> object:
 
 
 def _label_table(path: Path) -> object:
-    from osteon.formats.label_tables import read_table
+    from osteon.formats.label_tables import read_label_table
 
-    return read_table(path)
+    return read_label_table(path)
 
 
 def _series(path: Path) -> object:

@@ -24,7 +24,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds
 from osteon.dataset.label_placement import lies_within
 from osteon.dataset.manifest import Case, Channel, Manifest, _unique
-from osteon.formats.dicom import titles
+from osteon.formats.dicom import series_titles
 from osteon.formats.dicom_inventory import Series
 from osteon.importing.masks.files import MaskFile, Scan, SourceInventory
 from osteon.importing.masks.grids import GridIndex
@@ -187,7 +187,7 @@ def test_series_of_one_folder_are_called_with_work_that_grows_as_they_do() -> No
         heap, groups = flat(count)
         names, likeness = GroupNames(groups), NameSimilarity(groups)
         series = [scan.series for scan in heap.scans if scan.series is not None]
-        assert len(set(titles(series))) == count
+        assert len(set(series_titles(series))) == count
 
         def each() -> None:
             warnings: list[str] = []
@@ -205,12 +205,12 @@ def test_series_of_one_folder_are_called_with_work_that_grows_as_they_do() -> No
 
 def test_titles_of_many_series_are_not_compared_with_each_other() -> None:
     series = [scan.series for scan in flat(300)[0].scans if scan.series is not None]
-    told = [str(one) for one in titles(series)]
+    told = [str(one) for one in series_titles(series)]
     assert told[7] == "0 CT images, series 3, bone, SeriesInstanceUID 1.7"
     compared = Word.compared = itertools.count()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("osteon.formats.dicom.title", lambda one: Word(f"series {one.uid}"))
-        titles(series)
+        patch.setattr("osteon.formats.dicom.series_title", lambda one: Word(f"series {one.uid}"))
+        series_titles(series)
     assert next(compared) < 5 * len(series)
 
 

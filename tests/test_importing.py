@@ -27,7 +27,7 @@ from osteon.core.errors import (
 )
 from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
-from osteon.core.locks import hold_folder
+from osteon.core.locks import lock_folder
 from osteon.core.volume import Volume
 from osteon.dataset.checks import align_segmentation, resample_labels
 from osteon.dataset.dataset import Dataset
@@ -769,7 +769,7 @@ def test_options_that_a_form_does_not_know_are_refused(tmp_path: Path, option: s
 def test_a_dataset_that_another_import_writes_is_refused(tmp_path: Path) -> None:
     source = decathlon_folder(tmp_path / "source")
     with (
-        hold_folder(tmp_path / "dataset", "x", "y"),
+        lock_folder(tmp_path / "dataset", "x", "y"),
         pytest.raises(UsageError, match=r"dataset: another import works in it \(process"),
     ):
         import_dataset(source, tmp_path / "dataset")

@@ -15,7 +15,7 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_volume, write_segmentation, write_volume
-from osteon.formats.label_tables import read_table
+from osteon.formats.label_tables import read_label_table
 from osteon.formats.mask_names import case_name, classify_name, structure_name
 from osteon.importing.masks import form as masks
 from osteon.importing.options import ImportOptions
@@ -365,7 +365,7 @@ def test_slicer_files_name_their_structures(tmp_path: Path) -> None:
 def test_tables_of_labels(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_text(text)
-    assert {s.name: s.value for s in read_table(path)} == {"femur": 1, "tibia": 4}
+    assert {s.name: s.value for s in read_label_table(path)} == {"femur": 1, "tibia": 4}
 
 
 @pytest.mark.parametrize(
@@ -375,7 +375,7 @@ def test_tables_of_what_is_no_label_are_refused(tmp_path: Path, text: str) -> No
     path = tmp_path / "labels.json"
     path.write_text(text)
     with pytest.raises(OsteonError, match=r"labels\.json"):
-        read_table(path)
+        read_label_table(path)
 
 
 @pytest.mark.parametrize("name", [b"fe\nmur", b"femur\xff"])

@@ -18,7 +18,7 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.exporting.export_form import Options as ExportOptions
+from osteon.exporting.export_form import ExportOptions
 from osteon.exporting.run import export
 from osteon.formats import read_segmentation, read_volume, write_segmentation, write_volume
 from osteon.formats.stl import Mesh, MeshSpace, write_stl

@@ -13,7 +13,7 @@ from osteon.core.geometry import reorient_to_ras
 from osteon.formats import read_segmentation, read_volume
 from osteon.importing.decathlon import explain_mismatch, read
 from osteon.importing.options import ImportOptions
-from osteon.phantoms.registry import ask, write_phantoms
+from osteon.phantoms.registry import make_request, write_phantoms
 from phantom_checks import best_threshold_dice
 
 CASES = 4
@@ -22,7 +22,7 @@ CASES = 4
 @pytest.fixture(scope="module")
 def lungs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lungs")
-    write_phantoms(folder, ask("lung", cases=CASES, seed=0, size=80))
+    write_phantoms(folder, make_request("lung", cases=CASES, seed=0, size=80))
     return folder
 
 

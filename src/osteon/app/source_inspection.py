@@ -14,7 +14,7 @@ from osteon.core.errors import FileError, OsteonError
 from osteon.core.files import is_file
 from osteon.core.folders import files_below
 from osteon.core.labels import Structure, make_structures
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.formats.registry import read_segmentation, read_structures, suffix_of
 from osteon.importing.options import ImportOptions, flag_of, parse_option
 from osteon.importing.recognition import form_named, recognise
@@ -141,7 +141,7 @@ def check_allowed(found: Source, allowed: Sequence[Path]) -> None:
 def _case(case: Any) -> dict[str, Any]:
     return {
         "id": case.id,
-        "images": [path.name for path in case.images][:4] or [f"{counted(len(case.parts), 'file')}"],
+        "images": [path.name for path in case.images][:4] or [f"{pluralise(len(case.parts), 'file')}"],
         "label": case.label.name if case.label else "one for each structure" if case.labels else "",
         "labelled": case.labelled,
     }
@@ -218,11 +218,11 @@ def list_scans(source: Path, allowed: Sequence[Path], model: Path | None = None)
     from osteon.plan.schema import read_plan
     from osteon.predicting.records import read_validation
     from osteon.predicting.scans import find_scans
-    from osteon.predicting.training_cases import UNKNOWN, seen_by, trained_on
+    from osteon.predicting.training_cases import UNKNOWN, read_seen_scans, trained_on
 
     notes: list[str] = []
     plan = None if model is None or not is_file(model / PLAN) else read_plan(model / PLAN)
-    seen = UNKNOWN if model is None else seen_by(model, read_validation(model))
+    seen = UNKNOWN if model is None else read_seen_scans(model, read_validation(model))
     scans = find_scans([source], plan, tell=notes.append, seen=seen)
     for scan in scans:
         if not all(any(path.resolve().is_relative_to(folder) for folder in allowed) for path in scan.files):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from osteon.auditing.cohort import FEWEST, Cohort
+from osteon.auditing.cohort import MIN_CASES, Cohort
 from osteon.auditing.finding import Finding
 from osteon.dataset.folds import group_cases, groups_with_structure, structures_only_held_out
 
@@ -16,8 +16,8 @@ LARGE_PIECE = 0.05
 """A second piece of at least this part of the structure is a warning, a smaller one a note."""
 LARGE_HOLE = 0.01
 """The same for holes."""
-FEWEST_VOXELS = 8
-THINNEST_VOXELS = 2
+MIN_VOXELS = 8
+MIN_THICKNESS_VOXELS = 2
 
 
 def empty(cohort: Cohort) -> Iterator[Finding]:
@@ -52,7 +52,7 @@ def missing(cohort: Cohort) -> Iterator[Finding]:
                 action="check names and values of the labels, or take the structure out of dataset.yaml",
                 strength=0.8,
             )
-        if len(asked) >= FEWEST and len(have) >= min(USUAL_SHARE * len(asked), len(asked) - 1):
+        if len(asked) >= MIN_CASES and len(have) >= min(USUAL_SHARE * len(asked), len(asked) - 1):
             for case in asked:
                 if structure.name not in case.structures:
                     yield Finding(
@@ -153,7 +153,7 @@ def tiny(cohort: Cohort) -> Iterator[Finding]:
     """Structures too small for a network to see, and shreds."""
     for structure in cohort.manifest.structures:
         for case, facts in cohort.having(structure.name):
-            if facts.voxels < FEWEST_VOXELS or facts.thinnest_voxels < THINNEST_VOXELS:
+            if facts.voxels < MIN_VOXELS or facts.thinnest_voxels < MIN_THICKNESS_VOXELS:
                 yield Finding(
                     severity="note",
                     kind="tiny",
@@ -161,7 +161,7 @@ def tiny(cohort: Cohort) -> Iterator[Finding]:
                     structures=[structure.name],
                     what=f"{structure.name} has {_voxels(facts.voxels)} and is "
                     f"{_voxels(facts.thinnest_voxels)} thin at most",
-                    against=f"fewer than {FEWEST_VOXELS} voxels or {THINNEST_VOXELS} across cannot be learned",
+                    against=f"fewer than {MIN_VOXELS} voxels or {MIN_THICKNESS_VOXELS} across cannot be learned",
                     action="check for a stray click; else expect no network to find it",
                     strength=0.6,
                 )

@@ -14,9 +14,9 @@ from osteon.cli.output import info, out, report_failures, report_not_imported, r
 from osteon.cli.plan_options import given_options, is_given, parse_plan_options, with_plan_options
 from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
-from osteon.core.progress import clock
+from osteon.core.progress import format_duration
 from osteon.core.quantities import format_bytes, parse_seconds
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.importing.options import parse_option
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def import_(
     unlabelled = sum(case.segmentation is None for case in manifest.cases)
     parts = [f"{len(manifest.trainable)} to train on", f"{held} held out", f"{unlabelled} without a label"]
     out.print(
-        f"{escape(str(dataset))}: {counted(len(manifest.cases), 'case')} "
+        f"{escape(str(dataset))}: {pluralise(len(manifest.cases), 'case')} "
         f"({', '.join(p for p in parts if p[0] != '0')}), "
         f"structures {', '.join(escape(s.name) for s in manifest.structures) or 'none'}"
     )
@@ -157,5 +157,5 @@ def print_plan(plan: Plan) -> None:
         total = training.epochs * training.epoch_iterations * cost.seconds_per_iteration
         out.print(
             f"time      {cost.seconds_per_iteration:.2g} s an iteration; {training.epochs} epochs take about "
-            f"{clock(total)}, or as long as --budget says"
+            f"{format_duration(total)}, or as long as --budget says"
         )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from rich.markup import escape
 
-from osteon.core.file_stamps import file_mark, still
-from osteon.core.progress import console
-from osteon.core.text import shortly
+from osteon.core.file_stamps import content_stamp, refresh_stamp
+from osteon.core.text import shorten_list
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
+
+logger = logging.getLogger(__name__)
 
 
 class CaseStamp(BaseModel):
@@ -20,7 +21,7 @@ class CaseStamp(BaseModel):
 
     Attributes:
         meaning: What the manifest says of its image and of what its labels mean.
-        files: Each file, as the manifest names it, and its `core.file_stamps.file_mark`.
+        files: Each file, as the manifest names it, and its `core.file_stamps.content_stamp`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,7 +36,7 @@ NO_STAMP = CaseStamp(meaning="", files={})
 
 def stamp_case(dataset: Dataset, case: Case) -> CaseStamp:
     """The mark of a case as it is now; reads its files. To be taken before they are read for their content."""
-    files = {name: file_mark(dataset.resolve(name)) for name in _names(case)}
+    files = {name: content_stamp(dataset.resolve(name)) for name in _names(case)}
     return CaseStamp(meaning=_meaning(dataset, case), files=files)
 
 
@@ -43,7 +44,7 @@ def renew_stamp(dataset: Dataset, case: Case, before: CaseStamp) -> CaseStamp | 
     """The mark with the files' times as they are now, where the case is what it was; None where it is not."""
     if before.meaning != _meaning(dataset, case) or list(before.files) != _names(case):
         return None
-    files = {name: still(dataset.resolve(name), mark) for name, mark in before.files.items()}
+    files = {name: refresh_stamp(dataset.resolve(name), mark) for name, mark in before.files.items()}
     known = {name: mark for name, mark in files.items() if mark is not None}
     return CaseStamp(meaning=before.meaning, files=known) if len(known) == len(files) else None
 
@@ -63,11 +64,11 @@ def warn_changed(dataset: Dataset, before: Mapping[str, CaseStamp], what: str) -
         for case in dataset.manifest.cases
         if case.id in before
         for name, mark in before[case.id].files.items()
-        if name in _names(case) and still(dataset.resolve(name), mark) is None
+        if name in _names(case) and refresh_stamp(dataset.resolve(name), mark) is None
     ]
     if changed:
-        text = f"{what} anew, since the files have changed: {shortly(changed)}"
-        console.print(f"[yellow]{escape(text)}[/]", soft_wrap=True)
+        text = f"{what} anew, since the files have changed: {shorten_list(changed)}"
+        logger.warning(text)
 
 
 def _names(case: Case) -> list[str]:

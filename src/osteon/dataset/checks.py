@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import DatasetError, GeometryError, ImageError, LabelError
 from osteon.core.geometry import Geometry, reorient_like, reorient_to_ras
-from osteon.core.label_values import boxes_of
+from osteon.core.label_values import bounding_boxes
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 
@@ -46,7 +46,7 @@ def present_structures(segmentation: Segmentation) -> tuple[str, ...]:
     if segmentation.overlapping:
         there = [layer.any() for layer in array]
     else:
-        there = [box is not None for box in boxes_of(array, [s.value for s in structures])]
+        there = [box is not None for box in bounding_boxes(array, [s.value for s in structures])]
     return tuple(structure.name for structure, shown in zip(structures, there, strict=True) if shown)
 
 

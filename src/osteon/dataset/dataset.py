@@ -15,7 +15,7 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.checks import align_segmentation, check_content, check_image, grid_mismatch, reorient_array
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest
-from osteon.formats.labelmap import as_index_map, as_multi_hot
+from osteon.formats.labelmap import to_index_map, to_multi_hot
 from osteon.formats.registry import read_geometry, read_segmentation, read_volume
 
 
@@ -103,7 +103,7 @@ class Dataset:
         name, image_name = f"case {case.id}: {path}", str(self.resolve(case.images[0]))
         segmentation = read_segmentation(path, self.structures)
         aligned = align_segmentation(segmentation, self.geometry(case), name=name, image_name=image_name)
-        return as_multi_hot(aligned) if self.manifest.overlapping else as_index_map(aligned, name)
+        return to_multi_hot(aligned) if self.manifest.overlapping else to_index_map(aligned, name)
 
 
 def read_channels(paths: Sequence[Path], channels: Sequence[Channel], name: str, *, keep_dtype: bool = False) -> Volume:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.boxes import Box, Triple
+from osteon.core.boxes import Box, Index3
 from osteon.core.errors import GeometryError
 from osteon.core.geometry import Geometry, offset_on, reorient_like
 from osteon.core.labels import Segmentation
@@ -74,10 +74,10 @@ def common_grid(one: Geometry, other: Geometry) -> Geometry | None:
         return None
     i, j, k = (at + n for at, n in zip(offset, turned.shape, strict=True))
     here, there = Box((0, 0, 0), one.shape), Box(offset, (i, j, k))
-    return one.crop(here.hull(there)) if here.meets(there) else None
+    return one.crop(here.union(there)) if here.intersects(there) else None
 
 
-def _overlap(offset: Triple, label_grid: Geometry, geometry: Geometry) -> tuple[Box, Box] | None:
+def _overlap(offset: Index3, label_grid: Geometry, geometry: Geometry) -> tuple[Box, Box] | None:
     """The voxels that both have, in `geometry` and in `label_grid`; None where neither lies within the other."""
     shapes = list(zip(offset, label_grid.shape, geometry.shape, strict=True))
     within = all(at >= 0 and at + n <= m for at, n, m in shapes)
@@ -90,6 +90,6 @@ def _overlap(offset: Triple, label_grid: Geometry, geometry: Geometry) -> tuple[
     return (Box((0, 0, 0), geometry.shape), Box((a, b, c), (a + x, b + y, c + z))) if around else None
 
 
-def _describe_box(label_grid: Geometry, geometry: Geometry, offset: Triple) -> str:
+def _describe_box(label_grid: Geometry, geometry: Geometry, offset: Index3) -> str:
     boxes = f"{'×'.join(map(str, label_grid.shape))} voxels laid onto the image's {'×'.join(map(str, geometry.shape))}"
     return f"a box of {boxes} from voxel {', '.join(map(str, offset))} on; outside it nothing is labelled"

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from osteon.core.label_values import boxes_of
+from osteon.core.label_values import bounding_boxes
 from osteon.core.labels import Segmentation, Structure
 
 Mask = npt.NDArray[np.bool_]
@@ -103,7 +103,7 @@ def _boxes(segmentation: Segmentation) -> list[tuple[Structure, Box]]:
     if segmentation.overlapping:
         layers = zip(segmentation.structures, segmentation.array, strict=True)
         return [(s, box) for s, layer in layers for box in ndimage.find_objects((layer > 0).view(np.uint8))]
-    boxes = boxes_of(segmentation.array, [structure.value for structure in segmentation.structures])
+    boxes = bounding_boxes(segmentation.array, [structure.value for structure in segmentation.structures])
     return [(s, box.slices) for s, box in zip(segmentation.structures, boxes, strict=True) if box is not None]
 
 

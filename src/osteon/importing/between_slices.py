@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.core.labels import Segmentation
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.dataset.sparse_labels import Mask, Pair, SparseStructure, describe_step, find_sparse_structures
 from osteon.importing.options import BetweenSlices
 
@@ -56,15 +56,15 @@ def resolve_gaps(segmentation: Segmentation, mode: BetweenSlices) -> tuple[Segme
         segmentation, empty = interpolate_slices(segmentation, sparse)
     lines = []
     for step in sorted({drawn.step for drawn in sparse}):
-        listed = shortly([drawn.describe() for drawn in sparse if drawn.step == step], _LISTED)
+        listed = shorten_list([drawn.describe() for drawn in sparse if drawn.step == step], _LISTED)
         done = _FILLED if mode == "fill" else _LEFT
         lines.append(f"labels were drawn on {describe_step(step)}: {listed}; {done}")
     if empty:
-        listed = shortly([f"{name} ({count})" for name, count in empty.items()], _LISTED)
+        listed = shorten_list([f"{name} ({count})" for name, count in empty.items()], _LISTED)
         lines.append(f"slices that stayed empty, since the outlines on both sides do not lie over each other: {listed}")
     if gaps := [drawn.describe_gaps() for drawn in found if drawn.long_gaps]:
         lines.append(
-            f"empty between slices that were drawn, and left so, as it may be anatomy: {shortly(gaps, _LISTED)}"
+            f"empty between slices that were drawn, and left so, as it may be anatomy: {shorten_list(gaps, _LISTED)}"
         )
     return segmentation, fill, lines
 

@@ -29,7 +29,13 @@ from osteon.dataset.checks import (
 from osteon.dataset.dataset import read_channels
 from osteon.dataset.label_placement import place_segmentation
 from osteon.dataset.manifest import Case, describe_errors
-from osteon.formats.registry import own_table, read_segmentation, tell_oddities, write_segmentation, write_volume
+from osteon.formats.registry import (
+    describe_header_warnings,
+    read_segmentation,
+    table_of,
+    write_segmentation,
+    write_volume,
+)
 from osteon.importing.between_slices import resolve_gaps
 from osteon.importing.source_forms import ConvertedCase, Source, SourceCase
 
@@ -182,7 +188,7 @@ def add_header_notes(error: OsteonError, case: SourceCase) -> OsteonError:
     if not isinstance(error, (GeometryError, LabelError)):
         return error
     with suppress(OsteonError):
-        if lines := tell_oddities(case.files):
+        if lines := describe_header_warnings(case.files):
             return type(error)("\n  ".join([error.message, *lines]), hint=error.hint)
     return error
 
@@ -214,7 +220,7 @@ def _read_labels(
         return _Labels(aligned, f"case {case.id}: its label")
     if case.label is None:
         return None
-    table = case.table or own_table(case.label)
+    table = case.table or table_of(case.label)
     segmentation = read_segmentation(case.label, found.structures, table=table)
     labels = _Labels(segmentation, f"case {case.id}: {case.label}", changed=False)
     known = None if found.structures is None else {s.name: s.value for s in found.structures}

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from osteon.core.errors import DatasetError, OsteonError
 from osteon.core.labels import Structure
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.dataset.folds import SUBJECT_HINT, describe_main_subject, structures_only_held_out, structures_without_cases
 from osteon.dataset.manifest import Manifest, describe_errors
 from osteon.importing.case_selection import hold_out_cases
@@ -116,6 +116,6 @@ def check_patterns(manifest: Manifest, options: ImportOptions) -> list[str]:
         without = [case.id for case in manifest.cases if getattr(case, value) is None]
         if pattern and without:
             warnings.append(
-                f"{flag_of(name)} {pattern} finds nothing in {counted(len(without), 'case')}, such as {without[0]}"
+                f"{flag_of(name)} {pattern} finds nothing in {pluralise(len(without), 'case')}, such as {without[0]}"
             )
     return warnings

@@ -22,15 +22,15 @@ import numpy as np
 from osteon.core.errors import DatasetError, FileError, LabelError
 from osteon.core.file_names import natural_key
 from osteon.core.files import is_file, read_json
-from osteon.core.folders import absent_below
-from osteon.core.label_values import HIGHEST
+from osteon.core.folders import missing_files_below
+from osteon.core.label_values import MAX_VALUE
 from osteon.core.labels import BACKGROUND, Structure, make_structures
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.dataset.label_placement import place_segmentation
-from osteon.formats.labelmap import value_counts, whole_labels
+from osteon.formats.labelmap import to_integer_labels, value_counts
 from osteon.formats.registry import format_of, read_geometry, read_segmentation, read_volume, suffix_of
-from osteon.formats.unsupported import unread_format
+from osteon.formats.unsupported import unsupported_format
 from osteon.importing.decathlon import parse_channels, parse_structures
 from osteon.importing.masks.merging import merge_masks
 from osteon.importing.options import ImportOptions
@@ -89,7 +89,7 @@ def read(source: Path, options: ImportOptions) -> Source:
         found.cases.append(_case(case_id, images, label, found, regions, ignore, options))
     labelled = sum(case.labelled for case in found.cases)
     found.summary = [
-        f"{counted(len(found.cases), 'case')}, {labelled} of them with labels, {len(found.channels)} channels"
+        f"{pluralise(len(found.cases), 'case')}, {labelled} of them with labels, {len(found.channels)} channels"
     ]
     if regions:
         listed = "; ".join(f"{name} = {', '.join(map(str, values))}" for name, values in regions.items())
@@ -132,9 +132,10 @@ def _regions(data: dict[str, Any], path: Path) -> dict[str, tuple[int, ...]]:
         if name == "ignore" or values == [BACKGROUND]:
             continue
         whole = [v for v in values if isinstance(v, int) and not isinstance(v, bool)]
-        if not values or len(whole) < len(values) or not all(BACKGROUND < v <= HIGHEST for v in whole):
+        if not values or len(whole) < len(values) or not all(BACKGROUND < v <= MAX_VALUE for v in whole):
             raise DatasetError(
-                f"{path}: the region {name} is {value}", hint=f"give whole numbers from 1 to {HIGHEST}, such as [1, 2]"
+                f"{path}: the region {name} is {value}",
+                hint=f"give whole numbers from 1 to {MAX_VALUE}, such as [1, 2]",
             )
         regions[name] = tuple(values)
     return regions
@@ -173,11 +174,13 @@ def _named_cases(path: Path, ending: str, found: Source) -> list[tuple[str, tupl
             if match := _IMAGE.fullmatch(_stem(file, ending)):
                 images[match[1]].append(file)
             else:
-                lines = found.lost if suffix_of(file) or unread_format(file) else found.warnings
+                lines = found.lost if suffix_of(file) or unsupported_format(file) else found.warnings
                 lines.append(f"{file}: is not called CASE_0000{ending}; passed over")
         if part == "Tr":
             found.lost += _report_unmatched(path.parent / "labelsTr", ending, images)
-        found.lost += [f"{file}: is {why}; passed over" for file, why in absent_below(path.parent / f"images{part}")]
+        found.lost += [
+            f"{file}: is {why}; passed over" for file, why in missing_files_below(path.parent / f"images{part}")
+        ]
         for name in sorted(images, key=natural_key):
             files = images[name]
             label = path.parent / "labelsTr" / f"{name}{ending}" if part == "Tr" else None
@@ -225,7 +228,7 @@ def _wrong_channels(images: tuple[Path, ...], found: Source) -> ConvertedCase:
 
 
 def _check_ignored(label: Path, ignore: int | None) -> ConvertedCase:
-    count = value_counts(whole_labels(read_volume(label).array, label)).get(ignore or 0, 0)
+    count = value_counts(to_integer_labels(read_volume(label).array, label)).get(ignore or 0, 0)
     if count:
         raise LabelError(
             f"{label}: {count} voxels hold the ignore label {ignore}; what was annotated is known for whole cases only",

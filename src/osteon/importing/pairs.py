@@ -18,7 +18,7 @@ from osteon.core.files import is_file, read_text
 from osteon.dataset.case_ids import unique_ids
 from osteon.dataset.manifest import Channel
 from osteon.formats.registry import stem_of, suffix_of
-from osteon.formats.unsupported import unread_format
+from osteon.formats.unsupported import unsupported_format
 from osteon.importing.options import ImportOptions
 from osteon.importing.source_forms import Source, SourceCase, SourceForm
 from osteon.importing.structure_names import user_structures
@@ -48,7 +48,7 @@ def explain_mismatch(source: Path) -> str | None:
     if first is None:
         return f"{path.name} lists nothing"
     number, fields = first
-    if suffix_of(Path(fields[0])) is None and unread_format(Path(fields[0])) is None:
+    if suffix_of(Path(fields[0])) is None and unsupported_format(Path(fields[0])) is None:
         return f"line {number} of {path.name} begins with `{fields[0]}`, which is no image file"
     if len(fields) > 2 and path.name not in _NAMES:  # a table of something else; in pairs.csv it is a mistake
         return f"line {number} of {path.name} has {len(fields)} fields, not `image,label`"

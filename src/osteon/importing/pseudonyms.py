@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import FileError
 from osteon.core.files import read_text, write_text
-from osteon.core.spreadsheets import as_text, meant
+from osteon.core.spreadsheets import to_csv, unescape_cell
 from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.importing.source_forms import ConvertedCase
 
@@ -139,7 +139,7 @@ class Pseudonyms:
 
     def write(self) -> str:
         """Write the table beside the source; what was done, or a warning that it was not possible."""
-        text = as_text([_HEAD, *((key, patient.id, patient.name) for patient, key in self.keys.items())])
+        text = to_csv([_HEAD, *((key, patient.id, patient.name) for patient, key in self.keys.items())])
         for place in self.places:
             try:
                 if not place.is_file() or place.read_text(encoding="utf-8") != text:
@@ -167,7 +167,9 @@ def _read_table(places: Iterable[Path]) -> dict[Patient, str]:
             if rows.fieldnames is None or not set(_HEAD) <= set(rows.fieldnames):
                 raise FileError(f"{place}: is no table of pseudonyms", hint=f"its columns are {', '.join(_HEAD)}")
             return {
-                Patient(meant(row["patient_id"] or ""), meant(row["patient_name"] or "")): meant(row["key"] or "")
+                Patient(
+                    unescape_cell(row["patient_id"] or ""), unescape_cell(row["patient_name"] or "")
+                ): unescape_cell(row["key"] or "")
                 for row in rows
             }
     return {}

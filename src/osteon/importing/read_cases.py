@@ -88,8 +88,8 @@ def read_cases(
 def remove_records(folder: Path) -> None:
     """Remove what was kept of the cases: the dataset is whole."""
     records = _records(folder)
-    shutil.rmtree(records.each, ignore_errors=True)
-    records.tidy()
+    shutil.rmtree(records.records_folder, ignore_errors=True)
+    records.remove_empty()
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import OsteonError, UsageError
-from osteon.core.file_stamps import file_state
+from osteon.core.file_stamps import modification_stamp
 from osteon.core.version import __version__
 from osteon.dataset.manifest import FILE_NAME, Manifest, read_manifest
-from osteon.formats.registry import companions, own_table
+from osteon.formats.registry import companion_paths, table_of
 from osteon.importing.source_forms import Source, SourceCase
 
 
@@ -42,7 +42,7 @@ def digest_inputs(found: Source, cases: Sequence[SourceCase]) -> str:
     digest = hashlib.sha256(repr((found.name, found.channels, found.structures)).encode())
     for case in cases:
         files = [*case.images, *([case.label] if case.label is not None else []), *case.parts, *companion_files(case)]
-        states = [f"{path.absolute()} {file_state(path)}" for path in files]
+        states = [f"{path.absolute()} {modification_stamp(path)}" for path in files]
         digest.update(repr((case.id, case.subject, case.site, case.labelled, states)).encode())
     return digest.hexdigest()
 
@@ -52,8 +52,8 @@ def companion_files(case: SourceCase) -> list[Path]:
     found = [case.table.path] if case.table is not None else []
     for path in (*case.images, *([case.label] if case.label is not None else [])):
         with suppress(OsteonError):  # reported when the case is read
-            found += companions(path)
-            table = own_table(path) if path == case.label and case.table is None else None
+            found += companion_paths(path)
+            table = table_of(path) if path == case.label and case.table is None else None
             found += [table.path] if table is not None else []
     return found
 

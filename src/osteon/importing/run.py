@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Unpack
 
 from osteon.core.errors import OsteonError
-from osteon.core.locks import hold_folder
+from osteon.core.locks import lock_folder
 from osteon.dataset.manifest import Manifest, write_manifest
-from osteon.formats.registry import tell_oddities
+from osteon.formats.registry import describe_header_warnings
 from osteon.importing.case_selection import choose_cases
 from osteon.importing.import_case import merge_warnings
 from osteon.importing.import_manifest import build_manifest, check_patterns, check_structures, find_structures, hold_out
@@ -96,7 +96,7 @@ def import_dataset(
         _announce(form, found, announce, recognised=options.form is None)
     found.warnings += _adopt_names(found, cases, by_user=options.structures is not None)
     cases = _find_subjects(cases, options)
-    with hold_folder(folder, "another import", "wait until it has ended, or choose another folder"):
+    with lock_folder(folder, "another import", "wait until it has ended, or choose another folder"):
         if not overwrite and (before := find_previous_import(folder, origin)) is not None:  # made meanwhile
             return ImportReport(folder, form.name, before, repeated=True)
         return _import_cases(source, folder, form, found, cases, origin, options, workers)
@@ -147,7 +147,7 @@ def _import_cases(
             *found.warnings,
             *warnings,
             *merge_warnings(imported),
-            *tell_oddities(file for case in cases if case.id not in failed for file in case.files),
+            *describe_header_warnings(file for case in cases if case.id not in failed for file in case.files),
             *(f"{', '.join(ids)}: the images are the same voxels; they stay in one fold" for ids in report.duplicates),
             *check_structures(manifest, present),
             *check_patterns(manifest, options),

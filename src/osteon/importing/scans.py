@@ -13,10 +13,10 @@ from pathlib import Path
 from osteon.core.errors import DatasetError
 from osteon.core.folders import files_below
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom_folders import holds_dicom
+from osteon.formats.dicom_folders import contains_dicom
 from osteon.formats.mask_names import classify_name
 from osteon.formats.raster import SUFFIXES as PICTURES
-from osteon.formats.rle import lacks
+from osteon.formats.rle import describe_missing_columns
 from osteon.importing.masks import form as masks
 from osteon.importing.masks.files import find_source_files, path_below, volume_files
 from osteon.importing.masks.pairing import pair_files
@@ -42,7 +42,7 @@ def explain_mismatch(source: Path) -> str | None:
     if (mesh := next(mesh_files(source), None)) is not None:
         return f"{mesh.name} is a surface"
     volumes, pictures = list(volume_files(source)), _files(source, PICTURES)
-    if not volumes and not pictures and not (holds_dicom(source) and _any_series(source)):
+    if not volumes and not pictures and not (contains_dicom(source) and _any_series(source)):
         return "no scan and no picture"
     for path in [*volumes, *pictures]:
         if classify_name(path_below(source, path)) == "mask":
@@ -56,7 +56,7 @@ def explain_mismatch(source: Path) -> str | None:
             return f"{path.relative_to(source)} is called like a picture, and may mark it in a way that is not known"
         if path.suffix.lower() == ".json" and (why := explain_unreadable(path)):
             return f"a file that may mark pictures cannot be read: {why}"
-        if why := lacks(path) if path.suffix.lower() in (".csv", ".tsv") else "":
+        if why := describe_missing_columns(path) if path.suffix.lower() in (".csv", ".tsv") else "":
             return why
     return None
 
@@ -101,7 +101,7 @@ def _any_series(source: Path) -> bool:
 
 def _files(source: Path, suffixes: Sequence[str]) -> list[Path]:
     """Files below the source, osteon's datasets and what macOS leaves in archives passed over, in order."""
-    below = files_below(source, hidden=False, beside=FILE_NAME)
+    below = files_below(source, hidden=False, skip_with=FILE_NAME)
     return sorted(path for path in below if path.suffix.lower() in suffixes and "__MACOSX" not in path.parts)
 
 

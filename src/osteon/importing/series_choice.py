@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from osteon.core.text import shortly
-from osteon.formats.dicom import check_called, chosen_series, titles
+from osteon.core.text import shorten_list
+from osteon.formats.dicom import check_series_choice, select_series, series_titles
 from osteon.importing.masks.files import Scan
 
 _LISTED = 8
@@ -32,11 +32,11 @@ def choose_series(
     if which is None:
         return chosen
     everything = [scan.series for scans in chosen for scan in scans if scan.series is not None]
-    check_called(everything, which)
+    check_series_choice(everything, which)
     passed: list[Scan] = []
     for scans in chosen:
         scan_of = {id(scan.series): scan for scan in scans if scan.series is not None}
-        kept, without = chosen_series([scan.series for scan in scans if scan.series is not None], which)
+        kept, without = select_series([scan.series for scan in scans if scan.series is not None], which)
         lost += [
             f"none of these is --series {which}; passed over: {describe_scans([scan_of[id(one)] for one in study])}"
             for study in without
@@ -64,6 +64,6 @@ def series_hint(scans: Iterable[Scan], otherwise: str) -> str:
 
 def describe_scans(scans: Sequence[Scan]) -> str:
     """Several scans in words, by which people tell them apart."""
-    words = iter(titles([scan.series for scan in scans if scan.series is not None]))
+    words = iter(series_titles([scan.series for scan in scans if scan.series is not None]))
     names = [f"{scan.path} ({next(words)})" if scan.series is not None else str(scan.path) for scan in scans]
-    return shortly(names, _LISTED)
+    return shorten_list(names, _LISTED)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from osteon.core.folders import absent_below, files_below
+from osteon.core.folders import files_below, missing_files_below
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.registry import may_be_data
-from osteon.formats.unsupported import Holds, told_unread
+from osteon.formats.unsupported import Holds, describe_unsupported
 from osteon.importing.source_forms import Source
 
 _SHOWN = 8
@@ -25,11 +25,11 @@ def report_skipped_files(
         holding: What a file of a format that is not read must hold to be a loss.
         annotations: Suffixes beside those of images with which data of this form come.
     """
-    files = list(files_below(source, hidden=False, beside=FILE_NAME))
-    found.lost += told_unread(files, holding)
-    found.warnings += told_unread(files, ["anything"])
+    files = list(files_below(source, hidden=False, skip_with=FILE_NAME))
+    found.lost += describe_unsupported(files, holding)
+    found.warnings += describe_unsupported(files, ["anything"])
     absent: dict[bool, list[str]] = {True: [], False: []}
-    for path, why in absent_below(source, beside=FILE_NAME):
+    for path, why in missing_files_below(source, skip_with=FILE_NAME):
         absent[may_be_data(path, annotations)].append(f"{path} is {why}; passed over")
     for lines, target in ((absent[True], found.lost), (absent[False], found.warnings)):
         target += lines[:_SHOWN]

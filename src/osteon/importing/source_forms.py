@@ -13,7 +13,7 @@ from osteon.core.errors import UsageError
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Channel
-from osteon.formats.label_tables import Table
+from osteon.formats.label_tables import LabelTable
 from osteon.importing.options import BetweenSlices, ImportOptions, flag_of
 
 
@@ -66,7 +66,7 @@ class SourceCase:
     parts: tuple[Path, ...] = ()
     labels: bool = False
     between_slices: BetweenSlices = "leave"
-    table: Table | None = None
+    table: LabelTable | None = None
 
     @property
     def labelled(self) -> bool:

@@ -10,10 +10,10 @@ from itertools import zip_longest
 from pathlib import Path
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
-from osteon.core.label_values import HIGHEST
+from osteon.core.label_values import MAX_VALUE
 from osteon.core.labels import BACKGROUND, Structure, make_structures
-from osteon.formats.labelmap import is_generic
-from osteon.formats.registry import own_table, read_structures
+from osteon.formats.labelmap import is_placeholder
+from osteon.formats.registry import read_structures, table_of
 from osteon.importing.source_forms import SourceCase
 
 
@@ -34,8 +34,8 @@ def user_structures(named: Mapping[str, int] | None) -> tuple[Structure, ...] | 
             raise UsageError(f"--labels: the value {value} has no name", hint=hint)
         if value <= BACKGROUND:
             raise UsageError(f"--labels: {name}={value}: a structure's value is at least 1", hint=hint)
-        if value > HIGHEST:
-            raise UsageError(f"--labels: {name}={value}: a structure's value is at most {HIGHEST}", hint=hint)
+        if value > MAX_VALUE:
+            raise UsageError(f"--labels: {name}={value}: a structure's value is at most {MAX_VALUE}", hint=hint)
         if others := [other for other in named if other != name and named[other] == value]:
             raise UsageError(f"--labels: {name} and {others[0]} both have the value {value}", hint=hint)
     return make_structures(list(named), list(named.values()))
@@ -68,9 +68,9 @@ def merge_structures(files: Iterable[tuple[Structure, ...]], cases: Sequence[str
     whose: dict[str | int, str] = {}
     for case, structure in ((case, one) for case, all_ in zip_longest(cases, files) for one in all_ or ()):
         whose.setdefault(
-            structure.value if is_generic(structure.name) else structure.name, f" ({case})" if case else ""
+            structure.value if is_placeholder(structure.name) else structure.name, f" ({case})" if case else ""
         )
-        if is_generic(structure.name):
+        if is_placeholder(structure.name):
             generic.setdefault(structure.value, structure)
         else:
             named.setdefault(structure.name, structure)
@@ -114,10 +114,10 @@ def adopt_file_names(
     names, sources = [], []
     for structure in known:
         name, source = structure.name, by_name.get(structure.name)
-        named = [other for other in by_value[structure.value].values() if not is_generic(other.name)]
+        named = [other for other in by_value[structure.value].values() if not is_placeholder(other.name)]
         if source is None and not named:
             source = next(iter(by_value[structure.value].values()), None)
-        elif source is None and is_generic(name) and rename and len(named) == 1 and named[0].name not in taken:
+        elif source is None and is_placeholder(name) and rename and len(named) == 1 and named[0].name not in taken:
             name, source = named[0].name, named[0]
             taken.add(name)
         names.append(name)
@@ -144,7 +144,7 @@ def read_file_structures(cases: Iterable[SourceCase]) -> list[FileStructures]:
     named = []
     for case in cases:
         with suppress(OsteonError):
-            if (table := case.table or (own_table(case.label) if case.label is not None else None)) is not None:
+            if (table := case.table or (table_of(case.label) if case.label is not None else None)) is not None:
                 named.append(FileStructures(table.path, table.structures, table=True))
             elif case.label is not None:
                 named.append(FileStructures(case.label, read_structures(case.label)))
@@ -176,7 +176,7 @@ def find_contradictions(known: Sequence[Structure], files: Iterable[FileStructur
             if (
                 structure.name not in values
                 and structure.value in set(names) - given
-                and not is_generic(structure.name)
+                and not is_placeholder(structure.name)
             ):
                 names_of[structure.value].setdefault(structure.name, file.path)
     for value, called in names_of.items():

@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from osteon.core.boxes import box_of
+from osteon.core.boxes import bounding_box
 from osteon.core.errors import DatasetError, FileError, OsteonError
 from osteon.core.files import read_json, write_json
 from osteon.core.geometry import reorient_to_ras
-from osteon.core.label_values import boxes_of
+from osteon.core.label_values import bounding_boxes
 from osteon.core.labels import Segmentation
 from osteon.core.parallel import for_each, worker_count
 from osteon.core.progress import status
-from osteon.core.text import shortly
-from osteon.core.voxel_sampling import plane_counts, ranked_voxels
+from osteon.core.text import shorten_list
+from osteon.core.voxel_sampling import plane_counts, voxels_at_ranks
 from osteon.dataset.case_stamps import NO_STAMP, CaseStamp, renew_stamp, stamp_case, warn_changed
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
@@ -158,7 +158,7 @@ def find_changes(dataset: Dataset) -> list[str]:
         ("not measured", [name for name in cases if name not in recorded]),
         ("not trained on any more", [name for name in recorded if name not in cases]),
     )
-    return [f"{what}: {shortly(names)}" for what, names in differences if names] if recorded else []
+    return [f"{what}: {shorten_list(names)}" for what, names in differences if names] if recorded else []
 
 
 def _has_geometry(dataset: Dataset, case: Case) -> bool:
@@ -207,16 +207,16 @@ def _intensities(array: npt.NDArray[np.generic], labels: Segmentation) -> list[l
     counts = plane_counts(where)
     count = int(counts.sum())
     ranks = np.linspace(0, count - 1, min(INTENSITY_SAMPLES, count)).astype(np.int64)
-    i, j, k = ranked_voxels(where, counts, ranks).T
+    i, j, k = voxels_at_ranks(where, counts, ranks).T
     return [[float(f"{value:.6g}") for value in channel[i, j, k]] for channel in array]
 
 
 def _structure_facts(segmentation: Segmentation) -> dict[str, StructureFacts]:
     facts = {}
     if segmentation.overlapping:
-        boxes = [box_of(layer) for layer in segmentation.array]
+        boxes = [bounding_box(layer) for layer in segmentation.array]
     else:
-        boxes = boxes_of(segmentation.array, [structure.value for structure in segmentation.structures])
+        boxes = bounding_boxes(segmentation.array, [structure.value for structure in segmentation.structures])
     for number, (structure, box) in enumerate(zip(segmentation.structures, boxes, strict=True)):
         if box is None:
             continue

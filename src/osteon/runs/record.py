@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -13,8 +14,7 @@ import torch
 
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml, write_yaml
-from osteon.core.locks import hold_folder
-from osteon.core.progress import console
+from osteon.core.locks import lock_folder
 from osteon.core.records import read_record
 from osteon.core.schema_versions import SCHEMAS, migrate
 from osteon.core.version import __version__
@@ -30,6 +30,7 @@ from osteon.runs.options import DEFAULTS, TrainOptions
 from osteon.runs.resuming import describe_differences, restore_resumable, resumable_differences
 from osteon.training.losses import find_loss
 
+logger = logging.getLogger(__name__)
 RUN = "run.yaml"
 _OTHER_KEYS = ("schema", "init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
 """Keys of run.yaml beside the options."""
@@ -39,7 +40,7 @@ def hold_run(run: Path, *, restart: bool) -> AbstractContextManager[None]:
     """Hold a run for one training alone; a finished one is only read. Raises UsageError where another works in it."""
     if (run / "model" / WEIGHTS).is_file() and not restart:
         return nullcontext()
-    return hold_folder(run, "another training", "wait until it has ended, or give this training a folder of its own")
+    return lock_folder(run, "another training", "wait until it has ended, or give this training a folder of its own")
 
 
 def record_options(run: Path, plan: Plan, options: TrainOptions, *, started: bool) -> None:
@@ -86,7 +87,7 @@ def record_options(run: Path, plan: Plan, options: TrainOptions, *, started: boo
                 hint="give the same options to go on, another folder, or --restart to throw this run away",
             )
         if differences:
-            console.print(describe_differences(differences), soft_wrap=True)
+            logger.info(describe_differences(differences))
             changes = [*recorded_options.get("changes", []), {key: list(pair) for key, pair in differences.items()}]
             write_yaml(path, recorded_options | recorded | _plan_hashes(plan) | {"changes": changes})
             write_plan(run / PLAN, plan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from dataclasses import dataclass, field, fields
@@ -11,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.markup import escape
 from safetensors import SafetensorError, safe_open
 
-from osteon.core.errors import FileError, UsageError, in_short
-from osteon.core.files import whole_file
-from osteon.core.progress import console
+from osteon.core.errors import FileError, UsageError, summarise_error
+from osteon.core.files import atomic_write
 from osteon.networks.weights import load_checked, save_tensors
 from osteon.predicting.records import LAST
 
+logger = logging.getLogger(__name__)
 PREVIOUS = "before-last.safetensors"
 """The one before the last, where that should be damaged."""
 BEST = "best.safetensors"
@@ -83,7 +83,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], TrainingState]
         return tensors, TrainingState(**metadata)
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise FileError(
-            f"{path}: not a checkpoint that can be read ({in_short(error)})",
+            f"{path}: not a checkpoint that can be read ({summarise_error(error)})",
             hint="remove it and run the same command: training begins anew",
         ) from error
 
@@ -97,7 +97,7 @@ def keep_previous(folder: Path) -> None:
     last = folder / LAST
     if not last.is_file():
         return
-    with whole_file(folder / PREVIOUS) as temporary:
+    with atomic_write(folder / PREVIOUS) as temporary:
         try:
             os.link(last, temporary)
         except OSError:
@@ -121,7 +121,7 @@ def read_last_state(folder: Path) -> TrainingState:
             raise
         state = load_checkpoint(before)[1]
         message = f"{error.message}: the one before is taken, of iteration {state.iteration}"
-        console.print(f"[yellow]{escape(message)}[/]", soft_wrap=True)
+        logger.warning(message)
         before.replace(last)
         return state
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from osteon.core.errors import DatasetError, LabelError, OsteonError
 from osteon.core.labels import Structure
-from osteon.formats.annotation_fields import checked_label
-from osteon.formats.label_tables import Table
+from osteon.formats.annotation_fields import check_label
+from osteon.formats.label_tables import LabelTable
 from osteon.formats.mask_names import case_name, in_mask_folder, structure_key, structure_name
-from osteon.formats.registry import own_table, read_structures
+from osteon.formats.registry import read_structures, table_of
 from osteon.importing.masks.dicom import read_structure_names
 from osteon.importing.masks.files import MaskFile
 from osteon.importing.masks.groups import ScanGroup
@@ -47,7 +47,7 @@ class MaskCase:
     dicom_labels: list[MaskFile] = field(default_factory=list)
     skipped: list[MaskFile] = field(default_factory=list)
     names: tuple[str, ...] = ()
-    table: Table | None = None
+    table: LabelTable | None = None
     map_structures: tuple[Structure, ...] = ()
     problem: OsteonError | None = None
 
@@ -111,7 +111,7 @@ class MaskClassifier:
             name = table.structures[0].name
         if name is not None:
             try:
-                name = checked_label(name, repr(str(mask.path)))
+                name = check_label(name, repr(str(mask.path)))
             except LabelError as error:
                 case.problem = case.problem or error
                 return
@@ -154,9 +154,9 @@ def _structure_names(case: MaskCase) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for mask in case.dicom_labels for name in read_structure_names(mask)))
 
 
-def _read_table(mask: MaskFile, case: MaskCase) -> Table | None:
+def _read_table(mask: MaskFile, case: MaskCase) -> LabelTable | None:
     try:
-        return own_table(mask.path)
+        return table_of(mask.path)
     except OsteonError as error:
         case.problem = case.problem or error
         return None

@@ -12,7 +12,7 @@ from osteon.core.dice import count_overlap, dice
 from osteon.core.errors import DatasetError, LabelError, OsteonError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import stack_channels
 from osteon.dataset.label_placement import place_segmentation
@@ -162,7 +162,7 @@ def _read_scan(case: MaskCase, options: ImportOptions) -> tuple[Volume | None, l
     def volumes() -> Iterator[Volume]:
         for scan, one in zip(scans, series, strict=True):
             volume, notes = read_series(one, accept_gaps=options.accept_gaps, resample_tilt=options.resample_tilt)
-            provenance.extend([f"DICOM series of {counted(len(one.files), 'file')} in {scan.relative_path}", *notes])
+            provenance.extend([f"DICOM series of {pluralise(len(one.files), 'file')} in {scan.relative_path}", *notes])
             changed.extend(notes)
             yield volume
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.file_names import natural_key
 from osteon.core.labels import Structure, make_structures
-from osteon.core.text import counted, shortly
+from osteon.core.text import pluralise, shorten_list
 from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.dataset.manifest import Channel
 from osteon.dataset.modality import Modality, modality_of
@@ -59,15 +59,15 @@ def check_names(
     unlisted = sorted({name for case in cases for name in case.structure_masks if name not in listed}, key=natural_key)
     if unlisted:
         raise UsageError(
-            f"there are masks of {shortly(unlisted, _SHOWN)}, which the list of structures does not name "
-            f"({shortly(listed, _SHOWN)})",
+            f"there are masks of {shorten_list(unlisted, _SHOWN)}, which the list of structures does not name "
+            f"({shorten_list(listed, _SHOWN)})",
             hint="name them all: --labels femur=1,tibia=2; or leave --labels and the table of labels out",
         )
     check_priority(priority, structures)
     for case in cases:
         if case.is_unnamed and not by_user and case.problem is None:
             case.problem = DatasetError(
-                f"{case.label_maps[0].path}: nothing says which of {shortly(listed, _SHOWN)} it shows",
+                f"{case.label_maps[0].path}: nothing says which of {shorten_list(listed, _SHOWN)} it shows",
                 hint="name it after its structure, or name the structures: --labels femur=1,tibia=2",
             )
 
@@ -145,9 +145,9 @@ def summarise_cases(cases: Sequence[MaskCase], structures: Sequence[Structure] |
     series = sum(scan.series is not None for case in cases for scan in case.group.scans)
     files = sum(len(case.group.scans) for case in cases) - series
     kinds = " and ".join(
-        part for part in (series and f"{series} DICOM series", files and f"{counted(files, 'file')}") if part
+        part for part in (series and f"{series} DICOM series", files and f"{pluralise(files, 'file')}") if part
     )
-    lines = [f"{counted(len(cases), 'case')}, {len(labelled)} of them with labels; scans are {kinds}"]
+    lines = [f"{pluralise(len(cases), 'case')}, {len(labelled)} of them with labels; scans are {kinds}"]
     subjects = defaultdict[str, list[str]](list)
     for case in cases:
         if case.group.subject and not case.group.scans[0].series:
@@ -155,7 +155,7 @@ def summarise_cases(cases: Sequence[MaskCase], structures: Sequence[Structure] |
     if (several := max(subjects, key=lambda subject: len(subjects[subject]), default="")) and len(
         subjects[several]
     ) > 1:
-        listed = shortly(subjects[several], _SHOWN)
+        listed = shorten_list(subjects[several], _SHOWN)
         lines.append(f"names tell {len(subjects)} subjects, such as {several} with {listed}")
     if not labelled:
         return lines
@@ -172,13 +172,13 @@ def summarise_cases(cases: Sequence[MaskCase], structures: Sequence[Structure] |
     have = Counter(name for case in named for name in case.structure_masks)
     if have:
         shown = [f"{s.name} ({have[s.name]})" for s in structures if have[s.name]]
-        lines.append(f"masks: {shortly(shown, _SHOWN)}")
+        lines.append(f"masks: {shorten_list(shown, _SHOWN)}")
     for structure in structures:
         without = [case.id for case in named if structure.name not in case.structure_masks]
         if have[structure.name] and without:
             more = " …" if len(without) > _SHOWN else ""
             lines.append(
-                f"no mask of {structure.name} in {counted(len(without), 'case')} "
+                f"no mask of {structure.name} in {pluralise(len(without), 'case')} "
                 f"({', '.join(without[:_SHOWN])}{more}): not annotated there, so neither present nor background"
             )
     return lines

@@ -9,7 +9,7 @@ from typing import Any
 from osteon.core.errors import FileError, OsteonError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.formats.dicom_files import text
+from osteon.formats.dicom_files import element_text
 from osteon.formats.dicom_seg import read_dicom_seg, read_dicom_seg_structures
 from osteon.formats.dicom_series import Series
 from osteon.formats.rtstruct import read_rtstruct
@@ -27,9 +27,9 @@ def read_series_patient(series: Series) -> Patient:
 def read_patient(path: Path) -> Patient:
     """Whom a DICOM file shows. Raises FileError."""
     header = _header(path, ["PatientID", "PatientName", *_DATES])
-    dates = {text(header, name)[:8] for name in _DATES}
+    dates = {element_text(header, name)[:8] for name in _DATES}
     whole = tuple(sorted(date for date in dates if re.fullmatch(r"\d{8}", date)))
-    return Patient(text(header, "PatientID"), text(header, "PatientName"), whole)
+    return Patient(element_text(header, "PatientID"), element_text(header, "PatientName"), whole)
 
 
 def read_structure_names(mask: MaskFile) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ def read_structure_names(mask: MaskFile) -> tuple[str, ...]:
     if mask.kind == "seg":  # a side that is a code becomes part of the name
         return tuple(structure.name for structure in read_dicom_seg_structures(mask.path))
     header = _header(mask.path, ["StructureSetROISequence"])
-    return tuple(text(item, "ROIName") for item in header.get("StructureSetROISequence") or ())
+    return tuple(element_text(item, "ROIName") for item in header.get("StructureSetROISequence") or ())
 
 
 def read_dicom_labels(mask: MaskFile, geometry: Geometry, notes: list[str] | None = None) -> Segmentation:

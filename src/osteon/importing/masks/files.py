@@ -10,13 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from osteon.core.errors import OsteonError
-from osteon.core.folders import files_below, is_pointer
+from osteon.core.folders import files_below, is_pointer_file
 from osteon.core.geometry import Geometry
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom import title
-from osteon.formats.dicom_folders import holds_dicom
-from osteon.formats.dicom_series import Series, SeriesFound, find_series, series_geometry
+from osteon.formats.dicom import series_title
+from osteon.formats.dicom_folders import contains_dicom
+from osteon.formats.dicom_series import DicomInventory, Series, find_series, series_geometry
 from osteon.formats.mask_names import FileKind, classify_name, is_volume, name_words, scan_folder
 from osteon.formats.registry import read_geometry, stem_of
 from osteon.importing.masks.values import MANY, count_values, is_binary
@@ -52,7 +52,7 @@ class Scan:
     @property
     def title(self) -> str:
         """For messages: the file, or the folder with what tells the series from others in it."""
-        return f"{self.path} ({title(self.series)})" if self.series else str(self.path)
+        return f"{self.path} ({series_title(self.series)})" if self.series else str(self.path)
 
     @cached_property
     def geometry(self) -> Geometry | None:
@@ -134,14 +134,14 @@ def volume_files(source: Path) -> Iterator[Path]:
     Hidden ones are passed over, those of osteon's own datasets, which people like to make beside their files, and
     pointers to files that were not fetched.
     """
-    below = files_below(source, hidden=False, beside=FILE_NAME)
-    yield from sorted(path for path in below if is_volume(path) and not is_pointer(path))
+    below = files_below(source, hidden=False, skip_with=FILE_NAME)
+    yield from sorted(path for path in below if is_volume(path) and not is_pointer_file(path))
 
 
 def find_source_files(source: Path) -> SourceInventory:
     """Find scans and masks below `source`. Reads headers, and of voxels what it takes to tell the two apart."""
     inventory = SourceInventory()
-    if holds_dicom(source):
+    if contains_dicom(source):
         inventory, found = find_dicom_scans(source)
         inventory.masks += [MaskFile(path, path_below(source, path), "seg") for path in found.segmentations]
         inventory.masks += [MaskFile(path, path_below(source, path), "rtstruct") for path in found.structure_sets]
@@ -185,7 +185,7 @@ def _classify(files: Sequence[Path], source: Path, series: Sequence[Scan]) -> di
     return kinds
 
 
-def find_dicom_scans(source: Path) -> tuple[SourceInventory, SeriesFound]:
+def find_dicom_scans(source: Path) -> tuple[SourceInventory, DicomInventory]:
     """The DICOM series below `source`, and what else lies there; what is no volume gets a warning."""
     found, inventory = find_series(source), SourceInventory()
     for series in found.series:
@@ -196,7 +196,7 @@ def find_dicom_scans(source: Path) -> tuple[SourceInventory, SeriesFound]:
     )
     folders = Counter((path.parent, reason) for path, reason in found.left_out)
     inventory.warnings += [
-        f"{folder}: {counted(n, 'file')} left out: {reason}" for (folder, reason), n in folders.items()
+        f"{folder}: {pluralise(n, 'file')} left out: {reason}" for (folder, reason), n in folders.items()
     ]
     inventory.lost += shorten_lines([f"{path}: {reason}" for path, reason in found.refused], "such files")
     return inventory, found

@@ -17,10 +17,17 @@ from pathlib import Path
 from osteon.core.errors import OsteonError
 from osteon.core.folders import files_below
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom_folders import holds_dicom
-from osteon.formats.label_tables import NAMES, find_table, is_only_a_table, is_table, maybe_beside, read_table
+from osteon.formats.dicom_folders import contains_dicom
+from osteon.formats.label_tables import (
+    TABLE_NAMES,
+    ambiguous_tables_beside,
+    find_label_table,
+    is_label_table,
+    is_unambiguous_table,
+    read_label_table,
+)
 from osteon.formats.mask_names import classify_name, structure_key
-from osteon.formats.registry import own_table, stem_of
+from osteon.formats.registry import stem_of, table_of
 from osteon.formats.unsupported import Holds
 from osteon.importing.masks.cases import MaskCase, MaskClassifier
 from osteon.importing.masks.conversion import read_case
@@ -52,7 +59,7 @@ def explain_mismatch(source: Path) -> str | None:
         return f"{listed[0]} lists the cases already"
     files = list(volume_files(source))
     kinds = [classify_name(path_below(source, path)) for path in files]
-    dicom = holds_dicom(source)
+    dicom = contains_dicom(source)
     if not files and not dicom:
         return "no scan (a DICOM series, .nii.gz, .nrrd or .mha)"
     if not files:
@@ -105,9 +112,9 @@ def build_source(
 
     Raises as `read` does, but for what belongs to a scan.
     """
-    table_in = cache(partial(find_table, others=_tables_beside(inventory)))
+    table_in = cache(partial(find_label_table, others=_tables_beside(inventory)))
     table = None if options.structures else table_in(source)
-    named = user_structures(options.structures) or (read_table(table) if table else None)
+    named = user_structures(options.structures) or (read_label_table(table) if table else None)
     known = None if named is None else [structure.name for structure in named]
     spelling = {structure_key(name): name for name in known or ()}
     classifier = MaskClassifier(
@@ -148,15 +155,17 @@ def _tables_beside(inventory: SourceInventory) -> set[Path]:
     found = set()
     for mask in inventory.masks:
         with suppress(OsteonError):
-            table = own_table(mask.path) if mask.kind == "file" else None
+            table = table_of(mask.path) if mask.kind == "file" else None
             found |= {table.path} if table is not None else set()
     return found
 
 
 def _warn_unused_tables(source: Path, used: Container[Path | None]) -> list[str]:
     """A note on the tables of names below the source that name no label map."""
-    below = [path for path in files_below(source, hidden=False, beside=FILE_NAME) if path not in used]
-    unused = [path for path in below if is_only_a_table(path) or (path.name in NAMES and is_table(path))]
+    below = [path for path in files_below(source, hidden=False, skip_with=FILE_NAME) if path not in used]
+    unused = [
+        path for path in below if is_unambiguous_table(path) or (path.name in TABLE_NAMES and is_label_table(path))
+    ]
     if not unused:
         return []
     count = f"{len(unused)} tables of labels, such as {unused[0]}, name" if len(unused) > 1 else f"{unused[0]} names"
@@ -166,7 +175,7 @@ def _warn_unused_tables(source: Path, used: Container[Path | None]) -> list[str]
 def _warn_doubtful_tables(cases: Sequence[MaskCase], used: Container[Path | None]) -> list[str]:
     """A note on what is called after a label map that nothing names, and may be its table or something else."""
     unnamed = [mask.path for case in cases if case.is_unnamed for mask in case.label_maps]
-    found = [other for path in unnamed for other in maybe_beside(path, stem_of(path)) if other not in used]
+    found = [other for path in unnamed for other in ambiguous_tables_beside(path, stem_of(path)) if other not in used]
     if not found:
         return []
     count = f"{len(found)} files, such as {found[0]}, may be tables" if len(found) > 1 else f"{found[0]} may be a table"

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 
 from osteon.core.errors import OsteonError
-from osteon.core.text import shortly
-from osteon.formats.dicom_references import References, references
+from osteon.core.text import shorten_list
+from osteon.formats.dicom_references import ImageReferences, read_references
 from osteon.importing.masks.files import MaskFile, Scan, SourceInventory
 
 _WAY_OUT = "--ignore-references takes it by its place and grid"
@@ -30,14 +30,14 @@ class LabelReferences:
     def __init__(self, scans: Iterable[Scan] = (), masks: Iterable[MaskFile] = ()) -> None:
         by_series = {id(scan.series): scan for scan in scans if scan.series is not None}
         series = [scan.series for scan in by_series.values() if scan.series is not None]
-        self._references: dict[MaskFile, References] = {}
+        self._references: dict[MaskFile, ImageReferences] = {}
         self._referenced: dict[MaskFile, list[Scan]] = {}
         self._by_uid: set[MaskFile] = set()
         for mask in masks:
             if mask.kind == "file":
                 continue
             with suppress(OsteonError):  # reported when its case is read
-                found = self._references[mask] = references(mask.path)
+                found = self._references[mask] = read_references(mask.path)
                 named = found.named(series)
                 if named:
                     self._by_uid.add(mask)
@@ -146,6 +146,6 @@ class LabelReferences:
             lines.append(
                 f"{'a DICOM label refers' if one else f'{len(unmatched)} DICOM labels refer'} to images that are not "
                 f"here, and {'is' if one else 'are'} taken for the scan beside {'it' if one else 'them'}, by frame of "
-                f"reference and grid: {shortly([str(mask.path) for mask in unmatched], 3)}"
+                f"reference and grid: {shorten_list([str(mask.path) for mask in unmatched], 3)}"
             )
         return lines

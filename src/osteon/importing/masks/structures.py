@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from osteon.core.labels import Structure, make_structures
-from osteon.formats.label_tables import Table, read_table
+from osteon.formats.label_tables import LabelTable, read_label_table
 from osteon.formats.mask_names import (
     CHANNEL_WORDS,
     case_name,
@@ -20,7 +20,7 @@ from osteon.formats.mask_names import (
     structure_key,
     vertebra_name,
 )
-from osteon.formats.registry import own_table, read_structures, stem_of
+from osteon.formats.registry import read_structures, stem_of, table_of
 from osteon.importing.masks.files import MaskFile
 from osteon.importing.masks.groups import ScanGroup
 
@@ -103,7 +103,7 @@ def find_vertebrae(group: ScanGroup, known: Sequence[str] | None, *, spine: bool
 
 def read_value_names(
     mask: MaskFile, spelling: dict[str, str], table_in: Callable[[Path], Path | None]
-) -> tuple[tuple[Structure, ...], Table | None]:
+) -> tuple[tuple[Structure, ...], LabelTable | None]:
     """What names the values of a label map: its header, the table called after it, or one in a folder below the source.
 
     Names of tables are spelt as the first table has them.
@@ -113,17 +113,17 @@ def read_value_names(
         spelling: Key of a name → the name as first seen; new ones are added.
         table_in: The table in a folder that belongs to no other label map; None where there is none.
     """
-    table = own_table(mask.path)
+    table = table_of(mask.path)
     if table is None and (in_header := read_structures(mask.path)):
         return in_header, None
     for above in range(len(mask.folder.parts)) if table is None else ():
         if (found := table_in(mask.path.parents[above])) is not None:
-            table = Table(found, read_table(found))
+            table = LabelTable(found, read_label_table(found))
             break
     if table is None:
         return (), None
     spelt = [spelling.setdefault(structure_key(s.name), s.name) for s in table.structures]
     if len(set(spelt)) == len(spelt):
         named = make_structures(spelt, [structure.value for structure in table.structures])
-        table = Table(table.path, named)
+        table = LabelTable(table.path, named)
     return table.structures, table

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from osteon.core.errors import DatasetError
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.formats.mask_names import case_name, classify_name
 from osteon.importing.masks import pairing
 from osteon.importing.masks.files import MaskFile, Scan, SourceInventory
@@ -33,7 +33,7 @@ def no_pairs_error(source: Path, inventory: SourceInventory, pattern: str | None
     counts = Counter(file.cause for file in inventory.unmatched)
     first = {file.cause: file for file in reversed(inventory.unmatched)}
     lines = [
-        f"\n  {counted(number, 'file')}, such as {first[cause].item.relative_path}: {cause}{first[cause].detail}"
+        f"\n  {pluralise(number, 'file')}, such as {first[cause].item.relative_path}: {cause}{first[cause].detail}"
         for cause, number in counts.most_common()
     ]
     lines += [f"\n  {line}" for line in inventory.lost[:_LISTED]]

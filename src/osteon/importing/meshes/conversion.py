@@ -13,7 +13,7 @@ import numpy.typing as npt
 from osteon.core.errors import DatasetError, GeometryError, OsteonError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Structure
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.core.volume import Volume
 from osteon.formats.registry import read_volume
 from osteon.formats.stl import read_stl
@@ -137,7 +137,10 @@ def decide_frame(jobs: Sequence[MeshConversion], options: ImportOptions) -> tupl
         lines = "".join(f"\n  {frame}: {'; '.join(found[:3])}" for frame, found in votes.items())
         raise DatasetError(f"cases contradict each other in how their meshes are meant:{lines}", hint=_WAYS_OUT)
     for frame, lines_of in votes.items():
-        return (frame, f"coordinates of the meshes: {frame}, found in {counted(len(lines_of), 'case')} ({lines_of[0]})")
+        return (
+            frame,
+            f"coordinates of the meshes: {frame}, found in {pluralise(len(lines_of), 'case')} ({lines_of[0]})",
+        )
     if unclear:
         raise UsageError(f"how the coordinates of the meshes are meant is unclear: {unclear[0]}", hint=_WAYS_OUT)
     raise failed[0]

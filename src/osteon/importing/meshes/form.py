@@ -7,7 +7,7 @@ from pathlib import Path
 
 from osteon.core.errors import OsteonError
 from osteon.dataset.manifest import Channel
-from osteon.formats.dicom_folders import holds_dicom
+from osteon.formats.dicom_folders import contains_dicom
 from osteon.importing.masks.dicom import read_series_patient
 from osteon.importing.masks.files import volume_files
 from osteon.importing.meshes.conversion import MeshConversion, convert_case, decide_frame
@@ -29,7 +29,7 @@ def explain_mismatch(source: Path) -> str | None:
         return "not a folder"
     if next(mesh_files(source), None) is None:
         return "no .stl file"
-    if next(volume_files(source), None) is None and not holds_dicom(source):
+    if next(volume_files(source), None) is None and not contains_dicom(source):
         return "no CT (NIfTI, NRRD, MetaImage or DICOM) beside the .stl files"
     return None
 

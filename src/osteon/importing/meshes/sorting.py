@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, UsageError
-from osteon.core.folders import files_below, is_pointer
-from osteon.core.text import counted
+from osteon.core.folders import files_below, is_pointer_file
+from osteon.core.text import pluralise
 from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom_folders import holds_dicom
+from osteon.formats.dicom_folders import contains_dicom
 from osteon.formats.mask_names import classify_name
 from osteon.importing.masks.files import (
     Scan,
@@ -49,8 +49,8 @@ class SortedMeshes:
 
 def mesh_files(source: Path) -> Iterator[Path]:
     """The STL files below `source`, hidden ones and those of osteon's datasets passed over."""
-    below = files_below(source, hidden=False, beside=FILE_NAME)
-    yield from (path for path in below if path.suffix.lower() == ".stl" and not is_pointer(path))
+    below = files_below(source, hidden=False, skip_with=FILE_NAME)
+    yield from (path for path in below if path.suffix.lower() == ".stl" and not is_pointer_file(path))
 
 
 def sort_files(source: Path, pattern: str | None, series: str | None = None) -> SortedMeshes:
@@ -90,7 +90,7 @@ def sort_files(source: Path, pattern: str | None, series: str | None = None) -> 
 
 def _scans(source: Path) -> SourceInventory:
     """Image files and DICOM series; what is not taken, files that are called masks too, is lost."""
-    inventory = find_dicom_scans(source)[0] if holds_dicom(source) else SourceInventory()
+    inventory = find_dicom_scans(source)[0] if contains_dicom(source) else SourceInventory()
     masks = []
     for path in volume_files(source):
         place = path_below(source, path)
@@ -129,7 +129,7 @@ def _sort_by_pattern(
 def _summarise(cases: Sequence[MeshCase], named: Sequence[MeshCase]) -> list[str]:
     """How the cases came about."""
     whole = [case for case in cases if case.scan and case.meshes]
-    lines = [f"{counted(len(whole) - len(named), 'case')} by folder: a CT with the meshes beside or below it"]
+    lines = [f"{pluralise(len(whole) - len(named), 'case')} by folder: a CT with the meshes beside or below it"]
     if not named:
         return lines
     shown = named[0]

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.labels import Structure, make_structures
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.formats.mask_names import structure_name
 from osteon.formats.stl import read_stl_colour
 from osteon.importing.meshes.colours import COLOURS, colour_from_file, colour_from_name, nearest_colour
@@ -68,7 +68,7 @@ def group_meshes(cases: Sequence[MeshCase], source: Path, options: ImportOptions
     structures = tuple(s.model_copy(update={"colour": shades.get(s.name, s.colour)}) for s in structures)
     counts = {name: [len(part[name]) for part in parts if name in part] for name in order}
     counted_names = [
-        f"{name} ({counted(sum(count), 'mesh', 'meshes')} in {counted(len(count), 'case')})"
+        f"{name} ({pluralise(sum(count), 'mesh', 'meshes')} in {pluralise(len(count), 'case')})"
         for name, count in counts.items()
     ]
     methods = {

@@ -11,8 +11,8 @@ from pathlib import Path
 from osteon.core.errors import DatasetError, FileError
 from osteon.core.file_names import natural_key
 from osteon.core.labels import Structure, make_structures
-from osteon.core.text import counted, shortly
-from osteon.formats.raster import orientation_of
+from osteon.core.text import pluralise, shorten_list
+from osteon.formats.raster import read_orientation
 from osteon.formats.rle import is_rle_csv
 from osteon.importing.options import ImportOptions
 from osteon.importing.patterns import compile_path_pattern
@@ -87,10 +87,10 @@ class AnnotatedPictures:
         """What marks the pictures, in sentences."""
         counts = Counter(annotation.kind for annotation in self.annotations.values())
         lines = [
-            f"{counted(len(self.pictures), 'picture')}; marked by {kind}: {count}" for kind, count in counts.items()
+            f"{pluralise(len(self.pictures), 'picture')}; marked by {kind}: {count}" for kind, count in counts.items()
         ]
         if unmarked := sum(picture not in self.annotations for picture in self.pictures):
-            lines.append(f"{counted(unmarked, 'picture')} without annotation, taken without labels")
+            lines.append(f"{pluralise(unmarked, 'picture')} without annotation, taken without labels")
         if twice := [picture for picture, kinds in self.kinds.items() if len(set(kinds)) > 1]:
             first, second = dict.fromkeys(self.kinds[twice[0]])
             lines.append(
@@ -98,7 +98,9 @@ class AnnotatedPictures:
                 "(give the other's file as SOURCE to take that)"
             )
         if structures is not None:
-            lines.append(f"{counted(len(structures), 'structure')}: {shortly([s.name for s in structures], _LISTED)}")
+            lines.append(
+                f"{pluralise(len(structures), 'structure')}: {shorten_list([s.name for s in structures], _LISTED)}"
+            )
             lines.append("a structure that is not marked in a picture is taken as not being there")
         if any(annotation.label is not None for annotation in self.annotations.values()):
             lines.append("label maps: grey levels are the values of structures; --labels gives them names")
@@ -127,7 +129,7 @@ def find_annotations(
         pictures = [file for file in pictures if file not in set(unknown)]
         if unknown:
             found.lost.append(
-                f"--case-pattern finds no case in {counted(len(unknown), 'picture')}, "
+                f"--case-pattern finds no case in {pluralise(len(unknown), 'picture')}, "
                 f"such as {unknown[0].relative_path}"
             )
     if lost:
@@ -165,5 +167,5 @@ def _limit_to_structures(annotation: Annotation, names: Sequence[str]) -> Annota
 
 def _is_turned(picture: SourceFile) -> bool:
     with suppress(FileError):  # reported when the case is read
-        return orientation_of(picture.path) != 1
+        return read_orientation(picture.path) != 1
     return False

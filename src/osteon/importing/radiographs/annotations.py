@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import DatasetError, LabelError
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.formats.annotation_fields import Points
-from osteon.formats.polygons import outside
+from osteon.formats.polygons import distance_outside
 from osteon.importing.radiographs.files import SourceFile, shorten
 from osteon.importing.source_forms import Source
 
@@ -76,12 +76,12 @@ def check_size(drawn_on: tuple[int, int] | None, size: PictureSize, path: Path) 
 
 def warn_outside(polygons: Sequence[Points], size: PictureSize, name: str, warn: Warn) -> None:
     """Tell how far polygons reach out of their picture, where that is more than what a hand misses."""
-    if beyond := outside(polygons, size):
+    if beyond := distance_outside(polygons, size):
         warn(f"{name} reaches {beyond:.0f} pixels out of the picture; cut off at its edge")
 
 
 def report_missing_pictures(path: Path, names: Sequence[str], found: Source) -> None:
     """Tell the pictures that a file speaks of, and that are not there."""
     if names:
-        listed = shortly([shorten(name) for name in names], 3)
+        listed = shorten_list([shorten(name) for name in names], 3)
         found.lost.append(f"{path}: there is no picture {listed}; what it says of {len(names)} is passed over")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from osteon.core.text import shortly
-from osteon.formats.coco import Coco, CocoImage, masks_of, polygons_of
+from osteon.core.text import shorten_list
+from osteon.formats.coco import CocoFile, CocoImage, masks_of, polygons_of
 from osteon.formats.coco_rasterisation import fill_coco
 from osteon.importing.radiographs.annotations import (
     Annotation,
@@ -23,7 +23,7 @@ from osteon.importing.radiographs.files import FileIndex, SourceFile, shorten
 from osteon.importing.source_forms import Source
 
 
-def read_coco_annotations(file: SourceFile, coco: Coco, pictures: FileIndex, found: Source) -> PictureAnnotations:
+def read_coco_annotations(file: SourceFile, coco: CocoFile, pictures: FileIndex, found: Source) -> PictureAnnotations:
     """What a COCO file says of the pictures. What none of its categories names is unknown there."""
     annotations: PictureAnnotations = []
     missing = []
@@ -39,7 +39,7 @@ def read_coco_annotations(file: SourceFile, coco: Coco, pictures: FileIndex, fou
     report_missing_pictures(file.path, missing, found)
     boxed = [f"{name} in {shorten(image.name)}" for image in coco.images for name in image.boxed]
     if boxed:
-        found.lost.append(f"{file.path}: a box alone marks {shortly(boxed, 3)}: their outlines are unknown")
+        found.lost.append(f"{file.path}: a box alone marks {shorten_list(boxed, 3)}: their outlines are unknown")
     found.warnings += [f"{file.path}: {note}" for note in coco.notes]
     return annotations
 

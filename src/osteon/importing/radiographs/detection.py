@@ -7,11 +7,11 @@ from pathlib import Path
 
 from osteon.core.errors import FileError
 from osteon.core.files import read_json
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.formats.coco import is_coco
 from osteon.formats.labelme import is_labelme
 from osteon.formats.polygons import is_outlines
-from osteon.formats.rle import is_rle_csv, lacks
+from osteon.formats.rle import describe_missing_columns, is_rle_csv
 from osteon.importing.radiographs.files import find_picture_files
 from osteon.importing.radiographs.mask_files import separate_masks
 from osteon.importing.radiographs.mask_tables import is_mask_table
@@ -22,7 +22,7 @@ _LOOKED_AT = 20
 def explain_mismatch(source: Path) -> str | None:
     """What `source` lacks to be pictures with annotations, or the one annotation file of many pictures."""
     if source.is_file():
-        if why := lacks(source) if source.suffix.lower() in (".csv", ".tsv") else "":
+        if why := describe_missing_columns(source) if source.suffix.lower() in (".csv", ".tsv") else "":
             return why
         wanted = _is_table(source) or (source.suffix.lower() == ".json" and _is_annotation(source, alone=True))
         return None if wanted else "neither a folder, nor a COCO file, nor a table with image_name, class and rle"
@@ -36,10 +36,10 @@ def explain_mismatch(source: Path) -> str | None:
     if any(_is_table(file.path) for file in inventory.csv) or separate_masks(inventory.pictures)[1]:
         return None
     unreadable = [error for file in inventory.json[:_LOOKED_AT] if (error := explain_unreadable(file.path)) is not None]
-    unreadable += [why for file in inventory.csv[:_LOOKED_AT] if (why := lacks(file.path))]
+    unreadable += [why for file in inventory.csv[:_LOOKED_AT] if (why := describe_missing_columns(file.path))]
     broken = f" ({unreadable[0]})" if unreadable else ""
     count = (
-        f"{counted(len(inventory.pictures), 'picture')}"
+        f"{pluralise(len(inventory.pictures), 'picture')}"
         if inventory.pictures
         else f"{len(inventory.dicom)} DICOM files"
     )

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from osteon.core.errors import DatasetError, FileError
 from osteon.core.file_names import name_key
-from osteon.core.folders import files_below, is_pointer
+from osteon.core.folders import files_below, is_pointer_file
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.dicom_files import looks_like_dicom
@@ -81,11 +81,11 @@ def find_picture_files(source: Path) -> PictureInventory:
     inventory = PictureInventory()
     kinds = {**dict.fromkeys(SUFFIXES, inventory.pictures), **dict.fromkeys(DICOM_SUFFIXES, inventory.dicom)}
     kinds |= {".json": inventory.json, ".csv": inventory.csv, ".tsv": inventory.csv}
-    for path in files_below(source, hidden=False, beside=FILE_NAME):
+    for path in files_below(source, hidden=False, skip_with=FILE_NAME):
         kind, place = kinds.get(path.suffix.lower()), path_below(source, path)
         if kind is None and _is_dicom(path):
             kind = inventory.dicom
-        if kind is not None and "__MACOSX" not in place.parts and not is_pointer(path):
+        if kind is not None and "__MACOSX" not in place.parts and not is_pointer_file(path):
             kind.append(SourceFile(path, place, kind is inventory.dicom))
     return inventory
 

@@ -12,7 +12,7 @@ from osteon.core.errors import DatasetError, FileError, OsteonError
 from osteon.core.files import read_json
 from osteon.formats.coco import is_coco, read_coco
 from osteon.formats.labelme import is_labelme
-from osteon.formats.polygons import fill, is_outlines, parse_outlines, read_outlines
+from osteon.formats.polygons import fill_polygons, is_outlines, parse_outlines, read_outlines
 from osteon.importing.radiographs.annotations import (
     Annotation,
     Mask,
@@ -160,4 +160,4 @@ def _draw(path: Path, size: PictureSize, warn: Warn) -> Iterator[tuple[str, Mask
     check_size(outlines.size, size, path)
     for name, polygons in outlines.polygons.items():
         warn_outside(polygons, size, f"{path}: {name}", warn)
-        yield name, fill(polygons, size)
+        yield name, fill_polygons(polygons, size)

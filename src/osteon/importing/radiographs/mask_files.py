@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from osteon.core.errors import FileError, LabelError
-from osteon.formats.annotation_fields import checked_label
+from osteon.formats.annotation_fields import check_label
 from osteon.formats.raster_masks import SOFT_EDGES, MaskMarks, background_of_labels, read_mask
 from osteon.importing.radiographs.annotations import Annotation, Mask, PictureAnnotations, PictureSize, Warn
 from osteon.importing.radiographs.files import FileIndex, SourceFile
@@ -153,7 +153,7 @@ def _draw(
                 f"{mask.name}: is a label map, and the picture has masks of single structures too",
                 hint="remove the one or the others",
             )
-        name = checked_label(mask.structure, mask.name)
+        name = check_label(mask.structure, mask.name)
         read, notes = read_mask(mask.file.path, marks, whole=mask.corner is None)
         for note in notes:
             soft |= note == SOFT_EDGES

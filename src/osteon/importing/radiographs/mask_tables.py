@@ -9,7 +9,7 @@ from pathlib import Path
 
 from osteon.core.errors import FileError
 from osteon.core.files import read_text
-from osteon.formats.annotation_fields import checked_label
+from osteon.formats.annotation_fields import check_label
 from osteon.formats.raster_masks import MaskMarks
 from osteon.importing.radiographs.annotations import PictureAnnotations, report_missing_pictures
 from osteon.importing.radiographs.files import FileIndex, SourceFile
@@ -68,7 +68,7 @@ def read_mask_table(
         if len(fields) <= max(columns[key] for key in _NEEDED):
             raise FileError(f"{name} has {len(fields)} fields", hint="complete the line, or remove it")
         mask = index.find_referenced(file, fields[columns["mask"]].strip())
-        structure = checked_label(fields[columns["class"]], name)
+        structure = check_label(fields[columns["class"]], name)
         corner = _corner(fields, columns, name)
         rows[fields[columns["image"]].strip()].append(PictureMask(mask, structure, f"{name} ({structure})", corner))
         if mask is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from osteon.core.errors import DatasetError, FileError
 from osteon.core.file_names import name_key, natural_key
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.importing.masks.dicom import read_patient
 from osteon.importing.patterns import compile_path_pattern
@@ -58,7 +58,7 @@ def picture_ids(pictures: Sequence[SourceFile], pattern: str | None, warnings: l
                 str(file.relative_path) for file, name in zip(pictures, ids, strict=True) if name_key(name) == twice[0]
             ]
             raise DatasetError(
-                f"--case-pattern {pattern} makes one case, {twice[0]}, of {shortly(same, _LISTED)}",
+                f"--case-pattern {pattern} makes one case, {twice[0]}, of {shorten_list(same, _LISTED)}",
                 hint="take a longer part of the path: a radiograph is a case of its own",
             )
         return ids

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.core.volume import Volume
-from osteon.formats.dicom_inventory import sort_files
+from osteon.formats.dicom_inventory import sort_dicom_files
 from osteon.formats.dicom_series import read_series
 from osteon.formats.labelmap import smallest_uint
 from osteon.formats.registry import read_geometry
@@ -37,14 +37,14 @@ def convert_picture(
         return ConvertedCase(volume, provenance=tuple(provenance), warnings=tuple(warnings))
     drawn = annotation.draw((geometry.shape[1], geometry.shape[0]), warnings.append)
     segmentation, overlap = _unite_layers(_layers(drawn, structures, geometry, picture), structures, geometry, priority)
-    sources = shortly([str(path.absolute()) for path in annotation.parts], _LISTED)
+    sources = shorten_list([str(path.absolute()) for path in annotation.parts], _LISTED)
     provenance.append(f"segmentation drawn from {annotation.kind}: {sources}{overlap}")
     return ConvertedCase(volume, segmentation, annotation.annotated, tuple(provenance), tuple(warnings))
 
 
 def _read_dicom(path: Path) -> tuple[Volume, list[str], list[str]]:
     """A radiograph in DICOM, from what it was made, and what a person should look at. Raises FileError."""
-    found = sort_files([path])
+    found = sort_dicom_files([path])
     if len(found.series) != 1:
         reason = found.skipped[0][1] if found.skipped else f"{len(found.series)} series"
         raise FileError(f"{path}: no single DICOM image ({reason})", hint="give the radiograph itself")
