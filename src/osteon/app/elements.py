@@ -15,6 +15,7 @@ from nicegui import ui
 from osteon.app.notifications import JobNotifier
 from osteon.app.page_cleanup import PageLeave
 from osteon.app.state import AppState
+from osteon.app.theme_button import theme_button
 from osteon.app.wording import translate_error
 from osteon.core.errors import OsteonError
 
@@ -32,8 +33,6 @@ NAVIGATION = {
 """Name and icon of each page of the menu, by its URL."""
 UNDO_S = 120.0
 """For this long pages offer to undo the last action; what was deleted is in the bin afterwards, too."""
-THEMES = {"light": False, "dark": True, "auto": None}
-THEME_ICONS = {"light": "light_mode", "dark": "dark_mode", "auto": "brightness_auto"}
 _FOLDERS = "folders"
 """In a client's storage: the workspace and the folders of --data, whose paths are left out of errors."""
 
@@ -60,7 +59,7 @@ def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str]
         ui.space()
         JobNotifier()
         PageLeave()
-        _theme_button(app)
+        theme_button(app)
     with (
         ui.left_drawer(value=True, bordered=False)
         .props("width=190 breakpoint=800")
@@ -107,28 +106,6 @@ def _undo_card(app: AppState) -> None:
         ui.label(undo.text).classes("osteon-grow")
         action("Undo", revert, icon="undo", style="main")
         action("", close, icon="close", style="quiet", name="Close this notice")
-
-
-def _theme_button(app: AppState) -> None:
-    chosen = app.workspace.read_settings().get("theme", "auto")
-    current = str(chosen) if chosen in THEMES else "auto"
-    dark = ui.dark_mode()
-
-    def show() -> None:
-        dark.set_value(THEMES[current])
-        button.props(f'icon={THEME_ICONS[current]} aria-label="Theme: {current}; change it"')
-        hint.set_text(f"Theme: {current}")
-
-    def switch() -> None:
-        nonlocal current
-        names = list(THEMES)
-        current = names[(names.index(current) + 1) % len(names)]
-        app.workspace.save_settings(theme=current)
-        show()
-
-    with ui.button(on_click=switch).props("flat round dense color=inherit").mark("theme") as button:
-        hint = ui.tooltip()
-    show()
 
 
 def heading(text: str, level: int = 2) -> None:
