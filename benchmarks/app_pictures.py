@@ -17,7 +17,7 @@ from app import CHROMIUM, FLAGS, server
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from osteon.app.commands import ImportOptions, start_import, start_training
+from osteon.app.commands import start_import, start_training
 from osteon.app.external_results import import_result
 from osteon.app.jobs import FINISHED
 from osteon.app.result_commands import start_comparison, start_evaluation, start_export, start_prediction
@@ -64,8 +64,8 @@ def fill(app: AppState, budget: str) -> None:
         for mask in (root / "sources/legs/source").rglob("fibula*"):  # minutes do not teach what is that thin
             mask.unlink()
         write_phantoms(root / "sources/hands", make_request("hand", cases=6, size=1024))
-        start_import(app, root / "sources/legs/source", "legs", ImportOptions(hold_out="last:3"))
-        start_import(app, root / "sources/hands/source", "hands", ImportOptions())
+        start_import(app, root / "sources/legs/source", "legs", ["--hold-out", "last:3"])
+        start_import(app, root / "sources/hands/source", "hands")
         finished(app)
     if not (root / "runs/legs").exists():
         start_training(app, space.item("datasets", "legs"), "legs", recipe="osteon", budget=budget)

@@ -118,7 +118,7 @@ def test_a_name_that_is_taken_is_refused_with_both_packages(install: Install) ->
 @pytest.mark.parametrize("row", ["a text", replace(seg_nrrd.FORM, name="otherwise")])
 def test_a_row_that_is_none_is_refused(install: Install, row: object) -> None:
     install("osteon.exports", "atlas", row)
-    with pytest.raises(UsageError, match="atlas of the package bones-extra is not a Form of that name"):
+    with pytest.raises(UsageError, match="atlas of the package bones-extra is not a ExportForm of that name"):
         find_form("atlas")
 
 

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from osteon.predicting.model_folder import find_model_folder
-
 if TYPE_CHECKING:
     from osteon.auditing.augmented import AugmentedAudit
     from osteon.auditing.run import Audit
@@ -332,6 +330,7 @@ def predict(
     """
     from osteon.machine.engine_timing import choose_engine, count_all_passes
     from osteon.predicting.model import Model
+    from osteon.predicting.model_folder import find_model_folder
     from osteon.predicting.predictor import predict
     from osteon.predicting.scans import find_scans
     from osteon.predicting.speed import find_speed

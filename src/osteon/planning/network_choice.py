@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from osteon.core.errors import UsageError
-from osteon.networks.encoders import has_fixed_size
 from osteon.networks.registry import find_network
 from osteon.plan.network_sections import FEATURE_MULTIPLES, MONAI, NNUNET, PRETRAINED, SCRATCH
 from osteon.plan.schema import Grid, Monai, Network, Pretrained
@@ -61,7 +60,7 @@ def choose_network(
 
 
 def _choose_pretrained(name: str, encoder: str, weights: str, patch: Triple, grid: Grid) -> Pretrained:
-    from osteon.networks.encoders import check_encoder, weights_licence  # smp and timm: two seconds
+    from osteon.networks.encoders import check_encoder, has_fixed_size, weights_licence  # smp and timm: two seconds
     from osteon.networks.registry import check_network
 
     check_encoder(encoder)
