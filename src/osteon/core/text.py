@@ -1,4 +1,4 @@
-"""Lists and counts in messages: the first few of many names, `1 case` and `2 cases`."""
+"""Lists, counts and figures for people: the first few of many names, `1 case` and `2 cases`, digits that count."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def shortly(names: Sequence[str], most: int = 8, *, mark: str = ", ") -> str:
         mark: What stands between them.
     """
     return mark.join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
+
+
+def significant(value: float, digits: int = 6) -> float:
+    """Rounded to so many digits that count, wherever the point is: not every CT file is in Hounsfield units."""
+    return float(f"{value:.{digits}g}")
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
