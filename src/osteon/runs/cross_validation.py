@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from dataclasses import replace
@@ -11,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from osteon.core.errors import OsteonError
-from osteon.core.files import whole_file, write_yaml
+from osteon.core.files import link_or_copy, write_yaml
 from osteon.core.progress import console, is_quiet
 from osteon.dataset.dataset import Dataset
 from osteon.networks.ensemble import Ensemble
@@ -153,8 +152,4 @@ def _merge_cases(parts: list[dict[str, Any]], key: str) -> dict[str, Any]:
 def _collect_files(folders: list[Path], target: Path) -> None:
     """The folds' files in one folder: links, where the disk allows it."""
     for path in (path for folder in folders for path in sorted(folder.glob("[!.]*"))):
-        with whole_file(target / path.name) as temporary:
-            try:
-                os.link(path, temporary)
-            except OSError:
-                shutil.copyfile(path, temporary)
+        link_or_copy(path, target / path.name)

@@ -152,16 +152,15 @@ def read_sweep(path: Path) -> Sweep:
     for key in data:
         if key not in Sweep.model_fields:
             raise PlanError(
-                f"{path}: {key}: a sweep has no such key", hint=f"near it: {closest_names(str(key), _SWEEP_KEYS)}"
+                f"{path}: {key}: a sweep has no such key",
+                hint=f"near it: {closest_names(str(key), list(Sweep.model_fields))}",
             )
     try:
         sweep = Sweep.model_validate(parse_numbers(data))
     except ValidationError as error:
-        raise PlanError(f"{path}: {explain(error, _UNION_TAGS)}", hint="correct the keys named here") from None
+        raise PlanError(
+            f"{path}: {explain(error, (SearchRange.__name__,))}", hint="correct the keys named here"
+        ) from None
     here = path.resolve().parent
     folder = here / (sweep.folder or path.stem)
     return sweep.model_copy(update={"dataset": str(here / sweep.dataset), "folder": str(folder)})
-
-
-_SWEEP_KEYS = list(Sweep.model_fields)
-_UNION_TAGS = ("Between",)
