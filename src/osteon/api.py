@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from osteon.auditing.augmented import Augmented
     from osteon.auditing.run import Audit
     from osteon.converting.convert import Adopted
-    from osteon.evaluating.evaluate import Evaluation
+    from osteon.evaluating.record import Evaluation
     from osteon.exporting.run import ExportReport
     from osteon.importing.run import ImportReport
     from osteon.machine.doctor import DoctorReport
@@ -84,9 +84,7 @@ def make_plan(
         workers: Processes for reading the cases; None: as memory allows.
         **options: Fields of `osteon.planning.options.PlanOptions`: recipe, dimensions, network, encoder, window, …
     """
-    from rich.markup import escape
-
-    from osteon.core.progress import console
+    from osteon.core.progress import warn
     from osteon.plan.schema import FILE_NAME, write_plan
     from osteon.planning.dataset_plan import plan_dataset
     from osteon.planning.options import PlanOptions
@@ -102,7 +100,7 @@ def make_plan(
     )
     write_plan(Path(dataset) / FILE_NAME, planned.plan)
     for case_id, error in planned.failed.items():
-        console.print(f"[yellow]not measured: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
+        warn(f"not measured: {case_id}: {error}")
     return planned.plan
 
 

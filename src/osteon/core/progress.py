@@ -48,6 +48,16 @@ def quiet(wanted: bool = True) -> Iterator[None]:
         _quiet = before
 
 
+def warn(message: str) -> None:
+    """Show people a line in yellow; brackets in it are no markup."""
+    console.print(f"[yellow]{escape(message)}[/]", soft_wrap=True)
+
+
+def tell(message: str) -> None:
+    """Show people a line; brackets in it are no markup."""
+    console.print(escape(message), soft_wrap=True)
+
+
 def is_quiet() -> bool:
     """Whether no progress is shown: it is not wanted, or this is a worker process, whose parent shows it."""
     return _quiet or parent_process() is not None

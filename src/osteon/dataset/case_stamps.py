@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from rich.markup import escape
 
 from osteon.core.file_stamps import file_mark, still
-from osteon.core.progress import console
+from osteon.core.progress import warn
 from osteon.core.text import shortly
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
@@ -67,7 +66,7 @@ def tell_changed(dataset: Dataset, before: Mapping[str, CaseMark], what: str) ->
     ]
     if changed:
         said = f"{what} anew, since the files have changed: {shortly(changed)}"
-        console.print(f"[yellow]{escape(said)}[/]", soft_wrap=True)
+        warn(said)
 
 
 def _names(case: Case) -> list[str]:

@@ -14,14 +14,13 @@ from typing import Literal
 
 import psutil
 import torch
-from rich.markup import escape
 
 from osteon.core.cpu_features import processor_flags
 from osteon.core.cpu_load import LoadMeter
 from osteon.core.errors import UsageError, in_short
 from osteon.core.labels import Segmentation
 from osteon.core.platform import cores, cpu_quota
-from osteon.core.progress import console, status, track
+from osteon.core.progress import status, track, warn
 from osteon.core.threads import describe_waiting, threads_may_spin
 from osteon.core.torchvision_ops import patch_torchvision_ops
 from osteon.core.volume import Volume
@@ -150,7 +149,7 @@ def _quantise_model(model: Model, folder: Path, dataset: Dataset, validation_ids
             images = [model.prepare(dataset.load_image(case)).image for case in trained[:MAX_SCANS]]
             quantise(model.network, model.plan, images, path)
     except (RuntimeError, ImportError, UsageError) as error:
-        console.print(f"[yellow]not quantised: {escape(str(error))}[/]", soft_wrap=True)
+        warn(f"not quantised: {error!s}")
         return model
     return replace(model, quantised=path)
 

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Literal, Unpack
 
 import numpy as np
-from rich.markup import escape
 
 from osteon.core.cpu_load import LoadMeter
 from osteon.core.devices import resolve_device, size_kind
 from osteon.core.errors import CaseError, OsteonError
-from osteon.core.progress import clock, console, status
+from osteon.core.progress import clock, status, warn
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME, Forecast, Patch, Plan, read_plan, write_plan
 from osteon.planning.fingerprint import find_changes, measure_fingerprint
@@ -113,7 +112,7 @@ def plan_dataset(
         plan = _add_reasons(plan, "forecast", notes)
     too_small = coverage_warnings(plan, fingerprint)
     for note in [*notes, *too_small]:
-        console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
+        warn(note)
     plan = _add_reasons(plan, "patch", too_small)
     return PlanResult(plan, {case: CaseError(reason) for case, reason in fingerprint.failed.items()})
 
@@ -207,6 +206,4 @@ def warn_outdated(folder: Path) -> None:
     """Print a warning where a dataset's plan was made of other cases than there are now."""
     if differences := find_changes(Dataset.open(folder)):
         message = f"{folder / FILE_NAME}: was made of other cases than there are now ({'; '.join(differences)})"
-        console.print(
-            f"[yellow]{escape(message)}; `osteon plan {escape(str(folder))} --force` decides anew[/]", soft_wrap=True
-        )
+        warn(f"{message}; `osteon plan {folder} --force` decides anew")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Unpack
 
-from rich.markup import escape
-
 from osteon.core.errors import UsageError
-from osteon.core.progress import console
+from osteon.core.progress import tell
 from osteon.plan.overlay import known_keys
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan
@@ -54,7 +52,7 @@ def plan_for_run(
             return plan
     if (dataset / PLAN).is_file():
         message = f"{dataset / PLAN}: left as it is and not used; a plan is made for this run by its own options"
-        console.print(escape(message), soft_wrap=True)
+        tell(message)
     return plan_dataset(dataset, options, **measuring).plan
 
 

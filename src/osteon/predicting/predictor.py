@@ -7,14 +7,12 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.markup import escape
-
 from osteon.core.errors import CaseError, OsteonError, UsageError
 from osteon.core.files import is_file, is_folder
 from osteon.core.heap import return_freed_memory
 from osteon.core.parallel import failure_of
 from osteon.core.pipeline import overlapped
-from osteon.core.progress import console, track
+from osteon.core.progress import console, track, warn
 from osteon.formats.registry import tell_oddities
 from osteon.plan.schema import Plan
 from osteon.predicting.memory import most_bytes
@@ -77,7 +75,7 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) ->
     work = Work(model, out, how, records, records.read(), targets)
     _refuse_to_replace(scans, work)
     for line in tell_oddities((file, False) for scan in scans for file in scan.files):
-        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
+        warn(line)
     missing = not out.exists()
     try:
         others = _pass(work, scans, report, len(scans))

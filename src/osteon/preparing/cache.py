@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
-from rich.markup import escape
 
 from osteon.core.errors import DatasetError, FileError, OsteonError, PlanError
 from osteon.core.file_stamps import file_times
@@ -30,7 +29,7 @@ from osteon.core.files import whole_file, write_json
 from osteon.core.gzip_files import crc32_of
 from osteon.core.locks import one_at_a_time
 from osteon.core.parallel import for_each, worker_count
-from osteon.core.progress import console, status
+from osteon.core.progress import status, warn
 from osteon.core.random_streams import item_generator
 from osteon.core.records import read_record
 from osteon.core.voxel_sampling import plane_counts, ranked_voxels
@@ -108,7 +107,7 @@ def prepare(
     ready = {case_id: entry for case_id, entry in found.items() if entry is not None}
     if damaged:
         told = f"{len(damaged)} prepared cases are damaged in the cache, and prepared again: {', '.join(damaged)}"
-        console.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
+        warn(told)
     left = [case for case in cases if case.id not in ready]
     failed: dict[str, OsteonError] = {}
     if left:

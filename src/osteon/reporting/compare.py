@@ -6,22 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.markup import escape
-
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.files import write_text
 from osteon.core.labels import Structure
-from osteon.core.progress import console
+from osteon.core.progress import tell, warn
 from osteon.core.spreadsheets import as_text, table_of
 from osteon.core.text import counted
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.evaluating.comparison import RunComparison, compare_runs
-from osteon.evaluating.evaluate import Evaluation, Failure, evaluate
+from osteon.evaluating.evaluate import evaluate
 from osteon.evaluating.metrics import distance_metrics
 from osteon.evaluating.pairing import find_label_files
 from osteon.evaluating.ranking import rank_runs
-from osteon.evaluating.record import DIGITS
+from osteon.evaluating.record import DIGITS, Evaluation, Failure
 from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score
 from osteon.evaluating.summary import Summary, overall, summarise
 from osteon.formats.label_meanings import Legend, legend_for
@@ -68,14 +66,14 @@ def compare(
     everyone = {score.case for result in scored for score in result.scores}
     left_out = sorted(everyone - set(shared))
     if left_out:
-        console.print(f"[yellow]left out, since not all have them: {counted(len(left_out), 'case')}[/]", soft_wrap=True)
+        warn(f"left out, since not all have them: {counted(len(left_out), 'case')}")
     known = _trained_on(contestants, scored, shared)
     trained = {case for cases in known.values() for case in cases}
     new = [case for case in shared if case not in trained]
     for name, cases in known.items():
         said = "left out" if new else "no test, and no case is left without these"
         told = f"{said}: {len(cases)} cases that {name} was trained on: {', '.join(cases)}"
-        console.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
+        warn(told)
     shared = new or shared
     entries = [_entry(c, r, set(shared)) for c, r in zip(contestants, scored, strict=True)]
     structures = scored[0].structures
@@ -119,7 +117,7 @@ def _score(
     if not contestant.is_table:
         found: Evaluation = evaluate(contestant.predictions, reference, measures=measures, labels=labels)
         for note in found.notes:
-            console.print(f"[yellow]{escape(f'{contestant.name}: {note}')}[/]", soft_wrap=True)
+            warn(f"{contestant.name}: {note}")
         legend = legend_for(find_label_files(contestant.predictions, "the prediction").values(), labels)
         return _Scored(found.structures, found.scores, found.failures, found.missing, legend, found.sights)
     if dataset is None:
@@ -129,7 +127,7 @@ def _score(
         )
     table = score_table(contestant.predictions, dataset, measures)
     if table.counting.order != USUAL.order:
-        console.print(escape(f"{contestant.predictions}: {table.counting.describe()}"), soft_wrap=True)
+        tell(f"{contestant.predictions}: {table.counting.describe()}")
     return _Scored(tuple(dataset.structures), table.scores, table.failures, table.missing)
 
 

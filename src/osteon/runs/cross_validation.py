@@ -11,7 +11,7 @@ from typing import Any
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import link_or_copy, write_yaml
-from osteon.core.progress import console, is_quiet
+from osteon.core.progress import console, is_quiet, tell
 from osteon.dataset.dataset import Dataset
 from osteon.networks.ensemble import Ensemble
 from osteon.plan.schema import Plan
@@ -66,7 +66,7 @@ def _train_folds(dataset: Dataset, plan: Plan, run: Path, options: TrainOptions,
     started = done or ((run / RUN).is_file() and any(has_started(folder) for folder in folders))
     record_options(run, plan, options, started=started)
     if done:
-        console.print(f"{run}: is trained already; --restart begins anew", soft_wrap=True)
+        tell(f"{run}: is trained already; --restart begins anew")
         validation = load_model(run / "model").validation
         return TrainReport(run, validation, {}, validation["training"]["iterations"], resumed=False)
     folds, failed = _prepare_folds(dataset, plan, run, options, started=started)

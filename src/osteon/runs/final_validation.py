@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.markup import escape
-
 from osteon.core.errors import OsteonError
 from osteon.core.parallel import failure_of
-from osteon.core.progress import console, track
+from osteon.core.progress import track, warn
 from osteon.dataset.dataset import Dataset
 from osteon.formats.registry import write_segmentation
 from osteon.plan.schema import Plan
@@ -68,7 +66,7 @@ def predict_validation(
             if unordered is not None:
                 unordered.cases.pop(case_id, None)
                 unordered.raw.pop(case_id, None)
-            console.print(f"[yellow]not validated: {escape(f'{case_id}: {failed[case_id]}')}[/]", soft_wrap=True)
+            warn(f"not validated: {case_id}: {failed[case_id]}")
     return validation, unordered if validation.cases else None
 
 

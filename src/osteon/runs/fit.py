@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from osteon.core.devices import device_kind, resolve_device
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import write_yaml
 from osteon.core.heap import keep_freed_memory
 from osteon.core.locks import NAME as LOCK
-from osteon.core.progress import console, is_quiet
+from osteon.core.progress import console, is_quiet, tell, warn
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan
@@ -126,7 +124,7 @@ def _train(
     if splits is None:
         split_cases(dataset, options, folds=folds)  # too few cases are said before they are prepared
     if done:
-        console.print(f"{escape(str(run))}: is trained already; --restart begins anew", soft_wrap=True)
+        tell(f"{run}: is trained already; --restart begins anew")
         before = load_model(run / "model").validation
         return TrainReport(run, before, {}, before["training"]["iterations"], resumed=False)
     device = resolve_device(options.device)
@@ -134,7 +132,7 @@ def _train(
     initial_state = None if options.init is None or resumed else initial_weights(plan, options.init, options.seed, run)
     cached, failed = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
     for case_id, error in failed.items():
-        console.print(f"[yellow]left out: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
+        warn(f"left out: {case_id}: {error}")
     if splits is None:
         training_ids, validation_ids = split_cases(dataset, options, CaseContents.from_cache(cached), folds)
         splits = {"training": training_ids, "validation": validation_ids}
@@ -175,11 +173,9 @@ def _seen_scans(run: Path, training: list[CachedCase], validation: list[CachedCa
     seen = SeenScans(trained, validated, seen_before(run) if has_init else {})
     trained_on_before = trained_on({case.id: seen.sight_in_run(case.id, case.content) for case in validation})
     if trained_on_before:
-        console.print(
-            f"[yellow]{len(trained_on_before)} of the {len(validation)} validation cases were trained on by the model "
-            "that this one begins with, so that its validation says too much: "
-            f"{escape(', '.join(trained_on_before))}[/]",
-            soft_wrap=True,
+        warn(
+            f"{len(trained_on_before)} of the {len(validation)} validation cases were trained on by the model "
+            f"that this one begins with, so that its validation says too much: {', '.join(trained_on_before)}"
         )
     return seen
 

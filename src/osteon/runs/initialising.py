@@ -7,11 +7,10 @@ from pathlib import Path
 
 import torch
 from pydantic import BaseModel
-from rich.markup import escape
 
 from osteon.core.errors import FileError, ModelError
 from osteon.core.files import write_json
-from osteon.core.progress import console
+from osteon.core.progress import tell
 from osteon.core.records import read_record
 from osteon.networks.ensemble import Ensemble, first_member
 from osteon.networks.output_bias import init_output_bias
@@ -70,7 +69,7 @@ def initial_weights(plan: Plan, init: str, seed: int, run: Path) -> dict[str, to
     write_json(run / TRANSFER, asdict(report) | {KEY: {**model.seen.before, **model.seen.training}})
     many = len(model.network.members) if isinstance(model.network, Ensemble) else 1
     first = "" if many == 1 else f"the first of its {many} members is taken; "
-    console.print(escape(f"from {init}: {first}{report.told}; each tensor: {run / TRANSFER}"), soft_wrap=True)
+    tell(f"from {init}: {first}{report.told}; each tensor: {run / TRANSFER}")
     return network.state_dict()
 
 

@@ -7,13 +7,12 @@ import warnings
 from pathlib import Path
 
 import torch
-from rich.markup import escape
 from torch.utils.data import DataLoader
 
 from osteon.core.devices import device_kind
 from osteon.core.errors import FileError
 from osteon.core.files import write_error
-from osteon.core.progress import clock, console
+from osteon.core.progress import clock, console, warn
 from osteon.networks.registry import starts_inflated
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
@@ -150,5 +149,5 @@ def choose_weights(run: Path, module: TrainingModule, state: TrainingState) -> t
         try:
             network.load_state_dict(load_checkpoint(best)[0])
         except FileError as error:
-            console.print(f"[yellow]{escape(error.message)}: the last weights are taken[/]", soft_wrap=True)
+            warn(f"{error.message}: the last weights are taken")
     return network.eval()

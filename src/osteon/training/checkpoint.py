@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.markup import escape
 from safetensors import SafetensorError, safe_open
 
 from osteon.core.errors import FileError, UsageError, in_short
 from osteon.core.files import link_or_copy
-from osteon.core.progress import console
+from osteon.core.progress import warn
 from osteon.networks.weights import load_checked, save_tensors
 from osteon.predicting.records import LAST
 
@@ -113,7 +112,7 @@ def read_last_state(folder: Path) -> TrainingState:
             raise
         state = load_checkpoint(before)[1]
         message = f"{error.message}: the one before is taken, of iteration {state.iteration}"
-        console.print(f"[yellow]{escape(message)}[/]", soft_wrap=True)
+        warn(message)
         before.replace(last)
         return state
 

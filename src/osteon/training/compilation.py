@@ -7,11 +7,10 @@ import shutil
 from collections.abc import Callable
 
 import torch
-from rich.markup import escape
 from torch import nn
 
 from osteon.core.devices import device_kind
-from osteon.core.progress import console
+from osteon.core.progress import warn
 
 Forward = Callable[[torch.Tensor], list[torch.Tensor]]
 MIN_TRAINING_S = 600.0
@@ -39,7 +38,7 @@ def compile_forward(network: nn.Module, backend: str = "inductor") -> Forward | 
     from torch._dynamo.exc import TorchDynamoException  # a second, which other trainings need not spend
 
     if backend == "inductor" and (missing := _missing_tool()):
-        _warn(missing)
+        warn(f"not compiled: {missing}")
         return None
     current: Forward = torch.compile(network.forward, dynamic=False, backend=backend)
 
@@ -50,7 +49,7 @@ def compile_forward(network: nn.Module, backend: str = "inductor") -> Forward | 
         except TorchDynamoException as error:
             if current is network:
                 raise
-            _warn(" ".join(str(error).split("\n")[:2]))
+            warn(f"not compiled: {' '.join(str(error).splitlines()[:2])}")
             current = network
             return current(image)
 
@@ -61,7 +60,3 @@ def _missing_tool() -> str:
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed"
     return "" if any(shutil.which(name) for name in ("cc", "gcc", "clang")) else "there is no C compiler"
-
-
-def _warn(reason: str) -> None:
-    console.print(f"[yellow]not compiled: {escape(reason)}[/]", soft_wrap=True)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.markup import escape
 
 from osteon.core.errors import FileError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.progress import console
+from osteon.core.progress import warn
 from osteon.dataset.dataset import Dataset
 from osteon.formats.label_meanings import names_nothing, read_meant
 from osteon.formats.labelmap import is_generic
@@ -157,7 +156,7 @@ def open_label_maps(folders: Sequence[MemberFolder], rules: VoteRules, dataset: 
         files = f"{len(nameless)} files, such as {nameless[0]}, name" if len(nameless) > 1 else f"{nameless[0]} names"
         meaning = ", ".join(f"{structure.name}={structure.value}" for structure in dataset.structures)
         note = f"{files} no structures: the numbers are taken as those of {dataset.folder} ({meaning})"
-        console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
+        warn(note)
     return LabelMaps(tuple(folders), rules, structures, overlapping, dataset)
 
 
