@@ -11,8 +11,8 @@ import torch
 from rich.console import Console
 
 from osteon.core import progress
-from osteon.core.progress import clock
-from osteon.core.text import shortly
+from osteon.core.progress import format_duration
+from osteon.core.text import shorten_list
 from osteon.training import progress_display as module
 from osteon.training.progress_display import TrainingDisplay, format_scores
 
@@ -21,9 +21,9 @@ ROW = {"epoch": 3, "iteration": 300, "loss": 0.25, "s_per_iteration": 0.125, "le
 
 def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
     text = io.StringIO()
-    monkeypatch.setattr(
-        module, "console", Console(file=text, force_terminal=terminal, width=100, no_color=True, highlight=False)
-    )
+    console = Console(file=text, force_terminal=terminal, width=100, no_color=True, highlight=False)
+    for one in (module, progress):  # where the live view is drawn, and where messages are printed
+        monkeypatch.setattr(one, "console", console)
     with TrainingDisplay() as display:
         display.update(0.1, 30.0, 100)
         display.row = dict(ROW)
@@ -50,7 +50,9 @@ def test_a_terminal_sees_how_far_it_is_and_the_dice_of_each_structure(monkeypatc
 
 def test_a_log_gets_one_line_for_each_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(monkeypatch, terminal=False)
-    assert text == " 50%  iteration 300  validation Dice  mean 0.875 · femur [left] 0.875 · tibia –\n"
+    start, line = text.splitlines()
+    assert start.startswith("training: 10 %, iteration 100")
+    assert line == " 50%  iteration 300  validation Dice  mean 0.875 · femur [left] 0.875 · tibia –"
 
 
 def test_a_tick_soon_after_another_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,13 +71,13 @@ def test_nothing_scored_is_no_mean() -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03")])
 def test_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_a_log_is_told_nothing_when_the_training_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
     monkeypatch.setattr(progress, "console", Console(file=text, width=40))
-    monkeypatch.setattr(progress, "EVERY_S", 0.005)
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.005)
     monkeypatch.setattr(module, "now", lambda: 0.0)
     with TrainingDisplay() as display:
         display.update(0.0, 0.0, 0)
@@ -94,6 +96,6 @@ def test_no_line_is_begun_that_nobody_would_end(capsys: pytest.CaptureFixture[st
 
 
 def test_of_many_names_the_first_are_listed_and_the_rest_counted() -> None:
-    assert shortly([]) == ""
-    assert shortly(["a", "b"], 2) == "a, b"
-    assert shortly(["a; b", "c", "d", "e"], 2, mark="; ") == "a; b; c and 2 more"
+    assert shorten_list([]) == ""
+    assert shorten_list(["a", "b"], 2) == "a, b"
+    assert shorten_list(["a; b", "c", "d", "e"], 2, separator="; ") == "a; b; c and 2 more"

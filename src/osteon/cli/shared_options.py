@@ -8,15 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from osteon.core.devices import WORDS, check_device
-from osteon.core.progress import quiet as silence
+from osteon.core.devices import DEVICE_CHOICES, check_device
+from osteon.core.progress import is_quiet, show_progress
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; results, warnings and errors still come.")]
 
 
 def device_option(help_text: str) -> Any:
     """`--device`; a word that names no device is rejected before anything is done."""
-    return typer.Option(help=help_text, metavar=WORDS, callback=check_device)
+    return typer.Option(help=help_text, metavar=DEVICE_CHOICES, callback=check_device)
 
 
 def with_quiet_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -25,7 +25,7 @@ def with_quiet_option(command: Callable[..., None]) -> Callable[..., None]:
     quiet_option = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Quiet)
 
     def with_quiet(*, quiet: bool, **values: Any) -> None:
-        with silence(quiet):
+        with show_progress(not (quiet or is_quiet())):
             command(**values)
 
     return with_signature(with_quiet, command, [*parameters, quiet_option])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,17 +11,17 @@ from pathlib import Path
 from osteon.core.errors import OsteonError, UnknownValueError
 from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
-from osteon.core.progress import warn
-from osteon.dataset.label_placement import common_grid, lay_segmentation
+from osteon.dataset.label_placement import common_grid, place_segmentation
 from osteon.evaluating.groups import field_of, group_scores
 from osteon.evaluating.pairing import Pairing, PredictionPair, match_predictions
 from osteon.evaluating.record import Evaluation, Failure, write_evaluation
 from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score, score_case
 from osteon.evaluating.summary import overall, summarise
-from osteon.formats.label_meanings import read_meant
-from osteon.formats.registry import format_of, read_geometry, stem_of, tell_oddities
+from osteon.formats.label_meanings import read_named_labels
+from osteon.formats.registry import describe_header_warnings, format_of, read_geometry, stem_of
 from osteon.predicting.training_cases import TRAINED, sights_in
 
+logger = logging.getLogger(__name__)
 MANY_VOXELS = 100_000_000
 """In all cases together: below, scoring them takes no longer than starting other processes."""
 BYTES_PER_VOXEL = 24
@@ -61,8 +62,10 @@ def evaluate(
     scored = tuple(s for s in pairing.structures if s.name in wanted)
     groups = {pair.case: field_of(pair.entry, by) for pair in pairing.pairs} if by else {}
     work = partial(score_pair, structures=pairing.structures, measures=measures)
-    for line in tell_oddities((file, True) for pair in pairing.pairs for file in (pair.prediction, pair.reference)):
-        warn(line)
+    for line in describe_header_warnings(
+        (file, True) for pair in pairing.pairs for file in (pair.prediction, pair.reference)
+    ):
+        logger.warning(line)
     count = workers or _worker_count(pairing)
     outcomes = {out.item.case: out for out in for_each(work, pairing.pairs, "evaluating", name=str, workers=count)}
     scores: list[Score] = []
@@ -120,12 +123,12 @@ def score_pair(
     Files that are cropped to boxes of one lattice are scored on the grid that holds both. A dataset's reference says
     nothing of what lies outside its image, so a prediction that goes on there is refused.
     """
-    prediction, reference = read_meant(pair.prediction, structures, pair.legend), pair.load_reference()
+    prediction, reference = read_named_labels(pair.prediction, structures, pair.legend), pair.load_reference()
     name, hint = f"case {pair.case}: {pair.prediction}", "predict on the very scan that the reference was drawn on"
     common = None if pair.entry else common_grid(reference.geometry, prediction.geometry)
     grid = common or reference.geometry
-    reference, told = lay_segmentation(reference, grid, name="the reference", image_name=name)
-    prediction, how = lay_segmentation(prediction, grid, name=name, image_name="the reference", hint=hint)
+    reference, told = place_segmentation(reference, grid, name="the reference", image_name=name)
+    prediction, how = place_segmentation(prediction, grid, name=name, image_name="the reference", hint=hint)
     note = f"{name} is {how}" if how else f"case {pair.case}: its reference is {told}" if told else ""
     scores = score_case(
         pair.case,

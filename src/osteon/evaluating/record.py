@@ -9,7 +9,7 @@ from typing import Any
 
 from osteon.core.files import write_json, write_text
 from osteon.core.labels import Structure
-from osteon.core.spreadsheets import as_text, table_of
+from osteon.core.spreadsheets import tabulate, to_csv
 from osteon.core.text import significant
 from osteon.evaluating.groups import Group
 from osteon.evaluating.metrics import distance_metrics, score_to_row
@@ -104,7 +104,7 @@ def write_evaluation(
         rows.append(row | {name: values.get(score.case, "") for name, values in columns.items()})
         metrics = {name: value for name, value in row.items() if name not in ("case", "structure")}
         cases.setdefault(score.case, {})[score.structure] = metrics
-    write_text(folder / CSV_NAME, as_text(table_of(rows, [*names, *columns])))
+    write_text(folder / CSV_NAME, to_csv(tabulate(rows, [*names, *columns])))
     data = {
         "osteon": 1,
         "prediction": str(prediction),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -12,9 +13,9 @@ from typing import Literal, Unpack
 import numpy as np
 
 from osteon.core.cpu_load import LoadMeter
-from osteon.core.devices import resolve_device, size_kind
+from osteon.core.devices import resolve_device, sizing_kind
 from osteon.core.errors import CaseError, OsteonError
-from osteon.core.progress import clock, status, warn
+from osteon.core.progress import format_duration, status
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME, Forecast, Patch, Plan, read_plan, write_plan
 from osteon.planning.fingerprint import find_changes, measure_fingerprint
@@ -24,6 +25,7 @@ from osteon.planning.planner import estimate_cache_bytes, make_plan
 from osteon.planning.recipe_files import resolve_recipe
 from osteon.planning.zoom_choice import coverage_warnings
 
+logger = logging.getLogger(__name__)
 MAX_USEFUL_ITERATIONS = 3000
 """What a budget allows beyond these is better spent on larger patches, or a finer grid."""
 MIN_USEFUL_ITERATIONS = 1000
@@ -72,7 +74,7 @@ def plan_dataset(
     dataset = Dataset.open(folder)
     device_name = resolve_device(device)
     fingerprint = measure_fingerprint(dataset, workers=workers)
-    plan = make_plan(dataset, fingerprint, options, device=size_kind(device_name), patch_scale=patch_scale or 1.0)
+    plan = make_plan(dataset, fingerprint, options, device=sizing_kind(device_name), patch_scale=patch_scale or 1.0)
     notes = []
     if measure_cost:
         largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
@@ -91,13 +93,13 @@ def plan_dataset(
                 stop_early=stop_early,
             )
 
-        with LoadMeter() as load, status(f"trying out the cost, {clock(limit_s)} at most"):
+        with LoadMeter() as load, status(f"trying out the cost, {format_duration(limit_s)} at most"):
             if patch_scale is None and budget_s is not None:
 
                 def plan_for_speed(seconds: float) -> Plan:
                     """The plan with sizes for the budget, where an iteration takes so long with the recipe's."""
                     scale = patch_scale_for(budget_s, seconds)
-                    return make_plan(dataset, fingerprint, options, device=size_kind(device_name), patch_scale=scale)
+                    return make_plan(dataset, fingerprint, options, device=sizing_kind(device_name), patch_scale=scale)
 
                 default_plan = with_forecast(plan, lambda seconds: _sizes(plan_for_speed(seconds)) != _sizes(plan))
                 scaled_plan = plan_for_speed(default_plan.forecast.seconds_per_iteration or 0.0)
@@ -112,7 +114,7 @@ def plan_dataset(
         plan = _add_reasons(plan, "forecast", notes)
     too_small = coverage_warnings(plan, fingerprint)
     for note in [*notes, *too_small]:
-        warn(note)
+        logger.warning(note)
     plan = _add_reasons(plan, "patch", too_small)
     return PlanResult(plan, {case: CaseError(reason) for case, reason in fingerprint.failed.items()})
 
@@ -206,4 +208,4 @@ def warn_outdated(folder: Path) -> None:
     """Print a warning where a dataset's plan was made of other cases than there are now."""
     if differences := find_changes(Dataset.open(folder)):
         message = f"{folder / FILE_NAME}: was made of other cases than there are now ({'; '.join(differences)})"
-        warn(f"{message}; `osteon plan {folder} --force` decides anew")
+        logger.warning(f"{message}; `osteon plan {folder} --force` decides anew")

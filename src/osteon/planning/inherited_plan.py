@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Unpack
 
 from osteon.core.errors import OsteonError
-from osteon.core.progress import tell, warn
 from osteon.dataset.dataset import Dataset
 from osteon.plan.inheritance import inherit_plan
 from osteon.plan.overlay import overlay
@@ -18,9 +18,11 @@ from osteon.plan.schema import Plan, read_plan
 from osteon.planning.dataset_plan import plan_dataset
 from osteon.planning.options import DEFAULTS, MeasureOptions, PlanOptions
 from osteon.planning.run_plan import plan_for_run
-from osteon.predicting.model import model_folder
+from osteon.predicting.model_folder import find_model_folder
 from osteon.runs.initialising import init_sha256
 from osteon.runs.record import has_started
+
+logger = logging.getLogger(__name__)
 
 
 def plan_from_model(
@@ -49,7 +51,7 @@ def plan_from_model(
         return overlay(read_plan(run / PLAN), options.settings or {})
     if _choose_network_anew(options):
         return plan_for_run(dataset, run, options, restart=restart, **measuring)
-    source = read_plan(model_folder(init) / PLAN)
+    source = read_plan(find_model_folder(init) / PLAN)
     data_plan = read_plan(dataset / PLAN) if options == DEFAULTS and (dataset / PLAN).is_file() else None
     if data_plan is None or data_plan.grid.dimensions != source.grid.dimensions:
         shape_options = replace(options, dimensions=source.grid.dimensions)
@@ -60,13 +62,13 @@ def plan_from_model(
     if options.window is not None:
         plan = plan.model_copy(update={"intensities": data_plan.intensities})
     message = f"network, grid and patch are {init}'s; a plan of your own is given with --plan"
-    tell(message)
+    logger.info(message)
     for key, section in (("sequence", "series"), ("zoom", "zoom")):
         if getattr(data_plan, key) is not None and getattr(plan, key) is None:
             message = (
                 f"the dataset's plan has a section {section}, which is left out: models of nnU-Net's do not know it"
             )
-            warn(message)
+            logger.warning(message)
     return overlay(plan, options.settings or {})
 
 
@@ -85,7 +87,7 @@ def _common_orientation(folder: Path) -> str:
         message = (
             f"the scans lie in {len(counts)} ways in their files ({listed}); all are turned to {most} for this model"
         )
-        warn(message)
+        logger.warning(message)
     return most
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from dataclasses import replace
@@ -11,14 +12,15 @@ from typing import Any
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import link_or_copy, write_yaml
-from osteon.core.progress import console, is_quiet, tell
+from osteon.core.progress import progress_logger
 from osteon.dataset.dataset import Dataset
 from osteon.networks.ensemble import Ensemble
 from osteon.plan.schema import Plan
-from osteon.predicting.model import Model, load_model
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model
 from osteon.predicting.records import WEIGHTS
-from osteon.predicting.training_cases import together
-from osteon.preparing.cache import prepare
+from osteon.predicting.training_cases import merge_seen_scans
+from osteon.preparing.cache import prepare_cases
 from osteon.runs.final_validation import PREDICTIONS, UNORDERED, ValidationResult
 from osteon.runs.finish import case_statistics, extras_budget_s, write_model
 from osteon.runs.fit import TrainReport, train
@@ -27,6 +29,7 @@ from osteon.runs.record import RUN, SPLITS, check_plan_fits, has_started, hold_r
 from osteon.runs.splits import NO_CONTENTS, CaseContents, check_structures, make_run_folds, structures_on_grid
 from osteon.training.checkpoint import TrainingState
 
+logger = logging.getLogger(__name__)
 FOLD_NAME = "fold-{}"
 
 
@@ -66,14 +69,13 @@ def _train_folds(dataset: Dataset, plan: Plan, run: Path, options: TrainOptions,
     started = done or ((run / RUN).is_file() and any(has_started(folder) for folder in folders))
     record_options(run, plan, options, started=started)
     if done:
-        tell(f"{run}: is trained already; --restart begins anew")
+        logger.info(f"{run}: is trained already; --restart begins anew")
         validation = load_model(run / "model").validation
         return TrainReport(run, validation, {}, validation["training"]["iterations"], resumed=False)
     folds, failed = _prepare_folds(dataset, plan, run, options, started=started)
     resumed = False
     for number, folder in enumerate(folders):
-        if not is_quiet():
-            console.print(f"fold {number} of {options.folds}", soft_wrap=True)
+        progress_logger.info(f"fold {number} of {options.folds}")
         report = train(dataset, plan, folder, replace(options, fold=number), is_fold=True, folds=folds)
         failed |= report.failed
         resumed |= report.resumed
@@ -88,7 +90,7 @@ def _prepare_folds(
 
     They are written into the run before the first one begins: what the cases show may change until the last one does.
     """
-    cached, failed = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
+    cached, failed = prepare_cases(dataset, plan, dataset.manifest.trainable, workers=options.workers)
     splits = recorded_splits(run, dataset.manifest, options.folds_by) if started else None
     if splits is None:
         # folds of a run that was begun by an osteon that did not write them were made without knowing what cases show
@@ -121,9 +123,12 @@ def _build_ensemble(
         elapsed_s=sum(each["training"]["seconds"] for each in validations),
         finished=f"{len(models)} folds done",
     )
-    cached, _ = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
+    cached, _ = prepare_cases(dataset, plan, dataset.manifest.trainable, workers=options.workers)
     reference = [case_statistics(case, dataset, plan) for case in cached.values()]
-    network, seen = Ensemble([model.network for model in models]).eval(), together(model.seen for model in models)
+    network, seen = (
+        Ensemble([model.network for model in models]).eval(),
+        merge_seen_scans(model.seen for model in models),
+    )
     ensemble = Model(network, plan, {}, "", reference=reference, seen=seen)
     speeds = _mean_speeds([each.get("speeds", {}) for each in validations], len(models))
     until = time.monotonic() + extras_budget_s(state.elapsed_s)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from osteon.core.errors import OsteonError
-from osteon.core.parallel import failure_of
-from osteon.core.progress import track, warn
+from osteon.core.parallel import case_failure
+from osteon.core.progress import track
 from osteon.dataset.dataset import Dataset
 from osteon.formats.registry import write_segmentation
 from osteon.plan.schema import Plan
-from osteon.predicting.model import Model, Prediction
+from osteon.predicting.inference import order_names
+from osteon.predicting.model import Model
+from osteon.predicting.prediction import Prediction
 from osteon.predicting.predictor import output_path
 from osteon.runs.scoring import score_scan
 from osteon.training.validation import Scores, mean_over_structures, mean_scores
 
+logger = logging.getLogger(__name__)
 PREDICTIONS = "predictions"
 """The folder of a run in which the validation cases' predictions lie."""
 UNORDERED = "unordered"
@@ -57,16 +61,16 @@ def predict_validation(
             shares = plain.infer(prepared)
             if unordered is not None:
                 _store_prediction(
-                    dataset, plain.conclude(prepared, shares), case_id, run / UNORDERED, plain.plan, unordered
+                    dataset, plain.postprocess(prepared, shares), case_id, run / UNORDERED, plain.plan, unordered
                 )
-            prediction = model.conclude(prepared, model.name_in_order(shares))
+            prediction = model.postprocess(prepared, order_names(shares, model.plan))
             _store_prediction(dataset, prediction, case_id, run, model.plan, validation)
         except Exception as error:  # noqa: BLE001 (bugs are raised again)
-            failed[case_id] = failure_of(case_id, error)
+            failed[case_id] = case_failure(case_id, error)
             if unordered is not None:
                 unordered.cases.pop(case_id, None)
                 unordered.raw.pop(case_id, None)
-            warn(f"not validated: {case_id}: {failed[case_id]}")
+            logger.warning(f"not validated: {case_id}: {failed[case_id]}")
     return validation, unordered if validation.cases else None
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from osteon.core.errors import UsageError
-from osteon.dataset.folds import By
+from osteon.dataset.folds import GroupBy
 from osteon.plan.schema import Plan, Precision
 
 FOLDS = 5
@@ -35,7 +35,7 @@ class TrainOptions:
     epochs: int | None = None
     fold: int | Literal["all"] | None = 0
     folds: int = FOLDS
-    folds_by: By = "subject"
+    folds_by: GroupBy = "subject"
     seed: int = 0
     device: str = "auto"
     precision: Precision | None = None
@@ -45,6 +45,22 @@ class TrainOptions:
 
 
 DEFAULTS = TrainOptions()
+
+
+class RunKeywords(TypedDict, total=False):
+    """The fields of `TrainOptions` as keywords, for who checks types."""
+
+    budget_s: float | None
+    epochs: int | None
+    fold: int | Literal["all"] | None
+    folds: int
+    folds_by: GroupBy
+    seed: int
+    device: str
+    precision: Precision | None
+    deterministic: bool
+    workers: int | None
+    init: str | None
 
 
 def check_options(options: TrainOptions, plan: Plan) -> None:

@@ -9,14 +9,13 @@ from statistics import fmean
 from typing import Any
 
 from rich.live import Live
-from rich.markup import escape
 
-from osteon.core.devices import resolve_device, size_kind
+from osteon.core.devices import resolve_device, sizing_kind
 from osteon.core.errors import UsageError
 from osteon.core.files import write_yaml
-from osteon.core.locks import NAME as LOCK
-from osteon.core.locks import hold_folder
-from osteon.core.progress import console, is_quiet, track
+from osteon.core.locks import LOCK_NAME as LOCK
+from osteon.core.locks import lock_folder
+from osteon.core.progress import console, is_quiet, progress_logger, track
 from osteon.core.records import read_record
 from osteon.dataset.dataset import Dataset
 from osteon.planning.fingerprint import measure_fingerprint
@@ -76,7 +75,7 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
         check_optuna()
     dataset = Dataset.open(Path(sweep.dataset))
     fingerprint = measure_fingerprint(dataset, workers=sweep.workers)
-    factory = TrialFactory(sweep, dataset, fingerprint, size_kind(resolve_device(sweep.device)))
+    factory = TrialFactory(sweep, dataset, fingerprint, sizing_kind(resolve_device(sweep.device)))
     first = grid_values(sweep) if sweep.search is None else extreme_values(sweep.search)
     planned = [trial for values in first for trial in factory.trials(values)]
     for trial in planned:
@@ -89,7 +88,7 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
     _check_record(folder, sweep)
     if dry:
         return SweepReport(folder, sweep.keys, [(trial, read_outcome(trial)) for trial in planned], {})
-    with hold_folder(folder, "another sweep", "wait until it has ended, or give this sweep a folder of its own"):
+    with lock_folder(folder, "another sweep", "wait until it has ended, or give this sweep a folder of its own"):
         return _run_trials(folder, sweep, factory, len(planned))
 
 
@@ -136,10 +135,10 @@ class _TrialRows:
         outcome = run_trial(trial, Path(self.sweep.dataset), lambda: self._others(trial), self.sweep.stop, show)
         show(outcome)
         write_table(self.folder / TABLE, self.all, self.sweep.keys)
-        if live is None and not is_quiet():
+        if live is None:
             dice = "no Dice" if outcome.dice is None else f"Dice {outcome.dice:.3f}"
             message = f"{trial.name}: {outcome.state}, {dice}{': ' * bool(outcome.why)}{outcome.why}"
-            console.print(escape(message), soft_wrap=True)
+            progress_logger.info(message)
 
     def dice(self, trials: list[Trial]) -> float | None:
         """Mean over the seeds; None where all failed."""

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from osteon.core.cpu_load import ThreadFitter, thread_fitter
+from osteon.core.cpu_load import ThreadLimiter, make_thread_limiter
 from osteon.core.errors import DivergedError
 from osteon.core.files import write_text
-from osteon.core.spreadsheets import as_text, table_of
+from osteon.core.spreadsheets import tabulate, to_csv
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
 from osteon.training.checkpoint import (
@@ -84,7 +84,7 @@ class TrainingCallback(lightning.Callback):
         self.before_s = state.elapsed_s
         self.losses: list[torch.Tensor] = []
         self.epoch_from = state.iteration
-        self.fitter: ThreadFitter | None = None
+        self.fitter: ThreadLimiter | None = None
         display.update(limits.done(state, self.before_s), self.before_s, state.iteration)
 
     def elapsed_s(self) -> float:
@@ -116,12 +116,12 @@ class TrainingCallback(lightning.Callback):
         self.interruption.install_handlers()  # Lightning's handler would end the loop unsaved, and with 0
         # The same weights each time need the same threads: only where the machine's speed decides anyway.
         if self.limits.budget_s is not None and pl_module.device.type == "cpu":
-            self.fitter = thread_fitter()
+            self.fitter = make_thread_limiter()
 
     def restore_threads(self) -> None:
         """After the training, however it ended."""
         if self.fitter is not None:
-            self.fitter.end()
+            self.fitter.restore()
 
     def on_train_batch_end(
         self,
@@ -135,7 +135,7 @@ class TrainingCallback(lightning.Callback):
         module = _training_module(pl_module)
         module.update_ema(batch)
         if self.fitter is not None:
-            self.fitter.fit()
+            self.fitter.update()
         self.state.iteration = module.iteration
         self.losses.append(outputs["loss"].detach())
         done = self.progress()
@@ -231,4 +231,4 @@ def _training_module(module: lightning.LightningModule) -> TrainingModule:
 
 def write_metrics(path: Path, rows: list[dict[str, float | int | None]]) -> None:
     """metrics.csv: one row for each epoch; the Dice columns are empty where there was no validation."""
-    write_text(path, as_text(table_of(rows, list(dict.fromkeys(key for row in rows for key in row)))))
+    write_text(path, to_csv(tabulate(rows, list(dict.fromkeys(key for row in rows for key in row)))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from osteon.core.errors import FileError, UsageError, in_short
+from osteon.core.errors import FileError, UsageError, summarise_error
 from osteon.core.files import link_or_copy
-from osteon.core.progress import warn
 from osteon.networks.weights import load_checked, save_tensors
 from osteon.predicting.records import LAST
 
+logger = logging.getLogger(__name__)
 PREVIOUS = "before-last.safetensors"
 """The one before the last, where that should be damaged."""
 BEST = "best.safetensors"
@@ -80,7 +81,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], TrainingState]
         return tensors, TrainingState(**metadata)
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise FileError(
-            f"{path}: not a checkpoint that can be read ({in_short(error)})",
+            f"{path}: not a checkpoint that can be read ({summarise_error(error)})",
             hint="remove it and run the same command: training begins anew",
         ) from error
 
@@ -112,7 +113,7 @@ def read_last_state(folder: Path) -> TrainingState:
             raise
         state = load_checkpoint(before)[1]
         message = f"{error.message}: the one before is taken, of iteration {state.iteration}"
-        warn(message)
+        logger.warning(message)
         before.replace(last)
         return state
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import shutil
 from collections.abc import Callable
 
@@ -10,8 +11,8 @@ import torch
 from torch import nn
 
 from osteon.core.devices import device_kind
-from osteon.core.progress import warn
 
+logger = logging.getLogger(__name__)
 Forward = Callable[[torch.Tensor], list[torch.Tensor]]
 MIN_TRAINING_S = 600.0
 """A shorter training does not win back the minute or so that compiling takes."""
@@ -38,7 +39,7 @@ def compile_forward(network: nn.Module, backend: str = "inductor") -> Forward | 
     from torch._dynamo.exc import TorchDynamoException  # a second, which other trainings need not spend
 
     if backend == "inductor" and (missing := _missing_tool()):
-        warn(f"not compiled: {missing}")
+        _warn(missing)
         return None
     current: Forward = torch.compile(network.forward, dynamic=False, backend=backend)
 
@@ -49,7 +50,7 @@ def compile_forward(network: nn.Module, backend: str = "inductor") -> Forward | 
         except TorchDynamoException as error:
             if current is network:
                 raise
-            warn(f"not compiled: {' '.join(str(error).splitlines()[:2])}")
+            _warn(" ".join(str(error).split("\n")[:2]))
             current = network
             return current(image)
 
@@ -60,3 +61,7 @@ def _missing_tool() -> str:
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed"
     return "" if any(shutil.which(name) for name in ("cc", "gcc", "clang")) else "there is no C compiler"
+
+
+def _warn(reason: str) -> None:
+    logger.warning(f"not compiled: {reason}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from osteon.core.processes import end_for, endings_noted
-from osteon.core.progress import console
+from osteon.core.processes import exit_for_signal, notify_on_signals
+
+logger = logging.getLogger(__name__)
 
 
 class Interruption:
@@ -34,13 +36,13 @@ class Interruption:
             SystemExit: SIGTERM or SIGHUP came, and nobody has taken them for Ctrl-C.
         """
         try:
-            with endings_noted(self._note) as self.install_handlers:
+            with notify_on_signals(self._note) as self.install_handlers:
                 yield
         except (SystemExit, KeyboardInterrupt):
             if self.signal is None:
                 raise
         if self.signal is not None:
-            end_for(self.signal)
+            exit_for_signal(self.signal)
 
     def _note(self, number: int) -> None:
         if self.signal is not None:
@@ -48,4 +50,4 @@ class Interruption:
                 raise KeyboardInterrupt
             return  # sent to the group, too
         self.signal = number
-        console.print("stopping after this iteration; Ctrl-C again stops now", soft_wrap=True)
+        logger.info("stopping after this iteration; Ctrl-C again stops now")

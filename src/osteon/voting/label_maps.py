@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +13,9 @@ import numpy as np
 from osteon.core.errors import FileError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.progress import warn
 from osteon.dataset.dataset import Dataset
-from osteon.formats.label_meanings import names_nothing, read_meant
-from osteon.formats.labelmap import is_generic
+from osteon.formats.label_meanings import are_placeholders, read_named_labels
+from osteon.formats.labelmap import is_placeholder
 from osteon.formats.nrrd import read_nrrd_header
 from osteon.formats.registry import read_segmentation, read_structures
 from osteon.voting.decision import MemberMasks, VoteWeights, decide_binary, decide_exclusive
@@ -27,6 +27,8 @@ from osteon.voting.rules import VoteRules
 from osteon.voting.run_length import EMPTY, RunLengthMask, encode_segmentation
 from osteon.voting.structures import KNOW, NOBODY_KNOWS
 from osteon.voting.votes import MemberVotes, too_few, voting_masks, weights_for
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class LabelMaps(VoteMembers):
         if not named:
             meant = {s.value: s.name for s in self.dataset.structures} if self.dataset else {}
             runs = {meant.get(s.value, s.name): runs[s.name] for s in segmentation.structures if s.name in runs}
-        own = [s.name for s in named] if named else [n for n in self.names if self.dataset or is_generic(n)]
+        own = [s.name for s in named] if named else [n for n in self.names if self.dataset or is_placeholder(n)]
         for name, part in runs.items():
             if name not in self.names:
                 problems.append(_unknown(path, member, case, name, part.count, named=bool(named)))
@@ -132,9 +134,9 @@ class LabelMaps(VoteMembers):
     def _read(self, folder: MemberFolder, path: Path) -> tuple[Sequence[Structure], Segmentation]:
         """The structures that a file names, or the dataset.json beside it does; and its labels."""
         own = read_structures(path)
-        if folder.legend is None or not names_nothing(own):
+        if folder.legend is None or not are_placeholders(own):
             return own, read_segmentation(path)
-        return folder.legend.structures, read_meant(path, None, folder.legend)
+        return folder.legend.structures, read_named_labels(path, None, folder.legend)
 
 
 def open_label_maps(folders: Sequence[MemberFolder], rules: VoteRules, dataset: Dataset | None = None) -> LabelMaps:
@@ -143,7 +145,7 @@ def open_label_maps(folders: Sequence[MemberFolder], rules: VoteRules, dataset: 
 
     def look(folder: MemberFolder, path: Path) -> tuple[Sequence[Structure], bool]:
         own = read_structures(path)
-        if folder.legend is not None and names_nothing(own):
+        if folder.legend is not None and are_placeholders(own):
             return folder.legend.structures, folder.legend.overlapping
         if not own and dataset is not None:
             nameless.append(path)
@@ -156,7 +158,7 @@ def open_label_maps(folders: Sequence[MemberFolder], rules: VoteRules, dataset: 
         files = f"{len(nameless)} files, such as {nameless[0]}, name" if len(nameless) > 1 else f"{nameless[0]} names"
         meaning = ", ".join(f"{structure.name}={structure.value}" for structure in dataset.structures)
         note = f"{files} no structures: the numbers are taken as those of {dataset.folder} ({meaning})"
-        warn(note)
+        logger.warning(note)
     return LabelMaps(tuple(folders), rules, structures, overlapping, dataset)
 
 
