@@ -17,6 +17,8 @@ from osteon.plan.overlay import closest_names, parse_numbers
 from osteon.runs.options import FOLDS, TrainOptions
 from osteon.sweeping.median_stopping import StoppingRule
 
+_UNION_TAGS = ("function-after[_rises(), SearchRange]", "list[any]")
+"""What pydantic calls the two forms of what a search draws from."""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 BUDGET = re.compile(r"(\d+(?:\.\d*)?)\s*(s|m|min|h)?")
 
@@ -158,7 +160,7 @@ def read_sweep(path: Path) -> Sweep:
     try:
         sweep = Sweep.model_validate(parse_numbers(data))
     except ValidationError as error:
-        found = describe_errors(error, (SearchRange.__name__,))
+        found = describe_errors(error, _UNION_TAGS)
         raise PlanError(f"{path}: {found}", hint="correct the keys named here") from None
     here = path.resolve().parent
     folder = here / (sweep.folder or path.stem)
